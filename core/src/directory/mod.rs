@@ -1,0 +1,214 @@
+//! The directory: the shared record of which connection lives on which instance.
+//!
+//! Operations are data. The core says *what* is to be done ([`Operation`]); [`redis`] says how a
+//! Redis server is asked for it and what its answer means; [`memory`] does the same in memory.
+
+pub mod memory;
+pub mod redis;
+
+use std::time::Duration;
+
+use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::time::WallTime;
+
+/// One connection's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Where the connection lives.
+    pub instance: InstanceId,
+    /// The instance's epoch when it wrote the row.
+    pub epoch: Epoch,
+    /// When the terminal connected, by the instance's wall clock. For people, never for decisions.
+    pub connected: WallTime,
+}
+
+/// An instance's proof of life, without its deadline.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// Its present epoch.
+    pub epoch: Epoch,
+    /// Rows of a lower epoch are dead.
+    pub floor: Epoch,
+    /// What the instance is doing.
+    pub state: LeaseState,
+    /// What other instances dial, as `host:port`. No spaces.
+    pub address: String,
+}
+
+/// What an instance is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseState {
+    /// All its rows are written.
+    Up,
+    /// Some of its rows may be missing: it must be asked by user.
+    Settling,
+    /// It takes no new terminals and will say goodbye.
+    Draining,
+}
+
+/// Figures that an instance publishes with its lease. They never decide anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Load {
+    /// Connections it holds.
+    pub connections: u64,
+    /// Pushes handed in at it since its start.
+    pub pushes: u64,
+}
+
+/// A lease as the directory shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenLease {
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// What it says.
+    pub lease: Lease,
+    /// What it is loaded with.
+    pub load: Load,
+    /// The time that remains by the directory's own clock; `None` if it has run out.
+    pub remaining: Option<Duration>,
+}
+
+/// Something to be done in the directory. Each touches one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Writes a row and extends the expiry of the user's rows. It never lowers the epoch of the
+    /// row, and never touches another instance's.
+    Register {
+        /// Whose terminal it is.
+        user: UserId,
+        /// Which connection.
+        connection: ConnectionId,
+        /// What the row says.
+        row: Row,
+    },
+    /// Removes the row of a connection if it is this instance's, whatever its epoch.
+    Unregister {
+        /// Whose terminal it was.
+        user: UserId,
+        /// Which connection.
+        connection: ConnectionId,
+        /// The instance that held it.
+        instance: InstanceId,
+    },
+    /// Reads all rows of a user.
+    Lookup {
+        /// Whose.
+        user: UserId,
+    },
+    /// Removes a row if it is still exactly this one.
+    RemoveRow {
+        /// Whose terminal it was.
+        user: UserId,
+        /// Which connection.
+        connection: ConnectionId,
+        /// The row as it was read.
+        row: Row,
+    },
+    /// Reads all leases, and removes those that have been dead for ten lease times.
+    View,
+    /// Takes a lease: of an id that is absent, or with a higher epoch than its entry's.
+    Claim {
+        /// Whose lease.
+        instance: InstanceId,
+        /// What it is to say.
+        lease: Lease,
+        /// The load to publish.
+        load: Load,
+    },
+    /// Extends a lease and changes what it says, if an unexpired entry says exactly `expected`.
+    Renew {
+        /// Whose lease.
+        instance: InstanceId,
+        /// What it must say.
+        expected: Lease,
+        /// What it is to say.
+        lease: Lease,
+        /// The load to publish.
+        load: Load,
+    },
+    /// Removes a lease that says exactly `expected`.
+    Release {
+        /// Whose lease.
+        instance: InstanceId,
+        /// What it must say.
+        expected: Lease,
+    },
+    /// Reads one lease, whether or not it has run out.
+    ReadLease {
+        /// Whose.
+        instance: InstanceId,
+    },
+}
+
+/// What the directory answered. Each operation has its own kinds of reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `Register`: the row is written.
+    Registered,
+    /// `Register`: a row of a higher epoch or of another instance stands there; nothing is written.
+    Superseded,
+    /// `Unregister` and `RemoveRow`: whether a row was removed.
+    Removed(bool),
+    /// `Lookup`: the rows, in the order of their connection ids, and how many entries could not be
+    /// understood.
+    Rows {
+        /// The rows.
+        rows: Vec<(ConnectionId, Row)>,
+        /// Entries that could not be understood and were left alone.
+        malformed: u32,
+    },
+    /// `View`: the leases, in the order of their instance ids.
+    Leases {
+        /// The leases.
+        leases: Vec<SeenLease>,
+        /// Entries that could not be understood and were left alone.
+        malformed: u32,
+    },
+    /// `Claim`: the lease is taken; what it replaced, expired or not.
+    Claimed {
+        /// The entry that stood there.
+        replaced: Option<Lease>,
+    },
+    /// `Claim`: an entry of the same or a higher epoch stands there.
+    ClaimRefused {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// `Renew`: the lease is extended.
+    Renewed,
+    /// `Renew`: no unexpired entry says what was expected; nothing is written.
+    Lost,
+    /// `Release`: whether the lease was removed.
+    Released(bool),
+    /// `ReadLease`: what it says.
+    Lease(Option<Lease>),
+}
+
+/// Why an operation has no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// The server does not serve as a primary at present (`READONLY`, `LOADING`, `MASTERDOWN`,
+    /// `CLUSTERDOWN`): it may have lost writes, and the link counts as re-established.
+    #[error("the directory server is not a primary at present: {0}")]
+    NotPrimary(String),
+    /// The server refused; nothing was executed (`OOM`, `BUSY`, `NOPERM` and the like).
+    #[error("the directory server refused: {0}")]
+    Refused(String),
+    /// The answer is not one that the operation can have.
+    #[error("the directory server's answer could not be understood: {0}")]
+    Malformed(String),
+}
+
+/// What an operation ended with, in the order of the round trip's operations.
+pub type Outcome = Result<Reply, OperationError>;
+
+/// What a directory must know to execute operations, the same for all instances of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectorySettings {
+    /// What every key begins with, usually `sb:`.
+    pub prefix: String,
+    /// How long a lease lasts without renewal.
+    pub lease: Duration,
+    /// When the rows of a user expire unless they are written again.
+    pub row_expiry: Duration,
+}

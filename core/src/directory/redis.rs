@@ -1,0 +1,1 @@
+//! The directory on Redis: key layout, script texts, requests and replies.

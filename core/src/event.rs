@@ -1,0 +1,221 @@
+//! What the world tells an instance.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::directory::Outcome;
+use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
+use crate::message::Push;
+use crate::time::WallTime;
+
+/// A handshake that passed the authenticator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// Who the terminal belongs to.
+    pub user: UserId,
+    /// When the terminal's token runs out: the connection is closed then.
+    pub expires: Option<WallTime>,
+}
+
+/// Why an instance does not take a terminal. Each is an HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// 401: the token had expired already.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// 429: the user has too many connections here.
+    #[error("this user has {limit} connections at this instance, which is the limit")]
+    TooManyOfUser {
+        /// The limit.
+        limit: usize,
+    },
+    /// 503: the instance is full.
+    #[error("this instance has {limit} connections, which is the limit")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// 503: the instance goes away, or is cut off from the directory.
+    #[error("this instance takes no new connections at present")]
+    Draining,
+}
+
+/// Something that happened. Keys that are out of date are ignored and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The upgrade of an accepted terminal is done: frames can be written.
+    Opened {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// A frame of any kind came from a terminal.
+    Heard {
+        /// From which.
+        connection: ConnectionKey,
+        /// What it was.
+        frame: Heard,
+    },
+    /// The frames up to the last `Flush` are with the operating system.
+    Written {
+        /// Of which connection.
+        connection: ConnectionKey,
+    },
+    /// A socket has gone, or its upgrade failed. Reported once for each accepted connection, also
+    /// after `Close` and `Abort`.
+    Closed {
+        /// Which.
+        connection: ConnectionKey,
+        /// How.
+        closure: Closure,
+    },
+
+    /// The directory link was established, or established anew: what was under way on a former one
+    /// may or may not be executed, at any time.
+    DirectoryUp,
+    /// The directory link is gone.
+    DirectoryDown,
+    /// A round trip ended. On `Err` it is unknown which operations were or will be executed.
+    Directory {
+        /// Which.
+        op: OpId,
+        /// The outcomes, in the order of the operations.
+        outcomes: Result<Vec<Outcome>, TripLost>,
+    },
+
+    /// A link that was dialled is connected.
+    LinkUp {
+        /// Which.
+        link: LinkKey,
+    },
+    /// A batch came over a link.
+    LinkReceived {
+        /// Which.
+        link: LinkKey,
+        /// One binary WebSocket message.
+        batch: Bytes,
+    },
+    /// The last batch given to a link is with the operating system.
+    LinkWritten {
+        /// Which.
+        link: LinkKey,
+    },
+    /// A link is gone, or could not be opened.
+    LinkDown {
+        /// Which.
+        link: LinkKey,
+        /// How.
+        failure: LinkFailure,
+    },
+
+    /// The application hands in a push. Answered with `Answer::Push`.
+    Push {
+        /// For the answer.
+        call: CallId,
+        /// The push.
+        push: Push,
+    },
+    /// The application asks for a user's connections. Answered with `Answer::Connections`.
+    Connections {
+        /// For the answer.
+        call: CallId,
+        /// Whose.
+        user: UserId,
+    },
+    /// The application asks for all instances. Answered with `Answer::Instances`.
+    Instances {
+        /// For the answer.
+        call: CallId,
+    },
+    /// The application wants the instance to end. It takes no terminals from this moment; after
+    /// `delay` it closes those it has, evenly over `spread`. The last command is `Drained`.
+    /// A second one may only shorten it.
+    Drain {
+        /// The time before the first terminal is closed.
+        delay: Duration,
+        /// The time over which terminals are closed.
+        spread: Duration,
+    },
+}
+
+/// A frame from a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A ping or a pong.
+    Control,
+    /// A message. The driver has handed it to the application already.
+    Message,
+}
+
+/// How a terminal's socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closure {
+    /// With a closing handshake.
+    Clean,
+    /// Without one: reset, end of file, failed write, failed upgrade.
+    Abrupt,
+    /// By the driver, because the terminal broke the protocol; it was told this code.
+    Violation(crate::frame::CloseCode),
+}
+
+/// A round trip whose link was lost before it was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the directory link was lost before the answer")]
+pub struct TripLost;
+
+/// Why a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFailure {
+    /// Nobody listens at the address, or the connection broke.
+    Broken,
+    /// Whoever listens at the address is another instance.
+    NotMe,
+}
+
+/// What an application gets for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To `Event::Push`.
+    Push(Result<crate::message::Receipt, crate::message::PushRefused>),
+    /// To `Event::Connections`.
+    Connections(Result<crate::message::Connections, crate::message::PushRefused>),
+    /// To `Event::Instances`, in the order of their ids.
+    Instances(Vec<crate::message::InstanceInfo>),
+}
+
+/// What happened to a terminal, for the application. `Connected` comes first, `Disconnected` last,
+/// each exactly once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A terminal was greeted.
+    Connected {
+        /// Which.
+        connection: ConnectionKey,
+        /// Its name.
+        id: ConnectionId,
+        /// Whose.
+        user: UserId,
+    },
+    /// A greeted terminal is gone.
+    Disconnected {
+        /// Which.
+        connection: ConnectionKey,
+        /// Its name.
+        id: ConnectionId,
+        /// Whose.
+        user: UserId,
+        /// Why.
+        reason: Disconnected,
+    },
+}
+
+/// Why a terminal is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnected {
+    /// It closed the connection.
+    ByTerminal,
+    /// The socket broke.
+    Lost,
+    /// Switchboard closed it.
+    ByServer(crate::frame::CloseCode),
+}

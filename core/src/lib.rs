@@ -1,0 +1,36 @@
+//! The core of Switchboard: one server instance as a pure state machine.
+//!
+//! [`Instance`] takes events in and gives commands out. It knows no clock, no socket, no thread and
+//! no source of randomness: time, seed and buffers are handed in. An adapter executes the commands
+//! on a runtime; the simulator executes them in virtual time.
+//!
+//! The run loop of an adapter:
+//!
+//! 1. Wait for events, or until [`Instance::next_timeout`].
+//! 2. Read the clocks once.
+//! 3. Hand each event to [`Instance::handle`].
+//! 4. If `next_timeout` is due by that reading, call [`Instance::handle_timeout`]. It is due at
+//!    once whenever work of this turn is left: round trips and batches are formed here.
+//! 5. Execute the commands in their order, without waiting for any. What comes of them are events
+//!    of a later turn.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod config;
+pub mod directory;
+pub mod event;
+pub mod frame;
+pub mod id;
+mod instance;
+pub mod message;
+mod rng;
+mod route;
+mod slots;
+pub mod stats;
+pub mod time;
+mod timer;
+mod wire;
+
+pub use instance::{Instance, TimerKind};
+pub use rng::Seed;

@@ -1,0 +1,223 @@
+//! Pushes and their receipts.
+
+use std::time::Duration;
+
+use crate::frame::{CloseCode, Payload};
+use crate::id::{ConnectionId, InstanceId, PushId, UserId};
+
+/// One message for an audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// Repeats of a push are recognised by its id.
+    pub id: PushId,
+    /// Whom it is for.
+    pub to: Audience,
+    /// What its terminals get.
+    pub action: Action,
+    /// When the receipt is due, from the handing in.
+    pub deadline: Duration,
+}
+
+/// Whom a push is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All terminals of a user.
+    User(UserId),
+    /// Some terminals of a user.
+    Connections {
+        /// The user.
+        user: UserId,
+        /// Which of the user's connections; others are not touched.
+        connections: Vec<ConnectionId>,
+    },
+    /// All terminals of several users. A user named twice counts once.
+    Users(Vec<UserId>),
+    /// All terminals.
+    Everyone,
+}
+
+/// What a terminal gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A frame.
+    Frame(Payload),
+    /// The end of its connection.
+    Close(CloseCode),
+}
+
+/// What became of a push, terminal by terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which push.
+    pub push: PushId,
+    /// Something was in doubt while it was routed: terminals may have been missed that the receipt
+    /// does not name.
+    pub degraded: bool,
+    /// All terminals, by outcome.
+    pub counts: Counts,
+    /// The terminals, at most [`Config::receipt_terminals`](crate::config::Config::receipt_terminals).
+    /// Empty for a push to everyone.
+    pub terminals: Vec<TerminalOutcome>,
+    /// There are more terminals than listed.
+    pub truncated: bool,
+    /// For a push to everyone: what each instance reported.
+    pub instances: Vec<InstanceOutcome>,
+}
+
+/// What became of a push at one terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminalOutcome {
+    /// Whose terminal.
+    pub user: UserId,
+    /// Which.
+    pub connection: ConnectionId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a push to everyone at one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceOutcome {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Whether it answered. If not, its counts are unknown and zero.
+    pub answered: bool,
+    /// Its terminals, by outcome.
+    pub counts: Counts,
+}
+
+/// What became of a push at one terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Outcome {
+    /// The frame was handed to the operating system in full.
+    Written,
+    /// The owning instance has it, and had not written it by the deadline.
+    Queued,
+    /// The connection had ended.
+    Gone,
+    /// The terminal's queue was full.
+    Overflow,
+    /// The owning instance did not answer, or could not be reached.
+    Unreachable,
+}
+
+impl Outcome {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Queued => "queued",
+            Self::Gone => "gone",
+            Self::Overflow => "overflow",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Terminals by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// [`Outcome::Written`].
+    pub written: u64,
+    /// [`Outcome::Queued`].
+    pub queued: u64,
+    /// [`Outcome::Gone`].
+    pub gone: u64,
+    /// [`Outcome::Overflow`].
+    pub overflow: u64,
+    /// [`Outcome::Unreachable`].
+    pub unreachable: u64,
+}
+
+impl Counts {
+    /// Those that got nothing.
+    pub const fn failed(&self) -> u64 {
+        self.gone + self.overflow + self.unreachable
+    }
+
+    /// Adds one terminal.
+    pub const fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Written => self.written += 1,
+            Outcome::Queued => self.queued += 1,
+            Outcome::Gone => self.gone += 1,
+            Outcome::Overflow => self.overflow += 1,
+            Outcome::Unreachable => self.unreachable += 1,
+        }
+    }
+
+    /// Adds another count.
+    pub const fn merge(&mut self, other: &Self) {
+        self.written += other.written;
+        self.queued += other.queued;
+        self.gone += other.gone;
+        self.overflow += other.overflow;
+        self.unreachable += other.unreachable;
+    }
+}
+
+/// Why a push was not accepted. Nothing was written anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PushRefused {
+    /// The caller's: the payload is too large.
+    #[error("the payload has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The caller's: nobody is named.
+    #[error("the push names no user")]
+    NoUsers,
+    /// The caller's: too many are named.
+    #[error("the push names {users} users, the limit is {limit}")]
+    TooManyUsers {
+        /// How many.
+        users: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The caller's: the deadline is out of range.
+    #[error("the deadline must be between 10ms and 30s")]
+    Deadline,
+    /// Too much waits here already: try again later.
+    #[error("too many pushes are waiting at this instance")]
+    Overloaded,
+    /// Too much waits for this user already: try again later.
+    #[error("too many pushes are waiting for this user")]
+    UserOverloaded,
+}
+
+/// The connections of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Something was in doubt while they were read: some may be missing.
+    pub degraded: bool,
+    /// The live ones, in the order of their ids.
+    pub connections: Vec<ConnectionInfo>,
+}
+
+/// One connection of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Where it lives.
+    pub instance: InstanceId,
+    /// When it connected, by that instance's wall clock.
+    pub connected: crate::time::WallTime,
+}
+
+/// One instance, as another one sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceInfo {
+    /// Which.
+    pub instance: InstanceId,
+    /// What its lease says.
+    pub lease: crate::directory::Lease,
+    /// What it is loaded with, a few seconds old at most.
+    pub load: crate::directory::Load,
+    /// It is the one that answers.
+    pub this: bool,
+}

@@ -1,0 +1,100 @@
+//! Random numbers and hashing, from the seed alone.
+
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use uuid::Uuid;
+
+/// What all randomness of an instance is derived from. In production it comes from the operating
+/// system and is secret: nonces of the link handshake depend on it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed([u8; 32]);
+
+impl Seed {
+    /// The seed of these bytes.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+/// What a stream of random numbers is for. Each purpose has its own stream, so that one more draw
+/// here changes nothing there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    ConnectionIds = 1,
+    Nonces = 2,
+    Jitter = 3,
+    Hashing = 4,
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream(ChaCha8Rng);
+
+impl Stream {
+    pub(crate) fn new(seed: &Seed, purpose: Purpose) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed.0);
+        rng.set_stream(purpose as u64);
+        Self(rng)
+    }
+
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    pub(crate) fn bytes16(&mut self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A random UUID (version 4).
+    pub(crate) fn uuid(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.bytes16()).into_uuid()
+    }
+
+    /// Between `span * 3 / 4` and `span`: jitter that never makes a period longer than stated.
+    pub(crate) fn shortened(&mut self, span: std::time::Duration) -> std::time::Duration {
+        let quarter = span / 4;
+        let part = self.next_u64() % 1024;
+        span - quarter.mul_f64(part as f64 / 1024.0)
+    }
+
+    /// Its position, for fingerprints.
+    pub(crate) fn position(&self) -> u128 {
+        self.0.get_word_pos()
+    }
+}
+
+/// Hashes table keys that strangers choose: keyed by the seed, so that nobody can prepare
+/// collisions, and the same for the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct SeededHash([u64; 2]);
+
+impl SeededHash {
+    pub(crate) fn new(seed: &Seed) -> Self {
+        let mut stream = Stream::new(seed, Purpose::Hashing);
+        Self([stream.next_u64(), stream.next_u64()])
+    }
+}
+
+impl BuildHasher for SeededHash {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0[0]);
+        hasher.write_u64(self.0[1]);
+        hasher
+    }
+}
+
+/// A hash map with a [`SeededHash`]. It is never iterated over: its order means nothing.
+pub(crate) type SeededMap<K, V> = std::collections::HashMap<K, V, SeededHash>;

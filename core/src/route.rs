@@ -1,0 +1,1 @@
+//! Routing as a pure function: rows, view and selection in, hops out.

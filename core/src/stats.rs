@@ -1,0 +1,77 @@
+//! What an instance counts.
+
+/// Counters since the instance's start. They decide nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Terminals accepted.
+    pub accepted: u64,
+    /// Terminals refused.
+    pub refused: u64,
+    /// Terminals greeted as degraded, because their row was not written in time.
+    pub greeted_degraded: u64,
+    /// Terminals gone.
+    pub forgotten: u64,
+    /// Terminals that sent nothing after a ping.
+    pub ping_timeouts: u64,
+    /// Messages from terminals.
+    pub messages: u64,
+    /// Frames given to sockets.
+    pub frames: u64,
+    /// Frames lost to full queues.
+    pub overflows: u64,
+    /// Pushes accepted.
+    pub pushes: u64,
+    /// Pushes refused.
+    pub pushes_refused: u64,
+    /// Receipts that said `degraded`.
+    pub degraded: u64,
+    /// Terminals in receipts, by outcome.
+    pub outcomes: crate::message::Counts,
+    /// Frames that a repeat would have written a second time.
+    pub repeats: u64,
+    /// Round trips to the directory.
+    pub trips: u64,
+    /// Operations in them.
+    pub operations: u64,
+    /// Round trips that were given up.
+    pub trips_timed_out: u64,
+    /// Answers that came after that.
+    pub late_answers: u64,
+    /// Operations that the directory refused.
+    pub directory_refusals: u64,
+    /// Entries of the directory that could not be understood.
+    pub malformed_entries: u64,
+    /// Rows of others that were found dead or gone, and removed.
+    pub rows_removed: u64,
+    /// Times that the instance settled.
+    pub settlings: u64,
+    /// Links opened.
+    pub links_opened: u64,
+    /// Links that broke, or could not be opened.
+    pub links_failed: u64,
+    /// Peers refused: wrong version, wrong secret, not of the protocol.
+    pub peers_refused: u64,
+    /// Events for keys that are out of date.
+    pub stale_events: u64,
+    /// States that only a bug can reach.
+    pub bugs: u64,
+}
+
+/// What an instance holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Connections.
+    pub connections: usize,
+    /// Users with connections.
+    pub users: usize,
+    /// Pushes that wait for their receipt.
+    pub pushes: usize,
+    /// Open links.
+    pub links: usize,
+    /// Instances in its view.
+    pub instances: usize,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The directory link is there and the lease is held.
+    pub directory: bool,
+}
