@@ -1,0 +1,398 @@
+//! The HTTP API, as a publisher uses it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::http::{HttpStream, Request, Response, encode};
+
+/// One server's API. Each request has a TCP connection of its own; see [`Publisher`] for the
+/// opposite.
+#[derive(Clone, Debug)]
+pub struct Api {
+    address: SocketAddr,
+    key: Option<String>,
+}
+
+impl Api {
+    /// The API at an address.
+    pub const fn new(address: SocketAddr) -> Self {
+        Self { address, key: None }
+    }
+
+    /// The same, with an API key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self {
+            address: self.address,
+            key: Some(key.to_owned()),
+        }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    ///
+    /// If the server is not there, or ends the connection without an answer.
+    pub fn try_send(&self, request: Request) -> io::Result<Response> {
+        let mut stream = HttpStream::open(self.address)?;
+        stream.send(&self.authorized(request).header("Connection", "close"))?;
+        stream.receive()
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[track_caller]
+    pub fn send(&self, request: Request) -> Response {
+        self.try_send(request).expect("the API answers")
+    }
+
+    /// A `GET`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.send(Request::new("GET", target))
+    }
+
+    /// Pushes a text to a user.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn push(&self, user: &str, text: &str) -> Receipt {
+        accepted(&self.send(push(user, text)))
+    }
+
+    /// Sends a request that a receipt answers.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn receipt(&self, request: Request) -> Receipt {
+        accepted(&self.send(request))
+    }
+
+    /// Pushes a text to several users.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn push_users(&self, users: &[&str], text: &str) -> Receipt {
+        self.receipt(json_post(
+            "/v1/push",
+            &json!({"users": users, "text": text}),
+        ))
+    }
+
+    /// Pushes a text to everyone.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn broadcast(&self, text: &str) -> Receipt {
+        self.receipt(Request::new("POST", "/v1/broadcast").body(text))
+    }
+
+    /// A user's connections.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn connections(&self, user: &str) -> Connections {
+        accepted(&self.get(&format!("/v1/users/{}/connections", encode(user))))
+    }
+
+    /// Ends all connections of a user.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn kick(&self, user: &str) -> Receipt {
+        let target = format!("/v1/users/{}/connections", encode(user));
+        self.receipt(Request::new("DELETE", target))
+    }
+
+    /// Ends one connection of a user.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn kick_one(&self, user: &str, connection: Uuid) -> Receipt {
+        let target = format!("/v1/users/{}/connections/{connection}", encode(user));
+        self.receipt(Request::new("DELETE", target))
+    }
+
+    /// All instances that this server sees.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn instances(&self) -> Vec<InstanceInfo> {
+        let answer: Instances = accepted(&self.get("/v1/instances"));
+        answer.instances
+    }
+
+    /// The sum of a metric over all its labels.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not report it.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let values: Vec<f64> = text
+            .lines()
+            .filter_map(|line| {
+                let rest = line.strip_prefix(name)?;
+                let is_whole_name = rest.starts_with([' ', '{']);
+                is_whole_name.then(|| rest.rsplit(' ').next()?.parse().ok())?
+            })
+            .collect();
+        assert!(!values.is_empty(), "no metric {name} in\n{text}");
+        values.iter().sum()
+    }
+
+    /// Whether `/health/ready` answers 200.
+    pub fn is_ready(&self) -> bool {
+        self.try_send(Request::new("GET", "/health/ready"))
+            .is_ok_and(|response| response.status == 200)
+    }
+
+    /// A publisher on one connection.
+    ///
+    /// # Panics
+    ///
+    /// If the server is not there.
+    #[track_caller]
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            stream: HttpStream::open(self.address).expect("the API listens"),
+            api: self.clone(),
+        }
+    }
+
+    fn authorized(&self, request: Request) -> Request {
+        match &self.key {
+            Some(key) => request.header("Authorization", format!("Bearer {key}")),
+            None => request,
+        }
+    }
+}
+
+/// A publisher that keeps its HTTP connection, and may send requests before earlier ones are
+/// answered.
+#[derive(Debug)]
+pub struct Publisher {
+    stream: HttpStream,
+    api: Api,
+}
+
+impl Publisher {
+    /// Pushes a text to a user and waits for the receipt.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused, or there is no answer.
+    #[track_caller]
+    pub fn push(&mut self, user: &str, text: &str) -> Receipt {
+        self.send(push(user, text));
+        self.receipt()
+    }
+
+    /// Sends a request without waiting for the answer.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is broken.
+    #[track_caller]
+    pub fn send(&mut self, request: Request) {
+        let request = self.api.authorized(request);
+        self.stream.send(&request).expect("the connection lives");
+    }
+
+    /// Reads the next answer.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a receipt.
+    #[track_caller]
+    pub fn receipt(&mut self) -> Receipt {
+        accepted(&self.stream.receive().expect("the API answers"))
+    }
+}
+
+/// The request of a push to a user.
+pub fn push(user: &str, body: impl Into<Vec<u8>>) -> Request {
+    Request::new("POST", format!("/v1/users/{}/push", encode(user))).body(body)
+}
+
+/// A request with a JSON body.
+pub fn json_post(target: &str, body: &Value) -> Request {
+    Request::new("POST", target)
+        .header("Content-Type", "application/json")
+        .body(body.to_string())
+}
+
+/// What became of a push.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Receipt {
+    /// Its id.
+    pub push: Uuid,
+    /// Terminals may have been missed that the receipt does not name.
+    pub degraded: bool,
+    /// Terminals whose frame is with the operating system.
+    pub written: u64,
+    /// Terminals whose owner has the frame.
+    pub queued: u64,
+    /// Terminals that got nothing.
+    pub failed: u64,
+    /// The terminals.
+    #[serde(default)]
+    pub terminals: Vec<TerminalOutcome>,
+    /// There are more than listed.
+    #[serde(default)]
+    pub truncated: bool,
+    /// For a broadcast: the instances.
+    #[serde(default)]
+    pub instances: Vec<InstanceOutcome>,
+}
+
+impl Receipt {
+    /// Terminals of all outcomes.
+    pub const fn total(&self) -> u64 {
+        self.written + self.queued + self.failed
+    }
+
+    /// The outcome at one terminal.
+    pub fn outcome(&self, connection: Uuid) -> Option<&str> {
+        self.terminals
+            .iter()
+            .find(|terminal| terminal.connection == connection)
+            .map(|terminal| terminal.outcome.as_str())
+    }
+
+    /// The connections that it names, in order.
+    pub fn connections(&self) -> Vec<Uuid> {
+        let mut connections: Vec<_> = self.terminals.iter().map(|t| t.connection).collect();
+        connections.sort_unstable();
+        connections
+    }
+
+    /// Written to so many terminals, to no other and without a doubt.
+    ///
+    /// # Panics
+    ///
+    /// If it is otherwise.
+    #[track_caller]
+    pub fn expect_written(&self, terminals: u64) {
+        let all = (self.written, self.queued, self.failed, self.degraded);
+        assert_eq!(all, (terminals, 0, 0, false), "{self:?}");
+    }
+}
+
+/// What became of a push at one terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TerminalOutcome {
+    /// Whose.
+    pub user: String,
+    /// Which.
+    pub connection: Uuid,
+    /// `written`, `queued`, `gone`, `overflow` or `unreachable`.
+    pub outcome: String,
+}
+
+/// What became of a broadcast at one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct InstanceOutcome {
+    /// Which.
+    pub instance: String,
+    /// Whether it answered.
+    pub answered: bool,
+    /// Terminals whose frame is with the operating system.
+    pub written: u64,
+    /// Terminals whose frame waits.
+    pub queued: u64,
+    /// Terminals that got nothing.
+    pub failed: u64,
+}
+
+/// A user's connections.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Connections {
+    /// Some may be missing.
+    pub degraded: bool,
+    /// Those that are known.
+    pub connections: Vec<ConnectionInfo>,
+}
+
+impl Connections {
+    /// Their UUIDs, in order.
+    pub fn uuids(&self) -> Vec<Uuid> {
+        let mut uuids: Vec<_> = self.connections.iter().map(|c| c.connection).collect();
+        uuids.sort_unstable();
+        uuids
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ConnectionInfo {
+    /// Which.
+    pub connection: Uuid,
+    /// The instance that holds it.
+    pub instance: String,
+    /// When it connected.
+    pub connected: Value,
+}
+
+#[derive(Deserialize)]
+struct Instances {
+    instances: Vec<InstanceInfo>,
+}
+
+/// One instance, as another one sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct InstanceInfo {
+    /// Which.
+    pub instance: String,
+    /// `up`, `settling` or `draining`.
+    pub state: String,
+    /// What others dial.
+    pub address: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Connections that it holds.
+    pub connections: u64,
+    /// Whether it is the one that answered.
+    pub this: bool,
+}
+
+#[track_caller]
+fn accepted<T: DeserializeOwned>(response: &Response) -> T {
+    assert_eq!(response.status, 200, "{}", response.text());
+    serde_json::from_slice(&response.body)
+        .unwrap_or_else(|error| panic!("{error}: {}", response.text()))
+}

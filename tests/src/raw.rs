@@ -1,0 +1,173 @@
+//! Sockets without manners: broken frames, silence, bytes that are no protocol at all.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::patience::PATIENCE;
+use crate::sockets;
+
+/// Opcodes of RFC 6455.
+pub mod opcode {
+    /// A continuation.
+    pub const CONTINUATION: u8 = 0x0;
+    /// Text.
+    pub const TEXT: u8 = 0x1;
+    /// Binary.
+    pub const BINARY: u8 = 0x2;
+    /// Close.
+    pub const CLOSE: u8 = 0x8;
+    /// Ping.
+    pub const PING: u8 = 0x9;
+    /// Pong.
+    pub const PONG: u8 = 0xA;
+}
+
+/// A WebSocket connection whose frames the test makes by hand. It answers nothing by itself.
+#[derive(Debug)]
+pub struct RawTerminal {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl RawTerminal {
+    /// Takes a socket behind its handshake.
+    pub const fn new(stream: TcpStream, unread: Vec<u8>) -> Self {
+        Self { stream, unread }
+    }
+
+    /// Sends a masked frame.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is broken.
+    pub fn send(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
+        self.write(&masked_frame(0x80 | opcode, payload))
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is broken.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Reads one frame: opcode and payload.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends before it is complete.
+    pub fn read_frame(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        self.fill(2)?;
+        let (extra, short) = match self.unread[1] {
+            126 => (2, 0),
+            127 => (8, 0),
+            length => (0, usize::from(length)),
+        };
+        self.fill(2 + extra)?;
+        let length = self.unread[2..2 + extra]
+            .iter()
+            .fold(short, |length, byte| length << 8 | usize::from(*byte));
+        let end = 2 + extra + length;
+        self.fill(end)?;
+        let frame: Vec<u8> = self.unread.drain(..end).collect();
+        Ok((frame[0] & 0x0F, frame[2 + extra..].to_vec()))
+    }
+
+    /// Reads frames until a Close frame, and gives its code.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends without one.
+    pub fn close_code(&mut self) -> io::Result<u16> {
+        loop {
+            let (kind, payload) = self.read_frame()?;
+            if kind == opcode::CLOSE {
+                let code = payload.first_chunk().copied().unwrap_or_default();
+                return Ok(u16::from_be_bytes(code));
+            }
+        }
+    }
+
+    /// Whether the connection has ended, read to the end of what was sent on it.
+    pub fn has_ended(&mut self) -> bool {
+        let mut chunk = [0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => {
+                    return !matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    );
+                }
+            }
+        }
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub fn reset(self) {
+        let _ = sockets::reset(self.stream);
+    }
+
+    fn fill(&mut self, length: usize) -> io::Result<()> {
+        let mut chunk = [0; 16 * 1024];
+        while self.unread.len() < length {
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.unread.extend_from_slice(&chunk[..n]),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A frame as a client must send it. The first byte holds FIN, reserved bits and opcode.
+pub fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).unwrap_or_default()),
+        length @ 126..=0xFFFF => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(length).unwrap_or_default().to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+/// Sends bytes to a server and reads what comes until it ends the connection, or until nothing
+/// more has come for as long as a test can wait.
+///
+/// # Errors
+///
+/// If nobody listens.
+pub fn exchange(server: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    Ok(answer)
+}
+
+/// The status in an HTTP answer, if it is one.
+pub fn status(answer: &[u8]) -> Option<u16> {
+    let text = String::from_utf8_lossy(answer);
+    let rest = text.strip_prefix("HTTP/1.")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
