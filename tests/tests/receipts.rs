@@ -1,0 +1,190 @@
+//! A receipt says what became of a push, and a repeat does nothing twice.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use switchboard_tests::api::push;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::patience::{PATIENCE, SILENCE, eventually};
+use uuid::{Uuid, uuid};
+
+const PUSH: Uuid = uuid!("6f9619ff-8b86-4011-b42d-00c04fc964ff");
+
+/// H49: the caller that repeats a push after a lost answer does no harm.
+#[test]
+fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome() {
+    let cluster = Cluster::start(2);
+    let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+    let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
+
+    let first = cluster[0].api().receipt(request.clone());
+    let repeat = cluster[0].api().receipt(request);
+
+    first.expect_written(2);
+    assert_eq!(first.push, PUSH);
+    assert_eq!(first, repeat);
+    for terminal in &mut terminals {
+        terminal.expect_text("once");
+        terminal.expect_silence(SILENCE);
+    }
+}
+
+/// H49: also when a balancer sends the repeat elsewhere.
+#[test]
+fn a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outcome() {
+    let cluster = Cluster::start(3);
+    let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+    let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
+
+    for instance in 0..3 {
+        let receipt = cluster[instance].api().receipt(request.clone());
+        receipt.expect_written(2);
+        assert_eq!(receipt.push, PUSH);
+    }
+
+    for terminal in &mut terminals {
+        terminal.expect_text("once");
+        terminal.expect_silence(SILENCE);
+    }
+}
+
+/// H49: repeats that are under way at the same time.
+#[test]
+fn simultaneous_repeats_at_all_instances_are_written_once() {
+    let cluster = Cluster::start(3);
+    let mut terminal = cluster[0].terminal("ann");
+    let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
+
+    thread::scope(|scope| {
+        for instance in 0..3 {
+            let (api, request) = (cluster[instance].api(), request.clone());
+            scope.spawn(move || api.receipt(request).expect_written(1));
+        }
+    });
+
+    terminal.expect_text("once");
+    terminal.expect_silence(SILENCE);
+}
+
+/// H49: a terminal that came after the first attempt gets the repeat, the others do not.
+#[test]
+fn a_repeat_reaches_a_terminal_that_has_come_meanwhile() {
+    let cluster = Cluster::start(2);
+    let mut early = cluster[0].terminal("ann");
+    let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
+    cluster[1].api().receipt(request.clone()).expect_written(1);
+    let mut late = cluster[1].terminal("ann");
+
+    cluster[0].api().receipt(request).expect_written(2);
+
+    early.expect_text("once");
+    early.expect_silence(SILENCE);
+    late.expect_text("once");
+}
+
+/// Pushes without a key of the caller's are different pushes, even with the same body.
+#[test]
+fn equal_bodies_without_a_key_are_different_pushes() {
+    let cluster = Cluster::start(1);
+    let mut terminal = cluster[0].terminal("ann");
+
+    let first = cluster[0].api().push("ann", "again");
+    let second = cluster[0].api().push("ann", "again");
+
+    assert_ne!(first.push, second.push);
+    terminal.expect_text("again");
+    terminal.expect_text("again");
+}
+
+/// H25, H41: a push never says "written" of a terminal that has gone.
+#[test]
+fn a_push_to_a_terminal_that_has_gone_does_not_say_written() {
+    let cluster = Cluster::start(2);
+    let gone = cluster[0].terminal("ann");
+    let mut stays = cluster[1].terminal("ann");
+    let uuid = gone.uuid;
+    gone.reset();
+
+    eventually("a push no longer counts the terminal that has gone", || {
+        let receipt = cluster[1].api().push("ann", "who is there?");
+        assert_eq!(receipt.outcome(stays.uuid), Some("written"), "{receipt:?}");
+        receipt.outcome(uuid).is_none()
+    });
+    stays.expect_text("who is there?");
+}
+
+/// H25, H41, H46: a stalled owner is reported as such when the deadline has come, and not before
+/// the others are served.
+#[test]
+fn a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else() {
+    let cluster = Cluster::with(3, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+    let stalled = cluster[0].terminal("ann");
+    let mut well = cluster[1].terminal("ann");
+    cluster[2].api().push("ann", "before").expect_written(2);
+    well.expect_text("before");
+    cluster[0].sigstop();
+
+    let request = push("ann", "during").query("deadline", "1500ms");
+    let receipt = thread::scope(|scope| {
+        let api = cluster[2].api();
+        let answer = scope.spawn(move || api.receipt(request));
+        well.expect_text("during");
+        answer.join().expect("the receipt comes")
+    });
+
+    assert_eq!(receipt.outcome(well.uuid), Some("written"), "{receipt:?}");
+    assert_eq!(receipt.outcome(stalled.uuid), Some("unreachable"), "{receipt:?}");
+    assert_eq!((receipt.written, receipt.failed), (1, 1));
+    cluster[0].sigcont();
+}
+
+/// H45, H46: the receipt comes by its deadline, with a margin that no machine needs.
+#[test]
+fn a_receipt_comes_by_its_deadline() {
+    let cluster = Cluster::with(2, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+    let _stalled = cluster[0].terminal("ann");
+    cluster[1].api().push("ann", "warm").expect_written(1);
+    cluster[0].sigstop();
+
+    let begin = Instant::now();
+    let request = push("ann", "short").query("deadline", "100ms");
+    let receipt = cluster[1].api().receipt(request);
+
+    assert_eq!(receipt.failed, 1, "{receipt:?}");
+    assert!(begin.elapsed() < PATIENCE / 3, "far beyond the deadline");
+    cluster[0].sigcont();
+}
+
+/// H45, H46: every deadline in range is accepted, every other one refused with an error.
+#[test]
+fn deadlines_out_of_range_are_refused() {
+    let cluster = Cluster::start(1);
+    let api = cluster[0].api();
+    let _terminal = cluster[0].terminal("ann");
+
+    for deadline in ["10ms", "500ms", "3s", "30s"] {
+        api.receipt(push("ann", "x").query("deadline", deadline)).expect_written(1);
+    }
+    let refused =
+        ["9ms", "0s", "31s", "1h", "-1s", "", "5", "1.5s", "18446744073709551616s", "9223372036854775807h"];
+    for deadline in refused {
+        let response = api.send(push("ann", "x").query("deadline", deadline));
+        assert_eq!(response.status, 400, "{deadline}: {}", response.text());
+        let _ = response.error_code();
+    }
+}
+
+/// H44: a link that has been idle is as good as a fresh one.
+#[test]
+fn a_push_over_a_link_that_was_idle_succeeds() {
+    const SEVERAL_HEARTBEATS: Duration = Duration::from_secs(2);
+    let cluster = Cluster::with(2, |o| o.with("--link-heartbeat", "200ms"));
+    let mut terminal = cluster[0].terminal("ann");
+    cluster[1].api().push("ann", "first").expect_written(1);
+
+    thread::sleep(SEVERAL_HEARTBEATS);
+    cluster[1].api().push("ann", "second").expect_written(1);
+
+    terminal.expect_text("first");
+    terminal.expect_text("second");
+}
