@@ -6,7 +6,7 @@ use std::pin::Pin;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, AuthKind};
 
 /// Says who a terminal belongs to.
 ///
@@ -14,6 +14,11 @@ use crate::auth::AuthError;
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a handshake.
     fn authenticate<'a>(&'a self, request: &'a http::request::Parts) -> AuthFuture<'a>;
+
+    /// What terminals must send, for the status page.
+    fn kind(&self) -> AuthKind {
+        AuthKind::Custom
+    }
 }
 
 /// What [`Authenticator::authenticate`] returns.
