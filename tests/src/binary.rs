@@ -23,8 +23,8 @@ pub fn switchboard() -> &'static Path {
 
 fn build() -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The packages are those of the test command, so that features unify alike and nothing is
-    // compiled a second time.
+    // As `cargo test --workspace` selects them, so that features unify alike and nothing is compiled
+    // a second time: they include those of dev-dependencies as soon as a test is among the targets.
     cargo
         .args([
             "build",

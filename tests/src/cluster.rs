@@ -81,6 +81,22 @@ impl Cluster {
         &self.servers
     }
 
+    /// The keys of all users' rows in Redis.
+    pub fn user_keys(&self) -> Vec<String> {
+        self.redis.command(&["KEYS", "sb:u:*"])
+    }
+
+    /// All rows of all users in Redis: key, connection and entry, in order.
+    pub fn rows(&self) -> Vec<(String, String, String)> {
+        let mut rows = Vec::new();
+        for key in self.user_keys() {
+            let entries: Vec<(String, String)> = self.redis.command(&["HGETALL", &key]);
+            rows.extend(entries.into_iter().map(|(field, entry)| (key.clone(), field, entry)));
+        }
+        rows.sort_unstable();
+        rows
+    }
+
     /// Waits until every running server sees the same instances as every other, all of them up,
     /// so that nothing is in doubt.
     ///
