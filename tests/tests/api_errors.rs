@@ -1,0 +1,197 @@
+//! What a request to the API that is wrong is answered, and who may send one.
+
+use std::fs;
+
+use serde_json::json;
+use switchboard_tests::api::{Api, json_post, push};
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::http::Request;
+use switchboard_tests::patience::SILENCE;
+use switchboard_tests::server::{Options, Server, run};
+use tempfile::TempDir;
+
+const KEY: &str = "a-key-of-more-than-sixteen-bytes";
+
+/// H07, H45, H48: none of these is answered as if it had worked, and nobody gets anything.
+#[test]
+fn every_bad_request_has_its_documented_error() {
+    let cluster = Cluster::with(2, |o| o.with("--push-bytes", "1000").with("--push-users", "10"));
+    let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+    let many: Vec<_> = (0..11).map(|n| format!("user-{n}")).collect();
+    let users = |body: serde_json::Value| json_post("/v1/push", &body);
+    let octets = |request: Request| request.header("Content-Type", "application/octet-stream");
+    let cases = [
+        (404, Request::new("GET", "/v1/nothing")),
+        (404, Request::new("GET", "/nothing")),
+        (404, Request::new("POST", "/v1/users/ann/nothing").body("x")),
+        (405, Request::new("GET", "/v1/users/ann/push")),
+        (405, Request::new("PUT", "/v1/broadcast").body("x")),
+        (405, Request::new("POST", "/v1/instances")),
+        (405, Request::new("POST", "/v1/users/ann/connections")),
+        (400, Request::new("POST", "/v1/users//push").body("x")),
+        (400, push(&"u".repeat(129), "x")),
+        (400, Request::new("POST", "/v1/users/a%00b/push").body("x")),
+        (400, Request::new("POST", "/v1/users/%FF/push").body("x")),
+        (400, push("ann", vec![0xFF, 0xFE])),
+        (400, push("ann", "x").query("connection", "no-uuid")),
+        (400, push("ann", "x").query("deadline", "soon")),
+        (400, push("ann", "x").query("deadline", "1ms")),
+        (400, push("ann", "x").query("deadline", "1s").query("deadline", "2s")),
+        (400, push("ann", "x").query("dedline", "1s")),
+        (400, push("ann", "x").header("Idempotency-Key", "no-uuid")),
+        (413, push("ann", "x".repeat(1001))),
+        (413, octets(push("ann", vec![0; 1001]))),
+        (413, Request::new("POST", "/v1/broadcast").body("x".repeat(1001))),
+        (413, users(json!({"users": ["ann"], "text": "x".repeat(1001)}))),
+        (400, Request::new("POST", "/v1/push").body("no JSON")),
+        (400, users(json!([]))),
+        (400, users(json!({"text": "x"}))),
+        (400, users(json!({"users": [], "text": "x"}))),
+        (400, users(json!({"users": ["ann", ""], "text": "x"}))),
+        (400, users(json!({"users": "ann", "text": "x"}))),
+        (400, users(json!({"users": [7], "text": "x"}))),
+        (400, users(json!({"users": ["ann"]}))),
+        (400, users(json!({"users": ["ann"], "text": "x", "base64": "eA=="}))),
+        (400, users(json!({"users": ["ann"], "base64": "not base64!"}))),
+        (400, users(json!({"users": ["ann"], "text": "x", "txet": "y"}))),
+        (400, users(json!({"users": many, "text": "x"}))),
+        (400, Request::new("DELETE", "/v1/users/ann/connections/no-uuid")),
+        (400, Request::new("GET", "/v1/users//connections")),
+    ];
+
+    for (status, request) in cases {
+        let response = cluster[0].api().send(request.clone());
+        assert_eq!(response.status, status, "{request:?}: {}", response.text());
+        let _ = response.error_code();
+        if status == 405 {
+            assert!(response.header("allow").is_some(), "{request:?}");
+        }
+    }
+    for terminal in &mut terminals {
+        terminal.expect_silence(SILENCE);
+    }
+}
+
+/// H07: a path without a user is nobody's path.
+#[test]
+fn a_push_to_the_empty_user_reaches_nobody() {
+    let cluster = Cluster::start(1);
+    let mut terminal = cluster[0].terminal("ann");
+
+    for target in ["/v1/users//push", "/v1/users/push", "/v1/users/%20/push", "/v1/users/*/push"] {
+        let _ = cluster[0].api().send(Request::new("POST", target).body("for whom?"));
+    }
+
+    terminal.expect_silence(SILENCE);
+}
+
+/// A body of unknown length is read up to the limit and no further.
+#[test]
+fn a_chunked_body_has_the_same_limit() {
+    let cluster = Cluster::with(1, |o| o.with("--push-bytes", "1000"));
+    let chunked = |bytes: usize| {
+        let body = format!("{bytes:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(bytes));
+        let head = "POST /v1/users/ann/push HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = switchboard_tests::raw::exchange(
+            cluster[0].api().address(),
+            format!("{head}{body}").as_bytes(),
+        );
+        switchboard_tests::raw::status(&answer.expect("it listens"))
+    };
+    assert_eq!(chunked(1000), Some(200));
+    assert_eq!(chunked(1001), Some(413));
+}
+
+/// H02, H03: with keys, all of `/v1` needs one.
+#[test]
+fn every_call_needs_a_key_if_there_are_keys() {
+    let (server, _folder) = with_keys();
+    let mut terminal = server.terminal("ann");
+    let api = server.api();
+    let calls = || {
+        [
+            push("ann", "x"),
+            json_post("/v1/push", &json!({"users": ["ann"], "text": "x"})),
+            Request::new("POST", "/v1/broadcast").body("x"),
+            Request::new("GET", "/v1/users/ann/connections"),
+            Request::new("GET", "/v1/instances"),
+        ]
+    };
+    for request in calls() {
+        let without = api.send(request.clone());
+        assert_eq!(without.status, 401, "{request:?}: {}", without.text());
+        assert!(without.header("www-authenticate").is_some());
+        let _ = without.error_code();
+        for wrong in ["", "wrong", &KEY[..KEY.len() - 1], &format!("{KEY}x")] {
+            assert_eq!(api.with_key(wrong).send(request.clone()).status, 401, "{wrong}");
+        }
+        let basic = request.clone().header("Authorization", format!("Basic {KEY}"));
+        assert_eq!(api.send(basic).status, 401);
+    }
+    let kick = Request::new("DELETE", "/v1/users/ann/connections");
+    assert_eq!(api.send(kick).status, 401);
+    terminal.expect_silence(SILENCE);
+
+    for request in calls() {
+        assert_eq!(api.with_key(KEY).send(request.clone()).status, 200, "{request:?}");
+    }
+    assert_eq!(api.with_key("another-key-of-sixteen-bytes").send(push("ann", "x")).status, 200);
+    // What balancers and collectors ask for has no secrets.
+    for open in ["/metrics", "/health/live", "/health/ready", "/"] {
+        assert_eq!(api.get(open).status, 200, "{open}");
+    }
+}
+
+/// H03: an API for everybody's network needs keys.
+#[test]
+fn an_api_off_loopback_without_keys_is_refused_at_start() {
+    let output = run(
+        &["serve", "--listen", "127.0.0.1:0", "--api", "0.0.0.0:0", "--peer", "127.0.0.1:0"],
+        &[],
+    );
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("--api-key-file"), "{error}");
+}
+
+/// H04: a page in the operator's browser cannot push, even where no key is asked for.
+#[test]
+fn requests_of_foreign_pages_are_refused() {
+    let server = Server::start(&Options::for_tests().with("--api-hosts", "push.internal"));
+    let port = server.api().address().port();
+    let mut terminal = server.terminal("ann");
+    let refused = [
+        push("ann", "x").header("Origin", "https://evil.example"),
+        push("ann", "x").header("Origin", "null"),
+        push("ann", "x").header("Sec-Fetch-Site", "cross-site"),
+        push("ann", "x").header("Host", "evil.example"),
+        push("ann", "x").header("Host", format!("127.0.0.1.evil.example:{port}")),
+    ];
+    for request in refused {
+        let response = server.api().send(request.clone());
+        assert_eq!(response.status, 403, "{request:?}: {}", response.text());
+        let _ = response.error_code();
+    }
+    terminal.expect_silence(SILENCE);
+
+    let accepted = [
+        push("ann", "x").header("Origin", format!("http://127.0.0.1:{port}")),
+        push("ann", "x").header("Sec-Fetch-Site", "same-origin"),
+        push("ann", "x").header("Host", format!("localhost:{port}")),
+        push("ann", "x").header("Host", "push.internal"),
+    ];
+    for request in accepted {
+        assert_eq!(server.api().send(request.clone()).status, 200, "{request:?}");
+        terminal.expect_text("x");
+    }
+}
+
+fn with_keys() -> (Server, TempDir) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("keys");
+    fs::write(&file, format!("# two keys\n{KEY}\nanother-key-of-sixteen-bytes\n")).expect("writable");
+    let options = Options::for_tests().with("--api-key-file", file.display().to_string());
+    let server = Server::start(&options);
+    let _: Api = server.api();
+    (server, folder)
+}

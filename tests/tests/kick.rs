@@ -1,0 +1,90 @@
+//! Ending connections through the API.
+
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::terminal::Ending;
+use uuid::Uuid;
+
+const KICKED: u16 = 4001;
+
+/// H06: on whatever instances the user's connections are.
+#[test]
+fn kicking_a_user_ends_all_connections_on_all_instances() {
+    let cluster = Cluster::start(3);
+    let mut kicked = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+    let mut spared = cluster[0].terminal("bob");
+
+    let receipt = cluster[2].api().kick("ann");
+
+    receipt.expect_written(2);
+    for terminal in &mut kicked {
+        assert_eq!(receipt.outcome(terminal.uuid), Some("written"));
+        assert_eq!(terminal.ended().code(), Some(KICKED));
+    }
+    spared.expect_silence(SILENCE);
+    eventually("the kicked are not listed", || {
+        cluster[2].api().connections("ann").connections.is_empty()
+    });
+}
+
+/// H06: one connection, and no other of the same user.
+#[test]
+fn kicking_one_connection_spares_the_users_others() {
+    let cluster = Cluster::start(2);
+    let mut kicked = cluster[0].terminal("ann");
+    let mut spared = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+
+    cluster[1].api().kick_one("ann", kicked.uuid).expect_written(1);
+
+    assert_eq!(kicked.ended().code(), Some(KICKED));
+    for terminal in &mut spared {
+        terminal.expect_silence(SILENCE);
+    }
+}
+
+/// What was pushed before the kick is read before the Close frame.
+#[test]
+fn a_kick_does_not_overtake_an_earlier_push() {
+    let cluster = Cluster::start(2);
+    let terminal = cluster[0].terminal("ann").follow();
+
+    for n in 0..50 {
+        cluster[1].api().push("ann", &n.to_string()).expect_written(1);
+    }
+    cluster[1].api().kick("ann");
+
+    assert_eq!(terminal.await_ending().code(), Some(KICKED));
+    let expected: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    assert_eq!(terminal.texts(), expected);
+}
+
+/// A kick of nobody is a result.
+#[test]
+fn kicking_a_user_without_connections_touches_nobody() {
+    let cluster = Cluster::start(2);
+    let mut other = cluster[0].terminal("bob");
+
+    assert_eq!(cluster[1].api().kick("ann").written, 0);
+    assert_eq!(cluster[1].api().kick_one("ann", other.uuid).written, 0, "another user's connection");
+    assert_eq!(cluster[1].api().kick_one("bob", Uuid::from_u128(1)).written, 0);
+
+    other.expect_silence(SILENCE);
+}
+
+/// Whoever is kicked may connect again, and only the new connection is listed.
+#[test]
+fn a_kicked_user_can_connect_again() {
+    let cluster = Cluster::start(2);
+    let mut first = cluster[0].terminal("ann");
+    cluster[1].api().kick("ann").expect_written(1);
+    assert!(matches!(first.ended(), Ending::Closed(KICKED, _)));
+
+    let mut second = cluster[0].terminal("ann");
+
+    assert_ne!(first.uuid, second.uuid);
+    eventually("only the second is listed", || {
+        cluster[1].api().connections("ann").uuids() == [second.uuid]
+    });
+    cluster[1].api().push("ann", "welcome back").expect_written(1);
+    second.expect_text("welcome back");
+}
