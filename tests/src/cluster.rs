@@ -91,7 +91,11 @@ impl Cluster {
         let mut rows = Vec::new();
         for key in self.user_keys() {
             let entries: Vec<(String, String)> = self.redis.command(&["HGETALL", &key]);
-            rows.extend(entries.into_iter().map(|(field, entry)| (key.clone(), field, entry)));
+            rows.extend(
+                entries
+                    .into_iter()
+                    .map(|(field, entry)| (key.clone(), field, entry)),
+            );
         }
         rows.sort_unstable();
         rows

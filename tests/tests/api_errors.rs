@@ -15,7 +15,9 @@ const KEY: &str = "a-key-of-more-than-sixteen-bytes";
 /// H07, H45, H48: none of these is answered as if it had worked, and nobody gets anything.
 #[test]
 fn every_bad_request_has_its_documented_error() {
-    let cluster = Cluster::with(2, |o| o.with("--push-bytes", "1000").with("--push-users", "10"));
+    let cluster = Cluster::with(2, |o| {
+        o.with("--push-bytes", "1000").with("--push-users", "10")
+    });
     let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
     let many: Vec<_> = (0..11).map(|n| format!("user-{n}")).collect();
     let users = |body: serde_json::Value| json_post("/v1/push", &body);
@@ -36,13 +38,24 @@ fn every_bad_request_has_its_documented_error() {
         (400, push("ann", "x").query("connection", "no-uuid")),
         (400, push("ann", "x").query("deadline", "soon")),
         (400, push("ann", "x").query("deadline", "1ms")),
-        (400, push("ann", "x").query("deadline", "1s").query("deadline", "2s")),
+        (
+            400,
+            push("ann", "x")
+                .query("deadline", "1s")
+                .query("deadline", "2s"),
+        ),
         (400, push("ann", "x").query("dedline", "1s")),
         (400, push("ann", "x").header("Idempotency-Key", "no-uuid")),
         (413, push("ann", "x".repeat(1001))),
         (413, octets(push("ann", vec![0; 1001]))),
-        (413, Request::new("POST", "/v1/broadcast").body("x".repeat(1001))),
-        (413, users(json!({"users": ["ann"], "text": "x".repeat(1001)}))),
+        (
+            413,
+            Request::new("POST", "/v1/broadcast").body("x".repeat(1001)),
+        ),
+        (
+            413,
+            users(json!({"users": ["ann"], "text": "x".repeat(1001)})),
+        ),
         (400, Request::new("POST", "/v1/push").body("no JSON")),
         (400, users(json!([]))),
         (400, users(json!({"text": "x"}))),
@@ -51,11 +64,23 @@ fn every_bad_request_has_its_documented_error() {
         (400, users(json!({"users": "ann", "text": "x"}))),
         (400, users(json!({"users": [7], "text": "x"}))),
         (400, users(json!({"users": ["ann"]}))),
-        (400, users(json!({"users": ["ann"], "text": "x", "base64": "eA=="}))),
-        (400, users(json!({"users": ["ann"], "base64": "not base64!"}))),
-        (400, users(json!({"users": ["ann"], "text": "x", "txet": "y"}))),
+        (
+            400,
+            users(json!({"users": ["ann"], "text": "x", "base64": "eA=="})),
+        ),
+        (
+            400,
+            users(json!({"users": ["ann"], "base64": "not base64!"})),
+        ),
+        (
+            400,
+            users(json!({"users": ["ann"], "text": "x", "txet": "y"})),
+        ),
         (400, users(json!({"users": many, "text": "x"}))),
-        (400, Request::new("DELETE", "/v1/users/ann/connections/no-uuid")),
+        (
+            400,
+            Request::new("DELETE", "/v1/users/ann/connections/no-uuid"),
+        ),
         (400, Request::new("GET", "/v1/users//connections")),
     ];
 
@@ -78,8 +103,15 @@ fn a_push_to_the_empty_user_reaches_nobody() {
     let cluster = Cluster::start(1);
     let mut terminal = cluster[0].terminal("ann");
 
-    for target in ["/v1/users//push", "/v1/users/push", "/v1/users/%20/push", "/v1/users/*/push"] {
-        let _ = cluster[0].api().send(Request::new("POST", target).body("for whom?"));
+    for target in [
+        "/v1/users//push",
+        "/v1/users/push",
+        "/v1/users/%20/push",
+        "/v1/users/*/push",
+    ] {
+        let _ = cluster[0]
+            .api()
+            .send(Request::new("POST", target).body("for whom?"));
     }
 
     terminal.expect_silence(SILENCE);
@@ -123,9 +155,15 @@ fn every_call_needs_a_key_if_there_are_keys() {
         assert!(without.header("www-authenticate").is_some());
         let _ = without.error_code();
         for wrong in ["", "wrong", &KEY[..KEY.len() - 1], &format!("{KEY}x")] {
-            assert_eq!(api.with_key(wrong).send(request.clone()).status, 401, "{wrong}");
+            assert_eq!(
+                api.with_key(wrong).send(request.clone()).status,
+                401,
+                "{wrong}"
+            );
         }
-        let basic = request.clone().header("Authorization", format!("Basic {KEY}"));
+        let basic = request
+            .clone()
+            .header("Authorization", format!("Basic {KEY}"));
         assert_eq!(api.send(basic).status, 401);
     }
     let kick = Request::new("DELETE", "/v1/users/ann/connections");
@@ -133,9 +171,18 @@ fn every_call_needs_a_key_if_there_are_keys() {
     terminal.expect_silence(SILENCE);
 
     for request in calls() {
-        assert_eq!(api.with_key(KEY).send(request.clone()).status, 200, "{request:?}");
+        assert_eq!(
+            api.with_key(KEY).send(request.clone()).status,
+            200,
+            "{request:?}"
+        );
     }
-    assert_eq!(api.with_key("another-key-of-sixteen-bytes").send(push("ann", "x")).status, 200);
+    assert_eq!(
+        api.with_key("another-key-of-sixteen-bytes")
+            .send(push("ann", "x"))
+            .status,
+        200
+    );
     // What balancers and collectors ask for has no secrets.
     for open in ["/metrics", "/health/live", "/health/ready", "/"] {
         assert_eq!(api.get(open).status, 200, "{open}");
@@ -146,7 +193,15 @@ fn every_call_needs_a_key_if_there_are_keys() {
 #[test]
 fn an_api_off_loopback_without_keys_is_refused_at_start() {
     let output = run(
-        &["serve", "--listen", "127.0.0.1:0", "--api", "0.0.0.0:0", "--peer", "127.0.0.1:0"],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--api",
+            "0.0.0.0:0",
+            "--peer",
+            "127.0.0.1:0",
+        ],
         &[],
     );
     assert!(!output.status.success());
@@ -181,7 +236,11 @@ fn requests_of_foreign_pages_are_refused() {
         push("ann", "x").header("Host", "push.internal"),
     ];
     for request in accepted {
-        assert_eq!(server.api().send(request.clone()).status, 200, "{request:?}");
+        assert_eq!(
+            server.api().send(request.clone()).status,
+            200,
+            "{request:?}"
+        );
         terminal.expect_text("x");
     }
 }
@@ -189,7 +248,11 @@ fn requests_of_foreign_pages_are_refused() {
 fn with_keys() -> (Server, TempDir) {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("keys");
-    fs::write(&file, format!("# two keys\n{KEY}\nanother-key-of-sixteen-bytes\n")).expect("writable");
+    fs::write(
+        &file,
+        format!("# two keys\n{KEY}\nanother-key-of-sixteen-bytes\n"),
+    )
+    .expect("writable");
     let options = Options::for_tests().with("--api-key-file", file.display().to_string());
     let server = Server::start(&options);
     let _: Api = server.api();

@@ -25,10 +25,16 @@ fn two_terminals_that_connect_at_the_same_instant_are_both_reachable() {
                 })
                 .into_iter()
                 .collect();
-            handles.into_iter().map(|h| h.join().expect("it connects")).collect()
+            handles
+                .into_iter()
+                .map(|h| h.join().expect("it connects"))
+                .collect()
         });
 
-        cluster[round % 2].api().push(&user, "both").expect_written(5);
+        cluster[round % 2]
+            .api()
+            .push(&user, "both")
+            .expect_written(5);
 
         for terminal in &mut terminals {
             terminal.expect_text("both");
@@ -82,7 +88,9 @@ fn a_push_after_the_hello_always_arrives() {
 fn pushes_reach_every_staying_terminal_once_while_others_come_and_go() {
     const PUSHES: usize = 300;
     let cluster = Cluster::start(2);
-    let stay: Vec<_> = (0..4).map(|n| cluster[n % 2].terminal("ann").follow()).collect();
+    let stay: Vec<_> = (0..4)
+        .map(|n| cluster[n % 2].terminal("ann").follow())
+        .collect();
     let done = AtomicBool::new(false);
 
     thread::scope(|scope| {
@@ -101,7 +109,11 @@ fn pushes_reach_every_staying_terminal_once_while_others_come_and_go() {
         for n in 0..PUSHES {
             let receipt = publisher.push("ann", &n.to_string());
             for terminal in &stay {
-                assert_eq!(receipt.outcome(terminal.uuid), Some("written"), "{receipt:?}");
+                assert_eq!(
+                    receipt.outcome(terminal.uuid),
+                    Some("written"),
+                    "{receipt:?}"
+                );
             }
         }
         done.store(true, Ordering::Relaxed);
@@ -160,7 +172,8 @@ fn a_close_is_echoed_and_the_socket_ends() {
 
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
-    raw.send(opcode::CLOSE, &3000_u16.to_be_bytes()).expect("the connection lives");
+    raw.send(opcode::CLOSE, &3000_u16.to_be_bytes())
+        .expect("the connection lives");
     assert_eq!(raw.close_code().expect("the echo"), 3000);
     assert!(raw.has_ended());
 }
@@ -196,9 +209,9 @@ fn a_terminal_that_goes_abruptly_is_unregistered() {
         });
     }
     throughout(SILENCE, "no row comes back", || {
-        ["reset", "closed", "dropped"].iter().all(|user| {
-            cluster[1].api().connections(user).connections.is_empty()
-        })
+        ["reset", "closed", "dropped"]
+            .iter()
+            .all(|user| cluster[1].api().connections(user).connections.is_empty())
     });
     eventually("the server holds no connection", || {
         cluster[0].api().metric("switchboard_connections") == 0.0
@@ -212,7 +225,9 @@ fn many_abrupt_ends_leave_no_descriptor_and_no_row() {
     let cluster = Cluster::start(1);
     let server = &cluster[0];
     server.terminal("warm").close();
-    eventually("the warm-up has ended", || server.api().metric("switchboard_connections") == 0.0);
+    eventually("the warm-up has ended", || {
+        server.api().metric("switchboard_connections") == 0.0
+    });
     let before = descriptors(server.pid());
 
     for n in 0..CONNECTS {
@@ -226,36 +241,52 @@ fn many_abrupt_ends_leave_no_descriptor_and_no_row() {
 
     // The API's own connections come and go, hence the margin.
     const MARGIN: usize = 8;
-    eventually("the descriptors are free again", || descriptors(server.pid()) <= before + MARGIN);
+    eventually("the descriptors are free again", || {
+        descriptors(server.pid()) <= before + MARGIN
+    });
     eventually("no row is left", || cluster.user_keys().is_empty());
 }
 
 /// H13, H27: a peer that is half-open answers no ping, and is removed.
 #[test]
 fn a_terminal_that_answers_no_ping_is_closed_and_unregistered() {
-    let cluster = Cluster::with(2, |o| o.with("--ping-interval", "300ms").with("--ping-timeout", "500ms"));
+    let cluster = Cluster::with(2, |o| {
+        o.with("--ping-interval", "300ms")
+            .with("--ping-timeout", "500ms")
+    });
     let mut silent = cluster[0].connect().user("silent").raw();
     silent.read_frame().expect("the hello");
     let answering = cluster[0].terminal("answering").follow();
 
     eventually("the silent terminal is removed", || {
-        cluster[1].api().connections("silent").connections.is_empty()
+        cluster[1]
+            .api()
+            .connections("silent")
+            .connections
+            .is_empty()
     });
 
     assert_eq!(silent.close_code().expect("a Close frame"), 4004);
     assert_eq!(answering.ending(), None, "a terminal that answers stays");
-    cluster[1].api().push("answering", "still there").expect_written(1);
+    cluster[1]
+        .api()
+        .push("answering", "still there")
+        .expect_written(1);
     assert!(cluster[0].api().metric("switchboard_ping_timeouts_total") >= 1.0);
 }
 
 /// H27: a frame of any kind is a sign of life, not only a pong.
 #[test]
 fn a_terminal_that_talks_but_sends_no_pong_stays() {
-    let cluster = Cluster::with(1, |o| o.with("--ping-interval", "300ms").with("--ping-timeout", "1s"));
+    let cluster = Cluster::with(1, |o| {
+        o.with("--ping-interval", "300ms")
+            .with("--ping-timeout", "1s")
+    });
     let mut raw = cluster[0].connect().user("ann").raw();
 
     for _ in 0..20 {
-        raw.send(opcode::TEXT, b"I am here").expect("the connection lives");
+        raw.send(opcode::TEXT, b"I am here")
+            .expect("the connection lives");
         thread::sleep(Duration::from_millis(150));
     }
 
@@ -269,9 +300,13 @@ fn a_ping_from_a_terminal_is_answered() {
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
 
-    raw.send(opcode::PING, b"are you there?").expect("the connection lives");
+    raw.send(opcode::PING, b"are you there?")
+        .expect("the connection lives");
 
-    assert_eq!(raw.read_frame().expect("a pong"), (opcode::PONG, b"are you there?".to_vec()));
+    assert_eq!(
+        raw.read_frame().expect("a pong"),
+        (opcode::PONG, b"are you there?".to_vec())
+    );
 }
 
 /// H37: a chatty terminal costs the directory nothing.
@@ -281,17 +316,29 @@ fn messages_and_pings_of_a_terminal_cause_no_work_in_the_directory() {
     let cluster = Cluster::start(1);
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
-    let before = cluster[0].api().metric("switchboard_directory_operations_total");
+    let before = cluster[0]
+        .api()
+        .metric("switchboard_directory_operations_total");
 
     for n in 0..MESSAGES {
-        let kind = if n % 2 == 0 { opcode::PING } else { opcode::TEXT };
+        let kind = if n % 2 == 0 {
+            opcode::PING
+        } else {
+            opcode::TEXT
+        };
         raw.send(kind, b"chatter").expect("the connection lives");
         raw.read_frame().expect("an answer");
     }
 
-    let operations = cluster[0].api().metric("switchboard_directory_operations_total") - before;
+    let operations = cluster[0]
+        .api()
+        .metric("switchboard_directory_operations_total")
+        - before;
     // Leases are renewed and read meanwhile.
-    assert!(operations < MESSAGES as f64 / 10.0, "{operations} operations");
+    assert!(
+        operations < MESSAGES as f64 / 10.0,
+        "{operations} operations"
+    );
 }
 
 /// H08: per user, at each instance.
@@ -316,7 +363,9 @@ fn a_user_cannot_have_more_connections_than_the_limit() {
 #[test]
 fn an_instance_cannot_have_more_connections_than_the_limit() {
     let cluster = Cluster::with(1, |o| o.with("--connections", "4"));
-    let _terminals: Vec<_> = (0..4).map(|n| cluster[0].terminal(&format!("user-{n}"))).collect();
+    let _terminals: Vec<_> = (0..4)
+        .map(|n| cluster[0].terminal(&format!("user-{n}")))
+        .collect();
 
     let response = cluster[0].connect().user("one-too-many").refused();
 
@@ -329,7 +378,9 @@ fn an_instance_cannot_have_more_connections_than_the_limit() {
 #[test]
 fn every_row_has_an_expiry() {
     let cluster = Cluster::start(1);
-    let _terminals: Vec<_> = (0..3).map(|n| cluster[0].terminal(&format!("user-{n}"))).collect();
+    let _terminals: Vec<_> = (0..3)
+        .map(|n| cluster[0].terminal(&format!("user-{n}")))
+        .collect();
 
     let keys = cluster.user_keys();
 
@@ -346,7 +397,11 @@ fn a_malformed_row_does_not_hide_the_others() {
     let cluster = Cluster::start(2);
     let mut terminal = cluster[0].terminal("ann");
     let key = cluster.user_keys().pop().expect("the user's rows");
-    for (field, value) in [("not-a-uuid", "x"), ("6f9619ff-8b86-4011-b42d-00c04fc964ff", "???"), ("", "")] {
+    for (field, value) in [
+        ("not-a-uuid", "x"),
+        ("6f9619ff-8b86-4011-b42d-00c04fc964ff", "???"),
+        ("", ""),
+    ] {
         let _: i64 = cluster.redis.command(&["HSET", &key, field, value]);
     }
 
@@ -354,7 +409,12 @@ fn a_malformed_row_does_not_hide_the_others() {
 
     assert_eq!(receipt.outcome(terminal.uuid), Some("written"));
     terminal.expect_text("still works");
-    assert!(cluster[1].api().metric("switchboard_malformed_entries_total") >= 1.0);
+    assert!(
+        cluster[1]
+            .api()
+            .metric("switchboard_malformed_entries_total")
+            >= 1.0
+    );
 }
 
 fn eventually_open(cluster: &Cluster, user: &str) -> Terminal {

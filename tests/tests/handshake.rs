@@ -22,7 +22,14 @@ const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 #[test]
 fn a_user_id_that_is_none_is_refused() {
     let cluster = Cluster::start(1);
-    for query in ["", "?user=", "?user=%00", "?user=a%0Ab", "?user=%FF", "?other=ann"] {
+    for query in [
+        "",
+        "?user=",
+        "?user=%00",
+        "?user=a%0Ab",
+        "?user=%FF",
+        "?other=ann",
+    ] {
         let response = Connect::at(cluster[0].terminals(), &format!("/connect{query}")).refused();
         assert_eq!(response.status, 400, "{query}: {}", response.text());
         let _ = response.error_code();
@@ -55,8 +62,14 @@ fn identity_headers_and_parameters_do_not_override_the_token() {
         .header("X-Auth-Request-User", "victim")
         .open();
 
-    jwt.server.api().push("victim", "for the victim").expect_written(1);
-    jwt.server.api().push("mallory", "for mallory").expect_written(1);
+    jwt.server
+        .api()
+        .push("victim", "for the victim")
+        .expect_written(1);
+    jwt.server
+        .api()
+        .push("mallory", "for mallory")
+        .expect_written(1);
 
     terminal.expect_text("for mallory");
     victim.expect_text("for the victim");
@@ -90,14 +103,29 @@ fn the_terminals_port_has_no_api() {
 #[test]
 fn a_foreign_origin_is_refused_by_name() {
     let cluster = Cluster::with(1, |o| o.with("--origins", "https://app.example.com"));
-    for origin in ["https://evil.example", "null", "http://127.0.0.1.evil.example"] {
-        let response = cluster[0].connect().user("ann").header("Origin", origin).refused();
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1.evil.example",
+    ] {
+        let response = cluster[0]
+            .connect()
+            .user("ann")
+            .header("Origin", origin)
+            .refused();
         assert_eq!(response.status, 403, "{origin}");
         let message = response.error_message();
-        assert!(message.contains(origin) && message.contains("--origins"), "{message}");
+        assert!(
+            message.contains(origin) && message.contains("--origins"),
+            "{message}"
+        );
     }
     for origin in ["https://app.example.com", "http://127.0.0.1:9999"] {
-        cluster[0].connect().user("ann").header("Origin", origin).open();
+        cluster[0]
+            .connect()
+            .user("ann")
+            .header("Origin", origin)
+            .open();
     }
 }
 
@@ -109,13 +137,20 @@ fn a_token_is_taken_from_header_and_subprotocol() {
 
     let by_header = jwt.server.connect().bearer(&token).open();
     let offered = format!("switchboard.v1, bearer.{token}");
-    let by_subprotocol = jwt.server.connect().header("Sec-WebSocket-Protocol", offered).open();
+    let by_subprotocol = jwt
+        .server
+        .connect()
+        .header("Sec-WebSocket-Protocol", offered)
+        .open();
 
     assert_eq!(by_header.protocol, None);
     assert_eq!(by_subprotocol.protocol.as_deref(), Some("switchboard.v1"));
     jwt.server.api().push("ann", "both").expect_written(2);
     let by_query = jwt.server.connect().query("token", &token).refused();
-    assert_eq!(by_query.status, 401, "the query is not asked without --token-in-query");
+    assert_eq!(
+        by_query.status, 401,
+        "the query is not asked without --token-in-query"
+    );
 }
 
 /// H05: a token in the query is an explicit choice, and is never logged.
@@ -128,7 +163,10 @@ fn a_token_in_the_query_needs_the_flag_and_is_not_logged() {
     let mut terminal = jwt.server.connect().query("token", &token).open();
     jwt.server.connect().query("token", &wrong).refused();
     jwt.server.connect().bearer(&wrong).refused();
-    jwt.server.api().push("ann", "a payload that is nobody's business").expect_written(1);
+    jwt.server
+        .api()
+        .push("ann", "a payload that is nobody's business")
+        .expect_written(1);
     terminal.expect_text("a payload that is nobody's business");
     terminal.close();
 
@@ -136,7 +174,10 @@ fn a_token_in_the_query_needs_the_flag_and_is_not_logged() {
     assert!(!log.is_empty());
     let signature = token.rsplit('.').next().expect("three parts");
     assert!(!log.contains(signature), "the token is in the log");
-    assert!(!log.contains("nobody's business"), "a payload is in the log");
+    assert!(
+        !log.contains("nobody's business"),
+        "a payload is in the log"
+    );
 }
 
 /// H01, H06: every token that does not count is refused with 401 and a challenge.
@@ -157,7 +198,10 @@ fn a_token_that_does_not_count_is_refused() {
     let cases = [
         ("empty", String::new()),
         ("nonsense", "nonsense".to_owned()),
-        ("another secret", hs256(b"another secret of thirty-two bytes!!", &good)),
+        (
+            "another secret",
+            hs256(b"another secret of thirty-two bytes!!", &good),
+        ),
         ("expired", with("exp", json!(seconds_from_now(-3600)))),
         ("not valid yet", with("nbf", json!(seconds_from_now(3600)))),
         ("no expiry", without("exp")),
@@ -168,9 +212,18 @@ fn a_token_that_does_not_count_is_refused() {
         ("another audience", with("aud", json!("mail"))),
         ("no audience", without("aud")),
         ("another issuer", with("iss", json!("them"))),
-        ("unsigned", format!("{}.", unsigned(&json!({"alg": "none"}), &good))),
-        ("another algorithm", signed(&json!({"alg": "HS512"}), SECRET, &good)),
-        ("key's algorithm denied", signed(&json!({"alg": "RS256"}), SECRET, &good)),
+        (
+            "unsigned",
+            format!("{}.", unsigned(&json!({"alg": "none"}), &good)),
+        ),
+        (
+            "another algorithm",
+            signed(&json!({"alg": "HS512"}), SECRET, &good),
+        ),
+        (
+            "key's algorithm denied",
+            signed(&json!({"alg": "RS256"}), SECRET, &good),
+        ),
     ];
 
     for (what, token) in cases {
@@ -189,8 +242,24 @@ fn a_token_that_does_not_count_is_refused() {
 fn a_handshake_with_two_tokens_is_refused() {
     let jwt = Jwt::start(|o| o.switch("--token-in-query"));
     let (ann, bob) = (jwt.token("ann"), jwt.token("bob"));
-    assert_eq!(jwt.server.connect().bearer(&ann).bearer(&bob).refused().status, 400);
-    assert_eq!(jwt.server.connect().bearer(&ann).query("token", &bob).refused().status, 400);
+    assert_eq!(
+        jwt.server
+            .connect()
+            .bearer(&ann)
+            .bearer(&bob)
+            .refused()
+            .status,
+        400
+    );
+    assert_eq!(
+        jwt.server
+            .connect()
+            .bearer(&ann)
+            .query("token", &bob)
+            .refused()
+            .status,
+        400
+    );
 }
 
 /// H06: a connection ends with its token, and not before.
@@ -214,7 +283,11 @@ fn an_expired_token_closes_the_connection() {
 #[test]
 fn a_slow_handshake_is_cut_off() {
     let cluster = Cluster::with(1, |o| o.with("--handshake-timeout", "500ms"));
-    let addresses = [cluster[0].terminals(), cluster[0].api().address(), cluster[0].peer()];
+    let addresses = [
+        cluster[0].terminals(),
+        cluster[0].api().address(),
+        cluster[0].peer(),
+    ];
     for address in addresses {
         for begin in ["", "GET /connect?user=ann HTTP/1.1\r\nHost: x\r\n"] {
             let answer = exchange(address, begin.as_bytes()).expect("it listens");
@@ -230,7 +303,9 @@ fn a_slow_handshake_is_cut_off() {
 fn a_trickling_handshake_is_cut_off() {
     let cluster = Cluster::with(1, |o| o.with("--handshake-timeout", "500ms"));
     let mut stream = TcpStream::connect(cluster[0].terminals()).expect("it listens");
-    stream.write_all(b"GET /connect?user=ann HTTP/1.1\r\nHost: x\r\nX-Long: ").expect("open");
+    stream
+        .write_all(b"GET /connect?user=ann HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        .expect("open");
 
     eventually("the trickle is cut off", || stream.write_all(b"a").is_err());
 }
@@ -239,8 +314,9 @@ fn a_trickling_handshake_is_cut_off() {
 #[test]
 fn many_unfinished_handshakes_do_not_keep_others_out() {
     let cluster = Cluster::start(1);
-    let idle: Vec<_> =
-        (0..300).map(|_| TcpStream::connect(cluster[0].terminals()).expect("it listens")).collect();
+    let idle: Vec<_> = (0..300)
+        .map(|_| TcpStream::connect(cluster[0].terminals()).expect("it listens"))
+        .collect();
 
     let terminal = cluster[0].terminal("ann");
 
@@ -253,9 +329,16 @@ fn many_unfinished_handshakes_do_not_keep_others_out() {
 fn an_endless_head_is_refused() {
     let cluster = Cluster::start(1);
     for address in [cluster[0].terminals(), cluster[0].api().address()] {
-        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(1 << 20));
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
+            "a".repeat(1 << 20)
+        );
         let answer = exchange(address, head.as_bytes()).expect("it listens");
-        assert!(matches!(status(&answer), None | Some(400 | 431)), "{:?}", status(&answer));
+        assert!(
+            matches!(status(&answer), None | Some(400 | 431)),
+            "{:?}",
+            status(&answer)
+        );
     }
     cluster[0].terminal("ann");
 }
@@ -269,9 +352,24 @@ fn a_request_that_is_no_handshake_is_answered_with_an_error() {
     let version = "Sec-WebSocket-Version: 13\r\n";
     let target = "/connect?user=ann";
     let cases = [
-        ("no upgrade", format!("GET {target} HTTP/1.1\r\n"), String::new(), vec![400, 426]),
-        ("no key", format!("GET {target} HTTP/1.1\r\n"), format!("{upgrade}{version}"), vec![400]),
-        ("no version", format!("GET {target} HTTP/1.1\r\n"), format!("{upgrade}{key}"), vec![400, 426]),
+        (
+            "no upgrade",
+            format!("GET {target} HTTP/1.1\r\n"),
+            String::new(),
+            vec![400, 426],
+        ),
+        (
+            "no key",
+            format!("GET {target} HTTP/1.1\r\n"),
+            format!("{upgrade}{version}"),
+            vec![400],
+        ),
+        (
+            "no version",
+            format!("GET {target} HTTP/1.1\r\n"),
+            format!("{upgrade}{key}"),
+            vec![400, 426],
+        ),
         (
             "version 8",
             format!("GET {target} HTTP/1.1\r\n"),
@@ -284,8 +382,18 @@ fn a_request_that_is_no_handshake_is_answered_with_an_error() {
             format!("{upgrade}{version}Sec-WebSocket-Key: c2hvcnQ=\r\n"),
             vec![400],
         ),
-        ("method", format!("POST {target} HTTP/1.1\r\n"), format!("{upgrade}{key}{version}"), vec![405]),
-        ("path", "GET /other?user=ann HTTP/1.1\r\n".to_owned(), format!("{upgrade}{key}{version}"), vec![404]),
+        (
+            "method",
+            format!("POST {target} HTTP/1.1\r\n"),
+            format!("{upgrade}{key}{version}"),
+            vec![405],
+        ),
+        (
+            "path",
+            "GET /other?user=ann HTTP/1.1\r\n".to_owned(),
+            format!("{upgrade}{key}{version}"),
+            vec![404],
+        ),
     ];
     for (what, line, headers, expected) in cases {
         let request = format!("{line}Host: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
@@ -309,12 +417,22 @@ fn bytes_that_are_no_protocol_do_no_harm() {
         b"GET\r\n\r\nGET / HTTP/9.9\r\n\r\n",
     ];
     for bytes in garbage {
-        for address in [cluster[0].terminals(), cluster[0].api().address(), cluster[0].peer()] {
+        for address in [
+            cluster[0].terminals(),
+            cluster[0].api().address(),
+            cluster[0].peer(),
+        ] {
             let answer = exchange(address, bytes).expect("it listens");
-            assert!(matches!(status(&answer), None | Some(400..=499 | 505)), "{bytes:?}");
+            assert!(
+                matches!(status(&answer), None | Some(400..=499 | 505)),
+                "{bytes:?}"
+            );
         }
     }
-    cluster[0].api().push("ann", "all is well").expect_written(1);
+    cluster[0]
+        .api()
+        .push("ann", "all is well")
+        .expect_written(1);
     terminal.expect_text("all is well");
 }
 
@@ -333,11 +451,19 @@ fn a_frame_that_is_too_large_closes_its_connection() {
 
     // A header that promises too much is enough, and so are fragments that add up.
     let mut promise = cluster[0].connect().user("ann").raw();
-    promise.write(&[0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]).expect("open");
+    promise
+        .write(&[
+            0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0,
+        ])
+        .expect("open");
     assert!(matches!(promise.close_code(), Ok(1002 | 1009)));
     let mut fragments = cluster[0].connect().user("ann").raw();
-    fragments.write(&masked_frame(opcode::TEXT, &[b'x'; 600])).expect("open");
-    fragments.write(&masked_frame(opcode::CONTINUATION, &[b'x'; 600])).expect("open");
+    fragments
+        .write(&masked_frame(opcode::TEXT, &[b'x'; 600]))
+        .expect("open");
+    fragments
+        .write(&masked_frame(opcode::CONTINUATION, &[b'x'; 600]))
+        .expect("open");
     assert_eq!(fragments.close_code().expect("a Close frame"), 1009);
 
     other.expect_silence(SILENCE);
@@ -354,15 +480,35 @@ fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code() {
         ("not masked", vec![0x81, 0x01, b'x'], PROTOCOL_ERROR),
         ("unknown opcode", masked_frame(0x83, b""), PROTOCOL_ERROR),
         ("reserved bit", masked_frame(0xC1, b"x"), PROTOCOL_ERROR),
-        ("fragmented ping", masked_frame(opcode::PING, b""), PROTOCOL_ERROR),
-        ("long ping", masked_frame(0x80 | opcode::PING, &[0; 126]), PROTOCOL_ERROR),
-        ("nothing to continue", masked_frame(0x80 | opcode::CONTINUATION, b"x"), PROTOCOL_ERROR),
-        ("text that is not UTF-8", masked_frame(0x80 | opcode::TEXT, &[0xFF, 0xFE]), INVALID_PAYLOAD),
+        (
+            "fragmented ping",
+            masked_frame(opcode::PING, b""),
+            PROTOCOL_ERROR,
+        ),
+        (
+            "long ping",
+            masked_frame(0x80 | opcode::PING, &[0; 126]),
+            PROTOCOL_ERROR,
+        ),
+        (
+            "nothing to continue",
+            masked_frame(0x80 | opcode::CONTINUATION, b"x"),
+            PROTOCOL_ERROR,
+        ),
+        (
+            "text that is not UTF-8",
+            masked_frame(0x80 | opcode::TEXT, &[0xFF, 0xFE]),
+            INVALID_PAYLOAD,
+        ),
     ];
     for (what, bytes, code) in cases {
         let mut raw = cluster[0].connect().user("ann").raw();
         raw.write(&bytes).expect("open");
-        assert_eq!(raw.close_code().unwrap_or_else(|e| panic!("{what}: {e}")), code, "{what}");
+        assert_eq!(
+            raw.close_code().unwrap_or_else(|e| panic!("{what}: {e}")),
+            code,
+            "{what}"
+        );
         assert!(raw.has_ended(), "{what}");
     }
     assert_eq!(other.ending(), None);
@@ -375,7 +521,15 @@ fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code() {
 #[test]
 fn open_authentication_is_a_choice_off_loopback() {
     let output = switchboard_tests::server::run(
-        &["serve", "--listen", "0.0.0.0:0", "--api", "127.0.0.1:0", "--peer", "127.0.0.1:0"],
+        &[
+            "serve",
+            "--listen",
+            "0.0.0.0:0",
+            "--api",
+            "127.0.0.1:0",
+            "--peer",
+            "127.0.0.1:0",
+        ],
         &[],
     );
     assert!(!output.status.success());

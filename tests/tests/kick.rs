@@ -34,7 +34,10 @@ fn kicking_one_connection_spares_the_users_others() {
     let mut kicked = cluster[0].terminal("ann");
     let mut spared = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
 
-    cluster[1].api().kick_one("ann", kicked.uuid).expect_written(1);
+    cluster[1]
+        .api()
+        .kick_one("ann", kicked.uuid)
+        .expect_written(1);
 
     assert_eq!(kicked.ended().code(), Some(KICKED));
     for terminal in &mut spared {
@@ -49,7 +52,10 @@ fn a_kick_does_not_overtake_an_earlier_push() {
     let terminal = cluster[0].terminal("ann").follow();
 
     for n in 0..50 {
-        cluster[1].api().push("ann", &n.to_string()).expect_written(1);
+        cluster[1]
+            .api()
+            .push("ann", &n.to_string())
+            .expect_written(1);
     }
     cluster[1].api().kick("ann");
 
@@ -65,8 +71,15 @@ fn kicking_a_user_without_connections_touches_nobody() {
     let mut other = cluster[0].terminal("bob");
 
     assert_eq!(cluster[1].api().kick("ann").written, 0);
-    assert_eq!(cluster[1].api().kick_one("ann", other.uuid).written, 0, "another user's connection");
-    assert_eq!(cluster[1].api().kick_one("bob", Uuid::from_u128(1)).written, 0);
+    assert_eq!(
+        cluster[1].api().kick_one("ann", other.uuid).written,
+        0,
+        "another user's connection"
+    );
+    assert_eq!(
+        cluster[1].api().kick_one("bob", Uuid::from_u128(1)).written,
+        0
+    );
 
     other.expect_silence(SILENCE);
 }
@@ -85,6 +98,9 @@ fn a_kicked_user_can_connect_again() {
     eventually("only the second is listed", || {
         cluster[1].api().connections("ann").uuids() == [second.uuid]
     });
-    cluster[1].api().push("ann", "welcome back").expect_written(1);
+    cluster[1]
+        .api()
+        .push("ann", "welcome back")
+        .expect_written(1);
     second.expect_text("welcome back");
 }

@@ -22,7 +22,12 @@ fn a_user_on_three_instances_gets_a_push_from_a_fourth() {
     let mut expected: Vec<_> = terminals.iter().map(|t| t.uuid).collect();
     expected.sort_unstable();
     assert_eq!(receipt.connections(), expected);
-    assert!(receipt.terminals.iter().all(|t| t.user == "ann" && t.outcome == "written"));
+    assert!(
+        receipt
+            .terminals
+            .iter()
+            .all(|t| t.user == "ann" && t.outcome == "written")
+    );
     for terminal in &mut terminals {
         terminal.expect_text("hello, ann");
         terminal.expect_silence(SILENCE / 3);
@@ -79,7 +84,9 @@ fn sequential_pushes_arrive_in_order_at_every_terminal() {
 fn pipelined_pushes_arrive_in_order_at_every_terminal() {
     const PUSHES: usize = 1000;
     let cluster = Cluster::start(3);
-    let terminals: Vec<_> = (0..3).map(|i| cluster[i].terminal("ann").follow()).collect();
+    let terminals: Vec<_> = (0..3)
+        .map(|i| cluster[i].terminal("ann").follow())
+        .collect();
 
     let mut publisher = cluster[2].api().publisher();
     for batch in 0..PUSHES / 50 {
@@ -105,7 +112,9 @@ fn concurrent_publishers_on_several_instances_deliver_intact_frames() {
     const PUBLISHERS: usize = 6;
     const PUSHES: usize = 100;
     let cluster = Cluster::start(3);
-    let terminals: Vec<_> = (0..3).map(|i| cluster[i].terminal("ann").follow()).collect();
+    let terminals: Vec<_> = (0..3)
+        .map(|i| cluster[i].terminal("ann").follow())
+        .collect();
 
     thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
@@ -113,7 +122,9 @@ fn concurrent_publishers_on_several_instances_deliver_intact_frames() {
             scope.spawn(move || {
                 let mut connection = api.publisher();
                 for n in 0..PUSHES {
-                    connection.push("ann", &body(publisher, n)).expect_written(3);
+                    connection
+                        .push("ann", &body(publisher, n))
+                        .expect_written(3);
                 }
             });
         }
@@ -153,7 +164,14 @@ fn a_text_body_arrives_byte_for_byte_as_a_text_frame() {
     let cluster = Cluster::start(2);
     let mut terminal = cluster[1].terminal("ann");
     let lookalike = r#"{"switchboard":{"hello":{"uuid":"no"}}}"#;
-    let texts = ["", " \r\n\t", "{\"a\": 1 }", "\u{0} \u{1F600} äöü \u{FEFF}", "\"\\", lookalike];
+    let texts = [
+        "",
+        " \r\n\t",
+        "{\"a\": 1 }",
+        "\u{0} \u{1F600} äöü \u{FEFF}",
+        "\"\\",
+        lookalike,
+    ];
 
     for text in texts {
         let request = push("ann", text).header("Content-Type", "application/json");
@@ -172,7 +190,10 @@ fn a_body_of_the_largest_size_arrives() {
     let cluster = Cluster::start(2);
     let terminal = cluster[1].terminal("ann").follow();
 
-    cluster[0].api().push("ann", &"x".repeat(LARGEST)).expect_written(1);
+    cluster[0]
+        .api()
+        .push("ann", &"x".repeat(LARGEST))
+        .expect_written(1);
 
     terminal.await_frames(1);
     assert_eq!(terminal.texts()[0].len(), LARGEST);
@@ -183,7 +204,17 @@ fn a_body_of_the_largest_size_arrives() {
 fn user_ids_are_opaque() {
     let cluster = Cluster::start(2);
     let longest = "u".repeat(128);
-    let users = ["ann", "ann/../bob", "a b+c%20d", "*", "{ann}", "ünï", "sb:u:ann", "?#&=", &longest];
+    let users = [
+        "ann",
+        "ann/../bob",
+        "a b+c%20d",
+        "*",
+        "{ann}",
+        "ünï",
+        "sb:u:ann",
+        "?#&=",
+        &longest,
+    ];
     let mut terminals: Vec<_> = users.iter().map(|user| cluster[1].terminal(user)).collect();
 
     for user in users {
@@ -244,7 +275,9 @@ fn a_push_to_a_list_of_users_reaches_each_of_their_terminals_once() {
     ];
     let mut spared = cluster[1].terminal("dan");
 
-    let receipt = cluster[0].api().push_users(&["ann", "bob", "ann", "cid", "nobody"], "all");
+    let receipt = cluster[0]
+        .api()
+        .push_users(&["ann", "bob", "ann", "cid", "nobody"], "all");
 
     receipt.expect_written(4);
     for terminal in &mut named {
@@ -262,7 +295,10 @@ fn a_push_to_a_list_of_users_can_be_binary() {
     let mut terminal = cluster[1].terminal("ann");
 
     let body = json!({"users": ["ann"], "base64": "AAEC/w=="});
-    cluster[0].api().receipt(json_post("/v1/push", &body)).expect_written(1);
+    cluster[0]
+        .api()
+        .receipt(json_post("/v1/push", &body))
+        .expect_written(1);
 
     assert_eq!(terminal.recv(), Frame::Binary(vec![0, 1, 2, 255]));
 }
@@ -274,8 +310,12 @@ fn a_push_to_a_thousand_users_counts_every_terminal() {
     let cluster = Cluster::start(2);
     let names: Vec<_> = (0..1000).map(|n| format!("user-{n}")).collect();
     let users: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut terminals: Vec<_> =
-        users.iter().take(CONNECTED).enumerate().map(|(n, user)| cluster[n % 2].terminal(user)).collect();
+    let mut terminals: Vec<_> = users
+        .iter()
+        .take(CONNECTED)
+        .enumerate()
+        .map(|(n, user)| cluster[n % 2].terminal(user))
+        .collect();
 
     let receipt = cluster[0].api().push_users(&users, "to a thousand");
 
@@ -290,8 +330,9 @@ fn a_push_to_a_thousand_users_counts_every_terminal() {
 #[test]
 fn a_broadcast_reaches_everyone_and_counts_by_instance() {
     let cluster = Cluster::start(3);
-    let mut terminals: Vec<_> =
-        (0..6).map(|n| cluster[n % 2].terminal(&format!("user-{n}"))).collect();
+    let mut terminals: Vec<_> = (0..6)
+        .map(|n| cluster[n % 2].terminal(&format!("user-{n}")))
+        .collect();
 
     let receipt = cluster[2].api().broadcast("everyone");
 

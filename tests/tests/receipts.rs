@@ -133,7 +133,11 @@ fn a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else() {
     });
 
     assert_eq!(receipt.outcome(well.uuid), Some("written"), "{receipt:?}");
-    assert_eq!(receipt.outcome(stalled.uuid), Some("unreachable"), "{receipt:?}");
+    assert_eq!(
+        receipt.outcome(stalled.uuid),
+        Some("unreachable"),
+        "{receipt:?}"
+    );
     assert_eq!((receipt.written, receipt.failed), (1, 1));
     cluster[0].sigcont();
 }
@@ -163,10 +167,21 @@ fn deadlines_out_of_range_are_refused() {
     let _terminal = cluster[0].terminal("ann");
 
     for deadline in ["10ms", "500ms", "3s", "30s"] {
-        api.receipt(push("ann", "x").query("deadline", deadline)).expect_written(1);
+        api.receipt(push("ann", "x").query("deadline", deadline))
+            .expect_written(1);
     }
-    let refused =
-        ["9ms", "0s", "31s", "1h", "-1s", "", "5", "1.5s", "18446744073709551616s", "9223372036854775807h"];
+    let refused = [
+        "9ms",
+        "0s",
+        "31s",
+        "1h",
+        "-1s",
+        "",
+        "5",
+        "1.5s",
+        "18446744073709551616s",
+        "9223372036854775807h",
+    ];
     for deadline in refused {
         let response = api.send(push("ann", "x").query("deadline", deadline));
         assert_eq!(response.status, 400, "{deadline}: {}", response.text());

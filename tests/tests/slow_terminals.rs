@@ -21,7 +21,11 @@ fn a_terminal_that_never_reads_is_closed() {
 
     let receipts = push_until(&cluster, |receipt| receipt.total() == 0);
 
-    assert!(outcomes(&receipts).contains_key("overflow"), "{:?}", outcomes(&receipts));
+    assert!(
+        outcomes(&receipts).contains_key("overflow"),
+        "{:?}",
+        outcomes(&receipts)
+    );
     assert!(cluster[0].api().connections("slow").connections.is_empty());
     // What it finds in its buffers, when it reads at last, ends with the code for this or, if the
     // time for closing ran out, without one.
@@ -43,7 +47,10 @@ fn a_terminal_that_never_reads_loses_the_oldest_frames() {
     let numbers = read_until_last(&cluster, &mut slow);
     assert!(numbers.len() < PUSHES, "something was dropped");
     assert!(numbers.is_sorted(), "what is kept is in order: {numbers:?}");
-    assert_eq!(*numbers.get(numbers.len() - 2).expect("some were kept"), PUSHES - 1);
+    assert_eq!(
+        *numbers.get(numbers.len() - 2).expect("some were kept"),
+        PUSHES - 1
+    );
 }
 
 /// H23, H24, H41: with `drop-newest` the connection stays, the oldest frames are kept, and the
@@ -59,8 +66,10 @@ fn a_terminal_that_never_reads_gets_no_new_frames() {
     let refused: Vec<_> = (0..PUSHES).filter(|&n| receipts[n].failed == 1).collect();
     assert!(!refused.is_empty(), "the queue has a limit");
     let numbers = read_until_last(&cluster, &mut slow);
-    let accepted: Vec<_> =
-        (0..PUSHES).filter(|n| !refused.contains(n)).chain([LAST]).collect();
+    let accepted: Vec<_> = (0..PUSHES)
+        .filter(|n| !refused.contains(n))
+        .chain([LAST])
+        .collect();
     assert_eq!(numbers, accepted, "exactly what no receipt called failed");
 }
 
@@ -79,20 +88,31 @@ fn a_terminal_that_never_reads_delays_nobody() {
     other.await_frames(1);
     sibling.await_frames(PUSHES);
     let expected: Vec<_> = (0..PUSHES).collect();
-    let numbers: Vec<_> = sibling.texts().iter().map(|text| number(text.as_bytes())).collect();
+    let numbers: Vec<_> = sibling
+        .texts()
+        .iter()
+        .map(|text| number(text.as_bytes()))
+        .collect();
     assert_eq!(numbers, expected);
 }
 
 /// H23, H25: a frame that is not with the operating system by the deadline is not called written.
 #[test]
 fn a_frame_that_waits_is_reported_as_queued() {
-    let cluster = Cluster::with(2, |o| o.with("--queue-bytes", "67108864").with("--queue-frames", "100000"));
+    let cluster = Cluster::with(2, |o| {
+        o.with("--queue-bytes", "67108864")
+            .with("--queue-frames", "100000")
+    });
     let _slow = silent(&cluster);
 
     let receipts = push_until(&cluster, |receipt| receipt.queued == 1);
 
     let last = receipts.last().expect("at least one");
-    assert_eq!((last.written, last.queued, last.failed), (0, 1, 0), "{last:?}");
+    assert_eq!(
+        (last.written, last.queued, last.failed),
+        (0, 1, 0),
+        "{last:?}"
+    );
 }
 
 const LAST: usize = 999_999;
@@ -117,8 +137,14 @@ fn body(n: usize) -> String {
 }
 
 fn number(payload: &[u8]) -> usize {
-    let digits: Vec<_> = payload.iter().copied().take_while(u8::is_ascii_digit).collect();
-    String::from_utf8_lossy(&digits).parse().expect("bodies begin with a number")
+    let digits: Vec<_> = payload
+        .iter()
+        .copied()
+        .take_while(u8::is_ascii_digit)
+        .collect();
+    String::from_utf8_lossy(&digits)
+        .parse()
+        .expect("bodies begin with a number")
 }
 
 /// Pushes with a short deadline, so that those that wait do not hold up the test.

@@ -1,0 +1,98 @@
+//! Every hazard has a test that names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many hazards there are: H01 to H56.
+const HAZARDS: u32 = 56;
+
+/// H56: the list in the documentation is whole, and each entry of it is named by the doc comment of
+/// some test.
+#[test]
+fn every_hazard_is_named_by_a_test() {
+    let mut named: BTreeMap<u32, usize> = BTreeMap::new();
+    for file in sources() {
+        for number in numbers_in_doc_comments_of_tests(&read(&file)) {
+            *named.entry(number).or_default() += 1;
+        }
+    }
+    let missing: Vec<_> = (1..=HAZARDS)
+        .filter(|n| !named.contains_key(n))
+        .map(|n| format!("H{n:02}"))
+        .collect();
+    assert!(missing.is_empty(), "no test names {missing:?}");
+    let unknown: Vec<_> = named
+        .keys()
+        .filter(|n| !(1..=HAZARDS).contains(*n))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "tests name hazards that do not exist: {unknown:?}"
+    );
+}
+
+/// The documentation lists exactly the hazards that there are.
+#[test]
+fn the_documentation_lists_every_hazard_once() {
+    let text = read(&root().join("docs/hazards.md"));
+    let listed: BTreeSet<u32> = text.lines().flat_map(numbers).collect();
+    assert_eq!(listed, (1..=HAZARDS).collect());
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a workspace member")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All Rust sources of the workspace.
+fn sources() -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the workspace is readable") {
+            let path = entry.expect("the workspace is readable").path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    sources
+}
+
+/// The hazards in doc comments that stand right above a `#[test]` or in a property test's macro.
+fn numbers_in_doc_comments_of_tests(source: &str) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut pending = BTreeSet::new();
+    for line in source.lines().map(str::trim) {
+        if let Some(comment) = line.strip_prefix("///") {
+            pending.extend(numbers(comment));
+        } else if line.starts_with("#[test]") {
+            found.append(&mut pending);
+        } else if !line.starts_with("#[") {
+            pending.clear();
+        }
+    }
+    found
+}
+
+/// The numbers in `H07, H11: ...`.
+fn numbers(text: &str) -> Vec<u32> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter_map(|word| word.strip_prefix('H'))
+        .filter(|digits| digits.len() == 2)
+        .filter_map(|digits| digits.parse().ok())
+        .collect()
+}
