@@ -30,8 +30,15 @@ pub(super) struct Unfit(String);
 /// # Errors
 ///
 /// Names the setting, and says what would do.
-pub(super) fn assemble(loaded: Loaded, variable: impl Fn(&str) -> Option<String>) -> Result<Parts, Unfit> {
-    let Loaded { server, core, origins } = loaded;
+pub(super) fn assemble(
+    loaded: Loaded,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Parts, Unfit> {
+    let Loaded {
+        server,
+        core,
+        origins,
+    } = loaded;
     let authenticator = authenticator(&server, &origins)?;
     let api_keys = api_keys(&server, &origins)?;
     let advertise = advertise(&server, &origins)?;
@@ -54,7 +61,9 @@ pub(super) fn assemble(loaded: Loaded, variable: impl Fn(&str) -> Option<String>
         api_hosts: server.api_hosts,
         token_in_query: server.token_in_query,
     };
-    settings.validate().map_err(|error| Unfit(origins.complaint(&error)))?;
+    settings
+        .validate()
+        .map_err(|error| Unfit(origins.complaint(&error)))?;
     Ok(Parts {
         settings,
         authenticator,
@@ -62,11 +71,16 @@ pub(super) fn assemble(loaded: Loaded, variable: impl Fn(&str) -> Option<String>
 }
 
 /// H03, H04: nobody is believed without a check unless somebody chose that.
-fn authenticator(server: &ServerSettings, origins: &Origins) -> Result<Arc<dyn Authenticator>, Unfit> {
+fn authenticator(
+    server: &ServerSettings,
+    origins: &Origins,
+) -> Result<Arc<dyn Authenticator>, Unfit> {
     let auth = match server.auth {
         Some(auth) => auth,
         None if origins.is_given("jwt_secret_file") || origins.is_given("jwt_public_key_file") => {
-            return Err(Unfit("there is a key for tokens, but --auth is not given: add --auth jwt".to_owned()));
+            return Err(Unfit(
+                "there is a key for tokens, but --auth is not given: add --auth jwt".to_owned(),
+            ));
         }
         None if server.listen.ip().is_loopback() => Auth::Open,
         None => {
@@ -80,9 +94,14 @@ fn authenticator(server: &ServerSettings, origins: &Origins) -> Result<Arc<dyn A
     };
     match auth {
         Auth::Open => {
-            let needless = ["jwt_secret_file", "jwt_public_key_file", "jwt_audience", "jwt_issuer"]
-                .into_iter()
-                .find(|setting| origins.is_given(setting));
+            let needless = [
+                "jwt_secret_file",
+                "jwt_public_key_file",
+                "jwt_audience",
+                "jwt_issuer",
+            ]
+            .into_iter()
+            .find(|setting| origins.is_given(setting));
             if let Some(setting) = needless {
                 return Err(Unfit(format!(
                     "{}: does nothing unless --auth is jwt",
@@ -99,12 +118,16 @@ fn jwt(server: &ServerSettings, origins: &Origins) -> Result<Jwt, Unfit> {
     let (setting, key) = match (&server.jwt_secret_file, &server.jwt_public_key_file) {
         (Some(path), None) => {
             let setting = "jwt_secret_file";
-            (setting, JwtKey::Secret(secret_file(path, setting, origins)?))
+            (
+                setting,
+                JwtKey::Secret(secret_file(path, setting, origins)?),
+            )
         }
         (None, Some(path)) => {
             let setting = "jwt_public_key_file";
-            let pem = std::fs::read(path)
-                .map_err(|error| unfit(setting, origins, &format!("{}: {error}", path.display())))?;
+            let pem = std::fs::read(path).map_err(|error| {
+                unfit(setting, origins, &format!("{}: {error}", path.display()))
+            })?;
             (setting, JwtKey::PublicPem(pem))
         }
         (None, None) => {
@@ -126,8 +149,16 @@ fn jwt(server: &ServerSettings, origins: &Origins) -> Result<Jwt, Unfit> {
         key,
         audience: server.jwt_audience.clone(),
         issuer: server.jwt_issuer.clone(),
-        expiry: if server.jwt_allow_unexpiring { Expiry::Optional } else { Expiry::Required },
-        query_token: if server.token_in_query { QueryToken::Accepted } else { QueryToken::Ignored },
+        expiry: if server.jwt_allow_unexpiring {
+            Expiry::Optional
+        } else {
+            Expiry::Required
+        },
+        query_token: if server.token_in_query {
+            QueryToken::Accepted
+        } else {
+            QueryToken::Ignored
+        },
     };
     Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))
 }
@@ -161,8 +192,12 @@ fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String
             Ok(None)
         };
     };
-    let unspecified = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified())
-        || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let unspecified = address
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.ip().is_unspecified())
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_unspecified());
     if unspecified {
         return Err(unfit(
             "advertise",
@@ -180,7 +215,10 @@ fn directory(
     origins: &Origins,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(DirectoryChoice, Option<ClusterSecret>), Unfit> {
-    let secret = match (&server.cluster_secret_file, variable(secrets::CLUSTER_SECRET)) {
+    let secret = match (
+        &server.cluster_secret_file,
+        variable(secrets::CLUSTER_SECRET),
+    ) {
         (Some(_), Some(_)) => {
             return Err(unfit(
                 "cluster_secret_file",
@@ -188,18 +226,25 @@ fn directory(
                 "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one",
             ));
         }
-        (Some(path), None) => Some(("cluster_secret_file", secret_file(path, "cluster_secret_file", origins)?)),
+        (Some(path), None) => Some((
+            "cluster_secret_file",
+            secret_file(path, "cluster_secret_file", origins)?,
+        )),
         (None, Some(text)) => Some((secrets::CLUSTER_SECRET, text.trim_end().as_bytes().to_vec())),
         (None, None) => None,
     };
     let secret = match secret {
-        Some((setting, bytes)) => {
-            Some(secrets::cluster(&bytes).map_err(|error| unfit(setting, origins, &error.to_string()))?)
-        }
+        Some((setting, bytes)) => Some(
+            secrets::cluster(&bytes)
+                .map_err(|error| unfit(setting, origins, &error.to_string()))?,
+        ),
         None => None,
     };
     let Some(url) = &server.redis else {
-        return Ok((DirectoryChoice::Embedded(EmbeddedDirectory::default()), secret));
+        return Ok((
+            DirectoryChoice::Embedded(EmbeddedDirectory::default()),
+            secret,
+        ));
     };
     let url: RedisUrl = url
         .parse()

@@ -38,7 +38,13 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
             ..Settings::default()
         };
         let authenticator = Arc::new(Open);
-        servers.push(serve::start(Parts { settings, authenticator }).await?);
+        servers.push(
+            serve::start(Parts {
+                settings,
+                authenticator,
+            })
+            .await?,
+        );
     }
     print_how_to_try_it(&servers);
     let signal = tokio::select! {
@@ -83,6 +89,7 @@ fn free_or_any(port: u16) -> SocketAddr {
 
 fn secret() -> Result<ClusterSecret, Failure> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::Start(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Start(format!("no random numbers: {error}")))?;
     ClusterSecret::new(&bytes).map_err(|error| Failure::Start(error.to_string()))
 }

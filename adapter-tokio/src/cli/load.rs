@@ -38,11 +38,23 @@ enum Origin {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error("cannot read the settings: {}: {error}", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
+    Unreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("{}, line {line}: {message}", path.display())]
-    Syntax { path: PathBuf, line: usize, message: String },
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
     #[error("{}, line {line}: there is no setting `{key}`{}", path.display(), meant(*suggestion))]
-    Unknown { path: PathBuf, line: usize, key: String, suggestion: Option<&'static str> },
+    Unknown {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        suggestion: Option<&'static str>,
+    },
     #[error("{place}: {message}")]
     Value { place: String, message: String },
 }
@@ -52,7 +64,11 @@ pub(super) enum LoadError {
 /// # Errors
 ///
 /// Names the setting that is unknown or has a bad value, and where it stands.
-pub(super) fn load(file: Option<&Path>, given: &Options, matches: &ArgMatches) -> Result<Loaded, LoadError> {
+pub(super) fn load(
+    file: Option<&Path>,
+    given: &Options,
+    matches: &ArgMatches,
+) -> Result<Loaded, LoadError> {
     let mut origins = Origins::default();
     let mut table = match file {
         Some(path) => read(path, &mut origins)?,
@@ -72,7 +88,11 @@ pub(super) fn load(file: Option<&Path>, given: &Options, matches: &ArgMatches) -
     }
     let core = section(&mut table, &origins)?;
     let server = section(&mut table, &origins)?;
-    Ok(Loaded { server, core, origins })
+    Ok(Loaded {
+        server,
+        core,
+        origins,
+    })
 }
 
 /// The names of all settings.
@@ -168,10 +188,12 @@ fn section<T: DeserializeOwned>(table: &mut Table, origins: &Origins) -> Result<
         }
         own.insert((*field).to_owned(), value);
     }
-    Value::Table(own).try_into().map_err(|error| LoadError::Value {
-        place: "settings".to_owned(),
-        message: error.message().to_owned(),
-    })
+    Value::Table(own)
+        .try_into()
+        .map_err(|error| LoadError::Value {
+            place: "settings".to_owned(),
+            message: error.message().to_owned(),
+        })
 }
 
 /// The names of a struct's fields, as serde knows them.
@@ -226,5 +248,9 @@ fn meant(suggestion: Option<&str>) -> String {
 }
 
 fn line(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+    text.bytes()
+        .take(offset)
+        .filter(|&byte| byte == b'\n')
+        .count()
+        + 1
 }

@@ -28,7 +28,11 @@ pub(super) fn start(format: LogFormat, level: Level) {
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             .boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr)
+            .boxed(),
     };
     // Fails only if a log was started before, and that one serves as well.
     let _ = registry().with(layer.with_filter(targets)).try_init();

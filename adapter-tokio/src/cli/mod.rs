@@ -36,17 +36,20 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs a server.
+    ///
+    /// Settings come from flags, variables and file: a flag goes before its variable, a variable
+    /// before the file, the file before the default.
+    ///
+    /// Times are a whole number and ms, s, m or h: 500ms, 10s. Sizes are in bytes. In the file,
+    /// lists and numbers are written as TOML has them: origins = ["https://example.com"].
+    #[command(after_long_help = AFTER_HELP)]
     Serve(Box<Serve>),
     /// Runs two servers in this process, to look at and to try with curl. Nothing is kept.
     Demo(Logging),
 }
 
-/// Settings come from flags, variables and file: a flag goes before its variable, a variable before
-/// the file, the file before the default.
-///
-/// Times are a whole number and ms, s, m or h: 500ms, 10s. Sizes are in bytes.
+/// The flags of `switchboard serve`.
 #[derive(Args, Debug)]
-#[command(after_long_help = AFTER_HELP)]
 struct Serve {
     /// TOML file with any of the settings below, named as the flags are, with _ for -
     #[arg(long, value_name = "FILE", env = CONFIG, hide_env_values = true)]
@@ -75,7 +78,10 @@ enum Failure {
     #[error("{0}; the server has ended")]
     Died(switchboard_tokio::InstanceDied),
     #[error("the operating system refuses {doing}: {error}")]
-    System { doing: &'static str, error: std::io::Error },
+    System {
+        doing: &'static str,
+        error: std::io::Error,
+    },
 }
 
 /// Runs what the command line says.
@@ -121,8 +127,9 @@ fn start(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         delay: loaded.server.drain_delay,
         spread: loaded.server.drain,
     };
-    open_files::raise_limit(&loaded);
+    let connections_given = loaded.origins.is_given("connections");
     let parts = assemble::assemble(loaded, |name| std::env::var(name).ok())?;
+    open_files::raise_limit(&parts.settings, connections_given);
     on_tokio(serve::run(parts, stop))
 }
 
@@ -160,7 +167,11 @@ fn with_variable_named(mut error: clap::Error, arguments: &[OsString]) -> clap::
         return error;
     };
     // As in `--lease <TIME>`.
-    let flag = argument.split([' ', '[', '=']).next().unwrap_or_default().to_owned();
+    let flag = argument
+        .split([' ', '[', '='])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let variable = options::variable(&flag.trim_start_matches('-').replace('-', "_"));
     let on_line = arguments
         .iter()
@@ -177,11 +188,15 @@ fn with_variable_named(mut error: clap::Error, arguments: &[OsString]) -> clap::
 fn warn_of_unknown_variables() {
     let settings = load::settings();
     for (name, _) in std::env::vars_os() {
-        let Some(setting) = name.to_str().and_then(|name| name.strip_prefix("SWITCHBOARD_")) else {
+        let Some(setting) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("SWITCHBOARD_"))
+        else {
             continue;
         };
         let setting = setting.to_lowercase();
-        let known = settings.contains(&setting.as_str()) || ["config", "cluster_secret"].contains(&setting.as_str());
+        let known = settings.contains(&setting.as_str())
+            || ["config", "cluster_secret"].contains(&setting.as_str());
         // Kubernetes sets these for a service of this name.
         let kubernetes = setting.contains("service_") || setting.starts_with("port");
         if !known && !kubernetes {

@@ -1,12 +1,12 @@
 //! The limit of open files: each terminal is one.
 
-use super::load::Loaded;
+use switchboard_tokio::Settings;
 
 /// Files that are open beside terminals, about: listeners, links, directory, log.
 const OTHERS: u64 = 64;
 
-/// Raises the limit as far as it goes, and says so if terminals come to more.
-pub(super) fn raise_limit(loaded: &Loaded) {
+/// Raises the limit as far as it goes, and says so if fewer terminals fit than may connect.
+pub(super) fn raise_limit(settings: &Settings, connections_given: bool) {
     let limit = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => limit,
         Err(error) => {
@@ -14,13 +14,13 @@ pub(super) fn raise_limit(loaded: &Loaded) {
             return;
         }
     };
-    let workers = workers_meant(loaded.server.workers);
-    let terminals = (loaded.core.connections as u64).saturating_mul(workers);
+    let workers = workers_meant(settings.workers);
+    let terminals = (settings.core.connections as u64).saturating_mul(workers);
     if terminals.saturating_add(OTHERS) <= limit {
         return;
     }
-    let (connections, terminals) = (loaded.core.connections, limit.saturating_sub(OTHERS));
-    if loaded.origins.is_given("connections") {
+    let (connections, terminals) = (settings.core.connections, limit.saturating_sub(OTHERS));
+    if connections_given {
         tracing::warn!(
             limit,
             connections,
@@ -29,7 +29,10 @@ pub(super) fn raise_limit(loaded: &Loaded) {
              raise the limit (`ulimit -Hn`, or LimitNOFILE= of systemd)"
         );
     } else {
-        tracing::info!(limit, "open files are limited: about {terminals} terminals fit");
+        tracing::info!(
+            limit,
+            "open files are limited: about {terminals} terminals fit"
+        );
     }
 }
 

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command};
 use serde::Serialize;
 use switchboard_tokio::core::config::duration;
@@ -105,10 +106,12 @@ struct Terminals {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     jwt_issuer: Option<Vec<String>>,
     /// Take tokens without `exp`; with it, a connection ends when its token does
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
     jwt_allow_unexpiring: Option<bool>,
     /// Take tokens from ?token= as well. URLs end up in logs: prefer header or subprotocol
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
     token_in_query: Option<bool>,
     /// Origins whose pages may connect, beside those of the same host: https://example.com,...
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -273,7 +276,11 @@ struct Directory {
 }
 
 /// Gives each setting's flag its variable, and says its default.
-pub(super) fn with_variables_and_defaults(command: Command, defaults: &toml::Table, settings: &[&str]) -> Command {
+pub(super) fn with_variables_and_defaults(
+    command: Command,
+    defaults: &toml::Table,
+    settings: &[&str],
+) -> Command {
     command.mut_args(|arg| {
         let id = arg.get_id().to_string();
         if !settings.contains(&id.as_str()) {

@@ -11,13 +11,20 @@ pub(super) const CLUSTER_SECRET: &str = "SWITCHBOARD_CLUSTER_SECRET";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
     #[error("{}: {error}", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
+    Unreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("{} is empty", path.display())]
     Empty { path: PathBuf },
     #[error("{} must hold text, in UTF-8", path.display())]
     NotText { path: PathBuf },
     #[error("{}, line {line}: a key must have at least {least} bytes: make one with `openssl rand -hex 32`", path.display())]
-    ShortKey { path: PathBuf, line: usize, least: usize },
+    ShortKey {
+        path: PathBuf,
+        line: usize,
+        least: usize,
+    },
     #[error("a secret must have at least {least} bytes: make one with `openssl rand -hex 32`")]
     Short { least: usize },
 }
@@ -32,11 +39,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
         path: path.to_owned(),
         error,
     })?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+    while bytes
+        .last()
+        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+    {
         bytes.pop();
     }
     if bytes.is_empty() {
-        return Err(SecretError::Empty { path: path.to_owned() });
+        return Err(SecretError::Empty {
+            path: path.to_owned(),
+        });
     }
     warn_if_others_can_read(path);
     Ok(bytes)
@@ -50,7 +62,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
 pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, SecretError> {
     /// Shorter ones can be guessed.
     const LEAST: usize = 16;
-    let text = String::from_utf8(read(path)?).map_err(|_| SecretError::NotText { path: path.to_owned() })?;
+    let text = String::from_utf8(read(path)?).map_err(|_| SecretError::NotText {
+        path: path.to_owned(),
+    })?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let key = line.trim();
@@ -67,7 +81,9 @@ pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, SecretError> {
         keys.push(key.to_owned());
     }
     if keys.is_empty() {
-        return Err(SecretError::Empty { path: path.to_owned() });
+        return Err(SecretError::Empty {
+            path: path.to_owned(),
+        });
     }
     Ok(keys)
 }
@@ -89,7 +105,8 @@ fn warn_if_others_can_read(path: &Path) {
 
     /// Read by those who are neither owner nor of the group.
     const OTHERS_READ: u32 = 0o004;
-    let open = std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & OTHERS_READ != 0);
+    let open =
+        std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & OTHERS_READ != 0);
     if open {
         tracing::warn!(file = %path.display(), "every user of this machine can read this secret: chmod o= it");
     }
@@ -114,7 +131,10 @@ mod tests {
         assert!(matches!(read(&file.0), Err(SecretError::Empty { .. })));
         let file = File::with("comments", "# only a comment\n");
         assert!(matches!(read_keys(&file.0), Err(SecretError::Empty { .. })));
-        assert!(matches!(read(Path::new("/nonexistent/secret")), Err(SecretError::Unreadable { .. })));
+        assert!(matches!(
+            read(Path::new("/nonexistent/secret")),
+            Err(SecretError::Unreadable { .. })
+        ));
     }
 
     #[test]
@@ -123,7 +143,10 @@ mod tests {
         let keys = read_keys(&file.0).expect("two keys");
         assert_eq!(keys, ["0123456789abcdef", "fedcba9876543210"]);
         let file = File::with("short", "0123456789abcdef\nshort\n");
-        assert!(matches!(read_keys(&file.0), Err(SecretError::ShortKey { line: 2, .. })));
+        assert!(matches!(
+            read_keys(&file.0),
+            Err(SecretError::ShortKey { line: 2, .. })
+        ));
     }
 
     /// A file that is removed when dropped.
@@ -131,7 +154,8 @@ mod tests {
 
     impl File {
         fn with(name: &str, content: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("switchboard-secret-{}-{name}", std::process::id()));
+            let path = std::env::temp_dir()
+                .join(format!("switchboard-secret-{}-{name}", std::process::id()));
             std::fs::write(&path, content).expect("the folder for temporary files can be written");
             Self(path)
         }

@@ -76,15 +76,22 @@ pub(super) async fn drain(
     let drained = async {
         let mut drains = Vec::new();
         for handle in handles.clone() {
-            drains.push(tokio::spawn(async move { handle.drain(stop.delay, stop.spread).await }));
+            drains.push(tokio::spawn(async move {
+                handle.drain(stop.delay, stop.spread).await
+            }));
         }
         for drain in drains {
             // An error is a panic in the drain, and is in the log.
             let _ = drain.await;
         }
         for server in servers {
-            if time::timeout(SHUTDOWN_LIMIT, server.shutdown()).await.is_err() {
-                tracing::warn!("rows and lease could not be removed in time; they die with the lease");
+            if time::timeout(SHUTDOWN_LIMIT, server.shutdown())
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "rows and lease could not be removed in time; they die with the lease"
+                );
             }
         }
     };
@@ -117,7 +124,10 @@ async fn report(handles: &[Handle]) {
 
 async fn connections(handle: &Handle) -> usize {
     let snapshots = handle.snapshots().await;
-    snapshots.iter().map(|snapshot| snapshot.gauges.connections).sum()
+    snapshots
+        .iter()
+        .map(|snapshot| snapshot.gauges.connections)
+        .sum()
 }
 
 /// Waits until a balancer may send terminals, or a signal comes.
@@ -130,7 +140,9 @@ async fn until_ready(server: &Server, signals: &mut Signals) -> Result<Option<Si
         while !handle.is_ready() {
             if said.elapsed() >= SAY {
                 said = time::Instant::now();
-                tracing::warn!("waiting for the directory; terminals that connect are greeted as degraded");
+                tracing::warn!(
+                    "waiting for the directory; terminals that connect are greeted as degraded"
+                );
             }
             time::sleep(LOOK).await;
         }
@@ -148,7 +160,9 @@ fn announce(settings: &Settings, authenticator: &dyn switchboard_tokio::Authenti
         DirectoryChoice::Embedded(_) => tracing::info!(
             "the directory is embedded: this process is a cluster of its own; --redis makes it one of many"
         ),
-        DirectoryChoice::Redis(url) => tracing::info!(directory = ?url, "the directory is in Redis"),
+        DirectoryChoice::Redis(url) => {
+            tracing::info!(directory = ?url, "the directory is in Redis")
+        }
     }
     if settings.advertise.is_none()
         && settings.peer.ip().is_loopback()
@@ -159,7 +173,9 @@ fn announce(settings: &Settings, authenticator: &dyn switchboard_tokio::Authenti
              --peer and --advertise change that"
         );
     }
-    let loopback = settings.terminals.is_none_or(|address| address.ip().is_loopback());
+    let loopback = settings
+        .terminals
+        .is_none_or(|address| address.ip().is_loopback());
     if authenticator.kind() == switchboard_tokio::auth::AuthKind::Open && !loopback {
         tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
     }
@@ -183,7 +199,12 @@ pub(super) fn say(line: &str) {
 
 /// Says what to do about it.
 fn explain(error: StartError) -> String {
-    let StartError::Listen { field, address, error } = error else {
+    let StartError::Listen {
+        field,
+        address,
+        error,
+    } = error
+    else {
         return error.to_string();
     };
     let flag = match field {
@@ -194,7 +215,9 @@ fn explain(error: StartError) -> String {
     };
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "something else listens there: stop it or choose another port",
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another one",
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: choose another one"
+        }
         io::ErrorKind::PermissionDenied => "ports below 1024 are for root: choose another one",
         _ => "choose another address",
     };
