@@ -17,6 +17,8 @@ use super::settings::{Auth, ServerSettings};
 pub(super) struct Parts {
     pub(super) settings: Settings,
     pub(super) authenticator: Arc<dyn Authenticator>,
+    /// For complaints that come as late as the start.
+    pub(super) origins: Origins,
 }
 
 /// A combination of settings that cannot be, or must not. It says what to do.
@@ -67,6 +69,7 @@ pub(super) fn assemble(
     Ok(Parts {
         settings,
         authenticator,
+        origins,
     })
 }
 

@@ -1,5 +1,7 @@
 //! `switchboard demo`: two servers in one process, on one embedded directory.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use switchboard_tokio::{DirectoryChoice, Server, Settings};
 
 use super::Failure;
 use super::assemble::Parts;
+use super::load::Origins;
 use super::serve::{self, Stop, say};
 
 /// Ports of the two servers, for terminals and for the API, if they are free.
@@ -26,33 +29,42 @@ const STOP: Stop = Stop {
 /// Runs two servers until a signal comes.
 pub(super) async fn run() -> Result<ExitCode, Failure> {
     let mut signals = serve::listen_for_signals()?;
-    let directory = EmbeddedDirectory::default();
-    let secret = secret()?;
-    let mut servers = Vec::new();
-    for (terminals, api) in PORTS {
-        let settings = Settings {
-            terminals: Some(free_or_any(terminals)),
-            api: Some(free_or_any(api)),
-            directory: DirectoryChoice::Embedded(directory.clone()),
-            cluster_secret: Some(secret.clone()),
-            ..Settings::default()
-        };
-        let authenticator = Arc::new(Open);
-        servers.push(
-            serve::start(Parts {
-                settings,
-                authenticator,
-            })
-            .await?,
-        );
-    }
-    print_how_to_try_it(&servers);
+    let (directory, secret) = (EmbeddedDirectory::default(), secret()?);
+    let [first, second] = PORTS.map(|ports| parts(ports, &directory, &secret));
+    let servers = [serve::start(first).await?, serve::start(second).await?];
+    let serving = async {
+        for server in &servers {
+            serve::until_ready(&server.handle()).await;
+        }
+        print_how_to_try_it(&servers);
+        pending::<Infallible>().await
+    };
     let signal = tokio::select! {
         signal = signals.next() => signal,
         died = servers[0].died() => return Err(Failure::Died(died)),
         died = servers[1].died() => return Err(Failure::Died(died)),
+        never = serving => match never {},
     };
-    serve::drain(servers, STOP, signal, signals).await
+    serve::drain(servers.into(), STOP, signal, signals).await
+}
+
+fn parts(
+    (terminals, api): (u16, u16),
+    directory: &EmbeddedDirectory,
+    secret: &ClusterSecret,
+) -> Parts {
+    let settings = Settings {
+        terminals: Some(free_or_any(terminals)),
+        api: Some(free_or_any(api)),
+        directory: DirectoryChoice::Embedded(directory.clone()),
+        cluster_secret: Some(secret.clone()),
+        ..Settings::default()
+    };
+    Parts {
+        settings,
+        authenticator: Arc::new(Open),
+        origins: Origins::default(),
+    }
 }
 
 fn print_how_to_try_it(servers: &[Server]) {

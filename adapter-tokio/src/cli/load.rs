@@ -129,14 +129,17 @@ impl Origins {
 
     /// A complaint of the settings' own check.
     pub(super) fn complaint(&self, error: &ConfigError) -> String {
-        // Where the driver has another name for it than the flag.
-        let setting = match error.field {
-            "terminals" => "listen",
-            "api_keys" => "api_key_file",
-            "cluster_secret" => "cluster_secret_file",
-            other => other,
-        };
-        format!("{}: {}", self.place(setting), error.rule)
+        format!("{}: {}", self.place(setting_of(error.field)), error.rule)
+    }
+}
+
+/// The setting behind a field of the driver's settings.
+pub(super) fn setting_of(field: &'static str) -> &'static str {
+    match field {
+        "terminals" => "listen",
+        "api_keys" => "api_key_file",
+        "cluster_secret" => "cluster_secret_file",
+        other => other,
     }
 }
 

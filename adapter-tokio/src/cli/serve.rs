@@ -1,14 +1,18 @@
 //! `switchboard serve`: start, wait, drain.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use switchboard_tokio::{DirectoryChoice, Handle, Server, Settings, StartError};
+use switchboard_tokio::auth::AuthKind;
+use switchboard_tokio::{DirectoryChoice, Handle, Server, StartError};
 use tokio::time;
 
 use super::Failure;
 use super::assemble::Parts;
+use super::load::{Origins, setting_of};
 use super::signals::{Signal, Signals};
 
 /// How a server stops.
@@ -20,6 +24,10 @@ pub(super) struct Stop {
     pub(super) spread: Duration,
 }
 
+/// How long closing handshakes may take after the last terminal was told, before what is left is cut
+/// off: above `close_timeout`'s default.
+const CLOSING_LIMIT: Duration = Duration::from_secs(15);
+
 /// How long rows and lease may take to be removed before the process ends without. They die with
 /// the lease then.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -27,16 +35,18 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// Starts a server, and serves until a signal has drained it.
 pub(super) async fn run(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
     let mut signals = listen_for_signals()?;
-    announce(&parts.settings, &*parts.authenticator);
+    announce(&parts);
     let server = start(parts).await?;
     print_addresses(&server);
-    if let Some(signal) = until_ready(&server, &mut signals).await? {
-        return drain(vec![server], stop, signal, signals).await;
-    }
-    say("ready");
+    let serving = async {
+        until_ready(&server.handle()).await;
+        say("ready");
+        pending::<Infallible>().await
+    };
     let signal = tokio::select! {
         signal = signals.next() => signal,
         died = server.died() => return Err(Failure::Died(died)),
+        never = serving => match never {},
     };
     drain(vec![server], stop, signal, signals).await
 }
@@ -56,7 +66,7 @@ pub(super) async fn start(parts: Parts) -> Result<Server, Failure> {
         .shared_authenticator(parts.authenticator)
         .start()
         .await
-        .map_err(|error| Failure::Start(explain(error)))
+        .map_err(|error| Failure::Start(explain(error, &parts.origins)))
 }
 
 /// Drains servers, and ends. A second signal ends at once.
@@ -80,9 +90,18 @@ pub(super) async fn drain(
                 handle.drain(stop.delay, stop.spread).await
             }));
         }
-        for drain in drains {
-            // An error is a panic in the drain, and is in the log.
-            let _ = drain.await;
+        let all_drained = async {
+            for drain in drains {
+                // An error is a panic in the drain, and is in the log.
+                let _ = drain.await;
+            }
+        };
+        let limit = stop
+            .delay
+            .saturating_add(stop.spread)
+            .saturating_add(CLOSING_LIMIT);
+        if time::timeout(limit, all_drained).await.is_err() {
+            tracing::warn!("not all terminals have gone in time: they are cut off");
         }
         for server in servers {
             if time::timeout(SHUTDOWN_LIMIT, server.shutdown())
@@ -100,16 +119,17 @@ pub(super) async fn drain(
             tracing::info!("drained");
             Ok(ExitCode::SUCCESS)
         }
-        () = report(&handles) => unreachable!("the report has no end"),
+        never = report(&handles) => match never {},
         signal = signals.next() => {
             tracing::warn!(signal = signal.name(), "ending at once");
-            Ok(ExitCode::from(signal.status()))
+            // To return would wait for the servers' threads.
+            std::process::exit(signal.status().into())
         }
     }
 }
 
 /// Says each second how many terminals are left.
-async fn report(handles: &[Handle]) {
+async fn report(handles: &[Handle]) -> Infallible {
     let mut seconds = time::interval(Duration::from_secs(1));
     seconds.tick().await;
     loop {
@@ -130,53 +150,43 @@ async fn connections(handle: &Handle) -> usize {
         .sum()
 }
 
-/// Waits until a balancer may send terminals, or a signal comes.
-async fn until_ready(server: &Server, signals: &mut Signals) -> Result<Option<Signal>, Failure> {
+/// Waits until a balancer may send terminals.
+pub(super) async fn until_ready(handle: &Handle) {
     const LOOK: Duration = Duration::from_millis(10);
     const SAY: Duration = Duration::from_secs(5);
-    let handle = server.handle();
-    let ready = async {
-        let mut said = time::Instant::now();
-        while !handle.is_ready() {
-            if said.elapsed() >= SAY {
-                said = time::Instant::now();
-                tracing::warn!(
-                    "waiting for the directory; terminals that connect are greeted as degraded"
-                );
-            }
-            time::sleep(LOOK).await;
+    let mut said = Instant::now();
+    while !handle.is_ready() {
+        if said.elapsed() >= SAY {
+            said = Instant::now();
+            tracing::warn!(
+                "waiting for the directory; terminals that connect are greeted as degraded"
+            );
         }
-    };
-    tokio::select! {
-        () = ready => Ok(None),
-        signal = signals.next() => Ok(Some(signal)),
-        died = server.died() => Err(Failure::Died(died)),
+        time::sleep(LOOK).await;
     }
 }
 
 /// Says in the log what an operator should know about the choices made.
-fn announce(settings: &Settings, authenticator: &dyn switchboard_tokio::Authenticator) {
+fn announce(parts: &Parts) {
+    let settings = &parts.settings;
     match &settings.directory {
         DirectoryChoice::Embedded(_) => tracing::info!(
             "the directory is embedded: this process is a cluster of its own; --redis makes it one of many"
         ),
         DirectoryChoice::Redis(url) => {
-            tracing::info!(directory = ?url, "the directory is in Redis")
+            tracing::info!(redis = ?url, "the directory is in Redis");
+            if settings.advertise.is_none() && settings.peer.ip().is_loopback() {
+                tracing::info!(
+                    "other instances are told to dial a loopback address, which only those of this \
+                     machine can: --peer and --advertise change that"
+                );
+            }
         }
     }
-    if settings.advertise.is_none()
-        && settings.peer.ip().is_loopback()
-        && matches!(settings.directory, DirectoryChoice::Redis(_))
-    {
-        tracing::info!(
-            "other instances are told to dial a loopback address: only those of this machine can; \
-             --peer and --advertise change that"
-        );
-    }
-    let loopback = settings
+    let reachable = settings
         .terminals
-        .is_none_or(|address| address.ip().is_loopback());
-    if authenticator.kind() == switchboard_tokio::auth::AuthKind::Open && !loopback {
+        .is_some_and(|address| !address.ip().is_loopback());
+    if parts.authenticator.kind() == AuthKind::Open && reachable {
         tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
     }
 }
@@ -198,28 +208,24 @@ pub(super) fn say(line: &str) {
 }
 
 /// Says what to do about it.
-fn explain(error: StartError) -> String {
-    let StartError::Listen {
-        field,
-        address,
-        error,
-    } = error
-    else {
-        return error.to_string();
-    };
-    let flag = match field {
-        "terminals" => "--listen",
-        "api" => "--api",
-        "peer" => "--peer",
-        other => other,
+fn explain(error: StartError, origins: &Origins) -> String {
+    let (field, address, error) = match error {
+        StartError::Listen {
+            field,
+            address,
+            error,
+        } => (field, address, error),
+        StartError::Settings(error) => return origins.complaint(&error),
+        other => return other.to_string(),
     };
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "something else listens there: stop it or choose another port",
+        io::ErrorKind::AddrInUse => "something else listens there; stop it, or choose another port",
         io::ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address: choose another one"
+            "this machine has no such address; choose one that it has"
         }
-        io::ErrorKind::PermissionDenied => "ports below 1024 are for root: choose another one",
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another one",
         _ => "choose another address",
     };
-    format!("cannot listen at {address}: {error}; {advice} with {flag} IP:PORT")
+    let place = origins.place(setting_of(field));
+    format!("{place}: cannot listen at {address}: {error}: {advice}")
 }
