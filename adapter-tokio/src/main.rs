@@ -1,5 +1,7 @@
 //! The Switchboard server.
 
+#![allow(rustdoc::bare_urls, reason = "doc comments of flags are what `--help` prints")]
+
 mod cli;
 
 use std::process::ExitCode;
