@@ -72,8 +72,8 @@ struct Listeners {
 #[derive(Args, Debug, Default, Serialize)]
 #[command(next_help_heading = "Cluster")]
 struct Cluster {
-    /// Redis 7.0 or newer as the directory of all instances: redis://[user:password@]host:port[/db],
-    /// rediss://... with TLS, or redis+sentinel://[user:password@]host:port,host:port/master[/db].
+    /// Redis 7.0 or newer as the directory of all instances: redis://host:port/db, rediss://... with
+    /// TLS, or redis+sentinel://host:port,host:port/master/db; user:password@ goes before the hosts.
     /// Without it the directory is in this process, and the process is a cluster of its own
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
