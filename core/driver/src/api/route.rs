@@ -47,9 +47,12 @@ const SEGMENTS: usize = 6;
 impl<'a> Place<'a> {
     /// What is at this path.
     pub(crate) fn at(path: &'a str) -> Self {
+        let Some(path) = path.strip_prefix('/') else {
+            return Self::Nothing;
+        };
         let mut segments = [""; SEGMENTS];
         let mut count = 0;
-        for segment in path.strip_prefix('/').unwrap_or_default().split('/') {
+        for segment in path.split('/') {
             if count == SEGMENTS {
                 return Self::Nothing;
             }
