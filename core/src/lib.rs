@@ -15,6 +15,7 @@
 //!    of a later turn.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 pub mod command;
 pub mod config;

@@ -2,17 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 pub mod auth;
 pub mod directory;
 pub mod events;
 mod handle;
+mod host;
 mod login;
+pub mod origin;
 mod query;
 pub mod runtime;
 mod server;
 pub mod settings;
 
-pub use auth::AuthError;
+pub use auth::{AuthError, AuthKind};
 pub use login::{AuthFuture, Authenticator, Login};
 pub use events::{Events, TerminalEvent};
 pub use handle::{CallError, ConnectBody, Handle, Snapshot};

@@ -260,3 +260,222 @@ fn unix_seconds() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of thirty-two bytes.....";
+
+    #[test]
+    fn a_good_token_of_each_algorithm_names_its_user_and_its_end() {
+        let exp = unix_seconds() + 600;
+        for (name, jwt, key, algorithm) in signers() {
+            let token = sign(algorithm, &key, &json!({"sub": "ann", "exp": exp}));
+            let login = jwt.login(&request(&token)).expect(name);
+            assert_eq!(login.user.as_str(), "ann", "{name}");
+            assert_eq!(login.expires, Some(WallTime::from_millis(exp * 1000)), "{name}");
+            assert_eq!(jwt.algorithm(), name);
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_algorithm_or_key_is_refused() {
+        let claims = json!({"sub": "ann", "exp": unix_seconds() + 600});
+        for (wanted, jwt, _, _) in signers() {
+            for (name, _, key, algorithm) in signers() {
+                let token = sign(algorithm, &key, &claims);
+                let taken = jwt.login(&request(&token));
+                assert_eq!(taken.is_ok(), wanted == name, "{wanted} server, {name} token");
+            }
+        }
+        // The public key as if it were a secret, and no signature at all.
+        let public = include_bytes!("test_keys/rsa.public.pem");
+        let forged = sign(Algorithm::HS256, &EncodingKey::from_secret(public), &claims);
+        let rsa = Jwt::new(&settings(JwtKey::PublicPem(public.to_vec()))).expect("a good key");
+        assert_refused(&rsa, &forged, "RS256");
+        let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9.";
+        assert_refused(&rsa, unsigned, "");
+        let other = EncodingKey::from_secret(b"another secret");
+        assert_refused(&hs256(), &sign(Algorithm::HS256, &other, &claims), "signature");
+    }
+
+    /// H06: a token has an end, and what has ended is not let in.
+    #[test]
+    fn expiry_is_required_and_compared_with_a_leeway() {
+        let now = unix_seconds();
+        assert_refused(&hs256(), &hs(&json!({"sub": "ann"})), "`exp`");
+        assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": "soon"})), "`exp`");
+        assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": -5})), "`exp`");
+        assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": now - 60})), "expired");
+        let early = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 60}));
+        assert_refused(&hs256(), &early, "`nbf`");
+        let nearly = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 10}));
+        assert!(hs256().login(&request(&nearly)).is_ok());
+
+        let just_expired = hs(&json!({"sub": "ann", "exp": now - 10}));
+        let login = hs256().login(&request(&just_expired)).expect("within the leeway");
+        assert_eq!(login.expires, Some(WallTime::from_millis((now + 20) * 1000)));
+    }
+
+    #[test]
+    fn a_token_without_end_is_taken_where_that_is_allowed() {
+        let lasting = Jwt::new(&JwtSettings {
+            expiry: Expiry::Optional,
+            ..settings(JwtKey::Secret(SECRET.to_vec()))
+        })
+        .expect("a good secret");
+        let login = lasting.login(&request(&hs(&json!({"sub": "ann"})))).expect("allowed");
+        assert_eq!(login.expires, None);
+        let expired = hs(&json!({"sub": "ann", "exp": unix_seconds() - 60}));
+        assert_refused(&lasting, &expired, "expired");
+        assert_refused(&lasting, &hs(&json!({"sub": "ann", "exp": "soon"})), "`exp`");
+    }
+
+    /// H07: a token whose `sub` is empty, or no user, names nobody.
+    #[test]
+    fn a_subject_that_is_no_user_is_refused() {
+        let exp = unix_seconds() + 600;
+        for sub in [json!(""), json!(null), json!(7), json!("a\nb"), json!("x".repeat(129))] {
+            let token = hs(&json!({"sub": sub, "exp": exp}));
+            assert!(hs256().login(&request(&token)).is_err(), "{sub}");
+        }
+        assert_refused(&hs256(), &hs(&json!({"exp": exp})), "`sub`");
+    }
+
+    #[test]
+    fn audience_and_issuer_are_required_once_they_are_set() {
+        let exp = unix_seconds() + 600;
+        let strict = Jwt::new(&JwtSettings {
+            audience: vec!["push".to_owned()],
+            issuer: vec!["https://id.example".to_owned()],
+            ..settings(JwtKey::Secret(SECRET.to_vec()))
+        })
+        .expect("a good secret");
+        let both = json!({"sub": "ann", "exp": exp, "aud": ["web", "push"], "iss": "https://id.example"});
+        assert!(strict.login(&request(&hs(&both))).is_ok());
+        assert!(hs256().login(&request(&hs(&both))).is_ok(), "nothing is set: nothing is compared");
+        for (claims, hint) in [
+            (json!({"sub": "ann", "exp": exp, "iss": "https://id.example"}), "`aud`"),
+            (json!({"sub": "ann", "exp": exp, "aud": "web", "iss": "https://id.example"}), "`aud`"),
+            (json!({"sub": "ann", "exp": exp, "aud": "push"}), "`iss`"),
+            (json!({"sub": "ann", "exp": exp, "aud": "push", "iss": "https://evil.example"}), "`iss`"),
+        ] {
+            assert_refused(&strict, &hs(&claims), hint);
+        }
+    }
+
+    /// H01: what else a client sends about itself does not count beside the token.
+    #[test]
+    fn the_token_alone_says_who_it_is() {
+        let token = hs(&json!({"sub": "ann", "exp": unix_seconds() + 600}));
+        let mut parts = request(&token);
+        parts.uri = "/connect?user=bob&token=bob".parse().expect("a good URI");
+        for header in ["x-user-id", "x-forwarded-user", "x-auth-request-user", "remote-user"] {
+            parts.headers.insert(header, HeaderValue::from_static("bob"));
+        }
+        assert_eq!(hs256().login(&parts).expect("one token").user.as_str(), "ann");
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_refused_at_once() {
+        let secret = |bytes: &[u8]| Jwt::new(&settings(JwtKey::Secret(bytes.to_vec()))).err();
+        let public = |bytes: &[u8]| Jwt::new(&settings(JwtKey::PublicPem(bytes.to_vec()))).err();
+        assert_eq!(secret(b""), Some(JwtError::EmptySecret));
+        assert_eq!(secret(b"\r\n"), Some(JwtError::EmptySecret));
+        assert_eq!(
+            secret(include_bytes!("test_keys/rsa.public.pem")),
+            Some(JwtError::SecretIsPem)
+        );
+        assert_eq!(
+            public(include_bytes!("test_keys/p256.private.pem")),
+            Some(JwtError::NotPublic)
+        );
+        assert_eq!(
+            public(include_bytes!("test_keys/p384.public.pem")),
+            Some(JwtError::Unsupported)
+        );
+        assert_eq!(public(b"hello"), Some(JwtError::NotPublic));
+    }
+
+    #[test]
+    fn line_breaks_at_the_end_of_a_secret_do_not_count() {
+        let mut file = SECRET.to_vec();
+        file.extend_from_slice(b"\r\n");
+        let jwt = Jwt::new(&settings(JwtKey::Secret(file))).expect("a good secret");
+        let token = hs(&json!({"sub": "ann", "exp": unix_seconds() + 600}));
+        assert!(jwt.login(&request(&token)).is_ok());
+    }
+
+    fn assert_refused(jwt: &Jwt, token: &str, hint: &str) {
+        let error = jwt.login(&request(token)).expect_err("must be refused");
+        assert_eq!(error.status(), http::StatusCode::UNAUTHORIZED);
+        let text = error.to_string();
+        assert!(text.contains(hint), "{text:?} does not mention {hint:?}");
+        for part in token.split('.').filter(|part| part.len() > 4) {
+            assert!(!text.contains(part), "the token is repeated in {text:?}");
+        }
+    }
+
+    fn signers() -> [(&'static str, Jwt, EncodingKey, Algorithm); 4] {
+        let public = |pem: &[u8]| Jwt::new(&settings(JwtKey::PublicPem(pem.to_vec()))).expect("a good key");
+        let rsa = EncodingKey::from_rsa_pem(include_bytes!("test_keys/rsa.private.pem"));
+        let p256 = EncodingKey::from_ec_pem(include_bytes!("test_keys/p256.private.pem"));
+        let ed25519 = EncodingKey::from_ed_pem(include_bytes!("test_keys/ed25519.private.pem"));
+        [
+            ("HS256", hs256(), EncodingKey::from_secret(SECRET), Algorithm::HS256),
+            (
+                "RS256",
+                public(include_bytes!("test_keys/rsa.public.pem")),
+                rsa.expect("a good key"),
+                Algorithm::RS256,
+            ),
+            (
+                "ES256",
+                public(include_bytes!("test_keys/p256.public.pem")),
+                p256.expect("a good key"),
+                Algorithm::ES256,
+            ),
+            (
+                "EdDSA",
+                public(include_bytes!("test_keys/ed25519.public.pem")),
+                ed25519.expect("a good key"),
+                Algorithm::EdDSA,
+            ),
+        ]
+    }
+
+    fn hs256() -> Jwt {
+        Jwt::new(&settings(JwtKey::Secret(SECRET.to_vec()))).expect("a good secret")
+    }
+
+    fn hs(claims: &Value) -> String {
+        sign(Algorithm::HS256, &EncodingKey::from_secret(SECRET), claims)
+    }
+
+    fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> String {
+        encode(&Header::new(algorithm), claims, key).expect("a good key")
+    }
+
+    fn settings(key: JwtKey) -> JwtSettings {
+        JwtSettings {
+            key,
+            audience: Vec::new(),
+            issuer: Vec::new(),
+            expiry: Expiry::Required,
+            query_token: QueryToken::Ignored,
+        }
+    }
+
+    fn request(token: &str) -> Parts {
+        let mut request = http::Request::get("/connect").body(()).expect("a good request");
+        let bearer = HeaderValue::try_from(format!("Bearer {token}")).expect("a good header");
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        request.into_parts().0
+    }
+}
