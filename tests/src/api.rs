@@ -222,6 +222,16 @@ impl Publisher {
         self.receipt()
     }
 
+    /// Sends a request and waits for the answer, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is broken.
+    pub fn try_send(&mut self, request: Request) -> io::Result<Response> {
+        self.stream.send(&self.api.authorized(request))?;
+        self.stream.receive()
+    }
+
     /// Sends a request without waiting for the answer.
     ///
     /// # Panics

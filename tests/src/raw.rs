@@ -97,12 +97,7 @@ impl RawTerminal {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) => {
-                    return !matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    );
-                }
+                Err(error) => return !is_timeout(&error),
             }
         }
     }
@@ -149,20 +144,21 @@ pub fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Sends bytes to a server and reads what comes until it ends the connection, or until nothing
-/// more has come for as long as a test can wait.
+/// Sends bytes to a server and reads what comes until it ends the connection, in whatever way.
 ///
 /// # Errors
 ///
-/// If nobody listens.
+/// If nobody listens, or the connection does not end.
 pub fn exchange(server: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    Ok(answer)
+    match stream.read_to_end(&mut answer) {
+        Err(error) if is_timeout(&error) => Err(error),
+        Ok(_) | Err(_) => Ok(answer),
+    }
 }
 
 /// The status in an HTTP answer, if it is one.
@@ -170,4 +166,12 @@ pub fn status(answer: &[u8]) -> Option<u16> {
     let text = String::from_utf8_lossy(answer);
     let rest = text.strip_prefix("HTTP/1.")?;
     rest.split(' ').nth(1)?.parse().ok()
+}
+
+/// Whether a read ended because its patience did.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }

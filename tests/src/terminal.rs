@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::http::{HttpStream, Request, Response};
 use crate::patience::{PATIENCE, eventually};
-use crate::raw::RawTerminal;
+use crate::raw::{RawTerminal, is_timeout};
 use crate::sockets;
 
 /// A handshake in preparation.
@@ -483,11 +483,4 @@ fn ending(frame: Option<CloseFrame>) -> Ending {
     frame.map_or(Ending::Closed(1005, String::new()), |frame| {
         Ending::Closed(frame.code.into(), frame.reason.as_str().to_owned())
     })
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
 }

@@ -272,7 +272,12 @@ fn a_terminal_that_answers_no_ping_is_closed_and_unregistered() {
         .api()
         .push("answering", "still there")
         .expect_written(1);
-    assert!(cluster[0].api().metric("switchboard_ping_timeouts_total") >= 1.0);
+    assert!(
+        cluster[0]
+            .api()
+            .metric("switchboard_terminal_ping_timeouts_total")
+            >= 1.0
+    );
 }
 
 /// H27: a frame of any kind is a sign of life, not only a pong.
@@ -412,7 +417,7 @@ fn a_malformed_row_does_not_hide_the_others() {
     assert!(
         cluster[1]
             .api()
-            .metric("switchboard_malformed_entries_total")
+            .metric("switchboard_directory_malformed_entries_total")
             >= 1.0
     );
 }

@@ -266,8 +266,7 @@ fn a_handshake_with_two_tokens_is_refused() {
 #[test]
 fn an_expired_token_closes_the_connection() {
     let jwt = Jwt::start(|o| o);
-    // Within the leeway of 30 s, so that the connection has a second or two to live.
-    let claims = json!({"sub": "ann", "exp": seconds_from_now(-28)});
+    let claims = json!({"sub": "ann", "exp": seconds_from_now(3)});
     let mut short = jwt.server.connect().bearer(&hs256(SECRET, &claims)).open();
     let mut long = jwt.connect("bob");
 
@@ -283,15 +282,9 @@ fn an_expired_token_closes_the_connection() {
 #[test]
 fn a_slow_handshake_is_cut_off() {
     let cluster = Cluster::with(1, |o| o.with("--handshake-timeout", "500ms"));
-    let addresses = [
-        cluster[0].terminals(),
-        cluster[0].api().address(),
-        cluster[0].peer(),
-    ];
-    for address in addresses {
+    for address in [cluster[0].terminals(), cluster[0].peer()] {
         for begin in ["", "GET /connect?user=ann HTTP/1.1\r\nHost: x\r\n"] {
-            let answer = exchange(address, begin.as_bytes()).expect("it listens");
-            // With an answer or without one, the socket has been closed.
+            let answer = exchange(address, begin.as_bytes()).expect("the socket is closed");
             assert!(matches!(status(&answer), None | Some(408)), "{address}");
         }
     }

@@ -48,7 +48,9 @@ fn twelve_instances_in_three_processes_reach_each_other_and_remove_no_row() {
     }
     assert_eq!(cluster.rows(), rows);
     for server in cluster.servers() {
-        let removed = server.api().metric("switchboard_rows_removed_total");
+        let removed = server
+            .api()
+            .metric("switchboard_directory_rows_removed_total");
         assert!(removed.abs() < 0.5, "{removed} rows removed");
     }
 }
