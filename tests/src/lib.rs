@@ -11,6 +11,7 @@ pub mod http;
 pub mod patience;
 pub mod raw;
 pub mod redis;
+pub mod sentinel;
 pub mod server;
 pub mod sockets;
 pub mod terminal;

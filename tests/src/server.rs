@@ -274,6 +274,66 @@ impl Drop for Server {
     }
 }
 
+/// `switchboard demo`, running.
+#[derive(Debug)]
+pub struct Demo {
+    child: Child,
+    /// Its APIs, in the order in which it names them.
+    pub apis: Vec<Api>,
+    /// Where terminals connect.
+    pub terminals: Vec<SocketAddr>,
+    /// What it has printed.
+    pub text: String,
+}
+
+impl Demo {
+    /// Starts it, and reads what it says until it has explained how to end it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not get so far.
+    #[track_caller]
+    pub fn start() -> Self {
+        let mut child = command(&["demo".to_owned()], &BTreeMap::new())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server can be executed");
+        let printed = announcements(child.stdout.take().expect("it is piped"));
+        let mut demo = Self {
+            child,
+            apis: Vec::new(),
+            terminals: Vec::new(),
+            text: String::new(),
+        };
+        let end = Instant::now() + PATIENCE;
+        while !demo.text.contains("Ctrl-C") {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = printed.recv_timeout(left).expect("it explains itself");
+            demo.note(&line);
+        }
+        demo
+    }
+
+    fn note(&mut self, line: &str) {
+        for word in line.split([' ', ',']) {
+            if word.starts_with("ws://") {
+                self.terminals.push(address(word));
+            } else if word.starts_with("http://") && word.ends_with('/') {
+                self.apis.push(Api::new(address(word)));
+            }
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs the server with arguments that make it end by itself.
 ///
 /// # Panics

@@ -6,7 +6,8 @@ use switchboard_tests::cluster::Cluster;
 use switchboard_tests::http::Request;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::redis::RedisServer;
-use switchboard_tests::server::{Options, Server, run};
+use switchboard_tests::server::{Demo, Options, Server, run};
+use switchboard_tests::terminal::Connect;
 use tempfile::TempDir;
 
 /// The command alone explains itself and does nothing.
@@ -21,6 +22,31 @@ fn the_command_alone_prints_help_and_exits_with_2() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["--version"]] {
         assert!(run(arguments, &[]).status.success(), "{arguments:?}");
     }
+}
+
+/// The main job by one command: two servers, a terminal at each, a push through either.
+#[test]
+fn the_demo_pushes_between_two_servers() {
+    let demo = Demo::start();
+    assert_eq!(demo.apis.len(), 2, "{}", demo.text);
+    assert_eq!(demo.terminals.len(), 2, "{}", demo.text);
+    assert_eq!(demo.text.matches("curl ").count(), 2, "{}", demo.text);
+    let mut terminals: Vec<_> = demo
+        .terminals
+        .iter()
+        .map(|address| Connect::to(*address).user("ann").open())
+        .collect();
+
+    for api in &demo.apis {
+        let receipt = api.push("ann", "hello");
+        assert_eq!((receipt.written, receipt.failed), (2, 0), "{receipt:?}");
+        for terminal in &mut terminals {
+            terminal.expect_text("hello");
+        }
+        assert_eq!(api.get("/").status, 200);
+    }
+    // The ports of the first are taken: others are found.
+    assert_eq!(Demo::start().apis.len(), 2);
 }
 
 /// H35, H45: a setting that does not fit is named, and what would fit is said.
