@@ -7,11 +7,11 @@ use switchboard_tests::cluster::Cluster;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::raw::RawTerminal;
 
-/// Larger than what the kernel's buffers hold, so that the queue fills after a few hundred.
-const BODY: usize = 32 * 1024;
+/// Large, so that a few fill what the kernel's buffers and the queue hold.
+const BODY: usize = 256 * 1024;
 
 /// More bytes than all buffers on the way and the queue together.
-const PUSHES: usize = 600;
+const PUSHES: usize = 64;
 
 /// H23, H24, H26: with the policy `close` the slow terminal is let go, and is told why.
 #[test]
@@ -120,7 +120,8 @@ const LAST: usize = 999_999;
 fn cluster(policy: &str) -> Cluster {
     Cluster::with(2, |o| {
         o.with("--slow-consumer", policy)
-            .with("--queue-bytes", "2097152")
+            .with("--push-bytes", "300000")
+            .with("--queue-bytes", "1048576")
             .with("--queue-frames", "64")
             .with("--close-timeout", "1s")
     })
@@ -152,7 +153,7 @@ fn push_all(cluster: &Cluster) -> Vec<Receipt> {
     let mut publisher = cluster[1].api().publisher();
     (0..PUSHES)
         .map(|n| {
-            publisher.send(push("slow", body(n)).query("deadline", "150ms"));
+            publisher.send(push("slow", body(n)).query("deadline", "200ms"));
             publisher.receipt()
         })
         .collect()
@@ -163,7 +164,7 @@ fn push_until(cluster: &Cluster, mut done: impl FnMut(&Receipt) -> bool) -> Vec<
     let mut publisher = cluster[1].api().publisher();
     let mut receipts = Vec::new();
     for n in 0..MOST {
-        publisher.send(push("slow", body(n)).query("deadline", "150ms"));
+        publisher.send(push("slow", body(n)).query("deadline", "200ms"));
         receipts.push(publisher.receipt());
         if done(&receipts[n]) {
             return receipts;
