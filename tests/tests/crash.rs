@@ -156,7 +156,7 @@ fn a_server_restarted_at_the_same_address_is_a_new_instance() {
     );
 }
 
-/// H29, H31, H33: a server that stalled for longer than its lease comes back with new rows, and is
+/// H29, H33: a server that stalled for longer than its lease comes back with new rows, and is
 /// reachable without its terminals doing anything.
 #[test]
 fn a_server_that_stalled_for_longer_than_its_lease_is_reachable_again() {
