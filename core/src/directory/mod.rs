@@ -69,7 +69,7 @@ pub struct SeenLease {
 }
 
 /// Something to be done in the directory. Each touches one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Writes a row and extends the expiry of the user's rows. It never lowers the epoch of the
     /// row, and never touches another instance's.
