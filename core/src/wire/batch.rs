@@ -1,18 +1,10 @@
 //! Many messages in one binary WebSocket message.
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Serialize, Serializer};
 
-use super::{
-    Addressees, Deliver, Delivered, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Message, WireError,
-    encoded_size_hint,
-};
-use crate::frame::{CloseCode, FrameKind, Payload};
-use crate::id::{DeliveryId, PushId};
-use crate::message::Action;
+use super::form::{Received, Sent};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Message, WireError, encoded_size_hint};
 
 /// Encodes messages one after another. Its memory serves many batches.
 #[derive(Clone, Debug)]
@@ -46,7 +38,7 @@ impl Batch {
         if self.bytes.capacity() - self.bytes.len() < size {
             self.bytes.reserve(size.max(PIECE));
         }
-        postcard::serialize_with_flavor(&Form::from(message), Sink(&mut self.bytes))
+        postcard::serialize_with_flavor(&Sent::from(message), Sink(&mut self.bytes))
             .expect("memory takes all bytes, and every sequence knows its length");
         self.messages += 1;
     }
@@ -109,119 +101,6 @@ fn malformed(error: postcard::Error) -> WireError {
     })
 }
 
-/// A message as it is on the wire: what is large is borrowed. One type for both directions, so
-/// that they cannot differ; written, it borrows addressees and outcomes too.
-#[derive(Serialize, Deserialize)]
-enum Form<'a, To, Done> {
-    Proof([u8; 32]),
-    Deliver {
-        delivery: DeliveryId,
-        push: PushId,
-        within_millis: u32,
-        #[serde(borrow)]
-        action: ActionForm<'a>,
-        to: To,
-    },
-    Delivered(Done),
-    Heartbeat {
-        directory: bool,
-    },
-    Goodbye,
-}
-
-#[derive(Serialize, Deserialize)]
-enum ActionForm<'a> {
-    Frame {
-        kind: FrameKind,
-        #[serde(serialize_with = "as_bytes")]
-        content: &'a [u8],
-    },
-    Close(CloseCode),
-}
-
-type Sent<'a> = Form<'a, &'a Addressees, &'a Delivered>;
-type Received<'a> = Form<'a, Addressees, Delivered>;
-
-impl<'a> From<&'a Message> for Sent<'a> {
-    fn from(message: &'a Message) -> Self {
-        match message {
-            Message::Proof(proof) => Self::Proof(*proof),
-            Message::Deliver(deliver) => Self::Deliver {
-                delivery: deliver.delivery,
-                push: deliver.push,
-                within_millis: u32::try_from(deliver.within.as_millis()).unwrap_or(u32::MAX),
-                action: ActionForm::from(&deliver.action),
-                to: &deliver.to,
-            },
-            Message::Delivered(delivered) => Self::Delivered(delivered),
-            Message::Heartbeat { directory } => Self::Heartbeat {
-                directory: *directory,
-            },
-            Message::Goodbye => Self::Goodbye,
-        }
-    }
-}
-
-impl<'a> From<&'a Action> for ActionForm<'a> {
-    fn from(action: &'a Action) -> Self {
-        match action {
-            Action::Frame(payload) => Self::Frame {
-                kind: payload.kind(),
-                content: payload.bytes(),
-            },
-            Action::Close(code) => Self::Close(*code),
-        }
-    }
-}
-
-impl Received<'_> {
-    /// `batch` is what this was decoded from.
-    fn into_message(self, batch: &Bytes) -> Result<Message, WireError> {
-        Ok(match self {
-            Self::Proof(proof) => Message::Proof(proof),
-            Self::Deliver {
-                delivery,
-                push,
-                within_millis,
-                action,
-                to,
-            } => Message::Deliver(Deliver {
-                delivery,
-                push,
-                within: Duration::from_millis(within_millis.into()),
-                action: action.into_action(batch)?,
-                to,
-            }),
-            Self::Delivered(delivered) => Message::Delivered(delivered),
-            Self::Heartbeat { directory } => Message::Heartbeat { directory },
-            Self::Goodbye => Message::Goodbye,
-        })
-    }
-}
-
-impl ActionForm<'_> {
-    fn into_action(self, batch: &Bytes) -> Result<Action, WireError> {
-        match self {
-            Self::Frame { kind, content } => {
-                let bytes = if content.len() >= batch.len() / 4 {
-                    batch.slice_ref(content)
-                } else {
-                    Bytes::copy_from_slice(content)
-                };
-                let payload = Payload::new(kind, bytes)
-                    .map_err(|_| WireError::Malformed("a text frame that is not UTF-8"))?;
-                Ok(Action::Frame(payload))
-            }
-            Self::Close(code) => Ok(Action::Close(code)),
-        }
-    }
-}
-
-/// Writes a slice at once; as a sequence it would go byte by byte.
-fn as_bytes<S: Serializer>(content: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(content)
-}
-
 /// Where postcard writes to.
 struct Sink<'a>(&'a mut BytesMut);
 
@@ -245,14 +124,19 @@ impl Flavor for Sink<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use serde::Serialize;
     use uuid::Uuid;
 
     use super::*;
-    use crate::id::{ConnectionId, UserId};
-    use crate::message::{Counts, Outcome};
-    use crate::wire::{Addressee, Ask, Outcomes};
+    use crate::frame::{CloseCode, FrameKind, Payload};
+    use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
+    use crate::message::{Action, Counts, Outcome};
+    use crate::wire::form::{ActionForm, Form};
+    use crate::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
 
     proptest! {
         /// H51: payloads cross as they are; the rest is bounded by the estimate.

@@ -6,6 +6,7 @@
 //! postcard one after another.
 
 mod batch;
+mod form;
 mod hello;
 
 use std::time::Duration;
