@@ -150,7 +150,7 @@ mod tests {
                 prop_assert!(batch.len() <= estimate);
             }
             let bytes = batch.take();
-            prop_assert!(batch.is_empty() && batch.len() == 0);
+            prop_assert!(batch.is_empty());
             prop_assert_eq!(decode_batch(&bytes), Ok(messages));
         }
 
