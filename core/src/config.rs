@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::InstanceId;
 
 /// Settings of an instance. Every table and queue has its limit here.
 ///
 /// Durations are written as `500ms`, `10s`, `30m` or `2h`; sizes are in bytes.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// How long a lease lasts without renewal: a crashed instance is gone from everyone's view
@@ -241,7 +241,7 @@ pub struct ConfigError {
 }
 
 /// What happens to a terminal that does not read as fast as frames come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlowConsumer {
     /// Its connection is closed; the frames that waited are reported as overflow.
@@ -301,7 +301,7 @@ impl fmt::Debug for ClusterSecret {
 pub mod duration {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, de};
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
     /// Reads `500ms`, `10s`, `30m` or `2h`.
     ///
@@ -331,6 +331,26 @@ pub mod duration {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse(&text).map_err(de::Error::custom)
+    }
+
+    /// Writes a duration as [`parse`] reads it, in the largest unit that divides it. What is below
+    /// a millisecond is cut off.
+    pub fn format(duration: Duration) -> String {
+        let millis = duration.as_millis();
+        let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+            Some((unit, name)) => format!("{}{name}", millis / unit),
+            None => format!("{millis}ms"),
+        }
+    }
+
+    /// For serde's `with`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format(*duration))
     }
 
     /// A text that is not a duration.
@@ -365,6 +385,14 @@ mod tests {
         assert_eq!(duration::parse("2h"), Ok(Duration::from_secs(7200)));
         for text in ["", "5", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "9999999999999999999h"] {
             assert!(duration::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0ms", "1ms", "1500ms", "1s", "90s", "2m", "2h"] {
+            let parsed = duration::parse(text).expect("a duration");
+            assert_eq!(duration::format(parsed), text);
         }
     }
 }

@@ -1,1 +1,3 @@
-//! switchboard-tests
+//! Black-box harness.
+
+pub mod redis;

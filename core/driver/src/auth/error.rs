@@ -1,0 +1,76 @@
+//! Why an authenticator does not let a terminal in.
+
+use http::StatusCode;
+
+/// Why an authenticator does not let a terminal in. The text is for whoever wrote the terminal: it
+/// says what to do, and never repeats the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// 400: the request does not say clearly who connects.
+    #[error("{0}")]
+    Malformed(String),
+    /// 401: the request carries no token.
+    #[error("{0}")]
+    NoToken(String),
+    /// 401: the token is not one that counts here.
+    #[error("{0}")]
+    InvalidToken(String),
+    /// 403: it is known who connects, and they may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 503: nobody can say at present; the terminal may try again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl AuthError {
+    /// The status of the refusal.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NoToken(_) | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The error's name in the answer's body.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "bad_request",
+            Self::NoToken(_) => "no_token",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::Forbidden(_) => "forbidden",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// The `WWW-Authenticate` header that belongs to the answer, if one does.
+    pub const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoToken(_) => Some("Bearer"),
+            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\""),
+            Self::Malformed(_) | Self::Forbidden(_) | Self::Unavailable(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_401_carries_a_challenge() {
+        let text = || "why".to_owned();
+        for error in [
+            AuthError::Malformed(text()),
+            AuthError::NoToken(text()),
+            AuthError::InvalidToken(text()),
+            AuthError::Forbidden(text()),
+            AuthError::Unavailable(text()),
+        ] {
+            let unauthorized = error.status() == StatusCode::UNAUTHORIZED;
+            assert_eq!(error.challenge().is_some(), unauthorized, "{error:?}");
+        }
+    }
+}

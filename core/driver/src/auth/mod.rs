@@ -1,0 +1,26 @@
+//! The authenticators that come with Switchboard.
+//!
+//! [`Open`] believes what the terminal says, [`Jwt`] believes a signed token. Both look at the one
+//! place that is meant for it, and at no header by which a client could name somebody else.
+
+mod error;
+mod jwt;
+mod open;
+mod token;
+
+pub use error::AuthError;
+pub use jwt::{Expiry, Jwt, JwtError, JwtKey, JwtSettings};
+pub use open::Open;
+pub(crate) use token::bearer;
+pub use token::{QueryToken, SUBPROTOCOL, selected_subprotocol};
+
+/// What terminals must send to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthKind {
+    /// The user's name, as `?user=`.
+    Open,
+    /// A JSON Web Token.
+    Jwt,
+    /// Something of the application's own.
+    Custom,
+}

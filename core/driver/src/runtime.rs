@@ -1,0 +1,66 @@
+//! What a runtime must provide, and nothing else differs between adapters.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// An asynchronous runtime, as a type: it has no value, because every function is called on a
+/// thread that [`Runtime::run`] entered, and finds its runtime there.
+///
+/// The driver runs each instance on a thread of its own. Everything that belongs to the instance,
+/// its sockets, its timer and its tasks, stays on that thread, so tasks need not be `Send`.
+///
+/// Sockets cross threads as those of the standard library: [`Runtime::accept`] hands them out, and
+/// [`Runtime::adopt`] takes them into the runtime of the thread that is to serve them.
+pub trait Runtime: Send + Sync + 'static {
+    /// A TCP stream that is registered with the runtime of the thread.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A listener that is registered with the runtime of the thread.
+    type Listener: 'static;
+    /// A timer.
+    type Sleep: Future<Output = ()> + Send + Sync + 'static;
+
+    /// Runs a future, and all that it spawns, on the calling thread until the future ends.
+    /// Tasks that are left then are dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot be set up.
+    fn run<F: Future<Output = ()>>(main: F) -> io::Result<()>;
+
+    /// Starts a task on the calling thread.
+    fn spawn(task: impl Future<Output = ()> + 'static);
+
+    /// Ends after this time. It may end late, and must not end early.
+    fn sleep(time: Duration) -> Self::Sleep;
+
+    /// Registers a bound listener. It is in non-blocking mode already.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take it.
+    fn listen(listener: TcpListener) -> io::Result<Self::Listener>;
+
+    /// Waits for a connection and hands it out in non-blocking mode, registered nowhere.
+    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>>;
+
+    /// Registers a socket in non-blocking mode.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take it.
+    fn adopt(socket: TcpStream) -> io::Result<Self::Stream>;
+
+    /// Takes a socket out of the runtime, to be adopted on another thread.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot let go of it.
+    fn release(stream: Self::Stream) -> io::Result<TcpStream>;
+
+    /// Resolves `host:port` and connects to it.
+    fn dial(address: String) -> impl Future<Output = io::Result<Self::Stream>>;
+}

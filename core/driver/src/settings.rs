@@ -1,0 +1,150 @@
+//! The one description of a server's settings.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+use switchboard_core::config::{ClusterSecret, Config, ConfigError};
+
+use crate::directory::{EmbeddedDirectory, RedisUrl};
+
+/// Settings of a server: one process with one or more instances.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Settings of each instance.
+    #[serde(flatten)]
+    pub core: Config,
+    /// Where terminals connect: `GET /connect`. `None` if they come through
+    /// [`Handle::connect`](crate::Handle::connect) alone.
+    pub terminals: Option<SocketAddr>,
+    /// Where the HTTP API listens.
+    pub api: Option<SocketAddr>,
+    /// Where other instances connect.
+    pub peer: SocketAddr,
+    /// What other instances dial, as `host:port`. Without it, the peer address in use.
+    pub advertise: Option<String>,
+    /// Where it is written down which connection lives on which instance.
+    #[serde(skip)]
+    pub directory: DirectoryChoice,
+    /// What every key in the directory begins with.
+    pub prefix: String,
+    /// What members of the cluster prove to each other. Required with Redis; without one, a
+    /// random secret is made, which serves one process.
+    #[serde(skip)]
+    pub cluster_secret: Option<ClusterSecret>,
+    /// Instances in this process, each with a thread of its own. 0: one for each core.
+    pub workers: usize,
+    /// The largest message that a terminal may send, in bytes.
+    pub frame_bytes: usize,
+    /// The largest head of an HTTP request, in bytes.
+    pub header_bytes: usize,
+    /// Origins, beside the server's own host, whose pages may connect: `https://example.com`.
+    pub origins: Vec<String>,
+    /// The URL under which terminals reach the server, for the status page.
+    pub public_url: Option<String>,
+    /// Keys of the HTTP API. Without one, `/v1` is open.
+    #[serde(skip)]
+    pub api_keys: Vec<String>,
+    /// Host names, beside IP addresses and `localhost`, under which the HTTP API answers.
+    pub api_hosts: Vec<String>,
+    /// Whether a token may stand in the query string.
+    pub token_in_query: bool,
+}
+
+/// Which directory a server uses.
+#[derive(Clone, Debug)]
+pub enum DirectoryChoice {
+    /// One in the memory of this process.
+    Embedded(EmbeddedDirectory),
+    /// A Redis server, or one that Sentinels name.
+    Redis(RedisUrl),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            core: Config::default(),
+            terminals: None,
+            api: None,
+            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: None,
+            directory: DirectoryChoice::Embedded(EmbeddedDirectory::default()),
+            prefix: "sb:".to_owned(),
+            cluster_secret: None,
+            workers: 1,
+            frame_bytes: 64 << 10,
+            header_bytes: 16 << 10,
+            origins: Vec::new(),
+            public_url: None,
+            api_keys: Vec::new(),
+            api_hosts: Vec::new(),
+            token_in_query: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Instances that one process may hold.
+    pub const WORKERS_MAX: usize = 256;
+
+    /// Checks that the settings fit together.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that does not fit, and what would.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.core.validate()?;
+        let redis = matches!(self.directory, DirectoryChoice::Redis(_));
+        let rules: &[(bool, &'static str, &'static str)] = &[
+            (
+                !redis || self.cluster_secret.is_some(),
+                "cluster_secret",
+                "is required with Redis: all instances of the cluster must share it",
+            ),
+            (
+                self.advertise.is_some() || !self.peer.ip().is_unspecified(),
+                "advertise",
+                "is required if `peer` is an unspecified address: other instances cannot dial it",
+            ),
+            (
+                self.advertise.as_deref().is_none_or(is_dialable),
+                "advertise",
+                "must be `host:port`, neither unspecified nor with port 0",
+            ),
+            (
+                !self.prefix.is_empty() && !self.prefix.contains(char::is_whitespace),
+                "prefix",
+                "must not be empty and must hold no space",
+            ),
+            (self.workers <= Self::WORKERS_MAX, "workers", "must be at most 256"),
+            (
+                (125..=16 << 20).contains(&self.frame_bytes),
+                "frame_bytes",
+                "must be between 125 bytes and 16 MiB",
+            ),
+            (
+                (8 << 10..=1 << 20).contains(&self.header_bytes),
+                "header_bytes",
+                "must be between 8 KiB and 1 MiB",
+            ),
+            (
+                self.api_keys.iter().all(|key| key.len() >= 16),
+                "api_keys",
+                "must have at least 16 bytes each",
+            ),
+        ];
+        match rules.iter().find(|(holds, ..)| !holds) {
+            Some(&(_, field, rule)) => Err(ConfigError { field, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_dialable(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let unspecified = matches!(host, "0.0.0.0" | "[::]");
+    let clean = !host.is_empty() && !address.contains(char::is_whitespace);
+    clean && !unspecified && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
