@@ -79,7 +79,7 @@ const ZERO: Counts = Counts {
 };
 
 impl Instance {
-    pub(crate) fn begin_broadcast(&mut self, now: Now, key: InboundKey, out: &mut Outbox) {
+    pub(crate) fn begin_broadcast(&mut self, now: Now, key: InboundKey) {
         let Some(inbound) = self.inbound.get_mut(key) else {
             self.bug("a broadcast ended before it began");
             return;
@@ -112,7 +112,7 @@ impl Instance {
                 self.arm_once(Once::Broadcast, now.mono);
             }
         }
-        self.answer_if_complete(now, key, out);
+        self.answer_if_complete(key);
     }
 
     /// Serves the next terminals of the broadcast that has waited longest.
@@ -125,7 +125,7 @@ impl Instance {
             };
             if !self.broadcast_one(now, key, out) {
                 self.broadcasts.pop_front();
-                self.answer_if_complete(now, key, out);
+                self.answer_if_complete(key);
                 continue;
             }
             budget -= 1;

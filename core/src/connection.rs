@@ -172,12 +172,7 @@ impl Instance {
     /// # Errors
     ///
     /// Why not; nothing is kept of the handshake then.
-    pub fn accept(
-        &mut self,
-        now: Now,
-        handshake: Handshake,
-        _out: &mut Outbox,
-    ) -> Result<ConnectionKey, Refused> {
+    pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
         let expires = match self.admit(now, &handshake) {
             Ok(expires) => expires,
             Err(refused) => {
@@ -268,7 +263,7 @@ impl Instance {
         }
     }
 
-    pub(crate) fn written(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+    pub(crate) fn written(&mut self, key: ConnectionKey, out: &mut Outbox) {
         let Some(connection) = self.registry.get_mut(key) else {
             self.stats.stale_events += 1;
             return;
@@ -287,17 +282,11 @@ impl Instance {
                 code,
             });
         }
-        self.resolve_all(now, id, tickets, Outcome::Written, out);
+        self.resolve_all(id, tickets, Outcome::Written);
     }
 
     /// The socket has gone.
-    pub(crate) fn closed(
-        &mut self,
-        now: Now,
-        key: ConnectionKey,
-        closure: Closure,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn closed(&mut self, key: ConnectionKey, closure: Closure, out: &mut Outbox) {
         let Some(connection) = self.registry.get_mut(key) else {
             self.stats.stale_events += 1;
             return;
@@ -327,7 +316,7 @@ impl Instance {
                     ClosingStage::Sent => Outcome::Written,
                     ClosingStage::Writing | ClosingStage::Aborted => Outcome::Gone,
                 };
-                self.resolve_all(now, id, ticket, outcome, out);
+                self.resolve_all(id, ticket, outcome);
                 greeted.then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
@@ -343,7 +332,7 @@ impl Instance {
                 reason,
             })));
         }
-        self.resolve_all(now, id, tickets, Outcome::Gone, out);
+        self.resolve_all(id, tickets, Outcome::Gone);
         self.end_presence(key);
         self.forget_if_over(key, out);
     }
@@ -369,7 +358,7 @@ impl Instance {
             Phase::Live(greeting) => (Some(greeting), waiting),
             Phase::Closing { .. } | Phase::Gone => {
                 let id = connection.id;
-                self.resolve_all(now, id, ticket, Outcome::Gone, out);
+                self.resolve_all(id, ticket, Outcome::Gone);
                 return;
             }
         };
@@ -409,7 +398,7 @@ impl Instance {
                 Outcome::Overflow => tickets.len() as u64,
                 Outcome::Written | Outcome::Queued | Outcome::Gone | Outcome::Unreachable => 0,
             };
-            self.resolve_all(now, id, tickets, outcome, out);
+            self.resolve_all(id, tickets, outcome);
         }
     }
 
@@ -434,7 +423,7 @@ impl Instance {
                     self.turn.connections.push(key);
                 }
                 self.stats.overflows += gave_way.len() as u64;
-                self.resolve_all(now, id, gave_way, Outcome::Overflow, out);
+                self.resolve_all(id, gave_way, Outcome::Overflow);
                 true
             }
             Offered::Refused => {

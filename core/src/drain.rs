@@ -116,7 +116,7 @@ impl Instance {
                 self.send_away(now, left, out);
                 let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
                 if over && (rest == 0 || impatient) {
-                    self.release(now, out);
+                    self.release(now);
                 }
             }
             Drain::Releasing { until } => {
@@ -131,12 +131,12 @@ impl Instance {
         self.arm_once(Once::Drain, now.mono + STEP);
     }
 
-    fn release(&mut self, now: Now, out: &mut Outbox) {
+    fn release(&mut self, now: Now) {
         self.drain = Drain::Releasing {
             until: now.mono + self.config.directory_timeout,
         };
         self.release_lease();
-        self.say_goodbye(out);
+        self.say_goodbye();
     }
 
     /// Closes the oldest terminals until so many are left.

@@ -82,14 +82,14 @@ impl Instance {
             Addressees::Everyone => {
                 inbound.progress = Progress::Everyone(Broadcasting::new(deliver.action, self.registry.present()));
                 let key = self.begin_inbound(inbound);
-                self.begin_broadcast(now, key, out);
+                self.begin_broadcast(now, key);
             }
             Addressees::Users(addressees) => {
                 let key = self.begin_inbound(inbound);
                 for (index, addressee) in (0..).zip(addressees) {
                     self.serve(now, key, index, &addressee, &deliver.action, out);
                 }
-                self.answer_if_complete(now, key, out);
+                self.answer_if_complete(key);
             }
         }
     }
@@ -223,17 +223,15 @@ impl Instance {
     /// Tells the deliveries of these frames of one connection what became of them.
     pub(crate) fn resolve_all(
         &mut self,
-        now: Now,
         connection: ConnectionId,
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
-        out: &mut Outbox,
     ) {
         for ticket in tickets {
             let waiters = self.repeats.end(connection, ticket.push, outcome);
             for ticket in std::iter::once(ticket).chain(waiters) {
                 self.set_outcome(ticket, outcome);
-                self.answer_if_complete(now, ticket.delivery, out);
+                self.answer_if_complete(ticket.delivery);
             }
         }
     }
@@ -256,7 +254,7 @@ impl Instance {
     }
 
     /// Answers and ends a delivery whose terminals all have an outcome.
-    pub(crate) fn answer_if_complete(&mut self, now: Now, key: InboundKey, out: &mut Outbox) {
+    pub(crate) fn answer_if_complete(&mut self, key: InboundKey) {
         let Some(inbound) = self.inbound.get(key) else {
             return;
         };
@@ -274,11 +272,11 @@ impl Instance {
             self.repeats.end_broadcast(inbound.push, broadcasting.counts());
         }
         let outcomes = inbound.outcomes();
-        self.answer(now, inbound.from, inbound.delivery, outcomes, out);
+        self.answer(inbound.from, inbound.delivery, outcomes);
     }
 
     /// The publisher must know: what has no outcome is queued.
-    pub(crate) fn inbound_due(&mut self, now: Now, key: InboundKey, out: &mut Outbox) {
+    pub(crate) fn inbound_due(&mut self, key: InboundKey) {
         let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
@@ -295,20 +293,14 @@ impl Instance {
             // It goes on until everybody is served.
             Progress::Everyone(_) => {}
         }
-        self.answer(now, from, delivery, outcomes, out);
+        self.answer(from, delivery, outcomes);
     }
 
-    fn answer(
-        &mut self,
-        now: Now,
-        from: From,
-        delivery: DeliveryId,
-        outcomes: Outcomes,
-        out: &mut Outbox,
-    ) {
+    fn answer(&mut self, from: From, delivery: DeliveryId, outcomes: Outcomes) {
         let delivered = Delivered { delivery, outcomes };
         match from {
-            From::Here => self.delivered(now, self.identity.instance, delivered, out),
+            // Taken up at the end of the turn, when nothing is half done.
+            From::Here => self.turn.delivered.push(delivered),
             From::Link(link) => self.send_on(link, Message::Delivered(delivered)),
             From::Answered => {}
         }

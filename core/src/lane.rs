@@ -12,8 +12,7 @@ use std::hash::{Hash, Hasher};
 use crate::command::Outbox;
 use crate::directory::{Operation, Row};
 use crate::fingerprint::Fingerprint;
-use crate::id::{ConnectionId, InstanceId, PushKey, UserId};
-use crate::inbound::From;
+use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
 use crate::message::Outcome;
 use crate::push::WaitsForView;
@@ -87,7 +86,8 @@ enum Round {
 #[derive(Clone, Copy, Debug, Hash)]
 struct Target {
     connection: ConnectionId,
-    instance: InstanceId,
+    /// The delivery that serves it.
+    hop: DeliveryId,
     /// The row that named it.
     row: Option<Row>,
     outcome: Option<Outcome>,
@@ -134,6 +134,15 @@ impl Lane {
             .filter(|(_, part)| part.stage == stage)
             .map(|(number, _)| Sequence(number))
             .collect()
+    }
+
+    /// Since when the parts that are being looked up must not miss anybody.
+    fn asked_since(&self, now: Instant) -> Instant {
+        (self.parts.iter())
+            .filter(|part| part.stage == Stage::LookingUp)
+            .map(|part| part.started)
+            .min()
+            .unwrap_or(now)
     }
 
     /// Whether a later part has served this connection, or is about to.
@@ -218,22 +227,18 @@ impl Instance {
         rows: Vec<(ConnectionId, Row)>,
         out: &mut Outbox,
     ) {
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.pushes.lanes.get(user) else {
             return;
         };
-        let since = (lane.parts.iter())
-            .filter(|part| part.stage == Stage::LookingUp)
-            .map(|part| part.started)
-            .min()
-            .unwrap_or(now.mono);
+        let since = lane.asked_since(now.mono);
         let unjudged = rows
             .iter()
             .any(|(_, row)| self.standing(row.instance, since, now) == Standing::Unknown);
         if unjudged {
-            lane.lookup = Lookup::Unjudged { rows };
-            let waits = WaitsForView::Lane(user.clone());
-            self.pushes.waiting_for_view.push(waits);
-            self.read_view_afresh();
+            if let Some(lane) = self.pushes.lanes.get_mut(user) {
+                lane.lookup = Lookup::Unjudged { rows };
+            }
+            self.wait_for_view(now, WaitsForView::Lane(user.clone()));
             return;
         }
         self.route_lane(now, user, since, &rows, out);
@@ -335,7 +340,7 @@ impl Instance {
         {
             part.stage = Stage::Routed;
         }
-        self.end_part_if_complete(now, user, sequence, out);
+        self.end_part_if_complete(user, sequence, out);
     }
 
     /// Sends one part's delivery to one instance.
@@ -360,65 +365,76 @@ impl Instance {
             (Selection::Only(connections), true) => Ask::Only(connections.clone()),
         };
         part.hops += 1;
-        part.targets.extend(named.iter().map(|(connection, row)| Target {
-            connection: *connection,
-            instance: to,
-            row: *row,
-            outcome: None,
-        }));
         let addressee = Addressee {
             user: user.clone(),
-            named: named.into_iter().map(|(connection, _)| connection).collect(),
+            named: named.iter().map(|(connection, _)| *connection).collect(),
             ask,
         };
         let place = (user.clone(), sequence);
-        let Some(addressee) = self.join_delivery(to, key, addressee, &place) else {
-            return;
-        };
-        let Some(pending) = self.pushes.get(key) else {
-            self.bug("a part of a push that has ended");
-            return;
-        };
-        let (push, action, due) = (pending.receipt.push, pending.action.clone(), pending.due);
-        let delivery = self.pushes.begin_hop(key, to, vec![place]);
-        let deliver = Deliver {
-            delivery,
-            push,
-            within: due.since(now.mono),
-            action,
-            to: Addressees::Users(vec![addressee]),
-        };
-        if to == self.identity.instance {
-            self.deliver(now, From::Here, deliver, out);
-        } else {
-            self.send_delivery(now, to, deliver, due, out);
+        match self.join_delivery(to, key, addressee, &place) {
+            Ok(hop) => self.note_targets(user, sequence, hop, named),
+            Err(addressee) => {
+                let Some(pending) = self.pushes.get(key) else {
+                    self.bug("a part of a push that has ended");
+                    return;
+                };
+                let (push, due) = (pending.receipt.push, pending.due);
+                let action = pending.action.clone();
+                let delivery = self.pushes.begin_hop(key, to, vec![place]);
+                self.note_targets(user, sequence, delivery, named);
+                let deliver = Deliver {
+                    delivery,
+                    push,
+                    within: due.since(now.mono),
+                    action,
+                    to: Addressees::Users(vec![addressee]),
+                };
+                self.send_delivery(now, to, deliver, due, out);
+            }
         }
     }
 
-    /// Adds an addressee to a delivery of the same push that has not left yet. Returns the
-    /// addressee if there is none.
+    fn note_targets(
+        &mut self,
+        user: &UserId,
+        sequence: Sequence,
+        hop: DeliveryId,
+        named: Vec<(ConnectionId, Option<Row>)>,
+    ) {
+        if let Some(part) = self.part_mut(user, sequence) {
+            let targets = named.into_iter().map(|(connection, row)| Target {
+                connection,
+                hop,
+                row,
+                outcome: None,
+            });
+            part.targets.extend(targets);
+        }
+    }
+
+    /// Adds an addressee to a delivery of the same push that has not left yet. Gives the addressee
+    /// back if there is none.
     fn join_delivery(
         &mut self,
         to: InstanceId,
         push: PushKey,
         addressee: Addressee,
         place: &(UserId, Sequence),
-    ) -> Option<Addressee> {
+    ) -> Result<DeliveryId, Addressee> {
         let Some(waiting) = self.peers.last_waiting(to) else {
-            return Some(addressee);
+            return Err(addressee);
         };
         let Some(hop) = self.pushes.hop_mut(waiting.delivery) else {
-            return Some(addressee);
+            return Err(addressee);
         };
-        let Addressees::Users(addressees) = &mut waiting.to else {
-            return Some(addressee);
-        };
-        if hop.push != push {
-            return Some(addressee);
+        match &mut waiting.to {
+            Addressees::Users(addressees) if hop.push == push => {
+                addressees.push(addressee);
+                hop.parts.push(place.clone());
+                Ok(waiting.delivery)
+            }
+            Addressees::Users(_) | Addressees::Everyone => Err(addressee),
         }
-        addressees.push(addressee);
-        hop.parts.push(place.clone());
-        None
     }
 
     /// The lookup failed: everybody is asked by user.
@@ -454,11 +470,7 @@ impl Instance {
             self.bug("a lane waits for a view without rows");
             return;
         };
-        let since = (lane.parts.iter())
-            .filter(|part| part.stage == Stage::LookingUp)
-            .map(|part| part.started)
-            .min()
-            .unwrap_or(now.mono);
+        let since = lane.asked_since(now.mono);
         self.route_lane(now, user, since, &rows, out);
     }
 
@@ -467,7 +479,7 @@ impl Instance {
         &mut self,
         user: &UserId,
         sequence: Sequence,
-        instance: InstanceId,
+        hop: DeliveryId,
         connection: ConnectionId,
         outcome: Outcome,
     ) {
@@ -476,14 +488,14 @@ impl Instance {
         };
         let known = (part.targets.iter_mut()).find(|target| target.connection == connection);
         match known {
-            Some(target) if target.outcome.is_none() && target.instance == instance => {
+            Some(target) if target.outcome.is_none() && target.hop == hop => {
                 target.outcome = Some(outcome);
             }
             Some(_) => {}
             // The instance was asked by user.
             None => part.targets.push(Target {
                 connection,
-                instance,
+                hop,
                 row: None,
                 outcome: Some(outcome),
             }),
@@ -496,7 +508,7 @@ impl Instance {
         now: Now,
         user: &UserId,
         sequence: Sequence,
-        instance: InstanceId,
+        hop: DeliveryId,
         out: &mut Outbox,
     ) {
         let Some(part) = self.part_mut(user, sequence) else {
@@ -507,7 +519,7 @@ impl Instance {
         }
         part.hops -= 1;
         let mut gone = Vec::new();
-        for target in (part.targets.iter_mut()).filter(|target| target.instance == instance) {
+        for target in (part.targets.iter_mut()).filter(|target| target.hop == hop) {
             let outcome = *target.outcome.get_or_insert(Outcome::Unreachable);
             if let (Outcome::Gone, Some(row)) = (outcome, target.row.take()) {
                 gone.push((target.connection, row));
@@ -524,21 +536,15 @@ impl Instance {
         for (connection, row) in gone {
             self.remove_dead_row(user, connection, row);
         }
-        self.end_part_if_complete(now, user, sequence, out);
+        self.end_part_if_complete(user, sequence, out);
         self.advance_lane(now, user, out);
     }
 
-    fn end_part_if_complete(
-        &mut self,
-        now: Now,
-        user: &UserId,
-        sequence: Sequence,
-        out: &mut Outbox,
-    ) {
+    fn end_part_if_complete(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
         let complete = (self.part_mut(user, sequence))
             .is_some_and(|part| part.stage == Stage::Routed && part.hops == 0);
         if complete {
-            self.end_part(now, user, sequence, out);
+            self.end_part(user, sequence, out);
         }
     }
 
@@ -558,11 +564,11 @@ impl Instance {
             Stage::Routed => {}
             Stage::Ended => return,
         }
-        self.end_part(now, user, sequence, out);
+        self.end_part(user, sequence, out);
         self.advance_lane(now, user, out);
     }
 
-    fn end_part(&mut self, now: Now, user: &UserId, sequence: Sequence, out: &mut Outbox) {
+    fn end_part(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
         let Some(part) = self.part_mut(user, sequence) else {
             return;
         };
@@ -575,7 +581,7 @@ impl Instance {
             })
             .collect();
         self.take_into_receipt(push, user, terminals.into_iter(), degraded);
-        self.part_of_push_ended(now, push, out);
+        self.part_of_push_ended(push, out);
     }
 }
 

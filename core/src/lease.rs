@@ -112,16 +112,13 @@ impl Keeper {
         self.held_until
     }
 
-    /// What the lease says, as far as is known.
-    pub(crate) const fn lease(&self) -> Option<&Lease> {
-        match &self.hold {
-            Hold::Held { lease, .. } => Some(lease),
-            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => None,
-        }
+    /// Whether the lease was ever held.
+    pub(crate) const fn has_held(&self) -> bool {
+        self.acknowledged.is_some()
     }
 
     /// What the lease should say.
-    fn desired(&self, drain: &Drain, address: &str) -> Lease {
+    pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
         let missing = self.degraded > 0
             || (self.settling.as_ref()).is_some_and(|settling| !settling.is_nearly_done());
         Lease {
@@ -223,7 +220,7 @@ impl Instance {
         }
     }
 
-    fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load {
             connections: self.registry.present() as u64,
             pushes: self.stats.pushes,
@@ -245,6 +242,7 @@ impl Instance {
         // Nothing was lost, but perhaps the tail of a failover.
         let lossless = replaced.is_some() && replaced == self.keeper.acknowledged.as_ref();
         self.hold(asked, lease);
+        self.end_isolation(out);
         self.begin_settling(now, lossless, out);
     }
 

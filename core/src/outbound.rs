@@ -144,10 +144,12 @@ impl Outbound {
         self.queue.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
+    #[cfg(test)]
     pub(crate) fn frames(&self) -> usize {
         self.queue.len()
     }

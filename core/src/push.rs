@@ -12,7 +12,6 @@ use crate::directory::Row;
 use crate::event::Answer;
 use crate::fingerprint::Fingerprint;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
-use crate::inbound::From;
 use crate::instance::{Instance, Timer};
 use crate::lane::{Lane, Part, Sequence};
 use crate::message::{
@@ -32,7 +31,7 @@ pub(crate) struct Pushes {
     hops: BTreeMap<DeliveryId, Hop>,
     next: DeliveryId,
     /// What cannot be judged before the next view, in the order it came.
-    pub(crate) waiting_for_view: Vec<WaitsForView>,
+    pub(crate) waiting_for_view: Vec<(Instant, WaitsForView)>,
 }
 
 /// One push.
@@ -85,20 +84,18 @@ impl Pushes {
         self.pending.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn lanes(&self) -> usize {
         self.lanes.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn hops(&self) -> usize {
         self.hops.len()
     }
 
     pub(crate) fn get(&self, push: PushKey) -> Option<&Pending> {
         self.pending.get(push)
-    }
-
-    pub(crate) fn get_mut(&mut self, push: PushKey) -> Option<&mut Pending> {
-        self.pending.get_mut(push)
     }
 
     pub(crate) fn hop_mut(&mut self, delivery: DeliveryId) -> Option<&mut Hop> {
@@ -235,11 +232,7 @@ impl Instance {
                 action: action.clone(),
                 to: Addressees::Everyone,
             };
-            if to == self.identity.instance {
-                self.deliver(now, From::Here, deliver, out);
-            } else {
-                self.send_delivery(now, to, deliver, due, out);
-            }
+            self.send_delivery(now, to, deliver, due, out);
         }
     }
 
@@ -261,16 +254,16 @@ impl Instance {
         };
         match delivered.outcomes {
             Outcomes::Everyone(counts) => {
-                self.instance_answered(now, hop.push, from, Some(counts), out);
+                self.instance_answered(hop.push, from, Some(counts), out);
             }
             Outcomes::Users(outcomes) => {
                 for (index, connection, outcome) in outcomes {
                     if let Some((user, sequence)) = hop.parts.get(index as usize) {
-                        self.record(user, *sequence, from, connection, outcome);
+                        self.record(user, *sequence, delivered.delivery, connection, outcome);
                     }
                 }
                 for (user, sequence) in hop.parts {
-                    self.hop_ended(now, &user, sequence, from, out);
+                    self.hop_ended(now, &user, sequence, delivered.delivery, out);
                 }
             }
         }
@@ -282,16 +275,15 @@ impl Instance {
             return;
         };
         if hop.parts.is_empty() {
-            self.instance_answered(now, hop.push, hop.to, None, out);
+            self.instance_answered(hop.push, hop.to, None, out);
         }
         for (user, sequence) in hop.parts {
-            self.hop_ended(now, &user, sequence, hop.to, out);
+            self.hop_ended(now, &user, sequence, delivery, out);
         }
     }
 
     fn instance_answered(
         &mut self,
-        now: Now,
         key: PushKey,
         instance: InstanceId,
         counts: Option<Counts>,
@@ -308,7 +300,7 @@ impl Instance {
         pending.receipt.degraded |= !outcome.answered;
         pending.receipt.counts.merge(&outcome.counts);
         pending.receipt.instances.push(outcome);
-        self.part_of_push_ended(now, key, out);
+        self.part_of_push_ended(key, out);
     }
 
     /// Takes the outcomes of a part that has ended into the receipt.
@@ -340,7 +332,7 @@ impl Instance {
     }
 
     /// One part of a push, or one instance of a push to everyone, is over.
-    pub(crate) fn part_of_push_ended(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+    pub(crate) fn part_of_push_ended(&mut self, key: PushKey, out: &mut Outbox) {
         let Some(pending) = self.pushes.pending.get_mut(key) else {
             return;
         };
@@ -351,7 +343,6 @@ impl Instance {
         let Some(mut pending) = self.pushes.pending.remove(key) else {
             return;
         };
-        let _ = now;
         pending.receipt.instances.sort_unstable_by_key(|outcome| outcome.instance);
         self.stats.degraded += u64::from(pending.receipt.degraded);
         self.stats.outcomes.merge(&pending.receipt.counts);
@@ -373,7 +364,7 @@ impl Instance {
             .collect();
         for hop in silent {
             if hop.parts.is_empty() {
-                self.instance_answered(now, key, hop.to, None, out);
+                self.instance_answered(key, hop.to, None, out);
             }
         }
         for (user, sequence) in parts {
@@ -408,7 +399,10 @@ impl Fingerprint for Pushes {
             (hop.push, hop.to, &hop.parts).hash(hasher);
         }
         self.next.fingerprint(now, hasher);
-        self.waiting_for_view.hash(hasher);
+        for (since, waits) in &self.waiting_for_view {
+            since.fingerprint(now, hasher);
+            waits.hash(hasher);
+        }
     }
 }
 

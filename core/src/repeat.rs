@@ -117,10 +117,6 @@ impl Repeats {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.order.len()
-    }
-
     fn remember(&mut self, now: Instant, push: PushId, connection: Option<ConnectionId>) {
         self.order.push_back((now + self.span, push, connection));
         if self.order.len() > self.limit {

@@ -125,6 +125,7 @@ impl<T: Copy> Timers<T> {
     }
 
     /// How many entries there are, out of date or not.
+    #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

@@ -102,7 +102,13 @@ impl Trips {
         self.queue.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Operations that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Operations that wait or are under way.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         let in_flight = self.in_flight.values().map(|trip| trip.purposes.len());
         self.queue.len() + in_flight.sum::<usize>()

@@ -13,6 +13,7 @@ use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
 use crate::fingerprint::Fingerprint;
 use crate::id::InstanceId;
 use crate::instance::{Instance, Once};
+use crate::push::WaitsForView;
 use crate::route::Standing;
 use crate::time::{Instant, Now};
 use crate::trips::Purpose;
@@ -23,8 +24,8 @@ pub(crate) struct View {
     known: BTreeMap<InstanceId, Known>,
     /// When the last reading that was answered was asked.
     asked: Option<Instant>,
-    /// A reading is asked for or under way.
-    reading: bool,
+    /// The turn in which a reading was last asked for.
+    asked_in: Option<u64>,
     /// Nobody was doubtful after this moment, but those who settle.
     quiet_since: Instant,
     /// Instances that settle.
@@ -62,7 +63,7 @@ impl View {
         Self {
             known: BTreeMap::new(),
             asked: None,
-            reading: false,
+            asked_in: None,
             quiet_since: now.mono,
             settling: 0,
         }
@@ -108,9 +109,16 @@ impl View {
             .collect()
     }
 
-    /// Everybody ever seen whose entry has not been replaced, alive or not.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (InstanceId, &Lease, Load)> {
-        (self.known.iter()).map(|(instance, known)| (*instance, &known.lease, known.load))
+    /// The leases that have not run out.
+    pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = (InstanceId, &Lease, Load)> {
+        (self.known.iter())
+            .filter(move |(_, known)| known.until > now)
+            .map(|(instance, known)| (*instance, &known.lease, known.load))
+    }
+
+    /// Whether the instance was in the last reading, or is doubted.
+    pub(crate) fn knows(&self, instance: InstanceId) -> bool {
+        self.known.contains_key(&instance)
     }
 
     /// Where an instance is dialled.
@@ -181,13 +189,18 @@ impl Instance {
         self.read_view();
     }
 
-    /// Asks for a reading, unless one has been asked for.
-    pub(crate) fn read_view(&mut self) {
-        if self.view.reading || !self.keeper.is_linked() {
-            return;
+    /// Asks for a reading, once a turn.
+    fn read_view(&mut self) {
+        if self.keeper.is_linked() && self.view.asked_in != Some(self.turn.number) {
+            self.view.asked_in = Some(self.turn.number);
+            self.trips.ask(Operation::View, Purpose::View);
         }
-        self.view.reading = true;
-        self.trips.ask(Operation::View, Purpose::View);
+    }
+
+    /// Judges something by a view that is asked from this moment on.
+    pub(crate) fn wait_for_view(&mut self, now: Now, waits: WaitsForView) {
+        self.pushes.waiting_for_view.push((now.mono, waits));
+        self.read_view();
     }
 
     pub(crate) fn view_read(
@@ -197,7 +210,6 @@ impl Instance {
         leases: Vec<SeenLease>,
         out: &mut Outbox,
     ) {
-        self.view.reading = false;
         self.view.asked = Some(asked);
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
@@ -213,7 +225,20 @@ impl Instance {
             self.vanished(now, asked, instance, out);
         }
         self.view.count_settling();
-        self.view_came(now, out);
+        self.peers.forget_strangers(&self.view);
+        let waiting = std::mem::take(&mut self.pushes.waiting_for_view);
+        for (since, waits) in waiting {
+            if since > asked {
+                self.pushes.waiting_for_view.push((since, waits));
+                continue;
+            }
+            match waits {
+                WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
+                WaitsForView::List { call, user, rows } => {
+                    self.list_connections(now, call, &user, &rows, out);
+                }
+            }
+        }
     }
 
     /// A lease is no longer there.
@@ -236,9 +261,16 @@ impl Instance {
         }
     }
 
+    /// A reading failed: nobody can be judged by it.
     pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
-        self.view.reading = false;
-        self.view_stayed_away(now, out);
+        for (_, waits) in std::mem::take(&mut self.pushes.waiting_for_view) {
+            match waits {
+                WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
+                WaitsForView::List { call, user, .. } => {
+                    self.connections_unknown(call, &user, out);
+                }
+            }
+        }
     }
 }
 
@@ -252,7 +284,7 @@ impl Fingerprint for View {
             known.doubted_until.fingerprint(now, hasher);
         }
         self.asked.fingerprint(now, hasher);
-        self.reading.fingerprint(now, hasher);
+        self.asked_in.fingerprint(now, hasher);
         self.quiet_since.fingerprint(now, hasher);
     }
 }

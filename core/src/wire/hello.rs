@@ -99,7 +99,7 @@ pub(crate) enum Role {
 }
 
 /// What both ends of a link know once both Hellos are exchanged: what a proof is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Hash, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transcript {
     /// Who opened the link.
     pub(crate) dialler: InstanceId,

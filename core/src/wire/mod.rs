@@ -66,7 +66,7 @@ pub(crate) struct Deliver {
 }
 
 /// Whom a delivery is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Addressees {
     /// Terminals of these users.
     Users(Vec<Addressee>),
@@ -75,7 +75,7 @@ pub(crate) enum Addressees {
 }
 
 /// One user in a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) struct Addressee {
     /// Who.
     pub(crate) user: UserId,
@@ -86,7 +86,7 @@ pub(crate) struct Addressee {
 }
 
 /// Whom to serve although no row names them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Ask {
     /// Nobody.
     Nobody,
