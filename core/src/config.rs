@@ -337,8 +337,11 @@ pub mod duration {
     /// a millisecond is cut off.
     pub fn format(duration: Duration) -> String {
         let millis = duration.as_millis();
+        if millis == 0 {
+            return "0s".to_owned();
+        }
         let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        match units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit)) {
+        match units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit)) {
             Some((unit, name)) => format!("{}{name}", millis / unit),
             None => format!("{millis}ms"),
         }
@@ -390,7 +393,7 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_they_are_read() {
-        for text in ["0ms", "1ms", "1500ms", "1s", "90s", "2m", "2h"] {
+        for text in ["0s", "1ms", "1500ms", "1s", "90s", "2m", "2h"] {
             let parsed = duration::parse(text).expect("a duration");
             assert_eq!(duration::format(parsed), text);
         }

@@ -15,8 +15,11 @@
 //!    of a later turn.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 mod broadcast;
+#[cfg(test)]
+mod cluster;
 pub mod command;
 pub mod config;
 mod connection;

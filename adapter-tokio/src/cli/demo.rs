@@ -1,0 +1,107 @@
+//! `switchboard demo`: two servers in one process, on one embedded directory.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_tokio::auth::Open;
+use switchboard_tokio::core::config::ClusterSecret;
+use switchboard_tokio::directory::EmbeddedDirectory;
+use switchboard_tokio::{DirectoryChoice, Server, Settings};
+
+use super::Failure;
+use super::assemble::Parts;
+use super::load::Origins;
+use super::serve::{self, Stop, say};
+
+/// Ports of the two servers, for terminals and for the API, if they are free.
+const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
+
+/// Nobody waits for the end of a demo.
+const STOP: Stop = Stop {
+    delay: Duration::ZERO,
+    spread: Duration::from_millis(500),
+};
+
+/// Runs two servers until a signal comes.
+pub(super) async fn run() -> Result<ExitCode, Failure> {
+    let mut signals = serve::listen_for_signals()?;
+    let (directory, secret) = (EmbeddedDirectory::default(), secret()?);
+    let [first, second] = PORTS.map(|ports| parts(ports, &directory, &secret));
+    let servers = [serve::start(first).await?, serve::start(second).await?];
+    let serving = async {
+        for server in &servers {
+            serve::until_ready(&server.handle()).await;
+        }
+        print_how_to_try_it(&servers);
+        pending::<Infallible>().await
+    };
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        died = servers[0].died() => return Err(Failure::Died(died)),
+        died = servers[1].died() => return Err(Failure::Died(died)),
+        never = serving => match never {},
+    };
+    serve::drain(servers.into(), STOP, signal, signals).await
+}
+
+fn parts(
+    (terminals, api): (u16, u16),
+    directory: &EmbeddedDirectory,
+    secret: &ClusterSecret,
+) -> Parts {
+    let settings = Settings {
+        terminals: Some(free_or_any(terminals)),
+        api: Some(free_or_any(api)),
+        directory: DirectoryChoice::Embedded(directory.clone()),
+        cluster_secret: Some(secret.clone()),
+        ..Settings::default()
+    };
+    Parts {
+        settings,
+        authenticator: Arc::new(Open),
+        origins: Origins::default(),
+    }
+}
+
+fn print_how_to_try_it(servers: &[Server]) {
+    let apis: Vec<_> = servers.iter().filter_map(Server::api_addr).collect();
+    let terminals: Vec<_> = servers.iter().filter_map(Server::terminals_addr).collect();
+    let (&[api, other_api], &[here, there]) = (apis.as_slice(), terminals.as_slice()) else {
+        unreachable!("both servers have both listeners: the settings say so");
+    };
+    say(&format!(
+        "Two servers that share a directory. Connect as ann, at either:
+
+  http://{api}/
+  http://{other_api}/
+
+or with a WebSocket client: ws://{here}/connect?user=ann, ws://{there}/connect?user=ann
+
+Then push through either; every terminal of ann gets it, wherever it is:
+
+  curl -d 'Hello through the first' http://{api}/v1/users/ann/push
+  curl -d 'Hello through the second' http://{other_api}/v1/users/ann/push
+
+Ctrl-C ends it."
+    ));
+}
+
+/// This port of the loopback interface, or any other if it is taken.
+fn free_or_any(port: u16) -> SocketAddr {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+fn secret() -> Result<ClusterSecret, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Start(format!("no random numbers: {error}")))?;
+    ClusterSecret::new(&bytes).map_err(|error| Failure::Start(error.to_string()))
+}

@@ -1,0 +1,231 @@
+//! `switchboard serve`: start, wait, drain.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use switchboard_tokio::auth::AuthKind;
+use switchboard_tokio::{DirectoryChoice, Handle, Server, StartError};
+use tokio::time;
+
+use super::Failure;
+use super::assemble::Parts;
+use super::load::{Origins, setting_of};
+use super::signals::{Signal, Signals};
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// How long terminals stay after the balancer is told.
+    pub(super) delay: Duration,
+    /// The time over which they are closed.
+    pub(super) spread: Duration,
+}
+
+/// How long closing handshakes may take after the last terminal was told, before what is left is cut
+/// off: above `close_timeout`'s default.
+const CLOSING_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long rows and lease may take to be removed before the process ends without. They die with
+/// the lease then.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Starts a server, and serves until a signal has drained it.
+pub(super) async fn run(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
+    let mut signals = listen_for_signals()?;
+    announce(&parts);
+    let server = start(parts).await?;
+    print_addresses(&server);
+    let serving = async {
+        until_ready(&server.handle()).await;
+        say("ready");
+        pending::<Infallible>().await
+    };
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        died = server.died() => return Err(Failure::Died(died)),
+        never = serving => match never {},
+    };
+    drain(vec![server], stop, signal, signals).await
+}
+
+/// Listens for the signals that ask the process to end.
+pub(super) fn listen_for_signals() -> Result<Signals, Failure> {
+    Signals::listen().map_err(|error| Failure::System {
+        doing: "to listen for signals",
+        error,
+    })
+}
+
+/// Starts a server.
+pub(super) async fn start(parts: Parts) -> Result<Server, Failure> {
+    switchboard_tokio::builder()
+        .settings(parts.settings)
+        .shared_authenticator(parts.authenticator)
+        .start()
+        .await
+        .map_err(|error| Failure::Start(explain(error, &parts.origins)))
+}
+
+/// Drains servers, and ends. A second signal ends at once.
+pub(super) async fn drain(
+    servers: Vec<Server>,
+    stop: Stop,
+    signal: Signal,
+    mut signals: Signals,
+) -> Result<ExitCode, Failure> {
+    tracing::info!(
+        signal = signal.name(),
+        delay = ?stop.delay,
+        spread = ?stop.spread,
+        "draining: no new terminals; another signal ends at once"
+    );
+    let handles: Vec<Handle> = servers.iter().map(Server::handle).collect();
+    let drained = async {
+        let mut drains = Vec::new();
+        for handle in handles.clone() {
+            drains.push(tokio::spawn(async move {
+                handle.drain(stop.delay, stop.spread).await
+            }));
+        }
+        let all_drained = async {
+            for drain in drains {
+                // An error is a panic in the drain, and is in the log.
+                let _ = drain.await;
+            }
+        };
+        let limit = stop
+            .delay
+            .saturating_add(stop.spread)
+            .saturating_add(CLOSING_LIMIT);
+        if time::timeout(limit, all_drained).await.is_err() {
+            tracing::warn!("not all terminals have gone in time: they are cut off");
+        }
+        for server in servers {
+            if time::timeout(SHUTDOWN_LIMIT, server.shutdown())
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "rows and lease could not be removed in time; they die with the lease"
+                );
+            }
+        }
+    };
+    tokio::select! {
+        () = drained => {
+            tracing::info!("drained");
+            Ok(ExitCode::SUCCESS)
+        }
+        never = report(&handles) => match never {},
+        signal = signals.next() => {
+            tracing::warn!(signal = signal.name(), "ending at once");
+            // To return would wait for the servers' threads.
+            std::process::exit(signal.status().into())
+        }
+    }
+}
+
+/// Says each second how many terminals are left.
+async fn report(handles: &[Handle]) -> Infallible {
+    let mut seconds = time::interval(Duration::from_secs(1));
+    seconds.tick().await;
+    loop {
+        seconds.tick().await;
+        let mut left = 0;
+        for handle in handles {
+            left += connections(handle).await;
+        }
+        tracing::info!(connections = left, "draining");
+    }
+}
+
+async fn connections(handle: &Handle) -> usize {
+    let snapshots = handle.snapshots().await;
+    snapshots
+        .iter()
+        .map(|snapshot| snapshot.gauges.connections)
+        .sum()
+}
+
+/// Waits until a balancer may send terminals.
+pub(super) async fn until_ready(handle: &Handle) {
+    const LOOK: Duration = Duration::from_millis(10);
+    const SAY: Duration = Duration::from_secs(5);
+    let mut said = Instant::now();
+    while !handle.is_ready() {
+        if said.elapsed() >= SAY {
+            said = Instant::now();
+            tracing::warn!(
+                "waiting for the directory; terminals that connect are greeted as degraded"
+            );
+        }
+        time::sleep(LOOK).await;
+    }
+}
+
+/// Says in the log what an operator should know about the choices made.
+fn announce(parts: &Parts) {
+    let settings = &parts.settings;
+    match &settings.directory {
+        DirectoryChoice::Embedded(_) => tracing::info!(
+            "the directory is embedded: this process is a cluster of its own; --redis makes it one of many"
+        ),
+        DirectoryChoice::Redis(url) => {
+            tracing::info!(redis = ?url, "the directory is in Redis");
+            if settings.advertise.is_none() && settings.peer.ip().is_loopback() {
+                tracing::info!(
+                    "other instances are told to dial a loopback address, which only those of this \
+                     machine can: --peer and --advertise change that"
+                );
+            }
+        }
+    }
+    let reachable = settings
+        .terminals
+        .is_some_and(|address| !address.ip().is_loopback());
+    if parts.authenticator.kind() == AuthKind::Open && reachable {
+        tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
+    }
+}
+
+fn print_addresses(server: &Server) {
+    if let Some(address) = server.terminals_addr() {
+        say(&format!("terminals ws://{address}/connect"));
+    }
+    if let Some(address) = server.api_addr() {
+        say(&format!("api http://{address}"));
+    }
+    say(&format!("peer {}", server.peer_addr()));
+}
+
+/// A line on standard output, at once. Who closed it does not want to hear it.
+pub(super) fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Says what to do about it.
+fn explain(error: StartError, origins: &Origins) -> String {
+    let (field, address, error) = match error {
+        StartError::Listen {
+            field,
+            address,
+            error,
+        } => (field, address, error),
+        StartError::Settings(error) => return origins.complaint(&error),
+        other => return other.to_string(),
+    };
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "something else listens there; stop it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose one that it has"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another one",
+        _ => "choose another address",
+    };
+    let place = origins.place(setting_of(field));
+    format!("{place}: cannot listen at {address}: {error}: {advice}")
+}

@@ -1,0 +1,228 @@
+//! What the API answers when it does not do what it was asked.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use switchboard_core::config::duration::InvalidDuration;
+use switchboard_core::frame::NotUtf8;
+use switchboard_core::id::InvalidUser;
+use switchboard_core::message::PushRefused;
+
+use crate::CallError;
+use crate::auth::AuthError;
+
+/// Why a request is not answered with what it asked for. The text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error(
+        "the API does not answer to the host name `{0}`: use an IP address or `localhost`, or add the name with `--api-hosts {0}` (setting `api_hosts`)"
+    )]
+    ForeignHost(String),
+    #[error("pages of the origin `{0}` may not use the API")]
+    ForeignOrigin(String),
+    #[error("pages of other sites may not use the API: open its address directly")]
+    CrossSite,
+    #[error("a key is needed: send `Authorization: Bearer KEY`")]
+    NoKey,
+    #[error("this key is not one of the server's API keys")]
+    WrongKey,
+    #[error("there is nothing at this path")]
+    NotFound,
+    #[error("this path does not know the method; it knows {allow}")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("unknown query parameter `{name}`; known here: {known}")]
+    UnknownParameter { name: String, known: &'static str },
+    #[error("the query parameter `{0}` is given twice")]
+    RepeatedParameter(&'static str),
+    #[error("the query is not UTF-8 once it is percent-decoded")]
+    BadQuery,
+    #[error("the user is not UTF-8 once it is percent-decoded")]
+    UserNotUtf8,
+    #[error("{0}")]
+    BadUser(#[from] InvalidUser),
+    #[error("`users[{index}]`: {error}")]
+    BadListedUser { index: usize, error: InvalidUser },
+    #[error("a connection is named by its UUID")]
+    BadConnection,
+    #[error("a request can name {limit} connections at most")]
+    TooManyConnections { limit: usize },
+    #[error("`deadline`: {0}")]
+    BadDeadline(#[from] InvalidDuration),
+    #[error("`Idempotency-Key` must be one UUID")]
+    BadPushId,
+    #[error("{0}")]
+    NotUtf8(#[from] NotUtf8),
+    #[error(
+        "the body must be {{\"users\": [...], \"text\": \"...\"}}, or \"base64\" instead of \"text\": {0}"
+    )]
+    BadBody(String),
+    #[error("the body has more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body broke off")]
+    BrokenBody,
+    #[error("{0}")]
+    Refused(#[from] PushRefused),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// When a caller may try again, in seconds: an overload of pushes passes within their deadline.
+const RETRY_SECONDS: &str = "1";
+
+impl ApiError {
+    /// Its status, and its name in the body.
+    pub(crate) const fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::ForeignHost(_) => (StatusCode::FORBIDDEN, "foreign_host"),
+            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
+            Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key"),
+            Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::UnknownParameter { .. } | Self::RepeatedParameter(_) | Self::BadQuery => {
+                (StatusCode::BAD_REQUEST, "bad_query")
+            }
+            Self::UserNotUtf8 | Self::BadUser(_) | Self::BadListedUser { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_user")
+            }
+            Self::BadConnection | Self::TooManyConnections { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_connection")
+            }
+            Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
+            Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
+            Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
+            Self::BadBody(_) | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Self::Refused(refused) => match refused {
+                PushRefused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+                PushRefused::NoUsers => (StatusCode::BAD_REQUEST, "no_users"),
+                PushRefused::TooManyUsers { .. } => (StatusCode::BAD_REQUEST, "too_many_users"),
+                PushRefused::Deadline => (StatusCode::BAD_REQUEST, "bad_deadline"),
+                PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+                PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
+            },
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let (status, code) = self.status();
+        let mut response = refusal(status, code, &self.to_string());
+        if let Some((name, value)) = self.header(status) {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    fn header(&self, status: StatusCode) -> Option<(HeaderName, &'static str)> {
+        match (self, status) {
+            (Self::MethodNotAllowed { allow }, _) => Some((ALLOW, allow)),
+            (_, StatusCode::UNAUTHORIZED) => Some((WWW_AUTHENTICATE, "Bearer")),
+            (_, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
+                Some((RETRY_AFTER, RETRY_SECONDS))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refused) => Self::Refused(refused),
+            CallError::Stopped => Self::Stopping,
+        }
+    }
+}
+
+/// An answer that says what was wrong, as `{"error": {"code", "message"}}`.
+pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: Content<'a>,
+    }
+    #[derive(Serialize)]
+    struct Content<'a> {
+        code: &'a str,
+        message: &'a str,
+    }
+    let error = Content { code, message };
+    let body = serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The answer to a handshake that the authenticator does not let in.
+pub(crate) fn unauthenticated(error: &AuthError) -> Response<Full<Bytes>> {
+    let mut response = refusal(error.status(), error.code(), &error.to_string());
+    if let Some(challenge) = error.challenge() {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let retry = HeaderValue::from_static(RETRY_SECONDS);
+        response.headers_mut().insert(RETRY_AFTER, retry);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H41: what went wrong has a status of its own; none is a success.
+    #[test]
+    fn each_refusal_of_the_core_has_its_status() {
+        let cases = [
+            (PushRefused::TooLarge { bytes: 2, limit: 1 }, 413, None),
+            (PushRefused::NoUsers, 400, None),
+            (PushRefused::TooManyUsers { users: 2, limit: 1 }, 400, None),
+            (PushRefused::Deadline, 400, None),
+            (PushRefused::Overloaded, 503, Some("1")),
+            (PushRefused::UserOverloaded, 429, Some("1")),
+        ];
+        for (refused, status, retry) in cases {
+            let response = ApiError::from(CallError::Refused(refused)).response();
+            assert_eq!(response.status(), status, "{refused:?}");
+            let header = response.headers().get(RETRY_AFTER);
+            assert_eq!(
+                header,
+                retry.map(HeaderValue::from_static).as_ref(),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(ApiError::from(CallError::Stopped).response().status(), 503);
+    }
+
+    #[test]
+    fn a_terminal_without_token_is_told_so() {
+        let response = unauthenticated(&AuthError::NoToken("send one".to_owned()));
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let busy = unauthenticated(&AuthError::Unavailable("later".to_owned()));
+        assert_eq!(busy.status(), 503);
+        assert!(busy.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn headers_that_belong_to_a_status_are_there() {
+        let allow = ApiError::MethodNotAllowed { allow: "POST" }.response();
+        assert_eq!(allow.status(), 405);
+        assert_eq!(allow.headers()[ALLOW], "POST");
+        for error in [ApiError::NoKey, ApiError::WrongKey] {
+            let response = error.response();
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        }
+    }
+}

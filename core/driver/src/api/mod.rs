@@ -1,0 +1,240 @@
+//! The HTTP API: pushes, connections, instances, health, metrics and the status page.
+//!
+//! It knows no runtime and no socket: [`serve`] takes a request and gives the answer.
+
+mod error;
+mod guard;
+mod metrics;
+mod page;
+mod reply;
+mod request;
+mod route;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use switchboard_core::config::{Config, ConfigError};
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::UserId;
+use switchboard_core::message::{Action, Audience, Push, Receipt};
+
+pub(crate) use error::{refusal, unauthenticated};
+
+use crate::auth::AuthKind;
+use crate::{Handle, Settings};
+use error::ApiError;
+use guard::{ApiHosts, Keys};
+use metrics::Metrics;
+use page::Page;
+use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
+use request::{Known, ListedPush, Options};
+use route::{Place, Route};
+
+/// What the API needs to know, shared by all requests of a process.
+pub(crate) struct ApiContext {
+    handle: Handle,
+    config: Config,
+    hosts: ApiHosts,
+    keys: Keys,
+    metrics: Metrics,
+    page: Page,
+}
+
+impl ApiContext {
+    /// The API of a server with these settings. `terminals` is where terminals connect, if this
+    /// server listens for them itself.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that does not fit.
+    pub(crate) fn new(
+        handle: Handle,
+        settings: &Settings,
+        auth: AuthKind,
+        terminals: Option<SocketAddr>,
+    ) -> Result<Self, ConfigError> {
+        let keys = Keys::new(&settings.api_keys);
+        let page = Page::new(
+            settings.public_url.as_deref(),
+            terminals,
+            auth,
+            keys.are_set(),
+        )?;
+        Ok(Self {
+            handle,
+            config: settings.core.clone(),
+            hosts: ApiHosts::new(&settings.api_hosts)?,
+            keys,
+            metrics: Metrics::new(),
+            page,
+        })
+    }
+
+    /// Whether a balancer should send terminals here is told without asking the instances when all
+    /// is well.
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        let ready = self.handle.is_ready();
+        let snapshots = self.handle.snapshots().await;
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let instances = &snapshots;
+        json(status, &Readiness { ready, instances })
+    }
+
+    async fn push(
+        &self,
+        to: Audience,
+        action: Action,
+        options: Options,
+    ) -> Result<Receipt, ApiError> {
+        let start = Instant::now();
+        let push = Push {
+            id: options.id,
+            to,
+            action,
+            deadline: options.deadline,
+        };
+        let receipt = self.handle.push(push).await?;
+        self.metrics.push(start.elapsed());
+        Ok(receipt)
+    }
+}
+
+/// Answers a request. What the caller does wrong is an answer too.
+pub(crate) async fn serve<B>(context: &ApiContext, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+{
+    let (parts, body) = request.into_parts();
+    let place = Place::at(parts.uri.path());
+    let answer = match admit(context, &parts, place) {
+        Ok(route) => answer(context, &parts, route, body).await,
+        Err(error) => Err(error),
+    };
+    let response = answer.unwrap_or_else(|error| error.response());
+    context
+        .metrics
+        .request(&parts.method, place.label(), response.status());
+    response
+}
+
+/// Finds out what a request is for, if whoever sends it may ask for it.
+fn admit<'a>(context: &ApiContext, parts: &Parts, place: Place<'a>) -> Result<Route<'a>, ApiError> {
+    context.hosts.check(parts)?;
+    if route::needs_key(parts.uri.path()) {
+        context.keys.check(&parts.headers)?;
+    }
+    place.route(&parts.method)
+}
+
+async fn answer<B>(
+    context: &ApiContext,
+    parts: &Parts,
+    route: Route<'_>,
+    body: B,
+) -> Result<Response<Full<Bytes>>, ApiError>
+where
+    B: Body<Data = Bytes>,
+{
+    Ok(match route {
+        Route::PushToUser { user } => {
+            let user = request::user(user)?;
+            let mut options = Options::read(parts, Known::ConnectionAndDeadline)?;
+            let payload = payload(context, parts, body).await?;
+            let connections = std::mem::take(&mut options.connections);
+            let to = match connections.is_empty() {
+                true => Audience::User(user),
+                false => Audience::Connections { user, connections },
+            };
+            terminals(&context.push(to, Action::Frame(payload), options).await?)
+        }
+        Route::PushToUsers => {
+            let options = Options::read(parts, Known::Deadline)?;
+            let limit = ListedPush::largest(&context.config);
+            let body = request::read(&parts.headers, body, limit).await?;
+            let ListedPush { users, payload } = ListedPush::read(&body, &context.config)?;
+            terminals(
+                &context
+                    .push(Audience::Users(users), Action::Frame(payload), options)
+                    .await?,
+            )
+        }
+        Route::Broadcast => {
+            let options = Options::read(parts, Known::Deadline)?;
+            let payload = payload(context, parts, body).await?;
+            let receipt = context
+                .push(Audience::Everyone, Action::Frame(payload), options)
+                .await?;
+            json(StatusCode::OK, &ByInstance(&receipt))
+        }
+        Route::Kick { user, connection } => {
+            let to = kicked(request::user(user)?, connection)?;
+            let options = Options::read(parts, Known::Deadline)?;
+            terminals(
+                &context
+                    .push(to, Action::Close(CloseCode::Kicked), options)
+                    .await?,
+            )
+        }
+        Route::Connections { user } => {
+            let user = request::user(user)?;
+            request::no_parameters(parts)?;
+            let connections = context.handle.connections(user).await?;
+            json(StatusCode::OK, &ConnectionList(&connections))
+        }
+        Route::Instances => {
+            request::no_parameters(parts)?;
+            let instances = context.handle.instances().await?;
+            json(StatusCode::OK, &InstanceList(&instances))
+        }
+        Route::Metrics => text(
+            metrics::CONTENT_TYPE,
+            context.metrics.text(context.handle.snapshots().await),
+        ),
+        Route::Live => json(StatusCode::OK, &page::LIVE),
+        Route::Ready => context.readiness().await,
+        Route::Page => context.page.html(parts),
+        Route::PageScript => page::script(),
+        Route::PageStyle => page::style(),
+        Route::PageFacts => json(StatusCode::OK, &context.page.facts(parts)),
+    })
+}
+
+async fn payload<B>(context: &ApiContext, parts: &Parts, body: B) -> Result<Payload, ApiError>
+where
+    B: Body<Data = Bytes>,
+{
+    let body = request::read(&parts.headers, body, context.config.push_bytes).await?;
+    Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
+}
+
+fn kicked(user: UserId, connection: Option<&str>) -> Result<Audience, ApiError> {
+    Ok(match connection {
+        None => Audience::User(user),
+        Some(connection) => Audience::Connections {
+            user,
+            connections: vec![request::connection(connection)?],
+        },
+    })
+}
+
+fn terminals(receipt: &Receipt) -> Response<Full<Bytes>> {
+    json(StatusCode::OK, &ByTerminal(receipt))
+}
+
+fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(content.into()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

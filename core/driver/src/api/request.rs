@@ -1,0 +1,487 @@
+//! What a request asks for: from its path, query, headers and body to a push.
+
+use std::pin::pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use switchboard_core::config::{Config, duration};
+use switchboard_core::frame::{FrameKind, Payload};
+use switchboard_core::id::{ConnectionId, PushId, UserId};
+use switchboard_core::message::PushRefused;
+
+use super::error::ApiError;
+use crate::{new_push_id, query};
+
+/// Connections that one request may name.
+pub(crate) const CONNECTIONS: usize = 1000;
+
+/// The query parameters that a route knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// `connection` and `deadline`.
+    ConnectionAndDeadline,
+    /// `deadline`.
+    Deadline,
+    /// None.
+    Nothing,
+}
+
+/// What query and headers say about a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Its id: the caller's, or a random one.
+    pub(crate) id: PushId,
+    /// When the receipt is due.
+    pub(crate) deadline: Duration,
+    /// The connections that it is narrowed to; empty if it is not.
+    pub(crate) connections: Vec<ConnectionId>,
+}
+
+impl Options {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// If one is unknown, given twice, or cannot be read.
+    pub(crate) fn read(parts: &Parts, known: Known) -> Result<Self, ApiError> {
+        let mut deadline = None;
+        let mut connections = Vec::new();
+        for pair in query::pairs(parts.uri.query()) {
+            let (name, value) = pair.map_err(|_| ApiError::BadQuery)?;
+            match (name.as_ref(), known) {
+                ("deadline", Known::ConnectionAndDeadline | Known::Deadline) => {
+                    if deadline.replace(self::deadline(&value)?).is_some() {
+                        return Err(ApiError::RepeatedParameter("deadline"));
+                    }
+                }
+                ("connection", Known::ConnectionAndDeadline) => {
+                    if connections.len() == CONNECTIONS {
+                        return Err(ApiError::TooManyConnections { limit: CONNECTIONS });
+                    }
+                    connections.push(connection(&value)?);
+                }
+                _ => return Err(unknown(&name, known)),
+            }
+        }
+        Ok(Self {
+            id: push_id(&parts.headers)?.unwrap_or_else(new_push_id),
+            deadline: deadline.unwrap_or(Config::DEADLINE_DEFAULT),
+            connections,
+        })
+    }
+}
+
+/// Refuses every query parameter.
+///
+/// # Errors
+///
+/// Names the first one.
+pub(crate) fn no_parameters(parts: &Parts) -> Result<(), ApiError> {
+    match query::pairs(parts.uri.query()).next() {
+        None => Ok(()),
+        Some(Ok((name, _))) => Err(unknown(&name, Known::Nothing)),
+        Some(Err(_)) => Err(ApiError::BadQuery),
+    }
+}
+
+/// The user that a path names.
+///
+/// # Errors
+///
+/// If it cannot be one.
+pub(crate) fn user(segment: &str) -> Result<UserId, ApiError> {
+    let text = query::decode(segment).map_err(|_| ApiError::UserNotUtf8)?;
+    Ok(UserId::new(&text)?)
+}
+
+/// The connection that a path or a query names.
+///
+/// # Errors
+///
+/// If it is not a UUID.
+pub(crate) fn connection(text: &str) -> Result<ConnectionId, ApiError> {
+    ConnectionId::from_str(text).map_err(|_| ApiError::BadConnection)
+}
+
+/// Whether a body becomes a text frame or a binary one.
+pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
+    let binary = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/octet-stream"));
+    if binary {
+        FrameKind::Binary
+    } else {
+        FrameKind::Text
+    }
+}
+
+/// Reads a body, and stops reading once it has more than `limit` bytes.
+///
+/// # Errors
+///
+/// If it is larger, or breaks off.
+pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+{
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    let too_large = |bytes: u64| usize::try_from(bytes).map_or(true, |bytes| bytes > limit);
+    if announced.is_some_and(too_large) {
+        return Err(ApiError::TooLarge { limit });
+    }
+    let mut body = pin!(body);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::BrokenBody)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > limit {
+            return Err(ApiError::TooLarge { limit });
+        }
+        whole.extend_from_slice(&data);
+    }
+    // A split buffer is shared from the start: its clones, one for each terminal, allocate nothing.
+    Ok(whole.split().freeze())
+}
+
+/// The body of a push to a list of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListedPush {
+    pub(crate) users: Vec<UserId>,
+    pub(crate) payload: Payload,
+}
+
+impl ListedPush {
+    /// The most bytes that such a body can have: JSON may write each byte of a text as six.
+    pub(crate) const fn largest(config: &Config) -> usize {
+        const ESCAPED: usize = 6;
+        const FRAME: usize = 1024;
+        let user = ESCAPED * UserId::MAX_BYTES + 4;
+        ESCAPED * config.push_bytes + config.push_users * user + FRAME
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not of the form, or a user cannot be one.
+    pub(crate) fn read(body: &[u8], config: &Config) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            users: Vec<String>,
+            text: Option<String>,
+            base64: Option<String>,
+        }
+        let form: Form =
+            serde_json::from_slice(body).map_err(|error| ApiError::BadBody(error.to_string()))?;
+        let limit = config.push_users;
+        if form.users.len() > limit {
+            let users = form.users.len();
+            return Err(PushRefused::TooManyUsers { users, limit }.into());
+        }
+        let payload = match (form.text, form.base64) {
+            (Some(text), None) => Payload::text(text.into())?,
+            (None, Some(base64)) => Payload::binary(
+                STANDARD
+                    .decode(base64)
+                    .map_err(|error| ApiError::BadBody(format!("`base64`: {error}")))?
+                    .into(),
+            ),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::BadBody(
+                    "it has both `text` and `base64`".to_owned(),
+                ));
+            }
+            (None, None) => {
+                return Err(ApiError::BadBody(
+                    "it has neither `text` nor `base64`".to_owned(),
+                ));
+            }
+        };
+        let listed = |(index, text): (usize, &String)| {
+            UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
+        };
+        let users = form
+            .users
+            .iter()
+            .enumerate()
+            .map(listed)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { users, payload })
+    }
+}
+
+fn unknown(name: &str, known: Known) -> ApiError {
+    /// The longest name that an answer repeats, in characters.
+    const SHOWN: usize = 64;
+    ApiError::UnknownParameter {
+        name: name.chars().take(SHOWN).collect(),
+        known: match known {
+            Known::ConnectionAndDeadline => "`connection`, `deadline`",
+            Known::Deadline => "`deadline`",
+            Known::Nothing => "none",
+        },
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, ApiError> {
+    let deadline = duration::parse(text)?;
+    let fits = (Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&deadline);
+    fits.then_some(deadline)
+        .ok_or(ApiError::Refused(PushRefused::Deadline))
+}
+
+fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let id = key
+                .to_str()
+                .ok()
+                .and_then(|text| PushId::from_str(text.trim()).ok());
+            id.map(Some).ok_or(ApiError::BadPushId)
+        }
+        (Some(_), Some(_)) => Err(ApiError::BadPushId),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::FutureExt as _;
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+
+    #[test]
+    fn options_are_read_from_query_and_headers() {
+        let uri = format!("/x?connection={UUID}&deadline=500ms&connection={UUID}");
+        let options =
+            Options::read(&request(&uri, &[("idempotency-key", UUID)]), ALL).expect("good");
+        assert_eq!(options.id.to_string(), UUID);
+        assert_eq!(options.deadline, Duration::from_millis(500));
+        assert_eq!(options.connections.len(), 2);
+
+        let first = Options::read(&request("/x", &[]), ALL).expect("good");
+        let second = Options::read(&request("/x", &[]), ALL).expect("good");
+        assert_eq!(first.deadline, Config::DEADLINE_DEFAULT);
+        assert_ne!(
+            first.id, second.id,
+            "without a key each push has an id of its own"
+        );
+    }
+
+    /// H45, H46: no text switches the deadline off.
+    #[test]
+    fn options_that_cannot_be_read_are_refused() {
+        let cases = [
+            ("/x?deadline=5ms", Known::Deadline, "bad_deadline"),
+            ("/x?deadline=31s", Known::Deadline, "bad_deadline"),
+            ("/x?deadline=0", Known::Deadline, "bad_deadline"),
+            ("/x?deadline=", Known::Deadline, "bad_deadline"),
+            (
+                "/x?deadline=99999999999999999999s",
+                Known::Deadline,
+                "bad_deadline",
+            ),
+            ("/x?deadline=1s&deadline=2s", Known::Deadline, "bad_query"),
+            ("/x?connection=7", ALL, "bad_connection"),
+            ("/x?connection=", ALL, "bad_connection"),
+            (
+                &format!("/x?connection={UUID}"),
+                Known::Deadline,
+                "bad_query",
+            ),
+            ("/x?user=ann", ALL, "bad_query"),
+            ("/x?%ff=1", ALL, "bad_query"),
+        ];
+        for (uri, known, code) in cases {
+            let error = Options::read(&request(uri, &[]), known).expect_err(uri);
+            assert_eq!(
+                error.status(),
+                (http::StatusCode::BAD_REQUEST, code),
+                "{uri}"
+            );
+        }
+        for keys in [&["7"][..], &[""], &[UUID, UUID]] {
+            let headers: Vec<_> = keys.iter().map(|key| ("idempotency-key", *key)).collect();
+            let error = Options::read(&request("/x", &headers), ALL).expect_err("a bad key");
+            assert_eq!(error, ApiError::BadPushId, "{keys:?}");
+        }
+        let error = no_parameters(&request("/x?verbose=1", &[])).expect_err("unknown");
+        assert!(error.to_string().contains("`verbose`"));
+        let many = format!(
+            "/x?{}",
+            format!("connection={UUID}&").repeat(CONNECTIONS + 1)
+        );
+        let error = Options::read(&request(&many, &[]), ALL).expect_err("too many");
+        assert_eq!(error, ApiError::TooManyConnections { limit: CONNECTIONS });
+    }
+
+    /// H07: the empty user is refused, not everybody.
+    #[test]
+    fn users_are_decoded_and_checked() {
+        assert_eq!(user("ann%2Fb%20c+d").expect("good").as_str(), "ann/b c+d");
+        for segment in ["", "%ff", "%00", &"x".repeat(129)] {
+            let error = user(segment).expect_err("no user");
+            assert_eq!(error.status().1, "bad_user", "{segment}");
+        }
+    }
+
+    #[test]
+    fn octet_streams_are_binary_and_all_else_is_text() {
+        for (value, kind) in [
+            ("application/octet-stream", FrameKind::Binary),
+            ("Application/Octet-Stream; x=1", FrameKind::Binary),
+            ("application/json", FrameKind::Text),
+            ("text/plain; charset=utf-8", FrameKind::Text),
+        ] {
+            let parts = request("/x", &[("content-type", value)]);
+            assert_eq!(frame_kind(&parts.headers), kind, "{value}");
+        }
+        assert_eq!(frame_kind(&request("/x", &[]).headers), FrameKind::Text);
+    }
+
+    /// H09: a body is not read beyond its limit, whether or not it announces its size.
+    #[test]
+    fn bodies_are_read_up_to_their_limit() {
+        let none = HeaderMap::new();
+        let whole = Full::new(Bytes::from_static(b"12345678"));
+        assert_eq!(
+            now(read(&none, whole, 8)),
+            Ok(Bytes::from_static(b"12345678"))
+        );
+
+        let announced = request("/x", &[("content-length", "99999999999999999999999")]);
+        let body = Full::new(Bytes::from_static(b"123456789"));
+        assert_eq!(
+            now(read(&announced.headers, body, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+
+        let announced = request("/x", &[("content-length", "9")]);
+        let polled = StreamBody::new(stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                panic!("a body that announces too much is not read")
+            },
+        ));
+        assert_eq!(
+            now(read(&announced.headers, polled, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+
+        let mut frames = 0;
+        let endless = StreamBody::new(stream::poll_fn(|_| {
+            frames += 1;
+            let frame = Frame::data(Bytes::from_static(b"123"));
+            std::task::Poll::Ready(Some(Ok::<_, Infallible>(frame)))
+        }));
+        assert_eq!(
+            now(read(&none, endless, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+        assert_eq!(frames, 3);
+
+        let broken = StreamBody::new(stream::iter([
+            Ok(Frame::data(Bytes::from_static(b"123"))),
+            Err("reset"),
+        ]));
+        assert_eq!(now(read(&none, broken, 8)), Err(ApiError::BrokenBody));
+    }
+
+    #[test]
+    fn a_push_to_a_list_is_read() {
+        let config = Config::default();
+        let text = ListedPush::read(
+            br#"{"users": ["ann", "b\u00f6b"], "text": "h\u00e9"}"#,
+            &config,
+        );
+        let text = text.expect("good");
+        assert_eq!(text.users[1].as_str(), "böb");
+        assert_eq!(text.payload.kind(), FrameKind::Text);
+        assert_eq!(text.payload.bytes().as_ref(), "hé".as_bytes());
+        let binary = ListedPush::read(br#"{"base64": "AP8=", "users": ["ann"]}"#, &config);
+        assert_eq!(
+            binary.expect("good").payload,
+            Payload::binary(Bytes::from_static(&[0, 255]))
+        );
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_refused() {
+        let config = Config {
+            push_users: 2,
+            ..Config::default()
+        };
+        for (body, code) in [
+            ("", "bad_body"),
+            ("[]", "bad_body"),
+            (r#"{"users": ["ann"]}"#, "bad_body"),
+            (r#"{"text": "x"}"#, "bad_body"),
+            (
+                r#"{"users": ["ann"], "text": "x", "base64": ""}"#,
+                "bad_body",
+            ),
+            (
+                r#"{"users": ["ann"], "text": "x", "deadline": "1s"}"#,
+                "bad_body",
+            ),
+            (r#"{"users": ["ann"], "base64": "%%"}"#, "bad_body"),
+            (r#"{"users": "ann", "text": "x"}"#, "bad_body"),
+            (r#"{"users": ["ann", ""], "text": "x"}"#, "bad_user"),
+            (
+                r#"{"users": ["a", "b", "c"], "text": "x"}"#,
+                "too_many_users",
+            ),
+        ] {
+            let error = ListedPush::read(body.as_bytes(), &config).expect_err(body);
+            assert_eq!(
+                error.status(),
+                (http::StatusCode::BAD_REQUEST, code),
+                "{body}"
+            );
+        }
+        let escaped = format!(
+            r#"{{"users": ["{user}", "{user}"], "text": "{text}"}}"#,
+            user = "\\u0041".repeat(UserId::MAX_BYTES),
+            text = "\\u0041".repeat(config.push_bytes),
+        );
+        assert!(escaped.len() <= ListedPush::largest(&config));
+        assert!(ListedPush::read(escaped.as_bytes(), &config).is_ok());
+    }
+
+    const ALL: Known = Known::ConnectionAndDeadline;
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("nothing is waited for")
+    }
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::post(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a good request").into_parts().0
+    }
+}

@@ -1,0 +1,247 @@
+//! Which request is for what.
+
+use http::Method;
+
+use super::error::ApiError;
+
+/// What a request is for. Users and connections are as they stand in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    PushToUser {
+        user: &'a str,
+    },
+    PushToUsers,
+    Broadcast,
+    Connections {
+        user: &'a str,
+    },
+    Kick {
+        user: &'a str,
+        connection: Option<&'a str>,
+    },
+    Instances,
+    Metrics,
+    Live,
+    Ready,
+    Page,
+    PageScript,
+    PageStyle,
+    PageFacts,
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    Nothing,
+    UserPush { user: &'a str },
+    Push,
+    Broadcast,
+    Connections { user: &'a str },
+    Connection { user: &'a str, connection: &'a str },
+    Instances,
+    Metrics,
+    Live,
+    Ready,
+    Page,
+    PageScript,
+    PageStyle,
+    PageFacts,
+}
+
+/// The segments of the longest path, and one more to notice a longer one.
+const SEGMENTS: usize = 6;
+
+impl<'a> Place<'a> {
+    /// What is at this path.
+    pub(crate) fn at(path: &'a str) -> Self {
+        let Some(path) = path.strip_prefix('/') else {
+            return Self::Nothing;
+        };
+        let mut segments = [""; SEGMENTS];
+        let mut count = 0;
+        for segment in path.split('/') {
+            if count == SEGMENTS {
+                return Self::Nothing;
+            }
+            segments[count] = segment;
+            count += 1;
+        }
+        match segments[..count] {
+            ["v1", "users", user, "push"] => Self::UserPush { user },
+            ["v1", "push"] => Self::Push,
+            ["v1", "broadcast"] => Self::Broadcast,
+            ["v1", "users", user, "connections"] => Self::Connections { user },
+            ["v1", "users", user, "connections", connection] => {
+                Self::Connection { user, connection }
+            }
+            ["v1", "instances"] => Self::Instances,
+            ["metrics"] => Self::Metrics,
+            ["health", "live"] => Self::Live,
+            ["health", "ready"] => Self::Ready,
+            [""] => Self::Page,
+            ["status.js"] => Self::PageScript,
+            ["status.css"] => Self::PageStyle,
+            ["status.json"] => Self::PageFacts,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Its name in metrics and logs, without anything that a caller chose.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::UserPush { .. } => "/v1/users/{user}/push",
+            Self::Push => "/v1/push",
+            Self::Broadcast => "/v1/broadcast",
+            Self::Connections { .. } => "/v1/users/{user}/connections",
+            Self::Connection { .. } => "/v1/users/{user}/connections/{connection}",
+            Self::Instances => "/v1/instances",
+            Self::Metrics => "/metrics",
+            Self::Live => "/health/live",
+            Self::Ready => "/health/ready",
+            Self::Page => "/",
+            Self::PageScript => "/status.js",
+            Self::PageStyle => "/status.css",
+            Self::PageFacts => "/status.json",
+        }
+    }
+
+    /// What a request with this method is for.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing here, or it does not know the method.
+    pub(crate) fn route(self, method: &Method) -> Result<Route<'a>, ApiError> {
+        const READ: &str = "GET, HEAD";
+        let post = method == Method::POST;
+        let read = method == Method::GET || method == Method::HEAD;
+        let delete = method == Method::DELETE;
+        let (known, route, allow) = match self {
+            Self::Nothing => return Err(ApiError::NotFound),
+            Self::Connections { user } if delete => {
+                let connection = None;
+                return Ok(Route::Kick { user, connection });
+            }
+            Self::UserPush { user } => (post, Route::PushToUser { user }, "POST"),
+            Self::Push => (post, Route::PushToUsers, "POST"),
+            Self::Broadcast => (post, Route::Broadcast, "POST"),
+            Self::Connections { user } => (read, Route::Connections { user }, "GET, HEAD, DELETE"),
+            Self::Connection { user, connection } => {
+                let connection = Some(connection);
+                (delete, Route::Kick { user, connection }, "DELETE")
+            }
+            Self::Instances => (read, Route::Instances, READ),
+            Self::Metrics => (read, Route::Metrics, READ),
+            Self::Live => (read, Route::Live, READ),
+            Self::Ready => (read, Route::Ready, READ),
+            Self::Page => (read, Route::Page, READ),
+            Self::PageScript => (read, Route::PageScript, READ),
+            Self::PageStyle => (read, Route::PageStyle, READ),
+            Self::PageFacts => (read, Route::PageFacts, READ),
+        };
+        if known {
+            Ok(route)
+        } else {
+            Err(ApiError::MethodNotAllowed { allow })
+        }
+    }
+}
+
+/// Whether a path belongs to the part that needs a key, whether or not something is there.
+pub(crate) fn needs_key(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_find_their_routes() {
+        let user = "ann%2Fx";
+        let cases = [
+            ("POST", "/v1/users/ann%2Fx/push", Route::PushToUser { user }),
+            ("POST", "/v1/push", Route::PushToUsers),
+            ("POST", "/v1/broadcast", Route::Broadcast),
+            (
+                "GET",
+                "/v1/users/ann%2Fx/connections",
+                Route::Connections { user },
+            ),
+            (
+                "DELETE",
+                "/v1/users/ann%2Fx/connections",
+                Route::Kick {
+                    user,
+                    connection: None,
+                },
+            ),
+            (
+                "DELETE",
+                "/v1/users/ann%2Fx/connections/7",
+                Route::Kick {
+                    user,
+                    connection: Some("7"),
+                },
+            ),
+            ("GET", "/v1/instances", Route::Instances),
+            ("HEAD", "/health/live", Route::Live),
+            ("GET", "/health/ready", Route::Ready),
+            ("GET", "/metrics", Route::Metrics),
+            ("GET", "/", Route::Page),
+            ("POST", "/v1/users//push", Route::PushToUser { user: "" }),
+        ];
+        for (method, path, route) in cases {
+            assert_eq!(find(method, path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn unknown_paths_and_methods_are_told_apart() {
+        for path in [
+            "/v1",
+            "/v1/",
+            "/v2/push",
+            "/v1/users",
+            "/v1/users/ann",
+            "/v1/push/",
+            "//",
+            "",
+            "/v1/users/a/connections/b/c",
+            "/v1/users/a/connections/b/c/d/e/f",
+            "/connect",
+        ] {
+            assert_eq!(find("GET", path), Err(ApiError::NotFound), "{path}");
+        }
+        for (method, path, allow) in [
+            ("GET", "/v1/users/a/push", "POST"),
+            ("PUT", "/v1/push", "POST"),
+            ("POST", "/v1/users/a/connections", "GET, HEAD, DELETE"),
+            ("GET", "/v1/users/a/connections/b", "DELETE"),
+            ("POST", "/metrics", "GET, HEAD"),
+            ("OPTIONS", "/", "GET, HEAD"),
+        ] {
+            assert_eq!(
+                find(method, path),
+                Err(ApiError::MethodNotAllowed { allow }),
+                "{method} {path}"
+            );
+        }
+    }
+
+    /// H02, H03: no path of `/v1` escapes the key by being unknown.
+    #[test]
+    fn all_of_v1_needs_a_key() {
+        for path in ["/v1", "/v1/", "/v1/push", "/v1/anything/else"] {
+            assert!(needs_key(path), "{path}");
+        }
+        for path in ["/", "/metrics", "/health/live", "/v10", "/status.js"] {
+            assert!(!needs_key(path), "{path}");
+        }
+    }
+
+    fn find<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ApiError> {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        Place::at(path).route(&method)
+    }
+}

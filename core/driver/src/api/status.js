@@ -1,0 +1,265 @@
+"use strict";
+
+const POLL_MS = 2000;
+// Instances publish their counters with their lease, every few seconds: a rate is taken over more.
+const RATE_WINDOW_MS = 12000;
+const LOG_LINES = 200;
+const KEY = "switchboard-api-key";
+
+const CLOSE_CODES = {
+  1000: "closed by this page",
+  1002: "protocol error",
+  1006: "no closing handshake",
+  1007: "text is not UTF-8",
+  1009: "frame too large",
+  1012: "the instance goes away: connect again",
+  4001: "kicked",
+  4002: "the token has expired",
+  4003: "slow consumer",
+  4004: "ping timeout",
+};
+
+const at = (id) => document.getElementById(id);
+
+let facts = { keys: false, auth: "open", terminals: null };
+let key = sessionStorage.getItem(KEY) ?? "";
+let socket = null;
+const samples = new Map();
+
+// Elements are made of texts, so that nothing that comes over a wire is read as HTML.
+function element(name, content, className) {
+  const made = document.createElement(name);
+  made.append(...[content].flat());
+  if (className) made.className = className;
+  return made;
+}
+
+function say(node, text, className) {
+  node.textContent = text;
+  node.className = className;
+}
+
+async function call(method, path, body) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  if (body !== undefined) headers["Content-Type"] = "text/plain; charset=utf-8";
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body, cache: "no-store" });
+  } catch {
+    throw new Error("the server does not answer");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (response.status === 401) askForKey(answer.error?.message);
+  if (!response.ok) throw new Error(answer.error?.message ?? `status ${response.status}`);
+  return answer;
+}
+
+function askForKey(message) {
+  at("key-form").hidden = false;
+  say(at("key-note"), message ?? "Kept in this tab only.", key ? "problem" : "quiet");
+}
+
+at("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = at("key").value.trim();
+  sessionStorage.setItem(KEY, key);
+  say(at("key-note"), "Kept in this tab only.", "quiet");
+  showInstances();
+});
+
+// Instances
+
+function rate(instance, pushes, now) {
+  const seen = (samples.get(instance) ?? []).filter((sample) => now - sample.now <= RATE_WINDOW_MS);
+  if (seen.length > 0 && seen.at(-1).pushes > pushes) seen.length = 0;
+  seen.push({ pushes, now });
+  samples.set(instance, seen);
+  const [first] = seen;
+  return now > first.now ? ((pushes - first.pushes) * 1000) / (now - first.now) : null;
+}
+
+const perSecond = (value) => (value === null ? "–" : value.toFixed(value < 10 ? 1 : 0));
+
+async function showInstances() {
+  let instances;
+  try {
+    ({ instances } = await call("GET", "/v1/instances"));
+  } catch (error) {
+    at("instances-note").textContent = error.message;
+    return;
+  }
+  at("instances-note").textContent = "";
+  const now = performance.now();
+  const rates = instances.map(({ instance, pushes }) => rate(instance, pushes, now));
+  at("instances").replaceChildren(...instances.map((instance, index) => element("tr", [
+    element("td", instance.this ? `${instance.instance} (this)` : instance.instance),
+    element("td", instance.address),
+    element("td", instance.state, instance.state === "up" ? "good" : "bad"),
+    element("td", instance.connections.toLocaleString(), "number"),
+    element("td", perSecond(rates[index]), "number"),
+  ])));
+  const connections = instances.reduce((sum, instance) => sum + instance.connections, 0);
+  const known = rates.filter((value) => value !== null);
+  at("total").textContent = `${instances.length} in all`;
+  at("total-connections").textContent = connections.toLocaleString();
+  at("total-rate").textContent = perSecond(known.length ? known.reduce((a, b) => a + b, 0) : null);
+  for (const instance of samples.keys()) {
+    if (!instances.some((other) => other.instance === instance)) samples.delete(instance);
+  }
+}
+
+async function showReadiness() {
+  const badge = at("ready");
+  try {
+    const response = await fetch("/health/ready", { cache: "no-store" });
+    const { ready, reason } = await response.json();
+    say(badge, ready ? "ready" : "not ready", ready ? "badge good" : "badge bad");
+    badge.title = reason ?? "";
+  } catch {
+    say(badge, "no answer", "badge bad");
+  }
+}
+
+async function poll() {
+  if (!document.hidden) {
+    const asks = facts.keys && !key ? [showReadiness()] : [showReadiness(), showInstances()];
+    await Promise.all(asks);
+  }
+  setTimeout(poll, POLL_MS);
+}
+
+// Terminal
+
+function log(list, text, className) {
+  const time = element("time", new Date().toLocaleTimeString());
+  list.append(element("li", [time, " ", text], className));
+  while (list.childElementCount > LOG_LINES) list.firstElementChild.remove();
+  list.scrollTop = list.scrollHeight;
+}
+
+function describe(data) {
+  if (typeof data === "string") return data;
+  const bytes = new Uint8Array(data);
+  const hex = Array.from(bytes.slice(0, 32), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return `binary, ${bytes.length} bytes: ${hex}${bytes.length > 32 ? " …" : ""}`;
+}
+
+function open() {
+  const user = at("connect-user").value;
+  const token = at("token").value.trim();
+  if (facts.auth === "open") {
+    return new WebSocket(`${facts.terminals}?user=${encodeURIComponent(user)}`);
+  }
+  return new WebSocket(facts.terminals, ["switchboard.v1", ...(token ? [`bearer.${token}`] : [])]);
+}
+
+function connected(yes) {
+  at("connect").textContent = socket ? "Disconnect" : "Connect";
+  at("message").disabled = at("send").disabled = !yes;
+}
+
+function connect() {
+  const state = at("terminal-state");
+  const frames = at("frames");
+  let opened = false;
+  let mine;
+  try {
+    mine = open();
+  } catch (error) {
+    log(frames, error.message, "bad");
+    return;
+  }
+  socket = mine;
+  mine.binaryType = "arraybuffer";
+  say(state, "connecting", "badge");
+  connected(false);
+  mine.onopen = () => {
+    opened = true;
+    say(state, "connected", "badge good");
+    connected(true);
+  };
+  mine.onmessage = ({ data }) => log(frames, describe(data));
+  mine.onclose = ({ code, reason }) => {
+    const meaning = opened
+      ? reason || CLOSE_CODES[code] || ""
+      : "refused: user or token, this page's origin (--origins), or no server at this URL";
+    say(state, `closed (${code})`, "badge bad");
+    log(frames, `closed with ${code}${meaning ? `: ${meaning}` : ""}`, "bad");
+    if (socket === mine) socket = null;
+    connected(false);
+  };
+}
+
+at("connect-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (socket) socket.close(1000);
+  else connect();
+});
+
+at("send-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  socket?.send(at("message").value);
+  at("message").value = "";
+});
+
+// Push
+
+const ofUser = () => `/v1/users/${encodeURIComponent(at("push-user").value)}`;
+
+function showReceipt(receipt) {
+  at("receipt").hidden = false;
+  at("receipt").textContent = JSON.stringify(receipt, null, 2);
+  const { written, queued, failed, degraded } = receipt;
+  const counts = `${written} written, ${queued} queued, ${failed} failed`;
+  const nobody = written + queued + failed === 0 ? " (nobody is connected)" : "";
+  say(at("push-state"), counts + nobody + (degraded ? ", degraded" : ""), failed || degraded ? "bad" : "good");
+}
+
+async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    at("receipt").hidden = true;
+    say(at("push-state"), error.message, "bad");
+  }
+}
+
+at("push-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => showReceipt(await call("POST", `${ofUser()}/push`, at("push-text").value)));
+});
+
+async function listConnections() {
+  const path = `${ofUser()}/connections`;
+  const { connections, degraded } = await call("GET", path);
+  const count = connections.length === 1 ? "1 connection" : `${connections.length} connections`;
+  say(at("push-state"), count + (degraded ? ", degraded: some may be missing" : ""), degraded ? "bad" : "");
+  at("connections").replaceChildren(...connections.map(({ connection, instance }) => {
+    const kick = element("button", "Kick");
+    kick.type = "button";
+    kick.addEventListener("click", () => attempt(async () => {
+      showReceipt(await call("DELETE", `${path}/${connection}`));
+      kick.closest("li").remove();
+    }));
+    return element("li", [kick, ` ${connection} at ${instance}`]);
+  }));
+}
+
+at("list").addEventListener("click", () => attempt(listConnections));
+
+async function start() {
+  try {
+    facts = await (await fetch("/status.json", { cache: "no-store" })).json();
+  } catch {
+    at("instances-note").textContent = "the server does not answer";
+  }
+  at("version").textContent = facts.version ?? "";
+  if (facts.keys && !key) askForKey();
+  at("connect-user-label").hidden = facts.auth !== "open";
+  at("token-label").hidden = facts.auth === "open";
+  at("connect").disabled = !facts.terminals;
+  at("terminal-url").textContent = facts.terminals ?? "this server does not know where terminals connect: set --public-url";
+  poll();
+}
+
+start();
