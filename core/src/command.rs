@@ -162,8 +162,8 @@ pub enum Log {
         ours: u16,
         /// Theirs.
         theirs: u16,
-        /// Who, as it says.
-        instance: InstanceId,
+        /// Who, as it says, if it says so.
+        instance: Option<InstanceId>,
     },
     /// A peer could not prove that it knows the cluster's secret.
     WrongSecret {

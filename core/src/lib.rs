@@ -17,20 +17,40 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+mod broadcast;
+#[cfg(test)]
+mod cluster;
 pub mod command;
 pub mod config;
+mod connection;
 pub mod directory;
+mod drain;
 pub mod event;
+mod fingerprint;
 pub mod frame;
 pub mod id;
+mod inbound;
 mod instance;
+mod lane;
+mod lease;
+mod link;
+mod list;
 pub mod message;
+mod outbound;
+mod peer;
+mod push;
+mod registry;
+mod repeat;
 mod rng;
 mod route;
+mod rows;
+mod settle;
 mod slots;
 pub mod stats;
 pub mod time;
 mod timer;
+mod trips;
+mod view;
 mod wire;
 
 pub use instance::{Instance, TimerKind};

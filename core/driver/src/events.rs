@@ -1,5 +1,10 @@
 //! What happens to terminals, for the application.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::{Event as Signal, EventListener};
 use switchboard_core::event::Disconnected;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::{ConnectionId, UserId};
@@ -38,14 +43,195 @@ pub enum TerminalEvent {
     },
 }
 
-/// The stream of what happens at a server. While it is full, terminals are not read.
-#[derive(Debug)]
-pub struct Events {}
+/// The stream of what happens at a server. While it is full of messages, terminals are not read.
+/// Once it is dropped, messages are answered as received and go nowhere.
+pub struct Events(Arc<Queue>);
 
 impl Events {
-    /// Waits for the next one. `None` once the server has ended.
-    #[allow(clippy::todo)]
+    /// Waits for the next one. `None` once the server has ended and all were taken.
     pub async fn next(&mut self) -> Option<TerminalEvent> {
-        todo!()
+        loop {
+            let arrival = self.0.arrived.listen();
+            match self.0.take() {
+                Taken::Event(event) => return Some(event),
+                Taken::Ended => return None,
+                Taken::Empty => arrival.await,
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+/// Connects and disconnects that may wait for an application that does not read. Beyond it no
+/// terminal is accepted, so that what waits is bounded: one notice each to come from those that
+/// are connected. At about 200 bytes each this is 20 MB.
+const NOTICES_MAX: usize = 100_000;
+
+/// The queue between instances and application. Messages wait outside while it is full; notices
+/// never do, because an instance does not wait and no notice may be lost.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    capacity: usize,
+    arrived: Signal,
+    room: Signal,
+}
+
+struct State {
+    events: VecDeque<TerminalEvent>,
+    messages: usize,
+    open: bool,
+}
+
+/// Why a message was not taken.
+pub(crate) enum NotTaken {
+    /// Try again when this ends.
+    Full(TerminalEvent, EventListener),
+    /// Nobody listens.
+    Closed,
+}
+
+enum Taken {
+    Event(TerminalEvent),
+    Empty,
+    Ended,
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize) -> (Arc<Self>, Events) {
+        let queue = Arc::new(Self {
+            state: Mutex::new(State {
+                events: VecDeque::new(),
+                messages: 0,
+                open: true,
+            }),
+            capacity: capacity.max(1),
+            arrived: Signal::new(),
+            room: Signal::new(),
+        });
+        (Arc::clone(&queue), Events(queue))
+    }
+
+    /// Whether the application is too far behind to take more terminals.
+    pub(crate) fn is_overwhelmed(&self) -> bool {
+        let state = self.lock();
+        state.events.len() - state.messages > NOTICES_MAX
+    }
+
+    pub(crate) fn notify(&self, event: TerminalEvent) {
+        let mut state = self.lock();
+        if state.open {
+            state.events.push_back(event);
+            drop(state);
+            self.arrived.notify(1);
+        }
+    }
+
+    pub(crate) fn offer(&self, message: TerminalEvent) -> Result<(), NotTaken> {
+        let mut state = self.lock();
+        if !state.open {
+            return Err(NotTaken::Closed);
+        }
+        if state.messages >= self.capacity {
+            // Listening under the lock: a place that becomes free later is not missed.
+            return Err(NotTaken::Full(message, self.room.listen()));
+        }
+        state.messages += 1;
+        state.events.push_back(message);
+        drop(state);
+        self.arrived.notify(1);
+        Ok(())
+    }
+
+    /// The server has ended, or nobody listens.
+    pub(crate) fn end(&self) {
+        self.lock().open = false;
+        self.arrived.notify(usize::MAX);
+        self.room.notify(usize::MAX);
+    }
+
+    fn take(&self) -> Taken {
+        let mut state = self.lock();
+        let Some(event) = state.events.pop_front() else {
+            return if state.open { Taken::Empty } else { Taken::Ended };
+        };
+        if let TerminalEvent::Message { .. } = &event {
+            state.messages -= 1;
+            drop(state);
+            self.room.notify(1);
+        }
+        Taken::Event(event)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn messages_wait_outside_while_the_queue_is_full_and_notices_never_do() {
+        let (queue, mut events) = Queue::new(1);
+        assert!(queue.offer(message()).is_ok());
+        let Err(NotTaken::Full(held, room)) = queue.offer(message()) else {
+            panic!("the queue takes one message")
+        };
+        queue.notify(connected());
+        assert_eq!(events.next().now_or_never().flatten(), Some(message()));
+        assert!(room.now_or_never().is_some(), "the place that became free is announced");
+        assert!(queue.offer(held).is_ok());
+        assert_eq!(events.next().now_or_never().flatten(), Some(connected()));
+    }
+
+    #[test]
+    fn what_happened_before_the_end_is_still_read() {
+        let (queue, mut events) = Queue::new(1);
+        queue.notify(connected());
+        queue.end();
+        assert_eq!(events.next().now_or_never(), Some(Some(connected())));
+        assert_eq!(events.next().now_or_never(), Some(None));
+    }
+
+    #[test]
+    fn a_dropped_stream_holds_no_terminal_up() {
+        let (queue, events) = Queue::new(1);
+        drop(events);
+        assert!(matches!(queue.offer(message()), Err(NotTaken::Closed)));
+    }
+
+    fn user() -> UserId {
+        UserId::new("alice").unwrap()
+    }
+
+    fn connected() -> TerminalEvent {
+        TerminalEvent::Connected {
+            user: user(),
+            connection: ConnectionId::new(Uuid::nil()),
+            session: None,
+        }
+    }
+
+    fn message() -> TerminalEvent {
+        TerminalEvent::Message {
+            user: user(),
+            connection: ConnectionId::new(Uuid::nil()),
+            payload: Payload::binary(bytes::Bytes::new()),
+        }
     }
 }

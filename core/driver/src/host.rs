@@ -68,7 +68,8 @@ pub(crate) fn asked(parts: &Parts) -> Asked<'_> {
             None => return Asked::Nothing,
         },
     };
-    text.and_then(Host::parse).map_or(Asked::Nonsense, Asked::Host)
+    text.and_then(Host::parse)
+        .map_or(Asked::Nonsense, Asked::Host)
 }
 
 #[cfg(test)]
@@ -87,7 +88,17 @@ mod tests {
         for (text, name, port) in cases {
             assert_eq!(Host::parse(text), Some(Host { name, port }), "{text}");
         }
-        for text in ["", ":80", "a:b", "a:99999", "[::1", "[::1]x", "user@host", "a/b", "::1"] {
+        for text in [
+            "",
+            ":80",
+            "a:b",
+            "a:99999",
+            "[::1",
+            "[::1]x",
+            "user@host",
+            "a/b",
+            "::1",
+        ] {
             assert_eq!(Host::parse(text), None, "{text}");
         }
     }

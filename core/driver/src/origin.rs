@@ -29,7 +29,11 @@ impl Origins {
     ///
     /// If an entry is neither.
     pub fn new(entries: &[String]) -> Result<Self, ConfigError> {
-        entries.iter().map(|text| Entry::parse(text)).collect::<Result<_, _>>().map(Self)
+        entries
+            .iter()
+            .map(|text| Entry::parse(text))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     fn contain(&self, origin: &Origin<'_>) -> bool {
@@ -129,7 +133,9 @@ impl Entry {
             return whole.then(|| Self::Origin(text.to_owned())).ok_or(invalid);
         }
         match Host::parse(text) {
-            Some(Host { name, port: None }) if !name.contains('*') => Ok(Self::Name(name.to_owned())),
+            Some(Host { name, port: None }) if !name.contains('*') => {
+                Ok(Self::Name(name.to_owned()))
+            }
             Some(_) | None => Err(invalid),
         }
     }
@@ -164,7 +170,10 @@ mod tests {
             let error = check(&parts, &Origins::default()).expect_err(origin);
             assert_eq!(error.origin, origin);
             let text = error.to_string();
-            assert!(text.contains(origin) && text.contains("--origins"), "{text}");
+            assert!(
+                text.contains(origin) && text.contains("--origins"),
+                "{text}"
+            );
         }
         let two = request("a.example", &["https://a.example", "https://evil.example"]);
         assert!(check(&two, &Origins::default()).is_err());
@@ -178,14 +187,25 @@ mod tests {
             ("127.0.0.1:8080", "http://127.0.0.1:8081"),
             ("[::1]:8080", "http://[::1]:8081"),
         ] {
-            assert_eq!(check(&request(host, &[origin]), &Origins::default()), Ok(()), "{origin}");
+            assert_eq!(
+                check(&request(host, &[origin]), &Origins::default()),
+                Ok(()),
+                "{origin}"
+            );
         }
-        assert_eq!(check(&request("push.example.com", &[]), &Origins::default()), Ok(()));
+        assert_eq!(
+            check(&request("push.example.com", &[]), &Origins::default()),
+            Ok(())
+        );
     }
 
     #[test]
     fn listed_origins_pass() {
-        let list = ["https://app.example.com", "capacitor://localhost", "tools.example"];
+        let list = [
+            "https://app.example.com",
+            "capacitor://localhost",
+            "tools.example",
+        ];
         let allowed = Origins::new(&list.map(str::to_owned)).expect("a good list");
         for (origin, passes) in [
             ("https://app.example.com", true),
@@ -202,7 +222,14 @@ mod tests {
 
     #[test]
     fn an_entry_that_is_no_origin_is_refused() {
-        for entry in ["", "*", "*.example.com", "https://", "https://a.example/", "a.example:80"] {
+        for entry in [
+            "",
+            "*",
+            "*.example.com",
+            "https://",
+            "https://a.example/",
+            "a.example:80",
+        ] {
             let error = Origins::new(&[entry.to_owned()]).expect_err(entry);
             assert_eq!(error.field, "origins");
         }

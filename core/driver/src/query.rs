@@ -41,7 +41,13 @@ mod tests {
         let found: Vec<_> = pairs(Some("a=1&b=x%20y&&a=%C3%A9&flag&p=1+1"))
             .map(|pair| pair.expect("all are UTF-8"))
             .collect();
-        let expected = [("a", "1"), ("b", "x y"), ("a", "é"), ("flag", ""), ("p", "1+1")];
+        let expected = [
+            ("a", "1"),
+            ("b", "x y"),
+            ("a", "é"),
+            ("flag", ""),
+            ("p", "1+1"),
+        ];
         assert_eq!(found.len(), expected.len());
         for ((name, value), (wanted_name, wanted_value)) in found.iter().zip(expected) {
             assert_eq!((name.as_ref(), value.as_ref()), (wanted_name, wanted_value));

@@ -1,17 +1,35 @@
 //! Starting and stopping a server.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io, thread};
 
-use switchboard_core::config::ConfigError;
+use async_channel::Receiver;
+use event_listener::Event as Signal;
+use futures_channel::oneshot;
+use switchboard_core::config::{ClusterSecret, ConfigError, Identity};
+use switchboard_core::id::InstanceId;
+use switchboard_core::{Instance, Seed};
 
-use crate::login::Authenticator;
-use crate::events::Events;
+use crate::api::ApiContext;
+use crate::auth::AuthKind;
+use crate::clock;
+use crate::directory;
+use crate::events::{Events, Queue};
 use crate::handle::Handle;
+use crate::listener::{self, Door};
+use crate::login::Authenticator;
+use crate::members::{Gate, INBOX, Input, Member, Service, Shared};
+use crate::origin::Origins;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
+use crate::task;
+use crate::worker::{self, Local};
 
 /// A server that is to be started.
 pub struct Builder<R: Runtime> {
@@ -22,9 +40,13 @@ pub struct Builder<R: Runtime> {
 }
 
 /// A running server. Dropping it ends it at once; see [`Server::drain`] and [`Server::shutdown`].
-#[derive(Debug)]
 pub struct Server {
     handle: Handle,
+    threads: Arc<Threads>,
+    events: Option<Events>,
+    terminals: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+    peer: SocketAddr,
 }
 
 /// Why a server does not start.
@@ -41,7 +63,7 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// `terminals` is set, and nobody says who a terminal belongs to.
     #[error("`terminals` needs an authenticator")]
@@ -52,7 +74,7 @@ pub enum StartError {
         /// What was tried.
         doing: &'static str,
         /// Why not.
-        error: std::io::Error,
+        error: io::Error,
     },
 }
 
@@ -61,7 +83,7 @@ pub enum StartError {
 #[error("instance {instance} has died: {cause}")]
 pub struct InstanceDied {
     /// Which.
-    pub instance: switchboard_core::id::InstanceId,
+    pub instance: InstanceId,
     /// What the panic said.
     pub cause: String,
 }
@@ -77,7 +99,6 @@ impl<R: Runtime> Default for Builder<R> {
     }
 }
 
-#[allow(clippy::todo)]
 impl<R: Runtime> Builder<R> {
     /// With these settings.
     #[must_use]
@@ -112,12 +133,96 @@ impl<R: Runtime> Builder<R> {
     /// # Errors
     ///
     /// Names the setting that does not fit, or what the operating system refused.
-    pub async fn start(self) -> Result<Server, StartError> {
-        todo!()
+    pub async fn start(mut self) -> Result<Server, StartError> {
+        self.settings.validate()?;
+        let settings = &mut self.settings;
+        if settings.workers == 0 {
+            settings.workers = thread::available_parallelism().map_or(1, usize::from).min(Settings::WORKERS_MAX);
+        }
+        if settings.terminals.is_some() && self.authenticator.is_none() {
+            return Err(StartError::NoAuthenticator);
+        }
+        directory::prepare(&settings.directory);
+        let doors = Doors::open(settings)?;
+        let address = settings.advertise.clone().unwrap_or_else(|| doors.peer.to_string());
+        let mut instances = Vec::with_capacity(settings.workers);
+        let mut members = Vec::with_capacity(settings.workers);
+        let secret = match &settings.cluster_secret {
+            Some(secret) => secret.clone(),
+            None => ClusterSecret::new(&crate::random_bytes::<32>())?,
+        };
+        for _ in 0..settings.workers {
+            let (instance, member, inbox) = new_instance(settings, &address, &secret)?;
+            members.push(Arc::new(member));
+            instances.push((instance, inbox));
+        }
+        let (queue, events) = self.events.map(Queue::new).unzip();
+        let handle = Handle {
+            shared: Arc::new(Shared {
+                settings: self.settings.clone(),
+                members,
+                events: queue,
+            }),
+        };
+        let kind = self.authenticator.as_ref().map_or(AuthKind::Custom, |authenticator| authenticator.kind());
+        let gate = Arc::new(Gate {
+            origins: Origins::new(&self.settings.origins)?,
+            authenticator: self.authenticator,
+            api: ApiContext::new(handle.clone(), &self.settings, kind, doors.terminals)?,
+        });
+        let mut server = Server {
+            threads: Arc::new(Threads::new(handle.clone())),
+            handle,
+            events,
+            terminals: doors.terminals,
+            api: doors.api,
+            peer: doors.peer,
+        };
+        server.run::<R>(instances, &gate, doors.all).await?;
+        Ok(server)
     }
 }
 
-#[allow(unused_variables, clippy::todo)]
+/// The listeners of a server.
+struct Doors {
+    all: Vec<Door>,
+    terminals: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+    peer: SocketAddr,
+}
+
+impl Doors {
+    fn open(settings: &Settings) -> Result<Self, StartError> {
+        let peer = Door::open(Service::Peers, settings.peer)?;
+        let open = |service, address: Option<SocketAddr>| address.map(|address| Door::open(service, address)).transpose();
+        let terminals = open(Service::Terminals, settings.terminals)?;
+        let api = open(Service::Api, settings.api)?;
+        Ok(Self {
+            terminals: terminals.as_ref().map(|door| door.address),
+            api: api.as_ref().map(|door| door.address),
+            peer: peer.address,
+            all: [Some(peer), terminals, api].into_iter().flatten().collect(),
+        })
+    }
+}
+
+fn new_instance(
+    settings: &Settings,
+    address: &str,
+    secret: &ClusterSecret,
+) -> Result<(Instance, Member, Receiver<Input>), ConfigError> {
+    let id = InstanceId::new(u64::from_le_bytes(crate::random_bytes()));
+    let identity = Identity {
+        instance: id,
+        address: address.to_owned(),
+        secret: secret.clone(),
+    };
+    let seed = Seed::new(crate::random_bytes());
+    let instance = Instance::new(settings.core.clone(), identity, seed, clock::now())?;
+    let (sender, inbox) = async_channel::bounded(INBOX);
+    Ok((instance, Member::new(id, sender), inbox))
+}
+
 impl Server {
     /// What the application calls.
     pub fn handle(&self) -> Handle {
@@ -125,23 +230,23 @@ impl Server {
     }
 
     /// Where terminals connect.
-    pub fn terminals_addr(&self) -> Option<SocketAddr> {
-        todo!()
+    pub const fn terminals_addr(&self) -> Option<SocketAddr> {
+        self.terminals
     }
 
     /// Where the HTTP API is.
-    pub fn api_addr(&self) -> Option<SocketAddr> {
-        todo!()
+    pub const fn api_addr(&self) -> Option<SocketAddr> {
+        self.api
     }
 
     /// Where other instances connect.
-    pub fn peer_addr(&self) -> SocketAddr {
-        todo!()
+    pub const fn peer_addr(&self) -> SocketAddr {
+        self.peer
     }
 
     /// What happens to terminals, if [`Builder::events`] was called; at the first call.
-    pub fn events(&mut self) -> Option<Events> {
-        todo!()
+    pub const fn events(&mut self) -> Option<Events> {
+        self.events.take()
     }
 
     /// As [`Handle::drain`].
@@ -149,13 +254,181 @@ impl Server {
         self.handle.drain(delay, spread).await;
     }
 
-    /// Waits until an instance dies of a bug. Never returns while all is well.
+    /// Waits until an instance dies of a bug: the whole server has ended then. Never returns while
+    /// all is well.
     pub async fn died(&self) -> InstanceDied {
-        todo!()
+        loop {
+            let changed = self.threads.changed.listen();
+            if let Some(died) = self.threads.lock().died.clone() {
+                return died;
+            }
+            changed.await;
+        }
     }
 
     /// Closes what is left, removes rows and lease, and ends. Returns when all threads have ended.
     pub async fn shutdown(self) {
-        todo!()
+        self.handle.drain(Duration::ZERO, Duration::ZERO).await;
+        self.threads.stop();
+        loop {
+            let changed = self.threads.changed.listen();
+            if self.threads.lock().running == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn run<R: Runtime>(
+        &mut self,
+        instances: Vec<(Instance, Receiver<Input>)>,
+        gate: &Arc<Gate>,
+        mut doors: Vec<Door>,
+    ) -> Result<(), StartError> {
+        let members = self.handle.shared.members.clone();
+        let mut starts = Vec::with_capacity(members.len());
+        for ((instance, inbox), me) in instances.into_iter().zip(members) {
+            let (started, start) = oneshot::channel();
+            let seat = Seated {
+                instance,
+                inbox,
+                me,
+                shared: Arc::clone(&self.handle.shared),
+                gate: Arc::clone(gate),
+                // The first instance's thread accepts for all.
+                doors: std::mem::take(&mut doors),
+                started,
+            };
+            let threads = Arc::clone(&self.threads);
+            threads.lock().running += 1;
+            let spawned = thread::Builder::new().name("switchboard".to_owned()).spawn(move || threads.serve::<R>(seat));
+            if let Err(error) = spawned {
+                self.threads.lock().running -= 1;
+                let doing = "start a thread";
+                return Err(StartError::System { doing, error });
+            }
+            starts.push(start);
+        }
+        for start in starts {
+            if let Ok(Err(error)) = start.await {
+                let doing = "set up the runtime";
+                return Err(StartError::System { doing, error });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.threads.stop();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("handle", &self.handle).field("peer", &self.peer).finish()
+    }
+}
+
+/// An instance on its way to its thread.
+struct Seated {
+    instance: Instance,
+    inbox: Receiver<Input>,
+    me: Arc<Member>,
+    shared: Arc<Shared>,
+    gate: Arc<Gate>,
+    doors: Vec<Door>,
+    started: oneshot::Sender<io::Result<()>>,
+}
+
+/// The threads of a server, and how they ended.
+struct Threads {
+    handle: Handle,
+    state: Mutex<ThreadsState>,
+    changed: Signal,
+}
+
+#[derive(Default)]
+struct ThreadsState {
+    running: usize,
+    died: Option<InstanceDied>,
+}
+
+impl Threads {
+    fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            state: Mutex::default(),
+            changed: Signal::new(),
+        }
+    }
+
+    /// Ends all instances as they are.
+    fn stop(&self) {
+        for member in &self.handle.shared.members {
+            member.inbox.close();
+        }
+        if let Some(events) = &self.handle.shared.events {
+            events.end();
+        }
+    }
+
+    /// The whole life of a thread.
+    fn serve<R: Runtime>(&self, seated: Seated) {
+        let id = seated.me.id;
+        let inbox = seated.inbox.clone();
+        let mut started = Some(seated.started);
+        let local = Rc::new(Local {
+            inbox: seated.me.inbox.clone(),
+            shared: seated.shared,
+            gate: seated.gate,
+            me: seated.me,
+            scratch: RefCell::default(),
+        });
+        let mut end = Ok(());
+        let main = async {
+            if let Some(started) = started.take() {
+                // If nobody waits any more, the inbox is closed too.
+                let _ = started.send(Ok(()));
+            }
+            if !seated.doors.is_empty() {
+                directory::warn_of_eviction::<R>(&local.shared.settings.directory);
+            }
+            for door in seated.doors {
+                task::spawn::<R>("accept loop", listener::accept::<R>(Arc::clone(&local.shared), door));
+            }
+            end = task::caught(worker::run::<R>(seated.instance, Rc::clone(&local), seated.inbox)).await;
+        };
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
+        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
+            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
+        }
+        let cause = match (end, ran) {
+            (Err(cause), _) => Some(cause),
+            (Ok(()), Err(_)) => Some("the runtime has panicked".to_owned()),
+            (Ok(()), Ok(Err(error))) => Some(error.to_string()),
+            (Ok(()), Ok(Ok(()))) => None,
+        };
+        // What still waits is dropped here: its callers are told that the server has stopped.
+        inbox.close();
+        while inbox.try_recv().is_ok() {}
+        self.ended(id, cause);
+    }
+
+    fn ended(&self, instance: InstanceId, cause: Option<String>) {
+        let mut state = self.lock();
+        state.running -= 1;
+        if let Some(cause) = cause {
+            tracing::error!(%instance, cause, "an instance has died: the server ends");
+            state.died.get_or_insert(InstanceDied { instance, cause });
+            drop(state);
+            self.stop();
+        }
+        self.changed.notify(usize::MAX);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ThreadsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,1 +1,507 @@
 //! The directory in memory.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::hash::{Hash, Hasher};
+use std::ops::Bound;
+
+use super::{
+    DirectorySettings, LEASES_KEPT_DEAD, Lease, Load, Operation, Outcome, Reply, Row, SeenLease,
+    layout,
+};
+use crate::id::{ConnectionId, InstanceId, UserId};
+use crate::time::Instant;
+
+/// A directory in memory. It answers every operation as Redis does.
+///
+/// It is the directory of an installation of one process, and the content of the simulator's Redis:
+/// a clone of it is a replica or a backup, [`Self::wipe`] a restart without persistence.
+///
+/// The caller's clock takes the place of the server's. Everything here is relative to the `now` that
+/// is handed in; a clock that goes backwards prolongs leases, as it does on Redis.
+#[derive(Clone, Debug)]
+pub struct MemoryDirectory {
+    settings: DirectorySettings,
+    users: BTreeMap<UserId, UserRows>,
+    leases: BTreeMap<InstanceId, KeptLease>,
+    /// The user after whom the sweep goes on.
+    swept: Option<UserId>,
+}
+
+impl MemoryDirectory {
+    /// An empty directory. The settings' key prefix has no effect.
+    pub const fn new(settings: DirectorySettings) -> Self {
+        Self {
+            settings,
+            users: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            swept: None,
+        }
+    }
+
+    /// Executes one operation at the moment `now`.
+    ///
+    /// # Errors
+    ///
+    /// None: the outcome is what a server's would be, and memory does not refuse.
+    pub fn execute(&mut self, now: Instant, operation: &Operation) -> Outcome {
+        Ok(match operation {
+            Operation::Register {
+                user,
+                connection,
+                row,
+            } => self.register(now, user, *connection, *row),
+            Operation::Unregister {
+                user,
+                connection,
+                instance,
+            } => self.remove(now, user, *connection, |row| row.instance == *instance),
+            Operation::Lookup { user } => self.lookup(now, user),
+            Operation::RemoveRow {
+                user,
+                connection,
+                row,
+            } => {
+                let expected = layout::kept(*row);
+                self.remove(now, user, *connection, |row| *row == expected)
+            }
+            Operation::View => self.view(now),
+            Operation::Claim {
+                instance,
+                lease,
+                load,
+            } => self.claim(now, *instance, lease, *load),
+            Operation::Renew {
+                instance,
+                expected,
+                lease,
+                load,
+            } => self.renew(now, *instance, expected, lease, *load),
+            Operation::Release { instance, expected } => self.release(*instance, expected),
+            Operation::ReadLease { instance } => {
+                Reply::Lease(self.leases.get(instance).map(|kept| kept.lease.clone()))
+            }
+        })
+    }
+
+    /// The rows that have not expired, in the order of users and connections.
+    pub fn rows(&self, now: Instant) -> impl Iterator<Item = (&UserId, ConnectionId, &Row)> {
+        self.standing(now)
+            .flat_map(|(user, kept)| kept.rows.iter().map(move |(id, row)| (user, *id, row)))
+    }
+
+    /// The leases, those that have run out too, in the order of instances.
+    pub fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
+        self.leases
+            .iter()
+            .map(move |(instance, kept)| kept.seen(*instance, now))
+    }
+
+    /// How many rows there are that have not expired. Counts them.
+    pub fn len(&self, now: Instant) -> usize {
+        self.standing(now).map(|(_, kept)| kept.rows.len()).sum()
+    }
+
+    /// Whether there is neither a lease nor a row that has not expired.
+    pub fn is_empty(&self, now: Instant) -> bool {
+        self.leases.is_empty() && self.standing(now).next().is_none()
+    }
+
+    /// Loses everything, as a server that restarts without persistence does.
+    pub fn wipe(&mut self) {
+        self.users.clear();
+        self.leases.clear();
+        self.swept = None;
+    }
+
+    /// Loses the rows of one user without a sign, as a server that evicts keys does. Returns whether
+    /// there were any.
+    pub fn evict(&mut self, now: Instant, user: &UserId) -> bool {
+        self.users
+            .remove(user)
+            .is_some_and(|kept| kept.expires > now)
+    }
+
+    /// Hashes everything that decides future answers, with times relative to `now`: directories of
+    /// equal settings and fingerprints answer the same from here on.
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (user, kept) in self.standing(now) {
+            user.hash(hasher);
+            kept.expires.since(now).hash(hasher);
+            kept.rows.hash(hasher);
+        }
+        // Apart from the users: a list without its length would run into the next one.
+        self.standing(now).count().hash(hasher);
+        self.leases.len().hash(hasher);
+        let kept_dead = self.settings.lease.saturating_mul(LEASES_KEPT_DEAD);
+        for (instance, kept) in &self.leases {
+            let dead_for = now.since(kept.deadline).min(kept_dead);
+            (instance, &kept.lease, kept.load).hash(hasher);
+            (kept.deadline.since(now), dead_for).hash(hasher);
+        }
+    }
+}
+
+/// How many users a register looks at for rows that have expired: more than the one that it can
+/// add, so that what nobody asks for is bounded by what stood there when it expired.
+const SWEEP_USERS: usize = 2;
+
+#[derive(Clone, Debug)]
+struct UserRows {
+    /// When all of them expire.
+    expires: Instant,
+    /// In the order of their ids, never empty.
+    rows: Vec<(ConnectionId, Row)>,
+}
+
+impl UserRows {
+    fn position(&self, connection: ConnectionId) -> Result<usize, usize> {
+        self.rows.binary_search_by_key(&connection, |(id, _)| *id)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct KeptLease {
+    deadline: Instant,
+    lease: Lease,
+    load: Load,
+}
+
+impl KeptLease {
+    fn seen(&self, instance: InstanceId, now: Instant) -> SeenLease {
+        SeenLease {
+            instance,
+            lease: self.lease.clone(),
+            load: self.load,
+            remaining: (self.deadline > now).then(|| self.deadline.since(now)),
+        }
+    }
+}
+
+impl MemoryDirectory {
+    fn register(
+        &mut self,
+        now: Instant,
+        user: &UserId,
+        connection: ConnectionId,
+        row: Row,
+    ) -> Reply {
+        self.sweep(now);
+        let row = layout::kept(row);
+        let expires = now + self.settings.row_expiry;
+        let kept = self.users.entry(user.clone()).or_insert_with(|| UserRows {
+            expires,
+            rows: Vec::with_capacity(1),
+        });
+        if kept.expires <= now {
+            kept.rows.clear();
+        }
+        match kept.position(connection) {
+            Ok(at) => {
+                let standing = &mut kept.rows[at].1;
+                if standing.instance != row.instance || standing.epoch > row.epoch {
+                    return Reply::Superseded;
+                }
+                *standing = row;
+            }
+            Err(at) => kept.rows.insert(at, (connection, row)),
+        }
+        kept.expires = expires;
+        Reply::Registered
+    }
+
+    fn remove(
+        &mut self,
+        now: Instant,
+        user: &UserId,
+        connection: ConnectionId,
+        matches: impl FnOnce(&Row) -> bool,
+    ) -> Reply {
+        let Some(kept) = self.users.get_mut(user) else {
+            return Reply::Removed(false);
+        };
+        if kept.expires <= now {
+            self.users.remove(user);
+            return Reply::Removed(false);
+        }
+        let Ok(at) = kept.position(connection) else {
+            return Reply::Removed(false);
+        };
+        if !matches(&kept.rows[at].1) {
+            return Reply::Removed(false);
+        }
+        kept.rows.remove(at);
+        if kept.rows.is_empty() {
+            self.users.remove(user);
+        }
+        Reply::Removed(true)
+    }
+
+    fn lookup(&self, now: Instant, user: &UserId) -> Reply {
+        let kept = self.users.get(user).filter(|kept| kept.expires > now);
+        Reply::Rows {
+            rows: kept.map(|kept| kept.rows.clone()).unwrap_or_default(),
+            malformed: 0,
+        }
+    }
+
+    fn view(&mut self, now: Instant) -> Reply {
+        let kept_dead = self.settings.lease.saturating_mul(LEASES_KEPT_DEAD);
+        self.leases
+            .retain(|_, kept| kept.deadline + kept_dead > now);
+        Reply::Leases {
+            leases: self.leases(now).collect(),
+            malformed: 0,
+        }
+    }
+
+    fn claim(&mut self, now: Instant, instance: InstanceId, lease: &Lease, load: Load) -> Reply {
+        let kept = KeptLease {
+            deadline: now + self.settings.lease,
+            lease: lease.clone(),
+            load,
+        };
+        match self.leases.entry(instance) {
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(kept);
+                Reply::Claimed { replaced: None }
+            }
+            btree_map::Entry::Occupied(standing) if lease.epoch <= standing.get().lease.epoch => {
+                Reply::ClaimRefused {
+                    epoch: standing.get().lease.epoch,
+                }
+            }
+            btree_map::Entry::Occupied(mut standing) => Reply::Claimed {
+                replaced: Some(standing.insert(kept).lease),
+            },
+        }
+    }
+
+    fn renew(
+        &mut self,
+        now: Instant,
+        instance: InstanceId,
+        expected: &Lease,
+        lease: &Lease,
+        load: Load,
+    ) -> Reply {
+        match self.leases.get_mut(&instance) {
+            Some(kept) if kept.deadline > now && kept.lease == *expected => {
+                kept.deadline = now + self.settings.lease;
+                kept.lease.clone_from(lease);
+                kept.load = load;
+                Reply::Renewed
+            }
+            Some(_) | None => Reply::Lost,
+        }
+    }
+
+    fn release(&mut self, instance: InstanceId, expected: &Lease) -> Reply {
+        let released = self
+            .leases
+            .get(&instance)
+            .is_some_and(|kept| kept.lease == *expected);
+        if released {
+            self.leases.remove(&instance);
+        }
+        Reply::Released(released)
+    }
+
+    fn standing(&self, now: Instant) -> impl Iterator<Item = (&UserId, &UserRows)> {
+        self.users
+            .iter()
+            .filter(move |(_, kept)| kept.expires > now)
+    }
+
+    /// Drops the expired rows of the next few users, in a circle.
+    fn sweep(&mut self, now: Instant) {
+        let after = self
+            .swept
+            .as_ref()
+            .map_or(Bound::Unbounded, Bound::Excluded);
+        let seen: Vec<_> = self
+            .users
+            .range::<UserId, _>((after, Bound::Unbounded))
+            .take(SWEEP_USERS)
+            .map(|(user, kept)| (user.clone(), kept.expires <= now))
+            .collect();
+        self.swept = match seen.as_slice() {
+            [.., (last, _)] if seen.len() == SWEEP_USERS => Some(last.clone()),
+            _ => None,
+        };
+        for (user, _) in seen.iter().filter(|(_, expired)| *expired) {
+            self.users.remove(user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::hash_map::DefaultHasher;
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::directory::LeaseState;
+    use crate::id::Epoch;
+    use crate::time::WallTime;
+
+    const LEASE: Duration = Duration::from_secs(10);
+    const EXPIRY: Duration = Duration::from_secs(7200);
+
+    #[test]
+    fn rows_expire_together_and_each_register_prolongs_them() {
+        let mut directory = directory();
+        let half = Instant::START + EXPIRY / 2;
+        register(&mut directory, Instant::START, "ann", 1);
+        register(&mut directory, half, "ann", 2);
+        assert_eq!(directory.len(half + EXPIRY / 2), 2);
+        assert_eq!(directory.len(half + EXPIRY), 0);
+        register(&mut directory, half + EXPIRY, "ann", 3);
+        assert_eq!(directory.len(half + EXPIRY), 1);
+    }
+
+    #[test]
+    fn expired_rows_that_nobody_asks_for_are_swept() {
+        let mut directory = directory();
+        for number in 0..100 {
+            register(
+                &mut directory,
+                Instant::START,
+                &format!("user{number}"),
+                number,
+            );
+        }
+        for _ in 0..=100 / SWEEP_USERS {
+            register(&mut directory, Instant::START + EXPIRY, "zoe", 1);
+        }
+        assert_eq!(directory.users.len(), 1);
+    }
+
+    #[test]
+    fn the_sweep_leaves_rows_that_stand() {
+        let mut directory = directory();
+        for number in 0..100 {
+            register(
+                &mut directory,
+                Instant::START,
+                &format!("user{number}"),
+                number,
+            );
+        }
+        assert_eq!(directory.len(Instant::START), 100);
+    }
+
+    #[test]
+    fn the_fingerprint_is_relative_to_the_moment() {
+        let later = Instant::START + Duration::from_secs(5);
+        let (mut early, mut late) = (directory(), directory());
+        for (directory, now) in [(&mut early, Instant::START), (&mut late, later)] {
+            register(directory, now, "ann", 1);
+            claim(directory, now, 1);
+        }
+        assert_eq!(
+            fingerprint(&early, Instant::START),
+            fingerprint(&late, later)
+        );
+        assert_ne!(fingerprint(&early, later), fingerprint(&late, later));
+    }
+
+    #[test]
+    fn the_fingerprint_leaves_out_what_nobody_can_read() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        let end = Instant::START + EXPIRY;
+        let unread = fingerprint(&directory, end);
+        directory.wipe();
+        assert_eq!(unread, fingerprint(&directory, end));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_leases_and_rows_apart() {
+        let mut seen = vec![fingerprint(&directory(), Instant::START)];
+        for (users, leases) in [(1_u64, 0_u64), (2, 0), (0, 1), (0, 2), (1, 1)] {
+            let mut directory = directory();
+            for number in 0..users {
+                register(&mut directory, Instant::START, "ann", u128::from(number));
+            }
+            for number in 0..leases {
+                claim(&mut directory, Instant::START, number);
+            }
+            seen.push(fingerprint(&directory, Instant::START));
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 6);
+    }
+
+    #[test]
+    fn a_wiped_directory_is_empty() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        claim(&mut directory, Instant::START, 1);
+        assert!(!directory.is_empty(Instant::START));
+        directory.wipe();
+        assert!(directory.is_empty(Instant::START));
+    }
+
+    #[test]
+    fn eviction_loses_one_user() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        register(&mut directory, Instant::START, "bob", 2);
+        let ann = UserId::new("ann").unwrap();
+        assert!(directory.evict(Instant::START, &ann));
+        assert!(!directory.evict(Instant::START, &ann));
+        let left: Vec<_> = directory
+            .rows(Instant::START)
+            .map(|(user, ..)| user.as_str())
+            .collect();
+        assert_eq!(left, ["bob"]);
+    }
+
+    fn directory() -> MemoryDirectory {
+        MemoryDirectory::new(DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: LEASE,
+            row_expiry: EXPIRY,
+        })
+    }
+
+    fn register(directory: &mut MemoryDirectory, now: Instant, user: &str, connection: u128) {
+        let operation = Operation::Register {
+            user: UserId::new(user).unwrap(),
+            connection: ConnectionId::new(Uuid::from_u128(connection)),
+            row: Row {
+                instance: InstanceId::new(1),
+                epoch: Epoch::new(1),
+                connected: WallTime::from_millis(0),
+            },
+        };
+        assert_eq!(directory.execute(now, &operation), Ok(Reply::Registered));
+    }
+
+    fn claim(directory: &mut MemoryDirectory, now: Instant, instance: u64) {
+        let operation = Operation::Claim {
+            instance: InstanceId::new(instance),
+            lease: Lease {
+                epoch: Epoch::new(1),
+                floor: Epoch::ZERO,
+                state: LeaseState::Settling,
+                address: "127.0.0.1:1".to_owned(),
+            },
+            load: Load::default(),
+        };
+        assert_eq!(
+            directory.execute(now, &operation),
+            Ok(Reply::Claimed { replaced: None })
+        );
+    }
+
+    fn fingerprint(directory: &MemoryDirectory, now: Instant) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        directory.fingerprint(now, &mut hasher);
+        hasher.finish()
+    }
+}

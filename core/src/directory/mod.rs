@@ -3,6 +3,8 @@
 //! Operations are data. The core says *what* is to be done ([`Operation`]); [`redis`] says how a
 //! Redis server is asked for it and what its answer means; [`memory`] does the same in memory.
 
+mod answer;
+mod layout;
 pub mod memory;
 pub mod redis;
 
@@ -69,7 +71,7 @@ pub struct SeenLease {
 }
 
 /// Something to be done in the directory. Each touches one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Writes a row and extends the expiry of the user's rows. It never lowers the epoch of the
     /// row, and never touches another instance's.
@@ -212,3 +214,7 @@ pub struct DirectorySettings {
     /// When the rows of a user expire unless they are written again.
     pub row_expiry: Duration,
 }
+
+/// How many lease times a lease that has run out is kept: long enough for every reader to have
+/// seen that it ran out.
+const LEASES_KEPT_DEAD: u32 = 10;

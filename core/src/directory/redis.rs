@@ -1,1 +1,321 @@
 //! The directory on Redis: key layout, script texts, requests and replies.
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `<prefix>u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
+//! | `<prefix>instances` | HASH | instance id → `deadline connections pushes epoch floor state address` |
+//!
+//! How a driver executes an operation: it loads all scripts ([`Script::ALL`]) on each new link,
+//! sends what [`Operation::request`] says (a script by its SHA-1; a script that the server answers
+//! `NOSCRIPT` for was not executed, and is loaded and sent again), turns the server's answer into a
+//! [`Value`] and hands it to [`Operation::decode`].
+
+use std::time::Duration;
+
+use super::layout::{instances_key, lease_text, load_text, row_text, user_key};
+use super::{DirectorySettings, LEASES_KEPT_DEAD, Operation};
+
+pub use super::answer::Value;
+
+/// What to ask the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A script, by `EVALSHA` with one key.
+    Eval {
+        /// Which.
+        script: Script,
+        /// The one key that it touches.
+        key: Vec<u8>,
+        /// Its arguments after the key.
+        args: Vec<Vec<u8>>,
+    },
+    /// A command that needs no script.
+    Command {
+        /// Its name.
+        name: &'static str,
+        /// Its arguments. The first is the one key that it touches.
+        args: Vec<Vec<u8>>,
+    },
+}
+
+/// A Lua script. Each is atomic and touches one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Script {
+    /// For [`Operation::Register`].
+    Register,
+    /// For [`Operation::Unregister`].
+    Unregister,
+    /// For [`Operation::RemoveRow`].
+    RemoveRow,
+    /// For [`Operation::View`].
+    View,
+    /// For [`Operation::Claim`].
+    Claim,
+    /// For [`Operation::Renew`].
+    Renew,
+    /// For [`Operation::Release`].
+    Release,
+}
+
+impl Script {
+    /// Every script, each at the index `script as usize`.
+    pub const ALL: [Self; 7] = [
+        Self::Register,
+        Self::Unregister,
+        Self::RemoveRow,
+        Self::View,
+        Self::Claim,
+        Self::Renew,
+        Self::Release,
+    ];
+
+    /// Its Lua text.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Register => concat!(
+                include_str!("scripts/epochs.lua"),
+                include_str!("scripts/register.lua")
+            ),
+            Self::Unregister => include_str!("scripts/unregister.lua"),
+            Self::RemoveRow => include_str!("scripts/remove_row.lua"),
+            Self::View => concat!(
+                include_str!("scripts/clock.lua"),
+                include_str!("scripts/view.lua")
+            ),
+            Self::Claim => concat!(
+                include_str!("scripts/clock.lua"),
+                include_str!("scripts/epochs.lua"),
+                include_str!("scripts/claim.lua")
+            ),
+            Self::Renew => concat!(
+                include_str!("scripts/clock.lua"),
+                include_str!("scripts/renew.lua")
+            ),
+            Self::Release => include_str!("scripts/release.lua"),
+        }
+    }
+}
+
+impl Operation {
+    /// What to ask the server for this operation.
+    pub fn request(&self, settings: &DirectorySettings) -> Request {
+        let prefix = settings.prefix.as_str();
+        match self {
+            Self::Register {
+                user,
+                connection,
+                row,
+            } => Request::Eval {
+                script: Script::Register,
+                key: user_key(prefix, user),
+                args: vec![
+                    text(connection),
+                    row_text(*row),
+                    millis(settings.row_expiry),
+                ],
+            },
+            Self::Unregister {
+                user,
+                connection,
+                instance,
+            } => Request::Eval {
+                script: Script::Unregister,
+                key: user_key(prefix, user),
+                args: vec![text(connection), text(instance)],
+            },
+            Self::Lookup { user } => Request::Command {
+                name: "HGETALL",
+                args: vec![user_key(prefix, user)],
+            },
+            Self::RemoveRow {
+                user,
+                connection,
+                row,
+            } => Request::Eval {
+                script: Script::RemoveRow,
+                key: user_key(prefix, user),
+                args: vec![text(connection), row_text(*row)],
+            },
+            Self::View => Request::Eval {
+                script: Script::View,
+                key: instances_key(prefix),
+                args: vec![millis(settings.lease.saturating_mul(LEASES_KEPT_DEAD))],
+            },
+            Self::Claim {
+                instance,
+                lease,
+                load,
+            } => Request::Eval {
+                script: Script::Claim,
+                key: instances_key(prefix),
+                args: vec![
+                    text(instance),
+                    millis(settings.lease),
+                    load_text(*load),
+                    lease_text(lease),
+                ],
+            },
+            Self::Renew {
+                instance,
+                expected,
+                lease,
+                load,
+            } => Request::Eval {
+                script: Script::Renew,
+                key: instances_key(prefix),
+                args: vec![
+                    text(instance),
+                    lease_text(expected),
+                    millis(settings.lease),
+                    load_text(*load),
+                    lease_text(lease),
+                ],
+            },
+            Self::Release { instance, expected } => Request::Eval {
+                script: Script::Release,
+                key: instances_key(prefix),
+                args: vec![text(instance), lease_text(expected)],
+            },
+            Self::ReadLease { instance } => Request::Command {
+                name: "HGET",
+                args: vec![instances_key(prefix), text(instance)],
+            },
+        }
+    }
+}
+
+/// The longest span that is sent: a longer one would overflow the server's own arithmetic.
+const SPAN_MAX_MILLIS: u128 = 100 * 365 * 86_400_000;
+
+fn text(id: &impl ToString) -> Vec<u8> {
+    id.to_string().into_bytes()
+}
+
+fn millis(span: Duration) -> Vec<u8> {
+    text(&span.as_millis().min(SPAN_MAX_MILLIS))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::directory::{Lease, LeaseState, Load, Row};
+    use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+    use crate::time::WallTime;
+
+    const ROW: &str = "00000000000000a1 0000000000000002 000000000003";
+
+    #[test]
+    fn every_script_stands_at_its_index() {
+        for (index, script) in Script::ALL.into_iter().enumerate() {
+            assert_eq!(script as usize, index);
+        }
+    }
+
+    /// H28: row and expiry are one request.
+    #[test]
+    fn a_register_carries_the_expiry() {
+        let request = Operation::Register {
+            user: ann(),
+            connection: connection(5),
+            row: row(),
+        }
+        .request(&settings());
+        let expected = Request::Eval {
+            script: Script::Register,
+            key: b"sb:u:ann".to_vec(),
+            args: vec![
+                uuid(5).into_bytes(),
+                ROW.as_bytes().to_vec(),
+                b"7200000".to_vec(),
+            ],
+        };
+        assert_eq!(request, expected);
+    }
+
+    /// H37: the hot path runs no script.
+    #[test]
+    fn lookups_are_plain_commands() {
+        let expected = Request::Command {
+            name: "HGETALL",
+            args: vec![b"sb:u:ann".to_vec()],
+        };
+        assert_eq!(lookup().request(&settings()), expected);
+        let expected = Request::Command {
+            name: "HGET",
+            args: vec![b"sb:instances".to_vec(), b"00000000000000a1".to_vec()],
+        };
+        assert_eq!(read_lease().request(&settings()), expected);
+    }
+
+    #[test]
+    fn a_renewal_compares_only_what_is_not_volatile() {
+        let said = "0000000000000002 0000000000000001 settling 127.0.0.1:9";
+        let request = Operation::Renew {
+            instance: InstanceId::new(0xA1),
+            expected: lease(),
+            lease: lease(),
+            load: Load {
+                connections: 7,
+                pushes: 8,
+            },
+        }
+        .request(&settings());
+        let expected = Request::Eval {
+            script: Script::Renew,
+            key: b"sb:instances".to_vec(),
+            args: ["00000000000000a1", said, "10000", "7 8", said]
+                .map(|arg| arg.as_bytes().to_vec())
+                .into(),
+        };
+        assert_eq!(request, expected);
+    }
+
+    fn settings() -> DirectorySettings {
+        DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: Duration::from_secs(10),
+            row_expiry: Duration::from_secs(7200),
+        }
+    }
+
+    fn lookup() -> Operation {
+        Operation::Lookup { user: ann() }
+    }
+
+    fn read_lease() -> Operation {
+        Operation::ReadLease {
+            instance: InstanceId::new(0xA1),
+        }
+    }
+
+    fn ann() -> UserId {
+        UserId::new("ann").unwrap()
+    }
+
+    fn uuid(number: u128) -> String {
+        Uuid::from_u128(number).to_string()
+    }
+
+    fn connection(number: u128) -> ConnectionId {
+        ConnectionId::new(Uuid::from_u128(number))
+    }
+
+    fn row() -> Row {
+        Row {
+            instance: InstanceId::new(0xA1),
+            epoch: Epoch::new(2),
+            connected: WallTime::from_millis(3),
+        }
+    }
+
+    fn lease() -> Lease {
+        Lease {
+            epoch: Epoch::new(2),
+            floor: Epoch::new(1),
+            state: LeaseState::Settling,
+            address: "127.0.0.1:9".to_owned(),
+        }
+    }
+}

@@ -16,7 +16,9 @@ use crate::auth::AuthError;
 /// Why a request is not answered with what it asked for. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("the API does not answer to the host name `{0}`: use an IP address or `localhost`, or add the name with `--api-hosts {0}` (setting `api_hosts`)")]
+    #[error(
+        "the API does not answer to the host name `{0}`: use an IP address or `localhost`, or add the name with `--api-hosts {0}` (setting `api_hosts`)"
+    )]
     ForeignHost(String),
     #[error("pages of the origin `{0}` may not use the API")]
     ForeignOrigin(String),
@@ -52,7 +54,9 @@ pub(crate) enum ApiError {
     BadPushId,
     #[error("{0}")]
     NotUtf8(#[from] NotUtf8),
-    #[error("the body must be {{\"users\": [...], \"text\": \"...\"}}, or \"base64\" instead of \"text\": {0}")]
+    #[error(
+        "the body must be {{\"users\": [...], \"text\": \"...\"}}, or \"base64\" instead of \"text\": {0}"
+    )]
     BadBody(String),
     #[error("the body has more than {limit} bytes")]
     TooLarge { limit: usize },
@@ -99,9 +103,7 @@ impl ApiError {
                 PushRefused::TooManyUsers { .. } => (StatusCode::BAD_REQUEST, "too_many_users"),
                 PushRefused::Deadline => (StatusCode::BAD_REQUEST, "bad_deadline"),
                 PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
-                PushRefused::UserOverloaded => {
-                    (StatusCode::TOO_MANY_REQUESTS, "user_overloaded")
-                }
+                PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
             },
         }
     }
@@ -111,7 +113,9 @@ impl ApiError {
         let (status, code) = self.status();
         let mut response = refusal(status, code, &self.to_string());
         if let Some((name, value)) = self.header(status) {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -190,7 +194,11 @@ mod tests {
             let response = ApiError::from(CallError::Refused(refused)).response();
             assert_eq!(response.status(), status, "{refused:?}");
             let header = response.headers().get(RETRY_AFTER);
-            assert_eq!(header, retry.map(HeaderValue::from_static).as_ref(), "{refused:?}");
+            assert_eq!(
+                header,
+                retry.map(HeaderValue::from_static).as_ref(),
+                "{refused:?}"
+            );
         }
         assert_eq!(ApiError::from(CallError::Stopped).response().status(), 503);
     }

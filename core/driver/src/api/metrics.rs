@@ -25,7 +25,8 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// Bounds of the push latency's buckets, in seconds: from a push between two terminals of one
 /// process to the longest deadline.
 const LATENCY_SECONDS: [f64; 15] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 30.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0,
+    30.0,
 ];
 
 /// What the HTTP service counts by itself; the instances' figures are asked for at each scrape.
@@ -135,13 +136,19 @@ const COUNTERS: [CounterRow; 23] = [
         "Terminals greeted before their row was written",
         |s| s.greeted_degraded,
     ),
-    CounterRow("terminals_gone", "Terminals whose connection has ended", |s| s.forgotten),
+    CounterRow(
+        "terminals_gone",
+        "Terminals whose connection has ended",
+        |s| s.forgotten,
+    ),
     CounterRow(
         "terminal_ping_timeouts",
         "Terminals that sent nothing after a ping",
         |s| s.ping_timeouts,
     ),
-    CounterRow("terminal_messages", "Messages from terminals", |s| s.messages),
+    CounterRow("terminal_messages", "Messages from terminals", |s| {
+        s.messages
+    }),
     CounterRow("terminal_frames", "Frames given to sockets", |s| s.frames),
     CounterRow(
         "terminal_overflows",
@@ -150,14 +157,22 @@ const COUNTERS: [CounterRow; 23] = [
     ),
     CounterRow("pushes", "Pushes accepted", |s| s.pushes),
     CounterRow("pushes_refused", "Pushes refused", |s| s.pushes_refused),
-    CounterRow("pushes_degraded", "Receipts that said degraded", |s| s.degraded),
+    CounterRow("pushes_degraded", "Receipts that said degraded", |s| {
+        s.degraded
+    }),
     CounterRow(
         "push_repeats",
         "Frames not written because the push had reached the terminal before",
         |s| s.repeats,
     ),
-    CounterRow("directory_trips", "Round trips to the directory", |s| s.trips),
-    CounterRow("directory_operations", "Operations in round trips to the directory", |s| s.operations),
+    CounterRow("directory_trips", "Round trips to the directory", |s| {
+        s.trips
+    }),
+    CounterRow(
+        "directory_operations",
+        "Operations in round trips to the directory",
+        |s| s.operations,
+    ),
     CounterRow(
         "directory_timeouts",
         "Round trips to the directory that were given up",
@@ -168,7 +183,11 @@ const COUNTERS: [CounterRow; 23] = [
         "Answers of the directory that came after their round trip was given up",
         |s| s.late_answers,
     ),
-    CounterRow("directory_refusals", "Operations that the directory refused", |s| s.directory_refusals),
+    CounterRow(
+        "directory_refusals",
+        "Operations that the directory refused",
+        |s| s.directory_refusals,
+    ),
     CounterRow(
         "directory_malformed_entries",
         "Entries of the directory that could not be understood",
@@ -179,9 +198,19 @@ const COUNTERS: [CounterRow; 23] = [
         "Rows of other instances that were found dead or gone, and removed",
         |s| s.rows_removed,
     ),
-    CounterRow("settlings", "Times that the instance wrote all its rows again", |s| s.settlings),
-    CounterRow("links_opened", "Links to other instances opened", |s| s.links_opened),
-    CounterRow("links_failed", "Links that broke or could not be opened", |s| s.links_failed),
+    CounterRow(
+        "settlings",
+        "Times that the instance wrote all its rows again",
+        |s| s.settlings,
+    ),
+    CounterRow("links_opened", "Links to other instances opened", |s| {
+        s.links_opened
+    }),
+    CounterRow(
+        "links_failed",
+        "Links that broke or could not be opened",
+        |s| s.links_failed,
+    ),
     CounterRow(
         "peers_refused",
         "Peers refused: wrong version, wrong secret, not of the protocol",
@@ -191,18 +220,32 @@ const COUNTERS: [CounterRow; 23] = [
 
 /// They tell of bugs of ours, so an alert on any increase is right.
 const BUG_COUNTERS: [CounterRow; 2] = [
-    CounterRow("stale_events", "Events for keys that were out of date", |s| s.stale_events),
+    CounterRow(
+        "stale_events",
+        "Events for keys that were out of date",
+        |s| s.stale_events,
+    ),
     CounterRow("bugs", "States that only a bug can reach", |s| s.bugs),
 ];
 
 const GAUGES: [GaugeRow; 7] = [
     GaugeRow("connections", "Connections held", |g| g.connections as u64),
     GaugeRow("users", "Users with connections here", |g| g.users as u64),
-    GaugeRow("pushes_pending", "Pushes that wait for their receipt", |g| g.pushes as u64),
+    GaugeRow(
+        "pushes_pending",
+        "Pushes that wait for their receipt",
+        |g| g.pushes as u64,
+    ),
     GaugeRow("links", "Open links to other instances", |g| g.links as u64),
-    GaugeRow("instances_seen", "Instances in this one's view", |g| g.instances as u64),
+    GaugeRow("instances_seen", "Instances in this one's view", |g| {
+        g.instances as u64
+    }),
     GaugeRow("epoch", "The instance's epoch", |g| g.epoch),
-    GaugeRow("directory_up", "1 if the directory works and the lease is held", |g| u64::from(g.directory)),
+    GaugeRow(
+        "directory_up",
+        "1 if the directory works and the lease is held",
+        |g| u64::from(g.directory),
+    ),
 ];
 
 const OUTCOMES: [Outcome; 5] = [
@@ -222,7 +265,9 @@ impl Collector for Instances {
             self.gauge(&mut encoder, name, help, |snapshot| value(&snapshot.gauges))?;
         }
         let ready = "1 if a balancer should send terminals here";
-        self.gauge(&mut encoder, "ready", ready, |snapshot| u64::from(snapshot.ready))?;
+        self.gauge(&mut encoder, "ready", ready, |snapshot| {
+            u64::from(snapshot.ready)
+        })?;
         self.outcomes(&mut encoder)
     }
 }
@@ -307,7 +352,10 @@ mod tests {
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
         for number in 101..=136 {
-            let found = values.iter().filter(|value| **value == number.to_string()).count();
+            let found = values
+                .iter()
+                .filter(|value| **value == number.to_string())
+                .count();
             assert_eq!(found, 1, "figure {number}:\n{text}");
         }
         assert!(text.contains("# TYPE switchboard_pushes counter"));
@@ -321,7 +369,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.request(&Method::POST, "/v1/push", StatusCode::OK);
         metrics.request(&Method::POST, "/v1/push", StatusCode::OK);
-        metrics.request(&Method::from_bytes(b"BREW").expect("a method"), "none", StatusCode::NOT_FOUND);
+        metrics.request(
+            &Method::from_bytes(b"BREW").expect("a method"),
+            "none",
+            StatusCode::NOT_FOUND,
+        );
         metrics.push(Duration::from_micros(700));
         let text = metrics.text(Vec::new());
         for line in [
@@ -330,13 +382,26 @@ mod tests {
             r#"switchboard_push_duration_seconds_bucket{le="0.0005"} 0"#,
             r#"switchboard_push_duration_seconds_bucket{le="0.001"} 1"#,
             "switchboard_push_duration_seconds_count 1",
-            concat!(r#"switchboard_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+            concat!(
+                r#"switchboard_build_info{version=""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""} 1"#
+            ),
             "# EOF",
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in:\n{text}"
+            );
         }
-        let described = text.lines().filter(|line| line.starts_with("# HELP")).count();
-        let typed = text.lines().filter(|line| line.starts_with("# TYPE")).count();
+        let described = text
+            .lines()
+            .filter(|line| line.starts_with("# HELP"))
+            .count();
+        let typed = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .count();
         assert_eq!(described, typed);
     }
 

@@ -60,7 +60,12 @@ impl ApiContext {
         terminals: Option<SocketAddr>,
     ) -> Result<Self, ConfigError> {
         let keys = Keys::new(&settings.api_keys);
-        let page = Page::new(settings.public_url.as_deref(), terminals, auth, keys.are_set())?;
+        let page = Page::new(
+            settings.public_url.as_deref(),
+            terminals,
+            auth,
+            keys.are_set(),
+        )?;
         Ok(Self {
             handle,
             config: settings.core.clone(),
@@ -76,12 +81,21 @@ impl ApiContext {
     async fn readiness(&self) -> Response<Full<Bytes>> {
         let ready = self.handle.is_ready();
         let snapshots = self.handle.snapshots().await;
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
         let instances = &snapshots;
         json(status, &Readiness { ready, instances })
     }
 
-    async fn push(&self, to: Audience, action: Action, options: Options) -> Result<Receipt, ApiError> {
+    async fn push(
+        &self,
+        to: Audience,
+        action: Action,
+        options: Options,
+    ) -> Result<Receipt, ApiError> {
         let start = Instant::now();
         let push = Push {
             id: options.id,
@@ -107,7 +121,9 @@ where
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| error.response());
-    context.metrics.request(&parts.method, place.label(), response.status());
+    context
+        .metrics
+        .request(&parts.method, place.label(), response.status());
     response
 }
 
@@ -146,18 +162,28 @@ where
             let limit = ListedPush::largest(&context.config);
             let body = request::read(&parts.headers, body, limit).await?;
             let ListedPush { users, payload } = ListedPush::read(&body, &context.config)?;
-            terminals(&context.push(Audience::Users(users), Action::Frame(payload), options).await?)
+            terminals(
+                &context
+                    .push(Audience::Users(users), Action::Frame(payload), options)
+                    .await?,
+            )
         }
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline)?;
             let payload = payload(context, parts, body).await?;
-            let receipt = context.push(Audience::Everyone, Action::Frame(payload), options).await?;
+            let receipt = context
+                .push(Audience::Everyone, Action::Frame(payload), options)
+                .await?;
             json(StatusCode::OK, &ByInstance(&receipt))
         }
         Route::Kick { user, connection } => {
             let to = kicked(request::user(user)?, connection)?;
             let options = Options::read(parts, Known::Deadline)?;
-            terminals(&context.push(to, Action::Close(CloseCode::Kicked), options).await?)
+            terminals(
+                &context
+                    .push(to, Action::Close(CloseCode::Kicked), options)
+                    .await?,
+            )
         }
         Route::Connections { user } => {
             let user = request::user(user)?;
@@ -170,7 +196,10 @@ where
             let instances = context.handle.instances().await?;
             json(StatusCode::OK, &InstanceList(&instances))
         }
-        Route::Metrics => text(metrics::CONTENT_TYPE, context.metrics.text(context.handle.snapshots().await)),
+        Route::Metrics => text(
+            metrics::CONTENT_TYPE,
+            context.metrics.text(context.handle.snapshots().await),
+        ),
         Route::Live => json(StatusCode::OK, &page::LIVE),
         Route::Ready => context.readiness().await,
         Route::Page => context.page.html(parts),
@@ -204,6 +233,8 @@ fn terminals(receipt: &Receipt) -> Response<Full<Bytes>> {
 
 fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(content.into()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::Response;
 use http::request::Parts;
 use http_body_util::Full;
 use serde::Serialize;
@@ -77,7 +77,11 @@ impl Page {
             (None, Some(address)) => Terminals::Port(address.port()),
             (None, None) => Terminals::Unknown,
         };
-        Ok(Self { terminals, auth, keys })
+        Ok(Self {
+            terminals,
+            auth,
+            keys,
+        })
     }
 
     /// What the script of a page that was asked for like this needs to know.
@@ -96,7 +100,9 @@ impl Page {
 
     /// The page, which may load what is ours and talk to this server, and nothing else.
     pub(crate) fn html(&self, parts: &Parts) -> Response<Full<Bytes>> {
-        let sockets = self.url(parts).map_or(String::new(), |url| socket_source(&url));
+        let sockets = self
+            .url(parts)
+            .map_or(String::new(), |url| socket_source(&url));
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
              connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -105,7 +111,9 @@ impl Page {
         protect(response.headers_mut());
         // A host that cannot stand in a header has not passed the guard, or is not an URL's.
         if let Ok(policy) = HeaderValue::try_from(policy) {
-            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+            response
+                .headers_mut()
+                .insert(CONTENT_SECURITY_POLICY, policy);
         }
         response
     }
@@ -116,7 +124,9 @@ impl Page {
             (Terminals::Port(port), Asked::Host(host)) => {
                 Some(format!("ws://{}:{port}/connect", host.name))
             }
-            (Terminals::Port(_), Asked::Nothing | Asked::Nonsense) | (Terminals::Unknown, _) => None,
+            (Terminals::Port(_), Asked::Nothing | Asked::Nonsense) | (Terminals::Unknown, _) => {
+                None
+            }
         }
     }
 }
@@ -157,7 +167,10 @@ fn websocket_url(text: &str) -> Result<String, ConfigError> {
         _ => return Err(invalid),
     };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#;,'\"".contains(&byte));
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#;,'\"".contains(&byte))
+    };
     if Host::parse(host).is_none() || !plain(host) || !plain(path) {
         return Err(invalid);
     }
@@ -184,8 +197,16 @@ mod tests {
     fn the_page_connects_where_it_is_told_or_where_it_came_from() {
         let port = Some(SocketAddr::from(([0, 0, 0, 0], 8080)));
         let cases = [
-            (Some("wss://push.example.com"), port, Some("wss://push.example.com/connect")),
-            (Some("https://a.example:8443/x/connect"), None, Some("wss://a.example:8443/x/connect")),
+            (
+                Some("wss://push.example.com"),
+                port,
+                Some("wss://push.example.com/connect"),
+            ),
+            (
+                Some("https://a.example:8443/x/connect"),
+                None,
+                Some("wss://a.example:8443/x/connect"),
+            ),
             (None, port, Some("ws://localhost:8080/connect")),
             (None, None, None),
         ];
@@ -194,7 +215,14 @@ mod tests {
             let facts = page.facts(&request("localhost:8081"));
             assert_eq!(facts.terminals.as_deref(), url, "{public_url:?}");
         }
-        for url in ["", "push.example.com", "ftp://a", "wss://", "wss://a/b?c", "wss://a b"] {
+        for url in [
+            "",
+            "push.example.com",
+            "ftp://a",
+            "wss://",
+            "wss://a/b?c",
+            "wss://a b",
+        ] {
             let error = Page::new(Some(url), None, AuthKind::Open, false).expect_err(url);
             assert_eq!(error.field, "public_url");
         }
@@ -205,18 +233,33 @@ mod tests {
         let terminals = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let page = Page::new(None, terminals, AuthKind::Jwt, true).expect("no URL");
         let response = page.html(&request("127.0.0.1:8081"));
-        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().expect("a text");
+        let policy = response.headers()[CONTENT_SECURITY_POLICY]
+            .to_str()
+            .expect("a text");
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
-        assert!(policy.contains("connect-src 'self' ws://127.0.0.1:8080;"), "{policy}");
+        assert!(
+            policy.contains("connect-src 'self' ws://127.0.0.1:8080;"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe"), "{policy}");
         let six = page.html(&request("[::1]:8081"));
-        let policy = six.headers()[CONTENT_SECURITY_POLICY].to_str().expect("a text");
+        let policy = six.headers()[CONTENT_SECURITY_POLICY]
+            .to_str()
+            .expect("a text");
         assert!(policy.contains("connect-src 'self' ws: wss:;"), "{policy}");
 
-        for foreign in ["http://", "https://", "style=", "onclick", "<style", "<script>"] {
+        for foreign in [
+            "http://", "https://", "style=", "onclick", "<style", "<script>",
+        ] {
             assert!(!HTML.contains(foreign), "{foreign} in the page");
         }
-        for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        for unsafe_way in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+        ] {
             assert!(!SCRIPT.contains(unsafe_way), "{unsafe_way} in the script");
         }
         assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
@@ -231,7 +274,10 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(facts, expected);
-        assert_eq!(serde_json::to_string(&LIVE).expect("JSON"), r#"{"status":"live"}"#);
+        assert_eq!(
+            serde_json::to_string(&LIVE).expect("JSON"),
+            r#"{"status":"live"}"#
+        );
     }
 
     fn request(host: &str) -> Parts {

@@ -318,7 +318,10 @@ mod tests {
         let expected = r#"{"ready":true,"instances":[{"instance":"000000000000000a","ready":true,"directory":true,"connections":0}]}"#;
         assert_eq!(text(&ready), expected);
         for (instances, word) in [
-            (vec![snapshot(true, true), snapshot(false, false)], "directory"),
+            (
+                vec![snapshot(true, true), snapshot(false, false)],
+                "directory",
+            ),
             (vec![snapshot(false, true)], "drains"),
             (Vec::new(), "stops"),
         ] {

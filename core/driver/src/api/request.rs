@@ -118,7 +118,11 @@ pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/octet-stream"));
-    if binary { FrameKind::Binary } else { FrameKind::Text }
+    if binary {
+        FrameKind::Binary
+    } else {
+        FrameKind::Text
+    }
 }
 
 /// Reads a body, and stops reading once it has more than `limit` bytes.
@@ -199,16 +203,25 @@ impl ListedPush {
                     .into(),
             ),
             (Some(_), Some(_)) => {
-                return Err(ApiError::BadBody("it has both `text` and `base64`".to_owned()));
+                return Err(ApiError::BadBody(
+                    "it has both `text` and `base64`".to_owned(),
+                ));
             }
             (None, None) => {
-                return Err(ApiError::BadBody("it has neither `text` nor `base64`".to_owned()));
+                return Err(ApiError::BadBody(
+                    "it has neither `text` nor `base64`".to_owned(),
+                ));
             }
         };
         let listed = |(index, text): (usize, &String)| {
             UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
         };
-        let users = form.users.iter().enumerate().map(listed).collect::<Result<_, _>>()?;
+        let users = form
+            .users
+            .iter()
+            .enumerate()
+            .map(listed)
+            .collect::<Result<_, _>>()?;
         Ok(Self { users, payload })
     }
 }
@@ -229,7 +242,8 @@ fn unknown(name: &str, known: Known) -> ApiError {
 fn deadline(text: &str) -> Result<Duration, ApiError> {
     let deadline = duration::parse(text)?;
     let fits = (Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&deadline);
-    fits.then_some(deadline).ok_or(ApiError::Refused(PushRefused::Deadline))
+    fits.then_some(deadline)
+        .ok_or(ApiError::Refused(PushRefused::Deadline))
 }
 
 fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
@@ -237,7 +251,10 @@ fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
     match (keys.next(), keys.next()) {
         (None, _) => Ok(None),
         (Some(key), None) => {
-            let id = key.to_str().ok().and_then(|text| PushId::from_str(text.trim()).ok());
+            let id = key
+                .to_str()
+                .ok()
+                .and_then(|text| PushId::from_str(text.trim()).ok());
             id.map(Some).ok_or(ApiError::BadPushId)
         }
         (Some(_), Some(_)) => Err(ApiError::BadPushId),
@@ -260,7 +277,8 @@ mod tests {
     #[test]
     fn options_are_read_from_query_and_headers() {
         let uri = format!("/x?connection={UUID}&deadline=500ms&connection={UUID}");
-        let options = Options::read(&request(&uri, &[("idempotency-key", UUID)]), ALL).expect("good");
+        let options =
+            Options::read(&request(&uri, &[("idempotency-key", UUID)]), ALL).expect("good");
         assert_eq!(options.id.to_string(), UUID);
         assert_eq!(options.deadline, Duration::from_millis(500));
         assert_eq!(options.connections.len(), 2);
@@ -268,7 +286,10 @@ mod tests {
         let first = Options::read(&request("/x", &[]), ALL).expect("good");
         let second = Options::read(&request("/x", &[]), ALL).expect("good");
         assert_eq!(first.deadline, Config::DEADLINE_DEFAULT);
-        assert_ne!(first.id, second.id, "without a key each push has an id of its own");
+        assert_ne!(
+            first.id, second.id,
+            "without a key each push has an id of its own"
+        );
     }
 
     /// H45, H46: no text switches the deadline off.
@@ -279,17 +300,29 @@ mod tests {
             ("/x?deadline=31s", Known::Deadline, "bad_deadline"),
             ("/x?deadline=0", Known::Deadline, "bad_deadline"),
             ("/x?deadline=", Known::Deadline, "bad_deadline"),
-            ("/x?deadline=99999999999999999999s", Known::Deadline, "bad_deadline"),
+            (
+                "/x?deadline=99999999999999999999s",
+                Known::Deadline,
+                "bad_deadline",
+            ),
             ("/x?deadline=1s&deadline=2s", Known::Deadline, "bad_query"),
             ("/x?connection=7", ALL, "bad_connection"),
             ("/x?connection=", ALL, "bad_connection"),
-            (&format!("/x?connection={UUID}"), Known::Deadline, "bad_query"),
+            (
+                &format!("/x?connection={UUID}"),
+                Known::Deadline,
+                "bad_query",
+            ),
             ("/x?user=ann", ALL, "bad_query"),
             ("/x?%ff=1", ALL, "bad_query"),
         ];
         for (uri, known, code) in cases {
             let error = Options::read(&request(uri, &[]), known).expect_err(uri);
-            assert_eq!(error.status(), (http::StatusCode::BAD_REQUEST, code), "{uri}");
+            assert_eq!(
+                error.status(),
+                (http::StatusCode::BAD_REQUEST, code),
+                "{uri}"
+            );
         }
         for keys in [&["7"][..], &[""], &[UUID, UUID]] {
             let headers: Vec<_> = keys.iter().map(|key| ("idempotency-key", *key)).collect();
@@ -298,7 +331,10 @@ mod tests {
         }
         let error = no_parameters(&request("/x?verbose=1", &[])).expect_err("unknown");
         assert!(error.to_string().contains("`verbose`"));
-        let many = format!("/x?{}", format!("connection={UUID}&").repeat(CONNECTIONS + 1));
+        let many = format!(
+            "/x?{}",
+            format!("connection={UUID}&").repeat(CONNECTIONS + 1)
+        );
         let error = Options::read(&request(&many, &[]), ALL).expect_err("too many");
         assert_eq!(error, ApiError::TooManyConnections { limit: CONNECTIONS });
     }
@@ -332,17 +368,28 @@ mod tests {
     fn bodies_are_read_up_to_their_limit() {
         let none = HeaderMap::new();
         let whole = Full::new(Bytes::from_static(b"12345678"));
-        assert_eq!(now(read(&none, whole, 8)), Ok(Bytes::from_static(b"12345678")));
+        assert_eq!(
+            now(read(&none, whole, 8)),
+            Ok(Bytes::from_static(b"12345678"))
+        );
 
         let announced = request("/x", &[("content-length", "99999999999999999999999")]);
         let body = Full::new(Bytes::from_static(b"123456789"));
-        assert_eq!(now(read(&announced.headers, body, 8)), Err(ApiError::TooLarge { limit: 8 }));
+        assert_eq!(
+            now(read(&announced.headers, body, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
 
         let announced = request("/x", &[("content-length", "9")]);
-        let polled = StreamBody::new(stream::poll_fn(|_| -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            panic!("a body that announces too much is not read")
-        }));
-        assert_eq!(now(read(&announced.headers, polled, 8)), Err(ApiError::TooLarge { limit: 8 }));
+        let polled = StreamBody::new(stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                panic!("a body that announces too much is not read")
+            },
+        ));
+        assert_eq!(
+            now(read(&announced.headers, polled, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
 
         let mut frames = 0;
         let endless = StreamBody::new(stream::poll_fn(|_| {
@@ -350,7 +397,10 @@ mod tests {
             let frame = Frame::data(Bytes::from_static(b"123"));
             std::task::Poll::Ready(Some(Ok::<_, Infallible>(frame)))
         }));
-        assert_eq!(now(read(&none, endless, 8)), Err(ApiError::TooLarge { limit: 8 }));
+        assert_eq!(
+            now(read(&none, endless, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
         assert_eq!(frames, 3);
 
         let broken = StreamBody::new(stream::iter([
@@ -363,32 +413,54 @@ mod tests {
     #[test]
     fn a_push_to_a_list_is_read() {
         let config = Config::default();
-        let text = ListedPush::read(br#"{"users": ["ann", "b\u00f6b"], "text": "h\u00e9"}"#, &config);
+        let text = ListedPush::read(
+            br#"{"users": ["ann", "b\u00f6b"], "text": "h\u00e9"}"#,
+            &config,
+        );
         let text = text.expect("good");
         assert_eq!(text.users[1].as_str(), "böb");
         assert_eq!(text.payload.kind(), FrameKind::Text);
         assert_eq!(text.payload.bytes().as_ref(), "hé".as_bytes());
         let binary = ListedPush::read(br#"{"base64": "AP8=", "users": ["ann"]}"#, &config);
-        assert_eq!(binary.expect("good").payload, Payload::binary(Bytes::from_static(&[0, 255])));
+        assert_eq!(
+            binary.expect("good").payload,
+            Payload::binary(Bytes::from_static(&[0, 255]))
+        );
     }
 
     #[test]
     fn a_list_that_cannot_be_read_is_refused() {
-        let config = Config { push_users: 2, ..Config::default() };
+        let config = Config {
+            push_users: 2,
+            ..Config::default()
+        };
         for (body, code) in [
             ("", "bad_body"),
             ("[]", "bad_body"),
             (r#"{"users": ["ann"]}"#, "bad_body"),
             (r#"{"text": "x"}"#, "bad_body"),
-            (r#"{"users": ["ann"], "text": "x", "base64": ""}"#, "bad_body"),
-            (r#"{"users": ["ann"], "text": "x", "deadline": "1s"}"#, "bad_body"),
+            (
+                r#"{"users": ["ann"], "text": "x", "base64": ""}"#,
+                "bad_body",
+            ),
+            (
+                r#"{"users": ["ann"], "text": "x", "deadline": "1s"}"#,
+                "bad_body",
+            ),
             (r#"{"users": ["ann"], "base64": "%%"}"#, "bad_body"),
             (r#"{"users": "ann", "text": "x"}"#, "bad_body"),
             (r#"{"users": ["ann", ""], "text": "x"}"#, "bad_user"),
-            (r#"{"users": ["a", "b", "c"], "text": "x"}"#, "too_many_users"),
+            (
+                r#"{"users": ["a", "b", "c"], "text": "x"}"#,
+                "too_many_users",
+            ),
         ] {
             let error = ListedPush::read(body.as_bytes(), &config).expect_err(body);
-            assert_eq!(error.status(), (http::StatusCode::BAD_REQUEST, code), "{body}");
+            assert_eq!(
+                error.status(),
+                (http::StatusCode::BAD_REQUEST, code),
+                "{body}"
+            );
         }
         let escaped = format!(
             r#"{{"users": ["{user}", "{user}"], "text": "{text}"}}"#,

@@ -7,11 +7,18 @@ use super::error::ApiError;
 /// What a request is for. Users and connections are as they stand in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
-    PushToUser { user: &'a str },
+    PushToUser {
+        user: &'a str,
+    },
     PushToUsers,
     Broadcast,
-    Connections { user: &'a str },
-    Kick { user: &'a str, connection: Option<&'a str> },
+    Connections {
+        user: &'a str,
+    },
+    Kick {
+        user: &'a str,
+        connection: Option<&'a str>,
+    },
     Instances,
     Metrics,
     Live,
@@ -64,7 +71,9 @@ impl<'a> Place<'a> {
             ["v1", "push"] => Self::Push,
             ["v1", "broadcast"] => Self::Broadcast,
             ["v1", "users", user, "connections"] => Self::Connections { user },
-            ["v1", "users", user, "connections", connection] => Self::Connection { user, connection },
+            ["v1", "users", user, "connections", connection] => {
+                Self::Connection { user, connection }
+            }
             ["v1", "instances"] => Self::Instances,
             ["metrics"] => Self::Metrics,
             ["health", "live"] => Self::Live,
@@ -154,16 +163,26 @@ mod tests {
             ("POST", "/v1/users/ann%2Fx/push", Route::PushToUser { user }),
             ("POST", "/v1/push", Route::PushToUsers),
             ("POST", "/v1/broadcast", Route::Broadcast),
-            ("GET", "/v1/users/ann%2Fx/connections", Route::Connections { user }),
+            (
+                "GET",
+                "/v1/users/ann%2Fx/connections",
+                Route::Connections { user },
+            ),
             (
                 "DELETE",
                 "/v1/users/ann%2Fx/connections",
-                Route::Kick { user, connection: None },
+                Route::Kick {
+                    user,
+                    connection: None,
+                },
             ),
             (
                 "DELETE",
                 "/v1/users/ann%2Fx/connections/7",
-                Route::Kick { user, connection: Some("7") },
+                Route::Kick {
+                    user,
+                    connection: Some("7"),
+                },
             ),
             ("GET", "/v1/instances", Route::Instances),
             ("HEAD", "/health/live", Route::Live),
@@ -180,8 +199,17 @@ mod tests {
     #[test]
     fn unknown_paths_and_methods_are_told_apart() {
         for path in [
-            "/v1", "/v1/", "/v2/push", "/v1/users", "/v1/users/ann", "/v1/push/", "//", "",
-            "/v1/users/a/connections/b/c", "/v1/users/a/connections/b/c/d/e/f", "/connect",
+            "/v1",
+            "/v1/",
+            "/v2/push",
+            "/v1/users",
+            "/v1/users/ann",
+            "/v1/push/",
+            "//",
+            "",
+            "/v1/users/a/connections/b/c",
+            "/v1/users/a/connections/b/c/d/e/f",
+            "/connect",
         ] {
             assert_eq!(find("GET", path), Err(ApiError::NotFound), "{path}");
         }
@@ -193,7 +221,11 @@ mod tests {
             ("POST", "/metrics", "GET, HEAD"),
             ("OPTIONS", "/", "GET, HEAD"),
         ] {
-            assert_eq!(find(method, path), Err(ApiError::MethodNotAllowed { allow }), "{method} {path}");
+            assert_eq!(
+                find(method, path),
+                Err(ApiError::MethodNotAllowed { allow }),
+                "{method} {path}"
+            );
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
 
+use super::key::{JwtError, JwtKey};
 use super::token::{self, QueryToken};
 use super::{AuthError, AuthKind};
 use crate::{AuthFuture, Authenticator, Login};
@@ -36,16 +37,6 @@ pub struct JwtSettings {
     pub query_token: QueryToken,
 }
 
-/// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
-/// refused.
-#[derive(Clone)]
-pub enum JwtKey {
-    /// A shared secret: HS256. Line breaks at its end do not count, so that it can be a text file.
-    Secret(Vec<u8>),
-    /// A public key as PEM: RS256 for an RSA key, ES256 for one on P-256, EdDSA for Ed25519.
-    PublicPem(Vec<u8>),
-}
-
 /// Whether a token must expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -53,23 +44,6 @@ pub enum Expiry {
     Required,
     /// A token without `exp` is good for ever, and so is its connection.
     Optional,
-}
-
-/// Why a key cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JwtError {
-    /// The secret is empty.
-    #[error("the secret is empty")]
-    EmptySecret,
-    /// The secret is a PEM file.
-    #[error("this is a PEM file, not a secret: a public key goes into the setting for public keys")]
-    SecretIsPem,
-    /// The key is not a public one.
-    #[error("this is not a public key: a PEM file that begins with `-----BEGIN PUBLIC KEY-----` is needed")]
-    NotPublic,
-    /// The key is none of those that can be used.
-    #[error("this public key is neither RSA, nor on the curve P-256, nor Ed25519")]
-    Unsupported,
 }
 
 impl Jwt {
@@ -85,10 +59,7 @@ impl Jwt {
     pub fn new(settings: &JwtSettings) -> Result<Self, JwtError> {
         // The choice is the process's and is made once; an application that has made it keeps it.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let (key, algorithm) = match &settings.key {
-            JwtKey::Secret(secret) => (secret_key(secret)?, Algorithm::HS256),
-            JwtKey::PublicPem(pem) => public_key(pem)?,
-        };
+        let (key, algorithm) = settings.key.read()?;
         Ok(Self {
             key,
             validation: validation(algorithm, settings),
@@ -172,15 +143,6 @@ impl std::fmt::Debug for Jwt {
     }
 }
 
-impl std::fmt::Debug for JwtKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Secret(_) => "Secret(..)",
-            Self::PublicPem(_) => "PublicPem(..)",
-        })
-    }
-}
-
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
@@ -206,41 +168,6 @@ fn validation(algorithm: Algorithm, settings: &JwtSettings) -> Validation {
     }
     validation.set_required_spec_claims(&required);
     validation
-}
-
-fn secret_key(secret: &[u8]) -> Result<DecodingKey, JwtError> {
-    let end = secret
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\n' | b'\r'))
-        .ok_or(JwtError::EmptySecret)?;
-    let secret = &secret[..=end];
-    if secret.starts_with(b"-----BEGIN ") {
-        return Err(JwtError::SecretIsPem);
-    }
-    Ok(DecodingKey::from_secret(secret))
-}
-
-/// Bytes of a point on P-256, uncompressed: a tag and two coordinates.
-const P256_POINT: usize = 65;
-
-fn public_key(pem: &[u8]) -> Result<(DecodingKey, Algorithm), JwtError> {
-    let text = std::str::from_utf8(pem).map_err(|_| JwtError::NotPublic)?;
-    let public = ["-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----"];
-    if !public.iter().any(|begin| text.contains(begin)) {
-        return Err(JwtError::NotPublic);
-    }
-    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-        return Ok((key, Algorithm::RS256));
-    }
-    if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-        return Ok((key, Algorithm::EdDSA));
-    }
-    match DecodingKey::from_ec_pem(pem) {
-        Ok(key) if key.try_get_as_bytes().is_ok_and(|point| point.len() == P256_POINT) => {
-            Ok((key, Algorithm::ES256))
-        }
-        Ok(_) | Err(_) => Err(JwtError::Unsupported),
-    }
 }
 
 /// When the connection of a token ends: with the token, or, if it was let in although it had
@@ -279,7 +206,11 @@ mod tests {
             let token = sign(algorithm, &key, &json!({"sub": "ann", "exp": exp}));
             let login = jwt.login(&request(&token)).expect(name);
             assert_eq!(login.user.as_str(), "ann", "{name}");
-            assert_eq!(login.expires, Some(WallTime::from_millis(exp * 1000)), "{name}");
+            assert_eq!(
+                login.expires,
+                Some(WallTime::from_millis(exp * 1000)),
+                "{name}"
+            );
             assert_eq!(jwt.algorithm(), name);
         }
     }
@@ -291,7 +222,11 @@ mod tests {
             for (name, _, key, algorithm) in signers() {
                 let token = sign(algorithm, &key, &claims);
                 let taken = jwt.login(&request(&token));
-                assert_eq!(taken.is_ok(), wanted == name, "{wanted} server, {name} token");
+                assert_eq!(
+                    taken.is_ok(),
+                    wanted == name,
+                    "{wanted} server, {name} token"
+                );
             }
         }
         // The public key as if it were a secret, and no signature at all.
@@ -302,7 +237,11 @@ mod tests {
         let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9.";
         assert_refused(&rsa, unsigned, "");
         let other = EncodingKey::from_secret(b"another secret");
-        assert_refused(&hs256(), &sign(Algorithm::HS256, &other, &claims), "signature");
+        assert_refused(
+            &hs256(),
+            &sign(Algorithm::HS256, &other, &claims),
+            "signature",
+        );
     }
 
     /// H06: a token has an end, and what has ended is not let in.
@@ -310,17 +249,30 @@ mod tests {
     fn expiry_is_required_and_compared_with_a_leeway() {
         let now = unix_seconds();
         assert_refused(&hs256(), &hs(&json!({"sub": "ann"})), "`exp`");
-        assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": "soon"})), "`exp`");
+        assert_refused(
+            &hs256(),
+            &hs(&json!({"sub": "ann", "exp": "soon"})),
+            "`exp`",
+        );
         assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": -5})), "`exp`");
-        assert_refused(&hs256(), &hs(&json!({"sub": "ann", "exp": now - 60})), "expired");
+        assert_refused(
+            &hs256(),
+            &hs(&json!({"sub": "ann", "exp": now - 60})),
+            "expired",
+        );
         let early = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 60}));
         assert_refused(&hs256(), &early, "`nbf`");
         let nearly = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 10}));
         assert!(hs256().login(&request(&nearly)).is_ok());
 
         let just_expired = hs(&json!({"sub": "ann", "exp": now - 10}));
-        let login = hs256().login(&request(&just_expired)).expect("within the leeway");
-        assert_eq!(login.expires, Some(WallTime::from_millis((now + 20) * 1000)));
+        let login = hs256()
+            .login(&request(&just_expired))
+            .expect("within the leeway");
+        assert_eq!(
+            login.expires,
+            Some(WallTime::from_millis((now + 20) * 1000))
+        );
     }
 
     #[test]
@@ -330,18 +282,30 @@ mod tests {
             ..settings(JwtKey::Secret(SECRET.to_vec()))
         })
         .expect("a good secret");
-        let login = lasting.login(&request(&hs(&json!({"sub": "ann"})))).expect("allowed");
+        let login = lasting
+            .login(&request(&hs(&json!({"sub": "ann"}))))
+            .expect("allowed");
         assert_eq!(login.expires, None);
         let expired = hs(&json!({"sub": "ann", "exp": unix_seconds() - 60}));
         assert_refused(&lasting, &expired, "expired");
-        assert_refused(&lasting, &hs(&json!({"sub": "ann", "exp": "soon"})), "`exp`");
+        assert_refused(
+            &lasting,
+            &hs(&json!({"sub": "ann", "exp": "soon"})),
+            "`exp`",
+        );
     }
 
     /// H07: a token whose `sub` is empty, or no user, names nobody.
     #[test]
     fn a_subject_that_is_no_user_is_refused() {
         let exp = unix_seconds() + 600;
-        for sub in [json!(""), json!(null), json!(7), json!("a\nb"), json!("x".repeat(129))] {
+        for sub in [
+            json!(""),
+            json!(null),
+            json!(7),
+            json!("a\nb"),
+            json!("x".repeat(129)),
+        ] {
             let token = hs(&json!({"sub": sub, "exp": exp}));
             assert!(hs256().login(&request(&token)).is_err(), "{sub}");
         }
@@ -357,14 +321,27 @@ mod tests {
             ..settings(JwtKey::Secret(SECRET.to_vec()))
         })
         .expect("a good secret");
-        let both = json!({"sub": "ann", "exp": exp, "aud": ["web", "push"], "iss": "https://id.example"});
+        let both =
+            json!({"sub": "ann", "exp": exp, "aud": ["web", "push"], "iss": "https://id.example"});
         assert!(strict.login(&request(&hs(&both))).is_ok());
-        assert!(hs256().login(&request(&hs(&both))).is_ok(), "nothing is set: nothing is compared");
+        assert!(
+            hs256().login(&request(&hs(&both))).is_ok(),
+            "nothing is set: nothing is compared"
+        );
         for (claims, hint) in [
-            (json!({"sub": "ann", "exp": exp, "iss": "https://id.example"}), "`aud`"),
-            (json!({"sub": "ann", "exp": exp, "aud": "web", "iss": "https://id.example"}), "`aud`"),
+            (
+                json!({"sub": "ann", "exp": exp, "iss": "https://id.example"}),
+                "`aud`",
+            ),
+            (
+                json!({"sub": "ann", "exp": exp, "aud": "web", "iss": "https://id.example"}),
+                "`aud`",
+            ),
             (json!({"sub": "ann", "exp": exp, "aud": "push"}), "`iss`"),
-            (json!({"sub": "ann", "exp": exp, "aud": "push", "iss": "https://evil.example"}), "`iss`"),
+            (
+                json!({"sub": "ann", "exp": exp, "aud": "push", "iss": "https://evil.example"}),
+                "`iss`",
+            ),
         ] {
             assert_refused(&strict, &hs(&claims), hint);
         }
@@ -376,31 +353,20 @@ mod tests {
         let token = hs(&json!({"sub": "ann", "exp": unix_seconds() + 600}));
         let mut parts = request(&token);
         parts.uri = "/connect?user=bob&token=bob".parse().expect("a good URI");
-        for header in ["x-user-id", "x-forwarded-user", "x-auth-request-user", "remote-user"] {
-            parts.headers.insert(header, HeaderValue::from_static("bob"));
+        for header in [
+            "x-user-id",
+            "x-forwarded-user",
+            "x-auth-request-user",
+            "remote-user",
+        ] {
+            parts
+                .headers
+                .insert(header, HeaderValue::from_static("bob"));
         }
-        assert_eq!(hs256().login(&parts).expect("one token").user.as_str(), "ann");
-    }
-
-    #[test]
-    fn keys_that_cannot_be_used_are_refused_at_once() {
-        let secret = |bytes: &[u8]| Jwt::new(&settings(JwtKey::Secret(bytes.to_vec()))).err();
-        let public = |bytes: &[u8]| Jwt::new(&settings(JwtKey::PublicPem(bytes.to_vec()))).err();
-        assert_eq!(secret(b""), Some(JwtError::EmptySecret));
-        assert_eq!(secret(b"\r\n"), Some(JwtError::EmptySecret));
         assert_eq!(
-            secret(include_bytes!("test_keys/rsa.public.pem")),
-            Some(JwtError::SecretIsPem)
+            hs256().login(&parts).expect("one token").user.as_str(),
+            "ann"
         );
-        assert_eq!(
-            public(include_bytes!("test_keys/p256.private.pem")),
-            Some(JwtError::NotPublic)
-        );
-        assert_eq!(
-            public(include_bytes!("test_keys/p384.public.pem")),
-            Some(JwtError::Unsupported)
-        );
-        assert_eq!(public(b"hello"), Some(JwtError::NotPublic));
     }
 
     #[test]
@@ -423,12 +389,18 @@ mod tests {
     }
 
     fn signers() -> [(&'static str, Jwt, EncodingKey, Algorithm); 4] {
-        let public = |pem: &[u8]| Jwt::new(&settings(JwtKey::PublicPem(pem.to_vec()))).expect("a good key");
+        let public =
+            |pem: &[u8]| Jwt::new(&settings(JwtKey::PublicPem(pem.to_vec()))).expect("a good key");
         let rsa = EncodingKey::from_rsa_pem(include_bytes!("test_keys/rsa.private.pem"));
         let p256 = EncodingKey::from_ec_pem(include_bytes!("test_keys/p256.private.pem"));
         let ed25519 = EncodingKey::from_ed_pem(include_bytes!("test_keys/ed25519.private.pem"));
         [
-            ("HS256", hs256(), EncodingKey::from_secret(SECRET), Algorithm::HS256),
+            (
+                "HS256",
+                hs256(),
+                EncodingKey::from_secret(SECRET),
+                Algorithm::HS256,
+            ),
             (
                 "RS256",
                 public(include_bytes!("test_keys/rsa.public.pem")),
@@ -473,7 +445,9 @@ mod tests {
     }
 
     fn request(token: &str) -> Parts {
-        let mut request = http::Request::get("/connect").body(()).expect("a good request");
+        let mut request = http::Request::get("/connect")
+            .body(())
+            .expect("a good request");
         let bearer = HeaderValue::try_from(format!("Bearer {token}")).expect("a good header");
         request.headers_mut().insert(AUTHORIZATION, bearer);
         request.into_parts().0

@@ -5,11 +5,13 @@
 
 mod error;
 mod jwt;
+mod key;
 mod open;
 mod token;
 
 pub use error::AuthError;
-pub use jwt::{Expiry, Jwt, JwtError, JwtKey, JwtSettings};
+pub use jwt::{Expiry, Jwt, JwtSettings};
+pub use key::{JwtError, JwtKey};
 pub use open::Open;
 pub(crate) use token::bearer;
 pub use token::{QueryToken, SUBPROTOCOL, selected_subprotocol};

@@ -25,12 +25,14 @@ impl Open {
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(|error| AuthError::Malformed(error.to_string()))?;
             if name == "user" && named.replace(value).is_some() {
-                return Err(AuthError::Malformed("the query names two users: name one".to_owned()));
+                return Err(AuthError::Malformed(
+                    "the query names two users: name one".to_owned(),
+                ));
             }
         }
         let name = named.ok_or_else(|| AuthError::Malformed(HOW.to_owned()))?;
-        let user = UserId::new(&name)
-            .map_err(|error| AuthError::Malformed(format!("{error}; {HOW}")))?;
+        let user =
+            UserId::new(&name).map_err(|error| AuthError::Malformed(format!("{error}; {HOW}")))?;
         Ok(Login {
             user,
             expires: None,
@@ -55,7 +57,9 @@ mod tests {
 
     #[test]
     fn open_takes_the_user_from_the_query() {
-        let login = Open.login(&request("/connect?user=ann%20%C3%A9&x=1")).expect("a good user");
+        let login = Open
+            .login(&request("/connect?user=ann%20%C3%A9&x=1"))
+            .expect("a good user");
         assert_eq!(login.user.as_str(), "ann é");
         assert_eq!(login.expires, None);
     }
@@ -82,7 +86,9 @@ mod tests {
         assert!(Open.login(&request("/connect?user=ann&user=bob")).is_err());
         let mut parts = request("/connect?user=ann");
         for header in ["x-user", "x-user-id", "x-forwarded-user", "remote-user"] {
-            parts.headers.insert(header, http::HeaderValue::from_static("bob"));
+            parts
+                .headers
+                .insert(header, http::HeaderValue::from_static("bob"));
         }
         let login = Open.login(&parts).expect("one user is named");
         assert_eq!(login.user.as_str(), "ann");

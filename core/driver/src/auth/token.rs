@@ -47,7 +47,9 @@ pub(super) fn find(parts: &Parts, in_query: QueryToken) -> Result<Cow<'_, str>, 
         return Err(AuthError::NoToken(HOW.to_owned()));
     };
     if tokens.next().is_some() {
-        return Err(AuthError::Malformed(format!("there is more than one token: {HOW}")));
+        return Err(AuthError::Malformed(format!(
+            "there is more than one token: {HOW}"
+        )));
     }
     let token = token?;
     if token.is_empty() {
@@ -103,11 +105,21 @@ fn query_tokens(
 mod tests {
     use super::*;
 
+    type Header = (&'static str, &'static str);
+
     #[test]
     fn a_token_is_found_in_each_of_its_places() {
-        let cases: &[(&str, &[(&str, &str)], QueryToken)] = &[
-            ("/connect", &[("authorization", "Bearer a.b.c")], QueryToken::Ignored),
-            ("/connect", &[("authorization", "bearer  a.b.c")], QueryToken::Ignored),
+        let cases: &[(&str, &[Header], QueryToken)] = &[
+            (
+                "/connect",
+                &[("authorization", "Bearer a.b.c")],
+                QueryToken::Ignored,
+            ),
+            (
+                "/connect",
+                &[("authorization", "bearer  a.b.c")],
+                QueryToken::Ignored,
+            ),
             (
                 "/connect",
                 &[("sec-websocket-protocol", "switchboard.v1, bearer.a.b.c")],
@@ -138,14 +150,18 @@ mod tests {
         ];
         for (uri, headers, in_query) in cases {
             let parts = request(uri, headers);
-            assert_eq!(find(&parts, *in_query).as_deref(), Ok("a.b.c"), "{uri} {headers:?}");
+            assert_eq!(
+                find(&parts, *in_query).as_deref(),
+                Ok("a.b.c"),
+                "{uri} {headers:?}"
+            );
         }
     }
 
     /// H05: a token in the query counts only where the operator has asked for it.
     #[test]
     fn without_a_token_the_answer_says_how_to_send_one() {
-        let cases: &[(&str, &[(&str, &str)])] = &[
+        let cases: &[(&str, &[Header])] = &[
             ("/connect", &[]),
             ("/connect?token=a.b.c", &[]),
             ("/connect?user=ann", &[]),
@@ -167,10 +183,13 @@ mod tests {
     /// H01: of two tokens neither wins, whatever their order.
     #[test]
     fn two_tokens_are_refused() {
-        let cases: &[(&str, &[(&str, &str)])] = &[
+        let cases: &[(&str, &[Header])] = &[
             (
                 "/connect",
-                &[("authorization", "Bearer one"), ("authorization", "Bearer two")],
+                &[
+                    ("authorization", "Bearer one"),
+                    ("authorization", "Bearer two"),
+                ],
             ),
             (
                 "/connect",
@@ -181,7 +200,10 @@ mod tests {
             ),
             (
                 "/connect",
-                &[("sec-websocket-protocol", "switchboard.v1, bearer.one, bearer.two")],
+                &[(
+                    "sec-websocket-protocol",
+                    "switchboard.v1, bearer.one, bearer.two",
+                )],
             ),
             ("/connect?token=one&token=two", &[]),
             ("/connect?token=one", &[("authorization", "Bearer two")]),
@@ -213,7 +235,7 @@ mod tests {
         assert_eq!(error.status(), 400);
     }
 
-    fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
+    fn request(uri: &str, headers: &[Header]) -> Parts {
         let mut request = http::Request::get(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -1,0 +1,168 @@
+//! Commands turned into deeds. Nothing here waits: what cannot be done at once is handed to a task
+//! of its own, and what has failed already becomes an event of the next batch.
+
+use std::rc::Rc;
+
+use async_channel::{Receiver, Sender};
+use bytes::Bytes;
+use switchboard_core::command::Command;
+use switchboard_core::event::Notice;
+use switchboard_core::id::{ConnectionKey, LinkKey};
+
+use crate::events::TerminalEvent;
+use crate::runtime::Runtime;
+use crate::terminal::{Mailbox, Order};
+use crate::worker::Worker;
+use crate::{journal, link};
+
+impl Worker {
+    pub(crate) fn execute<R: Runtime>(&mut self, command: Command) {
+        match command {
+            Command::Send { connection, payload } => self.terminals.post(connection, Order::Send(payload)),
+            Command::Flush { connection } => self.terminals.post(connection, Order::Flush),
+            Command::Ping { connection } => self.terminals.post(connection, Order::Ping),
+            Command::Close { connection, code } => self.terminals.post(connection, Order::Close(code)),
+            Command::Abort { connection } => self.terminals.abort(connection),
+            Command::Forget { connection } => self.terminals.forget(connection),
+            Command::Directory(trip) => {
+                let outcome = self.directory.execute(*trip);
+                self.outcomes.extend(outcome);
+            }
+            Command::DirectoryReset => {
+                let events = self.directory.reset();
+                self.outcomes.extend(events);
+            }
+            Command::Dial { link, dial } => {
+                let outbox = self.links.insert(link);
+                link::dial::<R>(&self.local, link, *dial, outbox);
+            }
+            Command::LinkWrite { link, batch } => self.links.write(link, batch),
+            Command::LinkClose { link } => self.links.remove(link),
+            Command::Answer { call, answer } => {
+                if let Some(caller) = self.calls.remove(&call) {
+                    // Whoever asked may have gone.
+                    let _ = caller.send(*answer);
+                }
+            }
+            Command::Notify(notice) => self.notify(*notice),
+            Command::Log(log) => journal::write(self.local.me.id, &log),
+            Command::Drained => {
+                self.ended = true;
+                self.drained.clear();
+            }
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        let Some(queue) = &self.local.shared.events else {
+            return;
+        };
+        queue.notify(match notice {
+            Notice::Connected { connection, id, user } => TerminalEvent::Connected {
+                user,
+                connection: id,
+                session: self.terminals.session(connection),
+            },
+            Notice::Disconnected {
+                connection,
+                id,
+                user,
+                reason,
+            } => TerminalEvent::Disconnected {
+                user,
+                connection: id,
+                session: self.terminals.session(connection),
+                reason,
+            },
+        });
+    }
+}
+
+/// The terminals by slot.
+#[derive(Default)]
+pub(crate) struct Terminals(Vec<Option<TerminalEntry>>);
+
+struct TerminalEntry {
+    key: ConnectionKey,
+    mailbox: Rc<Mailbox>,
+    session: Option<Box<str>>,
+}
+
+impl Terminals {
+    pub(crate) fn insert(&mut self, key: ConnectionKey, session: Option<String>) -> Rc<Mailbox> {
+        let mailbox = Rc::new(Mailbox::default());
+        let entry = TerminalEntry {
+            key,
+            mailbox: Rc::clone(&mailbox),
+            session: session.map(String::into_boxed_str),
+        };
+        place(&mut self.0, key.slot(), entry);
+        mailbox
+    }
+
+    fn post(&self, key: ConnectionKey, order: Order) {
+        if let Some(entry) = self.get(key) {
+            entry.mailbox.post(order);
+        }
+    }
+
+    fn abort(&self, key: ConnectionKey) {
+        if let Some(entry) = self.get(key) {
+            entry.mailbox.abort();
+        }
+    }
+
+    fn forget(&mut self, key: ConnectionKey) {
+        if self.get(key).is_some() {
+            self.0[key.slot()] = None;
+        }
+    }
+
+    fn session(&self, key: ConnectionKey) -> Option<String> {
+        self.get(key)?.session.as_deref().map(str::to_owned)
+    }
+
+    fn get(&self, key: ConnectionKey) -> Option<&TerminalEntry> {
+        let entry = self.0.get(key.slot())?.as_ref();
+        entry.filter(|entry| entry.key == key)
+    }
+}
+
+/// The links by slot: where their batches go.
+#[derive(Default)]
+pub(crate) struct Links(Vec<Option<(LinkKey, Sender<Bytes>)>>);
+
+impl Links {
+    /// The end from which the link's task takes batches. There is never a second batch before the
+    /// first is written.
+    pub(crate) fn insert(&mut self, key: LinkKey) -> Receiver<Bytes> {
+        let (sender, receiver) = async_channel::bounded(1);
+        place(&mut self.0, key.slot(), (key, sender));
+        receiver
+    }
+
+    /// If the link's task has ended, it has reported so, and the batch is lost with the link.
+    fn write(&self, key: LinkKey, batch: Bytes) {
+        let entry = self.0.get(key.slot()).and_then(Option::as_ref);
+        if let Some((_, sender)) = entry.filter(|(found, _)| *found == key) {
+            let full = sender.try_send(batch).is_err_and(|error| error.is_full());
+            debug_assert!(!full, "a batch is given to a link when the last one is written");
+        }
+    }
+
+    /// The link's task sends what it has and ends.
+    fn remove(&mut self, key: LinkKey) {
+        if let Some(entry) = self.0.get_mut(key.slot())
+            && entry.as_ref().is_some_and(|(found, _)| *found == key)
+        {
+            *entry = None;
+        }
+    }
+}
+
+fn place<T>(table: &mut Vec<Option<T>>, slot: usize, entry: T) {
+    if table.len() <= slot {
+        table.resize_with(slot + 1, || None);
+    }
+    table[slot] = Some(entry);
+}

@@ -1,0 +1,186 @@
+//! HTTP/1.1 on the sockets of the three listeners: terminals, API, peers.
+
+use std::convert::Infallible;
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::rt::{Sleep, Timer};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use smol_hyper::rt::FuturesIo;
+
+use crate::api::{self, refusal};
+use crate::connect;
+use crate::handle::ConnectBody;
+use crate::link;
+use crate::members::{Entry, Input, LinkEnd, Member, Service};
+use crate::origin;
+use crate::runtime::Runtime;
+use crate::task;
+use crate::worker::Local;
+
+/// How long a connection to the API may be without a request, or its head under way. Longer than
+/// what common clients and proxies keep an idle connection.
+const API_IDLE: Duration = Duration::from_secs(75);
+
+/// Where terminals connect.
+const CONNECT: &str = "/connect";
+
+/// Serves one socket on the calling thread. The entry is given up when the connection ends or is
+/// upgraded.
+pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, service: Service, socket: TcpStream, entry: Entry) {
+    // Frames are small, and somebody waits for them.
+    let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
+    let Ok(stream) = adopted else {
+        return;
+    };
+    let local = Rc::clone(local);
+    let name = match service {
+        Service::Terminals => "terminal handshake",
+        Service::Api => "API connection",
+        Service::Peers => "peer handshake",
+    };
+    task::spawn::<R>(name, async move {
+        let _entry = entry;
+        match service {
+            Service::Terminals => terminals::<R>(&local, stream).await,
+            Service::Api => apis::<R>(&local, stream).await,
+            Service::Peers => peers::<R>(&local, stream).await,
+        }
+    });
+}
+
+/// H10: whoever has not completed its handshake in time is dropped, wherever it is in it.
+async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
+    let handshake = builder(local).keep_alive(false).serve_connection(
+        FuturesIo::new(stream),
+        service_fn(|request| async { Ok::<_, Infallible>(terminal(local, request).await) }),
+    );
+    let served = async {
+        // It fails if the client has gone.
+        let _ = handshake.with_upgrades().await;
+    };
+    task::race(served, R::sleep(local.shared.settings.core.handshake_timeout)).await;
+}
+
+async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
+    if request.uri().path() != CONNECT {
+        return refusal(StatusCode::NOT_FOUND, "not_found", "terminals connect at /connect");
+    }
+    let shared = &local.shared;
+    let (parts, body) = request.into_parts();
+    if let Err(error) = connect::check(&parts.method, parts.version, &parts.headers) {
+        return error.response();
+    }
+    if let Err(error) = origin::check(&parts, &local.gate.origins) {
+        return refusal(StatusCode::FORBIDDEN, "foreign_origin", &error.to_string());
+    }
+    let Some(authenticator) = &local.gate.authenticator else {
+        return connect::unavailable("nobody says who a terminal belongs to");
+    };
+    match authenticator.authenticate(&parts).await {
+        Ok(login) => connect::connect(shared, &local.me, Request::from_parts(parts, body), login).await,
+        Err(error) => api::unauthenticated(&error),
+    }
+}
+
+async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
+    let connection = builder(local)
+        .timer(RuntimeTimer::<R>::new())
+        .header_read_timeout(API_IDLE)
+        .serve_connection(
+            FuturesIo::new(stream),
+            service_fn(|request| async { Ok::<_, Infallible>(api::serve(&local.gate.api, request).await) }),
+        );
+    // It fails if the client has gone.
+    let _ = connection.await;
+}
+
+async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
+    let handshake = builder(local).keep_alive(false).serve_connection(
+        FuturesIo::new(stream),
+        service_fn(|request| async { Ok::<_, Infallible>(peer::<R>(local, request)) }),
+    );
+    let served = async {
+        // It fails if the client has gone.
+        let _ = handshake.with_upgrades().await;
+    };
+    task::race(served, R::sleep(local.shared.settings.core.handshake_timeout)).await;
+}
+
+fn peer<R: Runtime>(local: &Rc<Local>, mut request: Request<Incoming>) -> Response<ConnectBody> {
+    let Some(id) = link::named(request.uri().path()) else {
+        return refusal(StatusCode::NOT_FOUND, "not_found", "instances open links at /link/<instance id>");
+    };
+    let Some(member) = local.shared.member(id) else {
+        return refusal(StatusCode::MISDIRECTED_REQUEST, "not_me", "there is no such instance here");
+    };
+    let accept = match connect::check(request.method(), request.version(), request.headers()) {
+        Ok(accept) => accept,
+        Err(error) => return error.response(),
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    task::spawn::<R>("peer upgrade", hand_over::<R>(Arc::clone(member), upgrade));
+    connect::switching(&accept, None)
+}
+
+/// Hands an upgraded link to the thread of the instance that it is for.
+async fn hand_over<R: Runtime>(member: Arc<Member>, upgrade: OnUpgrade) {
+    let Ok(upgraded) = upgrade.await else {
+        return;
+    };
+    if let Some(end) = released::<R>(upgraded) {
+        // It fails only when that instance has ended.
+        let _ = member.inbox.send(Input::AcceptLink(end)).await;
+    }
+}
+
+fn released<R: Runtime>(upgraded: Upgraded) -> Option<LinkEnd> {
+    let parts = upgraded.downcast::<FuturesIo<R::Stream>>().ok()?;
+    let socket = R::release(parts.io.into_inner()).ok()?;
+    Some(LinkEnd::Socket(socket, parts.read_buf))
+}
+
+fn builder(local: &Local) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(local.shared.settings.header_bytes);
+    builder
+}
+
+/// hyper's timer on the runtime's sleep.
+struct RuntimeTimer<R>(std::marker::PhantomData<R>);
+
+impl<R> RuntimeTimer<R> {
+    const fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<R: Runtime> Timer for RuntimeTimer<R> {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(TimerSleep(Box::pin(R::sleep(time))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+struct TimerSleep<S>(Pin<Box<S>>);
+
+impl<S: Future<Output = ()>> Future for TimerSleep<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<S: Future<Output = ()> + Send + Sync> Sleep for TimerSleep<S> {}

@@ -1,0 +1,206 @@
+//! Links between instances: batches in both directions, over a WebSocket or within the process.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use async_channel::Receiver;
+use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream, client_async_with_config};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use switchboard_core::command::Dial;
+use switchboard_core::event::{Event, LinkFailure};
+use switchboard_core::id::{InstanceId, LinkKey};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message};
+
+use crate::members::{ChannelEnd, Input, LinkEnd, Member};
+use crate::runtime::Runtime;
+use crate::task::{caught, race};
+use crate::worker::Local;
+
+/// The path under which an instance takes links.
+pub(crate) const PATH: &str = "/link/";
+
+/// What a batch may hold beyond the payloads that wait for a peer: headers and ids. A batch is
+/// never larger than the queue that it is formed of.
+const BATCH_OVERHEAD: usize = 1 << 20;
+
+/// Starts the task of a link that another instance opened.
+pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, outbox: Receiver<Bytes>) {
+    let local = Rc::clone(local);
+    R::spawn(async move {
+        let ended = caught(accepted::<R>(&local, link, end, &outbox)).await;
+        report(&local, link, &outbox, ended).await;
+    });
+}
+
+/// Starts the task of a link that this instance opens.
+pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outbox: Receiver<Bytes>) {
+    let local = Rc::clone(local);
+    R::spawn(async move {
+        let ended = caught(dialled::<R>(&local, link, dial, &outbox)).await;
+        report(&local, link, &outbox, ended).await;
+    });
+}
+
+/// Reports the end of a link, unless the instance wanted it.
+async fn report(local: &Local, link: LinkKey, outbox: &Receiver<Bytes>, ended: Result<LinkFailure, String>) {
+    let failure = ended.unwrap_or_else(|cause| {
+        tracing::error!(cause, "the task of a link has panicked: this is a bug");
+        LinkFailure::Broken
+    });
+    if !outbox.is_closed() {
+        tell(local, Event::LinkDown { link, failure }).await;
+    }
+}
+
+async fn accepted<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, outbox: &Receiver<Bytes>) -> LinkFailure {
+    match end {
+        LinkEnd::Channel(end) => over_channel(local, link, end, outbox).await,
+        LinkEnd::Socket(socket, read) => {
+            let Ok(stream) = R::adopt(socket) else {
+                return LinkFailure::Broken;
+            };
+            let config = Some(config(local));
+            let stream = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config).await;
+            over_socket(local, link, stream, outbox).await
+        }
+    }
+}
+
+async fn dialled<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outbox: &Receiver<Bytes>) -> LinkFailure {
+    if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
+        return within_process(local, link, &member, outbox).await;
+    }
+    let opened = race(async { Some(open::<R>(local, dial).await) }, async {
+        // Nothing is written before the link is up: this ends when the instance gives up.
+        let _ = outbox.recv().await;
+        None
+    });
+    match opened.await {
+        Some(Ok(stream)) => {
+            tell(local, Event::LinkUp { link }).await;
+            over_socket(local, link, stream, outbox).await
+        }
+        Some(Err(failure)) => failure,
+        None => LinkFailure::Broken,
+    }
+}
+
+async fn open<R: Runtime>(local: &Local, dial: Dial) -> Result<WebSocketStream<R::Stream>, LinkFailure> {
+    let Dial { instance, address } = dial;
+    let stream = R::dial(address.clone()).await.map_err(|error| {
+        tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
+        LinkFailure::Broken
+    })?;
+    let url = format!("ws://{address}{PATH}{instance}");
+    match client_async_with_config(url, stream, Some(config(local))).await {
+        Ok((stream, _)) => Ok(stream),
+        Err(Error::Http(response)) if response.status() == http::StatusCode::MISDIRECTED_REQUEST => {
+            Err(LinkFailure::NotMe)
+        }
+        Err(error) => {
+            tracing::debug!(%instance, address, %error, "another instance does not take a link");
+            Err(LinkFailure::Broken)
+        }
+    }
+}
+
+async fn within_process(local: &Rc<Local>, link: LinkKey, member: &Member, outbox: &Receiver<Bytes>) -> LinkFailure {
+    let (sender, their_receiver) = async_channel::bounded(1);
+    let (their_sender, receiver) = async_channel::bounded(1);
+    let theirs = LinkEnd::Channel(ChannelEnd {
+        sender: their_sender,
+        receiver: their_receiver,
+    });
+    if member.inbox.send(Input::AcceptLink(theirs)).await.is_err() {
+        return LinkFailure::Broken;
+    }
+    tell(local, Event::LinkUp { link }).await;
+    over_channel(local, link, ChannelEnd { sender, receiver }, outbox).await
+}
+
+async fn over_channel(local: &Rc<Local>, link: LinkKey, end: ChannelEnd, outbox: &Receiver<Bytes>) -> LinkFailure {
+    let ChannelEnd { sender, receiver } = end;
+    let read = async {
+        while let Ok(batch) = receiver.recv().await {
+            tell(local, Event::LinkReceived { link, batch }).await;
+        }
+    };
+    let write = async {
+        while let Ok(batch) = outbox.recv().await {
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+            tell(local, Event::LinkWritten { link }).await;
+        }
+    };
+    race(read, write).await;
+    LinkFailure::Broken
+}
+
+async fn over_socket<S>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    stream: WebSocketStream<S>,
+    outbox: &Receiver<Bytes>,
+) -> LinkFailure
+where
+    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+{
+    let (mut sender, mut receiver) = stream.split();
+    // Both at once: two peers that only write to each other would wait for ever.
+    race(
+        read_socket(local, link, &mut receiver),
+        write_socket(local, link, &mut sender, outbox),
+    )
+    .await;
+    LinkFailure::Broken
+}
+
+async fn read_socket<S>(local: &Rc<Local>, link: LinkKey, receiver: &mut WebSocketReceiver<S>)
+where
+    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+{
+    while let Some(message) = receiver.next().await {
+        match message {
+            Ok(Message::Binary(batch)) => tell(local, Event::LinkReceived { link, batch }).await,
+            // tungstenite answers pings; nothing else is of the protocol.
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_)) => {}
+            Ok(Message::Close(_)) | Err(_) => return,
+        }
+    }
+}
+
+async fn write_socket<S>(local: &Rc<Local>, link: LinkKey, sender: &mut WebSocketSender<S>, outbox: &Receiver<Bytes>)
+where
+    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+{
+    while let Ok(batch) = outbox.recv().await {
+        // `send` ends when all is flushed.
+        if sender.send(Message::Binary(batch)).await.is_err() {
+            return;
+        }
+        tell(local, Event::LinkWritten { link }).await;
+    }
+    // The peer may have gone already.
+    let _ = sender.close(None).await;
+}
+
+fn config(local: &Local) -> WebSocketConfig {
+    let largest = local.shared.settings.core.link_queue_bytes + BATCH_OVERHEAD;
+    WebSocketConfig::default()
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest))
+        .write_buffer_size(0)
+}
+
+/// The instance that a request to the peer listener names.
+pub(crate) fn named(path: &str) -> Option<InstanceId> {
+    path.strip_prefix(PATH)?.parse().ok()
+}
+
+async fn tell(local: &Local, event: Event) {
+    // It fails only when the instance has ended.
+    let _ = local.inbox.send(Input::Event(event)).await;
+}

@@ -1,0 +1,118 @@
+//! Listening sockets: one accept loop for each, which hands every socket to the thread that is to
+//! serve it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::members::{Entry, Input, Member, Seat, Service, Shared};
+use crate::runtime::Runtime;
+use crate::server::StartError;
+
+/// How long nothing is accepted after the operating system refused: it has run out of descriptors
+/// or memory, and every further attempt would fail at once.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listener and what it is for.
+pub(crate) struct Door {
+    pub(crate) service: Service,
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Door {
+    /// Binds it. No `SO_REUSEPORT`: a second process at the same port is to fail.
+    pub(crate) fn open(service: Service, address: SocketAddr) -> Result<Self, StartError> {
+        let bound = || {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        match bound() {
+            Ok((address, listener)) => Ok(Self {
+                service,
+                listener,
+                address,
+            }),
+            Err(error) => Err(StartError::Listen {
+                field: service.setting(),
+                address,
+                error,
+            }),
+        }
+    }
+}
+
+impl Service {
+    /// The setting that names its address.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Terminals => "terminals",
+            Self::Api => "api",
+            Self::Peers => "peer",
+        }
+    }
+
+    /// Sockets that speak HTTP at the same time, at most; further ones are closed at once. A
+    /// terminal counts until its handshake is done, a link too.
+    const fn limit(self) -> usize {
+        match self {
+            Self::Terminals => 16_384,
+            Self::Api => 4096,
+            Self::Peers => 1024,
+        }
+    }
+}
+
+/// Accepts until the task is dropped.
+pub(crate) async fn accept<R: Runtime>(shared: Arc<Shared>, door: Door) {
+    let service = door.service;
+    let listener = match R::listen(door.listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, ?service, "the runtime does not take a listener");
+            return;
+        }
+    };
+    let inside = Arc::new(AtomicUsize::new(0));
+    let mut turn = 0;
+    let mut refused = false;
+    loop {
+        let socket = match R::accept(&listener).await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                if !std::mem::replace(&mut refused, true) {
+                    warn!(%error, ?service, "connections cannot be accepted");
+                }
+                R::sleep(REFUSED_PAUSE).await;
+                continue;
+            }
+        };
+        refused = false;
+        if inside.load(Ordering::Relaxed) >= service.limit() {
+            continue;
+        }
+        turn += 1;
+        let (member, seat) = choose(&shared, service, turn);
+        let entry = Entry {
+            _listener: Seat::take(&inside),
+            _member: seat,
+        };
+        // It fails only when that instance has ended: then the socket is closed.
+        let _ = member.inbox.send(Input::Serve(service, socket, entry)).await;
+    }
+}
+
+/// Terminals go to the instance with the fewest, everything else to each in turn.
+fn choose(shared: &Shared, service: Service, turn: usize) -> (&Member, Option<Seat>) {
+    match service {
+        Service::Terminals => {
+            let member = shared.emptiest();
+            (member, Some(member.seat()))
+        }
+        Service::Api | Service::Peers => (&shared.members[turn % shared.members.len()], None),
+    }
+}

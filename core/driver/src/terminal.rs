@@ -1,0 +1,402 @@
+//! One terminal: a future that reads and writes together, and the mailbox through which its
+//! instance tells it what to do.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use event_listener::EventListener;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::future::poll_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use smol_hyper::rt::FuturesIo;
+use switchboard_core::event::{Closure, Event, Heard};
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
+use tungstenite::Message;
+use tungstenite::error::{CapacityError, Error, ProtocolError};
+
+use crate::events::{NotTaken, TerminalEvent};
+use crate::foreign::Foreign;
+use crate::members::{Input, Seat};
+use crate::runtime::Runtime;
+use crate::socket::Socket;
+use crate::task::{caught, race};
+use crate::worker::Local;
+
+/// How long a terminal that broke the protocol has to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What an instance tells a terminal. It holds no more than core lets be under way: one batch of
+/// frames and one ping.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    orders: RefCell<VecDeque<Order>>,
+    aborted: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One thing to do.
+pub(crate) enum Order {
+    Send(Payload),
+    Flush,
+    Ping,
+    Close(CloseCode),
+}
+
+impl Mailbox {
+    pub(crate) fn post(&self, order: Order) {
+        self.orders.borrow_mut().push_back(order);
+        self.wake();
+    }
+
+    /// Drops the socket at once.
+    pub(crate) fn abort(&self) {
+        self.aborted.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn listen(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Ends when the instance wants no more of this terminal.
+    async fn aborted(&self) {
+        poll_fn(|cx| {
+            self.listen(cx);
+            if self.aborted.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// An accepted terminal.
+pub(crate) struct Terminal {
+    pub(crate) key: ConnectionKey,
+    pub(crate) id: ConnectionId,
+    pub(crate) user: UserId,
+    pub(crate) mailbox: Rc<Mailbox>,
+    /// Given up when the task ends.
+    pub(crate) _seat: Seat,
+}
+
+/// Waits for the upgrade and serves the terminal. Reports `Closed` exactly once, come what may.
+pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Terminal, upgrade: OnUpgrade) {
+    let key = terminal.key;
+    let inbox = local.inbox.clone();
+    let closure = match caught(serve::<R>(&local, terminal, upgrade)).await {
+        Ok(Ended::Reported) => return,
+        Ok(Ended::With(closure)) => closure,
+        Err(cause) => {
+            tracing::error!(cause, "the task of a terminal has panicked: this is a bug");
+            Closure::Abrupt
+        }
+    };
+    // It fails only when the instance has ended.
+    let _ = inbox.send(Input::Event(Event::Closed { connection: key, closure })).await;
+}
+
+enum Ended {
+    With(Closure),
+    Reported,
+}
+
+async fn serve<R: Runtime>(local: &Rc<Local>, terminal: Terminal, upgrade: OnUpgrade) -> Ended {
+    let mailbox = Rc::clone(&terminal.mailbox);
+    let upgraded = race(async { upgrade.await.ok() }, async {
+        mailbox.aborted().await;
+        None
+    });
+    let Some(upgraded) = upgraded.await else {
+        return Ended::With(Closure::Abrupt);
+    };
+    let frame_bytes = local.shared.settings.frame_bytes;
+    match upgraded.downcast::<FuturesIo<R::Stream>>() {
+        Ok(parts) => {
+            let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes);
+            pump::<R, _>(local, terminal, socket).await
+        }
+        Err(upgraded) => pump_foreign::<R>(local, terminal, upgraded, frame_bytes).await,
+    }
+}
+
+/// A terminal of the embedder's own HTTP server, whatever its streams are.
+async fn pump_foreign<R: Runtime>(
+    local: &Rc<Local>,
+    terminal: Terminal,
+    upgraded: Upgraded,
+    frame_bytes: usize,
+) -> Ended {
+    let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes);
+    pump::<R, _>(local, terminal, socket).await
+}
+
+async fn pump<R: Runtime, S>(local: &Rc<Local>, terminal: Terminal, socket: Socket<S>) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = terminal.key;
+    let mut pump = Pump {
+        local,
+        terminal,
+        socket,
+        greeted: false,
+        flush_due: false,
+        spared: false,
+        held: None,
+        phase: Phase::Open,
+    };
+    let mut event = Event::Opened { connection };
+    loop {
+        // It fails only when the instance has ended.
+        if local.inbox.send(Input::Event(event)).await.is_err() {
+            return Ended::Reported;
+        }
+        event = match poll_fn(|cx| pump.poll(cx)).await {
+            Step::Heard(frame) => Event::Heard { connection, frame },
+            Step::Written => Event::Written { connection },
+            Step::Ended(closure) => match closure {
+                Closure::Clean | Closure::Abrupt => return Ended::With(closure),
+                Closure::Violation(_) => break,
+            },
+        };
+    }
+    let Phase::Ending(closure) = pump.phase else {
+        return Ended::With(Closure::Abrupt);
+    };
+    let _ = local.inbox.send(Input::Event(Event::Closed { connection, closure })).await;
+    let linger = async { poll_fn(|cx| pump.poll_linger(cx)).await };
+    race(linger, R::sleep(LINGER)).await;
+    Ended::Reported
+}
+
+struct Pump<'a, S> {
+    local: &'a Local,
+    terminal: Terminal,
+    socket: Socket<S>,
+    /// The first frame is on its way: `Connected` precedes what the terminal says.
+    greeted: bool,
+    flush_due: bool,
+    /// A pong cannot be read while the application holds the terminal up: its silence is not
+    /// held against it.
+    spared: bool,
+    held: Option<Held>,
+    phase: Phase,
+}
+
+/// A message that the application has not taken yet. Nothing is read until it has.
+enum Held {
+    Untold(TerminalEvent),
+    Waiting(TerminalEvent, Pin<Box<EventListener>>),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Open,
+    /// A Close frame is sent; the terminal's is awaited.
+    Closing,
+    /// There is nothing more to read; what is queued is still written.
+    Ending(Closure),
+}
+
+enum Step {
+    Heard(Heard),
+    Written,
+    Ended(Closure),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        self.terminal.mailbox.listen(cx);
+        if self.terminal.mailbox.aborted.get() {
+            return Poll::Ready(Step::Ended(Closure::Abrupt));
+        }
+        self.take_orders(cx);
+        if std::mem::take(&mut self.spared) {
+            return Poll::Ready(Step::Heard(Heard::Control));
+        }
+        loop {
+            let blocked = match self.poll_write(cx) {
+                Poll::Ready(Some(step)) => return Poll::Ready(step),
+                Poll::Ready(None) => false,
+                Poll::Pending => true,
+            };
+            if let Phase::Ending(_) = self.phase {
+                return Poll::Pending;
+            }
+            if let Poll::Ready(step) = self.poll_input(cx) {
+                return Poll::Ready(step);
+            }
+            if let Phase::Ending(_) = self.phase {
+                continue;
+            }
+            // Reading may have queued an answer to a ping.
+            if blocked || self.socket.is_flushed() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn take_orders(&mut self, cx: &mut Context<'_>) {
+        let orders = std::mem::take(&mut *self.terminal.mailbox.orders.borrow_mut());
+        for order in orders {
+            match (order, self.phase) {
+                (Order::Send(payload), Phase::Open) => {
+                    self.greeted = true;
+                    self.socket.send(&payload);
+                }
+                (Order::Flush, Phase::Open) => self.flush_due = true,
+                (Order::Ping, Phase::Open) => {
+                    self.socket.ping();
+                    self.spared = matches!(self.held, Some(Held::Waiting(..)));
+                }
+                (Order::Close(code), Phase::Open) => {
+                    self.phase = Phase::Closing;
+                    self.flush_due = false;
+                    // `Disconnected` is the last that the application hears of a terminal.
+                    self.held = None;
+                    self.socket.close(cx, code);
+                }
+                // Nothing may follow a Close frame, and the instance expects nothing after it.
+                (_, Phase::Closing | Phase::Ending(_)) => {}
+            }
+        }
+    }
+
+    /// `Ready(None)`: everything is written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        let flushed = self.socket.poll_flush(cx, &mut self.local.scratch.borrow_mut());
+        match (flushed, self.phase) {
+            (_, Phase::Ending(Closure::Abrupt)) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
+            (Poll::Ready(Err(_)), Phase::Ending(closure)) => Poll::Ready(Some(Step::Ended(closure))),
+            (Poll::Ready(Err(_)), Phase::Open | Phase::Closing) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
+            // It is told at once; the Close frame is written while it lingers.
+            (Poll::Ready(Ok(())) | Poll::Pending, Phase::Ending(closure @ Closure::Violation(_))) => {
+                Poll::Ready(Some(Step::Ended(closure)))
+            }
+            (Poll::Pending, _) => Poll::Pending,
+            (Poll::Ready(Ok(())), Phase::Ending(closure)) => {
+                let shut = self.socket.poll_shutdown(cx);
+                shut.map(|_| Some(Step::Ended(closure)))
+            }
+            (Poll::Ready(Ok(())), Phase::Open | Phase::Closing) => {
+                let written = std::mem::take(&mut self.flush_due);
+                Poll::Ready(written.then_some(Step::Written))
+            }
+        }
+    }
+
+    /// `Pending` also when the terminal is not to be read, or has just ended.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if self.held.is_some() {
+            return self.poll_held(cx);
+        }
+        let message = match self.socket.poll_read(cx) {
+            Poll::Ready(Ok(message)) => message,
+            Poll::Ready(Err(error)) => {
+                self.end(cx, &error);
+                return Poll::Pending;
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        match message {
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Poll::Ready(Step::Heard(Heard::Control)),
+            Message::Close(_) => {
+                self.phase = Phase::Ending(Closure::Clean);
+                Poll::Pending
+            }
+            Message::Text(text) => self.hold(cx, Payload::text(text.into()).ok()),
+            Message::Binary(bytes) => self.hold(cx, Some(Payload::binary(bytes))),
+        }
+    }
+
+    fn hold(&mut self, cx: &mut Context<'_>, payload: Option<Payload>) -> Poll<Step> {
+        // tungstenite has checked that text is UTF-8. What comes after a Close frame goes nowhere.
+        let (Some(payload), Phase::Open) = (payload, self.phase) else {
+            return Poll::Ready(Step::Heard(Heard::Control));
+        };
+        self.held = Some(Held::Untold(TerminalEvent::Message {
+            user: self.terminal.user.clone(),
+            connection: self.terminal.id,
+            payload,
+        }));
+        self.poll_held(cx)
+    }
+
+    /// Hands the held message to the application.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if !self.greeted {
+            return Poll::Pending;
+        }
+        loop {
+            let event = match self.held.take() {
+                Some(Held::Untold(event)) => event,
+                Some(Held::Waiting(event, mut room)) => match room.as_mut().poll(cx) {
+                    Poll::Ready(()) => event,
+                    Poll::Pending => {
+                        self.held = Some(Held::Waiting(event, room));
+                        return Poll::Pending;
+                    }
+                },
+                None => return Poll::Ready(Step::Heard(Heard::Message)),
+            };
+            let Some(queue) = &self.local.shared.events else {
+                return Poll::Ready(Step::Heard(Heard::Message));
+            };
+            match queue.offer(event) {
+                Ok(()) | Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Message)),
+                Err(NotTaken::Full(event, room)) => self.held = Some(Held::Waiting(event, Box::pin(room))),
+            }
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, error: &Error) {
+        let closure = closure(error);
+        if let Closure::Violation(code) = closure {
+            self.socket.close(cx, code);
+        }
+        self.phase = Phase::Ending(closure);
+    }
+
+    /// Lets a terminal read why it was closed: a socket that is dropped with unread bytes resets
+    /// the connection, and the Close frame is lost on the way.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.socket.poll_flush(cx, &mut self.local.scratch.borrow_mut()) {
+            Poll::Ready(Ok(())) => {
+                let _ = self.socket.poll_shutdown(cx);
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => {}
+        }
+        self.socket.poll_discard(cx)
+    }
+}
+
+/// How a connection ended, by the error that reading it ended with.
+fn closure(error: &Error) -> Closure {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Closure::Clean,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Closure::Abrupt,
+        Error::Protocol(_) | Error::AttackAttempt => Closure::Violation(CloseCode::ProtocolError),
+        Error::Utf8(_) => Closure::Violation(CloseCode::InvalidPayload),
+        Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
+            Closure::Violation(CloseCode::TooLarge)
+        }
+        Error::Io(_) | Error::Tls(_) | Error::WriteBufferFull(_) | Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => {
+            Closure::Abrupt
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The actor that owns an instance: the only place where it is called, one turn after the other.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_channel::Receiver;
+use futures_channel::oneshot;
+use switchboard_core::Instance;
+use switchboard_core::command::Outbox;
+use switchboard_core::event::{Answer, Event};
+use switchboard_core::id::CallId;
+use switchboard_core::time::{Instant, Now};
+
+use crate::clock;
+use crate::directory::DirectoryLink;
+use crate::execute::{Links, Terminals};
+use crate::handle::Snapshot;
+use crate::http;
+use crate::link;
+use crate::members::{Accept, Gate, Input, Member, Shared};
+use crate::runtime::Runtime;
+use crate::task::{give_way, race};
+use crate::terminal;
+
+/// Events that are handled under one reading of the clock, at most. Measured: one by one the
+/// channel costs more than the instance; beyond some hundreds a larger batch gains nothing.
+const BATCH: usize = 256;
+
+/// Chunks of work between two batches of events, at most, so that neither starves the other.
+const CHUNKS: usize = 64;
+
+/// What the tasks of one thread share.
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) me: Arc<Member>,
+    pub(crate) inbox: async_channel::Sender<Input>,
+    /// What frames are gathered in before they are written.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+}
+
+/// One instance and what its commands are about.
+pub(crate) struct Worker {
+    pub(crate) local: Rc<Local>,
+    pub(crate) instance: Instance,
+    pub(crate) terminals: Terminals,
+    pub(crate) links: Links,
+    pub(crate) directory: DirectoryLink,
+    /// What came of commands at once: events of the next batch.
+    pub(crate) outcomes: VecDeque<Event>,
+    pub(crate) calls: HashMap<CallId, oneshot::Sender<Answer>>,
+    pub(crate) drained: Vec<oneshot::Sender<()>>,
+    pub(crate) ended: bool,
+    calls_made: u64,
+}
+
+/// Runs an instance until its inbox is closed.
+pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox: Receiver<Input>) {
+    let directory = DirectoryLink::open::<R>(&local);
+    let mut worker = Worker {
+        local,
+        instance,
+        terminals: Terminals::default(),
+        links: Links::default(),
+        directory,
+        outcomes: VecDeque::new(),
+        calls: HashMap::new(),
+        drained: Vec::new(),
+        ended: false,
+        calls_made: 0,
+    };
+    worker.outcomes.extend(worker.directory.first_event());
+    worker.serve::<R>(&inbox).await;
+}
+
+impl Worker {
+    async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Input>) {
+        let mut out = Outbox::new();
+        let mut timer = Timer {
+            due: None,
+            sleep: pin!(None),
+        };
+        loop {
+            let first = if self.outcomes.is_empty() {
+                timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
+                match timer.wait::<R>(inbox).await {
+                    Woken::Input(input) => Some(input),
+                    Woken::Timer => None,
+                    Woken::Closed => return,
+                }
+            } else {
+                None
+            };
+            let now = clock::now();
+            for event in std::mem::take(&mut self.outcomes) {
+                self.instance.handle(now, event, &mut out);
+            }
+            let batch = std::iter::from_fn(|| inbox.try_recv().ok());
+            for input in first.into_iter().chain(batch).take(BATCH) {
+                self.input::<R>(now, input, &mut out);
+            }
+            for _ in 0..CHUNKS {
+                if !self.is_due(now.mono) {
+                    break;
+                }
+                self.instance.handle_timeout(now, &mut out);
+            }
+            for command in out.drain() {
+                self.execute::<R>(command);
+            }
+            self.local.me.ready.store(self.instance.is_ready(), Ordering::Relaxed);
+            // The tasks of this thread get their turn: what they report makes the next batch.
+            give_way().await;
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.instance.next_timeout().is_some_and(|(due, _)| due <= now)
+    }
+
+    fn input<R: Runtime>(&mut self, now: Now, input: Input, out: &mut Outbox) {
+        match input {
+            Input::Event(event) => self.instance.handle(now, event, out),
+            Input::Accept(accept) => self.accept::<R>(now, *accept, out),
+            Input::AcceptLink(end) => {
+                if let Some(key) = self.instance.accept_link(now, out) {
+                    let outbox = self.links.insert(key);
+                    link::serve::<R>(&self.local, key, end, outbox);
+                }
+            }
+            Input::Serve(service, socket, entry) => http::serve::<R>(&self.local, service, socket, entry),
+            Input::Push(push, answer) => {
+                let call = self.call(answer);
+                self.instance.handle(now, Event::Push { call, push: *push }, out);
+            }
+            Input::Connections(user, answer) => {
+                let call = self.call(answer);
+                self.instance.handle(now, Event::Connections { call, user }, out);
+            }
+            Input::Instances(answer) => {
+                let call = self.call(answer);
+                self.instance.handle(now, Event::Instances { call }, out);
+            }
+            Input::Snapshot(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.snapshot());
+            }
+            Input::Drain { delay, spread, drained } => {
+                if !self.ended {
+                    self.drained.push(drained);
+                }
+                self.instance.handle(now, Event::Drain { delay, spread }, out);
+            }
+        }
+    }
+
+    fn accept<R: Runtime>(&mut self, now: Now, accept: Accept, out: &mut Outbox) {
+        let user = accept.handshake.user.clone();
+        let key = match self.instance.accept(now, accept.handshake, out) {
+            Ok(key) => key,
+            Err(refused) => {
+                let _ = accept.answer.send(Err(refused));
+                return;
+            }
+        };
+        let Some(id) = self.instance.connection_id(key) else {
+            debug_assert!(false, "an accepted connection has an id");
+            return;
+        };
+        let mailbox = self.terminals.insert(key, accept.session);
+        let terminal = terminal::Terminal {
+            key,
+            id,
+            user,
+            mailbox,
+            _seat: accept.seat,
+        };
+        // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
+        let _ = accept.answer.send(Ok(()));
+        R::spawn(terminal::run::<R>(Rc::clone(&self.local), terminal, accept.upgrade));
+    }
+
+    fn call(&mut self, answer: oneshot::Sender<Answer>) -> CallId {
+        self.calls_made += 1;
+        let call = CallId::new(self.calls_made);
+        self.calls.insert(call, answer);
+        call
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            instance: self.instance.id(),
+            stats: *self.instance.stats(),
+            gauges: self.instance.gauges(),
+            ready: self.instance.is_ready(),
+        }
+    }
+}
+
+enum Woken {
+    Input(Input),
+    Timer,
+    Closed,
+}
+
+/// The sleep until the instance's next deadline. It is armed anew only for an earlier deadline: a
+/// later one costs a spurious wake at most.
+struct Timer<'a, S> {
+    due: Option<Instant>,
+    sleep: Pin<&'a mut Option<S>>,
+}
+
+impl<S: Future<Output = ()>> Timer<'_, S> {
+    fn set<R: Runtime<Sleep = S>>(&mut self, due: Option<Instant>) {
+        let Some(due) = due else { return };
+        if self.due.is_none_or(|armed| due < armed) {
+            self.due = Some(due);
+            self.sleep.set(Some(R::sleep(due.since(clock::mono()))));
+        }
+    }
+
+    async fn wait<R: Runtime<Sleep = S>>(&mut self, inbox: &Receiver<Input>) -> Woken {
+        let received = async {
+            match inbox.recv().await {
+                Ok(input) => Woken::Input(input),
+                Err(async_channel::RecvError) => Woken::Closed,
+            }
+        };
+        let Some(sleep) = self.sleep.as_mut().as_pin_mut() else {
+            return received.await;
+        };
+        let slept = async {
+            sleep.await;
+            Woken::Timer
+        };
+        let woken = race(received, slept).await;
+        if matches!(woken, Woken::Timer) {
+            self.due = None;
+            self.sleep.set(None);
+        }
+        woken
+    }
+}

@@ -1,0 +1,192 @@
+//! A push to everyone, at one instance: paced, so that it delays nobody else.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::command::Outbox;
+use crate::fingerprint::Fingerprint;
+use crate::id::InboundKey;
+use crate::inbound::Progress;
+use crate::instance::{Instance, Once};
+use crate::message::{Action, Counts, Outcome};
+use crate::outbound::Ticket;
+use crate::registry::Age;
+use crate::repeat::KnownBroadcast;
+use crate::time::{Instant, Now};
+
+/// The time between two steps.
+const STEP: Duration = Duration::from_millis(10);
+
+/// How far a push to everyone is.
+#[derive(Clone, Debug)]
+pub(crate) struct Broadcasting {
+    action: Action,
+    walk: Walk,
+    counts: Counts,
+    /// Terminals visited and without an outcome.
+    open: u64,
+    /// Terminals not visited, those included that have gone in the meantime.
+    unvisited: u64,
+}
+
+/// Which terminals have been visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Walk {
+    /// All younger ones; who comes after the beginning is not visited.
+    At { age: Age },
+    /// All.
+    Done,
+}
+
+impl Broadcasting {
+    pub(crate) const fn new(action: Action, terminals: usize) -> Self {
+        Self {
+            action,
+            walk: Walk::At { age: Age::YOUNGEST },
+            counts: ZERO,
+            open: 0,
+            unvisited: terminals as u64,
+        }
+    }
+
+    pub(crate) const fn resolved(&mut self, outcome: Outcome) {
+        self.open = self.open.saturating_sub(1);
+        self.counts.add(outcome);
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.walk == Walk::Done && self.open == 0
+    }
+
+    /// The counts. Who has no outcome is queued.
+    pub(crate) const fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        counts.queued += self.open;
+        match self.walk {
+            Walk::At { .. } => counts.queued += self.unvisited,
+            Walk::Done => {}
+        }
+        counts
+    }
+}
+
+const ZERO: Counts = Counts {
+    written: 0,
+    queued: 0,
+    gone: 0,
+    overflow: 0,
+    unreachable: 0,
+};
+
+impl Instance {
+    pub(crate) fn begin_broadcast(&mut self, now: Now, key: InboundKey) {
+        let Some(inbound) = self.inbound.get_mut(key) else {
+            self.bug("a broadcast ended before it began");
+            return;
+        };
+        let push = inbound.push;
+        let Progress::Everyone(broadcasting) = &mut inbound.progress else {
+            self.bug("a broadcast has users");
+            return;
+        };
+        match self.repeats.known_broadcast(now.mono, push) {
+            Some(KnownBroadcast::Ended(counts)) => {
+                broadcasting.walk = Walk::Done;
+                broadcasting.counts = counts;
+                self.stats.repeats += counts.written;
+            }
+            Some(KnownBroadcast::Pending) => {
+                // The first one is counted where it was asked for; what this one can say is that
+                // everybody is, or will be, served by it.
+                broadcasting.walk = Walk::Done;
+                broadcasting.counts.queued = self.registry.present() as u64;
+            }
+            None if self.broadcasts.len() >= self.config.broadcasts => {
+                broadcasting.walk = Walk::Done;
+                broadcasting.counts.overflow = self.registry.present() as u64;
+                self.stats.overflows += self.registry.present() as u64;
+            }
+            None => {
+                self.repeats.begin_broadcast(now.mono, push);
+                self.broadcasts.push_back(key);
+                self.arm_once(Once::Broadcast, now.mono);
+            }
+        }
+        self.answer_if_complete(key);
+    }
+
+    /// Serves the next terminals of the broadcast that has waited longest.
+    pub(crate) fn broadcast_due(&mut self, now: Now, out: &mut Outbox) {
+        let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
+        let mut budget = (self.config.broadcast_rate / steps_per_second).max(1);
+        while budget > 0 {
+            let Some(&key) = self.broadcasts.front() else {
+                return;
+            };
+            if !self.broadcast_one(now, key, out) {
+                self.broadcasts.pop_front();
+                self.answer_if_complete(key);
+                continue;
+            }
+            budget -= 1;
+        }
+        self.arm_once(Once::Broadcast, now.mono + STEP);
+    }
+
+    /// Serves one terminal. Returns whether there was one.
+    fn broadcast_one(&mut self, now: Now, key: InboundKey, out: &mut Outbox) -> bool {
+        let Some(inbound) = self.inbound.get_mut(key) else {
+            return false;
+        };
+        let push = inbound.push;
+        let Progress::Everyone(broadcasting) = &mut inbound.progress else {
+            return false;
+        };
+        let Walk::At { age } = broadcasting.walk else {
+            return false;
+        };
+        let Some((age, connection)) = self.registry.next_older(age) else {
+            broadcasting.walk = Walk::Done;
+            return false;
+        };
+        broadcasting.walk = Walk::At { age };
+        broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
+        let greeted = (self.registry.get(connection)).is_some_and(|found| found.is_live());
+        if !greeted {
+            return true;
+        }
+        broadcasting.open += 1;
+        let action = broadcasting.action.clone();
+        let ticket = Ticket {
+            delivery: key,
+            index: 0,
+            push,
+        };
+        if !self.act(now, connection, &action, Some(ticket), out)
+            && let Some(inbound) = self.inbound.get_mut(key)
+            && let Progress::Everyone(broadcasting) = &mut inbound.progress
+        {
+            broadcasting.resolved(Outcome::Overflow);
+        }
+        true
+    }
+}
+
+impl Fingerprint for Broadcasting {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.action.fingerprint(now, hasher);
+        std::hash::Hash::hash(&self.walk, hasher);
+        self.counts.fingerprint(now, hasher);
+        self.open.fingerprint(now, hasher);
+        self.unvisited.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Action {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Frame(payload) => payload.fingerprint(now, hasher),
+            Self::Close(code) => code.fingerprint(now, hasher),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! For tests: several instances on one directory in memory, with sockets that write at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::command::{Command, Outbox};
+use crate::config::{ClusterSecret, Config, Identity};
+use crate::directory::DirectorySettings;
+use crate::directory::memory::MemoryDirectory;
+use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
+use crate::frame::{CloseCode, Payload};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
+use crate::instance::Instance;
+use crate::message::{Action, Audience, Push, Receipt};
+use crate::rng::Seed;
+use crate::time::{Instant, Now, WallTime};
+
+/// What happens on the way between instances, one thing after another.
+#[derive(Clone, Debug)]
+enum Delivery {
+    Event(usize, Event),
+    Accept { dialler: usize, link: LinkKey },
+}
+
+/// Instances, their directory, and what is between them. Everything that is on the way arrives
+/// before time passes.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) now: Now,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) directory: MemoryDirectory,
+    pub(crate) directory_answers: bool,
+    pub(crate) down: Vec<bool>,
+    pub(crate) received: BTreeMap<ConnectionId, Vec<Payload>>,
+    pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
+    pub(crate) answers: BTreeMap<CallId, Answer>,
+    pub(crate) drained: Vec<bool>,
+    pub(crate) log: Vec<(usize, crate::command::Log)>,
+    links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
+    on_the_way: VecDeque<Delivery>,
+    calls: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: &Config, instances: usize) -> Self {
+        let now = Now {
+            mono: Instant::from_nanos(1_000_000_000),
+            wall: WallTime::from_millis(1_700_000_000_000),
+        };
+        let directory = MemoryDirectory::new(DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: config.lease,
+            row_expiry: config.row_expiry,
+        });
+        let mut cluster = Self {
+            now,
+            instances: Vec::new(),
+            directory,
+            directory_answers: true,
+            down: Vec::new(),
+            received: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            drained: Vec::new(),
+            log: Vec::new(),
+            links: BTreeMap::new(),
+            on_the_way: VecDeque::new(),
+            calls: 0,
+        };
+        for _ in 0..instances {
+            cluster.start(config);
+        }
+        cluster.pass(Duration::from_secs(3));
+        cluster
+    }
+
+    pub(crate) fn start(&mut self, config: &Config) -> usize {
+        let index = self.instances.len();
+        let identity = Identity {
+            instance: InstanceId::new(index as u64 + 1),
+            address: format!("host{index}:1"),
+            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
+        };
+        let seed = Seed::new([index as u8 + 1; 32]);
+        let instance = Instance::new(config.clone(), identity, seed, self.now).expect("fits");
+        self.instances.push(instance);
+        self.down.push(false);
+        self.drained.push(false);
+        self.event(index, Event::DirectoryUp);
+        index
+    }
+
+    /// A terminal connects and is greeted, if the directory answers.
+    pub(crate) fn connect(&mut self, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+        let handshake = Handshake {
+            user: UserId::new(user).expect("a user"),
+            expires: None,
+        };
+        let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
+        let id = self.instances[instance].connection_id(key).expect("there");
+        self.event(instance, Event::Opened { connection: key });
+        (key, id)
+    }
+
+    pub(crate) fn disconnect(&mut self, instance: usize, connection: ConnectionKey) {
+        let closure = Closure::Abrupt;
+        self.event(
+            instance,
+            Event::Closed {
+                connection,
+                closure,
+            },
+        );
+    }
+
+    /// Hands in a push with the default deadline. Its answer comes with [`Self::receipt`].
+    pub(crate) fn push(&mut self, instance: usize, to: Audience, text: &str, id: u128) -> CallId {
+        let payload = Payload::text(text.to_owned().into()).expect("UTF-8");
+        self.calls += 1;
+        let call = CallId::new(self.calls);
+        let push = Push {
+            id: PushId::new(uuid::Uuid::from_u128(id)),
+            to,
+            action: Action::Frame(payload),
+            deadline: Config::DEADLINE_DEFAULT,
+        };
+        self.event(instance, Event::Push { call, push });
+        call
+    }
+
+    pub(crate) fn push_user(&mut self, instance: usize, user: &str, text: &str) -> CallId {
+        let to = Audience::User(UserId::new(user).expect("a user"));
+        let id = u128::from(self.calls) + 1000;
+        self.push(instance, to, text, id)
+    }
+
+    pub(crate) fn receipt(&self, call: CallId) -> &Receipt {
+        match self.answers.get(&call) {
+            Some(Answer::Push(Ok(receipt))) => receipt,
+            other => panic!("no receipt: {other:?}"),
+        }
+    }
+
+    /// The texts that a terminal got, the hello left out.
+    pub(crate) fn texts(&self, connection: ConnectionId) -> Vec<String> {
+        (self.received.get(&connection).into_iter().flatten())
+            .map(|payload| String::from_utf8_lossy(payload.bytes()).into_owned())
+            .filter(|text| !text.starts_with(r#"{"switchboard":"#))
+            .collect()
+    }
+
+    /// Lets an event happen, and all that follows from it at once.
+    pub(crate) fn event(&mut self, instance: usize, event: Event) {
+        self.on_the_way.push_back(Delivery::Event(instance, event));
+        self.settle_down();
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let until = self.now.mono + span;
+        loop {
+            let next = (self.instances.iter().enumerate())
+                .filter(|(index, _)| !self.down[*index])
+                .filter_map(|(_, instance)| instance.next_timeout())
+                .map(|(at, _)| at)
+                .min();
+            let Some(at) = next.filter(|at| *at <= until) else {
+                break;
+            };
+            self.at(at.max(self.now.mono));
+            for index in 0..self.instances.len() {
+                self.turn(index);
+            }
+            self.settle_down();
+        }
+        self.at(until);
+    }
+
+    fn at(&mut self, mono: Instant) {
+        let passed = mono.since(self.now.mono).as_millis() as u64;
+        self.now = Now {
+            mono,
+            wall: WallTime::from_millis(self.now.wall.as_millis() + passed),
+        };
+    }
+
+    fn settle_down(&mut self) {
+        for _ in 0..1_000_000 {
+            let Some(delivery) = self.on_the_way.pop_front() else {
+                return;
+            };
+            match delivery {
+                Delivery::Event(index, _) if self.down[index] => {}
+                Delivery::Event(index, event) => {
+                    let mut out = Outbox::new();
+                    self.instances[index].handle(self.now, event, &mut out);
+                    self.execute(index, &mut out);
+                    self.turn(index);
+                }
+                Delivery::Accept { dialler, link } => self.accept(dialler, link),
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    /// Calls `handle_timeout` as long as something is due.
+    fn turn(&mut self, index: usize) {
+        if self.down[index] {
+            return;
+        }
+        for _ in 0..100_000 {
+            let due = self.instances[index].next_timeout();
+            if due.is_none_or(|(at, _)| at > self.now.mono) {
+                return;
+            }
+            let mut out = Outbox::new();
+            self.instances[index].handle_timeout(self.now, &mut out);
+            self.execute(index, &mut out);
+        }
+        panic!("instance {index} is busy without end");
+    }
+
+    fn accept(&mut self, dialler: usize, link: LinkKey) {
+        let Some(&(acceptor, _)) = self.links.get(&(dialler, link)) else {
+            return;
+        };
+        let key = self.instances[acceptor].accept_link(self.now).expect("room");
+        self.links.insert((dialler, link), (acceptor, key));
+        self.links.insert((acceptor, key), (dialler, link));
+        (self.on_the_way).push_back(Delivery::Event(dialler, Event::LinkUp { link }));
+    }
+
+    fn execute(&mut self, index: usize, out: &mut Outbox) {
+        for command in out.drain() {
+            self.execute_one(index, command);
+        }
+    }
+
+    fn execute_one(&mut self, index: usize, command: Command) {
+        let id = |cluster: &Self, key| cluster.instances[index].connection_id(key);
+        let mut happens = |event| self.on_the_way.push_back(Delivery::Event(index, event));
+        match command {
+            Command::Flush { connection } => happens(Event::Written { connection }),
+            Command::Abort { connection } => happens(Event::Closed {
+                connection,
+                closure: Closure::Abrupt,
+            }),
+            Command::Send {
+                connection,
+                payload,
+            } => {
+                if let Some(id) = id(self, connection) {
+                    self.received.entry(id).or_default().push(payload);
+                }
+            }
+            Command::Close { connection, code } => {
+                happens(Event::Closed {
+                    connection,
+                    closure: Closure::Clean,
+                });
+                if let Some(id) = id(self, connection) {
+                    self.closed.insert(id, code);
+                }
+            }
+            Command::Directory(trip) if self.directory_answers => {
+                let outcomes = (trip.operations.iter())
+                    .map(|operation| self.directory.execute(self.now.mono, operation))
+                    .collect();
+                happens(Event::Directory {
+                    op: trip.op,
+                    outcomes: Ok(outcomes),
+                });
+            }
+            Command::Dial { link, dial } => {
+                let to = dial.instance.get() as usize - 1;
+                if self.down[to] {
+                    let failure = LinkFailure::Broken;
+                    happens(Event::LinkDown { link, failure });
+                } else {
+                    self.links.insert((index, link), (to, link));
+                    let dialler = index;
+                    self.on_the_way.push_back(Delivery::Accept { dialler, link });
+                }
+            }
+            Command::LinkWrite { link, batch } => {
+                happens(Event::LinkWritten { link });
+                if let Some(&(to, link)) = self.links.get(&(index, link)) {
+                    let event = Event::LinkReceived { link, batch };
+                    self.on_the_way.push_back(Delivery::Event(to, event));
+                }
+            }
+            Command::LinkClose { link } => {
+                if let Some((to, link)) = self.links.remove(&(index, link)) {
+                    self.links.remove(&(to, link));
+                    let failure = LinkFailure::Broken;
+                    let event = Event::LinkDown { link, failure };
+                    self.on_the_way.push_back(Delivery::Event(to, event));
+                }
+            }
+            Command::Answer { call, answer } => {
+                self.answers.insert(call, *answer);
+            }
+            Command::Log(log) => self.log.push((index, *log)),
+            Command::Drained => self.drained[index] = true,
+            Command::Directory(_)
+            | Command::DirectoryReset
+            | Command::Ping { .. }
+            | Command::Forget { .. }
+            | Command::Notify(_) => {}
+        }
+    }
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_reaches_terminals_on_three_instances_from_a_fourth() {
+        let mut cluster = Cluster::new(&Config::default(), 4);
+        let ids: Vec<_> = (0..3).map(|index| cluster.connect(index, "alice").1).collect();
+        let call = cluster.push_user(3, "alice", "hello");
+        let receipt = cluster.receipt(call);
+        assert_eq!((receipt.counts.written, receipt.degraded), (3, false));
+        for id in ids {
+            assert_eq!(cluster.texts(id), ["hello"]);
+        }
+    }
+}

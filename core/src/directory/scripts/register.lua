@@ -1,0 +1,14 @@
+-- KEYS[1] the user's rows; ARGV: connection, row, milliseconds until the rows expire.
+-- A standing row that cannot be read is nobody's and gives way.
+local standing = redis.call('HGET', KEYS[1], ARGV[1])
+if standing and #standing == #ARGV[2] then
+  local instance, epoch = string.match(standing, '^([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+$')
+  if instance and #instance == 16 and #epoch == 16 then
+    if instance ~= string.sub(ARGV[2], 1, 16) or above(epoch, string.sub(ARGV[2], 18, 33)) then
+      return 0
+    end
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1

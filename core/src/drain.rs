@@ -1,0 +1,208 @@
+//! The end of an instance, and the isolation of one that is cut off from the directory.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::command::{Command, Log, Outbox};
+use crate::connection::Waiting;
+use crate::fingerprint::Fingerprint;
+use crate::frame::CloseCode;
+use crate::instance::{Instance, Once};
+use crate::registry::Age;
+use crate::time::{Instant, Now};
+
+/// The time between two steps of a drain.
+const STEP: Duration = Duration::from_millis(20);
+/// The time over which an isolated instance sends its terminals elsewhere.
+const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
+
+/// Whether terminals are being sent away.
+#[derive(Clone, Debug)]
+pub(crate) enum Drain {
+    /// They are not.
+    No,
+    /// They are, because the directory cannot be reached from here while it can from elsewhere.
+    Isolated { pace: Pace },
+    /// They are, because the application wants the instance to end.
+    Ordered { pace: Pace },
+    /// They have gone; the lease is being given back. It is not waited for after this moment.
+    Releasing { until: Instant },
+    /// The instance has ended.
+    Done,
+}
+
+/// Closes terminals evenly over a span.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    from: Instant,
+    spread: Duration,
+    /// Terminals when the first was closed.
+    total: Option<usize>,
+}
+
+impl Pace {
+    /// How many terminals may be left at this moment.
+    fn left(&mut self, now: Instant, present: usize) -> usize {
+        if now < self.from {
+            return present;
+        }
+        let total = *self.total.get_or_insert(present);
+        let elapsed = now.since(self.from).as_nanos();
+        let spread = self.spread.as_nanos();
+        if elapsed >= spread {
+            return 0;
+        }
+        let left = (total as u128 * (spread - elapsed)).div_ceil(spread);
+        usize::try_from(left).unwrap_or(present)
+    }
+}
+
+/// Terminals closed in one step, at most, so that a step stays short.
+const STEP_TERMINALS: usize = 1024;
+
+impl Instance {
+    /// Whether a handshake can succeed.
+    pub(crate) const fn takes_terminals(&self) -> bool {
+        match self.drain {
+            Drain::No => true,
+            Drain::Isolated { .. }
+            | Drain::Ordered { .. }
+            | Drain::Releasing { .. }
+            | Drain::Done => false,
+        }
+    }
+
+    pub(crate) fn drain(&mut self, now: Now, delay: Duration, spread: Duration) {
+        let from = now.mono + delay;
+        let ends = from + spread;
+        match &mut self.drain {
+            Drain::No | Drain::Isolated { .. } => {
+                let pace = Pace {
+                    from,
+                    spread,
+                    total: None,
+                };
+                self.drain = Drain::Ordered { pace };
+            }
+            Drain::Ordered { pace } => {
+                if ends < pace.from + pace.spread {
+                    *pace = Pace {
+                        from,
+                        spread,
+                        total: None,
+                    };
+                }
+            }
+            Drain::Releasing { .. } | Drain::Done => return,
+        }
+        self.turn.lease = true;
+        self.arm_once(Once::Drain, now.mono);
+    }
+
+    pub(crate) fn drain_due(&mut self, now: Now, out: &mut Outbox) {
+        let present = self.registry.present();
+        match &mut self.drain {
+            Drain::No | Drain::Done => return,
+            Drain::Isolated { pace } => {
+                let left = pace.left(now.mono, present);
+                self.send_away(now, left, out);
+            }
+            Drain::Ordered { pace } => {
+                let left = pace.left(now.mono, present);
+                let over = now.mono >= pace.from + pace.spread;
+                // Rows that cannot be removed die with the lease.
+                let patience = self.config.close_timeout + 2 * self.config.directory_timeout;
+                let impatient = now.mono >= pace.from + pace.spread + patience;
+                self.send_away(now, left, out);
+                let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
+                if over && (rest == 0 || impatient) {
+                    self.release(now);
+                }
+            }
+            Drain::Releasing { until } => {
+                if self.trips.is_idle() || *until <= now.mono {
+                    self.drain = Drain::Done;
+                    self.close_links(out);
+                    out.push(Command::Drained);
+                    return;
+                }
+            }
+        }
+        self.arm_once(Once::Drain, now.mono + STEP);
+    }
+
+    fn release(&mut self, now: Now) {
+        self.drain = Drain::Releasing {
+            until: now.mono + self.config.directory_timeout,
+        };
+        self.release_lease();
+        self.say_goodbye();
+    }
+
+    /// Closes the oldest terminals until so many are left.
+    fn send_away(&mut self, now: Now, left: usize, out: &mut Outbox) {
+        for _ in 0..STEP_TERMINALS {
+            if self.registry.present() <= left {
+                return;
+            }
+            let Some((_, key)) = self.registry.next_younger(Age::OLDEST) else {
+                return;
+            };
+            let code = CloseCode::ServiceRestart;
+            self.close(now, key, code, Waiting::Write, None, out);
+        }
+    }
+
+    /// A peer says whether the directory works for it.
+    pub(crate) fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
+        let alone = now.mono >= self.keeper.held_until() + self.config.isolation;
+        if alone && matches!(self.drain, Drain::No) {
+            out.log(Log::Isolated);
+            self.drain = Drain::Isolated {
+                pace: Pace {
+                    from: now.mono,
+                    spread: ISOLATED_SPREAD,
+                    total: None,
+                },
+            };
+            self.arm_once(Once::Drain, now.mono);
+        }
+    }
+
+    /// The lease is held again.
+    pub(crate) fn end_isolation(&mut self, out: &mut Outbox) {
+        if matches!(self.drain, Drain::Isolated { .. }) {
+            out.log(Log::Rejoined);
+            self.drain = Drain::No;
+        }
+    }
+}
+
+impl Fingerprint for Drain {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::No => hasher.write_u8(0),
+            Self::Isolated { pace } => {
+                hasher.write_u8(1);
+                pace.fingerprint(now, hasher);
+            }
+            Self::Ordered { pace } => {
+                hasher.write_u8(2);
+                pace.fingerprint(now, hasher);
+            }
+            Self::Releasing { until } => {
+                hasher.write_u8(3);
+                until.fingerprint(now, hasher);
+            }
+            Self::Done => hasher.write_u8(4),
+        }
+    }
+}
+
+impl Fingerprint for Pace {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.from.fingerprint(now, hasher);
+        hasher.write_u128(self.spread.as_nanos());
+        self.total.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,603 @@
+//! A user's lane: the pushes of this publisher for one user, in the order they were handed in.
+//!
+//! Links are ordered, lookups are not: two lookups for one user could overtake each other. So a
+//! lane has one lookup under way at most, and what comes meanwhile waits; all that waited shares the
+//! next lookup, and is routed in order. A part that has ended stays in the lane until all before it
+//! have ended: a second lookup of an earlier push must not serve a connection that a later one has
+//! served.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use crate::command::Outbox;
+use crate::directory::{Operation, Row};
+use crate::fingerprint::Fingerprint;
+use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
+use crate::instance::Instance;
+use crate::message::Outcome;
+use crate::push::WaitsForView;
+use crate::route::{self, Hop, Selection, Standing};
+use crate::time::{Instant, Now};
+use crate::trips::Purpose;
+use crate::wire::{Addressee, Addressees, Ask, Deliver};
+
+/// A part's number in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Sequence(u64);
+
+/// The pushes for one user.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lane {
+    parts: VecDeque<Part>,
+    /// The number of the first part.
+    first: u64,
+    lookup: Lookup,
+}
+
+/// The lane's lookup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum Lookup {
+    /// None is under way.
+    #[default]
+    None,
+    /// It was asked for in this turn. Until that turn ends others can join it.
+    Asked { turn: u64 },
+    /// Its rows name instances that the view does not know; a fresh view decides.
+    Unjudged { rows: Vec<(ConnectionId, Row)> },
+}
+
+/// What one push is to one user.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    push: PushKey,
+    selection: Selection,
+    started: Instant,
+    stage: Stage,
+    round: Round,
+    /// Deliveries without an answer.
+    hops: usize,
+    targets: Vec<Target>,
+    degraded: bool,
+}
+
+/// How far a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// The lookup of an earlier part is under way.
+    Waiting,
+    /// Its own is.
+    LookingUp,
+    /// All deliveries that its rows call for have left.
+    Routed,
+    /// Its outcomes are in the receipt.
+    Ended,
+}
+
+/// Which lookup a part is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Round {
+    /// The first.
+    First,
+    /// The second and last, because a terminal had gone and may just have moved.
+    Second,
+}
+
+/// One terminal of a part.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Target {
+    connection: ConnectionId,
+    /// The delivery that serves it.
+    hop: DeliveryId,
+    /// The row that named it.
+    row: Option<Row>,
+    outcome: Option<Outcome>,
+}
+
+impl Part {
+    pub(crate) const fn new(push: PushKey, selection: Selection, started: Instant) -> Self {
+        Self {
+            push,
+            selection,
+            started,
+            stage: Stage::Waiting,
+            round: Round::First,
+            hops: 0,
+            targets: Vec::new(),
+            degraded: false,
+        }
+    }
+
+    fn has(&self, connection: ConnectionId) -> bool {
+        (self.targets.iter()).any(|target| target.connection == connection)
+    }
+}
+
+impl Lane {
+    /// Adds a part.
+    pub(crate) fn push(&mut self, part: Part) -> Sequence {
+        self.parts.push_back(part);
+        Sequence(self.first + self.parts.len() as u64 - 1)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn get_mut(&mut self, sequence: Sequence) -> Option<&mut Part> {
+        let index = sequence.0.checked_sub(self.first)?;
+        self.parts.get_mut(usize::try_from(index).ok()?)
+    }
+
+    fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
+        (self.first..)
+            .zip(&self.parts)
+            .filter(|(_, part)| part.stage == stage)
+            .map(|(number, _)| Sequence(number))
+            .collect()
+    }
+
+    /// Since when the parts that are being looked up must not miss anybody.
+    fn asked_since(&self, now: Instant) -> Instant {
+        (self.parts.iter())
+            .filter(|part| part.stage == Stage::LookingUp)
+            .map(|part| part.started)
+            .min()
+            .unwrap_or(now)
+    }
+
+    /// Whether a later part has served this connection, or is about to.
+    fn served_later(&self, sequence: Sequence, connection: ConnectionId) -> bool {
+        let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
+        self.parts.iter().skip(later).any(|part| part.has(connection))
+    }
+}
+
+impl Instance {
+    /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.
+    pub(crate) fn advance_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
+        let turn = self.turn.number;
+        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            return;
+        };
+        while lane.parts.front().is_some_and(|part| part.stage == Stage::Ended) {
+            lane.parts.pop_front();
+            lane.first += 1;
+        }
+        match &lane.lookup {
+            Lookup::None => {}
+            Lookup::Asked { turn: asked } if *asked == turn => {}
+            Lookup::Asked { .. } | Lookup::Unjudged { .. } => return,
+        }
+        if lane.parts.is_empty() {
+            if lane.lookup == Lookup::None {
+                self.pushes.lanes.remove(user);
+            }
+            return;
+        }
+        let waiting = lane.at_stage(Stage::Waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        if self.keeper.is_linked() && lane.lookup == Lookup::None {
+            lane.lookup = Lookup::Asked { turn };
+            let operation = Operation::Lookup { user: user.clone() };
+            self.trips.ask(operation, Purpose::Lookup { user: user.clone() });
+        }
+        for sequence in waiting {
+            self.begin_part(now, user, sequence, out);
+        }
+        if !self.keeper.is_linked() {
+            self.lookup_failed(now, user, out);
+        }
+    }
+
+    /// Serves the local terminals at once; the rest is looked up.
+    fn begin_part(&mut self, now: Now, user: &UserId, sequence: Sequence, out: &mut Outbox) {
+        let local = self.greeted_of(user);
+        let here = self.identity.instance;
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        part.stage = Stage::LookingUp;
+        match part.round {
+            Round::First => {}
+            Round::Second => return,
+        }
+        let named: Vec<_> = (local.into_iter())
+            .filter(|connection| match &part.selection {
+                Selection::All => true,
+                Selection::Only(connections) => connections.contains(connection),
+            })
+            .map(|connection| (connection, None))
+            .collect();
+        if !named.is_empty() {
+            self.send_hop(now, user, sequence, here, named, false, out);
+        }
+    }
+
+    fn part_mut(&mut self, user: &UserId, sequence: Sequence) -> Option<&mut Part> {
+        self.pushes.lanes.get_mut(user)?.get_mut(sequence)
+    }
+
+    /// The rows of a user have come.
+    pub(crate) fn looked_up(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        rows: Vec<(ConnectionId, Row)>,
+        out: &mut Outbox,
+    ) {
+        let Some(lane) = self.pushes.lanes.get(user) else {
+            return;
+        };
+        let since = lane.asked_since(now.mono);
+        let unjudged = rows
+            .iter()
+            .any(|(_, row)| self.standing(row.instance, since, now) == Standing::Unknown);
+        if unjudged {
+            if let Some(lane) = self.pushes.lanes.get_mut(user) {
+                lane.lookup = Lookup::Unjudged { rows };
+            }
+            self.wait_for_view(now, WaitsForView::Lane(user.clone()));
+            return;
+        }
+        self.route_lane(now, user, since, &rows, out);
+    }
+
+    /// What rows of an instance are worth.
+    pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Now) -> Standing {
+        if instance == self.identity.instance {
+            // Whether the connection is here is seen when it is served.
+            return Standing::Live {
+                floor: crate::id::Epoch::ZERO,
+                doubtful: false,
+            };
+        }
+        self.view.standing(instance, since, now.mono)
+    }
+
+    /// Routes all parts that waited for these rows. Whom the view does not know is dead.
+    fn route_lane(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        since: Instant,
+        rows: &[(ConnectionId, Row)],
+        out: &mut Outbox,
+    ) {
+        let doubtful = self.view.doubtful(since, now.mono);
+        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            return;
+        };
+        lane.lookup = Lookup::None;
+        let mut dead = None;
+        for sequence in lane.at_stage(Stage::LookingUp) {
+            let selection = match self.part_mut(user, sequence) {
+                Some(part) => part.selection.clone(),
+                None => continue,
+            };
+            let plan = route::plan(rows, &selection, &doubtful, |instance| {
+                match self.standing(instance, since, now) {
+                    Standing::Unknown => Standing::Dead,
+                    known @ (Standing::Live { .. } | Standing::Dead) => known,
+                }
+            });
+            self.follow(now, user, sequence, plan.hops, out);
+            dead.get_or_insert(plan.dead);
+        }
+        for (connection, row) in dead.into_iter().flatten() {
+            self.remove_dead_row(user, connection, row);
+        }
+        self.advance_lane(now, user, out);
+    }
+
+    fn remove_dead_row(&mut self, user: &UserId, connection: ConnectionId, row: Row) {
+        if self.keeper.is_linked() {
+            let operation = Operation::RemoveRow {
+                user: user.clone(),
+                connection,
+                row,
+            };
+            self.trips.ask(operation, Purpose::RemoveRow);
+        }
+    }
+
+    /// Sends what a part's plan calls for.
+    fn follow(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        sequence: Sequence,
+        hops: Vec<Hop>,
+        out: &mut Outbox,
+    ) {
+        for hop in hops {
+            let Some(lane) = self.pushes.lanes.get_mut(user) else {
+                return;
+            };
+            let Some(part) = lane.get_mut(sequence) else {
+                return;
+            };
+            part.degraded |= hop.ask;
+            let round = part.round;
+            let mut named = Vec::with_capacity(hop.named.len());
+            for (connection, row) in hop.named {
+                let served = lane.get_mut(sequence).is_some_and(|part| part.has(connection));
+                let overtaken = match round {
+                    Round::First => false,
+                    Round::Second => lane.served_later(sequence, connection),
+                };
+                if !served && !overtaken {
+                    named.push((connection, Some(row)));
+                }
+            }
+            if !named.is_empty() || hop.ask {
+                self.send_hop(now, user, sequence, hop.instance, named, hop.ask, out);
+            }
+        }
+        if let Some(part) = self.part_mut(user, sequence)
+            && part.stage == Stage::LookingUp
+        {
+            part.stage = Stage::Routed;
+        }
+        self.end_part_if_complete(user, sequence, out);
+    }
+
+    /// Sends one part's delivery to one instance.
+    #[expect(clippy::too_many_arguments, reason = "each names another thing")]
+    fn send_hop(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        sequence: Sequence,
+        to: InstanceId,
+        named: Vec<(ConnectionId, Option<Row>)>,
+        ask: bool,
+        out: &mut Outbox,
+    ) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        let key = part.push;
+        let ask = match (&part.selection, ask) {
+            (_, false) => Ask::Nobody,
+            (Selection::All, true) => Ask::All,
+            (Selection::Only(connections), true) => Ask::Only(connections.clone()),
+        };
+        part.hops += 1;
+        let addressee = Addressee {
+            user: user.clone(),
+            named: named.iter().map(|(connection, _)| *connection).collect(),
+            ask,
+        };
+        let place = (user.clone(), sequence);
+        match self.join_delivery(to, key, addressee, &place) {
+            Ok(hop) => self.note_targets(user, sequence, hop, named),
+            Err(addressee) => {
+                let Some(pending) = self.pushes.get(key) else {
+                    self.bug("a part of a push that has ended");
+                    return;
+                };
+                let (push, due) = (pending.receipt.push, pending.due);
+                let action = pending.action.clone();
+                let delivery = self.pushes.begin_hop(key, to, vec![place]);
+                self.note_targets(user, sequence, delivery, named);
+                let deliver = Deliver {
+                    delivery,
+                    push,
+                    within: due.since(now.mono),
+                    action,
+                    to: Addressees::Users(vec![addressee]),
+                };
+                self.send_delivery(now, to, deliver, due, out);
+            }
+        }
+    }
+
+    fn note_targets(
+        &mut self,
+        user: &UserId,
+        sequence: Sequence,
+        hop: DeliveryId,
+        named: Vec<(ConnectionId, Option<Row>)>,
+    ) {
+        if let Some(part) = self.part_mut(user, sequence) {
+            let targets = named.into_iter().map(|(connection, row)| Target {
+                connection,
+                hop,
+                row,
+                outcome: None,
+            });
+            part.targets.extend(targets);
+        }
+    }
+
+    /// Adds an addressee to a delivery of the same push that has not left yet. Gives the addressee
+    /// back if there is none.
+    fn join_delivery(
+        &mut self,
+        to: InstanceId,
+        push: PushKey,
+        addressee: Addressee,
+        place: &(UserId, Sequence),
+    ) -> Result<DeliveryId, Addressee> {
+        let Some(waiting) = self.peers.last_waiting(to) else {
+            return Err(addressee);
+        };
+        let Some(hop) = self.pushes.hop_mut(waiting.delivery) else {
+            return Err(addressee);
+        };
+        match &mut waiting.to {
+            Addressees::Users(addressees) if hop.push == push => {
+                addressees.push(addressee);
+                hop.parts.push(place.clone());
+                Ok(waiting.delivery)
+            }
+            Addressees::Users(_) | Addressees::Everyone => Err(addressee),
+        }
+    }
+
+    /// The lookup failed: everybody is asked by user.
+    pub(crate) fn lookup_failed(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
+        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            return;
+        };
+        lane.lookup = Lookup::None;
+        for sequence in lane.at_stage(Stage::LookingUp) {
+            let Some(part) = self.part_mut(user, sequence) else {
+                continue;
+            };
+            part.degraded = true;
+            let since = part.started;
+            let hops = (self.view.everybody(since, now.mono).into_iter())
+                .map(|instance| Hop {
+                    instance,
+                    named: Vec::new(),
+                    ask: true,
+                })
+                .collect();
+            self.follow(now, user, sequence, hops, out);
+        }
+        self.advance_lane(now, user, out);
+    }
+
+    /// A fresh view decides about lanes that wait for it.
+    pub(crate) fn judge_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
+        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            return;
+        };
+        let Lookup::Unjudged { rows } = std::mem::take(&mut lane.lookup) else {
+            self.bug("a lane waits for a view without rows");
+            return;
+        };
+        let since = lane.asked_since(now.mono);
+        self.route_lane(now, user, since, &rows, out);
+    }
+
+    /// Takes down what became of one terminal.
+    pub(crate) fn record(
+        &mut self,
+        user: &UserId,
+        sequence: Sequence,
+        hop: DeliveryId,
+        connection: ConnectionId,
+        outcome: Outcome,
+    ) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        let known = (part.targets.iter_mut()).find(|target| target.connection == connection);
+        match known {
+            Some(target) if target.outcome.is_none() && target.hop == hop => {
+                target.outcome = Some(outcome);
+            }
+            Some(_) => {}
+            // The instance was asked by user.
+            None => part.targets.push(Target {
+                connection,
+                hop,
+                row: None,
+                outcome: Some(outcome),
+            }),
+        }
+    }
+
+    /// One delivery of a part was answered, or cannot be.
+    pub(crate) fn hop_ended(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        sequence: Sequence,
+        hop: DeliveryId,
+        out: &mut Outbox,
+    ) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        if part.stage == Stage::Ended {
+            return;
+        }
+        part.hops -= 1;
+        let mut gone = Vec::new();
+        for target in (part.targets.iter_mut()).filter(|target| target.hop == hop) {
+            let outcome = *target.outcome.get_or_insert(Outcome::Unreachable);
+            if let (Outcome::Gone, Some(row)) = (outcome, target.row.take()) {
+                gone.push((target.connection, row));
+            }
+        }
+        if !gone.is_empty() && part.round == Round::First {
+            part.round = Round::Second;
+            part.stage = match part.stage {
+                // The lookup under way may be older than the move.
+                Stage::LookingUp | Stage::Waiting | Stage::Routed => Stage::Waiting,
+                Stage::Ended => Stage::Ended,
+            };
+        }
+        for (connection, row) in gone {
+            self.remove_dead_row(user, connection, row);
+        }
+        self.end_part_if_complete(user, sequence, out);
+        self.advance_lane(now, user, out);
+    }
+
+    fn end_part_if_complete(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
+        let complete = (self.part_mut(user, sequence))
+            .is_some_and(|part| part.stage == Stage::Routed && part.hops == 0);
+        if complete {
+            self.end_part(user, sequence, out);
+        }
+    }
+
+    /// The push's deadline has come.
+    pub(crate) fn part_due(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        sequence: Sequence,
+        out: &mut Outbox,
+    ) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        match part.stage {
+            Stage::Waiting | Stage::LookingUp => part.degraded = true,
+            Stage::Routed => {}
+            Stage::Ended => return,
+        }
+        self.end_part(user, sequence, out);
+        self.advance_lane(now, user, out);
+    }
+
+    fn end_part(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        part.stage = Stage::Ended;
+        let (push, degraded) = (part.push, part.degraded);
+        let terminals: Vec<_> = (part.targets.iter())
+            .map(|target| {
+                let outcome = target.outcome.unwrap_or(Outcome::Unreachable);
+                (target.connection, outcome)
+            })
+            .collect();
+        self.take_into_receipt(push, user, terminals.into_iter(), degraded);
+        self.part_of_push_ended(push, out);
+    }
+}
+
+impl Fingerprint for Lane {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for part in &self.parts {
+            part.push.fingerprint(now, hasher);
+            match &part.selection {
+                Selection::All => hasher.write_u8(0),
+                Selection::Only(connections) => connections.hash(hasher),
+            }
+            part.started.fingerprint(now, hasher);
+            (part.stage, part.round, part.hops, part.degraded).hash(hasher);
+            part.targets.hash(hasher);
+        }
+        self.first.fingerprint(now, hasher);
+        self.lookup.hash(hasher);
+    }
+}

@@ -1,0 +1,410 @@
+//! The instance's own lease: claimed, renewed by comparison, lost, given back.
+//!
+//! What the lease is to say follows from the state ([`Keeper::desired`]); whenever it says something
+//! else, it is renewed at once. The lease is fenced: a renewal writes only over exactly what this
+//! instance last knew to stand there, and each claim takes a new epoch.
+
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::command::{Log, Outbox};
+use crate::connection::RowState;
+use crate::directory::{Lease, LeaseState, Load, Operation};
+use crate::drain::Drain;
+use crate::fingerprint::Fingerprint;
+use crate::id::Epoch;
+use crate::instance::{Instance, Once};
+use crate::settle::Settling;
+use crate::time::{Instant, Now};
+use crate::trips::{Purpose, Unknown};
+
+/// When a claim or a renewal is tried again that the directory refused.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The instance's standing in the directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeper {
+    hold: Hold,
+    /// Counts up at each claim.
+    epoch: Epoch,
+    /// Rows below it are dead.
+    pub(crate) floor: Epoch,
+    /// The entry that the directory last acknowledged to this instance.
+    acknowledged: Option<Lease>,
+    /// When the acknowledged entry runs out, counted from when it was asked for.
+    held_until: Instant,
+    /// Rows are being written again.
+    pub(crate) settling: Option<Settling>,
+    /// Terminals greeted as degraded whose row is not written yet.
+    pub(crate) degraded: usize,
+}
+
+/// How the lease is held.
+#[derive(Clone, Debug, Hash)]
+enum Hold {
+    /// There is no directory link.
+    Unlinked,
+    /// A claim is to be sent, not before this moment.
+    Unclaimed { from: Instant },
+    /// A claim is under way. No row is written before it is answered.
+    Claiming,
+    /// The lease is ours, as far as is known.
+    Held { lease: Lease, renewal: Renewal },
+    /// The lease was given back.
+    Released,
+}
+
+/// The renewal of a held lease.
+#[derive(Clone, Debug, Hash)]
+enum Renewal {
+    /// None is under way; the next regular one is due then.
+    Due { at: Instant },
+    /// One is under way.
+    Asked,
+    /// One was given up: the lease says what it did, or this. The next reading of it tells.
+    Unknown { perhaps: Lease },
+}
+
+impl Keeper {
+    pub(crate) const fn new(now: Now) -> Self {
+        Self {
+            hold: Hold::Unlinked,
+            epoch: Epoch::ZERO,
+            floor: Epoch::ZERO,
+            acknowledged: None,
+            held_until: now.mono,
+            settling: None,
+            degraded: 0,
+        }
+    }
+
+    /// Whether there is a directory link.
+    pub(crate) const fn is_linked(&self) -> bool {
+        match self.hold {
+            Hold::Unlinked => false,
+            Hold::Unclaimed { .. } | Hold::Claiming | Hold::Held { .. } | Hold::Released => true,
+        }
+    }
+
+    /// The epoch under which rows are written, if the lease is held.
+    pub(crate) const fn held_epoch(&self) -> Option<Epoch> {
+        match &self.hold {
+            Hold::Held { lease, .. } => Some(lease.epoch),
+            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => None,
+        }
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) const fn is_settling(&self) -> bool {
+        self.settling.is_some()
+    }
+
+    /// Whether the lease is held and has not run out by this instance's own count.
+    pub(crate) fn has_lease(&self, now: Instant) -> bool {
+        self.held_epoch().is_some() && now < self.held_until
+    }
+
+    /// When the lease last acknowledged ran, or will run, out.
+    pub(crate) const fn held_until(&self) -> Instant {
+        self.held_until
+    }
+
+    /// Whether the lease was ever held.
+    pub(crate) const fn has_held(&self) -> bool {
+        self.acknowledged.is_some()
+    }
+
+    /// What the lease should say.
+    pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
+        let missing = self.degraded > 0
+            || (self.settling.as_ref()).is_some_and(|settling| !settling.is_nearly_done());
+        Lease {
+            epoch: self.epoch,
+            floor: self.floor,
+            state: match drain {
+                Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => {
+                    LeaseState::Draining
+                }
+                Drain::No | Drain::Isolated { .. } if missing => LeaseState::Settling,
+                Drain::No | Drain::Isolated { .. } => LeaseState::Up,
+            },
+            address: address.to_owned(),
+        }
+    }
+}
+
+impl Instance {
+    pub(crate) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
+        if self.keeper.is_linked() {
+            self.directory_down(now, out);
+        }
+        self.begin_claim(now.mono);
+        self.doubt_everyone(now);
+        self.arm_once(Once::View, now.mono);
+        self.arm_once(Once::Sweep, now.mono);
+    }
+
+    pub(crate) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
+        self.keeper.hold = Hold::Unlinked;
+        self.stop_settling();
+        self.fail_trips(now, out);
+    }
+
+    /// The lease has expired, or the directory has lost it.
+    pub(crate) fn lease_lost(&mut self, now: Now, out: &mut Outbox) {
+        out.log(Log::LeaseLost {
+            epoch: self.keeper.epoch,
+        });
+        self.stop_settling();
+        self.begin_claim(now.mono);
+        self.doubt_everyone(now);
+    }
+
+    fn begin_claim(&mut self, from: Instant) {
+        self.keeper.epoch = self.keeper.epoch.next();
+        self.keeper.hold = Hold::Unclaimed { from };
+        self.turn.lease = true;
+    }
+
+    /// Claims or renews, if that is due.
+    pub(crate) fn tend_lease(&mut self, now: Now) {
+        self.turn.lease = false;
+        if matches!(self.drain, Drain::Releasing { .. } | Drain::Done) {
+            return;
+        }
+        let instance = self.identity.instance;
+        let desired = self.keeper.desired(&self.drain, &self.identity.address);
+        let load = self.load();
+        match &mut self.keeper.hold {
+            Hold::Unlinked | Hold::Claiming | Hold::Released => {}
+            Hold::Unclaimed { from } => {
+                if *from > now.mono {
+                    let at = *from;
+                    self.arm_once(Once::Lease, at);
+                    return;
+                }
+                self.keeper.hold = Hold::Claiming;
+                let lease = Lease {
+                    state: claim_state(&self.drain),
+                    ..desired
+                };
+                let operation = Operation::Claim {
+                    instance,
+                    lease: lease.clone(),
+                    load,
+                };
+                self.trips.ask(operation, Purpose::Claim { lease });
+            }
+            Hold::Held { lease, renewal } => match renewal {
+                Renewal::Asked => {}
+                Renewal::Unknown { .. } => self.trips.ask_evidence(),
+                Renewal::Due { at } => {
+                    if *at > now.mono && *lease == desired {
+                        let at = *at;
+                        self.arm_once(Once::Lease, at);
+                        return;
+                    }
+                    *renewal = Renewal::Asked;
+                    let operation = Operation::Renew {
+                        instance,
+                        expected: lease.clone(),
+                        lease: desired.clone(),
+                        load,
+                    };
+                    self.trips.ask(operation, Purpose::Renew { lease: desired });
+                }
+            },
+        }
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            connections: self.registry.present() as u64,
+            pushes: self.stats.pushes,
+        }
+    }
+
+    pub(crate) fn claimed(
+        &mut self,
+        now: Now,
+        asked: Instant,
+        lease: Lease,
+        replaced: Option<&Lease>,
+        out: &mut Outbox,
+    ) {
+        if !matches!(self.keeper.hold, Hold::Claiming) || lease.epoch != self.keeper.epoch {
+            self.bug("a claim was answered that nobody waits for");
+            return;
+        }
+        // Nothing was lost, but perhaps the tail of a failover.
+        let lossless = replaced.is_some() && replaced == self.keeper.acknowledged.as_ref();
+        self.hold(asked, lease);
+        self.end_isolation(out);
+        self.begin_settling(now, lossless, out);
+    }
+
+    /// An entry of this epoch or a higher one stands there: of a claim whose answer was lost.
+    pub(crate) fn claim_refused(&mut self, epoch: Epoch) {
+        self.keeper.epoch = self.keeper.epoch.max(epoch);
+        self.begin_claim(Instant::START);
+    }
+
+    pub(crate) fn claim_unknown(&mut self, unknown: Unknown) {
+        match unknown {
+            Unknown::TimedOut => self.begin_claim(Instant::START),
+            Unknown::LinkLost => {}
+        }
+    }
+
+    pub(crate) fn claim_failed(&mut self, now: Now) {
+        self.begin_claim(now.mono + RETRY);
+    }
+
+    pub(crate) fn renewed(&mut self, asked: Instant, lease: Lease) {
+        if self.keeper.held_epoch() == Some(lease.epoch) {
+            self.hold(asked, lease);
+        }
+    }
+
+    fn hold(&mut self, asked: Instant, lease: Lease) {
+        self.keeper.held_until = asked + self.config.lease;
+        self.keeper.acknowledged = Some(lease.clone());
+        self.keeper.hold = Hold::Held {
+            lease,
+            renewal: Renewal::Due {
+                at: asked + self.config.lease_renewal,
+            },
+        };
+        self.turn.lease = true;
+    }
+
+    pub(crate) fn renewal_unknown(&mut self, perhaps: Lease, unknown: Unknown) {
+        match (unknown, &mut self.keeper.hold) {
+            (Unknown::TimedOut, Hold::Held { lease, renewal }) if lease.epoch == perhaps.epoch => {
+                *renewal = Renewal::Unknown { perhaps };
+                self.trips.ask_evidence();
+            }
+            (Unknown::TimedOut | Unknown::LinkLost, _) => {}
+        }
+    }
+
+    pub(crate) fn renewal_refused(&mut self, now: Now, refused: &Lease) {
+        if let Hold::Held { lease, renewal } = &mut self.keeper.hold
+            && lease.epoch == refused.epoch
+        {
+            let at = now.mono + RETRY;
+            // Whatever else the lease should say waits as well: the directory takes nothing.
+            *renewal = Renewal::Due { at };
+            self.arm_once(Once::Lease, at);
+        }
+    }
+
+    pub(crate) fn own_lease_seen(
+        &mut self,
+        now: Now,
+        epoch: Epoch,
+        seen: Option<&Lease>,
+        out: &mut Outbox,
+    ) {
+        let Hold::Held { lease, renewal } = &mut self.keeper.hold else {
+            return;
+        };
+        if lease.epoch != epoch {
+            return;
+        }
+        match renewal {
+            Renewal::Unknown { perhaps } if seen == Some(perhaps) => {
+                *lease = perhaps.clone();
+                self.keeper.acknowledged = seen.cloned();
+                *renewal = Renewal::Due { at: now.mono };
+                self.turn.lease = true;
+            }
+            Renewal::Unknown { .. } if seen == Some(lease) => {
+                *renewal = Renewal::Due { at: now.mono };
+                self.turn.lease = true;
+            }
+            // The answer to a renewal that is under way comes with its own trip, before or after.
+            Renewal::Asked if seen.is_some_and(|seen| seen.epoch == epoch) => {}
+            Renewal::Due { .. } if seen == Some(lease) => {}
+            Renewal::Unknown { .. } | Renewal::Asked | Renewal::Due { .. } => {
+                self.lease_lost(now, out);
+            }
+        }
+    }
+
+    /// A trip brought no evidence.
+    pub(crate) fn evidence_unknown(&mut self, epoch: Epoch) {
+        if let Hold::Held {
+            lease,
+            renewal: Renewal::Unknown { .. },
+        } = &self.keeper.hold
+            && lease.epoch == epoch
+        {
+            self.trips.ask_evidence();
+        }
+    }
+
+    /// Gives the lease back, if it is held.
+    pub(crate) fn release_lease(&mut self) {
+        let Hold::Held { lease, .. } = &self.keeper.hold else {
+            return;
+        };
+        let operation = Operation::Release {
+            instance: self.identity.instance,
+            expected: lease.clone(),
+        };
+        self.trips.ask(operation, Purpose::Release);
+        self.keeper.hold = Hold::Released;
+    }
+
+    /// A row that should be written and whose write nobody has begun.
+    pub(crate) fn needs_settling(&self, row: RowState) -> bool {
+        match row {
+            RowState::Written { epoch } | RowState::Writing { epoch } => {
+                Some(epoch) != self.keeper.held_epoch()
+            }
+            RowState::Absent | RowState::Due => true,
+            RowState::Removing => false,
+        }
+    }
+}
+
+/// What a claim says: rows may be missing until they are settled.
+const fn claim_state(drain: &Drain) -> LeaseState {
+    match drain {
+        Drain::No | Drain::Isolated { .. } => LeaseState::Settling,
+        Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => LeaseState::Draining,
+    }
+}
+
+impl Fingerprint for Keeper {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match &self.hold {
+            Hold::Unlinked => hasher.write_u8(0),
+            Hold::Unclaimed { from } => {
+                hasher.write_u8(1);
+                from.fingerprint(now, hasher);
+            }
+            Hold::Claiming => hasher.write_u8(2),
+            Hold::Released => hasher.write_u8(5),
+            Hold::Held { lease, renewal } => {
+                hasher.write_u8(3);
+                lease.hash(hasher);
+                match renewal {
+                    Renewal::Due { at } => at.fingerprint(now, hasher),
+                    Renewal::Asked => hasher.write_u8(4),
+                    Renewal::Unknown { perhaps } => perhaps.hash(hasher),
+                }
+            }
+        }
+        self.epoch.fingerprint(now, hasher);
+        self.floor.fingerprint(now, hasher);
+        self.acknowledged.fingerprint(now, hasher);
+        self.held_until.fingerprint(now, hasher);
+        self.settling.fingerprint(now, hasher);
+        self.degraded.fingerprint(now, hasher);
+    }
+}

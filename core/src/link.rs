@@ -1,0 +1,397 @@
+//! One link: its handshake, its heartbeat, its end.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+
+use crate::command::{Command, Log, Outbox};
+use crate::event::LinkFailure;
+use crate::fingerprint::Fingerprint;
+use crate::id::{InstanceId, LinkKey};
+use crate::instance::{Instance, Timer};
+use crate::time::{Instant, Now};
+use crate::wire::{self, Hello, Message, Role, Transcript, WireError};
+
+/// A link is dead when nothing came over it for so many heartbeats.
+const SILENT_HEARTBEATS: u32 = 3;
+
+/// One link.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) side: Side,
+    pub(crate) stage: Stage,
+    /// Who is expected there, or who has proven to be.
+    pub(crate) peer: Option<InstanceId>,
+    /// A batch is with the driver.
+    pub(crate) writing: bool,
+    /// What is to be said on this link and no other.
+    pub(crate) answers: VecDeque<Message>,
+    answer_bytes: usize,
+    heard: Instant,
+    /// When it next needs attention.
+    due: Instant,
+}
+
+/// Who opened a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// This instance.
+    Dialler,
+    /// The other one.
+    Acceptor,
+}
+
+/// How far a link is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    /// The driver is connecting it.
+    Dialled,
+    /// Our Hello has left; theirs must prove the secret.
+    Greeting { nonce: [u8; 16] },
+    /// Their Hello must come.
+    Accepted,
+    /// Our Hello has proven us; they must prove themselves.
+    Proving { transcript: Transcript },
+    /// Both have proven themselves.
+    Open,
+}
+
+impl Link {
+    pub(crate) const fn new(
+        side: Side,
+        stage: Stage,
+        peer: Option<InstanceId>,
+        now: Instant,
+        due: Instant,
+    ) -> Self {
+        Self {
+            side,
+            stage,
+            peer,
+            writing: false,
+            answers: VecDeque::new(),
+            answer_bytes: 0,
+            heard: now,
+            due,
+        }
+    }
+
+    pub(crate) fn forget_answer(&mut self) {
+        if let Some(message) = self.answers.pop_front() {
+            self.answer_bytes -= wire::encoded_size_hint(&message);
+        }
+    }
+}
+
+impl Instance {
+    /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
+    /// be closed.
+    pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
+        if self.peers.links.len() >= self.config.links {
+            return None;
+        }
+        let until = now.mono + self.config.link_timeout;
+        let link = Link::new(Side::Acceptor, Stage::Accepted, None, now.mono, until);
+        let key = self.peers.links.insert(link);
+        self.timers.arm(until, Timer::Link(key));
+        Some(key)
+    }
+
+    pub(crate) fn link_up(&mut self, key: LinkKey, out: &mut Outbox) {
+        let nonce = self.nonces.bytes16();
+        let Some(link) = self.peers.links.get_mut(key) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        let Some(to) = link.peer.filter(|_| link.stage == Stage::Dialled) else {
+            self.bug("a link was connected twice");
+            return;
+        };
+        link.stage = Stage::Greeting { nonce };
+        link.writing = true;
+        let hello = Hello {
+            version: wire::VERSION,
+            from: self.identity.instance,
+            to,
+            nonce,
+            proof: None,
+        };
+        let batch = wire::encode_hello(&hello);
+        out.push(Command::LinkWrite { link: key, batch });
+    }
+
+    pub(crate) fn link_written(&mut self, key: LinkKey) {
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.writing = false;
+            self.turn.links.push(key);
+        } else {
+            self.stats.stale_events += 1;
+        }
+    }
+
+    pub(crate) fn link_received(&mut self, now: Now, key: LinkKey, batch: &Bytes, out: &mut Outbox) {
+        let Some(link) = self.peers.links.get_mut(key) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        link.heard = now.mono;
+        match &link.stage {
+            Stage::Dialled => self.bug("a batch came over a link that is not connected"),
+            Stage::Greeting { nonce } => {
+                let nonce = *nonce;
+                self.greeted_by_acceptor(now, key, nonce, batch, out);
+            }
+            Stage::Accepted => self.greeted_by_dialler(now, key, batch, out),
+            Stage::Proving { .. } | Stage::Open => self.batch_received(now, key, batch, out),
+        }
+    }
+
+    /// The dialler's Hello: it is answered with ours and our proof.
+    fn greeted_by_dialler(&mut self, now: Now, key: LinkKey, batch: &[u8], out: &mut Outbox) {
+        let here = self.identity.instance;
+        let hello = match wire::decode_hello(batch) {
+            Ok(hello) if hello.to == here && hello.from != here => hello,
+            Ok(_) => return self.peer_misbehaved(now, key, "a Hello for another instance", out),
+            Err(error) => return self.hello_refused(now, key, error, out),
+        };
+        let transcript = Transcript {
+            dialler: hello.from,
+            acceptor: here,
+            dialler_nonce: hello.nonce,
+            acceptor_nonce: self.nonces.bytes16(),
+            version: wire::VERSION,
+        };
+        let answer = Hello {
+            version: wire::VERSION,
+            from: here,
+            to: hello.from,
+            nonce: transcript.acceptor_nonce,
+            proof: Some(transcript.prove(&self.identity.secret, Role::Acceptor)),
+        };
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.stage = Stage::Proving { transcript };
+            link.peer = Some(hello.from);
+            link.writing = true;
+        }
+        let batch = wire::encode_hello(&answer);
+        out.push(Command::LinkWrite { link: key, batch });
+    }
+
+    /// The acceptor's Hello, with its proof: it is answered with ours.
+    fn greeted_by_acceptor(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        nonce: [u8; 16],
+        batch: &[u8],
+        out: &mut Outbox,
+    ) {
+        let here = self.identity.instance;
+        let expected = self.peers.links.get(key).and_then(|link| link.peer);
+        let hello = match wire::decode_hello(batch) {
+            Ok(hello) if hello.to == here && Some(hello.from) == expected => hello,
+            Ok(_) => {
+                self.stats.peers_refused += 1;
+                self.end_link(now, key, LinkFailure::NotMe, out);
+                return;
+            }
+            Err(error) => return self.hello_refused(now, key, error, out),
+        };
+        let transcript = Transcript {
+            dialler: here,
+            acceptor: hello.from,
+            dialler_nonce: nonce,
+            acceptor_nonce: hello.nonce,
+            version: wire::VERSION,
+        };
+        let proven = (hello.proof.as_ref())
+            .is_some_and(|proof| transcript.verify(&self.identity.secret, Role::Acceptor, proof));
+        if !proven {
+            self.wrong_secret(now, key, hello.from, out);
+            return;
+        }
+        let proof = transcript.prove(&self.identity.secret, Role::Dialler);
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.stage = Stage::Open;
+        }
+        self.send_on(key, Message::Proof(proof));
+        self.link_open(now, key, hello.from, Side::Dialler, out);
+    }
+
+    fn batch_received(&mut self, now: Now, key: LinkKey, batch: &Bytes, out: &mut Outbox) {
+        let messages = match wire::decode_batch(batch) {
+            Ok(messages) => messages,
+            Err(WireError::Malformed(what)) => return self.peer_misbehaved(now, key, what, out),
+            Err(WireError::NotOurs | WireError::Version { .. }) => {
+                return self.peer_misbehaved(now, key, "a second Hello", out);
+            }
+        };
+        for message in messages {
+            let Some(link) = self.peers.links.get(key) else {
+                return;
+            };
+            let Some(from) = link.peer else {
+                self.bug("a link has proven itself and nobody is there");
+                return;
+            };
+            match &link.stage {
+                Stage::Open => self.peer_said(now, key, from, message, out),
+                Stage::Proving { transcript } => {
+                    let transcript = transcript.clone();
+                    self.proven_by_dialler(now, key, &transcript, &message, out);
+                }
+                Stage::Dialled | Stage::Greeting { .. } | Stage::Accepted => {
+                    self.bug("a batch came before its Hello");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn proven_by_dialler(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        transcript: &Transcript,
+        message: &Message,
+        out: &mut Outbox,
+    ) {
+        let from = transcript.dialler;
+        let Message::Proof(proof) = message else {
+            self.peer_misbehaved(now, key, "a message before its proof", out);
+            return;
+        };
+        if !transcript.verify(&self.identity.secret, Role::Dialler, proof) {
+            self.wrong_secret(now, key, from, out);
+            return;
+        }
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.stage = Stage::Open;
+        }
+        self.link_open(now, key, from, Side::Acceptor, out);
+    }
+
+    fn hello_refused(&mut self, now: Now, key: LinkKey, error: WireError, out: &mut Outbox) {
+        match error {
+            WireError::Version { theirs, from } => {
+                self.stats.peers_refused += 1;
+                out.log(Log::WireVersion {
+                    ours: wire::VERSION,
+                    theirs,
+                    instance: from,
+                });
+                self.end_link(now, key, LinkFailure::Broken, out);
+            }
+            WireError::NotOurs => {
+                self.peer_misbehaved(now, key, "something that is not a Hello", out);
+            }
+            WireError::Malformed(what) => self.peer_misbehaved(now, key, what, out),
+        }
+    }
+
+    fn wrong_secret(&mut self, now: Now, key: LinkKey, instance: InstanceId, out: &mut Outbox) {
+        self.stats.peers_refused += 1;
+        out.log(Log::WrongSecret { instance });
+        self.end_link(now, key, LinkFailure::Broken, out);
+    }
+
+    pub(crate) fn peer_misbehaved(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        what: &'static str,
+        out: &mut Outbox,
+    ) {
+        self.stats.peers_refused += 1;
+        out.log(Log::PeerMisbehaved { what });
+        self.end_link(now, key, LinkFailure::Broken, out);
+    }
+
+    /// The driver says that a link is gone.
+    pub(crate) fn link_down(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        failure: LinkFailure,
+        out: &mut Outbox,
+    ) {
+        let Some(link) = self.peers.links.remove(key) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        if let Some(instance) = link.peer {
+            self.link_gone(now, key, instance, failure, out);
+        }
+    }
+
+    /// Ends a link from this side.
+    fn end_link(&mut self, now: Now, key: LinkKey, failure: LinkFailure, out: &mut Outbox) {
+        if self.peers.links.get(key).is_some() {
+            out.push(Command::LinkClose { link: key });
+            self.link_down(now, key, failure, out);
+        }
+    }
+
+    /// Closes a link that no longer serves its peer.
+    pub(crate) fn drop_link(&mut self, key: LinkKey, out: &mut Outbox) {
+        if self.peers.links.remove(key).is_some() {
+            out.push(Command::LinkClose { link: key });
+        }
+    }
+
+    /// Says something on a link, with its next batch.
+    pub(crate) fn send_on(&mut self, key: LinkKey, message: Message) {
+        // The publisher asks again over a new link, if it still wants to know.
+        let Some(link) = self.peers.links.get_mut(key) else {
+            return;
+        };
+        let size = wire::encoded_size_hint(&message);
+        if link.answer_bytes + size > self.config.link_queue_bytes {
+            // A peer that does not read will be silent soon; its publisher knows by its deadline.
+            return;
+        }
+        link.answer_bytes += size;
+        link.answers.push_back(message);
+        self.turn.links.push(key);
+    }
+
+    /// Begins the heartbeat of a link.
+    pub(crate) fn open_link_due(&mut self, now: Now, key: LinkKey) {
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.due = now.mono + self.config.link_heartbeat;
+            self.timers.arm(link.due, Timer::Link(key));
+        }
+    }
+
+    /// Does what is due for one link.
+    pub(crate) fn link_due(&mut self, now: Now, key: LinkKey, out: &mut Outbox) {
+        let Some(link) = self.peers.links.get(key) else {
+            return;
+        };
+        if link.due > now.mono {
+            return;
+        }
+        let silent = link.heard + self.config.link_heartbeat * SILENT_HEARTBEATS <= now.mono;
+        if link.stage != Stage::Open || silent {
+            self.end_link(now, key, LinkFailure::Broken, out);
+            return;
+        }
+        if let Some(instance) = link.peer {
+            self.forget_overdue(now, instance);
+        }
+        let directory = self.keeper.has_lease(now.mono);
+        self.send_on(key, Message::Heartbeat { directory });
+        self.open_link_due(now, key);
+    }
+}
+
+impl Fingerprint for Link {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        (self.side, &self.stage, self.peer, self.writing).hash(hasher);
+        hasher.write_usize(self.answers.len());
+        hasher.write_usize(self.answer_bytes);
+        self.heard.fingerprint(now, hasher);
+        self.due.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,128 @@
+//! What an application asks: the connections of a user, the instances of the cluster.
+
+use crate::command::{Command, Outbox};
+use crate::directory::{Operation, Row};
+use crate::event::Answer;
+use crate::id::{CallId, ConnectionId, UserId};
+use crate::instance::Instance;
+use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
+use crate::push::WaitsForView;
+use crate::route::Standing;
+use crate::time::Now;
+use crate::trips::Purpose;
+
+impl Instance {
+    pub(crate) fn connections(&mut self, call: CallId, user: UserId, out: &mut Outbox) {
+        if self.trips.waiting() >= self.config.pushes {
+            let answer = Box::new(Answer::Connections(Err(PushRefused::Overloaded)));
+            out.push(Command::Answer { call, answer });
+        } else if self.keeper.is_linked() {
+            let operation = Operation::Lookup { user: user.clone() };
+            let purpose = Purpose::Connections { call, user };
+            self.trips.ask(operation, purpose);
+        } else {
+            self.connections_unknown(call, &user, out);
+        }
+    }
+
+    /// The rows of a user have come.
+    pub(crate) fn connections_read(
+        &mut self,
+        now: Now,
+        call: CallId,
+        user: &UserId,
+        rows: &[(ConnectionId, Row)],
+        out: &mut Outbox,
+    ) {
+        let unknown = rows
+            .iter()
+            .any(|(_, row)| self.standing(row.instance, now.mono, now) == Standing::Unknown);
+        if unknown {
+            let (user, rows) = (user.clone(), rows.to_vec());
+            self.wait_for_view(now, WaitsForView::List { call, user, rows });
+        } else {
+            self.list_connections(now, call, user, rows, out);
+        }
+    }
+
+    /// Lists the live ones among the rows, and the local ones. Whom the view does not know is dead.
+    pub(crate) fn list_connections(
+        &mut self,
+        now: Now,
+        call: CallId,
+        user: &UserId,
+        rows: &[(ConnectionId, Row)],
+        out: &mut Outbox,
+    ) {
+        let mut connections = self.local_connections(user);
+        for (connection, row) in rows {
+            let live = match self.standing(row.instance, now.mono, now) {
+                Standing::Live { floor, .. } => row.epoch >= floor,
+                Standing::Dead | Standing::Unknown => false,
+            };
+            if live && row.instance != self.identity.instance {
+                connections.push(ConnectionInfo {
+                    connection: *connection,
+                    instance: row.instance,
+                    connected: row.connected,
+                });
+            }
+        }
+        let doubtful = !self.view.doubtful(now.mono, now.mono).is_empty();
+        answer_connections(call, connections, doubtful, out);
+    }
+
+    /// The directory cannot tell: what is known here.
+    pub(crate) fn connections_unknown(&mut self, call: CallId, user: &UserId, out: &mut Outbox) {
+        answer_connections(call, self.local_connections(user), true, out);
+    }
+
+    fn local_connections(&self, user: &UserId) -> Vec<ConnectionInfo> {
+        (self.registry.of_user(user).iter())
+            .filter_map(|key| self.registry.get(*key))
+            .filter(|connection| connection.is_live())
+            .map(|connection| ConnectionInfo {
+                connection: connection.id,
+                instance: self.identity.instance,
+                connected: connection.connected,
+            })
+            .collect()
+    }
+
+    pub(crate) fn instances(&self, now: Now, call: CallId, out: &mut Outbox) {
+        let mut instances: Vec<InstanceInfo> = (self.view.leases(now.mono))
+            .map(|(instance, lease, load)| InstanceInfo {
+                instance,
+                lease: lease.clone(),
+                load,
+                this: false,
+            })
+            .collect();
+        instances.push(InstanceInfo {
+            instance: self.identity.instance,
+            lease: self.keeper.desired(&self.drain, &self.identity.address),
+            load: self.load(),
+            this: true,
+        });
+        instances.sort_unstable_by_key(|info| info.instance);
+        let answer = Box::new(Answer::Instances(instances));
+        out.push(Command::Answer { call, answer });
+    }
+}
+
+fn answer_connections(
+    call: CallId,
+    mut connections: Vec<ConnectionInfo>,
+    degraded: bool,
+    out: &mut Outbox,
+) {
+    connections.sort_unstable_by_key(|info| info.connection);
+    let answer = Answer::Connections(Ok(Connections {
+        degraded,
+        connections,
+    }));
+    out.push(Command::Answer {
+        call,
+        answer: Box::new(answer),
+    });
+}

@@ -1,0 +1,260 @@
+//! What waits for one terminal.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use crate::config::{Config, SlowConsumer};
+use crate::fingerprint::Fingerprint;
+use crate::frame::Payload;
+use crate::id::{InboundKey, PushId};
+use crate::time::Instant;
+
+/// Whom to tell what became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    /// The delivery that the frame belongs to.
+    pub(crate) delivery: InboundKey,
+    /// Which of its terminals.
+    pub(crate) index: u32,
+    /// The push. It outlives the delivery, which is answered before a slow write ends.
+    pub(crate) push: PushId,
+}
+
+/// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
+/// are written; the others wait here and leave as one batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbound {
+    queue: VecDeque<Queued>,
+    bytes: usize,
+    in_flight: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    payload: Payload,
+    ticket: Option<Ticket>,
+}
+
+/// What became of an offered frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It waits. The tickets of the frames that gave way.
+    Queued(Vec<Ticket>),
+    /// There is no room for it.
+    Refused,
+    /// There is no room for it, and the terminal is to be closed.
+    Close,
+}
+
+/// Slots of an empty queue that are kept: a terminal that gets a message now and then allocates
+/// nothing for it, and an idle one holds next to nothing.
+const KEPT_SLOTS: usize = 4;
+
+impl Outbound {
+    pub(crate) const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// Queues a frame, if there is room by the policy.
+    pub(crate) fn offer(
+        &mut self,
+        payload: Payload,
+        ticket: Option<Ticket>,
+        config: &Config,
+    ) -> Offered {
+        let mut gave_way = Vec::new();
+        if !self.has_room(payload.len(), config) {
+            match config.slow_consumer {
+                SlowConsumer::Close => return Offered::Close,
+                SlowConsumer::DropNewest => return Offered::Refused,
+                SlowConsumer::DropOldest => {
+                    if !self.could_make_room(payload.len(), config) {
+                        return Offered::Refused;
+                    }
+                    while !self.has_room(payload.len(), config) {
+                        let Some(oldest) = self.queue.remove(self.in_flight) else {
+                            break;
+                        };
+                        self.bytes -= oldest.payload.len();
+                        gave_way.extend(oldest.ticket);
+                    }
+                }
+            }
+        }
+        self.bytes += payload.len();
+        self.queue.push_back(Queued { payload, ticket });
+        Offered::Queued(gave_way)
+    }
+
+    /// Puts a frame before all that wait. It is ours and small, so no limit applies.
+    pub(crate) fn put_first(&mut self, payload: Payload) {
+        self.bytes += payload.len();
+        let queued = Queued {
+            payload,
+            ticket: None,
+        };
+        self.queue.insert(self.in_flight, queued);
+    }
+
+    /// Takes the next batch, if none is with the driver.
+    pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
+        let start = if self.in_flight == 0 { 0 } else { self.queue.len() };
+        if self.in_flight == 0 {
+            self.in_flight = self.queue.len();
+        }
+        self.queue.range(start..).map(|queued| &queued.payload)
+    }
+
+    /// The batch with the driver is written: its tickets, in order.
+    pub(crate) fn written(&mut self) -> Vec<Ticket> {
+        let batch = std::mem::take(&mut self.in_flight);
+        let tickets = self.forget_front(batch);
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
+            self.queue = VecDeque::with_capacity(KEPT_SLOTS);
+        }
+        tickets
+    }
+
+    /// Drops what waits and is not with the driver: its tickets, in order.
+    pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
+        let waiting = self.queue.split_off(self.in_flight);
+        self.bytes -= waiting.iter().map(|queued| queued.payload.len()).sum::<usize>();
+        waiting.into_iter().filter_map(|queued| queued.ticket).collect()
+    }
+
+    /// Drops everything: the tickets, in order.
+    pub(crate) fn drop_all(&mut self) -> Vec<Ticket> {
+        let all = self.queue.len();
+        self.in_flight = 0;
+        let tickets = self.forget_front(all);
+        self.queue = VecDeque::new();
+        tickets
+    }
+
+    /// Whether a batch is with the driver.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn frames(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn has_room(&self, bytes: usize, config: &Config) -> bool {
+        self.queue.len() < config.queue_frames && self.bytes + bytes <= config.queue_bytes
+    }
+
+    /// Whether there is room once all that waits has given way.
+    fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
+        let held: usize = (self.queue.iter().take(self.in_flight))
+            .map(|queued| queued.payload.len())
+            .sum();
+        self.in_flight < config.queue_frames && held + bytes <= config.queue_bytes
+    }
+
+    fn forget_front(&mut self, frames: usize) -> Vec<Ticket> {
+        let mut bytes = 0;
+        let tickets = (self.queue.drain(..frames))
+            .inspect(|queued| bytes += queued.payload.len())
+            .filter_map(|queued| queued.ticket)
+            .collect();
+        self.bytes -= bytes;
+        tickets
+    }
+}
+
+impl Fingerprint for Outbound {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        hasher.write_usize(self.in_flight);
+        for queued in &self.queue {
+            queued.payload.fingerprint(now, hasher);
+            queued.ticket.fingerprint(now, hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::slots::Key;
+
+    fn config(slow_consumer: SlowConsumer) -> Config {
+        Config {
+            queue_bytes: 30,
+            queue_frames: 3,
+            slow_consumer,
+            ..Config::default()
+        }
+    }
+
+    fn ticket(index: u32) -> Ticket {
+        Ticket {
+            delivery: InboundKey::new(0, 0),
+            index,
+            push: PushId::new(uuid::Uuid::nil()),
+        }
+    }
+
+    fn frame(bytes: usize) -> Payload {
+        Payload::binary(Bytes::from(vec![0; bytes]))
+    }
+
+    fn filled(config: &Config) -> Outbound {
+        let mut outbound = Outbound::new();
+        for index in 0..3 {
+            let offered = outbound.offer(frame(10), Some(ticket(index)), config);
+            assert_eq!(offered, Offered::Queued(vec![]));
+            if index == 0 {
+                assert_eq!(outbound.next_batch().count(), 1);
+            }
+        }
+        outbound
+    }
+
+    /// H24: what arrives during a write leaves as one batch, and never overtakes it.
+    #[test]
+    fn one_batch_at_a_time_is_with_the_driver() {
+        let mut outbound = filled(&config(SlowConsumer::Close));
+        assert_eq!(outbound.next_batch().count(), 0);
+        assert_eq!(outbound.written(), vec![ticket(0)]);
+        assert_eq!(outbound.next_batch().count(), 2);
+        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
+    }
+
+    /// H23, H24: each policy does what its name says, and spares what is being written.
+    #[test]
+    fn a_full_queue_follows_its_policy() {
+        let full = |policy| {
+            let config = config(policy);
+            filled(&config).offer(frame(10), Some(ticket(9)), &config)
+        };
+        assert_eq!(full(SlowConsumer::Close), Offered::Close);
+        assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
+        assert_eq!(full(SlowConsumer::DropOldest), Offered::Queued(vec![ticket(1)]));
+    }
+
+    #[test]
+    fn nothing_gives_way_to_a_frame_that_can_never_fit() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = filled(&config);
+        assert_eq!(outbound.offer(frame(25), None, &config), Offered::Refused);
+        assert_eq!(outbound.frames(), 3);
+    }
+}

@@ -1,0 +1,413 @@
+//! Other instances, and the links to them.
+//!
+//! A link is opened when there is something to deliver. Both sides prove the cluster's secret
+//! before anything else is said. If both dial, the link dialled by the lower id stays. Deliveries
+//! wait with the peer, not with the link: a link that breaks gives back what was not answered, and
+//! that is sent once more over the next one; the owner recognises what it had written already.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::command::{Command, Dial, Log, Outbox};
+use crate::event::LinkFailure;
+use crate::fingerprint::Fingerprint;
+use crate::id::{DeliveryId, InstanceId, LinkKey};
+use crate::inbound::From;
+use crate::instance::{Instance, Timer};
+use crate::link::{Link, Side, Stage};
+use crate::slots::Slots;
+use crate::time::{Instant, Now};
+use crate::view::View;
+use crate::wire::{self, Batch, Deliver, Message};
+
+/// After a failed dial the next one waits this long, and deliveries fail at once: an instance that
+/// is dead and not yet gone from the view must not cost each push a dial.
+const COOLDOWN: Duration = Duration::from_millis(250);
+/// Bytes of one batch, about: enough to make system calls cheap, little enough that an answer does
+/// not wait behind a long write.
+const BATCH_BYTES: usize = 256 << 10;
+/// How often a delivery is sent: once, and once more if the link broke before the answer.
+const TRIES: u8 = 2;
+
+/// All other instances that this one talks to.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers {
+    peers: BTreeMap<InstanceId, Peer>,
+    pub(crate) links: Slots<LinkKey, Link>,
+    batch: Batch,
+}
+
+/// One other instance.
+#[derive(Clone, Debug)]
+struct Peer {
+    state: PeerState,
+    /// Deliveries that have not left, in order.
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    /// Deliveries that have left and were not answered.
+    unanswered: BTreeMap<DeliveryId, Waiting>,
+}
+
+/// Whether there is a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PeerState {
+    /// There is none, and none is dialled before this moment.
+    Unlinked { until: Instant },
+    /// One is being opened.
+    Opening(LinkKey),
+    /// There is one.
+    Open(LinkKey),
+}
+
+/// One delivery to a peer.
+#[derive(Clone, Debug)]
+struct Waiting {
+    deliver: Deliver,
+    /// When the receipt is due.
+    due: Instant,
+    tries: u8,
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        match &self.deliver.action {
+            crate::message::Action::Frame(payload) => payload.len() + 128,
+            crate::message::Action::Close(_) => 128,
+        }
+    }
+}
+
+impl Peers {
+    pub(crate) fn new() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            links: Slots::new(),
+            batch: Batch::new(),
+        }
+    }
+
+    /// The delivery to this peer that was queued last, if it has not left.
+    pub(crate) fn last_waiting(&mut self, to: InstanceId) -> Option<&mut Deliver> {
+        let last = self.peers.get_mut(&to)?.waiting.back_mut()?;
+        Some(&mut last.deliver)
+    }
+
+    /// Forgets peers with whom there is nothing to do and who are not in the view.
+    pub(crate) fn forget_strangers(&mut self, view: &View) {
+        self.peers.retain(|instance, peer| {
+            let idle = peer.waiting.is_empty() && peer.unanswered.is_empty();
+            let unlinked = matches!(peer.state, PeerState::Unlinked { .. });
+            !idle || !unlinked || view.knows(*instance)
+        });
+    }
+
+    /// Deliveries that were not answered.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
+        (self.peers.values())
+            .map(|peer| peer.waiting.len() + peer.unanswered.len())
+            .sum()
+    }
+}
+
+impl Instance {
+    /// Sends a delivery to an instance, or to this one itself.
+    pub(crate) fn send_delivery(
+        &mut self,
+        now: Now,
+        to: InstanceId,
+        deliver: Deliver,
+        due: Instant,
+        out: &mut Outbox,
+    ) {
+        if to == self.identity.instance {
+            self.deliver(now, From::Here, deliver, out);
+            return;
+        }
+        let peer = self.peers.peers.entry(to).or_insert_with(|| Peer {
+            state: PeerState::Unlinked { until: now.mono },
+            waiting: VecDeque::new(),
+            bytes: 0,
+            unanswered: BTreeMap::new(),
+        });
+        let waiting = Waiting {
+            deliver,
+            due,
+            tries: 0,
+        };
+        let size = waiting.size();
+        if peer.bytes + size > self.config.link_queue_bytes {
+            self.turn.failed.push(waiting.deliver.delivery);
+            return;
+        }
+        peer.bytes += size;
+        peer.waiting.push_back(waiting);
+        match peer.state {
+            PeerState::Open(link) => self.turn.links.push(link),
+            PeerState::Opening(_) => {}
+            PeerState::Unlinked { until } if until > now.mono => self.fail_waiting(to),
+            PeerState::Unlinked { .. } => self.dial(now, to, out),
+        }
+    }
+
+    fn dial(&mut self, now: Now, to: InstanceId, out: &mut Outbox) {
+        let address = self.view.address(to).map(str::to_owned);
+        let full = self.peers.links.len() >= self.config.links;
+        let Some(address) = address.filter(|_| !full) else {
+            self.fail_waiting(to);
+            return;
+        };
+        let until = now.mono + self.config.link_timeout;
+        let link = Link::new(Side::Dialler, Stage::Dialled, Some(to), now.mono, until);
+        let key = self.peers.links.insert(link);
+        if let Some(peer) = self.peers.peers.get_mut(&to) {
+            peer.state = PeerState::Opening(key);
+        }
+        self.timers.arm(until, Timer::Link(key));
+        let dial = Dial {
+            instance: to,
+            address,
+        };
+        out.push(Command::Dial {
+            link: key,
+            dial: Box::new(dial),
+        });
+    }
+
+    /// Nothing that waits for this peer can be sent. Taken up at the end of the turn.
+    fn fail_waiting(&mut self, to: InstanceId) {
+        if let Some(peer) = self.peers.peers.get_mut(&to) {
+            peer.bytes = 0;
+            let failed = peer.waiting.drain(..).map(|waiting| waiting.deliver.delivery);
+            self.turn.failed.extend(failed);
+        }
+    }
+
+    /// A link has proven itself: it serves its peer from here on.
+    pub(crate) fn link_open(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        instance: InstanceId,
+        side: Side,
+        out: &mut Outbox,
+    ) {
+        let here = self.identity.instance;
+        let peer = self.peers.peers.entry(instance).or_insert_with(|| Peer {
+            state: PeerState::Unlinked { until: now.mono },
+            waiting: VecDeque::new(),
+            bytes: 0,
+            unanswered: BTreeMap::new(),
+        });
+        let former = match peer.state {
+            PeerState::Unlinked { .. } => None,
+            PeerState::Opening(other) | PeerState::Open(other) if other == key => None,
+            PeerState::Opening(_) if side == Side::Acceptor && here < instance => {
+                // Both dialled: ours stays.
+                self.drop_link(key, out);
+                return;
+            }
+            // A peer that dials has no link any more, whatever this side believes.
+            PeerState::Opening(other) | PeerState::Open(other) => Some(other),
+        };
+        peer.state = PeerState::Open(key);
+        if let Some(former) = former {
+            self.drop_link(former, out);
+            self.take_back(instance);
+        }
+        self.stats.links_opened += 1;
+        out.log(Log::PeerUp { instance });
+        self.turn.links.push(key);
+        self.open_link_due(now, key);
+    }
+
+    /// What had left over a link that is gone, and was not answered, waits again, in its order.
+    fn take_back(&mut self, instance: InstanceId) {
+        let Some(peer) = self.peers.peers.get_mut(&instance) else {
+            return;
+        };
+        for (delivery, waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
+            if waiting.tries >= TRIES {
+                self.turn.failed.push(delivery);
+                continue;
+            }
+            peer.bytes += waiting.size();
+            peer.waiting.push_front(waiting);
+        }
+    }
+
+    /// A link is gone. Its key is forgotten already.
+    pub(crate) fn link_gone(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        instance: InstanceId,
+        failure: LinkFailure,
+        out: &mut Outbox,
+    ) {
+        let Some(peer) = self.peers.peers.get_mut(&instance) else {
+            return;
+        };
+        match peer.state {
+            PeerState::Open(open) if open == key => {
+                out.log(Log::PeerDown { instance });
+                peer.state = PeerState::Unlinked { until: now.mono };
+                self.take_back(instance);
+                let waits = (self.peers.peers.get(&instance)).is_some_and(|peer| !peer.waiting.is_empty());
+                if waits {
+                    self.dial(now, instance, out);
+                }
+            }
+            PeerState::Opening(opening) if opening == key => {
+                self.stats.links_failed += 1;
+                let cooldown = match failure {
+                    LinkFailure::Broken => COOLDOWN,
+                    // It will never be at that address again.
+                    LinkFailure::NotMe => self.config.lease,
+                };
+                let until = now.mono + cooldown;
+                peer.state = PeerState::Unlinked { until };
+                self.fail_waiting(instance);
+            }
+            PeerState::Unlinked { .. } | PeerState::Opening(_) | PeerState::Open(_) => {}
+        }
+    }
+
+    /// Forms the next batch of an open link, if none is being written.
+    pub(crate) fn flush_link(&mut self, now: Now, key: LinkKey, out: &mut Outbox) {
+        let peers = &mut self.peers;
+        let Some(link) = peers.links.get_mut(key) else {
+            return;
+        };
+        if link.stage != Stage::Open || link.writing {
+            return;
+        }
+        let batch = &mut peers.batch;
+        while let Some(message) = link.answers.front() {
+            if !room(batch, message) {
+                break;
+            }
+            batch.push(message);
+            link.forget_answer();
+        }
+        let peer = link.peer.and_then(|instance| peers.peers.get_mut(&instance));
+        if let Some(peer) = peer.filter(|peer| peer.state == PeerState::Open(key)) {
+            while let Some(mut waiting) = peer.waiting.pop_front() {
+                let size = waiting.size();
+                if waiting.due <= now.mono {
+                    // The receipt has said that it is unreachable.
+                    peer.bytes -= size;
+                    continue;
+                }
+                waiting.deliver.within = waiting.due.since(now.mono);
+                waiting.tries += 1;
+                let message = Message::Deliver(waiting.deliver);
+                let fits = room(batch, &message);
+                if fits {
+                    batch.push(&message);
+                }
+                let Message::Deliver(deliver) = message else {
+                    break;
+                };
+                waiting.deliver = deliver;
+                if !fits {
+                    waiting.tries -= 1;
+                    peer.waiting.push_front(waiting);
+                    break;
+                }
+                peer.bytes -= size;
+                peer.unanswered.insert(waiting.deliver.delivery, waiting);
+            }
+        }
+        if !batch.is_empty() {
+            link.writing = true;
+            let batch = batch.take();
+            out.push(Command::LinkWrite { link: key, batch });
+        }
+    }
+
+    /// A message came over an open link.
+    pub(crate) fn peer_said(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        from: InstanceId,
+        message: Message,
+        out: &mut Outbox,
+    ) {
+        match message {
+            Message::Deliver(deliver) => self.deliver(now, From::Link(key), deliver, out),
+            Message::Delivered(delivered) => {
+                if let Some(peer) = self.peers.peers.get_mut(&from) {
+                    peer.unanswered.remove(&delivered.delivery);
+                }
+                self.delivered(now, from, delivered, out);
+            }
+            Message::Heartbeat { directory: true } => self.directory_works_elsewhere(now, out),
+            Message::Heartbeat { directory: false } => {}
+            Message::Goodbye => self.view.said_goodbye(from),
+            Message::Proof(_) => self.peer_misbehaved(now, key, "a second proof", out),
+        }
+    }
+
+    /// Deliveries whose receipts are complete need no answer any more.
+    pub(crate) fn forget_overdue(&mut self, now: Now, instance: InstanceId) {
+        if let Some(peer) = self.peers.peers.get_mut(&instance) {
+            peer.unanswered.retain(|_, waiting| waiting.due > now.mono);
+        }
+    }
+
+    /// Tells all peers that this instance ends.
+    pub(crate) fn say_goodbye(&mut self) {
+        let open: Vec<LinkKey> = (self.peers.links.iter())
+            .filter(|(_, link)| link.stage == Stage::Open)
+            .map(|(key, _)| key)
+            .collect();
+        for key in open {
+            self.send_on(key, Message::Goodbye);
+        }
+    }
+
+    pub(crate) fn close_links(&mut self, out: &mut Outbox) {
+        let all: Vec<LinkKey> = self.peers.links.iter().map(|(key, _)| key).collect();
+        for key in all {
+            self.drop_link(key, out);
+        }
+        self.peers.peers.clear();
+    }
+}
+
+fn room(batch: &Batch, message: &Message) -> bool {
+    let size = wire::encoded_size_hint(message);
+    batch.is_empty() || (batch.len() + size <= BATCH_BYTES && batch.has_room(size))
+}
+
+
+impl Fingerprint for Peers {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.peers.fingerprint(now, hasher);
+        self.links.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Peer {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self.state {
+            PeerState::Unlinked { until } => until.fingerprint(now, hasher),
+            state @ (PeerState::Opening(_) | PeerState::Open(_)) => state.hash(hasher),
+        }
+        self.waiting.fingerprint(now, hasher);
+        self.unanswered.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Waiting {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.deliver.delivery.fingerprint(now, hasher);
+        self.deliver.push.fingerprint(now, hasher);
+        self.deliver.to.hash(hasher);
+        self.due.fingerprint(now, hasher);
+        hasher.write_u8(self.tries);
+    }
+}

@@ -1,0 +1,427 @@
+//! Pushes at the instance that publishes them: handed in, counted, answered with a receipt.
+//!
+//! A push has one *part* for each user it names; parts of the same user stand in that user's lane
+//! (see [`lane`](crate::lane)). A push to everyone has no parts: it goes to each instance.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use crate::command::{Command, Outbox};
+use crate::config::Config;
+use crate::directory::Row;
+use crate::event::Answer;
+use crate::fingerprint::Fingerprint;
+use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
+use crate::instance::{Instance, Timer};
+use crate::lane::{Lane, Part, Sequence};
+use crate::message::{
+    Action, Audience, Counts, InstanceOutcome, Outcome, Push, PushRefused, Receipt, TerminalOutcome,
+};
+use crate::rng::{SeededHash, SeededMap};
+use crate::route::Selection;
+use crate::slots::Slots;
+use crate::time::{Instant, Now};
+use crate::wire::{Addressees, Deliver, Delivered, Outcomes};
+
+/// All pushes whose receipts are not complete.
+#[derive(Clone, Debug)]
+pub(crate) struct Pushes {
+    pending: Slots<PushKey, Pending>,
+    pub(crate) lanes: SeededMap<UserId, Lane>,
+    hops: BTreeMap<DeliveryId, Hop>,
+    next: DeliveryId,
+    /// What cannot be judged before the next view, in the order it came.
+    pub(crate) waiting_for_view: Vec<(Instant, WaitsForView)>,
+}
+
+/// One push.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    call: CallId,
+    pub(crate) action: Action,
+    pub(crate) due: Instant,
+    pub(crate) receipt: Receipt,
+    /// Parts, or instances of a push to everyone, that are not over.
+    open: usize,
+    parts: Vec<(UserId, Sequence)>,
+    hops: Vec<DeliveryId>,
+}
+
+/// One delivery that was not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Hop {
+    pub(crate) push: PushKey,
+    to: InstanceId,
+    /// The part of each addressee; none for a push to everyone.
+    pub(crate) parts: Vec<(UserId, Sequence)>,
+}
+
+/// Something that needs to know whether an instance lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum WaitsForView {
+    /// The lane of this user.
+    Lane(UserId),
+    /// A list of a user's connections.
+    List {
+        call: CallId,
+        user: UserId,
+        rows: Vec<(ConnectionId, Row)>,
+    },
+}
+
+impl Pushes {
+    pub(crate) fn new(hash: &SeededHash) -> Self {
+        Self {
+            pending: Slots::new(),
+            lanes: SeededMap::with_hasher(hash.clone()),
+            hops: BTreeMap::new(),
+            next: DeliveryId::new(1),
+            waiting_for_view: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hops(&self) -> usize {
+        self.hops.len()
+    }
+
+    pub(crate) fn get(&self, push: PushKey) -> Option<&Pending> {
+        self.pending.get(push)
+    }
+
+    pub(crate) fn hop_mut(&mut self, delivery: DeliveryId) -> Option<&mut Hop> {
+        self.hops.get_mut(&delivery)
+    }
+
+    /// Notes a delivery that is about to leave.
+    pub(crate) fn begin_hop(
+        &mut self,
+        push: PushKey,
+        to: InstanceId,
+        parts: Vec<(UserId, Sequence)>,
+    ) -> DeliveryId {
+        let delivery = self.next;
+        self.next = DeliveryId::new(delivery.get() + 1);
+        self.hops.insert(delivery, Hop { push, to, parts });
+        if let Some(pending) = self.pending.get_mut(push) {
+            pending.hops.push(delivery);
+        }
+        delivery
+    }
+}
+
+impl Instance {
+    pub(crate) fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {
+        if let Err(refused) = self.check_push(&push) {
+            self.stats.pushes_refused += 1;
+            let answer = Box::new(Answer::Push(Err(refused)));
+            out.push(Command::Answer { call, answer });
+            return;
+        }
+        self.stats.pushes += 1;
+        let due = now.mono + push.deadline;
+        let key = self.pushes.pending.insert(Pending {
+            call,
+            action: push.action,
+            due,
+            receipt: empty_receipt(push.id),
+            open: 0,
+            parts: Vec::new(),
+            hops: Vec::new(),
+        });
+        self.timers.arm(due, Timer::Push(key));
+        match push.to {
+            Audience::User(user) => self.begin_parts(now, key, vec![(user, Selection::All)], out),
+            Audience::Connections { user, connections } => {
+                let selection = Selection::Only(connections);
+                self.begin_parts(now, key, vec![(user, selection)], out);
+            }
+            Audience::Users(mut users) => {
+                users.sort_unstable();
+                users.dedup();
+                let parts = users.into_iter().map(|user| (user, Selection::All));
+                self.begin_parts(now, key, parts.collect(), out);
+            }
+            Audience::Everyone => self.push_to_everyone(now, key, out),
+        }
+    }
+
+    fn check_push(&self, push: &Push) -> Result<(), PushRefused> {
+        if let Action::Frame(payload) = &push.action
+            && payload.len() > self.config.push_bytes
+        {
+            let (bytes, limit) = (payload.len(), self.config.push_bytes);
+            return Err(PushRefused::TooLarge { bytes, limit });
+        }
+        if !(Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&push.deadline) {
+            return Err(PushRefused::Deadline);
+        }
+        let users: &[UserId] = match &push.to {
+            Audience::User(user) | Audience::Connections { user, .. } => std::slice::from_ref(user),
+            Audience::Users(users) if users.is_empty() => return Err(PushRefused::NoUsers),
+            Audience::Users(users) if users.len() > self.config.push_users => {
+                let (users, limit) = (users.len(), self.config.push_users);
+                return Err(PushRefused::TooManyUsers { users, limit });
+            }
+            Audience::Users(users) => users,
+            Audience::Everyone => &[],
+        };
+        if self.pushes.len() >= self.config.pushes {
+            return Err(PushRefused::Overloaded);
+        }
+        let full = |user| {
+            let lane = self.pushes.lanes.get(user);
+            lane.is_some_and(|lane| lane.len() >= self.config.pushes_per_user)
+        };
+        if users.iter().any(full) {
+            return Err(PushRefused::UserOverloaded);
+        }
+        Ok(())
+    }
+
+    fn begin_parts(
+        &mut self,
+        now: Now,
+        key: PushKey,
+        parts: Vec<(UserId, Selection)>,
+        out: &mut Outbox,
+    ) {
+        let hash = &mut self.pushes.lanes;
+        let mut begun = Vec::with_capacity(parts.len());
+        for (user, selection) in parts {
+            let lane = hash.entry(user.clone()).or_default();
+            let sequence = lane.push(Part::new(key, selection, now.mono));
+            begun.push((user, sequence));
+        }
+        if let Some(pending) = self.pushes.pending.get_mut(key) {
+            pending.open = begun.len();
+            pending.parts.clone_from(&begun);
+        }
+        for (user, _) in begun {
+            self.advance_lane(now, &user, out);
+        }
+    }
+
+    fn push_to_everyone(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+        let mut instances = self.view.everybody(now.mono, now.mono);
+        let doubtful = !self.view.doubtful(now.mono, now.mono).is_empty();
+        let blind = !self.keeper.is_linked() || self.view.asked().is_none();
+        instances.push(self.identity.instance);
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            self.bug("a push ended before it began");
+            return;
+        };
+        pending.receipt.degraded = doubtful || blind;
+        pending.open = instances.len();
+        let (push, action, due) = (pending.receipt.push, pending.action.clone(), pending.due);
+        for to in instances {
+            let delivery = self.pushes.begin_hop(key, to, Vec::new());
+            let deliver = Deliver {
+                delivery,
+                push,
+                within: due.since(now.mono),
+                action: action.clone(),
+                to: Addressees::Everyone,
+            };
+            self.send_delivery(now, to, deliver, due, out);
+        }
+    }
+
+    /// An instance says what became of a delivery.
+    pub(crate) fn delivered(
+        &mut self,
+        now: Now,
+        from: InstanceId,
+        delivered: Delivered,
+        out: &mut Outbox,
+    ) {
+        // An answer that comes after the receipt changes nothing any more.
+        let expected = (self.pushes.hops.get(&delivered.delivery)).is_some_and(|hop| hop.to == from);
+        if !expected {
+            return;
+        }
+        let Some(hop) = self.pushes.hops.remove(&delivered.delivery) else {
+            return;
+        };
+        match delivered.outcomes {
+            Outcomes::Everyone(counts) => {
+                self.instance_answered(hop.push, from, Some(counts), out);
+            }
+            Outcomes::Users(outcomes) => {
+                for (index, connection, outcome) in outcomes {
+                    if let Some((user, sequence)) = hop.parts.get(index as usize) {
+                        self.record(user, *sequence, delivered.delivery, connection, outcome);
+                    }
+                }
+                for (user, sequence) in hop.parts {
+                    self.hop_ended(now, &user, sequence, delivered.delivery, out);
+                }
+            }
+        }
+    }
+
+    /// An instance could not be reached.
+    pub(crate) fn delivery_failed(&mut self, now: Now, delivery: DeliveryId, out: &mut Outbox) {
+        let Some(hop) = self.pushes.hops.remove(&delivery) else {
+            return;
+        };
+        if hop.parts.is_empty() {
+            self.instance_answered(hop.push, hop.to, None, out);
+        }
+        for (user, sequence) in hop.parts {
+            self.hop_ended(now, &user, sequence, delivery, out);
+        }
+    }
+
+    fn instance_answered(
+        &mut self,
+        key: PushKey,
+        instance: InstanceId,
+        counts: Option<Counts>,
+        out: &mut Outbox,
+    ) {
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            return;
+        };
+        let outcome = InstanceOutcome {
+            instance,
+            answered: counts.is_some(),
+            counts: counts.unwrap_or_default(),
+        };
+        pending.receipt.degraded |= !outcome.answered;
+        pending.receipt.counts.merge(&outcome.counts);
+        pending.receipt.instances.push(outcome);
+        self.part_of_push_ended(key, out);
+    }
+
+    /// Takes the outcomes of a part that has ended into the receipt.
+    pub(crate) fn take_into_receipt(
+        &mut self,
+        key: PushKey,
+        user: &UserId,
+        terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
+        degraded: bool,
+    ) {
+        let limit = self.config.receipt_terminals;
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            return;
+        };
+        let receipt = &mut pending.receipt;
+        receipt.degraded |= degraded;
+        for (connection, outcome) in terminals {
+            receipt.counts.add(outcome);
+            if receipt.terminals.len() >= limit {
+                receipt.truncated = true;
+                continue;
+            }
+            receipt.terminals.push(TerminalOutcome {
+                user: user.clone(),
+                connection,
+                outcome,
+            });
+        }
+    }
+
+    /// One part of a push, or one instance of a push to everyone, is over.
+    pub(crate) fn part_of_push_ended(&mut self, key: PushKey, out: &mut Outbox) {
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            return;
+        };
+        pending.open -= 1;
+        if pending.open > 0 {
+            return;
+        }
+        let Some(mut pending) = self.pushes.pending.remove(key) else {
+            return;
+        };
+        pending.receipt.instances.sort_unstable_by_key(|outcome| outcome.instance);
+        self.stats.degraded += u64::from(pending.receipt.degraded);
+        self.stats.outcomes.merge(&pending.receipt.counts);
+        out.push(Command::Answer {
+            call: pending.call,
+            answer: Box::new(Answer::Push(Ok(pending.receipt))),
+        });
+    }
+
+    /// A push's deadline has come: what is not known by now is not known.
+    pub(crate) fn push_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            return;
+        };
+        let parts = std::mem::take(&mut pending.parts);
+        let hops = std::mem::take(&mut pending.hops);
+        let silent: Vec<Hop> = (hops.into_iter())
+            .filter_map(|delivery| self.pushes.hops.remove(&delivery))
+            .collect();
+        for hop in silent {
+            if hop.parts.is_empty() {
+                self.instance_answered(key, hop.to, None, out);
+            }
+        }
+        for (user, sequence) in parts {
+            self.part_due(now, &user, sequence, out);
+        }
+    }
+}
+
+const fn empty_receipt(push: crate::id::PushId) -> Receipt {
+    Receipt {
+        push,
+        degraded: false,
+        counts: Counts {
+            written: 0,
+            queued: 0,
+            gone: 0,
+            overflow: 0,
+            unreachable: 0,
+        },
+        terminals: Vec::new(),
+        truncated: false,
+        instances: Vec::new(),
+    }
+}
+
+impl Fingerprint for Pushes {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.pending.fingerprint(now, hasher);
+        self.lanes.fingerprint(now, hasher);
+        for (delivery, hop) in &self.hops {
+            delivery.fingerprint(now, hasher);
+            (hop.push, hop.to, &hop.parts).hash(hasher);
+        }
+        self.next.fingerprint(now, hasher);
+        for (since, waits) in &self.waiting_for_view {
+            since.fingerprint(now, hasher);
+            waits.hash(hasher);
+        }
+    }
+}
+
+impl Fingerprint for Pending {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.call.fingerprint(now, hasher);
+        self.action.fingerprint(now, hasher);
+        self.due.fingerprint(now, hasher);
+        self.receipt.push.fingerprint(now, hasher);
+        self.receipt.degraded.fingerprint(now, hasher);
+        self.receipt.counts.fingerprint(now, hasher);
+        for terminal in &self.receipt.terminals {
+            (&terminal.user, terminal.connection, terminal.outcome).hash(hasher);
+        }
+        for outcome in &self.receipt.instances {
+            (outcome.instance, outcome.answered, outcome.counts).hash(hasher);
+        }
+        self.open.fingerprint(now, hasher);
+        self.parts.hash(hasher);
+        self.hops.hash(hasher);
+    }
+}

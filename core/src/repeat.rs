@@ -1,0 +1,161 @@
+//! What was written lately, so that a repeat of a push is recognised: by its publisher's retry over
+//! a new link, or by its caller at whatever instance.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::fingerprint::Fingerprint;
+use crate::id::{ConnectionId, PushId};
+use crate::message::{Counts, Outcome};
+use crate::outbound::Ticket;
+use crate::rng::{SeededHash, SeededMap};
+use crate::time::Instant;
+
+/// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeats {
+    frames: SeededMap<(PushId, ConnectionId), State>,
+    broadcasts: SeededMap<PushId, Option<Counts>>,
+    order: VecDeque<(Instant, PushId, Option<ConnectionId>)>,
+    span: Duration,
+    limit: usize,
+}
+
+/// What is known of one push at one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// It is not over. Who else is to be told.
+    Pending(Vec<Ticket>),
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// What is known of a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The first one is not over: its ticket is told with it.
+    Pending,
+    /// This became of the first one.
+    Outcome(Outcome),
+}
+
+/// What is known of a repeated broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KnownBroadcast {
+    /// The first one is not over.
+    Pending,
+    /// This became of the first one.
+    Ended(Counts),
+}
+
+impl Repeats {
+    pub(crate) fn new(span: Duration, limit: usize, hash: &SeededHash) -> Self {
+        Self {
+            frames: SeededMap::with_hasher(hash.clone()),
+            broadcasts: SeededMap::with_hasher(hash.clone()),
+            order: VecDeque::new(),
+            span,
+            limit,
+        }
+    }
+
+    /// What is known of this push at this connection. If it is pending, the ticket will be told.
+    pub(crate) fn known(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        ticket: Ticket,
+    ) -> Option<Known> {
+        self.forget_old(now);
+        match self.frames.get_mut(&(ticket.push, connection))? {
+            State::Pending(waiters) => {
+                waiters.push(ticket);
+                Some(Known::Pending)
+            }
+            State::Ended(outcome) => Some(Known::Outcome(*outcome)),
+        }
+    }
+
+    /// A push begins at a connection.
+    pub(crate) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
+        self.frames
+            .insert((push, connection), State::Pending(Vec::new()));
+        self.remember(now, push, Some(connection));
+    }
+
+    /// A push has ended at a connection. Who else is to be told.
+    pub(crate) fn end(
+        &mut self,
+        connection: ConnectionId,
+        push: PushId,
+        outcome: Outcome,
+    ) -> Vec<Ticket> {
+        let Some(state) = self.frames.get_mut(&(push, connection)) else {
+            return Vec::new();
+        };
+        match std::mem::replace(state, State::Ended(outcome)) {
+            State::Pending(waiters) => waiters,
+            State::Ended(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn known_broadcast(&mut self, now: Instant, push: PushId) -> Option<KnownBroadcast> {
+        self.forget_old(now);
+        let counts = self.broadcasts.get(&push)?;
+        Some(counts.map_or(KnownBroadcast::Pending, KnownBroadcast::Ended))
+    }
+
+    pub(crate) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
+        self.broadcasts.insert(push, None);
+        self.remember(now, push, None);
+    }
+
+    pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) {
+        if let Some(known) = self.broadcasts.get_mut(&push) {
+            *known = Some(counts);
+        }
+    }
+
+    fn remember(&mut self, now: Instant, push: PushId, connection: Option<ConnectionId>) {
+        self.order.push_back((now + self.span, push, connection));
+        if self.order.len() > self.limit {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        // Two for each new one: the memory shrinks as fast as it once grew, in bounded steps.
+        for _ in 0..2 {
+            if self.order.front().is_none_or(|(until, ..)| *until > now) {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        match self.order.pop_front() {
+            Some((_, push, Some(connection))) => {
+                self.frames.remove(&(push, connection));
+            }
+            Some((_, push, None)) => {
+                self.broadcasts.remove(&push);
+            }
+            None => {}
+        }
+    }
+}
+
+impl Fingerprint for Repeats {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (until, push, connection) in &self.order {
+            until.fingerprint(now, hasher);
+            push.hash(hasher);
+            match connection {
+                Some(connection) => self.frames.get(&(*push, *connection)).hash(hasher),
+                None => self.broadcasts.get(push).hash(hasher),
+            }
+        }
+    }
+}

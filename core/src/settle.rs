@@ -1,0 +1,249 @@
+//! Settling: writing all local rows again under a new epoch, newest first.
+//!
+//! It follows every claim. When all rows are written the floor rises to the epoch, and whatever a
+//! lost, late or half-executed operation has left behind is dead from there on, by comparison.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::command::{Log, Outbox};
+use crate::connection::RowState;
+use crate::fingerprint::Fingerprint;
+use crate::id::ConnectionKey;
+use crate::instance::{Instance, Once};
+use crate::registry::Age;
+use crate::time::{Instant, Now};
+use crate::trips::Purpose;
+
+/// The time between two batches of rows.
+const STEP: Duration = Duration::from_millis(50);
+/// Connections younger than this may be in the tail that a failover loses: a replica that lags
+/// further behind is not promoted by any sensible configuration.
+const YOUNG: Duration = Duration::from_secs(60);
+/// The pace is halved this often at most when batches time out: a sixty-fourth of it goes on.
+const SLOWEST: u32 = 6;
+
+/// How far settling is.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    /// All connections of this age or younger have been visited.
+    visited: Age,
+    /// Rows that were given up and wait to be written once more.
+    again: VecDeque<ConnectionKey>,
+    /// Rows visited and not yet written.
+    open: usize,
+    /// What may be missing from the directory.
+    missing: Missing,
+    /// How often the pace was halved.
+    slowed: u32,
+    /// When the next batch may leave.
+    next: Instant,
+}
+
+/// What may be missing from the directory while rows are written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// Everything: the claim did not replace what was last acknowledged.
+    Everything,
+    /// The rows of connections accepted after this moment: the claim replaced exactly what was last
+    /// acknowledged.
+    Tail { after: Instant },
+    /// Nothing any more.
+    Nothing,
+}
+
+impl Settling {
+    /// Whether nothing can be missing any more, although rows are still written again.
+    pub(crate) fn is_nearly_done(&self) -> bool {
+        self.missing == Missing::Nothing
+    }
+}
+
+impl Instance {
+    /// The lease was claimed: all rows are to be written under its epoch.
+    pub(crate) fn begin_settling(&mut self, now: Now, lossless: bool, out: &mut Outbox) {
+        self.stats.settlings += 1;
+        out.log(Log::Claimed {
+            epoch: self.keeper.epoch(),
+            rows: self.registry.present(),
+        });
+        self.keeper.settling = Some(Settling {
+            visited: Age::YOUNGEST,
+            again: VecDeque::new(),
+            open: 0,
+            missing: match lossless {
+                true => Missing::Tail {
+                    after: now.mono.before(YOUNG),
+                },
+                false => Missing::Everything,
+            },
+            slowed: 0,
+            next: now.mono,
+        });
+        self.settle_due(now, out);
+    }
+
+    /// The lease is no longer held: its settling means nothing.
+    pub(crate) fn stop_settling(&mut self) {
+        self.keeper.settling = None;
+    }
+
+    /// Writes the next batch of rows, if it is time, and ends settling when all are written.
+    pub(crate) fn settle_due(&mut self, now: Now, out: &mut Outbox) {
+        let Some(settling) = &self.keeper.settling else {
+            return;
+        };
+        if settling.next > now.mono {
+            let at = settling.next;
+            self.arm_once(Once::Settle, at);
+            return;
+        }
+        let budget = self.settle_budget(settling.slowed);
+        let more = self.settle_batch(budget);
+        let Some(settling) = &mut self.keeper.settling else {
+            return;
+        };
+        if more {
+            settling.next = now.mono + STEP;
+            let at = settling.next;
+            self.arm_once(Once::Settle, at);
+            return;
+        }
+        if settling.open == 0 && settling.again.is_empty() {
+            self.keeper.settling = None;
+            self.keeper.floor = self.keeper.epoch();
+            self.turn.lease = true;
+            out.log(Log::Settled {
+                epoch: self.keeper.epoch(),
+            });
+        }
+    }
+
+    /// Rows of one batch: this instance's share of the cluster's budget.
+    fn settle_budget(&self, slowed: u32) -> usize {
+        let share = self.config.settle_rate as usize / self.view.alive().max(1);
+        let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
+        (share / steps >> slowed).max(1)
+    }
+
+    /// Writes up to `budget` rows. Returns whether there are more that can be written now or soon.
+    fn settle_batch(&mut self, budget: usize) -> bool {
+        let mut budget = budget;
+        while budget > 0 {
+            let again = (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
+            let Some(key) = again else { break };
+            budget -= 1;
+            let row = self.registry.get(key).map(|connection| connection.row);
+            if row == Some(RowState::Due) {
+                self.write_row(key);
+            }
+        }
+        // Visiting is cheap, and most rows of a short settling need nothing: a bound of its own.
+        let mut visits = budget.saturating_mul(8);
+        while budget > 0 && visits > 0 {
+            visits -= 1;
+            let Some(settling) = &mut self.keeper.settling else {
+                return false;
+            };
+            let Some((age, key)) = self.registry.next_older(settling.visited) else {
+                settling.missing = match settling.open + settling.again.len() {
+                    0 => Missing::Nothing,
+                    _ => settling.missing,
+                };
+                return !settling.again.is_empty();
+            };
+            let Some(connection) = self.registry.get(key) else {
+                return false;
+            };
+            if let Missing::Tail { after } = settling.missing
+                && connection.accepted < after
+            {
+                if settling.open + settling.again.len() > 0 {
+                    // The young ones first: others need not ask by user any more then.
+                    return true;
+                }
+                settling.missing = Missing::Nothing;
+                self.turn.lease = true;
+            }
+            settling.visited = age;
+            if !connection.wants_row() || !self.needs_settling(connection.row) {
+                continue;
+            }
+            budget -= 1;
+            self.visit(key);
+        }
+        true
+    }
+
+    fn visit(&mut self, key: ConnectionKey) {
+        let epoch = self.keeper.epoch();
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        connection.unsettled = Some(epoch);
+        if let Some(settling) = &mut self.keeper.settling {
+            settling.open += 1;
+        }
+        match connection.row {
+            // The operation under way ends first; it proves nothing, and is followed by another.
+            RowState::Writing { .. } => {}
+            RowState::Absent
+            | RowState::Due
+            | RowState::Written { .. }
+            | RowState::Removing => self.write_row(key),
+        }
+    }
+
+    /// A row that settling waits for is written, or its connection has ended.
+    pub(crate) fn settled_one(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        if connection.unsettled.take() != Some(self.keeper.epoch()) {
+            return;
+        }
+        if let Some(settling) = &mut self.keeper.settling {
+            settling.open -= 1;
+            if settling.open == 0 {
+                let at = settling.next;
+                self.arm_once(Once::Settle, at);
+            }
+        }
+    }
+
+    /// A row's outcome is unknown: it is written once more, within the pace.
+    pub(crate) fn settle_again(&mut self, key: ConnectionKey) {
+        let Some(settling) = &mut self.keeper.settling else {
+            self.write_row(key);
+            return;
+        };
+        settling.again.push_back(key);
+        let at = settling.next;
+        self.arm_once(Once::Settle, at);
+    }
+
+    /// A batch timed out: the directory is slower than the pace.
+    pub(crate) fn settling_timed_out(&mut self, purposes: &[Purpose]) {
+        if let Some(settling) = &mut self.keeper.settling
+            && (purposes.iter()).any(|purpose| matches!(purpose, Purpose::Register { .. }))
+        {
+            settling.slowed = (settling.slowed + 1).min(SLOWEST);
+        }
+    }
+}
+
+impl Fingerprint for Settling {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.visited.fingerprint(now, hasher);
+        self.again.fingerprint(now, hasher);
+        self.open.fingerprint(now, hasher);
+        match self.missing {
+            Missing::Everything => hasher.write_u8(0),
+            Missing::Tail { after } => after.fingerprint(now, hasher),
+            Missing::Nothing => hasher.write_u8(1),
+        }
+        self.slowed.fingerprint(now, hasher);
+        self.next.fingerprint(now, hasher);
+    }
+}

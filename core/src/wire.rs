@@ -1,1 +1,0 @@
-//! What instances say to each other.

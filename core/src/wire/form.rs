@@ -1,0 +1,124 @@
+//! Messages as they are on the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Addressees, Deliver, Delivered, Message, WireError};
+use crate::frame::{CloseCode, FrameKind, Payload};
+use crate::id::{DeliveryId, PushId};
+use crate::message::Action;
+
+/// A message: what is large is borrowed. One type for both directions, so that they cannot differ;
+/// written, it borrows addressees and outcomes too.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Form<'a, To, Done> {
+    Proof([u8; 32]),
+    Deliver {
+        delivery: DeliveryId,
+        push: PushId,
+        within_millis: u32,
+        #[serde(borrow)]
+        action: ActionForm<'a>,
+        to: To,
+    },
+    Delivered(Done),
+    Heartbeat {
+        directory: bool,
+    },
+    Goodbye,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ActionForm<'a> {
+    Frame {
+        kind: FrameKind,
+        #[serde(serialize_with = "as_bytes")]
+        content: &'a [u8],
+    },
+    Close(CloseCode),
+}
+
+pub(super) type Sent<'a> = Form<'a, &'a Addressees, &'a Delivered>;
+pub(super) type Received<'a> = Form<'a, Addressees, Delivered>;
+
+impl<'a> From<&'a Message> for Sent<'a> {
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Proof(proof) => Self::Proof(*proof),
+            Message::Deliver(deliver) => Self::Deliver {
+                delivery: deliver.delivery,
+                push: deliver.push,
+                within_millis: u32::try_from(deliver.within.as_millis()).unwrap_or(u32::MAX),
+                action: ActionForm::from(&deliver.action),
+                to: &deliver.to,
+            },
+            Message::Delivered(delivered) => Self::Delivered(delivered),
+            Message::Heartbeat { directory } => Self::Heartbeat {
+                directory: *directory,
+            },
+            Message::Goodbye => Self::Goodbye,
+        }
+    }
+}
+
+impl<'a> From<&'a Action> for ActionForm<'a> {
+    fn from(action: &'a Action) -> Self {
+        match action {
+            Action::Frame(payload) => Self::Frame {
+                kind: payload.kind(),
+                content: payload.bytes(),
+            },
+            Action::Close(code) => Self::Close(*code),
+        }
+    }
+}
+
+impl Received<'_> {
+    /// `batch` is what this was decoded from.
+    pub(super) fn into_message(self, batch: &Bytes) -> Result<Message, WireError> {
+        Ok(match self {
+            Self::Proof(proof) => Message::Proof(proof),
+            Self::Deliver {
+                delivery,
+                push,
+                within_millis,
+                action,
+                to,
+            } => Message::Deliver(Deliver {
+                delivery,
+                push,
+                within: Duration::from_millis(within_millis.into()),
+                action: action.into_action(batch)?,
+                to,
+            }),
+            Self::Delivered(delivered) => Message::Delivered(delivered),
+            Self::Heartbeat { directory } => Message::Heartbeat { directory },
+            Self::Goodbye => Message::Goodbye,
+        })
+    }
+}
+
+impl ActionForm<'_> {
+    fn into_action(self, batch: &Bytes) -> Result<Action, WireError> {
+        match self {
+            Self::Frame { kind, content } => {
+                let bytes = if content.len() >= batch.len() / 4 {
+                    batch.slice_ref(content)
+                } else {
+                    Bytes::copy_from_slice(content)
+                };
+                let payload = Payload::new(kind, bytes)
+                    .map_err(|_| WireError::Malformed("a text frame that is not UTF-8"))?;
+                Ok(Action::Frame(payload))
+            }
+            Self::Close(code) => Ok(Action::Close(code)),
+        }
+    }
+}
+
+/// Writes a slice at once; as a sequence it would go byte by byte.
+fn as_bytes<S: Serializer>(content: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(content)
+}

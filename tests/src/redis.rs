@@ -1,0 +1,261 @@
+//! A Redis server of the test's own.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs, process};
+
+use redis::FromRedisValue;
+
+/// A `redis-server` on a loopback port, empty at its start and without persistence.
+///
+/// It ends with this value, and also when the test process ends in any other way.
+///
+/// Every method panics if the server cannot do what it is told: a test cannot go on without it.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    url: String,
+    directory: PathBuf,
+    arguments: Vec<String>,
+    process: Option<Process>,
+}
+
+impl RedisServer {
+    /// Starts a server on a free port, and returns when it answers.
+    pub fn start() -> Self {
+        Self::start_with::<&str>(&[])
+    }
+
+    /// Starts a server with further arguments, as in `["--maxmemory-policy", "allkeys-lru"]`.
+    pub fn start_with<S: AsRef<str>>(arguments: &[S]) -> Self {
+        let mut server = Self {
+            port: 0,
+            url: String::new(),
+            directory: new_directory(),
+            arguments: arguments
+                .iter()
+                .map(|argument| argument.as_ref().to_owned())
+                .collect(),
+            process: None,
+        };
+        for _ in 0..PORTS_TRIED {
+            server.port = free_port();
+            server.url = format!("redis://127.0.0.1:{}", server.port);
+            server.process = server.spawn();
+            if server.process.is_some() {
+                return server;
+            }
+        }
+        panic!(
+            "redis-server found each of {PORTS_TRIED} ports taken, or does not take {arguments}",
+            arguments = server.arguments.join(" ")
+        );
+    }
+
+    /// Its address as `redis://127.0.0.1:<port>`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills it without a warning: its clients see a reset, its content is lost.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port, empty. Kills it first if it runs.
+    pub fn start_again(&mut self) {
+        self.stop();
+        let end = Instant::now() + STARTED_WITHIN;
+        while self.process.is_none() {
+            assert!(
+                Instant::now() < end,
+                "port {} is taken by another process",
+                self.port
+            );
+            self.process = self.spawn();
+        }
+    }
+
+    /// Stops it from running without closing anything, as an overloaded or frozen machine does.
+    pub fn pause(&self) {
+        self.running().signal("STOP");
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.running().signal("CONT");
+    }
+
+    /// A connection of the test's own.
+    pub fn connection(&self) -> redis::Connection {
+        self.try_connection().expect("the server takes connections")
+    }
+
+    /// Runs one command on a connection of its own: `server.command::<i64>(&["EXISTS", "key"])`.
+    #[track_caller]
+    pub fn command<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        match redis::cmd(name)
+            .arg(arguments)
+            .query(&mut self.connection())
+        {
+            Ok(answer) => answer,
+            Err(error) => panic!("{}: {error}", command.join(" ")),
+        }
+    }
+
+    fn running(&self) -> &Process {
+        self.process
+            .as_ref()
+            .expect("the server was stopped by the test")
+    }
+
+    fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(self.url.as_str())?.get_connection_with_timeout(ANSWERS_WITHIN)
+    }
+
+    /// Starts the server and waits until it answers. `None` if it ended, as it does when its port
+    /// is taken.
+    fn spawn(&self) -> Option<Process> {
+        let command = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .arg("--dir")
+            .arg(&self.directory)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        let server = match command {
+            Ok(server) => server,
+            Err(error) if error.kind() == ErrorKind::NotFound => panic!(
+                "these tests need a `redis-server` in the PATH: install the package `redis-server` \
+                 (Debian, Ubuntu) or `redis` (Fedora, Arch, Alpine, Homebrew)"
+            ),
+            Err(error) => panic!("redis-server cannot be started: {error}"),
+        };
+        let mut process = Process::watched(server, self.directory.as_os_str());
+        let end = Instant::now() + STARTED_WITHIN;
+        loop {
+            if process.has_ended() {
+                return None;
+            }
+            if self.serving_process() == Some(process.server.id()) {
+                return Some(process);
+            }
+            assert!(
+                Instant::now() < end,
+                "redis-server does not answer on port {}",
+                self.port
+            );
+            thread::sleep(POLL);
+        }
+    }
+
+    /// The id of the process that answers on this port: it may be a stranger's.
+    fn serving_process(&self) -> Option<u32> {
+        let mut connection = self.try_connection().ok()?;
+        let about: redis::InfoDict = redis::cmd("INFO")
+            .arg("server")
+            .query(&mut connection)
+            .ok()?;
+        about.get("process_id")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+        // What remains in a temporary directory harms nobody.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// How many ports are tried: another process may take a free one before the server does.
+const PORTS_TRIED: u32 = 10;
+
+/// When a server that does not answer is given up. It takes some 10 ms on an idle machine.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
+
+/// When a connection attempt of the harness is given up.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running server and the shell that kills it when the test process ends, however that ends: the
+/// shell's input is closed then. A signal at the parent's death would come when the *thread* that
+/// started the server ends.
+#[derive(Debug)]
+struct Process {
+    server: Child,
+    watchdog: Child,
+}
+
+impl Process {
+    fn watched(server: Child, directory: &OsStr) -> Self {
+        let watchdog = Command::new("sh")
+            .args(["-c", r#"read -r _; kill -9 "$1"; rm -rf "$2""#, "watchdog"])
+            .arg(server.id().to_string())
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell can be started");
+        Self { server, watchdog }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.server
+            .try_wait()
+            .expect("its status can be asked for")
+            .is_some()
+    }
+
+    fn signal(&self, signal: &str) {
+        let command = format!("kill -{signal} {}", self.server.id());
+        let status = Command::new("sh")
+            .args(["-c", &command])
+            .status()
+            .expect("a shell can be started");
+        assert!(status.success(), "{command}: {status}");
+    }
+}
+
+impl Drop for Process {
+    /// The watchdog goes first: it must not kill a process that has got the server's id later.
+    fn drop(&mut self) {
+        for process in [&mut self.watchdog, &mut self.server] {
+            // Fails only for a process that has ended already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
+}
+
+fn new_directory() -> PathBuf {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let directory = env::temp_dir().join(format!("switchboard-redis-{}-{number}", process::id()));
+    fs::create_dir_all(&directory).expect("the temporary directory can be written to");
+    directory
+}
