@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let receipt = second.handle().push(push).await?;
     println!("receipt: {:?}", receipt.counts);
     println!("frame:   {}", terminal.next().await.ok_or("closed")??);
+    terminal.close(None).await?;
     second.shutdown().await;
     first.shutdown().await;
     Ok(())

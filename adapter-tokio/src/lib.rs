@@ -1,4 +1,37 @@
-//! Switchboard on tokio.
+//! Switchboard on tokio: pushes messages to people's terminals over WebSockets, across many server
+//! instances.
+//!
+//! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here.
+//!
+//! ```no_run
+//! use switchboard_tokio::auth::Open;
+//! use switchboard_tokio::core::config::Config;
+//! use switchboard_tokio::core::frame::Payload;
+//! use switchboard_tokio::core::id::UserId;
+//! use switchboard_tokio::core::message::{Action, Audience, Push};
+//! use switchboard_tokio::{Settings, new_push_id};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings {
+//!     terminals: Some("127.0.0.1:8080".parse()?),
+//!     ..Settings::default()
+//! };
+//! let server = switchboard_tokio::builder().settings(settings).authenticator(Open).start().await?;
+//! let push = Push {
+//!     id: new_push_id(),
+//!     to: Audience::User(UserId::new("alice")?),
+//!     action: Action::Frame(Payload::text("hi".into())?),
+//!     deadline: Config::DEADLINE_DEFAULT,
+//! };
+//! let receipt = server.handle().push(push).await?;
+//! println!("{} terminals got it", receipt.counts.written);
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server starts threads of its own, each with a single-threaded tokio runtime. The caller may
+//! be in any runtime, or in none.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,6 +88,8 @@ impl Runtime for TokioRuntime {
     }
 
     async fn dial(address: String) -> io::Result<Self::Stream> {
-        Ok(tokio::net::TcpStream::connect(address).await?.compat())
+        let stream = tokio::net::TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream.compat())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
@@ -31,7 +32,7 @@ use crate::worker::Local;
 const API_IDLE: Duration = Duration::from_secs(75);
 
 /// Where terminals connect.
-const CONNECT: &str = "/connect";
+const TERMINALS: &str = "/connect";
 
 /// Serves one socket on the calling thread. The entry is given up when the connection ends or is
 /// upgraded.
@@ -59,9 +60,9 @@ pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, service: Service, socket: Tcp
 
 /// H10: whoever has not completed its handshake in time is dropped, wherever it is in it.
 async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
-    let handshake = builder(local).keep_alive(false).serve_connection(
+    let handshake = builder(local).serve_connection(
         FuturesIo::new(stream),
-        service_fn(|request| async { Ok::<_, Infallible>(terminal(local, request).await) }),
+        service_fn(|request| async { Ok::<_, Infallible>(once(terminal(local, request).await)) }),
     );
     let served = async {
         // It fails if the client has gone.
@@ -71,7 +72,7 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
 }
 
 async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
-    if request.uri().path() != CONNECT {
+    if request.uri().path() != TERMINALS {
         return refusal(StatusCode::NOT_FOUND, "not_found", "terminals connect at /connect");
     }
     let shared = &local.shared;
@@ -104,9 +105,9 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
 }
 
 async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
-    let handshake = builder(local).keep_alive(false).serve_connection(
+    let handshake = builder(local).serve_connection(
         FuturesIo::new(stream),
-        service_fn(|request| async { Ok::<_, Infallible>(peer::<R>(local, request)) }),
+        service_fn(|request| async { Ok::<_, Infallible>(once(peer::<R>(local, request))) }),
     );
     let served = async {
         // It fails if the client has gone.
@@ -146,6 +147,14 @@ fn released<R: Runtime>(upgraded: Upgraded) -> Option<LinkEnd> {
     let parts = upgraded.downcast::<FuturesIo<R::Stream>>().ok()?;
     let socket = R::release(parts.io.into_inner()).ok()?;
     Some(LinkEnd::Socket(socket, parts.read_buf))
+}
+
+/// One request a connection, unless it is upgraded.
+fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn builder(local: &Local) -> http1::Builder {

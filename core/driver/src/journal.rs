@@ -19,7 +19,7 @@ pub(crate) fn write(this: InstanceId, log: &Log) {
         Log::PeerUp { instance } => info!(%this, %instance, "link to another instance is open"),
         Log::PeerDown { instance } => info!(%this, %instance, "link to another instance ended"),
         Log::WireVersion { ours, theirs, instance } => error!(
-            %this, %instance, ours, theirs,
+            %this, ?instance, ours, theirs,
             "another instance speaks another version of the links' protocol: run one version"
         ),
         Log::WrongSecret { instance } => error!(

@@ -1,10 +1,52 @@
-//! switchboard-driver
+//! The runtime-neutral driver of Switchboard: sockets, links, directory and HTTP around the
+//! instances of [`switchboard_core`], written once for every [`Runtime`](runtime::Runtime).
+//!
+//! Those who build an application use an adapter (`switchboard-tokio`), which re-exports all of
+//! this; those who write an adapter implement [`Runtime`](runtime::Runtime) and hand their type to
+//! [`Builder`].
+//!
+//! # Threads
+//!
+//! A [`Server`] is one process's part of a cluster: one or more instances, each on a thread of its
+//! own with a single-threaded runtime. An instance is an actor. Nothing shares its state, so there
+//! is no lock on the way of a message, and the order of commands is the one that the simulator
+//! checks. What it owns stays on its thread: the sockets of its terminals, its links, its directory
+//! link, its timer.
+//!
+//! # The loop of an instance
+//!
+//! ```text
+//! loop {
+//!     wait for the inbox, or until the timer ends
+//!     now = clock                                    once for the batch
+//!     for each of up to 256 inputs                   instance.handle(now, event, out)
+//!     while a deadline is due by that reading        instance.handle_timeout(now, out)
+//!     for each command in out                        execute it, never wait
+//!     let the other tasks of the thread run
+//! }
+//! ```
+//!
+//! Whatever takes time is a task of its own that answers with an event: one for each terminal, one
+//! for each link, one for the directory link. They wait while the inbox is full; the loop never
+//! waits for them.
+//!
+//! # The way of a terminal
+//!
+//! One accept loop for each listener hands every socket to the thread that is to serve it:
+//! terminals to the instance with the fewest. HTTP is spoken there until the upgrade, under one
+//! deadline; then hyper is dropped, and a single future reads and writes the WebSocket. A frame is
+//! written from its shared bytes. An idle terminal keeps a read buffer of 1 KiB and nothing else of
+//! size.
+//!
+//! Terminals can as well come through the application's own HTTP server: [`Handle::connect`]
+//! answers their handshake.
 
 #![forbid(unsafe_code)]
 
 mod api;
 pub mod auth;
 mod backoff;
+mod boundary;
 mod clock;
 mod connect;
 pub mod directory;

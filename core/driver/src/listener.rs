@@ -1,11 +1,13 @@
 //! Listening sockets: one accept loop for each, which hands every socket to the thread that is to
 //! serve it.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
 use crate::members::{Entry, Input, Member, Seat, Service, Shared};
@@ -15,6 +17,10 @@ use crate::server::StartError;
 /// How long nothing is accepted after the operating system refused: it has run out of descriptors
 /// or memory, and every further attempt would fail at once.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the operating system keeps until they are accepted: after a restart everybody
+/// comes at once, and a dropped handshake is repeated a second later at the earliest.
+const BACKLOG: i32 = 4096;
 
 /// A bound listener and what it is for.
 pub(crate) struct Door {
@@ -26,12 +32,7 @@ pub(crate) struct Door {
 impl Door {
     /// Binds it. No `SO_REUSEPORT`: a second process at the same port is to fail.
     pub(crate) fn open(service: Service, address: SocketAddr) -> Result<Self, StartError> {
-        let bound = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?, listener))
-        };
-        match bound() {
+        match bind(address).and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => Ok(Self {
                 service,
                 listener,
@@ -44,6 +45,17 @@ impl Door {
             }),
         }
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a former process that linger do not keep its successor from the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Service {

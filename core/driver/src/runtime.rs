@@ -61,6 +61,6 @@ pub trait Runtime: Send + Sync + 'static {
     /// If the runtime cannot let go of it.
     fn release(stream: Self::Stream) -> io::Result<TcpStream>;
 
-    /// Resolves `host:port` and connects to it.
+    /// Resolves `host:port` and connects to it, without delay for small packets (`TCP_NODELAY`).
     fn dial(address: String) -> impl Future<Output = io::Result<Self::Stream>>;
 }

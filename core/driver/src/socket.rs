@@ -14,12 +14,18 @@ use tungstenite::protocol::frame::{CloseFrame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
+use crate::boundary::Boundary;
+
 /// A WebSocket, server's side.
 pub(crate) struct Socket<S> {
     stream: S,
     protocol: WebSocketContext,
     outlet: Outlet,
+    boundary: Boundary,
 }
+
+/// Frames of this size leave nothing behind that is worth giving back.
+const KEPT: u64 = 4096;
 
 /// The buffer of each terminal that tungstenite reads into. Measured: resident bytes per idle
 /// terminal grow with it, and a message that is larger is read in steps of it.
@@ -46,10 +52,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .max_write_buffer_size(CONTROL_BUFFER)
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
+        let mut boundary = Boundary::default();
+        boundary.pass(read);
         Self {
             stream,
             protocol: WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(config)),
             outlet: Outlet::default(),
+            boundary,
         }
     }
 
@@ -76,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let mut io = Io {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
+            boundary: &mut self.boundary,
             cx,
         };
         // It fails if the connection is closed already, which is what is wanted.
@@ -87,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let mut io = Io {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
+            boundary: &mut self.boundary,
             cx,
         };
         let result = self.protocol.read(&mut io);
@@ -95,8 +106,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let _ = self.protocol.flush(&mut io);
         }
         match result {
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.give_back();
+                Poll::Pending
+            }
             result => Poll::Ready(result),
+        }
+    }
+
+    /// Frees the buffer of a large frame: tungstenite would keep it as long as the terminal stays.
+    /// Between messages it holds nothing else, and a new one goes on where it was.
+    fn give_back(&mut self) {
+        let is_between = self.boundary.is_at_rest() && self.is_flushed() && self.protocol.can_write();
+        if self.boundary.largest() > KEPT && is_between {
+            let config = *self.protocol.get_config();
+            self.protocol = WebSocketContext::new(Role::Server, Some(config));
+            self.boundary = Boundary::default();
         }
     }
 
@@ -227,13 +252,19 @@ impl Chunk {
 struct Io<'a, 'cx, S> {
     stream: &'a mut S,
     outlet: &'a mut Outlet,
+    boundary: &'a mut Boundary,
     cx: &'a mut Context<'cx>,
 }
 
 impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match Pin::new(&mut *self.stream).poll_read(self.cx, buffer) {
-            Poll::Ready(result) => result,
+            Poll::Ready(result) => {
+                if let Ok(read) = &result {
+                    self.boundary.pass(&buffer[..*read]);
+                }
+                result
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -251,5 +282,139 @@ impl<S> Write for Io<'_, '_, S> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    #[test]
+    fn frames_are_written_whole_and_in_order_however_little_the_stream_takes() {
+        for step in [1, 2, 7, 1000, 1 << 20] {
+            let mut socket = Socket::new(Pipe::taking(step), &[], 1024);
+            let large = vec![7; 2 * WRITE_CHUNK + 1];
+            socket.send(&Payload::text("hello".into()).unwrap());
+            socket.send(&Payload::binary(large.clone().into()));
+            socket.ping();
+            flush(&mut socket);
+            let mut expected = vec![0x81, 5];
+            expected.extend(b"hello");
+            expected.extend([0x82, 126]);
+            expected.extend((large.len() as u16).to_be_bytes());
+            expected.extend(&large);
+            expected.extend([0x89, 0]);
+            assert!(socket.stream.written == expected, "{step} bytes a write");
+            assert!(socket.is_flushed());
+        }
+    }
+
+    /// H18: the peer's Close frame is answered.
+    #[test]
+    fn a_close_frame_is_echoed() {
+        let mut socket = Socket::new(Pipe::taking(100), &masked(0x88, &1000_u16.to_be_bytes()), 1024);
+        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Close(Some(_))))));
+        flush(&mut socket);
+        assert_eq!(socket.stream.written, [0x88, 2, 0x03, 0xe8]);
+    }
+
+    #[test]
+    fn a_ping_is_answered_between_frames() {
+        let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024);
+        socket.send(&Payload::text("hi".into()).unwrap());
+        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Ping(_)))));
+        assert!(read(&mut socket).is_pending());
+        flush(&mut socket);
+        assert_eq!(socket.stream.written, [0x81, 2, b'h', b'i', 0x8a, 1, b'x']);
+    }
+
+    /// H09: a frame that is too large is refused by its header.
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
+        let mut socket = Socket::new(Pipe::taking(100), &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0], 1024);
+        assert!(matches!(read(&mut socket), Poll::Ready(Err(tungstenite::Error::Capacity(_)))));
+    }
+
+    #[test]
+    fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
+        let large = vec![7; 60_000];
+        let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16);
+        socket.stream.unread = masked(0x82, &large);
+        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Binary(bytes))) if bytes == large));
+        assert!(read(&mut socket).is_pending());
+        assert_eq!(socket.boundary.largest(), 0, "the buffer was given back");
+        socket.stream.unread = masked(0x81, b"next");
+        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Text(text))) if text.as_str() == "next"));
+    }
+
+    fn read(socket: &mut Socket<Pipe>) -> Poll<tungstenite::Result<Message>> {
+        socket.poll_read(&mut Context::from_waker(&noop_waker()))
+    }
+
+    fn flush(socket: &mut Socket<Pipe>) {
+        let flushed = socket.poll_flush(&mut Context::from_waker(&noop_waker()), &mut Vec::new());
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+    }
+
+    /// A frame as a terminal sends it, with a mask that changes nothing.
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match u16::try_from(payload.len()).unwrap() {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0xfe);
+                frame.extend(length.to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        frame
+    }
+
+    /// A stream that takes a few bytes at a time.
+    struct Pipe {
+        step: usize,
+        written: Vec<u8>,
+        unread: Vec<u8>,
+    }
+
+    impl Pipe {
+        fn taking(step: usize) -> Self {
+            Self {
+                step,
+                written: Vec::new(),
+                unread: Vec::new(),
+            }
+        }
+    }
+
+    impl AsyncRead for Pipe {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            if self.unread.is_empty() {
+                return Poll::Pending;
+            }
+            let read = self.unread.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&self.unread[..read]);
+            self.unread.drain(..read);
+            Poll::Ready(Ok(read))
+        }
+    }
+
+    impl AsyncWrite for Pipe {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let written = bytes.len().min(self.step);
+            self.written.extend_from_slice(&bytes[..written]);
+            Poll::Ready(Ok(written))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Worker {
             sleep: pin!(None),
         };
         loop {
-            let first = if self.outcomes.is_empty() {
+            let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
                 timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
                 match timer.wait::<R>(inbox).await {
                     Woken::Input(input) => Some(input),
@@ -125,9 +125,9 @@ impl Worker {
     fn input<R: Runtime>(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
             Input::Event(event) => self.instance.handle(now, event, out),
-            Input::Accept(accept) => self.accept::<R>(now, *accept, out),
+            Input::Accept(accept) => self.accept::<R>(now, *accept),
             Input::AcceptLink(end) => {
-                if let Some(key) = self.instance.accept_link(now, out) {
+                if let Some(key) = self.instance.accept_link(now) {
                     let outbox = self.links.insert(key);
                     link::serve::<R>(&self.local, key, end, outbox);
                 }
@@ -158,9 +158,9 @@ impl Worker {
         }
     }
 
-    fn accept<R: Runtime>(&mut self, now: Now, accept: Accept, out: &mut Outbox) {
+    fn accept<R: Runtime>(&mut self, now: Now, accept: Accept) {
         let user = accept.handshake.user.clone();
-        let key = match self.instance.accept(now, accept.handshake, out) {
+        let key = match self.instance.accept(now, accept.handshake) {
             Ok(key) => key,
             Err(refused) => {
                 let _ = accept.answer.send(Err(refused));
@@ -195,7 +195,7 @@ impl Worker {
         Snapshot {
             instance: self.instance.id(),
             stats: *self.instance.stats(),
-            gauges: self.instance.gauges(),
+            gauges: self.instance.gauges(clock::now()),
             ready: self.instance.is_ready(),
         }
     }
