@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::{Index, IndexMut};
+use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
@@ -42,6 +43,8 @@ impl Cluster {
         let secret = TempDir::with_prefix("switchboard-").expect("a temporary folder");
         let file = secret.path().join("secret");
         fs::write(&file, "a secret of these test servers\n").expect("the folder is writable");
+        let for_owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&file, for_owner).expect("the file is ours");
         let options = Options::for_tests()
             .with("--redis", redis.url())
             .with("--cluster-secret-file", file.display().to_string());

@@ -11,15 +11,15 @@ const KICKED: u16 = 4001;
 #[test]
 fn kicking_a_user_ends_all_connections_on_all_instances() {
     let cluster = Cluster::start(3);
-    let mut kicked = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
+    let kicked = [0, 1].map(|i| cluster[i].terminal("ann").follow());
     let mut spared = cluster[0].terminal("bob");
 
     let receipt = cluster[2].api().kick("ann");
 
     receipt.expect_written(2);
-    for terminal in &mut kicked {
+    for terminal in &kicked {
         assert_eq!(receipt.outcome(terminal.uuid), Some("written"));
-        assert_eq!(terminal.ended().code(), Some(KICKED));
+        assert_eq!(terminal.await_ending().code(), Some(KICKED));
     }
     spared.expect_silence(SILENCE);
     eventually("the kicked are not listed", || {
@@ -31,7 +31,7 @@ fn kicking_a_user_ends_all_connections_on_all_instances() {
 #[test]
 fn kicking_one_connection_spares_the_users_others() {
     let cluster = Cluster::start(2);
-    let mut kicked = cluster[0].terminal("ann");
+    let kicked = cluster[0].terminal("ann").follow();
     let mut spared = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
 
     cluster[1]
@@ -39,7 +39,7 @@ fn kicking_one_connection_spares_the_users_others() {
         .kick_one("ann", kicked.uuid)
         .expect_written(1);
 
-    assert_eq!(kicked.ended().code(), Some(KICKED));
+    assert_eq!(kicked.await_ending().code(), Some(KICKED));
     for terminal in &mut spared {
         terminal.expect_silence(SILENCE);
     }
@@ -84,13 +84,30 @@ fn kicking_a_user_without_connections_touches_nobody() {
     other.expect_silence(SILENCE);
 }
 
+/// H06, H16: a terminal that does not answer the Close frame is gone nevertheless.
+#[test]
+fn a_kicked_terminal_that_does_not_answer_is_dropped() {
+    let cluster = Cluster::with(2, |o| o.with("--close-timeout", "500ms"));
+    let mut silent = cluster[0].connect().user("ann").raw();
+    silent.read_frame().expect("the hello");
+
+    let receipt = cluster[1].api().kick("ann");
+
+    assert_eq!(receipt.total(), 1, "{receipt:?}");
+    assert_eq!(silent.close_code().expect("a Close frame"), KICKED);
+    assert!(silent.has_ended());
+    eventually("it is not listed", || {
+        cluster[1].api().connections("ann").connections.is_empty()
+    });
+}
+
 /// Whoever is kicked may connect again, and only the new connection is listed.
 #[test]
 fn a_kicked_user_can_connect_again() {
     let cluster = Cluster::start(2);
-    let mut first = cluster[0].terminal("ann");
+    let first = cluster[0].terminal("ann").follow();
     cluster[1].api().kick("ann").expect_written(1);
-    assert!(matches!(first.ended(), Ending::Closed(KICKED, _)));
+    assert!(matches!(first.await_ending(), Ending::Closed(KICKED, _)));
 
     let mut second = cluster[0].terminal("ann");
 

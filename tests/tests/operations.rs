@@ -134,7 +134,7 @@ fn settings_come_from_flag_variable_and_file_in_this_order() {
     let file = folder.path().join("switchboard.toml");
     fs::write(
         &file,
-        "connections_per_user = 1\nconnections = 3\nframe_bytes = 10\n",
+        "connections_per_user = 1\nconnections = 3\nframe_bytes = 125\n",
     )
     .expect("writable");
     let options = Options::for_tests()
@@ -157,8 +157,8 @@ fn settings_come_from_flag_variable_and_file_in_this_order() {
         503,
         "four by the flag"
     );
-    bob.send_text("eleven bytes and more");
-    assert_eq!(bob.ended().code(), Some(1009), "ten bytes by the file");
+    bob.send_text(&"x".repeat(126));
+    assert_eq!(bob.ended().code(), Some(1009), "125 bytes by the file");
 }
 
 /// A port that is taken is an error that names the flag, not a second listener.
@@ -227,7 +227,19 @@ fn an_evicting_redis_is_warned_of() {
 #[test]
 fn redis_with_a_password_works_and_the_password_is_not_logged() {
     let password = "s3cret-of-redis";
-    let redis = RedisServer::start_with(&["--user", &format!("sb on >{password} ~* &* +@all")]);
+    let redis = RedisServer::start();
+    let user = [
+        "ACL",
+        "SETUSER",
+        "sb",
+        "on",
+        &format!(">{password}"),
+        "~*",
+        "&*",
+        "+@all",
+    ];
+    let _: String = redis.command(&user);
+    let _: String = redis.command(&["ACL", "SETUSER", "default", "off"]);
     let url = format!("redis://sb:{password}@127.0.0.1:{}", redis.port());
     let options = Options::for_tests()
         .with("--redis", url)

@@ -211,8 +211,13 @@ fn a_server_recovers_by_itself_each_time() {
         cluster.await_all_up();
         eventually("it is ready", || cluster[0].api().is_ready());
         let text = round.to_string();
-        cluster[0].api().push("ann", &text).expect_written(1);
+        eventually("a push is without a doubt", || {
+            let receipt = cluster[0].api().push("ann", &text);
+            assert_eq!(receipt.written, 1, "{receipt:?}");
+            !receipt.degraded
+        });
         terminal.expect_text(&text);
+        while terminal.try_recv(SILENCE).is_some() {}
     }
     assert!(cluster[0].api().metric("switchboard_settlings_total") >= 3.0);
 }

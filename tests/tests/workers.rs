@@ -105,7 +105,7 @@ fn workers_reach_each_other_on_the_embedded_directory() {
     for terminal in &mut terminals {
         terminal.expect_text("to all workers");
     }
-    let one = terminals.pop().expect("six are there");
+    let one = terminals.pop().expect("six are there").follow();
     server.api().kick_one("ann", one.uuid).expect_written(1);
     assert_eq!(server.api().broadcast("to everyone").instances.len(), 3);
 }
