@@ -224,9 +224,12 @@ fn a_server_recovers_by_itself_each_time() {
 
 fn three_of_ann(cluster: &Cluster) -> Vec<Follower> {
     let last = cluster.servers().len() - 1;
-    [0, 1, last]
-        .map(|i| cluster[i].terminal("ann").follow())
-        .into()
+    let terminals = [0, 1, last].map(|i| cluster[i].terminal("ann").follow());
+    // Links are open before anything happens to Redis.
+    for server in cluster.servers() {
+        server.api().push("ann", "before").expect_written(3);
+    }
+    terminals.into()
 }
 
 fn uuids(terminals: &[Follower]) -> Vec<Uuid> {
