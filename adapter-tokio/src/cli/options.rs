@@ -53,13 +53,13 @@ pub(super) struct Options {
 #[command(next_help_heading = "Listeners")]
 struct Listeners {
     /// Where terminals connect, at /connect. Port 0 takes a free one
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Where the HTTP API, metrics, health and status page are
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     api: Option<SocketAddr>,
     /// Where other instances connect
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     peer: Option<SocketAddr>,
     /// What other instances dial [default: the peer address in use]
     #[arg(long, value_name = "HOST:PORT")]
@@ -322,4 +322,10 @@ fn written(value: &toml::Value) -> Option<String> {
 /// A duration that the settings will take, as it was written.
 fn time(text: &str) -> Result<String, duration::InvalidDuration> {
     duration::parse(text).map(|_| text.to_owned())
+}
+
+/// An address to listen at: names are not looked up, so that it is clear which interface is meant.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_owned())
 }

@@ -127,9 +127,12 @@ async fn serve<R: Runtime>(local: &Rc<Local>, terminal: Terminal, upgrade: OnUpg
     match upgraded.downcast::<FuturesIo<R::Stream>>() {
         Ok(parts) => {
             let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes);
+            // It is a slice of the buffer of 8 KiB that hyper read the request into.
+            drop(parts.read_buf);
             pump::<R, _>(local, terminal, socket).await
         }
-        Err(upgraded) => pump_foreign::<R>(local, terminal, upgraded, frame_bytes).await,
+        // Boxed: the task of each terminal has the size of its largest branch.
+        Err(upgraded) => Box::pin(pump_foreign::<R>(local, terminal, upgraded, frame_bytes)).await,
     }
 }
 

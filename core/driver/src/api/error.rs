@@ -153,7 +153,8 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
         message: &'a str,
     }
     let error = Content { code, message };
-    let body = serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
+    let mut body = serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
+    body.push(b'\n');
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");

@@ -39,6 +39,8 @@ pub(crate) fn json(status: StatusCode, content: &impl Serialize) -> Response<Ful
     const CAPACITY: usize = 512;
     let mut body = Vec::with_capacity(CAPACITY);
     serde_json::to_writer(&mut body, content).expect("a vector takes all, and all keys are texts");
+    // For those who read it in a shell.
+    body.push(b'\n');
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
