@@ -214,6 +214,9 @@ impl Instance {
     }
 
     pub(crate) fn unregister_refused(&mut self, now: Now, key: ConnectionKey) {
+        if let Some(connection) = self.registry.get_mut(key) {
+            connection.row = RowState::Due;
+        }
         self.try_later(now, key);
     }
 
@@ -224,7 +227,7 @@ impl Instance {
     }
 
     /// Tries refused rows again.
-    pub(crate) fn refused_due(&mut self, now: Now) {
+    pub(crate) fn refused_due(&mut self, now: Now, out: &mut Outbox) {
         while let Some(&(at, key)) = self.upkeep.refused.front() {
             if at > now.mono {
                 self.arm_once(Once::Refused, at);
@@ -236,14 +239,15 @@ impl Instance {
             };
             match connection.row {
                 RowState::Due if connection.wants_row() => self.write_row(key),
-                RowState::Removing => {
-                    connection.row = RowState::Due;
+                RowState::Due => {
                     self.remove_row(key);
+                    self.forget_if_over(key, out);
                 }
-                RowState::Due
-                | RowState::Absent
+                // Something else has taken it up since.
+                RowState::Absent
                 | RowState::Writing { .. }
-                | RowState::Written { .. } => {}
+                | RowState::Written { .. }
+                | RowState::Removing => {}
             }
         }
     }

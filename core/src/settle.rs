@@ -134,8 +134,9 @@ impl Instance {
             let again = (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
             let Some(key) = again else { break };
             budget -= 1;
-            let row = self.registry.get(key).map(|connection| connection.row);
-            if row == Some(RowState::Due) {
+            let due = (self.registry.get(key))
+                .is_some_and(|connection| connection.wants_row() && connection.row == RowState::Due);
+            if due {
                 self.write_row(key);
             }
         }
