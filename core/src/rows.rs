@@ -12,6 +12,7 @@ use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
 use crate::registry::Age;
+use crate::settle;
 use crate::time::{Instant, Now};
 use crate::trips::{Purpose, Unknown};
 
@@ -226,9 +227,16 @@ impl Instance {
         self.arm_once(Once::Refused, at);
     }
 
-    /// Tries refused rows again.
+    /// Tries refused rows again, within the pace of settling: a directory that takes nothing would
+    /// be asked for everything, four times a second.
     pub(crate) fn refused_due(&mut self, now: Now, out: &mut Outbox) {
+        let mut budget = self.settle_budget(0);
         while let Some(&(at, key)) = self.upkeep.refused.front() {
+            if budget == 0 {
+                self.arm_once(Once::Refused, now.mono + settle::STEP);
+                return;
+            }
+            budget -= 1;
             if at > now.mono {
                 self.arm_once(Once::Refused, at);
                 return;

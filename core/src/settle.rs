@@ -17,7 +17,7 @@ use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 
 /// The time between two batches of rows.
-const STEP: Duration = Duration::from_millis(50);
+pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Connections younger than this may be in the tail that a failover loses: a replica that lags
 /// further behind is not promoted by any sensible configuration.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -121,7 +121,7 @@ impl Instance {
     }
 
     /// Rows of one batch: this instance's share of the cluster's budget.
-    fn settle_budget(&self, slowed: u32) -> usize {
+    pub(crate) fn settle_budget(&self, slowed: u32) -> usize {
         let share = self.config.settle_rate as usize / self.view.alive().max(1);
         let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
         (share / steps >> slowed).max(1)
