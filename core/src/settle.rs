@@ -122,7 +122,7 @@ impl Instance {
 
     /// Rows of one batch: this instance's share of the cluster's budget.
     pub(crate) fn settle_budget(&self, slowed: u32) -> usize {
-        let share = self.config.settle_rate as usize / self.view.alive().max(1);
+        let share = self.config.settle_rate as usize / (self.view.alive() + 1);
         let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
         (share / steps >> slowed).max(1)
     }
