@@ -187,7 +187,7 @@ impl Instance {
             settling.open += 1;
         }
         match connection.row {
-            // The operation under way ends first; it proves nothing, and is followed by another.
+            // It ends first. If it is of an earlier epoch it proves nothing, and another follows.
             RowState::Writing { .. } => {}
             RowState::Absent
             | RowState::Due
