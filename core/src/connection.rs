@@ -99,7 +99,8 @@ pub(crate) enum ClosingStage {
 pub(crate) enum RowState {
     /// There is none.
     Absent,
-    /// It must be written, and waits for a claim, for settling or for another try.
+    /// It must be written, or removed once its connection has ended, and nothing is under way: it
+    /// waits for a claim, for settling or for another try.
     Due,
     /// It is being written.
     Writing {

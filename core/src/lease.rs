@@ -360,13 +360,11 @@ impl Instance {
         self.keeper.hold = Hold::Released;
     }
 
-    /// A row that should be written and whose write nobody has begun.
+    /// Whether a row that should be there is not known to be written under the present epoch.
     pub(crate) fn needs_settling(&self, row: RowState) -> bool {
         match row {
-            RowState::Written { epoch } | RowState::Writing { epoch } => {
-                Some(epoch) != self.keeper.held_epoch()
-            }
-            RowState::Absent | RowState::Due => true,
+            RowState::Written { epoch } => Some(epoch) != self.keeper.held_epoch(),
+            RowState::Absent | RowState::Due | RowState::Writing { .. } => true,
             RowState::Removing => false,
         }
     }

@@ -12,6 +12,7 @@ use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
 use crate::registry::Age;
+use crate::settle;
 use crate::time::{Instant, Now};
 use crate::trips::{Purpose, Unknown};
 
@@ -214,6 +215,9 @@ impl Instance {
     }
 
     pub(crate) fn unregister_refused(&mut self, now: Now, key: ConnectionKey) {
+        if let Some(connection) = self.registry.get_mut(key) {
+            connection.row = RowState::Due;
+        }
         self.try_later(now, key);
     }
 
@@ -223,9 +227,16 @@ impl Instance {
         self.arm_once(Once::Refused, at);
     }
 
-    /// Tries refused rows again.
-    pub(crate) fn refused_due(&mut self, now: Now) {
+    /// Tries refused rows again, within the pace of settling: a directory that takes nothing would
+    /// be asked for everything, four times a second.
+    pub(crate) fn refused_due(&mut self, now: Now, out: &mut Outbox) {
+        let mut budget = self.settle_budget(0);
         while let Some(&(at, key)) = self.upkeep.refused.front() {
+            if budget == 0 {
+                self.arm_once(Once::Refused, now.mono + settle::STEP);
+                return;
+            }
+            budget -= 1;
             if at > now.mono {
                 self.arm_once(Once::Refused, at);
                 return;
@@ -236,14 +247,15 @@ impl Instance {
             };
             match connection.row {
                 RowState::Due if connection.wants_row() => self.write_row(key),
-                RowState::Removing => {
-                    connection.row = RowState::Due;
+                RowState::Due => {
                     self.remove_row(key);
+                    self.forget_if_over(key, out);
                 }
-                RowState::Due
-                | RowState::Absent
+                // Something else has taken it up since.
+                RowState::Absent
                 | RowState::Writing { .. }
-                | RowState::Written { .. } => {}
+                | RowState::Written { .. }
+                | RowState::Removing => {}
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 
 /// The time between two batches of rows.
-const STEP: Duration = Duration::from_millis(50);
+pub(crate) const STEP: Duration = Duration::from_millis(50);
 /// Connections younger than this may be in the tail that a failover loses: a replica that lags
 /// further behind is not promoted by any sensible configuration.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -121,8 +121,8 @@ impl Instance {
     }
 
     /// Rows of one batch: this instance's share of the cluster's budget.
-    fn settle_budget(&self, slowed: u32) -> usize {
-        let share = self.config.settle_rate as usize / self.view.alive().max(1);
+    pub(crate) fn settle_budget(&self, slowed: u32) -> usize {
+        let share = self.config.settle_rate as usize / (self.view.alive() + 1);
         let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
         (share / steps >> slowed).max(1)
     }
@@ -134,8 +134,9 @@ impl Instance {
             let again = (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
             let Some(key) = again else { break };
             budget -= 1;
-            let row = self.registry.get(key).map(|connection| connection.row);
-            if row == Some(RowState::Due) {
+            let due = (self.registry.get(key))
+                .is_some_and(|connection| connection.wants_row() && connection.row == RowState::Due);
+            if due {
                 self.write_row(key);
             }
         }
@@ -186,7 +187,7 @@ impl Instance {
             settling.open += 1;
         }
         match connection.row {
-            // The operation under way ends first; it proves nothing, and is followed by another.
+            // It ends first. If it is of an earlier epoch it proves nothing, and another follows.
             RowState::Writing { .. } => {}
             RowState::Absent
             | RowState::Due

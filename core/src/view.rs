@@ -74,7 +74,7 @@ impl View {
         self.asked
     }
 
-    /// Instances with a lease, as last read.
+    /// Other instances, as last read.
     pub(crate) fn alive(&self) -> usize {
         self.known.len()
     }
