@@ -154,13 +154,24 @@ impl Cluster {
 
     /// A terminal connects and is greeted, if the directory answers.
     pub(crate) fn connect(&mut self, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+        let connected = self.connect_on_the_way(instance, user);
+        self.settle_down();
+        connected
+    }
+
+    /// A terminal connects; what follows is on the way.
+    pub(crate) fn connect_on_the_way(
+        &mut self,
+        instance: usize,
+        user: &str,
+    ) -> (ConnectionKey, ConnectionId) {
         let handshake = Handshake {
             user: UserId::new(user).expect("a user"),
             expires: None,
         };
         let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
         let id = self.instances[instance].connection_id(key).expect("there");
-        self.event(instance, Event::Opened { connection: key });
+        self.enqueue(instance, Event::Opened { connection: key });
         (key, id)
     }
 

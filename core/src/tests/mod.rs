@@ -1,6 +1,7 @@
 //! Tests of several instances together, and of one that is fed with anything.
 
 mod links;
+mod order;
 mod receipts;
 
 use crate::cluster::Cluster;
