@@ -109,7 +109,9 @@ impl Instance {
             None => {
                 self.repeats.begin_broadcast(now.mono, push);
                 self.broadcasts.push_back(key);
-                self.arm_once(Once::Broadcast, now.mono);
+                if !self.is_armed(Once::Broadcast) {
+                    self.arm_once(Once::Broadcast, now.mono);
+                }
             }
         }
         self.answer_if_complete(key);

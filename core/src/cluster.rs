@@ -1,13 +1,13 @@
 //! For tests: several instances on one directory in memory, with sockets that write at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::command::{Command, Outbox};
+use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::DirectorySettings;
 use crate::directory::memory::MemoryDirectory;
-use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
+use crate::event::{Answer, Closure, Event, Handshake, Heard, LinkFailure};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
 use crate::instance::Instance;
@@ -36,9 +36,59 @@ pub(crate) struct Cluster {
     pub(crate) answers: BTreeMap<CallId, Answer>,
     pub(crate) drained: Vec<bool>,
     pub(crate) log: Vec<(usize, crate::command::Log)>,
+    /// The directory is slow: trips wait here until [`Self::answer_held`].
+    pub(crate) directory_holds: bool,
+    /// Terminals that read nothing.
+    pub(crate) stalled: BTreeSet<ConnectionId>,
+    /// Instances whose address belongs to somebody else.
+    pub(crate) recycled: Vec<bool>,
+    /// What is sent from the first to the second vanishes.
+    pub(crate) mute: BTreeSet<(usize, usize)>,
+    /// If set, things on the way overtake each other at random, except within a channel.
+    pub(crate) shuffle: Option<u64>,
+    pub(crate) forgotten: Vec<(usize, ConnectionKey)>,
+    pub(crate) dials: usize,
+    pub(crate) batches: usize,
+    pub(crate) answered_twice: Vec<CallId>,
+    held: VecDeque<(usize, RoundTrip)>,
+    unwritten: Vec<(usize, ConnectionKey)>,
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
     on_the_way: VecDeque<Delivery>,
     calls: u64,
+}
+
+/// Things of one channel arrive in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Connection(usize, ConnectionKey),
+    Link(usize, LinkKey),
+    Directory(usize),
+    Calls(usize),
+}
+
+impl Delivery {
+    fn channel(&self) -> Channel {
+        match self {
+            Self::Accept { dialler, link } => Channel::Link(*dialler, *link),
+            Self::Event(index, event) => match event {
+                Event::Opened { connection }
+                | Event::Heard { connection, .. }
+                | Event::Written { connection }
+                | Event::Closed { connection, .. } => Channel::Connection(*index, *connection),
+                Event::DirectoryUp | Event::DirectoryDown | Event::Directory { .. } => {
+                    Channel::Directory(*index)
+                }
+                Event::LinkUp { link }
+                | Event::LinkReceived { link, .. }
+                | Event::LinkWritten { link }
+                | Event::LinkDown { link, .. } => Channel::Link(*index, *link),
+                Event::Push { .. }
+                | Event::Connections { .. }
+                | Event::Instances { .. }
+                | Event::Drain { .. } => Channel::Calls(*index),
+            },
+        }
+    }
 }
 
 impl Cluster {
@@ -63,6 +113,17 @@ impl Cluster {
             answers: BTreeMap::new(),
             drained: Vec::new(),
             log: Vec::new(),
+            directory_holds: false,
+            stalled: BTreeSet::new(),
+            recycled: Vec::new(),
+            mute: BTreeSet::new(),
+            shuffle: None,
+            forgotten: Vec::new(),
+            dials: 0,
+            batches: 0,
+            answered_twice: Vec::new(),
+            held: VecDeque::new(),
+            unwritten: Vec::new(),
             links: BTreeMap::new(),
             on_the_way: VecDeque::new(),
             calls: 0,
@@ -86,19 +147,31 @@ impl Cluster {
         self.instances.push(instance);
         self.down.push(false);
         self.drained.push(false);
+        self.recycled.push(false);
         self.event(index, Event::DirectoryUp);
         index
     }
 
     /// A terminal connects and is greeted, if the directory answers.
     pub(crate) fn connect(&mut self, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+        let connected = self.connect_on_the_way(instance, user);
+        self.settle_down();
+        connected
+    }
+
+    /// A terminal connects; what follows is on the way.
+    pub(crate) fn connect_on_the_way(
+        &mut self,
+        instance: usize,
+        user: &str,
+    ) -> (ConnectionKey, ConnectionId) {
         let handshake = Handshake {
             user: UserId::new(user).expect("a user"),
             expires: None,
         };
         let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
         let id = self.instances[instance].connection_id(key).expect("there");
-        self.event(instance, Event::Opened { connection: key });
+        self.enqueue(instance, Event::Opened { connection: key });
         (key, id)
     }
 
@@ -115,21 +188,63 @@ impl Cluster {
 
     /// Hands in a push with the default deadline. Its answer comes with [`Self::receipt`].
     pub(crate) fn push(&mut self, instance: usize, to: Audience, text: &str, id: u128) -> CallId {
-        let payload = Payload::text(text.to_owned().into()).expect("UTF-8");
-        self.calls += 1;
-        let call = CallId::new(self.calls);
-        let push = Push {
-            id: PushId::new(uuid::Uuid::from_u128(id)),
-            to,
-            action: Action::Frame(payload),
-            deadline: Config::DEADLINE_DEFAULT,
-        };
-        self.event(instance, Event::Push { call, push });
+        let call = self.hand_in(instance, frame(to, text, id));
+        self.settle_down();
         call
     }
 
+    /// Hands in a push; what follows is on the way.
+    pub(crate) fn hand_in(&mut self, instance: usize, push: Push) -> CallId {
+        self.calls += 1;
+        let call = CallId::new(self.calls);
+        self.enqueue(instance, Event::Push { call, push });
+        call
+    }
+
+    pub(crate) fn call_push(&mut self, instance: usize, push: Push) -> CallId {
+        let call = self.hand_in(instance, push);
+        self.settle_down();
+        call
+    }
+
+    /// Breaks all links between two instances; both learn of it.
+    pub(crate) fn cut(&mut self, one: usize, other: usize) {
+        let cut: Vec<_> = (self.links.iter())
+            .filter(|((from, _), (to, _))| (*from, *to) == (one, other) || (*from, *to) == (other, one))
+            .map(|(end, _)| *end)
+            .collect();
+        for (index, link) in cut {
+            self.links.remove(&(index, link));
+            let failure = LinkFailure::Broken;
+            self.enqueue(index, Event::LinkDown { link, failure });
+        }
+    }
+
+    /// The directory answers what it has held back.
+    pub(crate) fn answer_held(&mut self) {
+        self.directory_holds = false;
+        for (index, trip) in std::mem::take(&mut self.held) {
+            self.ask_directory(index, &trip);
+        }
+        self.settle_down();
+    }
+
+    /// Stalled terminals read again.
+    pub(crate) fn read_again(&mut self) {
+        self.stalled.clear();
+        for (index, connection) in std::mem::take(&mut self.unwritten) {
+            self.enqueue(index, Event::Written { connection });
+        }
+        self.settle_down();
+    }
+
+    /// Links whose ends are both there.
+    pub(crate) fn link_ends(&self) -> usize {
+        self.links.len()
+    }
+
     pub(crate) fn push_user(&mut self, instance: usize, user: &str, text: &str) -> CallId {
-        let to = Audience::User(UserId::new(user).expect("a user"));
+        let to = self::user(user);
         let id = u128::from(self.calls) + 1000;
         self.push(instance, to, text, id)
     }
@@ -151,8 +266,13 @@ impl Cluster {
 
     /// Lets an event happen, and all that follows from it at once.
     pub(crate) fn event(&mut self, instance: usize, event: Event) {
-        self.on_the_way.push_back(Delivery::Event(instance, event));
+        self.enqueue(instance, event);
         self.settle_down();
+    }
+
+    /// An event is on the way.
+    pub(crate) fn enqueue(&mut self, instance: usize, event: Event) {
+        self.on_the_way.push_back(Delivery::Event(instance, event));
     }
 
     /// Lets time pass.
@@ -184,23 +304,42 @@ impl Cluster {
         };
     }
 
-    fn settle_down(&mut self) {
+    pub(crate) fn settle_down(&mut self) {
         for _ in 0..1_000_000 {
-            let Some(delivery) = self.on_the_way.pop_front() else {
+            if !self.step() {
                 return;
-            };
-            match delivery {
-                Delivery::Event(index, _) if self.down[index] => {}
-                Delivery::Event(index, event) => {
-                    let mut out = Outbox::new();
-                    self.instances[index].handle(self.now, event, &mut out);
-                    self.execute(index, &mut out);
-                    self.turn(index);
-                }
-                Delivery::Accept { dialler, link } => self.accept(dialler, link),
             }
         }
         panic!("the cluster does not come to rest");
+    }
+
+    /// Lets one thing arrive. Returns whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(delivery) = self.take_next() else {
+            return false;
+        };
+        match delivery {
+            Delivery::Event(index, _) if self.down[index] => {}
+            Delivery::Event(index, event) => {
+                let mut out = Outbox::new();
+                self.instances[index].handle(self.now, event, &mut out);
+                self.execute(index, &mut out);
+                self.turn(index);
+            }
+            Delivery::Accept { dialler, link } => self.accept(dialler, link),
+        }
+        true
+    }
+
+    fn take_next(&mut self) -> Option<Delivery> {
+        let Some(state) = &mut self.shuffle else {
+            return self.on_the_way.pop_front();
+        };
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let any = (*state >> 33) as usize % self.on_the_way.len().max(1);
+        let channel = self.on_the_way.get(any)?.channel();
+        let first = (self.on_the_way.iter()).position(|delivery| delivery.channel() == channel)?;
+        self.on_the_way.remove(first)
     }
 
     /// Calls `handle_timeout` as long as something is due.
@@ -238,10 +377,16 @@ impl Cluster {
 
     fn execute_one(&mut self, index: usize, command: Command) {
         let id = |cluster: &Self, key| cluster.instances[index].connection_id(key);
-        let mut happens = |event| self.on_the_way.push_back(Delivery::Event(index, event));
         match command {
-            Command::Flush { connection } => happens(Event::Written { connection }),
-            Command::Abort { connection } => happens(Event::Closed {
+            Command::Flush { connection } => {
+                let stalled = id(self, connection).is_some_and(|id| self.stalled.contains(&id));
+                if stalled {
+                    self.unwritten.push((index, connection));
+                } else {
+                    self.enqueue(index, Event::Written { connection });
+                }
+            }
+            Command::Abort { connection } => self.enqueue(index, Event::Closed {
                 connection,
                 closure: Closure::Abrupt,
             }),
@@ -254,7 +399,7 @@ impl Cluster {
                 }
             }
             Command::Close { connection, code } => {
-                happens(Event::Closed {
+                self.enqueue(index, Event::Closed {
                     connection,
                     closure: Closure::Clean,
                 });
@@ -262,20 +407,17 @@ impl Cluster {
                     self.closed.insert(id, code);
                 }
             }
-            Command::Directory(trip) if self.directory_answers => {
-                let outcomes = (trip.operations.iter())
-                    .map(|operation| self.directory.execute(self.now.mono, operation))
-                    .collect();
-                happens(Event::Directory {
-                    op: trip.op,
-                    outcomes: Ok(outcomes),
-                });
-            }
+            Command::Directory(trip) if self.directory_holds => self.held.push_back((index, *trip)),
+            Command::Directory(trip) => self.ask_directory(index, &trip),
             Command::Dial { link, dial } => {
                 let to = dial.instance.get() as usize - 1;
-                if self.down[to] {
+                self.dials += 1;
+                if self.recycled[to] {
+                    let failure = LinkFailure::NotMe;
+                    self.enqueue(index, Event::LinkDown { link, failure });
+                } else if self.down[to] {
                     let failure = LinkFailure::Broken;
-                    happens(Event::LinkDown { link, failure });
+                    self.enqueue(index, Event::LinkDown { link, failure });
                 } else {
                     self.links.insert((index, link), (to, link));
                     let dialler = index;
@@ -283,32 +425,73 @@ impl Cluster {
                 }
             }
             Command::LinkWrite { link, batch } => {
-                happens(Event::LinkWritten { link });
-                if let Some(&(to, link)) = self.links.get(&(index, link)) {
-                    let event = Event::LinkReceived { link, batch };
-                    self.on_the_way.push_back(Delivery::Event(to, event));
+                self.enqueue(index, Event::LinkWritten { link });
+                self.batches += 1;
+                if let Some(&(to, link)) = self.links.get(&(index, link))
+                    && !self.mute.contains(&(index, to))
+                {
+                    self.enqueue(to, Event::LinkReceived { link, batch });
                 }
             }
             Command::LinkClose { link } => {
                 if let Some((to, link)) = self.links.remove(&(index, link)) {
                     self.links.remove(&(to, link));
                     let failure = LinkFailure::Broken;
-                    let event = Event::LinkDown { link, failure };
-                    self.on_the_way.push_back(Delivery::Event(to, event));
+                    self.enqueue(to, Event::LinkDown { link, failure });
                 }
             }
             Command::Answer { call, answer } => {
-                self.answers.insert(call, *answer);
+                if self.answers.insert(call, *answer).is_some() {
+                    self.answered_twice.push(call);
+                }
             }
             Command::Log(log) => self.log.push((index, *log)),
             Command::Drained => self.drained[index] = true,
-            Command::Directory(_)
-            | Command::DirectoryReset
-            | Command::Ping { .. }
-            | Command::Forget { .. }
-            | Command::Notify(_) => {}
+            Command::Forget { connection } => self.forgotten.push((index, connection)),
+            Command::DirectoryReset => {
+                self.enqueue(index, Event::DirectoryDown);
+                self.enqueue(index, Event::DirectoryUp);
+            }
+            Command::Ping { connection } => self.enqueue(
+                index,
+                Event::Heard {
+                    connection,
+                    frame: Heard::Control,
+                },
+            ),
+            Command::Notify(_) => {}
         }
     }
+
+    fn ask_directory(&mut self, index: usize, trip: &RoundTrip) {
+        if !self.directory_answers {
+            return;
+        }
+        let outcomes = (trip.operations.iter())
+            .map(|operation| self.directory.execute(self.now.mono, operation))
+            .collect();
+        let event = Event::Directory {
+            op: trip.op,
+            outcomes: Ok(outcomes),
+        };
+        self.enqueue(index, event);
+    }
+}
+
+/// A push of a text frame with the default deadline.
+pub(crate) fn frame(to: Audience, text: &str, id: u128) -> Push {
+    let payload = Payload::text(text.to_owned().into()).expect("UTF-8");
+    Push {
+        id: PushId::new(uuid::Uuid::from_u128(id)),
+        to,
+        action: Action::Frame(payload),
+        deadline: Config::DEADLINE_DEFAULT,
+    }
+}
+
+/// All terminals of a user.
+pub(crate) fn user(name: &str) -> Audience {
+    Audience::User(UserId::new(name).expect("a user"))
 }
 
 mod tests {

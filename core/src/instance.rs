@@ -312,6 +312,11 @@ impl Instance {
         }
     }
 
+    /// Whether such a timer is armed.
+    pub(crate) const fn is_armed(&self, once: Once) -> bool {
+        self.once[once as usize].is_some()
+    }
+
     /// Takes up what was put off to the end of the turn. What comes of it is of the next turn.
     fn end_turn(&mut self, now: Now, out: &mut Outbox) {
         for delivered in std::mem::take(&mut self.turn.delivered) {
@@ -346,7 +351,17 @@ impl Instance {
     /// Whether nothing is left of any connection, push, delivery or operation.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.registry.len() == 0
+        self.is_at_rest_but_for(0)
+    }
+
+    /// Whether nothing is left but so many connections.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest_but_for(&self, connections: usize) -> bool {
+        self.registry.len() == connections
+            && self.registry.present() == connections
+            && self.broadcasts.is_empty()
+            && self.pushes.waiting_for_view.is_empty()
+            && self.turn.is_over()
             && self.pushes.len() == 0
             && self.pushes.lanes() == 0
             && self.pushes.hops() == 0

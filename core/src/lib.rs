@@ -47,6 +47,8 @@ mod rows;
 mod settle;
 mod slots;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod timer;
 mod trips;

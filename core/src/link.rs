@@ -53,8 +53,21 @@ pub(crate) enum Stage {
     Accepted,
     /// Our Hello has proven us; they must prove themselves.
     Proving { transcript: Transcript },
-    /// Both have proven themselves.
+    /// The acceptor has proven itself and our proof has left, with what there was to deliver. It
+    /// may still drop this link for one that it dialled itself.
+    Proven,
+    /// Both have proven themselves and the link serves both.
     Open,
+}
+
+impl Stage {
+    /// Whether batches may leave.
+    pub(crate) const fn carries(&self) -> bool {
+        match self {
+            Self::Proven | Self::Open => true,
+            Self::Dialled | Self::Greeting { .. } | Self::Accepted | Self::Proving { .. } => false,
+        }
+    }
 }
 
 impl Link {
@@ -143,6 +156,11 @@ impl Instance {
                 self.greeted_by_acceptor(now, key, nonce, batch, out);
             }
             Stage::Accepted => self.greeted_by_dialler(now, key, batch, out),
+            Stage::Proven => {
+                link.stage = Stage::Open;
+                self.open_link_due(now, key);
+                self.batch_received(now, key, batch, out);
+            }
             Stage::Proving { .. } | Stage::Open => self.batch_received(now, key, batch, out),
         }
     }
@@ -213,7 +231,7 @@ impl Instance {
         }
         let proof = transcript.prove(&self.identity.secret, Role::Dialler);
         if let Some(link) = self.peers.links.get_mut(key) {
-            link.stage = Stage::Open;
+            link.stage = Stage::Proven;
         }
         self.send_on(key, Message::Proof(proof));
         self.link_open(now, key, hello.from, Side::Dialler, out);
@@ -241,7 +259,10 @@ impl Instance {
                     let transcript = transcript.clone();
                     self.proven_by_dialler(now, key, &transcript, &message, out);
                 }
-                Stage::Dialled | Stage::Greeting { .. } | Stage::Accepted => {
+                Stage::Dialled
+                | Stage::Greeting { .. }
+                | Stage::Accepted
+                | Stage::Proven => {
                     self.bug("a batch came before its Hello");
                     return;
                 }
@@ -270,6 +291,8 @@ impl Instance {
             link.stage = Stage::Open;
         }
         self.link_open(now, key, from, Side::Acceptor, out);
+        // The dialler learns that its link serves.
+        self.link_heartbeat(now, key);
     }
 
     fn hello_refused(&mut self, now: Now, key: LinkKey, error: WireError, out: &mut Outbox) {
@@ -356,8 +379,8 @@ impl Instance {
         self.turn.links.push(key);
     }
 
-    /// Begins the heartbeat of a link.
-    pub(crate) fn open_link_due(&mut self, now: Now, key: LinkKey) {
+    /// When the next heartbeat of a link is due.
+    fn open_link_due(&mut self, now: Now, key: LinkKey) {
         if let Some(link) = self.peers.links.get_mut(key) {
             link.due = now.mono + self.config.link_heartbeat;
             self.timers.arm(link.due, Timer::Link(key));
@@ -380,6 +403,11 @@ impl Instance {
         if let Some(instance) = link.peer {
             self.forget_overdue(now, instance);
         }
+        self.link_heartbeat(now, key);
+    }
+
+    /// Says that this instance lives, and when to say it again.
+    fn link_heartbeat(&mut self, now: Now, key: LinkKey) {
         let directory = self.keeper.has_lease(now.mono);
         self.send_on(key, Message::Heartbeat { directory });
         self.open_link_due(now, key);

@@ -3,7 +3,7 @@
 //! A link is opened when there is something to deliver. Both sides prove the cluster's secret
 //! before anything else is said. If both dial, the link dialled by the lower id stays. Deliveries
 //! wait with the peer, not with the link: a link that breaks gives back what was not answered, and
-//! that is sent once more over the next one; the owner recognises what it had written already.
+//! that is sent again over the next one; the owner recognises what it had written already.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -27,8 +27,9 @@ const COOLDOWN: Duration = Duration::from_millis(250);
 /// Bytes of one batch, about: enough to make system calls cheap, little enough that an answer does
 /// not wait behind a long write.
 const BATCH_BYTES: usize = 256 << 10;
-/// How often a delivery is sent: once, and once more if the link broke before the answer.
-const TRIES: u8 = 2;
+/// How many links may break under a delivery until it is given up. When both sides dial again and
+/// again at the same moment two may go before one stays; the network may break one more.
+const BREAKS: u8 = 4;
 
 /// All other instances that this one talks to.
 #[derive(Clone, Debug)]
@@ -66,7 +67,19 @@ struct Waiting {
     deliver: Deliver,
     /// When the receipt is due.
     due: Instant,
-    tries: u8,
+    /// Links that broke after it had left.
+    breaks: u8,
+}
+
+impl Peer {
+    const fn new(now: Instant) -> Self {
+        Self {
+            state: PeerState::Unlinked { until: now },
+            waiting: VecDeque::new(),
+            bytes: 0,
+            unanswered: BTreeMap::new(),
+        }
+    }
 }
 
 impl Waiting {
@@ -125,16 +138,11 @@ impl Instance {
             self.deliver(now, From::Here, deliver, out);
             return;
         }
-        let peer = self.peers.peers.entry(to).or_insert_with(|| Peer {
-            state: PeerState::Unlinked { until: now.mono },
-            waiting: VecDeque::new(),
-            bytes: 0,
-            unanswered: BTreeMap::new(),
-        });
+        let peer = (self.peers.peers.entry(to)).or_insert_with(|| Peer::new(now.mono));
         let waiting = Waiting {
             deliver,
             due,
-            tries: 0,
+            breaks: 0,
         };
         let size = waiting.size();
         if peer.bytes + size > self.config.link_queue_bytes {
@@ -194,41 +202,41 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let here = self.identity.instance;
-        let peer = self.peers.peers.entry(instance).or_insert_with(|| Peer {
-            state: PeerState::Unlinked { until: now.mono },
-            waiting: VecDeque::new(),
-            bytes: 0,
-            unanswered: BTreeMap::new(),
-        });
+        let peer = (self.peers.peers.entry(instance)).or_insert_with(|| Peer::new(now.mono));
+        let links = &self.peers.links;
+        let serves = |link| links.get(link).is_some_and(|link| link.stage == Stage::Open);
         let former = match peer.state {
             PeerState::Unlinked { .. } => None,
             PeerState::Opening(other) | PeerState::Open(other) if other == key => None,
-            PeerState::Opening(_) if side == Side::Acceptor && here < instance => {
+            PeerState::Opening(ours) | PeerState::Open(ours)
+                if side == Side::Acceptor && here < instance && !serves(ours) =>
+            {
                 // Both dialled: ours stays.
                 self.drop_link(key, out);
                 return;
             }
-            // A peer that dials has no link any more, whatever this side believes.
+            // A peer that dials while a link serves has lost it, whatever this side believes.
             PeerState::Opening(other) | PeerState::Open(other) => Some(other),
         };
         peer.state = PeerState::Open(key);
         if let Some(former) = former {
             self.drop_link(former, out);
-            self.take_back(instance);
+            self.take_back(instance, 0);
         }
         self.stats.links_opened += 1;
         out.log(Log::PeerUp { instance });
         self.turn.links.push(key);
-        self.open_link_due(now, key);
     }
 
     /// What had left over a link that is gone, and was not answered, waits again, in its order.
-    fn take_back(&mut self, instance: InstanceId) {
+    /// A link that another one replaced has not broken.
+    fn take_back(&mut self, instance: InstanceId, breaks: u8) {
         let Some(peer) = self.peers.peers.get_mut(&instance) else {
             return;
         };
-        for (delivery, waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
-            if waiting.tries >= TRIES {
+        for (delivery, mut waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
+            waiting.breaks += breaks;
+            if waiting.breaks >= BREAKS {
                 self.turn.failed.push(delivery);
                 continue;
             }
@@ -253,7 +261,7 @@ impl Instance {
             PeerState::Open(open) if open == key => {
                 out.log(Log::PeerDown { instance });
                 peer.state = PeerState::Unlinked { until: now.mono };
-                self.take_back(instance);
+                self.take_back(instance, 1);
                 let waits = (self.peers.peers.get(&instance)).is_some_and(|peer| !peer.waiting.is_empty());
                 if waits {
                     self.dial(now, instance, out);
@@ -280,7 +288,7 @@ impl Instance {
         let Some(link) = peers.links.get_mut(key) else {
             return;
         };
-        if link.stage != Stage::Open || link.writing {
+        if !link.stage.carries() || link.writing {
             return;
         }
         let batch = &mut peers.batch;
@@ -301,7 +309,6 @@ impl Instance {
                     continue;
                 }
                 waiting.deliver.within = waiting.due.since(now.mono);
-                waiting.tries += 1;
                 let message = Message::Deliver(waiting.deliver);
                 let fits = room(batch, &message);
                 if fits {
@@ -312,7 +319,6 @@ impl Instance {
                 };
                 waiting.deliver = deliver;
                 if !fits {
-                    waiting.tries -= 1;
                     peer.waiting.push_front(waiting);
                     break;
                 }
@@ -361,7 +367,7 @@ impl Instance {
     /// Tells all peers that this instance ends.
     pub(crate) fn say_goodbye(&mut self) {
         let open: Vec<LinkKey> = (self.peers.links.iter())
-            .filter(|(_, link)| link.stage == Stage::Open)
+            .filter(|(_, link)| link.stage.carries())
             .map(|(key, _)| key)
             .collect();
         for key in open {
@@ -408,6 +414,6 @@ impl Fingerprint for Waiting {
         self.deliver.push.fingerprint(now, hasher);
         self.deliver.to.hash(hasher);
         self.due.fingerprint(now, hasher);
-        hasher.write_u8(self.tries);
+        hasher.write_u8(self.breaks);
     }
 }
