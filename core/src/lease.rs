@@ -14,7 +14,7 @@ use crate::drain::Drain;
 use crate::fingerprint::Fingerprint;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
-use crate::settle::Settling;
+use crate::settle::{Missing, Settling};
 use crate::time::{Instant, Now};
 use crate::trips::{Purpose, Unknown};
 
@@ -35,6 +35,8 @@ pub(crate) struct Keeper {
     held_until: Instant,
     /// Rows are being written again.
     pub(crate) settling: Option<Settling>,
+    /// What of this instance may be missing from the directory.
+    pub(crate) missing: Missing,
     /// Terminals greeted as degraded whose row is not written yet.
     pub(crate) degraded: usize,
 }
@@ -74,6 +76,7 @@ impl Keeper {
             acknowledged: None,
             held_until: now.mono,
             settling: None,
+            missing: Missing::Nothing,
             degraded: 0,
         }
     }
@@ -119,8 +122,7 @@ impl Keeper {
 
     /// What the lease should say.
     pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
-        let missing = self.degraded > 0
-            || (self.settling.as_ref()).is_some_and(|settling| !settling.is_nearly_done());
+        let missing = self.degraded > 0 || self.missing != Missing::Nothing;
         Lease {
             epoch: self.epoch,
             floor: self.floor,
@@ -403,6 +405,7 @@ impl Fingerprint for Keeper {
         self.acknowledged.fingerprint(now, hasher);
         self.held_until.fingerprint(now, hasher);
         self.settling.fingerprint(now, hasher);
+        self.missing.fingerprint(now, hasher);
         self.degraded.fingerprint(now, hasher);
     }
 }
