@@ -349,6 +349,12 @@ impl Instance {
         }
     }
 
+    /// The directory refused to say.
+    pub(crate) fn evidence_refused(&mut self, now: Now) {
+        // If it is still wanted then.
+        self.arm_once(Once::Lease, now.mono + RETRY);
+    }
+
     /// Gives the lease back, if it is held.
     pub(crate) fn release_lease(&mut self) {
         let Hold::Held { lease, .. } = &self.keeper.hold else {

@@ -320,7 +320,7 @@ impl Instance {
             Purpose::View => self.view_failed(now, out),
             Purpose::Claim { .. } => self.claim_failed(now),
             Purpose::Renew { lease } => self.renewal_refused(now, &lease),
-            Purpose::OwnLease { epoch } => self.evidence_unknown(epoch),
+            Purpose::OwnLease { .. } => self.evidence_refused(now),
         }
     }
 }
