@@ -160,6 +160,8 @@ impl Instance {
             return;
         };
         let Ok(outcomes) = outcomes else {
+            // The first sign of it: whatever is asked before the next link is lost as well.
+            self.directory_down(now, out);
             self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             return;
         };
@@ -173,8 +175,8 @@ impl Instance {
                 answer: answer.to_owned(),
             });
             out.push(Command::DirectoryReset);
-            self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             self.directory_down(now, out);
+            self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             return;
         }
         // The lease comes first: what the trip says of rows is judged in its light.
