@@ -269,7 +269,7 @@ impl Instance {
             }
             (Purpose::Connections { call, user }, Reply::Rows { rows, malformed }) => {
                 self.stats.malformed_entries += u64::from(malformed);
-                self.connections_read(now, call, &user, &rows, out);
+                self.connections_read(now, asked, call, &user, rows, out);
             }
             (Purpose::RemoveRow, Reply::Removed(removed)) => {
                 self.stats.rows_removed += u64::from(removed);

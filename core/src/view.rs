@@ -237,8 +237,13 @@ impl Instance {
             }
             match waits {
                 WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
-                WaitsForView::List { call, user, rows } => {
-                    self.list_connections(now, call, &user, &rows, out);
+                WaitsForView::List {
+                    call,
+                    asked,
+                    user,
+                    rows,
+                } => {
+                    self.list_connections(now, asked, call, &user, &rows, out);
                 }
             }
         }
