@@ -153,6 +153,7 @@ impl Instance {
         self.keeper.hold = Hold::Unlinked;
         self.stop_settling();
         self.fail_trips(now, out);
+        self.drop_refused(out);
     }
 
     /// The lease has expired, or the directory has lost it.
