@@ -140,6 +140,9 @@ impl Keeper {
 
 impl Instance {
     pub(crate) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
+        if matches!(self.drain, Drain::Done) {
+            return;
+        }
         if self.keeper.is_linked() {
             self.directory_down(now, out);
         }
@@ -245,6 +248,10 @@ impl Instance {
         // Nothing was lost, but perhaps the tail of a failover.
         let lossless = replaced.is_some() && replaced == self.keeper.acknowledged.as_ref();
         self.hold(asked, lease);
+        if matches!(self.drain, Drain::Releasing { .. }) {
+            self.release_lease();
+            return;
+        }
         self.end_isolation(out);
         self.begin_settling(now, lossless, out);
     }
