@@ -122,6 +122,8 @@ impl Instance {
             Drain::Releasing { until } => {
                 if self.trips.is_idle() || *until <= now.mono {
                     self.drain = Drain::Done;
+                    // Nothing is asked from here on, and whatever was asked ends.
+                    self.directory_down(now, out);
                     self.close_links(out);
                     out.push(Command::Drained);
                     return;

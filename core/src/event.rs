@@ -75,7 +75,8 @@ pub enum Event {
     DirectoryUp,
     /// The directory link is gone.
     DirectoryDown,
-    /// A round trip ended. On `Err` it is unknown which operations were or will be executed.
+    /// A round trip ended. On `Err` it is unknown which operations were or will be executed, and the
+    /// link counts as gone until the next `DirectoryUp`.
     Directory {
         /// Which.
         op: OpId,

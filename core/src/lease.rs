@@ -14,7 +14,7 @@ use crate::drain::Drain;
 use crate::fingerprint::Fingerprint;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
-use crate::settle::Settling;
+use crate::settle::{Missing, Settling};
 use crate::time::{Instant, Now};
 use crate::trips::{Purpose, Unknown};
 
@@ -35,6 +35,8 @@ pub(crate) struct Keeper {
     held_until: Instant,
     /// Rows are being written again.
     pub(crate) settling: Option<Settling>,
+    /// What of this instance may be missing from the directory.
+    pub(crate) missing: Missing,
     /// Terminals greeted as degraded whose row is not written yet.
     pub(crate) degraded: usize,
 }
@@ -74,6 +76,7 @@ impl Keeper {
             acknowledged: None,
             held_until: now.mono,
             settling: None,
+            missing: Missing::Nothing,
             degraded: 0,
         }
     }
@@ -119,8 +122,7 @@ impl Keeper {
 
     /// What the lease should say.
     pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
-        let missing = self.degraded > 0
-            || (self.settling.as_ref()).is_some_and(|settling| !settling.is_nearly_done());
+        let missing = self.degraded > 0 || self.missing != Missing::Nothing;
         Lease {
             epoch: self.epoch,
             floor: self.floor,
@@ -138,6 +140,9 @@ impl Keeper {
 
 impl Instance {
     pub(crate) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
+        if matches!(self.drain, Drain::Done) {
+            return;
+        }
         if self.keeper.is_linked() {
             self.directory_down(now, out);
         }
@@ -151,6 +156,7 @@ impl Instance {
         self.keeper.hold = Hold::Unlinked;
         self.stop_settling();
         self.fail_trips(now, out);
+        self.drop_refused(out);
     }
 
     /// The lease has expired, or the directory has lost it.
@@ -242,6 +248,10 @@ impl Instance {
         // Nothing was lost, but perhaps the tail of a failover.
         let lossless = replaced.is_some() && replaced == self.keeper.acknowledged.as_ref();
         self.hold(asked, lease);
+        if matches!(self.drain, Drain::Releasing { .. }) {
+            self.release_lease();
+            return;
+        }
         self.end_isolation(out);
         self.begin_settling(now, lossless, out);
     }
@@ -347,6 +357,12 @@ impl Instance {
         }
     }
 
+    /// The directory refused to say.
+    pub(crate) fn evidence_refused(&mut self, now: Now) {
+        // If it is still wanted then.
+        self.arm_once(Once::Lease, now.mono + RETRY);
+    }
+
     /// Gives the lease back, if it is held.
     pub(crate) fn release_lease(&mut self) {
         let Hold::Held { lease, .. } = &self.keeper.hold else {
@@ -403,6 +419,7 @@ impl Fingerprint for Keeper {
         self.acknowledged.fingerprint(now, hasher);
         self.held_until.fingerprint(now, hasher);
         self.settling.fingerprint(now, hasher);
+        self.missing.fingerprint(now, hasher);
         self.degraded.fingerprint(now, hasher);
     }
 }

@@ -8,7 +8,7 @@ use crate::instance::Instance;
 use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
 use crate::push::WaitsForView;
 use crate::route::Standing;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 
 impl Instance {
@@ -25,23 +25,29 @@ impl Instance {
         }
     }
 
-    /// The rows of a user have come.
+    /// The rows of a user have come. Who was in doubt when they were asked for is in doubt.
     pub(crate) fn connections_read(
         &mut self,
         now: Now,
+        asked: Instant,
         call: CallId,
         user: &UserId,
-        rows: &[(ConnectionId, Row)],
+        rows: Vec<(ConnectionId, Row)>,
         out: &mut Outbox,
     ) {
         let unknown = rows
             .iter()
-            .any(|(_, row)| self.standing(row.instance, now.mono, now) == Standing::Unknown);
+            .any(|(_, row)| self.standing(row.instance, asked, now) == Standing::Unknown);
         if unknown {
-            let (user, rows) = (user.clone(), rows.to_vec());
-            self.wait_for_view(now, WaitsForView::List { call, user, rows });
+            let list = WaitsForView::List {
+                call,
+                asked,
+                user: user.clone(),
+                rows,
+            };
+            self.wait_for_view(now, list);
         } else {
-            self.list_connections(now, call, user, rows, out);
+            self.list_connections(now, asked, call, user, &rows, out);
         }
     }
 
@@ -49,6 +55,7 @@ impl Instance {
     pub(crate) fn list_connections(
         &mut self,
         now: Now,
+        asked: Instant,
         call: CallId,
         user: &UserId,
         rows: &[(ConnectionId, Row)],
@@ -56,7 +63,7 @@ impl Instance {
     ) {
         let mut connections = self.local_connections(user);
         for (connection, row) in rows {
-            let live = match self.standing(row.instance, now.mono, now) {
+            let live = match self.standing(row.instance, asked, now) {
                 Standing::Live { floor, .. } => row.epoch >= floor,
                 Standing::Dead | Standing::Unknown => false,
             };
@@ -68,7 +75,7 @@ impl Instance {
                 });
             }
         }
-        let doubtful = !self.view.doubtful(now.mono, now.mono).is_empty();
+        let doubtful = !self.view.doubtful(asked, now.mono).is_empty();
         answer_connections(call, connections, doubtful, out);
     }
 

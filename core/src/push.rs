@@ -64,6 +64,8 @@ pub(crate) enum WaitsForView {
     /// A list of a user's connections.
     List {
         call: CallId,
+        /// Since when nobody must be missed.
+        asked: Instant,
         user: UserId,
         rows: Vec<(ConnectionId, Row)>,
     },

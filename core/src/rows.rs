@@ -227,9 +227,21 @@ impl Instance {
         self.arm_once(Once::Refused, at);
     }
 
+    /// There is no link to try refused rows again on. The next settling writes those that are wanted.
+    pub(crate) fn drop_refused(&mut self, out: &mut Outbox) {
+        for (_, key) in std::mem::take(&mut self.upkeep.refused) {
+            let ended = (self.registry.get(key))
+                .is_some_and(|connection| !connection.wants_row() && connection.row == RowState::Due);
+            if ended {
+                self.remove_row(key);
+                self.forget_if_over(key, out);
+            }
+        }
+    }
+
     /// Tries refused rows again, within the pace of settling: a directory that takes nothing would
     /// be asked for everything, four times a second.
-    pub(crate) fn refused_due(&mut self, now: Now, out: &mut Outbox) {
+    pub(crate) fn refused_due(&mut self, now: Now) {
         let mut budget = self.settle_budget(0);
         while let Some(&(at, key)) = self.upkeep.refused.front() {
             if budget == 0 {
@@ -247,10 +259,7 @@ impl Instance {
             };
             match connection.row {
                 RowState::Due if connection.wants_row() => self.write_row(key),
-                RowState::Due => {
-                    self.remove_row(key);
-                    self.forget_if_over(key, out);
-                }
+                RowState::Due => self.remove_row(key),
                 // Something else has taken it up since.
                 RowState::Absent
                 | RowState::Writing { .. }

@@ -33,30 +33,36 @@ pub(crate) struct Settling {
     again: VecDeque<ConnectionKey>,
     /// Rows visited and not yet written.
     open: usize,
-    /// What may be missing from the directory.
-    missing: Missing,
     /// How often the pace was halved.
     slowed: u32,
     /// When the next batch may leave.
     next: Instant,
 }
 
-/// What may be missing from the directory while rows are written again.
+/// What may be missing from the directory until rows are written again. It outlives a settling
+/// that is interrupted: the next claim may well replace what this one wrote, and the rows that this
+/// one had not come to are still not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Missing {
+pub(crate) enum Missing {
     /// Everything: the claim did not replace what was last acknowledged.
     Everything,
     /// The rows of connections accepted after this moment: the claim replaced exactly what was last
     /// acknowledged.
     Tail { after: Instant },
-    /// Nothing any more.
+    /// Nothing.
     Nothing,
 }
 
-impl Settling {
-    /// Whether nothing can be missing any more, although rows are still written again.
-    pub(crate) fn is_nearly_done(&self) -> bool {
-        self.missing == Missing::Nothing
+impl Missing {
+    /// What is missing if both this and the other is.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Everything, _) | (_, Self::Everything) => Self::Everything,
+            (Self::Nothing, missing) | (missing, Self::Nothing) => missing,
+            (Self::Tail { after }, Self::Tail { after: other }) => Self::Tail {
+                after: after.min(other),
+            },
+        }
     }
 }
 
@@ -68,16 +74,17 @@ impl Instance {
             epoch: self.keeper.epoch(),
             rows: self.registry.present(),
         });
+        let lost = match lossless {
+            true => Missing::Tail {
+                after: now.mono.before(YOUNG),
+            },
+            false => Missing::Everything,
+        };
+        self.keeper.missing = self.keeper.missing.and(lost);
         self.keeper.settling = Some(Settling {
             visited: Age::YOUNGEST,
             again: VecDeque::new(),
             open: 0,
-            missing: match lossless {
-                true => Missing::Tail {
-                    after: now.mono.before(YOUNG),
-                },
-                false => Missing::Everything,
-            },
             slowed: 0,
             next: now.mono,
         });
@@ -148,23 +155,22 @@ impl Instance {
                 return false;
             };
             let Some((age, key)) = self.registry.next_older(settling.visited) else {
-                settling.missing = match settling.open + settling.again.len() {
-                    0 => Missing::Nothing,
-                    _ => settling.missing,
-                };
+                if settling.open + settling.again.len() == 0 {
+                    self.keeper.missing = Missing::Nothing;
+                }
                 return !settling.again.is_empty();
             };
             let Some(connection) = self.registry.get(key) else {
                 return false;
             };
-            if let Missing::Tail { after } = settling.missing
+            if let Missing::Tail { after } = self.keeper.missing
                 && connection.accepted < after
             {
                 if settling.open + settling.again.len() > 0 {
                     // The young ones first: others need not ask by user any more then.
                     return true;
                 }
-                settling.missing = Missing::Nothing;
+                self.keeper.missing = Missing::Nothing;
                 self.turn.lease = true;
             }
             settling.visited = age;
@@ -239,12 +245,20 @@ impl Fingerprint for Settling {
         self.visited.fingerprint(now, hasher);
         self.again.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);
-        match self.missing {
-            Missing::Everything => hasher.write_u8(0),
-            Missing::Tail { after } => after.fingerprint(now, hasher),
-            Missing::Nothing => hasher.write_u8(1),
-        }
         self.slowed.fingerprint(now, hasher);
         self.next.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Missing {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Everything => hasher.write_u8(0),
+            Self::Nothing => hasher.write_u8(1),
+            Self::Tail { after } => {
+                hasher.write_u8(2);
+                after.fingerprint(now, hasher);
+            }
+        }
     }
 }

@@ -160,6 +160,8 @@ impl Instance {
             return;
         };
         let Ok(outcomes) = outcomes else {
+            // The first sign of it: whatever is asked before the next link is lost as well.
+            self.directory_down(now, out);
             self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             return;
         };
@@ -173,8 +175,8 @@ impl Instance {
                 answer: answer.to_owned(),
             });
             out.push(Command::DirectoryReset);
-            self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             self.directory_down(now, out);
+            self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             return;
         }
         // The lease comes first: what the trip says of rows is judged in its light.
@@ -267,7 +269,7 @@ impl Instance {
             }
             (Purpose::Connections { call, user }, Reply::Rows { rows, malformed }) => {
                 self.stats.malformed_entries += u64::from(malformed);
-                self.connections_read(now, call, &user, &rows, out);
+                self.connections_read(now, asked, call, &user, rows, out);
             }
             (Purpose::RemoveRow, Reply::Removed(removed)) => {
                 self.stats.rows_removed += u64::from(removed);
@@ -320,7 +322,7 @@ impl Instance {
             Purpose::View => self.view_failed(now, out),
             Purpose::Claim { .. } => self.claim_failed(now),
             Purpose::Renew { lease } => self.renewal_refused(now, &lease),
-            Purpose::OwnLease { epoch } => self.evidence_unknown(epoch),
+            Purpose::OwnLease { .. } => self.evidence_refused(now),
         }
     }
 }

@@ -163,11 +163,14 @@ impl View {
         let Some(known) = self.known.get_mut(&seen.instance) else {
             return;
         };
-        if known.lease.epoch > before.lease.epoch || (before.settles() && !known.settles()) {
-            known.doubted_until = now;
+        known.doubted_until = if known.lease.epoch > before.lease.epoch {
+            now
+        } else if before.settles() && !known.settles() {
+            // It says nothing about what it has not noticed.
+            before.doubted_until.max(now)
         } else {
-            known.doubted_until = before.doubted_until;
-        }
+            before.doubted_until
+        };
         let doubted_until = known.doubted_until;
         self.quiet_since = self.quiet_since.max(doubted_until);
     }
@@ -234,8 +237,13 @@ impl Instance {
             }
             match waits {
                 WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
-                WaitsForView::List { call, user, rows } => {
-                    self.list_connections(now, call, &user, &rows, out);
+                WaitsForView::List {
+                    call,
+                    asked,
+                    user,
+                    rows,
+                } => {
+                    self.list_connections(now, asked, call, &user, &rows, out);
                 }
             }
         }
