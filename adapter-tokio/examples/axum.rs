@@ -22,13 +22,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/live", get(connect))
         .route("/push/{user}", post(push))
         .with_state(server.handle());
-    let mut events = server.events().ok_or("the builder was told to collect events")?;
+    let mut events = server
+        .events()
+        .ok_or("the builder was told to collect events")?;
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
                 TerminalEvent::Connected { user, .. } => println!("{user} is here"),
-                TerminalEvent::Message { user, payload, .. } => println!("{user} said {} bytes", payload.len()),
-                TerminalEvent::Disconnected { user, reason, .. } => println!("{user} is gone: {reason:?}"),
+                TerminalEvent::Message { user, payload, .. } => {
+                    println!("{user} said {} bytes", payload.len())
+                }
+                TerminalEvent::Disconnected { user, reason, .. } => {
+                    println!("{user} is gone: {reason:?}")
+                }
             }
         }
     });
@@ -42,7 +48,11 @@ struct Who {
     user: String,
 }
 
-async fn connect(State(switchboard): State<Handle>, Query(who): Query<Who>, request: Request) -> Response {
+async fn connect(
+    State(switchboard): State<Handle>,
+    Query(who): Query<Who>,
+    request: Request,
+) -> Response {
     // Your own login goes here.
     let Ok(user) = UserId::new(&who.user) else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -55,7 +65,11 @@ async fn connect(State(switchboard): State<Handle>, Query(who): Query<Who>, requ
     switchboard.connect(request, login).await.into_response()
 }
 
-async fn push(State(switchboard): State<Handle>, Path(user): Path<String>, body: Bytes) -> Response {
+async fn push(
+    State(switchboard): State<Handle>,
+    Path(user): Path<String>,
+    body: Bytes,
+) -> Response {
     let (Ok(user), Ok(payload)) = (UserId::new(&user), Payload::text(body)) else {
         return StatusCode::BAD_REQUEST.into_response();
     };

@@ -25,7 +25,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         directory,
         ..Settings::default()
     };
-    let start = || switchboard_tokio::builder().settings(settings.clone()).authenticator(Open).start();
+    let start = || {
+        switchboard_tokio::builder()
+            .settings(settings.clone())
+            .authenticator(Open)
+            .start()
+    };
     let (first, second) = (start().await?, start().await?);
 
     let address = first.terminals_addr().ok_or("the first listens")?;

@@ -93,3 +93,8 @@ impl Runtime for TokioRuntime {
         Ok(stream.compat())
     }
 }
+
+/// Compiles the example of the README with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+enum Readme {}

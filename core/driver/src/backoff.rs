@@ -36,7 +36,10 @@ mod tests {
         let pauses: Vec<Duration> = (0..20).map(|_| backoff.next_pause()).collect();
         assert!(pauses[0] >= Backoff::FIRST / 2 && pauses[0] <= Backoff::FIRST);
         for pause in &pauses[10..] {
-            assert!(*pause >= Backoff::LAST / 2 && *pause <= Backoff::LAST, "{pause:?}");
+            assert!(
+                *pause >= Backoff::LAST / 2 && *pause <= Backoff::LAST,
+                "{pause:?}"
+            );
         }
     }
 }

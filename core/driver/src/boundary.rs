@@ -28,7 +28,9 @@ impl Boundary {
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
-                let part = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                let part = bytes
+                    .len()
+                    .min(usize::try_from(self.left).unwrap_or(usize::MAX));
                 self.left -= part as u64;
                 bytes = &bytes[part..];
                 continue;
@@ -58,7 +60,9 @@ impl Boundary {
         let header = &self.header;
         let length = match header[1] & 0x7f {
             126 => u64::from(u16::from_be_bytes([header[2], header[3]])),
-            127 => header[2..].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
+            127 => header[2..]
+                .iter()
+                .fold(0, |length, byte| length << 8 | u64::from(*byte)),
             length => u64::from(length),
         };
         let mask = if header[1] & 0x80 == 0 { 0 } else { 4 };

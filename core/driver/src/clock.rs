@@ -22,6 +22,8 @@ pub(crate) fn mono() -> Instant {
 }
 
 fn wall() -> WallTime {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     WallTime::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }

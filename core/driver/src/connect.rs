@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::header::{
-    CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -37,7 +37,11 @@ pub(crate) async fn connect<B>(
         Err(error) => return error.response(),
     };
     let subprotocol = selected_subprotocol(request.headers());
-    if shared.events.as_ref().is_some_and(|queue| queue.is_overwhelmed()) {
+    if shared
+        .events
+        .as_ref()
+        .is_some_and(|queue| queue.is_overwhelmed())
+    {
         return unavailable("the application does not keep up with the terminals that come and go");
     }
     match ask(member, hyper::upgrade::on(&mut request), login).await {
@@ -59,12 +63,19 @@ async fn ask(member: &Member, upgrade: OnUpgrade, login: Login) -> Option<Result
         seat: member.seat(),
         answer,
     };
-    member.inbox.send(Input::Accept(Box::new(accept))).await.ok()?;
+    member
+        .inbox
+        .send(Input::Accept(Box::new(accept)))
+        .await
+        .ok()?;
     answered.await.ok()
 }
 
 /// The answer that completes a handshake.
-pub(crate) fn switching(accept: &HeaderValue, subprotocol: Option<HeaderValue>) -> Response<ConnectBody> {
+pub(crate) fn switching(
+    accept: &HeaderValue,
+    subprotocol: Option<HeaderValue>,
+) -> Response<ConnectBody> {
     let mut response = Response::new(ConnectBody::new(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -89,7 +100,11 @@ pub(crate) enum BadHandshake {
 }
 
 /// Checks a handshake by RFC 6455, section 4.2.1. Returns what proves that it was understood.
-pub(crate) fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<HeaderValue, BadHandshake> {
+pub(crate) fn check(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<HeaderValue, BadHandshake> {
     if method != Method::GET {
         return Err(BadHandshake::Method);
     }
@@ -97,30 +112,45 @@ pub(crate) fn check(method: &Method, version: Version, headers: &HeaderMap) -> R
         return Err(BadHandshake::Header("a WebSocket handshake needs HTTP/1.1"));
     }
     if !lists(headers, &UPGRADE, "websocket") {
-        return Err(BadHandshake::Header("this is a WebSocket address: connect with `Upgrade: websocket`"));
+        return Err(BadHandshake::Header(
+            "this is a WebSocket address: connect with `Upgrade: websocket`",
+        ));
     }
     if !lists(headers, &CONNECTION, "upgrade") {
-        return Err(BadHandshake::Header("`Connection: Upgrade` is missing: does a proxy drop it?"));
+        return Err(BadHandshake::Header(
+            "`Connection: Upgrade` is missing: does a proxy drop it?",
+        ));
     }
     match headers.get(SEC_WEBSOCKET_VERSION) {
         Some(version) if version == "13" => {}
         Some(_) => return Err(BadHandshake::WebSocketVersion),
-        None => return Err(BadHandshake::Header("`Sec-WebSocket-Version` is missing: send 13")),
+        None => {
+            return Err(BadHandshake::Header(
+                "`Sec-WebSocket-Version` is missing: send 13",
+            ));
+        }
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return Err(BadHandshake::Header("send one `Sec-WebSocket-Key`"));
     };
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
-        return Err(BadHandshake::Header("`Sec-WebSocket-Key` is not 16 bytes in base64"));
+        return Err(BadHandshake::Header(
+            "`Sec-WebSocket-Key` is not 16 bytes in base64",
+        ));
     }
     HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| BadHandshake::Header("`Sec-WebSocket-Key` cannot be answered"))
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 impl BadHandshake {
@@ -128,8 +158,11 @@ impl BadHandshake {
         match self {
             Self::Method => {
                 let text = "connect with GET and `Upgrade: websocket`";
-                let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
-                response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET"));
+                let mut response =
+                    refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+                response
+                    .headers_mut()
+                    .insert(http::header::ALLOW, HeaderValue::from_static("GET"));
                 response
             }
             Self::Header(text) => refusal(StatusCode::BAD_REQUEST, "bad_handshake", text),
@@ -165,7 +198,9 @@ pub(crate) fn unavailable(text: &str) -> Response<ConnectBody> {
 }
 
 fn retry_after(mut response: Response<ConnectBody>, seconds: u16) -> Response<ConnectBody> {
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 
@@ -183,7 +218,10 @@ mod tests {
 
     #[test]
     fn header_names_and_lists_are_read_as_http_says() {
-        let sent = headers(&[("connection", "keep-alive, upgrade"), ("upgrade", "WebSocket")]);
+        let sent = headers(&[
+            ("connection", "keep-alive, upgrade"),
+            ("upgrade", "WebSocket"),
+        ]);
         assert!(check(&Method::GET, Version::HTTP_11, &sent).is_ok());
     }
 
@@ -194,10 +232,18 @@ mod tests {
             ("connection", "keep-alive", StatusCode::BAD_REQUEST),
             ("sec-websocket-version", "8", StatusCode::UPGRADE_REQUIRED),
             ("sec-websocket-key", "c2hvcnQ=", StatusCode::BAD_REQUEST),
-            ("sec-websocket-key", "not base64 at all!!!", StatusCode::BAD_REQUEST),
+            (
+                "sec-websocket-key",
+                "not base64 at all!!!",
+                StatusCode::BAD_REQUEST,
+            ),
         ] {
             let error = check(&Method::GET, Version::HTTP_11, &headers(&[(name, value)]));
-            assert_eq!(error.expect_err(name).response().status(), status, "{name}: {value}");
+            assert_eq!(
+                error.expect_err(name).response().status(),
+                status,
+                "{name}: {value}"
+            );
         }
         let post = check(&Method::POST, Version::HTTP_11, &headers(&[]));
         assert_eq!(post, Err(BadHandshake::Method));
@@ -213,7 +259,11 @@ mod tests {
         ] {
             let response = refused_response(refused);
             assert_eq!(response.status(), status);
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), retry, "{refused:?}");
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                retry,
+                "{refused:?}"
+            );
         }
     }
 

@@ -163,7 +163,11 @@ impl Queue {
     fn take(&self) -> Taken {
         let mut state = self.lock();
         let Some(event) = state.events.pop_front() else {
-            return if state.open { Taken::Empty } else { Taken::Ended };
+            return if state.open {
+                Taken::Empty
+            } else {
+                Taken::Ended
+            };
         };
         if let TerminalEvent::Message { .. } = &event {
             state.messages -= 1;
@@ -194,7 +198,10 @@ mod tests {
         };
         queue.notify(connected());
         assert_eq!(events.next().now_or_never().flatten(), Some(message()));
-        assert!(room.now_or_never().is_some(), "the place that became free is announced");
+        assert!(
+            room.now_or_never().is_some(),
+            "the place that became free is announced"
+        );
         assert!(queue.offer(held).is_ok());
         assert_eq!(events.next().now_or_never().flatten(), Some(connected()));
     }

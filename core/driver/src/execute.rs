@@ -18,10 +18,15 @@ use crate::{journal, link};
 impl Worker {
     pub(crate) fn execute<R: Runtime>(&mut self, command: Command) {
         match command {
-            Command::Send { connection, payload } => self.terminals.post(connection, Order::Send(payload)),
+            Command::Send {
+                connection,
+                payload,
+            } => self.terminals.post(connection, Order::Send(payload)),
             Command::Flush { connection } => self.terminals.post(connection, Order::Flush),
             Command::Ping { connection } => self.terminals.post(connection, Order::Ping),
-            Command::Close { connection, code } => self.terminals.post(connection, Order::Close(code)),
+            Command::Close { connection, code } => {
+                self.terminals.post(connection, Order::Close(code))
+            }
             Command::Abort { connection } => self.terminals.abort(connection),
             Command::Forget { connection } => self.terminals.forget(connection),
             Command::Directory(trip) => {
@@ -58,7 +63,11 @@ impl Worker {
             return;
         };
         queue.notify(match notice {
-            Notice::Connected { connection, id, user } => TerminalEvent::Connected {
+            Notice::Connected {
+                connection,
+                id,
+                user,
+            } => TerminalEvent::Connected {
                 user,
                 connection: id,
                 session: self.terminals.session(connection),
@@ -146,7 +155,10 @@ impl Links {
         let entry = self.0.get(key.slot()).and_then(Option::as_ref);
         if let Some((_, sender)) = entry.filter(|(found, _)| *found == key) {
             let full = sender.try_send(batch).is_err_and(|error| error.is_full());
-            debug_assert!(!full, "a batch is given to a link when the last one is written");
+            debug_assert!(
+                !full,
+                "a batch is given to a link when the last one is written"
+            );
         }
     }
 

@@ -10,7 +10,9 @@ use switchboard_core::config::Config;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::{ConnectionId, InstanceId, UserId};
-use switchboard_core::message::{Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt};
+use switchboard_core::message::{
+    Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
+};
 use switchboard_core::stats::{Gauges, Stats};
 
 use crate::connect;
@@ -25,8 +27,11 @@ pub struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instances: Vec<InstanceId> = self.shared.members.iter().map(|member| member.id).collect();
-        f.debug_struct("Handle").field("instances", &instances).finish()
+        let instances: Vec<InstanceId> =
+            self.shared.members.iter().map(|member| member.id).collect();
+        f.debug_struct("Handle")
+            .field("instances", &instances)
+            .finish()
     }
 }
 
@@ -95,7 +100,11 @@ impl Handle {
     /// # Errors
     ///
     /// As [`Handle::push`].
-    pub async fn kick(&self, user: UserId, connection: Option<ConnectionId>) -> Result<Receipt, CallError> {
+    pub async fn kick(
+        &self,
+        user: UserId,
+        connection: Option<ConnectionId>,
+    ) -> Result<Receipt, CallError> {
         let to = match connection {
             Some(connection) => Audience::Connections {
                 user,
@@ -151,7 +160,11 @@ impl Handle {
         let mut drains = Vec::with_capacity(self.shared.members.len());
         for member in &self.shared.members {
             let (drained, ended) = oneshot::channel();
-            let drain = Input::Drain { delay, spread, drained };
+            let drain = Input::Drain {
+                delay,
+                spread,
+                drained,
+            };
             // An instance that has stopped is drained.
             if member.inbox.send(drain).await.is_ok() {
                 drains.push(ended);
@@ -165,14 +178,25 @@ impl Handle {
 
     /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
     /// response is sent. The caller has checked origin and login.
-    pub async fn connect<B>(&self, request: http::Request<B>, login: Login) -> http::Response<ConnectBody> {
+    pub async fn connect<B>(
+        &self,
+        request: http::Request<B>,
+        login: Login,
+    ) -> http::Response<ConnectBody> {
         connect::connect(&self.shared, self.shared.emptiest(), request, login).await
     }
 }
 
-async fn ask(member: &Member, input: impl FnOnce(oneshot::Sender<Answer>) -> Input) -> Result<Answer, CallError> {
+async fn ask(
+    member: &Member,
+    input: impl FnOnce(oneshot::Sender<Answer>) -> Input,
+) -> Result<Answer, CallError> {
     let (answer, answered) = oneshot::channel();
-    member.inbox.send(input(answer)).await.map_err(|_| CallError::Stopped)?;
+    member
+        .inbox
+        .send(input(answer))
+        .await
+        .map_err(|_| CallError::Stopped)?;
     answered.await.map_err(|_| CallError::Stopped)
 }
 

@@ -36,7 +36,12 @@ const TERMINALS: &str = "/connect";
 
 /// Serves one socket on the calling thread. The entry is given up when the connection ends or is
 /// upgraded.
-pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, service: Service, socket: TcpStream, entry: Entry) {
+pub(crate) fn serve<R: Runtime>(
+    local: &Rc<Local>,
+    service: Service,
+    socket: TcpStream,
+    entry: Entry,
+) {
     // Frames are small, and somebody waits for them.
     let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
     let Ok(stream) = adopted else {
@@ -68,12 +73,20 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         // It fails if the client has gone.
         let _ = handshake.with_upgrades().await;
     };
-    task::race(served, R::sleep(local.shared.settings.core.handshake_timeout)).await;
+    task::race(
+        served,
+        R::sleep(local.shared.settings.core.handshake_timeout),
+    )
+    .await;
 }
 
 async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
     if request.uri().path() != TERMINALS {
-        return refusal(StatusCode::NOT_FOUND, "not_found", "terminals connect at /connect");
+        return refusal(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "terminals connect at /connect",
+        );
     }
     let shared = &local.shared;
     let (parts, body) = request.into_parts();
@@ -87,7 +100,9 @@ async fn terminal(local: &Local, request: Request<Incoming>) -> Response<Connect
         return connect::unavailable("nobody says who a terminal belongs to");
     };
     match authenticator.authenticate(&parts).await {
-        Ok(login) => connect::connect(shared, &local.me, Request::from_parts(parts, body), login).await,
+        Ok(login) => {
+            connect::connect(shared, &local.me, Request::from_parts(parts, body), login).await
+        }
         Err(error) => api::unauthenticated(&error),
     }
 }
@@ -98,7 +113,9 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         .header_read_timeout(API_IDLE)
         .serve_connection(
             FuturesIo::new(stream),
-            service_fn(|request| async { Ok::<_, Infallible>(api::serve(&local.gate.api, request).await) }),
+            service_fn(|request| async {
+                Ok::<_, Infallible>(api::serve(&local.gate.api, request).await)
+            }),
         );
     // It fails if the client has gone.
     let _ = connection.await;
@@ -113,15 +130,27 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         // It fails if the client has gone.
         let _ = handshake.with_upgrades().await;
     };
-    task::race(served, R::sleep(local.shared.settings.core.handshake_timeout)).await;
+    task::race(
+        served,
+        R::sleep(local.shared.settings.core.handshake_timeout),
+    )
+    .await;
 }
 
 fn peer<R: Runtime>(local: &Rc<Local>, mut request: Request<Incoming>) -> Response<ConnectBody> {
     let Some(id) = link::named(request.uri().path()) else {
-        return refusal(StatusCode::NOT_FOUND, "not_found", "instances open links at /link/<instance id>");
+        return refusal(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "instances open links at /link/<instance id>",
+        );
     };
     let Some(member) = local.shared.member(id) else {
-        return refusal(StatusCode::MISDIRECTED_REQUEST, "not_me", "there is no such instance here");
+        return refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "not_me",
+            "there is no such instance here",
+        );
     };
     let accept = match connect::check(request.method(), request.version(), request.headers()) {
         Ok(accept) => accept,
@@ -152,7 +181,9 @@ fn released<R: Runtime>(upgraded: Upgraded) -> Option<LinkEnd> {
 /// One request a connection, unless it is upgraded.
 fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

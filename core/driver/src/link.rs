@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use async_channel::Receiver;
-use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream, client_async_with_config};
+use async_tungstenite::{
+    WebSocketReceiver, WebSocketSender, WebSocketStream, client_async_with_config,
+};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use switchboard_core::command::Dial;
@@ -26,7 +28,12 @@ pub(crate) const PATH: &str = "/link/";
 const BATCH_OVERHEAD: usize = 1 << 20;
 
 /// Starts the task of a link that another instance opened.
-pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, outbox: Receiver<Bytes>) {
+pub(crate) fn serve<R: Runtime>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    end: LinkEnd,
+    outbox: Receiver<Bytes>,
+) {
     let local = Rc::clone(local);
     R::spawn(async move {
         let ended = caught(accepted::<R>(&local, link, end, &outbox)).await;
@@ -35,7 +42,12 @@ pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, 
 }
 
 /// Starts the task of a link that this instance opens.
-pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outbox: Receiver<Bytes>) {
+pub(crate) fn dial<R: Runtime>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    dial: Dial,
+    outbox: Receiver<Bytes>,
+) {
     let local = Rc::clone(local);
     R::spawn(async move {
         let ended = caught(dialled::<R>(&local, link, dial, &outbox)).await;
@@ -44,7 +56,12 @@ pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, out
 }
 
 /// Reports the end of a link, unless the instance wanted it.
-async fn report(local: &Local, link: LinkKey, outbox: &Receiver<Bytes>, ended: Result<LinkFailure, String>) {
+async fn report(
+    local: &Local,
+    link: LinkKey,
+    outbox: &Receiver<Bytes>,
+    ended: Result<LinkFailure, String>,
+) {
     let failure = ended.unwrap_or_else(|cause| {
         tracing::error!(cause, "the task of a link has panicked: this is a bug");
         LinkFailure::Broken
@@ -54,7 +71,12 @@ async fn report(local: &Local, link: LinkKey, outbox: &Receiver<Bytes>, ended: R
     }
 }
 
-async fn accepted<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, outbox: &Receiver<Bytes>) -> LinkFailure {
+async fn accepted<R: Runtime>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    end: LinkEnd,
+    outbox: &Receiver<Bytes>,
+) -> LinkFailure {
     match end {
         LinkEnd::Channel(end) => over_channel(local, link, end, outbox).await,
         LinkEnd::Socket(socket, read) => {
@@ -62,13 +84,20 @@ async fn accepted<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, ou
                 return LinkFailure::Broken;
             };
             let config = Some(config(local));
-            let stream = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config).await;
+            let stream =
+                WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
+                    .await;
             over_socket(local, link, stream, outbox).await
         }
     }
 }
 
-async fn dialled<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outbox: &Receiver<Bytes>) -> LinkFailure {
+async fn dialled<R: Runtime>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    dial: Dial,
+    outbox: &Receiver<Bytes>,
+) -> LinkFailure {
     if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
         return within_process(local, link, &member, outbox).await;
     }
@@ -87,7 +116,10 @@ async fn dialled<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outbo
     }
 }
 
-async fn open<R: Runtime>(local: &Local, dial: Dial) -> Result<WebSocketStream<R::Stream>, LinkFailure> {
+async fn open<R: Runtime>(
+    local: &Local,
+    dial: Dial,
+) -> Result<WebSocketStream<R::Stream>, LinkFailure> {
     let Dial { instance, address } = dial;
     let stream = R::dial(address.clone()).await.map_err(|error| {
         tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
@@ -96,7 +128,9 @@ async fn open<R: Runtime>(local: &Local, dial: Dial) -> Result<WebSocketStream<R
     let url = format!("ws://{address}{PATH}{instance}");
     match client_async_with_config(url, stream, Some(config(local))).await {
         Ok((stream, _)) => Ok(stream),
-        Err(Error::Http(response)) if response.status() == http::StatusCode::MISDIRECTED_REQUEST => {
+        Err(Error::Http(response))
+            if response.status() == http::StatusCode::MISDIRECTED_REQUEST =>
+        {
             Err(LinkFailure::NotMe)
         }
         Err(error) => {
@@ -106,7 +140,12 @@ async fn open<R: Runtime>(local: &Local, dial: Dial) -> Result<WebSocketStream<R
     }
 }
 
-async fn within_process(local: &Rc<Local>, link: LinkKey, member: &Member, outbox: &Receiver<Bytes>) -> LinkFailure {
+async fn within_process(
+    local: &Rc<Local>,
+    link: LinkKey,
+    member: &Member,
+    outbox: &Receiver<Bytes>,
+) -> LinkFailure {
     let (sender, their_receiver) = async_channel::bounded(1);
     let (their_sender, receiver) = async_channel::bounded(1);
     let theirs = LinkEnd::Channel(ChannelEnd {
@@ -120,7 +159,12 @@ async fn within_process(local: &Rc<Local>, link: LinkKey, member: &Member, outbo
     over_channel(local, link, ChannelEnd { sender, receiver }, outbox).await
 }
 
-async fn over_channel(local: &Rc<Local>, link: LinkKey, end: ChannelEnd, outbox: &Receiver<Bytes>) -> LinkFailure {
+async fn over_channel(
+    local: &Rc<Local>,
+    link: LinkKey,
+    end: ChannelEnd,
+    outbox: &Receiver<Bytes>,
+) -> LinkFailure {
     let ChannelEnd { sender, receiver } = end;
     let read = async {
         while let Ok(batch) = receiver.recv().await {
@@ -172,8 +216,12 @@ where
     }
 }
 
-async fn write_socket<S>(local: &Rc<Local>, link: LinkKey, sender: &mut WebSocketSender<S>, outbox: &Receiver<Bytes>)
-where
+async fn write_socket<S>(
+    local: &Rc<Local>,
+    link: LinkKey,
+    sender: &mut WebSocketSender<S>,
+    outbox: &Receiver<Bytes>,
+) where
     S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
 {
     while let Ok(batch) = outbox.recv().await {

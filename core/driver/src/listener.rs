@@ -48,7 +48,11 @@ impl Door {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Connections of a former process that linger do not keep its successor from the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -114,7 +118,10 @@ pub(crate) async fn accept<R: Runtime>(shared: Arc<Shared>, door: Door) {
             _member: seat,
         };
         // It fails only when that instance has ended: then the socket is closed.
-        let _ = member.inbox.send(Input::Serve(service, socket, entry)).await;
+        let _ = member
+            .inbox
+            .send(Input::Serve(service, socket, entry))
+            .await;
     }
 }
 

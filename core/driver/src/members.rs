@@ -130,9 +130,11 @@ impl Shared {
     pub(crate) fn publisher(&self, user: Option<&UserId>) -> &Arc<Member> {
         // FNV-1a: any spread will do, and nobody gains by making users collide.
         let hash = user.map_or(0, |user| {
-            user.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            })
+            user.as_bytes()
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                    (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+                })
         });
         let index = usize::try_from(hash % self.members.len() as u64).unwrap_or(0);
         &self.members[index]

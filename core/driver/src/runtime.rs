@@ -45,7 +45,9 @@ pub trait Runtime: Send + Sync + 'static {
     fn listen(listener: TcpListener) -> io::Result<Self::Listener>;
 
     /// Waits for a connection and hands it out in non-blocking mode, registered nowhere.
-    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>>;
+    fn accept(
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>>;
 
     /// Registers a socket in non-blocking mode.
     ///

@@ -137,14 +137,19 @@ impl<R: Runtime> Builder<R> {
         self.settings.validate()?;
         let settings = &mut self.settings;
         if settings.workers == 0 {
-            settings.workers = thread::available_parallelism().map_or(1, usize::from).min(Settings::WORKERS_MAX);
+            settings.workers = thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(Settings::WORKERS_MAX);
         }
         if settings.terminals.is_some() && self.authenticator.is_none() {
             return Err(StartError::NoAuthenticator);
         }
         directory::prepare(&settings.directory);
         let doors = Doors::open(settings)?;
-        let address = settings.advertise.clone().unwrap_or_else(|| doors.peer.to_string());
+        let address = settings
+            .advertise
+            .clone()
+            .unwrap_or_else(|| doors.peer.to_string());
         let mut instances = Vec::with_capacity(settings.workers);
         let mut members = Vec::with_capacity(settings.workers);
         let secret = match &settings.cluster_secret {
@@ -164,7 +169,10 @@ impl<R: Runtime> Builder<R> {
                 events: queue,
             }),
         };
-        let kind = self.authenticator.as_ref().map_or(AuthKind::Custom, |authenticator| authenticator.kind());
+        let kind = self
+            .authenticator
+            .as_ref()
+            .map_or(AuthKind::Custom, |authenticator| authenticator.kind());
         let gate = Arc::new(Gate {
             origins: Origins::new(&self.settings.origins)?,
             authenticator: self.authenticator,
@@ -194,7 +202,11 @@ struct Doors {
 impl Doors {
     fn open(settings: &Settings) -> Result<Self, StartError> {
         let peer = Door::open(Service::Peers, settings.peer)?;
-        let open = |service, address: Option<SocketAddr>| address.map(|address| Door::open(service, address)).transpose();
+        let open = |service, address: Option<SocketAddr>| {
+            address
+                .map(|address| Door::open(service, address))
+                .transpose()
+        };
         let terminals = open(Service::Terminals, settings.terminals)?;
         let api = open(Service::Api, settings.api)?;
         Ok(Self {
@@ -301,7 +313,9 @@ impl Server {
             };
             let threads = Arc::clone(&self.threads);
             threads.lock().running += 1;
-            let spawned = thread::Builder::new().name("switchboard".to_owned()).spawn(move || threads.serve::<R>(seat));
+            let spawned = thread::Builder::new()
+                .name("switchboard".to_owned())
+                .spawn(move || threads.serve::<R>(seat));
             if let Err(error) = spawned {
                 self.threads.lock().running -= 1;
                 let doing = "start a thread";
@@ -327,7 +341,10 @@ impl Drop for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("handle", &self.handle).field("peer", &self.peer).finish()
+        f.debug_struct("Server")
+            .field("handle", &self.handle)
+            .field("peer", &self.peer)
+            .finish()
     }
 }
 
@@ -396,9 +413,17 @@ impl Threads {
                 directory::warn_of_eviction::<R>(&local.shared.settings.directory);
             }
             for door in seated.doors {
-                task::spawn::<R>("accept loop", listener::accept::<R>(Arc::clone(&local.shared), door));
+                task::spawn::<R>(
+                    "accept loop",
+                    listener::accept::<R>(Arc::clone(&local.shared), door),
+                );
             }
-            end = task::caught(worker::run::<R>(seated.instance, Rc::clone(&local), seated.inbox)).await;
+            end = task::caught(worker::run::<R>(
+                seated.instance,
+                Rc::clone(&local),
+                seated.inbox,
+            ))
+            .await;
         };
         let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
         if let (Ok(Err(error)), Some(started)) = (&ran, started) {

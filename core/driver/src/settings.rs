@@ -116,7 +116,11 @@ impl Settings {
                 "prefix",
                 "must not be empty and must hold no space",
             ),
-            (self.workers <= Self::WORKERS_MAX, "workers", "must be at most 256"),
+            (
+                self.workers <= Self::WORKERS_MAX,
+                "workers",
+                "must be at most 256",
+            ),
             (
                 (125..=16 << 20).contains(&self.frame_bytes),
                 "frame_bytes",

@@ -56,7 +56,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         boundary.pass(read);
         Self {
             stream,
-            protocol: WebSocketContext::from_partially_read(read.to_vec(), Role::Server, Some(config)),
+            protocol: WebSocketContext::from_partially_read(
+                read.to_vec(),
+                Role::Server,
+                Some(config),
+            ),
             outlet: Outlet::default(),
             boundary,
         }
@@ -68,12 +72,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             FrameKind::Text => Data::Text,
             FrameKind::Binary => Data::Binary,
         };
-        self.outlet.push_frame(OpCode::Data(data), payload.bytes().clone());
+        self.outlet
+            .push_frame(OpCode::Data(data), payload.bytes().clone());
     }
 
     /// Queues a ping.
     pub(crate) fn ping(&mut self) {
-        self.outlet.push_frame(OpCode::Control(Control::Ping), Bytes::new());
+        self.outlet
+            .push_frame(OpCode::Control(Control::Ping), Bytes::new());
     }
 
     /// Queues a Close frame, unless there was one.
@@ -117,7 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Frees the buffer of a large frame: tungstenite would keep it as long as the terminal stays.
     /// Between messages it holds nothing else, and a new one goes on where it was.
     fn give_back(&mut self) {
-        let is_between = self.boundary.is_at_rest() && self.is_flushed() && self.protocol.can_write();
+        let is_between =
+            self.boundary.is_at_rest() && self.is_flushed() && self.protocol.can_write();
         if self.boundary.largest() > KEPT && is_between {
             let config = *self.protocol.get_config();
             self.protocol = WebSocketContext::new(Role::Server, Some(config));
@@ -131,7 +138,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Writes what is queued, by way of `scratch`, which is shared by all terminals of a thread.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Poll<io::Result<()>> {
         while !self.outlet.chunks.is_empty() {
             let bytes = self.outlet.gather(scratch);
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
@@ -208,7 +219,10 @@ impl Outlet {
         scratch.clear();
         let mut skip = self.written;
         for chunk in &self.chunks {
-            for part in [&chunk.header[..usize::from(chunk.header_len)], &chunk.payload] {
+            for part in [
+                &chunk.header[..usize::from(chunk.header_len)],
+                &chunk.payload,
+            ] {
                 let skipped = skip.min(part.len());
                 skip -= skipped;
                 let part = &part[skipped..];
@@ -314,8 +328,15 @@ mod tests {
     /// H18: the peer's Close frame is answered.
     #[test]
     fn a_close_frame_is_echoed() {
-        let mut socket = Socket::new(Pipe::taking(100), &masked(0x88, &1000_u16.to_be_bytes()), 1024);
-        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Close(Some(_))))));
+        let mut socket = Socket::new(
+            Pipe::taking(100),
+            &masked(0x88, &1000_u16.to_be_bytes()),
+            1024,
+        );
+        assert!(matches!(
+            read(&mut socket),
+            Poll::Ready(Ok(Message::Close(Some(_))))
+        ));
         flush(&mut socket);
         assert_eq!(socket.stream.written, [0x88, 2, 0x03, 0xe8]);
     }
@@ -324,7 +345,10 @@ mod tests {
     fn a_ping_is_answered_between_frames() {
         let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024);
         socket.send(&Payload::text("hi".into()).unwrap());
-        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Ping(_)))));
+        assert!(matches!(
+            read(&mut socket),
+            Poll::Ready(Ok(Message::Ping(_)))
+        ));
         assert!(read(&mut socket).is_pending());
         flush(&mut socket);
         assert_eq!(socket.stream.written, [0x81, 2, b'h', b'i', 0x8a, 1, b'x']);
@@ -333,8 +357,15 @@ mod tests {
     /// H09: a frame that is too large is refused by its header.
     #[test]
     fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
-        let mut socket = Socket::new(Pipe::taking(100), &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0], 1024);
-        assert!(matches!(read(&mut socket), Poll::Ready(Err(tungstenite::Error::Capacity(_)))));
+        let mut socket = Socket::new(
+            Pipe::taking(100),
+            &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0],
+            1024,
+        );
+        assert!(matches!(
+            read(&mut socket),
+            Poll::Ready(Err(tungstenite::Error::Capacity(_)))
+        ));
     }
 
     #[test]
@@ -342,11 +373,15 @@ mod tests {
         let large = vec![7; 60_000];
         let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16);
         socket.stream.unread = masked(0x82, &large);
-        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Binary(bytes))) if bytes == large));
+        assert!(
+            matches!(read(&mut socket), Poll::Ready(Ok(Message::Binary(bytes))) if bytes == large)
+        );
         assert!(read(&mut socket).is_pending());
         assert_eq!(socket.boundary.largest(), 0, "the buffer was given back");
         socket.stream.unread = masked(0x81, b"next");
-        assert!(matches!(read(&mut socket), Poll::Ready(Ok(Message::Text(text))) if text.as_str() == "next"));
+        assert!(
+            matches!(read(&mut socket), Poll::Ready(Ok(Message::Text(text))) if text.as_str() == "next")
+        );
     }
 
     fn read(socket: &mut Socket<Pipe>) -> Poll<tungstenite::Result<Message>> {
@@ -391,7 +426,11 @@ mod tests {
     }
 
     impl AsyncRead for Pipe {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
             if self.unread.is_empty() {
                 return Poll::Pending;
             }
@@ -403,7 +442,11 @@ mod tests {
     }
 
     impl AsyncWrite for Pipe {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             let written = bytes.len().min(self.step);
             self.written.extend_from_slice(&bytes[..written]);
             Poll::Ready(Ok(written))

@@ -22,7 +22,10 @@ pub(crate) fn spawn<R: Runtime>(name: &'static str, task: impl Future<Output = (
 
 /// The future's output, or what its panic said.
 pub(crate) async fn caught<T>(task: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(task).catch_unwind().await.map_err(|panic| cause(&*panic))
+    AssertUnwindSafe(task)
+        .catch_unwind()
+        .await
+        .map_err(|panic| cause(&*panic))
 }
 
 /// The output of whichever ends first; the other is dropped. The first one is polled first.

@@ -68,7 +68,10 @@ impl Mailbox {
 
     fn listen(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
     }
@@ -77,7 +80,11 @@ impl Mailbox {
     async fn aborted(&self) {
         poll_fn(|cx| {
             self.listen(cx);
-            if self.aborted.get() { Poll::Ready(()) } else { Poll::Pending }
+            if self.aborted.get() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -106,7 +113,12 @@ pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Terminal, upgrad
         }
     };
     // It fails only when the instance has ended.
-    let _ = inbox.send(Input::Event(Event::Closed { connection: key, closure })).await;
+    let _ = inbox
+        .send(Input::Event(Event::Closed {
+            connection: key,
+            closure,
+        }))
+        .await;
 }
 
 enum Ended {
@@ -180,7 +192,13 @@ where
     let Phase::Ending(closure) = pump.phase else {
         return Ended::With(Closure::Abrupt);
     };
-    let _ = local.inbox.send(Input::Event(Event::Closed { connection, closure })).await;
+    let _ = local
+        .inbox
+        .send(Input::Event(Event::Closed {
+            connection,
+            closure,
+        }))
+        .await;
     let linger = async { poll_fn(|cx| pump.poll_linger(cx)).await };
     race(linger, R::sleep(LINGER)).await;
     Ended::Reported
@@ -281,15 +299,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
 
     /// `Ready(None)`: everything is written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
-        let flushed = self.socket.poll_flush(cx, &mut self.local.scratch.borrow_mut());
+        let flushed = self
+            .socket
+            .poll_flush(cx, &mut self.local.scratch.borrow_mut());
         match (flushed, self.phase) {
             (_, Phase::Ending(Closure::Abrupt)) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
-            (Poll::Ready(Err(_)), Phase::Ending(closure)) => Poll::Ready(Some(Step::Ended(closure))),
-            (Poll::Ready(Err(_)), Phase::Open | Phase::Closing) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
-            // It is told at once; the Close frame is written while it lingers.
-            (Poll::Ready(Ok(())) | Poll::Pending, Phase::Ending(closure @ Closure::Violation(_))) => {
+            (Poll::Ready(Err(_)), Phase::Ending(closure)) => {
                 Poll::Ready(Some(Step::Ended(closure)))
             }
+            (Poll::Ready(Err(_)), Phase::Open | Phase::Closing) => {
+                Poll::Ready(Some(Step::Ended(Closure::Abrupt)))
+            }
+            // It is told at once; the Close frame is written while it lingers.
+            (
+                Poll::Ready(Ok(())) | Poll::Pending,
+                Phase::Ending(closure @ Closure::Violation(_)),
+            ) => Poll::Ready(Some(Step::Ended(closure))),
             (Poll::Pending, _) => Poll::Pending,
             (Poll::Ready(Ok(())), Phase::Ending(closure)) => {
                 let shut = self.socket.poll_shutdown(cx);
@@ -316,7 +341,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             Poll::Pending => return Poll::Pending,
         };
         match message {
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Poll::Ready(Step::Heard(Heard::Control)),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                Poll::Ready(Step::Heard(Heard::Control))
+            }
             Message::Close(_) => {
                 self.phase = Phase::Ending(Closure::Clean);
                 Poll::Pending
@@ -361,7 +388,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             };
             match queue.offer(event) {
                 Ok(()) | Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Message)),
-                Err(NotTaken::Full(event, room)) => self.held = Some(Held::Waiting(event, Box::pin(room))),
+                Err(NotTaken::Full(event, room)) => {
+                    self.held = Some(Held::Waiting(event, Box::pin(room)))
+                }
             }
         }
     }
@@ -377,7 +406,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
     /// Lets a terminal read why it was closed: a socket that is dropped with unread bytes resets
     /// the connection, and the Close frame is lost on the way.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.socket.poll_flush(cx, &mut self.local.scratch.borrow_mut()) {
+        match self
+            .socket
+            .poll_flush(cx, &mut self.local.scratch.borrow_mut())
+        {
             Poll::Ready(Ok(())) => {
                 let _ = self.socket.poll_shutdown(cx);
             }
@@ -398,8 +430,11 @@ fn closure(error: &Error) -> Closure {
         Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
             Closure::Violation(CloseCode::TooLarge)
         }
-        Error::Io(_) | Error::Tls(_) | Error::WriteBufferFull(_) | Error::Url(_) | Error::Http(_) | Error::HttpFormat(_) => {
-            Closure::Abrupt
-        }
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => Closure::Abrupt,
     }
 }

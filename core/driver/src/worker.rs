@@ -87,7 +87,7 @@ impl Worker {
         loop {
             let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
                 timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
-                match timer.wait::<R>(inbox).await {
+                match timer.wait(inbox).await {
                     Woken::Input(input) => Some(input),
                     Woken::Timer => None,
                     Woken::Closed => return,
@@ -112,14 +112,19 @@ impl Worker {
             for command in out.drain() {
                 self.execute::<R>(command);
             }
-            self.local.me.ready.store(self.instance.is_ready(), Ordering::Relaxed);
+            self.local
+                .me
+                .ready
+                .store(self.instance.is_ready(), Ordering::Relaxed);
             // The tasks of this thread get their turn: what they report makes the next batch.
             give_way().await;
         }
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.instance.next_timeout().is_some_and(|(due, _)| due <= now)
+        self.instance
+            .next_timeout()
+            .is_some_and(|(due, _)| due <= now)
     }
 
     fn input<R: Runtime>(&mut self, now: Now, input: Input, out: &mut Outbox) {
@@ -132,14 +137,18 @@ impl Worker {
                     link::serve::<R>(&self.local, key, end, outbox);
                 }
             }
-            Input::Serve(service, socket, entry) => http::serve::<R>(&self.local, service, socket, entry),
+            Input::Serve(service, socket, entry) => {
+                http::serve::<R>(&self.local, service, socket, entry)
+            }
             Input::Push(push, answer) => {
                 let call = self.call(answer);
-                self.instance.handle(now, Event::Push { call, push: *push }, out);
+                self.instance
+                    .handle(now, Event::Push { call, push: *push }, out);
             }
             Input::Connections(user, answer) => {
                 let call = self.call(answer);
-                self.instance.handle(now, Event::Connections { call, user }, out);
+                self.instance
+                    .handle(now, Event::Connections { call, user }, out);
             }
             Input::Instances(answer) => {
                 let call = self.call(answer);
@@ -149,11 +158,16 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.snapshot());
             }
-            Input::Drain { delay, spread, drained } => {
+            Input::Drain {
+                delay,
+                spread,
+                drained,
+            } => {
                 if !self.ended {
                     self.drained.push(drained);
                 }
-                self.instance.handle(now, Event::Drain { delay, spread }, out);
+                self.instance
+                    .handle(now, Event::Drain { delay, spread }, out);
             }
         }
     }
@@ -181,7 +195,11 @@ impl Worker {
         };
         // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
-        R::spawn(terminal::run::<R>(Rc::clone(&self.local), terminal, accept.upgrade));
+        R::spawn(terminal::run::<R>(
+            Rc::clone(&self.local),
+            terminal,
+            accept.upgrade,
+        ));
     }
 
     fn call(&mut self, answer: oneshot::Sender<Answer>) -> CallId {
@@ -223,7 +241,7 @@ impl<S: Future<Output = ()>> Timer<'_, S> {
         }
     }
 
-    async fn wait<R: Runtime<Sleep = S>>(&mut self, inbox: &Receiver<Input>) -> Woken {
+    async fn wait(&mut self, inbox: &Receiver<Input>) -> Woken {
         let received = async {
             match inbox.recv().await {
                 Ok(input) => Woken::Input(input),

@@ -40,10 +40,15 @@ pub(super) fn value(answer: redis::Value) -> Value {
         redis::Value::Nil => Value::Nil,
         redis::Value::Int(number) => Value::Int(number),
         redis::Value::BulkString(bytes) => Value::Bulk(Bytes::from(bytes)),
-        redis::Value::Array(items) | redis::Value::Set(items) => Value::Array(items.into_iter().map(value).collect()),
-        redis::Value::Map(pairs) => {
-            Value::Array(pairs.into_iter().flat_map(|(key, item)| [value(key), value(item)]).collect())
+        redis::Value::Array(items) | redis::Value::Set(items) => {
+            Value::Array(items.into_iter().map(value).collect())
         }
+        redis::Value::Map(pairs) => Value::Array(
+            pairs
+                .into_iter()
+                .flat_map(|(key, item)| [value(key), value(item)])
+                .collect(),
+        ),
         redis::Value::SimpleString(text) => Value::Status(text),
         redis::Value::Okay => Value::Status("OK".to_owned()),
         redis::Value::Boolean(flag) => Value::Int(i64::from(flag)),

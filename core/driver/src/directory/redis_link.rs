@@ -66,10 +66,16 @@ pub(super) async fn run<R: Runtime>(
                 }
                 warn!(this = %link.local.me.id, %url, "directory link is lost");
             }
-            Some(Err(why)) => warn!(this = %link.local.me.id, %url, why, "directory link cannot be established"),
+            Some(Err(why)) => {
+                warn!(this = %link.local.me.id, %url, why, "directory link cannot be established")
+            }
             None => warn!(this = %link.local.me.id, %url, "directory server does not answer"),
         }
-        if link.while_down(R::sleep(backoff.next_pause())).await.is_none() {
+        if link
+            .while_down(R::sleep(backoff.next_pause()))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -135,7 +141,9 @@ impl Link {
                     let outcomes = Ok(outcomes);
                     self.report(Event::Directory { op, outcomes }).await;
                 }
-                Happened::Ended((_, Err(_))) | Happened::Silence | Happened::Order(Some(Order::Reset)) => break true,
+                Happened::Ended((_, Err(_)))
+                | Happened::Silence
+                | Happened::Order(Some(Order::Reset)) => break true,
                 Happened::Order(Some(Order::Execute(trip))) => {
                     under_way.push_back((trip.op, clock::mono()));
                     trips.push_back(execute(connection.clone(), trip, &self.settings));
@@ -169,7 +177,11 @@ fn execute(
     trip: RoundTrip,
     settings: &DirectorySettings,
 ) -> impl Future<Output = Ended> + use<> {
-    let requests: Vec<Request> = trip.operations.iter().map(|operation| operation.request(settings)).collect();
+    let requests: Vec<Request> = trip
+        .operations
+        .iter()
+        .map(|operation| operation.request(settings))
+        .collect();
     async move {
         let answers = match ask(&mut connection, &requests).await {
             Ok(answers) => answers,
@@ -181,7 +193,10 @@ fn execute(
     }
 }
 
-async fn ask(connection: &mut MultiplexedConnection, requests: &[Request]) -> Result<Vec<redis::Value>, RedisError> {
+async fn ask(
+    connection: &mut MultiplexedConnection,
+    requests: &[Request],
+) -> Result<Vec<redis::Value>, RedisError> {
     let mut answers = send(connection, requests.iter()).await?;
     let unknown: Vec<usize> = (0..answers.len())
         .filter(|&index| convert::is_unknown_script(&answers[index]))
@@ -212,7 +227,10 @@ async fn send(
     if answers.len() == count {
         return Ok(answers);
     }
-    Err(RedisError::from((redis::ErrorKind::Parse, "the pipeline was not answered in full")))
+    Err(RedisError::from((
+        redis::ErrorKind::Parse,
+        "the pipeline was not answered in full",
+    )))
 }
 
 async fn load(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
@@ -225,7 +243,9 @@ async fn connect(url: &RedisUrl) -> Result<MultiplexedConnection, String> {
         Target::Server(url) => open(url).await?,
         Target::Sentinel(sentinel) => open_master(sentinel).await?,
     };
-    load(&mut connection).await.map_err(|error| describe(&error))?;
+    load(&mut connection)
+        .await
+        .map_err(|error| describe(&error))?;
     Ok(connection)
 }
 

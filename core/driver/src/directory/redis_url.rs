@@ -52,21 +52,38 @@ impl RedisUrl {
 impl Sentinel {
     /// Where the master is that a Sentinel named.
     pub(super) fn master_url(&self, host: &str, port: u16) -> String {
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        format!("redis://{}{host}:{port}/{}", self.credentials, self.database)
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        format!(
+            "redis://{}{host}:{port}/{}",
+            self.credentials, self.database
+        )
     }
 
     fn parse(rest: &str) -> Result<Self, InvalidRedisUrl> {
-        let invalid = |why: &str| InvalidRedisUrl(format!("{why}; write {SENTINEL}[user:password@]host:port,host:port/master[/db]"));
+        let invalid = |why: &str| {
+            InvalidRedisUrl(format!(
+                "{why}; write {SENTINEL}[user:password@]host:port,host:port/master[/db]"
+            ))
+        };
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => (format!("{credentials}@"), rest),
             None => (String::new(), rest),
         };
         let mut path = rest.split('/');
-        let hosts: Vec<String> = path.next().unwrap_or_default().split(',').map(str::to_owned).collect();
+        let hosts: Vec<String> = path
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .map(str::to_owned)
+            .collect();
         let is_host = |text: &String| {
-            text.rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
+            text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+            })
         };
         if !hosts.iter().all(is_host) {
             return Err(invalid("each Sentinel is `host:port`"));
@@ -109,8 +126,14 @@ impl FromStr for RedisUrl {
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, InvalidRedisUrl> {
-    url.into_connection_info()
-        .map_err(|error| InvalidRedisUrl(error.detail().unwrap_or("write redis://[user:password@]host:port[/db]").to_owned()))
+    url.into_connection_info().map_err(|error| {
+        InvalidRedisUrl(
+            error
+                .detail()
+                .unwrap_or("write redis://[user:password@]host:port[/db]")
+                .to_owned(),
+        )
+    })
 }
 
 impl fmt::Display for RedisUrl {
@@ -119,13 +142,20 @@ impl fmt::Display for RedisUrl {
         match &self.0 {
             Target::Server(url) => match server(url) {
                 Ok(info) => match info.addr() {
-                    ConnectionAddr::TcpTls { host, port, .. } => write!(f, "rediss://{host}:{port}"),
+                    ConnectionAddr::TcpTls { host, port, .. } => {
+                        write!(f, "rediss://{host}:{port}")
+                    }
                     address => write!(f, "redis://{address}"),
                 },
                 Err(_) => f.write_str("redis"),
             },
             Target::Sentinel(sentinel) => {
-                write!(f, "{SENTINEL}{}/{}", sentinel.hosts.join(","), sentinel.master)
+                write!(
+                    f,
+                    "{SENTINEL}{}/{}",
+                    sentinel.hosts.join(","),
+                    sentinel.master
+                )
             }
         }
     }
@@ -143,14 +173,22 @@ mod tests {
 
     #[test]
     fn a_sentinel_url_names_sentinels_master_credentials_and_database() {
-        let url: RedisUrl = "redis+sentinel://app:pa%40ss@s1:26379,s2:26380/mymaster/3".parse().unwrap();
+        let url: RedisUrl = "redis+sentinel://app:pa%40ss@s1:26379,s2:26380/mymaster/3"
+            .parse()
+            .unwrap();
         let Target::Sentinel(sentinel) = url.target() else {
             panic!("a Sentinel URL")
         };
         assert_eq!(sentinel.hosts, ["s1:26379", "s2:26380"]);
         assert_eq!(sentinel.master, "mymaster");
-        assert_eq!(sentinel.master_url("10.0.0.7", 6379), "redis://app:pa%40ss@10.0.0.7:6379/3");
-        assert_eq!(sentinel.master_url("fe80::1", 6379), "redis://app:pa%40ss@[fe80::1]:6379/3");
+        assert_eq!(
+            sentinel.master_url("10.0.0.7", 6379),
+            "redis://app:pa%40ss@10.0.0.7:6379/3"
+        );
+        assert_eq!(
+            sentinel.master_url("fe80::1", 6379),
+            "redis://app:pa%40ss@[fe80::1]:6379/3"
+        );
     }
 
     #[test]
@@ -177,7 +215,10 @@ mod tests {
         ] {
             let url: RedisUrl = text.parse().unwrap();
             let shown = format!("{url} {url:?}");
-            assert!(!shown.contains("secret") && !shown.contains("app"), "{shown}");
+            assert!(
+                !shown.contains("secret") && !shown.contains("app"),
+                "{shown}"
+            );
         }
     }
 }
