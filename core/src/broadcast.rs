@@ -36,6 +36,8 @@ enum Walk {
     At { age: Age },
     /// All.
     Done,
+    /// None: another delivery of the same push serves them.
+    Repeat,
 }
 
 impl Broadcasting {
@@ -55,7 +57,19 @@ impl Broadcasting {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.walk == Walk::Done && self.open == 0
+        match self.walk {
+            Walk::At { .. } => false,
+            Walk::Done => self.open == 0,
+            Walk::Repeat => true,
+        }
+    }
+
+    /// Whether its counts are what a repeat is told.
+    pub(crate) const fn is_first(&self) -> bool {
+        match self.walk {
+            Walk::At { .. } | Walk::Done => true,
+            Walk::Repeat => false,
+        }
     }
 
     /// The counts. Who has no outcome is queued.
@@ -64,7 +78,7 @@ impl Broadcasting {
         counts.queued += self.open;
         match self.walk {
             Walk::At { .. } => counts.queued += self.unvisited,
-            Walk::Done => {}
+            Walk::Done | Walk::Repeat => {}
         }
         counts
     }
@@ -91,18 +105,18 @@ impl Instance {
         };
         match self.repeats.known_broadcast(now.mono, push) {
             Some(KnownBroadcast::Ended(counts)) => {
-                broadcasting.walk = Walk::Done;
+                broadcasting.walk = Walk::Repeat;
                 broadcasting.counts = counts;
                 self.stats.repeats += counts.written;
             }
             Some(KnownBroadcast::Pending) => {
                 // The first one is counted where it was asked for; what this one can say is that
                 // everybody is, or will be, served by it.
-                broadcasting.walk = Walk::Done;
+                broadcasting.walk = Walk::Repeat;
                 broadcasting.counts.queued = self.registry.present() as u64;
             }
             None if self.broadcasts.len() >= self.config.broadcasts => {
-                broadcasting.walk = Walk::Done;
+                broadcasting.walk = Walk::Repeat;
                 broadcasting.counts.overflow = self.registry.present() as u64;
                 self.stats.overflows += self.registry.present() as u64;
             }

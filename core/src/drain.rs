@@ -109,18 +109,19 @@ impl Instance {
             }
             Drain::Ordered { pace } => {
                 let left = pace.left(now.mono, present);
-                let over = now.mono >= pace.from + pace.spread;
+                let begun = now.mono >= pace.from;
                 // Rows that cannot be removed die with the lease.
                 let patience = self.config.close_timeout + 2 * self.config.directory_timeout;
                 let impatient = now.mono >= pace.from + pace.spread + patience;
                 self.send_away(now, left, out);
                 let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
-                if over && (rest == 0 || impatient) {
+                if begun && (rest == 0 || impatient) {
                     self.release(now);
                 }
             }
             Drain::Releasing { until } => {
-                if self.trips.is_idle() || *until <= now.mono {
+                let given_back = !self.keeper.is_owed() && self.trips.is_idle();
+                if given_back || *until <= now.mono {
                     self.drain = Drain::Done;
                     // Nothing is asked from here on, and whatever was asked ends.
                     self.directory_down(now, out);
@@ -137,7 +138,7 @@ impl Instance {
         self.drain = Drain::Releasing {
             until: now.mono + self.config.directory_timeout,
         };
-        self.release_lease();
+        self.turn.lease = true;
         self.say_goodbye();
     }
 

@@ -268,7 +268,9 @@ impl Instance {
         let Some(inbound) = self.inbound.remove(key) else {
             return;
         };
-        if let Progress::Everyone(broadcasting) = &inbound.progress {
+        if let Progress::Everyone(broadcasting) = &inbound.progress
+            && broadcasting.is_first()
+        {
             self.repeats.end_broadcast(inbound.push, broadcasting.counts());
         }
         let outcomes = inbound.outcomes();

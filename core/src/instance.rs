@@ -319,9 +319,7 @@ impl Instance {
 
     /// Takes up what was put off to the end of the turn. What comes of it is of the next turn.
     fn end_turn(&mut self, now: Now, out: &mut Outbox) {
-        for delivered in std::mem::take(&mut self.turn.delivered) {
-            self.delivered(now, self.identity.instance, delivered, out);
-        }
+        self.take_up_delivered(now, out);
         for delivery in std::mem::take(&mut self.turn.failed) {
             self.delivery_failed(now, delivery, out);
         }
@@ -340,6 +338,13 @@ impl Instance {
         }
         self.turn.links = links;
         self.turn.number += 1;
+    }
+
+    /// Takes up this instance's answers to its own deliveries.
+    pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
+        for delivered in std::mem::take(&mut self.turn.delivered) {
+            self.delivered(now, self.identity.instance, delivered, out);
+        }
     }
 
     /// A state that only a bug can reach.

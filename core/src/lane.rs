@@ -26,7 +26,7 @@ use crate::wire::{Addressee, Addressees, Ask, Deliver};
 pub(crate) struct Sequence(u64);
 
 /// The pushes for one user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lane {
     parts: VecDeque<Part>,
     /// The number of the first part.
@@ -56,6 +56,8 @@ pub(crate) struct Part {
     round: Round,
     /// Deliveries without an answer.
     hops: usize,
+    /// Instances that were asked by user: whom they served is known when they answer.
+    asked: Vec<InstanceId>,
     targets: Vec<Target>,
     degraded: bool,
 }
@@ -102,6 +104,7 @@ impl Part {
             stage: Stage::Waiting,
             round: Round::First,
             hops: 0,
+            asked: Vec::new(),
             targets: Vec::new(),
             degraded: false,
         }
@@ -113,10 +116,26 @@ impl Part {
 }
 
 impl Lane {
+    /// A lane whose first part has this number. No number is given twice, so that whoever comes
+    /// late with one finds nothing.
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            parts: VecDeque::new(),
+            first,
+            lookup: Lookup::None,
+        }
+    }
+
+    /// The number after those that were given.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.parts.len() as u64
+    }
+
     /// Adds a part.
     pub(crate) fn push(&mut self, part: Part) -> Sequence {
+        let sequence = Sequence(self.next());
         self.parts.push_back(part);
-        Sequence(self.first + self.parts.len() as u64 - 1)
+        sequence
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -145,10 +164,24 @@ impl Lane {
             .unwrap_or(now)
     }
 
-    /// Whether a later part has served this connection, or is about to.
-    fn served_later(&self, sequence: Sequence, connection: ConnectionId) -> bool {
+    /// Whether a later part has served this connection, or may have.
+    fn served_later(
+        &self,
+        sequence: Sequence,
+        instance: InstanceId,
+        connection: ConnectionId,
+    ) -> bool {
+        (self.after(sequence)).any(|part| part.has(connection) || part.asked.contains(&instance))
+    }
+
+    /// Whether a later part has left already.
+    fn is_overtaken(&self, sequence: Sequence) -> bool {
+        self.after(sequence).any(|part| part.stage != Stage::Waiting)
+    }
+
+    fn after(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
         let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
-        self.parts.iter().skip(later).any(|part| part.has(connection))
+        self.parts.iter().skip(later)
     }
 }
 
@@ -266,16 +299,19 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let doubtful = self.view.doubtful(since, now.mono);
+        let blind = !self.keeper.has_lease(now.mono)
+            || self.view.is_blind(since, now.mono, self.config.lease);
         let Some(lane) = self.pushes.lanes.get_mut(user) else {
             return;
         };
         lane.lookup = Lookup::None;
         let mut dead = None;
         for sequence in lane.at_stage(Stage::LookingUp) {
-            let selection = match self.part_mut(user, sequence) {
-                Some(part) => part.selection.clone(),
-                None => continue,
+            let Some(part) = self.part_mut(user, sequence) else {
+                continue;
             };
+            part.degraded |= blind;
+            let selection = part.selection.clone();
             let plan = route::plan(rows, &selection, &doubtful, |instance| {
                 match self.standing(instance, since, now) {
                     Standing::Unknown => Standing::Dead,
@@ -319,20 +355,19 @@ impl Instance {
                 return;
             };
             part.degraded |= hop.ask;
-            let round = part.round;
+            // Whom an instance serves that is asked is not known before it answers: an earlier push
+            // could come after a later one.
+            let ask = hop.ask && (part.round == Round::First || !lane.is_overtaken(sequence));
             let mut named = Vec::with_capacity(hop.named.len());
             for (connection, row) in hop.named {
                 let served = lane.get_mut(sequence).is_some_and(|part| part.has(connection));
-                let overtaken = match round {
-                    Round::First => false,
-                    Round::Second => lane.served_later(sequence, connection),
-                };
+                let overtaken = lane.served_later(sequence, hop.instance, connection);
                 if !served && !overtaken {
                     named.push((connection, Some(row)));
                 }
             }
-            if !named.is_empty() || hop.ask {
-                self.send_hop(now, user, sequence, hop.instance, named, hop.ask, out);
+            if !named.is_empty() || ask {
+                self.send_hop(now, user, sequence, hop.instance, named, ask, out);
             }
         }
         if let Some(part) = self.part_mut(user, sequence)
@@ -359,6 +394,9 @@ impl Instance {
             return;
         };
         let key = part.push;
+        if ask {
+            part.asked.push(to);
+        }
         let ask = match (&part.selection, ask) {
             (_, false) => Ask::Nobody,
             (Selection::All, true) => Ask::All,
@@ -449,7 +487,7 @@ impl Instance {
             };
             part.degraded = true;
             let since = part.started;
-            let hops = (self.view.everybody(since, now.mono).into_iter())
+            let hops = (self.view.everybody(since).into_iter())
                 .map(|instance| Hop {
                     instance,
                     named: Vec::new(),
@@ -596,6 +634,7 @@ impl Fingerprint for Lane {
             part.started.fingerprint(now, hasher);
             (part.stage, part.round, part.hops, part.degraded).hash(hasher);
             part.targets.hash(hasher);
+            part.asked.hash(hasher);
         }
         self.first.fingerprint(now, hasher);
         self.lookup.hash(hasher);

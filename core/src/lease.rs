@@ -63,6 +63,8 @@ enum Renewal {
     Due { at: Instant },
     /// One is under way.
     Asked,
+    /// The directory refused one, and takes none before this moment.
+    Refused { until: Instant },
     /// One was given up: the lease says what it did, or this. The next reading of it tells.
     Unknown { perhaps: Lease },
 }
@@ -110,9 +112,22 @@ impl Keeper {
         self.held_epoch().is_some() && now < self.held_until
     }
 
+    /// What an answer that came after the lease ran out proves: nothing, before it is renewed.
+    pub(crate) fn held_epoch_at(&self, now: Instant) -> Option<Epoch> {
+        self.held_epoch().filter(|_| now < self.held_until)
+    }
+
     /// When the lease last acknowledged ran, or will run, out.
     pub(crate) const fn held_until(&self) -> Instant {
         self.held_until
+    }
+
+    /// Whether there is a lease to give back, or may soon be.
+    pub(crate) const fn is_owed(&self) -> bool {
+        match self.hold {
+            Hold::Unlinked | Hold::Released => false,
+            Hold::Unclaimed { .. } | Hold::Claiming | Hold::Held { .. } => true,
+        }
     }
 
     /// Whether the lease was ever held.
@@ -122,16 +137,25 @@ impl Keeper {
 
     /// What the lease should say.
     pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
-        let missing = self.degraded > 0 || self.missing != Missing::Nothing;
+        let draining = match drain {
+            Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => true,
+            Drain::No | Drain::Isolated { .. } => false,
+        };
+        let beat = match &self.hold {
+            Hold::Held { lease, .. } => lease.beat,
+            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => 0,
+        };
         Lease {
             epoch: self.epoch,
             floor: self.floor,
-            state: match drain {
-                Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => {
-                    LeaseState::Draining
-                }
-                Drain::No | Drain::Isolated { .. } if missing => LeaseState::Settling,
-                Drain::No | Drain::Isolated { .. } => LeaseState::Up,
+            beat,
+            // Whom others must ask comes before what they may want to know.
+            state: if self.degraded > 0 || self.missing != Missing::Nothing {
+                LeaseState::Settling
+            } else if draining {
+                LeaseState::Draining
+            } else {
+                LeaseState::Up
             },
             address: address.to_owned(),
         }
@@ -146,8 +170,10 @@ impl Instance {
         if self.keeper.is_linked() {
             self.directory_down(now, out);
         }
+        if self.keeper.epoch > Epoch::ZERO {
+            self.doubt_everyone(now);
+        }
         self.begin_claim(now.mono);
-        self.doubt_everyone(now);
         self.arm_once(Once::View, now.mono);
         self.arm_once(Once::Sweep, now.mono);
     }
@@ -155,6 +181,7 @@ impl Instance {
     pub(crate) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
         self.keeper.hold = Hold::Unlinked;
         self.stop_settling();
+        self.view.link_lost();
         self.fail_trips(now, out);
         self.drop_refused(out);
     }
@@ -178,8 +205,10 @@ impl Instance {
     /// Claims or renews, if that is due.
     pub(crate) fn tend_lease(&mut self, now: Now) {
         self.turn.lease = false;
-        if matches!(self.drain, Drain::Releasing { .. } | Drain::Done) {
-            return;
+        match self.drain {
+            Drain::No | Drain::Isolated { .. } | Drain::Ordered { .. } => {}
+            Drain::Releasing { .. } => return self.release_lease(),
+            Drain::Done => return,
         }
         let instance = self.identity.instance;
         let desired = self.keeper.desired(&self.drain, &self.identity.address);
@@ -193,8 +222,9 @@ impl Instance {
                     return;
                 }
                 self.keeper.hold = Hold::Claiming;
+                // Rows may be missing until they are settled.
                 let lease = Lease {
-                    state: claim_state(&self.drain),
+                    state: LeaseState::Settling,
                     ..desired
                 };
                 let operation = Operation::Claim {
@@ -202,17 +232,24 @@ impl Instance {
                     lease: lease.clone(),
                     load,
                 };
-                self.trips.ask(operation, Purpose::Claim { lease });
+                self.trips.ask_first(operation, Purpose::Claim { lease });
             }
             Hold::Held { lease, renewal } => match renewal {
                 Renewal::Asked => {}
                 Renewal::Unknown { .. } => self.trips.ask_evidence(),
-                Renewal::Due { at } => {
-                    if *at > now.mono && *lease == desired {
-                        let at = *at;
-                        self.arm_once(Once::Lease, at);
-                        return;
-                    }
+                Renewal::Refused { until: at } if *at > now.mono => {
+                    let at = *at;
+                    self.arm_once(Once::Lease, at);
+                }
+                Renewal::Due { at } if *at > now.mono && *lease == desired => {
+                    let at = *at;
+                    self.arm_once(Once::Lease, at);
+                }
+                Renewal::Due { .. } | Renewal::Refused { .. } => {
+                    let desired = Lease {
+                        beat: lease.beat + 1,
+                        ..desired
+                    };
                     *renewal = Renewal::Asked;
                     let operation = Operation::Renew {
                         instance,
@@ -220,7 +257,7 @@ impl Instance {
                         lease: desired.clone(),
                         load,
                     };
-                    self.trips.ask(operation, Purpose::Renew { lease: desired });
+                    self.trips.ask_first(operation, Purpose::Renew { lease: desired });
                 }
             },
         }
@@ -245,15 +282,20 @@ impl Instance {
             self.bug("a claim was answered that nobody waits for");
             return;
         }
-        // Nothing was lost, but perhaps the tail of a failover.
-        let lossless = replaced.is_some() && replaced == self.keeper.acknowledged.as_ref();
+        let missing = if replaced.is_some() && replaced == self.keeper.acknowledged.as_ref() {
+            // The last renewal is still there, and all that was acknowledged before it came before
+            // it in the directory's history: only a tail can be lost.
+            let renewed = self.keeper.held_until.before(self.config.lease);
+            Missing::tail_after(renewed)
+        } else {
+            Missing::Everything
+        };
         self.hold(asked, lease);
         if matches!(self.drain, Drain::Releasing { .. }) {
-            self.release_lease();
             return;
         }
         self.end_isolation(out);
-        self.begin_settling(now, lossless, out);
+        self.begin_settling(now, missing, out);
     }
 
     /// An entry of this epoch or a higher one stands there: of a claim whose answer was lost.
@@ -306,8 +348,7 @@ impl Instance {
             && lease.epoch == refused.epoch
         {
             let at = now.mono + RETRY;
-            // Whatever else the lease should say waits as well: the directory takes nothing.
-            *renewal = Renewal::Due { at };
+            *renewal = Renewal::Refused { until: at };
             self.arm_once(Once::Lease, at);
         }
     }
@@ -338,42 +379,40 @@ impl Instance {
             }
             // The answer to a renewal that is under way comes with its own trip, before or after.
             Renewal::Asked if seen.is_some_and(|seen| seen.epoch == epoch) => {}
-            Renewal::Due { .. } if seen == Some(lease) => {}
-            Renewal::Unknown { .. } | Renewal::Asked | Renewal::Due { .. } => {
+            Renewal::Due { .. } | Renewal::Refused { .. } if seen == Some(lease) => {}
+            Renewal::Unknown { .. }
+            | Renewal::Asked
+            | Renewal::Due { .. }
+            | Renewal::Refused { .. } => {
                 self.lease_lost(now, out);
             }
         }
     }
 
     /// A trip brought no evidence.
-    pub(crate) fn evidence_unknown(&mut self, epoch: Epoch) {
-        if let Hold::Held {
-            lease,
-            renewal: Renewal::Unknown { .. },
-        } = &self.keeper.hold
-            && lease.epoch == epoch
-        {
-            self.trips.ask_evidence();
+    pub(crate) fn evidence_unknown(&mut self, now: Now, epoch: Epoch) {
+        if self.keeper.held_epoch() == Some(epoch) {
+            self.arm_once(Once::Lease, now.mono + RETRY);
         }
     }
 
-    /// The directory refused to say.
-    pub(crate) fn evidence_refused(&mut self, now: Now) {
-        // If it is still wanted then.
-        self.arm_once(Once::Lease, now.mono + RETRY);
-    }
-
-    /// Gives the lease back, if it is held.
-    pub(crate) fn release_lease(&mut self) {
-        let Hold::Held { lease, .. } = &self.keeper.hold else {
-            return;
-        };
-        let operation = Operation::Release {
-            instance: self.identity.instance,
-            expected: lease.clone(),
-        };
-        self.trips.ask(operation, Purpose::Release);
-        self.keeper.hold = Hold::Released;
+    /// Gives the lease back, as soon as it is known what it says.
+    fn release_lease(&mut self) {
+        match &self.keeper.hold {
+            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => {}
+            Hold::Held { lease, renewal } => match renewal {
+                Renewal::Asked => {}
+                Renewal::Unknown { .. } => self.trips.ask_evidence(),
+                Renewal::Due { .. } | Renewal::Refused { .. } => {
+                    let operation = Operation::Release {
+                        instance: self.identity.instance,
+                        expected: lease.clone(),
+                    };
+                    self.trips.ask(operation, Purpose::Release);
+                    self.keeper.hold = Hold::Released;
+                }
+            },
+        }
     }
 
     /// Whether a row that should be there is not known to be written under the present epoch.
@@ -383,14 +422,6 @@ impl Instance {
             RowState::Absent | RowState::Due | RowState::Writing { .. } => true,
             RowState::Removing => false,
         }
-    }
-}
-
-/// What a claim says: rows may be missing until they are settled.
-const fn claim_state(drain: &Drain) -> LeaseState {
-    match drain {
-        Drain::No | Drain::Isolated { .. } => LeaseState::Settling,
-        Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => LeaseState::Draining,
     }
 }
 
@@ -410,6 +441,7 @@ impl Fingerprint for Keeper {
                 match renewal {
                     Renewal::Due { at } => at.fingerprint(now, hasher),
                     Renewal::Asked => hasher.write_u8(4),
+                    Renewal::Refused { until } => until.fingerprint(now, hasher),
                     Renewal::Unknown { perhaps } => perhaps.hash(hasher),
                 }
             }

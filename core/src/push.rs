@@ -30,6 +30,8 @@ pub(crate) struct Pushes {
     pub(crate) lanes: SeededMap<UserId, Lane>,
     hops: BTreeMap<DeliveryId, Hop>,
     next: DeliveryId,
+    /// The number of the first part of the next lane.
+    next_sequence: u64,
     /// What cannot be judged before the next view, in the order it came.
     pub(crate) waiting_for_view: Vec<(Instant, WaitsForView)>,
 }
@@ -61,6 +63,8 @@ pub(crate) struct Hop {
 pub(crate) enum WaitsForView {
     /// The lane of this user.
     Lane(UserId),
+    /// A push to everyone.
+    Everyone(PushKey),
     /// A list of a user's connections.
     List {
         call: CallId,
@@ -78,6 +82,7 @@ impl Pushes {
             lanes: SeededMap::with_hasher(hash.clone()),
             hops: BTreeMap::new(),
             next: DeliveryId::new(1),
+            next_sequence: 0,
             waiting_for_view: Vec::new(),
         }
     }
@@ -197,11 +202,12 @@ impl Instance {
         parts: Vec<(UserId, Selection)>,
         out: &mut Outbox,
     ) {
-        let hash = &mut self.pushes.lanes;
+        let (lanes, next) = (&mut self.pushes.lanes, &mut self.pushes.next_sequence);
         let mut begun = Vec::with_capacity(parts.len());
         for (user, selection) in parts {
-            let lane = hash.entry(user.clone()).or_default();
+            let lane = lanes.entry(user.clone()).or_insert_with(|| Lane::new(*next));
             let sequence = lane.push(Part::new(key, selection, now.mono));
+            *next = lane.next().max(*next);
             begun.push((user, sequence));
         }
         if let Some(pending) = self.pushes.pending.get_mut(key) {
@@ -213,13 +219,35 @@ impl Instance {
         }
     }
 
+    /// A fresh view tells who everyone is.
     fn push_to_everyone(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
-        let mut instances = self.view.everybody(now.mono, now.mono);
-        let doubtful = !self.view.doubtful(now.mono, now.mono).is_empty();
-        let blind = !self.keeper.is_linked() || self.view.asked().is_none();
+        if let Some(pending) = self.pushes.pending.get_mut(key) {
+            pending.open = 1;
+        }
+        if self.keeper.is_linked() {
+            self.wait_for_view(now, WaitsForView::Everyone(key));
+        } else {
+            self.send_to_everyone(now, now.mono, key, out);
+        }
+    }
+
+    /// Sends a push to all instances that were alive when last read, or are in doubt since it was
+    /// handed in.
+    pub(crate) fn send_to_everyone(
+        &mut self,
+        now: Now,
+        since: Instant,
+        key: PushKey,
+        out: &mut Outbox,
+    ) {
+        let mut instances = self.view.everybody(since);
+        let doubtful = !self.view.doubtful(since, now.mono).is_empty();
+        let blind = !self.keeper.has_lease(now.mono)
+            || self.view.asked().is_none_or(|asked| asked < since)
+            || self.view.is_blind(since, now.mono, self.config.lease);
         instances.push(self.identity.instance);
+        // Its deadline may have come while it waited for the view.
         let Some(pending) = self.pushes.pending.get_mut(key) else {
-            self.bug("a push ended before it began");
             return;
         };
         pending.receipt.degraded = doubtful || blind;
@@ -356,6 +384,8 @@ impl Instance {
 
     /// A push's deadline has come: what is not known by now is not known.
     pub(crate) fn push_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+        // This instance's own answers may be of this turn.
+        self.take_up_delivered(now, out);
         let Some(pending) = self.pushes.pending.get_mut(key) else {
             return;
         };
@@ -364,6 +394,12 @@ impl Instance {
         let silent: Vec<Hop> = (hops.into_iter())
             .filter_map(|delivery| self.pushes.hops.remove(&delivery))
             .collect();
+        if parts.is_empty() && silent.is_empty() {
+            // A push to everyone that has waited for a view in vain.
+            pending.receipt.degraded = true;
+            self.part_of_push_ended(key, out);
+            return;
+        }
         for hop in silent {
             if hop.parts.is_empty() {
                 self.instance_answered(key, hop.to, None, out);
@@ -401,6 +437,7 @@ impl Fingerprint for Pushes {
             (hop.push, hop.to, &hop.parts).hash(hasher);
         }
         self.next.fingerprint(now, hasher);
+        self.next_sequence.fingerprint(now, hasher);
         for (since, waits) in &self.waiting_for_view {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

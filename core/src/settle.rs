@@ -54,6 +54,13 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
+    /// What a failover can have taken from a directory that still knows a renewal asked then.
+    pub(crate) fn tail_after(renewed: Instant) -> Self {
+        Self::Tail {
+            after: renewed.before(YOUNG),
+        }
+    }
+
     /// What is missing if both this and the other is.
     fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -68,18 +75,12 @@ impl Missing {
 
 impl Instance {
     /// The lease was claimed: all rows are to be written under its epoch.
-    pub(crate) fn begin_settling(&mut self, now: Now, lossless: bool, out: &mut Outbox) {
+    pub(crate) fn begin_settling(&mut self, now: Now, lost: Missing, out: &mut Outbox) {
         self.stats.settlings += 1;
         out.log(Log::Claimed {
             epoch: self.keeper.epoch(),
             rows: self.registry.present(),
         });
-        let lost = match lossless {
-            true => Missing::Tail {
-                after: now.mono.before(YOUNG),
-            },
-            false => Missing::Everything,
-        };
         self.keeper.missing = self.keeper.missing.and(lost);
         self.keeper.settling = Some(Settling {
             visited: Age::YOUNGEST,

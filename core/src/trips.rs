@@ -88,6 +88,12 @@ impl Trips {
         self.queue.push_back((operation, purpose));
     }
 
+    /// Asks for an operation with the next trip, before all that waits: behind the rows of a long
+    /// settling a lease could run out.
+    pub(crate) fn ask_first(&mut self, operation: Operation, purpose: Purpose) {
+        self.queue.push_front((operation, purpose));
+    }
+
     /// Asks to see the own lease, if nothing else is asked.
     pub(crate) const fn ask_evidence(&mut self) {
         self.evidence = true;
@@ -230,7 +236,7 @@ impl Instance {
             Purpose::View => self.view_failed(now, out),
             Purpose::Claim { .. } => self.claim_unknown(unknown),
             Purpose::Renew { lease } => self.renewal_unknown(lease, unknown),
-            Purpose::OwnLease { epoch } => self.evidence_unknown(epoch),
+            Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
         }
     }
 
@@ -322,7 +328,7 @@ impl Instance {
             Purpose::View => self.view_failed(now, out),
             Purpose::Claim { .. } => self.claim_failed(now),
             Purpose::Renew { lease } => self.renewal_refused(now, &lease),
-            Purpose::OwnLease { .. } => self.evidence_refused(now),
+            Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
         }
     }
 }

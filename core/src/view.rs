@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::time::Duration;
 
 use crate::command::{Log, Outbox};
 use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
@@ -30,6 +31,9 @@ pub(crate) struct View {
     quiet_since: Instant,
     /// Instances that settle.
     settling: usize,
+    /// Everybody is doubted from the first of these moments to the second, those included who are
+    /// not known yet.
+    everyone: (Instant, Instant),
 }
 
 /// What is known of one instance.
@@ -41,6 +45,8 @@ struct Known {
     until: Instant,
     /// It is doubted until then.
     doubted_until: Instant,
+    /// When it was read, counted from when that was asked.
+    read: Instant,
 }
 
 impl Known {
@@ -66,6 +72,7 @@ impl View {
             asked_in: None,
             quiet_since: now.mono,
             settling: 0,
+            everyone: (Instant::START, Instant::START),
         }
     }
 
@@ -101,10 +108,11 @@ impl View {
             .collect()
     }
 
-    /// Everybody who may be alive, in the order of their ids.
-    pub(crate) fn everybody(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
+    /// Everybody who was alive when last read, however long ago that is, or is in doubt. In the
+    /// order of their ids.
+    pub(crate) fn everybody(&self, since: Instant) -> Vec<InstanceId> {
         (self.known.iter())
-            .filter(|(_, known)| known.until > now || known.doubted_until > since)
+            .filter(|(_, known)| known.until > known.read || known.doubted_until > since)
             .map(|(instance, _)| *instance)
             .collect()
     }
@@ -147,32 +155,48 @@ impl View {
         self.settling = self.known.values().filter(|known| known.settles()).count();
     }
 
-    /// Takes in one lease as read. A pending doubt ends when a higher epoch shows that the
-    /// instance has noticed; pushes that began before this moment doubt it still.
-    fn take_in(&mut self, asked: Instant, now: Instant, seen: SeenLease) {
+    /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
+    /// noticed what caused it; pushes that began before this moment doubt it still.
+    fn take_in(&mut self, asked: Instant, now: Instant, lease: Duration, seen: SeenLease) {
         let until = seen.remaining.map_or(Instant::START, |left| asked + left);
-        let fresh = Known {
+        let mut known = Known {
             lease: seen.lease,
             load: seen.load,
             until,
             doubted_until: Instant::START,
+            read: asked,
         };
-        let Some(before) = self.known.insert(seen.instance, fresh) else {
-            return;
+        known.doubted_until = match self.known.get(&seen.instance) {
+            // Whoever comes while everybody is doubted may have missed the cause as well.
+            None => self.everyone.1,
+            Some(before) if known.lease.epoch > before.lease.epoch => {
+                // An epoch that was claimed before the cause shows nothing.
+                if before.read >= self.everyone.0 {
+                    now
+                } else {
+                    before.doubted_until.max(now)
+                }
+            }
+            Some(before) if before.until > asked && seen.remaining.is_none() => {
+                // It ended before its time: the directory's clock has stepped.
+                before.doubted_until.max(now + lease)
+            }
+            Some(before) if before.settles() && !known.settles() => before.doubted_until.max(now),
+            Some(before) => before.doubted_until,
         };
-        let Some(known) = self.known.get_mut(&seen.instance) else {
-            return;
-        };
-        known.doubted_until = if known.lease.epoch > before.lease.epoch {
-            now
-        } else if before.settles() && !known.settles() {
-            // It says nothing about what it has not noticed.
-            before.doubted_until.max(now)
-        } else {
-            before.doubted_until
-        };
-        let doubted_until = known.doubted_until;
-        self.quiet_since = self.quiet_since.max(doubted_until);
+        self.quiet_since = self.quiet_since.max(known.doubted_until);
+        self.known.insert(seen.instance, known);
+    }
+
+    /// The directory link is gone, and with it what was asked.
+    pub(crate) const fn link_lost(&mut self) {
+        self.asked_in = None;
+    }
+
+    /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
+    pub(crate) fn is_blind(&self, since: Instant, now: Instant, lease: Duration) -> bool {
+        let old = (self.asked).is_none_or(|asked| asked + lease <= now);
+        old || self.everyone.1 > since
     }
 }
 
@@ -180,10 +204,13 @@ impl Instance {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(crate) fn doubt_everyone(&mut self, now: Now) {
         let until = now.mono + self.config.lease;
-        for known in self.view.known.values_mut() {
+        // A lease that had run out when it was read is dead, whatever the directory has lost since.
+        let alive = |known: &&mut Known| known.until > known.read;
+        for known in self.view.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);
         }
         self.view.quiet_since = until;
+        self.view.everyone = (now.mono, until);
     }
 
     /// The regular reading.
@@ -196,7 +223,7 @@ impl Instance {
     fn read_view(&mut self) {
         if self.keeper.is_linked() && self.view.asked_in != Some(self.turn.number) {
             self.view.asked_in = Some(self.turn.number);
-            self.trips.ask(Operation::View, Purpose::View);
+            self.trips.ask_first(Operation::View, Purpose::View);
         }
     }
 
@@ -217,15 +244,16 @@ impl Instance {
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
             if seen.instance != self.identity.instance {
-                self.view.take_in(asked, now.mono, seen);
+                self.view.take_in(asked, now.mono, self.config.lease, seen);
             }
         }
+        let wiped = !present.contains(&self.identity.instance);
         let absent: Vec<InstanceId> = (self.view.known.keys())
             .filter(|instance| present.binary_search(instance).is_err())
             .copied()
             .collect();
         for instance in absent {
-            self.vanished(now, asked, instance, out);
+            self.vanished(now, asked, wiped, instance, out);
         }
         self.view.count_settling();
         self.peers.forget_strangers(&self.view);
@@ -237,6 +265,7 @@ impl Instance {
             }
             match waits {
                 WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
+                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
                 WaitsForView::List {
                     call,
                     asked,
@@ -249,17 +278,24 @@ impl Instance {
         }
     }
 
-    /// A lease is no longer there.
-    fn vanished(&mut self, now: Now, asked: Instant, instance: InstanceId, out: &mut Outbox) {
+    /// A lease is no longer there. Without a goodbye it was wiped, and its instance may live; and a
+    /// goodbye that comes with the loss of everything else was none.
+    fn vanished(
+        &mut self,
+        now: Now,
+        asked: Instant,
+        wiped: bool,
+        instance: InstanceId,
+        out: &mut Outbox,
+    ) {
         let Some(known) = self.view.known.get_mut(&instance) else {
             return;
         };
         let goodbye = match known.lease.state {
-            LeaseState::Draining => true,
+            LeaseState::Draining => !wiped,
             LeaseState::Up | LeaseState::Settling => false,
         };
         if !goodbye && known.until > asked {
-            // It was wiped, and its instance may live.
             known.until = Instant::START;
             out.log(Log::LeaseVanished { instance });
             let until = now.mono + self.config.lease;
@@ -271,9 +307,10 @@ impl Instance {
 
     /// A reading failed: nobody can be judged by it.
     pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
-        for (_, waits) in std::mem::take(&mut self.pushes.waiting_for_view) {
+        for (since, waits) in std::mem::take(&mut self.pushes.waiting_for_view) {
             match waits {
                 WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
+                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
                 WaitsForView::List { call, user, .. } => {
                     self.connections_unknown(call, &user, out);
                 }
@@ -290,9 +327,11 @@ impl Fingerprint for View {
             known.load.fingerprint(now, hasher);
             known.until.fingerprint(now, hasher);
             known.doubted_until.fingerprint(now, hasher);
+            known.read.fingerprint(now, hasher);
         }
         self.asked.fingerprint(now, hasher);
         self.asked_in.fingerprint(now, hasher);
         self.quiet_since.fingerprint(now, hasher);
+        self.everyone.fingerprint(now, hasher);
     }
 }

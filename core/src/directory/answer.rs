@@ -380,6 +380,7 @@ mod tests {
         Lease {
             epoch: Epoch::new(2),
             floor: Epoch::new(1),
+            beat: 7,
             state: LeaseState::Settling,
             address: "127.0.0.1:9".to_owned(),
         }

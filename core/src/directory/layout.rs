@@ -3,7 +3,7 @@
 //! A row is `instance epoch connected`: 16, 16 and 12 hexadecimal digits. The fixed width lets a
 //! script cut it by position, and its 46 bytes keep a user's HASH a listpack.
 //!
-//! A lease is `deadline connections pushes epoch floor state address`. What is compared, from the
+//! A lease is `deadline connections pushes epoch floor beat state address`. What is compared, from the
 //! epoch on, is one piece of text at the end, so that a comparison is one of strings.
 
 use std::str;
@@ -85,7 +85,7 @@ pub(super) fn lease_text(lease: &Lease) -> Vec<u8> {
         LeaseState::Draining => "draining",
     };
     let (epoch, floor) = (epoch_text(lease.epoch), epoch_text(lease.floor));
-    format!("{epoch} {floor} {state} {}", lease.address).into_bytes()
+    format!("{epoch} {floor} {} {state} {}", lease.beat, lease.address).into_bytes()
 }
 
 pub(super) fn load_text(load: Load) -> Vec<u8> {
@@ -102,7 +102,7 @@ pub(super) struct Entry {
 }
 
 pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
-    let mut parts = str::from_utf8(text).ok()?.splitn(7, ' ');
+    let mut parts = str::from_utf8(text).ok()?.splitn(8, ' ');
     let mut next = || parts.next();
     let deadline = decimal(next()?)?;
     let load = Load {
@@ -111,6 +111,7 @@ pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
     };
     let epoch = parse_epoch(next()?.as_bytes())?;
     let floor = parse_epoch(next()?.as_bytes())?;
+    let beat = decimal(next()?)?;
     let state = match next()? {
         "up" => LeaseState::Up,
         "settling" => LeaseState::Settling,
@@ -124,6 +125,7 @@ pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
         lease: Lease {
             epoch,
             floor,
+            beat,
             state,
             address,
         },
@@ -182,6 +184,7 @@ mod tests {
             let lease = Lease {
                 epoch: Epoch::new(epoch),
                 floor: Epoch::new(floor),
+                beat: 7,
                 state: LeaseState::Settling,
                 address,
             };
@@ -229,6 +232,7 @@ mod tests {
         let lease = Lease {
             epoch: Epoch::new(2),
             floor: Epoch::new(1),
+            beat: 7,
             state: LeaseState::Draining,
             address: "[::1]:7".to_owned(),
         };

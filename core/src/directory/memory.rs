@@ -488,6 +488,7 @@ mod tests {
             lease: Lease {
                 epoch: Epoch::new(1),
                 floor: Epoch::ZERO,
+                beat: 7,
                 state: LeaseState::Settling,
                 address: "127.0.0.1:1".to_owned(),
             },

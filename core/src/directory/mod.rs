@@ -31,6 +31,9 @@ pub struct Lease {
     pub epoch: Epoch,
     /// Rows of a lower epoch are dead.
     pub floor: Epoch,
+    /// Counts renewals: the entry of a former time, from a snapshot or a replica, says another
+    /// number than the present one.
+    pub beat: u64,
     /// What the instance is doing.
     pub state: LeaseState,
     /// What other instances dial, as `host:port`. No spaces.

@@ -3,7 +3,7 @@
 //! | key | type | content |
 //! |---|---|---|
 //! | `<prefix>u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
-//! | `<prefix>instances` | HASH | instance id → `deadline connections pushes epoch floor state address` |
+//! | `<prefix>instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
 //!
 //! How a driver executes an operation: it loads all scripts ([`Script::ALL`]) on each new link,
 //! sends what [`Operation::request`] says (a script by its SHA-1; a script that the server answers
@@ -314,6 +314,7 @@ mod tests {
         Lease {
             epoch: Epoch::new(2),
             floor: Epoch::new(1),
+            beat: 7,
             state: LeaseState::Settling,
             address: "127.0.0.1:9".to_owned(),
         }

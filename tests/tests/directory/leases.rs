@@ -68,6 +68,7 @@ fn a_renewal_extends_the_lease_and_changes_what_it_says() {
     }
     let settled = Lease {
         floor: Epoch::new(1),
+        beat: 7,
         state: LeaseState::Up,
         ..lease(1)
     };

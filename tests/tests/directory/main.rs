@@ -119,6 +119,7 @@ fn lease(epoch: u64) -> Lease {
     Lease {
         epoch: Epoch::new(epoch),
         floor: Epoch::ZERO,
+        beat: 7,
         state: LeaseState::Settling,
         address: "127.0.0.1:7400".to_owned(),
     }

@@ -123,6 +123,7 @@ fn leases() -> impl Strategy<Value = Lease> {
     (epochs(), state).prop_map(|(epoch, state)| Lease {
         epoch,
         floor: Epoch::new(epoch.get() - 1),
+        beat: 7,
         state,
         address: "[::1]:7400".to_owned(),
     })

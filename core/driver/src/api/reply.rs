@@ -288,6 +288,7 @@ mod tests {
             lease: Lease {
                 epoch: Epoch::new(2),
                 floor: Epoch::new(2),
+                beat: 7,
                 state: LeaseState::Settling,
                 address: "10.0.0.7:8082".to_owned(),
             },
