@@ -40,6 +40,8 @@ mod outbound;
 mod peer;
 mod push;
 mod registry;
+#[cfg(test)]
+mod rig;
 mod repeat;
 mod rng;
 mod route;
@@ -48,6 +50,8 @@ mod settle;
 mod slots;
 pub mod stats;
 pub mod time;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod trips;
 mod view;

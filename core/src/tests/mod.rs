@@ -1,0 +1,8 @@
+//! Behaviours of one instance, each as input and expected commands.
+
+mod drain;
+mod lease;
+mod life;
+mod rows;
+mod settling;
+mod view;
