@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::directory::{Lease, LeaseState, Operation};
-use crate::id::Epoch;
-use crate::rig::{OTHER, Rig, Server, other_lease};
+use crate::directory::{Lease, LeaseState, Operation, Row};
+use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
 
 fn beside_another() -> Rig {
     let mut rig = Rig::up();
@@ -167,6 +167,52 @@ fn a_cached_lease_is_not_believed_beyond_its_deadline() {
     let now = rig.now.mono;
     assert_eq!(rig.instance.view.leases(now).count(), 0);
     assert!(rig.instance.view.everybody(now, now).is_empty());
+}
+
+/// A trip whose own evidence says that the directory lost something judges by that, whatever stands
+/// before the evidence in the trip.
+#[test]
+fn a_view_is_judged_in_the_light_of_the_own_lease() {
+    let mut rig = beside_another();
+    let stranger = Operation::Register {
+        user: UserId::new("ann").expect("a user"),
+        connection: ConnectionId::new(uuid::Uuid::from_u128(1)),
+        row: Row {
+            instance: InstanceId::new(3),
+            epoch: Epoch::new(1),
+            connected: rig.now.wall,
+        },
+    };
+    drop(rig.directory.execute(rig.now.mono, &stranger));
+    rig.server = Server::Waits;
+    rig.push("ann", "x");
+    rig.answer();
+    assert!(!rig.trips.is_empty(), "a view is asked for, because nobody knows the row's instance");
+    let (epoch, floor, state) = rig.lease();
+    let expected = Lease {
+        epoch: Epoch::new(epoch),
+        floor: Epoch::new(floor),
+        state,
+        address: "here:1".to_owned(),
+    };
+    let release = Operation::Release {
+        instance: HERE,
+        expected,
+    };
+    drop(rig.directory.execute(rig.now.mono, &release));
+    rig.answer();
+    assert!(rig.answers.is_empty() && rig.is_doubtful(OTHER), "the other instance is asked");
+}
+
+/// Whoever lost its own lease cannot know what others lost.
+#[test]
+fn after_the_loss_of_its_own_lease_an_instance_doubts_everybody() {
+    let mut rig = beside_another();
+    rig.pause(Duration::from_secs(11));
+    rig.other_claims(2, LeaseState::Up);
+    rig.pass_ms(50);
+    assert_eq!(rig.lease().0, 2);
+    assert!(rig.is_doubtful(OTHER));
 }
 
 /// H30: rows are judged by the floor that the view shows.
