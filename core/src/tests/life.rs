@@ -181,6 +181,17 @@ fn a_terminal_that_says_nothing_after_a_ping_is_closed() {
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
 }
 
+/// A pause of the instance is not the terminal's silence: its answer may wait to be read.
+#[test]
+fn a_ping_timeout_that_is_noticed_late_pings_again() {
+    let mut rig = Rig::up();
+    rig.connect("ann");
+    while rig.pass_ms(100) != ["ping 0"] {}
+    assert_eq!(rig.pause(Duration::from_secs(30)), ["ping 0"]);
+    assert_eq!(rig.pass_ms(9_800), [""; 0]);
+    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+}
+
 /// H27: any frame after the ping is a sign of life, and the next ping follows.
 #[test]
 fn a_terminal_that_answers_is_pinged_again_and_stays() {
