@@ -549,6 +549,13 @@ impl Instance {
                 connection.liveness = Liveness::Pinged { at: now.mono };
                 out.push(Command::Ping { connection: key });
             }
+            // This instance stood still as well, and what the terminal said may wait to be read.
+            Liveness::Pinged { at }
+                if connection.heard < at && at + 2 * self.config.ping_timeout <= now.mono =>
+            {
+                connection.liveness = Liveness::Pinged { at: now.mono };
+                out.push(Command::Ping { connection: key });
+            }
             Liveness::Pinged { at } if at + self.config.ping_timeout <= now.mono => {
                 if connection.heard < at {
                     self.stats.ping_timeouts += 1;

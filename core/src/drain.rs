@@ -24,7 +24,11 @@ pub(crate) enum Drain {
     /// They are, because the directory cannot be reached from here while it can from elsewhere.
     Isolated { pace: Pace },
     /// They are, because the application wants the instance to end.
-    Ordered { pace: Pace },
+    Ordered {
+        pace: Pace,
+        /// When the last terminal was told, or the drain was ordered.
+        told: Instant,
+    },
     /// They have gone; the lease is being given back. It is not waited for after this moment.
     Releasing { until: Instant },
     /// The instance has ended.
@@ -82,9 +86,12 @@ impl Instance {
                     spread,
                     total: None,
                 };
-                self.drain = Drain::Ordered { pace };
+                self.drain = Drain::Ordered {
+                    pace,
+                    told: now.mono,
+                };
             }
-            Drain::Ordered { pace } => {
+            Drain::Ordered { pace, .. } => {
                 if ends < pace.from + pace.spread {
                     *pace = Pace {
                         from,
@@ -107,12 +114,16 @@ impl Instance {
                 let left = pace.left(now.mono, present);
                 self.send_away(now, left, out);
             }
-            Drain::Ordered { pace } => {
+            Drain::Ordered { pace, told } => {
                 let left = pace.left(now.mono, present);
+                if present > left {
+                    *told = now.mono;
+                }
                 let begun = now.mono >= pace.from;
+                let ends = pace.from + pace.spread;
                 // Rows that cannot be removed die with the lease.
                 let patience = self.config.close_timeout + 2 * self.config.directory_timeout;
-                let impatient = now.mono >= pace.from + pace.spread + patience;
+                let impatient = now.mono >= ends.max(*told) + patience;
                 self.send_away(now, left, out);
                 let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
                 if begun && (rest == 0 || impatient) {
@@ -189,9 +200,10 @@ impl Fingerprint for Drain {
                 hasher.write_u8(1);
                 pace.fingerprint(now, hasher);
             }
-            Self::Ordered { pace } => {
+            Self::Ordered { pace, told } => {
                 hasher.write_u8(2);
                 pace.fingerprint(now, hasher);
+                told.fingerprint(now, hasher);
             }
             Self::Releasing { until } => {
                 hasher.write_u8(3);

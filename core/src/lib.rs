@@ -40,6 +40,8 @@ mod outbound;
 mod peer;
 mod push;
 mod registry;
+#[cfg(test)]
+mod rig;
 mod repeat;
 mod rng;
 mod route;
@@ -50,6 +52,8 @@ pub mod stats;
 #[cfg(test)]
 mod tests;
 pub mod time;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod trips;
 mod view;

@@ -185,10 +185,9 @@ impl Instance {
             self.fail_all(now, trip.purposes, Unknown::LinkLost, out);
             return;
         }
-        // The lease comes first: what the trip says of rows is judged in its light.
-        let (lease, rows): (Vec<_>, Vec<_>) = (trip.purposes.into_iter().zip(outcomes))
-            .partition(|(purpose, _)| concerns_lease(purpose));
-        for (purpose, outcome) in lease.into_iter().chain(rows) {
+        let mut ended: Vec<_> = trip.purposes.into_iter().zip(outcomes).collect();
+        ended.sort_by_key(|(purpose, _)| judged(purpose));
+        for (purpose, outcome) in ended {
             self.operation_ended(now, trip.asked, purpose, outcome, out);
         }
     }
@@ -333,18 +332,29 @@ impl Instance {
     }
 }
 
-const fn concerns_lease(purpose: &Purpose) -> bool {
+/// The order in which the answers of a trip are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Judged {
+    /// The own lease: whether the directory has lost anything.
+    First,
+    /// The others' leases, in the light of that.
+    Second,
+    /// Rows, in the light of both.
+    Last,
+}
+
+const fn judged(purpose: &Purpose) -> Judged {
     match purpose {
         Purpose::Claim { .. }
         | Purpose::Renew { .. }
-        | Purpose::OwnLease { .. }
-        | Purpose::View
-        | Purpose::Release => true,
+        | Purpose::Release
+        | Purpose::OwnLease { .. } => Judged::First,
+        Purpose::View => Judged::Second,
         Purpose::Register { .. }
         | Purpose::Unregister { .. }
         | Purpose::Lookup { .. }
         | Purpose::Connections { .. }
-        | Purpose::RemoveRow => false,
+        | Purpose::RemoveRow => Judged::Last,
     }
 }
 

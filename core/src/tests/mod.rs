@@ -1,8 +1,15 @@
-//! Tests of several instances together, and of one that is fed with anything.
+//! Behaviours of one instance, each as input and expected commands; of several together; and of one
+//! that is fed with anything.
 
+mod drain;
+mod lease;
+mod life;
 mod links;
 mod order;
 mod receipts;
+mod rows;
+mod settling;
+mod view;
 
 use crate::cluster::Cluster;
 use crate::config::Config;

@@ -1,0 +1,285 @@
+//! A terminal's life.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::directory::LeaseState;
+use crate::event::{Event, Handshake, Heard, Refused};
+use crate::id::UserId;
+use crate::rig::{Rig, Server};
+use crate::time::WallTime;
+
+fn handshake(user: &str, expires: Option<WallTime>) -> Handshake {
+    Handshake {
+        user: UserId::new(user).expect("a user"),
+        expires,
+    }
+}
+
+/// H08: each limit refuses before the upgrade, and nothing is kept of the handshake.
+#[test]
+fn a_handshake_beyond_a_limit_is_refused() {
+    let mut rig = Rig::new(Config {
+        connections: 2,
+        connections_per_user: 1,
+        ..Config::default()
+    });
+    rig.accept("ann");
+    let again = rig.instance.accept(rig.now, handshake("ann", None));
+    assert_eq!(again, Err(Refused::TooManyOfUser { limit: 1 }));
+    rig.accept("bob");
+    let third = rig.instance.accept(rig.now, handshake("cleo", None));
+    assert_eq!(third, Err(Refused::Full { limit: 2 }));
+    assert_eq!((rig.instance.registry.len(), rig.instance.stats().refused), (2, 2));
+}
+
+/// H06: a token that has run out opens nothing.
+#[test]
+fn a_handshake_with_an_expired_token_is_refused() {
+    let mut rig = Rig::up();
+    let wall = rig.now.wall;
+    let refused = rig.instance.accept(rig.now, handshake("ann", Some(wall)));
+    assert_eq!(refused, Err(Refused::TokenExpired));
+}
+
+/// H53: who goes away takes nobody.
+#[test]
+fn a_draining_instance_refuses_terminals() {
+    let mut rig = Rig::up();
+    let second = Duration::from_secs(1);
+    rig.event(Event::Drain {
+        delay: second,
+        spread: second,
+    });
+    let refused = rig.instance.accept(rig.now, handshake("ann", None));
+    assert_eq!(refused, Err(Refused::Draining));
+}
+
+#[test]
+fn an_upgrade_that_takes_too_long_is_aborted_and_forgotten() {
+    let mut rig = Rig::up();
+    let key = rig.accept("ann");
+    assert_eq!(rig.pass_ms(5100), ["abort 0"]);
+    assert_eq!(rig.opened(key), [""; 0], "it opens too late");
+    assert_eq!(rig.closed(key), ["forget 0"]);
+    assert!(rig.row_epochs().is_empty());
+}
+
+/// H21: the hello means that the row is there.
+#[test]
+fn the_hello_follows_the_row() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let key = rig.accept("ann");
+    assert_eq!(rig.opened(key), [""; 0]);
+    assert_eq!(rig.asked(), ["register ann 1"]);
+    assert_eq!(rig.answer(), ["connected 0", "hello 0", "flush 0"]);
+}
+
+/// H19, H38: the terminal is served without the directory, the registration goes on, and a lease
+/// that says so makes publishers ask here by user.
+#[test]
+fn a_terminal_is_greeted_as_degraded_after_the_grace_and_registered_later() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let key = rig.accept("ann");
+    rig.opened(key);
+    rig.trips.clear();
+    assert_eq!(rig.pass_ms(999), [""; 0]);
+    assert_eq!(rig.pass_ms(5), ["connected 0", "hello-degraded 0", "flush 0"]);
+    assert_eq!(rig.asked(), ["register ann 1", "renew 1"]);
+    rig.server = Server::Answers;
+    assert_eq!(rig.answer(), [""; 0], "no second hello");
+    assert_eq!((rig.row_epochs(), rig.lease()), (vec![1], (1, 1, LeaseState::Up)));
+}
+
+#[test]
+fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let key = rig.accept("ann");
+    rig.opened(key);
+    rig.answer_but(crate::rig::out_of_memory);
+    for _ in 0..20 {
+        rig.pass_ms(100);
+        rig.answer_but(|operation| crate::rig::is_register(operation).then(crate::rig::refused).flatten());
+    }
+    assert_eq!(rig.lease(), (1, 1, LeaseState::Settling));
+    rig.pass_ms(300);
+    rig.server = Server::Answers;
+    rig.answer();
+    assert_eq!(rig.lease(), (1, 1, LeaseState::Up));
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+#[test]
+fn a_degraded_terminal_that_ends_without_a_row_leaves_the_lease_up() {
+    let mut rig = Rig::up();
+    let key = rig.accept("ann");
+    rig.server = Server::Waits;
+    rig.opened(key);
+    rig.trips.clear();
+    rig.pass_ms(1100);
+    rig.closed(key);
+    rig.server = Server::Answers;
+    rig.answer();
+    rig.pass_ms(2000);
+    assert_eq!((rig.row_epochs().len(), rig.lease()), (0, (1, 1, LeaseState::Up)));
+}
+
+/// H21: whatever names a terminal before its greeting waits behind the hello.
+#[test]
+fn a_frame_before_the_greeting_waits_behind_the_hello() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let key = rig.accept("ann");
+    rig.opened(key);
+    assert_eq!(rig.heard(key, Heard::Message), [""; 0]);
+    let answer = r#"{"switchboard":{"received":1}} 0"#;
+    assert_eq!(rig.answer(), ["connected 0", "hello 0", answer, "flush 0"]);
+}
+
+/// H13: an abrupt end takes the row along.
+#[test]
+fn an_abrupt_end_is_unregistered_and_forgotten_once() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    rig.server = Server::Waits;
+    assert_eq!(rig.closed(key), ["disconnected 0"]);
+    assert_eq!(rig.asked(), ["unregister ann"]);
+    assert_eq!(rig.answer(), ["forget 0"]);
+    assert_eq!(rig.closed(key), [""; 0], "an event of a forgotten connection is counted");
+    assert!(rig.row_epochs().is_empty() && rig.instance.stats().stale_events == 1);
+}
+
+/// H11, H12: two terminals of one user come and go independently.
+#[test]
+fn two_terminals_of_a_user_have_two_rows() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let first = rig.accept("ann");
+    let second = rig.accept("ann");
+    rig.opened(first);
+    rig.opened(second);
+    rig.server = Server::Answers;
+    rig.answer();
+    assert_eq!(rig.row_epochs(), [1, 1]);
+    assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0", "x 1", "flush 1"]);
+    rig.closed(first);
+    assert_eq!((rig.row_epochs().len(), rig.push("ann", "y")), (1, vec!["y 1".to_owned(), "flush 1".to_owned()]));
+}
+
+/// H13, H27: a half-open connection does not stay.
+#[test]
+fn a_terminal_that_says_nothing_after_a_ping_is_closed() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    while rig.pass_ms(100) != ["ping 0"] {}
+    assert_eq!(rig.pass_ms(9_800), [""; 0]);
+    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+    assert!(rig.row_epochs().is_empty());
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+/// A pause of the instance is not the terminal's silence: its answer may wait to be read.
+#[test]
+fn a_ping_timeout_that_is_noticed_late_pings_again() {
+    let mut rig = Rig::up();
+    rig.connect("ann");
+    while rig.pass_ms(100) != ["ping 0"] {}
+    assert_eq!(rig.pause(Duration::from_secs(30)), ["ping 0"]);
+    assert_eq!(rig.pass_ms(9_800), [""; 0]);
+    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+}
+
+/// H27: any frame after the ping is a sign of life, and the next ping follows.
+#[test]
+fn a_terminal_that_answers_is_pinged_again_and_stays() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    for _ in 0..4 {
+        while rig.pass_ms(100) != ["ping 0"] {}
+        rig.heard(key, Heard::Control);
+    }
+    assert_eq!((rig.row_epochs().len(), rig.instance.stats().ping_timeouts), (1, 0));
+}
+
+/// H06: a token that runs out ends the connection.
+#[test]
+fn a_connection_ends_with_its_token() {
+    let mut rig = Rig::up();
+    let key = rig.accept_until("ann", Some(Duration::from_secs(3)));
+    rig.opened(key);
+    assert_eq!(rig.pass_ms(2900), [""; 0]);
+    assert_eq!(rig.pass_ms(200), ["close 0 4002"]);
+    assert!(rig.row_epochs().is_empty());
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+/// H06, H17: a kick ends the connection, with one unregister and one `Forget`.
+#[test]
+fn a_kicked_connection_is_unregistered_and_forgotten_once() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    assert_eq!(rig.kick("ann"), ["close 0 4001"]);
+    let operations = rig.instance.stats().operations;
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+    assert_eq!(rig.instance.stats().operations, operations, "it was unregistered when it was told");
+    assert!(rig.row_epochs().is_empty());
+}
+
+/// H18, H22: frames that were accepted leave before the Close frame, and one batch at a time.
+#[test]
+fn accepted_frames_are_written_before_the_close_frame() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    rig.writes = false;
+    assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0"]);
+    assert_eq!(rig.push("ann", "y"), [""; 0]);
+    assert_eq!(rig.kick("ann"), [""; 0]);
+    rig.writes = true;
+    let written = Event::Written { connection: key };
+    assert_eq!(rig.event(written), ["y 0", "flush 0", "close 0 4001"]);
+}
+
+/// H23, H24, H26: who does not read is closed, and waits for nobody.
+#[test]
+fn a_slow_consumer_is_closed_and_aborted_when_it_does_not_even_read_that() {
+    let mut rig = Rig::new(Config {
+        queue_frames: 2,
+        ..Config::default()
+    });
+    rig.link_up();
+    let key = rig.connect("ann");
+    rig.writes = false;
+    assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0"]);
+    rig.push("ann", "y");
+    assert_eq!(rig.push("ann", "z"), [""; 0], "the batch with the driver comes before the Close frame");
+    assert!(rig.row_epochs().is_empty());
+    assert_eq!(rig.pass_ms(5100), ["abort 0"]);
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+/// H17: a terminal that does not answer the Close frame is dropped.
+#[test]
+fn a_closing_handshake_that_takes_too_long_is_aborted() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    rig.kick("ann");
+    assert_eq!(rig.pass_ms(5100), ["abort 0"]);
+    assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+/// H20: a connection that ends before its greeting is not announced.
+#[test]
+fn a_connection_that_was_never_greeted_leaves_without_notice() {
+    let mut rig = Rig::up();
+    rig.server = Server::Waits;
+    let key = rig.accept("ann");
+    rig.opened(key);
+    assert_eq!(rig.closed(key), [""; 0]);
+    assert_eq!(rig.answer(), [""; 0], "the late register is followed by an unregister");
+    assert_eq!(rig.asked(), ["unregister ann"]);
+    assert_eq!(rig.answer(), ["forget 0"]);
+    assert!(rig.row_epochs().is_empty());
+}

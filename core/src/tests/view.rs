@@ -1,0 +1,230 @@
+//! What is known of other instances, and who is doubted.
+
+use std::time::Duration;
+
+use crate::directory::{Lease, LeaseState, Operation, Row};
+use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
+
+fn beside_another() -> Rig {
+    let mut rig = Rig::up();
+    rig.pass_ms(11_000);
+    rig.other_claims(1, LeaseState::Up);
+    rig.pass_ms(1100);
+    assert!(rig.instance.view.knows(OTHER) && !rig.is_doubtful(OTHER));
+    rig
+}
+
+/// Keeps the other instance's lease alive, as it would itself.
+fn pass_beside(rig: &mut Rig, seconds: u64, lease: &Lease) {
+    for _ in 0..seconds {
+        rig.other_renews(lease.clone(), lease.clone());
+        rig.pass_ms(1000);
+    }
+}
+
+#[test]
+fn an_instance_that_settles_is_doubted() {
+    let mut rig = beside_another();
+    rig.other_renews(other_lease(1, LeaseState::Up), other_lease(1, LeaseState::Settling));
+    rig.pass_ms(1100);
+    assert!(rig.is_doubtful(OTHER));
+    rig.other_renews(other_lease(1, LeaseState::Settling), other_lease(1, LeaseState::Up));
+    rig.pass_ms(1100);
+    assert!(!rig.is_doubtful(OTHER));
+}
+
+/// It was wiped, not dead.
+#[test]
+fn a_lease_that_vanishes_before_its_time_is_doubted_for_one_lease_time() {
+    let mut rig = beside_another();
+    let expected = other_lease(1, LeaseState::Up);
+    let release = Operation::Release {
+        instance: OTHER,
+        expected,
+    };
+    drop(rig.directory.execute(rig.now.mono, &release));
+    rig.pass_ms(1100);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(8000);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(3000);
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.view.knows(OTHER));
+}
+
+#[test]
+fn a_lease_that_vanishes_after_a_goodbye_is_not_doubted() {
+    let mut rig = beside_another();
+    let draining = other_lease(1, LeaseState::Draining);
+    rig.other_renews(other_lease(1, LeaseState::Up), draining.clone());
+    rig.pass_ms(1100);
+    let release = Operation::Release {
+        instance: OTHER,
+        expected: draining,
+    };
+    drop(rig.directory.execute(rig.now.mono, &release));
+    rig.pass_ms(1100);
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.view.knows(OTHER));
+}
+
+/// H33: a crashed instance is gone with its lease, and costs nobody anything.
+#[test]
+fn a_lease_that_ran_out_is_not_doubted() {
+    let mut rig = beside_another();
+    for _ in 0..12 {
+        rig.pass_ms(1000);
+        assert!(!rig.is_doubtful(OTHER));
+    }
+    let now = rig.now.mono;
+    assert_eq!(rig.instance.view.leases(now).count(), 0);
+}
+
+/// Others may not have noticed a failover yet.
+#[test]
+fn after_its_own_reconnection_an_instance_doubts_everybody_for_one_lease_time() {
+    let mut rig = beside_another();
+    rig.link_down();
+    rig.link_up();
+    let lease = other_lease(1, LeaseState::Up);
+    pass_beside(&mut rig, 9, &lease);
+    assert!(rig.is_doubtful(OTHER));
+    rig.push("ann", "x");
+    pass_beside(&mut rig, 2, &lease);
+    assert!(!rig.is_doubtful(OTHER));
+}
+
+#[test]
+fn the_doubt_after_a_reconnection_ends_when_a_higher_epoch_shows() {
+    let mut rig = beside_another();
+    rig.link_down();
+    rig.link_up();
+    rig.other_claims(2, LeaseState::Up);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(1100);
+    assert!(!rig.is_doubtful(OTHER));
+}
+
+/// The end of an older settling does not show that the other instance has noticed anything.
+#[test]
+fn the_doubt_after_a_reconnection_outlives_the_end_of_a_settling() {
+    let mut rig = beside_another();
+    let settling = other_lease(1, LeaseState::Settling);
+    rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
+    rig.pass_ms(1100);
+    rig.link_down();
+    rig.link_up();
+    rig.other_renews(settling, other_lease(1, LeaseState::Up));
+    rig.pass_ms(1100);
+    assert!(rig.is_doubtful(OTHER));
+}
+
+/// A push that began while an instance was doubted asks it, although the doubt has ended since.
+#[test]
+fn doubt_at_the_start_of_a_push_suffices() {
+    let mut rig = beside_another();
+    let settling = other_lease(1, LeaseState::Settling);
+    rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
+    rig.pass_ms(1100);
+    let start = rig.now.mono;
+    rig.other_renews(settling, other_lease(1, LeaseState::Up));
+    rig.pass_ms(1100);
+    let now = rig.now.mono;
+    assert!(!rig.is_doubtful(OTHER));
+    assert_eq!(rig.instance.view.doubtful(start, now), [OTHER]);
+}
+
+/// A list that was asked for during a doubt says so, like a push.
+#[test]
+fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
+    let mut rig = beside_another();
+    let settling = other_lease(1, LeaseState::Settling);
+    rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
+    rig.pass_ms(1100);
+    rig.server = Server::Waits;
+    rig.event(crate::event::Event::Connections {
+        call: crate::id::CallId::new(1),
+        user: crate::id::UserId::new("ann").expect("a user"),
+    });
+    let lookup = rig.trips.pop_back().expect("the lookup");
+    // Another trip's view shows the end of the doubt before the lookup is answered.
+    rig.other_renews(settling, other_lease(1, LeaseState::Up));
+    rig.pass_ms(990);
+    rig.answer();
+    rig.trips.push_back(lookup);
+    rig.answer();
+    match rig.answers.last() {
+        Some(crate::event::Answer::Connections(Ok(list))) => assert!(list.degraded),
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+/// H31, H33: a cached lease is believed up to its own deadline, whatever the directory does.
+#[test]
+fn a_cached_lease_is_not_believed_beyond_its_deadline() {
+    let mut rig = beside_another();
+    rig.link_down();
+    rig.pass(Duration::from_secs(11));
+    let now = rig.now.mono;
+    assert_eq!(rig.instance.view.leases(now).count(), 0);
+    assert!(rig.instance.view.everybody(now, now).is_empty());
+}
+
+/// A trip whose own evidence says that the directory lost something judges by that, whatever stands
+/// before the evidence in the trip.
+#[test]
+fn a_view_is_judged_in_the_light_of_the_own_lease() {
+    let mut rig = beside_another();
+    let stranger = Operation::Register {
+        user: UserId::new("ann").expect("a user"),
+        connection: ConnectionId::new(uuid::Uuid::from_u128(1)),
+        row: Row {
+            instance: InstanceId::new(3),
+            epoch: Epoch::new(1),
+            connected: rig.now.wall,
+        },
+    };
+    drop(rig.directory.execute(rig.now.mono, &stranger));
+    rig.server = Server::Waits;
+    rig.push("ann", "x");
+    rig.answer();
+    assert!(!rig.trips.is_empty(), "a view is asked for, because nobody knows the row's instance");
+    let (epoch, floor, state) = rig.lease();
+    let expected = Lease {
+        epoch: Epoch::new(epoch),
+        floor: Epoch::new(floor),
+        state,
+        address: "here:1".to_owned(),
+    };
+    let release = Operation::Release {
+        instance: HERE,
+        expected,
+    };
+    drop(rig.directory.execute(rig.now.mono, &release));
+    rig.answer();
+    assert!(rig.answers.is_empty() && rig.is_doubtful(OTHER), "the other instance is asked");
+}
+
+/// Whoever lost its own lease cannot know what others lost.
+#[test]
+fn after_the_loss_of_its_own_lease_an_instance_doubts_everybody() {
+    let mut rig = beside_another();
+    rig.pause(Duration::from_secs(11));
+    rig.other_claims(2, LeaseState::Up);
+    rig.pass_ms(50);
+    assert_eq!(rig.lease().0, 2);
+    assert!(rig.is_doubtful(OTHER));
+}
+
+/// H30: rows are judged by the floor that the view shows.
+#[test]
+fn the_floor_of_a_lease_is_taken_in() {
+    let mut rig = beside_another();
+    rig.other_claims(4, LeaseState::Up);
+    rig.pass_ms(1100);
+    let now = rig.now.mono;
+    let live = crate::route::Standing::Live {
+        floor: Epoch::new(4),
+        doubtful: false,
+    };
+    assert_eq!(rig.instance.view.standing(OTHER, now, now), live);
+}
