@@ -212,9 +212,10 @@ impl Instance {
     }
 
     fn push_to_everyone(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
-        let mut instances = self.view.everybody(now.mono, now.mono);
+        let mut instances = self.view.everybody(now.mono);
         let doubtful = !self.view.doubtful(now.mono, now.mono).is_empty();
-        let blind = !self.keeper.is_linked() || self.view.asked().is_none();
+        // A directory that does not renew the own lease does not show new instances either.
+        let blind = !self.keeper.has_lease(now.mono) || !self.view.is_read();
         instances.push(self.identity.instance);
         let Some(pending) = self.pushes.pending.get_mut(key) else {
             self.bug("a push ended before it began");

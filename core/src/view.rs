@@ -69,9 +69,9 @@ impl View {
         }
     }
 
-    /// When the last reading that was answered was asked.
-    pub(crate) const fn asked(&self) -> Option<Instant> {
-        self.asked
+    /// Whether a reading was ever answered.
+    pub(crate) const fn is_read(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Instances with a lease, as last read.
@@ -101,10 +101,12 @@ impl View {
             .collect()
     }
 
-    /// Everybody who may be alive, in the order of their ids.
-    pub(crate) fn everybody(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
+    /// Everybody who may be alive, in the order of their ids: who held a lease when the last reading
+    /// was asked, however long ago that is. While the directory is away nobody can renew.
+    pub(crate) fn everybody(&self, since: Instant) -> Vec<InstanceId> {
+        let alive = |known: &Known| self.asked.is_none_or(|asked| known.until > asked);
         (self.known.iter())
-            .filter(|(_, known)| known.until > now || known.doubted_until > since)
+            .filter(|(_, known)| alive(known) || known.doubted_until > since)
             .map(|(instance, _)| *instance)
             .collect()
     }
