@@ -344,6 +344,9 @@ impl Instance {
     ) {
         match message {
             Message::Deliver(deliver) => self.deliver(now, From::Link(key), deliver, out),
+            Message::Delivered(delivered) if self.pushes.contradicts(&delivered) => {
+                self.peer_misbehaved(now, key, "an answer of another kind", out);
+            }
             Message::Delivered(delivered) => {
                 if let Some(peer) = self.peers.peers.get_mut(&from) {
                     peer.unanswered.remove(&delivered.delivery);

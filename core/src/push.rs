@@ -102,6 +102,17 @@ impl Pushes {
         self.hops.get_mut(&delivery)
     }
 
+    /// Whether an answer is of another kind than its delivery.
+    pub(crate) fn contradicts(&self, delivered: &Delivered) -> bool {
+        let Some(hop) = self.hops.get(&delivered.delivery) else {
+            return false;
+        };
+        match &delivered.outcomes {
+            Outcomes::Everyone(_) => !hop.parts.is_empty(),
+            Outcomes::Users(_) => hop.parts.is_empty(),
+        }
+    }
+
     /// Notes a delivery that is about to leave.
     pub(crate) fn begin_hop(
         &mut self,

@@ -3,6 +3,7 @@
 mod links;
 mod order;
 mod receipts;
+mod strangers;
 
 use crate::cluster::Cluster;
 use crate::config::Config;
