@@ -376,7 +376,7 @@ impl Fingerprint for Turn {
         self.number.fingerprint(now, hasher);
         self.connections.fingerprint(now, hasher);
         self.links.fingerprint(now, hasher);
-        hasher.write_usize(self.delivered.len());
+        std::hash::Hash::hash(&self.delivered, hasher);
         self.failed.fingerprint(now, hasher);
         self.lease.fingerprint(now, hasher);
     }

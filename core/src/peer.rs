@@ -106,6 +106,13 @@ impl Peers {
         Some(&mut last.deliver)
     }
 
+    /// A receipt is complete: an answer to this delivery changes nothing any more.
+    pub(crate) fn forget_unanswered(&mut self, to: InstanceId, delivery: DeliveryId) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.unanswered.remove(&delivery);
+        }
+    }
+
     /// Forgets peers with whom there is nothing to do and who are not in the view.
     pub(crate) fn forget_strangers(&mut self, view: &View) {
         self.peers.retain(|instance, peer| {
@@ -360,13 +367,6 @@ impl Instance {
         }
     }
 
-    /// Deliveries whose receipts are complete need no answer any more.
-    pub(crate) fn forget_overdue(&mut self, now: Now, instance: InstanceId) {
-        if let Some(peer) = self.peers.peers.get_mut(&instance) {
-            peer.unanswered.retain(|_, waiting| waiting.due > now.mono);
-        }
-    }
-
     /// Tells all peers that this instance ends.
     pub(crate) fn say_goodbye(&mut self) {
         let open: Vec<LinkKey> = (self.peers.links.iter())
@@ -415,6 +415,7 @@ impl Fingerprint for Waiting {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.deliver.delivery.fingerprint(now, hasher);
         self.deliver.push.fingerprint(now, hasher);
+        self.deliver.action.fingerprint(now, hasher);
         self.deliver.to.hash(hasher);
         self.due.fingerprint(now, hasher);
         hasher.write_u8(self.breaks);

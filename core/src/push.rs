@@ -371,10 +371,11 @@ impl Instance {
         };
         let parts = std::mem::take(&mut pending.parts);
         let hops = std::mem::take(&mut pending.hops);
-        let silent: Vec<Hop> = (hops.into_iter())
-            .filter_map(|delivery| self.pushes.hops.remove(&delivery))
-            .collect();
-        for hop in silent {
+        for delivery in hops {
+            let Some(hop) = self.pushes.hops.remove(&delivery) else {
+                continue;
+            };
+            self.peers.forget_unanswered(hop.to, delivery);
             if hop.parts.is_empty() {
                 self.instance_answered(key, hop.to, None, out);
             }
