@@ -118,7 +118,7 @@ impl Instance {
             return;
         };
         let Some(to) = link.peer.filter(|_| link.stage == Stage::Dialled) else {
-            self.bug("a link was connected twice");
+            self.stats.stale_events += 1;
             return;
         };
         link.stage = Stage::Greeting { nonce };
@@ -150,7 +150,7 @@ impl Instance {
         };
         link.heard = now.mono;
         match &link.stage {
-            Stage::Dialled => self.bug("a batch came over a link that is not connected"),
+            Stage::Dialled => self.stats.stale_events += 1,
             Stage::Greeting { nonce } => {
                 let nonce = *nonce;
                 self.greeted_by_acceptor(now, key, nonce, batch, out);

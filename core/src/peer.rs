@@ -122,6 +122,12 @@ impl Peers {
         });
     }
 
+    /// The most bytes that wait for a peer.
+    #[cfg(test)]
+    pub(crate) fn longest_queue(&self) -> usize {
+        self.peers.values().map(|peer| peer.bytes).max().unwrap_or(0)
+    }
+
     /// Deliveries that were not answered.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {

@@ -90,6 +90,12 @@ impl Pushes {
     }
 
     #[cfg(test)]
+    #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
+    pub(crate) fn longest_lane(&self) -> usize {
+        self.lanes.values().map(Lane::len).max().unwrap_or(0)
+    }
+
+    #[cfg(test)]
     pub(crate) fn hops(&self) -> usize {
         self.hops.len()
     }

@@ -139,7 +139,8 @@ impl Instance {
             self.registered(key, epoch, out);
             return;
         }
-        self.bug("somebody else wrote a row under our id");
+        // Somebody else wrote a row under our id.
+        self.stats.directory_refusals += 1;
         if let Some(connection) = self.registry.get_mut(key) {
             connection.row = RowState::Due;
         }

@@ -164,7 +164,8 @@ impl Instance {
             return;
         };
         if outcomes.len() != trip.purposes.len() {
-            self.bug("an answer has another length than its trip");
+            // An answer that does not fit its trip says nothing.
+            self.stats.directory_refusals += 1;
             self.fail_all(now, trip.purposes, Unknown::TimedOut, out);
             return;
         }
@@ -303,7 +304,7 @@ impl Instance {
                 | Purpose::OwnLease { .. }),
                 _,
             ) => {
-                self.bug("a reply of another operation");
+                self.stats.directory_refusals += 1;
                 self.operation_refused(now, purpose, out);
             }
         }

@@ -1,5 +1,7 @@
 //! Tests of several instances together, and of one that is fed with anything.
 
+mod arbitrary;
+mod feeder;
 mod links;
 mod order;
 mod receipts;
