@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::DirectorySettings;
@@ -50,6 +52,10 @@ pub(crate) struct Cluster {
     pub(crate) dials: usize,
     pub(crate) batches: usize,
     pub(crate) answered_twice: Vec<CallId>,
+    /// What links without another end carry, and those that were closed.
+    pub(crate) loose: Vec<(LinkKey, Bytes)>,
+    pub(crate) loose_closed: Vec<LinkKey>,
+    pub(crate) loose_dials: Vec<LinkKey>,
     held: VecDeque<(usize, RoundTrip)>,
     unwritten: Vec<(usize, ConnectionKey)>,
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
@@ -122,6 +128,9 @@ impl Cluster {
             dials: 0,
             batches: 0,
             answered_twice: Vec::new(),
+            loose: Vec::new(),
+            loose_closed: Vec::new(),
+            loose_dials: Vec::new(),
             held: VecDeque::new(),
             unwritten: Vec::new(),
             links: BTreeMap::new(),
@@ -412,7 +421,9 @@ impl Cluster {
             Command::Dial { link, dial } => {
                 let to = dial.instance.get() as usize - 1;
                 self.dials += 1;
-                if self.recycled[to] {
+                if to >= self.instances.len() {
+                    self.loose_dials.push(link);
+                } else if self.recycled[to] {
                     let failure = LinkFailure::NotMe;
                     self.enqueue(index, Event::LinkDown { link, failure });
                 } else if self.down[to] {
@@ -427,10 +438,10 @@ impl Cluster {
             Command::LinkWrite { link, batch } => {
                 self.enqueue(index, Event::LinkWritten { link });
                 self.batches += 1;
-                if let Some(&(to, link)) = self.links.get(&(index, link))
-                    && !self.mute.contains(&(index, to))
-                {
-                    self.enqueue(to, Event::LinkReceived { link, batch });
+                match self.links.get(&(index, link)) {
+                    None => self.loose.push((link, batch)),
+                    Some((to, _)) if self.mute.contains(&(index, *to)) => {}
+                    Some(&(to, link)) => self.enqueue(to, Event::LinkReceived { link, batch }),
                 }
             }
             Command::LinkClose { link } => {
@@ -438,6 +449,8 @@ impl Cluster {
                     self.links.remove(&(to, link));
                     let failure = LinkFailure::Broken;
                     self.enqueue(to, Event::LinkDown { link, failure });
+                } else {
+                    self.loose_closed.push(link);
                 }
             }
             Command::Answer { call, answer } => {

@@ -374,6 +374,23 @@ impl Instance {
             && self.peers.open() == 0
             && self.trips.open() == 0
     }
+
+    /// Checks that every queue and table keeps its limit.
+    #[cfg(test)]
+    pub(crate) fn check_limits(&self) {
+        let config = &self.config;
+        assert!(self.registry.len() <= config.connections);
+        assert!(self.pushes.len() <= config.pushes);
+        assert!(self.pushes.longest_lane() <= config.pushes_per_user);
+        assert!(self.broadcasts.len() <= config.broadcasts);
+        assert!(self.repeats.len() <= config.repeat_entries);
+        assert!(self.peers.links.len() <= config.links);
+        assert!(self.peers.longest_queue() <= config.link_queue_bytes);
+        for (_, connection) in self.registry.iter() {
+            // The hello comes on top.
+            assert!(connection.outbound.frames() <= config.queue_frames + 1);
+        }
+    }
 }
 
 impl Fingerprint for Turn {
@@ -381,7 +398,7 @@ impl Fingerprint for Turn {
         self.number.fingerprint(now, hasher);
         self.connections.fingerprint(now, hasher);
         self.links.fingerprint(now, hasher);
-        hasher.write_usize(self.delivered.len());
+        std::hash::Hash::hash(&self.delivered, hasher);
         self.failed.fingerprint(now, hasher);
         self.lease.fingerprint(now, hasher);
     }

@@ -625,6 +625,7 @@ impl Instance {
 
 impl Fingerprint for Lane {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        hasher.write_usize(self.parts.len());
         for part in &self.parts {
             part.push.fingerprint(now, hasher);
             match &part.selection {

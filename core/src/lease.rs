@@ -112,7 +112,8 @@ impl Keeper {
         self.held_epoch().is_some() && now < self.held_until
     }
 
-    /// What an answer that came after the lease ran out proves: nothing, before it is renewed.
+    /// The epoch under which rows are written, if the lease has not run out by this instance's own
+    /// count.
     pub(crate) fn held_epoch_at(&self, now: Instant) -> Option<Epoch> {
         self.held_epoch().filter(|_| now < self.held_until)
     }

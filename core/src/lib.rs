@@ -49,8 +49,6 @@ mod rows;
 mod settle;
 mod slots;
 pub mod stats;
-#[cfg(test)]
-mod tests;
 pub mod time;
 #[cfg(test)]
 mod tests;

@@ -118,7 +118,7 @@ impl Instance {
             return;
         };
         let Some(to) = link.peer.filter(|_| link.stage == Stage::Dialled) else {
-            self.bug("a link was connected twice");
+            self.stats.stale_events += 1;
             return;
         };
         link.stage = Stage::Greeting { nonce };
@@ -150,7 +150,7 @@ impl Instance {
         };
         link.heard = now.mono;
         match &link.stage {
-            Stage::Dialled => self.bug("a batch came over a link that is not connected"),
+            Stage::Dialled => self.stats.stale_events += 1,
             Stage::Greeting { nonce } => {
                 let nonce = *nonce;
                 self.greeted_by_acceptor(now, key, nonce, batch, out);
@@ -400,9 +400,6 @@ impl Instance {
             self.end_link(now, key, LinkFailure::Broken, out);
             return;
         }
-        if let Some(instance) = link.peer {
-            self.forget_overdue(now, instance);
-        }
         self.link_heartbeat(now, key);
     }
 
@@ -417,9 +414,24 @@ impl Instance {
 impl Fingerprint for Link {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         (self.side, &self.stage, self.peer, self.writing).hash(hasher);
-        hasher.write_usize(self.answers.len());
-        hasher.write_usize(self.answer_bytes);
+        self.answers.fingerprint(now, hasher);
         self.heard.fingerprint(now, hasher);
         self.due.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Message {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(hasher);
+        match self {
+            Self::Proof(proof) => proof.hash(hasher),
+            Self::Deliver(deliver) => {
+                (deliver.delivery, deliver.push, deliver.within, &deliver.to).hash(hasher);
+                deliver.action.fingerprint(now, hasher);
+            }
+            Self::Delivered(delivered) => delivered.hash(hasher),
+            Self::Heartbeat { directory } => directory.hash(hasher),
+            Self::Goodbye => {}
+        }
     }
 }

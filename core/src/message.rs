@@ -132,7 +132,7 @@ pub struct Counts {
 impl Counts {
     /// Those that got nothing.
     pub const fn failed(&self) -> u64 {
-        self.gone + self.overflow + self.unreachable
+        self.gone.saturating_add(self.overflow).saturating_add(self.unreachable)
     }
 
     /// Adds one terminal.
@@ -146,13 +146,13 @@ impl Counts {
         }
     }
 
-    /// Adds another count.
+    /// Adds another count. A peer may claim any number.
     pub const fn merge(&mut self, other: &Self) {
-        self.written += other.written;
-        self.queued += other.queued;
-        self.gone += other.gone;
-        self.overflow += other.overflow;
-        self.unreachable += other.unreachable;
+        self.written = self.written.saturating_add(other.written);
+        self.queued = self.queued.saturating_add(other.queued);
+        self.gone = self.gone.saturating_add(other.gone);
+        self.overflow = self.overflow.saturating_add(other.overflow);
+        self.unreachable = self.unreachable.saturating_add(other.unreachable);
     }
 }
 

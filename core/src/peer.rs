@@ -106,6 +106,13 @@ impl Peers {
         Some(&mut last.deliver)
     }
 
+    /// A receipt is complete: an answer to this delivery changes nothing any more.
+    pub(crate) fn forget_unanswered(&mut self, to: InstanceId, delivery: DeliveryId) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.unanswered.remove(&delivery);
+        }
+    }
+
     /// Forgets peers with whom there is nothing to do and who are not in the view.
     pub(crate) fn forget_strangers(&mut self, view: &View) {
         self.peers.retain(|instance, peer| {
@@ -113,6 +120,12 @@ impl Peers {
             let unlinked = matches!(peer.state, PeerState::Unlinked { .. });
             !idle || !unlinked || view.knows(*instance)
         });
+    }
+
+    /// The most bytes that wait for a peer.
+    #[cfg(test)]
+    pub(crate) fn longest_queue(&self) -> usize {
+        self.peers.values().map(|peer| peer.bytes).max().unwrap_or(0)
     }
 
     /// Deliveries that were not answered.
@@ -344,6 +357,9 @@ impl Instance {
     ) {
         match message {
             Message::Deliver(deliver) => self.deliver(now, From::Link(key), deliver, out),
+            Message::Delivered(delivered) if self.pushes.contradicts(&delivered) => {
+                self.peer_misbehaved(now, key, "an answer of another kind", out);
+            }
             Message::Delivered(delivered) => {
                 if let Some(peer) = self.peers.peers.get_mut(&from) {
                     peer.unanswered.remove(&delivered.delivery);
@@ -354,13 +370,6 @@ impl Instance {
             Message::Heartbeat { directory: false } => {}
             Message::Goodbye => self.view.said_goodbye(from),
             Message::Proof(_) => self.peer_misbehaved(now, key, "a second proof", out),
-        }
-    }
-
-    /// Deliveries whose receipts are complete need no answer any more.
-    pub(crate) fn forget_overdue(&mut self, now: Now, instance: InstanceId) {
-        if let Some(peer) = self.peers.peers.get_mut(&instance) {
-            peer.unanswered.retain(|_, waiting| waiting.due > now.mono);
         }
     }
 
@@ -412,6 +421,7 @@ impl Fingerprint for Waiting {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.deliver.delivery.fingerprint(now, hasher);
         self.deliver.push.fingerprint(now, hasher);
+        self.deliver.action.fingerprint(now, hasher);
         self.deliver.to.hash(hasher);
         self.due.fingerprint(now, hasher);
         hasher.write_u8(self.breaks);

@@ -97,6 +97,12 @@ impl Pushes {
     }
 
     #[cfg(test)]
+    #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
+    pub(crate) fn longest_lane(&self) -> usize {
+        self.lanes.values().map(Lane::len).max().unwrap_or(0)
+    }
+
+    #[cfg(test)]
     pub(crate) fn hops(&self) -> usize {
         self.hops.len()
     }
@@ -107,6 +113,17 @@ impl Pushes {
 
     pub(crate) fn hop_mut(&mut self, delivery: DeliveryId) -> Option<&mut Hop> {
         self.hops.get_mut(&delivery)
+    }
+
+    /// Whether an answer is of another kind than its delivery.
+    pub(crate) fn contradicts(&self, delivered: &Delivered) -> bool {
+        let Some(hop) = self.hops.get(&delivered.delivery) else {
+            return false;
+        };
+        match &delivered.outcomes {
+            Outcomes::Everyone(_) => !hop.parts.is_empty(),
+            Outcomes::Users(_) => hop.parts.is_empty(),
+        }
     }
 
     /// Notes a delivery that is about to leave.
@@ -391,16 +408,17 @@ impl Instance {
         };
         let parts = std::mem::take(&mut pending.parts);
         let hops = std::mem::take(&mut pending.hops);
-        let silent: Vec<Hop> = (hops.into_iter())
-            .filter_map(|delivery| self.pushes.hops.remove(&delivery))
-            .collect();
-        if parts.is_empty() && silent.is_empty() {
+        if parts.is_empty() && hops.is_empty() {
             // A push to everyone that has waited for a view in vain.
             pending.receipt.degraded = true;
             self.part_of_push_ended(key, out);
             return;
         }
-        for hop in silent {
+        for delivery in hops {
+            let Some(hop) = self.pushes.hops.remove(&delivery) else {
+                continue;
+            };
+            self.peers.forget_unanswered(hop.to, delivery);
             if hop.parts.is_empty() {
                 self.instance_answered(key, hop.to, None, out);
             }

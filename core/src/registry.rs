@@ -115,6 +115,12 @@ impl Registry {
         Some((*age, *key))
     }
 
+    /// All connections, in the order of their slots.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionKey, &Connection)> {
+        self.connections.iter()
+    }
+
     /// Connections, those included whose end has begun.
     pub(crate) fn len(&self) -> usize {
         self.connections.len()

@@ -117,6 +117,12 @@ impl Repeats {
         }
     }
 
+    /// Entries.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     fn remember(&mut self, now: Instant, push: PushId, connection: Option<ConnectionId>) {
         self.order.push_back((now + self.span, push, connection));
         if self.order.len() > self.limit {

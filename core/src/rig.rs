@@ -327,6 +327,7 @@ pub(crate) fn other_lease(epoch: u64, state: LeaseState) -> Lease {
     Lease {
         epoch: Epoch::new(epoch),
         floor: Epoch::new(floor),
+        beat: 0,
         state,
         address: "other:1".to_owned(),
     }

@@ -96,8 +96,14 @@ impl Instance {
         }
     }
 
-    pub(crate) fn registered(&mut self, key: ConnectionKey, epoch: Epoch, out: &mut Outbox) {
-        let present = self.keeper.held_epoch() == Some(epoch);
+    pub(crate) fn registered(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        epoch: Epoch,
+        out: &mut Outbox,
+    ) {
+        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch);
         let Some(connection) = self.registry.get_mut(key) else {
             self.bug("a row was written for a connection that is forgotten");
             return;
@@ -108,7 +114,7 @@ impl Instance {
             return;
         }
         if !present {
-            // It proves nothing: the directory may have changed since.
+            // It proves nothing: the directory may have changed since, or the lease run out.
             self.write_row(key);
             return;
         }
@@ -137,10 +143,11 @@ impl Instance {
         let present = self.keeper.held_epoch() == Some(epoch);
         let wanted = (self.registry.get(key)).is_some_and(|connection| connection.wants_row());
         if !present || !wanted {
-            self.registered(key, epoch, out);
+            self.registered(now, key, epoch, out);
             return;
         }
-        self.bug("somebody else wrote a row under our id");
+        // Somebody else wrote a row under our id.
+        self.stats.directory_refusals += 1;
         if let Some(connection) = self.registry.get_mut(key) {
             connection.row = RowState::Due;
         }

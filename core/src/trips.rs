@@ -172,7 +172,8 @@ impl Instance {
             return;
         };
         if outcomes.len() != trip.purposes.len() {
-            self.bug("an answer has another length than its trip");
+            // An answer that does not fit its trip says nothing.
+            self.stats.directory_refusals += 1;
             self.fail_all(now, trip.purposes, Unknown::TimedOut, out);
             return;
         }
@@ -260,7 +261,7 @@ impl Instance {
         };
         match (purpose, reply) {
             (Purpose::Register { connection, epoch }, Reply::Registered) => {
-                self.registered(connection, epoch, out);
+                self.registered(now, connection, epoch, out);
             }
             (Purpose::Register { connection, epoch }, Reply::Superseded) => {
                 self.superseded(now, connection, epoch, out);
@@ -310,7 +311,7 @@ impl Instance {
                 | Purpose::OwnLease { .. }),
                 _,
             ) => {
-                self.bug("a reply of another operation");
+                self.stats.directory_refusals += 1;
                 self.operation_refused(now, purpose, out);
             }
         }

@@ -195,7 +195,7 @@ mod tests {
     use crate::time::WallTime;
 
     const ROW: &str = "00000000000000a1 0000000000000002 000000000003";
-    const LEASE: &str = "5000 7 8 0000000000000002 0000000000000001 settling 127.0.0.1:9";
+    const LEASE: &str = "5000 7 8 0000000000000002 0000000000000001 7 settling 127.0.0.1:9";
 
     #[test]
     fn rows_come_in_the_order_of_connections_whatever_the_shape() {

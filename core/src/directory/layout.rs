@@ -238,7 +238,7 @@ mod tests {
         };
         assert_eq!(
             lease_text(&lease),
-            b"0000000000000002 0000000000000001 draining [::1]:7"
+            b"0000000000000002 0000000000000001 7 draining [::1]:7"
         );
         let user = UserId::new("ann").expect("a valid user");
         assert_eq!(user_key("sb:", &user), b"sb:u:ann");

@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_renewal_compares_only_what_is_not_volatile() {
-        let said = "0000000000000002 0000000000000001 settling 127.0.0.1:9";
+        let said = "0000000000000002 0000000000000001 7 settling 127.0.0.1:9";
         let request = Operation::Renew {
             instance: InstanceId::new(0xA1),
             expected: lease(),

@@ -1,7 +1,9 @@
 //! Behaviours of one instance, each as input and expected commands; of several together; and of one
 //! that is fed with anything.
 
+mod arbitrary;
 mod drain;
+mod feeder;
 mod lease;
 mod life;
 mod links;
@@ -9,6 +11,7 @@ mod order;
 mod receipts;
 mod rows;
 mod settling;
+mod strangers;
 mod view;
 
 use crate::cluster::Cluster;

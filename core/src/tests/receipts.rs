@@ -401,6 +401,7 @@ fn the_receipt_is_complete_at_the_deadline() {
     let receipt = cluster.receipt(everyone);
     let answered: Vec<_> = receipt.instances.iter().map(|outcome| outcome.answered).collect();
     assert_eq!((answered, receipt.degraded), (vec![true, false], true));
+    assert!(cluster.instances[0].is_at_rest(), "nothing waits for an answer beyond the receipt");
     cluster.mute.clear();
     cluster.pass(20 * SECOND);
     assert!(cluster.answered_twice.is_empty());

@@ -99,7 +99,9 @@ fn the_doubt_after_a_reconnection_ends_when_a_higher_epoch_shows() {
     rig.link_down();
     rig.link_up();
     rig.other_claims(2, LeaseState::Up);
-    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(1100);
+    assert!(rig.is_doubtful(OTHER), "this epoch may be older than what has happened");
+    rig.other_claims(3, LeaseState::Up);
     rig.pass_ms(1100);
     assert!(!rig.is_doubtful(OTHER));
 }
@@ -143,7 +145,7 @@ fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
     rig.server = Server::Waits;
     rig.event(crate::event::Event::Connections {
         call: crate::id::CallId::new(1),
-        user: crate::id::UserId::new("ann").expect("a user"),
+        user: UserId::new("ann").expect("a user"),
     });
     let lookup = rig.trips.pop_back().expect("the lookup");
     // Another trip's view shows the end of the doubt before the lookup is answered.
@@ -166,7 +168,6 @@ fn a_cached_lease_is_not_believed_beyond_its_deadline() {
     rig.pass(Duration::from_secs(11));
     let now = rig.now.mono;
     assert_eq!(rig.instance.view.leases(now).count(), 0);
-    assert!(rig.instance.view.everybody(now, now).is_empty());
 }
 
 /// A trip whose own evidence says that the directory lost something judges by that, whatever stands
@@ -188,13 +189,9 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
     rig.push("ann", "x");
     rig.answer();
     assert!(!rig.trips.is_empty(), "a view is asked for, because nobody knows the row's instance");
-    let (epoch, floor, state) = rig.lease();
-    let expected = Lease {
-        epoch: Epoch::new(epoch),
-        floor: Epoch::new(floor),
-        state,
-        address: "here:1".to_owned(),
-    };
+    let mut leases = rig.directory.leases(rig.now.mono);
+    let expected = (leases.find(|seen| seen.instance == HERE)).expect("held").lease;
+    drop(leases);
     let release = Operation::Release {
         instance: HERE,
         expected,

@@ -97,7 +97,7 @@ pub(crate) enum Ask {
 }
 
 /// The answer to a [`Deliver`]. An instance may answer in several parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Delivered {
     /// Which delivery.
     pub(crate) delivery: DeliveryId,
@@ -106,7 +106,7 @@ pub(crate) struct Delivered {
 }
 
 /// What became of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Outcomes {
     /// Each terminal, with the index of its user among the addressees. The index is the peer's
     /// word: it may point nowhere.

@@ -1,0 +1,359 @@
+//! Links with peers that are not what they say, or do not do as they should. The peer is made by
+//! hand; a pair of true instances goes on beside it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{outcomes, pair};
+use crate::cluster::{Cluster, frame, user};
+use crate::command::Log;
+use crate::config::{ClusterSecret, Config};
+use crate::directory::{Lease, LeaseState, Load, Operation, Row};
+use crate::event::{Event, LinkFailure};
+use crate::id::{CallId, ConnectionId, Epoch, InstanceId, LinkKey, PushId, UserId};
+use crate::message::{Action, Audience, Counts, Outcome};
+use crate::time::WallTime;
+use crate::wire::{
+    self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
+    Transcript,
+};
+
+const PEER: InstanceId = InstanceId::new(9);
+const HERE: InstanceId = InstanceId::new(1);
+
+fn secret() -> ClusterSecret {
+    ClusterSecret::new(b"0123456789abcdef").expect("long enough")
+}
+
+fn hello(to: InstanceId, proof: Option<[u8; 32]>) -> Hello {
+    Hello {
+        version: wire::VERSION,
+        from: PEER,
+        to,
+        nonce: [7; 16],
+        proof,
+    }
+}
+
+fn batch(messages: &[Message]) -> Bytes {
+    let mut batch = Batch::new();
+    for message in messages {
+        batch.push(message);
+    }
+    batch.take()
+}
+
+fn receive(cluster: &mut Cluster, link: LinkKey, batch: Bytes) {
+    cluster.event(0, Event::LinkReceived { link, batch });
+}
+
+/// The peer dials, and gets as far as the acceptor's Hello.
+fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
+    let link = cluster.instances[0].accept_link(cluster.now).expect("room");
+    receive(cluster, link, wire::encode_hello(&hello(HERE, None)));
+    let (to, bytes) = cluster.loose.pop().expect("a Hello");
+    assert_eq!(to, link);
+    let theirs = wire::decode_hello(&bytes).expect("a Hello");
+    let transcript = Transcript {
+        dialler: PEER,
+        acceptor: HERE,
+        dialler_nonce: [7; 16],
+        acceptor_nonce: theirs.nonce,
+        version: wire::VERSION,
+    };
+    let proof = theirs.proof.expect("its proof");
+    assert!(transcript.verify(&secret(), Role::Acceptor, &proof));
+    (link, transcript)
+}
+
+/// The peer dials and proves itself.
+fn linked(cluster: &mut Cluster) -> LinkKey {
+    let (link, transcript) = greeted(cluster);
+    let proof = transcript.prove(&secret(), Role::Dialler);
+    receive(cluster, link, batch(&[Message::Proof(proof)]));
+    assert!(!cluster.loose_closed.contains(&link));
+    link
+}
+
+/// The peer has a lease, and a row for a connection of this user.
+fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
+    // A higher one each time.
+    let epoch = Epoch::new(cluster.now.mono.as_nanos());
+    let lease = Lease {
+        epoch,
+        floor: epoch,
+        beat: 0,
+        state: LeaseState::Up,
+        address: "peer:1".to_owned(),
+    };
+    let claim = Operation::Claim {
+        instance: PEER,
+        lease,
+        load: Load::default(),
+    };
+    let connection = ConnectionId::new(uuid::Uuid::from_u128(9));
+    let register = Operation::Register {
+        user: UserId::new(name).expect("a user"),
+        connection,
+        row: Row {
+            instance: PEER,
+            epoch,
+            connected: WallTime::from_millis(1),
+        },
+    };
+    for operation in [claim, register] {
+        cluster.directory.execute(cluster.now.mono, &operation).expect("executed");
+    }
+    cluster.pass(Duration::from_secs(2));
+    connection
+}
+
+/// The delivery that has left for the peer.
+fn delivery(cluster: &mut Cluster) -> Deliver {
+    let mut found = None;
+    for (_, bytes) in std::mem::take(&mut cluster.loose) {
+        for message in wire::decode_batch(&bytes).unwrap_or_default() {
+            if let Message::Deliver(deliver) = message {
+                found = Some(deliver);
+            }
+        }
+    }
+    found.expect("a delivery")
+}
+
+fn answer(deliver: &Deliver, outcomes: Outcomes) -> Bytes {
+    batch(&[Message::Delivered(Delivered {
+        delivery: deliver.delivery,
+        outcomes,
+    })])
+}
+
+fn assert_the_others_work(cluster: &mut Cluster) {
+    let (_, id) = cluster.connect(1, "someone");
+    let call = cluster.push_user(0, "someone", "hello");
+    assert_eq!(outcomes(cluster, call), [(id, Outcome::Written)]);
+    assert_eq!(cluster.instances[0].stats().bugs, 0);
+}
+
+fn wait(cluster: &mut Cluster, call: CallId) -> Vec<(ConnectionId, Outcome)> {
+    cluster.pass(Config::DEADLINE_DEFAULT + Duration::from_secs(20));
+    assert!(cluster.answered_twice.is_empty());
+    outcomes(cluster, call)
+}
+
+/// H03: who does not know the cluster's secret can say nothing.
+#[test]
+fn a_dialler_with_a_wrong_secret_is_refused() {
+    let mut cluster = pair();
+    let (link, transcript) = greeted(&mut cluster);
+    let wrong = ClusterSecret::new(b"0123456789abcdeX").expect("long enough");
+    let proof = transcript.prove(&wrong, Role::Dialler);
+    receive(&mut cluster, link, batch(&[Message::Proof(proof)]));
+    assert_eq!(cluster.loose_closed, [link]);
+    assert!(cluster.log.contains(&(0, Log::WrongSecret { instance: PEER })));
+    assert_the_others_work(&mut cluster);
+}
+
+/// H03: what proved somebody once proves nobody again.
+#[test]
+fn a_replayed_proof_is_refused() {
+    let mut cluster = pair();
+    let (_, transcript) = greeted(&mut cluster);
+    let proof = transcript.prove(&secret(), Role::Dialler);
+    let (link, _) = greeted(&mut cluster);
+    receive(&mut cluster, link, batch(&[Message::Proof(proof)]));
+    assert_eq!(cluster.loose_closed, [link]);
+}
+
+#[test]
+fn another_version_is_refused_and_named() {
+    let mut cluster = pair();
+    let link = cluster.instances[0].accept_link(cluster.now).expect("room");
+    let theirs = Hello {
+        version: wire::VERSION + 1,
+        ..hello(HERE, None)
+    };
+    receive(&mut cluster, link, wire::encode_hello(&theirs));
+    assert_eq!(cluster.loose_closed, [link]);
+    let log = Log::WireVersion {
+        ours: wire::VERSION,
+        theirs: wire::VERSION + 1,
+        instance: Some(PEER),
+    };
+    assert!(cluster.log.contains(&(0, log)));
+    assert_the_others_work(&mut cluster);
+}
+
+/// H36: what is not of the protocol ends its own link, at whatever stage, and nothing else.
+#[test]
+fn nonsense_ends_its_own_link_only() {
+    let mut cluster = pair();
+    let heartbeat = batch(&[Message::Heartbeat { directory: true }]);
+    for nonsense in [Bytes::new(), Bytes::from_static(b"GET / HTTP/1.1"), heartbeat.clone()] {
+        let link = cluster.instances[0].accept_link(cluster.now).expect("room");
+        receive(&mut cluster, link, nonsense.clone());
+        assert!(cluster.loose_closed.contains(&link));
+        let (link, _) = greeted(&mut cluster);
+        receive(&mut cluster, link, nonsense);
+        assert!(cluster.loose_closed.contains(&link), "before its proof");
+    }
+    for nonsense in [Bytes::new(), Bytes::from_static(&[255; 9]), batch(&[Message::Proof([0; 32])])] {
+        let link = linked(&mut cluster);
+        receive(&mut cluster, link, nonsense);
+        assert!(cluster.loose_closed.contains(&link));
+    }
+    let link = cluster.instances[0].accept_link(cluster.now).expect("room");
+    receive(&mut cluster, link, wire::encode_hello(&hello(InstanceId::new(5), None)));
+    assert!(cluster.loose_closed.contains(&link), "a Hello for somebody else");
+    assert_the_others_work(&mut cluster);
+}
+
+/// H10: a peer that opens a link and says nothing holds it for the link's timeout.
+#[test]
+fn a_link_that_is_not_proven_in_time_is_closed() {
+    let mut cluster = pair();
+    let silent = cluster.instances[0].accept_link(cluster.now).expect("room");
+    let (half, _) = greeted(&mut cluster);
+    cluster.pass(Config::default().link_timeout + Duration::from_millis(2));
+    assert_eq!(cluster.loose_closed, [silent, half]);
+}
+
+/// H08: links are bounded.
+#[test]
+fn links_beyond_the_limit_are_not_taken() {
+    let config = Config {
+        links: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let now = cluster.now;
+    let taken = |cluster: &mut Cluster| cluster.instances[0].accept_link(now);
+    let first = taken(&mut cluster).expect("room");
+    assert!(taken(&mut cluster).is_some());
+    assert!(taken(&mut cluster).is_none());
+    let failure = LinkFailure::Broken;
+    cluster.event(0, Event::LinkDown { link: first, failure });
+    assert!(taken(&mut cluster).is_some());
+}
+
+/// H41: an answer of another kind than the question is no answer.
+#[test]
+fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
+    let mut cluster = pair();
+    let id = enlist(&mut cluster, "ann");
+    let link = linked(&mut cluster);
+    let call = cluster.push_user(0, "ann", "hello");
+    let deliver = delivery(&mut cluster);
+    receive(&mut cluster, link, answer(&deliver, Outcomes::Everyone(Counts::default())));
+    assert!(cluster.loose_closed.contains(&link));
+    assert_eq!(wait(&mut cluster, call), [(id, Outcome::Unreachable)]);
+
+    enlist(&mut cluster, "ann");
+    let link = linked(&mut cluster);
+    let call = cluster.push(0, Audience::Everyone, "hello", 5);
+    let deliver = delivery(&mut cluster);
+    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(Vec::new())));
+    assert!(cluster.loose_closed.contains(&link));
+    wait(&mut cluster, call);
+    let peer = cluster.receipt(call).instances.iter().find(|outcome| outcome.instance == PEER);
+    assert_eq!(peer.map(|outcome| outcome.answered), Some(false));
+    assert_the_others_work(&mut cluster);
+}
+
+/// H45: no count that a peer reports overflows.
+#[test]
+fn absurd_counts_of_a_peer_do_no_harm() {
+    let mut cluster = pair();
+    cluster.connect(0, "bob");
+    for number in 1..3 {
+        enlist(&mut cluster, "ann");
+        let link = linked(&mut cluster);
+        let call = cluster.push(0, Audience::Everyone, "hello", number);
+        let counts = Counts {
+            written: u64::MAX,
+            queued: u64::MAX,
+            gone: u64::MAX,
+            overflow: u64::MAX,
+            unreachable: u64::MAX,
+        };
+        let deliver = delivery(&mut cluster);
+        receive(&mut cluster, link, answer(&deliver, Outcomes::Everyone(counts)));
+        wait(&mut cluster, call);
+        assert_eq!(cluster.receipt(call).counts.failed(), u64::MAX);
+    }
+}
+
+/// An answer may name connections that nobody asked for, twice, and users that are not there.
+#[test]
+fn an_answer_that_points_nowhere_does_no_harm() {
+    let mut cluster = pair();
+    let id = enlist(&mut cluster, "ann");
+    let link = linked(&mut cluster);
+    let call = cluster.push_user(0, "ann", "hello");
+    let deliver = delivery(&mut cluster);
+    let found = vec![(7, id, Outcome::Written), (0, id, Outcome::Written), (0, id, Outcome::Gone)];
+    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(found.clone())));
+    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(found)));
+    assert_eq!(wait(&mut cluster, call), [(id, Outcome::Written)]);
+}
+
+/// H49: a delivery that names a connection twice writes to it once.
+#[test]
+fn a_delivery_that_names_a_connection_twice_writes_once() {
+    for repeat_entries in [1, 100] {
+        let config = Config {
+            repeat_entries,
+            ..Config::default()
+        };
+        let mut cluster = Cluster::new(&config, 2);
+        let (_, ann) = cluster.connect(0, "ann");
+        let link = linked(&mut cluster);
+        let Action::Frame(payload) = frame(user("ann"), "hello", 1).action else {
+            panic!("a frame");
+        };
+        let addressee = Addressee {
+            user: UserId::new("ann").expect("a user"),
+            named: vec![ann, ann],
+            ask: Ask::All,
+        };
+        let deliver = Deliver {
+            delivery: crate::id::DeliveryId::new(1),
+            push: PushId::new(uuid::Uuid::from_u128(1)),
+            within: Duration::from_secs(1),
+            action: Action::Frame(payload),
+            to: Addressees::Users(vec![addressee.clone(), addressee]),
+        };
+        receive(&mut cluster, link, batch(&[Message::Deliver(deliver.clone()), Message::Deliver(deliver)]));
+        cluster.pass(Duration::from_secs(2));
+        assert_eq!(cluster.texts(ann), ["hello"]);
+        assert_eq!(cluster.instances[0].stats().bugs, 0);
+    }
+}
+
+/// H34: an acceptor that is somebody else, or does not know the secret, is not spoken to.
+#[test]
+fn a_false_acceptor_gets_no_delivery() {
+    let mut cluster = pair();
+    let id = enlist(&mut cluster, "ann");
+    for false_hello in [
+        hello(HERE, None),
+        hello(HERE, Some([1; 32])),
+        Hello {
+            from: InstanceId::new(8),
+            ..hello(HERE, None)
+        },
+    ] {
+        let call = cluster.push_user(0, "ann", "hello");
+        let link = cluster.loose_dials.pop().expect("a dial");
+        cluster.event(0, Event::LinkUp { link });
+        cluster.event(0, Event::LinkWritten { link });
+        cluster.loose.clear();
+        receive(&mut cluster, link, wire::encode_hello(&false_hello));
+        assert!(cluster.loose_closed.contains(&link));
+        assert_eq!(outcomes(&cluster, call), [(id, Outcome::Unreachable)]);
+        assert!(cluster.loose.is_empty());
+        cluster.pass(Duration::from_millis(500));
+        enlist(&mut cluster, "ann");
+    }
+}
