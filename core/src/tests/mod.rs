@@ -1,5 +1,6 @@
 //! Behaviours of one instance, each as input and expected commands.
 
+mod chance;
 mod drain;
 mod lease;
 mod life;
