@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Outcome, Row};
+use crate::directory::{
+    DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Outcome, Row,
+};
 use crate::event::{Answer, Closure, Event, Handshake, Heard, Notice, TripLost};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, PushId, UserId};
@@ -133,7 +135,9 @@ impl Rig {
     }
 
     pub(crate) fn accept_until(&mut self, user: &str, token: Option<Duration>) -> ConnectionKey {
-        let expires = token.map(|token| WallTime::from_millis(self.now.wall.as_millis() + token.as_millis() as u64));
+        let expires = token.map(|token| {
+            WallTime::from_millis(self.now.wall.as_millis() + token.as_millis() as u64)
+        });
         let user = UserId::new(user).expect("a user");
         (self.instance.accept(self.now, Handshake { user, expires })).expect("taken")
     }
@@ -201,14 +205,26 @@ impl Rig {
     }
 
     /// The same, but for some operations with another outcome, which are not executed.
-    pub(crate) fn answer_but(&mut self, other: impl Fn(&Operation) -> Option<Outcome>) -> Vec<String> {
+    pub(crate) fn answer_but(
+        &mut self,
+        other: impl Fn(&Operation) -> Option<Outcome>,
+    ) -> Vec<String> {
         let mut said = Vec::new();
         for trip in std::mem::take(&mut self.trips) {
             let outcomes = (trip.operations.iter())
-                .map(|operation| other(operation).unwrap_or_else(|| self.directory.execute(self.now.mono, operation)))
+                .map(|operation| {
+                    other(operation)
+                        .unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
+                })
                 .collect();
             let outcomes = Ok(outcomes);
-            self.hand_in(Event::Directory { op: trip.op, outcomes }, &mut said);
+            self.hand_in(
+                Event::Directory {
+                    op: trip.op,
+                    outcomes,
+                },
+                &mut said,
+            );
         }
         said
     }
@@ -227,7 +243,13 @@ impl Rig {
         let mut said = Vec::new();
         for trip in std::mem::take(&mut self.trips) {
             let outcomes = Err(TripLost);
-            self.hand_in(Event::Directory { op: trip.op, outcomes }, &mut said);
+            self.hand_in(
+                Event::Directory {
+                    op: trip.op,
+                    outcomes,
+                },
+                &mut said,
+            );
         }
         said
     }
@@ -236,12 +258,18 @@ impl Rig {
     pub(crate) fn lease(&self) -> (u64, u64, LeaseState) {
         let mut leases = self.directory.leases(self.now.mono);
         let seen = leases.find(|seen| seen.instance == HERE).expect("a lease");
-        (seen.lease.epoch.get(), seen.lease.floor.get(), seen.lease.state)
+        (
+            seen.lease.epoch.get(),
+            seen.lease.floor.get(),
+            seen.lease.state,
+        )
     }
 
     /// The epochs of the rows in the directory.
     pub(crate) fn row_epochs(&self) -> Vec<u64> {
-        (self.directory.rows(self.now.mono)).map(|(_, _, row)| row.epoch.get()).collect()
+        (self.directory.rows(self.now.mono))
+            .map(|(_, _, row)| row.epoch.get())
+            .collect()
     }
 
     /// Another instance claims a lease.
@@ -290,6 +318,10 @@ impl Rig {
         panic!("the instance is busy without end");
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is not for the outside"
+    )]
     fn execute(&mut self, out: &mut Outbox, said: &mut Vec<String>) {
         let commands: Vec<Command> = out.drain().collect();
         let mut follow = Vec::new();
@@ -304,11 +336,16 @@ impl Rig {
                             .collect();
                         if self.server == Server::Answers {
                             let outcomes = Ok(outcomes);
-                            follow.push(Event::Directory { op: trip.op, outcomes });
+                            follow.push(Event::Directory {
+                                op: trip.op,
+                                outcomes,
+                            });
                         }
                     }
                 },
-                Command::Flush { connection } if self.writes => follow.push(Event::Written { connection }),
+                Command::Flush { connection } if self.writes => {
+                    follow.push(Event::Written { connection })
+                }
                 Command::Answer { answer, .. } => self.answers.push(*answer),
                 _ => {}
             }
@@ -334,6 +371,7 @@ pub(crate) fn other_lease(epoch: u64, state: LeaseState) -> Lease {
 }
 
 /// The answer of a server that is out of memory, to what writes.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not a write")]
 pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
     match operation {
         Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => refused(),
@@ -342,7 +380,9 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
 }
 
 pub(crate) fn refused() -> Option<Outcome> {
-    Some(Err(OperationError::Refused("OOM command not allowed".to_owned())))
+    Some(Err(OperationError::Refused(
+        "OOM command not allowed".to_owned(),
+    )))
 }
 
 pub(crate) fn is_register(operation: &Operation) -> bool {
@@ -353,9 +393,16 @@ pub(crate) fn is_unregister(operation: &Operation) -> bool {
     matches!(operation, Operation::Unregister { .. })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is not of interest"
+)]
 fn text(command: &Command) -> Option<String> {
     Some(match command {
-        Command::Send { connection, payload } => {
+        Command::Send {
+            connection,
+            payload,
+        } => {
             let body = String::from_utf8_lossy(payload.bytes());
             let what = match (body.contains("hello"), body.contains("degraded")) {
                 (true, false) if body.contains("uuid") => "hello",
@@ -366,12 +413,16 @@ fn text(command: &Command) -> Option<String> {
         }
         Command::Flush { connection } => format!("flush {}", connection.slot()),
         Command::Ping { connection } => format!("ping {}", connection.slot()),
-        Command::Close { connection, code } => format!("close {} {}", connection.slot(), code.number()),
+        Command::Close { connection, code } => {
+            format!("close {} {}", connection.slot(), code.number())
+        }
         Command::Abort { connection } => format!("abort {}", connection.slot()),
         Command::Forget { connection } => format!("forget {}", connection.slot()),
         Command::Notify(notice) => match &**notice {
             Notice::Connected { connection, .. } => format!("connected {}", connection.slot()),
-            Notice::Disconnected { connection, .. } => format!("disconnected {}", connection.slot()),
+            Notice::Disconnected { connection, .. } => {
+                format!("disconnected {}", connection.slot())
+            }
         },
         Command::DirectoryReset => "reset".to_owned(),
         Command::Drained => "drained".to_owned(),
@@ -382,10 +433,14 @@ fn text(command: &Command) -> Option<String> {
 fn describe(operation: &Operation) -> Option<String> {
     let row = |row: &Row| row.epoch.get();
     Some(match operation {
-        Operation::Register { user, row: written, .. } => format!("register {user} {}", row(written)),
+        Operation::Register {
+            user, row: written, ..
+        } => format!("register {user} {}", row(written)),
         Operation::Unregister { user, .. } => format!("unregister {user}"),
         Operation::Lookup { user } => format!("lookup {user}"),
-        Operation::RemoveRow { user, row: read, .. } => format!("remove {user} {}", row(read)),
+        Operation::RemoveRow {
+            user, row: read, ..
+        } => format!("remove {user} {}", row(read)),
         Operation::Claim { lease, .. } => format!("claim {}", lease.epoch.get()),
         Operation::Renew { lease, .. } => format!("renew {}", lease.epoch.get()),
         Operation::Release { .. } => "release".to_owned(),

@@ -132,7 +132,7 @@ impl Instance {
     pub(crate) fn settle_budget(&self, slowed: u32) -> usize {
         let share = self.config.settle_rate as usize / (self.view.alive() + 1);
         let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
-        (share / steps >> slowed).max(1)
+        ((share / steps) >> slowed).max(1)
     }
 
     /// Writes up to `budget` rows. Returns whether there are more that can be written now or soon.

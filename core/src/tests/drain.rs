@@ -38,7 +38,9 @@ fn answer_closes(rig: &mut Rig, keys: &[crate::id::ConnectionKey], said: &[Strin
 #[test]
 fn a_drain_sends_terminals_away_evenly_and_ends_with_drained() {
     let mut rig = Rig::up();
-    let keys: Vec<_> = (0..10).map(|number| rig.connect(&format!("user{number}"))).collect();
+    let keys: Vec<_> = (0..10)
+        .map(|number| rig.connect(&format!("user{number}")))
+        .collect();
     drain(&mut rig, 2, 10);
     assert_eq!(rig.lease().2, LeaseState::Draining);
     assert_eq!(rig.pass_ms(1990), [""; 0]);
@@ -57,7 +59,11 @@ fn a_drain_sends_terminals_away_evenly_and_ends_with_drained() {
     assert!(rig.directory.is_empty(now));
     let trips = rig.instance.stats().trips;
     assert_eq!(rig.pass(seconds(30)), [""; 0]);
-    assert_eq!(rig.instance.stats().trips, trips, "nothing is asked after the end");
+    assert_eq!(
+        rig.instance.stats().trips,
+        trips,
+        "nothing is asked after the end"
+    );
 }
 
 #[test]
@@ -104,7 +110,10 @@ fn a_drain_with_a_mute_directory_ends_too_and_every_connection_is_forgotten() {
     said.extend(rig.pass_ms(50));
     said.extend(rig.closed(key));
     said.extend(rig.pass(seconds(15)));
-    assert_eq!(said, ["close 0 1012", "disconnected 0", "forget 0", "drained"]);
+    assert_eq!(
+        said,
+        ["close 0 1012", "disconnected 0", "forget 0", "drained"]
+    );
 }
 
 /// The drain's end does not leave a lease behind that was just being claimed.
@@ -138,7 +147,10 @@ fn a_drain_of_many_terminals_at_once_ends_after_the_last_is_told() {
     let mut said = drain(&mut rig, 0, 0);
     said.extend(rig.pass_ms(1000));
     let aborts = said.iter().filter(|said| said.starts_with("abort")).count();
-    assert_eq!((aborts, said.last().map(String::as_str)), (4000, Some("drained")));
+    assert_eq!(
+        (aborts, said.last().map(String::as_str)),
+        (4000, Some("drained"))
+    );
 }
 
 /// Cut off from the directory while it works for others: terminals are sent to them, and the

@@ -63,8 +63,15 @@ fn the_lease_is_renewed_before_it_runs_out() {
     for _ in 0..30 {
         rig.pass_ms(1000);
         let now = rig.now.mono;
-        let left = rig.directory.leases(now).next().and_then(|seen| seen.remaining);
-        assert!(left.is_some_and(|left| left >= Duration::from_millis(6990)), "{left:?}");
+        let left = rig
+            .directory
+            .leases(now)
+            .next()
+            .and_then(|seen| seen.remaining);
+        assert!(
+            left.is_some_and(|left| left >= Duration::from_millis(6990)),
+            "{left:?}"
+        );
     }
     assert_eq!(rig.lease().0, 1);
 }
@@ -77,7 +84,10 @@ fn a_pause_of_several_leases_ends_with_a_new_claim() {
     rig.pause(Duration::from_secs(35));
     rig.heard(key, crate::event::Heard::Control);
     rig.pass_ms(300);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((2, 2, LeaseState::Up), vec![2]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((2, 2, LeaseState::Up), vec![2])
+    );
 }
 
 /// A wipe between two renewals is noticed by the next round trip of any kind.
@@ -88,7 +98,10 @@ fn a_wipe_is_noticed_by_the_reading_of_the_lease_in_a_lookups_trip() {
     rig.directory.wipe();
     rig.push("nobody", "x");
     rig.pass_ms(100);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((2, 2, LeaseState::Up), vec![2]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((2, 2, LeaseState::Up), vec![2])
+    );
 }
 
 /// H29: whether an unanswered renewal was executed is read, not guessed.
@@ -156,8 +169,12 @@ fn an_answer_of_a_server_that_is_no_primary_resets_the_link() {
     let key = rig.connect("ann");
     rig.server = Server::Waits;
     rig.push("ann", "x");
-    let not_primary = || -> Option<Outcome> { Some(Err(OperationError::NotPrimary("READONLY".to_owned()))) };
-    assert_eq!(rig.answer_but(|operation| is_evidence(operation).then(not_primary).flatten())[0], "reset");
+    let not_primary =
+        || -> Option<Outcome> { Some(Err(OperationError::NotPrimary("READONLY".to_owned()))) };
+    assert_eq!(
+        rig.answer_but(|operation| is_evidence(operation).then(not_primary).flatten())[0],
+        "reset"
+    );
     rig.pass_ms(5000);
     assert!(rig.trips.is_empty());
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
@@ -182,7 +199,10 @@ fn a_link_that_is_established_anew_without_a_word_settles() {
     rig.answer();
     rig.server = Server::Answers;
     assert_eq!(rig.answer(), ["connected 0", "hello 0", "flush 0"]);
-    assert_eq!((rig.row_epochs(), rig.lease()), (vec![2], (2, 2, LeaseState::Up)));
+    assert_eq!(
+        (rig.row_epochs(), rig.lease()),
+        (vec![2], (2, 2, LeaseState::Up))
+    );
 }
 
 #[test]
@@ -209,9 +229,15 @@ fn every_answer_that_misses_is_survived_in_the_middle_of_everything() {
     rig.server = Server::Answers;
     rig.answer();
     rig.pass_ms(1500);
-    let rows = rig.directory.rows(rig.now.mono).filter(|(_, _, row)| row.instance == HERE);
+    let rows = rig
+        .directory
+        .rows(rig.now.mono)
+        .filter(|(_, _, row)| row.instance == HERE);
     let floor = Epoch::new(rig.lease().1);
     let live = rows.filter(|(_, _, row)| row.epoch >= floor).count();
-    assert_eq!((live, rig.lease().2), (rig.instance.registry.present(), LeaseState::Up));
+    assert_eq!(
+        (live, rig.lease().2),
+        (rig.instance.registry.present(), LeaseState::Up)
+    );
     assert_eq!(rig.instance.stats().bugs, 0);
 }

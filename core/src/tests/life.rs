@@ -30,7 +30,10 @@ fn a_handshake_beyond_a_limit_is_refused() {
     rig.accept("bob");
     let third = rig.instance.accept(rig.now, handshake("cleo", None));
     assert_eq!(third, Err(Refused::Full { limit: 2 }));
-    assert_eq!((rig.instance.registry.len(), rig.instance.stats().refused), (2, 2));
+    assert_eq!(
+        (rig.instance.registry.len(), rig.instance.stats().refused),
+        (2, 2)
+    );
 }
 
 /// H06: a token that has run out opens nothing.
@@ -86,11 +89,22 @@ fn a_terminal_is_greeted_as_degraded_after_the_grace_and_registered_later() {
     rig.opened(key);
     rig.trips.clear();
     assert_eq!(rig.pass_ms(999), [""; 0]);
+<<<<<<< HEAD
     assert_eq!(rig.pass_ms(5), ["connected 0", "hello-degraded 0", "flush 0"]);
     assert_eq!(rig.asked(), ["renew 1", "register ann 1"]);
+=======
+    assert_eq!(
+        rig.pass_ms(5),
+        ["connected 0", "hello-degraded 0", "flush 0"]
+    );
+    assert_eq!(rig.asked(), ["register ann 1", "renew 1"]);
+>>>>>>> wt-ct1
     rig.server = Server::Answers;
     assert_eq!(rig.answer(), [""; 0], "no second hello");
-    assert_eq!((rig.row_epochs(), rig.lease()), (vec![1], (1, 1, LeaseState::Up)));
+    assert_eq!(
+        (rig.row_epochs(), rig.lease()),
+        (vec![1], (1, 1, LeaseState::Up))
+    );
 }
 
 #[test]
@@ -102,7 +116,11 @@ fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
     rig.answer_but(crate::rig::out_of_memory);
     for _ in 0..20 {
         rig.pass_ms(100);
-        rig.answer_but(|operation| crate::rig::is_register(operation).then(crate::rig::refused).flatten());
+        rig.answer_but(|operation| {
+            crate::rig::is_register(operation)
+                .then(crate::rig::refused)
+                .flatten()
+        });
     }
     assert_eq!(rig.lease(), (1, 1, LeaseState::Settling));
     rig.pass_ms(300);
@@ -124,7 +142,10 @@ fn a_degraded_terminal_that_ends_without_a_row_leaves_the_lease_up() {
     rig.server = Server::Answers;
     rig.answer();
     rig.pass_ms(2000);
-    assert_eq!((rig.row_epochs().len(), rig.lease()), (0, (1, 1, LeaseState::Up)));
+    assert_eq!(
+        (rig.row_epochs().len(), rig.lease()),
+        (0, (1, 1, LeaseState::Up))
+    );
 }
 
 /// H21: whatever names a terminal before its greeting waits behind the hello.
@@ -148,7 +169,11 @@ fn an_abrupt_end_is_unregistered_and_forgotten_once() {
     assert_eq!(rig.closed(key), ["disconnected 0"]);
     assert_eq!(rig.asked(), ["unregister ann"]);
     assert_eq!(rig.answer(), ["forget 0"]);
-    assert_eq!(rig.closed(key), [""; 0], "an event of a forgotten connection is counted");
+    assert_eq!(
+        rig.closed(key),
+        [""; 0],
+        "an event of a forgotten connection is counted"
+    );
     assert!(rig.row_epochs().is_empty() && rig.instance.stats().stale_events == 1);
 }
 
@@ -166,7 +191,10 @@ fn two_terminals_of_a_user_have_two_rows() {
     assert_eq!(rig.row_epochs(), [1, 1]);
     assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0", "x 1", "flush 1"]);
     rig.closed(first);
-    assert_eq!((rig.row_epochs().len(), rig.push("ann", "y")), (1, vec!["y 1".to_owned(), "flush 1".to_owned()]));
+    assert_eq!(
+        (rig.row_epochs().len(), rig.push("ann", "y")),
+        (1, vec!["y 1".to_owned(), "flush 1".to_owned()])
+    );
 }
 
 /// H13, H27: a half-open connection does not stay.
@@ -201,7 +229,10 @@ fn a_terminal_that_answers_is_pinged_again_and_stays() {
         while rig.pass_ms(100) != ["ping 0"] {}
         rig.heard(key, Heard::Control);
     }
-    assert_eq!((rig.row_epochs().len(), rig.instance.stats().ping_timeouts), (1, 0));
+    assert_eq!(
+        (rig.row_epochs().len(), rig.instance.stats().ping_timeouts),
+        (1, 0)
+    );
 }
 
 /// H06: a token that runs out ends the connection.
@@ -224,7 +255,11 @@ fn a_kicked_connection_is_unregistered_and_forgotten_once() {
     assert_eq!(rig.kick("ann"), ["close 0 4001"]);
     let operations = rig.instance.stats().operations;
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
-    assert_eq!(rig.instance.stats().operations, operations, "it was unregistered when it was told");
+    assert_eq!(
+        rig.instance.stats().operations,
+        operations,
+        "it was unregistered when it was told"
+    );
     assert!(rig.row_epochs().is_empty());
 }
 
@@ -254,7 +289,11 @@ fn a_slow_consumer_is_closed_and_aborted_when_it_does_not_even_read_that() {
     rig.writes = false;
     assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0"]);
     rig.push("ann", "y");
-    assert_eq!(rig.push("ann", "z"), [""; 0], "the batch with the driver comes before the Close frame");
+    assert_eq!(
+        rig.push("ann", "z"),
+        [""; 0],
+        "the batch with the driver comes before the Close frame"
+    );
     assert!(rig.row_epochs().is_empty());
     assert_eq!(rig.pass_ms(5100), ["abort 0"]);
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
@@ -278,7 +317,11 @@ fn a_connection_that_was_never_greeted_leaves_without_notice() {
     let key = rig.accept("ann");
     rig.opened(key);
     assert_eq!(rig.closed(key), [""; 0]);
-    assert_eq!(rig.answer(), [""; 0], "the late register is followed by an unregister");
+    assert_eq!(
+        rig.answer(),
+        [""; 0],
+        "the late register is followed by an unregister"
+    );
     assert_eq!(rig.asked(), ["unregister ann"]);
     assert_eq!(rig.answer(), ["forget 0"]);
     assert!(rig.row_epochs().is_empty());

@@ -1,7 +1,11 @@
 //! Behaviours of one instance, each as input and expected commands; of several together; and of one
 //! that is fed with anything.
 
+<<<<<<< HEAD
 mod arbitrary;
+=======
+mod chance;
+>>>>>>> wt-ct1
 mod drain;
 mod feeder;
 mod lease;

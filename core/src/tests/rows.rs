@@ -75,7 +75,11 @@ fn a_refused_register_of_a_closed_connection_ends_with_one_unregister() {
     rig.closed(key);
     assert_eq!(rig.asked(), ["unregister ann"]);
     rig.pass_ms(200);
-    assert_eq!(rig.asked(), ["unregister ann"], "one operation of a connection at a time");
+    assert_eq!(
+        rig.asked(),
+        ["unregister ann"],
+        "one operation of a connection at a time"
+    );
     assert_eq!(rig.answer(), ["forget 0"]);
 }
 
@@ -117,7 +121,10 @@ fn refused_rows_are_tried_again_at_a_bounded_rate() {
     for step in 0..120 {
         if step >= 20 {
             let asked = rig.asked();
-            registers += asked.iter().filter(|asked| asked.starts_with("register")).count();
+            registers += asked
+                .iter()
+                .filter(|asked| asked.starts_with("register"))
+                .count();
         }
         rig.answer_but(|operation| is_register(operation).then(refused).flatten());
         rig.pass_ms(10);
@@ -141,7 +148,11 @@ fn no_row_is_written_before_the_claim_is_answered() {
     rig.opened(cleo);
     assert_eq!(rig.asked(), ["claim 2"]);
     rig.answer();
-    assert_eq!(rig.asked()[..3], ["register cleo 2", "register bob 2", "register ann 2"], "newest first");
+    assert_eq!(
+        rig.asked()[..3],
+        ["register cleo 2", "register bob 2", "register ann 2"],
+        "newest first"
+    );
 }
 
 /// An answer to a write of an earlier epoch proves nothing about the present one.
@@ -152,7 +163,11 @@ fn a_row_of_an_earlier_epoch_is_written_again_before_the_hello() {
     let key = rig.accept("ann");
     rig.opened(key);
     rig.directory.wipe();
-    assert_eq!(rig.answer(), [""; 0], "the trip's own reading says that the lease is lost");
+    assert_eq!(
+        rig.answer(),
+        [""; 0],
+        "the trip's own reading says that the lease is lost"
+    );
     assert_eq!(rig.asked(), ["claim 2"]);
     rig.answer();
     assert_eq!(rig.asked()[0], "register ann 2");
@@ -181,7 +196,9 @@ fn the_sweep_writes_each_row_within_its_period() {
         ..Config::default()
     });
     rig.link_up();
-    let keys: Vec<_> = (0..50).map(|number| rig.connect(&format!("user{number}"))).collect();
+    let keys: Vec<_> = (0..50)
+        .map(|number| rig.connect(&format!("user{number}")))
+        .collect();
     for number in 0..50 {
         let user = crate::id::UserId::new(&format!("user{number}")).expect("a user");
         assert!(rig.directory.evict(rig.now.mono, &user));

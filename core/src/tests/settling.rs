@@ -15,12 +15,17 @@ fn with_terminals(settle_rate: u32, terminals: usize) -> (Rig, Vec<ConnectionKey
         ..Config::default()
     });
     rig.link_up();
-    let keys = (0..terminals).map(|number| rig.connect(&format!("user{number}"))).collect();
+    let keys = (0..terminals)
+        .map(|number| rig.connect(&format!("user{number}")))
+        .collect();
     (rig, keys)
 }
 
 fn registers(rig: &Rig) -> usize {
-    rig.asked().iter().filter(|asked| asked.starts_with("register")).count()
+    rig.asked()
+        .iter()
+        .filter(|asked| asked.starts_with("register"))
+        .count()
 }
 
 /// H19, H38: every row comes back under the next epoch, and only then are older ones dead.
@@ -34,7 +39,10 @@ fn rows_are_written_again_under_the_next_epoch_and_the_floor_rises_at_the_end() 
     rig.pass_ms(120);
     assert_eq!(rig.lease(), (2, 1, LeaseState::Settling));
     rig.pass_ms(200);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((2, 2, LeaseState::Up), vec![2; 20]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((2, 2, LeaseState::Up), vec![2; 20])
+    );
 }
 
 /// A claim that replaces exactly what was acknowledged lost nothing but perhaps a failover's tail.
@@ -48,7 +56,10 @@ fn a_lossless_claim_is_up_when_the_young_rows_are_written() {
     rig.pass_ms(100);
     assert_eq!(rig.lease(), (2, 1, LeaseState::Up));
     rig.pass_ms(1000);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((2, 2, LeaseState::Up), vec![2; 51]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((2, 2, LeaseState::Up), vec![2; 51])
+    );
 }
 
 /// What an interrupted settling had not written is still missing, whatever the next claim replaces.
@@ -67,7 +78,10 @@ fn a_lossless_claim_during_settling_inherits_what_is_missing() {
     assert!(rig.row_epochs().len() < 50);
     assert_eq!(rig.lease(), (3, 1, LeaseState::Settling));
     rig.pass_ms(1000);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((3, 3, LeaseState::Up), vec![3; 50]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((3, 3, LeaseState::Up), vec![3; 50])
+    );
 }
 
 /// The same for the tail of a failover: it does not grow old while it is missing.
@@ -97,7 +111,10 @@ fn the_pace_is_shared_by_the_live_instances() {
     rig.link_up();
     rig.pass_ms(490);
     let operations = rig.instance.stats().operations - before;
-    assert!((95..=125).contains(&operations), "{operations} in half a second, 200 a second are its share");
+    assert!(
+        (95..=125).contains(&operations),
+        "{operations} in half a second, 200 a second are its share"
+    );
 }
 
 /// The directory is slower than the pace: the pace is halved, and nothing is forgotten.
@@ -117,8 +134,15 @@ fn a_batch_that_times_out_halves_the_pace_and_is_written_again() {
     let slowed = rig.instance.stats().trips_timed_out;
     assert!(slowed >= 1);
     rig.pass_ms(20_000);
-    assert_eq!((rig.row_epochs(), rig.lease()), (vec![2; 400], (2, 2, LeaseState::Up)));
-    assert_eq!(rig.instance.stats().settlings, 2, "an unknown outcome starts no second settling");
+    assert_eq!(
+        (rig.row_epochs(), rig.lease()),
+        (vec![2; 400], (2, 2, LeaseState::Up))
+    );
+    assert_eq!(
+        rig.instance.stats().settlings,
+        2,
+        "an unknown outcome starts no second settling"
+    );
 }
 
 /// The floor must not rise above a row that is being written, whoever began to write it.
@@ -130,7 +154,8 @@ fn settling_waits_for_rows_that_are_written_out_of_its_order() {
     let row = keys[0];
     rig.instance.write_row(row);
     rig.pass_ms(0);
-    rig.instance.lease_lost(rig.now, &mut crate::command::Outbox::new());
+    rig.instance
+        .lease_lost(rig.now, &mut crate::command::Outbox::new());
     rig.pass_ms(0);
     assert_eq!(rig.asked(), ["register user0 1", "claim 2"]);
     let register = rig.trips.pop_front().expect("the register's trip");
@@ -169,7 +194,10 @@ fn connections_that_end_while_settling_are_not_waited_for() {
     rig.answer();
     rig.pass_ms(1000);
     assert!(rig.row_epochs().is_empty());
-    assert_eq!((rig.lease(), rig.instance.registry.len()), ((2, 2, LeaseState::Up), 0));
+    assert_eq!(
+        (rig.lease(), rig.instance.registry.len()),
+        ((2, 2, LeaseState::Up), 0)
+    );
 }
 
 /// A second loss in mid-settling begins anew and ends.
@@ -182,5 +210,8 @@ fn a_link_that_is_lost_while_settling_settles_under_the_epoch_after() {
         rig.pass_ms(60);
     }
     rig.pass_ms(1000);
-    assert_eq!((rig.lease(), rig.row_epochs()), ((6, 6, LeaseState::Up), vec![6; 30]));
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((6, 6, LeaseState::Up), vec![6; 30])
+    );
 }

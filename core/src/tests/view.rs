@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::directory::{Lease, LeaseState, Operation, Row};
-use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
 use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
 
 fn beside_another() -> Rig {
@@ -26,10 +26,16 @@ fn pass_beside(rig: &mut Rig, seconds: u64, lease: &Lease) {
 #[test]
 fn an_instance_that_settles_is_doubted() {
     let mut rig = beside_another();
-    rig.other_renews(other_lease(1, LeaseState::Up), other_lease(1, LeaseState::Settling));
+    rig.other_renews(
+        other_lease(1, LeaseState::Up),
+        other_lease(1, LeaseState::Settling),
+    );
     rig.pass_ms(1100);
     assert!(rig.is_doubtful(OTHER));
-    rig.other_renews(other_lease(1, LeaseState::Settling), other_lease(1, LeaseState::Up));
+    rig.other_renews(
+        other_lease(1, LeaseState::Settling),
+        other_lease(1, LeaseState::Up),
+    );
     rig.pass_ms(1100);
     assert!(!rig.is_doubtful(OTHER));
 }
@@ -144,7 +150,7 @@ fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
     rig.pass_ms(1100);
     rig.server = Server::Waits;
     rig.event(crate::event::Event::Connections {
-        call: crate::id::CallId::new(1),
+        call: CallId::new(1),
         user: UserId::new("ann").expect("a user"),
     });
     let lookup = rig.trips.pop_back().expect("the lookup");
@@ -198,7 +204,10 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
     };
     drop(rig.directory.execute(rig.now.mono, &release));
     rig.answer();
-    assert!(rig.answers.is_empty() && rig.is_doubtful(OTHER), "the other instance is asked");
+    assert!(
+        rig.answers.is_empty() && rig.is_doubtful(OTHER),
+        "the other instance is asked"
+    );
 }
 
 /// Whoever lost its own lease cannot know what others lost.

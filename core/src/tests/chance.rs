@@ -1,0 +1,204 @@
+//! Faults in any order, then none: everything must come right.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::config::Config;
+use crate::directory::LeaseState;
+use crate::event::{Event, Heard};
+use crate::id::{ConnectionKey, Epoch};
+use crate::rig::{HERE, Rig, Server, refused};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Connect(u8),
+    Close(u8),
+    Kick(u8),
+    Push(u8),
+    Say(u8),
+    Answer,
+    Refuse,
+    RefuseRows,
+    Execute,
+    LoseAnswers,
+    LoseTrips,
+    Down,
+    Up,
+    Wipe,
+    Pass(u16),
+    Pause(u16),
+    Stall,
+    Write,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..4_u8).prop_map(Step::Connect),
+        3 => (0..8_u8).prop_map(Step::Close),
+        1 => (0..4_u8).prop_map(Step::Kick),
+        2 => (0..4_u8).prop_map(Step::Push),
+        1 => (0..8_u8).prop_map(Step::Say),
+        8 => Just(Step::Answer),
+        2 => Just(Step::Refuse),
+        1 => Just(Step::RefuseRows),
+        2 => Just(Step::Execute),
+        1 => Just(Step::LoseAnswers),
+        1 => Just(Step::LoseTrips),
+        1 => Just(Step::Down),
+        2 => Just(Step::Up),
+        1 => Just(Step::Wipe),
+        8 => (0..2000_u16).prop_map(Step::Pass),
+        1 => (0..40_000_u16).prop_map(Step::Pause),
+        1 => Just(Step::Stall),
+        1 => Just(Step::Write),
+    ]
+}
+
+struct World {
+    rig: Rig,
+    open: Vec<ConnectionKey>,
+    forgotten: usize,
+    opened: usize,
+}
+
+impl World {
+    /// Sockets end when they are told to.
+    fn obey(&mut self, said: Vec<String>) {
+        let mut said = said;
+        while !said.is_empty() {
+            self.forgotten += said
+                .iter()
+                .filter(|said| said.starts_with("forget"))
+                .count();
+            let ended: Vec<_> = (said.iter())
+                .filter_map(|said| {
+                    said.strip_prefix("close ")
+                        .or_else(|| said.strip_prefix("abort "))
+                })
+                .filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok())
+                .collect();
+            said = Vec::new();
+            for slot in ended {
+                if let Some(at) = self.open.iter().position(|key| key.slot() == slot) {
+                    let key = self.open.remove(at);
+                    said.extend(self.rig.closed(key));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let rig = &mut self.rig;
+        let said = match step {
+            Step::Connect(user) => {
+                let key = rig.accept(&format!("user{user}"));
+                self.open.push(key);
+                self.opened += 1;
+                rig.opened(key)
+            }
+            Step::Close(which) => match self.open.len() {
+                0 => Vec::new(),
+                open => {
+                    let key = self.open.remove(usize::from(which) % open);
+                    rig.closed(key)
+                }
+            },
+            Step::Kick(user) => rig.kick(&format!("user{user}")),
+            Step::Push(user) => rig.push(&format!("user{user}"), "x"),
+            Step::Say(which) => match self.open.get(usize::from(which)) {
+                Some(key) => rig.heard(*key, Heard::Message),
+                None => Vec::new(),
+            },
+            Step::Answer => rig.answer(),
+            Step::Refuse => rig.answer_but(|_| refused()),
+            Step::RefuseRows => rig.answer_but(crate::rig::out_of_memory),
+            Step::Execute => {
+                rig.execute_unanswered();
+                Vec::new()
+            }
+            Step::LoseAnswers => {
+                rig.trips.clear();
+                Vec::new()
+            }
+            Step::LoseTrips => rig.lose_trips(),
+            Step::Down => rig.link_down(),
+            Step::Up => rig.link_up(),
+            Step::Wipe => {
+                rig.directory.wipe();
+                Vec::new()
+            }
+            Step::Pass(millis) => rig.pass_ms(millis.into()),
+            Step::Pause(millis) => rig.pause(Duration::from_millis(millis.into())),
+            Step::Stall => {
+                rig.writes = false;
+                Vec::new()
+            }
+            Step::Write => {
+                rig.writes = true;
+                let keys = self.open.clone();
+                (keys.into_iter())
+                    .filter(|key| {
+                        (self.rig.instance.registry.get(*key))
+                            .is_some_and(|connection| connection.outbound.is_writing())
+                    })
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .flat_map(|connection| self.rig.event(Event::Written { connection }))
+                    .collect()
+            }
+        };
+        self.obey(said);
+    }
+
+    fn heal(&mut self) {
+        self.take(Step::Write);
+        self.rig.server = Server::Answers;
+        self.take(Step::Answer);
+        if !self.rig.instance.keeper.is_linked() {
+            self.take(Step::Up);
+        }
+        for _ in 0..20 {
+            self.take(Step::Pass(100));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// H11, H13, H19, H29, H38: whatever the directory and the terminals did, once they behave the
+    /// live rows are those of the live connections, the lease is up, and what ended is forgotten.
+    #[test]
+    fn after_any_faults_rows_and_connections_agree(steps in vec(step(), 1..120), rate in 20..2000_u32) {
+        let mut rig = Rig::new(Config { settle_rate: rate, ..Config::default() });
+        rig.server = Server::Waits;
+        let mut world = World { rig, open: Vec::new(), forgotten: 0, opened: 0 };
+        for step in steps {
+            world.take(step);
+        }
+        world.heal();
+        for _ in 0..50 {
+            world.take(Step::Pass(100));
+        }
+        let World { rig, open, forgotten, opened } = &mut world;
+        let floor = Epoch::new(rig.lease().1);
+        let mut live: Vec<_> = (rig.directory.rows(rig.now.mono))
+            .filter(|(_, _, row)| row.instance == HERE && row.epoch >= floor)
+            .map(|(_, id, _)| id)
+            .collect();
+        let mut here: Vec<_> = open.iter().filter_map(|key| rig.instance.connection_id(*key)).collect();
+        live.sort_unstable();
+        here.sort_unstable();
+        prop_assert_eq!(&live, &here);
+        prop_assert_eq!(*forgotten + open.len(), *opened);
+        prop_assert_eq!(rig.lease().2, LeaseState::Up);
+        prop_assert_eq!(rig.instance.stats().bugs, 0);
+        for key in std::mem::take(open) {
+            rig.closed(key);
+        }
+        rig.pass_ms(5000);
+        prop_assert!(rig.instance.is_at_rest());
+    }
+}
