@@ -297,7 +297,7 @@ impl Instance {
             Once::View => self.view_due(now),
             Once::Sweep => self.sweep_due(now),
             Once::Settle => self.settle_due(now, out),
-            Once::Refused => self.refused_due(now),
+            Once::Refused => self.refused_due(now, out),
             Once::Broadcast => self.broadcast_due(now, out),
             Once::Drain => self.drain_due(now, out),
         }

@@ -215,6 +215,10 @@ impl Instance {
     }
 
     pub(crate) fn unregister_refused(&mut self, now: Now, key: ConnectionKey) {
+        if let Some(connection) = self.registry.get_mut(key) {
+            // Not under way: what comes first, the next try or another reason, begins it again.
+            connection.row = RowState::Due;
+        }
         self.try_later(now, key);
     }
 
@@ -225,7 +229,7 @@ impl Instance {
     }
 
     /// Tries refused rows again.
-    pub(crate) fn refused_due(&mut self, now: Now) {
+    pub(crate) fn refused_due(&mut self, now: Now, out: &mut Outbox) {
         while let Some(&(at, key)) = self.upkeep.refused.front() {
             if at > now.mono {
                 self.arm_once(Once::Refused, at);
@@ -237,12 +241,13 @@ impl Instance {
             };
             match connection.row {
                 RowState::Due if connection.wants_row() => self.write_row(key),
-                RowState::Removing => {
-                    connection.row = RowState::Due;
+                RowState::Due => {
                     self.remove_row(key);
+                    // Without a directory link there is nothing left to wait for.
+                    self.forget_if_over(key, out);
                 }
-                RowState::Due
-                | RowState::Absent
+                RowState::Absent
+                | RowState::Removing
                 | RowState::Writing { .. }
                 | RowState::Written { .. } => {}
             }
