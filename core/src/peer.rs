@@ -244,12 +244,13 @@ impl Instance {
     /// What had left over a link that is gone, and was not answered, waits again, in its order.
     /// A link that another one replaced has not broken.
     fn take_back(&mut self, instance: InstanceId, breaks: u8) {
+        let limit = self.config.link_queue_bytes;
         let Some(peer) = self.peers.peers.get_mut(&instance) else {
             return;
         };
         for (delivery, mut waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
             waiting.breaks += breaks;
-            if waiting.breaks >= BREAKS {
+            if waiting.breaks >= BREAKS || peer.bytes + waiting.size() > limit {
                 self.turn.failed.push(delivery);
                 continue;
             }
