@@ -6,6 +6,7 @@ mod links;
 mod order;
 mod receipts;
 mod strangers;
+mod together;
 
 use crate::cluster::Cluster;
 use crate::config::Config;
