@@ -445,10 +445,14 @@ impl Cluster {
                 }
             }
             Command::LinkClose { link } => {
-                if let Some((to, link)) = self.links.remove(&(index, link)) {
-                    self.links.remove(&(to, link));
-                    let failure = LinkFailure::Broken;
-                    self.enqueue(to, Event::LinkDown { link, failure });
+                if let Some(other) = self.links.remove(&(index, link)) {
+                    // Before it is accepted there is no other end.
+                    if self.links.get(&other) == Some(&(index, link)) {
+                        self.links.remove(&other);
+                        let (to, link) = other;
+                        let failure = LinkFailure::Broken;
+                        self.enqueue(to, Event::LinkDown { link, failure });
+                    }
                 } else {
                     self.loose_closed.push(link);
                 }

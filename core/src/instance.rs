@@ -77,6 +77,7 @@ pub(crate) enum Timer {
     Push(PushKey),
     Inbound(InboundKey),
     Link(LinkKey),
+    Peer(InstanceId),
     Once(Once),
 }
 
@@ -280,6 +281,7 @@ impl Instance {
             Timer::Push(key) => self.push_due(now, key, out),
             Timer::Inbound(key) => self.inbound_due(key),
             Timer::Link(key) => self.link_due(now, key, out),
+            Timer::Peer(instance) => self.peer_due(now, instance, out),
             Timer::Once(once) => {
                 let armed = &mut self.once[once as usize];
                 if armed.is_none_or(|armed| armed > now.mono) {

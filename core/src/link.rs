@@ -31,6 +31,10 @@ pub(crate) struct Link {
     heard: Instant,
     /// When it next needs attention.
     due: Instant,
+    /// Links are numbered in the order in which they began.
+    pub(crate) number: u64,
+    /// The number of the last link that had begun when this one was confirmed.
+    pub(crate) crossed: u64,
 }
 
 /// Who opened a link.
@@ -53,8 +57,8 @@ pub(crate) enum Stage {
     Accepted,
     /// Our Hello has proven us; they must prove themselves.
     Proving { transcript: Transcript },
-    /// The acceptor has proven itself and our proof has left, with what there was to deliver. It
-    /// may still drop this link for one that it dialled itself.
+    /// The acceptor has proven itself and our proof has left. It may still drop this link for one
+    /// that it dialled itself.
     Proven,
     /// Both have proven themselves and the link serves both.
     Open,
@@ -87,6 +91,19 @@ impl Link {
             answer_bytes: 0,
             heard: now,
             due,
+            number: 0,
+            crossed: 0,
+        }
+    }
+
+    /// Whether this link, at the lower id, stays when the peer's own has proven itself. One that is
+    /// confirmed stays if the peer's had begun before: they crossed. If it began later, the peer has
+    /// lost this one. One that has not reached the peer may never do so.
+    pub(crate) const fn outlives(&self, other: &Self) -> bool {
+        match self.stage {
+            Stage::Dialled | Stage::Accepted | Stage::Proving { .. } => false,
+            Stage::Greeting { .. } | Stage::Proven => true,
+            Stage::Open => other.number <= self.crossed,
         }
     }
 
@@ -106,7 +123,7 @@ impl Instance {
         }
         let until = now.mono + self.config.link_timeout;
         let link = Link::new(Side::Acceptor, Stage::Accepted, None, now.mono, until);
-        let key = self.peers.links.insert(link);
+        let key = self.peers.begin(link);
         self.timers.arm(until, Timer::Link(key));
         Some(key)
     }
@@ -158,7 +175,11 @@ impl Instance {
             Stage::Accepted => self.greeted_by_dialler(now, key, batch, out),
             Stage::Proven => {
                 link.stage = Stage::Open;
+                let peer = link.peer;
                 self.open_link_due(now, key);
+                if let Some(peer) = peer {
+                    self.link_open(now, key, peer, out);
+                }
                 self.batch_received(now, key, batch, out);
             }
             Stage::Proving { .. } | Stage::Open => self.batch_received(now, key, batch, out),
@@ -234,7 +255,6 @@ impl Instance {
             link.stage = Stage::Proven;
         }
         self.send_on(key, Message::Proof(proof));
-        self.link_open(now, key, hello.from, Side::Dialler, out);
     }
 
     fn batch_received(&mut self, now: Now, key: LinkKey, batch: &Bytes, out: &mut Outbox) {
@@ -290,8 +310,8 @@ impl Instance {
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Open;
         }
-        self.link_open(now, key, from, Side::Acceptor, out);
-        // The dialler learns that its link serves.
+        self.link_open(now, key, from, out);
+        // It confirms the link to the dialler.
         self.link_heartbeat(now, key);
     }
 
@@ -344,7 +364,8 @@ impl Instance {
             return;
         };
         if let Some(instance) = link.peer {
-            self.link_gone(now, key, instance, failure, out);
+            let proven = link.stage == Stage::Proven;
+            self.link_gone(now, key, instance, proven, failure, out);
         }
     }
 

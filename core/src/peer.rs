@@ -1,7 +1,9 @@
 //! Other instances, and the links to them.
 //!
 //! A link is opened when there is something to deliver. Both sides prove the cluster's secret
-//! before anything else is said. If both dial, the link dialled by the lower id stays. Deliveries
+//! before anything else is said, and the acceptor confirms a link before it carries a delivery. If
+//! both dial, the lower id decides: its own link stays, unless that has not reached the other yet,
+//! and the higher id, whose link is not confirmed, waits for the one that comes. Deliveries
 //! wait with the peer, not with the link: a link that breaks gives back what was not answered, and
 //! that is sent again over the next one; the owner recognises what it had written already.
 
@@ -27,9 +29,8 @@ const COOLDOWN: Duration = Duration::from_millis(250);
 /// Bytes of one batch, about: enough to make system calls cheap, little enough that an answer does
 /// not wait behind a long write.
 const BATCH_BYTES: usize = 256 << 10;
-/// How many links may break under a delivery until it is given up. When both sides dial again and
-/// again at the same moment two may go before one stays; the network may break one more.
-const BREAKS: u8 = 4;
+/// How many links may break under a delivery until it is given up.
+const BREAKS: u8 = 2;
 
 /// All other instances that this one talks to.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Peers {
     peers: BTreeMap<InstanceId, Peer>,
     pub(crate) links: Slots<LinkKey, Link>,
     batch: Batch,
+    /// Links begun so far.
+    begun: u64,
 }
 
 /// One other instance.
@@ -57,6 +60,8 @@ enum PeerState {
     Unlinked { until: Instant },
     /// One is being opened.
     Opening(LinkKey),
+    /// The peer would not have ours: one of its own is on its way, until this moment.
+    Expecting { until: Instant },
     /// There is one.
     Open(LinkKey),
 }
@@ -97,6 +102,21 @@ impl Peers {
             peers: BTreeMap::new(),
             links: Slots::new(),
             batch: Batch::new(),
+            begun: 0,
+        }
+    }
+
+    /// Numbers a link in the order of their beginnings.
+    pub(crate) fn begin(&mut self, mut link: Link) -> LinkKey {
+        self.begun += 1;
+        link.number = self.begun;
+        self.links.insert(link)
+    }
+
+    /// A link serves. Those that began before crossed it.
+    fn confirm(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.crossed = self.begun;
         }
     }
 
@@ -166,7 +186,7 @@ impl Instance {
         peer.waiting.push_back(waiting);
         match peer.state {
             PeerState::Open(link) => self.turn.links.push(link),
-            PeerState::Opening(_) => {}
+            PeerState::Opening(_) | PeerState::Expecting { .. } => {}
             PeerState::Unlinked { until } if until > now.mono => self.fail_waiting(to),
             PeerState::Unlinked { .. } => self.dial(now, to, out),
         }
@@ -181,7 +201,7 @@ impl Instance {
         };
         let until = now.mono + self.config.link_timeout;
         let link = Link::new(Side::Dialler, Stage::Dialled, Some(to), now.mono, until);
-        let key = self.peers.links.insert(link);
+        let key = self.peers.begin(link);
         if let Some(peer) = self.peers.peers.get_mut(&to) {
             peer.state = PeerState::Opening(key);
         }
@@ -205,33 +225,32 @@ impl Instance {
         }
     }
 
-    /// A link has proven itself: it serves its peer from here on.
+    /// A link is confirmed: it serves its peer from here on, unless another one does.
     pub(crate) fn link_open(
         &mut self,
         now: Now,
         key: LinkKey,
         instance: InstanceId,
-        side: Side,
         out: &mut Outbox,
     ) {
         let here = self.identity.instance;
         let peer = (self.peers.peers.entry(instance)).or_insert_with(|| Peer::new(now.mono));
-        let links = &self.peers.links;
-        let serves = |link| links.get(link).is_some_and(|link| link.stage == Stage::Open);
         let former = match peer.state {
-            PeerState::Unlinked { .. } => None,
+            PeerState::Unlinked { .. } | PeerState::Expecting { .. } => None,
             PeerState::Opening(other) | PeerState::Open(other) if other == key => None,
-            PeerState::Opening(ours) | PeerState::Open(ours)
-                if side == Side::Acceptor && here < instance && !serves(ours) =>
-            {
-                // Both dialled: ours stays.
-                self.drop_link(key, out);
-                return;
-            }
-            // A peer that dials while a link serves has lost it, whatever this side believes.
             PeerState::Opening(other) | PeerState::Open(other) => Some(other),
         };
+        let former = former.and_then(|key| Some((key, self.peers.links.get(key)?)));
+        if let (Some((_, former)), Some(link)) = (former, self.peers.links.get(key))
+            && here < instance
+            && former.outlives(link)
+        {
+            self.drop_link(key, out);
+            return;
+        }
+        let former = former.map(|(key, _)| key);
         peer.state = PeerState::Open(key);
+        self.peers.confirm(key);
         if let Some(former) = former {
             self.drop_link(former, out);
             self.take_back(instance, 0);
@@ -244,12 +263,13 @@ impl Instance {
     /// What had left over a link that is gone, and was not answered, waits again, in its order.
     /// A link that another one replaced has not broken.
     fn take_back(&mut self, instance: InstanceId, breaks: u8) {
+        let limit = self.config.link_queue_bytes;
         let Some(peer) = self.peers.peers.get_mut(&instance) else {
             return;
         };
         for (delivery, mut waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
             waiting.breaks += breaks;
-            if waiting.breaks >= BREAKS {
+            if waiting.breaks >= BREAKS || peer.bytes + waiting.size() > limit {
                 self.turn.failed.push(delivery);
                 continue;
             }
@@ -258,12 +278,14 @@ impl Instance {
         }
     }
 
-    /// A link is gone. Its key is forgotten already.
+    /// A link is gone. Its key is forgotten already. An acceptor that was proven, and ends the link
+    /// before it confirms it, prefers its own.
     pub(crate) fn link_gone(
         &mut self,
         now: Now,
         key: LinkKey,
         instance: InstanceId,
+        proven: bool,
         failure: LinkFailure,
         out: &mut Outbox,
     ) {
@@ -280,6 +302,11 @@ impl Instance {
                     self.dial(now, instance, out);
                 }
             }
+            PeerState::Opening(opening) if opening == key && proven => {
+                let until = now.mono + self.config.link_timeout;
+                peer.state = PeerState::Expecting { until };
+                self.timers.arm(until, Timer::Peer(instance));
+            }
             PeerState::Opening(opening) if opening == key => {
                 self.stats.links_failed += 1;
                 let cooldown = match failure {
@@ -291,7 +318,29 @@ impl Instance {
                 peer.state = PeerState::Unlinked { until };
                 self.fail_waiting(instance);
             }
-            PeerState::Unlinked { .. } | PeerState::Opening(_) | PeerState::Open(_) => {}
+            PeerState::Unlinked { .. }
+            | PeerState::Opening(_)
+            | PeerState::Expecting { .. }
+            | PeerState::Open(_) => {}
+        }
+    }
+
+    /// A peer has not come that was expected.
+    pub(crate) fn peer_due(&mut self, now: Now, instance: InstanceId, out: &mut Outbox) {
+        let Some(peer) = self.peers.peers.get_mut(&instance) else {
+            return;
+        };
+        match peer.state {
+            PeerState::Expecting { until } if until <= now.mono => {
+                peer.state = PeerState::Unlinked { until: now.mono };
+                if !peer.waiting.is_empty() {
+                    self.dial(now, instance, out);
+                }
+            }
+            PeerState::Expecting { .. }
+            | PeerState::Unlinked { .. }
+            | PeerState::Opening(_)
+            | PeerState::Open(_) => {}
         }
     }
 
@@ -409,7 +458,10 @@ impl Fingerprint for Peers {
 impl Fingerprint for Peer {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         match self.state {
-            PeerState::Unlinked { until } => until.fingerprint(now, hasher),
+            PeerState::Unlinked { until } | PeerState::Expecting { until } => {
+                std::mem::discriminant(&self.state).hash(hasher);
+                until.fingerprint(now, hasher);
+            }
             state @ (PeerState::Opening(_) | PeerState::Open(_)) => state.hash(hasher),
         }
         self.waiting.fingerprint(now, hasher);

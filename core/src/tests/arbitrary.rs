@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::feeder::{Feeder, Step, step};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// H36, H46: nothing panics, each call is answered once and in time, each connection is
     /// forgotten once, every queue keeps its limit, no call is busy for ever, and when everybody

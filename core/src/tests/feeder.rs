@@ -41,6 +41,8 @@ pub(super) enum Step {
     Stray { slot: u32, generation: u32, kind: u8 },
     DirectoryUp,
     DirectoryDown,
+    Serve,
+    Link,
     Answer { trip: usize, how: Answering },
     Plant { instance: u8, epoch: u8, state: u8, user: u8, connection: u8 },
     Wipe,
@@ -257,6 +259,8 @@ impl Feeder {
             Step::DirectoryUp => self.event(Event::DirectoryUp),
             Step::DirectoryDown => self.event(Event::DirectoryDown),
             Step::Answer { trip, how } => self.answer(*trip, how),
+            Step::Link => self.open_links(),
+            Step::Serve => self.serve(),
             Step::Plant { instance, epoch, state, user, connection } => {
                 self.plant(*instance, *epoch, *state, *user, *connection);
             }
@@ -409,6 +413,44 @@ impl Feeder {
         self.directory.execute(self.now.mono, &register).expect("executed");
     }
 
+    /// The directory, the sockets and the links do what they were told.
+    fn serve(&mut self) {
+        for _ in 0..4 {
+            while !self.trips.is_empty() {
+                self.answer(0, &Answering::Truly);
+                self.turn();
+            }
+            for connection in self.open.clone() {
+                self.event(Event::Opened { connection });
+            }
+            for connection in std::mem::take(&mut self.flushing) {
+                self.event(Event::Written { connection });
+            }
+            for link in std::mem::take(&mut self.writing) {
+                self.event(Event::LinkWritten { link });
+            }
+            self.turn();
+        }
+    }
+
+    /// The peers of all dialled links answer as they should.
+    fn open_links(&mut self) {
+        for number in 0..self.links.len() {
+            let link = self.links[number];
+            if self.gone_links.contains(&link) || self.last_batch.contains_key(&link) {
+                continue;
+            }
+            self.event(Event::LinkUp { link });
+            self.prove(self.links.len() - 1 - number, 0, true);
+            self.writing.remove(&link);
+            self.event(Event::LinkWritten { link });
+            self.turn();
+            let mut batch = Batch::new();
+            batch.push(&Message::Heartbeat { directory: true });
+            self.receive(self.links.len() - 1 - number, batch.take());
+        }
+    }
+
     /// Says what comes next in the handshake of a link.
     fn prove(&mut self, number: usize, peer: u8, honest: bool) {
         let Some(link) = self.link(number) else {
@@ -537,8 +579,9 @@ impl Feeder {
     }
 
     fn link(&self, number: usize) -> Option<LinkKey> {
+        // The youngest first: the others have often gone.
         let count = self.links.len();
-        (count > 0).then(|| self.links[number % count])
+        (count > 0).then(|| self.links[count - 1 - number % count])
     }
 
     fn call(&mut self, within: Duration) -> CallId {
@@ -592,6 +635,7 @@ impl Feeder {
                     self.last_batch.insert(link, batch);
                 }
                 Command::LinkClose { link } => {
+                    self.gone_links.insert(link);
                     self.writing.remove(&link);
                 }
                 Command::Answer { call, .. } => {
@@ -672,9 +716,11 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(connection, violation)| Step::Closed { connection, violation }),
         1 => (0..9_u32, 0..9_u32, any::<u8>())
             .prop_map(|(slot, generation, kind)| Step::Stray { slot, generation, kind }),
-        3 => Just(Step::DirectoryUp),
+        2 => Just(Step::DirectoryUp),
         1 => Just(Step::DirectoryDown),
-        16 => (0..3_usize, answering()).prop_map(|(trip, how)| Step::Answer { trip, how }),
+        6 => Just(Step::Link),
+        16 => Just(Step::Serve),
+        24 => (Just(0_usize), answering()).prop_map(|(trip, how)| Step::Answer { trip, how }),
         4 => (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(
             |(instance, epoch, state, user, connection)|
                 Step::Plant { instance, epoch, state, user, connection }

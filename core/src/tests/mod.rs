@@ -1,11 +1,8 @@
 //! Behaviours of one instance, each as input and expected commands; of several together; and of one
 //! that is fed with anything.
 
-<<<<<<< HEAD
 mod arbitrary;
-=======
 mod chance;
->>>>>>> wt-ct1
 mod drain;
 mod feeder;
 mod lease;
@@ -16,6 +13,7 @@ mod receipts;
 mod rows;
 mod settling;
 mod strangers;
+mod together;
 mod view;
 
 use crate::cluster::Cluster;
