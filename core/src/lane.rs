@@ -145,10 +145,23 @@ impl Lane {
             .unwrap_or(now)
     }
 
-    /// Whether a later part has served this connection, or is about to.
+    /// Whether a later part has served this connection, or is about to, or may have: whom an
+    /// instance serves that was asked by user is known when it answers.
     fn served_later(&self, sequence: Sequence, connection: ConnectionId) -> bool {
+        self.later(sequence).any(|part| part.has(connection) || part.degraded)
+    }
+
+    /// Whether deliveries of a later part have left.
+    fn routed_later(&self, sequence: Sequence) -> bool {
+        self.later(sequence).any(|part| match part.stage {
+            Stage::Routed | Stage::Ended => true,
+            Stage::Waiting | Stage::LookingUp => part.round == Round::Second,
+        })
+    }
+
+    fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
         let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
-        self.parts.iter().skip(later).any(|part| part.has(connection))
+        self.parts.iter().skip(later)
     }
 }
 
@@ -320,6 +333,11 @@ impl Instance {
             };
             part.degraded |= hop.ask;
             let round = part.round;
+            let ask = match round {
+                Round::First => hop.ask,
+                // Nobody can say whom the later part has served there.
+                Round::Second => hop.ask && !lane.routed_later(sequence),
+            };
             let mut named = Vec::with_capacity(hop.named.len());
             for (connection, row) in hop.named {
                 let served = lane.get_mut(sequence).is_some_and(|part| part.has(connection));
@@ -331,8 +349,8 @@ impl Instance {
                     named.push((connection, Some(row)));
                 }
             }
-            if !named.is_empty() || hop.ask {
-                self.send_hop(now, user, sequence, hop.instance, named, hop.ask, out);
+            if !named.is_empty() || ask {
+                self.send_hop(now, user, sequence, hop.instance, named, ask, out);
             }
         }
         if let Some(part) = self.part_mut(user, sequence)

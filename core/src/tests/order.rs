@@ -249,3 +249,25 @@ fn a_second_lookup_does_not_overtake_a_later_push() {
         assert_eq!(cluster.answers.len(), 4);
     }
 }
+
+/// H50: a second lookup that fails does not ask by user where a later push has been.
+#[test]
+fn a_failed_second_lookup_does_not_overtake_a_later_push() {
+    let mut cluster = pair();
+    let (old, _) = cluster.connect(1, "ann");
+    cluster.push_user(0, "ann", "opens the link");
+    cluster.directory_holds = true;
+    cluster.disconnect(1, old);
+    cluster.directory_holds = false;
+    cluster.mute.insert((1, 0));
+    let first = cluster.push_user(0, "ann", "1");
+    let (_, new) = cluster.connect(1, "ann");
+    cluster.push_user(0, "ann", "2");
+    cluster.directory_answers = false;
+    cluster.mute.clear();
+    cluster.cut(0, 1);
+    cluster.settle_down();
+    cluster.pass(4 * SECOND);
+    assert_eq!(cluster.texts(new), ["2"]);
+    assert_eq!((cluster.receipt(first).counts.gone, cluster.receipt(first).degraded), (1, true));
+}
