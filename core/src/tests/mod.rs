@@ -4,7 +4,9 @@ mod arbitrary;
 mod feeder;
 mod links;
 mod order;
+mod peers;
 mod receipts;
+mod steps;
 mod strangers;
 mod together;
 

@@ -212,7 +212,7 @@ fn after_a_wipe_nobody_is_missed() {
         let receipt = cluster.receipt(call);
         assert!(receipt.counts.written == 1 || receipt.degraded, "{number}: {receipt:?}");
     }
-    assert!(cluster.texts(id).len() >= 39);
+    assert!(cluster.texts(id).len() >= 39, "{}", cluster.texts(id).len());
     let call = cluster.push_user(0, "ann", "x");
     assert_eq!((outcomes(&cluster, call), cluster.receipt(call).degraded), (vec![(id, Outcome::Written)], false));
 }

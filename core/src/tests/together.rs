@@ -1,6 +1,8 @@
 //! Several instances with random connects, disconnects, pushes, cut links and outages, while what
 //! is on the way overtakes itself.
 
+#![expect(clippy::disallowed_types, reason = "the macro that chooses among strategies shares them")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
