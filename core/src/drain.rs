@@ -169,8 +169,12 @@ impl Instance {
 
     /// A peer says whether the directory works for it.
     pub(crate) fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
-        let alone = now.mono >= self.keeper.held_until() + self.config.isolation;
-        if alone && matches!(self.drain, Drain::No) {
+        if self.keeper.has_lease(now.mono) {
+            return;
+        }
+        // Not before a peer says so: when the directory comes back, somebody is the first.
+        let since = *self.keeper.cut_off.get_or_insert(now.mono);
+        if now.mono >= since + self.config.isolation && matches!(self.drain, Drain::No) {
             out.log(Log::Isolated);
             self.drain = Drain::Isolated {
                 pace: Pace {

@@ -164,22 +164,26 @@ impl Lane {
             .unwrap_or(now)
     }
 
-    /// Whether a later part has served this connection, or may have.
+    /// Whether a later part has served this connection, or may have: whom an instance serves that
+    /// was asked by user is known when it answers.
     fn served_later(
         &self,
         sequence: Sequence,
         instance: InstanceId,
         connection: ConnectionId,
     ) -> bool {
-        (self.after(sequence)).any(|part| part.has(connection) || part.asked.contains(&instance))
+        (self.later(sequence)).any(|part| part.has(connection) || part.asked.contains(&instance))
     }
 
-    /// Whether a later part has left already.
-    fn is_overtaken(&self, sequence: Sequence) -> bool {
-        self.after(sequence).any(|part| part.stage != Stage::Waiting)
+    /// Whether deliveries of a later part have left.
+    fn routed_later(&self, sequence: Sequence) -> bool {
+        self.later(sequence).any(|part| match part.stage {
+            Stage::Routed | Stage::Ended => true,
+            Stage::Waiting | Stage::LookingUp => part.round == Round::Second,
+        })
     }
 
-    fn after(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
+    fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
         let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
         self.parts.iter().skip(later)
     }
@@ -355,9 +359,11 @@ impl Instance {
                 return;
             };
             part.degraded |= hop.ask;
-            // Whom an instance serves that is asked is not known before it answers: an earlier push
-            // could come after a later one.
-            let ask = hop.ask && (part.round == Round::First || !lane.is_overtaken(sequence));
+            let ask = match part.round {
+                Round::First => hop.ask,
+                // Nobody can say whom the later part has served there.
+                Round::Second => hop.ask && !lane.routed_later(sequence),
+            };
             let mut named = Vec::with_capacity(hop.named.len());
             for (connection, row) in hop.named {
                 let served = lane.get_mut(sequence).is_some_and(|part| part.has(connection));

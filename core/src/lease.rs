@@ -39,6 +39,8 @@ pub(crate) struct Keeper {
     pub(crate) missing: Missing,
     /// Terminals greeted as degraded whose row is not written yet.
     pub(crate) degraded: usize,
+    /// Since when the lease is not held while a peer says that the directory works.
+    pub(crate) cut_off: Option<Instant>,
 }
 
 /// How the lease is held.
@@ -80,6 +82,7 @@ impl Keeper {
             settling: None,
             missing: Missing::Nothing,
             degraded: 0,
+            cut_off: None,
         }
     }
 
@@ -116,11 +119,6 @@ impl Keeper {
     /// count.
     pub(crate) fn held_epoch_at(&self, now: Instant) -> Option<Epoch> {
         self.held_epoch().filter(|_| now < self.held_until)
-    }
-
-    /// When the lease last acknowledged ran, or will run, out.
-    pub(crate) const fn held_until(&self) -> Instant {
-        self.held_until
     }
 
     /// Whether there is a lease to give back, or may soon be.
@@ -324,6 +322,7 @@ impl Instance {
 
     fn hold(&mut self, asked: Instant, lease: Lease) {
         self.keeper.held_until = asked + self.config.lease;
+        self.keeper.cut_off = None;
         self.keeper.acknowledged = Some(lease.clone());
         self.keeper.hold = Hold::Held {
             lease,
@@ -454,5 +453,6 @@ impl Fingerprint for Keeper {
         self.settling.fingerprint(now, hasher);
         self.missing.fingerprint(now, hasher);
         self.degraded.fingerprint(now, hasher);
+        self.cut_off.fingerprint(now, hasher);
     }
 }

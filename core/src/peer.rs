@@ -87,6 +87,14 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Forgets what waits for receipts that are complete.
+    fn forget_overdue(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| waiting.due > now);
+        self.bytes = self.waiting.iter().map(Waiting::size).sum();
+    }
+}
+
 impl Waiting {
     fn size(&self) -> usize {
         match &self.deliver.action {
@@ -333,6 +341,7 @@ impl Instance {
         match peer.state {
             PeerState::Expecting { until } if until <= now.mono => {
                 peer.state = PeerState::Unlinked { until: now.mono };
+                peer.forget_overdue(now.mono);
                 if !peer.waiting.is_empty() {
                     self.dial(now, instance, out);
                 }

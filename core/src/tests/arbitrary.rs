@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::feeder::{Feeder, Step, step};
+use super::feeder::Feeder;
+use super::steps::{Step, step};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
@@ -47,7 +48,6 @@ proptest! {
     }
 }
 
-/// A step that once mattered, or a short way to one.
 #[test]
 fn an_instance_that_nothing_happens_to_comes_to_rest() {
     let mut feeder = Feeder::new();

@@ -6,112 +6,46 @@ use std::hash::Hasher as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::collection::vec;
-use proptest::prelude::*;
-
+use super::steps::{Answering, Step};
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity, SlowConsumer};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{
-    self, DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Reply, Row,
-};
+use crate::directory::{self, DirectorySettings, OperationError, Reply};
 use crate::event::{Closure, Event, Handshake, Heard, LinkFailure, Notice, TripLost};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{
-    CallId, ConnectionId, ConnectionKey, DeliveryId, Epoch, InstanceId, LinkKey, OpId, PushId, UserId,
+    CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, PushId, UserId,
 };
 use crate::instance::Instance;
-use crate::message::{Action, Audience, Counts, Outcome, Push};
+use crate::message::{Action, Push};
 use crate::rng::Seed;
 use crate::slots::Key as _;
 use crate::time::{Instant, Now, WallTime};
-use crate::wire::{
-    self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
-    Transcript,
-};
+use crate::wire::Batch;
 
-/// Something that happens to the instance. Numbers choose among what there is.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    Accept { user: u8, expires: Option<u16> },
-    Opened { connection: usize },
-    Heard { connection: usize, message: bool },
-    Written { connection: usize },
-    Closed { connection: usize, violation: bool },
-    Stray { slot: u32, generation: u32, kind: u8 },
-    DirectoryUp,
-    DirectoryDown,
-    Serve,
-    Link,
-    Answer { trip: usize, how: Answering },
-    Plant { instance: u8, epoch: u8, state: u8, user: u8, connection: u8 },
-    Wipe,
-    AcceptLink,
-    LinkUp { link: usize },
-    Prove { link: usize, peer: u8, honest: bool },
-    Bytes { link: usize, bytes: Vec<u8> },
-    Say { link: usize, messages: Vec<Said> },
-    LinkWritten { link: usize },
-    LinkDown { link: usize, not_me: bool },
-    Push { id: u8, to: To, kick: bool, bytes: usize, millis: u16 },
-    Connections { user: u8 },
-    Instances,
-    Drain { delay: u16, spread: u16 },
-    Wait { millis: u32 },
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Answering {
-    Truly,
-    Lost,
-    Short,
-    NotPrimary,
-    Refused,
-    Wrongly(u8),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum To {
-    User(u8),
-    Some(u8, Vec<usize>),
-    Users(Vec<u8>),
-    Everyone,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Said {
-    Deliver { delivery: u8, push: u8, user: u8, named: Vec<usize>, ask: u8, millis: u16, kick: bool },
-    Everyone { delivery: u8, push: u8 },
-    Outcomes { delivery: u8, connections: Vec<(u8, usize, u8)> },
-    Counts { delivery: u8, number: u64 },
-    Heartbeat { directory: bool },
-    Goodbye,
-    Proof,
-}
-
-const HERE: InstanceId = InstanceId::new(1);
+pub(super) const HERE: InstanceId = InstanceId::new(1);
 
 /// The instance, and what its caller knows.
 #[derive(Clone, Debug)]
 pub(super) struct Feeder {
-    now: Now,
-    instance: Instance,
-    directory: MemoryDirectory,
+    pub(super) now: Now,
+    pub(super) instance: Instance,
+    pub(super) directory: MemoryDirectory,
     pub(super) commands: Vec<Command>,
-    connections: Vec<(ConnectionKey, ConnectionId)>,
-    open: BTreeSet<ConnectionKey>,
-    flushing: BTreeSet<ConnectionKey>,
-    forgotten: BTreeSet<ConnectionKey>,
-    noticed: BTreeMap<ConnectionKey, bool>,
-    trips: Vec<RoundTrip>,
-    ops: BTreeSet<OpId>,
-    links: Vec<LinkKey>,
-    gone_links: BTreeSet<LinkKey>,
-    writing: BTreeSet<LinkKey>,
-    last_batch: BTreeMap<LinkKey, Bytes>,
-    calls: u64,
+    pub(super) connections: Vec<(ConnectionKey, ConnectionId)>,
+    pub(super) open: BTreeSet<ConnectionKey>,
+    pub(super) flushing: BTreeSet<ConnectionKey>,
+    pub(super) forgotten: BTreeSet<ConnectionKey>,
+    pub(super) noticed: BTreeMap<ConnectionKey, bool>,
+    pub(super) trips: Vec<RoundTrip>,
+    pub(super) ops: BTreeSet<OpId>,
+    pub(super) links: Vec<LinkKey>,
+    pub(super) gone_links: BTreeSet<LinkKey>,
+    pub(super) writing: BTreeSet<LinkKey>,
+    pub(super) last_batch: BTreeMap<LinkKey, Bytes>,
+    pub(super) calls: u64,
     /// Calls without an answer, and when it is due.
-    waiting: BTreeMap<CallId, Instant>,
+    pub(super) waiting: BTreeMap<CallId, Instant>,
 }
 
 fn config() -> Config {
@@ -383,36 +317,6 @@ impl Feeder {
         self.event(Event::Directory { op, outcomes: Ok(outcomes) });
     }
 
-    fn plant(&mut self, instance: u8, epoch: u8, state: u8, user: u8, connection: u8) {
-        let instance = InstanceId::new(u64::from(instance % 4) + 1);
-        let epoch = Epoch::new(u64::from(epoch % 4) + 1);
-        let state = [LeaseState::Up, LeaseState::Settling, LeaseState::Draining][state as usize % 3];
-        let claim = Operation::Claim {
-            instance,
-            lease: Lease {
-                epoch,
-                floor: Epoch::new(1),
-                beat: 0,
-                state,
-                address: "peer:1".to_owned(),
-            },
-            load: Load::default(),
-        };
-        let register = Operation::Register {
-            user: user_id(user),
-            connection: ConnectionId::new(uuid::Uuid::from_u128(u128::from(connection % 8))),
-            row: Row {
-                instance,
-                epoch,
-                connected: WallTime::from_millis(1),
-            },
-        };
-        if instance != HERE {
-            self.directory.execute(self.now.mono, &claim).expect("executed");
-        }
-        self.directory.execute(self.now.mono, &register).expect("executed");
-    }
-
     /// The directory, the sockets and the links do what they were told.
     fn serve(&mut self) {
         for _ in 0..4 {
@@ -433,143 +337,9 @@ impl Feeder {
         }
     }
 
-    /// The peers of all dialled links answer as they should.
-    fn open_links(&mut self) {
-        for number in 0..self.links.len() {
-            let link = self.links[number];
-            if self.gone_links.contains(&link) || self.last_batch.contains_key(&link) {
-                continue;
-            }
-            self.event(Event::LinkUp { link });
-            self.prove(self.links.len() - 1 - number, 0, true);
-            self.writing.remove(&link);
-            self.event(Event::LinkWritten { link });
-            self.turn();
-            let mut batch = Batch::new();
-            batch.push(&Message::Heartbeat { directory: true });
-            self.receive(self.links.len() - 1 - number, batch.take());
-        }
-    }
-
-    /// Says what comes next in the handshake of a link.
-    fn prove(&mut self, number: usize, peer: u8, honest: bool) {
-        let Some(link) = self.link(number) else {
-            return;
-        };
-        let from = InstanceId::new(u64::from(peer % 3) + 2);
-        let ours = self.last_batch.get(&link).and_then(|batch| wire::decode_hello(batch).ok());
-        let hello = Hello {
-            version: wire::VERSION,
-            from,
-            to: HERE,
-            nonce: [7; 16],
-            proof: None,
-        };
-        let Some(ours) = ours else {
-            return self.receive(number, wire::encode_hello(&hello));
-        };
-        let secret = if honest { secret() } else { ClusterSecret::new(&[9; 16]).expect("long") };
-        let dialled = ours.proof.is_none();
-        let (dialler, acceptor) = if dialled { (HERE, ours.to) } else { (ours.to, HERE) };
-        let (dialler_nonce, acceptor_nonce) =
-            if dialled { (ours.nonce, [7; 16]) } else { ([7; 16], ours.nonce) };
-        let transcript = Transcript {
-            dialler,
-            acceptor,
-            dialler_nonce,
-            acceptor_nonce,
-            version: wire::VERSION,
-        };
-        if dialled {
-            let proof = Some(transcript.prove(&secret, Role::Acceptor));
-            let hello = Hello { from: ours.to, proof, ..hello };
-            self.receive(number, wire::encode_hello(&hello));
-        } else {
-            let mut batch = Batch::new();
-            batch.push(&Message::Proof(transcript.prove(&secret, Role::Dialler)));
-            self.receive(number, batch.take());
-        }
-    }
-
-    fn receive(&mut self, link: usize, batch: Bytes) {
+    pub(super) fn receive(&mut self, link: usize, batch: Bytes) {
         if let Some(link) = self.link(link) {
             self.event(Event::LinkReceived { link, batch });
-        }
-    }
-
-    fn message(&self, said: &Said) -> Message {
-        let id = |number: &usize| match self.connections.len() {
-            0 => ConnectionId::new(uuid::Uuid::nil()),
-            len => self.connections[number % len].1,
-        };
-        match said {
-            Said::Deliver { delivery, push, user, named, ask, millis, kick } => {
-                Message::Deliver(Deliver {
-                    delivery: DeliveryId::new((*delivery).into()),
-                    push: push_id(*push),
-                    within: Duration::from_millis((*millis).into()),
-                    action: action(*kick, 5),
-                    to: Addressees::Users(vec![Addressee {
-                        user: user_id(*user),
-                        named: named.iter().map(id).collect(),
-                        ask: match ask % 3 {
-                            0 => Ask::Nobody,
-                            1 => Ask::All,
-                            _ => Ask::Only(named.iter().rev().map(id).collect()),
-                        },
-                    }]),
-                })
-            }
-            Said::Everyone { delivery, push } => Message::Deliver(Deliver {
-                delivery: DeliveryId::new((*delivery).into()),
-                push: push_id(*push),
-                within: Duration::from_secs(1),
-                action: action(false, 5),
-                to: Addressees::Everyone,
-            }),
-            Said::Outcomes { delivery, connections } => {
-                let outcome = |number: u8| match number % 5 {
-                    0 => Outcome::Written,
-                    1 => Outcome::Queued,
-                    2 => Outcome::Overflow,
-                    3 => Outcome::Unreachable,
-                    _ => Outcome::Gone,
-                };
-                let outcomes = (connections.iter())
-                    .map(|(index, connection, number)| {
-                        let planted = uuid::Uuid::from_u128(*connection as u128 % 8);
-                        (u32::from(*index) % 2, ConnectionId::new(planted), outcome(*number))
-                    })
-                    .collect();
-                Message::Delivered(Delivered {
-                    delivery: DeliveryId::new((*delivery).into()),
-                    outcomes: Outcomes::Users(outcomes),
-                })
-            }
-            Said::Counts { delivery, number } => Message::Delivered(Delivered {
-                delivery: DeliveryId::new((*delivery).into()),
-                outcomes: Outcomes::Everyone(Counts {
-                    written: *number,
-                    ..Counts::default()
-                }),
-            }),
-            Said::Heartbeat { directory } => Message::Heartbeat { directory: *directory },
-            Said::Goodbye => Message::Goodbye,
-            Said::Proof => Message::Proof([1; 32]),
-        }
-    }
-
-    fn audience(&self, to: &To) -> Audience {
-        match to {
-            To::User(user) => Audience::User(user_id(*user)),
-            To::Some(user, connections) => Audience::Connections {
-                user: user_id(*user),
-                connections: (connections.iter())
-                    .filter_map(|number| self.connections.get(*number).map(|(_, id)| *id))
-                    .collect(),
-            },
-            To::Users(users) => Audience::Users(users.iter().map(|user| user_id(*user)).collect()),
-            To::Everyone => Audience::Everyone,
         }
     }
 
@@ -578,7 +348,7 @@ impl Feeder {
         (count > 0).then(|| self.connections[number % count].0)
     }
 
-    fn link(&self, number: usize) -> Option<LinkKey> {
+    pub(super) fn link(&self, number: usize) -> Option<LinkKey> {
         // The youngest first: the others have often gone.
         let count = self.links.len();
         (count > 0).then(|| self.links[count - 1 - number % count])
@@ -593,13 +363,13 @@ impl Feeder {
         call
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         let mut out = Outbox::new();
         self.instance.handle(self.now, event, &mut out);
         self.execute(&mut out);
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         for _ in 0..10_000 {
             if self.instance.next_timeout().is_none_or(|(at, _)| at > self.now.mono) {
                 return;
@@ -667,19 +437,19 @@ impl Feeder {
     }
 }
 
-fn secret() -> ClusterSecret {
+pub(super) fn secret() -> ClusterSecret {
     ClusterSecret::new(b"0123456789abcdef").expect("long enough")
 }
 
-fn user_id(number: u8) -> UserId {
+pub(super) fn user_id(number: u8) -> UserId {
     UserId::new(["ann", "bob", "eve", "joe"][number as usize % 4]).expect("a user")
 }
 
-fn push_id(number: u8) -> PushId {
+pub(super) fn push_id(number: u8) -> PushId {
     PushId::new(uuid::Uuid::from_u128(u128::from(number % 16)))
 }
 
-fn action(kick: bool, bytes: usize) -> Action {
+pub(super) fn action(kick: bool, bytes: usize) -> Action {
     if kick {
         return Action::Close(CloseCode::Kicked);
     }
@@ -700,86 +470,4 @@ fn reply(number: u8) -> Reply {
         8 => Reply::Superseded,
         _ => Reply::Lease(None),
     }
-}
-
-/// Any step, the usual ones more often.
-pub(super) fn step() -> impl Strategy<Value = Step> {
-    let any_link = 0..4_usize;
-    prop_oneof![
-        6 => (any::<u8>(), proptest::option::weighted(0.1, any::<u16>()))
-            .prop_map(|(user, expires)| Step::Accept { user, expires }),
-        6 => (0..20_usize).prop_map(|connection| Step::Opened { connection }),
-        2 => (0..20_usize, any::<bool>())
-            .prop_map(|(connection, message)| Step::Heard { connection, message }),
-        8 => (0..20_usize).prop_map(|connection| Step::Written { connection }),
-        3 => (0..20_usize, any::<bool>())
-            .prop_map(|(connection, violation)| Step::Closed { connection, violation }),
-        1 => (0..9_u32, 0..9_u32, any::<u8>())
-            .prop_map(|(slot, generation, kind)| Step::Stray { slot, generation, kind }),
-        2 => Just(Step::DirectoryUp),
-        1 => Just(Step::DirectoryDown),
-        6 => Just(Step::Link),
-        16 => Just(Step::Serve),
-        24 => (Just(0_usize), answering()).prop_map(|(trip, how)| Step::Answer { trip, how }),
-        4 => (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()).prop_map(
-            |(instance, epoch, state, user, connection)|
-                Step::Plant { instance, epoch, state, user, connection }
-        ),
-        1 => Just(Step::Wipe),
-        3 => Just(Step::AcceptLink),
-        4 => any_link.clone().prop_map(|link| Step::LinkUp { link }),
-        10 => (any_link.clone(), any::<u8>(), proptest::bool::weighted(0.9))
-            .prop_map(|(link, peer, honest)| Step::Prove { link, peer, honest }),
-        1 => (any_link.clone(), vec(any::<u8>(), 0..20))
-            .prop_map(|(link, bytes)| Step::Bytes { link, bytes }),
-        8 => (any_link.clone(), vec(said(), 1..4))
-            .prop_map(|(link, messages)| Step::Say { link, messages }),
-        6 => any_link.clone().prop_map(|link| Step::LinkWritten { link }),
-        2 => (any_link, any::<bool>()).prop_map(|(link, not_me)| Step::LinkDown { link, not_me }),
-        12 => (any::<u8>(), to(), proptest::bool::weighted(0.1), 0..45_usize, 5..4000_u16).prop_map(
-            |(id, to, kick, bytes, millis)| Step::Push { id, to, kick, bytes, millis }
-        ),
-        1 => any::<u8>().prop_map(|user| Step::Connections { user }),
-        1 => Just(Step::Instances),
-        1 => (0..2000_u16, 0..2000_u16).prop_map(|(delay, spread)| Step::Drain { delay, spread }),
-        12 => prop_oneof![4 => 0..50_u32, 3 => 0..1500_u32, 1 => 0..40_000_u32]
-            .prop_map(|millis| Step::Wait { millis }),
-    ]
-}
-
-fn answering() -> impl Strategy<Value = Answering> {
-    prop_oneof![
-        20 => Just(Answering::Truly),
-        1 => Just(Answering::Lost),
-        1 => Just(Answering::Short),
-        1 => Just(Answering::NotPrimary),
-        1 => Just(Answering::Refused),
-        1 => any::<u8>().prop_map(Answering::Wrongly),
-    ]
-}
-
-fn to() -> impl Strategy<Value = To> {
-    prop_oneof![
-        5 => any::<u8>().prop_map(To::User),
-        1 => (any::<u8>(), vec(0..9_usize, 0..3)).prop_map(|(user, some)| To::Some(user, some)),
-        2 => vec(any::<u8>(), 0..5).prop_map(To::Users),
-        2 => Just(To::Everyone),
-    ]
-}
-
-fn said() -> impl Strategy<Value = Said> {
-    let small = || 0..24_u8;
-    prop_oneof![
-        4 => (small(), any::<u8>(), any::<u8>(), vec(0..9_usize, 0..4), any::<u8>(), 0..3000_u16,
-              proptest::bool::weighted(0.1))
-            .prop_map(|(delivery, push, user, named, ask, millis, kick)|
-                Said::Deliver { delivery, push, user, named, ask, millis, kick }),
-        1 => (small(), any::<u8>()).prop_map(|(delivery, push)| Said::Everyone { delivery, push }),
-        6 => (small(), vec((any::<u8>(), 0..9_usize, any::<u8>()), 0..4))
-            .prop_map(|(delivery, connections)| Said::Outcomes { delivery, connections }),
-        1 => (small(), any::<u64>()).prop_map(|(delivery, number)| Said::Counts { delivery, number }),
-        2 => any::<bool>().prop_map(|directory| Said::Heartbeat { directory }),
-        1 => Just(Said::Goodbye),
-        1 => Just(Said::Proof),
-    ]
 }

@@ -212,7 +212,7 @@ fn after_a_wipe_nobody_is_missed() {
         let receipt = cluster.receipt(call);
         assert!(receipt.counts.written == 1 || receipt.degraded, "{number}: {receipt:?}");
     }
-    assert!(cluster.texts(id).len() >= 39);
+    assert!(cluster.texts(id).len() >= 39, "{}", cluster.texts(id).len());
     let call = cluster.push_user(0, "ann", "x");
     assert_eq!((outcomes(&cluster, call), cluster.receipt(call).degraded), (vec![(id, Outcome::Written)], false));
 }
@@ -248,4 +248,26 @@ fn a_second_lookup_does_not_overtake_a_later_push() {
         assert!(texts.is_sorted(), "{shuffle}: {texts:?}");
         assert_eq!(cluster.answers.len(), 4);
     }
+}
+
+/// H50: a second lookup that fails does not ask by user where a later push has been.
+#[test]
+fn a_failed_second_lookup_does_not_overtake_a_later_push() {
+    let mut cluster = pair();
+    let (old, _) = cluster.connect(1, "ann");
+    cluster.push_user(0, "ann", "opens the link");
+    cluster.directory_holds = true;
+    cluster.disconnect(1, old);
+    cluster.directory_holds = false;
+    cluster.mute.insert((1, 0));
+    let first = cluster.push_user(0, "ann", "1");
+    let (_, new) = cluster.connect(1, "ann");
+    cluster.push_user(0, "ann", "2");
+    cluster.directory_answers = false;
+    cluster.mute.clear();
+    cluster.cut(0, 1);
+    cluster.settle_down();
+    cluster.pass(4 * SECOND);
+    assert_eq!(cluster.texts(new), ["2"]);
+    assert_eq!((cluster.receipt(first).counts.gone, cluster.receipt(first).degraded), (1, true));
 }

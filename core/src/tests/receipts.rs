@@ -27,7 +27,9 @@ fn refusal(cluster: &mut Cluster, push: Push) -> PushRefused {
     let call = cluster.call_push(0, push);
     match &cluster.answers[&call] {
         Answer::Push(Err(refused)) => *refused,
-        other => panic!("not refused: {other:?}"),
+        answer @ (Answer::Push(Ok(_)) | Answer::Connections(_) | Answer::Instances(_)) => {
+            panic!("not refused: {answer:?}")
+        }
     }
 }
 

@@ -1,0 +1,182 @@
+//! The peers of the instance that is fed: what they write to the directory, prove and say.
+
+use std::time::Duration;
+
+use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
+use super::steps::{Said, To};
+use crate::config::ClusterSecret;
+use crate::directory::{Lease, LeaseState, Load, Operation, Row};
+use crate::event::Event;
+use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
+use crate::message::{Audience, Counts, Outcome};
+use crate::time::WallTime;
+use crate::wire::{
+    self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
+    Transcript,
+};
+
+impl Feeder {
+    pub(super) fn plant(&mut self, instance: u8, epoch: u8, state: u8, user: u8, connection: u8) {
+        let instance = InstanceId::new(u64::from(instance % 4) + 1);
+        let epoch = Epoch::new(u64::from(epoch % 4) + 1);
+        let state = [LeaseState::Up, LeaseState::Settling, LeaseState::Draining][state as usize % 3];
+        let claim = Operation::Claim {
+            instance,
+            lease: Lease {
+                epoch,
+                floor: Epoch::new(1),
+                beat: 0,
+                state,
+                address: "peer:1".to_owned(),
+            },
+            load: Load::default(),
+        };
+        let register = Operation::Register {
+            user: user_id(user),
+            connection: ConnectionId::new(uuid::Uuid::from_u128(u128::from(connection % 8))),
+            row: Row {
+                instance,
+                epoch,
+                connected: WallTime::from_millis(1),
+            },
+        };
+        if instance != HERE {
+            self.directory.execute(self.now.mono, &claim).expect("executed");
+        }
+        self.directory.execute(self.now.mono, &register).expect("executed");
+    }
+
+    /// The peers of all dialled links answer as they should.
+    pub(super) fn open_links(&mut self) {
+        for number in 0..self.links.len() {
+            let link = self.links[number];
+            if self.gone_links.contains(&link) || self.last_batch.contains_key(&link) {
+                continue;
+            }
+            self.event(Event::LinkUp { link });
+            self.prove(self.links.len() - 1 - number, 0, true);
+            self.writing.remove(&link);
+            self.event(Event::LinkWritten { link });
+            self.turn();
+            let mut batch = Batch::new();
+            batch.push(&Message::Heartbeat { directory: true });
+            self.receive(self.links.len() - 1 - number, batch.take());
+        }
+    }
+
+    /// Says what comes next in the handshake of a link.
+    pub(super) fn prove(&mut self, number: usize, peer: u8, honest: bool) {
+        let Some(link) = self.link(number) else {
+            return;
+        };
+        let from = InstanceId::new(u64::from(peer % 3) + 2);
+        let ours = self.last_batch.get(&link).and_then(|batch| wire::decode_hello(batch).ok());
+        let hello = Hello {
+            version: wire::VERSION,
+            from,
+            to: HERE,
+            nonce: [7; 16],
+            proof: None,
+        };
+        let Some(ours) = ours else {
+            return self.receive(number, wire::encode_hello(&hello));
+        };
+        let secret = if honest { secret() } else { ClusterSecret::new(&[9; 16]).expect("long") };
+        let dialled = ours.proof.is_none();
+        let (dialler, acceptor) = if dialled { (HERE, ours.to) } else { (ours.to, HERE) };
+        let (dialler_nonce, acceptor_nonce) =
+            if dialled { (ours.nonce, [7; 16]) } else { ([7; 16], ours.nonce) };
+        let transcript = Transcript {
+            dialler,
+            acceptor,
+            dialler_nonce,
+            acceptor_nonce,
+            version: wire::VERSION,
+        };
+        if dialled {
+            let proof = Some(transcript.prove(&secret, Role::Acceptor));
+            let hello = Hello { from: ours.to, proof, ..hello };
+            self.receive(number, wire::encode_hello(&hello));
+        } else {
+            let mut batch = Batch::new();
+            batch.push(&Message::Proof(transcript.prove(&secret, Role::Dialler)));
+            self.receive(number, batch.take());
+        }
+    }
+
+    pub(super) fn message(&self, said: &Said) -> Message {
+        let id = |number: &usize| match self.connections.len() {
+            0 => ConnectionId::new(uuid::Uuid::nil()),
+            len => self.connections[number % len].1,
+        };
+        match said {
+            Said::Deliver { delivery, push, user, named, ask, millis, kick } => {
+                Message::Deliver(Deliver {
+                    delivery: DeliveryId::new((*delivery).into()),
+                    push: push_id(*push),
+                    within: Duration::from_millis((*millis).into()),
+                    action: action(*kick, 5),
+                    to: Addressees::Users(vec![Addressee {
+                        user: user_id(*user),
+                        named: named.iter().map(id).collect(),
+                        ask: match ask % 3 {
+                            0 => Ask::Nobody,
+                            1 => Ask::All,
+                            _ => Ask::Only(named.iter().rev().map(id).collect()),
+                        },
+                    }]),
+                })
+            }
+            Said::Everyone { delivery, push } => Message::Deliver(Deliver {
+                delivery: DeliveryId::new((*delivery).into()),
+                push: push_id(*push),
+                within: Duration::from_secs(1),
+                action: action(false, 5),
+                to: Addressees::Everyone,
+            }),
+            Said::Outcomes { delivery, connections } => {
+                let outcome = |number: u8| match number % 5 {
+                    0 => Outcome::Written,
+                    1 => Outcome::Queued,
+                    2 => Outcome::Overflow,
+                    3 => Outcome::Unreachable,
+                    _ => Outcome::Gone,
+                };
+                let outcomes = (connections.iter())
+                    .map(|(index, connection, number)| {
+                        let planted = uuid::Uuid::from_u128(*connection as u128 % 8);
+                        (u32::from(*index) % 2, ConnectionId::new(planted), outcome(*number))
+                    })
+                    .collect();
+                Message::Delivered(Delivered {
+                    delivery: DeliveryId::new((*delivery).into()),
+                    outcomes: Outcomes::Users(outcomes),
+                })
+            }
+            Said::Counts { delivery, number } => Message::Delivered(Delivered {
+                delivery: DeliveryId::new((*delivery).into()),
+                outcomes: Outcomes::Everyone(Counts {
+                    written: *number,
+                    ..Counts::default()
+                }),
+            }),
+            Said::Heartbeat { directory } => Message::Heartbeat { directory: *directory },
+            Said::Goodbye => Message::Goodbye,
+            Said::Proof => Message::Proof([1; 32]),
+        }
+    }
+
+    pub(super) fn audience(&self, to: &To) -> Audience {
+        match to {
+            To::User(user) => Audience::User(user_id(*user)),
+            To::Some(user, connections) => Audience::Connections {
+                user: user_id(*user),
+                connections: (connections.iter())
+                    .filter_map(|number| self.connections.get(*number).map(|(_, id)| *id))
+                    .collect(),
+            },
+            To::Users(users) => Audience::Users(users.iter().map(|user| user_id(*user)).collect()),
+            To::Everyone => Audience::Everyone,
+        }
+    }
+}
