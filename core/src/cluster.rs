@@ -219,7 +219,9 @@ impl Cluster {
     /// Breaks all links between two instances; both learn of it.
     pub(crate) fn cut(&mut self, one: usize, other: usize) {
         let cut: Vec<_> = (self.links.iter())
-            .filter(|((from, _), (to, _))| (*from, *to) == (one, other) || (*from, *to) == (other, one))
+            .filter(|((from, _), (to, _))| {
+                (*from, *to) == (one, other) || (*from, *to) == (other, one)
+            })
             .map(|(end, _)| *end)
             .collect();
         for (index, link) in cut {
@@ -344,7 +346,9 @@ impl Cluster {
         let Some(state) = &mut self.shuffle else {
             return self.on_the_way.pop_front();
         };
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let any = (*state >> 33) as usize % self.on_the_way.len().max(1);
         let channel = self.on_the_way.get(any)?.channel();
         let first = (self.on_the_way.iter()).position(|delivery| delivery.channel() == channel)?;
@@ -372,7 +376,9 @@ impl Cluster {
         let Some(&(acceptor, _)) = self.links.get(&(dialler, link)) else {
             return;
         };
-        let key = self.instances[acceptor].accept_link(self.now).expect("room");
+        let key = self.instances[acceptor]
+            .accept_link(self.now)
+            .expect("room");
         self.links.insert((dialler, link), (acceptor, key));
         self.links.insert((acceptor, key), (dialler, link));
         (self.on_the_way).push_back(Delivery::Event(dialler, Event::LinkUp { link }));
@@ -395,10 +401,13 @@ impl Cluster {
                     self.enqueue(index, Event::Written { connection });
                 }
             }
-            Command::Abort { connection } => self.enqueue(index, Event::Closed {
-                connection,
-                closure: Closure::Abrupt,
-            }),
+            Command::Abort { connection } => self.enqueue(
+                index,
+                Event::Closed {
+                    connection,
+                    closure: Closure::Abrupt,
+                },
+            ),
             Command::Send {
                 connection,
                 payload,
@@ -408,10 +417,13 @@ impl Cluster {
                 }
             }
             Command::Close { connection, code } => {
-                self.enqueue(index, Event::Closed {
-                    connection,
-                    closure: Closure::Clean,
-                });
+                self.enqueue(
+                    index,
+                    Event::Closed {
+                        connection,
+                        closure: Closure::Clean,
+                    },
+                );
                 if let Some(id) = id(self, connection) {
                     self.closed.insert(id, code);
                 }
@@ -432,7 +444,8 @@ impl Cluster {
                 } else {
                     self.links.insert((index, link), (to, link));
                     let dialler = index;
-                    self.on_the_way.push_back(Delivery::Accept { dialler, link });
+                    self.on_the_way
+                        .push_back(Delivery::Accept { dialler, link });
                 }
             }
             Command::LinkWrite { link, batch } => {
@@ -517,7 +530,9 @@ mod tests {
     #[test]
     fn a_push_reaches_terminals_on_three_instances_from_a_fourth() {
         let mut cluster = Cluster::new(&Config::default(), 4);
-        let ids: Vec<_> = (0..3).map(|index| cluster.connect(index, "alice").1).collect();
+        let ids: Vec<_> = (0..3)
+            .map(|index| cluster.connect(index, "alice").1)
+            .collect();
         let call = cluster.push_user(3, "alice", "hello");
         let receipt = cluster.receipt(call);
         assert_eq!((receipt.counts.written, receipt.degraded), (3, false));

@@ -91,7 +91,10 @@ pub enum Command {
     Drained,
 }
 
-const _: () = assert!(size_of::<Command>() <= 56, "commands are moved often: keep them small");
+const _: () = assert!(
+    size_of::<Command>() <= 56,
+    "commands are moved often: keep them small"
+);
 
 /// Operations that share one round trip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +193,9 @@ pub struct Outbox {
 impl Outbox {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { commands: Vec::new() }
+        Self {
+            commands: Vec::new(),
+        }
     }
 
     /// Takes all commands, in their order. Its memory is kept for the next use.

@@ -202,7 +202,11 @@ impl Config {
                 "must be at least `push_bytes`, or the largest push could never be written",
             ),
             (self.queue_frames >= 2, "queue_frames", "must be at least 2"),
-            (self.connections_per_user > 0, "connections_per_user", "must be above zero"),
+            (
+                self.connections_per_user > 0,
+                "connections_per_user",
+                "must be above zero",
+            ),
             (self.connections > 0, "connections", "must be above zero"),
             (
                 self.push_bytes > 0 && self.push_bytes <= 16 << 20,
@@ -211,16 +215,32 @@ impl Config {
             ),
             (self.push_users > 0, "push_users", "must be above zero"),
             (self.pushes > 0, "pushes", "must be above zero"),
-            (self.pushes_per_user > 0, "pushes_per_user", "must be above zero"),
-            (self.broadcast_rate > 0, "broadcast_rate", "must be above zero"),
+            (
+                self.pushes_per_user > 0,
+                "pushes_per_user",
+                "must be above zero",
+            ),
+            (
+                self.broadcast_rate > 0,
+                "broadcast_rate",
+                "must be above zero",
+            ),
             (self.broadcasts > 0, "broadcasts", "must be above zero"),
             (
                 self.link_queue_bytes >= 2 * self.push_bytes,
                 "link_queue_bytes",
                 "must be at least twice `push_bytes`",
             ),
-            (!self.link_timeout.is_zero(), "link_timeout", "must be above zero"),
-            (!self.link_heartbeat.is_zero(), "link_heartbeat", "must be above zero"),
+            (
+                !self.link_timeout.is_zero(),
+                "link_timeout",
+                "must be above zero",
+            ),
+            (
+                !self.link_heartbeat.is_zero(),
+                "link_heartbeat",
+                "must be above zero",
+            ),
             (self.links > 0, "links", "must be above zero"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
@@ -341,7 +361,10 @@ pub mod duration {
             return "0s".to_owned();
         }
         let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        match units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit)) {
+        match units
+            .into_iter()
+            .find(|(unit, _)| millis.is_multiple_of(*unit))
+        {
             Some((unit, name)) => format!("{}{name}", millis / unit),
             None => format!("{millis}ms"),
         }
@@ -377,7 +400,9 @@ mod tests {
             lease_renewal: Duration::from_secs(6),
             ..Config::default()
         };
-        let error = config.validate().expect_err("renewal is longer than half of the lease");
+        let error = config
+            .validate()
+            .expect_err("renewal is longer than half of the lease");
         assert_eq!(error.field, "lease_renewal");
     }
 
@@ -386,7 +411,16 @@ mod tests {
     fn durations_are_read_strictly() {
         assert_eq!(duration::parse("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration::parse("2h"), Ok(Duration::from_secs(7200)));
-        for text in ["", "5", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "9999999999999999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+            "9999999999999999999h",
+        ] {
             assert!(duration::parse(text).is_err(), "{text:?}");
         }
     }

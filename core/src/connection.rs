@@ -152,7 +152,8 @@ impl Connection {
                 Liveness::Waiting { ping_at } => ping_at,
                 Liveness::Pinged { at } => at + config.ping_timeout,
             };
-            self.expires.map_or(liveness, |expires| expires.min(liveness))
+            self.expires
+                .map_or(liveness, |expires| expires.min(liveness))
         };
         match self.phase {
             Phase::Upgrading { until } => Some(until),
@@ -481,7 +482,9 @@ impl Instance {
             Greeting::Reachable => false,
             Greeting::Degraded => true,
         };
-        connection.outbound.put_first(frame::hello(connection.id, degraded));
+        connection
+            .outbound
+            .put_first(frame::hello(connection.id, degraded));
         self.turn.connections.push(key);
         out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
@@ -540,7 +543,10 @@ impl Instance {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        if connection.expires.is_some_and(|expires| expires <= now.mono) {
+        if connection
+            .expires
+            .is_some_and(|expires| expires <= now.mono)
+        {
             self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
             return;
         }

@@ -112,7 +112,10 @@ impl<K: Fingerprint, V: Fingerprint> Fingerprint for BTreeMap<K, V> {
 }
 
 impl<K: Fingerprint + Ord, V: Fingerprint> Fingerprint for SeededMap<K, V> {
-    #[expect(clippy::disallowed_methods, reason = "the entries are sorted before they are used")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the entries are sorted before they are used"
+    )]
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         let mut entries: Vec<(&K, &V)> = self.iter().collect();
         entries.sort_unstable_by_key(|(key, _)| *key);

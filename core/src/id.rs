@@ -45,7 +45,9 @@ impl FromStr for InstanceId {
         if !digits {
             return Err(InvalidId);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidId)
+        u64::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| InvalidId)
     }
 }
 

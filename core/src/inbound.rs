@@ -80,7 +80,8 @@ impl Instance {
         };
         match deliver.to {
             Addressees::Everyone => {
-                inbound.progress = Progress::Everyone(Broadcasting::new(deliver.action, self.registry.present()));
+                inbound.progress =
+                    Progress::Everyone(Broadcasting::new(deliver.action, self.registry.present()));
                 let key = self.begin_inbound(inbound);
                 self.begin_broadcast(now, key);
             }
@@ -114,7 +115,10 @@ impl Instance {
         for connection in &addressee.named {
             self.serve_one(now, key, index, &addressee.user, *connection, action, out);
         }
-        let asked = match &addressee.ask {
+        let Some(push) = self.inbound.get(key).map(|inbound| inbound.push) else {
+            return;
+        };
+        let mut asked = match &addressee.ask {
             Ask::Nobody => return,
             Ask::All => self.greeted_of(&addressee.user),
             Ask::Only(connections) => {
@@ -123,6 +127,9 @@ impl Instance {
                 greeted
             }
         };
+        if !self.repeats.begin_ask(now.mono, push, &addressee.user) {
+            asked.retain(|connection| self.repeats.knows(*connection, push));
+        }
         for connection in asked {
             if !addressee.named.contains(&connection) {
                 self.serve_one(now, key, index, &addressee.user, connection, action, out);
@@ -271,7 +278,8 @@ impl Instance {
         if let Progress::Everyone(broadcasting) = &inbound.progress
             && broadcasting.is_first()
         {
-            self.repeats.end_broadcast(inbound.push, broadcasting.counts());
+            self.repeats
+                .end_broadcast(inbound.push, broadcasting.counts());
         }
         let outcomes = inbound.outcomes();
         self.answer(inbound.from, inbound.delivery, outcomes);

@@ -8,7 +8,9 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
-use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, InstanceId, LinkKey, OpId, PushKey};
+use crate::id::{
+    ConnectionId, ConnectionKey, DeliveryId, InboundKey, InstanceId, LinkKey, OpId, PushKey,
+};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
 use crate::peer::Peers;

@@ -196,7 +196,11 @@ impl Instance {
         let Some(lane) = self.pushes.lanes.get_mut(user) else {
             return;
         };
-        while lane.parts.front().is_some_and(|part| part.stage == Stage::Ended) {
+        while lane
+            .parts
+            .front()
+            .is_some_and(|part| part.stage == Stage::Ended)
+        {
             lane.parts.pop_front();
             lane.first += 1;
         }
@@ -218,7 +222,8 @@ impl Instance {
         if self.keeper.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
             let operation = Operation::Lookup { user: user.clone() };
-            self.trips.ask(operation, Purpose::Lookup { user: user.clone() });
+            self.trips
+                .ask(operation, Purpose::Lookup { user: user.clone() });
         }
         for sequence in waiting {
             self.begin_part(now, user, sequence, out);
@@ -366,7 +371,9 @@ impl Instance {
             };
             let mut named = Vec::with_capacity(hop.named.len());
             for (connection, row) in hop.named {
-                let served = lane.get_mut(sequence).is_some_and(|part| part.has(connection));
+                let served = lane
+                    .get_mut(sequence)
+                    .is_some_and(|part| part.has(connection));
                 let overtaken = lane.served_later(sequence, hop.instance, connection);
                 if !served && !overtaken {
                     named.push((connection, Some(row)));

@@ -256,7 +256,8 @@ impl Instance {
                         lease: desired.clone(),
                         load,
                     };
-                    self.trips.ask_first(operation, Purpose::Renew { lease: desired });
+                    self.trips
+                        .ask_first(operation, Purpose::Renew { lease: desired });
                 }
             },
         }

@@ -40,18 +40,18 @@ mod outbound;
 mod peer;
 mod push;
 mod registry;
+mod repeat;
 #[cfg(test)]
 mod rig;
-mod repeat;
 mod rng;
 mod route;
 mod rows;
 mod settle;
 mod slots;
 pub mod stats;
-pub mod time;
 #[cfg(test)]
 mod tests;
+pub mod time;
 mod timer;
 mod trips;
 mod view;

@@ -160,7 +160,13 @@ impl Instance {
         }
     }
 
-    pub(crate) fn link_received(&mut self, now: Now, key: LinkKey, batch: &Bytes, out: &mut Outbox) {
+    pub(crate) fn link_received(
+        &mut self,
+        now: Now,
+        key: LinkKey,
+        batch: &Bytes,
+        out: &mut Outbox,
+    ) {
         let Some(link) = self.peers.links.get_mut(key) else {
             self.stats.stale_events += 1;
             return;
@@ -279,10 +285,7 @@ impl Instance {
                     let transcript = transcript.clone();
                     self.proven_by_dialler(now, key, &transcript, &message, out);
                 }
-                Stage::Dialled
-                | Stage::Greeting { .. }
-                | Stage::Accepted
-                | Stage::Proven => {
+                Stage::Dialled | Stage::Greeting { .. } | Stage::Accepted | Stage::Proven => {
                     self.bug("a batch came before its Hello");
                     return;
                 }

@@ -115,7 +115,9 @@ impl Outcome {
 }
 
 /// Terminals by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Counts {
     /// [`Outcome::Written`].
     pub written: u64,
@@ -132,7 +134,9 @@ pub struct Counts {
 impl Counts {
     /// Those that got nothing.
     pub const fn failed(&self) -> u64 {
-        self.gone.saturating_add(self.overflow).saturating_add(self.unreachable)
+        self.gone
+            .saturating_add(self.overflow)
+            .saturating_add(self.unreachable)
     }
 
     /// Adds one terminal.

@@ -102,7 +102,11 @@ impl Outbound {
 
     /// Takes the next batch, if none is with the driver.
     pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
-        let start = if self.in_flight == 0 { 0 } else { self.queue.len() };
+        let start = if self.in_flight == 0 {
+            0
+        } else {
+            self.queue.len()
+        };
         if self.in_flight == 0 {
             self.in_flight = self.queue.len();
         }
@@ -122,8 +126,14 @@ impl Outbound {
     /// Drops what waits and is not with the driver: its tickets, in order.
     pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
         let waiting = self.queue.split_off(self.in_flight);
-        self.bytes -= waiting.iter().map(|queued| queued.payload.len()).sum::<usize>();
-        waiting.into_iter().filter_map(|queued| queued.ticket).collect()
+        self.bytes -= waiting
+            .iter()
+            .map(|queued| queued.payload.len())
+            .sum::<usize>();
+        waiting
+            .into_iter()
+            .filter_map(|queued| queued.ticket)
+            .collect()
     }
 
     /// Drops everything: the tickets, in order.
@@ -247,7 +257,10 @@ mod tests {
         };
         assert_eq!(full(SlowConsumer::Close), Offered::Close);
         assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
-        assert_eq!(full(SlowConsumer::DropOldest), Offered::Queued(vec![ticket(1)]));
+        assert_eq!(
+            full(SlowConsumer::DropOldest),
+            Offered::Queued(vec![ticket(1)])
+        );
     }
 
     #[test]

@@ -153,7 +153,11 @@ impl Peers {
     /// The most bytes that wait for a peer.
     #[cfg(test)]
     pub(crate) fn longest_queue(&self) -> usize {
-        self.peers.values().map(|peer| peer.bytes).max().unwrap_or(0)
+        self.peers
+            .values()
+            .map(|peer| peer.bytes)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Deliveries that were not answered.
@@ -228,7 +232,10 @@ impl Instance {
     fn fail_waiting(&mut self, to: InstanceId) {
         if let Some(peer) = self.peers.peers.get_mut(&to) {
             peer.bytes = 0;
-            let failed = peer.waiting.drain(..).map(|waiting| waiting.deliver.delivery);
+            let failed = peer
+                .waiting
+                .drain(..)
+                .map(|waiting| waiting.deliver.delivery);
             self.turn.failed.extend(failed);
         }
     }
@@ -305,7 +312,8 @@ impl Instance {
                 out.log(Log::PeerDown { instance });
                 peer.state = PeerState::Unlinked { until: now.mono };
                 self.take_back(instance, 1);
-                let waits = (self.peers.peers.get(&instance)).is_some_and(|peer| !peer.waiting.is_empty());
+                let waits =
+                    (self.peers.peers.get(&instance)).is_some_and(|peer| !peer.waiting.is_empty());
                 if waits {
                     self.dial(now, instance, out);
                 }
@@ -370,7 +378,9 @@ impl Instance {
             batch.push(message);
             link.forget_answer();
         }
-        let peer = link.peer.and_then(|instance| peers.peers.get_mut(&instance));
+        let peer = link
+            .peer
+            .and_then(|instance| peers.peers.get_mut(&instance));
         if let Some(peer) = peer.filter(|peer| peer.state == PeerState::Open(key)) {
             while let Some(mut waiting) = peer.waiting.pop_front() {
                 let size = waiting.size();
@@ -455,7 +465,6 @@ fn room(batch: &Batch, message: &Message) -> bool {
     let size = wire::encoded_size_hint(message);
     batch.is_empty() || (batch.len() + size <= BATCH_BYTES && batch.has_room(size))
 }
-
 
 impl Fingerprint for Peers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {

@@ -222,7 +222,9 @@ impl Instance {
         let (lanes, next) = (&mut self.pushes.lanes, &mut self.pushes.next_sequence);
         let mut begun = Vec::with_capacity(parts.len());
         for (user, selection) in parts {
-            let lane = lanes.entry(user.clone()).or_insert_with(|| Lane::new(*next));
+            let lane = lanes
+                .entry(user.clone())
+                .or_insert_with(|| Lane::new(*next));
             let sequence = lane.push(Part::new(key, selection, now.mono));
             *next = lane.next().max(*next);
             begun.push((user, sequence));
@@ -292,7 +294,8 @@ impl Instance {
         out: &mut Outbox,
     ) {
         // An answer that comes after the receipt changes nothing any more.
-        let expected = (self.pushes.hops.get(&delivered.delivery)).is_some_and(|hop| hop.to == from);
+        let expected =
+            (self.pushes.hops.get(&delivered.delivery)).is_some_and(|hop| hop.to == from);
         if !expected {
             return;
         }
@@ -390,7 +393,10 @@ impl Instance {
         let Some(mut pending) = self.pushes.pending.remove(key) else {
             return;
         };
-        pending.receipt.instances.sort_unstable_by_key(|outcome| outcome.instance);
+        pending
+            .receipt
+            .instances
+            .sort_unstable_by_key(|outcome| outcome.instance);
         self.stats.degraded += u64::from(pending.receipt.degraded);
         self.stats.outcomes.merge(&pending.receipt.counts);
         out.push(Command::Answer {

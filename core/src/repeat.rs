@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::fingerprint::Fingerprint;
-use crate::id::{ConnectionId, PushId};
+use crate::id::{ConnectionId, PushId, UserId};
 use crate::message::{Counts, Outcome};
 use crate::outbound::Ticket;
 use crate::rng::{SeededHash, SeededMap};
@@ -17,9 +17,21 @@ use crate::time::Instant;
 pub(crate) struct Repeats {
     frames: SeededMap<(PushId, ConnectionId), State>,
     broadcasts: SeededMap<PushId, Option<Counts>>,
-    order: VecDeque<(Instant, PushId, Option<ConnectionId>)>,
+    asks: SeededMap<(PushId, UserId), ()>,
+    order: VecDeque<(Instant, Entry)>,
     span: Duration,
     limit: usize,
+}
+
+/// One thing that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Entry {
+    /// A push at a connection.
+    Frame(PushId, ConnectionId),
+    /// A push to everyone.
+    Broadcast(PushId),
+    /// A push for which the terminals of a user were looked up here.
+    Ask(PushId, UserId),
 }
 
 /// What is known of one push at one connection.
@@ -54,6 +66,7 @@ impl Repeats {
         Self {
             frames: SeededMap::with_hasher(hash.clone()),
             broadcasts: SeededMap::with_hasher(hash.clone()),
+            asks: SeededMap::with_hasher(hash.clone()),
             order: VecDeque::new(),
             span,
             limit,
@@ -81,7 +94,7 @@ impl Repeats {
     pub(crate) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
         self.frames
             .insert((push, connection), State::Pending(Vec::new()));
-        self.remember(now, push, Some(connection));
+        self.remember(now, Entry::Frame(push, connection));
     }
 
     /// A push has ended at a connection. Who else is to be told.
@@ -100,6 +113,23 @@ impl Repeats {
         }
     }
 
+    /// Notes that the terminals of a user are looked up for a push. Returns whether it is the first
+    /// time. A publisher's second try must not reach a terminal that has come since: a later push
+    /// may have reached it already.
+    pub(crate) fn begin_ask(&mut self, now: Instant, push: PushId, user: &UserId) -> bool {
+        self.forget_old(now);
+        let first = self.asks.insert((push, user.clone()), ()).is_none();
+        if first {
+            self.remember(now, Entry::Ask(push, user.clone()));
+        }
+        first
+    }
+
+    /// Whether a push is known at a connection.
+    pub(crate) fn knows(&self, connection: ConnectionId, push: PushId) -> bool {
+        self.frames.contains_key(&(push, connection))
+    }
+
     pub(crate) fn known_broadcast(&mut self, now: Instant, push: PushId) -> Option<KnownBroadcast> {
         self.forget_old(now);
         let counts = self.broadcasts.get(&push)?;
@@ -108,7 +138,7 @@ impl Repeats {
 
     pub(crate) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
         self.broadcasts.insert(push, None);
-        self.remember(now, push, None);
+        self.remember(now, Entry::Broadcast(push));
     }
 
     pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) {
@@ -123,8 +153,8 @@ impl Repeats {
         self.order.len()
     }
 
-    fn remember(&mut self, now: Instant, push: PushId, connection: Option<ConnectionId>) {
-        self.order.push_back((now + self.span, push, connection));
+    fn remember(&mut self, now: Instant, entry: Entry) {
+        self.order.push_back((now + self.span, entry));
         if self.order.len() > self.limit {
             self.forget_oldest();
         }
@@ -133,7 +163,7 @@ impl Repeats {
     fn forget_old(&mut self, now: Instant) {
         // Two for each new one: the memory shrinks as fast as it once grew, in bounded steps.
         for _ in 0..2 {
-            if self.order.front().is_none_or(|(until, ..)| *until > now) {
+            if self.order.front().is_none_or(|(until, _)| *until > now) {
                 return;
             }
             self.forget_oldest();
@@ -142,11 +172,14 @@ impl Repeats {
 
     fn forget_oldest(&mut self) {
         match self.order.pop_front() {
-            Some((_, push, Some(connection))) => {
+            Some((_, Entry::Frame(push, connection))) => {
                 self.frames.remove(&(push, connection));
             }
-            Some((_, push, None)) => {
+            Some((_, Entry::Broadcast(push))) => {
                 self.broadcasts.remove(&push);
+            }
+            Some((_, Entry::Ask(push, user))) => {
+                self.asks.remove(&(push, user));
             }
             None => {}
         }
@@ -155,12 +188,15 @@ impl Repeats {
 
 impl Fingerprint for Repeats {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (until, push, connection) in &self.order {
+        for (until, entry) in &self.order {
             until.fingerprint(now, hasher);
-            push.hash(hasher);
-            match connection {
-                Some(connection) => self.frames.get(&(*push, *connection)).hash(hasher),
-                None => self.broadcasts.get(push).hash(hasher),
+            entry.hash(hasher);
+            match entry {
+                Entry::Frame(push, connection) => {
+                    self.frames.get(&(*push, *connection)).hash(hasher);
+                }
+                Entry::Broadcast(push) => self.broadcasts.get(push).hash(hasher),
+                Entry::Ask(..) => {}
             }
         }
     }

@@ -114,8 +114,13 @@ impl Instance {
             return;
         }
         if !present {
-            // It proves nothing: the directory may have changed since, or the lease run out.
-            self.write_row(key);
+            // It proves nothing: the directory may have changed since, or the lease have run out.
+            if self.keeper.held_epoch() == Some(epoch) {
+                connection.row = RowState::Due;
+                self.try_later(now, key);
+            } else {
+                self.write_row(key);
+            }
             return;
         }
         match connection.phase {
@@ -237,8 +242,9 @@ impl Instance {
     /// There is no link to try refused rows again on. The next settling writes those that are wanted.
     pub(crate) fn drop_refused(&mut self, out: &mut Outbox) {
         for (_, key) in std::mem::take(&mut self.upkeep.refused) {
-            let ended = (self.registry.get(key))
-                .is_some_and(|connection| !connection.wants_row() && connection.row == RowState::Due);
+            let ended = (self.registry.get(key)).is_some_and(|connection| {
+                !connection.wants_row() && connection.row == RowState::Due
+            });
             if ended {
                 self.remove_row(key);
                 self.forget_if_over(key, out);

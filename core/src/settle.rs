@@ -139,11 +139,13 @@ impl Instance {
     fn settle_batch(&mut self, budget: usize) -> bool {
         let mut budget = budget;
         while budget > 0 {
-            let again = (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
+            let again =
+                (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
             let Some(key) = again else { break };
             budget -= 1;
-            let due = (self.registry.get(key))
-                .is_some_and(|connection| connection.wants_row() && connection.row == RowState::Due);
+            let due = (self.registry.get(key)).is_some_and(|connection| {
+                connection.wants_row() && connection.row == RowState::Due
+            });
             if due {
                 self.write_row(key);
             }
@@ -196,10 +198,9 @@ impl Instance {
         match connection.row {
             // It ends first. If it is of an earlier epoch it proves nothing, and another follows.
             RowState::Writing { .. } => {}
-            RowState::Absent
-            | RowState::Due
-            | RowState::Written { .. }
-            | RowState::Removing => self.write_row(key),
+            RowState::Absent | RowState::Due | RowState::Written { .. } | RowState::Removing => {
+                self.write_row(key)
+            }
         }
     }
 

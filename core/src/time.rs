@@ -48,7 +48,9 @@ fn nanos(span: Duration) -> u64 {
 }
 
 /// A moment on the wall clock, in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct WallTime(u64);
 
 impl WallTime {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use super::steps::{Answering, Step};
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity, SlowConsumer};
@@ -22,6 +21,7 @@ use crate::rng::Seed;
 use crate::slots::Key as _;
 use crate::time::{Instant, Now, WallTime};
 use crate::wire::Batch;
+use bytes::Bytes;
 
 pub(super) const HERE: InstanceId = InstanceId::new(1);
 
@@ -150,10 +150,17 @@ impl Feeder {
         self.happen(&Step::Wait { millis: 60_000 });
         self.turn();
         self.check();
-        assert!(self.waiting.is_empty(), "calls without an answer: {:?}", self.waiting);
+        assert!(
+            self.waiting.is_empty(),
+            "calls without an answer: {:?}",
+            self.waiting
+        );
         let accepted: BTreeSet<_> = self.connections.iter().map(|(key, _)| *key).collect();
         assert_eq!(self.forgotten, accepted, "each connection is forgotten");
-        assert!(self.noticed.values().all(|connected| !connected), "each is reported gone");
+        assert!(
+            self.noticed.values().all(|connected| !connected),
+            "each is reported gone"
+        );
         assert!(self.instance.is_at_rest(), "{:#?}", self.instance);
     }
 
@@ -165,9 +172,16 @@ impl Feeder {
                     self.event(Event::Opened { connection });
                 }
             }
-            Step::Heard { connection, message } => {
+            Step::Heard {
+                connection,
+                message,
+            } => {
                 if let Some(connection) = self.connection(*connection) {
-                    let frame = if *message { Heard::Message } else { Heard::Control };
+                    let frame = if *message {
+                        Heard::Message
+                    } else {
+                        Heard::Control
+                    };
                     self.event(Event::Heard { connection, frame });
                 }
             }
@@ -178,7 +192,10 @@ impl Feeder {
                     self.event(Event::Written { connection });
                 }
             }
-            Step::Closed { connection, violation } => {
+            Step::Closed {
+                connection,
+                violation,
+            } => {
                 if let Some(connection) = self.connection(*connection) {
                     let closure = match violation {
                         true => Closure::Violation(CloseCode::TooLarge),
@@ -186,16 +203,29 @@ impl Feeder {
                     };
                     self.open.remove(&connection);
                     self.flushing.remove(&connection);
-                    self.event(Event::Closed { connection, closure });
+                    self.event(Event::Closed {
+                        connection,
+                        closure,
+                    });
                 }
             }
-            Step::Stray { slot, generation, kind } => self.stray(*slot, *generation, *kind),
+            Step::Stray {
+                slot,
+                generation,
+                kind,
+            } => self.stray(*slot, *generation, *kind),
             Step::DirectoryUp => self.event(Event::DirectoryUp),
             Step::DirectoryDown => self.event(Event::DirectoryDown),
             Step::Answer { trip, how } => self.answer(*trip, how),
             Step::Link => self.open_links(),
             Step::Serve => self.serve(),
-            Step::Plant { instance, epoch, state, user, connection } => {
+            Step::Plant {
+                instance,
+                epoch,
+                state,
+                user,
+                connection,
+            } => {
                 self.plant(*instance, *epoch, *state, *user, *connection);
             }
             Step::Wipe => self.directory.wipe(),
@@ -223,12 +253,22 @@ impl Feeder {
             }
             Step::LinkDown { link, not_me } => {
                 if let Some(link) = self.link(*link) {
-                    let failure = if *not_me { LinkFailure::NotMe } else { LinkFailure::Broken };
+                    let failure = if *not_me {
+                        LinkFailure::NotMe
+                    } else {
+                        LinkFailure::Broken
+                    };
                     self.gone_links.insert(link);
                     self.event(Event::LinkDown { link, failure });
                 }
             }
-            Step::Push { id, to, kick, bytes, millis } => {
+            Step::Push {
+                id,
+                to,
+                kick,
+                bytes,
+                millis,
+            } => {
                 let deadline = Duration::from_millis((*millis).into());
                 let push = Push {
                     id: push_id(*id),
@@ -280,13 +320,22 @@ impl Feeder {
         let closure = Closure::Clean;
         self.event(match kind % 8 {
             0 => Event::Opened { connection },
-            1 => Event::Heard { connection, frame: Heard::Message },
+            1 => Event::Heard {
+                connection,
+                frame: Heard::Message,
+            },
             2 => Event::Written { connection },
-            3 => Event::Closed { connection, closure },
+            3 => Event::Closed {
+                connection,
+                closure,
+            },
             4 => Event::LinkUp { link },
             5 => Event::LinkWritten { link },
             6 => Event::LinkDown { link, failure },
-            _ => Event::Directory { op: OpId::new(generation.into()), outcomes: Err(TripLost) },
+            _ => Event::Directory {
+                op: OpId::new(generation.into()),
+                outcomes: Err(TripLost),
+            },
         });
     }
 
@@ -303,7 +352,10 @@ impl Feeder {
             Answering::Truly => {}
             Answering::Lost => {
                 let op = trip.op;
-                self.event(Event::Directory { op, outcomes: Err(TripLost) });
+                self.event(Event::Directory {
+                    op,
+                    outcomes: Err(TripLost),
+                });
                 return;
             }
             Answering::Short => {
@@ -314,7 +366,10 @@ impl Feeder {
             Answering::Wrongly(number) => outcomes.fill(Ok(reply(*number))),
         }
         let op = trip.op;
-        self.event(Event::Directory { op, outcomes: Ok(outcomes) });
+        self.event(Event::Directory {
+            op,
+            outcomes: Ok(outcomes),
+        });
     }
 
     /// The directory, the sockets and the links do what they were told.
@@ -371,7 +426,11 @@ impl Feeder {
 
     pub(super) fn turn(&mut self) {
         for _ in 0..10_000 {
-            if self.instance.next_timeout().is_none_or(|(at, _)| at > self.now.mono) {
+            if self
+                .instance
+                .next_timeout()
+                .is_none_or(|(at, _)| at > self.now.mono)
+            {
                 return;
             }
             let mut out = Outbox::new();
@@ -392,11 +451,17 @@ impl Feeder {
                     self.flushing.remove(&connection);
                 }
                 Command::Forget { connection } => {
-                    assert!(!self.open.contains(&connection), "forgotten before it was closed");
+                    assert!(
+                        !self.open.contains(&connection),
+                        "forgotten before it was closed"
+                    );
                     assert!(self.forgotten.insert(connection), "forgotten twice");
                 }
                 Command::Directory(trip) => {
-                    assert!(self.ops.insert(trip.op), "an operation's number is used twice");
+                    assert!(
+                        self.ops.insert(trip.op),
+                        "an operation's number is used twice"
+                    );
                     self.trips.push(*trip);
                 }
                 Command::Dial { link, .. } => self.links.push(link),
@@ -461,10 +526,18 @@ fn reply(number: u8) -> Reply {
     match number % 10 {
         0 => Reply::Registered,
         1 => Reply::Removed(true),
-        2 => Reply::Rows { rows: Vec::new(), malformed: 3 },
-        3 => Reply::Leases { leases: Vec::new(), malformed: 1 },
+        2 => Reply::Rows {
+            rows: Vec::new(),
+            malformed: 3,
+        },
+        3 => Reply::Leases {
+            leases: Vec::new(),
+            malformed: 1,
+        },
         4 => Reply::Claimed { replaced: None },
-        5 => Reply::ClaimRefused { epoch: Epoch::new(number.into()) },
+        5 => Reply::ClaimRefused {
+            epoch: Epoch::new(number.into()),
+        },
         6 => Reply::Renewed,
         7 => Reply::Lost,
         8 => Reply::Superseded,

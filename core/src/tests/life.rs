@@ -89,7 +89,10 @@ fn a_terminal_is_greeted_as_degraded_after_the_grace_and_registered_later() {
     rig.opened(key);
     rig.trips.clear();
     assert_eq!(rig.pass_ms(999), [""; 0]);
-    assert_eq!(rig.pass_ms(5), ["connected 0", "hello-degraded 0", "flush 0"]);
+    assert_eq!(
+        rig.pass_ms(5),
+        ["connected 0", "hello-degraded 0", "flush 0"]
+    );
     assert_eq!(rig.asked(), ["renew 1", "register ann 1"]);
     rig.server = Server::Answers;
     assert_eq!(rig.answer(), [""; 0], "no second hello");

@@ -19,8 +19,16 @@ fn when_both_dial_the_link_of_the_lower_id_stays_and_everything_arrives() {
         let to_ann = cluster.hand_in(1, frame(user("ann"), "for ann", 2));
         cluster.settle_down();
         cluster.pass(Duration::from_secs(1));
-        assert_eq!(outcomes(&cluster, to_bob), [(bob, Outcome::Written)], "{shuffle:?}");
-        assert_eq!(outcomes(&cluster, to_ann), [(ann, Outcome::Written)], "{shuffle:?}");
+        assert_eq!(
+            outcomes(&cluster, to_bob),
+            [(bob, Outcome::Written)],
+            "{shuffle:?}"
+        );
+        assert_eq!(
+            outcomes(&cluster, to_ann),
+            [(ann, Outcome::Written)],
+            "{shuffle:?}"
+        );
         assert!(cluster.link_ends() <= 2, "more than one link: {shuffle:?}");
         assert_eq!(cluster.texts(ann), ["for ann"]);
         assert_eq!(cluster.texts(bob), ["for bob"]);
@@ -39,8 +47,15 @@ fn a_dead_instance_delays_nobody_and_is_reported() {
     let call = cluster.push_user(0, "ann", "hello");
     let mut found = outcomes(&cluster, call);
     found.sort_unstable_by_key(|(_, outcome)| *outcome != Outcome::Written);
-    assert_eq!(found, [(alive, Outcome::Written), (dead, Outcome::Unreachable)]);
-    assert_eq!(cluster.directory.len(cluster.now.mono), 2, "unreachable is not gone");
+    assert_eq!(
+        found,
+        [(alive, Outcome::Written), (dead, Outcome::Unreachable)]
+    );
+    assert_eq!(
+        cluster.directory.len(cluster.now.mono),
+        2,
+        "unreachable is not gone"
+    );
 }
 
 /// H43, H47: after a failed dial the next pushes do not dial for a while.
@@ -100,7 +115,9 @@ fn what_was_lost_with_its_link_is_sent_again_in_order() {
     let (_, ann) = cluster.connect(1, "ann");
     cluster.push_user(0, "ann", "1");
     cluster.mute.insert((0, 1));
-    let calls: Vec<_> = (2..6).map(|number| cluster.push_user(0, "ann", &number.to_string())).collect();
+    let calls: Vec<_> = (2..6)
+        .map(|number| cluster.push_user(0, "ann", &number.to_string()))
+        .collect();
     cluster.mute.clear();
     cluster.cut(0, 1);
     calls.last().expect("four");
@@ -152,10 +169,21 @@ fn a_full_link_queue_makes_further_pushes_unreachable() {
     let (_, ann) = cluster.connect(1, "ann");
     let text = "x".repeat(900);
     // All before the link is open.
-    let calls: Vec<_> = (1..=4).map(|id| cluster.hand_in(0, frame(user("ann"), &text, id))).collect();
+    let calls: Vec<_> = (1..=4)
+        .map(|id| cluster.hand_in(0, frame(user("ann"), &text, id)))
+        .collect();
     cluster.settle_down();
-    let found: Vec<_> = calls.iter().map(|call| outcomes(&cluster, *call)[0].1).collect();
+    let found: Vec<_> = calls
+        .iter()
+        .map(|call| outcomes(&cluster, *call)[0].1)
+        .collect();
     assert!(found.contains(&Outcome::Written), "{found:?}");
     assert!(found.contains(&Outcome::Unreachable), "{found:?}");
-    assert_eq!(cluster.texts(ann).len(), found.iter().filter(|outcome| **outcome == Outcome::Written).count());
+    assert_eq!(
+        cluster.texts(ann).len(),
+        found
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Written)
+            .count()
+    );
 }

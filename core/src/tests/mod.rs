@@ -31,5 +31,8 @@ fn pair() -> Cluster {
 /// The outcomes of a receipt, in its order.
 fn outcomes(cluster: &Cluster, call: CallId) -> Vec<(ConnectionId, Outcome)> {
     let terminals = &cluster.receipt(call).terminals;
-    terminals.iter().map(|terminal| (terminal.connection, terminal.outcome)).collect()
+    terminals
+        .iter()
+        .map(|terminal| (terminal.connection, terminal.outcome))
+        .collect()
 }

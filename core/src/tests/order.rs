@@ -45,7 +45,9 @@ fn pushes_pipelined_during_a_slow_lookup_arrive_in_order() {
     let (_, here) = cluster.connect(0, "ann");
     let (_, there) = cluster.connect(1, "ann");
     cluster.directory_holds = true;
-    let calls: Vec<_> = (0..20).map(|number| cluster.push_user(0, "ann", &number.to_string())).collect();
+    let calls: Vec<_> = (0..20)
+        .map(|number| cluster.push_user(0, "ann", &number.to_string()))
+        .collect();
     let trips = cluster.instances[0].stats().trips;
     cluster.answer_held();
     let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
@@ -67,7 +69,11 @@ fn a_push_of_another_user_does_not_wait() {
     cluster.directory_holds = true;
     cluster.push_user(0, "ann", "hello");
     cluster.push_user(0, "bob", "hello");
-    assert_eq!(cluster.texts(bob), ["hello"], "local terminals are served at once");
+    assert_eq!(
+        cluster.texts(bob),
+        ["hello"],
+        "local terminals are served at once"
+    );
 }
 
 /// H12: a terminal that moved while the push was on its way is found at its new instance, under
@@ -87,7 +93,11 @@ fn a_terminal_that_has_moved_is_found_by_the_second_lookup() {
     found.sort_unstable_by_key(|(_, outcome)| *outcome != Outcome::Gone);
     assert_eq!(found, [(old, Outcome::Gone), (new, Outcome::Written)]);
     assert_eq!(cluster.texts(new), ["hello"]);
-    assert_eq!(rows(&cluster), 1, "by comparison, before its owner removed it");
+    assert_eq!(
+        rows(&cluster),
+        1,
+        "by comparison, before its owner removed it"
+    );
     cluster.answer_held();
     assert_eq!(rows(&cluster), 1);
 }
@@ -166,12 +176,23 @@ fn without_the_directory_every_known_peer_is_asked_by_user() {
         cluster.pass(away * SECOND);
         let call = cluster.push_user(0, "ann", "hello");
         let receipt = cluster.receipt(call);
-        assert_eq!((receipt.counts.written, receipt.degraded), (2, true), "after {away} s");
-        assert_eq!((cluster.texts(here).len(), cluster.texts(there).len()), (1, 1));
+        assert_eq!(
+            (receipt.counts.written, receipt.degraded),
+            (2, true),
+            "after {away} s"
+        );
+        assert_eq!(
+            (cluster.texts(here).len(), cluster.texts(there).len()),
+            (1, 1)
+        );
         let call = cluster.push(0, crate::message::Audience::Everyone, "all", 5);
         cluster.pass(SECOND);
         let receipt = cluster.receipt(call);
-        assert_eq!((receipt.counts.written, receipt.degraded), (3, true), "after {away} s");
+        assert_eq!(
+            (receipt.counts.written, receipt.degraded),
+            (3, true),
+            "after {away} s"
+        );
     }
 }
 
@@ -185,7 +206,11 @@ fn after_a_lookup_timeout_every_known_peer_is_asked_by_user() {
         cluster.pass(away * SECOND);
         let call = cluster.push_user(0, "ann", "hello");
         cluster.pass(Config::default().directory_timeout + SECOND);
-        assert_eq!(outcomes(&cluster, call), [(id, Outcome::Written)], "after {away} s");
+        assert_eq!(
+            outcomes(&cluster, call),
+            [(id, Outcome::Written)],
+            "after {away} s"
+        );
         assert!(cluster.receipt(call).degraded);
         let call = cluster.push(0, crate::message::Audience::Everyone, "all", 5);
         cluster.pass(SECOND);
@@ -210,11 +235,17 @@ fn after_a_wipe_nobody_is_missed() {
     cluster.pass(5 * SECOND);
     for (number, call) in calls {
         let receipt = cluster.receipt(call);
-        assert!(receipt.counts.written == 1 || receipt.degraded, "{number}: {receipt:?}");
+        assert!(
+            receipt.counts.written == 1 || receipt.degraded,
+            "{number}: {receipt:?}"
+        );
     }
     assert!(cluster.texts(id).len() >= 39, "{}", cluster.texts(id).len());
     let call = cluster.push_user(0, "ann", "x");
-    assert_eq!((outcomes(&cluster, call), cluster.receipt(call).degraded), (vec![(id, Outcome::Written)], false));
+    assert_eq!(
+        (outcomes(&cluster, call), cluster.receipt(call).degraded),
+        (vec![(id, Outcome::Written)], false)
+    );
 }
 
 /// H50: a second lookup does not serve whom a later push has served: order before completeness.
@@ -269,5 +300,11 @@ fn a_failed_second_lookup_does_not_overtake_a_later_push() {
     cluster.settle_down();
     cluster.pass(4 * SECOND);
     assert_eq!(cluster.texts(new), ["2"]);
-    assert_eq!((cluster.receipt(first).counts.gone, cluster.receipt(first).degraded), (1, true));
+    assert_eq!(
+        (
+            cluster.receipt(first).counts.gone,
+            cluster.receipt(first).degraded
+        ),
+        (1, true)
+    );
 }

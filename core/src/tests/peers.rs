@@ -19,7 +19,8 @@ impl Feeder {
     pub(super) fn plant(&mut self, instance: u8, epoch: u8, state: u8, user: u8, connection: u8) {
         let instance = InstanceId::new(u64::from(instance % 4) + 1);
         let epoch = Epoch::new(u64::from(epoch % 4) + 1);
-        let state = [LeaseState::Up, LeaseState::Settling, LeaseState::Draining][state as usize % 3];
+        let state =
+            [LeaseState::Up, LeaseState::Settling, LeaseState::Draining][state as usize % 3];
         let claim = Operation::Claim {
             instance,
             lease: Lease {
@@ -41,9 +42,13 @@ impl Feeder {
             },
         };
         if instance != HERE {
-            self.directory.execute(self.now.mono, &claim).expect("executed");
+            self.directory
+                .execute(self.now.mono, &claim)
+                .expect("executed");
         }
-        self.directory.execute(self.now.mono, &register).expect("executed");
+        self.directory
+            .execute(self.now.mono, &register)
+            .expect("executed");
     }
 
     /// The peers of all dialled links answer as they should.
@@ -70,7 +75,10 @@ impl Feeder {
             return;
         };
         let from = InstanceId::new(u64::from(peer % 3) + 2);
-        let ours = self.last_batch.get(&link).and_then(|batch| wire::decode_hello(batch).ok());
+        let ours = self
+            .last_batch
+            .get(&link)
+            .and_then(|batch| wire::decode_hello(batch).ok());
         let hello = Hello {
             version: wire::VERSION,
             from,
@@ -81,11 +89,22 @@ impl Feeder {
         let Some(ours) = ours else {
             return self.receive(number, wire::encode_hello(&hello));
         };
-        let secret = if honest { secret() } else { ClusterSecret::new(&[9; 16]).expect("long") };
+        let secret = if honest {
+            secret()
+        } else {
+            ClusterSecret::new(&[9; 16]).expect("long")
+        };
         let dialled = ours.proof.is_none();
-        let (dialler, acceptor) = if dialled { (HERE, ours.to) } else { (ours.to, HERE) };
-        let (dialler_nonce, acceptor_nonce) =
-            if dialled { (ours.nonce, [7; 16]) } else { ([7; 16], ours.nonce) };
+        let (dialler, acceptor) = if dialled {
+            (HERE, ours.to)
+        } else {
+            (ours.to, HERE)
+        };
+        let (dialler_nonce, acceptor_nonce) = if dialled {
+            (ours.nonce, [7; 16])
+        } else {
+            ([7; 16], ours.nonce)
+        };
         let transcript = Transcript {
             dialler,
             acceptor,
@@ -95,7 +114,11 @@ impl Feeder {
         };
         if dialled {
             let proof = Some(transcript.prove(&secret, Role::Acceptor));
-            let hello = Hello { from: ours.to, proof, ..hello };
+            let hello = Hello {
+                from: ours.to,
+                proof,
+                ..hello
+            };
             self.receive(number, wire::encode_hello(&hello));
         } else {
             let mut batch = Batch::new();
@@ -110,23 +133,29 @@ impl Feeder {
             len => self.connections[number % len].1,
         };
         match said {
-            Said::Deliver { delivery, push, user, named, ask, millis, kick } => {
-                Message::Deliver(Deliver {
-                    delivery: DeliveryId::new((*delivery).into()),
-                    push: push_id(*push),
-                    within: Duration::from_millis((*millis).into()),
-                    action: action(*kick, 5),
-                    to: Addressees::Users(vec![Addressee {
-                        user: user_id(*user),
-                        named: named.iter().map(id).collect(),
-                        ask: match ask % 3 {
-                            0 => Ask::Nobody,
-                            1 => Ask::All,
-                            _ => Ask::Only(named.iter().rev().map(id).collect()),
-                        },
-                    }]),
-                })
-            }
+            Said::Deliver {
+                delivery,
+                push,
+                user,
+                named,
+                ask,
+                millis,
+                kick,
+            } => Message::Deliver(Deliver {
+                delivery: DeliveryId::new((*delivery).into()),
+                push: push_id(*push),
+                within: Duration::from_millis((*millis).into()),
+                action: action(*kick, 5),
+                to: Addressees::Users(vec![Addressee {
+                    user: user_id(*user),
+                    named: named.iter().map(id).collect(),
+                    ask: match ask % 3 {
+                        0 => Ask::Nobody,
+                        1 => Ask::All,
+                        _ => Ask::Only(named.iter().rev().map(id).collect()),
+                    },
+                }]),
+            }),
             Said::Everyone { delivery, push } => Message::Deliver(Deliver {
                 delivery: DeliveryId::new((*delivery).into()),
                 push: push_id(*push),
@@ -134,7 +163,10 @@ impl Feeder {
                 action: action(false, 5),
                 to: Addressees::Everyone,
             }),
-            Said::Outcomes { delivery, connections } => {
+            Said::Outcomes {
+                delivery,
+                connections,
+            } => {
                 let outcome = |number: u8| match number % 5 {
                     0 => Outcome::Written,
                     1 => Outcome::Queued,
@@ -145,7 +177,11 @@ impl Feeder {
                 let outcomes = (connections.iter())
                     .map(|(index, connection, number)| {
                         let planted = uuid::Uuid::from_u128(*connection as u128 % 8);
-                        (u32::from(*index) % 2, ConnectionId::new(planted), outcome(*number))
+                        (
+                            u32::from(*index) % 2,
+                            ConnectionId::new(planted),
+                            outcome(*number),
+                        )
                     })
                     .collect();
                 Message::Delivered(Delivered {
@@ -160,7 +196,9 @@ impl Feeder {
                     ..Counts::default()
                 }),
             }),
-            Said::Heartbeat { directory } => Message::Heartbeat { directory: *directory },
+            Said::Heartbeat { directory } => Message::Heartbeat {
+                directory: *directory,
+            },
             Said::Goodbye => Message::Goodbye,
             Said::Proof => Message::Proof([1; 32]),
         }

@@ -13,7 +13,12 @@ use crate::message::{Action, Audience, Counts, Outcome, Push, PushRefused};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn users(names: &[&str]) -> Audience {
-    Audience::Users(names.iter().map(|name| UserId::new(name).expect("a user")).collect())
+    Audience::Users(
+        names
+            .iter()
+            .map(|name| UserId::new(name).expect("a user"))
+            .collect(),
+    )
 }
 
 fn only(name: &str, connections: &[ConnectionId]) -> Audience {
@@ -39,7 +44,10 @@ fn a_user_without_terminals_gets_an_empty_receipt_that_is_not_degraded() {
     let mut cluster = pair();
     let call = cluster.push_user(0, "nobody", "hello");
     let receipt = cluster.receipt(call);
-    assert_eq!((receipt.counts, receipt.degraded), (Counts::default(), false));
+    assert_eq!(
+        (receipt.counts, receipt.degraded),
+        (Counts::default(), false)
+    );
     assert!(receipt.terminals.is_empty());
 }
 
@@ -83,7 +91,10 @@ fn a_push_to_some_connections_touches_no_other() {
     let (_, three) = cluster.connect(1, "ann");
     let call = cluster.push(0, only("ann", &[two, two, one]), "hello", 1);
     assert_eq!(cluster.receipt(call).counts.written, 2);
-    assert_eq!((cluster.texts(one), cluster.texts(two)), (vec!["hello".to_owned()], vec!["hello".to_owned()]));
+    assert_eq!(
+        (cluster.texts(one), cluster.texts(two)),
+        (vec!["hello".to_owned()], vec!["hello".to_owned()])
+    );
     assert_eq!(cluster.texts(three), [""; 0]);
 }
 
@@ -95,7 +106,10 @@ fn a_connection_of_another_user_is_not_touched() {
     let (_, bob_too) = cluster.connect(1, "bob");
     let call = cluster.push(0, only("ann", &[bob, bob_too]), "hello", 1);
     assert_eq!(cluster.receipt(call).counts, Counts::default());
-    assert_eq!((cluster.texts(bob).len(), cluster.texts(bob_too).len()), (0, 0));
+    assert_eq!(
+        (cluster.texts(bob).len(), cluster.texts(bob_too).len()),
+        (0, 0)
+    );
 }
 
 /// H25: what cannot be done is refused, and nothing of it happens.
@@ -109,11 +123,28 @@ fn a_push_beyond_a_limit_is_refused() {
     let mut cluster = Cluster::new(&config, 1);
     let (_, ann) = cluster.connect(0, "ann");
     let large = frame(user("ann"), "elevenbytes", 1);
-    assert_eq!(refusal(&mut cluster, large), PushRefused::TooLarge { bytes: 11, limit: 10 });
-    assert_eq!(refusal(&mut cluster, frame(users(&[]), "x", 2)), PushRefused::NoUsers);
+    assert_eq!(
+        refusal(&mut cluster, large),
+        PushRefused::TooLarge {
+            bytes: 11,
+            limit: 10
+        }
+    );
+    assert_eq!(
+        refusal(&mut cluster, frame(users(&[]), "x", 2)),
+        PushRefused::NoUsers
+    );
     let many = frame(users(&["a", "b", "c"]), "x", 3);
-    assert_eq!(refusal(&mut cluster, many), PushRefused::TooManyUsers { users: 3, limit: 2 });
-    for deadline in [Duration::ZERO, Duration::from_millis(9), 31 * SECOND, Duration::MAX] {
+    assert_eq!(
+        refusal(&mut cluster, many),
+        PushRefused::TooManyUsers { users: 3, limit: 2 }
+    );
+    for deadline in [
+        Duration::ZERO,
+        Duration::from_millis(9),
+        31 * SECOND,
+        Duration::MAX,
+    ] {
         let push = Push {
             deadline,
             ..frame(user("ann"), "x", 4)
@@ -136,9 +167,15 @@ fn pushes_beyond_what_may_wait_are_refused_until_receipts_are_complete() {
     cluster.directory_holds = true;
     let first = cluster.push_user(0, "ann", "1");
     cluster.push_user(0, "ann", "2");
-    assert_eq!(refusal(&mut cluster, frame(user("ann"), "3", 3)), PushRefused::UserOverloaded);
+    assert_eq!(
+        refusal(&mut cluster, frame(user("ann"), "3", 3)),
+        PushRefused::UserOverloaded
+    );
     cluster.push_user(0, "bob", "1");
-    assert_eq!(refusal(&mut cluster, frame(user("eve"), "1", 4)), PushRefused::Overloaded);
+    assert_eq!(
+        refusal(&mut cluster, frame(user("eve"), "1", 4)),
+        PushRefused::Overloaded
+    );
     cluster.answer_held();
     cluster.receipt(first);
     let call = cluster.push_user(0, "ann", "3");
@@ -158,7 +195,14 @@ fn a_long_receipt_is_cut_and_its_counts_stay_true() {
     }
     let call = cluster.push_user(0, "ann", "hello");
     let receipt = cluster.receipt(call);
-    assert_eq!((receipt.counts.written, receipt.terminals.len(), receipt.truncated), (6, 2, true));
+    assert_eq!(
+        (
+            receipt.counts.written,
+            receipt.terminals.len(),
+            receipt.truncated
+        ),
+        (6, 2, true)
+    );
 }
 
 /// H23: a terminal that does not read delays nobody, and its owner says that it has the frame.
@@ -186,9 +230,18 @@ fn a_frame_that_is_not_written_by_the_deadline_is_queued() {
 #[test]
 fn a_full_queue_is_reported_as_overflow_by_each_policy() {
     for (policy, expected) in [
-        (SlowConsumer::DropNewest, [Outcome::Written, Outcome::Written, Outcome::Overflow]),
-        (SlowConsumer::DropOldest, [Outcome::Written, Outcome::Overflow, Outcome::Written]),
-        (SlowConsumer::Close, [Outcome::Written, Outcome::Overflow, Outcome::Overflow]),
+        (
+            SlowConsumer::DropNewest,
+            [Outcome::Written, Outcome::Written, Outcome::Overflow],
+        ),
+        (
+            SlowConsumer::DropOldest,
+            [Outcome::Written, Outcome::Overflow, Outcome::Written],
+        ),
+        (
+            SlowConsumer::Close,
+            [Outcome::Written, Outcome::Overflow, Outcome::Overflow],
+        ),
     ] {
         let config = Config {
             queue_frames: 2,
@@ -198,10 +251,15 @@ fn a_full_queue_is_reported_as_overflow_by_each_policy() {
         let mut cluster = Cluster::new(&config, 2);
         let (_, slow) = cluster.connect(1, "ann");
         cluster.stalled.insert(slow);
-        let calls: Vec<_> = (1..4).map(|number| cluster.push_user(0, "ann", &number.to_string())).collect();
+        let calls: Vec<_> = (1..4)
+            .map(|number| cluster.push_user(0, "ann", &number.to_string()))
+            .collect();
         cluster.read_again();
         cluster.pass(SECOND);
-        let found: Vec<_> = calls.iter().map(|call| outcomes(&cluster, *call)[0].1).collect();
+        let found: Vec<_> = calls
+            .iter()
+            .map(|call| outcomes(&cluster, *call)[0].1)
+            .collect();
         match policy {
             // What was being written when the connection was closed is lost with it or not; the
             // socket of this test reports its end as clean, without the write.
@@ -226,7 +284,13 @@ fn a_kick_closes_the_terminal_and_its_receipt_says_so() {
     assert_eq!(outcomes(&cluster, call), [(there, Outcome::Written)]);
     assert_eq!(cluster.closed.get(&there), Some(&CloseCode::Kicked));
     assert_eq!(cluster.closed.get(&here), None);
-    let call = cluster.call_push(0, Push { to: user("ann"), ..kick });
+    let call = cluster.call_push(
+        0,
+        Push {
+            to: user("ann"),
+            ..kick
+        },
+    );
     assert_eq!(outcomes(&cluster, call), [(here, Outcome::Written)]);
 }
 
@@ -286,7 +350,12 @@ fn a_repeat_of_a_pending_push_waits_for_it() {
     let first = cluster.push(0, user("ann"), "hello", 7);
     let again = cluster.push(2, user("ann"), "hello", 7);
     let same = cluster.push(0, user("ann"), "hello", 7);
-    assert!(cluster.answers.keys().all(|call| ![first, again, same].contains(call)));
+    assert!(
+        cluster
+            .answers
+            .keys()
+            .all(|call| ![first, again, same].contains(call))
+    );
     cluster.read_again();
     for call in [first, again, same] {
         assert_eq!(outcomes(&cluster, call), [(ann, Outcome::Written)]);
@@ -319,13 +388,21 @@ fn a_repeat_of_an_overflow_reports_the_overflow() {
 #[test]
 fn a_broadcast_is_counted_by_instance_and_repeated_without_effect() {
     let mut cluster = Cluster::new(&Config::default(), 3);
-    let ids: Vec<_> = (0..6).map(|number| cluster.connect(number % 2, "ann").1).collect();
+    let ids: Vec<_> = (0..6)
+        .map(|number| cluster.connect(number % 2, "ann").1)
+        .collect();
     for (via, id) in [(2, 1), (0, 1)] {
         let call = cluster.push(via, Audience::Everyone, "hello", id);
         cluster.pass(SECOND);
         let receipt = cluster.receipt(call);
         let counts: Vec<_> = (receipt.instances.iter())
-            .map(|outcome| (outcome.instance.get(), outcome.answered, outcome.counts.written))
+            .map(|outcome| {
+                (
+                    outcome.instance.get(),
+                    outcome.answered,
+                    outcome.counts.written,
+                )
+            })
             .collect();
         assert_eq!(counts, [(1, true, 3), (2, true, 3), (3, true, 0)]);
         assert_eq!((receipt.counts.written, receipt.degraded), (6, false));
@@ -368,7 +445,11 @@ fn broadcasts_are_paced_together() {
     let frames = |cluster: &Cluster| ids.iter().map(|id| cluster.texts(*id).len()).sum::<usize>();
     assert!(frames(&cluster) <= 1, "one of a hundred a second at once");
     cluster.pass(SECOND);
-    assert!((80..=101).contains(&frames(&cluster)), "{}", frames(&cluster));
+    assert!(
+        (80..=101).contains(&frames(&cluster)),
+        "{}",
+        frames(&cluster)
+    );
     cluster.pass(3 * SECOND);
     assert_eq!(frames(&cluster), 200);
 }
@@ -401,9 +482,16 @@ fn the_receipt_is_complete_at_the_deadline() {
     cluster.pass(Config::DEADLINE_DEFAULT + Duration::from_millis(5));
     assert_eq!(outcomes(&cluster, call), [(ann, Outcome::Unreachable)]);
     let receipt = cluster.receipt(everyone);
-    let answered: Vec<_> = receipt.instances.iter().map(|outcome| outcome.answered).collect();
+    let answered: Vec<_> = receipt
+        .instances
+        .iter()
+        .map(|outcome| outcome.answered)
+        .collect();
     assert_eq!((answered, receipt.degraded), (vec![true, false], true));
-    assert!(cluster.instances[0].is_at_rest(), "nothing waits for an answer beyond the receipt");
+    assert!(
+        cluster.instances[0].is_at_rest(),
+        "nothing waits for an answer beyond the receipt"
+    );
     cluster.mute.clear();
     cluster.pass(20 * SECOND);
     assert!(cluster.answered_twice.is_empty());

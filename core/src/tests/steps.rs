@@ -1,6 +1,9 @@
 //! What may happen to an instance, and how often.
 
-#![expect(clippy::disallowed_types, reason = "the macro that chooses among strategies shares them")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,31 +11,87 @@ use proptest::prelude::*;
 /// Something that happens to the instance. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Accept { user: u8, expires: Option<u16> },
-    Opened { connection: usize },
-    Heard { connection: usize, message: bool },
-    Written { connection: usize },
-    Closed { connection: usize, violation: bool },
-    Stray { slot: u32, generation: u32, kind: u8 },
+    Accept {
+        user: u8,
+        expires: Option<u16>,
+    },
+    Opened {
+        connection: usize,
+    },
+    Heard {
+        connection: usize,
+        message: bool,
+    },
+    Written {
+        connection: usize,
+    },
+    Closed {
+        connection: usize,
+        violation: bool,
+    },
+    Stray {
+        slot: u32,
+        generation: u32,
+        kind: u8,
+    },
     DirectoryUp,
     DirectoryDown,
     Serve,
     Link,
-    Answer { trip: usize, how: Answering },
-    Plant { instance: u8, epoch: u8, state: u8, user: u8, connection: u8 },
+    Answer {
+        trip: usize,
+        how: Answering,
+    },
+    Plant {
+        instance: u8,
+        epoch: u8,
+        state: u8,
+        user: u8,
+        connection: u8,
+    },
     Wipe,
     AcceptLink,
-    LinkUp { link: usize },
-    Prove { link: usize, peer: u8, honest: bool },
-    Bytes { link: usize, bytes: Vec<u8> },
-    Say { link: usize, messages: Vec<Said> },
-    LinkWritten { link: usize },
-    LinkDown { link: usize, not_me: bool },
-    Push { id: u8, to: To, kick: bool, bytes: usize, millis: u16 },
-    Connections { user: u8 },
+    LinkUp {
+        link: usize,
+    },
+    Prove {
+        link: usize,
+        peer: u8,
+        honest: bool,
+    },
+    Bytes {
+        link: usize,
+        bytes: Vec<u8>,
+    },
+    Say {
+        link: usize,
+        messages: Vec<Said>,
+    },
+    LinkWritten {
+        link: usize,
+    },
+    LinkDown {
+        link: usize,
+        not_me: bool,
+    },
+    Push {
+        id: u8,
+        to: To,
+        kick: bool,
+        bytes: usize,
+        millis: u16,
+    },
+    Connections {
+        user: u8,
+    },
     Instances,
-    Drain { delay: u16, spread: u16 },
-    Wait { millis: u32 },
+    Drain {
+        delay: u16,
+        spread: u16,
+    },
+    Wait {
+        millis: u32,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -55,11 +114,30 @@ pub(super) enum To {
 
 #[derive(Clone, Debug)]
 pub(super) enum Said {
-    Deliver { delivery: u8, push: u8, user: u8, named: Vec<usize>, ask: u8, millis: u16, kick: bool },
-    Everyone { delivery: u8, push: u8 },
-    Outcomes { delivery: u8, connections: Vec<(u8, usize, u8)> },
-    Counts { delivery: u8, number: u64 },
-    Heartbeat { directory: bool },
+    Deliver {
+        delivery: u8,
+        push: u8,
+        user: u8,
+        named: Vec<usize>,
+        ask: u8,
+        millis: u16,
+        kick: bool,
+    },
+    Everyone {
+        delivery: u8,
+        push: u8,
+    },
+    Outcomes {
+        delivery: u8,
+        connections: Vec<(u8, usize, u8)>,
+    },
+    Counts {
+        delivery: u8,
+        number: u64,
+    },
+    Heartbeat {
+        directory: bool,
+    },
     Goodbye,
     Proof,
 }

@@ -103,7 +103,10 @@ fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
         },
     };
     for operation in [claim, register] {
-        cluster.directory.execute(cluster.now.mono, &operation).expect("executed");
+        cluster
+            .directory
+            .execute(cluster.now.mono, &operation)
+            .expect("executed");
     }
     cluster.pass(Duration::from_secs(2));
     connection
@@ -151,7 +154,11 @@ fn a_dialler_with_a_wrong_secret_is_refused() {
     let proof = transcript.prove(&wrong, Role::Dialler);
     receive(&mut cluster, link, batch(&[Message::Proof(proof)]));
     assert_eq!(cluster.loose_closed, [link]);
-    assert!(cluster.log.contains(&(0, Log::WrongSecret { instance: PEER })));
+    assert!(
+        cluster
+            .log
+            .contains(&(0, Log::WrongSecret { instance: PEER }))
+    );
     assert_the_others_work(&mut cluster);
 }
 
@@ -190,7 +197,11 @@ fn another_version_is_refused_and_named() {
 fn nonsense_ends_its_own_link_only() {
     let mut cluster = pair();
     let heartbeat = batch(&[Message::Heartbeat { directory: true }]);
-    for nonsense in [Bytes::new(), Bytes::from_static(b"GET / HTTP/1.1"), heartbeat.clone()] {
+    for nonsense in [
+        Bytes::new(),
+        Bytes::from_static(b"GET / HTTP/1.1"),
+        heartbeat.clone(),
+    ] {
         let link = cluster.instances[0].accept_link(cluster.now).expect("room");
         receive(&mut cluster, link, nonsense.clone());
         assert!(cluster.loose_closed.contains(&link));
@@ -198,14 +209,25 @@ fn nonsense_ends_its_own_link_only() {
         receive(&mut cluster, link, nonsense);
         assert!(cluster.loose_closed.contains(&link), "before its proof");
     }
-    for nonsense in [Bytes::new(), Bytes::from_static(&[255; 9]), batch(&[Message::Proof([0; 32])])] {
+    for nonsense in [
+        Bytes::new(),
+        Bytes::from_static(&[255; 9]),
+        batch(&[Message::Proof([0; 32])]),
+    ] {
         let link = linked(&mut cluster);
         receive(&mut cluster, link, nonsense);
         assert!(cluster.loose_closed.contains(&link));
     }
     let link = cluster.instances[0].accept_link(cluster.now).expect("room");
-    receive(&mut cluster, link, wire::encode_hello(&hello(InstanceId::new(5), None)));
-    assert!(cluster.loose_closed.contains(&link), "a Hello for somebody else");
+    receive(
+        &mut cluster,
+        link,
+        wire::encode_hello(&hello(InstanceId::new(5), None)),
+    );
+    assert!(
+        cluster.loose_closed.contains(&link),
+        "a Hello for somebody else"
+    );
     assert_the_others_work(&mut cluster);
 }
 
@@ -233,7 +255,13 @@ fn links_beyond_the_limit_are_not_taken() {
     assert!(taken(&mut cluster).is_some());
     assert!(taken(&mut cluster).is_none());
     let failure = LinkFailure::Broken;
-    cluster.event(0, Event::LinkDown { link: first, failure });
+    cluster.event(
+        0,
+        Event::LinkDown {
+            link: first,
+            failure,
+        },
+    );
     assert!(taken(&mut cluster).is_some());
 }
 
@@ -245,7 +273,11 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     let link = linked(&mut cluster);
     let call = cluster.push_user(0, "ann", "hello");
     let deliver = delivery(&mut cluster);
-    receive(&mut cluster, link, answer(&deliver, Outcomes::Everyone(Counts::default())));
+    receive(
+        &mut cluster,
+        link,
+        answer(&deliver, Outcomes::Everyone(Counts::default())),
+    );
     assert!(cluster.loose_closed.contains(&link));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Unreachable)]);
 
@@ -253,10 +285,18 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     let link = linked(&mut cluster);
     let call = cluster.push(0, Audience::Everyone, "hello", 5);
     let deliver = delivery(&mut cluster);
-    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(Vec::new())));
+    receive(
+        &mut cluster,
+        link,
+        answer(&deliver, Outcomes::Users(Vec::new())),
+    );
     assert!(cluster.loose_closed.contains(&link));
     wait(&mut cluster, call);
-    let peer = cluster.receipt(call).instances.iter().find(|outcome| outcome.instance == PEER);
+    let peer = cluster
+        .receipt(call)
+        .instances
+        .iter()
+        .find(|outcome| outcome.instance == PEER);
     assert_eq!(peer.map(|outcome| outcome.answered), Some(false));
     assert_the_others_work(&mut cluster);
 }
@@ -278,7 +318,11 @@ fn absurd_counts_of_a_peer_do_no_harm() {
             unreachable: u64::MAX,
         };
         let deliver = delivery(&mut cluster);
-        receive(&mut cluster, link, answer(&deliver, Outcomes::Everyone(counts)));
+        receive(
+            &mut cluster,
+            link,
+            answer(&deliver, Outcomes::Everyone(counts)),
+        );
         wait(&mut cluster, call);
         assert_eq!(cluster.receipt(call).counts.failed(), u64::MAX);
     }
@@ -292,8 +336,16 @@ fn an_answer_that_points_nowhere_does_no_harm() {
     let link = linked(&mut cluster);
     let call = cluster.push_user(0, "ann", "hello");
     let deliver = delivery(&mut cluster);
-    let found = vec![(7, id, Outcome::Written), (0, id, Outcome::Written), (0, id, Outcome::Gone)];
-    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(found.clone())));
+    let found = vec![
+        (7, id, Outcome::Written),
+        (0, id, Outcome::Written),
+        (0, id, Outcome::Gone),
+    ];
+    receive(
+        &mut cluster,
+        link,
+        answer(&deliver, Outcomes::Users(found.clone())),
+    );
     receive(&mut cluster, link, answer(&deliver, Outcomes::Users(found)));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Written)]);
 }
@@ -301,7 +353,8 @@ fn an_answer_that_points_nowhere_does_no_harm() {
 /// H49: a delivery that names a connection twice writes to it once.
 #[test]
 fn a_delivery_that_names_a_connection_twice_writes_once() {
-    for repeat_entries in [1, 100] {
+    // One for the frame and one for the look-up.
+    for repeat_entries in [2, 100] {
         let config = Config {
             repeat_entries,
             ..Config::default()
@@ -324,7 +377,11 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             action: Action::Frame(payload),
             to: Addressees::Users(vec![addressee.clone(), addressee]),
         };
-        receive(&mut cluster, link, batch(&[Message::Deliver(deliver.clone()), Message::Deliver(deliver)]));
+        receive(
+            &mut cluster,
+            link,
+            batch(&[Message::Deliver(deliver.clone()), Message::Deliver(deliver)]),
+        );
         cluster.pass(Duration::from_secs(2));
         assert_eq!(cluster.texts(ann), ["hello"]);
         assert_eq!(cluster.instances[0].stats().bugs, 0);

@@ -1,7 +1,10 @@
 //! Several instances with random connects, disconnects, pushes, cut links and outages, while what
 //! is on the way overtakes itself.
 
-#![expect(clippy::disallowed_types, reason = "the macro that chooses among strategies shares them")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -49,10 +52,24 @@ struct Story {
 }
 
 impl Story {
-    fn publish(&mut self, cluster: &mut Cluster, at: usize, user: usize, number: usize) -> Published {
+    fn publish(
+        &mut self,
+        cluster: &mut Cluster,
+        at: usize,
+        user: usize,
+        number: usize,
+    ) -> Published {
         let name = USERS[user];
-        let call = cluster.hand_in(at, frame(self::user(name), &number.to_string(), number as u128));
-        Published { at, user, call, number }
+        let call = cluster.hand_in(
+            at,
+            frame(self::user(name), &number.to_string(), number as u128),
+        );
+        Published {
+            at,
+            user,
+            call,
+            number,
+        }
     }
 
     fn act(&mut self, cluster: &mut Cluster, act: &Act) {
@@ -71,7 +88,13 @@ impl Story {
                 let which = which % self.terminals.len();
                 let (at, connection, ..) = self.terminals.remove(which);
                 let closure = Closure::Abrupt;
-                cluster.enqueue(at, Event::Closed { connection, closure });
+                cluster.enqueue(
+                    at,
+                    Event::Closed {
+                        connection,
+                        closure,
+                    },
+                );
             }
             Act::Push { at, user } => {
                 let number = self.published.len() + 1;
@@ -124,7 +147,10 @@ impl Story {
                     continue;
                 }
                 let before = last.insert(push.at, push.number);
-                assert!(before < Some(push.number), "{before:?} before {text} at {id}");
+                assert!(
+                    before < Some(push.number),
+                    "{before:?} before {text} at {id}"
+                );
             }
         }
     }
@@ -135,7 +161,10 @@ impl Story {
             for (id, outcome) in outcomes(cluster, push.call) {
                 if outcome == Outcome::Written {
                     let texts = cluster.texts(id);
-                    assert!(texts.contains(&push.number.to_string()), "{push:?} says written at {id}");
+                    assert!(
+                        texts.contains(&push.number.to_string()),
+                        "{push:?} says written at {id}"
+                    );
                 }
             }
         }

@@ -106,7 +106,10 @@ fn the_doubt_after_a_reconnection_ends_when_a_higher_epoch_shows() {
     rig.link_up();
     rig.other_claims(2, LeaseState::Up);
     rig.pass_ms(1100);
-    assert!(rig.is_doubtful(OTHER), "this epoch may be older than what has happened");
+    assert!(
+        rig.is_doubtful(OTHER),
+        "this epoch may be older than what has happened"
+    );
     rig.other_claims(3, LeaseState::Up);
     rig.pass_ms(1100);
     assert!(!rig.is_doubtful(OTHER));
@@ -194,9 +197,14 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
     rig.server = Server::Waits;
     rig.push("ann", "x");
     rig.answer();
-    assert!(!rig.trips.is_empty(), "a view is asked for, because nobody knows the row's instance");
+    assert!(
+        !rig.trips.is_empty(),
+        "a view is asked for, because nobody knows the row's instance"
+    );
     let mut leases = rig.directory.leases(rig.now.mono);
-    let expected = (leases.find(|seen| seen.instance == HERE)).expect("held").lease;
+    let expected = (leases.find(|seen| seen.instance == HERE))
+        .expect("held")
+        .lease;
     drop(leases);
     let release = Operation::Release {
         instance: HERE,
