@@ -154,11 +154,12 @@ fn a_terminal_that_connects_without_redis_is_served_and_registered_later() {
 
     cluster.redis.start_again();
     cluster.await_all_up();
-    cluster[1]
-        .api()
-        .push("ann", "from elsewhere")
-        .expect_written(1);
+    let receipt = cluster[1].api().push("ann", "from elsewhere");
+    assert_eq!(receipt.outcome(terminal.uuid), Some("written"));
     terminal.expect_text("from elsewhere");
+    eventually("the doubt is over", || {
+        !cluster[1].api().push("ann", "again").degraded
+    });
     // And what it leaves behind is nothing.
     terminal.close();
     eventually("its row is gone", || cluster.rows().is_empty());
