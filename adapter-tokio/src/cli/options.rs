@@ -93,7 +93,7 @@ struct Terminals {
     /// [default: open on loopback; elsewhere there is none]
     #[arg(long, value_name = "HOW")]
     auth: Option<Auth>,
-    /// File with the secret of HS256 tokens
+    /// File with the secret of HS256 tokens, at least 32 bytes
     #[arg(long, value_name = "FILE")]
     jwt_secret_file: Option<PathBuf>,
     /// PEM file with the public key of RS256, ES256 or EdDSA tokens; its type fixes the algorithm

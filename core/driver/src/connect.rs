@@ -13,8 +13,8 @@ use hyper::upgrade::OnUpgrade;
 use switchboard_core::event::{Handshake, Refused};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::api::refusal;
-use crate::auth::selected_subprotocol;
+use crate::api::{refusal, unauthenticated};
+use crate::auth::{AuthError, selected_subprotocol};
 use crate::handle::ConnectBody;
 use crate::login::Login;
 use crate::members::{Accept, Input, Member, Shared};
@@ -182,7 +182,7 @@ impl BadHandshake {
 fn refused_response(refused: Refused) -> Response<ConnectBody> {
     let text = refused.to_string();
     match refused {
-        Refused::TokenExpired => refusal(StatusCode::UNAUTHORIZED, "token_expired", &text),
+        Refused::TokenExpired => unauthenticated(&AuthError::TokenExpired(text)),
         Refused::TooManyOfUser { .. } => {
             let response = refusal(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", &text);
             retry_after(response, RETRY_SECONDS_OF_USER)
@@ -206,6 +206,8 @@ fn retry_after(mut response: Response<ConnectBody>, seconds: u16) -> Response<Co
 
 #[cfg(test)]
 mod tests {
+    use http::header::WWW_AUTHENTICATE;
+
     use super::*;
 
     #[test]
@@ -262,6 +264,11 @@ mod tests {
             assert_eq!(
                 response.headers().contains_key(RETRY_AFTER),
                 retry,
+                "{refused:?}"
+            );
+            assert_eq!(
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                status == 401,
                 "{refused:?}"
             );
         }

@@ -12,10 +12,7 @@ pub struct Origins(Vec<Entry>);
 
 /// A handshake whose origin does not pass: HTTP 403.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "pages of the origin `{origin}` may not connect here: \
-     if they should, add it with `--origins {origin}` (setting `origins`)"
-)]
+#[error("pages of the origin `{origin}` may not connect here: {}", remedy(origin))]
 pub struct OriginRefused {
     /// What the request says.
     pub origin: String,
@@ -141,6 +138,17 @@ impl Entry {
     }
 }
 
+/// What whoever runs the server can do for a page that should pass.
+fn remedy(origin: &str) -> String {
+    let listed = Origins::new(&[origin.to_owned()]);
+    if listed.is_ok_and(|list| list.contain(&Origin::parse(origin))) {
+        return format!("if they should, add it with `--origins {origin}` (setting `origins`)");
+    }
+    // `null` is anybody's: every page can say it from a sandboxed frame.
+    "it names no site, so it cannot be listed; serve the page from an `https://` address, and list that"
+        .to_owned()
+}
+
 /// The longest origin that an answer repeats, in bytes.
 const SHOWN: usize = 200;
 
@@ -161,10 +169,6 @@ mod tests {
             "https://push.example.com.evil.example",
             "https://notpush.example.com",
             "http://evil.example:8080",
-            "null",
-            "file://",
-            "",
-            "push.example.com",
         ] {
             let parts = request("push.example.com:8080", &[origin]);
             let error = check(&parts, &Origins::default()).expect_err(origin);
@@ -174,6 +178,12 @@ mod tests {
                 text.contains(origin) && text.contains("--origins"),
                 "{text}"
             );
+        }
+        for origin in ["null", "file://", "", "push.example.com"] {
+            let parts = request("push.example.com:8080", &[origin]);
+            let error = check(&parts, &Origins::default()).expect_err(origin);
+            let text = error.to_string();
+            assert!(!text.contains("--origins"), "{text}");
         }
         let two = request("a.example", &["https://a.example", "https://evil.example"]);
         assert!(check(&two, &Origins::default()).is_err());

@@ -15,6 +15,9 @@ pub enum AuthError {
     /// 401: the token is not one that counts here.
     #[error("{0}")]
     InvalidToken(String),
+    /// 401: the token counted here, and has expired.
+    #[error("{0}")]
+    TokenExpired(String),
     /// 403: it is known who connects, and they may not.
     #[error("{0}")]
     Forbidden(String),
@@ -28,7 +31,7 @@ impl AuthError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken(_) | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::NoToken(_) | Self::InvalidToken(_) | Self::TokenExpired(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -40,6 +43,7 @@ impl AuthError {
             Self::Malformed(_) => "bad_request",
             Self::NoToken(_) => "no_token",
             Self::InvalidToken(_) => "invalid_token",
+            Self::TokenExpired(_) => "token_expired",
             Self::Forbidden(_) => "forbidden",
             Self::Unavailable(_) => "unavailable",
         }
@@ -49,7 +53,10 @@ impl AuthError {
     pub const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::NoToken(_) => Some("Bearer"),
-            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\""),
+            // By RFC 6750 an expired token is an invalid one.
+            Self::InvalidToken(_) | Self::TokenExpired(_) => {
+                Some("Bearer error=\"invalid_token\"")
+            }
             Self::Malformed(_) | Self::Forbidden(_) | Self::Unavailable(_) => None,
         }
     }
@@ -66,6 +73,7 @@ mod tests {
             AuthError::Malformed(text()),
             AuthError::NoToken(text()),
             AuthError::InvalidToken(text()),
+            AuthError::TokenExpired(text()),
             AuthError::Forbidden(text()),
             AuthError::Unavailable(text()),
         ] {

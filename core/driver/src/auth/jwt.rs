@@ -84,7 +84,10 @@ impl Jwt {
 
     fn verify(&self, token: &str) -> Result<Login, AuthError> {
         let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| AuthError::InvalidToken(self.explain(&error)))?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => AuthError::TokenExpired(self.explain(&error)),
+                _ => AuthError::InvalidToken(self.explain(&error)),
+            })?;
         if verified.header.crit.is_some() {
             return Err(AuthError::InvalidToken(
                 "the token has critical extensions (`crit`), and none is known here".to_owned(),
@@ -260,6 +263,9 @@ mod tests {
             &hs(&json!({"sub": "ann", "exp": now - 60})),
             "expired",
         );
+        let expired = request(&hs(&json!({"sub": "ann", "exp": now - 60})));
+        let error = hs256().login(&expired).expect_err("it has expired");
+        assert_eq!(error.code(), "token_expired");
         let early = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 60}));
         assert_refused(&hs256(), &early, "`nbf`");
         let nearly = hs(&json!({"sub": "ann", "exp": now + 600, "nbf": now + 10}));

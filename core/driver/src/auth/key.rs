@@ -8,7 +8,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 /// refused.
 #[derive(Clone)]
 pub enum JwtKey {
-    /// A shared secret: HS256. Line breaks at its end do not count, so that it can be a text file.
+    /// A shared secret of at least [`JwtKey::SECRET_MIN_BYTES`] bytes: HS256. Line breaks at its end
+    /// do not count, so that it can be a text file.
     Secret(Vec<u8>),
     /// A public key as PEM: RS256 for an RSA key, ES256 for one on P-256, EdDSA for Ed25519.
     PublicPem(Vec<u8>),
@@ -20,6 +21,16 @@ pub enum JwtError {
     /// The secret is empty.
     #[error("the secret is empty")]
     EmptySecret,
+    /// The secret is shorter than the hash that it keys.
+    #[error(
+        "the secret has {bytes} bytes, and HS256 needs at least {least}: make one with `openssl rand -hex 32`"
+    )]
+    ShortSecret {
+        /// Bytes that it has.
+        bytes: usize,
+        /// Bytes that it must have: [`JwtKey::SECRET_MIN_BYTES`].
+        least: usize,
+    },
     /// The secret is a PEM file.
     #[error("this is a PEM file, not a secret: a public key goes into the setting for public keys")]
     SecretIsPem,
@@ -34,6 +45,10 @@ pub enum JwtError {
 }
 
 impl JwtKey {
+    /// Bytes of a secret for HS256 (RFC 7518, section 3.2). Who has a token can try all secrets
+    /// that are shorter or simpler, at home.
+    pub const SECRET_MIN_BYTES: usize = 32;
+
     /// The key, and the only algorithm that it is for.
     ///
     /// # Errors
@@ -64,6 +79,12 @@ fn secret_key(secret: &[u8]) -> Result<DecodingKey, JwtError> {
     let secret = &secret[..=end];
     if secret.starts_with(b"-----BEGIN ") {
         return Err(JwtError::SecretIsPem);
+    }
+    if secret.len() < JwtKey::SECRET_MIN_BYTES {
+        return Err(JwtError::ShortSecret {
+            bytes: secret.len(),
+            least: JwtKey::SECRET_MIN_BYTES,
+        });
     }
     Ok(DecodingKey::from_secret(secret))
 }
@@ -119,7 +140,7 @@ mod tests {
             let (_, fixed) = JwtKey::PublicPem(pem.to_vec()).read().expect("a good key");
             assert_eq!(fixed, algorithm);
         }
-        let (_, fixed) = JwtKey::Secret(b"secret".to_vec())
+        let (_, fixed) = JwtKey::Secret(vec![b's'; JwtKey::SECRET_MIN_BYTES])
             .read()
             .expect("a good secret");
         assert_eq!(fixed, Algorithm::HS256);
@@ -131,6 +152,16 @@ mod tests {
         let public = |bytes: &[u8]| JwtKey::PublicPem(bytes.to_vec()).read().err();
         assert_eq!(secret(b""), Some(JwtError::EmptySecret));
         assert_eq!(secret(b"\r\n"), Some(JwtError::EmptySecret));
+        let short = JwtError::ShortSecret {
+            bytes: 31,
+            least: 32,
+        };
+        assert_eq!(secret(&[b's'; 31]), Some(short.clone()));
+        assert_eq!(
+            secret(b"a secret of only thirty-one byt\r\n"),
+            Some(short),
+            "the line end does not count"
+        );
         assert_eq!(
             secret(include_bytes!("test_keys/rsa.public.pem")),
             Some(JwtError::SecretIsPem)
