@@ -7,6 +7,9 @@ use tracing::{error, info, warn};
 /// Writes one.
 pub(crate) fn write(this: InstanceId, log: &Log) {
     match log {
+        Log::Claimed { epoch, rows: 0 } => {
+            info!(%this, epoch = epoch.get(), "lease claimed: there are no rows to write")
+        }
         Log::Claimed { epoch, rows } => {
             info!(%this, epoch = epoch.get(), rows, "lease claimed: rows are written again")
         }
