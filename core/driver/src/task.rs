@@ -20,12 +20,12 @@ pub(crate) fn spawn<R: Runtime>(name: &'static str, task: impl Future<Output = (
     });
 }
 
-/// The future's output, or what its panic said.
-pub(crate) async fn caught<T>(task: impl Future<Output = T>) -> Result<T, String> {
+/// The future's output, or what its panic said. No `async fn`: that would hold the task twice, as
+/// its argument and as what it awaits.
+pub(crate) fn caught<T>(task: impl Future<Output = T>) -> impl Future<Output = Result<T, String>> {
     AssertUnwindSafe(task)
         .catch_unwind()
-        .await
-        .map_err(|panic| cause(&*panic))
+        .map(|ended| ended.map_err(|panic| cause(&*panic)))
 }
 
 /// The output of whichever ends first; the other is dropped. The first one is polled first.

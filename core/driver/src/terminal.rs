@@ -101,9 +101,11 @@ pub(crate) struct Terminal {
 }
 
 /// Waits for the upgrade and serves the terminal. Reports `Closed` exactly once, come what may.
-pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Terminal, upgrade: OnUpgrade) {
-    let key = terminal.key;
-    let inbox = local.inbox.clone();
+///
+/// This future exists once for each terminal, for as long as it stays. An `async fn` holds what it
+/// is given twice, as argument and as variable, so all that is large is boxed.
+pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Box<Terminal>, upgrade: OnUpgrade) {
+    let connection = terminal.key;
     let closure = match caught(serve::<R>(&local, terminal, upgrade)).await {
         Ok(Ended::Reported) => return,
         Ok(Ended::With(closure)) => closure,
@@ -112,13 +114,12 @@ pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Terminal, upgrad
             Closure::Abrupt
         }
     };
+    let closed = Event::Closed {
+        connection,
+        closure,
+    };
     // It fails only when the instance has ended.
-    let _ = inbox
-        .send(Input::Event(Event::Closed {
-            connection: key,
-            closure,
-        }))
-        .await;
+    let _ = local.inbox.send(Input::Event(closed)).await;
 }
 
 enum Ended {
@@ -126,87 +127,29 @@ enum Ended {
     Reported,
 }
 
-async fn serve<R: Runtime>(local: &Rc<Local>, terminal: Terminal, upgrade: OnUpgrade) -> Ended {
-    let mailbox = Rc::clone(&terminal.mailbox);
-    let upgraded = race(async { upgrade.await.ok() }, async {
+async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUpgrade) -> Ended {
+    let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
+        return Ended::With(Closure::Abrupt);
+    };
+    match Pump::over::<R>(local, terminal, upgraded) {
+        Ok(pump) => pump.serve::<R>().await,
+        Err(foreign) => foreign.serve::<R>().await,
+    }
+}
+
+/// `None` if it failed, or the instance wants no more of this terminal.
+async fn upgraded(mailbox: &Mailbox, upgrade: OnUpgrade) -> Option<Upgraded> {
+    let upgraded = async { upgrade.await.ok() };
+    let aborted = async {
         mailbox.aborted().await;
         None
-    });
-    let Some(upgraded) = upgraded.await else {
-        return Ended::With(Closure::Abrupt);
     };
-    let frame_bytes = local.shared.settings.frame_bytes;
-    match upgraded.downcast::<FuturesIo<R::Stream>>() {
-        Ok(parts) => {
-            let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes);
-            // It is a slice of the buffer of 8 KiB that hyper read the request into.
-            drop(parts.read_buf);
-            pump::<R, _>(local, terminal, socket).await
-        }
-        // Boxed: the task of each terminal has the size of its largest branch.
-        Err(upgraded) => Box::pin(pump_foreign::<R>(local, terminal, upgraded, frame_bytes)).await,
-    }
-}
-
-/// A terminal of the embedder's own HTTP server, whatever its streams are.
-async fn pump_foreign<R: Runtime>(
-    local: &Rc<Local>,
-    terminal: Terminal,
-    upgraded: Upgraded,
-    frame_bytes: usize,
-) -> Ended {
-    let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes);
-    pump::<R, _>(local, terminal, socket).await
-}
-
-async fn pump<R: Runtime, S>(local: &Rc<Local>, terminal: Terminal, socket: Socket<S>) -> Ended
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let connection = terminal.key;
-    let mut pump = Pump {
-        local,
-        terminal,
-        socket,
-        greeted: false,
-        flush_due: false,
-        spared: false,
-        held: None,
-        phase: Phase::Open,
-    };
-    let mut event = Event::Opened { connection };
-    loop {
-        // It fails only when the instance has ended.
-        if local.inbox.send(Input::Event(event)).await.is_err() {
-            return Ended::Reported;
-        }
-        event = match poll_fn(|cx| pump.poll(cx)).await {
-            Step::Heard(frame) => Event::Heard { connection, frame },
-            Step::Written => Event::Written { connection },
-            Step::Ended(closure) => match closure {
-                Closure::Clean | Closure::Abrupt => return Ended::With(closure),
-                Closure::Violation(_) => break,
-            },
-        };
-    }
-    let Phase::Ending(closure) = pump.phase else {
-        return Ended::With(Closure::Abrupt);
-    };
-    let _ = local
-        .inbox
-        .send(Input::Event(Event::Closed {
-            connection,
-            closure,
-        }))
-        .await;
-    let linger = async { poll_fn(|cx| pump.poll_linger(cx)).await };
-    race(linger, R::sleep(LINGER)).await;
-    Ended::Reported
+    race(upgraded, aborted).await
 }
 
 struct Pump<'a, S> {
     local: &'a Local,
-    terminal: Terminal,
+    terminal: Box<Terminal>,
     socket: Socket<S>,
     /// The first frame is on its way: `Connected` precedes what the terminal says.
     greeted: bool,
@@ -214,7 +157,7 @@ struct Pump<'a, S> {
     /// A pong cannot be read while the application holds the terminal up: its silence is not
     /// held against it.
     spared: bool,
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     phase: Phase,
 }
 
@@ -239,7 +182,82 @@ enum Step {
     Ended(Closure),
 }
 
+/// A terminal of the embedder's own HTTP server, whatever its streams are.
+type ForeignPump<'a> = Box<Pump<'a, Foreign>>;
+
+impl<'a, S> Pump<'a, S> {
+    /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
+    fn over<R: Runtime<Stream = S>>(
+        local: &'a Local,
+        terminal: Box<Terminal>,
+        upgraded: Upgraded,
+    ) -> Result<Box<Self>, ForeignPump<'a>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let frame_bytes = local.shared.settings.frame_bytes;
+        match upgraded.downcast::<FuturesIo<S>>() {
+            Ok(parts) => {
+                // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
+                // it is copied, and the buffer is dropped here.
+                let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes);
+                Ok(Self::new(local, terminal, socket))
+            }
+            Err(upgraded) => {
+                let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes);
+                Err(Pump::new(local, terminal, socket))
+            }
+        }
+    }
+
+    fn new(local: &'a Local, terminal: Box<Terminal>, socket: Socket<S>) -> Box<Self> {
+        Box::new(Self {
+            local,
+            terminal,
+            socket,
+            greeted: false,
+            flush_due: false,
+            spared: false,
+            held: None,
+            phase: Phase::Open,
+        })
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
+    async fn serve<R: Runtime>(mut self: Box<Self>) -> Ended {
+        let connection = self.terminal.key;
+        let mut event = Event::Opened { connection };
+        loop {
+            // It fails only when the instance has ended.
+            if self.local.inbox.send(Input::Event(event)).await.is_err() {
+                return Ended::Reported;
+            }
+            event = match poll_fn(|cx| self.poll(cx)).await {
+                Step::Heard(frame) => Event::Heard { connection, frame },
+                Step::Written => Event::Written { connection },
+                Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
+                    return Ended::With(closure);
+                }
+                Step::Ended(closure @ Closure::Violation(_)) => {
+                    Box::pin(self.linger::<R>(closure)).await;
+                    return Ended::Reported;
+                }
+            };
+        }
+    }
+
+    /// Reports the end of a terminal that broke the protocol, and gives it time to read why.
+    async fn linger<R: Runtime>(mut self: Box<Self>, closure: Closure) {
+        let closed = Event::Closed {
+            connection: self.terminal.key,
+            closure,
+        };
+        // It fails only when the instance has ended.
+        let _ = self.local.inbox.send(Input::Event(closed)).await;
+        race(poll_fn(|cx| self.poll_linger(cx)), R::sleep(LINGER)).await;
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.terminal.mailbox.listen(cx);
         if self.terminal.mailbox.aborted.get() {
@@ -282,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                 (Order::Flush, Phase::Open) => self.flush_due = true,
                 (Order::Ping, Phase::Open) => {
                     self.socket.ping();
-                    self.spared = matches!(self.held, Some(Held::Waiting(..)));
+                    self.spared = matches!(self.held.as_deref(), Some(Held::Waiting(..)));
                 }
                 (Order::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
@@ -358,11 +376,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
         let (Some(payload), Phase::Open) = (payload, self.phase) else {
             return Poll::Ready(Step::Heard(Heard::Control));
         };
-        self.held = Some(Held::Untold(TerminalEvent::Message {
+        self.held = Some(Box::new(Held::Untold(TerminalEvent::Message {
             user: self.terminal.user.clone(),
             connection: self.terminal.id,
             payload,
-        }));
+        })));
         self.poll_held(cx)
     }
 
@@ -372,12 +390,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             return Poll::Pending;
         }
         loop {
-            let event = match self.held.take() {
+            let event = match self.held.take().map(|held| *held) {
                 Some(Held::Untold(event)) => event,
                 Some(Held::Waiting(event, mut room)) => match room.as_mut().poll(cx) {
                     Poll::Ready(()) => event,
                     Poll::Pending => {
-                        self.held = Some(Held::Waiting(event, room));
+                        self.held = Some(Box::new(Held::Waiting(event, room)));
                         return Poll::Pending;
                     }
                 },
@@ -389,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             match queue.offer(event) {
                 Ok(()) | Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Message)),
                 Err(NotTaken::Full(event, room)) => {
-                    self.held = Some(Held::Waiting(event, Box::pin(room)))
+                    self.held = Some(Box::new(Held::Waiting(event, Box::pin(room))));
                 }
             }
         }

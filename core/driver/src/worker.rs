@@ -186,13 +186,13 @@ impl Worker {
             return;
         };
         let mailbox = self.terminals.insert(key, accept.session);
-        let terminal = terminal::Terminal {
+        let terminal = Box::new(terminal::Terminal {
             key,
             id,
             user,
             mailbox,
             _seat: accept.seat,
-        };
+        });
         // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
         R::spawn(terminal::run::<R>(
