@@ -74,6 +74,7 @@ struct Listeners {
 struct Cluster {
     /// Redis 7.0 or newer as the directory of all instances: redis://host:port/db, rediss://... with
     /// TLS, or redis+sentinel://host:port,host:port/master/db; user:password@ goes before the hosts.
+    /// Sentinels with a login of their own: ...?sentinel_user=NAME&sentinel_password=PASSWORD.
     /// Without it the directory is in this process, and the process is a cluster of its own
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
@@ -326,6 +327,7 @@ fn time(text: &str) -> Result<String, duration::InvalidDuration> {
 
 /// An address to listen at: names are not looked up, so that it is clear which interface is meant.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_owned())
+    text.parse().map_err(|_| {
+        "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
 }

@@ -14,6 +14,7 @@ use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::Push;
 
 use crate::api::ApiContext;
+use crate::directory::Troubles;
 use crate::events::Queue;
 use crate::handle::Snapshot;
 use crate::login::Authenticator;
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) members: Vec<Arc<Member>>,
     pub(crate) events: Option<Arc<Queue>>,
+    pub(crate) troubles: Troubles,
 }
 
 /// Who comes in through the listeners.

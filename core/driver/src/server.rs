@@ -19,7 +19,7 @@ use switchboard_core::{Instance, Seed};
 use crate::api::ApiContext;
 use crate::auth::AuthKind;
 use crate::clock;
-use crate::directory;
+use crate::directory::{self, Troubles};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
 use crate::listener::{self, Door};
@@ -167,6 +167,7 @@ impl<R: Runtime> Builder<R> {
                 settings: self.settings.clone(),
                 members,
                 events: queue,
+                troubles: Troubles::default(),
             }),
         };
         let kind = self

@@ -1,8 +1,10 @@
 //! The directory link of an instance: to a directory in this process, or to Redis.
 
 mod convert;
+mod primary;
 mod redis_link;
 mod redis_url;
+mod trouble;
 
 use std::fmt;
 use std::rc::Rc;
@@ -21,6 +23,7 @@ use crate::task;
 use crate::worker::Local;
 
 pub use redis_url::{InvalidRedisUrl, RedisUrl};
+pub(crate) use trouble::Troubles;
 
 /// A directory in the memory of this process. Clones are the same directory: give one to several
 /// servers of a process, and they are a cluster. It executes by the settings of the server that
@@ -39,7 +42,10 @@ impl EmbeddedDirectory {
         let now = clock::mono();
         let mut directory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory.get_or_insert_with(|| MemoryDirectory::new(settings.clone()));
-        let outcomes = trip.operations.iter().map(|operation| directory.execute(now, operation));
+        let outcomes = trip
+            .operations
+            .iter()
+            .map(|operation| directory.execute(now, operation));
         Event::Directory {
             op: trip.op,
             outcomes: Ok(outcomes.collect()),
@@ -94,7 +100,10 @@ impl DirectoryLink {
     /// Sends a round trip; the event, if it has ended already.
     pub(crate) fn execute(&self, trip: RoundTrip) -> Option<Event> {
         match self {
-            Self::Embedded { directory, settings } => Some(directory.execute(settings, &trip)),
+            Self::Embedded {
+                directory,
+                settings,
+            } => Some(directory.execute(settings, &trip)),
             Self::Redis(sender) => {
                 let op = trip.op;
                 let sent = sender.try_send(Order::Execute(trip));

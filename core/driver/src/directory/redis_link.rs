@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use async_channel::Receiver;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesOrdered;
+use redis::RedisError;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, RedisError};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::redis::Request;
 use switchboard_core::directory::{DirectorySettings, Outcome};
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::redis_url::{RedisUrl, Sentinel, Target};
+use super::primary::{CONNECT, Primary, Standing, standing};
+use super::redis_url::RedisUrl;
+use super::trouble::Trouble;
 use super::{Order, convert, lost};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -29,8 +31,10 @@ use crate::runtime::Runtime;
 use crate::task::race;
 use crate::worker::Local;
 
-/// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How often a link in use is asked whether it still leads to the same run of the same primary: a
+/// demoted one answers reads as before, and a proxy may have switched to another server without a
+/// sign. Well below the lease.
+const CHECK: Duration = Duration::from_secs(3);
 
 /// A link whose oldest round trip is not answered for so many `directory_timeout`s is dead: core
 /// has given up that trip and repeated it, and nothing came of either.
@@ -50,27 +54,26 @@ pub(super) async fn run<R: Runtime>(
         orders,
     };
     loop {
-        let connecting = race(async { Some(connect(&url).await) }, async {
+        let connecting = race(Primary::connect(&url), async {
             R::sleep(CONNECT).await;
-            None
+            Err(Trouble::Unreachable("no answer".to_owned()))
         });
         let Some(connected) = link.while_down(connecting).await else {
             return;
         };
-        match connected {
-            Some(Ok(connection)) => {
-                info!(this = %link.local.me.id, %url, "directory link is up");
+        let this = link.local.me.id;
+        let trouble = match connected {
+            Ok(primary) => {
+                link.local.shared.troubles.end(this, &url);
                 backoff = Backoff::new();
-                if link.serve::<R>(connection).await.is_none() {
-                    return;
+                match link.serve::<R>(primary).await {
+                    Served::Until(why) => Trouble::Lost(why),
+                    Served::InstanceEnded => return,
                 }
-                warn!(this = %link.local.me.id, %url, "directory link is lost");
             }
-            Some(Err(why)) => {
-                warn!(this = %link.local.me.id, %url, why, "directory link cannot be established")
-            }
-            None => warn!(this = %link.local.me.id, %url, "directory server does not answer"),
-        }
+            Err(trouble) => trouble,
+        };
+        link.local.shared.troubles.tell(this, &url, &trouble);
         if link
             .while_down(R::sleep(backoff.next_pause()))
             .await
@@ -87,8 +90,22 @@ struct Link {
     orders: Receiver<Order>,
 }
 
-/// A round trip that ended: its answers, or the link with it.
-type Ended = (OpId, Result<Vec<Outcome>, RedisError>);
+/// How serving a link ended.
+enum Served {
+    /// The link is to be established anew, for this reason.
+    Until(String),
+    /// Nobody needs it any more.
+    InstanceEnded,
+}
+
+/// What was sent and has ended: `Err` ends the link with it.
+type Ended = Result<Answered, String>;
+
+enum Answered {
+    Trip(OpId, Vec<Outcome>),
+    /// A question of the link's own: it is still the same primary.
+    Check,
+}
 
 impl Link {
     /// Waits while there is no link: what is asked meanwhile is lost at once. `None` once the
@@ -105,57 +122,54 @@ impl Link {
         }
     }
 
-    /// Serves one connection until it is lost. `None` once the instance has ended.
-    async fn serve<R: Runtime>(&mut self, connection: MultiplexedConnection) -> Option<()> {
+    /// Serves one link until it is lost.
+    async fn serve<R: Runtime>(&mut self, primary: Primary) -> Served {
         self.report(Event::DirectoryUp).await;
-        let mut trips = FuturesOrdered::new();
-        let mut under_way: VecDeque<(OpId, Instant)> = VecDeque::new();
+        let mut line = Line::new(primary);
         let silence = self.local.shared.settings.core.directory_timeout * SILENCE;
-        let alive = loop {
+        let served = loop {
             let order = async { Happened::Order(self.orders.recv().await.ok()) };
-            let Some(&(_, since)) = under_way.front() else {
-                match order.await {
-                    Happened::Order(Some(Order::Execute(trip))) => {
-                        under_way.push_back((trip.op, clock::mono()));
-                        trips.push_back(execute(connection.clone(), trip, &self.settings));
-                    }
-                    Happened::Order(Some(Order::Reset)) => break true,
-                    _ => break false,
+            let happened = match line.waiting_since() {
+                None => order.await,
+                Some(since) => {
+                    let answer = async {
+                        match line.sent.next().await {
+                            Some(ended) => Happened::Ended(ended),
+                            None => Happened::Silence,
+                        }
+                    };
+                    let silent = async {
+                        R::sleep((since + silence).since(clock::mono())).await;
+                        Happened::Silence
+                    };
+                    // Answers are polled first: what was answered is reported before the link is
+                    // given up.
+                    race(answer, race(order, silent)).await
                 }
-                continue;
             };
-            let answer = async {
-                match trips.next().await {
-                    Some(ended) => Happened::Ended(ended),
-                    None => Happened::Silence,
-                }
-            };
-            let silent = async {
-                R::sleep((since + silence).since(clock::mono())).await;
-                Happened::Silence
-            };
-            // Answers are polled first: what was answered is reported before the link is given up.
-            match race(answer, race(order, silent)).await {
-                Happened::Ended((op, Ok(outcomes))) => {
-                    under_way.pop_front();
+            match happened {
+                Happened::Ended(Ok(Answered::Trip(op, outcomes))) => {
+                    line.under_way.pop_front();
                     let outcomes = Ok(outcomes);
                     self.report(Event::Directory { op, outcomes }).await;
                 }
-                Happened::Ended((_, Err(_)))
-                | Happened::Silence
-                | Happened::Order(Some(Order::Reset)) => break true,
-                Happened::Order(Some(Order::Execute(trip))) => {
-                    under_way.push_back((trip.op, clock::mono()));
-                    trips.push_back(execute(connection.clone(), trip, &self.settings));
+                Happened::Ended(Ok(Answered::Check)) => {
+                    line.under_way.pop_front();
                 }
-                Happened::Order(None) => break false,
+                Happened::Ended(Err(why)) => break Served::Until(why),
+                Happened::Silence => break Served::Until("no answer".to_owned()),
+                Happened::Order(Some(Order::Execute(trip))) => line.send(trip, &self.settings),
+                Happened::Order(Some(Order::Reset)) => {
+                    break Served::Until("the server is not what it was".to_owned());
+                }
+                Happened::Order(None) => break Served::InstanceEnded,
             }
         };
-        for (op, _) in under_way {
+        for op in line.under_way.into_iter().filter_map(|(op, _)| op) {
             self.report(lost(op)).await;
         }
         self.report(Event::DirectoryDown).await;
-        alive.then_some(())
+        served
     }
 
     async fn report(&self, event: Event) {
@@ -170,8 +184,63 @@ enum Happened {
     Silence,
 }
 
+/// One connection and what was sent over it.
+struct Line {
+    primary: Primary,
+    sent: FuturesOrdered<Pin<Box<dyn Future<Output = Ended>>>>,
+    /// The trips whose answers are awaited, in the order in which they were sent, and `None` for a
+    /// question of the link's own.
+    under_way: VecDeque<(Option<OpId>, Instant)>,
+    checked: Instant,
+}
+
+impl Line {
+    fn new(primary: Primary) -> Self {
+        Self {
+            primary,
+            sent: FuturesOrdered::new(),
+            under_way: VecDeque::new(),
+            checked: clock::mono(),
+        }
+    }
+
+    fn waiting_since(&self) -> Option<Instant> {
+        self.under_way.front().map(|&(_, since)| since)
+    }
+
+    /// Sends a trip, and before it the question whether this is still the same primary, if that was
+    /// not asked for a while. The instance reads its view every second, so that it is asked in time.
+    fn send(&mut self, trip: RoundTrip, settings: &DirectorySettings) {
+        let now = clock::mono();
+        if now.since(self.checked) >= CHECK {
+            self.checked = now;
+            self.under_way.push_back((None, now));
+            let check = check(self.primary.connection.clone(), self.primary.run.clone());
+            self.sent.push_back(Box::pin(check));
+        }
+        self.under_way.push_back((Some(trip.op), now));
+        let trip = execute(self.primary.connection.clone(), trip, settings);
+        self.sent.push_back(Box::pin(trip));
+    }
+}
+
+/// Asks whether the link still leads to that run of a primary.
+async fn check(mut connection: MultiplexedConnection, run: Option<String>) -> Ended {
+    match standing(&mut connection).await {
+        Ok(Standing::Primary { run: found }) if found == run => Ok(Answered::Check),
+        Ok(Standing::Primary { .. }) => Err("it leads to another server, or a new run".to_owned()),
+        Ok(Standing::Replica) => Err("the server has become a replica".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Sends a round trip as one pipeline. The future owns all it needs; it sends when it is polled
 /// for the first time, and those of one link are polled in their order.
+///
+/// A script that the server does not know (somebody flushed them) ends the link. To load it and to
+/// send the request again would run that request after later ones of the same connection: a repeated
+/// register after its unregister leaves the row of a connection that is gone. What ends with a link
+/// is repeated by the instance, under a new epoch; and every new link loads the scripts first.
 fn execute(
     mut connection: MultiplexedConnection,
     trip: RoundTrip,
@@ -183,34 +252,16 @@ fn execute(
         .map(|operation| operation.request(settings))
         .collect();
     async move {
-        let answers = match ask(&mut connection, &requests).await {
-            Ok(answers) => answers,
-            Err(error) => return (trip.op, Err(error)),
-        };
+        let answers = send(&mut connection, requests.iter())
+            .await
+            .map_err(|error| error.to_string())?;
+        if answers.iter().any(convert::is_unknown_script) {
+            return Err("the server has lost the scripts".to_owned());
+        }
         let outcomes = trip.operations.iter().zip(answers);
         let outcomes = outcomes.map(|(operation, answer)| operation.decode(convert::value(answer)));
-        (trip.op, Ok(outcomes.collect()))
+        Ok(Answered::Trip(trip.op, outcomes.collect()))
     }
-}
-
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    requests: &[Request],
-) -> Result<Vec<redis::Value>, RedisError> {
-    let mut answers = send(connection, requests.iter()).await?;
-    let unknown: Vec<usize> = (0..answers.len())
-        .filter(|&index| convert::is_unknown_script(&answers[index]))
-        .collect();
-    if unknown.is_empty() {
-        return Ok(answers);
-    }
-    // Somebody flushed the scripts. Those requests were not executed: load, and send them again.
-    load(connection).await?;
-    let again = send(connection, unknown.iter().map(|&index| &requests[index])).await?;
-    for (index, answer) in unknown.into_iter().zip(again) {
-        answers[index] = answer;
-    }
-    Ok(answers)
 }
 
 async fn send(
@@ -233,76 +284,9 @@ async fn send(
     )))
 }
 
-async fn load(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    convert::load_scripts().query_async(connection).await
-}
-
-/// A link to a primary, with the scripts loaded.
-async fn connect(url: &RedisUrl) -> Result<MultiplexedConnection, String> {
-    let mut connection = match url.target() {
-        Target::Server(url) => open(url).await?,
-        Target::Sentinel(sentinel) => open_master(sentinel).await?,
-    };
-    load(&mut connection)
-        .await
-        .map_err(|error| describe(&error))?;
-    Ok(connection)
-}
-
-async fn open(url: &str) -> Result<MultiplexedConnection, String> {
-    // Deadlines are core's: an answer that comes late is told, and its link is not torn for it.
-    let config = AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_connection_timeout(Some(CONNECT));
-    let client = Client::open(url).map_err(|error| describe(&error))?;
-    let connection = client.get_multiplexed_async_connection_with_config(&config);
-    connection.await.map_err(|error| describe(&error))
-}
-
-/// The master that the first Sentinel names that knows it, if it says itself that it is one.
-async fn open_master(sentinel: &Sentinel) -> Result<MultiplexedConnection, String> {
-    let mut why = String::new();
-    for host in &sentinel.hosts {
-        match ask_sentinel(host, sentinel).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => why = format!("by Sentinel {host}: {error}"),
-        }
-    }
-    Err(why)
-}
-
-async fn ask_sentinel(host: &str, sentinel: &Sentinel) -> Result<MultiplexedConnection, String> {
-    let mut watcher = open(&format!("redis://{host}")).await?;
-    let named: Option<(String, u16)> = redis::cmd("SENTINEL")
-        .arg("get-master-addr-by-name")
-        .arg(&sentinel.master)
-        .query_async(&mut watcher)
-        .await
-        .map_err(|error| describe(&error))?;
-    let Some((host, port)) = named else {
-        return Err("it watches no master of that name".to_owned());
-    };
-    let mut connection = open(&sentinel.master_url(&host, port)).await?;
-    let role: redis::Value = redis::cmd("ROLE")
-        .query_async(&mut connection)
-        .await
-        .map_err(|error| describe(&error))?;
-    match role {
-        redis::Value::Array(items) if matches!(items.first(), Some(redis::Value::BulkString(role)) if role == b"master") => {
-            Ok(connection)
-        }
-        _ => Err(format!("{host}:{port} is not a master")),
-    }
-}
-
-/// What is said of an error: never the URL, which may hold a password.
-fn describe(error: &RedisError) -> String {
-    error.to_string()
-}
-
 /// Warns of a server that may throw rows away.
 pub(crate) async fn warn_of_eviction(url: &RedisUrl) {
-    let Ok(mut connection) = connect(url).await else {
+    let Ok(Primary { mut connection, .. }) = Primary::connect(url).await else {
         return;
     };
     // A server may forbid the question; then nothing is known, and nothing is said.

@@ -3,11 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+
+use crate::query;
 
 /// Where Redis is: `redis://[user:password@]host:port[/db]`, `rediss://...` with TLS, or
 /// `redis+sentinel://[user:password@]host:port,host:port/master[/db]`, where user and password are
-/// the master's.
+/// the master's. Those of the Sentinels, if they want a login, follow as
+/// `?sentinel_user=...&sentinel_password=...`, percent-encoded; the user may be left out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Target);
 
@@ -22,8 +26,10 @@ pub(super) enum Target {
 /// A master by way of its Sentinels.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Sentinel {
-    /// `user:password@`, or nothing.
+    /// The master's, as `user:password@`, or nothing.
     credentials: String,
+    /// The Sentinels' own, in the same way.
+    sentinel_credentials: String,
     /// The Sentinels, each `host:port`.
     pub(super) hosts: Vec<String>,
     /// The name under which they watch the master.
@@ -50,6 +56,11 @@ impl RedisUrl {
 }
 
 impl Sentinel {
+    /// Where one of the Sentinels is.
+    pub(super) fn sentinel_url(&self, host: &str) -> String {
+        format!("redis://{}{host}", self.sentinel_credentials)
+    }
+
     /// Where the master is that a Sentinel named.
     pub(super) fn master_url(&self, host: &str, port: u16) -> String {
         let host = if host.contains(':') {
@@ -66,9 +77,15 @@ impl Sentinel {
     fn parse(rest: &str) -> Result<Self, InvalidRedisUrl> {
         let invalid = |why: &str| {
             InvalidRedisUrl(format!(
-                "{why}; write {SENTINEL}[user:password@]host:port,host:port/master[/db]"
+                "{why}; write {SENTINEL}[user:password@]host:port,host:port/master[/db]\
+                 [?sentinel_user=...&sentinel_password=...]"
             ))
         };
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) => (rest, Some(query)),
+            None => (rest, None),
+        };
+        let sentinel_credentials = sentinel_credentials(query).map_err(invalid)?;
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => (format!("{credentials}@"), rest),
             None => (String::new(), rest),
@@ -99,13 +116,41 @@ impl Sentinel {
         }
         let sentinel = Self {
             credentials,
+            sentinel_credentials,
             hosts,
             master,
             database,
         };
         // Credentials that cannot stand in a URL are noticed at the start, not at a failover.
         server(&sentinel.master_url("localhost", 6379))?;
+        server(&sentinel.sentinel_url("localhost:26379"))?;
         Ok(sentinel)
+    }
+}
+
+/// The login at the Sentinels as `user:password@`.
+fn sentinel_credentials(query: Option<&str>) -> Result<String, &'static str> {
+    let (mut user, mut password) = (None, None);
+    for pair in query::pairs(query) {
+        let (name, value) = pair.map_err(|_| "the login at the Sentinels is not UTF-8")?;
+        let place = match name.as_ref() {
+            "sentinel_user" => &mut user,
+            "sentinel_password" => &mut password,
+            _ => return Err("only `sentinel_user` and `sentinel_password` stand behind the `?`"),
+        };
+        if place.replace(value).is_some() {
+            return Err("the login at the Sentinels is given twice");
+        }
+    }
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    match (user, password) {
+        (None, None) => Ok(String::new()),
+        (user, Some(password)) => Ok(format!(
+            "{}:{}@",
+            encoded(user.as_deref().unwrap_or_default()),
+            encoded(&password)
+        )),
+        (Some(_), None) => Err("`sentinel_user` needs a `sentinel_password`"),
     }
 }
 
@@ -192,6 +237,34 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_have_a_login_of_their_own() {
+        for (text, at_sentinel, at_master) in [
+            (
+                "redis+sentinel://app:pw@s1:26379/m",
+                "redis://s1:26379",
+                "redis://app:pw@h:1/0",
+            ),
+            (
+                "redis+sentinel://s1:26379/m?sentinel_password=p%40s%2F",
+                "redis://:p%40s%2F@s1:26379",
+                "redis://h:1/0",
+            ),
+            (
+                "redis+sentinel://app:pw@s1:26379/m/2?sentinel_user=eye&sentinel_password=x@y",
+                "redis://eye:x%40y@s1:26379",
+                "redis://app:pw@h:1/2",
+            ),
+        ] {
+            let url: RedisUrl = text.parse().unwrap();
+            let Target::Sentinel(sentinel) = url.target() else {
+                panic!("a Sentinel URL")
+            };
+            assert_eq!(sentinel.sentinel_url(&sentinel.hosts[0]), at_sentinel);
+            assert_eq!(sentinel.master_url("h", 1), at_master);
+        }
+    }
+
+    #[test]
     fn a_sentinel_url_that_lacks_something_says_what() {
         for (text, why) in [
             ("redis+sentinel://s1/mymaster", "host:port"),
@@ -199,6 +272,18 @@ mod tests {
             ("redis+sentinel://s1:26379/", "master's name"),
             ("redis+sentinel://s1:26379/mymaster/x", "not a number"),
             ("redis+sentinel://s1:26379/mymaster/1/2", "too much"),
+            (
+                "redis+sentinel://s1:26379/m?password=x",
+                "sentinel_password",
+            ),
+            (
+                "redis+sentinel://s1:26379/m?sentinel_user=x",
+                "sentinel_password",
+            ),
+            (
+                "redis+sentinel://s1:26379/m?sentinel_password=x&sentinel_password=y",
+                "twice",
+            ),
             ("http://s1:6379", "begins with"),
         ] {
             let error = text.parse::<RedisUrl>().expect_err(text).to_string();
@@ -212,6 +297,7 @@ mod tests {
             "redis://app:secret@127.0.0.1:6379/2",
             "rediss://app:secret@redis.example:6380",
             "redis+sentinel://app:secret@s1:26379/mymaster",
+            "redis+sentinel://s1:26379/mymaster?sentinel_user=app&sentinel_password=secret",
         ] {
             let url: RedisUrl = text.parse().unwrap();
             let shown = format!("{url} {url:?}");
