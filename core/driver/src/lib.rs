@@ -54,6 +54,7 @@ pub mod events;
 mod execute;
 mod foreign;
 mod handle;
+mod head;
 mod host;
 mod http;
 mod journal;
@@ -61,6 +62,7 @@ mod link;
 mod listener;
 mod login;
 mod members;
+mod newcomer;
 pub mod origin;
 mod query;
 pub mod runtime;
@@ -87,6 +89,7 @@ pub fn new_push_id() -> core::id::PushId {
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("an operating system without random numbers cannot be served");
+    getrandom::fill(&mut bytes)
+        .expect("an operating system without random numbers cannot be served");
     bytes
 }

@@ -16,6 +16,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use crate::members::{ChannelEnd, Input, LinkEnd, Member};
+use crate::newcomer::{Trust, Watched};
 use crate::runtime::Runtime;
 use crate::task::{caught, race};
 use crate::worker::Local;
@@ -83,11 +84,16 @@ async fn accepted<R: Runtime>(
             let Ok(stream) = R::adopt(socket) else {
                 return LinkFailure::Broken;
             };
+            let trust = Trust::in_newcomer();
+            let mut stream = Watched::new(stream, trust.clone());
+            if stream.pass(&read).is_err() {
+                return LinkFailure::Broken;
+            }
             let config = Some(config(local));
             let stream =
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
-            over_socket(local, link, stream, outbox).await
+            over_socket(local, link, stream, &trust, outbox).await
         }
     }
 }
@@ -107,9 +113,9 @@ async fn dialled<R: Runtime>(
         None
     });
     match opened.await {
-        Some(Ok(stream)) => {
+        Some(Ok((stream, trust))) => {
             tell(local, Event::LinkUp { link }).await;
-            over_socket(local, link, stream, outbox).await
+            over_socket(local, link, stream, &trust, outbox).await
         }
         Some(Err(failure)) => failure,
         None => LinkFailure::Broken,
@@ -119,15 +125,20 @@ async fn dialled<R: Runtime>(
 async fn open<R: Runtime>(
     local: &Local,
     dial: Dial,
-) -> Result<WebSocketStream<R::Stream>, LinkFailure> {
+) -> Result<(WebSocketStream<Watched<R::Stream>>, Trust), LinkFailure> {
     let Dial { instance, address } = dial;
     let stream = R::dial(address.clone()).await.map_err(|error| {
         tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
         LinkFailure::Broken
     })?;
     let url = format!("ws://{address}{PATH}{instance}");
+    let trust = Trust::before_http();
+    let stream = Watched::new(stream, trust.clone());
     match client_async_with_config(url, stream, Some(config(local))).await {
-        Ok((stream, _)) => Ok(stream),
+        Ok((stream, _)) => {
+            trust.frames_follow();
+            Ok((stream, trust))
+        }
         Err(Error::Http(response))
             if response.status() == http::StatusCode::MISDIRECTED_REQUEST =>
         {
@@ -187,6 +198,7 @@ async fn over_socket<S>(
     local: &Rc<Local>,
     link: LinkKey,
     stream: WebSocketStream<S>,
+    trust: &Trust,
     outbox: &Receiver<Bytes>,
 ) -> LinkFailure
 where
@@ -196,7 +208,7 @@ where
     // Both at once: two peers that only write to each other would wait for ever.
     race(
         read_socket(local, link, &mut receiver),
-        write_socket(local, link, &mut sender, outbox),
+        write_socket(local, link, &mut sender, trust, outbox),
     )
     .await;
     LinkFailure::Broken
@@ -220,11 +232,18 @@ async fn write_socket<S>(
     local: &Rc<Local>,
     link: LinkKey,
     sender: &mut WebSocketSender<S>,
+    trust: &Trust,
     outbox: &Receiver<Bytes>,
 ) where
     S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
 {
+    let mut greeted = false;
     while let Ok(batch) = outbox.recv().await {
+        // The instance's first batch is its Hello. It has a second one only for a peer that has
+        // proven itself, and such a peer sends nothing large before it has that one.
+        if std::mem::replace(&mut greeted, true) {
+            trust.is_proven();
+        }
         // `send` ends when all is flushed.
         if sender.send(Message::Binary(batch)).await.is_err() {
             return;
