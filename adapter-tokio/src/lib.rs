@@ -57,7 +57,9 @@ impl Runtime for TokioRuntime {
     type Sleep = tokio::time::Sleep;
 
     fn run<F: Future<Output = ()>>(main: F) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         tokio::task::LocalSet::new().block_on(&runtime, main);
         Ok(())
     }

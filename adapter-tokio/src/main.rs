@@ -1,6 +1,9 @@
 //! The Switchboard server.
 
-#![allow(rustdoc::bare_urls, reason = "doc comments of flags are what `--help` prints")]
+#![allow(
+    rustdoc::bare_urls,
+    reason = "doc comments of flags are what `--help` prints"
+)]
 
 mod cli;
 

@@ -20,6 +20,7 @@ use smol_hyper::rt::FuturesIo;
 use crate::api::{self, refusal};
 use crate::connect;
 use crate::handle::ConnectBody;
+use crate::head::Heads;
 use crate::link;
 use crate::members::{Entry, Input, LinkEnd, Member, Service};
 use crate::origin;
@@ -27,9 +28,12 @@ use crate::runtime::Runtime;
 use crate::task;
 use crate::worker::Local;
 
-/// How long a connection to the API may be without a request, or its head under way. Longer than
-/// what common clients and proxies keep an idle connection.
+/// How long a connection to the API may be without a request. Longer than what common clients and
+/// proxies keep an idle connection.
 const API_IDLE: Duration = Duration::from_secs(75);
+
+/// How long the body of a request to the API may take. A push of 1 MiB comes in time at 140 kbit/s.
+const API_BODY: Duration = Duration::from_secs(60);
 
 /// Where terminals connect.
 const TERMINALS: &str = "/connect";
@@ -108,13 +112,20 @@ async fn terminal(local: &Local, request: Request<Incoming>) -> Response<Connect
 }
 
 async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
+    let head_time = local.shared.settings.core.handshake_timeout;
+    let (stream, heads) = Heads::<R>::new(stream, head_time);
     let connection = builder(local)
         .timer(RuntimeTimer::<R>::new())
         .header_read_timeout(API_IDLE)
         .serve_connection(
             FuturesIo::new(stream),
-            service_fn(|request| async {
-                Ok::<_, Infallible>(api::serve(&local.gate.api, request).await)
+            service_fn(|request| {
+                let answering = heads.answering();
+                async {
+                    let answer = api::serve(&local.gate.api, request, R::sleep(API_BODY)).await;
+                    drop(answering);
+                    Ok::<_, Infallible>(answer)
+                }
             }),
         );
     // It fails if the client has gone.

@@ -62,6 +62,8 @@ pub(crate) enum ApiError {
     TooLarge { limit: usize },
     #[error("the body broke off")]
     BrokenBody,
+    #[error("the body did not come in time")]
+    SlowBody,
     #[error("{0}")]
     Refused(#[from] PushRefused),
     #[error("the server is stopping")]
@@ -96,6 +98,7 @@ impl ApiError {
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
             Self::BadBody(_) | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Refused(refused) => match refused {
                 PushRefused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
@@ -153,7 +156,8 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
         message: &'a str,
     }
     let error = Content { code, message };
-    let mut body = serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
+    let mut body =
+        serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
     body.push(b'\n');
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;

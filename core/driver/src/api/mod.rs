@@ -33,7 +33,7 @@ use guard::{ApiHosts, Keys};
 use metrics::Metrics;
 use page::Page;
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
-use request::{Known, ListedPush, Options};
+use request::{Known, ListedPush, Options, Timed};
 use route::{Place, Route};
 
 /// What the API needs to know, shared by all requests of a process.
@@ -109,12 +109,19 @@ impl ApiContext {
     }
 }
 
-/// Answers a request. What the caller does wrong is an answer too.
-pub(crate) async fn serve<B>(context: &ApiContext, request: Request<B>) -> Response<Full<Bytes>>
+/// Answers a request. What the caller does wrong is an answer too, and so is a body that has not
+/// come when the timer ends.
+pub(crate) async fn serve<B, T>(
+    context: &ApiContext,
+    request: Request<B>,
+    timer: T,
+) -> Response<Full<Bytes>>
 where
     B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
 {
     let (parts, body) = request.into_parts();
+    let body = Timed { body, timer };
     let place = Place::at(parts.uri.path());
     let answer = match admit(context, &parts, place) {
         Ok(route) => answer(context, &parts, route, body).await,
@@ -136,14 +143,15 @@ fn admit<'a>(context: &ApiContext, parts: &Parts, place: Place<'a>) -> Result<Ro
     place.route(&parts.method)
 }
 
-async fn answer<B>(
+async fn answer<B, T>(
     context: &ApiContext,
     parts: &Parts,
     route: Route<'_>,
-    body: B,
+    body: Timed<B, T>,
 ) -> Result<Response<Full<Bytes>>, ApiError>
 where
     B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
 {
     Ok(match route {
         Route::PushToUser { user } => {
@@ -209,9 +217,14 @@ where
     })
 }
 
-async fn payload<B>(context: &ApiContext, parts: &Parts, body: B) -> Result<Payload, ApiError>
+async fn payload<B, T>(
+    context: &ApiContext,
+    parts: &Parts,
+    body: Timed<B, T>,
+) -> Result<Payload, ApiError>
 where
     B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
 {
     let body = request::read(&parts.headers, body, context.config.push_bytes).await?;
     Ok(Payload::new(request::frame_kind(&parts.headers), body)?)

@@ -18,6 +18,7 @@ use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::PushRefused;
 
 use super::error::ApiError;
+use crate::task::race;
 use crate::{new_push_id, query};
 
 /// Connections that one request may name.
@@ -125,12 +126,36 @@ pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
     }
 }
 
+/// A body that must have come when a timer ends.
+pub(crate) struct Timed<B, T> {
+    /// The body.
+    pub(crate) body: B,
+    /// The timer.
+    pub(crate) timer: T,
+}
+
 /// Reads a body, and stops reading once it has more than `limit` bytes.
 ///
 /// # Errors
 ///
-/// If it is larger, or breaks off.
-pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
+/// If it is larger, breaks off, or does not come in time.
+pub(crate) async fn read<B, T>(
+    headers: &HeaderMap,
+    timed: Timed<B, T>,
+    limit: usize,
+) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
+{
+    let late = async {
+        timed.timer.await;
+        Err(ApiError::SlowBody)
+    };
+    race(read_whole(headers, timed.body, limit), late).await
+}
+
+async fn read_whole<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes>,
 {
@@ -369,14 +394,14 @@ mod tests {
         let none = HeaderMap::new();
         let whole = Full::new(Bytes::from_static(b"12345678"));
         assert_eq!(
-            now(read(&none, whole, 8)),
+            now(read_whole(&none, whole, 8)),
             Ok(Bytes::from_static(b"12345678"))
         );
 
         let announced = request("/x", &[("content-length", "99999999999999999999999")]);
         let body = Full::new(Bytes::from_static(b"123456789"));
         assert_eq!(
-            now(read(&announced.headers, body, 8)),
+            now(read_whole(&announced.headers, body, 8)),
             Err(ApiError::TooLarge { limit: 8 })
         );
 
@@ -387,7 +412,7 @@ mod tests {
             },
         ));
         assert_eq!(
-            now(read(&announced.headers, polled, 8)),
+            now(read_whole(&announced.headers, polled, 8)),
             Err(ApiError::TooLarge { limit: 8 })
         );
 
@@ -398,7 +423,7 @@ mod tests {
             std::task::Poll::Ready(Some(Ok::<_, Infallible>(frame)))
         }));
         assert_eq!(
-            now(read(&none, endless, 8)),
+            now(read_whole(&none, endless, 8)),
             Err(ApiError::TooLarge { limit: 8 })
         );
         assert_eq!(frames, 3);
@@ -407,7 +432,21 @@ mod tests {
             Ok(Frame::data(Bytes::from_static(b"123"))),
             Err("reset"),
         ]));
-        assert_eq!(now(read(&none, broken, 8)), Err(ApiError::BrokenBody));
+        assert_eq!(now(read_whole(&none, broken, 8)), Err(ApiError::BrokenBody));
+    }
+
+    /// H10: a body that trickles in does not hold its request for ever.
+    #[test]
+    fn a_body_that_does_not_come_in_time_is_refused() {
+        let slow = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let timed = Timed {
+            body: slow,
+            timer: std::future::ready(()),
+        };
+        let headers = HeaderMap::new();
+        let answer = read(&headers, timed, 8);
+        assert_eq!(now(answer), Err(ApiError::SlowBody));
+        assert_eq!(ApiError::SlowBody.status().0, 408);
     }
 
     #[test]
