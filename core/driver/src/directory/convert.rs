@@ -28,6 +28,7 @@ pub(super) fn command(request: &Request) -> Cmd {
 /// Commands that load all scripts.
 pub(super) fn load_scripts() -> Pipeline {
     let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
     for script in Script::ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text());
     }

@@ -57,9 +57,13 @@ impl Primary {
             Standing::Primary { run } => run,
             Standing::Replica => return Err(Trouble::Replica),
         };
-        let loaded: Result<(), RedisError> =
-            convert::load_scripts().query_async(&mut connection).await;
-        loaded?;
+        // One by one, as an error of a whole pipeline does not say its code.
+        let scripts = convert::load_scripts();
+        let count = scripts.len();
+        let loaded = connection.req_packed_commands(&scripts, 0, count).await?;
+        for answer in loaded {
+            answer.extract_error()?;
+        }
         Ok(Self { connection, run })
     }
 }

@@ -82,8 +82,8 @@ impl Troubles {
             ),
             Trouble::Permission(why) => error!(
                 %this, %url, why,
-                "the directory server's user may not do what is needed: give it `+@all -@dangerous` \
-                 on the keys of --prefix, as in ACL SETUSER name on >password ~sb:* +@all -@dangerous"
+                "the directory server's user may not do what is needed; with the default --prefix this \
+                 is enough: ACL SETUSER name on >password ~sb:* +@all -@dangerous +role +info"
             ),
             Trouble::SentinelLogin(why) => error!(
                 %this, %url, why,
