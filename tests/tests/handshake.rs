@@ -62,10 +62,10 @@ fn the_terminals_port_has_no_api() {
 #[test]
 fn a_foreign_origin_is_refused_by_name() {
     let cluster = Cluster::with(1, |o| o.with("--origins", "https://app.example.com"));
-    for origin in [
-        "https://evil.example",
-        "null",
-        "http://127.0.0.1.evil.example",
+    for (origin, can_be_listed) in [
+        ("https://evil.example", true),
+        ("null", false),
+        ("http://127.0.0.1.evil.example", true),
     ] {
         let response = cluster[0]
             .connect()
@@ -74,10 +74,8 @@ fn a_foreign_origin_is_refused_by_name() {
             .refused();
         assert_eq!(response.status, 403, "{origin}");
         let message = response.error_message();
-        assert!(
-            message.contains(origin) && message.contains("--origins"),
-            "{message}"
-        );
+        assert!(message.contains(origin), "{message}");
+        assert_eq!(message.contains("--origins"), can_be_listed, "{message}");
     }
     for origin in ["https://app.example.com", "http://127.0.0.1:9999"] {
         cluster[0]

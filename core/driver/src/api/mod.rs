@@ -2,6 +2,7 @@
 //!
 //! It knows no runtime and no socket: [`serve`] takes a request and gives the answer.
 
+mod body;
 mod error;
 mod guard;
 mod metrics;
@@ -28,12 +29,13 @@ pub(crate) use error::{refusal, unauthenticated};
 
 use crate::auth::AuthKind;
 use crate::{Handle, Settings};
+use body::Timed;
 use error::ApiError;
 use guard::{ApiHosts, Keys};
 use metrics::Metrics;
 use page::Page;
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
-use request::{Known, ListedPush, Options, Timed};
+use request::{Known, ListedPush, Options};
 use route::{Place, Route};
 
 /// What the API needs to know, shared by all requests of a process.
@@ -168,7 +170,7 @@ where
         Route::PushToUsers => {
             let options = Options::read(parts, Known::Deadline)?;
             let limit = ListedPush::largest(&context.config);
-            let body = request::read(&parts.headers, body, limit).await?;
+            let body = body::read(&parts.headers, body, limit).await?;
             let ListedPush { users, payload } = ListedPush::read(&body, &context.config)?;
             terminals(
                 &context
@@ -226,7 +228,7 @@ where
     B: Body<Data = Bytes>,
     T: Future<Output = ()>,
 {
-    let body = request::read(&parts.headers, body, context.config.push_bytes).await?;
+    let body = body::read(&parts.headers, body, context.config.push_bytes).await?;
     Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
 }
 

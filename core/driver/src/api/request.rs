@@ -1,16 +1,13 @@
 //! What a request asks for: from its path, query, headers and body to a push.
 
-use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
-use http_body::Body;
-use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use switchboard_core::config::{Config, duration};
 use switchboard_core::frame::{FrameKind, Payload};
@@ -18,7 +15,6 @@ use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::PushRefused;
 
 use super::error::ApiError;
-use crate::task::race;
 use crate::{new_push_id, query};
 
 /// Connections that one request may name.
@@ -126,63 +122,6 @@ pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
     }
 }
 
-/// A body that must have come when a timer ends.
-pub(crate) struct Timed<B, T> {
-    /// The body.
-    pub(crate) body: B,
-    /// The timer.
-    pub(crate) timer: T,
-}
-
-/// Reads a body, and stops reading once it has more than `limit` bytes.
-///
-/// # Errors
-///
-/// If it is larger, breaks off, or does not come in time.
-pub(crate) async fn read<B, T>(
-    headers: &HeaderMap,
-    timed: Timed<B, T>,
-    limit: usize,
-) -> Result<Bytes, ApiError>
-where
-    B: Body<Data = Bytes>,
-    T: Future<Output = ()>,
-{
-    let late = async {
-        timed.timer.await;
-        Err(ApiError::SlowBody)
-    };
-    race(read_whole(headers, timed.body, limit), late).await
-}
-
-async fn read_whole<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
-where
-    B: Body<Data = Bytes>,
-{
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    let too_large = |bytes: u64| usize::try_from(bytes).map_or(true, |bytes| bytes > limit);
-    if announced.is_some_and(too_large) {
-        return Err(ApiError::TooLarge { limit });
-    }
-    let mut body = pin!(body);
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::BrokenBody)?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if whole.len() + data.len() > limit {
-            return Err(ApiError::TooLarge { limit });
-        }
-        whole.extend_from_slice(&data);
-    }
-    // A split buffer is shared from the start: its clones, one for each terminal, allocate nothing.
-    Ok(whole.split().freeze())
-}
-
 /// The body of a push to a list of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedPush {
@@ -288,13 +227,6 @@ fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use futures_util::FutureExt as _;
-    use futures_util::stream;
-    use http_body::Frame;
-    use http_body_util::{Full, StreamBody};
-
     use super::*;
 
     const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
@@ -388,67 +320,6 @@ mod tests {
         assert_eq!(frame_kind(&request("/x", &[]).headers), FrameKind::Text);
     }
 
-    /// H09: a body is not read beyond its limit, whether or not it announces its size.
-    #[test]
-    fn bodies_are_read_up_to_their_limit() {
-        let none = HeaderMap::new();
-        let whole = Full::new(Bytes::from_static(b"12345678"));
-        assert_eq!(
-            now(read_whole(&none, whole, 8)),
-            Ok(Bytes::from_static(b"12345678"))
-        );
-
-        let announced = request("/x", &[("content-length", "99999999999999999999999")]);
-        let body = Full::new(Bytes::from_static(b"123456789"));
-        assert_eq!(
-            now(read_whole(&announced.headers, body, 8)),
-            Err(ApiError::TooLarge { limit: 8 })
-        );
-
-        let announced = request("/x", &[("content-length", "9")]);
-        let polled = StreamBody::new(stream::poll_fn(
-            |_| -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-                panic!("a body that announces too much is not read")
-            },
-        ));
-        assert_eq!(
-            now(read_whole(&announced.headers, polled, 8)),
-            Err(ApiError::TooLarge { limit: 8 })
-        );
-
-        let mut frames = 0;
-        let endless = StreamBody::new(stream::poll_fn(|_| {
-            frames += 1;
-            let frame = Frame::data(Bytes::from_static(b"123"));
-            std::task::Poll::Ready(Some(Ok::<_, Infallible>(frame)))
-        }));
-        assert_eq!(
-            now(read_whole(&none, endless, 8)),
-            Err(ApiError::TooLarge { limit: 8 })
-        );
-        assert_eq!(frames, 3);
-
-        let broken = StreamBody::new(stream::iter([
-            Ok(Frame::data(Bytes::from_static(b"123"))),
-            Err("reset"),
-        ]));
-        assert_eq!(now(read_whole(&none, broken, 8)), Err(ApiError::BrokenBody));
-    }
-
-    /// H10: a body that trickles in does not hold its request for ever.
-    #[test]
-    fn a_body_that_does_not_come_in_time_is_refused() {
-        let slow = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let timed = Timed {
-            body: slow,
-            timer: std::future::ready(()),
-        };
-        let headers = HeaderMap::new();
-        let answer = read(&headers, timed, 8);
-        assert_eq!(now(answer), Err(ApiError::SlowBody));
-        assert_eq!(ApiError::SlowBody.status().0, 408);
-    }
-
     #[test]
     fn a_push_to_a_list_is_read() {
         let config = Config::default();
@@ -511,10 +382,6 @@ mod tests {
     }
 
     const ALL: Known = Known::ConnectionAndDeadline;
-
-    fn now<T>(future: impl Future<Output = T>) -> T {
-        future.now_or_never().expect("nothing is waited for")
-    }
 
     fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = http::Request::post(uri);

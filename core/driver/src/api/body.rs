@@ -1,0 +1,150 @@
+//! The body of a request, up to a size and a time.
+
+use std::future::Future;
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+
+use super::error::ApiError;
+use crate::task::race;
+
+/// A body that must have come when a timer ends.
+pub(crate) struct Timed<B, T> {
+    /// The body.
+    pub(crate) body: B,
+    /// The timer.
+    pub(crate) timer: T,
+}
+
+/// Reads a body, and stops reading once it has more than `limit` bytes.
+///
+/// # Errors
+///
+/// If it is larger, breaks off, or does not come in time.
+pub(crate) async fn read<B, T>(
+    headers: &HeaderMap,
+    timed: Timed<B, T>,
+    limit: usize,
+) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
+{
+    let late = async {
+        timed.timer.await;
+        Err(ApiError::SlowBody)
+    };
+    race(read_whole(headers, timed.body, limit), late).await
+}
+
+async fn read_whole<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+{
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    let too_large = |bytes: u64| usize::try_from(bytes).map_or(true, |bytes| bytes > limit);
+    if announced.is_some_and(too_large) {
+        return Err(ApiError::TooLarge { limit });
+    }
+    let mut body = pin!(body);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::BrokenBody)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > limit {
+            return Err(ApiError::TooLarge { limit });
+        }
+        whole.extend_from_slice(&data);
+    }
+    // A split buffer is shared from the start: its clones, one for each terminal, allocate nothing.
+    Ok(whole.split().freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::{FutureExt as _, stream};
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    /// H09: a body is not read beyond its limit, whether or not it announces its size.
+    #[test]
+    fn bodies_are_read_up_to_their_limit() {
+        let none = HeaderMap::new();
+        let whole = Full::new(Bytes::from_static(b"12345678"));
+        assert_eq!(
+            now(read_whole(&none, whole, 8)),
+            Ok(Bytes::from_static(b"12345678"))
+        );
+
+        let much = announced("99999999999999999999999");
+        let body = Full::new(Bytes::from_static(b"123456789"));
+        assert_eq!(
+            now(read_whole(&much, body, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+
+        let much = announced("9");
+        let polled = StreamBody::new(stream::poll_fn(
+            |_| -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                panic!("a body that announces too much is not read")
+            },
+        ));
+        assert_eq!(
+            now(read_whole(&much, polled, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+
+        let mut frames = 0;
+        let endless = StreamBody::new(stream::poll_fn(|_| {
+            frames += 1;
+            let frame = Frame::data(Bytes::from_static(b"123"));
+            std::task::Poll::Ready(Some(Ok::<_, Infallible>(frame)))
+        }));
+        assert_eq!(
+            now(read_whole(&none, endless, 8)),
+            Err(ApiError::TooLarge { limit: 8 })
+        );
+        assert_eq!(frames, 3);
+
+        let broken = StreamBody::new(stream::iter([
+            Ok(Frame::data(Bytes::from_static(b"123"))),
+            Err("reset"),
+        ]));
+        assert_eq!(now(read_whole(&none, broken, 8)), Err(ApiError::BrokenBody));
+    }
+
+    /// H10: a body that trickles in does not hold its request for ever.
+    #[test]
+    fn a_body_that_does_not_come_in_time_is_refused() {
+        let slow = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let timed = Timed {
+            body: slow,
+            timer: std::future::ready(()),
+        };
+        let headers = HeaderMap::new();
+        let answer = read(&headers, timed, 8);
+        assert_eq!(now(answer), Err(ApiError::SlowBody));
+        assert_eq!(ApiError::SlowBody.status().0, 408);
+    }
+
+    fn announced(bytes: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static(bytes))])
+    }
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("nothing is waited for")
+    }
+}
