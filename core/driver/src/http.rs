@@ -73,10 +73,11 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         FuturesIo::new(stream),
         service_fn(|request| async { Ok::<_, Infallible>(once(terminal(local, request).await)) }),
     );
-    let served = async {
+    // Boxed: an `async fn` holds each argument twice, and after a restart everybody comes at once.
+    let served = Box::pin(async {
         // It fails if the client has gone.
         let _ = handshake.with_upgrades().await;
-    };
+    });
     task::race(
         served,
         R::sleep(local.shared.settings.core.handshake_timeout),
@@ -137,10 +138,11 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         FuturesIo::new(stream),
         service_fn(|request| async { Ok::<_, Infallible>(once(peer::<R>(local, request))) }),
     );
-    let served = async {
+    // Boxed: an `async fn` holds each argument twice, and after a restart everybody comes at once.
+    let served = Box::pin(async {
         // It fails if the client has gone.
         let _ = handshake.with_upgrades().await;
-    };
+    });
     task::race(
         served,
         R::sleep(local.shared.settings.core.handshake_timeout),
