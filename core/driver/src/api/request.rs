@@ -226,6 +226,8 @@ fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
