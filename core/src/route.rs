@@ -154,6 +154,10 @@ impl<'a> Selected<'a> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
