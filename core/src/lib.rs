@@ -39,6 +39,7 @@ pub mod message;
 mod outbound;
 mod peer;
 mod push;
+mod receipt;
 mod registry;
 mod repeat;
 #[cfg(test)]

@@ -470,6 +470,7 @@ impl Fingerprint for Peers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.peers.fingerprint(now, hasher);
         self.links.fingerprint(now, hasher);
+        self.begun.fingerprint(now, hasher);
     }
 }
 

@@ -4,6 +4,7 @@
 mod arbitrary;
 mod chance;
 mod drain;
+mod everyone;
 mod feeder;
 mod lease;
 mod life;
