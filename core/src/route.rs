@@ -23,7 +23,7 @@ pub(crate) enum Standing {
 }
 
 /// Which connections of a user a push is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Selection {
     /// All of them.
     All,
