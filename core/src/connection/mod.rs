@@ -70,11 +70,12 @@ impl Connection {
 }
 
 impl Instance {
-    /// Takes a terminal that passed the authenticator, before the upgrade is answered.
+    /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
+    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case.
     ///
     /// # Errors
     ///
-    /// Why not; nothing is kept of the handshake then.
+    /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
         let expires = match self.admit(now, &handshake) {
             Ok(expires) => expires,

@@ -6,6 +6,7 @@ mod chance;
 mod drain;
 mod everyone;
 mod feeder;
+mod happen;
 mod lease;
 mod life;
 mod links;
