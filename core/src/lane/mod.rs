@@ -298,19 +298,17 @@ impl Instance {
         addressee: Addressee,
         place: &(UserId, Sequence),
     ) -> Result<DeliveryId, Addressee> {
-        let Some(waiting) = self.peers.last_waiting(to) else {
+        let limit = self.config.link_queue_bytes;
+        let Some(delivery) = self.peers.last_waiting(to).map(|last| last.delivery) else {
             return Err(addressee);
         };
-        let Some(hop) = self.pushes.hop_mut(waiting.delivery) else {
-            return Err(addressee);
-        };
-        match &mut waiting.to {
-            Addressees::Users(addressees) if hop.push == push => {
-                addressees.push(addressee);
+        match self.pushes.hop_mut(delivery) {
+            Some(hop) if hop.push == push => {
+                self.peers.join_last(to, addressee, limit)?;
                 hop.parts.push(place.clone());
-                Ok(waiting.delivery)
+                Ok(delivery)
             }
-            Addressees::Users(_) | Addressees::Everyone => Err(addressee),
+            Some(_) | None => Err(addressee),
         }
     }
 
