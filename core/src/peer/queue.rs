@@ -13,7 +13,8 @@ use crate::wire::{Addressee, Addressees, Ask, Batch, Deliver, Message};
 
 /// How many links may break under a delivery until it is given up.
 const BREAKS: u8 = 2;
-/// Bytes that a delivery, an addressee or a name is taken for beside its texts, about.
+/// Bytes that a delivery, and each of its addressees, is taken for beside payload and names: a user
+/// has at most so many.
 const OVERHEAD: usize = 128;
 /// Bytes of a connection's name.
 const NAME: usize = 16;
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!((queue.bytes(), queue.is_idle()), (0, true));
     }
 
-    /// H45: a delivery under which links keep breaking is given up.
+    /// A delivery under which links keep breaking is given up.
     #[test]
     fn a_delivery_survives_one_broken_link() {
         let mut queue = Queue::default();
