@@ -8,9 +8,7 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
-use crate::id::{
-    ConnectionId, ConnectionKey, DeliveryId, InboundKey, InstanceId, LinkKey, OpId, PushKey,
-};
+use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
 use crate::peer::Peers;
@@ -24,8 +22,8 @@ use crate::stats::{Gauges, Stats};
 use crate::time::{Instant, Now};
 use crate::timer::Timers;
 use crate::trips::Trips;
+use crate::turn::Turn;
 use crate::view::View;
-use crate::wire::Delivered;
 
 /// One server instance.
 ///
@@ -201,33 +199,6 @@ pub(crate) enum Once {
 
 impl Once {
     const COUNT: usize = 7;
-}
-
-/// What is left to do before the turn ends.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Turn {
-    /// Counts up when a turn ends.
-    pub(crate) number: u64,
-    /// Connections with frames to write.
-    pub(crate) connections: Vec<ConnectionKey>,
-    /// Links with something to say.
-    pub(crate) links: Vec<LinkKey>,
-    /// This instance's answers to its own deliveries.
-    pub(crate) delivered: Vec<Delivered>,
-    /// Deliveries that cannot be sent.
-    pub(crate) failed: Vec<DeliveryId>,
-    /// What the lease should say may have changed.
-    pub(crate) lease: bool,
-}
-
-impl Turn {
-    fn is_over(&self) -> bool {
-        self.connections.is_empty()
-            && self.links.is_empty()
-            && self.delivered.is_empty()
-            && self.failed.is_empty()
-            && !self.lease
-    }
 }
 
 /// What a timeout is for.
@@ -428,36 +399,6 @@ impl Instance {
         self.once[once as usize].is_some()
     }
 
-    /// Takes up what was put off to the end of the turn. What comes of it is of the next turn.
-    fn end_turn(&mut self, now: Now, out: &mut Outbox) {
-        self.take_up_delivered(now, out);
-        for delivery in std::mem::take(&mut self.turn.failed) {
-            self.delivery_failed(now, delivery, out);
-        }
-        if self.turn.lease {
-            self.tend_lease(now);
-        }
-        let mut connections = std::mem::take(&mut self.turn.connections);
-        for key in connections.drain(..) {
-            self.flush_connection(key, out);
-        }
-        self.turn.connections = connections;
-        self.flush_trips(now, out);
-        let mut links = std::mem::take(&mut self.turn.links);
-        for key in links.drain(..) {
-            self.flush_link(now, key, out);
-        }
-        self.turn.links = links;
-        self.turn.number += 1;
-    }
-
-    /// Takes up this instance's answers to its own deliveries.
-    pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
-        for delivered in std::mem::take(&mut self.turn.delivered) {
-            self.delivered(now, self.identity.instance, delivered, out);
-        }
-    }
-
     /// A state that only a bug can reach.
     pub(crate) fn bug(&mut self, what: &str) {
         self.stats.bugs += 1;
@@ -501,16 +442,5 @@ impl Instance {
             // The hello comes on top.
             assert!(connection.outbound.frames() <= config.queue_frames + 1);
         }
-    }
-}
-
-impl Fingerprint for Turn {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.number.fingerprint(now, hasher);
-        self.connections.fingerprint(now, hasher);
-        self.links.fingerprint(now, hasher);
-        std::hash::Hash::hash(&self.delivered, hasher);
-        self.failed.fingerprint(now, hasher);
-        self.lease.fingerprint(now, hasher);
     }
 }

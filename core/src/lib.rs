@@ -55,6 +55,7 @@ mod tests;
 pub mod time;
 mod timer;
 mod trips;
+mod turn;
 mod view;
 mod wire;
 

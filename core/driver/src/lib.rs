@@ -87,7 +87,6 @@ pub fn new_push_id() -> core::id::PushId {
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .expect("an operating system without random numbers cannot be served");
+    getrandom::fill(&mut bytes).expect("an operating system without random numbers cannot be served");
     bytes
 }

@@ -12,10 +12,7 @@ pub struct Origins(Vec<Entry>);
 
 /// A handshake whose origin does not pass: HTTP 403.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "pages of the origin `{origin}` may not connect here: {}",
-    remedy(origin)
-)]
+#[error("pages of the origin `{origin}` may not connect here: {}", remedy(origin))]
 pub struct OriginRefused {
     /// What the request says.
     pub origin: String,

@@ -31,9 +31,7 @@ impl AuthError {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::NoToken(_) | Self::InvalidToken(_) | Self::TokenExpired(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::NoToken(_) | Self::InvalidToken(_) | Self::TokenExpired(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -56,7 +54,9 @@ impl AuthError {
         match self {
             Self::NoToken(_) => Some("Bearer"),
             // By RFC 6750 an expired token is an invalid one.
-            Self::InvalidToken(_) | Self::TokenExpired(_) => Some("Bearer error=\"invalid_token\""),
+            Self::InvalidToken(_) | Self::TokenExpired(_) => {
+                Some("Bearer error=\"invalid_token\"")
+            }
             Self::Malformed(_) | Self::Forbidden(_) | Self::Unavailable(_) => None,
         }
     }

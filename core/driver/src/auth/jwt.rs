@@ -83,12 +83,11 @@ impl Jwt {
     }
 
     fn verify(&self, token: &str) -> Result<Login, AuthError> {
-        let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).map_err(
-            |error| match error.kind() {
+        let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => AuthError::TokenExpired(self.explain(&error)),
                 _ => AuthError::InvalidToken(self.explain(&error)),
-            },
-        )?;
+            })?;
         if verified.header.crit.is_some() {
             return Err(AuthError::InvalidToken(
                 "the token has critical extensions (`crit`), and none is known here".to_owned(),

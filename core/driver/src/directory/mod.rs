@@ -39,10 +39,7 @@ impl EmbeddedDirectory {
         let now = clock::mono();
         let mut directory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory.get_or_insert_with(|| MemoryDirectory::new(settings.clone()));
-        let outcomes = trip
-            .operations
-            .iter()
-            .map(|operation| directory.execute(now, operation));
+        let outcomes = trip.operations.iter().map(|operation| directory.execute(now, operation));
         Event::Directory {
             op: trip.op,
             outcomes: Ok(outcomes.collect()),
@@ -97,10 +94,7 @@ impl DirectoryLink {
     /// Sends a round trip; the event, if it has ended already.
     pub(crate) fn execute(&self, trip: RoundTrip) -> Option<Event> {
         match self {
-            Self::Embedded {
-                directory,
-                settings,
-            } => Some(directory.execute(settings, &trip)),
+            Self::Embedded { directory, settings } => Some(directory.execute(settings, &trip)),
             Self::Redis(sender) => {
                 let op = trip.op;
                 let sent = sender.try_send(Order::Execute(trip));
