@@ -11,7 +11,7 @@ use crate::instance::{Instance, Once};
 use crate::message::{Action, Counts, Outcome};
 use crate::outbound::Ticket;
 use crate::registry::Age;
-use crate::repeat::KnownBroadcast;
+use crate::repeat::Known;
 use crate::time::{Instant, Now};
 
 /// The time between two steps.
@@ -36,8 +36,10 @@ enum Walk {
     At { age: Age },
     /// All.
     Done,
-    /// None: another delivery of the same push serves them.
-    Repeat,
+    /// None: an earlier delivery of the same push serves them, and its counts are waited for.
+    Waiting,
+    /// None: an earlier delivery of the same push serves them, or nobody does.
+    Skipped,
 }
 
 impl Broadcasting {
@@ -58,17 +60,17 @@ impl Broadcasting {
 
     pub(crate) fn is_complete(&self) -> bool {
         match self.walk {
-            Walk::At { .. } => false,
+            Walk::At { .. } | Walk::Waiting => false,
             Walk::Done => self.open == 0,
-            Walk::Repeat => true,
+            Walk::Skipped => true,
         }
     }
 
-    /// Whether its counts are what a repeat is told.
+    /// Whether it serves terminals itself: its counts are what a repeat is told.
     pub(crate) const fn is_first(&self) -> bool {
         match self.walk {
             Walk::At { .. } | Walk::Done => true,
-            Walk::Repeat => false,
+            Walk::Waiting | Walk::Skipped => false,
         }
     }
 
@@ -77,10 +79,16 @@ impl Broadcasting {
         let mut counts = self.counts;
         counts.queued += self.open;
         match self.walk {
-            Walk::At { .. } => counts.queued += self.unvisited,
-            Walk::Done | Walk::Repeat => {}
+            Walk::At { .. } | Walk::Waiting => counts.queued += self.unvisited,
+            Walk::Done | Walk::Skipped => {}
         }
         counts
+    }
+
+    /// Serves nobody, and reports these counts.
+    const fn skip(&mut self, counts: Counts) {
+        self.walk = Walk::Skipped;
+        self.counts = counts;
     }
 }
 
@@ -103,22 +111,23 @@ impl Instance {
             self.bug("a broadcast has users");
             return;
         };
-        match self.repeats.known_broadcast(now.mono, push) {
-            Some(KnownBroadcast::Ended(counts)) => {
-                broadcasting.walk = Walk::Repeat;
-                broadcasting.counts = counts;
+        let present = self.registry.present() as u64;
+        match self.repeats.known_broadcast(now.mono, push, key) {
+            Some(Known::Ended(counts)) => {
+                broadcasting.skip(counts);
                 self.stats.repeats += counts.written;
             }
-            Some(KnownBroadcast::Pending) => {
-                // The first one is counted where it was asked for; what this one can say is that
-                // everybody is, or will be, served by it.
-                broadcasting.walk = Walk::Repeat;
-                broadcasting.counts.queued = self.registry.present() as u64;
-            }
+            Some(Known::Pending) => broadcasting.walk = Walk::Waiting,
+            Some(Known::Crowded) => broadcasting.skip(Counts {
+                queued: present,
+                ..ZERO
+            }),
             None if self.broadcasts.len() >= self.config.broadcasts => {
-                broadcasting.walk = Walk::Repeat;
-                broadcasting.counts.overflow = self.registry.present() as u64;
-                self.stats.overflows += self.registry.present() as u64;
+                broadcasting.skip(Counts {
+                    overflow: present,
+                    ..ZERO
+                });
+                self.stats.overflows += present;
             }
             None => {
                 self.repeats.begin_broadcast(now.mono, push);
@@ -127,6 +136,19 @@ impl Instance {
                     self.arm_once(Once::Broadcast, now.mono);
                 }
             }
+        }
+        self.answer_if_complete(key);
+    }
+
+    /// The first delivery of a push to everyone has ended, for whose counts this one waits.
+    pub(crate) fn first_broadcast_ended(&mut self, key: InboundKey, counts: Counts) {
+        // It may have been answered at its own deadline.
+        let Some(inbound) = self.inbound.get_mut(key) else {
+            return;
+        };
+        if let Progress::Everyone(broadcasting) = &mut inbound.progress {
+            broadcasting.skip(counts);
+            self.stats.repeats += counts.written;
         }
         self.answer_if_complete(key);
     }
@@ -167,10 +189,10 @@ impl Instance {
         };
         broadcasting.walk = Walk::At { age };
         broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
-        let greeted = (self.registry.get(connection)).is_some_and(|found| found.is_live());
-        if !greeted {
+        let greeted = (self.registry.get(connection)).filter(|found| found.is_live());
+        let Some(id) = greeted.map(|found| found.id) else {
             return true;
-        }
+        };
         broadcasting.open += 1;
         let action = broadcasting.action.clone();
         let ticket = Ticket {
@@ -178,11 +200,17 @@ impl Instance {
             index: 0,
             push,
         };
-        if !self.act(now, connection, &action, Some(ticket), out)
-            && let Some(inbound) = self.inbound.get_mut(key)
-            && let Progress::Everyone(broadcasting) = &mut inbound.progress
-        {
-            broadcasting.resolved(Outcome::Overflow);
+        // The same push may have named this terminal's user before.
+        let outcome = match self.repeats.known(now.mono, id, ticket) {
+            Some(known) => {
+                self.stats.repeats += 1;
+                known.outcome()
+            }
+            None if self.act(now, connection, &action, Some(ticket), out) => None,
+            None => Some(Outcome::Overflow),
+        };
+        if let Some(outcome) = outcome {
+            self.set_outcome(ticket, outcome);
         }
         true
     }

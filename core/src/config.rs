@@ -69,7 +69,7 @@ pub struct Config {
 
     /// The largest payload of a push, in bytes.
     pub push_bytes: usize,
-    /// Users whom one push may name, at most.
+    /// Users, or connections of one user, whom one push may name, at most.
     pub push_users: usize,
     /// Pushes that wait for their receipt at this instance, at most.
     pub pushes: usize,

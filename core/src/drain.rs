@@ -76,6 +76,17 @@ impl Instance {
         }
     }
 
+    /// Whether the drain is over and nothing follows.
+    pub(crate) const fn has_ended(&self) -> bool {
+        match self.drain {
+            Drain::Done => true,
+            Drain::No
+            | Drain::Isolated { .. }
+            | Drain::Ordered { .. }
+            | Drain::Releasing { .. } => false,
+        }
+    }
+
     pub(crate) fn drain(&mut self, now: Now, delay: Duration, spread: Duration) {
         let from = now.mono + delay;
         let ends = from + spread;
@@ -136,6 +147,7 @@ impl Instance {
                     self.drain = Drain::Done;
                     // Nothing is asked from here on, and whatever was asked ends.
                     self.directory_down(now, out);
+                    self.complete_receipts(now, out);
                     self.close_links(out);
                     out.push(Command::Drained);
                     return;
@@ -150,6 +162,7 @@ impl Instance {
             until: now.mono + self.config.directory_timeout,
         };
         self.turn.lease = true;
+        self.answer_inbound();
         self.say_goodbye();
     }
 

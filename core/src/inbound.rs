@@ -13,7 +13,6 @@ use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, Pu
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
 use crate::outbound::Ticket;
-use crate::repeat::Known;
 use crate::time::{Instant, Now};
 use crate::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Message, Outcomes};
 
@@ -177,12 +176,12 @@ impl Instance {
             outcome: None,
         });
         match self.repeats.known(now.mono, connection, ticket) {
-            Some(Known::Outcome(outcome)) => {
+            Some(known) => {
                 self.stats.repeats += 1;
-                self.set_outcome(ticket, outcome);
+                if let Some(outcome) = known.outcome() {
+                    self.set_outcome(ticket, outcome);
+                }
             }
-            // It is told when the first one is.
-            Some(Known::Pending) => self.stats.repeats += 1,
             None => self.hand_over(now, ticket, user, connection, action, out),
         }
     }
@@ -243,7 +242,8 @@ impl Instance {
         }
     }
 
-    fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
+    /// Takes down what became of one terminal of a delivery.
+    pub(crate) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
         // A delivery that was answered in the meantime needs no outcome.
         let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
             return;
@@ -278,8 +278,10 @@ impl Instance {
         if let Progress::Everyone(broadcasting) = &inbound.progress
             && broadcasting.is_first()
         {
-            self.repeats
-                .end_broadcast(inbound.push, broadcasting.counts());
+            let counts = broadcasting.counts();
+            for waiter in self.repeats.end_broadcast(inbound.push, counts) {
+                self.first_broadcast_ended(waiter, counts);
+            }
         }
         let outcomes = inbound.outcomes();
         self.answer(inbound.from, inbound.delivery, outcomes);
@@ -296,14 +298,23 @@ impl Instance {
             return;
         };
         let outcomes = inbound.outcomes();
-        match &inbound.progress {
-            Progress::Users { .. } => {
-                self.inbound.remove(key);
-            }
-            // It goes on until everybody is served.
-            Progress::Everyone(_) => {}
+        let goes_on = match &inbound.progress {
+            Progress::Users { .. } => false,
+            // Until everybody is served.
+            Progress::Everyone(broadcasting) => broadcasting.is_first(),
+        };
+        if !goes_on {
+            self.inbound.remove(key);
         }
         self.answer(from, delivery, outcomes);
+    }
+
+    /// The instance ends: all publishers are told what is known.
+    pub(crate) fn answer_inbound(&mut self) {
+        let keys: Vec<InboundKey> = self.inbound.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.inbound_due(key);
+        }
     }
 
     fn answer(&mut self, from: From, delivery: DeliveryId, outcomes: Outcomes) {

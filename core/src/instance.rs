@@ -8,9 +8,7 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
-use crate::id::{
-    ConnectionId, ConnectionKey, DeliveryId, InboundKey, InstanceId, LinkKey, OpId, PushKey,
-};
+use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
 use crate::peer::Peers;
@@ -24,29 +22,133 @@ use crate::stats::{Gauges, Stats};
 use crate::time::{Instant, Now};
 use crate::timer::Timers;
 use crate::trips::Trips;
+use crate::turn::Turn;
 use crate::view::View;
-use crate::wire::Delivered;
 
 /// One server instance.
 ///
 /// It is owned data without clocks, sockets or randomness of its own. The caller hands in what
-/// happens and executes what comes out.
+/// happens and executes what comes out; [the crate's page](crate) has the run loop.
 ///
 /// # Contract
 ///
-/// - **Turns.** After any number of events, call [`handle_timeout`](Self::handle_timeout) if
-///   [`next_timeout`](Self::next_timeout) is due. It is due at once, as [`TimerKind::Turn`], while
-///   work of the turn is left: round trips and batches are formed there. A call too many does
-///   nothing.
-/// - **Commands** of one connection, of one link and of the directory are executed in the order
-///   given; everything else may run at once. None waits for the success of another.
-/// - **Answers.** Each `Flush`, `LinkWrite` and `Directory` is answered once, unless the connection
-///   or link ended before. Each connection that `accept` returned ends with one `Closed` event from
-///   the caller and one `Forget` command, in this order; its slot may be used again after that.
-/// - **Time** never runs backwards from one call to the next.
-/// - **Bad input** never panics: it becomes a refusal, a close, an outcome, and a counter.
-/// - **Bounds.** A call does a bounded piece of work; what is left is due at once.
-/// - **Determinism.** The same settings, seed and calls give the same commands, byte for byte.
+/// **Turns.** After any number of events, call [`handle_timeout`](Self::handle_timeout) if
+/// [`next_timeout`](Self::next_timeout) is due. It is due at once, as [`TimerKind::Turn`], while
+/// work of the turn is left: round trips and batches are formed there. Any call may change what
+/// `next_timeout` says, so ask again after each. A spurious `handle_timeout` emits nothing and
+/// costs a look at the timers; one that comes late makes up for all that was missed. After
+/// `handle_timeout(now)` either the next one is due later than `now`, or a piece of work was done.
+///
+/// **Time** never runs backwards from one call to the next. One reading of both clocks serves a
+/// whole turn.
+///
+/// **Commands** of one connection, of one link and of the directory are executed in the order
+/// given; everything else may run at once. None waits for the success of another: the instance
+/// waits for the event. A command that cannot be executed is reported as the end of what it was
+/// for: [`Closed`](Event::Closed), [`LinkDown`](Event::LinkDown), or a
+/// [`Directory`](Event::Directory) event with [`TripLost`](crate::event::TripLost).
+///
+/// **A terminal.** [`accept`](Self::accept) comes before the upgrade is answered. If it refuses,
+/// nothing is kept; if not, the caller reports [`Opened`](Event::Opened) when the upgrade is done,
+/// [`Heard`](Event::Heard) for each frame, [`Written`](Event::Written) once for each
+/// [`Flush`](crate::command::Command::Flush) unless a `Close`, an `Abort` or the connection's end
+/// came first, and in any case, an upgrade that fails included, [`Closed`](Event::Closed) once. Then one
+/// [`Forget`](crate::command::Command::Forget) comes, at once or when the row has gone, and the
+/// connection's slot may be used again. An `Opened` that does not come is given up after
+/// `handshake_timeout`, with an [`Abort`](crate::command::Command::Abort).
+///
+/// **The directory.** [`DirectoryUp`](Event::DirectoryUp) comes for each new link,
+/// [`DirectoryDown`](Event::DirectoryDown) when it is gone. Each
+/// [`Directory`](crate::command::Command::Directory) is answered once, or not at all if its link is
+/// gone; the instance gives up after `directory_timeout` and counts what comes later.
+/// [`DirectoryReset`](crate::command::Command::DirectoryReset) asks for a new link.
+///
+/// **Links.** A link begins with [`Dial`](crate::command::Command::Dial) and is answered with
+/// [`LinkUp`](Event::LinkUp) or [`LinkDown`](Event::LinkDown), or it begins with
+/// [`accept_link`](Self::accept_link). Each [`LinkWrite`](crate::command::Command::LinkWrite) is
+/// answered with [`LinkWritten`](Event::LinkWritten) unless the link ended before. It ends with a
+/// `LinkDown` from the caller or a [`LinkClose`](crate::command::Command::LinkClose) to it; after
+/// either the key is not used again.
+///
+/// **Calls** ([`Push`](Event::Push), [`Connections`](Event::Connections),
+/// [`Instances`](Event::Instances)) are answered with exactly one
+/// [`Answer`](crate::command::Command::Answer): a push at its deadline at the latest, and all of
+/// them before [`Drained`](crate::command::Command::Drained). A push that comes after that is
+/// refused.
+///
+/// **Bad input** never panics: it becomes a refusal, a close, an outcome, and a counter. An event
+/// for a key that is out of date changes nothing; it is counted as
+/// [`stale_events`](Stats::stale_events).
+///
+/// **Bounds.** A call does a bounded piece of work; what is left is due at once. Every queue and
+/// table that a terminal or a caller can fill has its limit in [`Config`].
+///
+/// **Determinism.** The same settings, seed and calls give the same commands, byte for byte; a
+/// clone goes on as the original does.
+///
+/// # Examples
+///
+/// A terminal connects; the directory is in memory and answers at once.
+///
+/// ```
+/// use switchboard_core::command::{Command, Outbox};
+/// use switchboard_core::config::{ClusterSecret, Config, Identity};
+/// use switchboard_core::directory::{DirectorySettings, memory::MemoryDirectory};
+/// use switchboard_core::event::{Event, Handshake};
+/// use switchboard_core::id::{InstanceId, UserId};
+/// use switchboard_core::time::{Instant, Now, WallTime};
+/// use switchboard_core::{Instance, Seed};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::default();
+/// let mut directory = MemoryDirectory::new(DirectorySettings {
+///     prefix: "sb:".to_owned(),
+///     lease: config.lease,
+///     row_expiry: config.row_expiry,
+/// });
+/// let identity = Identity {
+///     instance: InstanceId::new(1),
+///     address: "10.0.0.1:7000".to_owned(),
+///     secret: ClusterSecret::new(b"at least 16 bytes")?,
+/// };
+/// let now = Now {
+///     mono: Instant::from_nanos(1_000_000_000),
+///     wall: WallTime::from_millis(1_700_000_000_000),
+/// };
+/// let mut instance = Instance::new(config, identity, Seed::new([7; 32]), now)?;
+/// let mut out = Outbox::new();
+///
+/// let (user, expires) = (UserId::new("ann")?, None);
+/// let connection = instance.accept(now, Handshake { user, expires })?;
+/// let mut events = vec![Event::DirectoryUp, Event::Opened { connection }];
+/// let mut sent = Vec::new();
+/// while !events.is_empty() {
+///     for event in events.drain(..) {
+///         instance.handle(now, event, &mut out);
+///     }
+///     while instance.next_timeout().is_some_and(|(due, _)| due <= now.mono) {
+///         instance.handle_timeout(now, &mut out);
+///     }
+///     for command in out.drain() {
+///         match command {
+///             Command::Directory(trip) => {
+///                 let operations = trip.operations.iter();
+///                 let outcomes = operations.map(|asked| directory.execute(now.mono, asked)).collect();
+///                 events.push(Event::Directory { op: trip.op, outcomes: Ok(outcomes) });
+///             }
+///             Command::Send { payload, .. } => sent.push(payload),
+///             Command::Flush { connection } => events.push(Event::Written { connection }),
+///             other => println!("{other:?}"),
+///         }
+///     }
+/// }
+///
+/// let hello = String::from_utf8(sent[0].bytes().to_vec())?;
+/// let name = instance.connection_id(connection).expect("it is not forgotten");
+/// assert_eq!(hello, format!(r#"{{"switchboard":{{"hello":{{"uuid":"{name}"}}}}}}"#));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
     pub(crate) config: Config,
@@ -99,33 +201,6 @@ impl Once {
     const COUNT: usize = 7;
 }
 
-/// What is left to do before the turn ends.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Turn {
-    /// Counts up when a turn ends.
-    pub(crate) number: u64,
-    /// Connections with frames to write.
-    pub(crate) connections: Vec<ConnectionKey>,
-    /// Links with something to say.
-    pub(crate) links: Vec<LinkKey>,
-    /// This instance's answers to its own deliveries.
-    pub(crate) delivered: Vec<Delivered>,
-    /// Deliveries that cannot be sent.
-    pub(crate) failed: Vec<DeliveryId>,
-    /// What the lease should say may have changed.
-    pub(crate) lease: bool,
-}
-
-impl Turn {
-    fn is_over(&self) -> bool {
-        self.connections.is_empty()
-            && self.links.is_empty()
-            && self.delivered.is_empty()
-            && self.failed.is_empty()
-            && !self.lease
-    }
-}
-
 /// What a timeout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerKind {
@@ -176,7 +251,8 @@ impl Instance {
         })
     }
 
-    /// Takes in something that happened.
+    /// Takes in something that happened. What follows at once is added to `out`; round trips,
+    /// batches and writes come with the end of the turn.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
         match event {
             Event::Opened { connection } => self.opened(now, connection),
@@ -200,7 +276,7 @@ impl Instance {
         }
     }
 
-    /// Does what is due and ends the turn. A call when nothing is due does nothing.
+    /// Does what is due and ends the turn. A call when nothing is due emits nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
         for _ in 0..TIMERS_PER_CALL {
             let Some(timer) = self.timers.pop(now.mono) else {
@@ -242,7 +318,7 @@ impl Instance {
         hasher.write_u128(self.jitter.position());
     }
 
-    /// Its id.
+    /// The id that it was given.
     pub const fn id(&self) -> InstanceId {
         self.identity.instance
     }
@@ -253,7 +329,9 @@ impl Instance {
     }
 
     /// Whether a balancer should send terminals here: it takes terminals, and the directory has
-    /// known it once. A directory that goes away later does not change that.
+    /// granted it a lease at least once since its start. Whether it holds one at present does not
+    /// matter: while the directory is away terminals are served, and moving them helps nobody. An
+    /// instance that is cut off alone takes no terminals, and is not ready until it is back.
     pub const fn is_ready(&self) -> bool {
         self.takes_terminals() && self.keeper.has_held()
     }
@@ -321,36 +399,6 @@ impl Instance {
         self.once[once as usize].is_some()
     }
 
-    /// Takes up what was put off to the end of the turn. What comes of it is of the next turn.
-    fn end_turn(&mut self, now: Now, out: &mut Outbox) {
-        self.take_up_delivered(now, out);
-        for delivery in std::mem::take(&mut self.turn.failed) {
-            self.delivery_failed(now, delivery, out);
-        }
-        if self.turn.lease {
-            self.tend_lease(now);
-        }
-        let mut connections = std::mem::take(&mut self.turn.connections);
-        for key in connections.drain(..) {
-            self.flush_connection(key, out);
-        }
-        self.turn.connections = connections;
-        self.flush_trips(now, out);
-        let mut links = std::mem::take(&mut self.turn.links);
-        for key in links.drain(..) {
-            self.flush_link(now, key, out);
-        }
-        self.turn.links = links;
-        self.turn.number += 1;
-    }
-
-    /// Takes up this instance's answers to its own deliveries.
-    pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
-        for delivered in std::mem::take(&mut self.turn.delivered) {
-            self.delivered(now, self.identity.instance, delivered, out);
-        }
-    }
-
     /// A state that only a bug can reach.
     pub(crate) fn bug(&mut self, what: &str) {
         self.stats.bugs += 1;
@@ -394,16 +442,5 @@ impl Instance {
             // The hello comes on top.
             assert!(connection.outbound.frames() <= config.queue_frames + 1);
         }
-    }
-}
-
-impl Fingerprint for Turn {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.number.fingerprint(now, hasher);
-        self.connections.fingerprint(now, hasher);
-        self.links.fingerprint(now, hasher);
-        std::hash::Hash::hash(&self.delivered, hasher);
-        self.failed.fingerprint(now, hasher);
-        self.lease.fingerprint(now, hasher);
     }
 }

@@ -163,7 +163,7 @@ impl Keeper {
 
 impl Instance {
     pub(crate) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
-        if matches!(self.drain, Drain::Done) {
+        if self.has_ended() {
             return;
         }
         if self.keeper.is_linked() {

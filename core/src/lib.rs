@@ -39,6 +39,7 @@ pub mod message;
 mod outbound;
 mod peer;
 mod push;
+mod receipt;
 mod registry;
 mod repeat;
 #[cfg(test)]
@@ -54,6 +55,7 @@ mod tests;
 pub mod time;
 mod timer;
 mod trips;
+mod turn;
 mod view;
 mod wire;
 

@@ -396,6 +396,7 @@ impl Instance {
         let size = wire::encoded_size_hint(&message);
         if link.answer_bytes + size > self.config.link_queue_bytes {
             // A peer that does not read will be silent soon; its publisher knows by its deadline.
+            self.stats.link_overflows += 1;
             return;
         }
         link.answer_bytes += size;
@@ -441,6 +442,7 @@ impl Fingerprint for Link {
         self.answers.fingerprint(now, hasher);
         self.heard.fingerprint(now, hasher);
         self.due.fingerprint(now, hasher);
+        (self.number, self.crossed).hash(hasher);
     }
 }
 

@@ -182,6 +182,14 @@ pub enum PushRefused {
         /// The limit.
         limit: usize,
     },
+    /// The caller's: too many connections are named.
+    #[error("the push names {connections} connections, the limit is {limit}")]
+    TooManyConnections {
+        /// How many.
+        connections: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The caller's: the deadline is out of range.
     #[error("the deadline must be between 10ms and 30s")]
     Deadline,
@@ -191,6 +199,9 @@ pub enum PushRefused {
     /// Too much waits for this user already: try again later.
     #[error("too many pushes are waiting for this user")]
     UserOverloaded,
+    /// The instance has ended: ask another one.
+    #[error("this instance has ended")]
+    Stopped,
 }
 
 /// The connections of a user.

@@ -14,9 +14,8 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::{Instance, Timer};
 use crate::lane::{Lane, Part, Sequence};
-use crate::message::{
-    Action, Audience, Counts, InstanceOutcome, Outcome, Push, PushRefused, Receipt, TerminalOutcome,
-};
+use crate::message::{Action, Audience, Push, PushRefused};
+use crate::receipt::Pending;
 use crate::rng::{SeededHash, SeededMap};
 use crate::route::Selection;
 use crate::slots::Slots;
@@ -26,7 +25,7 @@ use crate::wire::{Addressees, Deliver, Delivered, Outcomes};
 /// All pushes whose receipts are not complete.
 #[derive(Clone, Debug)]
 pub(crate) struct Pushes {
-    pending: Slots<PushKey, Pending>,
+    pub(crate) pending: Slots<PushKey, Pending>,
     pub(crate) lanes: SeededMap<UserId, Lane>,
     hops: BTreeMap<DeliveryId, Hop>,
     next: DeliveryId,
@@ -36,24 +35,11 @@ pub(crate) struct Pushes {
     pub(crate) waiting_for_view: Vec<(Instant, WaitsForView)>,
 }
 
-/// One push.
-#[derive(Clone, Debug)]
-pub(crate) struct Pending {
-    call: CallId,
-    pub(crate) action: Action,
-    pub(crate) due: Instant,
-    pub(crate) receipt: Receipt,
-    /// Parts, or instances of a push to everyone, that are not over.
-    open: usize,
-    parts: Vec<(UserId, Sequence)>,
-    hops: Vec<DeliveryId>,
-}
-
 /// One delivery that was not answered yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Hop {
     pub(crate) push: PushKey,
-    to: InstanceId,
+    pub(crate) to: InstanceId,
     /// The part of each addressee; none for a push to everyone.
     pub(crate) parts: Vec<(UserId, Sequence)>,
 }
@@ -126,6 +112,11 @@ impl Pushes {
         }
     }
 
+    /// A delivery was answered, or is not waited for.
+    pub(crate) fn end_hop(&mut self, delivery: DeliveryId) -> Option<Hop> {
+        self.hops.remove(&delivery)
+    }
+
     /// Notes a delivery that is about to leave.
     pub(crate) fn begin_hop(
         &mut self,
@@ -153,15 +144,7 @@ impl Instance {
         }
         self.stats.pushes += 1;
         let due = now.mono + push.deadline;
-        let key = self.pushes.pending.insert(Pending {
-            call,
-            action: push.action,
-            due,
-            receipt: empty_receipt(push.id),
-            open: 0,
-            parts: Vec::new(),
-            hops: Vec::new(),
-        });
+        let key = (self.pushes.pending).insert(Pending::new(call, &push, due));
         self.timers.arm(due, Timer::Push(key));
         match push.to {
             Audience::User(user) => self.begin_parts(now, key, vec![(user, Selection::All)], out),
@@ -180,6 +163,9 @@ impl Instance {
     }
 
     fn check_push(&self, push: &Push) -> Result<(), PushRefused> {
+        if self.has_ended() {
+            return Err(PushRefused::Stopped);
+        }
         if let Action::Frame(payload) = &push.action
             && payload.len() > self.config.push_bytes
         {
@@ -189,11 +175,16 @@ impl Instance {
         if !(Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&push.deadline) {
             return Err(PushRefused::Deadline);
         }
+        let limit = self.config.push_users;
         let users: &[UserId] = match &push.to {
+            Audience::Connections { connections, .. } if connections.len() > limit => {
+                let connections = connections.len();
+                return Err(PushRefused::TooManyConnections { connections, limit });
+            }
             Audience::User(user) | Audience::Connections { user, .. } => std::slice::from_ref(user),
             Audience::Users(users) if users.is_empty() => return Err(PushRefused::NoUsers),
-            Audience::Users(users) if users.len() > self.config.push_users => {
-                let (users, limit) = (users.len(), self.config.push_users);
+            Audience::Users(users) if users.len() > limit => {
+                let users = users.len();
                 return Err(PushRefused::TooManyUsers { users, limit });
             }
             Audience::Users(users) => users,
@@ -321,7 +312,7 @@ impl Instance {
 
     /// An instance could not be reached.
     pub(crate) fn delivery_failed(&mut self, now: Now, delivery: DeliveryId, out: &mut Outbox) {
-        let Some(hop) = self.pushes.hops.remove(&delivery) else {
+        let Some(hop) = self.pushes.end_hop(delivery) else {
             return;
         };
         if hop.parts.is_empty() {
@@ -330,125 +321,6 @@ impl Instance {
         for (user, sequence) in hop.parts {
             self.hop_ended(now, &user, sequence, delivery, out);
         }
-    }
-
-    fn instance_answered(
-        &mut self,
-        key: PushKey,
-        instance: InstanceId,
-        counts: Option<Counts>,
-        out: &mut Outbox,
-    ) {
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
-            return;
-        };
-        let outcome = InstanceOutcome {
-            instance,
-            answered: counts.is_some(),
-            counts: counts.unwrap_or_default(),
-        };
-        pending.receipt.degraded |= !outcome.answered;
-        pending.receipt.counts.merge(&outcome.counts);
-        pending.receipt.instances.push(outcome);
-        self.part_of_push_ended(key, out);
-    }
-
-    /// Takes the outcomes of a part that has ended into the receipt.
-    pub(crate) fn take_into_receipt(
-        &mut self,
-        key: PushKey,
-        user: &UserId,
-        terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
-        degraded: bool,
-    ) {
-        let limit = self.config.receipt_terminals;
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
-            return;
-        };
-        let receipt = &mut pending.receipt;
-        receipt.degraded |= degraded;
-        for (connection, outcome) in terminals {
-            receipt.counts.add(outcome);
-            if receipt.terminals.len() >= limit {
-                receipt.truncated = true;
-                continue;
-            }
-            receipt.terminals.push(TerminalOutcome {
-                user: user.clone(),
-                connection,
-                outcome,
-            });
-        }
-    }
-
-    /// One part of a push, or one instance of a push to everyone, is over.
-    pub(crate) fn part_of_push_ended(&mut self, key: PushKey, out: &mut Outbox) {
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
-            return;
-        };
-        pending.open -= 1;
-        if pending.open > 0 {
-            return;
-        }
-        let Some(mut pending) = self.pushes.pending.remove(key) else {
-            return;
-        };
-        pending
-            .receipt
-            .instances
-            .sort_unstable_by_key(|outcome| outcome.instance);
-        self.stats.degraded += u64::from(pending.receipt.degraded);
-        self.stats.outcomes.merge(&pending.receipt.counts);
-        out.push(Command::Answer {
-            call: pending.call,
-            answer: Box::new(Answer::Push(Ok(pending.receipt))),
-        });
-    }
-
-    /// A push's deadline has come: what is not known by now is not known.
-    pub(crate) fn push_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
-        // This instance's own answers may be of this turn.
-        self.take_up_delivered(now, out);
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
-            return;
-        };
-        let parts = std::mem::take(&mut pending.parts);
-        let hops = std::mem::take(&mut pending.hops);
-        if parts.is_empty() && hops.is_empty() {
-            // A push to everyone that has waited for a view in vain.
-            pending.receipt.degraded = true;
-            self.part_of_push_ended(key, out);
-            return;
-        }
-        for delivery in hops {
-            let Some(hop) = self.pushes.hops.remove(&delivery) else {
-                continue;
-            };
-            self.peers.forget_unanswered(hop.to, delivery);
-            if hop.parts.is_empty() {
-                self.instance_answered(key, hop.to, None, out);
-            }
-        }
-        for (user, sequence) in parts {
-            self.part_due(now, &user, sequence, out);
-        }
-    }
-}
-
-const fn empty_receipt(push: crate::id::PushId) -> Receipt {
-    Receipt {
-        push,
-        degraded: false,
-        counts: Counts {
-            written: 0,
-            queued: 0,
-            gone: 0,
-            overflow: 0,
-            unreachable: 0,
-        },
-        terminals: Vec::new(),
-        truncated: false,
-        instances: Vec::new(),
     }
 }
 
@@ -466,25 +338,5 @@ impl Fingerprint for Pushes {
             since.fingerprint(now, hasher);
             waits.hash(hasher);
         }
-    }
-}
-
-impl Fingerprint for Pending {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.call.fingerprint(now, hasher);
-        self.action.fingerprint(now, hasher);
-        self.due.fingerprint(now, hasher);
-        self.receipt.push.fingerprint(now, hasher);
-        self.receipt.degraded.fingerprint(now, hasher);
-        self.receipt.counts.fingerprint(now, hasher);
-        for terminal in &self.receipt.terminals {
-            (&terminal.user, terminal.connection, terminal.outcome).hash(hasher);
-        }
-        for outcome in &self.receipt.instances {
-            (outcome.instance, outcome.answered, outcome.counts).hash(hasher);
-        }
-        self.open.fingerprint(now, hasher);
-        self.parts.hash(hasher);
-        self.hops.hash(hasher);
     }
 }

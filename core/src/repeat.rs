@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::fingerprint::Fingerprint;
-use crate::id::{ConnectionId, PushId, UserId};
+use crate::id::{ConnectionId, InboundKey, PushId, UserId};
 use crate::message::{Counts, Outcome};
 use crate::outbound::Ticket;
 use crate::rng::{SeededHash, SeededMap};
@@ -15,8 +15,8 @@ use crate::time::Instant;
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Repeats {
-    frames: SeededMap<(PushId, ConnectionId), State>,
-    broadcasts: SeededMap<PushId, Option<Counts>>,
+    frames: SeededMap<(PushId, ConnectionId), State<Outcome, Ticket>>,
+    broadcasts: SeededMap<PushId, State<Counts, InboundKey>>,
     asks: SeededMap<(PushId, UserId), ()>,
     order: VecDeque<(Instant, Entry)>,
     span: Duration,
@@ -34,31 +34,60 @@ enum Entry {
     Ask(PushId, UserId),
 }
 
-/// What is known of one push at one connection.
+/// How far one push is at one connection, or a push to everyone at this instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum State {
+enum State<Result, Waiter> {
     /// It is not over. Who else is to be told.
-    Pending(Vec<Ticket>),
+    Pending(Vec<Waiter>),
     /// It is over.
-    Ended(Outcome),
+    Ended(Result),
 }
 
 /// What is known of a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// The first one is not over: its ticket is told with it.
+pub(crate) enum Known<Result> {
+    /// The first one is not over: this one is told with it.
     Pending,
+    /// The first one is not over, and this one is not told: too many wait for it.
+    Crowded,
     /// This became of the first one.
-    Outcome(Outcome),
+    Ended(Result),
 }
 
-/// What is known of a repeated broadcast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KnownBroadcast {
-    /// The first one is not over.
-    Pending,
-    /// This became of the first one.
-    Ended(Counts),
+impl Known<Outcome> {
+    /// The outcome, if the repeat does not wait for the first one.
+    pub(crate) const fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Pending => None,
+            Self::Crowded => Some(Outcome::Queued),
+            Self::Ended(outcome) => Some(outcome),
+        }
+    }
+}
+
+/// Repeats that wait for the same first one, at most. An honest caller repeats a push a few times.
+const WAITERS: usize = 16;
+
+impl<Result: Copy, Waiter> State<Result, Waiter> {
+    /// What is known. If it is not over, the waiter will be told.
+    fn join(&mut self, waiter: Waiter) -> Known<Result> {
+        match self {
+            Self::Pending(waiters) if waiters.len() >= WAITERS => Known::Crowded,
+            Self::Pending(waiters) => {
+                waiters.push(waiter);
+                Known::Pending
+            }
+            Self::Ended(result) => Known::Ended(*result),
+        }
+    }
+
+    /// It is over. Who else is to be told.
+    fn end(&mut self, result: Result) -> Vec<Waiter> {
+        match std::mem::replace(self, Self::Ended(result)) {
+            Self::Pending(waiters) => waiters,
+            Self::Ended(_) => Vec::new(),
+        }
+    }
 }
 
 impl Repeats {
@@ -79,15 +108,10 @@ impl Repeats {
         now: Instant,
         connection: ConnectionId,
         ticket: Ticket,
-    ) -> Option<Known> {
+    ) -> Option<Known<Outcome>> {
         self.forget_old(now);
-        match self.frames.get_mut(&(ticket.push, connection))? {
-            State::Pending(waiters) => {
-                waiters.push(ticket);
-                Some(Known::Pending)
-            }
-            State::Ended(outcome) => Some(Known::Outcome(*outcome)),
-        }
+        let state = self.frames.get_mut(&(ticket.push, connection))?;
+        Some(state.join(ticket))
     }
 
     /// A push begins at a connection.
@@ -104,13 +128,7 @@ impl Repeats {
         push: PushId,
         outcome: Outcome,
     ) -> Vec<Ticket> {
-        let Some(state) = self.frames.get_mut(&(push, connection)) else {
-            return Vec::new();
-        };
-        match std::mem::replace(state, State::Ended(outcome)) {
-            State::Pending(waiters) => waiters,
-            State::Ended(_) => Vec::new(),
-        }
+        (self.frames.get_mut(&(push, connection))).map_or(Vec::new(), |state| state.end(outcome))
     }
 
     /// Notes that the terminals of a user are looked up for a push. Returns whether it is the first
@@ -130,21 +148,26 @@ impl Repeats {
         self.frames.contains_key(&(push, connection))
     }
 
-    pub(crate) fn known_broadcast(&mut self, now: Instant, push: PushId) -> Option<KnownBroadcast> {
+    /// What is known of this push to everyone. If it is pending, the delivery will be told.
+    pub(crate) fn known_broadcast(
+        &mut self,
+        now: Instant,
+        push: PushId,
+        delivery: InboundKey,
+    ) -> Option<Known<Counts>> {
         self.forget_old(now);
-        let counts = self.broadcasts.get(&push)?;
-        Some(counts.map_or(KnownBroadcast::Pending, KnownBroadcast::Ended))
+        Some(self.broadcasts.get_mut(&push)?.join(delivery))
     }
 
+    /// A push to everyone begins.
     pub(crate) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
-        self.broadcasts.insert(push, None);
+        self.broadcasts.insert(push, State::Pending(Vec::new()));
         self.remember(now, Entry::Broadcast(push));
     }
 
-    pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) {
-        if let Some(known) = self.broadcasts.get_mut(&push) {
-            *known = Some(counts);
-        }
+    /// A push to everyone has ended. Who else is to be told.
+    pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
+        (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }
 
     /// Entries.

@@ -12,7 +12,7 @@ use crate::directory::{
 };
 use crate::event::{Answer, Closure, Event, Handshake, Heard, Notice, TripLost};
 use crate::frame::{CloseCode, Payload};
-use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, PushId, UserId};
+use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push};
 use crate::rng::Seed;
@@ -217,14 +217,7 @@ impl Rig {
                         .unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
                 })
                 .collect();
-            let outcomes = Ok(outcomes);
-            self.hand_in(
-                Event::Directory {
-                    op: trip.op,
-                    outcomes,
-                },
-                &mut said,
-            );
+            self.end_trip(trip.op, Ok(outcomes), &mut said);
         }
         said
     }
@@ -242,16 +235,18 @@ impl Rig {
     pub(crate) fn lose_trips(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         for trip in std::mem::take(&mut self.trips) {
-            let outcomes = Err(TripLost);
-            self.hand_in(
-                Event::Directory {
-                    op: trip.op,
-                    outcomes,
-                },
-                &mut said,
-            );
+            self.end_trip(trip.op, Err(TripLost), &mut said);
         }
         said
+    }
+
+    fn end_trip(
+        &mut self,
+        op: OpId,
+        outcomes: Result<Vec<Outcome>, TripLost>,
+        said: &mut Vec<String>,
+    ) {
+        self.hand_in(Event::Directory { op, outcomes }, said);
     }
 
     /// What the own lease says: its epoch, its floor and its state.

@@ -23,7 +23,7 @@ pub(crate) enum Standing {
 }
 
 /// Which connections of a user a push is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Selection {
     /// All of them.
     All,
@@ -154,6 +154,10 @@ impl<'a> Selected<'a> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 

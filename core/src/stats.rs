@@ -1,6 +1,7 @@
 //! What an instance counts.
 
-/// Counters since the instance's start. They decide nothing.
+/// Counters since the instance's start. They decide nothing; one of them, `pushes`, is published
+/// with the lease ([`Load`](crate::directory::Load)), for people to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Terminals accepted.
@@ -49,6 +50,8 @@ pub struct Stats {
     pub links_opened: u64,
     /// Links that broke, or could not be opened.
     pub links_failed: u64,
+    /// Messages to peers that found no room in the queue of their link: answers, and signs of life.
+    pub link_overflows: u64,
     /// Peers refused: wrong version, wrong secret, not of the protocol.
     pub peers_refused: u64,
     /// Events for keys that are out of date.

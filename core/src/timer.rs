@@ -195,6 +195,10 @@ const fn instant(tick: u64) -> Instant {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 mod tests {
     use std::collections::BTreeMap;
 

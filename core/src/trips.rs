@@ -259,6 +259,17 @@ impl Instance {
                 return;
             }
         };
+        self.operation_answered(now, asked, purpose, reply, out);
+    }
+
+    fn operation_answered(
+        &mut self,
+        now: Now,
+        asked: Instant,
+        purpose: Purpose,
+        reply: Reply,
+        out: &mut Outbox,
+    ) {
         match (purpose, reply) {
             (Purpose::Register { connection, epoch }, Reply::Registered) => {
                 self.registered(now, connection, epoch, out);

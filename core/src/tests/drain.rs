@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::directory::LeaseState;
-use crate::event::Event;
+use crate::event::{Answer, Event};
+use crate::message::{Audience, Push, PushRefused};
 use crate::rig::{Rig, Server};
 
 const fn seconds(seconds: u64) -> Duration {
@@ -174,4 +175,38 @@ fn an_isolated_instance_sends_its_terminals_away_and_rejoins() {
     cluster.event(0, Event::DirectoryUp);
     cluster.pass(seconds(1));
     assert!(cluster.instances[0].is_ready());
+}
+
+/// H08, H53: each call is answered before the end, however late its deadline is, and what comes
+/// after the end is refused.
+#[test]
+fn pushes_that_outlive_the_patience_of_a_drain_are_answered_before_drained() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (_, here) = cluster.connect(0, "ann");
+    let (_, there) = cluster.connect(1, "ann");
+    cluster.stalled.extend([here, there]);
+    let push = |to| Push {
+        deadline: Config::DEADLINE_MAX,
+        ..frame(to, "hello", 1)
+    };
+    let calls = [user("ann"), Audience::Everyone].map(|to| cluster.call_push(0, push(to)));
+    cluster.event(
+        0,
+        Event::Drain {
+            delay: Duration::ZERO,
+            spread: Duration::ZERO,
+        },
+    );
+    cluster.pass(seconds(12));
+    assert!(cluster.drained[0]);
+    for call in calls {
+        let receipt = cluster.receipt(call);
+        assert!(receipt.degraded, "{receipt:?}");
+        assert_eq!(receipt.counts.written, 0);
+    }
+    let late = cluster.push_user(0, "ann", "late");
+    let refused = Answer::Push(Err(PushRefused::Stopped));
+    assert_eq!(cluster.answers[&late], refused);
+    cluster.pass(seconds(30));
+    assert!(cluster.answered_twice.is_empty());
 }

@@ -1,26 +1,21 @@
-//! Feeds one instance, and checks what comes out of it.
+//! One instance that is fed, and a caller that checks what comes out of it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
-use std::time::Duration;
 
-use super::steps::{Answering, Step};
+use super::steps::Step;
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity, SlowConsumer};
+use crate::directory::DirectorySettings;
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{self, DirectorySettings, OperationError, Reply};
-use crate::event::{Closure, Event, Handshake, Heard, LinkFailure, Notice, TripLost};
+use crate::event::{Closure, Event, LinkFailure, Notice};
 use crate::frame::{CloseCode, Payload};
-use crate::id::{
-    CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId, PushId, UserId,
-};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
 use crate::instance::Instance;
-use crate::message::{Action, Push};
+use crate::message::Action;
 use crate::rng::Seed;
-use crate::slots::Key as _;
 use crate::time::{Instant, Now, WallTime};
-use crate::wire::Batch;
 use bytes::Bytes;
 
 pub(super) const HERE: InstanceId = InstanceId::new(1);
@@ -164,260 +159,6 @@ impl Feeder {
         assert!(self.instance.is_at_rest(), "{:#?}", self.instance);
     }
 
-    fn happen(&mut self, step: &Step) {
-        match step {
-            Step::Accept { user, expires } => self.accept(*user, *expires),
-            Step::Opened { connection } => {
-                if let Some(connection) = self.connection(*connection) {
-                    self.event(Event::Opened { connection });
-                }
-            }
-            Step::Heard {
-                connection,
-                message,
-            } => {
-                if let Some(connection) = self.connection(*connection) {
-                    let frame = if *message {
-                        Heard::Message
-                    } else {
-                        Heard::Control
-                    };
-                    self.event(Event::Heard { connection, frame });
-                }
-            }
-            Step::Written { connection } => {
-                if let Some(connection) = self.connection(*connection)
-                    && self.flushing.remove(&connection)
-                {
-                    self.event(Event::Written { connection });
-                }
-            }
-            Step::Closed {
-                connection,
-                violation,
-            } => {
-                if let Some(connection) = self.connection(*connection) {
-                    let closure = match violation {
-                        true => Closure::Violation(CloseCode::TooLarge),
-                        false => Closure::Clean,
-                    };
-                    self.open.remove(&connection);
-                    self.flushing.remove(&connection);
-                    self.event(Event::Closed {
-                        connection,
-                        closure,
-                    });
-                }
-            }
-            Step::Stray {
-                slot,
-                generation,
-                kind,
-            } => self.stray(*slot, *generation, *kind),
-            Step::DirectoryUp => self.event(Event::DirectoryUp),
-            Step::DirectoryDown => self.event(Event::DirectoryDown),
-            Step::Answer { trip, how } => self.answer(*trip, how),
-            Step::Link => self.open_links(),
-            Step::Serve => self.serve(),
-            Step::Plant {
-                instance,
-                epoch,
-                state,
-                user,
-                connection,
-            } => {
-                self.plant(*instance, *epoch, *state, *user, *connection);
-            }
-            Step::Wipe => self.directory.wipe(),
-            Step::AcceptLink => self.links.extend(self.instance.accept_link(self.now)),
-            Step::LinkUp { link } => {
-                if let Some(link) = self.link(*link) {
-                    self.event(Event::LinkUp { link });
-                }
-            }
-            Step::Prove { link, peer, honest } => self.prove(*link, *peer, *honest),
-            Step::Bytes { link, bytes } => self.receive(*link, bytes.clone().into()),
-            Step::Say { link, messages } => {
-                let mut batch = Batch::new();
-                for said in messages {
-                    batch.push(&self.message(said));
-                }
-                self.receive(*link, batch.take());
-            }
-            Step::LinkWritten { link } => {
-                if let Some(link) = self.link(*link)
-                    && self.writing.remove(&link)
-                {
-                    self.event(Event::LinkWritten { link });
-                }
-            }
-            Step::LinkDown { link, not_me } => {
-                if let Some(link) = self.link(*link) {
-                    let failure = if *not_me {
-                        LinkFailure::NotMe
-                    } else {
-                        LinkFailure::Broken
-                    };
-                    self.gone_links.insert(link);
-                    self.event(Event::LinkDown { link, failure });
-                }
-            }
-            Step::Push {
-                id,
-                to,
-                kick,
-                bytes,
-                millis,
-            } => {
-                let deadline = Duration::from_millis((*millis).into());
-                let push = Push {
-                    id: push_id(*id),
-                    to: self.audience(to),
-                    action: action(*kick, *bytes),
-                    deadline,
-                };
-                let call = self.call(deadline.min(Config::DEADLINE_MAX));
-                self.event(Event::Push { call, push });
-            }
-            Step::Connections { user } => {
-                // A lookup and a reading of the leases, each behind what waits.
-                let call = self.call(Duration::from_secs(30));
-                let user = user_id(*user);
-                self.event(Event::Connections { call, user });
-            }
-            Step::Instances => {
-                let call = self.call(Duration::ZERO);
-                self.event(Event::Instances { call });
-            }
-            Step::Drain { delay, spread } => self.event(Event::Drain {
-                delay: Duration::from_millis((*delay).into()),
-                spread: Duration::from_millis((*spread).into()),
-            }),
-            Step::Wait { millis } => {
-                let span = Duration::from_millis((*millis).into());
-                self.now.mono = self.now.mono + span;
-                let wall = self.now.wall.as_millis() + u64::from(*millis);
-                self.now.wall = WallTime::from_millis(wall);
-            }
-        }
-    }
-
-    fn accept(&mut self, user: u8, expires: Option<u16>) {
-        let expires = expires
-            .map(|millis| WallTime::from_millis(self.now.wall.as_millis() + u64::from(millis)));
-        let user = user_id(user);
-        if let Ok(key) = self.instance.accept(self.now, Handshake { user, expires }) {
-            let id = self.instance.connection_id(key).expect("just accepted");
-            self.connections.push((key, id));
-            self.open.insert(key);
-        }
-    }
-
-    fn stray(&mut self, slot: u32, generation: u32, kind: u8) {
-        let connection = ConnectionKey::new(slot + 100, generation);
-        let link = LinkKey::new(slot + 100, generation);
-        let failure = LinkFailure::Broken;
-        let closure = Closure::Clean;
-        self.event(match kind % 8 {
-            0 => Event::Opened { connection },
-            1 => Event::Heard {
-                connection,
-                frame: Heard::Message,
-            },
-            2 => Event::Written { connection },
-            3 => Event::Closed {
-                connection,
-                closure,
-            },
-            4 => Event::LinkUp { link },
-            5 => Event::LinkWritten { link },
-            6 => Event::LinkDown { link, failure },
-            _ => Event::Directory {
-                op: OpId::new(generation.into()),
-                outcomes: Err(TripLost),
-            },
-        });
-    }
-
-    fn answer(&mut self, trip: usize, how: &Answering) {
-        if self.trips.is_empty() {
-            return;
-        }
-        let trip = self.trips.remove(trip % self.trips.len());
-        let mut outcomes: Vec<directory::Outcome> = (trip.operations.iter())
-            .map(|operation| self.directory.execute(self.now.mono, operation))
-            .collect();
-        let text = || "-ERR".to_owned();
-        match how {
-            Answering::Truly => {}
-            Answering::Lost => {
-                let op = trip.op;
-                self.event(Event::Directory {
-                    op,
-                    outcomes: Err(TripLost),
-                });
-                return;
-            }
-            Answering::Short => {
-                outcomes.pop();
-            }
-            Answering::NotPrimary => outcomes[0] = Err(OperationError::NotPrimary(text())),
-            Answering::Refused => outcomes.fill(Err(OperationError::Refused(text()))),
-            Answering::Wrongly(number) => outcomes.fill(Ok(reply(*number))),
-        }
-        let op = trip.op;
-        self.event(Event::Directory {
-            op,
-            outcomes: Ok(outcomes),
-        });
-    }
-
-    /// The directory, the sockets and the links do what they were told.
-    fn serve(&mut self) {
-        for _ in 0..4 {
-            while !self.trips.is_empty() {
-                self.answer(0, &Answering::Truly);
-                self.turn();
-            }
-            for connection in self.open.clone() {
-                self.event(Event::Opened { connection });
-            }
-            for connection in std::mem::take(&mut self.flushing) {
-                self.event(Event::Written { connection });
-            }
-            for link in std::mem::take(&mut self.writing) {
-                self.event(Event::LinkWritten { link });
-            }
-            self.turn();
-        }
-    }
-
-    pub(super) fn receive(&mut self, link: usize, batch: Bytes) {
-        if let Some(link) = self.link(link) {
-            self.event(Event::LinkReceived { link, batch });
-        }
-    }
-
-    fn connection(&self, number: usize) -> Option<ConnectionKey> {
-        let count = self.connections.len();
-        (count > 0).then(|| self.connections[number % count].0)
-    }
-
-    pub(super) fn link(&self, number: usize) -> Option<LinkKey> {
-        // The youngest first: the others have often gone.
-        let count = self.links.len();
-        (count > 0).then(|| self.links[count - 1 - number % count])
-    }
-
-    fn call(&mut self, within: Duration) -> CallId {
-        self.calls += 1;
-        let call = CallId::new(self.calls);
-        // Timers are served within two of their ticks.
-        let due = self.now.mono + within + Duration::from_millis(3);
-        self.waiting.insert(call, due);
-        call
-    }
-
     pub(super) fn event(&mut self, event: Event) {
         let mut out = Outbox::new();
         self.instance.handle(self.now, event, &mut out);
@@ -519,28 +260,4 @@ pub(super) fn action(kick: bool, bytes: usize) -> Action {
         return Action::Close(CloseCode::Kicked);
     }
     Action::Frame(Payload::binary(vec![1; bytes].into()))
-}
-
-/// A reply that fits its operation by chance only.
-fn reply(number: u8) -> Reply {
-    match number % 10 {
-        0 => Reply::Registered,
-        1 => Reply::Removed(true),
-        2 => Reply::Rows {
-            rows: Vec::new(),
-            malformed: 3,
-        },
-        3 => Reply::Leases {
-            leases: Vec::new(),
-            malformed: 1,
-        },
-        4 => Reply::Claimed { replaced: None },
-        5 => Reply::ClaimRefused {
-            epoch: Epoch::new(number.into()),
-        },
-        6 => Reply::Renewed,
-        7 => Reply::Lost,
-        8 => Reply::Superseded,
-        _ => Reply::Lease(None),
-    }
 }

@@ -4,7 +4,9 @@
 mod arbitrary;
 mod chance;
 mod drain;
+mod everyone;
 mod feeder;
+mod happen;
 mod lease;
 mod life;
 mod links;

@@ -139,6 +139,14 @@ fn a_push_beyond_a_limit_is_refused() {
         refusal(&mut cluster, many),
         PushRefused::TooManyUsers { users: 3, limit: 2 }
     );
+    let many = frame(only("ann", &[ann; 3]), "x", 3);
+    assert_eq!(
+        refusal(&mut cluster, many),
+        PushRefused::TooManyConnections {
+            connections: 3,
+            limit: 2
+        }
+    );
     for deadline in [
         Duration::ZERO,
         Duration::from_millis(9),
@@ -382,92 +390,6 @@ fn a_repeat_of_an_overflow_reports_the_overflow() {
         assert_eq!(outcomes(&cluster, call), [(ann, Outcome::Overflow)]);
     }
     assert_eq!(cluster.texts(ann), ["1", "2"]);
-}
-
-/// H52: a push to everyone counts the terminals of each instance, and a repeat writes nothing.
-#[test]
-fn a_broadcast_is_counted_by_instance_and_repeated_without_effect() {
-    let mut cluster = Cluster::new(&Config::default(), 3);
-    let ids: Vec<_> = (0..6)
-        .map(|number| cluster.connect(number % 2, "ann").1)
-        .collect();
-    for (via, id) in [(2, 1), (0, 1)] {
-        let call = cluster.push(via, Audience::Everyone, "hello", id);
-        cluster.pass(SECOND);
-        let receipt = cluster.receipt(call);
-        let counts: Vec<_> = (receipt.instances.iter())
-            .map(|outcome| {
-                (
-                    outcome.instance.get(),
-                    outcome.answered,
-                    outcome.counts.written,
-                )
-            })
-            .collect();
-        assert_eq!(counts, [(1, true, 3), (2, true, 3), (3, true, 0)]);
-        assert_eq!((receipt.counts.written, receipt.degraded), (6, false));
-    }
-    for id in ids {
-        assert_eq!(cluster.texts(id), ["hello"]);
-    }
-}
-
-/// H49: repeats that come while a broadcast is being written do not falsify its counts.
-#[test]
-fn repeats_of_a_pending_broadcast_do_not_end_it() {
-    let mut cluster = Cluster::new(&Config::default(), 1);
-    let (_, ann) = cluster.connect(0, "ann");
-    cluster.stalled.insert(ann);
-    let first = cluster.push(0, Audience::Everyone, "hello", 1);
-    cluster.pass(SECOND);
-    for _ in 0..2 {
-        let again = cluster.push(0, Audience::Everyone, "hello", 1);
-        assert_eq!(cluster.receipt(again).counts.queued, 1);
-    }
-    cluster.read_again();
-    assert_eq!(cluster.receipt(first).counts.written, 1);
-    let last = cluster.push(0, Audience::Everyone, "hello", 1);
-    assert_eq!(cluster.receipt(last).counts.written, 1);
-}
-
-/// H52: broadcasts are paced together, however many there are.
-#[test]
-fn broadcasts_are_paced_together() {
-    let config = Config {
-        broadcast_rate: 100,
-        ..Config::default()
-    };
-    let mut cluster = Cluster::new(&config, 1);
-    let ids: Vec<_> = (0..10).map(|_| cluster.connect(0, "ann").1).collect();
-    for id in 1..=20 {
-        cluster.push(0, Audience::Everyone, "x", id);
-    }
-    let frames = |cluster: &Cluster| ids.iter().map(|id| cluster.texts(*id).len()).sum::<usize>();
-    assert!(frames(&cluster) <= 1, "one of a hundred a second at once");
-    cluster.pass(SECOND);
-    assert!(
-        (80..=101).contains(&frames(&cluster)),
-        "{}",
-        frames(&cluster)
-    );
-    cluster.pass(3 * SECOND);
-    assert_eq!(frames(&cluster), 200);
-}
-
-#[test]
-fn broadcasts_beyond_the_limit_overflow() {
-    let config = Config {
-        broadcast_rate: 100,
-        broadcasts: 1,
-        ..Config::default()
-    };
-    let mut cluster = Cluster::new(&config, 1);
-    for _ in 0..3 {
-        cluster.connect(0, "ann");
-    }
-    cluster.push(0, Audience::Everyone, "1", 1);
-    let call = cluster.push(0, Audience::Everyone, "2", 2);
-    assert_eq!(cluster.receipt(call).counts.overflow, 3);
 }
 
 /// H45, H46: the receipt is there at the deadline although nobody has answered anything.

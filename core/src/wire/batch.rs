@@ -123,6 +123,10 @@ impl Flavor for Sink<'_> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the macro that chooses among strategies shares them"
+)]
 mod tests {
     use std::time::Duration;
 
@@ -202,12 +206,15 @@ mod tests {
         let messages = decode_batch(&batch).unwrap();
         let shared: Vec<bool> = messages
             .iter()
-            .map(|message| match message {
-                Message::Deliver(Deliver {
+            .map(|message| {
+                let Message::Deliver(Deliver {
                     action: Action::Frame(payload),
                     ..
-                }) => within.contains(&payload.bytes().as_ptr()),
-                other => panic!("{other:?}"),
+                }) = message
+                else {
+                    panic!("{message:?}");
+                };
+                within.contains(&payload.bytes().as_ptr())
             })
             .collect();
         assert_eq!(shared, [true, false]);

@@ -104,9 +104,13 @@ impl ApiError {
                 PushRefused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
                 PushRefused::NoUsers => (StatusCode::BAD_REQUEST, "no_users"),
                 PushRefused::TooManyUsers { .. } => (StatusCode::BAD_REQUEST, "too_many_users"),
+                PushRefused::TooManyConnections { .. } => {
+                    (StatusCode::BAD_REQUEST, "bad_connection")
+                }
                 PushRefused::Deadline => (StatusCode::BAD_REQUEST, "bad_deadline"),
                 PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
                 PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
+                PushRefused::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             },
         }
     }
@@ -191,9 +195,18 @@ mod tests {
             (PushRefused::TooLarge { bytes: 2, limit: 1 }, 413, None),
             (PushRefused::NoUsers, 400, None),
             (PushRefused::TooManyUsers { users: 2, limit: 1 }, 400, None),
+            (
+                PushRefused::TooManyConnections {
+                    connections: 2,
+                    limit: 1,
+                },
+                400,
+                None,
+            ),
             (PushRefused::Deadline, 400, None),
             (PushRefused::Overloaded, 503, Some("1")),
             (PushRefused::UserOverloaded, 429, Some("1")),
+            (PushRefused::Stopped, 503, Some("1")),
         ];
         for (refused, status, retry) in cases {
             let response = ApiError::from(CallError::Refused(refused)).response();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::command::{Command, Outbox, RoundTrip};
+use crate::command::{Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::DirectorySettings;
 use crate::directory::memory::MemoryDirectory;
-use crate::event::{Answer, Closure, Event, Handshake, Heard, LinkFailure};
+use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
 use crate::instance::Instance;
@@ -17,12 +17,10 @@ use crate::message::{Action, Audience, Push, Receipt};
 use crate::rng::Seed;
 use crate::time::{Instant, Now, WallTime};
 
-/// What happens on the way between instances, one thing after another.
-#[derive(Clone, Debug)]
-enum Delivery {
-    Event(usize, Event),
-    Accept { dialler: usize, link: LinkKey },
-}
+mod execute;
+mod transit;
+
+use transit::Delivery;
 
 /// Instances, their directory, and what is between them. Everything that is on the way arrives
 /// before time passes.
@@ -61,40 +59,6 @@ pub(crate) struct Cluster {
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
     on_the_way: VecDeque<Delivery>,
     calls: u64,
-}
-
-/// Things of one channel arrive in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Connection(usize, ConnectionKey),
-    Link(usize, LinkKey),
-    Directory(usize),
-    Calls(usize),
-}
-
-impl Delivery {
-    fn channel(&self) -> Channel {
-        match self {
-            Self::Accept { dialler, link } => Channel::Link(*dialler, *link),
-            Self::Event(index, event) => match event {
-                Event::Opened { connection }
-                | Event::Heard { connection, .. }
-                | Event::Written { connection }
-                | Event::Closed { connection, .. } => Channel::Connection(*index, *connection),
-                Event::DirectoryUp | Event::DirectoryDown | Event::Directory { .. } => {
-                    Channel::Directory(*index)
-                }
-                Event::LinkUp { link }
-                | Event::LinkReceived { link, .. }
-                | Event::LinkWritten { link }
-                | Event::LinkDown { link, .. } => Channel::Link(*index, *link),
-                Event::Push { .. }
-                | Event::Connections { .. }
-                | Event::Instances { .. }
-                | Event::Drain { .. } => Channel::Calls(*index),
-            },
-        }
-    }
 }
 
 impl Cluster {
@@ -281,11 +245,6 @@ impl Cluster {
         self.settle_down();
     }
 
-    /// An event is on the way.
-    pub(crate) fn enqueue(&mut self, instance: usize, event: Event) {
-        self.on_the_way.push_back(Delivery::Event(instance, event));
-    }
-
     /// Lets time pass.
     pub(crate) fn pass(&mut self, span: Duration) {
         let until = self.now.mono + span;
@@ -342,19 +301,6 @@ impl Cluster {
         true
     }
 
-    fn take_next(&mut self) -> Option<Delivery> {
-        let Some(state) = &mut self.shuffle else {
-            return self.on_the_way.pop_front();
-        };
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let any = (*state >> 33) as usize % self.on_the_way.len().max(1);
-        let channel = self.on_the_way.get(any)?.channel();
-        let first = (self.on_the_way.iter()).position(|delivery| delivery.channel() == channel)?;
-        self.on_the_way.remove(first)
-    }
-
     /// Calls `handle_timeout` as long as something is due.
     fn turn(&mut self, index: usize) {
         if self.down[index] {
@@ -382,129 +328,6 @@ impl Cluster {
         self.links.insert((dialler, link), (acceptor, key));
         self.links.insert((acceptor, key), (dialler, link));
         (self.on_the_way).push_back(Delivery::Event(dialler, Event::LinkUp { link }));
-    }
-
-    fn execute(&mut self, index: usize, out: &mut Outbox) {
-        for command in out.drain() {
-            self.execute_one(index, command);
-        }
-    }
-
-    fn execute_one(&mut self, index: usize, command: Command) {
-        let id = |cluster: &Self, key| cluster.instances[index].connection_id(key);
-        match command {
-            Command::Flush { connection } => {
-                let stalled = id(self, connection).is_some_and(|id| self.stalled.contains(&id));
-                if stalled {
-                    self.unwritten.push((index, connection));
-                } else {
-                    self.enqueue(index, Event::Written { connection });
-                }
-            }
-            Command::Abort { connection } => self.enqueue(
-                index,
-                Event::Closed {
-                    connection,
-                    closure: Closure::Abrupt,
-                },
-            ),
-            Command::Send {
-                connection,
-                payload,
-            } => {
-                if let Some(id) = id(self, connection) {
-                    self.received.entry(id).or_default().push(payload);
-                }
-            }
-            Command::Close { connection, code } => {
-                self.enqueue(
-                    index,
-                    Event::Closed {
-                        connection,
-                        closure: Closure::Clean,
-                    },
-                );
-                if let Some(id) = id(self, connection) {
-                    self.closed.insert(id, code);
-                }
-            }
-            Command::Directory(trip) if self.directory_holds => self.held.push_back((index, *trip)),
-            Command::Directory(trip) => self.ask_directory(index, &trip),
-            Command::Dial { link, dial } => {
-                let to = dial.instance.get() as usize - 1;
-                self.dials += 1;
-                if to >= self.instances.len() {
-                    self.loose_dials.push(link);
-                } else if self.recycled[to] {
-                    let failure = LinkFailure::NotMe;
-                    self.enqueue(index, Event::LinkDown { link, failure });
-                } else if self.down[to] {
-                    let failure = LinkFailure::Broken;
-                    self.enqueue(index, Event::LinkDown { link, failure });
-                } else {
-                    self.links.insert((index, link), (to, link));
-                    let dialler = index;
-                    self.on_the_way
-                        .push_back(Delivery::Accept { dialler, link });
-                }
-            }
-            Command::LinkWrite { link, batch } => {
-                self.enqueue(index, Event::LinkWritten { link });
-                self.batches += 1;
-                match self.links.get(&(index, link)) {
-                    None => self.loose.push((link, batch)),
-                    Some((to, _)) if self.mute.contains(&(index, *to)) => {}
-                    Some(&(to, link)) => self.enqueue(to, Event::LinkReceived { link, batch }),
-                }
-            }
-            Command::LinkClose { link } => {
-                if let Some(other) = self.links.remove(&(index, link)) {
-                    // Before it is accepted there is no other end.
-                    if self.links.get(&other) == Some(&(index, link)) {
-                        self.links.remove(&other);
-                        let (to, link) = other;
-                        let failure = LinkFailure::Broken;
-                        self.enqueue(to, Event::LinkDown { link, failure });
-                    }
-                } else {
-                    self.loose_closed.push(link);
-                }
-            }
-            Command::Answer { call, answer } => {
-                if self.answers.insert(call, *answer).is_some() {
-                    self.answered_twice.push(call);
-                }
-            }
-            Command::Log(log) => self.log.push((index, *log)),
-            Command::Drained => self.drained[index] = true,
-            Command::Forget { connection } => self.forgotten.push((index, connection)),
-            Command::DirectoryReset => {
-                self.enqueue(index, Event::DirectoryDown);
-                self.enqueue(index, Event::DirectoryUp);
-            }
-            Command::Ping { connection } => self.enqueue(
-                index,
-                Event::Heard {
-                    connection,
-                    frame: Heard::Control,
-                },
-            ),
-            Command::Notify(_) => {}
-        }
-    }
-
-    fn ask_directory(&mut self, index: usize, trip: &RoundTrip) {
-        if !self.directory_answers {
-            return;
-        }
-        let outcomes = (trip.operations.iter())
-            .map(|operation| self.directory.execute(self.now.mono, operation))
-            .collect();
-        let event = Event::Directory {
-            op: trip.op,
-            outcomes: Ok(outcomes),
-        };
-        self.enqueue(index, event);
     }
 }
 

@@ -15,11 +15,17 @@ use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::fingerprint::Fingerprint;
 use crate::frame::{self, CloseCode, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
-use crate::instance::{Instance, Timer};
+use crate::instance::Instance;
 use crate::message::Outcome;
 use crate::outbound::{Offered, Outbound, Ticket};
 use crate::registry::Age;
 use crate::time::{Instant, Now, WallTime};
+
+mod liveness;
+mod phase;
+
+use liveness::Liveness;
+pub(crate) use phase::{ClosingStage, Greeting, Phase, RowState};
 
 /// One terminal's connection.
 #[derive(Clone, Debug)]
@@ -42,89 +48,6 @@ pub(crate) struct Connection {
     armed: Option<Instant>,
 }
 
-/// Where a connection is in its life.
-#[derive(Clone, Debug, Hash)]
-pub(crate) enum Phase {
-    /// Accepted; the upgrade is on its way.
-    Upgrading {
-        /// When it is given up.
-        until: Instant,
-    },
-    /// Open; the row is on its way. Frames wait behind the hello.
-    Registering {
-        /// When the terminal is greeted as degraded.
-        greet_by: Instant,
-    },
-    /// Greeted.
-    Live(Greeting),
-    /// Told to end, for this reason.
-    Closing {
-        /// The code of the Close frame.
-        code: CloseCode,
-        /// When patience ends.
-        until: Instant,
-        /// How far it is.
-        stage: ClosingStage,
-        /// It was greeted before.
-        greeted: bool,
-        /// Whom to tell when the Close frame is written.
-        ticket: Option<Ticket>,
-    },
-    /// The socket has gone; the row has not.
-    Gone,
-}
-
-/// What a terminal was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Greeting {
-    /// Its row is, or was, written.
-    Reachable,
-    /// It was greeted without a row, and the row is not written yet.
-    Degraded,
-}
-
-/// How far a closing connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ClosingStage {
-    /// Frames are being written before the Close frame.
-    Writing,
-    /// The Close frame is on its way.
-    Sent,
-    /// Patience has ended, or nothing could be written any more.
-    Aborted,
-}
-
-/// What is known of a connection's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RowState {
-    /// There is none.
-    Absent,
-    /// It must be written, or removed once its connection has ended, and nothing is under way: it
-    /// waits for a claim, for settling or for another try.
-    Due,
-    /// It is being written.
-    Writing {
-        /// Under this epoch.
-        epoch: Epoch,
-    },
-    /// It is written.
-    Written {
-        /// Under this epoch.
-        epoch: Epoch,
-    },
-    /// It is being removed.
-    Removing,
-}
-
-/// Whether a terminal answers.
-#[derive(Clone, Copy, Debug, Hash)]
-enum Liveness {
-    /// The next ping is due then.
-    Waiting { ping_at: Instant },
-    /// A ping was sent then.
-    Pinged { at: Instant },
-}
-
 /// What happens to the frames that wait when a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -144,36 +67,15 @@ impl Connection {
     pub(crate) const fn wants_row(&self) -> bool {
         matches!(self.phase, Phase::Registering { .. } | Phase::Live(_))
     }
-
-    /// When it next needs attention.
-    fn deadline(&self, config: &crate::config::Config) -> Option<Instant> {
-        let alive = || {
-            let liveness = match self.liveness {
-                Liveness::Waiting { ping_at } => ping_at,
-                Liveness::Pinged { at } => at + config.ping_timeout,
-            };
-            self.expires
-                .map_or(liveness, |expires| expires.min(liveness))
-        };
-        match self.phase {
-            Phase::Upgrading { until } => Some(until),
-            Phase::Registering { greet_by } => Some(greet_by.min(alive())),
-            Phase::Live(_) => Some(alive()),
-            Phase::Closing { until, stage, .. } => match stage {
-                ClosingStage::Writing | ClosingStage::Sent => Some(until),
-                ClosingStage::Aborted => None,
-            },
-            Phase::Gone => None,
-        }
-    }
 }
 
 impl Instance {
-    /// Takes a terminal that passed the authenticator, before the upgrade is answered.
+    /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
+    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case.
     ///
     /// # Errors
     ///
-    /// Why not; nothing is kept of the handshake then.
+    /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
         let expires = match self.admit(now, &handshake) {
             Ok(expires) => expires,
@@ -499,84 +401,6 @@ impl Instance {
         self.arm_connection(key);
     }
 
-    /// Does what is due for one connection.
-    pub(crate) fn connection_due(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            return;
-        };
-        if connection.armed.is_none_or(|armed| armed > now.mono) {
-            return;
-        }
-        connection.armed = None;
-        let due = connection.deadline(&self.config);
-        if due.is_some_and(|due| due <= now.mono) {
-            self.attend(now, key, out);
-        }
-        self.arm_connection(key);
-    }
-
-    fn attend(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            return;
-        };
-        match &mut connection.phase {
-            Phase::Upgrading { .. } => {
-                let drop = Waiting::Drop(Outcome::Gone);
-                self.close(now, key, CloseCode::PingTimeout, drop, None, out);
-            }
-            Phase::Registering { greet_by } => {
-                if *greet_by <= now.mono {
-                    self.greet(key, Greeting::Degraded, out);
-                }
-                self.check_alive(now, key, out);
-            }
-            Phase::Live(_) => self.check_alive(now, key, out),
-            Phase::Closing { stage, .. } => {
-                *stage = ClosingStage::Aborted;
-                out.push(Command::Abort { connection: key });
-            }
-            Phase::Gone => {}
-        }
-    }
-
-    fn check_alive(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            return;
-        };
-        if connection
-            .expires
-            .is_some_and(|expires| expires <= now.mono)
-        {
-            self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
-            return;
-        }
-        match connection.liveness {
-            Liveness::Waiting { ping_at } if ping_at <= now.mono => {
-                connection.liveness = Liveness::Pinged { at: now.mono };
-                out.push(Command::Ping { connection: key });
-            }
-            // This instance stood still as well, and what the terminal said may wait to be read.
-            Liveness::Pinged { at }
-                if connection.heard < at && at + 2 * self.config.ping_timeout <= now.mono =>
-            {
-                connection.liveness = Liveness::Pinged { at: now.mono };
-                out.push(Command::Ping { connection: key });
-            }
-            Liveness::Pinged { at } if at + self.config.ping_timeout <= now.mono => {
-                if connection.heard < at {
-                    self.stats.ping_timeouts += 1;
-                    let drop = Waiting::Drop(Outcome::Gone);
-                    self.close(now, key, CloseCode::PingTimeout, drop, None, out);
-                } else {
-                    let period = self.jitter.shortened(self.config.ping_interval);
-                    let ping_at = (at + period).max(now.mono);
-                    connection.liveness = Liveness::Waiting { ping_at };
-                }
-            }
-            Liveness::Waiting { .. } | Liveness::Pinged { .. } => {}
-        }
-    }
-
     /// Removes a connection from all that looks for terminals, and its row from the directory.
     fn end_presence(&mut self, key: ConnectionKey) {
         self.registry.retire(key);
@@ -606,21 +430,6 @@ impl Instance {
             }
         }
     }
-
-    /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire
-    /// early find nothing due.
-    fn arm_connection(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            return;
-        };
-        let Some(due) = connection.deadline(&self.config) else {
-            return;
-        };
-        if connection.armed.is_none_or(|armed| due < armed) {
-            connection.armed = Some(due);
-            self.timers.arm(due, Timer::Connection(key));
-        }
-    }
 }
 
 impl Fingerprint for Connection {
@@ -634,35 +443,9 @@ impl Fingerprint for Connection {
         self.row.hash(hasher);
         self.unsettled.fingerprint(now, hasher);
         self.outbound.fingerprint(now, hasher);
-        match self.liveness {
-            Liveness::Waiting { ping_at } => (Some(ping_at), None),
-            Liveness::Pinged { at } => (None, Some((at, self.heard >= at))),
-        }
-        .fingerprint(now, hasher);
+        self.heard_since_ping().fingerprint(now, hasher);
         self.expires.fingerprint(now, hasher);
         self.messages.fingerprint(now, hasher);
         self.armed.fingerprint(now, hasher);
-    }
-}
-
-impl Fingerprint for Phase {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        std::mem::discriminant(self).hash(hasher);
-        match self {
-            Self::Upgrading { until } => until.fingerprint(now, hasher),
-            Self::Registering { greet_by } => greet_by.fingerprint(now, hasher),
-            Self::Live(greeting) => greeting.hash(hasher),
-            Self::Closing {
-                code,
-                until,
-                stage,
-                greeted,
-                ticket,
-            } => {
-                until.fingerprint(now, hasher);
-                (code, stage, greeted, ticket).hash(hasher);
-            }
-            Self::Gone => {}
-        }
     }
 }

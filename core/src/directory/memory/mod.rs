@@ -1,16 +1,16 @@
 //! The directory in memory.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
-use super::{
-    DirectorySettings, LEASES_KEPT_DEAD, Lease, Load, Operation, Outcome, Reply, Row, SeenLease,
-    layout,
-};
-use crate::id::{ConnectionId, InstanceId, UserId};
+use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
+use crate::id::{ConnectionId, UserId};
 use crate::time::Instant;
+
+mod leases;
+
+use leases::Leases;
 
 /// A directory in memory. It answers every operation as Redis does.
 ///
@@ -23,7 +23,7 @@ use crate::time::Instant;
 pub struct MemoryDirectory {
     settings: DirectorySettings,
     users: BTreeMap<UserId, UserRows>,
-    leases: BTreeMap<InstanceId, KeptLease>,
+    leases: Leases,
     /// The user after whom the sweep goes on.
     swept: Option<UserId>,
 }
@@ -32,10 +32,10 @@ impl MemoryDirectory {
     /// An empty directory. The settings' key prefix has no effect.
     pub const fn new(settings: DirectorySettings) -> Self {
         Self {
-            settings,
             users: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            leases: Leases::new(settings.lease),
             swept: None,
+            settings,
         }
     }
 
@@ -65,22 +65,20 @@ impl MemoryDirectory {
                 let expected = layout::kept(*row);
                 self.remove(now, user, *connection, |row| *row == expected)
             }
-            Operation::View => self.view(now),
+            Operation::View => self.leases.view(now),
             Operation::Claim {
                 instance,
                 lease,
                 load,
-            } => self.claim(now, *instance, lease, *load),
+            } => self.leases.claim(now, *instance, lease, *load),
             Operation::Renew {
                 instance,
                 expected,
                 lease,
                 load,
-            } => self.renew(now, *instance, expected, lease, *load),
-            Operation::Release { instance, expected } => self.release(*instance, expected),
-            Operation::ReadLease { instance } => {
-                Reply::Lease(self.leases.get(instance).map(|kept| kept.lease.clone()))
-            }
+            } => self.leases.renew(now, *instance, expected, lease, *load),
+            Operation::Release { instance, expected } => self.leases.release(*instance, expected),
+            Operation::ReadLease { instance } => Reply::Lease(self.leases.get(*instance).cloned()),
         })
     }
 
@@ -92,9 +90,7 @@ impl MemoryDirectory {
 
     /// The leases, those that have run out too, in the order of instances.
     pub fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
-        self.leases
-            .iter()
-            .map(move |(instance, kept)| kept.seen(*instance, now))
+        self.leases.seen(now)
     }
 
     /// How many rows there are that have not expired. Counts them.
@@ -132,13 +128,7 @@ impl MemoryDirectory {
         }
         // Apart from the users: a list without its length would run into the next one.
         self.standing(now).count().hash(hasher);
-        self.leases.len().hash(hasher);
-        let kept_dead = self.settings.lease.saturating_mul(LEASES_KEPT_DEAD);
-        for (instance, kept) in &self.leases {
-            let dead_for = now.since(kept.deadline).min(kept_dead);
-            (instance, &kept.lease, kept.load).hash(hasher);
-            (kept.deadline.since(now), dead_for).hash(hasher);
-        }
+        self.leases.fingerprint(now, hasher);
     }
 }
 
@@ -157,24 +147,6 @@ struct UserRows {
 impl UserRows {
     fn position(&self, connection: ConnectionId) -> Result<usize, usize> {
         self.rows.binary_search_by_key(&connection, |(id, _)| *id)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct KeptLease {
-    deadline: Instant,
-    lease: Lease,
-    load: Load,
-}
-
-impl KeptLease {
-    fn seen(&self, instance: InstanceId, now: Instant) -> SeenLease {
-        SeenLease {
-            instance,
-            lease: self.lease.clone(),
-            load: self.load,
-            remaining: (self.deadline > now).then(|| self.deadline.since(now)),
-        }
     }
 }
 
@@ -245,68 +217,6 @@ impl MemoryDirectory {
         }
     }
 
-    fn view(&mut self, now: Instant) -> Reply {
-        let kept_dead = self.settings.lease.saturating_mul(LEASES_KEPT_DEAD);
-        self.leases
-            .retain(|_, kept| kept.deadline + kept_dead > now);
-        Reply::Leases {
-            leases: self.leases(now).collect(),
-            malformed: 0,
-        }
-    }
-
-    fn claim(&mut self, now: Instant, instance: InstanceId, lease: &Lease, load: Load) -> Reply {
-        let kept = KeptLease {
-            deadline: now + self.settings.lease,
-            lease: lease.clone(),
-            load,
-        };
-        match self.leases.entry(instance) {
-            btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(kept);
-                Reply::Claimed { replaced: None }
-            }
-            btree_map::Entry::Occupied(standing) if lease.epoch <= standing.get().lease.epoch => {
-                Reply::ClaimRefused {
-                    epoch: standing.get().lease.epoch,
-                }
-            }
-            btree_map::Entry::Occupied(mut standing) => Reply::Claimed {
-                replaced: Some(standing.insert(kept).lease),
-            },
-        }
-    }
-
-    fn renew(
-        &mut self,
-        now: Instant,
-        instance: InstanceId,
-        expected: &Lease,
-        lease: &Lease,
-        load: Load,
-    ) -> Reply {
-        match self.leases.get_mut(&instance) {
-            Some(kept) if kept.deadline > now && kept.lease == *expected => {
-                kept.deadline = now + self.settings.lease;
-                kept.lease.clone_from(lease);
-                kept.load = load;
-                Reply::Renewed
-            }
-            Some(_) | None => Reply::Lost,
-        }
-    }
-
-    fn release(&mut self, instance: InstanceId, expected: &Lease) -> Reply {
-        let released = self
-            .leases
-            .get(&instance)
-            .is_some_and(|kept| kept.lease == *expected);
-        if released {
-            self.leases.remove(&instance);
-        }
-        Reply::Released(released)
-    }
-
     fn standing(&self, now: Instant) -> impl Iterator<Item = (&UserId, &UserRows)> {
         self.users
             .iter()
@@ -343,8 +253,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::directory::LeaseState;
-    use crate::id::Epoch;
+    use crate::directory::{Lease, LeaseState, Load};
+    use crate::id::{Epoch, InstanceId};
     use crate::time::WallTime;
 
     const LEASE: Duration = Duration::from_secs(10);

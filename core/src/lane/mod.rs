@@ -6,12 +6,8 @@
 //! have ended: a second lookup of an earlier push must not serve a connection that a later one has
 //! served.
 
-use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
-
 use crate::command::Outbox;
 use crate::directory::{Operation, Row};
-use crate::fingerprint::Fingerprint;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
 use crate::message::Outcome;
@@ -21,173 +17,10 @@ use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 use crate::wire::{Addressee, Addressees, Ask, Deliver};
 
-/// A part's number in its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Sequence(u64);
+mod part;
 
-/// The pushes for one user.
-#[derive(Clone, Debug)]
-pub(crate) struct Lane {
-    parts: VecDeque<Part>,
-    /// The number of the first part.
-    first: u64,
-    lookup: Lookup,
-}
-
-/// The lane's lookup.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-enum Lookup {
-    /// None is under way.
-    #[default]
-    None,
-    /// It was asked for in this turn. Until that turn ends others can join it.
-    Asked { turn: u64 },
-    /// Its rows name instances that the view does not know; a fresh view decides.
-    Unjudged { rows: Vec<(ConnectionId, Row)> },
-}
-
-/// What one push is to one user.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    push: PushKey,
-    selection: Selection,
-    started: Instant,
-    stage: Stage,
-    round: Round,
-    /// Deliveries without an answer.
-    hops: usize,
-    /// Instances that were asked by user: whom they served is known when they answer.
-    asked: Vec<InstanceId>,
-    targets: Vec<Target>,
-    degraded: bool,
-}
-
-/// How far a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
-    /// The lookup of an earlier part is under way.
-    Waiting,
-    /// Its own is.
-    LookingUp,
-    /// All deliveries that its rows call for have left.
-    Routed,
-    /// Its outcomes are in the receipt.
-    Ended,
-}
-
-/// Which lookup a part is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Round {
-    /// The first.
-    First,
-    /// The second and last, because a terminal had gone and may just have moved.
-    Second,
-}
-
-/// One terminal of a part.
-#[derive(Clone, Copy, Debug, Hash)]
-struct Target {
-    connection: ConnectionId,
-    /// The delivery that serves it.
-    hop: DeliveryId,
-    /// The row that named it.
-    row: Option<Row>,
-    outcome: Option<Outcome>,
-}
-
-impl Part {
-    pub(crate) const fn new(push: PushKey, selection: Selection, started: Instant) -> Self {
-        Self {
-            push,
-            selection,
-            started,
-            stage: Stage::Waiting,
-            round: Round::First,
-            hops: 0,
-            asked: Vec::new(),
-            targets: Vec::new(),
-            degraded: false,
-        }
-    }
-
-    fn has(&self, connection: ConnectionId) -> bool {
-        (self.targets.iter()).any(|target| target.connection == connection)
-    }
-}
-
-impl Lane {
-    /// A lane whose first part has this number. No number is given twice, so that whoever comes
-    /// late with one finds nothing.
-    pub(crate) fn new(first: u64) -> Self {
-        Self {
-            parts: VecDeque::new(),
-            first,
-            lookup: Lookup::None,
-        }
-    }
-
-    /// The number after those that were given.
-    pub(crate) fn next(&self) -> u64 {
-        self.first + self.parts.len() as u64
-    }
-
-    /// Adds a part.
-    pub(crate) fn push(&mut self, part: Part) -> Sequence {
-        let sequence = Sequence(self.next());
-        self.parts.push_back(part);
-        sequence
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.parts.len()
-    }
-
-    fn get_mut(&mut self, sequence: Sequence) -> Option<&mut Part> {
-        let index = sequence.0.checked_sub(self.first)?;
-        self.parts.get_mut(usize::try_from(index).ok()?)
-    }
-
-    fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
-        (self.first..)
-            .zip(&self.parts)
-            .filter(|(_, part)| part.stage == stage)
-            .map(|(number, _)| Sequence(number))
-            .collect()
-    }
-
-    /// Since when the parts that are being looked up must not miss anybody.
-    fn asked_since(&self, now: Instant) -> Instant {
-        (self.parts.iter())
-            .filter(|part| part.stage == Stage::LookingUp)
-            .map(|part| part.started)
-            .min()
-            .unwrap_or(now)
-    }
-
-    /// Whether a later part has served this connection, or may have: whom an instance serves that
-    /// was asked by user is known when it answers.
-    fn served_later(
-        &self,
-        sequence: Sequence,
-        instance: InstanceId,
-        connection: ConnectionId,
-    ) -> bool {
-        (self.later(sequence)).any(|part| part.has(connection) || part.asked.contains(&instance))
-    }
-
-    /// Whether deliveries of a later part have left.
-    fn routed_later(&self, sequence: Sequence) -> bool {
-        self.later(sequence).any(|part| match part.stage {
-            Stage::Routed | Stage::Ended => true,
-            Stage::Waiting | Stage::LookingUp => part.round == Round::Second,
-        })
-    }
-
-    fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
-        let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
-        self.parts.iter().skip(later)
-    }
-}
+pub(crate) use part::{Lane, Part, Sequence};
+use part::{Lookup, Round, Stage, Target};
 
 impl Instance {
     /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.
@@ -196,14 +29,7 @@ impl Instance {
         let Some(lane) = self.pushes.lanes.get_mut(user) else {
             return;
         };
-        while lane
-            .parts
-            .front()
-            .is_some_and(|part| part.stage == Stage::Ended)
-        {
-            lane.parts.pop_front();
-            lane.first += 1;
-        }
+        lane.forget_ended();
         match &lane.lookup {
             Lookup::None => {}
             Lookup::Asked { turn: asked } if *asked == turn => {}
@@ -472,19 +298,17 @@ impl Instance {
         addressee: Addressee,
         place: &(UserId, Sequence),
     ) -> Result<DeliveryId, Addressee> {
-        let Some(waiting) = self.peers.last_waiting(to) else {
+        let limit = self.config.link_queue_bytes;
+        let Some(delivery) = self.peers.last_waiting(to).map(|last| last.delivery) else {
             return Err(addressee);
         };
-        let Some(hop) = self.pushes.hop_mut(waiting.delivery) else {
-            return Err(addressee);
-        };
-        match &mut waiting.to {
-            Addressees::Users(addressees) if hop.push == push => {
-                addressees.push(addressee);
+        match self.pushes.hop_mut(delivery) {
+            Some(hop) if hop.push == push => {
+                self.peers.join_last(to, addressee, limit)?;
                 hop.parts.push(place.clone());
-                Ok(waiting.delivery)
+                Ok(delivery)
             }
-            Addressees::Users(_) | Addressees::Everyone => Err(addressee),
+            Some(_) | None => Err(addressee),
         }
     }
 
@@ -633,24 +457,5 @@ impl Instance {
             .collect();
         self.take_into_receipt(push, user, terminals.into_iter(), degraded);
         self.part_of_push_ended(push, out);
-    }
-}
-
-impl Fingerprint for Lane {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        hasher.write_usize(self.parts.len());
-        for part in &self.parts {
-            part.push.fingerprint(now, hasher);
-            match &part.selection {
-                Selection::All => hasher.write_u8(0),
-                Selection::Only(connections) => connections.hash(hasher),
-            }
-            part.started.fingerprint(now, hasher);
-            (part.stage, part.round, part.hops, part.degraded).hash(hasher);
-            part.targets.hash(hasher);
-            part.asked.hash(hasher);
-        }
-        self.first.fingerprint(now, hasher);
-        self.lookup.hash(hasher);
     }
 }

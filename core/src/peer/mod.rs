@@ -7,7 +7,7 @@
 //! wait with the peer, not with the link: a link that breaks gives back what was not answered, and
 //! that is sent again over the next one; the owner recognises what it had written already.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -21,7 +21,11 @@ use crate::link::{Link, Side, Stage};
 use crate::slots::Slots;
 use crate::time::{Instant, Now};
 use crate::view::View;
-use crate::wire::{self, Batch, Deliver, Message};
+use crate::wire::{self, Addressee, Batch, Deliver, Message};
+
+mod queue;
+
+use queue::Queue;
 
 /// After a failed dial the next one waits this long, and deliveries fail at once: an instance that
 /// is dead and not yet gone from the view must not cost each push a dial.
@@ -29,9 +33,6 @@ const COOLDOWN: Duration = Duration::from_millis(250);
 /// Bytes of one batch, about: enough to make system calls cheap, little enough that an answer does
 /// not wait behind a long write.
 const BATCH_BYTES: usize = 256 << 10;
-/// How many links may break under a delivery until it is given up.
-const BREAKS: u8 = 2;
-
 /// All other instances that this one talks to.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
@@ -46,11 +47,7 @@ pub(crate) struct Peers {
 #[derive(Clone, Debug)]
 struct Peer {
     state: PeerState,
-    /// Deliveries that have not left, in order.
-    waiting: VecDeque<Waiting>,
-    bytes: usize,
-    /// Deliveries that have left and were not answered.
-    unanswered: BTreeMap<DeliveryId, Waiting>,
+    queue: Queue,
 }
 
 /// Whether there is a link.
@@ -66,40 +63,11 @@ enum PeerState {
     Open(LinkKey),
 }
 
-/// One delivery to a peer.
-#[derive(Clone, Debug)]
-struct Waiting {
-    deliver: Deliver,
-    /// When the receipt is due.
-    due: Instant,
-    /// Links that broke after it had left.
-    breaks: u8,
-}
-
 impl Peer {
-    const fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             state: PeerState::Unlinked { until: now },
-            waiting: VecDeque::new(),
-            bytes: 0,
-            unanswered: BTreeMap::new(),
-        }
-    }
-}
-
-impl Peer {
-    /// Forgets what waits for receipts that are complete.
-    fn forget_overdue(&mut self, now: Instant) {
-        self.waiting.retain(|waiting| waiting.due > now);
-        self.bytes = self.waiting.iter().map(Waiting::size).sum();
-    }
-}
-
-impl Waiting {
-    fn size(&self) -> usize {
-        match &self.deliver.action {
-            crate::message::Action::Frame(payload) => payload.len() + 128,
-            crate::message::Action::Close(_) => 128,
+            queue: Queue::default(),
         }
     }
 }
@@ -129,24 +97,39 @@ impl Peers {
     }
 
     /// The delivery to this peer that was queued last, if it has not left.
-    pub(crate) fn last_waiting(&mut self, to: InstanceId) -> Option<&mut Deliver> {
-        let last = self.peers.get_mut(&to)?.waiting.back_mut()?;
-        Some(&mut last.deliver)
+    pub(crate) fn last_waiting(&self, to: InstanceId) -> Option<&Deliver> {
+        self.peers.get(&to)?.queue.last()
+    }
+
+    /// Adds an addressee to that delivery.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if there is no room.
+    pub(crate) fn join_last(
+        &mut self,
+        to: InstanceId,
+        addressee: Addressee,
+        limit: usize,
+    ) -> Result<(), Addressee> {
+        match self.peers.get_mut(&to) {
+            Some(peer) => peer.queue.join(addressee, limit),
+            None => Err(addressee),
+        }
     }
 
     /// A receipt is complete: an answer to this delivery changes nothing any more.
     pub(crate) fn forget_unanswered(&mut self, to: InstanceId, delivery: DeliveryId) {
         if let Some(peer) = self.peers.get_mut(&to) {
-            peer.unanswered.remove(&delivery);
+            peer.queue.answered(delivery);
         }
     }
 
     /// Forgets peers with whom there is nothing to do and who are not in the view.
     pub(crate) fn forget_strangers(&mut self, view: &View) {
         self.peers.retain(|instance, peer| {
-            let idle = peer.waiting.is_empty() && peer.unanswered.is_empty();
             let unlinked = matches!(peer.state, PeerState::Unlinked { .. });
-            !idle || !unlinked || view.knows(*instance)
+            !peer.queue.is_idle() || !unlinked || view.knows(*instance)
         });
     }
 
@@ -155,7 +138,7 @@ impl Peers {
     pub(crate) fn longest_queue(&self) -> usize {
         self.peers
             .values()
-            .map(|peer| peer.bytes)
+            .map(|peer| peer.queue.bytes())
             .max()
             .unwrap_or(0)
     }
@@ -163,9 +146,7 @@ impl Peers {
     /// Deliveries that were not answered.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
-        (self.peers.values())
-            .map(|peer| peer.waiting.len() + peer.unanswered.len())
-            .sum()
+        (self.peers.values()).map(|peer| peer.queue.open()).sum()
     }
 }
 
@@ -184,18 +165,10 @@ impl Instance {
             return;
         }
         let peer = (self.peers.peers.entry(to)).or_insert_with(|| Peer::new(now.mono));
-        let waiting = Waiting {
-            deliver,
-            due,
-            breaks: 0,
-        };
-        let size = waiting.size();
-        if peer.bytes + size > self.config.link_queue_bytes {
-            self.turn.failed.push(waiting.deliver.delivery);
+        if let Err(delivery) = (peer.queue).push(deliver, due, self.config.link_queue_bytes) {
+            self.turn.failed.push(delivery);
             return;
         }
-        peer.bytes += size;
-        peer.waiting.push_back(waiting);
         match peer.state {
             PeerState::Open(link) => self.turn.links.push(link),
             PeerState::Opening(_) | PeerState::Expecting { .. } => {}
@@ -231,12 +204,7 @@ impl Instance {
     /// Nothing that waits for this peer can be sent. Taken up at the end of the turn.
     fn fail_waiting(&mut self, to: InstanceId) {
         if let Some(peer) = self.peers.peers.get_mut(&to) {
-            peer.bytes = 0;
-            let failed = peer
-                .waiting
-                .drain(..)
-                .map(|waiting| waiting.deliver.delivery);
-            self.turn.failed.extend(failed);
+            self.turn.failed.extend(peer.queue.give_up());
         }
     }
 
@@ -275,21 +243,11 @@ impl Instance {
         self.turn.links.push(key);
     }
 
-    /// What had left over a link that is gone, and was not answered, waits again, in its order.
-    /// A link that another one replaced has not broken.
+    /// What was not answered waits again. A link that another one replaced has not broken.
     fn take_back(&mut self, instance: InstanceId, breaks: u8) {
-        let limit = self.config.link_queue_bytes;
-        let Some(peer) = self.peers.peers.get_mut(&instance) else {
-            return;
-        };
-        for (delivery, mut waiting) in std::mem::take(&mut peer.unanswered).into_iter().rev() {
-            waiting.breaks += breaks;
-            if waiting.breaks >= BREAKS || peer.bytes + waiting.size() > limit {
-                self.turn.failed.push(delivery);
-                continue;
-            }
-            peer.bytes += waiting.size();
-            peer.waiting.push_front(waiting);
+        if let Some(peer) = self.peers.peers.get_mut(&instance) {
+            let failed = peer.queue.take_back(breaks, self.config.link_queue_bytes);
+            self.turn.failed.extend(failed);
         }
     }
 
@@ -313,7 +271,7 @@ impl Instance {
                 peer.state = PeerState::Unlinked { until: now.mono };
                 self.take_back(instance, 1);
                 let waits =
-                    (self.peers.peers.get(&instance)).is_some_and(|peer| !peer.waiting.is_empty());
+                    (self.peers.peers.get(&instance)).is_some_and(|peer| peer.queue.waits());
                 if waits {
                     self.dial(now, instance, out);
                 }
@@ -349,8 +307,8 @@ impl Instance {
         match peer.state {
             PeerState::Expecting { until } if until <= now.mono => {
                 peer.state = PeerState::Unlinked { until: now.mono };
-                peer.forget_overdue(now.mono);
-                if !peer.waiting.is_empty() {
+                peer.queue.forget_overdue(now.mono);
+                if peer.queue.waits() {
                     self.dial(now, instance, out);
                 }
             }
@@ -382,30 +340,7 @@ impl Instance {
             .peer
             .and_then(|instance| peers.peers.get_mut(&instance));
         if let Some(peer) = peer.filter(|peer| peer.state == PeerState::Open(key)) {
-            while let Some(mut waiting) = peer.waiting.pop_front() {
-                let size = waiting.size();
-                if waiting.due <= now.mono {
-                    // The receipt has said that it is unreachable.
-                    peer.bytes -= size;
-                    continue;
-                }
-                waiting.deliver.within = waiting.due.since(now.mono);
-                let message = Message::Deliver(waiting.deliver);
-                let fits = room(batch, &message);
-                if fits {
-                    batch.push(&message);
-                }
-                let Message::Deliver(deliver) = message else {
-                    break;
-                };
-                waiting.deliver = deliver;
-                if !fits {
-                    peer.waiting.push_front(waiting);
-                    break;
-                }
-                peer.bytes -= size;
-                peer.unanswered.insert(waiting.deliver.delivery, waiting);
-            }
+            peer.queue.leave(now.mono, batch, room);
         }
         if !batch.is_empty() {
             link.writing = true;
@@ -430,7 +365,7 @@ impl Instance {
             }
             Message::Delivered(delivered) => {
                 if let Some(peer) = self.peers.peers.get_mut(&from) {
-                    peer.unanswered.remove(&delivered.delivery);
+                    peer.queue.answered(delivered.delivery);
                 }
                 self.delivered(now, from, delivered, out);
             }
@@ -470,6 +405,7 @@ impl Fingerprint for Peers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.peers.fingerprint(now, hasher);
         self.links.fingerprint(now, hasher);
+        self.begun.fingerprint(now, hasher);
     }
 }
 
@@ -482,18 +418,6 @@ impl Fingerprint for Peer {
             }
             state @ (PeerState::Opening(_) | PeerState::Open(_)) => state.hash(hasher),
         }
-        self.waiting.fingerprint(now, hasher);
-        self.unanswered.fingerprint(now, hasher);
-    }
-}
-
-impl Fingerprint for Waiting {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.deliver.delivery.fingerprint(now, hasher);
-        self.deliver.push.fingerprint(now, hasher);
-        self.deliver.action.fingerprint(now, hasher);
-        self.deliver.to.hash(hasher);
-        self.due.fingerprint(now, hasher);
-        hasher.write_u8(self.breaks);
+        self.queue.fingerprint(now, hasher);
     }
 }

@@ -1,0 +1,136 @@
+//! The leases of a directory in memory: claimed with a higher epoch, renewed and released by
+//! comparison, forgotten when they have been dead for long.
+
+use std::collections::{BTreeMap, btree_map};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
+use crate::id::InstanceId;
+use crate::time::Instant;
+
+/// All leases, those that have run out too.
+#[derive(Clone, Debug)]
+pub(super) struct Leases {
+    kept: BTreeMap<InstanceId, KeptLease>,
+    /// How long one lasts without renewal.
+    span: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct KeptLease {
+    deadline: Instant,
+    lease: Lease,
+    load: Load,
+}
+
+impl Leases {
+    pub(super) const fn new(span: Duration) -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            span,
+        }
+    }
+
+    pub(super) fn get(&self, instance: InstanceId) -> Option<&Lease> {
+        self.kept.get(&instance).map(|kept| &kept.lease)
+    }
+
+    /// All, in the order of instances.
+    pub(super) fn seen(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
+        self.kept.iter().map(move |(instance, kept)| SeenLease {
+            instance: *instance,
+            lease: kept.lease.clone(),
+            load: kept.load,
+            remaining: (kept.deadline > now).then(|| kept.deadline.since(now)),
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(super) fn view(&mut self, now: Instant) -> Reply {
+        let kept_dead = self.kept_dead();
+        self.kept.retain(|_, kept| kept.deadline + kept_dead > now);
+        Reply::Leases {
+            leases: self.seen(now).collect(),
+            malformed: 0,
+        }
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        instance: InstanceId,
+        lease: &Lease,
+        load: Load,
+    ) -> Reply {
+        let kept = KeptLease {
+            deadline: now + self.span,
+            lease: lease.clone(),
+            load,
+        };
+        match self.kept.entry(instance) {
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(kept);
+                Reply::Claimed { replaced: None }
+            }
+            btree_map::Entry::Occupied(standing) if lease.epoch <= standing.get().lease.epoch => {
+                Reply::ClaimRefused {
+                    epoch: standing.get().lease.epoch,
+                }
+            }
+            btree_map::Entry::Occupied(mut standing) => Reply::Claimed {
+                replaced: Some(standing.insert(kept).lease),
+            },
+        }
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        now: Instant,
+        instance: InstanceId,
+        expected: &Lease,
+        lease: &Lease,
+        load: Load,
+    ) -> Reply {
+        match self.kept.get_mut(&instance) {
+            Some(kept) if kept.deadline > now && kept.lease == *expected => {
+                kept.deadline = now + self.span;
+                kept.lease.clone_from(lease);
+                kept.load = load;
+                Reply::Renewed
+            }
+            Some(_) | None => Reply::Lost,
+        }
+    }
+
+    pub(super) fn release(&mut self, instance: InstanceId, expected: &Lease) -> Reply {
+        let released = self.get(instance) == Some(expected);
+        if released {
+            self.kept.remove(&instance);
+        }
+        Reply::Released(released)
+    }
+
+    /// Hashes what decides future answers.
+    pub(super) fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.kept.len().hash(hasher);
+        let kept_dead = self.kept_dead();
+        for (instance, kept) in &self.kept {
+            let dead_for = now.since(kept.deadline).min(kept_dead);
+            (instance, &kept.lease, kept.load).hash(hasher);
+            (kept.deadline.since(now), dead_for).hash(hasher);
+        }
+    }
+
+    /// How long a lease is kept after it has run out.
+    fn kept_dead(&self) -> Duration {
+        self.span.saturating_mul(LEASES_KEPT_DEAD)
+    }
+}

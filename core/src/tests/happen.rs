@@ -1,0 +1,307 @@
+//! What each step does to the instance that is fed. A step that finds nothing to choose from does
+//! nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::feeder::{Feeder, action, push_id, user_id};
+use super::steps::{Answering, Step};
+use crate::config::Config;
+use crate::directory::{self, OperationError, Reply};
+use crate::event::{Closure, Event, Handshake, Heard, LinkFailure, TripLost};
+use crate::frame::CloseCode;
+use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
+use crate::message::Push;
+use crate::slots::Key as _;
+use crate::time::WallTime;
+use crate::wire::Batch;
+
+impl Feeder {
+    pub(super) fn happen(&mut self, step: &Step) {
+        match step {
+            Step::Accept { user, expires } => self.accept(*user, *expires),
+            Step::Opened { connection } => {
+                if let Some(connection) = self.connection(*connection) {
+                    self.event(Event::Opened { connection });
+                }
+            }
+            Step::Heard {
+                connection,
+                message,
+            } => {
+                let frame = match message {
+                    true => Heard::Message,
+                    false => Heard::Control,
+                };
+                if let Some(connection) = self.connection(*connection) {
+                    self.event(Event::Heard { connection, frame });
+                }
+            }
+            Step::Written { connection } => {
+                if let Some(connection) = self.connection(*connection)
+                    && self.flushing.remove(&connection)
+                {
+                    self.event(Event::Written { connection });
+                }
+            }
+            Step::Closed {
+                connection,
+                violation,
+            } => {
+                let closure = match violation {
+                    true => Closure::Violation(CloseCode::TooLarge),
+                    false => Closure::Clean,
+                };
+                self.closed(*connection, closure);
+            }
+            Step::Stray {
+                slot,
+                generation,
+                kind,
+            } => self.stray(*slot, *generation, *kind),
+            Step::DirectoryUp => self.event(Event::DirectoryUp),
+            Step::DirectoryDown => self.event(Event::DirectoryDown),
+            Step::Answer { trip, how } => self.answer(*trip, how),
+            Step::Link => self.open_links(),
+            Step::Serve => self.serve(),
+            Step::Plant {
+                instance,
+                epoch,
+                state,
+                user,
+                connection,
+            } => {
+                self.plant(*instance, *epoch, *state, *user, *connection);
+            }
+            Step::Wipe => self.directory.wipe(),
+            Step::AcceptLink => self.links.extend(self.instance.accept_link(self.now)),
+            Step::LinkUp { link } => {
+                if let Some(link) = self.link(*link) {
+                    self.event(Event::LinkUp { link });
+                }
+            }
+            Step::Prove { link, peer, honest } => self.prove(*link, *peer, *honest),
+            Step::Bytes { link, bytes } => self.receive(*link, bytes.clone().into()),
+            Step::Say { link, messages } => {
+                let mut batch = Batch::new();
+                (messages.iter()).for_each(|said| batch.push(&self.message(said)));
+                self.receive(*link, batch.take());
+            }
+            Step::LinkWritten { link } => {
+                if let Some(link) = self.link(*link)
+                    && self.writing.remove(&link)
+                {
+                    self.event(Event::LinkWritten { link });
+                }
+            }
+            Step::LinkDown { link, not_me } => {
+                let failure = match not_me {
+                    true => LinkFailure::NotMe,
+                    false => LinkFailure::Broken,
+                };
+                self.link_down(*link, failure);
+            }
+            Step::Push {
+                id,
+                to,
+                kick,
+                bytes,
+                millis,
+            } => {
+                let push = Push {
+                    id: push_id(*id),
+                    to: self.audience(to),
+                    action: action(*kick, *bytes),
+                    deadline: Duration::from_millis((*millis).into()),
+                };
+                self.push(push);
+            }
+            Step::Connections { user } => self.ask_connections(user_id(*user)),
+            Step::Instances => {
+                let call = self.call(Duration::ZERO);
+                self.event(Event::Instances { call });
+            }
+            Step::Drain { delay, spread } => self.event(Event::Drain {
+                delay: Duration::from_millis((*delay).into()),
+                spread: Duration::from_millis((*spread).into()),
+            }),
+            Step::Wait { millis } => self.wait(*millis),
+        }
+    }
+
+    fn accept(&mut self, user: u8, expires: Option<u16>) {
+        let expires = expires
+            .map(|millis| WallTime::from_millis(self.now.wall.as_millis() + u64::from(millis)));
+        let user = user_id(user);
+        if let Ok(key) = self.instance.accept(self.now, Handshake { user, expires }) {
+            let id = self.instance.connection_id(key).expect("just accepted");
+            self.connections.push((key, id));
+            self.open.insert(key);
+        }
+    }
+
+    fn closed(&mut self, number: usize, closure: Closure) {
+        if let Some(connection) = self.connection(number) {
+            self.open.remove(&connection);
+            self.flushing.remove(&connection);
+            self.event(Event::Closed {
+                connection,
+                closure,
+            });
+        }
+    }
+
+    fn link_down(&mut self, number: usize, failure: LinkFailure) {
+        if let Some(link) = self.link(number) {
+            self.gone_links.insert(link);
+            self.event(Event::LinkDown { link, failure });
+        }
+    }
+
+    fn push(&mut self, push: Push) {
+        let call = self.call(push.deadline.min(Config::DEADLINE_MAX));
+        self.event(Event::Push { call, push });
+    }
+
+    fn ask_connections(&mut self, user: UserId) {
+        // A lookup and a reading of the leases, each behind what waits.
+        let call = self.call(Duration::from_secs(30));
+        self.event(Event::Connections { call, user });
+    }
+
+    fn wait(&mut self, millis: u32) {
+        self.now.mono = self.now.mono + Duration::from_millis(millis.into());
+        let wall = self.now.wall.as_millis() + u64::from(millis);
+        self.now.wall = WallTime::from_millis(wall);
+    }
+
+    fn stray(&mut self, slot: u32, generation: u32, kind: u8) {
+        let connection = ConnectionKey::new(slot + 100, generation);
+        let link = LinkKey::new(slot + 100, generation);
+        let failure = LinkFailure::Broken;
+        let closure = Closure::Clean;
+        self.event(match kind % 8 {
+            0 => Event::Opened { connection },
+            1 => Event::Heard {
+                connection,
+                frame: Heard::Message,
+            },
+            2 => Event::Written { connection },
+            3 => Event::Closed {
+                connection,
+                closure,
+            },
+            4 => Event::LinkUp { link },
+            5 => Event::LinkWritten { link },
+            6 => Event::LinkDown { link, failure },
+            _ => Event::Directory {
+                op: OpId::new(generation.into()),
+                outcomes: Err(TripLost),
+            },
+        });
+    }
+
+    fn answer(&mut self, trip: usize, how: &Answering) {
+        if self.trips.is_empty() {
+            return;
+        }
+        let trip = self.trips.remove(trip % self.trips.len());
+        let mut outcomes: Vec<directory::Outcome> = (trip.operations.iter())
+            .map(|operation| self.directory.execute(self.now.mono, operation))
+            .collect();
+        let text = || "-ERR".to_owned();
+        match how {
+            Answering::Truly => {}
+            Answering::Lost => {
+                let op = trip.op;
+                self.event(Event::Directory {
+                    op,
+                    outcomes: Err(TripLost),
+                });
+                return;
+            }
+            Answering::Short => {
+                outcomes.pop();
+            }
+            Answering::NotPrimary => outcomes[0] = Err(OperationError::NotPrimary(text())),
+            Answering::Refused => outcomes.fill(Err(OperationError::Refused(text()))),
+            Answering::Wrongly(number) => outcomes.fill(Ok(reply(*number))),
+        }
+        let op = trip.op;
+        self.event(Event::Directory {
+            op,
+            outcomes: Ok(outcomes),
+        });
+    }
+
+    /// The directory, the sockets and the links do what they were told.
+    fn serve(&mut self) {
+        for _ in 0..4 {
+            while !self.trips.is_empty() {
+                self.answer(0, &Answering::Truly);
+                self.turn();
+            }
+            for connection in self.open.clone() {
+                self.event(Event::Opened { connection });
+            }
+            for connection in std::mem::take(&mut self.flushing) {
+                self.event(Event::Written { connection });
+            }
+            for link in std::mem::take(&mut self.writing) {
+                self.event(Event::LinkWritten { link });
+            }
+            self.turn();
+        }
+    }
+
+    pub(super) fn receive(&mut self, link: usize, batch: Bytes) {
+        if let Some(link) = self.link(link) {
+            self.event(Event::LinkReceived { link, batch });
+        }
+    }
+
+    fn connection(&self, number: usize) -> Option<ConnectionKey> {
+        let count = self.connections.len();
+        (count > 0).then(|| self.connections[number % count].0)
+    }
+
+    pub(super) fn link(&self, number: usize) -> Option<LinkKey> {
+        // The youngest first: the others have often gone.
+        let count = self.links.len();
+        (count > 0).then(|| self.links[count - 1 - number % count])
+    }
+
+    fn call(&mut self, within: Duration) -> CallId {
+        self.calls += 1;
+        let call = CallId::new(self.calls);
+        // Timers are served within two of their ticks.
+        let due = self.now.mono + within + Duration::from_millis(3);
+        self.waiting.insert(call, due);
+        call
+    }
+}
+
+/// A reply that fits its operation by chance only.
+fn reply(number: u8) -> Reply {
+    match number % 10 {
+        0 => Reply::Registered,
+        1 => Reply::Removed(true),
+        2 => Reply::Rows {
+            rows: Vec::new(),
+            malformed: 3,
+        },
+        3 => Reply::Leases {
+            leases: Vec::new(),
+            malformed: 1,
+        },
+        4 => Reply::Claimed { replaced: None },
+        5 => Reply::ClaimRefused {
+            epoch: Epoch::new(number.into()),
+        },
+        6 => Reply::Renewed,
+        7 => Reply::Lost,
+        8 => Reply::Superseded,
+        _ => Reply::Lease(None),
+    }
+}
