@@ -5,11 +5,7 @@
 //!
 //! ```no_run
 //! use switchboard_tokio::auth::Open;
-//! use switchboard_tokio::core::config::Config;
-//! use switchboard_tokio::core::frame::Payload;
-//! use switchboard_tokio::core::id::UserId;
-//! use switchboard_tokio::core::message::{Action, Audience, Push};
-//! use switchboard_tokio::{Settings, new_push_id};
+//! use switchboard_tokio::{Audience, Payload, Push, Settings, UserId, new_push_id};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings {
@@ -17,12 +13,8 @@
 //!     ..Settings::default()
 //! };
 //! let server = switchboard_tokio::builder().settings(settings).authenticator(Open).start().await?;
-//! let push = Push {
-//!     id: new_push_id(),
-//!     to: Audience::User(UserId::new("alice")?),
-//!     action: Action::Frame(Payload::text("hi".into())?),
-//!     deadline: Config::DEADLINE_DEFAULT,
-//! };
+//! let alice = Audience::User(UserId::new("alice")?);
+//! let push = Push::new(new_push_id(), alice, Payload::text("hi".into())?);
 //! let receipt = server.handle().push(push).await?;
 //! println!("{} terminals got it", receipt.counts.written);
 //! server.shutdown().await;

@@ -18,6 +18,18 @@ pub struct Push {
     pub deadline: Duration,
 }
 
+impl Push {
+    /// A frame for an audience, with the default deadline.
+    pub const fn new(id: PushId, to: Audience, payload: Payload) -> Self {
+        Self {
+            id,
+            to,
+            action: Action::Frame(payload),
+            deadline: crate::config::Config::DEADLINE_DEFAULT,
+        }
+    }
+}
+
 /// Whom a push is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {

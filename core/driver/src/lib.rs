@@ -80,6 +80,9 @@ pub use login::{AuthFuture, Authenticator, Login};
 pub use server::{Builder, InstanceDied, Server, StartError};
 pub use settings::{DirectoryChoice, Settings};
 pub use switchboard_core as core;
+pub use switchboard_core::frame::Payload;
+pub use switchboard_core::id::UserId;
+pub use switchboard_core::message::{Audience, Push, Receipt};
 
 /// A random push id, for a push that the caller never repeats.
 pub fn new_push_id() -> core::id::PushId {

@@ -7,7 +7,8 @@
 //!
 //! How a driver executes an operation: it loads all scripts ([`Script::ALL`]) on each new link,
 //! sends what [`Operation::request`] says (a script by its SHA-1; a script that the server answers
-//! `NOSCRIPT` for was not executed, and is loaded and sent again), turns the server's answer into a
+//! `NOSCRIPT` for was not executed, and ends the link: sent again, it would run after what came behind
+//! it), turns the server's answer into a
 //! [`Value`] and hands it to [`Operation::decode`].
 
 use std::time::Duration;
