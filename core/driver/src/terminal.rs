@@ -131,7 +131,7 @@ async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUp
     let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
         return Ended::With(Closure::Abrupt);
     };
-    match Pump::over::<R>(local, terminal, upgraded) {
+    match Pump::<R::Stream>::over(local, terminal, upgraded) {
         Ok(pump) => pump.serve::<R>().await,
         Err(foreign) => foreign.serve::<R>().await,
     }
@@ -187,7 +187,7 @@ type ForeignPump<'a> = Box<Pump<'a, Foreign>>;
 
 impl<'a, S> Pump<'a, S> {
     /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
-    fn over<R: Runtime<Stream = S>>(
+    fn over(
         local: &'a Local,
         terminal: Box<Terminal>,
         upgraded: Upgraded,
