@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_tokio::auth::Open;
-use switchboard_tokio::core::config::ClusterSecret;
 use switchboard_tokio::directory::EmbeddedDirectory;
 use switchboard_tokio::{DirectoryChoice, Server, Settings};
 
@@ -29,8 +28,8 @@ const STOP: Stop = Stop {
 /// Runs two servers until a signal comes.
 pub(super) async fn run() -> Result<ExitCode, Failure> {
     let mut signals = serve::listen_for_signals()?;
-    let (directory, secret) = (EmbeddedDirectory::default(), secret()?);
-    let [first, second] = PORTS.map(|ports| parts(ports, &directory, &secret));
+    let directory = EmbeddedDirectory::default();
+    let [first, second] = PORTS.map(|ports| parts(ports, &directory));
     let servers = [serve::start(first).await?, serve::start(second).await?];
     let serving = async {
         for server in &servers {
@@ -48,16 +47,11 @@ pub(super) async fn run() -> Result<ExitCode, Failure> {
     serve::drain(servers.into(), STOP, signal, signals).await
 }
 
-fn parts(
-    (terminals, api): (u16, u16),
-    directory: &EmbeddedDirectory,
-    secret: &ClusterSecret,
-) -> Parts {
+fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
     let settings = Settings {
         terminals: Some(free_or_any(terminals)),
         api: Some(free_or_any(api)),
         directory: DirectoryChoice::Embedded(directory.clone()),
-        cluster_secret: Some(secret.clone()),
         ..Settings::default()
     };
     Parts {
@@ -97,11 +91,4 @@ fn free_or_any(port: u16) -> SocketAddr {
         Ok(_) => address,
         Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
     }
-}
-
-fn secret() -> Result<ClusterSecret, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::Start(format!("no random numbers: {error}")))?;
-    ClusterSecret::new(&bytes).map_err(|error| Failure::Start(error.to_string()))
 }

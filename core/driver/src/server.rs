@@ -152,10 +152,7 @@ impl<R: Runtime> Builder<R> {
             .unwrap_or_else(|| doors.peer.to_string());
         let mut instances = Vec::with_capacity(settings.workers);
         let mut members = Vec::with_capacity(settings.workers);
-        let secret = match &settings.cluster_secret {
-            Some(secret) => secret.clone(),
-            None => ClusterSecret::new(&crate::random_bytes::<32>())?,
-        };
+        let secret = settings.secret()?;
         for _ in 0..settings.workers {
             let (instance, member, inbox) = new_instance(settings, &address, &secret)?;
             members.push(Arc::new(member));

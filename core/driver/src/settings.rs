@@ -28,8 +28,8 @@ pub struct Settings {
     pub directory: DirectoryChoice,
     /// What every key in the directory begins with.
     pub prefix: String,
-    /// What members of the cluster prove to each other. Required with Redis; without one, a
-    /// random secret is made, which serves one process.
+    /// What members of the cluster prove to each other. Required with Redis; an embedded directory
+    /// brings a random one along.
     #[serde(skip)]
     pub cluster_secret: Option<ClusterSecret>,
     /// Instances in this process, each with a thread of its own. 0: one for each core.
@@ -87,6 +87,18 @@ impl Settings {
     /// Instances that one process may hold.
     pub const WORKERS_MAX: usize = 256;
 
+    /// What the instances prove to each other.
+    pub(crate) fn secret(&self) -> Result<ClusterSecret, ConfigError> {
+        match (&self.cluster_secret, &self.directory) {
+            (Some(secret), _) => Ok(secret.clone()),
+            (None, DirectoryChoice::Embedded(directory)) => Ok(directory.secret().clone()),
+            (None, DirectoryChoice::Redis(_)) => Err(ConfigError {
+                field: "cluster_secret",
+                rule: "is required with Redis: all instances of the cluster must share it",
+            }),
+        }
+    }
+
     /// Checks that the settings fit together.
     ///
     /// # Errors
@@ -94,13 +106,8 @@ impl Settings {
     /// Names the first field that does not fit, and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.core.validate()?;
-        let redis = matches!(self.directory, DirectoryChoice::Redis(_));
+        self.secret()?;
         let rules: &[(bool, &'static str, &'static str)] = &[
-            (
-                !redis || self.cluster_secret.is_some(),
-                "cluster_secret",
-                "is required with Redis: all instances of the cluster must share it",
-            ),
             (
                 self.advertise.is_some() || !self.peer.ip().is_unspecified(),
                 "advertise",

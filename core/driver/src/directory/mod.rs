@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::Sender;
 use switchboard_core::command::RoundTrip;
+use switchboard_core::config::ClusterSecret;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::event::{Event, TripLost};
@@ -26,10 +27,26 @@ pub use redis_url::{InvalidRedisUrl, RedisUrl};
 pub(crate) use trouble::Troubles;
 
 /// A directory in the memory of this process. Clones are the same directory: give one to several
-/// servers of a process, and they are a cluster. It executes by the settings of the server that
-/// used it first.
-#[derive(Clone, Default)]
-pub struct EmbeddedDirectory(Arc<Mutex<Option<MemoryDirectory>>>);
+/// servers of a process, and they are a cluster, with a secret of its own. It executes by the
+/// settings of the server that used it first.
+#[derive(Clone)]
+pub struct EmbeddedDirectory(Arc<Embedded>);
+
+struct Embedded {
+    directory: Mutex<Option<MemoryDirectory>>,
+    secret: ClusterSecret,
+}
+
+impl Default for EmbeddedDirectory {
+    fn default() -> Self {
+        let secret = ClusterSecret::new(&crate::random_bytes::<32>())
+            .expect("32 bytes are enough for a secret");
+        Self(Arc::new(Embedded {
+            directory: Mutex::default(),
+            secret,
+        }))
+    }
+}
 
 impl fmt::Debug for EmbeddedDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,9 +55,16 @@ impl fmt::Debug for EmbeddedDirectory {
 }
 
 impl EmbeddedDirectory {
+    /// What the servers that share this directory prove to each other, unless they were given
+    /// something else.
+    pub(crate) fn secret(&self) -> &ClusterSecret {
+        &self.0.secret
+    }
+
     fn execute(&self, settings: &DirectorySettings, trip: &RoundTrip) -> Event {
         let now = clock::mono();
-        let mut directory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = self.0.directory.lock();
+        let mut directory = directory.unwrap_or_else(PoisonError::into_inner);
         let directory = directory.get_or_insert_with(|| MemoryDirectory::new(settings.clone()));
         let outcomes = trip
             .operations
