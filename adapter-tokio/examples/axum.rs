@@ -9,11 +9,9 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use switchboard_tokio::core::config::Config;
-use switchboard_tokio::core::frame::Payload;
-use switchboard_tokio::core::id::UserId;
-use switchboard_tokio::core::message::{Action, Audience, Push};
-use switchboard_tokio::{Handle, Login, TerminalEvent, new_push_id};
+use switchboard_tokio::{
+    Audience, Handle, Login, Payload, Push, TerminalEvent, UserId, new_push_id,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,12 +71,7 @@ async fn push(
     let (Ok(user), Ok(payload)) = (UserId::new(&user), Payload::text(body)) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let push = Push {
-        id: new_push_id(),
-        to: Audience::User(user),
-        action: Action::Frame(payload),
-        deadline: Config::DEADLINE_DEFAULT,
-    };
+    let push = Push::new(new_push_id(), Audience::User(user), payload);
     match switchboard.push(push).await {
         Ok(receipt) => format!("{:?}\n", receipt.counts).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
