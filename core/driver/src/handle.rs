@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::future::join_all;
 use switchboard_core::config::Config;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
@@ -82,17 +83,23 @@ impl Handle {
         }
     }
 
-    /// The connections of a user, on all instances.
+    /// The connections of a user, on all instances. While the directory cannot tell, the answer is
+    /// degraded and lists what the instances of this process know.
     ///
     /// # Errors
     ///
     /// If it is refused, or the server has stopped.
     pub async fn connections(&self, user: UserId) -> Result<Connections, CallError> {
-        let member = self.shared.publisher(Some(&user));
-        match ask(member, |answer| Input::Connections(user, answer)).await? {
-            Answer::Connections(result) => Ok(result?),
-            Answer::Push(_) | Answer::Instances(_) => Err(mixed_up()),
+        let publisher = self.shared.publisher(Some(&user));
+        let first = connections_by(publisher, user.clone()).await?;
+        if !first.degraded {
+            return Ok(first);
         }
+        let members = self.shared.members.iter();
+        let others = members.filter(|member| member.id != publisher.id);
+        let lists = join_all(others.map(|member| connections_by(member, user.clone()))).await;
+        // An instance that does not answer adds nothing to what is incomplete anyway.
+        Ok(merged(first, lists.into_iter().flatten()))
     }
 
     /// Ends a user's connections, or one of them, on whatever instance, with close code 4001.
@@ -200,7 +207,53 @@ async fn ask(
     answered.await.map_err(|_| CallError::Stopped)
 }
 
+async fn connections_by(member: &Member, user: UserId) -> Result<Connections, CallError> {
+    match ask(member, |answer| Input::Connections(user, answer)).await? {
+        Answer::Connections(result) => Ok(result?),
+        Answer::Push(_) | Answer::Instances(_) => Err(mixed_up()),
+    }
+}
+
+/// What any of the lists has, each connection once. It stays degraded: it may still lack those of
+/// other processes.
+fn merged(first: Connections, others: impl Iterator<Item = Connections>) -> Connections {
+    let mut list = first;
+    list.connections
+        .extend(others.flat_map(|other| other.connections));
+    list.connections
+        .sort_unstable_by_key(|info| info.connection);
+    list.connections.dedup_by_key(|info| info.connection);
+    list
+}
+
 fn mixed_up() -> CallError {
     debug_assert!(false, "an answer is of the kind of its call");
     CallError::Stopped
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_core::message::ConnectionInfo;
+    use switchboard_core::time::WallTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_several_instances_know_of_a_user_is_listed_once_and_in_order() {
+        let whole = merged(list(&[3, 1]), [list(&[2, 3]), list(&[])].into_iter());
+        assert_eq!(whole, list(&[1, 2, 3]));
+    }
+
+    fn list(connections: &[u128]) -> Connections {
+        let info = |id: &u128| ConnectionInfo {
+            connection: ConnectionId::new(Uuid::from_u128(*id)),
+            instance: InstanceId::new(1),
+            connected: WallTime::from_millis(0),
+        };
+        Connections {
+            degraded: true,
+            connections: connections.iter().map(info).collect(),
+        }
+    }
 }
