@@ -64,6 +64,7 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.0.end();
+        self.0.discard();
     }
 }
 
@@ -160,6 +161,13 @@ impl Queue {
         self.room.notify(usize::MAX);
     }
 
+    /// Nobody will read what waits: it holds no terminal up, and no memory.
+    fn discard(&self) {
+        let mut state = self.lock();
+        state.events = VecDeque::new();
+        state.messages = 0;
+    }
+
     fn take(&self) -> Taken {
         let mut state = self.lock();
         let Some(event) = state.events.pop_front() else {
@@ -220,6 +228,17 @@ mod tests {
         let (queue, events) = Queue::new(1);
         drop(events);
         assert!(matches!(queue.offer(message()), Err(NotTaken::Closed)));
+    }
+
+    #[test]
+    fn a_stream_that_is_dropped_far_behind_keeps_no_terminal_out() {
+        let (queue, events) = Queue::new(1);
+        for _ in 0..=NOTICES_MAX {
+            queue.notify(connected());
+        }
+        assert!(queue.is_overwhelmed());
+        drop(events);
+        assert!(!queue.is_overwhelmed());
     }
 
     fn user() -> UserId {
