@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_channel::Receiver;
 use async_tungstenite::{
@@ -27,6 +28,10 @@ pub(crate) const PATH: &str = "/link/";
 /// What a batch may hold beyond the payloads that wait for a peer: headers and ids. A batch is
 /// never larger than the queue that it is formed of.
 const BATCH_OVERHEAD: usize = 1 << 20;
+
+/// How long a link that the instance has given up may take to send what it has: a peer that is
+/// stopped reads nothing, and its connection does not end by itself.
+const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// Starts the task of a link that another instance opened.
 pub(crate) fn serve<R: Runtime>(
@@ -93,7 +98,7 @@ async fn accepted<R: Runtime>(
             let stream =
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
-            over_socket(local, link, stream, &trust, outbox).await
+            over_socket::<R, _>(local, link, stream, &trust, outbox).await
         }
     }
 }
@@ -115,7 +120,7 @@ async fn dialled<R: Runtime>(
     match opened.await {
         Some(Ok((stream, trust))) => {
             tell(local, Event::LinkUp { link }).await;
-            over_socket(local, link, stream, &trust, outbox).await
+            over_socket::<R, _>(local, link, stream, &trust, outbox).await
         }
         Some(Err(failure)) => failure,
         None => LinkFailure::Broken,
@@ -194,7 +199,7 @@ async fn over_channel(
     LinkFailure::Broken
 }
 
-async fn over_socket<S>(
+async fn over_socket<R: Runtime, S>(
     local: &Rc<Local>,
     link: LinkKey,
     stream: WebSocketStream<S>,
@@ -208,7 +213,7 @@ where
     // Both at once: two peers that only write to each other would wait for ever.
     race(
         read_socket(local, link, &mut receiver),
-        write_socket(local, link, &mut sender, trust, outbox),
+        write_socket::<R, S>(local, link, &mut sender, trust, outbox),
     )
     .await;
     LinkFailure::Broken
@@ -228,7 +233,7 @@ where
     }
 }
 
-async fn write_socket<S>(
+async fn write_socket<R: Runtime, S>(
     local: &Rc<Local>,
     link: LinkKey,
     sender: &mut WebSocketSender<S>,
@@ -245,13 +250,25 @@ async fn write_socket<S>(
             trust.is_proven();
         }
         // `send` ends when all is flushed.
-        if sender.send(Message::Binary(batch)).await.is_err() {
+        let sent = race(
+            async { sender.send(Message::Binary(batch)).await.is_ok() },
+            async {
+                // There is no batch before this one is written: it ends when the instance gives up.
+                let _ = outbox.recv().await;
+                R::sleep(LAST_BATCH).await;
+                false
+            },
+        );
+        if !sent.await {
             return;
         }
         tell(local, Event::LinkWritten { link }).await;
     }
-    // The peer may have gone already.
-    let _ = sender.close(None).await;
+    // The peer may have gone already, or read nothing.
+    let closed = async {
+        let _ = sender.close(None).await;
+    };
+    race(closed, R::sleep(LAST_BATCH)).await;
 }
 
 fn config(local: &Local) -> WebSocketConfig {
