@@ -1,4 +1,4 @@
-//! Heads of requests that must come in time.
+//! Heads of requests that must come in time, and answers that must be taken.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -12,13 +12,19 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::runtime::Runtime;
 
-/// The stream of a connection that may be idle for long, but not in the middle of a request's head:
-/// reading fails when a head that has begun is not complete in time.
+/// How long a client may take nothing of its answer. Whoever asks for more than it reads would
+/// otherwise keep its place among the connections for ever.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// The stream of a connection that may be idle for long, but not in the middle of a request's head,
+/// nor of an answer: reading fails when a head that has begun is not complete in time, and writing
+/// when the client takes nothing.
 pub(crate) struct Heads<R: Runtime> {
     stream: R::Stream,
     stage: Rc<Cell<Stage>>,
     time: Duration,
     timer: Option<Pin<Box<R::Sleep>>>,
+    stalled: Option<Pin<Box<R::Sleep>>>,
 }
 
 /// Tells a [`Heads`] where the connection is.
@@ -47,6 +53,7 @@ impl<R: Runtime> Heads<R> {
             stage: Rc::clone(&stage),
             time,
             timer: None,
+            stalled: None,
         };
         (heads, HeadWatch(stage))
     }
@@ -101,7 +108,19 @@ impl<R: Runtime> AsyncWrite for Heads<R> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let heads = &mut *self;
+        let written = Pin::new(&mut heads.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            heads.stalled = None;
+            return written;
+        }
+        let stalled = heads
+            .stalled
+            .get_or_insert_with(|| Box::pin(R::sleep(STALLED)));
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,5 +129,109 @@ impl<R: Runtime> AsyncWrite for Heads<R> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// H10: whoever sends half a head, or takes nothing of an answer, does not stay for ever.
+    #[test]
+    fn a_client_may_be_idle_but_neither_in_a_head_nor_in_an_answer() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut heads, watch) = Heads::<Hasty>::new(Stuck { unread: 1 }, Duration::ZERO);
+        let mut read = |heads: &mut Heads<Hasty>| Pin::new(heads).poll_read(&mut cx, &mut [0; 8]);
+        assert!(matches!(read(&mut heads), Poll::Ready(Ok(1))));
+        assert!(matches!(read(&mut heads), Poll::Ready(Err(_))));
+        let answering = watch.answering();
+        assert!(
+            read(&mut heads).is_pending(),
+            "a body has a time of its own"
+        );
+        drop(answering);
+        assert!(read(&mut heads).is_pending(), "between requests");
+        let written = Pin::new(&mut heads).poll_write(&mut cx, b"answer");
+        assert!(matches!(written, Poll::Ready(Err(_))));
+    }
+
+    /// A runtime whose timers end at once.
+    struct Hasty;
+
+    impl Runtime for Hasty {
+        type Stream = Stuck;
+        type Listener = ();
+        type Sleep = Ready<()>;
+
+        fn run<F: Future<Output = ()>>(_: F) -> io::Result<()> {
+            unreachable!("nothing is run")
+        }
+
+        fn spawn(_: impl Future<Output = ()> + 'static) {
+            unreachable!("nothing is spawned")
+        }
+
+        fn sleep(_: Duration) -> Ready<()> {
+            ready(())
+        }
+
+        fn listen(_: TcpListener) -> io::Result<()> {
+            unreachable!("nothing is listened at")
+        }
+
+        async fn accept((): &()) -> io::Result<(TcpStream, SocketAddr)> {
+            unreachable!("nothing is accepted")
+        }
+
+        fn adopt(_: TcpStream) -> io::Result<Stuck> {
+            unreachable!("there are no sockets")
+        }
+
+        fn release(_: Stuck) -> io::Result<TcpStream> {
+            unreachable!("there are no sockets")
+        }
+
+        async fn dial(_: String) -> io::Result<Stuck> {
+            unreachable!("nothing is dialled")
+        }
+    }
+
+    /// A stream that has a few bytes to read, and takes none.
+    struct Stuck {
+        unread: usize,
+    }
+
+    impl AsyncRead for Stuck {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            match std::mem::take(&mut self.unread) {
+                0 => Poll::Pending,
+                read => Poll::Ready(Ok(read)),
+            }
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 }
