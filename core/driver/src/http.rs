@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -73,16 +74,7 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         FuturesIo::new(stream),
         service_fn(|request| async { Ok::<_, Infallible>(once(terminal(local, request).await)) }),
     );
-    // Boxed: an `async fn` holds each argument twice, and after a restart everybody comes at once.
-    let served = Box::pin(async {
-        // It fails if the client has gone.
-        let _ = handshake.with_upgrades().await;
-    });
-    task::race(
-        served,
-        R::sleep(local.shared.settings.core.handshake_timeout),
-    )
-    .await;
+    in_time::<R>(local, handshake.with_upgrades()).await;
 }
 
 async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
@@ -138,16 +130,7 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
         FuturesIo::new(stream),
         service_fn(|request| async { Ok::<_, Infallible>(once(peer::<R>(local, request))) }),
     );
-    // Boxed: an `async fn` holds each argument twice, and after a restart everybody comes at once.
-    let served = Box::pin(async {
-        // It fails if the client has gone.
-        let _ = handshake.with_upgrades().await;
-    });
-    task::race(
-        served,
-        R::sleep(local.shared.settings.core.handshake_timeout),
-    )
-    .await;
+    in_time::<R>(local, handshake.with_upgrades()).await;
 }
 
 fn peer<R: Runtime>(local: &Rc<Local>, mut request: Request<Incoming>) -> Response<ConnectBody> {
@@ -189,6 +172,18 @@ fn released<R: Runtime>(upgraded: Upgraded) -> Option<LinkEnd> {
     let parts = upgraded.downcast::<FuturesIo<R::Stream>>().ok()?;
     let socket = R::release(parts.io.into_inner()).ok()?;
     Some(LinkEnd::Socket(socket, parts.read_buf))
+}
+
+/// Serves a handshake, and drops it when its time is over.
+fn in_time<R: Runtime>(
+    local: &Local,
+    handshake: impl Future<Output = hyper::Result<()>>,
+) -> impl Future<Output = ()> {
+    // It fails if the client has gone. Boxed: an `async fn` holds each argument twice, and after a
+    // restart everybody comes at once.
+    let served = Box::pin(handshake.map(drop));
+    let timeout = local.shared.settings.core.handshake_timeout;
+    task::race(served, R::sleep(timeout))
 }
 
 /// One request a connection, unless it is upgraded.

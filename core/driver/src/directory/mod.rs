@@ -9,8 +9,9 @@ mod trouble;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use async_channel::Sender;
+use async_channel::{Receiver, Sender};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::config::ClusterSecret;
 use switchboard_core::directory::DirectorySettings;
@@ -18,6 +19,7 @@ use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::event::{Event, TripLost};
 
 use crate::clock;
+use crate::members::Input;
 use crate::runtime::Runtime;
 use crate::settings::{DirectoryChoice, Settings};
 use crate::task;
@@ -106,8 +108,7 @@ impl DirectoryLink {
             },
             DirectoryChoice::Redis(url) => {
                 let (sender, orders) = async_channel::bounded(TRIPS);
-                let link = redis_link::run::<R>(Rc::clone(local), url.clone(), settings, orders);
-                task::spawn::<R>("directory link", link);
+                R::spawn(keep::<R>(Rc::clone(local), url.clone(), settings, orders));
                 Self::Redis(sender)
             }
         }
@@ -145,6 +146,29 @@ impl DirectoryLink {
                 let _ = sender.try_send(Order::Reset);
                 Vec::new()
             }
+        }
+    }
+}
+
+/// Serves the link to Redis for as long as the instance lives. A bug in it, or in the library that it
+/// uses, ends one link and not all that follow.
+async fn keep<R: Runtime>(
+    local: Rc<Local>,
+    url: RedisUrl,
+    settings: DirectorySettings,
+    orders: Receiver<Order>,
+) {
+    /// A bug that comes back at once does not fill the log.
+    const PAUSE: Duration = Duration::from_secs(1);
+    while !orders.is_closed() {
+        let (local, settings) = (Rc::clone(&local), settings.clone());
+        let inbox = local.inbox.clone();
+        let link = redis_link::run::<R>(local, url.clone(), settings, orders.clone());
+        if let Err(cause) = task::caught(link).await {
+            tracing::error!(cause, "the directory link has panicked: this is a bug");
+            // It fails only when the instance has ended.
+            let _ = inbox.send(Input::Event(Event::DirectoryDown)).await;
+            R::sleep(PAUSE).await;
         }
     }
 }
