@@ -53,6 +53,8 @@ impl Runtime for TokioRuntime {
             .enable_all()
             .build()?;
         tokio::task::LocalSet::new().block_on(&runtime, main);
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
         Ok(())
     }
 

@@ -61,7 +61,6 @@ pub(super) fn assemble(
         public_url: server.public_url,
         api_keys,
         api_hosts: server.api_hosts,
-        token_in_query: server.token_in_query,
     };
     settings
         .validate()
@@ -102,6 +101,8 @@ fn authenticator(
                 "jwt_public_key_file",
                 "jwt_audience",
                 "jwt_issuer",
+                "jwt_allow_unexpiring",
+                "token_in_query",
             ]
             .into_iter()
             .find(|setting| origins.is_given(setting));

@@ -23,6 +23,7 @@ const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
 const STOP: Stop = Stop {
     delay: Duration::ZERO,
     spread: Duration::from_millis(500),
+    closing: Duration::from_secs(1),
 };
 
 /// Runs two servers until a signal comes.

@@ -126,6 +126,7 @@ fn start(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let stop = serve::Stop {
         delay: loaded.server.drain_delay,
         spread: loaded.server.drain,
+        closing: loaded.core.close_timeout,
     };
     let connections_given = loaded.origins.is_given("connections");
     let parts = assemble::assemble(loaded, |name| std::env::var(name).ok())?;

@@ -22,11 +22,13 @@ pub(super) struct Stop {
     pub(super) delay: Duration,
     /// The time over which they are closed.
     pub(super) spread: Duration,
+    /// How long the last closing handshake may take.
+    pub(super) closing: Duration,
 }
 
-/// How long closing handshakes may take after the last terminal was told, before what is left is cut
-/// off: above `close_timeout`'s default.
-const CLOSING_LIMIT: Duration = Duration::from_secs(15);
+/// How long an instance may take beyond the closing handshakes, before what is left is cut off: it
+/// waits for the directory as well.
+const CLOSING_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long rows and lease may take to be removed before the process ends without. They die with
 /// the lease then.
@@ -99,7 +101,8 @@ pub(super) async fn drain(
         let limit = stop
             .delay
             .saturating_add(stop.spread)
-            .saturating_add(CLOSING_LIMIT);
+            .saturating_add(stop.closing)
+            .saturating_add(CLOSING_MARGIN);
         if time::timeout(limit, all_drained).await.is_err() {
             tracing::warn!("not all terminals have gone in time: they are cut off");
         }

@@ -69,7 +69,7 @@ impl Default for ServerSettings {
             jwt_audience: Vec::new(),
             jwt_issuer: Vec::new(),
             jwt_allow_unexpiring: false,
-            token_in_query: driver.token_in_query,
+            token_in_query: false,
             origins: driver.origins,
             api_key_file: None,
             api_hosts: driver.api_hosts,

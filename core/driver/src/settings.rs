@@ -47,8 +47,6 @@ pub struct Settings {
     pub api_keys: Vec<String>,
     /// Host names, beside IP addresses and `localhost`, under which the HTTP API answers.
     pub api_hosts: Vec<String>,
-    /// Whether a token may stand in the query string.
-    pub token_in_query: bool,
 }
 
 /// Which directory a server uses.
@@ -78,7 +76,6 @@ impl Default for Settings {
             public_url: None,
             api_keys: Vec::new(),
             api_hosts: Vec::new(),
-            token_in_query: false,
         }
     }
 }
@@ -158,4 +155,17 @@ fn is_dialable(address: &str) -> bool {
     let unspecified = matches!(host, "0.0.0.0" | "[::]");
     let clean = !host.is_empty() && !address.contains(char::is_whitespace);
     clean && !unspecified && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_instance_and_process_stand_side_by_side_and_a_wrong_name_is_noticed() {
+        let read = |text| serde_json::from_str::<Settings>(text);
+        let settings = read(r#"{"connections": 7, "workers": 3}"#).expect("both are settings");
+        assert_eq!((settings.core.connections, settings.workers), (7, 3));
+        assert!(read(r#"{"worker": 3}"#).is_err());
+    }
 }
