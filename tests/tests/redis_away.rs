@@ -136,6 +136,21 @@ fn pushes_without_redis_reach_known_instances_and_say_degraded() {
     assert!(cluster[0].api().connections("ann").degraded);
 }
 
+/// H38: without Redis a process lists what it knows by itself, whichever of its workers is asked.
+#[test]
+fn a_process_without_redis_lists_the_terminals_of_all_its_workers() {
+    let mut cluster = Cluster::with(1, |o| o.with("--workers", "3"));
+    let terminals: Vec<_> = (0..3).map(|_| cluster[0].terminal("ann")).collect();
+    cluster.redis.stop();
+
+    let list = cluster[0].api().connections("ann");
+
+    assert!(list.degraded);
+    let mut connected: Vec<_> = terminals.iter().map(|terminal| terminal.uuid).collect();
+    connected.sort_unstable();
+    assert_eq!(list.uuids(), connected);
+}
+
 /// H19, H20, H38: a terminal that connects without Redis is greeted with a doubt, works locally,
 /// and becomes reachable from everywhere without doing anything.
 #[test]
