@@ -125,7 +125,7 @@ pub(super) async fn drain(
         never = report(&handles) => match never {},
         signal = signals.next() => {
             tracing::warn!(signal = signal.name(), "ending at once");
-            // To return would wait for the servers' threads.
+            // Nothing is waited for, and nothing is tidied up.
             std::process::exit(signal.status().into())
         }
     }

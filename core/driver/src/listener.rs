@@ -84,15 +84,11 @@ impl Service {
 }
 
 /// Accepts until the task is dropped.
-pub(crate) async fn accept<R: Runtime>(shared: Arc<Shared>, door: Door) {
-    let service = door.service;
-    let listener = match R::listen(door.listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, ?service, "the runtime does not take a listener");
-            return;
-        }
-    };
+pub(crate) async fn accept<R: Runtime>(
+    shared: Arc<Shared>,
+    service: Service,
+    listener: R::Listener,
+) {
     let inside = Arc::new(AtomicUsize::new(0));
     let mut turn = 0;
     let mut refused = false;

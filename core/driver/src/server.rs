@@ -357,6 +357,16 @@ struct Seated {
     started: oneshot::Sender<io::Result<()>>,
 }
 
+/// Starts to accept at all listeners.
+fn accept_all<R: Runtime>(local: &Local, doors: Vec<Door>) -> io::Result<()> {
+    for door in doors {
+        let listener = R::listen(door.listener)?;
+        let accept = listener::accept::<R>(Arc::clone(&local.shared), door.service, listener);
+        task::spawn::<R>("accept loop", accept);
+    }
+    Ok(())
+}
+
 /// The threads of a server, and how they ended.
 struct Threads {
     handle: Handle,
@@ -403,18 +413,17 @@ impl Threads {
         });
         let mut end = Ok(());
         let main = async {
-            if let Some(started) = started.take() {
-                // If nobody waits any more, the inbox is closed too.
-                let _ = started.send(Ok(()));
-            }
             if !seated.doors.is_empty() {
                 directory::warn_of_eviction::<R>(&local.shared.settings.directory);
             }
-            for door in seated.doors {
-                task::spawn::<R>(
-                    "accept loop",
-                    listener::accept::<R>(Arc::clone(&local.shared), door),
-                );
+            let opened = accept_all::<R>(&local, seated.doors);
+            let failed = opened.is_err();
+            if let Some(started) = started.take() {
+                // If nobody waits any more, the inbox is closed too.
+                let _ = started.send(opened);
+            }
+            if failed {
+                return;
             }
             end = task::caught(worker::run::<R>(
                 seated.instance,
