@@ -95,6 +95,7 @@ pub(crate) async fn accept<R: Runtime>(
     loop {
         let socket = match R::accept(&listener).await {
             Ok((socket, _)) => socket,
+            Err(error) if is_about_the_client(&error) => continue,
             Err(error) => {
                 if !std::mem::replace(&mut refused, true) {
                     warn!(%error, ?service, "connections cannot be accepted");
@@ -119,6 +120,16 @@ pub(crate) async fn accept<R: Runtime>(
             .send(Input::Serve(service, socket, entry))
             .await;
     }
+}
+
+/// Whether a client went before it was accepted, which says nothing about the next one.
+fn is_about_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
 }
 
 /// Terminals go to the instance with the fewest, everything else to each in turn.
