@@ -224,6 +224,7 @@ fn tokens_need_exactly_one_key() {
     assert!(refusal(&["--auth=jwt"]).contains("--jwt-secret-file"));
     assert!(refusal(&[&secret]).contains("add --auth jwt"));
     assert!(refusal(&["--auth=open", &secret]).contains("does nothing"));
+    assert!(refusal(&["--auth=open", "--token-in-query"]).contains("does nothing"));
     assert!(refusal(&["--auth=jwt", &secret, "--jwt-public-key-file=key.pem"]).contains("exclude"));
     let missing = refusal(&["--auth=jwt", "--jwt-public-key-file=/nonexistent.pem"]);
     assert!(
