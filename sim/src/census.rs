@@ -42,7 +42,11 @@ impl World {
             else {
                 continue;
             };
-            if !this.is_open() || rows.contains_key(&id) || self.is_excused(Some(life.host)) {
+            if !this.is_open()
+                || rows.contains_key(&id)
+                || self.is_excused(Some(life.host))
+                || self.may_be_closing(session, life.host)
+            {
                 continue;
             }
             let what = format!(
@@ -84,6 +88,17 @@ impl World {
                     Scope::Between(..) | Scope::Session(_) => false,
                 };
                 here && (excuse.kind.is_of_directory() || excuse.kind == FaultKind::LongPause)
+            })
+            .is_some()
+    }
+
+    /// Whether an instance may have given up a connection although its Close frame still waits:
+    /// because it drains, or because the terminal is too slow.
+    fn may_be_closing(&self, session: usize, host: usize) -> bool {
+        self.ledger
+            .find(self.now, self.now, |excuse| {
+                (excuse.kind == FaultKind::Drain && excuse.scope == Scope::Instance(host))
+                    || excuse.scope == Scope::Session(session)
             })
             .is_some()
     }

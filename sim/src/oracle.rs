@@ -121,10 +121,12 @@ impl World {
         let call = CallId::new(sequence);
         self.oracle.calls.insert(call, (push, time));
         let published = &self.oracle.pushes[push];
+        // A repeat reaches nobody who came after the first time.
+        let first = published.times[0].at;
         let expected: Vec<usize> = (self.sessions.iter().enumerate())
             .filter(|(_, session)| {
                 session.is_open()
-                    && matches!(session.greeted, Some((_, false)))
+                    && matches!(session.greeted, Some((at, false)) if at <= first)
                     && is_for(&published.to, &session.user)
             })
             .map(|(index, _)| index)
@@ -210,12 +212,18 @@ impl World {
                 continue;
             }
             let from = handed_in.at.before(self.config.lease * 2);
-            let hosts = [Some(life.host), this.life.map(|life| life.host)];
-            let excuse = self.ledger.find(from, self.now, |excuse| {
-                excuse.kind == FaultKind::LongPause
-                    && matches!(excuse.scope, Scope::Instance(host) if hosts.contains(&Some(host)))
+            let holder = this.life.map_or(life.host, |life| life.host);
+            // What an instance that drains, or a reader that is too slow, is about to lose is no
+            // terminal any more, although its Close frame waits.
+            let excuse = (self.ledger).find(from, self.now, |excuse| match excuse.kind {
+                FaultKind::LongPause => {
+                    [life.host, holder].map(Scope::Instance).contains(&excuse.scope)
+                }
+                FaultKind::Drain => excuse.scope == Scope::Instance(holder),
+                FaultKind::SlowReader => excuse.scope == Scope::Session(session),
+                _ => false,
             });
-            if excuse.is_none() {
+            if excuse.is_none() && !self.is_blind(life.host, from) {
                 let what = format!(
                     "the receipt of push {push} at i{} is not degraded and does not name session \
                      {session} of {}",
@@ -225,6 +233,19 @@ impl World {
                 return self.violated(Invariant::ReceiptComplete, what);
             }
         }
+    }
+
+    /// Whether an instance started when the directory had just lost data: it knows nobody whom it
+    /// could doubt.
+    fn is_blind(&self, host: usize, from: Instant) -> bool {
+        let started = |excuse: &Excuse| {
+            excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host)
+        };
+        let lost = |excuse: &Excuse| {
+            [FaultKind::RedisWiped, FaultKind::RedisFailover].contains(&excuse.kind)
+        };
+        self.ledger.find(from, self.now, started).is_some()
+            && self.ledger.find(from, self.now, lost).is_some()
     }
 
     /// A push should have been answered and written by this moment.
