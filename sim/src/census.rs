@@ -94,7 +94,7 @@ impl World {
 
     /// Whether an instance may have given up a connection although its Close frame still waits:
     /// because it drains, or because the terminal is too slow.
-    fn may_be_closing(&self, session: usize, host: usize) -> bool {
+    pub(crate) fn may_be_closing(&self, session: usize, host: usize) -> bool {
         self.ledger
             .find(self.now, self.now, |excuse| {
                 (excuse.kind == FaultKind::Drain && excuse.scope == Scope::Instance(host))

@@ -41,6 +41,8 @@ pub struct Noise(u64);
 const TAIL_ONE_IN: u64 = 64;
 /// How much longer.
 const TAIL_FACTOR: u32 = 20;
+/// And how long at most: a slow way has no slower tail.
+const TAIL_MAX: Duration = Duration::from_millis(200);
 
 impl Noise {
     /// The noise of this seed.
@@ -72,7 +74,8 @@ impl Noise {
     pub fn way(self, base: Duration, purpose: Purpose, ids: &[u64]) -> Duration {
         let jitter = self.span(base, purpose, ids);
         let long = (self.draw(purpose, ids) >> 32).is_multiple_of(TAIL_ONE_IN);
-        base + if long { jitter * TAIL_FACTOR } else { jitter }
+        let tail = (jitter * TAIL_FACTOR).min(TAIL_MAX);
+        base + if long { jitter.max(tail) } else { jitter }
     }
 }
 

@@ -184,7 +184,10 @@ impl World {
             let this = &self.sessions[*session];
             let true_outcome = match terminal.outcome {
                 Outcome::Written => this.written.contains(&published.id),
-                Outcome::Gone => !this.is_open(),
+                Outcome::Gone => {
+                    let holder = this.life.map_or(0, |life| life.host);
+                    !this.is_open() || self.may_be_closing(*session, holder)
+                }
                 Outcome::Queued | Outcome::Overflow | Outcome::Unreachable => true,
             };
             let of_user = this.user == terminal.user && is_for(&published.to, &this.user);
