@@ -351,6 +351,8 @@ impl Instance {
             let at = now.mono + RETRY;
             *renewal = Renewal::Refused { until: at };
             self.arm_once(Once::Lease, at);
+            // Others cannot renew theirs either: leases run out whose instances live.
+            self.doubt_everyone(now);
         }
     }
 
