@@ -238,15 +238,14 @@ impl World {
         }
     }
 
-    /// Whether an instance started when the directory had just lost data: it knows nobody whom it
-    /// could doubt.
+    /// Whether an instance started when the directory had just failed: whose lease is missing or has
+    /// run out is nobody whom it knows and could doubt.
     fn is_blind(&self, host: usize, from: Instant) -> bool {
         let started = |excuse: &Excuse| {
             excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host)
         };
-        let lost = |excuse: &Excuse| {
-            [FaultKind::RedisWiped, FaultKind::RedisFailover].contains(&excuse.kind)
-        };
+        let lost =
+            |excuse: &Excuse| excuse.kind.is_of_directory() && excuse.scope == Scope::All;
         self.ledger.find(from, self.now, started).is_some()
             && self.ledger.find(from, self.now, lost).is_some()
     }
