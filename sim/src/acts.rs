@@ -173,12 +173,8 @@ impl World {
                 self.break_all_directory_links();
             }
             RedisAct::Refuse(error, span) => {
-                self.ledger.write(
-                    FaultKind::RedisRefuses,
-                    Scope::All,
-                    self.now,
-                    healed + span,
-                );
+                self.ledger
+                    .write(FaultKind::RedisRefuses, Scope::All, self.now, healed + span);
                 self.redis.refuse(error, self.now + span);
             }
             RedisAct::Latency(latency) => {

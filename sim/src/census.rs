@@ -66,7 +66,10 @@ impl World {
                 continue;
             };
             if self.now > ended + self.ghost_limit() && !self.is_excused(host) {
-                let what = format!("session {session} of {} ended and has a live row", this.user);
+                let what = format!(
+                    "session {session} of {} ended and has a live row",
+                    this.user
+                );
                 return self.violated(Invariant::GhostDebt, what);
             }
         }

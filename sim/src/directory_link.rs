@@ -144,7 +144,11 @@ impl World {
     pub(crate) fn request(&mut self, life: Life, number: u32, trip: &RoundTrip) {
         let lives = self.lives(life);
         let link = &mut self.processes[life.host].directory;
-        let mark = if lives { link.marks.remove(&trip.op) } else { None };
+        let mark = if lives {
+            link.marks.remove(&trip.op)
+        } else {
+            None
+        };
         let present = lives && link.up && link.number == number;
         let stray = mark == Some(TripFault::Stray);
         // What a process sent before it ended is executed all the same.

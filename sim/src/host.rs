@@ -103,13 +103,8 @@ impl World {
             let ids = [host as u64, number.into(), word as u64];
             bytes.copy_from_slice(&self.noise.draw(Purpose::InstanceSeed, &ids).to_le_bytes());
         }
-        let instance = Instance::new(
-            self.config.clone(),
-            identity,
-            Seed::new(seed),
-            self.clock(),
-        )
-        .expect("the settings follow from a lease of a second or more");
+        let instance = Instance::new(self.config.clone(), identity, Seed::new(seed), self.clock())
+            .expect("the settings follow from a lease of a second or more");
         let address = std::mem::take(&mut self.processes[host].address);
         self.processes[host] = Process {
             life: number,
@@ -198,9 +193,8 @@ impl World {
         for input in inputs {
             self.take_in(life, &mut instance, input, &mut out);
         }
-        let is_due = |instance: &Instance| {
-            (instance.next_timeout()).is_some_and(|(at, _)| at <= now.mono)
-        };
+        let is_due =
+            |instance: &Instance| (instance.next_timeout()).is_some_and(|(at, _)| at <= now.mono);
         let mut calls = 0;
         while is_due(&instance) && calls < CALLS_PER_TURN {
             instance.handle_timeout(now, &mut out);

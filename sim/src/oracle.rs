@@ -219,9 +219,9 @@ impl World {
             // What an instance that drains, or a reader that is too slow, is about to lose is no
             // terminal any more, although its Close frame waits.
             let excuse = (self.ledger).find(from, self.now, |excuse| match excuse.kind {
-                FaultKind::LongPause => {
-                    [life.host, holder].map(Scope::Instance).contains(&excuse.scope)
-                }
+                FaultKind::LongPause => [life.host, holder]
+                    .map(Scope::Instance)
+                    .contains(&excuse.scope),
                 FaultKind::Drain => excuse.scope == Scope::Instance(holder),
                 FaultKind::SlowReader => excuse.scope == Scope::Session(session),
                 _ => false,
@@ -244,8 +244,7 @@ impl World {
         let started = |excuse: &Excuse| {
             excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host)
         };
-        let lost =
-            |excuse: &Excuse| excuse.kind.is_of_directory() && excuse.scope == Scope::All;
+        let lost = |excuse: &Excuse| excuse.kind.is_of_directory() && excuse.scope == Scope::All;
         self.ledger.find(from, self.now, started).is_some()
             && self.ledger.find(from, self.now, lost).is_some()
     }

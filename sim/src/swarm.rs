@@ -78,7 +78,11 @@ pub fn schedule(seed: u64) -> Schedule {
     Schedule {
         seed,
         instances: maker.instances,
-        lease: Duration::from_secs(if maker.below(3, "lease", 0) == 0 { 4 } else { 10 }),
+        lease: Duration::from_secs(if maker.below(3, "lease", 0) == 0 {
+            4
+        } else {
+            10
+        }),
         items: maker.items,
     }
 }
@@ -255,8 +259,8 @@ impl Maker {
                 at,
                 Act::Drain {
                     host,
-                    delay: span / 30,
-                    spread: span / 8,
+                    delay: self.span(ms(1), ms(500), "delay", nth),
+                    spread: self.span(ms(1), ms(2000), "spread", nth),
                 },
             ),
             Kind::RedisDown => {

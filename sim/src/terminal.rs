@@ -228,8 +228,7 @@ impl World {
             self.frame_written(session, &payload);
             let at = self.downwards(session);
             let seen = Seen::Frame(payload);
-            self.queue
-                .put(at, Happening::AtTerminal { session, seen });
+            self.queue.put(at, Happening::AtTerminal { session, seen });
         }
     }
 
@@ -240,8 +239,7 @@ impl World {
         let session = connection.session;
         let at = self.downwards(session);
         let seen = Seen::Ping;
-        self.queue
-            .put(at, Happening::AtTerminal { session, seen });
+        self.queue.put(at, Happening::AtTerminal { session, seen });
     }
 
     pub(crate) fn close(&mut self, life: Life, key: ConnectionKey, code: CloseCode) {
@@ -259,8 +257,7 @@ impl World {
         self.session_ended(session);
         let at = self.downwards(session);
         let seen = Seen::Close(code);
-        self.queue
-            .put(at, Happening::AtTerminal { session, seen });
+        self.queue.put(at, Happening::AtTerminal { session, seen });
     }
 
     pub(crate) fn abort(&mut self, life: Life, key: ConnectionKey) {

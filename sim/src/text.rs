@@ -182,9 +182,9 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
 fn to(words: &[&str]) -> Read<To> {
     match words {
         ["everyone"] => Ok(To::Everyone),
-        [users] if users.contains(',') => Ok(To::Users(
-            users.split(',').map(ToOwned::to_owned).collect(),
-        )),
+        [users] if users.contains(',') => {
+            Ok(To::Users(users.split(',').map(ToOwned::to_owned).collect()))
+        }
         [user] => Ok(To::User((*user).to_owned())),
         other => Err(format!("a push is not for `{}`", other.join(" "))),
     }
@@ -259,7 +259,9 @@ fn name_of<T: PartialEq>(table: Table<T>, value: &T) -> &'static str {
 }
 
 fn host(word: &str, instances: usize) -> Read<Host> {
-    let number = word.strip_prefix('i').and_then(|digits| digits.parse().ok());
+    let number = word
+        .strip_prefix('i')
+        .and_then(|digits| digits.parse().ok());
     match number {
         Some(number) if (1..=instances).contains(&number) => Ok(Host(number - 1)),
         _ => Err(format!("`{word}` is none of i1 to i{instances}")),
