@@ -285,7 +285,7 @@ impl World {
             Command::Dial { link, dial } => self.dial(life, link, &dial),
             Command::LinkWrite { link, batch } => {
                 self.tell(life, WRITE, Event::LinkWritten { link });
-                self.into_pipe(host, link, Content::Batch(batch));
+                self.write_link(host, link, Content::Batch(batch));
             }
             Command::LinkClose { link } => {
                 if let Some(pipe) = self.processes[host].links.remove(&link) {

@@ -105,7 +105,7 @@ impl World {
     }
 
     /// A batch is written into a link.
-    pub(crate) fn into_pipe(&mut self, host: usize, link: LinkKey, content: Content) {
+    pub(crate) fn write_link(&mut self, host: usize, link: LinkKey, content: Content) {
         let Some(&pipe) = self.processes[host].links.get(&link) else {
             return;
         };
