@@ -25,12 +25,14 @@ impl World {
             .collect()
     }
 
-    /// Whether a connection is open and greeted.
+    /// Whether a connection is open and greeted, and its instance has no reason to give it up.
     pub(crate) fn is_held(&self, connection: ConnectionId) -> bool {
-        (self.oracle.connections.get(&connection)).is_some_and(|session| {
-            let session = &self.sessions[*session];
-            session.is_open() && session.greeted.is_some()
-        })
+        let Some(&session) = self.oracle.connections.get(&connection) else {
+            return false;
+        };
+        let this = &self.sessions[session];
+        let holder = this.life.map_or(0, |life| life.host);
+        this.is_open() && this.greeted.is_some() && !self.may_be_closing(session, holder)
     }
 
     /// Compares the directory with the connections while faults may explain differences.
