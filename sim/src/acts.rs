@@ -101,7 +101,9 @@ impl World {
         let until = self.now + span;
         let process = &mut self.processes[host];
         process.paused_until = process.paused_until.max(until);
-        let kind = if span * 2 >= self.config.lease {
+        // The last renewal may be as old as their period, and its round trip as its timeout.
+        let renewed = self.config.lease_renewal + self.config.directory_timeout;
+        let kind = if span + renewed >= self.config.lease {
             FaultKind::LongPause
         } else {
             FaultKind::Pause

@@ -92,7 +92,8 @@ impl World {
                     Scope::Instance(other) => Some(other) == host,
                     Scope::Between(..) | Scope::Session(_) => false,
                 };
-                here && (excuse.kind.is_of_directory() || excuse.kind == FaultKind::LongPause)
+                let paused = [FaultKind::Pause, FaultKind::LongPause].contains(&excuse.kind);
+                here && (excuse.kind.is_of_directory() || paused)
             })
             .is_some()
     }

@@ -9,9 +9,9 @@ pub enum FaultKind {
     Kill,
     /// An instance has just started: nobody knows it and it knows nobody.
     Start,
-    /// An instance stood still for less than a lease.
+    /// An instance stood still, and its lease cannot have run out of that.
     Pause,
-    /// An instance stood still for a lease or longer.
+    /// An instance stood still for so long that its lease may have run out.
     LongPause,
     /// An instance was told to end.
     Drain,
