@@ -21,8 +21,9 @@ const CONVERGED: Duration = Duration::from_secs(95);
 const LEAVE: Duration = Duration::from_secs(100);
 /// Nothing is left.
 const AT_REST: Duration = Duration::from_secs(106);
-/// Things that are to happen together happen within this time.
-const TOGETHER: Duration = Duration::from_millis(20);
+/// Things that are to happen together happen within a time between these: races of packets, and of
+/// links that are opened anew.
+const TOGETHER: (Duration, Duration) = (Duration::from_micros(10), Duration::from_millis(1500));
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -157,7 +158,7 @@ impl Maker {
             return self.moment(from, to, what, nth);
         }
         let anchor = self.below(anchors, &format!("{what} anchor"), nth) as usize;
-        let after = self.moment(Duration::ZERO, TOGETHER, what, nth);
+        let after = self.span(TOGETHER.0, TOGETHER.1, what, nth);
         (self.items[anchor].at + after).clamp(from, to)
     }
 
