@@ -334,11 +334,13 @@ impl Instance {
         self.turn.lease = true;
     }
 
-    pub(crate) fn renewal_unknown(&mut self, perhaps: Lease, unknown: Unknown) {
+    pub(crate) fn renewal_unknown(&mut self, now: Now, perhaps: Lease, unknown: Unknown) {
         match (unknown, &mut self.keeper.hold) {
             (Unknown::TimedOut, Hold::Held { lease, renewal }) if lease.epoch == perhaps.epoch => {
                 *renewal = Renewal::Unknown { perhaps };
                 self.trips.ask_evidence();
+                // Others may have to wait as long, and their leases run out while they live.
+                self.doubt_everyone(now);
             }
             (Unknown::TimedOut | Unknown::LinkLost, _) => {}
         }
@@ -351,6 +353,8 @@ impl Instance {
             let at = now.mono + RETRY;
             *renewal = Renewal::Refused { until: at };
             self.arm_once(Once::Lease, at);
+            // Others cannot renew theirs either: leases run out whose instances live.
+            self.doubt_everyone(now);
         }
     }
 

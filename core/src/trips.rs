@@ -235,7 +235,7 @@ impl Instance {
             Purpose::RemoveRow | Purpose::Release => {}
             Purpose::View => self.view_failed(now, out),
             Purpose::Claim { .. } => self.claim_unknown(unknown),
-            Purpose::Renew { lease } => self.renewal_unknown(lease, unknown),
+            Purpose::Renew { lease } => self.renewal_unknown(now, lease, unknown),
             Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
         }
     }

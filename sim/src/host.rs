@@ -1,0 +1,330 @@
+//! The processes: each runs one real instance, takes its inputs in turns and executes its commands.
+
+use std::collections::BTreeMap;
+use std::hash::Hash as _;
+use std::time::Duration;
+
+use switchboard_core::command::{Command, Outbox};
+use switchboard_core::config::{ClusterSecret, Identity};
+use switchboard_core::event::{Event, Handshake};
+use switchboard_core::id::{ConnectionKey, InstanceId, LinkKey};
+use switchboard_core::time::Instant;
+use switchboard_core::{Instance, Seed};
+
+use crate::directory_link::DirectoryLink;
+use crate::ledger::{FaultKind, Scope};
+use crate::noise::Purpose;
+use crate::queue::{Content, Happening, Input, Life};
+use crate::report::Invariant;
+use crate::terminal::Connection;
+use crate::world::World;
+
+/// One process.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) life: u32,
+    /// What others dial.
+    pub(crate) address: String,
+    /// It runs.
+    pub(crate) instance: Option<Box<Instance>>,
+    /// It went without a sign: nobody answers at its address.
+    pub(crate) vanished: bool,
+    pub(crate) paused_until: Instant,
+    pub(crate) directory: DirectoryLink,
+    pub(crate) connections: BTreeMap<ConnectionKey, Connection>,
+    /// The pipe of each link.
+    pub(crate) links: BTreeMap<LinkKey, usize>,
+    inbox: Vec<Input>,
+    turn: Option<Instant>,
+    timer: Option<Instant>,
+    turns: u64,
+}
+
+impl Process {
+    pub(crate) fn new(number: usize) -> Self {
+        Self {
+            life: 0,
+            address: format!("host{number}:1"),
+            instance: None,
+            vanished: false,
+            paused_until: Instant::START,
+            directory: DirectoryLink::default(),
+            connections: BTreeMap::new(),
+            links: BTreeMap::new(),
+            inbox: Vec::new(),
+            turn: None,
+            timer: None,
+            turns: 0,
+        }
+    }
+}
+
+/// The time from an input to the turn that takes it, at most.
+const TURN: Duration = Duration::from_micros(100);
+/// A turn ends after so many calls, or it never will.
+const CALLS_PER_TURN: usize = 10_000;
+/// What a start can explain.
+const START: Duration = Duration::from_secs(3);
+/// The secret of the cluster.
+const SECRET: &[u8] = b"the simulator's own secret";
+
+impl World {
+    /// The id of the instance in this life of a process.
+    pub(crate) fn instance_id(&self, life: Life) -> InstanceId {
+        let ids = [life.host as u64, life.number.into()];
+        InstanceId::new(self.noise.draw(Purpose::InstanceId, &ids))
+    }
+
+    /// The present life of a process.
+    pub(crate) fn life(&self, host: usize) -> Life {
+        Life {
+            host,
+            number: self.processes[host].life,
+        }
+    }
+
+    /// Whether a process is in this life.
+    pub(crate) fn lives(&self, life: Life) -> bool {
+        let process = &self.processes[life.host];
+        process.instance.is_some() && process.life == life.number
+    }
+
+    /// Starts an instance in a process that runs none.
+    pub(crate) fn start(&mut self, host: usize) {
+        let number = self.processes[host].life + 1;
+        let life = Life { host, number };
+        let identity = Identity {
+            instance: self.instance_id(life),
+            address: self.processes[host].address.clone(),
+            secret: ClusterSecret::new(SECRET).expect("it is long enough"),
+        };
+        let mut seed = [0; 32];
+        for (word, bytes) in seed.chunks_exact_mut(8).enumerate() {
+            let ids = [host as u64, number.into(), word as u64];
+            bytes.copy_from_slice(&self.noise.draw(Purpose::InstanceSeed, &ids).to_le_bytes());
+        }
+        let instance = Instance::new(self.config.clone(), identity, Seed::new(seed), self.clock())
+            .expect("the settings follow from a lease of a second or more");
+        let address = std::mem::take(&mut self.processes[host].address);
+        self.processes[host] = Process {
+            life: number,
+            address,
+            instance: Some(Box::new(instance)),
+            ..Process::new(host)
+        };
+        self.ledger.write(
+            FaultKind::Start,
+            Scope::Instance(host),
+            self.now,
+            self.now + START,
+        );
+        self.queue.put(self.now, Happening::OpenDirectory(life));
+    }
+
+    /// An instance is gone, with all its sockets.
+    pub(crate) fn end(&mut self, host: usize, vanished: bool) {
+        let process = &mut self.processes[host];
+        process.instance = None;
+        process.vanished = vanished;
+        process.directory.up = false;
+        process.inbox.clear();
+        let connections = std::mem::take(&mut process.connections);
+        let links = std::mem::take(&mut process.links);
+        for connection in connections.values() {
+            self.session_ended(connection.session);
+        }
+        for (link, pipe) in links {
+            self.end_of_pipe(host, link, pipe, !vanished);
+        }
+    }
+
+    /// Hands an event to an instance after a while.
+    pub(crate) fn tell(&mut self, life: Life, after: Duration, event: Event) {
+        let input = Input::Event(event);
+        self.queue
+            .put(self.now + after, Happening::Input(life, input));
+    }
+
+    pub(crate) fn input(&mut self, life: Life, input: Input) {
+        if self.lives(life) {
+            self.processes[life.host].inbox.push(input);
+            self.wake(life);
+        }
+    }
+
+    pub(crate) fn timer(&mut self, life: Life) {
+        if self.lives(life) && self.processes[life.host].timer == Some(self.now) {
+            self.processes[life.host].timer = None;
+            self.wake(life);
+        }
+    }
+
+    fn wake(&mut self, life: Life) {
+        let process = &mut self.processes[life.host];
+        if process.turn.is_some() {
+            return;
+        }
+        let ids = [life.host as u64, life.number.into(), process.turns];
+        let wait = self.noise.span(TURN, Purpose::Turn, &ids);
+        let at = (self.now + wait).max(process.paused_until);
+        process.turn = Some(at);
+        self.queue.put(at, Happening::Turn(life));
+    }
+
+    pub(crate) fn turn(&mut self, life: Life) {
+        let process = &mut self.processes[life.host];
+        if process.life != life.number || process.turn != Some(self.now) {
+            return;
+        }
+        if process.paused_until > self.now {
+            let at = process.paused_until;
+            process.turn = Some(at);
+            self.queue.put(at, Happening::Turn(life));
+            return;
+        }
+        process.turn = None;
+        process.turns += 1;
+        let inputs = std::mem::take(&mut process.inbox);
+        let Some(mut instance) = process.instance.take() else {
+            return;
+        };
+        let now = self.clock();
+        let mut out = Outbox::new();
+        for input in inputs {
+            self.take_in(life, &mut instance, input, &mut out);
+        }
+        let is_due =
+            |instance: &Instance| (instance.next_timeout()).is_some_and(|(at, _)| at <= now.mono);
+        let mut calls = 0;
+        while is_due(&instance) && calls < CALLS_PER_TURN {
+            instance.handle_timeout(now, &mut out);
+            calls += 1;
+        }
+        if calls == CALLS_PER_TURN {
+            let what = format!("i{} has work without end", life.host + 1);
+            self.violated(Invariant::Hygiene, what);
+        }
+        let bugs = instance.stats().bugs;
+        if bugs > 0 {
+            let what = format!("i{} counts {bugs} bugs", life.host + 1);
+            self.violated(Invariant::Hygiene, what);
+        }
+        let next = instance.next_timeout();
+        self.processes[life.host].instance = Some(instance);
+        for command in out.drain() {
+            self.trace_command(&command);
+            self.execute(life, command);
+        }
+        if let Some((at, _)) = next
+            && self.lives(life)
+        {
+            let at = at.max(self.now + Duration::from_nanos(1));
+            let timer = &mut self.processes[life.host].timer;
+            if timer.is_none_or(|armed| at < armed) {
+                *timer = Some(at);
+                self.queue.put(at, Happening::Timer(life));
+            }
+        }
+    }
+
+    fn take_in(&mut self, life: Life, instance: &mut Instance, input: Input, out: &mut Outbox) {
+        let now = self.clock();
+        match input {
+            Input::Event(event) => {
+                self.trace_event(&event);
+                if let Event::Closed { connection, .. } = &event {
+                    let process = &mut self.processes[life.host];
+                    if let Some(connection) = process.connections.get(connection) {
+                        let session = connection.session;
+                        self.session_ended(session);
+                    }
+                }
+                instance.handle(now, event, out);
+            }
+            Input::Handshake(session) => {
+                let user = self.sessions[session].user.clone();
+                let handshake = Handshake {
+                    user,
+                    expires: None,
+                };
+                match instance.accept(now, handshake) {
+                    Ok(key) => {
+                        let id = instance.connection_id(key).expect("it was accepted");
+                        self.accepted(life, session, key, id);
+                    }
+                    Err(refused) => self.refused(session, refused),
+                }
+            }
+            Input::AcceptLink(pipe) => {
+                let key = instance.accept_link(now);
+                self.link_accepted(life, pipe, key);
+            }
+            Input::Push(push, time) => {
+                let (call, push) = self.handed_in(life, push, time);
+                instance.handle(now, Event::Push { call, push }, out);
+            }
+        }
+    }
+
+    fn execute(&mut self, life: Life, command: Command) {
+        let host = life.host;
+        match command {
+            Command::Send {
+                connection,
+                payload,
+            } => self.send(host, connection, payload),
+            Command::Flush { connection } => self.flush(life, connection),
+            Command::Ping { connection } => self.ping(host, connection),
+            Command::Close { connection, code } => self.close(life, connection, code),
+            Command::Abort { connection } => self.abort(life, connection),
+            Command::Forget { connection } => {
+                self.processes[host].connections.remove(&connection);
+            }
+            Command::Directory(trip) => self.send_trip(life, trip),
+            Command::DirectoryReset => self.break_directory(host),
+            Command::Dial { link, dial } => self.dial(life, link, &dial),
+            Command::LinkWrite { link, batch } => {
+                self.tell(life, WRITE, Event::LinkWritten { link });
+                self.write_link(host, link, Content::Batch(batch));
+            }
+            Command::LinkClose { link } => {
+                if let Some(pipe) = self.processes[host].links.remove(&link) {
+                    self.end_of_pipe(host, link, pipe, true);
+                }
+            }
+            Command::Answer { call, answer } => self.answered(life, call, *answer),
+            Command::Notify(_) | Command::Log(_) => {}
+            Command::Drained => self.end(host, false),
+        }
+    }
+
+    fn trace_event(&mut self, event: &Event) {
+        if let Event::LinkReceived { link, batch } = event {
+            link.hash(&mut self.trace);
+            batch.hash(&mut self.trace);
+        } else {
+            self.trace.say(event);
+        }
+    }
+
+    fn trace_command(&mut self, command: &Command) {
+        match command {
+            Command::Send {
+                connection,
+                payload,
+            } => {
+                connection.hash(&mut self.trace);
+                payload.hash(&mut self.trace);
+            }
+            Command::LinkWrite { link, batch } => {
+                link.hash(&mut self.trace);
+                batch.hash(&mut self.trace);
+            }
+            Command::Directory(trip) => trip.operations.hash(&mut self.trace),
+            other => self.trace.say(other),
+        }
+    }
+}
+
+/// The time in which the operating system takes what is written.
+pub(crate) const WRITE: Duration = Duration::from_micros(20);

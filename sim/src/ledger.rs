@@ -1,0 +1,156 @@
+//! The excuse ledger: each fault writes what it can explain, where, and from when to when.
+
+use switchboard_core::time::Instant;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// An instance was killed.
+    Kill,
+    /// An instance has just started: nobody knows it and it knows nobody.
+    Start,
+    /// An instance stood still, and its lease cannot have run out of that.
+    Pause,
+    /// An instance stood still for so long that its lease may have run out.
+    LongPause,
+    /// An instance was told to end.
+    Drain,
+    /// The directory could not be reached.
+    RedisDown,
+    /// The directory lost everything.
+    RedisWiped,
+    /// The directory lost its last writes.
+    RedisFailover,
+    /// The directory refused to serve.
+    RedisRefuses,
+    /// The directory was slow.
+    RedisSlow,
+    /// One round trip to the directory went wrong.
+    RedisTrip,
+    /// Nothing passed between two instances.
+    Cut,
+    /// A link broke.
+    LinkReset,
+    /// Links were slow.
+    LinkSlow,
+    /// A terminal did not read.
+    SlowReader,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Kill,
+        Self::Start,
+        Self::Pause,
+        Self::LongPause,
+        Self::Drain,
+        Self::RedisDown,
+        Self::RedisWiped,
+        Self::RedisFailover,
+        Self::RedisRefuses,
+        Self::RedisSlow,
+        Self::RedisTrip,
+        Self::Cut,
+        Self::LinkReset,
+        Self::LinkSlow,
+        Self::SlowReader,
+    ];
+
+    /// Whether it concerns the directory.
+    pub const fn is_of_directory(self) -> bool {
+        match self {
+            Self::RedisDown
+            | Self::RedisWiped
+            | Self::RedisFailover
+            | Self::RedisRefuses
+            | Self::RedisSlow
+            | Self::RedisTrip => true,
+            Self::Kill
+            | Self::Start
+            | Self::Pause
+            | Self::LongPause
+            | Self::Drain
+            | Self::Cut
+            | Self::LinkReset
+            | Self::LinkSlow
+            | Self::SlowReader => false,
+        }
+    }
+}
+
+/// Whom it concerns. Instances are numbered as in the schedule, from zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody.
+    All,
+    /// One instance.
+    Instance(usize),
+    /// What is between two instances.
+    Between(usize, usize),
+    /// One session of a client.
+    Session(usize),
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excuse {
+    /// What happened.
+    pub kind: FaultKind,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// When it began.
+    pub from: Instant,
+    /// When it had ended and what it disturbed should have healed.
+    pub until: Instant,
+}
+
+/// All entries.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    entries: Vec<Excuse>,
+}
+
+impl Ledger {
+    /// Adds an entry.
+    pub fn write(&mut self, kind: FaultKind, scope: Scope, from: Instant, until: Instant) {
+        self.entries.push(Excuse {
+            kind,
+            scope,
+            from,
+            until,
+        });
+    }
+
+    /// Ends the open entries of a kind and scope: what they disturbed should have healed `until`.
+    pub fn end(&mut self, kind: FaultKind, scope: Option<Scope>, until: Instant) {
+        for entry in &mut self.entries {
+            if entry.kind == kind
+                && entry.until == Self::OPEN
+                && scope.is_none_or(|scope| scope == entry.scope)
+            {
+                entry.until = until;
+            }
+        }
+    }
+
+    /// The first entry that overlaps an interval and passes the filter.
+    pub fn find(
+        &self,
+        from: Instant,
+        until: Instant,
+        filter: impl Fn(&Excuse) -> bool,
+    ) -> Option<Excuse> {
+        (self.entries.iter())
+            .find(|entry| entry.from <= until && entry.until >= from && filter(entry))
+            .copied()
+    }
+
+    /// All entries, in the order in which they were written.
+    pub fn entries(&self) -> &[Excuse] {
+        &self.entries
+    }
+
+    /// The end of a fault that has not ended.
+    pub const OPEN: Instant = Instant::from_nanos(u64::MAX);
+}

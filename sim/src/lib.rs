@@ -1,0 +1,30 @@
+//! Many Switchboard instances and clients in one process, in virtual time, on the production core.
+//!
+//! A [`Schedule`](schedule::Schedule) says what happens; a [`World`] lets it happen to real
+//! [`Instance`](switchboard_core::Instance)s, which exchange their real wire bytes and directory
+//! operations; checkers watch both sides. [`swarm`] makes schedules from seeds, [`shrink`] makes
+//! failing ones small.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::iter_over_hash_type)]
+
+mod acts;
+mod census;
+mod directory_link;
+mod host;
+pub mod ledger;
+pub mod noise;
+mod oracle;
+mod pipe;
+mod queue;
+mod redis;
+pub mod report;
+pub mod schedule;
+pub mod shrink;
+pub mod swarm;
+mod terminal;
+mod text;
+mod trace;
+mod world;
+
+pub use world::World;

@@ -1,0 +1,254 @@
+//! What is between instances: links, and the addresses at which they are opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_core::command::Dial;
+use switchboard_core::event::{Event, LinkFailure};
+use switchboard_core::id::{InstanceId, LinkKey};
+use switchboard_core::time::Instant;
+
+use crate::noise::Purpose;
+use crate::queue::{Content, Happening, Input, Life};
+use crate::world::World;
+
+/// All links that ever were.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipes {
+    /// Nothing passes from the first to the second.
+    pub(crate) cuts: BTreeSet<(usize, usize)>,
+    /// The base of the delay.
+    pub(crate) latency: Duration,
+    pipes: Vec<Pipe>,
+    /// What waits for a cut to be healed.
+    held: Vec<(usize, bool, Content)>,
+    dials: BTreeMap<(usize, usize), u64>,
+}
+
+impl Pipes {
+    pub(crate) const LATENCY: Duration = Duration::from_micros(300);
+}
+
+impl Default for Pipes {
+    fn default() -> Self {
+        Self {
+            cuts: BTreeSet::new(),
+            latency: Self::LATENCY,
+            pipes: Vec::new(),
+            held: Vec::new(),
+            dials: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Pipe {
+    dialler: End,
+    acceptor: End,
+    address: String,
+    expected: InstanceId,
+    /// Which of the links from this dialler to this acceptor.
+    number: u64,
+}
+
+#[derive(Clone, Debug)]
+struct End {
+    life: Life,
+    key: Option<LinkKey>,
+    open: bool,
+    /// Messages towards it.
+    messages: u64,
+    /// The last of them arrives then.
+    last: Instant,
+}
+
+impl Pipe {
+    const fn end(&mut self, dialler: bool) -> &mut End {
+        if dialler {
+            &mut self.dialler
+        } else {
+            &mut self.acceptor
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn dial(&mut self, life: Life, link: LinkKey, dial: &Dial) {
+        let down = |failure| Event::LinkDown { link, failure };
+        let Some(host) = self.occupant(&dial.address) else {
+            self.tell(life, self.pipes.latency * 2, down(LinkFailure::Broken));
+            return;
+        };
+        if self.processes[host].vanished {
+            // Nobody says no: the instance's own timeout ends it.
+            return;
+        }
+        let number = self.pipes.dials.entry((life.host, host)).or_default();
+        *number += 1;
+        let end = |life, key| End {
+            life,
+            key,
+            open: true,
+            messages: 0,
+            last: Instant::START,
+        };
+        let pipe = self.pipes.pipes.len();
+        self.pipes.pipes.push(Pipe {
+            dialler: end(life, Some(link)),
+            acceptor: end(Life { host, number: 0 }, None),
+            address: dial.address.clone(),
+            expected: dial.instance,
+            number: *number,
+        });
+        self.processes[life.host].links.insert(link, pipe);
+        self.send_through(pipe, false, Content::Dial);
+    }
+
+    /// A batch is written into a link.
+    pub(crate) fn write_link(&mut self, host: usize, link: LinkKey, content: Content) {
+        let Some(&pipe) = self.processes[host].links.get(&link) else {
+            return;
+        };
+        let by_dialler = self.is_dialler(pipe, host, link);
+        self.send_through(pipe, !by_dialler, content);
+    }
+
+    pub(crate) fn link_accepted(&mut self, life: Life, pipe: usize, key: Option<LinkKey>) {
+        let Some(key) = key else {
+            self.send_through(pipe, true, Content::Down(LinkFailure::Broken));
+            return;
+        };
+        self.pipes.pipes[pipe].acceptor.key = Some(key);
+        self.processes[life.host].links.insert(key, pipe);
+        self.send_through(pipe, true, Content::Up);
+    }
+
+    /// An instance has closed its end, or is gone.
+    pub(crate) fn end_of_pipe(&mut self, host: usize, link: LinkKey, pipe: usize, told: bool) {
+        let by_dialler = self.is_dialler(pipe, host, link);
+        self.pipes.pipes[pipe].end(by_dialler).open = false;
+        if told {
+            let content = Content::Down(LinkFailure::Broken);
+            self.send_through(pipe, !by_dialler, content);
+        }
+    }
+
+    /// All links between two processes break at once.
+    pub(crate) fn reset_links(&mut self, one: usize, other: usize) {
+        for pipe in 0..self.pipes.pipes.len() {
+            let Pipe {
+                dialler, acceptor, ..
+            } = &self.pipes.pipes[pipe];
+            let hosts = (dialler.life.host, acceptor.life.host);
+            if hosts == (one, other) || hosts == (other, one) {
+                self.pipe_down(pipe, true, LinkFailure::Broken);
+                self.pipe_down(pipe, false, LinkFailure::Broken);
+            }
+        }
+    }
+
+    /// What waited behind cuts that are no more goes on its way.
+    pub(crate) fn release_held(&mut self) {
+        for (pipe, to_dialler, content) in std::mem::take(&mut self.pipes.held) {
+            self.send_through(pipe, to_dialler, content);
+        }
+    }
+
+    pub(crate) fn out_of_pipe(&mut self, index: usize, at_dialler: bool, content: Content) {
+        let pipe = &mut self.pipes.pipes[index];
+        let to = pipe.end(at_dialler).life.host;
+        let from = pipe.end(!at_dialler).life.host;
+        if self.pipes.cuts.contains(&(from, to)) {
+            self.pipes.held.push((index, at_dialler, content));
+            return;
+        }
+        match content {
+            Content::Dial => self.dialled(index),
+            Content::Down(failure) => self.pipe_down(index, at_dialler, failure),
+            Content::Up | Content::Batch(_) => {
+                let End {
+                    life, key, open, ..
+                } = *self.pipes.pipes[index].end(at_dialler);
+                let (Some(link), true) = (key, open) else {
+                    return;
+                };
+                let event = match content {
+                    Content::Batch(batch) => Event::LinkReceived { link, batch },
+                    Content::Up | Content::Dial | Content::Down(_) => Event::LinkUp { link },
+                };
+                self.input(life, Input::Event(event));
+            }
+        }
+    }
+
+    fn dialled(&mut self, index: usize) {
+        let pipe = &self.pipes.pipes[index];
+        let refusal = match self.occupant(&pipe.address) {
+            None => Some(LinkFailure::Broken),
+            Some(host) => match &self.processes[host].instance {
+                None if self.processes[host].vanished => return,
+                None => Some(LinkFailure::Broken),
+                Some(instance) if instance.id() != pipe.expected => Some(LinkFailure::NotMe),
+                Some(_) => {
+                    let life = self.life(host);
+                    self.pipes.pipes[index].acceptor.life = life;
+                    self.input(life, Input::AcceptLink(index));
+                    None
+                }
+            },
+        };
+        if let Some(failure) = refusal {
+            self.send_through(index, true, Content::Down(failure));
+        }
+    }
+
+    fn pipe_down(&mut self, index: usize, at_dialler: bool, failure: LinkFailure) {
+        let end = self.pipes.pipes[index].end(at_dialler);
+        let was_open = std::mem::take(&mut end.open);
+        let (life, Some(link), true) = (end.life, end.key, was_open) else {
+            return;
+        };
+        if self.lives(life) {
+            self.processes[life.host].links.remove(&link);
+            self.input(life, Input::Event(Event::LinkDown { link, failure }));
+        }
+    }
+
+    fn send_through(&mut self, index: usize, to_dialler: bool, content: Content) {
+        let pipe = &mut self.pipes.pipes[index];
+        let ids = [
+            pipe.dialler.life.host as u64,
+            pipe.acceptor.life.host as u64,
+            pipe.number,
+            to_dialler.into(),
+            pipe.end(to_dialler).messages,
+        ];
+        let way = self.noise.way(self.pipes.latency, Purpose::Link, &ids);
+        let end = pipe.end(to_dialler);
+        end.messages += 1;
+        end.last = end.last.max(self.now + way);
+        self.queue.put(
+            end.last,
+            Happening::OutOfPipe {
+                pipe: index,
+                at_dialler: to_dialler,
+                content,
+            },
+        );
+    }
+
+    fn is_dialler(&self, pipe: usize, host: usize, link: LinkKey) -> bool {
+        let dialler = &self.pipes.pipes[pipe].dialler;
+        dialler.life == self.life(host) && dialler.key == Some(link)
+    }
+
+    /// Who is at an address: one who runs, or else one who did.
+    fn occupant(&self, address: &str) -> Option<usize> {
+        let at = |running: bool| {
+            (self.processes.iter()).position(|process| {
+                process.address == address && process.instance.is_some() == running
+            })
+        };
+        at(true).or_else(|| at(false))
+    }
+}

@@ -1,0 +1,152 @@
+//! The event heap: what will happen, by time and then by the order in which it was put in.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use switchboard_core::command::RoundTrip;
+use switchboard_core::directory::Outcome;
+use switchboard_core::event::{Event, LinkFailure};
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::OpId;
+use switchboard_core::time::Instant;
+
+/// One life of one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Life {
+    pub(crate) host: usize,
+    pub(crate) number: u32,
+}
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// An item of the schedule.
+    Item(usize),
+    /// An instance takes its inputs and serves its timers.
+    Turn(Life),
+    /// A timer of an instance may be due.
+    Timer(Life),
+    /// Something reaches an instance.
+    Input(Life, Input),
+    /// An instance tries to open its directory link.
+    OpenDirectory(Life),
+    /// A round trip reaches the directory.
+    Request {
+        life: Life,
+        /// The directory link that it came over.
+        link: u32,
+        trip: Box<RoundTrip>,
+    },
+    /// The answer to a round trip reaches the instance.
+    Reply {
+        life: Life,
+        link: u32,
+        op: OpId,
+        outcomes: Vec<Outcome>,
+    },
+    /// Something comes out of a link.
+    OutOfPipe {
+        pipe: usize,
+        /// At its dialler's end.
+        at_dialler: bool,
+        content: Content,
+    },
+    /// Something reaches a terminal.
+    AtTerminal { session: usize, seen: Seen },
+    /// A push should have been answered and written by this moment.
+    PushDue(usize, usize),
+    /// The directory is compared with the connections.
+    Census,
+}
+
+/// What reaches an instance.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// An event of the core's.
+    Event(Event),
+    /// The handshake of a terminal.
+    Handshake(usize),
+    /// The socket of a link that another instance dialled.
+    AcceptLink(usize),
+    /// A push, and which time it is handed in.
+    Push(usize, usize),
+}
+
+/// What comes out of a link.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// The dialler's request for a link.
+    Dial,
+    /// A batch.
+    Batch(Bytes),
+    /// The link is open.
+    Up,
+    /// The link is gone.
+    Down(LinkFailure),
+}
+
+/// What a terminal sees.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// A frame.
+    Frame(Payload),
+    /// A ping.
+    Ping,
+    /// A Close frame.
+    Close(CloseCode),
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    at: Instant,
+    sequence: u64,
+    happening: Happening,
+}
+
+/// The heap.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Entry>>,
+    sequence: u64,
+}
+
+impl Queue {
+    pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
+        self.sequence += 1;
+        self.heap.push(Reverse(Entry {
+            at,
+            sequence: self.sequence,
+            happening,
+        }));
+    }
+
+    pub(crate) fn take(&mut self) -> Option<(Instant, Happening)> {
+        let Reverse(entry) = self.heap.pop()?;
+        Some((entry.at, entry.happening))
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        Some(self.heap.peek()?.0.at)
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}

@@ -1,0 +1,353 @@
+//! Clients: their sessions, and the instance's end of their connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_core::event::{Closure, Event, Heard, Refused};
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
+use switchboard_core::time::Instant;
+
+use crate::host::WRITE;
+use crate::noise::Purpose;
+use crate::queue::{Happening, Input, Life, Seen};
+use crate::schedule::HowClosed;
+use crate::world::World;
+
+/// One try of a client to be connected, and the connection that came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) user: UserId,
+    /// Where it is.
+    pub(crate) life: Option<Life>,
+    pub(crate) id: Option<ConnectionId>,
+    /// When its hello was with the operating system, and whether that said `degraded`.
+    pub(crate) greeted: Option<(Instant, bool)>,
+    /// When its end began, on whatever side.
+    pub(crate) ended: Option<Instant>,
+    /// It went without a sign.
+    pub(crate) silent: bool,
+    pub(crate) reads: bool,
+    /// Pushes whose frames are with the operating system.
+    pub(crate) written: BTreeSet<PushId>,
+    /// Pushes that it got.
+    pub(crate) got: BTreeSet<PushId>,
+    /// The last push that it got, by the instance that published it.
+    pub(crate) last: BTreeMap<Life, u64>,
+    key: Option<ConnectionKey>,
+    /// It has reset or closed its socket: nothing reaches it.
+    gone: bool,
+    frames: u64,
+    /// What was sent last arrives then, at the terminal and at the instance.
+    down: Instant,
+    up: Instant,
+}
+
+impl Session {
+    /// Whether it is there and nothing has ended it.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.id.is_some() && self.ended.is_none() && !self.silent
+    }
+}
+
+/// The instance's end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) session: usize,
+    /// Frames that are not flushed.
+    buffer: Vec<Payload>,
+    /// The terminal does not read: a flush waits, and perhaps the end.
+    stuck: bool,
+    closing: Option<CloseCode>,
+    /// The instance has been told, or will be, that it is over.
+    reported: bool,
+}
+
+/// The base of the delay between a terminal and its instance.
+const WAY: Duration = Duration::from_millis(2);
+
+impl World {
+    pub(crate) fn connect(&mut self, client: &str, at: Option<usize>, user: &str) {
+        let Ok(user) = UserId::new(user) else {
+            return;
+        };
+        let session = self.sessions.len();
+        self.sessions.push(Session {
+            user,
+            life: None,
+            id: None,
+            greeted: None,
+            ended: None,
+            silent: false,
+            reads: true,
+            written: BTreeSet::new(),
+            got: BTreeSet::new(),
+            last: BTreeMap::new(),
+            key: None,
+            gone: false,
+            frames: 0,
+            down: Instant::START,
+            up: Instant::START,
+        });
+        if let Some(before) = self.clients.insert(client.to_owned(), session) {
+            self.fall_silent(before);
+        }
+        let Some(host) = at.or_else(|| self.balance(session)) else {
+            self.session_ended(session);
+            return;
+        };
+        let life = self.life(host);
+        if !self.lives(life) {
+            self.session_ended(session);
+            return;
+        }
+        self.sessions[session].life = Some(life);
+        let at = self.upwards(session);
+        self.queue
+            .put(at, Happening::Input(life, Input::Handshake(session)));
+    }
+
+    /// Where the balancer sends a new connection: to one of those that say they are ready.
+    fn balance(&self, session: usize) -> Option<usize> {
+        let ready: Vec<usize> = (self.processes.iter().enumerate())
+            .filter(|(_, process)| process.instance.as_ref().is_some_and(|i| i.is_ready()))
+            .map(|(host, _)| host)
+            .collect();
+        let count = ready.len() as u64;
+        let choice = self
+            .noise
+            .below(count, Purpose::Balancer, &[session as u64]);
+        ready.get(choice as usize).copied()
+    }
+
+    pub(crate) fn accepted(
+        &mut self,
+        life: Life,
+        session: usize,
+        key: ConnectionKey,
+        id: ConnectionId,
+    ) {
+        self.processes[life.host].connections.insert(
+            key,
+            Connection {
+                session,
+                buffer: Vec::new(),
+                stuck: false,
+                closing: None,
+                reported: false,
+            },
+        );
+        self.oracle.connections.insert(id, session);
+        let this = &mut self.sessions[session];
+        this.key = Some(key);
+        this.id = Some(id);
+        let gave_up = this.gone;
+        let at = self.upwards(session);
+        let event = Event::Opened { connection: key };
+        self.queue
+            .put(at, Happening::Input(life, Input::Event(event)));
+        if gave_up {
+            self.over(session, Closure::Abrupt);
+        }
+    }
+
+    pub(crate) fn refused(&mut self, session: usize, _: Refused) {
+        self.session_ended(session);
+    }
+
+    pub(crate) fn session_ended(&mut self, session: usize) {
+        let session = &mut self.sessions[session];
+        session.ended = session.ended.or(Some(self.now));
+    }
+
+    /// A client ends its connection.
+    pub(crate) fn leave(&mut self, session: usize, how: HowClosed) {
+        if self.sessions[session].gone {
+            return;
+        }
+        let closure = match how {
+            HowClosed::Silent => return self.fall_silent(session),
+            HowClosed::Clean => Closure::Clean,
+            HowClosed::Sudden => Closure::Abrupt,
+        };
+        self.session_ended(session);
+        self.sessions[session].gone = true;
+        self.over(session, closure);
+    }
+
+    fn fall_silent(&mut self, session: usize) {
+        self.sessions[session].silent = true;
+    }
+
+    pub(crate) fn set_reading(&mut self, session: usize, reads: bool) {
+        self.sessions[session].reads = reads;
+        let this = &self.sessions[session];
+        let (true, Some(life), Some(key)) = (reads, this.life, this.key) else {
+            return;
+        };
+        if !self.lives(life) {
+            return;
+        }
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        if std::mem::take(&mut connection.stuck) {
+            match connection.closing {
+                Some(code) => self.close(life, key, code),
+                None => self.flush(life, key),
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, host: usize, key: ConnectionKey, payload: Payload) {
+        if let Some(connection) = self.processes[host].connections.get_mut(&key) {
+            connection.buffer.push(payload);
+        }
+    }
+
+    pub(crate) fn flush(&mut self, life: Life, key: ConnectionKey) {
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        let session = connection.session;
+        if !self.sessions[session].reads {
+            connection.stuck = true;
+            return;
+        }
+        self.hand_over(life, key);
+        self.tell(life, WRITE, Event::Written { connection: key });
+    }
+
+    /// What was sent is with the operating system, and on its way.
+    fn hand_over(&mut self, life: Life, key: ConnectionKey) {
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        let session = connection.session;
+        for payload in std::mem::take(&mut connection.buffer) {
+            self.frame_written(session, &payload);
+            let at = self.downwards(session);
+            let seen = Seen::Frame(payload);
+            self.queue.put(at, Happening::AtTerminal { session, seen });
+        }
+    }
+
+    pub(crate) fn ping(&mut self, host: usize, key: ConnectionKey) {
+        let Some(connection) = self.processes[host].connections.get(&key) else {
+            return;
+        };
+        let session = connection.session;
+        let at = self.downwards(session);
+        let seen = Seen::Ping;
+        self.queue.put(at, Happening::AtTerminal { session, seen });
+    }
+
+    pub(crate) fn close(&mut self, life: Life, key: ConnectionKey, code: CloseCode) {
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        let session = connection.session;
+        if !self.sessions[session].reads {
+            connection.stuck = true;
+            connection.closing = Some(code);
+            self.session_ended(session);
+            return;
+        }
+        self.hand_over(life, key);
+        self.session_ended(session);
+        let at = self.downwards(session);
+        let seen = Seen::Close(code);
+        self.queue.put(at, Happening::AtTerminal { session, seen });
+    }
+
+    pub(crate) fn abort(&mut self, life: Life, key: ConnectionKey) {
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        let session = connection.session;
+        let reported = std::mem::replace(&mut connection.reported, true);
+        self.session_ended(session);
+        self.sessions[session].gone = true;
+        if !reported {
+            let event = Event::Closed {
+                connection: key,
+                closure: Closure::Abrupt,
+            };
+            self.tell(life, WRITE, event);
+        }
+    }
+
+    pub(crate) fn at_terminal(&mut self, session: usize, seen: Seen) {
+        let this = &self.sessions[session];
+        if this.gone || this.silent {
+            return;
+        }
+        match seen {
+            Seen::Frame(payload) => self.frame_seen(session, &payload),
+            Seen::Ping => {
+                let (Some(life), Some(connection), true) = (this.life, this.key, this.reads) else {
+                    return;
+                };
+                let at = self.upwards(session);
+                let frame = Heard::Control;
+                let event = Event::Heard { connection, frame };
+                self.queue
+                    .put(at, Happening::Input(life, Input::Event(event)));
+            }
+            Seen::Close(code) => {
+                self.trace.say(&code);
+                self.sessions[session].gone = true;
+                self.over(session, Closure::Clean);
+            }
+        }
+    }
+
+    /// The instance will learn that the connection is over.
+    fn over(&mut self, session: usize, closure: Closure) {
+        let at = self.upwards(session);
+        let this = &self.sessions[session];
+        let (Some(life), Some(key)) = (this.life, this.key) else {
+            return;
+        };
+        if !self.lives_or_turns(life) {
+            return;
+        }
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        if !std::mem::replace(&mut connection.reported, true) {
+            let event = Event::Closed {
+                connection: key,
+                closure,
+            };
+            self.queue
+                .put(at, Happening::Input(life, Input::Event(event)));
+        }
+    }
+
+    /// Whether a process is in this life, in the middle of a turn too.
+    fn lives_or_turns(&self, life: Life) -> bool {
+        self.processes[life.host].life == life.number
+    }
+
+    fn downwards(&mut self, session: usize) -> Instant {
+        let way = self.next_way(session);
+        let this = &mut self.sessions[session];
+        this.down = this.down.max(self.now + way);
+        this.down
+    }
+
+    fn upwards(&mut self, session: usize) -> Instant {
+        let way = self.next_way(session);
+        let this = &mut self.sessions[session];
+        this.up = this.up.max(self.now + way);
+        this.up
+    }
+
+    fn next_way(&mut self, session: usize) -> Duration {
+        let this = &mut self.sessions[session];
+        this.frames += 1;
+        let ids = [session as u64, this.frames];
+        self.noise.way(WAY, Purpose::Terminal, &ids)
+    }
+}

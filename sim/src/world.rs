@@ -1,0 +1,195 @@
+//! The world: instances, their directory, links and terminals, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher as _;
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+use switchboard_core::directory::DirectorySettings;
+use switchboard_core::time::{Instant, Now, WallTime};
+
+use crate::host::Process;
+use crate::ledger::Ledger;
+use crate::noise::Noise;
+use crate::oracle::Oracle;
+use crate::pipe::Pipes;
+use crate::queue::{Happening, Queue};
+use crate::redis::Redis;
+use crate::report::{Invariant, Report, Violation};
+use crate::schedule::Schedule;
+use crate::terminal::Session;
+use crate::trace::TraceHash;
+
+/// Instances, directory, links, terminals and publishers. A value: a clone of it goes on as the
+/// original would.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) schedule: Schedule,
+    pub(crate) config: Config,
+    pub(crate) now: Instant,
+    pub(crate) queue: Queue,
+    pub(crate) noise: Noise,
+    pub(crate) trace: TraceHash,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) redis: Redis,
+    pub(crate) pipes: Pipes,
+    pub(crate) sessions: Vec<Session>,
+    /// The present session of each client.
+    pub(crate) clients: BTreeMap<String, usize>,
+    pub(crate) ledger: Ledger,
+    pub(crate) oracle: Oracle,
+    pub(crate) violation: Option<Violation>,
+    events: u64,
+}
+
+/// The monotonic clock at the start of a schedule: nothing is at the clock's own start.
+const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
+/// The wall clock at that moment.
+const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
+/// After the last item the world goes on for so long: a push that was handed in last is due.
+const AFTERMATH: Duration = Duration::from_secs(5);
+/// The time between two comparisons of the directory with the connections.
+pub(crate) const CENSUS: Duration = Duration::from_millis(500);
+
+impl World {
+    /// A world at the start of a schedule. Its times follow from the schedule's lease; all else is
+    /// as by default.
+    pub fn new(schedule: Schedule) -> Self {
+        let config = config(schedule.lease);
+        let noise = Noise::new(schedule.seed);
+        let mut queue = Queue::default();
+        for (index, item) in schedule.items.iter().enumerate() {
+            queue.put(BEGIN + item.at, Happening::Item(index));
+        }
+        queue.put(BEGIN + CENSUS, Happening::Census);
+        let redis = Redis::new(DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: config.lease,
+            row_expiry: config.row_expiry,
+        });
+        let instances = schedule.instances;
+        let mut world = Self {
+            schedule,
+            config,
+            now: BEGIN,
+            queue,
+            noise,
+            trace: TraceHash::new(),
+            processes: (0..instances).map(Process::new).collect(),
+            redis,
+            pipes: Pipes::default(),
+            sessions: Vec::new(),
+            clients: BTreeMap::new(),
+            ledger: Ledger::default(),
+            oracle: Oracle::default(),
+            violation: None,
+            events: 0,
+        };
+        for host in 0..instances {
+            world.start(host);
+        }
+        world
+    }
+
+    /// Runs the schedule to its end, or to the first violation.
+    pub fn run(&mut self) -> Report {
+        while self.step() {}
+        self.report()
+    }
+
+    /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
+    pub fn step(&mut self) -> bool {
+        let end = BEGIN + (self.schedule.end() + AFTERMATH);
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+            return false;
+        }
+        let Some((at, happening)) = self.queue.take() else {
+            return false;
+        };
+        self.now = at;
+        self.events += 1;
+        self.happen(happening);
+        true
+    }
+
+    /// What is known so far.
+    pub fn report(&self) -> Report {
+        let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
+        Report {
+            seed: self.schedule.seed,
+            hash: self.trace.finish(),
+            events: self.events,
+            simulated: self.now.since(BEGIN),
+            expected: self.oracle.expected,
+            excused: self.oracle.excused,
+            receipts: self.oracle.receipts,
+            faults: faults.into_iter().collect(),
+            violation: self.violation.clone(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Now {
+        let passed = self.now.since(BEGIN).as_millis() as u64;
+        Now {
+            mono: self.now,
+            wall: WallTime::from_millis(BEGIN_WALL_MILLIS + passed),
+        }
+    }
+
+    /// Notes that an invariant does not hold. The first one counts.
+    pub(crate) fn violated(&mut self, invariant: Invariant, what: String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation {
+                invariant,
+                at: self.now.since(BEGIN),
+                what,
+            });
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        self.trace.write_u64(self.now.as_nanos());
+        match happening {
+            Happening::Item(index) => {
+                let act = self.schedule.items[index].act.clone();
+                self.trace.say(&act);
+                self.act(&act);
+            }
+            Happening::Turn(life) => self.turn(life),
+            Happening::Timer(life) => self.timer(life),
+            Happening::Input(life, input) => self.input(life, input),
+            Happening::OpenDirectory(life) => self.open_directory(life),
+            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Reply {
+                life,
+                link,
+                op,
+                outcomes,
+            } => self.reply(life, link, op, outcomes),
+            Happening::OutOfPipe {
+                pipe,
+                at_dialler,
+                content,
+            } => self.out_of_pipe(pipe, at_dialler, content),
+            Happening::AtTerminal { session, seen } => self.at_terminal(session, seen),
+            Happening::PushDue(push, time) => self.push_due(push, time),
+            Happening::Census => {
+                self.census();
+                self.queue.put(self.now + CENSUS, Happening::Census);
+            }
+        }
+    }
+}
+
+/// The default settings, with all that hangs on the lease in proportion.
+fn config(lease: Duration) -> Config {
+    let defaults = Config::default();
+    Config {
+        lease,
+        lease_renewal: lease * 3 / 10,
+        view_interval: lease / 10,
+        isolation: lease * 2,
+        directory_timeout: defaults.directory_timeout.min(lease / 2),
+        ..defaults
+    }
+}

@@ -1,0 +1,99 @@
+//! The quick suite: kept schedules, determinism, seeds of the swarm, and that the checkers can see.
+
+use std::path::Path;
+
+use switchboard_sim::schedule::{Act, Item, Schedule};
+use switchboard_sim::{World, shrink, swarm};
+
+const SEEDS: u64 = 100;
+
+/// Each of these once violated an invariant.
+#[test]
+fn kept_schedules_hold_every_invariant() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let schedule = Schedule::parse(&text).unwrap();
+        let report = swarm::run(&schedule);
+        assert_eq!(report.violation, None, "{}", file.display());
+    }
+}
+
+#[test]
+fn seeds_of_the_swarm_hold_every_invariant() {
+    let mut expected = 0;
+    for seed in 0..SEEDS {
+        let report = swarm::run(&swarm::schedule(seed));
+        assert_eq!(
+            report.violation, None,
+            "again: switchboard-sim replay {seed}"
+        );
+        expected += report.expected;
+    }
+    assert!(
+        expected > 0,
+        "nothing was to be delivered: nothing was proven"
+    );
+}
+
+#[test]
+fn without_faults_nothing_is_lost() {
+    for seed in (0..SEEDS).step_by(10) {
+        let report = swarm::run(&swarm::schedule(seed));
+        assert_eq!(report.excused, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_schedule_gives_the_same_trace() {
+    for seed in 0..SEEDS / 5 {
+        let schedule = swarm::schedule(seed);
+        assert_eq!(swarm::run(&schedule), swarm::run(&schedule), "seed {seed}");
+    }
+}
+
+#[test]
+fn other_noise_gives_another_trace() {
+    let schedule = swarm::schedule(3);
+    let other = Schedule {
+        seed: 4,
+        ..schedule.clone()
+    };
+    assert_ne!(swarm::run(&schedule).hash, swarm::run(&other).hash);
+}
+
+#[test]
+fn a_clone_of_a_world_goes_on_as_the_original() {
+    let mut world = World::new(swarm::schedule(5));
+    for _ in 0..2000 {
+        world.step();
+    }
+    let mut clone = world.clone();
+    assert_eq!(world.run(), clone.run());
+}
+
+#[test]
+fn schedules_of_the_swarm_survive_printing() {
+    for seed in 0..SEEDS {
+        let schedule = swarm::schedule(seed);
+        assert_eq!(Schedule::parse(&schedule.to_string()), Ok(schedule));
+    }
+}
+
+/// An expectation that cannot hold is seen as violated, and what does not matter is taken out.
+#[test]
+fn a_failing_schedule_is_shrunk_to_what_matters() {
+    let mut schedule = swarm::schedule(10);
+    let leave = |item: &Item| item.act == Act::AllLeave;
+    schedule.items.retain(|item| !leave(item));
+    let invariant = swarm::run(&schedule).violation.unwrap().invariant;
+    assert_eq!(invariant.name(), "empty-at-rest");
+    let small = shrink::shrink(&schedule, invariant);
+    assert_eq!(small.items.len(), 2, "{small}");
+}
