@@ -105,14 +105,23 @@ impl RedisServer {
     /// Runs one command on a connection of its own: `server.command::<i64>(&["EXISTS", "key"])`.
     #[track_caller]
     pub fn command<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        let (name, arguments) = command.split_first().expect("a command has a name");
-        match redis::cmd(name)
-            .arg(arguments)
-            .query(&mut self.connection())
-        {
+        match self.try_command(command) {
             Ok(answer) => answer,
             Err(error) => panic!("{}: {error}", command.join(" ")),
         }
+    }
+
+    /// The same for a server that may close connections at any moment, as one does that a Sentinel
+    /// promotes.
+    ///
+    /// # Errors
+    ///
+    /// What the client or the server says.
+    pub fn try_command<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        redis::cmd(name)
+            .arg(arguments)
+            .query(&mut self.try_connection()?)
     }
 
     fn running(&self) -> &Process {
