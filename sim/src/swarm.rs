@@ -361,7 +361,11 @@ impl Maker {
     }
 
     fn push(&mut self, at: Duration, host: Host, nth: u64) {
-        let user = self.below(USERS.len() as u64, "to", nth) as usize;
+        let user = match self.below(2, "latest", nth) {
+            0 => self.latest_user(at),
+            _ => None,
+        };
+        let user = user.unwrap_or(self.below(USERS.len() as u64, "to", nth) as usize);
         let to = match self.below(12, "audience", nth) {
             0 => To::Everyone,
             1 | 2 => To::Users(vec![
@@ -372,6 +376,18 @@ impl Maker {
         };
         let name = format!("m{}", nth + 1);
         self.put(at, Act::Push { at: host, to, name });
+    }
+
+    /// Whose terminal connected last before this moment: its row is the youngest.
+    fn latest_user(&self, at: Duration) -> Option<usize> {
+        let connects = self.items.iter().filter(|item| item.at <= at);
+        let (_, latest) = connects
+            .filter_map(|item| match &item.act {
+                Act::Connect { user, .. } => Some((item.at, user)),
+                _ => None,
+            })
+            .max()?;
+        USERS.iter().position(|user| user == latest)
     }
 
     fn end(&mut self) {
