@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use switchboard_sim::checker::{Tally, Verdict};
+use switchboard_sim::checkers;
 use switchboard_sim::report::Report;
 use switchboard_sim::schedule::Schedule;
+use switchboard_sim::totals::Totals;
 use switchboard_sim::{shrink, swarm};
 
 #[derive(Parser)]
@@ -115,17 +118,24 @@ fn read(file: &Path) -> Result<Schedule, String> {
 
 fn tell(name: &str, report: &Report) {
     println!(
-        "{name}: hash {:016x}, {} events in {:.3} s, {} receipts, {} of {} frames lost with an excuse",
+        "{name}: hash {:016x}, {} events in {:.3} s",
         report.hash,
         report.events,
         report.simulated.as_secs_f64(),
-        report.receipts,
-        report.excused,
-        report.expected,
     );
-    match &report.violation {
-        None => println!("{name}: every invariant held"),
-        Some(violation) => println!("{name}: VIOLATED {violation}"),
+    for tally in &report.tallies {
+        let Tally {
+            checker,
+            held,
+            excused,
+            ..
+        } = tally;
+        println!("{name}: {checker} held {held} times, excused {excused}");
+    }
+    match (&report.violation, report.verdict()) {
+        (Some(violation), _) => println!("{name}: VIOLATED {violation}"),
+        (None, Verdict::Unknown) => println!("{name}: proved nothing: no push was due"),
+        (None, Verdict::Pass | Verdict::Fail) => println!("{name}: every invariant held"),
     }
 }
 
@@ -135,7 +145,7 @@ fn keep_small(schedule: &Schedule, out: &Path) -> Result<bool, String> {
         println!("it violates nothing");
         return Ok(true);
     };
-    let small = shrink::shrink(schedule, violation.invariant);
+    let small = shrink::shrink(schedule, violation.checker);
     std::fs::write(out, small.to_string())
         .map_err(|error| format!("{} cannot be written: {error}", out.display()))?;
     println!(
@@ -162,57 +172,6 @@ fn check_determinism(seeds: u64) -> bool {
     differing.is_empty()
 }
 
-/// What the threads of a swarm have done together.
-#[derive(Default)]
-struct Sum {
-    seeds: AtomicU64,
-    events: AtomicU64,
-    simulated_millis: AtomicU64,
-    receipts: AtomicU64,
-    expected: AtomicU64,
-    excused: AtomicU64,
-    faults: [AtomicU64; switchboard_sim::ledger::FaultKind::ALL.len()],
-}
-
-impl Sum {
-    fn add(&self, report: &Report) {
-        let add = |to: &AtomicU64, what: u64| to.fetch_add(what, Ordering::Relaxed);
-        add(&self.seeds, 1);
-        add(&self.events, report.events);
-        add(&self.simulated_millis, report.simulated.as_millis() as u64);
-        add(&self.receipts, report.receipts);
-        add(&self.expected, report.expected);
-        add(&self.excused, report.excused);
-        for kind in &report.faults {
-            add(&self.faults[*kind as usize], 1);
-        }
-    }
-
-    fn tell(&self, passed: Duration) {
-        let get = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let seconds = passed.as_secs_f64().max(0.001);
-        println!(
-            "{} seeds ({:.1}/s), {} events ({:.0}/s), {:.1} h simulated, {} receipts",
-            get(&self.seeds),
-            get(&self.seeds) as f64 / seconds,
-            get(&self.events),
-            get(&self.events) as f64 / seconds,
-            get(&self.simulated_millis) as f64 / 3.6e6,
-            get(&self.receipts),
-        );
-        println!(
-            "{} of {} frames lost with an excuse ({:.2} %)",
-            get(&self.excused),
-            get(&self.expected),
-            100.0 * get(&self.excused) as f64 / get(&self.expected).max(1) as f64,
-        );
-        let faults: Vec<String> = (switchboard_sim::ledger::FaultKind::ALL.iter())
-            .map(|kind| format!("{kind:?} {}", get(&self.faults[*kind as usize])))
-            .collect();
-        println!("seeds with each kind of fault: {}", faults.join(", "));
-    }
-}
-
 /// The time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -223,7 +182,7 @@ const PROGRESS: Duration = Duration::from_secs(5);
 )]
 fn run_swarm(span: Duration, jobs: u64, from: u64, out: &Path) -> Result<bool, String> {
     let begin = std::time::Instant::now();
-    let sum = Sum::default();
+    let sum = std::sync::Mutex::new(Totals::default());
     let stop = AtomicBool::new(false);
     let failed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -233,7 +192,9 @@ fn run_swarm(span: Duration, jobs: u64, from: u64, out: &Path) -> Result<bool, S
                 let mut seed = from + job;
                 while begin.elapsed() < span && !stop.load(Ordering::Relaxed) {
                     let report = swarm::run(&swarm::schedule(seed));
-                    sum.add(&report);
+                    if let Ok(mut sum) = sum.lock() {
+                        sum.add(&report);
+                    }
                     if report.violation.is_some() {
                         stop.store(true, Ordering::Relaxed);
                         if let Ok(mut failed) = failed.lock() {
@@ -249,17 +210,32 @@ fn run_swarm(span: Duration, jobs: u64, from: u64, out: &Path) -> Result<bool, S
             std::thread::sleep(Duration::from_millis(100));
             if told.elapsed() >= PROGRESS {
                 told = std::time::Instant::now();
-                let seeds = sum.seeds.load(Ordering::Relaxed);
+                let seeds = sum.lock().map_or(0, |sum| sum.runs);
                 let left = span.saturating_sub(begin.elapsed()).as_secs();
                 eprintln!("{seeds} seeds, {left} s left");
             }
         }
     });
-    sum.tell(begin.elapsed());
+    let sum = sum.into_inner().unwrap_or_default();
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("{sum}");
+    println!(
+        "{:.1} seeds/s, {:.0} events/s",
+        sum.runs as f64 / seconds,
+        sum.events as f64 / seconds
+    );
+    let checkers = checkers::all();
+    for (checker, probe) in sum.missed(&checkers) {
+        println!("never: {checker}: {probe}");
+    }
+    let overdrawn = sum.overdrawn(&checkers);
+    for problem in &overdrawn {
+        println!("OVERDRAWN {problem}");
+    }
     let failed = failed.into_inner().unwrap_or_default();
     let Some(report) = failed.iter().min_by_key(|report| report.seed) else {
         println!("every invariant held");
-        return Ok(true);
+        return Ok(overdrawn.is_empty());
     };
     tell(&format!("seed {}", report.seed), report);
     println!("again: switchboard-sim replay {}", report.seed);
