@@ -1,7 +1,6 @@
 //! The processes: each runs one real instance, takes its inputs in turns and executes its commands.
 
 use std::collections::BTreeMap;
-use std::hash::Hash as _;
 use std::time::Duration;
 
 use switchboard_core::command::{Command, Outbox};
@@ -17,6 +16,7 @@ use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
 use crate::queue::{Content, Happening, Input};
 use crate::terminal::Connection;
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One process.
@@ -196,8 +196,13 @@ impl World {
         if calls == CALLS_PER_TURN {
             self.observe(Observed::Livelocked(life));
         }
+        let at = life.place();
         for command in out.drain() {
-            self.trace_command(&command);
+            let entry = Entry::Command {
+                at,
+                command: &command,
+            };
+            self.trace(&entry);
             self.execute(life, command);
         }
         if let Some((at, _)) = next
@@ -221,9 +226,10 @@ impl World {
 
     fn take_in(&mut self, life: Life, input: Input, out: &mut Outbox) {
         let now = self.clock();
+        let at = life.place();
         match input {
             Input::Event(event) => {
-                self.trace_event(&event);
+                self.trace(&Entry::Event { at, event: &event });
                 if let Event::Closed { connection, .. } = &event {
                     let process = &mut self.processes[life.host];
                     if let Some(connection) = process.connections.get(connection) {
@@ -244,15 +250,23 @@ impl World {
                 let Some(instance) = self.instance_mut(life) else {
                     return;
                 };
-                match instance.accept(now, handshake) {
+                let outcome = instance.accept(now, handshake);
+                let id = (outcome.ok()).and_then(|key| instance.connection_id(key));
+                self.trace(&Entry::Handshake {
+                    at,
+                    session,
+                    outcome,
+                });
+                match outcome {
                     Ok(key) => {
-                        let id = instance.connection_id(key).expect("it was accepted");
+                        let id = id.expect("it was accepted");
                         self.accepted(life, session, key, id);
                     }
                     Err(refused) => self.refused(session, refused),
                 }
             }
             Input::AcceptLink(pipe) => {
+                self.trace(&Entry::Link { at, pipe });
                 if let Some(instance) = self.instance_mut(life) {
                     let key = instance.accept_link(now);
                     self.link_accepted(life, pipe, key);
@@ -260,8 +274,10 @@ impl World {
             }
             Input::Push(hand_in) => {
                 let (call, push) = self.handed_in(life, hand_in);
+                let event = Event::Push { call, push };
+                self.trace(&Entry::Event { at, event: &event });
                 if let Some(instance) = self.instance_mut(life) {
-                    instance.handle(now, Event::Push { call, push }, out);
+                    instance.handle(now, event, out);
                 }
             }
         }
@@ -296,33 +312,6 @@ impl World {
             Command::Answer { call, answer } => self.answered(call, &answer),
             Command::Notify(_) | Command::Log(_) => {}
             Command::Drained => self.end(host, false),
-        }
-    }
-
-    fn trace_event(&mut self, event: &Event) {
-        if let Event::LinkReceived { link, batch } = event {
-            link.hash(&mut self.trace);
-            batch.hash(&mut self.trace);
-        } else {
-            self.trace.say(event);
-        }
-    }
-
-    fn trace_command(&mut self, command: &Command) {
-        match command {
-            Command::Send {
-                connection,
-                payload,
-            } => {
-                connection.hash(&mut self.trace);
-                payload.hash(&mut self.trace);
-            }
-            Command::LinkWrite { link, batch } => {
-                link.hash(&mut self.trace);
-                batch.hash(&mut self.trace);
-            }
-            Command::Directory(trip) => trip.operations.hash(&mut self.trace),
-            other => self.trace.say(other),
         }
     }
 }

@@ -28,7 +28,7 @@ pub mod swarm;
 mod terminal;
 mod text;
 pub mod totals;
-mod trace;
+pub mod trace;
 mod view;
 mod world;
 

@@ -7,6 +7,7 @@ use switchboard_core::id::InstanceId;
 use switchboard_core::message::{PushRefused, Receipt};
 
 use crate::ledger::Excuse;
+use crate::trace::Place;
 
 /// One life of one process: it runs one instance from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,16 @@ pub struct Life {
     pub host: usize,
     /// Which of its lives, from 1.
     pub number: u32,
+}
+
+impl Life {
+    /// As the trace names it.
+    pub(crate) const fn place(self) -> Place {
+        Place {
+            host: self.host,
+            life: self.number,
+        }
+    }
 }
 
 /// A push that was handed in: which push, and which time.
