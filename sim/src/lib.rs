@@ -13,6 +13,7 @@ pub mod checker;
 pub mod checkers;
 mod directory_link;
 mod executed;
+pub mod golden;
 mod host;
 pub mod ledger;
 pub mod noise;
