@@ -11,6 +11,7 @@
 mod acts;
 mod census;
 mod directory_link;
+pub mod golden;
 mod host;
 pub mod ledger;
 pub mod noise;
@@ -24,7 +25,7 @@ pub mod shrink;
 pub mod swarm;
 mod terminal;
 mod text;
-mod trace;
+pub mod trace;
 mod world;
 
 pub use world::World;
