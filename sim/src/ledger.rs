@@ -61,29 +61,22 @@ impl FaultKind {
         Self::SlowReader,
     ];
 
-    /// Whether it concerns the directory.
-    pub const fn is_of_directory(self) -> bool {
+    /// What it concerns.
+    pub const fn part(self) -> Part {
         match self {
+            Self::Kill | Self::Start | Self::Drain => Part::Life,
+            Self::Pause | Self::LongPause => Part::Process,
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
             | Self::RedisRefuses
             | Self::RedisSlow
-            | Self::RedisTrip => true,
-            Self::Kill
-            | Self::Start
-            | Self::Pause
-            | Self::LongPause
-            | Self::Drain
-            | Self::Cut
-            | Self::LinkReset
-            | Self::LinkSlow
-            | Self::SlowReader => false,
+            | Self::RedisTrip => Part::Directory,
+            Self::Cut | Self::LinkReset | Self::LinkSlow => Part::Links,
+            Self::SlowReader => Part::Terminal,
         }
     }
-}
 
-impl FaultKind {
     /// Whether `heal` ends it.
     pub const fn is_healed(self) -> bool {
         match self {
@@ -104,6 +97,21 @@ impl FaultKind {
             | Self::LinkReset => false,
         }
     }
+}
+
+/// What a kind of fault concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Whether an instance is there.
+    Life,
+    /// A process that runs, and its pace.
+    Process,
+    /// The directory, or the way to it.
+    Directory,
+    /// What is between instances.
+    Links,
+    /// A terminal, or what is between it and its instance.
+    Terminal,
 }
 
 /// Whom it concerns. Instances are numbered as in the schedule, from zero.

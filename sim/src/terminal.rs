@@ -132,9 +132,7 @@ impl World {
         let host = at.or_else(|| self.balance(session));
         let life = host.map(|host| self.life(host));
         let Some(life) = life.filter(|life| self.lives(*life)) else {
-            self.session_ended(session);
-            self.observe(Observed::NobodyThere { session });
-            return;
+            return self.nobody_there(session);
         };
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
@@ -190,6 +188,11 @@ impl World {
     pub(crate) fn refused(&mut self, session: usize, refused: Refused) {
         self.session_ended(session);
         self.observe(Observed::Refused { session, refused });
+    }
+
+    pub(crate) fn nobody_there(&mut self, session: usize) {
+        self.session_ended(session);
+        self.observe(Observed::NobodyThere { session });
     }
 
     pub(crate) fn session_ended(&mut self, session: usize) {

@@ -98,6 +98,12 @@ impl World {
         (self.redis.content.rows(self.now)).map(|(_, connection, row)| (connection, *row))
     }
 
+    /// The row of a session's connection, live or dead.
+    pub fn row_of(&self, session: usize) -> Option<Row> {
+        let session = self.sessions.get(session)?;
+        (self.redis.content).row(self.now, session.user(), session.connection()?)
+    }
+
     /// All leases, those that have run out too.
     pub fn leases(&self) -> impl Iterator<Item = SeenLease> {
         self.redis.content.leases(self.now)
