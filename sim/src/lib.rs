@@ -10,9 +10,11 @@
 
 mod acts;
 mod census;
+mod deploy;
 mod directory_link;
 mod host;
 pub mod ledger;
+mod moment;
 pub mod noise;
 mod oracle;
 mod pipe;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::queue::{Happening, Input, Life};
 use crate::report::Invariant;
-use crate::schedule::To;
+use crate::schedule::{Moment, To};
 use crate::world::World;
 
 /// What the checkers remember.
@@ -34,6 +34,13 @@ pub(crate) struct Oracle {
     calls: BTreeMap<CallId, (usize, usize)>,
     /// Pushes handed in so far.
     sequence: u64,
+}
+
+impl Oracle {
+    /// Whether a push has this name.
+    pub(crate) fn is_called(&self, push: usize, name: &str) -> bool {
+        self.by_name.get(name) == Some(&push)
+    }
 }
 
 /// One push.
@@ -78,7 +85,7 @@ impl World {
             return;
         };
         let index = self.oracle.pushes.len();
-        let content = Bytes::copy_from_slice(format!("content of {name}").as_bytes());
+        let content = Bytes::copy_from_slice(Self::content(name).as_bytes());
         self.oracle.by_name.insert(name.to_owned(), index);
         self.oracle.by_content.insert(content.clone(), index);
         self.oracle.pushes.push(Published {
@@ -88,6 +95,22 @@ impl World {
             times: Vec::new(),
         });
         self.hand_in(host, index);
+    }
+
+    /// The content of a push. No other's contains it.
+    pub(crate) fn content(name: &str) -> String {
+        format!("<content of {name}>")
+    }
+
+    /// Whether an instance has taken a push of this name for this user, and not answered it.
+    pub(crate) fn is_handed_in(&self, life: Life, user: &UserId, name: &str) -> bool {
+        let Some(&push) = self.oracle.by_name.get(name) else {
+            return false;
+        };
+        let published = &self.oracle.pushes[push];
+        is_for(&published.to, user)
+            && (published.times.iter())
+                .any(|time| time.life == life && time.sequence > 0 && !time.answered)
     }
 
     pub(crate) fn repeat(&mut self, host: usize, name: &str) {
@@ -120,6 +143,7 @@ impl World {
         let sequence = self.oracle.sequence;
         let call = CallId::new(sequence);
         self.oracle.calls.insert(call, (push, time));
+        self.moment_of_push(Moment::Push, push);
         let published = &self.oracle.pushes[push];
         // A repeat reaches nobody who came after the first time.
         let first = published.times[0].at;
@@ -165,6 +189,7 @@ impl World {
         match answer {
             Answer::Push(Ok(receipt)) => {
                 self.oracle.receipts += 1;
+                self.moment_of_push(Moment::Receipt, push);
                 self.check_truth(push, &receipt);
                 self.check_silent_misses(life, push, time, &receipt);
             }
@@ -318,6 +343,7 @@ impl World {
                 let degraded = bytes.windows(10).any(|word| word == br#""degraded""#);
                 let greeted = &mut self.sessions[session].greeted;
                 *greeted = greeted.or(Some((self.now, degraded)));
+                self.moment_of_session(Moment::Hello, session);
             }
             return;
         }

@@ -10,6 +10,7 @@ use switchboard_core::time::{Instant, Now, WallTime};
 
 use crate::host::Process;
 use crate::ledger::Ledger;
+use crate::moment::Waiting;
 use crate::noise::Noise;
 use crate::oracle::Oracle;
 use crate::pipe::Pipes;
@@ -36,6 +37,12 @@ pub struct World {
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
+    /// Until then the balancer does not see who is ready.
+    pub(crate) balancer_blind_until: Instant,
+    /// What waits for a moment.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deployments so far.
+    pub(crate) deployments: u64,
     pub(crate) ledger: Ledger,
     pub(crate) oracle: Oracle,
     pub(crate) violation: Option<Violation>,
@@ -80,6 +87,9 @@ impl World {
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
+            balancer_blind_until: Instant::START,
+            waiting: Vec::new(),
+            deployments: 0,
             ledger: Ledger::default(),
             oracle: Oracle::default(),
             violation: None,
@@ -158,6 +168,13 @@ impl World {
             Happening::Turn(life) => self.turn(life),
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
+            Happening::Act(act) => {
+                self.trace.say(&act);
+                self.act(&act);
+            }
+            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Reconnect(session) => self.reconnect(session),
+            Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
             Happening::Request { life, link, trip } => self.request(life, link, &trip),
             Happening::Reply {
