@@ -12,6 +12,7 @@ mod acts;
 mod census;
 mod deploy;
 mod directory_link;
+pub mod golden;
 mod host;
 pub mod ledger;
 mod moment;
@@ -26,7 +27,7 @@ pub mod shrink;
 pub mod swarm;
 mod terminal;
 mod text;
-mod trace;
+pub mod trace;
 mod world;
 
 pub use world::World;

@@ -12,6 +12,7 @@ use crate::host::WRITE;
 use crate::noise::{self, Purpose};
 use crate::queue::{Happening, Input, Life, Seen};
 use crate::schedule::{HowClosed, Moment, Sent};
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One try of a client to be connected, and the connection that came of it.
@@ -449,14 +450,18 @@ impl World {
         if this.gone || this.silent {
             return;
         }
+        let reads = this.pace != Pace::Never;
+        let (life, key) = (this.life, this.key);
         match seen {
             Seen::Frame(payload) => {
                 self.sessions[session].tries = 0;
-                self.frame_seen(session, &payload);
+                let payload = &payload;
+                self.trace(&Entry::Frame { session, payload });
+                self.frame_seen(session, payload);
             }
             Seen::Ping => {
-                let reads = this.pace != Pace::Never;
-                let (Some(life), Some(connection), true) = (this.life, this.key, reads) else {
+                self.trace(&Entry::Ping { session });
+                let (Some(life), Some(connection), true) = (life, key, reads) else {
                     return;
                 };
                 let at = self.upwards(session);
@@ -466,7 +471,7 @@ impl World {
                     .put(at, Happening::Input(life, Input::Event(event)));
             }
             Seen::Close(code) => {
-                self.trace.say(&code);
+                self.trace(&Entry::Close { session, code });
                 self.sessions[session].gone = true;
                 self.over(session, Closure::Clean);
                 self.disappointed(session);
