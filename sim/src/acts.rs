@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use switchboard_core::event::Event;
 
-use crate::ledger::{FaultKind, Ledger, Scope};
+use crate::ledger::{FaultKind, Scope};
+use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::redis::Redis;
 use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress, RedisAct};
 use crate::terminal::Pace;
 use crate::world::World;
-
-/// How long after a cut or a broken link a push may still fail: links are dialled anew with growing
-/// pauses.
-const REDIAL: Duration = Duration::from_secs(10);
 
 /// A link that is silent for so many heartbeats is taken for dead.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -82,37 +78,33 @@ impl World {
             }
             Act::Cut { from, to, both } => {
                 self.pipes.cuts.extend(directions(*from, *to, *both));
-                self.open_fault(FaultKind::Cut, Scope::Between(from.0, to.0));
+                self.fault_opens(FaultKind::Cut, Scope::Between(from.0, to.0));
             }
             Act::Clog { from, to, both } => {
                 self.pipes.clogs.extend(directions(*from, *to, *both));
-                self.open_fault(FaultKind::Cut, Scope::Between(from.0, to.0));
+                self.fault_opens(FaultKind::Clog, Scope::Between(from.0, to.0));
             }
             Act::Mend { from, to, both } => self.mend(*from, *to, *both),
             Act::HalfOpen { from, to, both } => {
                 let scope = Scope::Between(from.0, to.0);
                 let noticed = self.now + self.config.link_heartbeat * SILENT_HEARTBEATS;
-                self.ledger
-                    .write(FaultKind::LinkReset, scope, self.now, noticed + REDIAL);
+                self.fault(FaultKind::HalfOpen, scope, noticed);
                 self.break_silently(from.0, to.0, *both);
             }
             Act::RefuseDials { from, to, span } => {
                 let until = self.now + *span;
                 self.pipes.refusals.insert((from.0, to.0), until);
                 let scope = Scope::Between(from.0, to.0);
-                self.ledger
-                    .write(FaultKind::LinkReset, scope, self.now, until + REDIAL);
+                self.fault(FaultKind::DialsRefused, scope, until);
             }
             Act::Reset { one, other } => {
                 let scope = Scope::Between(one.0, other.0);
-                let until = self.now + REDIAL;
-                self.ledger
-                    .write(FaultKind::LinkReset, scope, self.now, until);
+                self.fault(FaultKind::LinkReset, scope, self.now);
                 self.reset_links(one.0, other.0);
             }
             Act::LinkLatency(latency) => {
                 self.pipes.latency = *latency;
-                self.open_fault(FaultKind::LinkSlow, Scope::All);
+                self.fault_opens(FaultKind::LinkSlow, Scope::All);
             }
             Act::On {
                 moment,
@@ -121,13 +113,9 @@ impl World {
                 act,
             } => self.wait_for(*moment, of, *after, act),
             Act::Heal => self.heal(),
-            Act::ExpectConverged => self.expect_converged(),
-            Act::ExpectAtRest => self.expect_at_rest(),
+            Act::ExpectConverged => self.quiesce(Quiescence::Converged),
+            Act::ExpectAtRest => self.quiesce(Quiescence::AtRest),
         }
-    }
-
-    fn open_fault(&mut self, kind: FaultKind, scope: Scope) {
-        self.ledger.write(kind, scope, self.now, Ledger::OPEN);
     }
 
     fn reads(&mut self, client: &str, pace: Pace) {
@@ -135,15 +123,15 @@ impl World {
             return;
         };
         let scope = Scope::Session(session);
-        (self.ledger).end(FaultKind::SlowReader, Some(scope), self.now);
+        self.fault_ends(FaultKind::SlowReader, Some(scope));
         if pace != Pace::AtOnce {
-            self.open_fault(FaultKind::SlowReader, scope);
+            self.fault_opens(FaultKind::SlowReader, scope);
         }
         self.set_pace(session, pace);
     }
 
     pub(crate) fn drain(&mut self, host: usize, delay: Duration, spread: Duration) {
-        self.open_fault(FaultKind::Drain, Scope::Instance(host));
+        self.fault_opens(FaultKind::Drain, Scope::Instance(host));
         let life = self.life(host);
         self.input(life, Input::Event(Event::Drain { delay, spread }));
     }
@@ -154,12 +142,13 @@ impl World {
             self.pipes.clogs.remove(&direction);
         }
         let Pipes { cuts, clogs, .. } = &self.pipes;
-        let stays = |pair| cuts.contains(&pair) || clogs.contains(&pair);
-        if !stays((from.0, to.0)) && !stays((to.0, from.0)) {
+        let ended = [(FaultKind::Cut, cuts), (FaultKind::Clog, clogs)].map(|(kind, pairs)| {
+            let stays = pairs.contains(&(from.0, to.0)) || pairs.contains(&(to.0, from.0));
+            (!stays).then_some(kind)
+        });
+        for kind in ended.into_iter().flatten() {
             for (one, other) in [(from.0, to.0), (to.0, from.0)] {
-                let scope = Scope::Between(one, other);
-                let until = self.now + REDIAL;
-                self.ledger.end(FaultKind::Cut, Some(scope), until);
+                self.fault_ends(kind, Some(Scope::Between(one, other)));
             }
         }
         self.release_held();
@@ -176,18 +165,14 @@ impl World {
         } else {
             FaultKind::Pause
         };
-        let healed = until + self.recovery();
-        self.ledger
-            .write(kind, Scope::Instance(host), self.now, healed);
+        self.fault(kind, Scope::Instance(host), until);
     }
 
     pub(crate) fn kill(&mut self, host: usize, how: HowKilled) {
         if self.processes[host].instance.is_none() {
             return;
         }
-        let healed = self.now + self.config.lease + self.recovery();
-        self.ledger
-            .write(FaultKind::Kill, Scope::Instance(host), self.now, healed);
+        self.fault(FaultKind::Kill, Scope::Instance(host), self.now);
         self.end(host, how == HowKilled::Silent);
     }
 
@@ -213,43 +198,38 @@ impl World {
             let life = self.processes[host].life;
             self.processes[host].address = format!("host{host}.{life}:1");
         }
-        self.ledger
-            .end(FaultKind::Drain, Some(Scope::Instance(host)), self.now);
+        self.fault_ends(FaultKind::Drain, Some(Scope::Instance(host)));
         self.start(host);
     }
 
     fn redis_acts(&mut self, act: RedisAct) {
-        let healed = self.healed_at();
         match act {
             RedisAct::Down => {
-                self.open_fault(FaultKind::RedisDown, Scope::All);
+                self.fault_opens(FaultKind::RedisDown, Scope::All);
                 self.redis.serves = false;
                 self.break_all_directory_links();
             }
             RedisAct::Up => {
                 self.redis.serves = true;
-                self.ledger.end(FaultKind::RedisDown, None, healed);
+                self.fault_ends(FaultKind::RedisDown, None);
             }
             RedisAct::RestartEmpty => {
-                self.ledger
-                    .write(FaultKind::RedisWiped, Scope::All, self.now, healed);
+                self.fault(FaultKind::RedisWiped, Scope::All, self.now);
                 self.redis.lose_everything();
                 self.break_all_directory_links();
             }
             RedisAct::Failover(lost) => {
-                self.ledger
-                    .write(FaultKind::RedisFailover, Scope::All, self.now, healed);
+                self.fault(FaultKind::RedisFailover, Scope::All, self.now);
                 self.redis.go_back(self.now, lost);
                 self.break_all_directory_links();
             }
             RedisAct::Refuse(error, span) => {
-                self.ledger
-                    .write(FaultKind::RedisRefuses, Scope::All, self.now, healed + span);
+                self.fault(FaultKind::RedisRefuses, Scope::All, self.now + span);
                 self.redis.refuse(error, self.now + span);
             }
             RedisAct::Latency(latency) => {
-                self.ledger.end(FaultKind::RedisSlow, None, healed);
-                self.open_fault(FaultKind::RedisSlow, Scope::All);
+                self.fault_ends(FaultKind::RedisSlow, None);
+                self.fault_opens(FaultKind::RedisSlow, Scope::All);
                 self.redis.latency = latency;
             }
         }
@@ -262,21 +242,12 @@ impl World {
     }
 
     fn heal(&mut self) {
-        let healed = self.healed_at();
         self.redis.heal();
-        for kind in FaultKind::ALL {
-            if kind.is_of_directory() {
-                self.ledger.end(kind, None, healed);
-            }
-        }
         self.pipes.cuts.clear();
         self.pipes.clogs.clear();
         self.pipes.refusals.clear();
         self.pipes.latency = Pipes::LATENCY;
         self.release_held();
-        for kind in [FaultKind::Cut, FaultKind::LinkSlow] {
-            self.ledger.end(kind, None, self.now + REDIAL);
-        }
         self.spare();
         self.end_deployments();
         self.waiting.clear();
@@ -284,8 +255,9 @@ impl World {
         for session in 0..self.sessions.len() {
             self.set_pace(session, Pace::AtOnce);
         }
-        self.ledger
-            .end(FaultKind::SlowReader, None, self.now + Redis::LATENCY);
+        for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_healed()) {
+            self.fault_ends(kind, None);
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use switchboard_core::time::Instant;
 
-use crate::queue::{Happening, Life};
+use crate::observed::Life;
+use crate::queue::Happening;
 use crate::schedule::{HowKilled, NewAddress};
 use crate::world::World;
 

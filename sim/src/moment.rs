@@ -5,7 +5,8 @@ use std::time::Duration;
 use switchboard_core::directory::Operation;
 use switchboard_core::id::ConnectionId;
 
-use crate::queue::{Happening, Life};
+use crate::observed::Life;
+use crate::queue::Happening;
 use crate::schedule::{Act, Moment};
 use crate::world::World;
 
@@ -49,7 +50,7 @@ impl World {
 
     /// A moment of a push has come.
     pub(crate) fn moment_of_push(&mut self, moment: Moment, push: usize) {
-        self.moment(moment, |world, of| world.oracle.is_called(push, of));
+        self.moment(moment, |world, of| world.record.is_called(push, of));
     }
 
     /// A moment of each push has come whose content is among these bytes.
@@ -73,7 +74,7 @@ impl World {
                 self.moment_of_connection(Moment::Unregister, *connection);
             }
             Operation::Lookup { user, .. } => {
-                let looks = |world: &Self, of: &str| world.is_handed_in(life, user, of);
+                let looks = |world: &Self, of: &str| world.is_under_way(life, user, of);
                 self.moment(Moment::Lookup, looks);
             }
             Operation::RemoveRow { .. }
@@ -86,7 +87,7 @@ impl World {
     }
 
     fn moment_of_connection(&mut self, moment: Moment, connection: ConnectionId) {
-        if let Some(&session) = self.oracle.connections.get(&connection) {
+        if let Some(&session) = self.record.connections.get(&connection) {
             self.moment_of_session(moment, session);
         }
     }
