@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use switchboard_sim::schedule::Schedule;
-use switchboard_sim::{shrink, swarm};
+use switchboard_sim::{Trial, shrink, swarm};
 
 use super::{Done, Verdict, read, tell};
 
@@ -30,7 +30,7 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
         println!("it violates nothing");
         return Ok(Verdict::Held);
     };
-    let small = shrink::shrink(schedule, violation.checker);
+    let small = shrink::shrink(&Trial::new(), schedule, violation.checker, |_| ());
     std::fs::write(out, small.to_string())
         .map_err(|error| format!("{} cannot be written: {error}", out.display()))?;
     println!(
