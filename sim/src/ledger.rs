@@ -35,6 +35,12 @@ pub enum FaultKind {
     Cut,
     /// A link broke.
     LinkReset,
+    /// The links between two instances carried nothing, until that was noticed.
+    HalfOpen,
+    /// What was written into the links between two instances did not leave.
+    Clog,
+    /// One instance's attempts to open a link to another were refused.
+    DialsRefused,
     /// Links were slow.
     LinkSlow,
     /// A terminal did not read.
@@ -43,7 +49,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -57,6 +63,9 @@ impl FaultKind {
         Self::RedisTrip,
         Self::Cut,
         Self::LinkReset,
+        Self::HalfOpen,
+        Self::Clog,
+        Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
     ];
@@ -72,7 +81,12 @@ impl FaultKind {
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::RedisTrip => Part::Directory,
-            Self::Cut | Self::LinkReset | Self::LinkSlow => Part::Links,
+            Self::Cut
+            | Self::LinkReset
+            | Self::HalfOpen
+            | Self::Clog
+            | Self::DialsRefused
+            | Self::LinkSlow => Part::Links,
             Self::SlowReader => Part::Terminal,
         }
     }
@@ -84,6 +98,7 @@ impl FaultKind {
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::Cut
+            | Self::Clog
             | Self::LinkSlow
             | Self::SlowReader => true,
             Self::Kill
@@ -94,7 +109,9 @@ impl FaultKind {
             | Self::RedisWiped
             | Self::RedisFailover
             | Self::RedisTrip
-            | Self::LinkReset => false,
+            | Self::LinkReset
+            | Self::HalfOpen
+            | Self::DialsRefused => false,
         }
     }
 }

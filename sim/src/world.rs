@@ -11,6 +11,7 @@ use crate::checker::{Checker, Watchers};
 use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
+use crate::moment::Waiting;
 use crate::noise::Noise;
 use crate::observed::Observed;
 use crate::pipe::Pipes;
@@ -38,10 +39,18 @@ pub struct World {
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
+    /// Until then the balancer does not see who is ready.
+    pub(crate) balancer_blind_until: Instant,
+    /// What waits for a moment.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deployments so far.
+    pub(crate) deployments: u64,
     pub(crate) ledger: Ledger,
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
+    /// Nothing happens after this moment.
+    end: Instant,
     events: u64,
 }
 
@@ -65,6 +74,15 @@ impl World {
     /// it ends with the first violation.
     pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
+        Self::configured(schedule, config, checkers)
+    }
+
+    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not fit: see [`Config::validate`].
+    pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
@@ -77,6 +95,7 @@ impl World {
             row_expiry: config.row_expiry,
         });
         let instances = schedule.instances;
+        let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
             schedule,
             config,
@@ -89,10 +108,14 @@ impl World {
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
+            balancer_blind_until: Instant::START,
+            waiting: Vec::new(),
+            deployments: 0,
             ledger: Ledger::default(),
             record: Record::default(),
             watchers: Watchers::new(checkers),
             violation: None,
+            end,
             events: 0,
         };
         for host in 0..instances {
@@ -109,8 +132,7 @@ impl World {
 
     /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
     pub fn step(&mut self) -> bool {
-        let end = BEGIN + (self.schedule.end() + AFTERMATH);
-        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > self.end) {
             return false;
         }
         let Some((at, happening)) = self.queue.take() else {
@@ -190,6 +212,13 @@ impl World {
             Happening::Turn(life) => self.turn(life),
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
+            Happening::Act(act) => {
+                self.trace(&Entry::Item(&act.to_string()));
+                self.act(&act);
+            }
+            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Reconnect(session) => self.reconnect(session),
+            Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
             Happening::Request { life, link, trip } => self.request(life, link, &trip),
             Happening::Reply {

@@ -51,9 +51,13 @@ impl Knowledge {
         self.take_in_lease(executed, watch.now());
         if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
             for seen in leases.iter().filter(|seen| seen.remaining.is_some()) {
-                *(self.told)
-                    .entry((executed.life, seen.instance))
-                    .or_default() += 1;
+                let key = (executed.life, seen.instance);
+                let told = self.told.entry(key).or_insert(Told::Views(0));
+                *told = match *told {
+                    Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
+                    Told::Views(_) => Told::Since(watch.now()),
+                    since @ Told::Since(_) => since,
+                };
             }
         }
     }
@@ -69,10 +73,7 @@ impl Knowledge {
             return;
         };
         let until = now + left;
-        let tenure = self
-            .tenures
-            .entry(instance)
-            .or_insert(Tenure { until, out: None });
+        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, out: None });
         if tenure.until < now {
             tenure.out = Some((tenure.until, now));
         }

@@ -2,8 +2,12 @@
 
 use std::fmt::{self, Display};
 
-use super::words::{Read, Span, Table, from_table, name_of, span};
+use super::words::{Read, Span, Table, from_table, name_of, names, span};
 use crate::schedule::{Act, ErrorReply, Host, OperationKind, RedisAct, TripFault};
+
+/// How items of the directory look.
+pub(super) const REDIS: &str = "`redis` and one of down, up, restart-empty, `failover TIME`, \
+    `refuses ERROR TIME`, `latency TIME`; or `redis i1 next OPERATION FAULT`";
 
 pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
     Ok(match words {
@@ -13,7 +17,7 @@ pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
         ["failover", lost] => RedisAct::Failover(span(lost)?),
         ["refuses", error, time] => RedisAct::Refuse(from_table(ERRORS, error)?, span(time)?),
         ["latency", time] => RedisAct::Latency(span(time)?),
-        other => return Err(format!("redis cannot `{}`", other.join(" "))),
+        _ => return Err(format!("write {REDIS}")),
     })
 }
 
@@ -33,7 +37,10 @@ fn trip_fault(words: &[&str]) -> Read<TripFault> {
     match words {
         ["refused", error] => Ok(TripFault::Refused(from_table(ERRORS, error)?)),
         [fault] => from_table(TRIP_FAULTS, fault),
-        other => Err(format!("a trip cannot end `{}`", other.join(" "))),
+        _ => Err(format!(
+            "what happens to a trip is one of {}, `refused ERROR`",
+            names(TRIP_FAULTS)
+        )),
     }
 }
 
