@@ -7,9 +7,8 @@ use switchboard_core::event::Event;
 use crate::ledger::{FaultKind, Ledger, Scope};
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::redis::Redis;
-use crate::schedule::{Act, HowClosed, HowKilled, NewAddress, RedisAct};
-use crate::world::World;
+use crate::schedule::{Act, HowClosed, HowKilled, NewAddress};
+use crate::world::{REDIS_LATENCY, World};
 
 /// How long after a cut or a broken link a push may still fail: links are dialled anew with growing
 /// pauses.
@@ -46,7 +45,7 @@ impl World {
                 let life = self.life(host.0);
                 self.input(life, Input::Event(Event::Drain { delay, spread }));
             }
-            Act::Redis(act) => self.redis_acts(*act),
+            Act::Redis(act) => self.redis_acts(act),
             Act::NextTrip {
                 host,
                 operation,
@@ -79,7 +78,7 @@ impl World {
         }
     }
 
-    fn open_fault(&mut self, kind: FaultKind, scope: Scope) {
+    pub(crate) fn open_fault(&mut self, kind: FaultKind, scope: Scope) {
         self.ledger.write(kind, scope, self.now, Ledger::OPEN);
     }
 
@@ -150,52 +149,10 @@ impl World {
         self.start(host);
     }
 
-    fn redis_acts(&mut self, act: RedisAct) {
-        let healed = self.healed_at();
-        match act {
-            RedisAct::Down => {
-                self.open_fault(FaultKind::RedisDown, Scope::All);
-                self.redis.serves = false;
-                self.break_all_directory_links();
-            }
-            RedisAct::Up => {
-                self.redis.serves = true;
-                self.ledger.end(FaultKind::RedisDown, None, healed);
-            }
-            RedisAct::RestartEmpty => {
-                self.ledger
-                    .write(FaultKind::RedisWiped, Scope::All, self.now, healed);
-                self.redis.lose_everything();
-                self.break_all_directory_links();
-            }
-            RedisAct::Failover(lost) => {
-                self.ledger
-                    .write(FaultKind::RedisFailover, Scope::All, self.now, healed);
-                self.redis.go_back(self.now, lost);
-                self.break_all_directory_links();
-            }
-            RedisAct::Refuse(error, span) => {
-                self.ledger
-                    .write(FaultKind::RedisRefuses, Scope::All, self.now, healed + span);
-                self.redis.refuse(error, self.now + span);
-            }
-            RedisAct::Latency(latency) => {
-                self.ledger.end(FaultKind::RedisSlow, None, healed);
-                self.open_fault(FaultKind::RedisSlow, Scope::All);
-                self.redis.latency = latency;
-            }
-        }
-    }
-
-    fn break_all_directory_links(&mut self) {
-        for host in 0..self.processes.len() {
-            self.break_directory(host);
-        }
-    }
-
     fn heal(&mut self) {
         let healed = self.healed_at();
         self.redis.heal();
+        self.redis_latency = REDIS_LATENCY;
         for kind in FaultKind::ALL {
             if kind.is_of_directory() {
                 self.ledger.end(kind, None, healed);
@@ -214,6 +171,6 @@ impl World {
             self.set_reading(session, true);
         }
         self.ledger
-            .end(FaultKind::SlowReader, None, self.now + Redis::LATENCY);
+            .end(FaultKind::SlowReader, None, self.now + REDIS_LATENCY);
     }
 }

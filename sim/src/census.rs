@@ -3,26 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard_core::directory::Row;
+use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::id::ConnectionId;
 use switchboard_core::time::Instant;
 
-use crate::ledger::{FaultKind, Scope};
+use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::report::Invariant;
 use crate::world::World;
+
+/// The rows that readers take for live, at a moment of the directory's clock.
+pub(crate) fn live_rows(
+    directory: &MemoryDirectory,
+    clock: Instant,
+) -> BTreeMap<ConnectionId, Row> {
+    let floors: BTreeMap<_, _> = (directory.leases(clock))
+        .filter(|seen| seen.remaining.is_some())
+        .map(|seen| (seen.instance, seen.lease.floor))
+        .collect();
+    (directory.rows(clock))
+        .filter(|(_, _, row)| (floors.get(&row.instance)).is_some_and(|floor| row.epoch >= *floor))
+        .map(|(_, connection, row)| (connection, *row))
+        .collect()
+}
 
 impl World {
     /// The rows that readers take for live.
     pub(crate) fn live_rows(&self) -> BTreeMap<ConnectionId, Row> {
-        let floors: BTreeMap<_, _> = (self.redis.content.leases(self.now))
-            .filter(|seen| seen.remaining.is_some())
-            .map(|seen| (seen.instance, seen.lease.floor))
-            .collect();
-        (self.redis.content.rows(self.now))
-            .filter(|(_, _, row)| {
-                (floors.get(&row.instance)).is_some_and(|floor| row.epoch >= *floor)
-            })
-            .map(|(_, connection, row)| (connection, *row))
-            .collect()
+        live_rows(self.redis.primary(), self.redis.clock(self.now))
     }
 
     /// Whether a connection is open and greeted, and its instance has no reason to give it up.
@@ -44,8 +51,13 @@ impl World {
             else {
                 continue;
             };
+            if rows.contains_key(&id) {
+                let scope = Scope::Session(session);
+                self.ledger.cut(FaultKind::RedisEvicted, scope, self.now);
+                continue;
+            }
             if !this.is_open()
-                || rows.contains_key(&id)
+                || self.is_evicted(session)
                 || self.is_excused(Some(life.host))
                 || self.may_be_closing(session, life.host)
             {
@@ -67,7 +79,10 @@ impl World {
             let Some(ended) = this.ended else {
                 continue;
             };
-            if self.now > ended + self.ghost_limit() && !self.is_excused(host) {
+            if self.now > ended + self.ghost_limit()
+                && !self.is_excused(host)
+                && !self.leases_last_longer()
+            {
                 let what = format!(
                     "session {session} of {} ended and has a live row",
                     this.user
@@ -81,6 +96,20 @@ impl World {
     /// or a socket that nobody reads is given up.
     fn ghost_limit(&self) -> std::time::Duration {
         self.config.lease + self.config.close_timeout + self.config.directory_timeout * 3
+    }
+
+    /// Whether the row of a session was thrown away, and may not have been written again.
+    fn is_evicted(&self, session: usize) -> bool {
+        let evicted = |excuse: &Excuse| {
+            excuse.kind == FaultKind::RedisEvicted && excuse.scope == Scope::Session(session)
+        };
+        self.ledger.find(self.now, self.now, evicted).is_some()
+    }
+
+    /// Whether the directory's clock has jumped back not long ago.
+    fn leases_last_longer(&self) -> bool {
+        let back = |excuse: &Excuse| excuse.kind == FaultKind::RedisClockBack;
+        self.ledger.find(self.now, self.now, back).is_some()
     }
 
     /// Whether a fault explains that the directory and an instance differ.
@@ -104,7 +133,8 @@ impl World {
         self.ledger
             .find(self.now, self.now, |excuse| {
                 (excuse.kind == FaultKind::Drain && excuse.scope == Scope::Instance(host))
-                    || excuse.scope == Scope::Session(session)
+                    || (excuse.kind == FaultKind::SlowReader
+                        && excuse.scope == Scope::Session(session))
             })
             .is_some()
     }
@@ -116,7 +146,11 @@ impl World {
             .filter(|session| session.is_open() && session.greeted.is_some())
             .filter_map(|session| session.id)
             .collect();
-        if let Some(orphan) = held.difference(&rows).next() {
+        let orphan = held.difference(&rows).find(|id| {
+            let session = self.oracle.connections.get(id);
+            !session.is_some_and(|session| self.is_evicted(*session))
+        });
+        if let Some(orphan) = orphan {
             let session = self.oracle.connections.get(orphan);
             let what = format!("session {session:?} has no live row");
             return self.violated(Invariant::Convergence, what);

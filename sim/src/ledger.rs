@@ -21,6 +21,22 @@ pub enum FaultKind {
     RedisWiped,
     /// The directory lost its last writes.
     RedisFailover,
+    /// The directory restarted with an old snapshot.
+    RedisRestored,
+    /// After a failover an instance went on with the former primary.
+    RedisSplit,
+    /// And for so long that its lease may have run out for the others.
+    RedisLongSplit,
+    /// The directory threw rows away without a sign.
+    RedisEvicted,
+    /// The directory threw all leases away.
+    RedisLostLeases,
+    /// The directory's clock jumped.
+    RedisClock,
+    /// It jumped back: leases last longer.
+    RedisClockBack,
+    /// The directory forgot the scripts.
+    RedisScripts,
     /// The directory refused to serve.
     RedisRefuses,
     /// The directory was slow.
@@ -39,7 +55,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -48,6 +64,14 @@ impl FaultKind {
         Self::RedisDown,
         Self::RedisWiped,
         Self::RedisFailover,
+        Self::RedisRestored,
+        Self::RedisSplit,
+        Self::RedisLongSplit,
+        Self::RedisEvicted,
+        Self::RedisLostLeases,
+        Self::RedisClock,
+        Self::RedisClockBack,
+        Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
         Self::RedisTrip,
@@ -63,10 +87,19 @@ impl FaultKind {
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::RedisTrip => true,
-            Self::Kill
+            // It prolongs leases and loses nothing.
+            Self::RedisClockBack
+            | Self::Kill
             | Self::Start
             | Self::Pause
             | Self::LongPause
@@ -130,6 +163,15 @@ impl Ledger {
                 && scope.is_none_or(|scope| scope == entry.scope)
             {
                 entry.until = until;
+            }
+        }
+    }
+
+    /// Ends the entries of a kind and scope that would go on: what they disturbed has healed.
+    pub fn cut(&mut self, kind: FaultKind, scope: Scope, now: Instant) {
+        for entry in &mut self.entries {
+            if entry.kind == kind && entry.scope == scope && entry.until > now {
+                entry.until = now;
             }
         }
     }

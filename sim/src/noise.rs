@@ -31,6 +31,8 @@ pub enum Purpose {
     Balancer = 11,
     /// What the generator decides: what for, number of the item.
     Generator = 12,
+    /// Who is connected to a former primary: host, life, server.
+    FormerPrimary = 13,
 }
 
 /// The source of all noise of one world.

@@ -219,11 +219,17 @@ impl World {
             // What an instance that drains, or a reader that is too slow, is about to lose is no
             // terminal any more, although its Close frame waits.
             let excuse = (self.ledger).find(from, self.now, |excuse| match excuse.kind {
-                FaultKind::LongPause => [life.host, holder]
+                FaultKind::LongPause | FaultKind::RedisLongSplit => [life.host, holder]
                     .map(Scope::Instance)
                     .contains(&excuse.scope),
                 FaultKind::Drain => excuse.scope == Scope::Instance(holder),
-                FaultKind::SlowReader => excuse.scope == Scope::Session(session),
+                FaultKind::SlowReader | FaultKind::RedisEvicted => {
+                    excuse.scope == Scope::Session(session)
+                }
+                // It reads what the others do not write.
+                FaultKind::RedisSplit => {
+                    excuse.scope == Scope::Instance(life.host) && excuse.until >= handed_in.at
+                }
                 _ => false,
             });
             if excuse.is_none() && !self.is_blind(life.host, from) {

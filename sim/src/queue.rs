@@ -11,6 +11,8 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
+use crate::redis::{Connection, ServerId};
+
 /// One life of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Life {
@@ -34,8 +36,9 @@ pub(crate) enum Happening {
     /// A round trip reaches the directory.
     Request {
         life: Life,
-        /// The directory link that it came over.
+        /// The directory link that it came over, and where that led.
         link: u32,
+        connection: Connection,
         trip: Box<RoundTrip>,
     },
     /// The answer to a round trip reaches the instance.
@@ -45,6 +48,8 @@ pub(crate) enum Happening {
         op: OpId,
         outcomes: Vec<Outcome>,
     },
+    /// A former primary becomes a replica.
+    Demotion(ServerId),
     /// Something comes out of a link.
     OutOfPipe {
         pipe: usize,

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use crate::schedule::{
-    Act, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind, RedisAct,
-    Schedule, ScheduleError, To, TripFault,
+    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind,
+    RedisAct, Schedule, ScheduleError, To, TripFault,
 };
 
 /// Instances of one world, at most.
@@ -195,7 +195,20 @@ fn redis_act(words: &[&str]) -> Read<RedisAct> {
         ["down"] => RedisAct::Down,
         ["up"] => RedisAct::Up,
         ["restart-empty"] => RedisAct::RestartEmpty,
-        ["failover", lost] => RedisAct::Failover(span(lost)?),
+        ["saves"] => RedisAct::Save,
+        ["restart"] => RedisAct::Restart,
+        ["failover", lost] => RedisAct::Failover {
+            lost: span(lost)?,
+            former: None,
+        },
+        ["failover", lost, "former", former] => RedisAct::Failover {
+            lost: span(lost)?,
+            former: Some(span(former)?),
+        },
+        ["evicts", "rows", user] => RedisAct::EvictRows((*user).to_owned()),
+        ["evicts", "leases"] => RedisAct::EvictLeases,
+        ["clock", step] => RedisAct::Clock(clock_step(step)?),
+        ["flushes-scripts"] => RedisAct::FlushScripts,
         ["refuses", error, time] => RedisAct::Refuse(from_table(ERRORS, error)?, span(time)?),
         ["latency", time] => RedisAct::Latency(span(time)?),
         other => return Err(format!("redis cannot `{}`", other.join(" "))),
@@ -207,6 +220,16 @@ fn trip_fault(words: &[&str]) -> Read<TripFault> {
         ["refused", error] => Ok(TripFault::Refused(from_table(ERRORS, error)?)),
         [fault] => from_table(TRIP_FAULTS, fault),
         other => Err(format!("a trip cannot end `{}`", other.join(" "))),
+    }
+}
+
+fn clock_step(word: &str) -> Read<ClockStep> {
+    if let Some(ahead) = word.strip_prefix('+') {
+        return Ok(ClockStep::Forward(span(ahead)?));
+    }
+    match word.strip_prefix('-') {
+        Some(back) => Ok(ClockStep::Back(span(back)?)),
+        None => Err(format!("`{word}` is not a step such as +3s or -250ms")),
     }
 }
 
@@ -222,12 +245,19 @@ const ERRORS: Table<ErrorReply> = &[
     ("READONLY", ErrorReply::ReadOnly),
     ("LOADING", ErrorReply::Loading),
     ("OOM", ErrorReply::OutOfMemory),
+    ("BUSY", ErrorReply::Busy),
+    ("CLUSTERDOWN", ErrorReply::ClusterDown),
+    ("MASTERDOWN", ErrorReply::MasterDown),
+    ("MOVED", ErrorReply::Moved),
+    ("ASK", ErrorReply::Ask),
+    ("NOSCRIPT", ErrorReply::NoScript),
 ];
 
 const TRIP_FAULTS: Table<TripFault> = &[
     ("request-lost", TripFault::RequestLost),
     ("reply-lost", TripFault::ReplyLost),
     ("late", TripFault::Late),
+    ("reply-late", TripFault::ReplyLate),
     ("torn", TripFault::Torn),
     ("stray", TripFault::Stray),
 ];
@@ -382,7 +412,18 @@ impl Display for RedisAct {
             Self::Down => f.write_str("down"),
             Self::Up => f.write_str("up"),
             Self::RestartEmpty => f.write_str("restart-empty"),
-            Self::Failover(lost) => write!(f, "failover {}", Span(*lost)),
+            Self::Save => f.write_str("saves"),
+            Self::Restart => f.write_str("restart"),
+            Self::Failover { lost, former: None } => write!(f, "failover {}", Span(*lost)),
+            Self::Failover {
+                lost,
+                former: Some(former),
+            } => write!(f, "failover {} former {}", Span(*lost), Span(*former)),
+            Self::EvictRows(user) => write!(f, "evicts rows {user}"),
+            Self::EvictLeases => f.write_str("evicts leases"),
+            Self::Clock(ClockStep::Forward(span)) => write!(f, "clock +{}", Span(*span)),
+            Self::Clock(ClockStep::Back(span)) => write!(f, "clock -{}", Span(*span)),
+            Self::FlushScripts => f.write_str("flushes-scripts"),
             Self::Refuse(error, span) => {
                 write!(f, "refuses {} {}", name_of(ERRORS, error), Span(*span))
             }
@@ -416,10 +457,21 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s
 6.000s  redis down
 6.000s  redis up
 6.000s  redis restart-empty
+6.000s  redis saves
+6.000s  redis restart
 6.000s  redis failover 0.200s
+6.000s  redis failover 0.200s former 2.000s
+6.000s  redis evicts rows alice
+6.000s  redis evicts leases
+6.000s  redis clock +3.000s
+6.000s  redis clock -0.250s
+6.000s  redis flushes-scripts
 6.000s  redis refuses READONLY 2.000s
 6.000s  redis latency 0.050s
+6.000s  redis refuses CLUSTERDOWN 0.500s
 6.000s  redis i1 next register reply-lost
+6.000s  redis i1 next renew reply-late
+6.000s  redis i1 next lookup refused MOVED
 6.000s  redis i1 next any refused OOM
 7.000s  cut i1 -> i2
 7.000s  cut i1 <-> i2

@@ -32,6 +32,8 @@ pub struct World {
     pub(crate) trace: TraceHash,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
@@ -48,6 +50,8 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The time between two comparisons of the directory with the connections.
 pub(crate) const CENSUS: Duration = Duration::from_millis(500);
 
@@ -77,6 +81,7 @@ impl World {
             trace: TraceHash::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
@@ -159,7 +164,13 @@ impl World {
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,
