@@ -25,7 +25,7 @@ pub mod shrink;
 pub mod swarm;
 mod terminal;
 mod text;
-mod trace;
+pub mod trace;
 mod world;
 
 pub use world::World;
