@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::id::UserId;
+use switchboard_core::time::Instant;
 
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
@@ -52,10 +53,13 @@ impl World {
             RedisAct::Clock(step) => {
                 self.redis_fault(FaultKind::RedisClock);
                 if let ClockStep::Back(span) = step {
-                    // Leases last longer by as much.
+                    // Leases last longer by as much, also those that an earlier step prolonged.
                     let kind = FaultKind::RedisClockBack;
-                    let longer = healed + *span;
-                    self.ledger.write(kind, Scope::All, self.now, longer);
+                    let earlier = (self.ledger.entries().iter())
+                        .filter(|entry| entry.kind == kind)
+                        .map(|entry| entry.until);
+                    let until = earlier.fold(healed, Instant::max) + *span;
+                    self.ledger.write(kind, Scope::All, self.now, until);
                 }
                 self.redis.step_clock(*step);
             }
