@@ -11,6 +11,7 @@
 mod acts;
 mod census;
 mod directory_link;
+pub mod golden;
 mod host;
 pub mod ledger;
 pub mod noise;

@@ -20,7 +20,7 @@ use twox_hash::XxHash3_64;
 /// The version of the form in which the trace is hashed.
 pub const VERSION: u64 = 1;
 /// The text of a kept entry has so many bytes at most: it is for people.
-const TEXT: usize = 100;
+const TEXT: usize = 80;
 
 /// One entry. The order of the variants, and of their fields, is a part of the form.
 #[derive(Debug, Serialize)]
@@ -115,7 +115,7 @@ impl Trace {
             log.push(Kept {
                 at,
                 hash: self.hash,
-                text: text.0,
+                text: text.0.trim_end().to_owned(),
             });
         }
     }

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 mod determinism;
+mod golden;
 mod run;
 mod shrink;
 mod swarm;
@@ -44,6 +45,7 @@ enum Command {
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
+    Golden(golden::Compare),
 }
 
 impl Command {
@@ -55,6 +57,7 @@ impl Command {
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
+            Self::Golden(command) => command.execute(),
         }
     }
 }
