@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::command::RoundTrip;
+use switchboard_core::directory::Outcome;
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{Operation, Outcome, Reply};
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
-use crate::census::live_rows;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
-use crate::queue::{Happening, Input, Life};
+use crate::observed::Life;
+use crate::queue::{Happening, Input};
 use crate::redis::{Connection, ServerId, is_unknown_script, kind};
-use crate::report::Invariant;
 use crate::schedule::{OperationKind, TripFault};
 use crate::world::World;
 
@@ -68,11 +67,6 @@ impl DirectoryLink {
 }
 
 impl World {
-    /// How long a fault of the directory explains what is missing from it.
-    pub(crate) fn recovery(&self) -> Duration {
-        self.config.lease + self.config.directory_timeout * 2
-    }
-
     pub(crate) fn open_directory(&mut self, life: Life) {
         if !self.lives(life) || self.processes[life.host].directory.connection.is_some() {
             return;
@@ -129,10 +123,8 @@ impl World {
         let fault = planned.map(|(_, fault)| fault);
         if let Some(mark) = planned {
             link.marks.insert(trip.op, mark);
-            let until = self.now + self.recovery();
             let scope = Scope::Instance(life.host);
-            self.ledger
-                .write(FaultKind::RedisTrip, scope, self.now, until);
+            self.fault(FaultKind::RedisTrip, scope, self.now + STRAY);
         }
         match fault {
             None
@@ -249,49 +241,5 @@ impl World {
         }
         let outcomes = Ok(outcomes);
         self.input(life, Input::Event(Event::Directory { op, outcomes }));
-    }
-
-    /// Executes an operation, and checks that it touched only what its instance may touch. `None` if
-    /// there is nobody to execute it.
-    fn execute_operation(
-        &mut self,
-        life: Life,
-        connection: Connection,
-        operation: &Operation,
-    ) -> Option<Outcome> {
-        let own = self.instance_id(life);
-        let of = match operation {
-            Operation::Register { row, .. } => row.instance,
-            Operation::Unregister { instance, .. }
-            | Operation::Claim { instance, .. }
-            | Operation::Renew { instance, .. }
-            | Operation::Release { instance, .. } => *instance,
-            Operation::Lookup { .. }
-            | Operation::RemoveRow { .. }
-            | Operation::View
-            | Operation::ReadLease { .. } => own,
-        };
-        if of != own {
-            let what = format!("i{} changed what is {of:?}'s: {operation:?}", life.host + 1);
-            self.violated(Invariant::Fencing, what);
-        }
-        let Operation::RemoveRow {
-            connection: id,
-            row,
-            ..
-        } = operation
-        else {
-            return self.redis.execute(self.now, connection, operation);
-        };
-        let content = self.redis.content(connection)?;
-        let live = live_rows(content, self.redis.clock(self.now)).contains_key(id);
-        let outcome = self.redis.execute(self.now, connection, operation)?;
-        let removed = outcome == Ok(Reply::Removed(true));
-        if removed && live && row.instance != own && self.is_held(*id) {
-            let host = life.host + 1;
-            let what = format!("i{host} removed the row of {id:?}, which lives");
-            self.violated(Invariant::Fencing, what);
-        }
-        Some(outcome)
     }
 }

@@ -14,17 +14,16 @@ use crate::world::World;
 
 impl World {
     pub(crate) fn redis_acts(&mut self, act: &RedisAct) {
-        let healed = self.healed_at();
         let primary = self.redis.at_primary().server();
         match act {
             RedisAct::Down => {
-                self.open_fault(FaultKind::RedisDown, Scope::All);
+                self.fault_opens(FaultKind::RedisDown, Scope::All);
                 self.redis.set_reachable(false);
                 self.break_links_to(primary);
             }
             RedisAct::Up => {
                 self.redis.set_reachable(true);
-                self.ledger.end(FaultKind::RedisDown, None, healed);
+                self.fault_ends(FaultKind::RedisDown, None);
             }
             RedisAct::RestartEmpty => {
                 self.redis_fault(FaultKind::RedisWiped);
@@ -40,9 +39,7 @@ impl World {
             RedisAct::Failover { lost, former } => self.fail_over(*lost, *former),
             RedisAct::Refuse(error, span) => {
                 let until = self.now + *span;
-                let excused = healed + *span;
-                self.ledger
-                    .write(FaultKind::RedisRefuses, Scope::All, self.now, excused);
+                self.fault(FaultKind::RedisRefuses, Scope::All, until);
                 self.redis.refuse(*error, until);
             }
             RedisAct::EvictRows(user) => self.evict_rows(user),
@@ -58,8 +55,8 @@ impl World {
                     let earlier = (self.ledger.entries().iter())
                         .filter(|entry| entry.kind == kind)
                         .map(|entry| entry.until);
-                    let until = earlier.fold(healed, Instant::max) + *span;
-                    self.ledger.write(kind, Scope::All, self.now, until);
+                    let until = earlier.fold(self.now, Instant::max) + *span;
+                    self.fault(kind, Scope::All, until);
                 }
                 self.redis.step_clock(*step);
             }
@@ -68,16 +65,15 @@ impl World {
                 self.redis.flush_scripts();
             }
             RedisAct::Latency(latency) => {
-                self.ledger.end(FaultKind::RedisSlow, None, healed);
-                self.open_fault(FaultKind::RedisSlow, Scope::All);
+                self.fault_ends(FaultKind::RedisSlow, None);
+                self.fault_opens(FaultKind::RedisSlow, Scope::All);
                 self.redis_latency = *latency;
             }
         }
     }
 
     fn redis_fault(&mut self, kind: FaultKind) {
-        let healed = self.healed_at();
-        self.ledger.write(kind, Scope::All, self.now, healed);
+        self.fault(kind, Scope::All, self.now);
     }
 
     /// Whose rows are thrown away is missed without a sign, until the sweep has written them again.
@@ -88,13 +84,10 @@ impl World {
         if !self.redis.evict_rows(self.now, &user) {
             return;
         }
-        let swept = self.healed_at() + self.config.sweep;
         for session in 0..self.sessions.len() {
             let this = &self.sessions[session];
-            if this.user == user && this.is_open() {
-                let scope = Scope::Session(session);
-                self.ledger
-                    .write(FaultKind::RedisEvicted, scope, self.now, swept);
+            if *this.user() == user && this.is_open() {
+                self.fault_opens(FaultKind::RedisEvicted, Scope::Session(session));
             }
         }
     }
@@ -106,9 +99,7 @@ impl World {
             return self.break_links_to(former);
         };
         let demoted = self.now + span;
-        let healed = demoted + self.recovery();
-        self.ledger
-            .write(FaultKind::RedisFailover, Scope::All, self.now, healed);
+        self.fault(FaultKind::RedisFailover, Scope::All, demoted);
         let former = self.redis.fail_over(self.now, lost, Former::Answers);
         for host in self.linked_to(former) {
             if self.is_chosen(host, former) {
@@ -118,11 +109,9 @@ impl World {
             // It hears of the demotion with its next renewal, if the link is not closed.
             let renewal = self.config.lease_renewal + self.config.directory_timeout;
             let scope = Scope::Instance(host);
-            self.ledger
-                .write(FaultKind::RedisSplit, scope, self.now, demoted + renewal);
+            self.fault(FaultKind::RedisSplit, scope, demoted + renewal);
             if span + renewal >= self.config.lease {
-                self.ledger
-                    .write(FaultKind::RedisLongSplit, scope, self.now, healed);
+                self.fault(FaultKind::RedisLongSplit, scope, demoted + renewal);
             }
         }
         self.queue.put(demoted, Happening::Demotion(former));
