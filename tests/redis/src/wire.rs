@@ -1,8 +1,8 @@
 //! A connection whose bytes a test decides.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
-use std::fmt;
 use std::time::Duration;
 
 use redis::{Cmd, Parser, RedisResult, Value};
