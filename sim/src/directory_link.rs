@@ -26,8 +26,6 @@ pub(crate) struct DirectoryLink {
     /// What will happen to the next round trip that holds such an operation.
     pub(crate) faults: Vec<(OperationKind, TripFault)>,
     number: u32,
-    tries: u64,
-    trips: u64,
     marks: BTreeMap<OpId, (OperationKind, TripFault)>,
     /// Nothing reaches the directory before this moment, nothing comes back before that.
     there: Instant,
@@ -40,8 +38,6 @@ impl Default for DirectoryLink {
             connection: None,
             faults: Vec::new(),
             number: 0,
-            tries: 0,
-            trips: 0,
             marks: BTreeMap::new(),
             there: Instant::START,
             back: Instant::START,
@@ -72,9 +68,8 @@ impl World {
             return;
         }
         let link = &mut self.processes[life.host].directory;
-        link.tries += 1;
         let Some(connection) = self.redis.connect(self.now) else {
-            let ids = [life.host as u64, life.number.into(), link.tries];
+            let ids = self.noise_ids(life);
             let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
             self.queue
                 .put(self.now + wait, Happening::OpenDirectory(life));
@@ -84,10 +79,11 @@ impl World {
         link.number += 1;
         link.there = self.now;
         link.back = self.now;
-        let ids = [life.host as u64, life.number.into(), link.trips];
-        let way = self.noise.way(self.redis_latency, Purpose::Reply, &ids);
-        self.tell(life, way, Event::DirectoryUp);
-        self.processes[life.host].directory.there = self.now + way;
+        let way = self.redis_latency;
+        let ids = [life.host as u64, life.number.into()];
+        let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
+        link.there = at;
+        self.tell(life, at.since(self.now), Event::DirectoryUp);
     }
 
     pub(crate) fn break_directory(&mut self, host: usize) {
@@ -96,8 +92,7 @@ impl World {
         if link.connection.take().is_none() {
             return;
         }
-        link.tries += 1;
-        let ids = [host as u64, life.number.into(), link.tries];
+        let ids = self.noise_ids(life);
         let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
         self.input(life, Input::Event(Event::DirectoryDown));
         self.queue
@@ -110,10 +105,10 @@ impl World {
             // The instance will be told that the link is gone, or has been.
             return;
         };
-        link.trips += 1;
-        let ids = [life.host as u64, life.number.into(), link.trips];
-        let way = self.noise.way(self.redis_latency, Purpose::Request, &ids);
-        let mut at = (self.now + way).max(link.there);
+        let way = self.redis_latency;
+        let ids = [life.host as u64, life.number.into()];
+        let mut at = (self.noise).arrival(self.now, way, Purpose::Request, &ids);
+        at = at.max(link.there);
         let number = link.number;
         let planned = link.faults.iter().position(|(wanted, _)| {
             *wanted == OperationKind::Any
@@ -137,6 +132,7 @@ impl World {
             Some(TripFault::RequestLost) => return,
             Some(TripFault::Late) => at = at + self.given_up(),
             Some(TripFault::Stray) => {
+                let ids = self.noise_ids(life);
                 at = self.now + self.noise.span(STRAY, Purpose::Stray, &ids);
                 self.break_directory(life.host);
             }
@@ -187,7 +183,7 @@ impl World {
             connection
         };
         let mut count = trip.operations.len();
-        let ids = [life.host as u64, life.number.into(), trip.op.get()];
+        let ids = self.noise_ids(life);
         if fault == Some(TripFault::Torn) {
             count = self.noise.below(count as u64, Purpose::Tear, &ids) as usize;
         }
@@ -199,7 +195,11 @@ impl World {
                 {
                     Some(operation.decode(Value::Error(error.text().to_owned())))
                 }
-                Some(_) | None => self.execute_operation(life, connection, operation),
+                Some(_) | None => {
+                    let outcome = self.execute_operation(life, connection, operation);
+                    self.moment_of_operation(life, operation);
+                    outcome
+                }
             };
             let Some(outcome) = outcome else {
                 return;
@@ -215,9 +215,11 @@ impl World {
             }
         };
         if present {
-            let way = self.noise.way(self.redis_latency, Purpose::Reply, &ids);
+            let way = self.redis_latency;
+            let ids = [life.host as u64, life.number.into()];
+            let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
             let link = &mut self.processes[life.host].directory;
-            let at = (self.now + way + late).max(link.back);
+            let at = (at + late).max(link.back);
             link.back = at;
             let reply = Happening::Reply {
                 life,
@@ -241,5 +243,10 @@ impl World {
         }
         let outcomes = Ok(outcomes);
         self.input(life, Input::Event(Event::Directory { op, outcomes }));
+    }
+
+    /// What noise of one instance at this moment is keyed with.
+    fn noise_ids(&self, life: Life) -> [u64; 3] {
+        [life.host as u64, life.number.into(), self.now.as_nanos()]
     }
 }

@@ -51,6 +51,12 @@ pub enum FaultKind {
     Cut,
     /// A link broke.
     LinkReset,
+    /// The links between two instances carried nothing, until that was noticed.
+    HalfOpen,
+    /// What was written into the links between two instances did not leave.
+    Clog,
+    /// One instance's attempts to open a link to another were refused.
+    DialsRefused,
     /// Links were slow.
     LinkSlow,
     /// A terminal did not read.
@@ -59,7 +65,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -81,6 +87,9 @@ impl FaultKind {
         Self::RedisTrip,
         Self::Cut,
         Self::LinkReset,
+        Self::HalfOpen,
+        Self::Clog,
+        Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
     ];
@@ -110,6 +119,9 @@ impl FaultKind {
             | Self::Drain
             | Self::Cut
             | Self::LinkReset
+            | Self::HalfOpen
+            | Self::Clog
+            | Self::DialsRefused
             | Self::LinkSlow
             | Self::SlowReader => false,
         }
@@ -124,6 +136,7 @@ impl FaultKind {
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::Cut
+            | Self::Clog
             | Self::LinkSlow
             | Self::SlowReader => true,
             Self::Kill
@@ -142,7 +155,9 @@ impl FaultKind {
             | Self::RedisClockBack
             | Self::RedisScripts
             | Self::RedisTrip
-            | Self::LinkReset => false,
+            | Self::LinkReset
+            | Self::HalfOpen
+            | Self::DialsRefused => false,
         }
     }
 }

@@ -11,11 +11,13 @@
 mod acts;
 pub mod checker;
 pub mod checkers;
+mod deploy;
 mod directory_link;
 mod executed;
 pub mod golden;
 mod host;
 pub mod ledger;
+mod moment;
 pub mod noise;
 pub mod observed;
 mod pipe;

@@ -8,11 +8,13 @@ use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::Outcome;
 use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::frame::{CloseCode, Payload};
-use switchboard_core::id::OpId;
+use switchboard_core::id::{ConnectionKey, OpId};
 use switchboard_core::time::Instant;
 
+use crate::deploy::Deployment;
 use crate::observed::{HandIn, Life};
 use crate::redis::{Connection, ServerId};
+use crate::schedule::Act;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -44,6 +46,14 @@ pub(crate) enum Happening {
     },
     /// A former primary becomes a replica.
     Demotion(ServerId),
+    /// What waited for a moment.
+    Act(Box<Act>),
+    /// The next step of a rolling deployment.
+    Deploy(Deployment),
+    /// A client connects anew whose session has ended.
+    Reconnect(usize),
+    /// A terminal that reads slowly has made room.
+    SlowRead(Life, ConnectionKey),
     /// Something comes out of a link.
     OutOfPipe {
         pipe: usize,
@@ -94,6 +104,8 @@ pub(crate) enum Seen {
     Ping,
     /// A Close frame.
     Close(CloseCode),
+    /// A reset, or a refusal.
+    Reset,
 }
 
 #[derive(Clone, Debug)]

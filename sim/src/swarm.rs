@@ -63,6 +63,7 @@ pub fn schedule(seed: u64) -> Schedule {
         } else {
             10
         }),
+        reconnect: None,
         items: maker.items,
     }
 }
@@ -200,6 +201,7 @@ impl Maker {
                 client: format!("c{}", client + 1),
                 at: (!anywhere).then_some(host),
                 user: user.to_owned(),
+                token: None,
             },
         );
     }

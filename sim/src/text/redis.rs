@@ -2,8 +2,14 @@
 
 use std::fmt::{self, Display};
 
-use super::words::{Read, Span, Table, from_table, name_of, span};
+use super::words::{Read, Span, Table, from_table, name_of, names, span};
 use crate::schedule::{Act, ClockStep, ErrorReply, Host, OperationKind, RedisAct, TripFault};
+
+/// How items of the directory look.
+pub(super) const REDIS: &str = "`redis` and one of down, up, restart-empty, saves, restart, \
+    `failover TIME`, `failover TIME former TIME`, `evicts rows USER`, `evicts leases`, `clock +TIME`, \
+    `clock -TIME`, flushes-scripts, \
+    `refuses ERROR TIME`, `latency TIME`; or `redis i1 next OPERATION FAULT`";
 
 pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
     Ok(match words {
@@ -26,7 +32,7 @@ pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
         ["flushes-scripts"] => RedisAct::FlushScripts,
         ["refuses", error, time] => RedisAct::Refuse(from_table(ERRORS, error)?, span(time)?),
         ["latency", time] => RedisAct::Latency(span(time)?),
-        other => return Err(format!("redis cannot `{}`", other.join(" "))),
+        _ => return Err(format!("write {REDIS}")),
     })
 }
 
@@ -46,7 +52,10 @@ fn trip_fault(words: &[&str]) -> Read<TripFault> {
     match words {
         ["refused", error] => Ok(TripFault::Refused(from_table(ERRORS, error)?)),
         [fault] => from_table(TRIP_FAULTS, fault),
-        other => Err(format!("a trip cannot end `{}`", other.join(" "))),
+        _ => Err(format!(
+            "what happens to a trip is one of {}, `refused ERROR`",
+            names(TRIP_FAULTS)
+        )),
     }
 }
 
