@@ -167,6 +167,16 @@ impl View {
             read: asked,
         };
         known.doubted_until = match self.known.get(&seen.instance) {
+            // It ended before its time: the directory's clock has stepped. A lease that was claimed
+            // since the last reading has a time of its own.
+            Some(before)
+                if seen.remaining.is_none()
+                    && (before.until > asked
+                        || (known.lease.epoch > before.lease.epoch
+                            && before.read + lease > asked)) =>
+            {
+                before.doubted_until.max(now + lease)
+            }
             // Whoever comes while everybody is doubted may have missed the cause as well.
             None => self.everyone.1,
             Some(before) if known.lease.epoch > before.lease.epoch => {
@@ -176,10 +186,6 @@ impl View {
                 } else {
                     before.doubted_until.max(now)
                 }
-            }
-            Some(before) if before.until > asked && seen.remaining.is_none() => {
-                // It ended before its time: the directory's clock has stepped.
-                before.doubted_until.max(now + lease)
             }
             Some(before) if before.settles() && !known.settles() => before.doubted_until.max(now),
             Some(before) => before.doubted_until,

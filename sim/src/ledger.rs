@@ -25,6 +25,22 @@ pub enum FaultKind {
     RedisWiped,
     /// The directory lost its last writes.
     RedisFailover,
+    /// The directory restarted with an old snapshot.
+    RedisRestored,
+    /// After a failover an instance went on with the former primary.
+    RedisSplit,
+    /// And for so long that its lease may have run out for the others.
+    RedisLongSplit,
+    /// The directory threw rows away without a sign.
+    RedisEvicted,
+    /// The directory threw all leases away.
+    RedisLostLeases,
+    /// The directory's clock jumped.
+    RedisClock,
+    /// It jumped back: leases last longer.
+    RedisClockBack,
+    /// The directory forgot the scripts.
+    RedisScripts,
     /// The directory refused to serve.
     RedisRefuses,
     /// The directory was slow.
@@ -49,7 +65,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -58,6 +74,14 @@ impl FaultKind {
         Self::RedisDown,
         Self::RedisWiped,
         Self::RedisFailover,
+        Self::RedisRestored,
+        Self::RedisSplit,
+        Self::RedisLongSplit,
+        Self::RedisEvicted,
+        Self::RedisLostLeases,
+        Self::RedisClock,
+        Self::RedisClockBack,
+        Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
         Self::RedisTrip,
@@ -78,9 +102,17 @@ impl FaultKind {
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
-            | Self::RedisTrip => Part::Directory,
+            | Self::RedisTrip
+            | Self::RedisClockBack => Part::Directory,
             Self::Cut
             | Self::LinkReset
             | Self::HalfOpen
@@ -108,6 +140,14 @@ impl FaultKind {
             | Self::Drain
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisClockBack
+            | Self::RedisScripts
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
@@ -35,6 +36,8 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
@@ -60,6 +63,8 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -105,6 +110,7 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
@@ -151,6 +157,26 @@ impl World {
             }
         }
         true
+    }
+
+    /// Lets everything happen until a moment, from the start of the schedule. `false` if the schedule
+    /// is over or an invariant was violated.
+    pub fn run_until(&mut self, moment: Duration) -> bool {
+        let moment = BEGIN + moment;
+        while self.queue.next().is_some_and(|at| at <= moment) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The instances that run, without the world around them.
+    pub fn into_instances(self) -> Vec<Instance> {
+        let instances = self.processes.into_iter();
+        instances
+            .filter_map(|process| Some(*process.instance?))
+            .collect()
     }
 
     /// What is known so far.
@@ -220,7 +246,13 @@ impl World {
             Happening::Reconnect(session) => self.reconnect(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,

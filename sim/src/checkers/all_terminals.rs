@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 
-use super::allowance::on_the_way;
+use super::allowance::{evicted, on_the_way};
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed};
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
-/// before it began. Nothing that happens in the directory excuses one: whoever may be missing from it
-/// is asked by user.
+/// before it began. Nothing that happens in the directory excuses one, but a row that it threw away
+/// without a sign: whoever may be missing from it is asked by user.
 #[derive(Clone, Copy, Debug)]
 pub struct AllTerminals;
 
@@ -49,13 +49,16 @@ impl Checker for AllTerminals {
             };
             if this.has_written(published.id()) {
                 watch.held();
-            } else if let Some(excuse) = on_the_way(watch, handed_in, session) {
-                watch.excused(excuse);
-            } else {
-                watch.violated(format!(
+                continue;
+            }
+            let excuse = on_the_way(watch, handed_in, session)
+                .or_else(|| evicted(watch, session, handed_in.at));
+            match excuse {
+                Some(excuse) => watch.excused(excuse),
+                None => watch.violated(format!(
                     "push {push} reached session {sibling} of {}, and not session {session} beside it",
                     this.user()
-                ));
+                )),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -38,7 +39,13 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
 pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
     let from = watch.now().before(recovery(watch.world().config()));
     watch.excuse(from, watch.now(), |excuse| {
-        concerns(excuse, host) && matches!(excuse.kind.part(), Part::Directory | Part::Process)
+        // What prolongs leases loses nothing.
+        let disturbs = match excuse.kind.part() {
+            Part::Directory => excuse.kind != FaultKind::RedisClockBack,
+            Part::Process => true,
+            Part::Life | Part::Links | Part::Terminal => false,
+        };
+        disturbs && concerns(excuse, host)
     })
 }
 
@@ -83,5 +90,24 @@ pub(super) fn on_the_way(
             Part::Terminal => during && excuse.scope == Scope::Session(session),
             Part::Directory => false,
         }
+    })
+}
+
+/// The eviction of a session's row, if it had not been written again by then: the sweep does that.
+pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Option<Excuse> {
+    let config = watch.world().config();
+    let swept = config.sweep + recovery(config);
+    watch.excuse(since, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisEvicted
+            && excuse.scope == Scope::Session(session)
+            && since <= excuse.from + swept
+    })
+}
+
+/// A clock of the directory that jumped back: leases last longer by as much.
+pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {
+    let from = watch.now().before(recovery(watch.world().config()));
+    watch.excuse(from, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisClockBack
     })
 }

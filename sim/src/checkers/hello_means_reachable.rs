@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 
-use super::allowance::on_the_way;
+use super::allowance::{evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed};
@@ -70,6 +70,7 @@ impl Checker for HelloMeansReachable {
                 continue;
             };
             let excuse = on_the_way(watch, handed_in, session)
+                .or_else(|| evicted(watch, session, handed_in.at))
                 .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
             match excuse {
                 Some(excuse) => watch.excused(excuse),

@@ -108,6 +108,16 @@ impl Knowledge {
                 return out;
             }
         }
+        // A former primary tells it what the others do not write.
+        let split = watch.excuse(since, watch.now(), |excuse| {
+            excuse.kind == FaultKind::RedisSplit && excuse.scope == Scope::Instance(publisher.host)
+        });
+        if split.is_some() {
+            return split;
+        }
+        if let Some(blind) = blindness(watch, publisher.host, at) {
+            return Some(blind);
+        }
         match self.told.get(&(publisher, instance)) {
             Some(Told::Since(told)) if *told < at => return None,
             Some(Told::Since(_) | Told::Views(_)) | None => {}
@@ -127,4 +137,17 @@ impl Knowledge {
             tenure.until <= now || before
         })
     }
+}
+
+/// The start of a publisher while the directory was disturbed, or within a lease after that: it has
+/// not noticed what the others have, and knows nobody whom it could doubt.
+fn blindness(watch: &Watch<'_>, host: usize, at: Instant) -> Option<Excuse> {
+    let lease = watch.world().config().lease;
+    let starts =
+        |excuse: &Excuse| excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host);
+    let started = watch.excuse(at.before(lease), watch.now(), starts)?;
+    let disturbed =
+        |excuse: &Excuse| excuse.scope == Scope::All && excuse.kind.part() == Part::Directory;
+    watch.excuse(started.from.before(lease), watch.now(), disturbed)?;
+    Some(started)
 }

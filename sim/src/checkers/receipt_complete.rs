@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::message::{Audience, Receipt};
 
-use super::allowance::closing;
+use super::allowance::{closing, evicted};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed};
@@ -96,6 +96,7 @@ impl ReceiptComplete {
             // What an instance that drains, or a reader that is too slow, is about to lose is no
             // terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
+                .or_else(|| evicted(watch, session, handed_in.at))
                 .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
