@@ -45,11 +45,15 @@ pub enum FaultKind {
     LinkSlow,
     /// A terminal did not read.
     SlowReader,
+    /// A terminal was told to end.
+    Kicked,
+    /// A terminal's token ran out.
+    TokenExpired,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -68,6 +72,8 @@ impl FaultKind {
         Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
+        Self::Kicked,
+        Self::TokenExpired,
     ];
 
     /// Whether it concerns the directory.
@@ -90,7 +96,9 @@ impl FaultKind {
             | Self::Clog
             | Self::DialsRefused
             | Self::LinkSlow
-            | Self::SlowReader => false,
+            | Self::SlowReader
+            | Self::Kicked
+            | Self::TokenExpired => false,
         }
     }
 }
@@ -116,7 +124,9 @@ impl FaultKind {
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen
-            | Self::DialsRefused => false,
+            | Self::DialsRefused
+            | Self::Kicked
+            | Self::TokenExpired => false,
         }
     }
 }
