@@ -8,9 +8,9 @@ use crate::ledger::{FaultKind, Scope};
 use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress, RedisAct};
+use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress};
 use crate::terminal::Pace;
-use crate::world::World;
+use crate::world::{REDIS_LATENCY, World};
 
 /// A link that is silent for so many heartbeats is taken for dead.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -67,7 +67,7 @@ impl World {
                 spread,
                 deadline,
             } => self.deploy(*delay, *spread, *deadline),
-            Act::Redis(act) => self.redis_acts(*act),
+            Act::Redis(act) => self.redis_acts(act),
             Act::NextTrip {
                 host,
                 operation,
@@ -202,47 +202,9 @@ impl World {
         self.start(host);
     }
 
-    fn redis_acts(&mut self, act: RedisAct) {
-        match act {
-            RedisAct::Down => {
-                self.fault_opens(FaultKind::RedisDown, Scope::All);
-                self.redis.serves = false;
-                self.break_all_directory_links();
-            }
-            RedisAct::Up => {
-                self.redis.serves = true;
-                self.fault_ends(FaultKind::RedisDown, None);
-            }
-            RedisAct::RestartEmpty => {
-                self.fault(FaultKind::RedisWiped, Scope::All, self.now);
-                self.redis.lose_everything();
-                self.break_all_directory_links();
-            }
-            RedisAct::Failover(lost) => {
-                self.fault(FaultKind::RedisFailover, Scope::All, self.now);
-                self.redis.go_back(self.now, lost);
-                self.break_all_directory_links();
-            }
-            RedisAct::Refuse(error, span) => {
-                self.fault(FaultKind::RedisRefuses, Scope::All, self.now + span);
-                self.redis.refuse(error, self.now + span);
-            }
-            RedisAct::Latency(latency) => {
-                self.fault_ends(FaultKind::RedisSlow, None);
-                self.fault_opens(FaultKind::RedisSlow, Scope::All);
-                self.redis.latency = latency;
-            }
-        }
-    }
-
-    fn break_all_directory_links(&mut self) {
-        for host in 0..self.processes.len() {
-            self.break_directory(host);
-        }
-    }
-
     fn heal(&mut self) {
         self.redis.heal();
+        self.redis_latency = REDIS_LATENCY;
         self.pipes.cuts.clear();
         self.pipes.clogs.clear();
         self.pipes.refusals.clear();

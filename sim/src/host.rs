@@ -133,7 +133,7 @@ impl World {
         let process = &mut self.processes[host];
         process.instance = None;
         process.vanished = vanished;
-        process.directory.up = false;
+        process.directory.close();
         process.inbox.clear();
         let connections = std::mem::take(&mut process.connections);
         let links = std::mem::take(&mut process.links);

@@ -25,6 +25,22 @@ pub enum FaultKind {
     RedisWiped,
     /// The directory lost its last writes.
     RedisFailover,
+    /// The directory restarted with an old snapshot.
+    RedisRestored,
+    /// After a failover an instance went on with the former primary.
+    RedisSplit,
+    /// And for so long that its lease may have run out for the others.
+    RedisLongSplit,
+    /// The directory threw rows away without a sign.
+    RedisEvicted,
+    /// The directory threw all leases away.
+    RedisLostLeases,
+    /// The directory's clock jumped.
+    RedisClock,
+    /// It jumped back: leases last longer.
+    RedisClockBack,
+    /// The directory forgot the scripts.
+    RedisScripts,
     /// The directory refused to serve.
     RedisRefuses,
     /// The directory was slow.
@@ -53,7 +69,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 28] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -62,6 +78,14 @@ impl FaultKind {
         Self::RedisDown,
         Self::RedisWiped,
         Self::RedisFailover,
+        Self::RedisRestored,
+        Self::RedisSplit,
+        Self::RedisLongSplit,
+        Self::RedisEvicted,
+        Self::RedisLostLeases,
+        Self::RedisClock,
+        Self::RedisClockBack,
+        Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
         Self::RedisTrip,
@@ -82,10 +106,19 @@ impl FaultKind {
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::RedisTrip => true,
-            Self::Kill
+            // It prolongs leases and loses nothing.
+            Self::RedisClockBack
+            | Self::Kill
             | Self::Start
             | Self::Pause
             | Self::LongPause
@@ -121,6 +154,14 @@ impl FaultKind {
             | Self::Drain
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisClockBack
+            | Self::RedisScripts
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen

@@ -36,6 +36,8 @@ pub enum Purpose {
     Generator = 12,
     /// The pause before a client connects anew: client, moment.
     Backoff = 13,
+    /// Who is connected to a former primary: host, life, server.
+    FormerPrimary = 14,
 }
 
 /// The source of all noise of one world.

@@ -13,6 +13,7 @@ use switchboard_core::time::Instant;
 
 use crate::deploy::Deployment;
 use crate::observed::{HandIn, Life};
+use crate::redis::{Connection, ServerId};
 use crate::schedule::Act;
 
 /// Something that will happen.
@@ -31,8 +32,9 @@ pub(crate) enum Happening {
     /// A round trip reaches the directory.
     Request {
         life: Life,
-        /// The directory link that it came over.
+        /// The directory link that it came over, and where that led.
         link: u32,
+        connection: Connection,
         trip: Box<RoundTrip>,
     },
     /// The answer to a round trip reaches the instance.
@@ -42,6 +44,8 @@ pub(crate) enum Happening {
         op: OpId,
         outcomes: Vec<Outcome>,
     },
+    /// A former primary becomes a replica.
+    Demotion(ServerId),
     /// What waited for a moment.
     Act(Box<Act>),
     /// The next step of a rolling deployment.

@@ -35,6 +35,8 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
@@ -60,6 +62,8 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -105,6 +109,7 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
@@ -221,7 +226,13 @@ impl World {
             Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,

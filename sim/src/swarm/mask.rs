@@ -14,7 +14,12 @@ pub(super) enum Kind {
     Balancer,
     RedisDown,
     RestartEmpty,
+    Snapshot,
     Failover,
+    FormerPrimary,
+    Evict,
+    RedisClock,
+    FlushScripts,
     Refuse,
     RedisLatency,
     Trip,
@@ -39,7 +44,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::Kill,
         Self::KillMidBatch,
         Self::Pause,
@@ -49,7 +54,12 @@ impl Kind {
         Self::Balancer,
         Self::RedisDown,
         Self::RestartEmpty,
+        Self::Snapshot,
         Self::Failover,
+        Self::FormerPrimary,
+        Self::Evict,
+        Self::RedisClock,
+        Self::FlushScripts,
         Self::Refuse,
         Self::RedisLatency,
         Self::Trip,
@@ -79,7 +89,12 @@ impl Kind {
             Self::Deploy | Self::Crowd => 1,
             Self::RedisDown
             | Self::RestartEmpty
+            | Self::Snapshot
             | Self::Failover
+            | Self::FormerPrimary
+            | Self::Evict
+            | Self::RedisClock
+            | Self::FlushScripts
             | Self::Refuse
             | Self::RedisLatency
             | Self::LinkLatency

@@ -1,13 +1,46 @@
 //! What happens to the directory.
 
-use super::Maker;
 use super::faults::{Place, ms};
-use crate::schedule::{Act, ErrorReply, OperationKind, RedisAct, TripFault};
+use super::{Maker, USERS};
+use crate::schedule::{Act, ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
 
 impl Maker {
     pub(super) fn redis_down(&mut self, place: Place) {
         self.put(place.at, Act::Redis(RedisAct::Down));
         self.put(place.until, Act::Redis(RedisAct::Up));
+    }
+
+    pub(super) fn snapshot(&mut self, place: Place) {
+        self.put(place.at, Act::Redis(RedisAct::Save));
+        self.put(place.until, Act::Redis(RedisAct::Restart));
+    }
+
+    pub(super) fn failover(&mut self, place: Place) {
+        let (lost, former) = (place.until - place.at, None);
+        self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
+    }
+
+    pub(super) fn former_primary(&mut self, place: Place) {
+        let former = Some(place.until - place.at);
+        let lost = self.span(ms(1), ms(5000), "lag", place.nth);
+        self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
+    }
+
+    pub(super) fn evict(&mut self, place: Place) {
+        let act = match self.below(4, "evicted", place.nth) {
+            0 => RedisAct::EvictLeases,
+            user => RedisAct::EvictRows(USERS[user as usize].to_owned()),
+        };
+        self.put(place.at, Act::Redis(act));
+    }
+
+    pub(super) fn redis_clock(&mut self, place: Place) {
+        let by = place.until - place.at;
+        let step = match self.below(2, "step", place.nth) {
+            0 => ClockStep::Forward(by),
+            _ => ClockStep::Back(by),
+        };
+        self.put(place.at, Act::Redis(RedisAct::Clock(step)));
     }
 
     pub(super) fn refuse(&mut self, place: Place) {
@@ -33,12 +66,13 @@ impl Maker {
             8 => OperationKind::Claim,
             _ => OperationKind::Renew,
         };
-        let fault = match self.below(6, "trip", nth) {
+        let fault = match self.below(7, "trip", nth) {
             0 => TripFault::RequestLost,
             1 => TripFault::ReplyLost,
             2 => TripFault::Late,
             3 => TripFault::Torn,
             4 => TripFault::Stray,
+            5 => TripFault::ReplyLate,
             _ => TripFault::Refused(self.error(nth)),
         };
         let act = Act::NextTrip {
@@ -50,11 +84,6 @@ impl Maker {
     }
 
     fn error(&self, nth: u64) -> ErrorReply {
-        let errors = [
-            ErrorReply::ReadOnly,
-            ErrorReply::Loading,
-            ErrorReply::OutOfMemory,
-        ];
-        self.one_of(&errors, "error", nth)
+        self.one_of(&ErrorReply::ALL, "error", nth)
     }
 }

@@ -147,10 +147,21 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
 6.000s  redis down
 6.000s  redis up
 6.000s  redis restart-empty
+6.000s  redis saves
+6.000s  redis restart
 6.000s  redis failover 0.200s
+6.000s  redis failover 0.200s former 2.000s
+6.000s  redis evicts rows alice
+6.000s  redis evicts leases
+6.000s  redis clock +3.000s
+6.000s  redis clock -0.250s
+6.000s  redis flushes-scripts
 6.000s  redis refuses READONLY 2.000s
 6.000s  redis latency 0.050s
+6.000s  redis refuses CLUSTERDOWN 0.500s
 6.000s  redis i1 next register reply-lost
+6.000s  redis i1 next renew reply-late
+6.000s  redis i1 next lookup refused MOVED
 6.000s  redis i1 next any refused OOM
 7.000s  cut i1 -> i2
 7.000s  cut i1 <-> i2
