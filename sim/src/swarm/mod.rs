@@ -60,7 +60,7 @@ pub fn schedule(seed: u64) -> Schedule {
         _ => Duration::from_secs(10),
     };
     let (shortest, longest) = RECONNECT;
-    let reconnects = seed % 10 != 0 && maker.below(2, "reconnects", 0) == 0;
+    let reconnects = !seed.is_multiple_of(10) && maker.below(2, "reconnects", 0) == 0;
     let reconnect = reconnects.then(|| maker.span(shortest, longest, "reconnect", 0));
     maker.clients_come_and_go();
     match seed % 10 {
