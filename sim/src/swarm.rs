@@ -63,6 +63,7 @@ pub fn schedule(seed: u64) -> Schedule {
         } else {
             10
         }),
+        expects: None,
         reconnect: None,
         items: maker.items,
     }
