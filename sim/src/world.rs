@@ -189,8 +189,10 @@ impl World {
             simulated: self.now.since(BEGIN),
             tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
+            expected: None,
             violation: self.violation.clone(),
         }
+        .judged_by(self.schedule.expects.as_ref())
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
