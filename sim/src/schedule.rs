@@ -18,8 +18,19 @@ pub struct Schedule {
     /// balancer: after about this time, and after twice as long each time that it fails. `None`: it
     /// does not.
     pub reconnect: Option<Duration>,
+    /// What must be violated: a schedule that shows a bug, or that a checker sees something.
+    pub expects: Option<Expected>,
     /// The items, in any order.
     pub items: Vec<Item>,
+}
+
+/// A violation that must be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The name of the checker.
+    pub checker: String,
+    /// At this moment at the latest, from the start.
+    pub by: Duration,
 }
 
 /// Something that happens at a moment.
@@ -505,9 +516,10 @@ impl Schedule {
         text::parse(schedule)
     }
 
-    /// The moment of the last item.
+    /// The moment of the last item, or by which a violation must be found.
     pub fn end(&self) -> Duration {
         (self.items.iter().map(|item| item.at))
+            .chain(self.expects.iter().map(|expected| expected.by))
             .max()
             .unwrap_or_default()
     }
