@@ -61,11 +61,15 @@ pub enum FaultKind {
     LinkSlow,
     /// A terminal did not read.
     SlowReader,
+    /// A terminal was told to end.
+    Kicked,
+    /// A terminal's token ran out.
+    TokenExpired,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -92,6 +96,8 @@ impl FaultKind {
         Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
+        Self::Kicked,
+        Self::TokenExpired,
     ];
 
     /// What it concerns.
@@ -119,7 +125,7 @@ impl FaultKind {
             | Self::Clog
             | Self::DialsRefused
             | Self::LinkSlow => Part::Links,
-            Self::SlowReader => Part::Terminal,
+            Self::SlowReader | Self::Kicked | Self::TokenExpired => Part::Terminal,
         }
     }
 
@@ -151,7 +157,9 @@ impl FaultKind {
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen
-            | Self::DialsRefused => false,
+            | Self::DialsRefused
+            | Self::Kicked
+            | Self::TokenExpired => false,
         }
     }
 }
@@ -167,7 +175,7 @@ pub enum Part {
     Directory,
     /// What is between instances.
     Links,
-    /// A terminal, or what is between it and its instance.
+    /// A terminal, what is between it and its instance, or whether it may stay.
     Terminal,
 }
 

@@ -85,6 +85,25 @@ fn a_lease_that_ran_out_is_not_doubted() {
     assert_eq!(rig.instance.view.leases(now).count(), 0);
 }
 
+/// The directory's clock has jumped, and the other instance renews its lease when it has run out.
+#[test]
+fn a_lease_that_runs_out_earlier_than_it_was_seen_to_is_doubted() {
+    let mut rig = beside_another();
+    let lease = other_lease(1, LeaseState::Up);
+    let renew = Operation::Renew {
+        instance: OTHER,
+        expected: lease.clone(),
+        lease,
+        load: Load::default(),
+    };
+    let jump = rig.now.mono.before(Duration::from_secs(8));
+    drop(rig.directory.execute(jump, &renew));
+    rig.pass_ms(1000);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(3000);
+    assert!(rig.is_doubtful(OTHER));
+}
+
 /// The directory's clock has jumped since it was claimed: it lives.
 #[test]
 fn a_lease_that_was_claimed_since_the_last_reading_and_has_run_out_is_doubted() {

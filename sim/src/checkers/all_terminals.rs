@@ -5,12 +5,14 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 
 use super::allowance::{evicted, on_the_way};
+use super::knowledge::reads_other_rows;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed};
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
-/// before it began. Nothing that happens in the directory excuses one, but a row that it threw away
-/// without a sign: whoever may be missing from it is asked by user.
+/// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
+/// happens there excuses one, but a row that it threw away without a sign, and a publisher that cannot
+/// know that it reads other rows than are written.
 #[derive(Clone, Copy, Debug)]
 pub struct AllTerminals;
 
@@ -52,7 +54,8 @@ impl Checker for AllTerminals {
                 continue;
             }
             let excuse = on_the_way(watch, handed_in, session)
-                .or_else(|| evicted(watch, session, handed_in.at));
+                .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| reads_other_rows(watch, handed_in.life.host, handed_in.at));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

@@ -23,15 +23,15 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
 }
 
 /// Why an instance may have given up a connection although its Close frame still waits: because it
-/// drains, or because the terminal is too slow.
+/// drains, because the terminal is too slow or kicked, or because its token has run out.
 pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
     watch.excuse(now, now, |excuse| {
         let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
-        let slow = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
-        drains || slow
+        let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
+        drains || ends
     })
 }
 

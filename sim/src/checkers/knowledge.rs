@@ -108,15 +108,8 @@ impl Knowledge {
                 return out;
             }
         }
-        // A former primary tells it what the others do not write.
-        let split = watch.excuse(since, watch.now(), |excuse| {
-            excuse.kind == FaultKind::RedisSplit && excuse.scope == Scope::Instance(publisher.host)
-        });
-        if split.is_some() {
-            return split;
-        }
-        if let Some(blind) = blindness(watch, publisher.host, at) {
-            return Some(blind);
+        if let Some(other_rows) = reads_other_rows(watch, publisher.host, at) {
+            return Some(other_rows);
         }
         match self.told.get(&(publisher, instance)) {
             Some(Told::Since(told)) if *told < at => return None,
@@ -139,15 +132,23 @@ impl Knowledge {
     }
 }
 
-/// The start of a publisher while the directory was disturbed, or within a lease after that: it has
-/// not noticed what the others have, and knows nobody whom it could doubt.
-fn blindness(watch: &Watch<'_>, host: usize, at: Instant) -> Option<Excuse> {
-    let lease = watch.world().config().lease;
-    let starts =
-        |excuse: &Excuse| excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host);
-    let started = watch.excuse(at.before(lease), watch.now(), starts)?;
-    let disturbed =
-        |excuse: &Excuse| excuse.scope == Scope::All && excuse.kind.part() == Part::Directory;
-    watch.excuse(started.from.before(lease), watch.now(), disturbed)?;
+/// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
+/// primary answers it, or it has started while the directory was disturbed, or within a lease after
+/// that. It has not noticed then what the others have, and knows nobody whom it could doubt.
+pub(super) fn reads_other_rows(watch: &Watch<'_>, host: usize, at: Instant) -> Option<Excuse> {
+    let config = watch.world().config();
+    let here = |excuse: &Excuse| excuse.scope == Scope::Instance(host);
+    let split = watch.excuse(at.before(config.directory_timeout), watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisSplit && here(excuse)
+    });
+    if split.is_some() {
+        return split;
+    }
+    let started = watch.excuse(at.before(config.lease), watch.now(), |excuse| {
+        excuse.kind == FaultKind::Start && here(excuse)
+    })?;
+    watch.excuse(started.from.before(config.lease), watch.now(), |excuse| {
+        excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
+    })?;
     Some(started)
 }

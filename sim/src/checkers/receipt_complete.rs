@@ -93,8 +93,8 @@ impl ReceiptComplete {
             let (true, Some(holder)) = (this.is_open(), this.life()) else {
                 continue;
             };
-            // What an instance that drains, or a reader that is too slow, is about to lose is no
-            // terminal any more, although its Close frame waits.
+            // What an instance that drains, a reader that is too slow, a kick or the end of a token is
+            // about to end is no terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
                 .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
