@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use async_tungstenite::client_async;
+use async_tungstenite::smol::connect_async;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt as _;
-use smol::Async;
 use switchboard_smol::auth::{AuthError, Open};
 use switchboard_smol::core::config::ClusterSecret;
 use switchboard_smol::{
@@ -35,10 +34,7 @@ fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
             smol::Timer::after(Duration::from_millis(10)).await;
         }
         let address = first.terminals_addr().expect("it listens");
-        let stream = Async::<TcpStream>::connect(address)
-            .await
-            .expect("it connects");
-        let connected = client_async(format!("ws://{address}/connect?user=ann"), stream).await;
+        let connected = connect_async(format!("ws://{address}/connect?user=ann")).await;
         let (mut terminal, _) = connected.expect("the handshake is completed");
         let hello = terminal.next().await.expect("open").expect("a frame");
         assert!(hello.to_text().expect("text").contains("hello"));
@@ -51,7 +47,7 @@ fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
                 Payload::text("hi".into()).expect("UTF-8"),
             );
             let receipt = second.handle().push(push).await.expect("accepted");
-            assert_eq!((receipt.counts.written, receipt.degraded), (1, false));
+            assert_eq!(receipt.counts.written, 1);
             let frame = terminal.next().await.expect("open").expect("a frame");
             assert_eq!(frame, Message::text("hi"));
         }
@@ -70,28 +66,24 @@ fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
             threads.iter().any(|name| name == "switchboard"),
             "{threads:?}"
         );
-        assert!(
-            !threads.iter().any(|name| name.starts_with("tokio")),
-            "{threads:?}"
-        );
+        assert!(!threads.iter().any(is_tokios), "{threads:?}");
         assert_eq!(reactors(), 1, "async-io has the only one");
+        drop(terminal);
         first.shutdown().await;
         second.shutdown().await;
     });
 
     // What is looked for above would have been found.
     let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
         .enable_all()
         .build();
     let tokio = tokio.expect("it can be set up");
-    assert!(tokio.block_on(async { tokio_is_entered() }));
-    assert_eq!(reactors(), 2);
-    assert!(
-        threads().iter().any(|name| name.starts_with("tokio")),
-        "{:?}",
-        threads()
-    );
+    let seen_by_a_task = async { (tokio_is_entered(), threads()) };
+    let seen = tokio.block_on(async { tokio::spawn(seen_by_a_task).await });
+    let (entered, threads) = seen.expect("no panic");
+    assert!(entered);
+    assert!(threads.iter().any(is_tokios), "{threads:?}");
+    assert!(reactors() > 1, "tokio has one as well");
 }
 
 /// How often a terminal was let in by [`Witness`].
@@ -114,6 +106,10 @@ impl Authenticator for Witness {
 
 fn tokio_is_entered() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
+}
+
+fn is_tokios(thread: &String) -> bool {
+    thread.starts_with("tokio")
 }
 
 /// The names of this process's threads.

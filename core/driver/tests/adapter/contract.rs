@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, future};
 use switchboard_driver::runtime::Runtime;
 
-pub async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtime>() {
+pub(crate) async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtime>() {
     let home = thread::current().id();
     // Neither `Rc` nor `RefCell` may leave the thread.
     let turns = Rc::new(RefCell::new(Vec::new()));
@@ -31,7 +31,7 @@ pub async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtime>() {
     assert_eq!(*turns.borrow(), [("first", home), ("second", home)]);
 }
 
-pub async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtime>() {
+pub(crate) async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtime>() {
     let (owned, dropped) = oneshot::channel::<()>();
     let (begun, begins) = oneshot::channel();
     let other = thread::spawn(|| {
@@ -49,7 +49,7 @@ pub async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtime>() {
     assert_eq!(dropped.await, Err(oneshot::Canceled));
 }
 
-pub async fn a_sleep_does_not_end_early<R: Runtime>() {
+pub(crate) async fn a_sleep_does_not_end_early<R: Runtime>() {
     for time in [
         Duration::ZERO,
         Duration::from_micros(300),
@@ -61,7 +61,7 @@ pub async fn a_sleep_does_not_end_early<R: Runtime>() {
     }
 }
 
-pub async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
+pub(crate) async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let mut client = R::dial(address.to_string()).await.expect("it connects");
     let (socket, from) = R::accept(&listener).await.expect("somebody has connected");
@@ -91,7 +91,7 @@ pub async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
     ran.expect("the runtime can be set up");
 }
 
-pub async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
+pub(crate) async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let stream = R::dial(format!("localhost:{}", address.port()))
         .await

@@ -23,7 +23,7 @@ use switchboard_driver::{
 
 use super::in_time;
 
-pub async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
+pub(crate) async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let address = first.terminals_addr().expect("it listens");
     let mut terminals = Vec::new();
@@ -44,7 +44,7 @@ pub async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
     assert_eq!(instances.len(), 4);
 }
 
-pub async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
+pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
     let [mut server] = servers::<R, 1>().await;
     let mut events = server.events().expect("they were asked for");
     let address = server.terminals_addr().expect("it listens");
@@ -85,7 +85,7 @@ pub async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
     assert_eq!(reason, Disconnected::ByServer(CloseCode::Kicked));
 }
 
-pub async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
+pub(crate) async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
     let server = Builder::<R>::default().events(16).start().await;
     let mut server = server.expect("it starts");
     let mut events = server.events().expect("they were asked for");
@@ -105,7 +105,7 @@ pub async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
 }
 
 /// H53: a drain tells terminals to connect elsewhere, and what is handed in afterwards is refused.
-pub async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
+pub(crate) async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let address = first.terminals_addr().expect("it listens");
     let mut terminal = connect::<R>(address, "/connect?user=ann").await;

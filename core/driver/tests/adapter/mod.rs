@@ -9,8 +9,8 @@
 //! adapter_suite!(switchboard_tokio::TokioRuntime);
 //! ```
 
-pub mod contract;
-pub mod embedding;
+pub(crate) mod contract;
+pub(crate) mod embedding;
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ macro_rules! adapter_suite {
 }
 
 /// Runs a test in a runtime of this thread.
-pub fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
+pub(crate) fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
     R::run(in_time::<R, _>(test)).expect("the runtime can be set up");
 }
 
