@@ -66,7 +66,10 @@ fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
             threads.iter().any(|name| name == "switchboard"),
             "{threads:?}"
         );
-        assert!(!threads.iter().any(is_tokios), "{threads:?}");
+        assert!(
+            !threads.iter().any(|thread| is_tokios(thread)),
+            "{threads:?}"
+        );
         assert_eq!(reactors(), 1, "async-io has the only one");
         drop(terminal);
         first.shutdown().await;
@@ -82,7 +85,10 @@ fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
     let seen = tokio.block_on(async { tokio::spawn(seen_by_a_task).await });
     let (entered, threads) = seen.expect("no panic");
     assert!(entered);
-    assert!(threads.iter().any(is_tokios), "{threads:?}");
+    assert!(
+        threads.iter().any(|thread| is_tokios(thread)),
+        "{threads:?}"
+    );
     assert!(reactors() > 1, "tokio has one as well");
 }
 
@@ -108,7 +114,7 @@ fn tokio_is_entered() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
 }
 
-fn is_tokios(thread: &String) -> bool {
+fn is_tokios(thread: &str) -> bool {
     thread.starts_with("tokio")
 }
 

@@ -1,7 +1,9 @@
 //! The library as an embedder uses it: servers in one's own process, terminals over real sockets.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::Message;
@@ -83,6 +85,49 @@ pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
         panic!("disconnected comes last");
     };
     assert_eq!(reason, Disconnected::ByServer(CloseCode::Kicked));
+}
+
+/// Nothing interrupts a task: one that always has something to read must give way by itself.
+pub(crate) async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
+    let mut settings = Settings {
+        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        ..Settings::default()
+    };
+    settings.core.close_timeout = Duration::from_millis(200);
+    let builder = Builder::<R>::default().settings(settings);
+    let server = builder.authenticator(Open).start().await;
+    let server = server.expect("it starts");
+    let address = server.terminals_addr().expect("it listens");
+    let mut quiet = connect::<R>(address, "/connect?user=ann").await;
+    let floods = [
+        // A text without an end, in continuations of nothing.
+        (&[0x01, 0x80, 0, 0, 0, 0], &[0x00, 0x80, 0, 0, 0, 0]),
+        // Pings.
+        (&[0x89, 0x80, 0, 0, 0, 0], &[0x89, 0x80, 0, 0, 0, 0]),
+        // What is no frame at all, and then what nobody wants to read.
+        (&[0xff, 0x80, 0, 0, 0, 0], &[0xff; 6]),
+    ];
+    for (first, more) in floods {
+        let flood = connect::<R>(address, "/connect?user=bob")
+            .await
+            .into_inner();
+        let mut flood = R::release(flood).expect("it can be released");
+        flood.set_nonblocking(false).expect("it is a socket");
+        let flooding = thread::spawn(move || {
+            flood.write_all(first).expect("the server reads");
+            let more = more.repeat(1 << 12);
+            // Until the server has had enough.
+            while flood.write_all(&more).is_ok() {}
+        });
+        for _ in 0..5 {
+            let receipt = server.handle().push(push("ann", "hi")).await;
+            assert_eq!(receipt.expect("accepted").counts.written, 1);
+            assert_eq!(text::<R>(&mut quiet).await, "hi");
+        }
+        let kicked = server.handle().kick(user("bob"), None).await;
+        kicked.expect("accepted");
+        flooding.join().expect("no panic");
+    }
 }
 
 pub(crate) async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
