@@ -4,28 +4,42 @@ use std::time::Duration;
 
 use switchboard_core::event::Event;
 
-use crate::ledger::{FaultKind, Ledger, Scope};
+use crate::ledger::{FaultKind, Scope};
+use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::redis::Redis;
-use crate::schedule::{Act, HowClosed, HowKilled, NewAddress, RedisAct};
-use crate::world::World;
+use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress};
+use crate::terminal::Pace;
+use crate::world::{REDIS_LATENCY, World};
 
-/// How long after a cut or a broken link a push may still fail: links are dialled anew with growing
-/// pauses.
-const REDIAL: Duration = Duration::from_secs(10);
+/// A link that is silent for so many heartbeats is taken for dead.
+const SILENT_HEARTBEATS: u32 = 3;
 
 impl World {
     pub(crate) fn act(&mut self, act: &Act) {
         match act {
-            Act::Connect { client, at, user } => self.connect(client, at.map(|host| host.0), user),
+            Act::Connect {
+                client,
+                at,
+                user,
+                token,
+            } => self.connect(client, at.map(|host| host.0), user, *token),
+            Act::Move { client, at, how } => self.move_client(client, at.map(|host| host.0), *how),
             Act::Close { client, how } => {
                 if let Some(&session) = self.clients.get(client) {
                     self.leave(session, *how);
                 }
             }
-            Act::StopReading { client } => self.read_or_not(client, false),
-            Act::Read { client } => self.read_or_not(client, true),
+            Act::Send { client, what } => {
+                if let Some(&session) = self.clients.get(client) {
+                    self.terminal_sends(session, *what);
+                }
+            }
+            Act::StopReading { client } => self.reads(client, Pace::Never),
+            Act::Read { client } => self.reads(client, Pace::AtOnce),
+            Act::ReadSlowly { client, every } => self.reads(client, Pace::Every(*every)),
+            Act::Storm { at } => self.storm(at.map(|host| host.0)),
+            Act::BlindBalancer(span) => self.balancer_blind_until = self.now + *span,
             Act::AllLeave => {
                 for session in self.clients.clone().into_values() {
                     self.leave(session, HowClosed::Clean);
@@ -34,19 +48,26 @@ impl World {
             Act::Push { at, to, name } => self.publish(at.0, to, name),
             Act::Repeat { at, name } => self.repeat(at.0, name),
             Act::Pause { host, span } => self.pause(host.0, *span),
+            Act::Kick { at, to, name } => self.kick(at.0, to, name),
+            Act::StepClock { host, step } => self.step_clock(host.0, *step),
             Act::Kill { host, how } => self.kill(host.0, *how),
+            Act::KillMidBatch {
+                host,
+                how,
+                commands,
+            } => self.doom(host.0, *commands, *how),
             Act::Restart { host, address } => self.restart(host.0, *address),
             Act::Drain {
                 host,
                 delay,
                 spread,
-            } => {
-                let (delay, spread) = (*delay, *spread);
-                self.open_fault(FaultKind::Drain, Scope::Instance(host.0));
-                let life = self.life(host.0);
-                self.input(life, Input::Event(Event::Drain { delay, spread }));
-            }
-            Act::Redis(act) => self.redis_acts(*act),
+            } => self.drain(host.0, *delay, *spread),
+            Act::Deploy {
+                delay,
+                spread,
+                deadline,
+            } => self.deploy(*delay, *spread, *deadline),
+            Act::Redis(act) => self.redis_acts(act),
             Act::NextTrip {
                 host,
                 operation,
@@ -56,45 +77,81 @@ impl World {
                 link.faults.push((*operation, *fault));
             }
             Act::Cut { from, to, both } => {
-                self.pipes.cuts.insert((from.0, to.0));
-                if *both {
-                    self.pipes.cuts.insert((to.0, from.0));
-                }
-                self.open_fault(FaultKind::Cut, Scope::Between(from.0, to.0));
+                self.pipes.cuts.extend(directions(*from, *to, *both));
+                self.fault_opens(FaultKind::Cut, Scope::Between(from.0, to.0));
+            }
+            Act::Clog { from, to, both } => {
+                self.pipes.clogs.extend(directions(*from, *to, *both));
+                self.fault_opens(FaultKind::Clog, Scope::Between(from.0, to.0));
+            }
+            Act::Mend { from, to, both } => self.mend(*from, *to, *both),
+            Act::HalfOpen { from, to, both } => {
+                let scope = Scope::Between(from.0, to.0);
+                let noticed = self.now + self.config.link_heartbeat * SILENT_HEARTBEATS;
+                self.fault(FaultKind::HalfOpen, scope, noticed);
+                self.break_silently(from.0, to.0, *both);
+            }
+            Act::RefuseDials { from, to, span } => {
+                let until = self.now + *span;
+                self.pipes.refusals.insert((from.0, to.0), until);
+                let scope = Scope::Between(from.0, to.0);
+                self.fault(FaultKind::DialsRefused, scope, until);
             }
             Act::Reset { one, other } => {
                 let scope = Scope::Between(one.0, other.0);
-                let until = self.now + REDIAL;
-                self.ledger
-                    .write(FaultKind::LinkReset, scope, self.now, until);
+                self.fault(FaultKind::LinkReset, scope, self.now);
                 self.reset_links(one.0, other.0);
             }
             Act::LinkLatency(latency) => {
                 self.pipes.latency = *latency;
-                self.open_fault(FaultKind::LinkSlow, Scope::All);
+                self.fault_opens(FaultKind::LinkSlow, Scope::All);
             }
+            Act::On {
+                moment,
+                of,
+                after,
+                act,
+            } => self.wait_for(*moment, of, *after, act),
             Act::Heal => self.heal(),
-            Act::ExpectConverged => self.expect_converged(),
-            Act::ExpectAtRest => self.expect_at_rest(),
+            Act::ExpectConverged => self.quiesce(Quiescence::Converged),
+            Act::ExpectAtRest => self.quiesce(Quiescence::AtRest),
         }
     }
 
-    fn open_fault(&mut self, kind: FaultKind, scope: Scope) {
-        self.ledger.write(kind, scope, self.now, Ledger::OPEN);
-    }
-
-    fn read_or_not(&mut self, client: &str, reads: bool) {
+    fn reads(&mut self, client: &str, pace: Pace) {
         let Some(&session) = self.clients.get(client) else {
             return;
         };
         let scope = Scope::Session(session);
-        if reads {
-            self.ledger
-                .end(FaultKind::SlowReader, Some(scope), self.now);
-        } else {
-            self.open_fault(FaultKind::SlowReader, scope);
+        self.fault_ends(FaultKind::SlowReader, Some(scope));
+        if pace != Pace::AtOnce {
+            self.fault_opens(FaultKind::SlowReader, scope);
         }
-        self.set_reading(session, reads);
+        self.set_pace(session, pace);
+    }
+
+    pub(crate) fn drain(&mut self, host: usize, delay: Duration, spread: Duration) {
+        self.fault_opens(FaultKind::Drain, Scope::Instance(host));
+        let life = self.life(host);
+        self.input(life, Input::Event(Event::Drain { delay, spread }));
+    }
+
+    fn mend(&mut self, from: Host, to: Host, both: bool) {
+        for direction in directions(from, to, both) {
+            self.pipes.cuts.remove(&direction);
+            self.pipes.clogs.remove(&direction);
+        }
+        let Pipes { cuts, clogs, .. } = &self.pipes;
+        let ended = [(FaultKind::Cut, cuts), (FaultKind::Clog, clogs)].map(|(kind, pairs)| {
+            let stays = pairs.contains(&(from.0, to.0)) || pairs.contains(&(to.0, from.0));
+            (!stays).then_some(kind)
+        });
+        for kind in ended.into_iter().flatten() {
+            for (one, other) in [(from.0, to.0), (to.0, from.0)] {
+                self.fault_ends(kind, Some(Scope::Between(one, other)));
+            }
+        }
+        self.release_held();
     }
 
     fn pause(&mut self, host: usize, span: Duration) {
@@ -108,22 +165,18 @@ impl World {
         } else {
             FaultKind::Pause
         };
-        let healed = until + self.recovery();
-        self.ledger
-            .write(kind, Scope::Instance(host), self.now, healed);
+        self.fault(kind, Scope::Instance(host), until);
     }
 
-    fn kill(&mut self, host: usize, how: HowKilled) {
+    pub(crate) fn kill(&mut self, host: usize, how: HowKilled) {
         if self.processes[host].instance.is_none() {
             return;
         }
-        let healed = self.now + self.config.lease + self.recovery();
-        self.ledger
-            .write(FaultKind::Kill, Scope::Instance(host), self.now, healed);
+        self.fault(FaultKind::Kill, Scope::Instance(host), self.now);
         self.end(host, how == HowKilled::Silent);
     }
 
-    fn restart(&mut self, host: usize, address: NewAddress) {
+    pub(crate) fn restart(&mut self, host: usize, address: NewAddress) {
         if self.processes[host].instance.is_some() {
             return;
         }
@@ -145,75 +198,34 @@ impl World {
             let life = self.processes[host].life;
             self.processes[host].address = format!("host{host}.{life}:1");
         }
-        self.ledger
-            .end(FaultKind::Drain, Some(Scope::Instance(host)), self.now);
+        self.fault_ends(FaultKind::Drain, Some(Scope::Instance(host)));
         self.start(host);
     }
 
-    fn redis_acts(&mut self, act: RedisAct) {
-        let healed = self.healed_at();
-        match act {
-            RedisAct::Down => {
-                self.open_fault(FaultKind::RedisDown, Scope::All);
-                self.redis.serves = false;
-                self.break_all_directory_links();
-            }
-            RedisAct::Up => {
-                self.redis.serves = true;
-                self.ledger.end(FaultKind::RedisDown, None, healed);
-            }
-            RedisAct::RestartEmpty => {
-                self.ledger
-                    .write(FaultKind::RedisWiped, Scope::All, self.now, healed);
-                self.redis.lose_everything();
-                self.break_all_directory_links();
-            }
-            RedisAct::Failover(lost) => {
-                self.ledger
-                    .write(FaultKind::RedisFailover, Scope::All, self.now, healed);
-                self.redis.go_back(self.now, lost);
-                self.break_all_directory_links();
-            }
-            RedisAct::Refuse(error, span) => {
-                self.ledger
-                    .write(FaultKind::RedisRefuses, Scope::All, self.now, healed + span);
-                self.redis.refuse(error, self.now + span);
-            }
-            RedisAct::Latency(latency) => {
-                self.ledger.end(FaultKind::RedisSlow, None, healed);
-                self.open_fault(FaultKind::RedisSlow, Scope::All);
-                self.redis.latency = latency;
-            }
-        }
-    }
-
-    fn break_all_directory_links(&mut self) {
-        for host in 0..self.processes.len() {
-            self.break_directory(host);
-        }
-    }
-
     fn heal(&mut self) {
-        let healed = self.healed_at();
         self.redis.heal();
-        for kind in FaultKind::ALL {
-            if kind.is_of_directory() {
-                self.ledger.end(kind, None, healed);
-            }
-        }
+        self.redis_latency = REDIS_LATENCY;
         self.pipes.cuts.clear();
+        self.pipes.clogs.clear();
+        self.pipes.refusals.clear();
         self.pipes.latency = Pipes::LATENCY;
         self.release_held();
-        for kind in [FaultKind::Cut, FaultKind::LinkSlow] {
-            self.ledger.end(kind, None, self.now + REDIAL);
-        }
-        for process in &mut self.processes {
-            process.directory.faults.clear();
-        }
+        self.spare();
+        self.end_deployments();
+        self.waiting.clear();
+        self.balancer_blind_until = self.now;
         for session in 0..self.sessions.len() {
-            self.set_reading(session, true);
+            self.set_pace(session, Pace::AtOnce);
         }
-        self.ledger
-            .end(FaultKind::SlowReader, None, self.now + Redis::LATENCY);
+        for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_healed()) {
+            self.fault_ends(kind, None);
+        }
     }
+}
+
+/// From the one to the other, and perhaps back.
+fn directions(from: Host, to: Host, both: bool) -> impl Iterator<Item = (usize, usize)> {
+    let there = (from.0, to.0);
+    let back = (to.0, from.0);
+    [Some(there), both.then_some(back)].into_iter().flatten()
 }

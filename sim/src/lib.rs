@@ -2,30 +2,44 @@
 //!
 //! A [`Schedule`](schedule::Schedule) says what happens; a [`World`] lets it happen to real
 //! [`Instance`](switchboard_core::Instance)s, which exchange their real wire bytes and directory
-//! operations; checkers watch both sides. [`swarm`] makes schedules from seeds, [`shrink`] makes
+//! operations; [checkers](checker::Checker) watch both sides. [`swarm`] makes schedules from seeds, [`shrink`] makes
 //! failing ones small.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::iter_over_hash_type)]
 
 mod acts;
-mod census;
+pub mod checker;
+pub mod checkers;
+mod deploy;
 mod directory_link;
+mod executed;
 pub mod golden;
 mod host;
 pub mod ledger;
+mod moment;
 pub mod noise;
-mod oracle;
+pub mod observed;
 mod pipe;
 mod queue;
-mod redis;
+pub mod record;
+pub mod redis;
+mod redis_acts;
 pub mod report;
+mod scenario;
 pub mod schedule;
 pub mod shrink;
 pub mod swarm;
 mod terminal;
 mod text;
+pub mod totals;
 pub mod trace;
+mod trial;
+mod view;
 mod world;
 
+pub use scenario::{Done, Run, Scenario, ScenarioError};
+pub use terminal::Session;
+pub use trial::Trial;
+pub use view::HostView;
 pub use world::World;

@@ -1,24 +1,32 @@
 //! Clients: their sessions, and the instance's end of their connections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Heard, Refused};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, WallTime};
 
 use crate::host::WRITE;
-use crate::noise::Purpose;
-use crate::queue::{Happening, Input, Life, Seen};
-use crate::schedule::HowClosed;
+use crate::ledger::{FaultKind, Scope};
+use crate::noise::{self, Purpose};
+use crate::observed::{Life, Observed};
+use crate::queue::{Happening, Input, Seen};
+use crate::schedule::{HowClosed, Moment, Sent};
 use crate::trace::Entry;
 use crate::world::World;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub struct Session {
+    /// Whose try it is.
+    pub(crate) client: String,
     pub(crate) user: UserId,
+    /// When its token runs out, by the right clock.
+    pub(crate) token: Option<WallTime>,
+    /// When it runs out as the instance sees it that has accepted the handshake.
+    pub(crate) expires: Option<Instant>,
     /// Where it is.
     pub(crate) life: Option<Life>,
     pub(crate) id: Option<ConnectionId>,
@@ -28,25 +36,92 @@ pub(crate) struct Session {
     pub(crate) ended: Option<Instant>,
     /// It went without a sign.
     pub(crate) silent: bool,
-    pub(crate) reads: bool,
+    pub(crate) pace: Pace,
     /// Pushes whose frames are with the operating system.
     pub(crate) written: BTreeSet<PushId>,
-    /// Pushes that it got.
-    pub(crate) got: BTreeSet<PushId>,
-    /// The last push that it got, by the instance that published it.
-    pub(crate) last: BTreeMap<Life, u64>,
     key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     gone: bool,
-    frames: u64,
+    /// Its client wants no connection any more.
+    left: bool,
+    /// Tries of the client since its last hello.
+    tries: u32,
+    /// What its noise is keyed with: the client, and when it connected.
+    noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
     down: Instant,
     up: Instant,
 }
 
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// What comes, when it comes.
+    AtOnce,
+    /// All that has come, once in so long.
+    Every(Duration),
+    /// Nothing.
+    Never,
+}
+
 impl Session {
+    /// Whose terminal it is.
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Where it is, or tried to be.
+    pub const fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Its connection, if an instance has accepted it.
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        self.id
+    }
+
+    /// When its hello was with the operating system, and whether that said `degraded`.
+    pub const fn greeted(&self) -> Option<(Instant, bool)> {
+        self.greeted
+    }
+
+    /// When its end began, on whatever side.
+    pub const fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
+
+    /// Whether its client went without a sign. What it is sent is lost from then on.
+    pub const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Whose try it is.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// When its token runs out, by the right clock.
+    pub const fn token(&self) -> Option<WallTime> {
+        self.token
+    }
+
+    /// When its token runs out by the wall clock that its instance had at the handshake.
+    pub const fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// How its client reads.
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Whether a frame of this push is with the operating system.
+    pub fn has_written(&self, push: PushId) -> bool {
+        self.written.contains(&push)
+    }
+
     /// Whether it is there and nothing has ended it.
-    pub(crate) const fn is_open(&self) -> bool {
+    pub const fn is_open(&self) -> bool {
         self.id.is_some() && self.ended.is_none() && !self.silent
     }
 }
@@ -59,6 +134,8 @@ pub(crate) struct Connection {
     buffer: Vec<Payload>,
     /// The terminal does not read: a flush waits, and perhaps the end.
     stuck: bool,
+    /// A flush waits for a terminal that reads slowly.
+    slow: bool,
     closing: Option<CloseCode>,
     /// The instance has been told, or will be, that it is over.
     reported: bool,
@@ -66,59 +143,177 @@ pub(crate) struct Connection {
 
 /// The base of the delay between a terminal and its instance.
 const WAY: Duration = Duration::from_millis(2);
+/// A client waits for this many times longer at most before it connects anew.
+const BACKOFF_FACTOR: u32 = 32;
 
 impl World {
-    pub(crate) fn connect(&mut self, client: &str, at: Option<usize>, user: &str) {
+    pub(crate) fn connect(
+        &mut self,
+        client: &str,
+        at: Option<usize>,
+        user: &str,
+        token: Option<Duration>,
+    ) {
         let Ok(user) = UserId::new(user) else {
             return;
         };
+        let wall = self.clock().wall.as_millis();
+        let token = token.map(|token| WallTime::from_millis(wall + token.as_millis() as u64));
+        self.open_session(client, at, user, token, 0);
+    }
+
+    fn open_session(
+        &mut self,
+        client: &str,
+        at: Option<usize>,
+        user: UserId,
+        token: Option<WallTime>,
+        tries: u32,
+    ) {
         let session = self.sessions.len();
         self.sessions.push(Session {
+            client: client.to_owned(),
             user,
+            token,
+            expires: None,
             life: None,
             id: None,
             greeted: None,
             ended: None,
             silent: false,
-            reads: true,
+            pace: Pace::AtOnce,
             written: BTreeSet::new(),
-            got: BTreeSet::new(),
-            last: BTreeMap::new(),
             key: None,
             gone: false,
-            frames: 0,
+            left: false,
+            tries,
+            noise: [noise::of_name(client), self.now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
         });
         if let Some(before) = self.clients.insert(client.to_owned(), session) {
             self.fall_silent(before);
         }
-        let Some(host) = at.or_else(|| self.balance(session)) else {
+        self.observe(Observed::Connecting { session });
+        let host = at.or_else(|| self.balance(session));
+        let life = host.map(|host| self.life(host));
+        let Some(life) = life.filter(|life| self.lives(*life)) else {
             self.session_ended(session);
+            self.observe(Observed::NobodyThere { session });
+            self.reset_terminal(session, Duration::ZERO);
             return;
         };
-        let life = self.life(host);
-        if !self.lives(life) {
-            self.session_ended(session);
-            return;
-        }
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
         self.queue
             .put(at, Happening::Input(life, Input::Handshake(session)));
     }
 
-    /// Where the balancer sends a new connection: to one of those that say they are ready.
+    /// Where the balancer sends a new connection: to one of those that say they are ready, or while
+    /// it is blind to any.
     fn balance(&self, session: usize) -> Option<usize> {
-        let ready: Vec<usize> = (self.processes.iter().enumerate())
-            .filter(|(_, process)| process.instance.as_ref().is_some_and(|i| i.is_ready()))
-            .map(|(host, _)| host)
-            .collect();
-        let count = ready.len() as u64;
-        let choice = self
-            .noise
-            .below(count, Purpose::Balancer, &[session as u64]);
-        ready.get(choice as usize).copied()
+        let blind = self.now < self.balancer_blind_until;
+        let [client, moment] = self.sessions[session].noise;
+        let ready = |host: &usize| {
+            let instance = self.processes[*host].instance.as_ref();
+            blind || instance.is_some_and(|instance| instance.is_ready())
+        };
+        (0..self.processes.len()).filter(ready).max_by_key(|host| {
+            let ids = [client, moment, *host as u64];
+            self.noise.draw(Purpose::Balancer, &ids)
+        })
+    }
+
+    /// A token runs out: its connection may be closing from here on.
+    pub(crate) fn token_ends(&mut self, session: usize) {
+        if self.sessions[session].is_open() {
+            self.fault_opens(FaultKind::TokenExpired, Scope::Session(session));
+        }
+    }
+
+    /// A client moves: what it leaves behind ends in its way, and nothing waits for that.
+    pub(crate) fn move_client(&mut self, client: &str, at: Option<usize>, how: HowClosed) {
+        let Some(&before) = self.clients.get(client) else {
+            return;
+        };
+        let Session { user, token, .. } = &self.sessions[before];
+        let (user, token) = (user.clone(), *token);
+        self.leave(before, how);
+        self.open_session(client, at, user, token, 0);
+    }
+
+    /// A client connects anew, unless it has done so already or has left.
+    pub(crate) fn reconnect(&mut self, session: usize) {
+        let Session {
+            client,
+            user,
+            token,
+            left,
+            tries,
+            ..
+        } = self.sessions[session].clone();
+        let valid = token.is_none_or(|token| token > self.clock().wall);
+        if valid && !left && self.clients.get(&client) == Some(&session) {
+            self.open_session(&client, None, user, token, tries + 1);
+        }
+    }
+
+    /// A client has learned that its connection is over, or that it gets none.
+    fn disappointed(&mut self, session: usize) {
+        let Some(base) = self.schedule.reconnect else {
+            return;
+        };
+        let Session { tries, noise, .. } = self.sessions[session];
+        let factor = 2_u32.saturating_pow(tries).min(BACKOFF_FACTOR);
+        let ids = [noise[0], self.now.as_nanos()];
+        let jitter = (self.noise).span(base * factor, Purpose::Backoff, &ids);
+        let at = self.now + base * factor / 2 + jitter;
+        self.queue.put(at, Happening::Reconnect(session));
+    }
+
+    /// A terminal will learn that its connection has broken, or that it gets none.
+    pub(crate) fn reset_terminal(&mut self, session: usize, after: Duration) {
+        let at = self.downwards(session) + after;
+        let seen = Seen::Reset;
+        self.queue.put(at, Happening::AtTerminal { session, seen });
+    }
+
+    /// The sockets of terminals are reset, at one instance or everywhere.
+    pub(crate) fn storm(&mut self, host: Option<usize>) {
+        for session in self.clients.clone().into_values() {
+            let this = &self.sessions[session];
+            let there = this.life.map(|life| life.host);
+            if this.is_open() && (host.is_none() || host == there) {
+                self.hang_up(session, Closure::Abrupt);
+                self.disappointed(session);
+            }
+        }
+    }
+
+    /// A client sends something, of which the driver tells the instance.
+    pub(crate) fn terminal_sends(&mut self, session: usize, what: Sent) {
+        let this = &self.sessions[session];
+        let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
+            return;
+        };
+        let violation = |code| Closure::Violation(code);
+        let closure = match what {
+            Sent::Messages(count) => {
+                for _ in 0..count {
+                    let at = self.upwards(session);
+                    let frame = Heard::Message;
+                    let event = Event::Heard { connection, frame };
+                    self.queue
+                        .put(at, Happening::Input(life, Input::Event(event)));
+                }
+                return;
+            }
+            Sent::Malformed => violation(CloseCode::ProtocolError),
+            Sent::Oversized => violation(CloseCode::TooLarge),
+            Sent::NotUtf8 => violation(CloseCode::InvalidPayload),
+        };
+        self.hang_up(session, closure);
+        self.disappointed(session);
     }
 
     pub(crate) fn accepted(
@@ -134,56 +329,74 @@ impl World {
                 session,
                 buffer: Vec::new(),
                 stuck: false,
+                slow: false,
                 closing: None,
                 reported: false,
             },
         );
-        self.oracle.connections.insert(id, session);
+        self.record.connections.insert(id, session);
         let this = &mut self.sessions[session];
         this.key = Some(key);
         this.id = Some(id);
         let gave_up = this.gone;
+        if let Some(token) = self.sessions[session].token {
+            let left = token.as_millis() - self.clock_of(life.host).wall.as_millis();
+            let expires = self.now + Duration::from_millis(left);
+            self.sessions[session].expires = Some(expires);
+            self.queue.put(expires, Happening::TokenEnds(session));
+        }
         let at = self.upwards(session);
         let event = Event::Opened { connection: key };
+        self.moment_of_session(Moment::Accept, session);
         self.queue
             .put(at, Happening::Input(life, Input::Event(event)));
+        self.observe(Observed::Accepted { session });
         if gave_up {
             self.over(session, Closure::Abrupt);
         }
     }
 
-    pub(crate) fn refused(&mut self, session: usize, _: Refused) {
+    pub(crate) fn refused(&mut self, session: usize, refused: Refused) {
         self.session_ended(session);
+        self.reset_terminal(session, Duration::ZERO);
+        self.observe(Observed::Refused { session, refused });
     }
 
     pub(crate) fn session_ended(&mut self, session: usize) {
-        let session = &mut self.sessions[session];
-        session.ended = session.ended.or(Some(self.now));
+        if self.sessions[session].ended.is_none() {
+            self.sessions[session].ended = Some(self.now);
+            self.observe(Observed::Ended { session });
+        }
     }
 
-    /// A client ends its connection.
+    /// A client ends its connection, and wants no other.
     pub(crate) fn leave(&mut self, session: usize, how: HowClosed) {
-        if self.sessions[session].gone {
-            return;
-        }
+        self.sessions[session].left = true;
         let closure = match how {
             HowClosed::Silent => return self.fall_silent(session),
             HowClosed::Clean => Closure::Clean,
             HowClosed::Sudden => Closure::Abrupt,
         };
-        self.session_ended(session);
-        self.sessions[session].gone = true;
-        self.over(session, closure);
+        self.hang_up(session, closure);
+    }
+
+    fn hang_up(&mut self, session: usize, closure: Closure) {
+        if !std::mem::replace(&mut self.sessions[session].gone, true) {
+            self.session_ended(session);
+            self.over(session, closure);
+        }
     }
 
     fn fall_silent(&mut self, session: usize) {
-        self.sessions[session].silent = true;
+        if !self.sessions[session].gone {
+            self.sessions[session].silent = true;
+        }
     }
 
-    pub(crate) fn set_reading(&mut self, session: usize, reads: bool) {
-        self.sessions[session].reads = reads;
+    pub(crate) fn set_pace(&mut self, session: usize, pace: Pace) {
+        self.sessions[session].pace = pace;
         let this = &self.sessions[session];
-        let (true, Some(life), Some(key)) = (reads, this.life, this.key) else {
+        let (true, Some(life), Some(key)) = (pace != Pace::Never, this.life, this.key) else {
             return;
         };
         if !self.lives(life) {
@@ -211,12 +424,32 @@ impl World {
             return;
         };
         let session = connection.session;
-        if !self.sessions[session].reads {
-            connection.stuck = true;
+        match self.sessions[session].pace {
+            Pace::AtOnce => {
+                self.hand_over(life, key);
+                self.tell(life, WRITE, Event::Written { connection: key });
+            }
+            Pace::Every(span) => {
+                connection.slow = true;
+                let at = self.now + span;
+                self.queue.put(at, Happening::SlowRead(life, key));
+            }
+            Pace::Never => connection.stuck = true,
+        }
+    }
+
+    /// A terminal that reads slowly has made room for what waits.
+    pub(crate) fn slow_read(&mut self, life: Life, key: ConnectionKey) {
+        if !self.lives(life) {
             return;
         }
-        self.hand_over(life, key);
-        self.tell(life, WRITE, Event::Written { connection: key });
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        if std::mem::take(&mut connection.slow) {
+            self.hand_over(life, key);
+            self.tell(life, WRITE, Event::Written { connection: key });
+        }
     }
 
     /// What was sent is with the operating system, and on its way.
@@ -248,7 +481,7 @@ impl World {
             return;
         };
         let session = connection.session;
-        if !self.sessions[session].reads {
+        if self.sessions[session].pace == Pace::Never {
             connection.stuck = true;
             connection.closing = Some(code);
             self.session_ended(session);
@@ -268,7 +501,7 @@ impl World {
         let session = connection.session;
         let reported = std::mem::replace(&mut connection.reported, true);
         self.session_ended(session);
-        self.sessions[session].gone = true;
+        self.reset_terminal(session, Duration::ZERO);
         if !reported {
             let event = Event::Closed {
                 connection: key,
@@ -283,10 +516,11 @@ impl World {
         if this.gone || this.silent {
             return;
         }
-        let reads = this.reads;
+        let reads = this.pace != Pace::Never;
         let (life, key) = (this.life, this.key);
         match seen {
             Seen::Frame(payload) => {
+                self.sessions[session].tries = 0;
                 let payload = &payload;
                 self.trace(&Entry::Frame { session, payload });
                 self.frame_seen(session, payload);
@@ -305,7 +539,13 @@ impl World {
             Seen::Close(code) => {
                 self.trace(&Entry::Close { session, code });
                 self.sessions[session].gone = true;
+                self.observe(Observed::SeenClose { session, code });
                 self.over(session, Closure::Clean);
+                self.disappointed(session);
+            }
+            Seen::Reset => {
+                self.sessions[session].gone = true;
+                self.disappointed(session);
             }
         }
     }
@@ -317,7 +557,7 @@ impl World {
         let (Some(life), Some(key)) = (this.life, this.key) else {
             return;
         };
-        if !self.lives_or_turns(life) {
+        if !self.lives(life) {
             return;
         }
         let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
@@ -333,29 +573,23 @@ impl World {
         }
     }
 
-    /// Whether a process is in this life, in the middle of a turn too.
-    fn lives_or_turns(&self, life: Life) -> bool {
-        self.processes[life.host].life == life.number
-    }
-
     fn downwards(&mut self, session: usize) -> Instant {
-        let way = self.next_way(session);
+        let at = self.way(session, 0);
         let this = &mut self.sessions[session];
-        this.down = this.down.max(self.now + way);
+        this.down = this.down.max(at);
         this.down
     }
 
     fn upwards(&mut self, session: usize) -> Instant {
-        let way = self.next_way(session);
+        let at = self.way(session, 1);
         let this = &mut self.sessions[session];
-        this.up = this.up.max(self.now + way);
+        this.up = this.up.max(at);
         this.up
     }
 
-    fn next_way(&mut self, session: usize) -> Duration {
-        let this = &mut self.sessions[session];
-        this.frames += 1;
-        let ids = [session as u64, this.frames];
-        self.noise.way(WAY, Purpose::Terminal, &ids)
+    fn way(&self, session: usize, direction: u64) -> Instant {
+        let [client, moment] = self.sessions[session].noise;
+        let ids = [client, moment, direction];
+        (self.noise).arrival(self.now, WAY, Purpose::Terminal, &ids)
     }
 }

@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
 
+use crate::checker::{Checker, Watchers};
+use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
+use crate::moment::Waiting;
 use crate::noise::Noise;
-use crate::oracle::Oracle;
+use crate::observed::Observed;
 use crate::pipe::Pipes;
 use crate::queue::{Happening, Queue};
+use crate::record::Record;
 use crate::redis::Redis;
-use crate::report::{Invariant, Report, Violation};
+use crate::report::{Report, Violation};
 use crate::schedule::Schedule;
 use crate::terminal::Session;
 use crate::trace::{Entry, Kept, Trace};
@@ -31,13 +36,24 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
+    /// Until then the balancer does not see who is ready.
+    pub(crate) balancer_blind_until: Instant,
+    /// What waits for a moment.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deployments so far.
+    pub(crate) deployments: u64,
     pub(crate) ledger: Ledger,
-    pub(crate) oracle: Oracle,
+    pub(crate) record: Record,
+    pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
+    /// Nothing happens after this moment.
+    end: Instant,
     events: u64,
 }
 
@@ -47,26 +63,44 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
-/// The time between two comparisons of the directory with the connections.
-pub(crate) const CENSUS: Duration = Duration::from_millis(500);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
+/// The time between two ticks.
+const TICK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// A world at the start of a schedule. Its times follow from the schedule's lease; all else is
-    /// as by default.
+    /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
+    /// schedule's lease; all else is as by default.
     pub fn new(schedule: Schedule) -> Self {
+        Self::watched(schedule, checkers::all())
+    }
+
+    /// Such a world, watched by these checkers. What happens in it does not depend on them, but that
+    /// it ends with the first violation.
+    pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
+        Self::configured(schedule, config, checkers)
+    }
+
+    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not fit: see [`Config::validate`].
+    pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
-        queue.put(BEGIN + CENSUS, Happening::Census);
+        queue.put(BEGIN + TICK, Happening::Tick);
         let redis = Redis::new(DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
             row_expiry: config.row_expiry,
         });
         let instances = schedule.instances;
+        let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
             schedule,
             config,
@@ -76,12 +110,18 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
+            balancer_blind_until: Instant::START,
+            waiting: Vec::new(),
+            deployments: 0,
             ledger: Ledger::default(),
-            oracle: Oracle::default(),
+            record: Record::default(),
+            watchers: Watchers::new(checkers),
             violation: None,
+            end,
             events: 0,
         };
         for host in 0..instances {
@@ -98,17 +138,45 @@ impl World {
 
     /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
     pub fn step(&mut self) -> bool {
-        let end = BEGIN + (self.schedule.end() + AFTERMATH);
-        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > self.end) {
             return false;
         }
         let Some((at, happening)) = self.queue.take() else {
             return false;
         };
         self.now = at;
-        self.events += 1;
-        self.happen(happening);
+        match happening {
+            Happening::Deadline { checker, what } => self.deadline(checker, what),
+            Happening::Tick => {
+                self.observe(Observed::Tick);
+                self.queue.put(self.now + TICK, Happening::Tick);
+            }
+            other => {
+                self.events += 1;
+                self.happen(other);
+            }
+        }
         true
+    }
+
+    /// Lets everything happen until a moment, from the start of the schedule. `false` if the schedule
+    /// is over or an invariant was violated.
+    pub fn run_until(&mut self, moment: Duration) -> bool {
+        let moment = BEGIN + moment;
+        while self.queue.next().is_some_and(|at| at <= moment) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The instances that run, without the world around them.
+    pub fn into_instances(self) -> Vec<Instance> {
+        let instances = self.processes.into_iter();
+        instances
+            .filter_map(|process| Some(*process.instance?))
+            .collect()
     }
 
     /// What is known so far.
@@ -119,12 +187,12 @@ impl World {
             hash: self.trace.hash(),
             events: self.events,
             simulated: self.now.since(BEGIN),
-            expected: self.oracle.expected,
-            excused: self.oracle.excused,
-            receipts: self.oracle.receipts,
+            tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
+            expected: None,
             violation: self.violation.clone(),
         }
+        .judged_by(self.schedule.expects.as_ref())
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
@@ -150,15 +218,16 @@ impl World {
         }
     }
 
-    /// Notes that an invariant does not hold. The first one counts.
-    pub(crate) fn violated(&mut self, invariant: Invariant, what: String) {
-        if self.violation.is_none() {
-            self.violation = Some(Violation {
-                invariant,
-                at: self.now.since(BEGIN),
-                what,
-            });
-        }
+    /// Notes what a checker has found. The first counts.
+    pub(crate) fn violated(&mut self, checker: &'static str, what: String) {
+        let at = self.now.since(BEGIN);
+        (self.violation).get_or_insert(Violation { checker, at, what });
+    }
+
+    /// Calls a checker at a moment.
+    pub(crate) fn call_checker(&mut self, at: Instant, checker: usize, what: u64) {
+        let at = at.max(self.now);
+        self.queue.put(at, Happening::Deadline { checker, what });
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -171,8 +240,22 @@ impl World {
             Happening::Turn(life) => self.turn(life),
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
+            Happening::Act(act) => {
+                self.trace(&Entry::Item(&act.to_string()));
+                self.act(&act);
+            }
+            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Reconnect(session) => self.reconnect(session),
+            Happening::TokenEnds(session) => self.token_ends(session),
+            Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,
@@ -185,11 +268,8 @@ impl World {
                 content,
             } => self.out_of_pipe(pipe, at_dialler, content),
             Happening::AtTerminal { session, seen } => self.at_terminal(session, seen),
-            Happening::PushDue(push, time) => self.push_due(push, time),
-            Happening::Census => {
-                self.census();
-                self.queue.put(self.now + CENSUS, Happening::Census);
-            }
+            // They are the checkers' own affair, and leave no trace.
+            Happening::Deadline { .. } | Happening::Tick => {}
         }
     }
 }

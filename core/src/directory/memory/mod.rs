@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
-use crate::id::{ConnectionId, UserId};
+use crate::id::{ConnectionId, InstanceId, UserId};
 use crate::time::Instant;
 
 mod leases;
@@ -93,6 +93,18 @@ impl MemoryDirectory {
         self.leases.seen(now)
     }
 
+    /// The row of one connection, unless it has expired.
+    pub fn row(&self, now: Instant, user: &UserId, connection: ConnectionId) -> Option<Row> {
+        let kept = self.users.get(user).filter(|kept| kept.expires > now)?;
+        let at = kept.position(connection).ok()?;
+        Some(kept.rows[at].1)
+    }
+
+    /// The lease of one instance, run out or not.
+    pub fn lease(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
+        self.leases.seen_one(now, instance)
+    }
+
     /// How many rows there are that have not expired. Counts them.
     pub fn len(&self, now: Instant) -> usize {
         self.standing(now).map(|(_, kept)| kept.rows.len()).sum()
@@ -116,6 +128,11 @@ impl MemoryDirectory {
         self.users
             .remove(user)
             .is_some_and(|kept| kept.expires > now)
+    }
+
+    /// Loses all leases without a sign, as a server that evicts keys does.
+    pub fn evict_leases(&mut self) {
+        self.leases.clear();
     }
 
     /// Hashes everything that decides future answers, with times relative to `now`: directories of
@@ -369,6 +386,16 @@ mod tests {
             .map(|(user, ..)| user.as_str())
             .collect();
         assert_eq!(left, ["bob"]);
+    }
+
+    #[test]
+    fn eviction_of_the_leases_spares_the_rows() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        claim(&mut directory, Instant::START, 1);
+        directory.evict_leases();
+        assert_eq!(directory.leases(Instant::START).count(), 0);
+        assert_eq!(directory.len(Instant::START), 1);
     }
 
     fn directory() -> MemoryDirectory {
