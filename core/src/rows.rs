@@ -8,6 +8,7 @@ use crate::command::Outbox;
 use crate::connection::{Greeting, Phase, RowState, Waiting};
 use crate::directory::{Operation, Row};
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
@@ -47,7 +48,12 @@ impl Instance {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        let Some(epoch) = self.keeper.held_epoch() else {
+        let early = self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.is_linked();
+        let epoch = self
+            .keeper
+            .held_epoch()
+            .or(early.then_some(self.keeper.epoch()));
+        let Some(epoch) = epoch else {
             connection.row = RowState::Due;
             return;
         };
@@ -103,13 +109,17 @@ impl Instance {
         epoch: Epoch,
         out: &mut Outbox,
     ) {
-        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch);
+        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch)
+            || (self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.epoch() == epoch);
         let Some(connection) = self.registry.get_mut(key) else {
             self.bug("a row was written for a connection that is forgotten");
             return;
         };
         connection.row = RowState::Written { epoch };
         if !connection.wants_row() {
+            if self.flaws.has(Flaw::LateRegisterKept) {
+                return self.unregistered(key, out);
+            }
             self.remove_row(key);
             return;
         }
@@ -174,6 +184,7 @@ impl Instance {
         let wanted = connection.wants_row();
         let unsettled = connection.unsettled == Some(self.keeper.epoch());
         match (unknown, wanted) {
+            (Unknown::TimedOut, true) if self.flaws.has(Flaw::LostRegisterNotRepeated) => {}
             (Unknown::TimedOut, true) if unsettled => self.settle_again(key),
             (Unknown::TimedOut, true) => self.write_row(key),
             (Unknown::TimedOut, false) => self.remove_row(key),
@@ -216,6 +227,9 @@ impl Instance {
         out: &mut Outbox,
     ) {
         match unknown {
+            Unknown::TimedOut if self.flaws.has(Flaw::LostUnregisterNotRepeated) => {
+                self.unregistered(key, out);
+            }
             Unknown::TimedOut => {
                 if let Some(connection) = self.registry.get_mut(key) {
                     connection.row = RowState::Due;

@@ -104,7 +104,8 @@ impl World {
             bytes.copy_from_slice(&self.noise.draw(Purpose::InstanceSeed, &ids).to_le_bytes());
         }
         let instance = Instance::new(self.config.clone(), identity, Seed::new(seed), self.clock())
-            .expect("the settings follow from a lease of a second or more");
+            .expect("the settings follow from a lease of a second or more")
+            .with_flaws(self.schedule.flaw.into_iter().collect());
         let address = std::mem::take(&mut self.processes[host].address);
         self.processes[host] = Process {
             life: number,

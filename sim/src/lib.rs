@@ -9,6 +9,7 @@
 #![warn(clippy::iter_over_hash_type)]
 
 mod acts;
+pub mod bugs;
 mod census;
 mod directory_link;
 mod host;

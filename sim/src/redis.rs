@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
+use switchboard_core::flaws::Flaws;
 use switchboard_core::time::Instant;
 
 use crate::schedule::{ErrorReply, OperationKind};
@@ -31,8 +32,8 @@ pub(crate) struct Redis {
 impl Redis {
     pub(crate) const LATENCY: Duration = Duration::from_micros(200);
 
-    pub(crate) fn new(settings: DirectorySettings) -> Self {
-        let content = MemoryDirectory::new(settings);
+    pub(crate) fn new(settings: DirectorySettings, flaws: Flaws) -> Self {
+        let content = MemoryDirectory::new(settings).with_flaws(flaws);
         Self {
             old: content.clone(),
             content,

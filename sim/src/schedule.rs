@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use switchboard_core::flaws::Flaw;
+
 use crate::text;
 
 /// What happens in one world.
@@ -14,6 +16,8 @@ pub struct Schedule {
     pub instances: usize,
     /// How long a lease lasts; the other times of the configuration follow from it.
     pub lease: Duration,
+    /// A bug that all instances and the directory have.
+    pub flaw: Option<Flaw>,
     /// The items, in any order.
     pub items: Vec<Item>,
 }

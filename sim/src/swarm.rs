@@ -84,6 +84,7 @@ pub fn schedule(seed: u64) -> Schedule {
         } else {
             10
         }),
+        flaw: None,
         items: maker.items,
     }
 }

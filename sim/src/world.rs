@@ -62,11 +62,12 @@ impl World {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
         queue.put(BEGIN + CENSUS, Happening::Census);
-        let redis = Redis::new(DirectorySettings {
+        let settings = DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
             row_expiry: config.row_expiry,
-        });
+        };
+        let redis = Redis::new(settings, schedule.flaw.into_iter().collect());
         let instances = schedule.instances;
         let mut world = Self {
             schedule,

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod bugs;
 mod determinism;
 mod run;
 mod shrink;
@@ -44,6 +45,7 @@ enum Command {
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
+    Bugs(bugs::Bugs),
 }
 
 impl Command {
@@ -55,6 +57,7 @@ impl Command {
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
+            Self::Bugs(command) => command.execute(),
         }
     }
 }

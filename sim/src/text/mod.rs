@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::bugs::Bug;
 use crate::schedule::{Item, Schedule, ScheduleError};
 
 mod read;
@@ -20,6 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         seed: 0,
         instances: 0,
         lease: Duration::from_secs(10),
+        flaw: None,
         items: Vec::new(),
     };
     let mut begun = false;
@@ -57,13 +59,18 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         seed,
         instances,
         lease,
+        flaw,
         items,
     } = schedule;
     let lease = Span(*lease);
-    writeln!(
+    write!(
         f,
         "switchboard-sim 1  seed {seed:#x}  instances {instances}  lease {lease}"
     )?;
+    if let Some(flaw) = flaw {
+        write!(f, "  flaw {}", Bug::of(*flaw).name)?;
+    }
+    writeln!(f)?;
     for item in items {
         writeln!(f, "{}  {}", Span(item.at), item.act)?;
     }
@@ -82,6 +89,10 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "seed" => schedule.seed = number(value)?,
             "instances" => schedule.instances = number(value)? as usize,
             "lease" => schedule.lease = span(value)?,
+            "flaw" => {
+                let bug = Bug::named(value).ok_or_else(|| format!("there is no flaw `{value}`"))?;
+                schedule.flaw = Some(bug.flaw);
+            }
             other => return Err(format!("there is no setting `{other}`")),
         }
     }
@@ -138,6 +149,17 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s
     fn what_is_printed_is_what_was_read() {
         let schedule = parse(EVERY_ITEM).unwrap();
         assert_eq!(schedule.to_string(), EVERY_ITEM);
+    }
+
+    #[test]
+    fn a_flaw_is_printed_as_it_was_read() {
+        for bug in crate::bugs::catalogue() {
+            let name = bug.name;
+            let text =
+                format!("switchboard-sim 1  seed 0x1  instances 2  lease 4.000s  flaw {name}\n");
+            assert_eq!(parse(&text).unwrap().flaw, Some(bug.flaw));
+            assert_eq!(parse(&text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -1,0 +1,227 @@
+//! The catalogue: bugs that can be switched on in the core, and which invariant must catch each
+//! within how many seeds of the swarm.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::flaws::Flaw;
+
+use crate::report::{Invariant, Violation};
+use crate::schedule::Schedule;
+use crate::swarm;
+
+/// One bug of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bug {
+    /// What is switched on.
+    pub flaw: Flaw,
+    /// As it is called in schedules and reports.
+    pub name: &'static str,
+    /// What must catch it.
+    pub invariant: Invariant,
+    /// How hard it is to find.
+    pub depth: Depth,
+    /// Why somebody could well write it.
+    pub tempting: &'static str,
+}
+
+/// How hard a bug is to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// One thing that goes wrong is enough.
+    Shallow,
+    /// Several things must come together.
+    Deep,
+}
+
+impl Depth {
+    /// Seeds of the swarm within which such a bug must be found.
+    pub const fn budget(self) -> u64 {
+        match self {
+            Self::Shallow => 50,
+            Self::Deep => 5000,
+        }
+    }
+}
+
+/// All bugs.
+pub fn catalogue() -> impl Iterator<Item = Bug> {
+    Flaw::ALL.into_iter().map(Bug::of)
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hunt {
+    /// Seeds that were run, the one included that found it.
+    pub seeds: u64,
+    /// The seed at which the bug's invariant was violated, and what was seen.
+    pub found: Option<(u64, Violation)>,
+    /// How many seeds before violated another invariant first.
+    pub others: BTreeMap<Invariant, u64>,
+}
+
+impl Bug {
+    /// The schedule that the swarm makes of a seed, with this bug.
+    pub fn schedule(&self, seed: u64) -> Schedule {
+        Schedule {
+            flaw: Some(self.flaw),
+            ..swarm::schedule(seed)
+        }
+    }
+
+    /// Runs seeds from the first one on until the bug's own invariant is violated, as many as its
+    /// budget allows.
+    pub fn hunt(&self, from: u64) -> Hunt {
+        let mut hunt = Hunt::default();
+        for seed in (from..).take(self.depth.budget() as usize) {
+            hunt.seeds += 1;
+            match swarm::run(&self.schedule(seed)).violation {
+                Some(violation) if violation.invariant == self.invariant => {
+                    hunt.found = Some((seed, violation));
+                    break;
+                }
+                Some(violation) => *hunt.others.entry(violation.invariant).or_default() += 1,
+                None => {}
+            }
+        }
+        hunt
+    }
+
+    /// The bug of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        catalogue().find(|bug| bug.name == name)
+    }
+
+    /// The entry of a flaw.
+    pub const fn of(flaw: Flaw) -> Self {
+        use Depth::{Deep, Shallow};
+        let (name, invariant, depth, tempting) = match flaw {
+            Flaw::UnregisterByUser => (
+                "unregister-by-user",
+                Invariant::OrphanDebt,
+                Shallow,
+                "a user with one terminal is the usual case, and one key is deleted more easily than a field",
+            ),
+            Flaw::HelloBeforeRow => (
+                "hello-before-row",
+                Invariant::ReceiptComplete,
+                Deep,
+                "the terminal is greeted a round trip sooner",
+            ),
+            Flaw::LostRegisterNotRepeated => (
+                "lost-register-not-repeated",
+                Invariant::Convergence,
+                Deep,
+                "the slow sweep will write it in any case",
+            ),
+            Flaw::LostUnregisterNotRepeated => (
+                "lost-unregister-not-repeated",
+                Invariant::GhostDebt,
+                Shallow,
+                "the row expires in any case",
+            ),
+            Flaw::LateRegisterKept => (
+                "late-register-kept",
+                Invariant::GhostDebt,
+                Shallow,
+                "the connection is gone, so its answer seems to concern nobody",
+            ),
+            Flaw::LeaseNeverExpires => (
+                "lease-never-expires",
+                Invariant::GhostDebt,
+                Shallow,
+                "in every test instances say goodbye",
+            ),
+            Flaw::EmptyLookupIsOffline => (
+                "empty-lookup-is-offline",
+                Invariant::ReceiptComplete,
+                Deep,
+                "no rows, no terminals: what else should it mean",
+            ),
+            Flaw::LowerEpochOverwrites => (
+                "lower-epoch-overwrites",
+                Invariant::OrphanDebt,
+                Deep,
+                "a plain HSET is one command and needs no script",
+            ),
+            Flaw::FloorRaisedEarly => (
+                "floor-raised-early",
+                Invariant::OrphanDebt,
+                Deep,
+                "the claim has a place for the floor, and one write fewer is needed",
+            ),
+            Flaw::FloorNeverRaised => (
+                "floor-never-raised",
+                Invariant::GhostDebt,
+                Shallow,
+                "everything is delivered without it",
+            ),
+            Flaw::UpTooEarly => (
+                "up-too-early",
+                Invariant::ReceiptComplete,
+                Deep,
+                "the lease is held, so the instance is up",
+            ),
+            Flaw::RenewedWithoutComparison => (
+                "renewed-without-comparison",
+                Invariant::OrphanDebt,
+                Shallow,
+                "a SET with an expiry is how leases are written everywhere",
+            ),
+            Flaw::NoDoubtAfterReconnection => (
+                "no-doubt-after-reconnection",
+                Invariant::ReceiptComplete,
+                Deep,
+                "a link that broke says nothing about the others",
+            ),
+            Flaw::RowBeforeClaim => (
+                "row-before-claim",
+                Invariant::OrphanDebt,
+                Deep,
+                "the epoch is known when the claim is asked for, and a round trip is saved",
+            ),
+            Flaw::UnreachableIsGone => (
+                "unreachable-is-gone",
+                Invariant::Fencing,
+                Shallow,
+                "whoever answers `not me` or nothing at all will not deliver anything",
+            ),
+            Flaw::OvertakenBySecondLookup => (
+                "overtaken-by-second-lookup",
+                Invariant::Order,
+                Deep,
+                "the second lookup finds a terminal, so the push is delivered there",
+            ),
+            Flaw::QueuedSaidWritten => (
+                "queued-said-written",
+                Invariant::ReceiptTrue,
+                Shallow,
+                "a write into a buffer returns at once and looks like a success",
+            ),
+            Flaw::RepeatNotRecognised => (
+                "repeat-not-recognised",
+                Invariant::NoDuplicate,
+                Shallow,
+                "nothing repeats a push while all links hold",
+            ),
+            Flaw::DeadRowWithoutComparison => (
+                "dead-row-without-comparison",
+                Invariant::Fencing,
+                Deep,
+                "the row was just read",
+            ),
+            Flaw::LocalDeliveryEndsPush => (
+                "local-delivery-ends-push",
+                Invariant::ReceiptComplete,
+                Shallow,
+                "the user is here, so there is nothing to look up",
+            ),
+        };
+        Self {
+            flaw,
+            name,
+            invariant,
+            depth,
+            tempting,
+        }
+    }
+}
