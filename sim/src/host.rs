@@ -1,7 +1,6 @@
 //! The processes: each runs one real instance, takes its inputs in turns and executes its commands.
 
 use std::collections::BTreeMap;
-use std::hash::Hash as _;
 use std::time::Duration;
 
 use switchboard_core::command::{Command, Outbox};
@@ -17,6 +16,7 @@ use crate::noise::Purpose;
 use crate::queue::{Content, Happening, Input, Life};
 use crate::report::Invariant;
 use crate::terminal::Connection;
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One process.
@@ -212,8 +212,13 @@ impl World {
         }
         let next = instance.next_timeout();
         self.processes[life.host].instance = Some(instance);
+        let at = life.place();
         for command in out.drain() {
-            self.trace_command(&command);
+            let entry = Entry::Command {
+                at,
+                command: &command,
+            };
+            self.trace(&entry);
             self.execute(life, command);
         }
         if let Some((at, _)) = next
@@ -230,9 +235,10 @@ impl World {
 
     fn take_in(&mut self, life: Life, instance: &mut Instance, input: Input, out: &mut Outbox) {
         let now = self.clock();
+        let at = life.place();
         match input {
             Input::Event(event) => {
-                self.trace_event(&event);
+                self.trace(&Entry::Event { at, event: &event });
                 if let Event::Closed { connection, .. } = &event {
                     let process = &mut self.processes[life.host];
                     if let Some(connection) = process.connections.get(connection) {
@@ -248,7 +254,13 @@ impl World {
                     user,
                     expires: None,
                 };
-                match instance.accept(now, handshake) {
+                let outcome = instance.accept(now, handshake);
+                self.trace(&Entry::Handshake {
+                    at,
+                    session,
+                    outcome,
+                });
+                match outcome {
                     Ok(key) => {
                         let id = instance.connection_id(key).expect("it was accepted");
                         self.accepted(life, session, key, id);
@@ -257,12 +269,15 @@ impl World {
                 }
             }
             Input::AcceptLink(pipe) => {
+                self.trace(&Entry::Link { at, pipe });
                 let key = instance.accept_link(now);
                 self.link_accepted(life, pipe, key);
             }
             Input::Push(push, time) => {
                 let (call, push) = self.handed_in(life, push, time);
-                instance.handle(now, Event::Push { call, push }, out);
+                let event = Event::Push { call, push };
+                self.trace(&Entry::Event { at, event: &event });
+                instance.handle(now, event, out);
             }
         }
     }
@@ -296,33 +311,6 @@ impl World {
             Command::Answer { call, answer } => self.answered(life, call, *answer),
             Command::Notify(_) | Command::Log(_) => {}
             Command::Drained => self.end(host, false),
-        }
-    }
-
-    fn trace_event(&mut self, event: &Event) {
-        if let Event::LinkReceived { link, batch } = event {
-            link.hash(&mut self.trace);
-            batch.hash(&mut self.trace);
-        } else {
-            self.trace.say(event);
-        }
-    }
-
-    fn trace_command(&mut self, command: &Command) {
-        match command {
-            Command::Send {
-                connection,
-                payload,
-            } => {
-                connection.hash(&mut self.trace);
-                payload.hash(&mut self.trace);
-            }
-            Command::LinkWrite { link, batch } => {
-                link.hash(&mut self.trace);
-                batch.hash(&mut self.trace);
-            }
-            Command::Directory(trip) => trip.operations.hash(&mut self.trace),
-            other => self.trace.say(other),
         }
     }
 }

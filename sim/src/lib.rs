@@ -12,6 +12,7 @@ mod acts;
 pub mod bugs;
 mod census;
 mod directory_link;
+pub mod golden;
 mod host;
 pub mod ledger;
 pub mod noise;
@@ -25,7 +26,7 @@ pub mod shrink;
 pub mod swarm;
 mod terminal;
 mod text;
-mod trace;
+pub mod trace;
 mod world;
 
 pub use world::World;

@@ -11,11 +11,23 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
+use crate::trace::Place;
+
 /// One life of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Life {
     pub(crate) host: usize,
     pub(crate) number: u32,
+}
+
+impl Life {
+    /// As the trace names it.
+    pub(crate) const fn place(self) -> Place {
+        Place {
+            host: self.host,
+            life: self.number,
+        }
+    }
 }
 
 /// Something that will happen.

@@ -12,6 +12,7 @@ use crate::host::WRITE;
 use crate::noise::Purpose;
 use crate::queue::{Happening, Input, Life, Seen};
 use crate::schedule::HowClosed;
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One try of a client to be connected, and the connection that came of it.
@@ -282,10 +283,17 @@ impl World {
         if this.gone || this.silent {
             return;
         }
+        let reads = this.reads;
+        let (life, key) = (this.life, this.key);
         match seen {
-            Seen::Frame(payload) => self.frame_seen(session, &payload),
+            Seen::Frame(payload) => {
+                let payload = &payload;
+                self.trace(&Entry::Frame { session, payload });
+                self.frame_seen(session, payload);
+            }
             Seen::Ping => {
-                let (Some(life), Some(connection), true) = (this.life, this.key, this.reads) else {
+                self.trace(&Entry::Ping { session });
+                let (Some(life), Some(connection), true) = (life, key, reads) else {
                     return;
                 };
                 let at = self.upwards(session);
@@ -295,7 +303,7 @@ impl World {
                     .put(at, Happening::Input(life, Input::Event(event)));
             }
             Seen::Close(code) => {
-                self.trace.say(&code);
+                self.trace(&Entry::Close { session, code });
                 self.sessions[session].gone = true;
                 self.over(session, Closure::Clean);
             }

@@ -1,7 +1,6 @@
 //! The world: instances, their directory, links and terminals, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher as _;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
@@ -18,7 +17,7 @@ use crate::redis::Redis;
 use crate::report::{Invariant, Report, Violation};
 use crate::schedule::Schedule;
 use crate::terminal::Session;
-use crate::trace::TraceHash;
+use crate::trace::{Entry, Kept, Trace};
 
 /// Instances, directory, links, terminals and publishers. A value: a clone of it goes on as the
 /// original would.
@@ -29,7 +28,7 @@ pub struct World {
     pub(crate) now: Instant,
     pub(crate) queue: Queue,
     pub(crate) noise: Noise,
-    pub(crate) trace: TraceHash,
+    pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
     pub(crate) pipes: Pipes,
@@ -75,7 +74,7 @@ impl World {
             now: BEGIN,
             queue,
             noise,
-            trace: TraceHash::new(),
+            trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
             pipes: Pipes::default(),
@@ -118,7 +117,7 @@ impl World {
         let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
         Report {
             seed: self.schedule.seed,
-            hash: self.trace.finish(),
+            hash: self.trace.hash(),
             events: self.events,
             simulated: self.now.since(BEGIN),
             expected: self.oracle.expected,
@@ -127,6 +126,21 @@ impl World {
             faults: faults.into_iter().collect(),
             violation: self.violation.clone(),
         }
+    }
+
+    /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
+    pub fn keep_trace(&mut self) {
+        self.trace.keep();
+    }
+
+    /// The entries of the trace since [`keep_trace`](Self::keep_trace).
+    pub fn kept_trace(&self) -> &[Kept] {
+        self.trace.kept()
+    }
+
+    /// Adds an entry to the trace.
+    pub(crate) fn trace(&mut self, entry: &Entry<'_>) {
+        self.trace.take(self.now.since(BEGIN), entry);
     }
 
     pub(crate) fn clock(&self) -> Now {
@@ -149,11 +163,10 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
-        self.trace.write_u64(self.now.as_nanos());
         match happening {
             Happening::Item(index) => {
                 let act = self.schedule.items[index].act.clone();
-                self.trace.say(&act);
+                self.trace(&Entry::Item(&act.to_string()));
                 self.act(&act);
             }
             Happening::Turn(life) => self.turn(life),

@@ -2,6 +2,7 @@
 
 mod bugs;
 mod determinism;
+mod golden;
 mod run;
 mod shrink;
 mod swarm;
@@ -46,6 +47,7 @@ enum Command {
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
     Bugs(bugs::Bugs),
+    Golden(golden::Compare),
 }
 
 impl Command {
@@ -58,6 +60,7 @@ impl Command {
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
             Self::Bugs(command) => command.execute(),
+            Self::Golden(command) => command.execute(),
         }
     }
 }
