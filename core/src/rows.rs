@@ -30,6 +30,8 @@ pub(crate) struct Upkeep {
     refused: VecDeque<(Instant, ConnectionKey)>,
     /// The oldest connection that the sweep has not come to.
     swept: Age,
+    /// What the steps of the sweep have added up to, less the rows written for it.
+    owed: usize,
 }
 
 impl Upkeep {
@@ -37,6 +39,7 @@ impl Upkeep {
         Self {
             refused: VecDeque::new(),
             swept: Age::OLDEST,
+            owed: 0,
         }
     }
 }
@@ -302,11 +305,14 @@ impl Instance {
         if self.keeper.held_epoch().is_none() || self.keeper.is_settling() {
             return;
         }
-        let steps = (self.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1);
-        let part = self.registry.present().div_ceil(steps as usize);
-        for _ in 0..part {
-            let Some((age, key)) = self.registry.next_younger(self.upkeep.swept) else {
-                self.upkeep.swept = Age::OLDEST;
+        // Each step owes its part of all rows, and few rows have steps without any.
+        let steps = (self.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
+        self.upkeep.owed += self.registry.present();
+        while self.upkeep.owed >= steps {
+            self.upkeep.owed -= steps;
+            let next = (self.registry.next_younger(self.upkeep.swept))
+                .or_else(|| self.registry.next_younger(Age::OLDEST));
+            let Some((age, key)) = next else {
                 return;
             };
             self.upkeep.swept = age.younger();
@@ -322,5 +328,6 @@ impl Fingerprint for Upkeep {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.refused.fingerprint(now, hasher);
         self.swept.fingerprint(now, hasher);
+        self.owed.fingerprint(now, hasher);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use switchboard_core::flaws::Flaw;
 
-use crate::report::{Invariant, Violation};
+use crate::report::Violation;
 use crate::schedule::Schedule;
 use crate::swarm;
 
@@ -16,8 +16,8 @@ pub struct Bug {
     pub flaw: Flaw,
     /// As it is called in schedules and reports.
     pub name: &'static str,
-    /// What must catch it.
-    pub invariant: Invariant,
+    /// The name of the checker that must catch it.
+    pub invariant: &'static str,
     /// How hard it is to find.
     pub depth: Depth,
     /// Why somebody could well write it.
@@ -56,7 +56,7 @@ pub struct Hunt {
     /// The seed at which the bug's invariant was violated, and what was seen.
     pub found: Option<(u64, Violation)>,
     /// How many seeds before violated another invariant first.
-    pub others: BTreeMap<Invariant, u64>,
+    pub others: BTreeMap<&'static str, u64>,
 }
 
 impl Bug {
@@ -75,11 +75,11 @@ impl Bug {
         for seed in (from..).take(self.depth.budget() as usize) {
             hunt.seeds += 1;
             match swarm::run(&self.schedule(seed)).violation {
-                Some(violation) if violation.invariant == self.invariant => {
+                Some(violation) if violation.checker == self.invariant => {
                     hunt.found = Some((seed, violation));
                     break;
                 }
-                Some(violation) => *hunt.others.entry(violation.invariant).or_default() += 1,
+                Some(violation) => *hunt.others.entry(violation.checker).or_default() += 1,
                 None => {}
             }
         }
@@ -97,121 +97,121 @@ impl Bug {
         let (name, invariant, depth, tempting) = match flaw {
             Flaw::UnregisterByUser => (
                 "unregister-by-user",
-                Invariant::OrphanDebt,
+                "orphan-debt",
                 Shallow,
                 "a user with one terminal is the usual case, and one key is deleted more easily than a field",
             ),
             Flaw::HelloBeforeRow => (
                 "hello-before-row",
-                Invariant::ReceiptComplete,
+                "receipt-complete",
                 Deep,
                 "the terminal is greeted a round trip sooner",
             ),
             Flaw::LostRegisterNotRepeated => (
                 "lost-register-not-repeated",
-                Invariant::Convergence,
+                "convergence",
                 Deep,
                 "the slow sweep will write it in any case",
             ),
             Flaw::LostUnregisterNotRepeated => (
                 "lost-unregister-not-repeated",
-                Invariant::GhostDebt,
+                "ghost-debt",
                 Shallow,
                 "the row expires in any case",
             ),
             Flaw::LateRegisterKept => (
                 "late-register-kept",
-                Invariant::GhostDebt,
+                "ghost-debt",
                 Shallow,
                 "the connection is gone, so its answer seems to concern nobody",
             ),
             Flaw::LeaseNeverExpires => (
                 "lease-never-expires",
-                Invariant::GhostDebt,
+                "ghost-debt",
                 Shallow,
                 "in every test instances say goodbye",
             ),
             Flaw::EmptyLookupIsOffline => (
                 "empty-lookup-is-offline",
-                Invariant::ReceiptComplete,
+                "receipt-complete",
                 Deep,
                 "no rows, no terminals: what else should it mean",
             ),
             Flaw::LowerEpochOverwrites => (
                 "lower-epoch-overwrites",
-                Invariant::OrphanDebt,
+                "orphan-debt",
                 Deep,
                 "a plain HSET is one command and needs no script",
             ),
             Flaw::FloorRaisedEarly => (
                 "floor-raised-early",
-                Invariant::OrphanDebt,
+                "orphan-debt",
                 Deep,
                 "the claim has a place for the floor, and one write fewer is needed",
             ),
             Flaw::FloorNeverRaised => (
                 "floor-never-raised",
-                Invariant::GhostDebt,
+                "ghost-debt",
                 Shallow,
                 "everything is delivered without it",
             ),
             Flaw::UpTooEarly => (
                 "up-too-early",
-                Invariant::ReceiptComplete,
+                "receipt-complete",
                 Deep,
                 "the lease is held, so the instance is up",
             ),
             Flaw::RenewedWithoutComparison => (
                 "renewed-without-comparison",
-                Invariant::OrphanDebt,
+                "orphan-debt",
                 Shallow,
                 "a SET with an expiry is how leases are written everywhere",
             ),
             Flaw::NoDoubtAfterReconnection => (
                 "no-doubt-after-reconnection",
-                Invariant::ReceiptComplete,
+                "receipt-complete",
                 Deep,
                 "a link that broke says nothing about the others",
             ),
             Flaw::RowBeforeClaim => (
                 "row-before-claim",
-                Invariant::OrphanDebt,
+                "orphan-debt",
                 Deep,
                 "the epoch is known when the claim is asked for, and a round trip is saved",
             ),
             Flaw::UnreachableIsGone => (
                 "unreachable-is-gone",
-                Invariant::Fencing,
+                "fencing",
                 Shallow,
                 "whoever answers `not me` or nothing at all will not deliver anything",
             ),
             Flaw::OvertakenBySecondLookup => (
                 "overtaken-by-second-lookup",
-                Invariant::Order,
+                "order",
                 Deep,
                 "the second lookup finds a terminal, so the push is delivered there",
             ),
             Flaw::QueuedSaidWritten => (
                 "queued-said-written",
-                Invariant::ReceiptTrue,
+                "receipt-true",
                 Shallow,
                 "a write into a buffer returns at once and looks like a success",
             ),
             Flaw::RepeatNotRecognised => (
                 "repeat-not-recognised",
-                Invariant::NoDuplicate,
+                "no-duplicate",
                 Shallow,
                 "nothing repeats a push while all links hold",
             ),
             Flaw::DeadRowWithoutComparison => (
                 "dead-row-without-comparison",
-                Invariant::Fencing,
+                "fencing",
                 Deep,
                 "the row was just read",
             ),
             Flaw::LocalDeliveryEndsPush => (
                 "local-delivery-ends-push",
-                Invariant::ReceiptComplete,
+                "receipt-complete",
                 Shallow,
                 "the user is here, so there is nothing to look up",
             ),

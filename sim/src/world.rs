@@ -7,14 +7,17 @@ use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
 
+use crate::checker::{Checker, Watchers};
+use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
 use crate::noise::Noise;
-use crate::oracle::Oracle;
+use crate::observed::Observed;
 use crate::pipe::Pipes;
 use crate::queue::{Happening, Queue};
+use crate::record::Record;
 use crate::redis::Redis;
-use crate::report::{Invariant, Report, Violation};
+use crate::report::{Report, Violation};
 use crate::schedule::Schedule;
 use crate::terminal::Session;
 use crate::trace::{Entry, Kept, Trace};
@@ -36,7 +39,8 @@ pub struct World {
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
     pub(crate) ledger: Ledger,
-    pub(crate) oracle: Oracle,
+    pub(crate) record: Record,
+    pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
     events: u64,
 }
@@ -47,20 +51,26 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
-/// The time between two comparisons of the directory with the connections.
-pub(crate) const CENSUS: Duration = Duration::from_millis(500);
+/// The time between two ticks.
+const TICK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// A world at the start of a schedule. Its times follow from the schedule's lease; all else is
-    /// as by default.
+    /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
+    /// schedule's lease; all else is as by default.
     pub fn new(schedule: Schedule) -> Self {
+        Self::watched(schedule, checkers::all())
+    }
+
+    /// Such a world, watched by these checkers. What happens in it does not depend on them, but that
+    /// it ends with the first violation.
+    pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
-        queue.put(BEGIN + CENSUS, Happening::Census);
+        queue.put(BEGIN + TICK, Happening::Tick);
         let settings = DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
@@ -81,7 +91,8 @@ impl World {
             sessions: Vec::new(),
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
-            oracle: Oracle::default(),
+            record: Record::default(),
+            watchers: Watchers::new(checkers),
             violation: None,
             events: 0,
         };
@@ -107,8 +118,17 @@ impl World {
             return false;
         };
         self.now = at;
-        self.events += 1;
-        self.happen(happening);
+        match happening {
+            Happening::Deadline { checker, what } => self.deadline(checker, what),
+            Happening::Tick => {
+                self.observe(Observed::Tick);
+                self.queue.put(self.now + TICK, Happening::Tick);
+            }
+            other => {
+                self.events += 1;
+                self.happen(other);
+            }
+        }
         true
     }
 
@@ -120,9 +140,7 @@ impl World {
             hash: self.trace.hash(),
             events: self.events,
             simulated: self.now.since(BEGIN),
-            expected: self.oracle.expected,
-            excused: self.oracle.excused,
-            receipts: self.oracle.receipts,
+            tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
             violation: self.violation.clone(),
         }
@@ -151,15 +169,16 @@ impl World {
         }
     }
 
-    /// Notes that an invariant does not hold. The first one counts.
-    pub(crate) fn violated(&mut self, invariant: Invariant, what: String) {
-        if self.violation.is_none() {
-            self.violation = Some(Violation {
-                invariant,
-                at: self.now.since(BEGIN),
-                what,
-            });
-        }
+    /// Notes what a checker has found. The first counts.
+    pub(crate) fn violated(&mut self, checker: &'static str, what: String) {
+        let at = self.now.since(BEGIN);
+        (self.violation).get_or_insert(Violation { checker, at, what });
+    }
+
+    /// Calls a checker at a moment.
+    pub(crate) fn call_checker(&mut self, at: Instant, checker: usize, what: u64) {
+        let at = at.max(self.now);
+        self.queue.put(at, Happening::Deadline { checker, what });
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -186,11 +205,8 @@ impl World {
                 content,
             } => self.out_of_pipe(pipe, at_dialler, content),
             Happening::AtTerminal { session, seen } => self.at_terminal(session, seen),
-            Happening::PushDue(push, time) => self.push_due(push, time),
-            Happening::Census => {
-                self.census();
-                self.queue.put(self.now + CENSUS, Happening::Census);
-            }
+            // They are the checkers' own affair, and leave no trace.
+            Happening::Deadline { .. } | Happening::Tick => {}
         }
     }
 }

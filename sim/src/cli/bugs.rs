@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use switchboard_sim::bugs::{self, Bug, Hunt};
-use switchboard_sim::report::Invariant;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{shrink, swarm};
 
@@ -125,7 +124,7 @@ impl Found {
         self.median().is_some() && self.sick.is_empty()
     }
 
-    fn others(&self) -> BTreeMap<Invariant, u64> {
+    fn others(&self) -> BTreeMap<&'static str, u64> {
         let mut sum = BTreeMap::new();
         for (invariant, seeds) in self.hunts.iter().flat_map(|hunt| &hunt.others) {
             *sum.entry(*invariant).or_default() += seeds;
@@ -179,12 +178,12 @@ fn tell(all: &[Found]) {
             None => String::new(),
         };
         let others: Vec<String> = (found.others().into_iter())
-            .map(|(invariant, seeds)| format!("`{}` {seeds}", invariant.name()))
+            .map(|(invariant, seeds)| format!("`{}` {seeds}", invariant))
             .collect();
         println!(
             "| {} | `{}` | {} | {median} | {hits} of {} | {size} | {} |",
             bug.name,
-            bug.invariant.name(),
+            bug.invariant,
             bug.depth.budget(),
             hunts.len(),
             others.join(", "),

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use switchboard_sim::checker;
 use switchboard_sim::report::Report;
 use switchboard_sim::schedule::Schedule;
 
@@ -95,16 +96,20 @@ fn read(file: &Path) -> Result<Schedule, String> {
 
 fn tell(name: &str, report: &Report) {
     println!(
-        "{name}: hash {:016x}, {} events in {:.3} s, {} receipts, {} of {} frames lost with an excuse",
+        "{name}: hash {:016x}, {} events in {:.3} s",
         report.hash,
         report.events,
         report.simulated.as_secs_f64(),
-        report.receipts,
-        report.excused,
-        report.expected,
     );
-    match &report.violation {
-        None => println!("{name}: every invariant held"),
-        Some(violation) => println!("{name}: VIOLATED {violation}"),
+    for tally in &report.tallies {
+        let (checker, held, excused) = (tally.checker, tally.held, tally.excused);
+        println!("{name}: {checker} held {held} times, excused {excused}");
+    }
+    match (&report.violation, report.verdict()) {
+        (Some(violation), _) => println!("{name}: VIOLATED {violation}"),
+        (None, checker::Verdict::Unknown) => println!("{name}: proved nothing: no push was due"),
+        (None, checker::Verdict::Pass | checker::Verdict::Fail) => {
+            println!("{name}: every invariant held");
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
         println!("it violates nothing");
         return Ok(Verdict::Held);
     };
-    let small = shrink::shrink(schedule, violation.invariant);
+    let small = shrink::shrink(schedule, violation.checker);
     std::fs::write(out, small.to_string())
         .map_err(|error| format!("{} cannot be written: {error}", out.display()))?;
     println!(

@@ -1,13 +1,13 @@
 //! Schedules of many seeds, on several threads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use switchboard_sim::ledger::FaultKind;
-use switchboard_sim::report::Report;
+use switchboard_sim::checkers;
 use switchboard_sim::swarm;
+use switchboard_sim::totals::Totals;
 
 use super::shrink::keep_small;
 use super::{Done, Verdict, tell};
@@ -47,7 +47,7 @@ impl Swarm {
         } = self;
         let (span, jobs) = (Duration::from_secs(seconds), jobs.max(1));
         let begin = std::time::Instant::now();
-        let sum = Sum::default();
+        let sum = std::sync::Mutex::new(Totals::default());
         let stop = AtomicBool::new(false);
         let failed = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -57,7 +57,9 @@ impl Swarm {
                     let mut seed = from + job;
                     while begin.elapsed() < span && !stop.load(Ordering::Relaxed) {
                         let report = swarm::run(&swarm::schedule(seed));
-                        sum.add(&report);
+                        if let Ok(mut sum) = sum.lock() {
+                            sum.add(&report);
+                        }
                         if report.violation.is_some() {
                             stop.store(true, Ordering::Relaxed);
                             if let Ok(mut failed) = failed.lock() {
@@ -73,17 +75,18 @@ impl Swarm {
                 std::thread::sleep(Duration::from_millis(100));
                 if told.elapsed() >= PROGRESS {
                     told = std::time::Instant::now();
-                    let seeds = sum.seeds.load(Ordering::Relaxed);
+                    let seeds = sum.lock().map_or(0, |sum| sum.runs);
                     let left = span.saturating_sub(begin.elapsed()).as_secs();
                     eprintln!("{seeds} seeds, {left} s left");
                 }
             }
         });
-        sum.tell(begin.elapsed());
+        let sum = sum.into_inner().unwrap_or_default();
+        let overdrawn = tell_all(&sum, begin.elapsed());
         let failed = failed.into_inner().unwrap_or_default();
         let Some(report) = failed.iter().min_by_key(|report| report.seed) else {
             println!("every invariant held");
-            return Ok(Verdict::Held);
+            return Ok(Verdict::held(!overdrawn));
         };
         tell(&format!("seed {}", report.seed), report);
         println!("again: switchboard-sim replay {}", report.seed);
@@ -91,53 +94,22 @@ impl Swarm {
     }
 }
 
-/// What the threads of a swarm have done together.
-#[derive(Default)]
-struct Sum {
-    seeds: AtomicU64,
-    events: AtomicU64,
-    simulated_millis: AtomicU64,
-    receipts: AtomicU64,
-    expected: AtomicU64,
-    excused: AtomicU64,
-    faults: [AtomicU64; FaultKind::ALL.len()],
-}
-
-impl Sum {
-    fn add(&self, report: &Report) {
-        let add = |to: &AtomicU64, what: u64| to.fetch_add(what, Ordering::Relaxed);
-        add(&self.seeds, 1);
-        add(&self.events, report.events);
-        add(&self.simulated_millis, report.simulated.as_millis() as u64);
-        add(&self.receipts, report.receipts);
-        add(&self.expected, report.expected);
-        add(&self.excused, report.excused);
-        for kind in &report.faults {
-            add(&self.faults[*kind as usize], 1);
-        }
+/// Says what many runs have shown. Returns whether excuses explain too much.
+fn tell_all(sum: &Totals, passed: Duration) -> bool {
+    let seconds = passed.as_secs_f64().max(0.001);
+    println!("{sum}");
+    println!(
+        "{:.1} seeds/s, {:.0} events/s",
+        sum.runs as f64 / seconds,
+        sum.events as f64 / seconds
+    );
+    let checkers = checkers::all();
+    for (checker, probe) in sum.missed(&checkers) {
+        println!("never: {checker}: {probe}");
     }
-
-    fn tell(&self, passed: Duration) {
-        let get = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let seconds = passed.as_secs_f64().max(0.001);
-        println!(
-            "{} seeds ({:.1}/s), {} events ({:.0}/s), {:.1} h simulated, {} receipts",
-            get(&self.seeds),
-            get(&self.seeds) as f64 / seconds,
-            get(&self.events),
-            get(&self.events) as f64 / seconds,
-            get(&self.simulated_millis) as f64 / 3.6e6,
-            get(&self.receipts),
-        );
-        println!(
-            "{} of {} frames lost with an excuse ({:.2} %)",
-            get(&self.excused),
-            get(&self.expected),
-            100.0 * get(&self.excused) as f64 / get(&self.expected).max(1) as f64,
-        );
-        let faults: Vec<String> = (FaultKind::ALL.iter())
-            .map(|kind| format!("{kind:?} {}", get(&self.faults[*kind as usize])))
-            .collect();
-        println!("seeds with each kind of fault: {}", faults.join(", "));
+    let overdrawn = sum.overdrawn(&checkers);
+    for problem in &overdrawn {
+        println!("OVERDRAWN {problem}");
     }
+    !overdrawn.is_empty()
 }

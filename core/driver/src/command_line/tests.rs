@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::DirectoryChoice;
+use crate::auth::AuthKind;
 use clap::{CommandFactory, FromArgMatches};
-use switchboard_tokio::DirectoryChoice;
-use switchboard_tokio::auth::AuthKind;
 
 use super::assemble::{Parts, Unfit, assemble};
 use super::load::{self, LoadError, Loaded};

@@ -1,15 +1,14 @@
 //! `switchboard demo`: two servers in one process, on one embedded directory.
 
-use std::convert::Infallible;
-use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_tokio::auth::Open;
-use switchboard_tokio::directory::EmbeddedDirectory;
-use switchboard_tokio::{DirectoryChoice, Server, Settings};
+use crate::auth::Open;
+use crate::directory::EmbeddedDirectory;
+use crate::runtime::Runtime;
+use crate::{DirectoryChoice, Server, Settings};
 
 use super::Failure;
 use super::assemble::Parts;
@@ -27,25 +26,17 @@ const STOP: Stop = Stop {
 };
 
 /// Runs two servers until a signal comes.
-pub(super) async fn run() -> Result<ExitCode, Failure> {
-    let mut signals = serve::listen_for_signals()?;
+pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
+    let signals = serve::listen_for_signals()?;
     let directory = EmbeddedDirectory::default();
     let [first, second] = PORTS.map(|ports| parts(ports, &directory));
-    let servers = [serve::start(first).await?, serve::start(second).await?];
-    let serving = async {
-        for server in &servers {
-            serve::until_ready(&server.handle()).await;
-        }
-        print_how_to_try_it(&servers);
-        pending::<Infallible>().await
-    };
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
-        died = servers[0].died() => return Err(Failure::Died(died)),
-        died = servers[1].died() => return Err(Failure::Died(died)),
-        never = serving => match never {},
-    };
-    serve::drain(servers.into(), STOP, signal, signals).await
+    let servers = vec![
+        serve::start::<R>(first).await?,
+        serve::start::<R>(second).await?,
+    ];
+    let signal =
+        serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers)).await?;
+    serve::drain::<R>(servers, STOP, signal, signals).await
 }
 
 fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {

@@ -1,6 +1,6 @@
 //! The limit of open files: each terminal is one.
 
-use switchboard_tokio::Settings;
+use crate::Settings;
 
 /// Files that are open beside terminals, about: listeners, links, directory, log.
 const OTHERS: u64 = 64;

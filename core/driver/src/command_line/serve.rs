@@ -1,14 +1,16 @@
 //! `switchboard serve`: start, wait, drain.
 
-use std::convert::Infallible;
 use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use switchboard_tokio::auth::AuthKind;
-use switchboard_tokio::{DirectoryChoice, Handle, Server, StartError};
-use tokio::time;
+use futures_util::future::{join_all, select_all};
+
+use crate::auth::AuthKind;
+use crate::runtime::Runtime;
+use crate::task::race;
+use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
 
 use super::Failure;
 use super::assemble::Parts;
@@ -35,22 +37,13 @@ const CLOSING_MARGIN: Duration = Duration::from_secs(10);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts a server, and serves until a signal has drained it.
-pub(super) async fn run(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
-    let mut signals = listen_for_signals()?;
+pub(super) async fn run<R: Runtime>(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
+    let signals = listen_for_signals()?;
     announce(&parts);
-    let server = start(parts).await?;
-    print_addresses(&server);
-    let serving = async {
-        until_ready(&server.handle()).await;
-        say("ready");
-        pending::<Infallible>().await
-    };
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
-        died = server.died() => return Err(Failure::Died(died)),
-        never = serving => match never {},
-    };
-    drain(vec![server], stop, signal, signals).await
+    let servers = vec![start::<R>(parts).await?];
+    servers.iter().for_each(print_addresses);
+    let signal = until_signal::<R>(&servers, &signals, || say("ready")).await?;
+    drain::<R>(servers, stop, signal, signals).await
 }
 
 /// Listens for the signals that ask the process to end.
@@ -62,8 +55,8 @@ pub(super) fn listen_for_signals() -> Result<Signals, Failure> {
 }
 
 /// Starts a server.
-pub(super) async fn start(parts: Parts) -> Result<Server, Failure> {
-    switchboard_tokio::builder()
+pub(super) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
+    Builder::<R>::default()
         .settings(parts.settings)
         .shared_authenticator(parts.authenticator)
         .start()
@@ -71,12 +64,34 @@ pub(super) async fn start(parts: Parts) -> Result<Server, Failure> {
         .map_err(|error| Failure::Start(explain(error, &parts.origins)))
 }
 
+/// Waits for a signal that asks to end, or for a server to die. When all servers are ready, that is
+/// told.
+pub(super) async fn until_signal<R: Runtime>(
+    servers: &[Server],
+    signals: &Signals,
+    tell_ready: impl FnOnce(),
+) -> Result<Signal, Failure> {
+    let asked = async { Ok(signals.next().await) };
+    let died = async {
+        let (died, ..) = select_all(servers.iter().map(|server| Box::pin(server.died()))).await;
+        Err(Failure::Died(died))
+    };
+    let serving = async {
+        for server in servers {
+            until_ready::<R>(&server.handle()).await;
+        }
+        tell_ready();
+        pending().await
+    };
+    race(asked, race(died, serving)).await
+}
+
 /// Drains servers, and ends. A second signal ends at once.
-pub(super) async fn drain(
+pub(super) async fn drain<R: Runtime>(
     servers: Vec<Server>,
     stop: Stop,
     signal: Signal,
-    mut signals: Signals,
+    signals: Signals,
 ) -> Result<ExitCode, Failure> {
     tracing::info!(
         signal = signal.name(),
@@ -86,57 +101,55 @@ pub(super) async fn drain(
     );
     let handles: Vec<Handle> = servers.iter().map(Server::handle).collect();
     let drained = async {
-        let mut drains = Vec::new();
-        for handle in handles.clone() {
-            drains.push(tokio::spawn(async move {
-                handle.drain(stop.delay, stop.spread).await
-            }));
-        }
-        let all_drained = async {
-            for drain in drains {
-                // An error is a panic in the drain, and is in the log.
-                let _ = drain.await;
-            }
-        };
-        let limit = stop
-            .delay
-            .saturating_add(stop.spread)
-            .saturating_add(stop.closing)
-            .saturating_add(CLOSING_MARGIN);
-        if time::timeout(limit, all_drained).await.is_err() {
-            tracing::warn!("not all terminals have gone in time: they are cut off");
-        }
-        for server in servers {
-            if time::timeout(SHUTDOWN_LIMIT, server.shutdown())
-                .await
-                .is_err()
-            {
-                tracing::warn!(
-                    "rows and lease could not be removed in time; they die with the lease"
-                );
-            }
-        }
+        shut_down::<R>(servers, stop).await;
+        tracing::info!("drained");
+        Ok(ExitCode::SUCCESS)
     };
-    tokio::select! {
-        () = drained => {
-            tracing::info!("drained");
-            Ok(ExitCode::SUCCESS)
-        }
-        never = report(&handles) => match never {},
-        signal = signals.next() => {
-            tracing::warn!(signal = signal.name(), "ending at once");
-            // Nothing is waited for, and nothing is tidied up.
-            std::process::exit(signal.status().into())
+    let again = async {
+        let signal = signals.next().await;
+        tracing::warn!(signal = signal.name(), "ending at once");
+        // Nothing is waited for, and nothing is tidied up.
+        std::process::exit(signal.status().into())
+    };
+    race(drained, race(report::<R, _>(&handles), again)).await
+}
+
+/// Sends the terminals away, then removes rows and leases.
+async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) {
+    let limit = stop
+        .delay
+        .saturating_add(stop.spread)
+        .saturating_add(stop.closing)
+        .saturating_add(CLOSING_MARGIN);
+    let drains = servers
+        .iter()
+        .map(|server| server.drain(stop.delay, stop.spread));
+    if !ends_within::<R>(limit, join_all(drains)).await {
+        tracing::warn!("not all terminals have gone in time: they are cut off");
+    }
+    for server in servers {
+        if !ends_within::<R>(SHUTDOWN_LIMIT, server.shutdown()).await {
+            tracing::warn!("rows and lease could not be removed in time; they die with the lease");
         }
     }
 }
 
+async fn ends_within<R: Runtime>(limit: Duration, work: impl Future) -> bool {
+    let ended = async {
+        work.await;
+        true
+    };
+    let over = async {
+        R::sleep(limit).await;
+        false
+    };
+    race(ended, over).await
+}
+
 /// Says each second how many terminals are left.
-async fn report(handles: &[Handle]) -> Infallible {
-    let mut seconds = time::interval(Duration::from_secs(1));
-    seconds.tick().await;
+async fn report<R: Runtime, T>(handles: &[Handle]) -> T {
     loop {
-        seconds.tick().await;
+        R::sleep(Duration::from_secs(1)).await;
         let mut left = 0;
         for handle in handles {
             left += connections(handle).await;
@@ -154,7 +167,7 @@ async fn connections(handle: &Handle) -> usize {
 }
 
 /// Waits until a balancer may send terminals.
-pub(super) async fn until_ready(handle: &Handle) {
+async fn until_ready<R: Runtime>(handle: &Handle) {
     const LOOK: Duration = Duration::from_millis(10);
     const SAY: Duration = Duration::from_secs(5);
     let mut said = Instant::now();
@@ -165,7 +178,7 @@ pub(super) async fn until_ready(handle: &Handle) {
                 "waiting for the directory; terminals that connect are greeted as degraded"
             );
         }
-        time::sleep(LOOK).await;
+        R::sleep(LOOK).await;
     }
 }
 

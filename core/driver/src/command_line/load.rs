@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::de::value::Error as ProbeError;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-use switchboard_tokio::core::config::{Config, ConfigError};
+use switchboard_core::config::{Config, ConfigError};
 use toml::de::DeTable;
 use toml::{Table, Value};
 

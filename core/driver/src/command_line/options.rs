@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command};
 use serde::Serialize;
-use switchboard_tokio::core::config::duration;
+use switchboard_core::config::duration;
 
 use super::settings::{Auth, Level, LogFormat};
 

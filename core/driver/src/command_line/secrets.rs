@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use switchboard_tokio::core::config::ClusterSecret;
+use switchboard_core::config::ClusterSecret;
 
 /// The variable that holds the cluster's secret.
 pub(super) const CLUSTER_SECRET: &str = "SWITCHBOARD_CLUSTER_SECRET";

@@ -1,4 +1,9 @@
-//! The command line of the server.
+//! The command line of the server `switchboard`: all of it but the runtime.
+
+#![allow(
+    rustdoc::bare_urls,
+    reason = "doc comments of flags are what `--help` prints"
+)]
 
 mod assemble;
 mod demo;
@@ -21,6 +26,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::runtime::Runtime;
 
 use options::{Logging, Options};
 use settings::{Level, LogFormat};
@@ -76,7 +83,7 @@ enum Failure {
     #[error("{0}")]
     Start(String),
     #[error("{0}; the server has ended")]
-    Died(switchboard_tokio::InstanceDied),
+    Died(crate::InstanceDied),
     #[error("the operating system refuses {doing}: {error}")]
     System {
         doing: &'static str,
@@ -84,9 +91,16 @@ enum Failure {
     },
 }
 
-/// Runs what the command line says.
-pub(super) fn run() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+/// Runs what these arguments say, the first of which is the program's name; servers run on `R`. What
+/// it returns is for the process to end with.
+///
+/// ```no_run
+/// # fn main_of<R: switchboard_driver::runtime::Runtime>() -> std::process::ExitCode {
+/// switchboard_driver::command_line::run::<R>(std::env::args_os())
+/// # }
+/// ```
+pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => {
@@ -102,7 +116,7 @@ pub(super) fn run() -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve(serve) => match matches.subcommand_matches("serve") {
-            Some(matches) => start(*serve, matches),
+            Some(matches) => start::<R>(*serve, matches),
             None => unreachable!("the command that was parsed is the one that was given"),
         },
         Command::Demo(logging) => {
@@ -110,7 +124,7 @@ pub(super) fn run() -> ExitCode {
                 logging.log.unwrap_or(LogFormat::Human),
                 logging.log_level.unwrap_or(Level::Warn),
             );
-            on_tokio(demo::run())
+            wait_for::<R, _>(demo::run::<R>())
         }
     };
     result.unwrap_or_else(|failure| {
@@ -119,7 +133,7 @@ pub(super) fn run() -> ExitCode {
     })
 }
 
-fn start(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
     logging::start(loaded.server.log, loaded.server.log_level);
     warn_of_unknown_variables();
@@ -131,7 +145,7 @@ fn start(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let connections_given = loaded.origins.is_given("connections");
     let parts = assemble::assemble(loaded, |name| std::env::var(name).ok())?;
     open_files::raise_limit(&parts.settings, connections_given);
-    on_tokio(serve::run(parts, stop))
+    wait_for::<R, _>(serve::run::<R>(parts, stop))
 }
 
 /// The command line, with variables and defaults in its help.
@@ -151,15 +165,12 @@ fn command() -> clap::Command {
 }
 
 /// Runs on this thread; servers have threads of their own.
-fn on_tokio(main: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::System {
-            doing: "to wait for events",
-            error,
-        })?;
-    runtime.block_on(main)
+fn wait_for<R: Runtime, T>(main: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let doing = "to wait for events";
+    let mut result = None;
+    R::run(async { result = Some(main.await) })
+        .map_err(|error| Failure::System { doing, error })?;
+    result.unwrap_or_else(|| unreachable!("a runtime runs its main future to the end"))
 }
 
 /// Adds to a complaint about a value that it came from a variable.

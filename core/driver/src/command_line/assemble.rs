@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use switchboard_tokio::auth::{Expiry, Jwt, JwtKey, JwtSettings, Open, QueryToken};
-use switchboard_tokio::core::config::ClusterSecret;
-use switchboard_tokio::directory::{EmbeddedDirectory, RedisUrl};
-use switchboard_tokio::{Authenticator, DirectoryChoice, Settings};
+use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, Open, QueryToken};
+use crate::directory::{EmbeddedDirectory, RedisUrl};
+use crate::{Authenticator, DirectoryChoice, Settings};
+use switchboard_core::config::ClusterSecret;
 
 use super::load::{Loaded, Origins};
 use super::secrets;

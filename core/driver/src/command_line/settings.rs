@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Settings;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use switchboard_tokio::Settings;
-use switchboard_tokio::core::config::duration;
+use switchboard_core::config::duration;
 
-/// Settings of the process. Those of an instance are [`switchboard_tokio::core::config::Config`];
+/// Settings of the process. Those of an instance are [`switchboard_core::config::Config`];
 /// both stand side by side in one file. What each means is said in [`super::options`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
