@@ -116,7 +116,7 @@ impl Bug {
             Flaw::LostUnregisterNotRepeated => (
                 "lost-unregister-not-repeated",
                 "ghost-debt",
-                Shallow,
+                Deep,
                 "the row expires in any case",
             ),
             Flaw::LateRegisterKept => (
