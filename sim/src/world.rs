@@ -42,6 +42,8 @@ pub struct World {
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
+    /// Nothing happens after this moment.
+    end: Instant,
     events: u64,
 }
 
@@ -65,6 +67,15 @@ impl World {
     /// it ends with the first violation.
     pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
+        Self::configured(schedule, config, checkers)
+    }
+
+    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not fit: see [`Config::validate`].
+    pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
@@ -78,6 +89,7 @@ impl World {
         };
         let redis = Redis::new(settings, schedule.flaw.into_iter().collect());
         let instances = schedule.instances;
+        let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
             schedule,
             config,
@@ -94,6 +106,7 @@ impl World {
             record: Record::default(),
             watchers: Watchers::new(checkers),
             violation: None,
+            end,
             events: 0,
         };
         for host in 0..instances {
@@ -110,8 +123,7 @@ impl World {
 
     /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
     pub fn step(&mut self) -> bool {
-        let end = BEGIN + (self.schedule.end() + AFTERMATH);
-        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > self.end) {
             return false;
         }
         let Some((at, happening)) = self.queue.take() else {

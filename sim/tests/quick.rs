@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use switchboard_sim::schedule::{Act, Item, Schedule};
-use switchboard_sim::{World, shrink, swarm};
+use switchboard_sim::{Trial, World, shrink, swarm};
 
 const SEEDS: u64 = 100;
 
@@ -96,6 +96,6 @@ fn a_failing_schedule_is_shrunk_to_what_matters() {
     schedule.items.retain(|item| !leave(item));
     let checker = swarm::run(&schedule).violation.unwrap().checker;
     assert_eq!(checker, "empty-at-rest");
-    let small = shrink::shrink(&schedule, checker);
+    let small = shrink::shrink(&Trial::new(), &schedule, checker, |_| ());
     assert_eq!(small.items.len(), 2, "{small}");
 }

@@ -11,10 +11,11 @@ mod redis;
 mod words;
 mod write;
 
-use words::{Read, Span, number, span};
+pub(crate) use words::span;
+use words::{Read, Span, number};
 
 /// Instances of one world, at most.
-const MAX_INSTANCES: usize = 64;
+pub(crate) const MAX_INSTANCES: usize = 64;
 
 pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
     let mut schedule = Schedule {

@@ -47,7 +47,7 @@ pub(super) fn number(word: &str) -> Read<u64> {
 }
 
 /// Reads `3.000s` or `250ms`, to the microsecond.
-pub(super) fn span(word: &str) -> Read<Duration> {
+pub(crate) fn span(word: &str) -> Read<Duration> {
     let invalid = || format!("`{word}` is not a time such as 3.000s or 250ms");
     let (digits, micros) = match word.strip_suffix("ms") {
         Some(digits) => (digits, 1000.0),
