@@ -57,6 +57,8 @@ pub struct Hunt {
     pub found: Option<(u64, Violation)>,
     /// How many seeds before violated another invariant first.
     pub others: BTreeMap<&'static str, u64>,
+    /// Seeds that fail without the bug as well: they show another one.
+    pub sick: Vec<u64>,
 }
 
 impl Bug {
@@ -69,12 +71,17 @@ impl Bug {
     }
 
     /// Runs seeds from the first one on until the bug's own invariant is violated, as many as its
-    /// budget allows.
-    pub fn hunt(&self, from: u64) -> Hunt {
+    /// budget allows, as long as the caller says so.
+    pub fn hunt(&self, from: u64, mut go_on: impl FnMut() -> bool) -> Hunt {
         let mut hunt = Hunt::default();
         for seed in (from..).take(self.depth.budget() as usize) {
+            if !go_on() {
+                break;
+            }
             hunt.seeds += 1;
-            match swarm::run(&self.schedule(seed)).violation {
+            let schedule = self.schedule(seed);
+            match swarm::run(&schedule).violation {
+                Some(_) if !is_clean(&schedule) => hunt.sick.push(seed),
                 Some(violation) if violation.checker == self.invariant => {
                     hunt.found = Some((seed, violation));
                     break;
@@ -84,6 +91,14 @@ impl Bug {
             }
         }
         hunt
+    }
+
+    /// Whether a schedule violates the bug's own invariant, and none without the bug.
+    pub fn is_shown_by(&self, schedule: &Schedule) -> bool {
+        schedule.flaw == Some(self.flaw)
+            && (swarm::run(schedule).violation)
+                .is_some_and(|violation| violation.checker == self.invariant)
+            && is_clean(schedule)
     }
 
     /// The bug of this name.
@@ -224,4 +239,13 @@ impl Bug {
             tempting,
         }
     }
+}
+
+/// Whether a schedule violates nothing without its bug.
+fn is_clean(schedule: &Schedule) -> bool {
+    let mended = Schedule {
+        flaw: None,
+        ..schedule.clone()
+    };
+    swarm::run(&mended).violation.is_none()
 }
