@@ -10,9 +10,10 @@ pub mod cluster;
 pub mod http;
 pub mod patience;
 pub mod raw;
-pub mod redis;
 pub mod sentinel;
 pub mod server;
 pub mod sockets;
 pub mod terminal;
 pub mod token;
+
+pub use switchboard_test_redis as redis;
