@@ -137,7 +137,7 @@ impl Bug {
             Flaw::LateRegisterKept => (
                 "late-register-kept",
                 "ghost-debt",
-                Shallow,
+                Deep,
                 "the connection is gone, so its answer seems to concern nobody",
             ),
             Flaw::LeaseNeverExpires => (
@@ -167,7 +167,7 @@ impl Bug {
             Flaw::FloorNeverRaised => (
                 "floor-never-raised",
                 "ghost-debt",
-                Shallow,
+                Deep,
                 "everything is delivered without it",
             ),
             Flaw::UpTooEarly => (
@@ -179,7 +179,7 @@ impl Bug {
             Flaw::RenewedWithoutComparison => (
                 "renewed-without-comparison",
                 "orphan-debt",
-                Shallow,
+                Deep,
                 "a SET with an expiry is how leases are written everywhere",
             ),
             Flaw::NoDoubtAfterReconnection => (
