@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
@@ -159,6 +160,26 @@ impl World {
             }
         }
         true
+    }
+
+    /// Lets everything happen until a moment, from the start of the schedule. `false` if the schedule
+    /// is over or an invariant was violated.
+    pub fn run_until(&mut self, moment: Duration) -> bool {
+        let moment = BEGIN + moment;
+        while self.queue.next().is_some_and(|at| at <= moment) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The instances that run, without the world around them.
+    pub fn into_instances(self) -> Vec<Instance> {
+        let instances = self.processes.into_iter();
+        instances
+            .filter_map(|process| Some(*process.instance?))
+            .collect()
     }
 
     /// What is known so far.
