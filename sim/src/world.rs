@@ -192,8 +192,10 @@ impl World {
             simulated: self.now.since(BEGIN),
             tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
+            expected: None,
             violation: self.violation.clone(),
         }
+        .judged_by(self.schedule.expects.as_ref())
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
@@ -247,6 +249,7 @@ impl World {
             }
             Happening::Deploy(deployment) => self.deployment(deployment),
             Happening::Reconnect(session) => self.reconnect(session),
+            Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
             Happening::Request {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bugs::Bug;
-use crate::schedule::{Item, Schedule, ScheduleError};
+use crate::schedule::{Expected, Item, Schedule, ScheduleError};
 
 mod read;
 mod redis;
@@ -24,6 +24,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         lease: Duration::from_secs(10),
         reconnect: None,
         flaw: None,
+        expects: None,
         items: Vec::new(),
     };
     let mut begun = false;
@@ -36,6 +37,10 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
                 begun = true;
                 head(&mut schedule, words)
             }
+            (true, ["expect", "violation", checker, "by", by]) => span(by).map(|by| {
+                let checker = (*checker).to_owned();
+                schedule.expects = Some(Expected { checker, by });
+            }),
             (true, [at, words @ ..]) => span(at).and_then(|at| {
                 let act = read::act(words, schedule.instances)?;
                 schedule.items.push(Item { at, act });
@@ -63,6 +68,7 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         lease,
         reconnect,
         flaw,
+        expects,
         items,
     } = schedule;
     let lease = Span(*lease);
@@ -79,6 +85,9 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
     writeln!(f)?;
     for item in items {
         writeln!(f, "{}  {}", Span(item.at), item.act)?;
+    }
+    if let Some(Expected { checker, by }) = expects {
+        writeln!(f, "expect violation {checker} by {}", Span(*by))?;
     }
     Ok(())
 }
@@ -205,6 +214,18 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
             assert_eq!(parse(&text).unwrap().flaw, Some(bug.flaw));
             assert_eq!(parse(&text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn an_expected_violation_is_printed_as_it_was_read() {
+        let text = "\
+switchboard-sim 1  seed 0x1  instances 2  lease 4.000s
+1.000s  heal
+expect violation orphan-debt by 20.000s
+";
+        let schedule = parse(text).unwrap();
+        assert_eq!(schedule.end(), Duration::from_secs(20));
+        assert_eq!(schedule.to_string(), text);
     }
 
     #[test]
