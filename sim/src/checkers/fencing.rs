@@ -13,10 +13,15 @@ use crate::observed::{Change, Executed, Observed};
 /// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
 /// removed by its owner, when its connection has ended, or by others, by its exact value, when it is
 /// dead or its connection has ended; and no floor rises over a row that is still needed.
+///
+/// A row is dead too if its instance has ever said so: whoever read that floor may remove it after a
+/// failover that has lost the floor and not the row.
 #[derive(Clone, Debug, Default)]
 pub struct Fencing {
     /// The highest epoch that each instance has claimed.
     claimed: BTreeMap<InstanceId, Epoch>,
+    /// The highest floor that each has set.
+    floors: BTreeMap<InstanceId, Epoch>,
 }
 
 impl Checker for Fencing {
@@ -28,6 +33,7 @@ impl Checker for Fencing {
         let Observed::Executed(executed) = event else {
             return;
         };
+        self.note(executed);
         let found = match executed.change {
             Change::None => return,
             Change::Row { before, after } => self.row(watch, executed, before, after),
@@ -45,6 +51,29 @@ impl Checker for Fencing {
 }
 
 impl Fencing {
+    /// Takes down what an instance has claimed and set, at a former primary too.
+    fn note(&mut self, executed: &Executed<'_>) {
+        let (instance, lease) = match (executed.operation, executed.outcome) {
+            (
+                Operation::Claim {
+                    instance, lease, ..
+                },
+                Ok(Reply::Claimed { .. }),
+            )
+            | (
+                Operation::Renew {
+                    instance, lease, ..
+                },
+                Ok(Reply::Renewed),
+            ) => (*instance, lease),
+            _ => return,
+        };
+        let claimed = self.claimed.entry(instance).or_insert(lease.epoch);
+        *claimed = lease.epoch.max(*claimed);
+        let floor = self.floors.entry(instance).or_insert(lease.floor);
+        *floor = lease.floor.max(*floor);
+    }
+
     /// What is wrong with an operation on a row.
     fn row(
         &self,
@@ -93,6 +122,7 @@ impl Fencing {
                 if (before.instance, before.epoch) != (row.instance, row.epoch) {
                     Some("removed another row than it had read")
                 } else if watch.world().is_live(before)
+                    && (self.floors.get(&before.instance)).is_none_or(|f| before.epoch >= *f)
                     && row.instance != own
                     && is_held(watch, *connection)
                 {
@@ -112,20 +142,17 @@ impl Fencing {
 
     /// What is wrong with an operation on a lease.
     fn lease(
-        &mut self,
+        &self,
         watch: &Watch<'_>,
         executed: &Executed<'_>,
         before: Option<&SeenLease>,
         after: Option<&SeenLease>,
     ) -> Option<&'static str> {
         let own = watch.world().instance_of(executed.life);
-        let (instance, claims) = match executed.operation {
-            Operation::Claim {
-                instance, lease, ..
-            } => (instance, Some(lease.epoch)),
-            Operation::Renew { instance, .. } | Operation::Release { instance, .. } => {
-                (instance, None)
-            }
+        let instance = match executed.operation {
+            Operation::Claim { instance, .. }
+            | Operation::Renew { instance, .. }
+            | Operation::Release { instance, .. } => instance,
             Operation::Register { .. }
             | Operation::Unregister { .. }
             | Operation::Lookup { .. }
@@ -135,10 +162,6 @@ impl Fencing {
         };
         if *instance != own {
             return Some("changed the lease of another");
-        }
-        if let (Some(epoch), Ok(Reply::Claimed { .. })) = (claims, executed.outcome) {
-            let claimed = self.claimed.entry(own).or_insert(epoch);
-            *claimed = epoch.max(*claimed);
         }
         let (before, after) = (before?, after?);
         let changed = before.lease != after.lease || before.remaining != after.remaining;
