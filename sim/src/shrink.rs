@@ -1,17 +1,16 @@
 //! Makes a failing schedule small.
 
-use crate::report::Invariant;
 use crate::schedule::Schedule;
 use crate::swarm;
 
 /// Runs that one shrinking takes, at most.
 const RUNS: usize = 3000;
 
-/// Takes items out of a schedule as long as it violates the same invariant: halves first, single
+/// Takes items out of a schedule as long as the same checker finds fault with it: halves first, single
 /// items last. Noise is keyed, so what is left behaves as before.
-pub fn shrink(schedule: &Schedule, invariant: Invariant) -> Schedule {
+pub fn shrink(schedule: &Schedule, checker: &str) -> Schedule {
     let fails = |candidate: &Schedule| {
-        (swarm::run(candidate).violation).is_some_and(|violation| violation.invariant == invariant)
+        (swarm::run(candidate).violation).is_some_and(|violation| violation.checker == checker)
     };
     let mut best = schedule.clone();
     let mut runs = 0;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::noise::{Noise, Purpose};
-use crate::report::{Invariant, Report, Violation};
+use crate::report::Report;
 use crate::schedule::{
     Act, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind, RedisAct,
     Schedule, To, TripFault,
@@ -34,21 +34,7 @@ pub fn run(schedule: &Schedule) -> Report {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = (panic.downcast_ref::<String>().cloned())
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Report {
-            seed,
-            hash: 0,
-            events: 0,
-            simulated: Duration::ZERO,
-            expected: 0,
-            excused: 0,
-            receipts: 0,
-            faults: Vec::new(),
-            violation: Some(Violation {
-                invariant: Invariant::NoPanic,
-                at: Duration::ZERO,
-                what: text.unwrap_or_default(),
-            }),
-        }
+        Report::of_panic(seed, text.unwrap_or_default())
     })
 }
 
