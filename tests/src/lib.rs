@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod api;
 pub mod behaviour;
+pub mod certificate;
 pub mod cluster;
 pub mod command_line;
 pub mod directory;
@@ -17,6 +18,7 @@ pub mod patience;
 mod process;
 pub mod raw;
 pub mod redis;
+pub mod relay;
 pub mod sentinel;
 pub mod server;
 pub mod settings;

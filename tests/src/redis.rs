@@ -12,6 +12,8 @@ use std::{env, fs, process};
 
 use redis::FromRedisValue;
 
+use crate::certificate::Certificate;
+
 /// A `redis-server` on a loopback port, empty at its start and without persistence.
 ///
 /// It ends with this value, and also when the test process ends in any other way.
@@ -30,6 +32,23 @@ impl RedisServer {
     /// Starts a server on a free port, and returns when it answers.
     pub fn start() -> Self {
         Self::start_with::<&str>(&[])
+    }
+
+    /// Starts a server that also speaks TLS, and gives its URL for that.
+    pub fn start_with_tls(certificate: &Certificate) -> (Self, String) {
+        let path = |path: PathBuf| path.display().to_string();
+        let port = free_port();
+        let server = Self::start_with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &path(certificate.certificate()),
+            "--tls-key-file",
+            &path(certificate.key()),
+            "--tls-auth-clients",
+            "no",
+        ]);
+        (server, format!("rediss://localhost:{port}"))
     }
 
     /// Starts a server with further arguments, as in `["--maxmemory-policy", "allkeys-lru"]`.
