@@ -22,6 +22,12 @@ pub const VERSION: u64 = 1;
 /// The text of a kept entry has so many bytes at most: it is for people.
 const TEXT: usize = 80;
 
+/// One hash of many, in their order.
+pub fn hash_of_all(hashes: &[u64]) -> u64 {
+    let fold = |all, hash: &u64| XxHash3_64::oneshot_with_seed(all, &hash.to_le_bytes());
+    hashes.iter().fold(VERSION, fold)
+}
+
 /// One entry. The order of the variants, and of their fields, is a part of the form.
 #[derive(Debug, Serialize)]
 pub(crate) enum Entry<'a> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
@@ -11,6 +12,7 @@ use crate::checker::{Checker, Watchers};
 use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
+use crate::moment::Waiting;
 use crate::noise::Noise;
 use crate::observed::Observed;
 use crate::pipe::Pipes;
@@ -34,14 +36,24 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
+    /// Until then the balancer does not see who is ready.
+    pub(crate) balancer_blind_until: Instant,
+    /// What waits for a moment.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deployments so far.
+    pub(crate) deployments: u64,
     pub(crate) ledger: Ledger,
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
+    /// Nothing happens after this moment.
+    end: Instant,
     events: u64,
 }
 
@@ -51,6 +63,8 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -65,6 +79,15 @@ impl World {
     /// it ends with the first violation.
     pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
+        Self::configured(schedule, config, checkers)
+    }
+
+    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not fit: see [`Config::validate`].
+    pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
@@ -77,6 +100,7 @@ impl World {
             row_expiry: config.row_expiry,
         });
         let instances = schedule.instances;
+        let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
             schedule,
             config,
@@ -86,13 +110,18 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
+            balancer_blind_until: Instant::START,
+            waiting: Vec::new(),
+            deployments: 0,
             ledger: Ledger::default(),
             record: Record::default(),
             watchers: Watchers::new(checkers),
             violation: None,
+            end,
             events: 0,
         };
         for host in 0..instances {
@@ -109,8 +138,7 @@ impl World {
 
     /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
     pub fn step(&mut self) -> bool {
-        let end = BEGIN + (self.schedule.end() + AFTERMATH);
-        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > self.end) {
             return false;
         }
         let Some((at, happening)) = self.queue.take() else {
@@ -131,6 +159,26 @@ impl World {
         true
     }
 
+    /// Lets everything happen until a moment, from the start of the schedule. `false` if the schedule
+    /// is over or an invariant was violated.
+    pub fn run_until(&mut self, moment: Duration) -> bool {
+        let moment = BEGIN + moment;
+        while self.queue.next().is_some_and(|at| at <= moment) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The instances that run, without the world around them.
+    pub fn into_instances(self) -> Vec<Instance> {
+        let instances = self.processes.into_iter();
+        instances
+            .filter_map(|process| Some(*process.instance?))
+            .collect()
+    }
+
     /// What is known so far.
     pub fn report(&self) -> Report {
         let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
@@ -141,8 +189,10 @@ impl World {
             simulated: self.now.since(BEGIN),
             tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
+            expected: None,
             violation: self.violation.clone(),
         }
+        .judged_by(self.schedule.expects.as_ref())
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
@@ -190,8 +240,22 @@ impl World {
             Happening::Turn(life) => self.turn(life),
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
+            Happening::Act(act) => {
+                self.trace(&Entry::Item(&act.to_string()));
+                self.act(&act);
+            }
+            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Reconnect(session) => self.reconnect(session),
+            Happening::TokenEnds(session) => self.token_ends(session),
+            Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use crate::redis::RedisServer;
+
 /// A certificate for this machine's loopback address, by an authority of the test's own.
 #[derive(Debug)]
 pub struct Certificate {
@@ -36,9 +38,9 @@ impl Certificate {
 
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
         for (name, text) in [
-            ("authority.pem", root.pem()),
-            ("certificate.pem", certificate.pem()),
-            ("key.pem", server_key.serialize_pem()),
+            (AUTHORITY, root.pem()),
+            (CERTIFICATE, certificate.pem()),
+            (KEY, server_key.serialize_pem()),
         ] {
             fs::write(folder.path().join(name), text).expect("the folder is writable");
         }
@@ -47,19 +49,23 @@ impl Certificate {
 
     /// The authority's certificate, for those who shall trust it.
     pub fn authority(&self) -> PathBuf {
-        self.folder.path().join("authority.pem")
+        self.folder.path().join(AUTHORITY)
     }
 
-    /// The server's certificate.
-    pub fn certificate(&self) -> PathBuf {
-        self.folder.path().join("certificate.pem")
-    }
-
-    /// The server's private key.
-    pub fn key(&self) -> PathBuf {
-        self.folder.path().join("key.pem")
+    /// A Redis with this certificate, and its URL.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn redis(&self) -> (RedisServer, String) {
+        let file = |name: &str| self.folder.path().join(name);
+        RedisServer::start_with_tls(&file(CERTIFICATE), &file(KEY))
     }
 }
+
+const AUTHORITY: &str = "authority.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 
 /// A new pair of keys for signatures of this kind.
 ///

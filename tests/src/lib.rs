@@ -17,7 +17,6 @@ pub mod matrix;
 pub mod patience;
 mod process;
 pub mod raw;
-pub mod redis;
 pub mod relay;
 pub mod sentinel;
 pub mod server;
@@ -26,3 +25,5 @@ pub mod sockets;
 pub mod suite;
 pub mod terminal;
 pub mod token;
+
+pub use switchboard_test_redis as redis;

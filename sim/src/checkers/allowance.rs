@@ -13,7 +13,7 @@ pub(super) fn recovery(config: &Config) -> Duration {
 }
 
 /// Whether an instance may have given up a connection although its Close frame still waits:
-/// because it drains, or because the terminal is too slow.
+/// because it drains, because the terminal is too slow or kicked, or because its token has run out.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
@@ -21,7 +21,9 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     watch
         .excuse(now, now, |excuse| match excuse.kind {
             FaultKind::Drain => Some(excuse.scope) == holder,
-            FaultKind::SlowReader => excuse.scope == Scope::Session(session),
+            FaultKind::SlowReader | FaultKind::Kicked | FaultKind::TokenExpired => {
+                excuse.scope == Scope::Session(session)
+            }
             _ => false,
         })
         .is_some()
@@ -38,5 +40,25 @@ pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
         };
         let paused = [FaultKind::Pause, FaultKind::LongPause].contains(&excuse.kind);
         here && (excuse.kind.is_of_directory() || paused)
+    })
+}
+
+/// The eviction of a session's row, if it has not been written again: the sweep does that.
+pub(super) fn evicted(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
+    let config = watch.world().config();
+    let swept = config.sweep + recovery(config);
+    let now = watch.now();
+    watch.excuse(now, now, |excuse| {
+        excuse.kind == FaultKind::RedisEvicted
+            && excuse.scope == Scope::Session(session)
+            && now <= excuse.from + swept
+    })
+}
+
+/// A clock of the directory that jumped back: leases last longer by as much.
+pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {
+    let from = watch.now().before(recovery(watch.world().config()));
+    watch.excuse(from, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisClockBack
     })
 }

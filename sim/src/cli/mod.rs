@@ -2,24 +2,28 @@
 
 mod determinism;
 mod golden;
+mod progress;
 mod run;
 mod shrink;
 mod swarm;
 
-use std::path::Path;
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use switchboard_sim::checker;
 use switchboard_sim::report::Report;
 use switchboard_sim::schedule::Schedule;
 
-/// Parses the arguments and does what they say. The status is 0 if every invariant held, 1 if one
-/// did not or the command could not be done, and 2 if the arguments are wrong.
+/// Parses the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
     match Arguments::parse().command.execute() {
         Ok(Verdict::Held) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::FAILURE,
+        Ok(Verdict::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(problem) => {
             eprintln!("{problem}");
             ExitCode::FAILURE
@@ -27,16 +31,23 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// The status after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Many Switchboard instances and clients in one process, in virtual time
+///
+/// A schedule says what happens: who connects, what is pushed, what goes wrong. It is run on the
+/// production core, and checkers watch. The same schedule gives the same hash, always.
 #[derive(Parser)]
-#[command(
-    name = "switchboard-sim",
-    version,
-    about = "Many Switchboard instances in virtual time"
-)]
+#[command(name = "switchboard-sim", version, after_help = STATUS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+const STATUS: &str = "\
+Status: 0 if everything held, 1 if something did not or could not be done, 2 if the arguments are \
+wrong, 130 after Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -53,8 +64,8 @@ impl Command {
     fn execute(self) -> Done {
         match self {
             Self::Run(command) => command.execute(),
-            Self::Print(command) => Ok(command.execute()),
-            Self::Replay(command) => Ok(command.execute()),
+            Self::Print(command) => command.execute(),
+            Self::Replay(command) => command.execute(),
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
@@ -70,6 +81,8 @@ enum Verdict {
     Held,
     /// It does not.
     Failed,
+    /// It did, until somebody pressed Ctrl-C.
+    Interrupted,
 }
 
 impl Verdict {
@@ -84,6 +97,46 @@ impl Verdict {
 
 /// A verdict, or why the command could not be done and what to do about it.
 type Done = Result<Verdict, String>;
+
+/// Where a schedule comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// The swarm makes it of this seed.
+    Seed(u64),
+    /// It is in this file.
+    File(PathBuf),
+}
+
+impl Source {
+    fn schedule(&self) -> Result<Schedule, String> {
+        match self {
+            Self::Seed(seed) => Ok(switchboard_sim::swarm::schedule(*seed)),
+            Self::File(file) => read(file),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    /// A number is a seed, `./17` is a file.
+    fn from_str(word: &str) -> Result<Self, Infallible> {
+        let number = match word.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => word.parse(),
+        };
+        Ok(number.map_or_else(|_| Self::File(word.into()), Self::Seed))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(seed) => write!(f, "seed {seed}"),
+            Self::File(file) => write!(f, "{}", file.display()),
+        }
+    }
+}
 
 fn read(file: &Path) -> Result<Schedule, String> {
     let text = std::fs::read_to_string(file)
@@ -101,6 +154,9 @@ fn tell(name: &str, report: &Report) {
     for tally in &report.tallies {
         let (checker, held, excused) = (tally.checker, tally.held, tally.excused);
         println!("{name}: {checker} held {held} times, excused {excused}");
+    }
+    if let Some(expected) = &report.expected {
+        println!("{name}: as expected, {expected}");
     }
     match (&report.violation, report.verdict()) {
         (Some(violation), _) => println!("{name}: VIOLATED {violation}"),

@@ -88,7 +88,7 @@ fn redis_with_a_password_works_and_the_password_is_not_logged(cell: Cell) {
 /// H39: a Redis behind TLS, with an authority of one's own, which the server finds where OpenSSL would.
 fn redis_over_tls_works_if_its_authority_is_trusted(cell: Cell) {
     let certificate = Certificate::for_loopback();
-    let (redis, url) = RedisServer::start_with_tls(&certificate);
+    let (redis, url) = certificate.redis();
     let authority = certificate.authority().display().to_string();
     let cluster = Cluster::start_on(Directory::Redis(redis), cell.fleet, 2, |s| {
         s.with("redis", url.clone())
@@ -104,7 +104,7 @@ fn redis_over_tls_works_if_its_authority_is_trusted(cell: Cell) {
 
 /// H39: a certificate of an unknown authority is no Redis of ours: nothing is written there.
 fn redis_over_tls_is_not_used_if_its_authority_is_not_trusted(cell: Cell) {
-    let (redis, url) = RedisServer::start_with_tls(&Certificate::for_loopback());
+    let (redis, url) = Certificate::for_loopback().redis();
     let other = Certificate::for_loopback();
     let authority = other.authority().display().to_string();
     let server = Server::start_unready(

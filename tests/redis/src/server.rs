@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 use redis::FromRedisValue;
-
-use crate::certificate::Certificate;
 
 /// A `redis-server` on a loopback port, empty at its start and without persistence.
 ///
@@ -34,17 +32,18 @@ impl RedisServer {
         Self::start_with::<&str>(&[])
     }
 
-    /// Starts a server that also speaks TLS, and gives its URL for that.
-    pub fn start_with_tls(certificate: &Certificate) -> (Self, String) {
-        let path = |path: PathBuf| path.display().to_string();
+    /// Starts a server that also speaks TLS, with a certificate and its key in PEM, and gives its URL
+    /// for that.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> (Self, String) {
+        let path = |path: &Path| path.display().to_string();
         let port = free_port();
         let server = Self::start_with(&[
             "--tls-port",
             &port.to_string(),
             "--tls-cert-file",
-            &path(certificate.certificate()),
+            &path(certificate),
             "--tls-key-file",
-            &path(certificate.key()),
+            &path(key),
             "--tls-auth-clients",
             "no",
         ]);
