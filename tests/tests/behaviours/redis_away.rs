@@ -235,9 +235,11 @@ fn a_server_without_redis_is_live_and_serves(cell: Cell) {
     let mut cluster = cell.start(1);
     cluster.redis_mut().stop();
 
-    thread::sleep(Duration::from_secs(1));
-
+    eventually("it has noticed", || {
+        cluster[0].api().metric("switchboard_directory_up") == 0.0
+    });
     assert_eq!(cluster[0].api().get("/health/live").status, 200);
+    assert!(cluster[0].api().is_ready(), "it serves on");
     let terminal = cluster[0].connect().user("ann").open();
     assert!(terminal.degraded);
 }

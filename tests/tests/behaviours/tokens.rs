@@ -156,12 +156,18 @@ fn a_token_that_does_not_count_is_refused(cell: Cell) {
 
     for (what, token) in cases {
         let response = jwt.server().connect().bearer(&token).refused();
+        let code = match what {
+            "empty" => "no_token",
+            "expired" => "token_expired",
+            _ => "invalid_token",
+        };
         assert_eq!(response.status, 401, "{what}: {}", response.text());
+        assert_eq!(response.error_code(), code, "{what}");
         assert!(response.header("www-authenticate").is_some(), "{what}");
         assert!(!response.error_message().contains(SECRET_TEXT), "{what}");
     }
     let nothing = jwt.server().connect().refused();
-    assert_eq!(nothing.status, 401);
+    nothing.expect_error(401, "no_token");
     jwt.server().connect().bearer(&hs256(SECRET, &good)).open();
 }
 
