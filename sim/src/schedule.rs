@@ -414,7 +414,7 @@ pub enum ErrorReply {
     OutOfMemory,
     /// A script runs that does not end.
     Busy,
-    /// It is of a cluster that does not work.
+    /// It is of a cluster in which nobody has the key.
     ClusterDown,
     /// It is a replica that is cut off, and serves nothing old.
     MasterDown,
@@ -422,13 +422,15 @@ pub enum ErrorReply {
     Moved,
     /// It is of a cluster, and the key is on its way to another one.
     Ask,
+    /// It takes no writes while it has no replica.
+    NoReplicas,
     /// It does not know the script.
     NoScript,
 }
 
 impl ErrorReply {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ReadOnly,
         Self::Loading,
         Self::OutOfMemory,
@@ -437,6 +439,7 @@ impl ErrorReply {
         Self::MasterDown,
         Self::Moved,
         Self::Ask,
+        Self::NoReplicas,
         Self::NoScript,
     ];
 
@@ -451,12 +454,13 @@ impl ErrorReply {
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
                  NOSAVE."
             }
-            Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ClusterDown => "CLUSTERDOWN Hash slot not served",
             Self::MasterDown => {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             }
             Self::Moved => "MOVED 3999 127.0.0.1:6381",
             Self::Ask => "ASK 3999 127.0.0.1:6381",
+            Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::NoScript => "NOSCRIPT No matching script. Please use EVAL.",
         }
     }
