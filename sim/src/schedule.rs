@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use switchboard_core::flaws::Flaw;
+
 use crate::text;
 
 /// What happens in one world.
@@ -18,6 +20,8 @@ pub struct Schedule {
     /// balancer: after about this time, and after twice as long each time that it fails. `None`: it
     /// does not.
     pub reconnect: Option<Duration>,
+    /// A bug that all instances and the directory have.
+    pub flaw: Option<Flaw>,
     /// What must be violated: a schedule that shows a bug, or that a checker sees something.
     pub expects: Option<Expected>,
     /// The items, in any order.
