@@ -120,9 +120,7 @@ impl Target {
     }
 
     fn executable(&self, messages: &[u8]) -> Option<PathBuf> {
-        messages
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        artifacts(messages)
             .filter(|message| message["target"]["name"] == self.name)
             .find_map(|message| message["executable"].as_str().map(PathBuf::from))
     }
@@ -130,11 +128,19 @@ impl Target {
 
 fn has_flaws(messages: &[u8]) -> bool {
     let of_core = |message: &Value| message["target"]["name"] == "switchboard_core";
-    let core = read(messages).find(of_core).expect("cargo names the core");
+    let core = artifacts(messages)
+        .find(of_core)
+        .expect("cargo names the core");
     let features = core["features"]
         .as_array()
         .expect("an artifact has features");
     features.iter().any(|feature| feature == "flaws")
+}
+
+/// What cargo says that it has built, a JSON object a line.
+fn artifacts(messages: &[u8]) -> impl Iterator<Item = Value> {
+    let lines = messages.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 const SET_BY_CARGO: &[&str] = &[
