@@ -8,6 +8,7 @@ use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
 
+use crate::calm::Calm;
 use crate::checker::{Checker, Watchers};
 use crate::checkers;
 use crate::host::Process;
@@ -51,6 +52,7 @@ pub struct World {
     pub(crate) ledger: Ledger,
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
+    pub(crate) calm: Calm,
     pub(crate) violation: Option<Violation>,
     /// Nothing happens after this moment.
     end: Instant,
@@ -120,6 +122,7 @@ impl World {
             ledger: Ledger::default(),
             record: Record::default(),
             watchers: Watchers::new(checkers),
+            calm: Calm::new(BEGIN),
             violation: None,
             end,
             events: 0,
@@ -148,7 +151,9 @@ impl World {
         match happening {
             Happening::Deadline { checker, what } => self.deadline(checker, what),
             Happening::Tick => {
-                self.observe(Observed::Tick);
+                if self.must_tell_time() {
+                    self.observe(Observed::Tick);
+                }
                 self.queue.put(self.now + TICK, Happening::Tick);
             }
             other => {
