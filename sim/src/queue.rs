@@ -53,6 +53,8 @@ pub(crate) enum Happening {
     Deploy(Deployment),
     /// A client connects anew whose session has ended.
     Reconnect(usize),
+    /// A client's token runs out.
+    TokenEnds(usize),
     /// A terminal that reads slowly has made room.
     SlowRead(Life, ConnectionKey),
     /// Something comes out of a link.

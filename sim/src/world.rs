@@ -251,6 +251,7 @@ impl World {
             }
             Happening::Deploy(deployment) => self.deployment(deployment),
             Happening::Reconnect(session) => self.reconnect(session),
+            Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
             Happening::Request {
