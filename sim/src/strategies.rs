@@ -18,6 +18,11 @@
 //! # nothing_is_violated();
 //! ```
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "proptest shares the parts of its strategies; no world holds one"
+)]
+
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -187,6 +192,7 @@ fn healed(seed: u64, instances: usize, mut items: Vec<Item>) -> Schedule {
         instances,
         lease: Duration::from_secs(10),
         reconnect: None,
+        flaw: None,
         expects: None,
         items,
     }

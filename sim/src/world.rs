@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
+use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::time::{Instant, Now, WallTime};
 
 use crate::calm::Calm;
@@ -97,11 +98,13 @@ impl World {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
         queue.put(BEGIN + TICK, Happening::Tick);
-        let redis = Redis::new(DirectorySettings {
+        let settings = DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
             row_expiry: config.row_expiry,
-        });
+        };
+        let flaws = schedule.flaw.into_iter().collect();
+        let redis = Redis::holding(MemoryDirectory::new(settings).with_flaws(flaws));
         let instances = schedule.instances;
         let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
@@ -233,7 +236,13 @@ impl World {
             events: _,
         } = self;
         let mut to = Print::new(*now);
-        to.word(&(config, noise, schedule.reconnect, violation.is_some()));
+        to.word(&(
+            config,
+            noise,
+            schedule.reconnect,
+            schedule.flaw,
+            violation.is_some(),
+        ));
         now.since(BEGIN).fingerprint(&mut to);
         end.fingerprint(&mut to);
         queue.fingerprint(&schedule.items, &mut to);
