@@ -152,7 +152,7 @@ impl World {
         process.instance = None;
         process.vanished = vanished;
         process.directory.close();
-        process.inbox.clear();
+        let inbox = std::mem::take(&mut process.inbox);
         let connections = std::mem::take(&mut process.connections);
         let links = std::mem::take(&mut process.links);
         let notice = if vanished { VANISHED } else { Duration::ZERO };
@@ -162,6 +162,9 @@ impl World {
         }
         for (link, pipe) in links {
             self.end_of_pipe(host, link, pipe, !vanished);
+        }
+        for input in inbox {
+            self.unheard(&input);
         }
         self.observe(Observed::Gone(life));
     }
@@ -177,6 +180,15 @@ impl World {
         if self.lives(life) {
             self.processes[life.host].inbox.push(input);
             self.wake(life);
+        } else {
+            self.unheard(&input);
+        }
+    }
+
+    /// Something comes to an instance that is gone.
+    fn unheard(&mut self, input: &Input) {
+        if let Input::Handshake(session) = *input {
+            self.nobody_there(session);
         }
     }
 

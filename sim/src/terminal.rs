@@ -246,10 +246,7 @@ impl World {
         let host = at.or_else(|| self.balance(session));
         let life = host.map(|host| self.life(host));
         let Some(life) = life.filter(|life| self.lives(*life)) else {
-            self.session_ended(session);
-            self.observe(Observed::NobodyThere { session });
-            self.reset_terminal(session, Duration::ZERO);
-            return;
+            return self.nobody_there(session);
         };
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
@@ -408,6 +405,12 @@ impl World {
         self.session_ended(session);
         self.reset_terminal(session, Duration::ZERO);
         self.observe(Observed::Refused { session, refused });
+    }
+
+    pub(crate) fn nobody_there(&mut self, session: usize) {
+        self.session_ended(session);
+        self.observe(Observed::NobodyThere { session });
+        self.reset_terminal(session, Duration::ZERO);
     }
 
     pub(crate) fn session_ended(&mut self, session: usize) {
