@@ -11,6 +11,7 @@ use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::{Instance, Seed};
 
 use crate::directory_link::DirectoryLink;
+use crate::fingerprint::fingerprint;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
@@ -43,6 +44,22 @@ pub(crate) struct Process {
     /// It dies after so many commands.
     dies: Option<(u32, HowKilled)>,
 }
+
+fingerprint!(Process {
+    life,
+    address,
+    instance,
+    vanished,
+    paused_until,
+    directory,
+    connections,
+    links,
+    inbox,
+    turn,
+    timer,
+    wall_offset,
+    dies,
+});
 
 impl Process {
     pub(crate) fn new(number: usize) -> Self {
