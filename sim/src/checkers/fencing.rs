@@ -5,6 +5,7 @@ use switchboard_core::id::ConnectionId;
 
 use super::allowance::may_be_closing;
 use crate::checker::{Checker, Watch};
+use crate::ledger::FaultKind;
 use crate::observed::{Change, Executed, Observed};
 
 /// Nobody writes what is another's, and nobody removes the row of a connection that lives.
@@ -68,6 +69,16 @@ fn check_removal(watch: &mut Watch<'_>, executed: &Executed<'_>) {
         && row.instance != own
         && is_held(watch, *connection)
     {
+        // What was dead by a view that is still believed may be live in a directory that has lost
+        // its last writes: its owner writes it again when it settles.
+        let believed = watch.now().before(watch.world().config().lease);
+        let lost = watch.excuse(believed, watch.now(), |excuse| match excuse.kind {
+            FaultKind::RedisFailover | FaultKind::RedisRestored | FaultKind::RedisSplit => true,
+            _ => false,
+        });
+        if let Some(excuse) = lost {
+            return watch.excused(excuse);
+        }
         watch.violated(format!(
             "i{} removed the row of {connection:?}, which lives",
             executed.life.host + 1
