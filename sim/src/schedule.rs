@@ -414,7 +414,7 @@ pub enum ErrorReply {
     OutOfMemory,
     /// A script runs that does not end.
     Busy,
-    /// It is of a cluster that does not work.
+    /// It is of a cluster in which nobody has the key.
     ClusterDown,
     /// It is a replica that is cut off, and serves nothing old.
     MasterDown,
@@ -451,7 +451,7 @@ impl ErrorReply {
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
                  NOSAVE."
             }
-            Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ClusterDown => "CLUSTERDOWN Hash slot not served",
             Self::MasterDown => {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             }
