@@ -34,7 +34,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smol::{Async, LocalExecutor, Timer, net};
+use smol::{Async, LocalExecutor, Timer, future, net};
 use switchboard_driver::runtime::Runtime;
 
 pub use switchboard_driver::*;
@@ -47,6 +47,11 @@ pub enum SmolRuntime {}
 pub fn builder() -> Builder<SmolRuntime> {
     Builder::default()
 }
+
+/// Tasks that run between two turns of the main future, at most, which is the instance's loop.
+/// `LocalExecutor::run` would let 200 go first: with one terminal that never stops sending among
+/// them, everybody waits for these 200.
+const TURN: usize = 16;
 
 type Executor = Rc<LocalExecutor<'static>>;
 
@@ -63,7 +68,15 @@ impl Runtime for SmolRuntime {
     fn run<F: Future<Output = ()>>(main: F) -> io::Result<()> {
         let executor = Executor::default();
         let _entered = Entered::enter(&executor);
-        smol::block_on(executor.run(main));
+        let tasks = async {
+            loop {
+                for _ in 0..TURN {
+                    executor.tick().await;
+                }
+                future::yield_now().await;
+            }
+        };
+        smol::block_on(future::or(main, tasks));
         Ok(())
     }
 

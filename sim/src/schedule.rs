@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use switchboard_core::flaws::Flaw;
+
 use crate::text;
 
 /// What happens in one world.
@@ -18,6 +20,8 @@ pub struct Schedule {
     /// balancer: after about this time, and after twice as long each time that it fails. `None`: it
     /// does not.
     pub reconnect: Option<Duration>,
+    /// A bug that all instances and the directory have.
+    pub flaw: Option<Flaw>,
     /// What must be violated: a schedule that shows a bug, or that a checker sees something.
     pub expects: Option<Expected>,
     /// The items, in any order.
@@ -422,13 +426,15 @@ pub enum ErrorReply {
     Moved,
     /// It is of a cluster, and the key is on its way to another one.
     Ask,
+    /// It takes no writes while it has no replica.
+    NoReplicas,
     /// It does not know the script.
     NoScript,
 }
 
 impl ErrorReply {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ReadOnly,
         Self::Loading,
         Self::OutOfMemory,
@@ -437,6 +443,7 @@ impl ErrorReply {
         Self::MasterDown,
         Self::Moved,
         Self::Ask,
+        Self::NoReplicas,
         Self::NoScript,
     ];
 
@@ -457,6 +464,7 @@ impl ErrorReply {
             }
             Self::Moved => "MOVED 3999 127.0.0.1:6381",
             Self::Ask => "ASK 3999 127.0.0.1:6381",
+            Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::NoScript => "NOSCRIPT No matching script. Please use EVAL.",
         }
     }

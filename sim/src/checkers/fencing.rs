@@ -1,16 +1,21 @@
 //! `fencing`: a directory operation changes what is its instance's own, or removes what is dead.
 
+use std::collections::BTreeMap;
+
 use switchboard_core::directory::{Operation, Reply};
-use switchboard_core::id::ConnectionId;
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
 use super::allowance::may_be_closing;
 use crate::checker::{Checker, Watch};
-use crate::ledger::FaultKind;
 use crate::observed::{Change, Executed, Observed};
 
-/// Nobody writes what is another's, and nobody removes the row of a connection that lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Fencing;
+/// Nobody writes what is another's, and nobody removes the row of a connection that lives. A row is
+/// dead too if its instance has ever said so: whoever read that floor may remove it after a failover
+/// that has lost the floor and not the row.
+#[derive(Clone, Debug, Default)]
+pub struct Fencing {
+    floors: BTreeMap<InstanceId, Epoch>,
+}
 
 impl Checker for Fencing {
     fn name(&self) -> &'static str {
@@ -20,7 +25,59 @@ impl Checker for Fencing {
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         if let Observed::Executed(executed) = event {
             check_owner(watch, executed);
-            check_removal(watch, executed);
+            self.check_removal(watch, executed);
+            self.note_floor(executed);
+        }
+    }
+}
+
+impl Fencing {
+    fn note_floor(&mut self, executed: &Executed<'_>) {
+        let (instance, lease) = match (executed.operation, executed.outcome) {
+            (
+                Operation::Claim {
+                    instance, lease, ..
+                },
+                Ok(Reply::Claimed { .. }),
+            )
+            | (
+                Operation::Renew {
+                    instance, lease, ..
+                },
+                Ok(Reply::Renewed),
+            ) => (*instance, lease),
+            _ => return,
+        };
+        let floor = self.floors.entry(instance).or_insert(lease.floor);
+        *floor = lease.floor.max(*floor);
+    }
+
+    fn check_removal(&self, watch: &mut Watch<'_>, executed: &Executed<'_>) {
+        let Operation::RemoveRow {
+            connection, row, ..
+        } = executed.operation
+        else {
+            return;
+        };
+        let Change::Row {
+            before: Some(before),
+            ..
+        } = executed.change
+        else {
+            return;
+        };
+        let own = watch.world().instance_of(executed.life);
+        let floor = self.floors.get(&before.instance);
+        if *executed.outcome == Ok(Reply::Removed(true))
+            && watch.world().is_live(before)
+            && floor.is_none_or(|floor| before.epoch >= *floor)
+            && row.instance != own
+            && is_held(watch, *connection)
+        {
+            watch.violated(format!(
+                "i{} removed the row of {connection:?}, which lives",
+                executed.life.host + 1
+            ));
         }
     }
 }
@@ -45,43 +102,6 @@ fn check_owner(watch: &mut Watch<'_>, executed: &Executed<'_>) {
             "i{} changed what is {of:?}'s: {:?}",
             executed.life.host + 1,
             executed.operation
-        ));
-    }
-}
-
-fn check_removal(watch: &mut Watch<'_>, executed: &Executed<'_>) {
-    let Operation::RemoveRow {
-        connection, row, ..
-    } = executed.operation
-    else {
-        return;
-    };
-    let Change::Row {
-        before: Some(before),
-        ..
-    } = executed.change
-    else {
-        return;
-    };
-    let own = watch.world().instance_of(executed.life);
-    if *executed.outcome == Ok(Reply::Removed(true))
-        && watch.world().is_live(before)
-        && row.instance != own
-        && is_held(watch, *connection)
-    {
-        // What was dead by a view that is still believed may be live in a directory that has lost
-        // its last writes: its owner writes it again when it settles.
-        let believed = watch.now().before(watch.world().config().lease);
-        let lost = watch.excuse(believed, watch.now(), |excuse| match excuse.kind {
-            FaultKind::RedisFailover | FaultKind::RedisRestored | FaultKind::RedisSplit => true,
-            _ => false,
-        });
-        if let Some(excuse) = lost {
-            return watch.excused(excuse);
-        }
-        watch.violated(format!(
-            "i{} removed the row of {connection:?}, which lives",
-            executed.life.host + 1
         ));
     }
 }

@@ -52,7 +52,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Order::default()),
         Box::new(ReceiptTrue),
         Box::new(Hygiene),
-        Box::new(Fencing),
+        Box::new(Fencing::default()),
         Box::new(Convergence),
         Box::new(EmptyAtRest),
     ]

@@ -117,7 +117,9 @@ impl Server {
             Role::Replica => Some(ErrorReply::ReadOnly),
         };
         match refusal {
-            Some(error @ (ErrorReply::ReadOnly | ErrorReply::OutOfMemory)) if writes(operation) => {
+            Some(
+                error @ (ErrorReply::ReadOnly | ErrorReply::NoReplicas | ErrorReply::OutOfMemory),
+            ) if writes(operation) => {
                 let before = self.content.clone();
                 let outcome = self.content.execute(clock, operation);
                 if changed(&outcome, &before, &self.content, clock)
@@ -213,7 +215,11 @@ impl ErrorReply {
     const fn comes_first(self) -> bool {
         match self {
             Self::Loading | Self::Busy | Self::ClusterDown | Self::Moved | Self::Ask => true,
-            Self::ReadOnly | Self::OutOfMemory | Self::MasterDown | Self::NoScript => false,
+            Self::ReadOnly
+            | Self::NoReplicas
+            | Self::OutOfMemory
+            | Self::MasterDown
+            | Self::NoScript => false,
         }
     }
 
@@ -222,9 +228,12 @@ impl ErrorReply {
     pub(super) const fn refuses_links(self) -> bool {
         match self {
             Self::ReadOnly | Self::MasterDown | Self::Loading | Self::Busy => true,
-            Self::OutOfMemory | Self::ClusterDown | Self::Moved | Self::Ask | Self::NoScript => {
-                false
-            }
+            Self::NoReplicas
+            | Self::OutOfMemory
+            | Self::ClusterDown
+            | Self::Moved
+            | Self::Ask
+            | Self::NoScript => false,
         }
     }
 }
@@ -295,7 +304,7 @@ fn changed(
 /// Whether a server that refuses writes with this error refuses those of an operation.
 const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
     match error {
-        ErrorReply::ReadOnly => true,
+        ErrorReply::ReadOnly | ErrorReply::NoReplicas => true,
         // What frees memory is served.
         ErrorReply::OutOfMemory => match operation {
             Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => true,
