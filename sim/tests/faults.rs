@@ -7,7 +7,7 @@ use switchboard_sim::{Session, World};
 
 fn schedule(items: &str) -> Schedule {
     let text = format!("switchboard-sim 1  seed 7  instances 3  lease 4s\n{items}\n");
-    Schedule::parse(&text).unwrap()
+    Schedule::parse(&text).expect("it is a schedule")
 }
 
 /// The world at the end of a schedule; all invariants held.

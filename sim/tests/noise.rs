@@ -1,6 +1,6 @@
 //! Keyed noise: what somebody else does, or does not do, leaves everybody's delays as they were.
 
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use switchboard_core::directory::Operation;
@@ -94,18 +94,14 @@ fn independent(mut schedule: Schedule) -> Schedule {
 
 fn items(seed: u64, text: &str) -> Vec<Item> {
     let text = format!("switchboard-sim 1  seed {seed}  instances 2\n{text}");
-    Schedule::parse(&text).unwrap().items
+    Schedule::parse(&text).expect("it is a schedule").items
 }
 
 /// What clients see and what the directory is asked for them, but for one of them.
 fn seen(schedule: Schedule, but_for: &'static str) -> Vec<String> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let log = Log {
-        but_for,
-        lines: Arc::clone(&lines),
-    };
-    World::watched(schedule, vec![Box::new(log)]).run();
-    let mut lines = lines.lock().unwrap().clone();
+    let (lines, heard) = channel();
+    World::watched(schedule, vec![Box::new(Log { but_for, lines })]).run();
+    let mut lines: Vec<String> = heard.into_iter().collect();
     // What happens at one moment has no order.
     lines.sort();
     lines
@@ -121,7 +117,7 @@ fn first_difference<'a>(one: &'a [String], other: &'a [String]) -> Option<(&'a s
 #[derive(Clone, Debug)]
 struct Log {
     but_for: &'static str,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Sender<String>,
 }
 
 impl Log {
@@ -130,7 +126,7 @@ impl Log {
         if !client.starts_with(self.but_for) {
             let now = watch.now().as_nanos();
             let line = format!("{now} {client} {what}");
-            self.lines.lock().unwrap().push(line);
+            self.lines.send(line).expect("the test listens");
         }
     }
 
