@@ -30,7 +30,7 @@ impl Checker for OrphanDebt {
             if rows.contains_key(&id) {
                 watch.held();
             } else if let Some(excuse) =
-                differs(watch, life.host).or_else(|| evicted(watch, session))
+                differs(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {

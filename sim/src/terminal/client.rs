@@ -71,10 +71,7 @@ impl World {
         let host = at.or_else(|| self.balance(session));
         let life = host.map(|host| self.life(host));
         let Some(life) = life.filter(|life| self.lives(*life)) else {
-            self.session_ended(session);
-            self.observe(Observed::NobodyThere { session });
-            self.reset_terminal(session, Duration::ZERO);
-            return;
+            return self.nobody_there(session);
         };
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
