@@ -111,7 +111,8 @@ impl World {
             Seed::new(seed),
             self.clock_of(host),
         )
-        .expect("the settings follow from a lease of a second or more");
+        .expect("the settings follow from a lease of a second or more")
+        .with_flaws(self.schedule.flaw.into_iter().collect());
         let before = &mut self.processes[host];
         let address = std::mem::take(&mut before.address);
         let wall_offset = before.wall_offset;

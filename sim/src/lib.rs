@@ -9,6 +9,7 @@
 #![warn(clippy::iter_over_hash_type)]
 
 mod acts;
+pub mod bugs;
 pub mod checker;
 pub mod checkers;
 mod deploy;

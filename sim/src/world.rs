@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
+use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::time::{Instant, Now, WallTime};
 
 use crate::checker::{Checker, Watchers};
@@ -94,11 +95,13 @@ impl World {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
         queue.put(BEGIN + TICK, Happening::Tick);
-        let redis = Redis::new(DirectorySettings {
+        let settings = DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
             row_expiry: config.row_expiry,
-        });
+        };
+        let flaws = schedule.flaw.into_iter().collect();
+        let redis = Redis::holding(MemoryDirectory::new(settings).with_flaws(flaws));
         let instances = schedule.instances;
         let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {

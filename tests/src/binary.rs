@@ -59,6 +59,10 @@ fn build() -> PathBuf {
     }
     let output = cargo.output().expect("cargo runs, as it runs this test");
     assert!(output.status.success(), "the server does not build");
+    assert!(
+        !has_flaws(&output.stdout),
+        "the server was built with the core's feature `flaws`, which is the simulator's"
+    );
     executable(&output.stdout).expect("cargo names the executable that it has built")
 }
 
@@ -79,10 +83,23 @@ fn target_folder() -> Option<PathBuf> {
     (deps.file_name()? == "deps").then(|| deps.parent()?.parent().map(Path::to_owned))?
 }
 
+fn has_flaws(messages: &[u8]) -> bool {
+    let of_core = |message: &Value| message["target"]["name"] == "switchboard_core";
+    let core = read(messages).find(of_core).expect("cargo names the core");
+    let features = core["features"]
+        .as_array()
+        .expect("an artifact has features");
+    features.iter().any(|feature| feature == "flaws")
+}
+
 fn executable(messages: &[u8]) -> Option<PathBuf> {
-    messages
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+    read(messages)
         .filter(|message| message["target"]["name"] == "switchboard")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+fn read(messages: &[u8]) -> impl Iterator<Item = Value> {
+    messages
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
 }

@@ -89,8 +89,13 @@ impl Clock {
 impl Redis {
     /// An empty server that serves.
     pub fn new(settings: DirectorySettings) -> Self {
+        Self::holding(MemoryDirectory::new(settings))
+    }
+
+    /// A server that serves this content.
+    pub fn holding(content: MemoryDirectory) -> Self {
         Self {
-            primary: Server::new(ServerId(0), MemoryDirectory::new(settings)),
+            primary: Server::new(ServerId(0), content),
             former: Vec::new(),
             servers: 1,
             reachable: true,
