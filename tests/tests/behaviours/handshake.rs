@@ -1,15 +1,27 @@
 //! What a handshake is answered that asks for too much, or for something else.
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE};
+use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::SILENCE;
 use switchboard_tests::raw::{exchange, status};
 use switchboard_tests::terminal::Connect;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, a_user_id_that_is_none_is_refused),
+    (ONE, a_handshake_that_names_two_users_is_refused),
+    (ONE, the_terminals_port_has_no_api),
+    (ONE, a_foreign_origin_is_refused_by_name),
+    (
+        ONE,
+        a_request_that_is_no_handshake_is_answered_with_an_error
+    ),
+];
+
 /// H07: an empty user owns nothing, and neither does one that is too long or holds control bytes.
-#[test]
-fn a_user_id_that_is_none_is_refused() {
-    let cluster = Cluster::start(1);
+fn a_user_id_that_is_none_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
     for query in [
         "",
         "?user=",
@@ -19,25 +31,22 @@ fn a_user_id_that_is_none_is_refused() {
         "?other=ann",
     ] {
         let response = Connect::at(cluster[0].terminals(), &format!("/connect{query}")).refused();
-        assert_eq!(response.status, 400, "{query}: {}", response.text());
-        let _ = response.error_code();
+        response.expect_error(400, "bad_request");
     }
     let too_long = "u".repeat(129);
     assert_eq!(cluster[0].connect().user(&too_long).refused().status, 400);
 }
 
 /// H01: two users in one request is no user.
-#[test]
-fn a_handshake_that_names_two_users_is_refused() {
-    let cluster = Cluster::start(1);
+fn a_handshake_that_names_two_users_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
     let response = cluster[0].connect().user("ann").user("bob").refused();
     assert_eq!(response.status, 400, "{}", response.text());
 }
 
 /// H02, H03: the terminals' port offers terminals nothing but a connection.
-#[test]
-fn the_terminals_port_has_no_api() {
-    let cluster = Cluster::start(1);
+fn the_terminals_port_has_no_api(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
     let api = switchboard_tests::api::Api::new(cluster[0].terminals());
     let requests = [
@@ -52,16 +61,14 @@ fn the_terminals_port_has_no_api() {
     ];
     for request in requests {
         let response = api.send(request.clone());
-        assert_eq!(response.status, 404, "{request:?}: {}", response.text());
-        let _ = response.error_code();
+        response.expect_error(404, "not_found");
     }
     terminal.expect_silence(SILENCE);
 }
 
 /// H04: a page of another site cannot connect with its visitor's credentials.
-#[test]
-fn a_foreign_origin_is_refused_by_name() {
-    let cluster = Cluster::with(1, |o| o.with("--origins", "https://app.example.com"));
+fn a_foreign_origin_is_refused_by_name(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("origins", vec!["https://app.example.com"]));
     for (origin, can_be_listed) in [
         ("https://evil.example", true),
         ("null", false),
@@ -87,63 +94,48 @@ fn a_foreign_origin_is_refused_by_name() {
 }
 
 /// H20: what is no WebSocket handshake gets an HTTP error that says what is missing.
-#[test]
-fn a_request_that_is_no_handshake_is_answered_with_an_error() {
-    let cluster = Cluster::start(1);
+fn a_request_that_is_no_handshake_is_answered_with_an_error(cell: Cell) {
+    let cluster = cell.start(1);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
     let target = "/connect?user=ann";
+    let get = format!("GET {target} HTTP/1.1");
     let cases = [
+        (&*get, String::new(), 400, "bad_handshake"),
+        (&*get, format!("{upgrade}{version}"), 400, "bad_handshake"),
+        (&*get, format!("{upgrade}{key}"), 400, "bad_handshake"),
         (
-            "no upgrade",
-            format!("GET {target} HTTP/1.1\r\n"),
-            String::new(),
-            vec![400, 426],
-        ),
-        (
-            "no key",
-            format!("GET {target} HTTP/1.1\r\n"),
-            format!("{upgrade}{version}"),
-            vec![400],
-        ),
-        (
-            "no version",
-            format!("GET {target} HTTP/1.1\r\n"),
-            format!("{upgrade}{key}"),
-            vec![400, 426],
-        ),
-        (
-            "version 8",
-            format!("GET {target} HTTP/1.1\r\n"),
+            &*get,
             format!("{upgrade}{key}Sec-WebSocket-Version: 8\r\n"),
-            vec![400, 426],
+            426,
+            "websocket_version",
         ),
         (
-            "short key",
-            format!("GET {target} HTTP/1.1\r\n"),
+            &*get,
             format!("{upgrade}{version}Sec-WebSocket-Key: c2hvcnQ=\r\n"),
-            vec![400],
+            400,
+            "bad_handshake",
         ),
         (
-            "method",
-            format!("POST {target} HTTP/1.1\r\n"),
+            &format!("POST {target} HTTP/1.1"),
             format!("{upgrade}{key}{version}"),
-            vec![405],
+            405,
+            "method_not_allowed",
         ),
         (
-            "path",
-            "GET /other?user=ann HTTP/1.1\r\n".to_owned(),
+            "GET /other?user=ann HTTP/1.1",
             format!("{upgrade}{key}{version}"),
-            vec![404],
+            404,
+            "not_found",
         ),
     ];
-    for (what, line, headers, expected) in cases {
-        let request = format!("{line}Host: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
+    for (line, headers, expected, code) in cases {
+        let request = format!("{line}\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
         let answer = exchange(cluster[0].terminals(), request.as_bytes()).expect("it listens");
-        let status = status(&answer).expect("HTTP");
         let text = String::from_utf8_lossy(&answer);
-        assert!(expected.contains(&status), "{what}: {text}");
-        assert!(text.contains(r#""error""#), "{what}: {text}");
+        assert_eq!(status(&answer), Some(expected), "{request}{text}");
+        let code = format!(r#""code":"{code}""#);
+        assert!(text.contains(&code), "{request}{text}");
     }
 }
