@@ -10,11 +10,13 @@
 
 mod acts;
 pub mod bugs;
+mod calm;
 pub mod checker;
 pub mod checkers;
 mod deploy;
 mod directory_link;
 mod executed;
+mod fingerprint;
 pub mod golden;
 mod host;
 pub mod ledger;
@@ -30,6 +32,8 @@ pub mod report;
 mod scenario;
 pub mod schedule;
 pub mod shrink;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod swarm;
 mod terminal;
 mod text;
