@@ -235,7 +235,10 @@ fn an_expired_token_closes_the_connection(cell: Cell) {
         .open();
     let mut long = jwt.connect("bob");
 
-    assert_eq!(short.ended().code(), Some(4002));
+    assert_eq!(
+        short.ended(),
+        Ending::Closed(4002, "token expired".to_owned())
+    );
 
     eventually("it is not listed", || {
         jwt.server().api().connections("ann").connections.is_empty()
