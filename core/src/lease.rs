@@ -318,10 +318,17 @@ impl Instance {
         self.begin_claim(now.mono + RETRY);
     }
 
-    pub(crate) fn renewed(&mut self, asked: Instant, lease: Lease) {
-        if self.keeper.held_epoch() == Some(lease.epoch) {
-            self.hold(asked, lease);
+    pub(crate) fn renewed(&mut self, now: Now, asked: Instant, lease: Lease, out: &mut Outbox) {
+        if self.keeper.held_epoch() != Some(lease.epoch) {
+            return;
         }
+        if asked >= self.keeper.held_until {
+            // It had run out: the directory's clock has gone back since. Others took its rows for
+            // dead, and may have removed them.
+            self.lease_lost(now, out);
+            return;
+        }
+        self.hold(asked, lease);
     }
 
     fn hold(&mut self, asked: Instant, lease: Lease) {

@@ -338,6 +338,10 @@ impl World {
     }
 }
 
+/// Rows that are settled in a second: a world has a handful of terminals where an installation has
+/// thousands, and writing all their rows again is to take a while in both.
+const SETTLE_RATE: u32 = 20;
+
 /// The default settings, with all that hangs on the lease in proportion.
 fn config(lease: Duration) -> Config {
     let defaults = Config::default();
@@ -347,6 +351,7 @@ fn config(lease: Duration) -> Config {
         view_interval: lease / 10,
         isolation: lease * 2,
         directory_timeout: defaults.directory_timeout.min(lease / 2),
+        settle_rate: SETTLE_RATE,
         ..defaults
     }
 }

@@ -19,6 +19,8 @@ use crate::observed::{Change, Executed, Life, Observed};
 pub(super) struct Knowledge {
     tenures: BTreeMap<InstanceId, Tenure>,
     told: BTreeMap<(Life, InstanceId), Told>,
+    /// When a view last showed that a lease had run out.
+    seen_out: BTreeMap<InstanceId, Instant>,
 }
 
 /// The lease of one instance.
@@ -50,7 +52,11 @@ impl Knowledge {
         };
         self.take_in_lease(executed, watch.now());
         if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
-            for seen in leases.iter().filter(|seen| seen.remaining.is_some()) {
+            for seen in leases {
+                if seen.remaining.is_none() {
+                    self.seen_out.insert(seen.instance, watch.now());
+                    continue;
+                }
                 let key = (executed.life, seen.instance);
                 let told = self.told.entry(key).or_insert(Told::Views(0));
                 *told = match *told {
@@ -106,6 +112,16 @@ impl Knowledge {
             });
             if out.is_some() {
                 return out;
+            }
+        }
+        // A jump of the directory's clock alone ends no lease that its instance renews; beside a pause
+        // it ends one earlier.
+        if (self.seen_out.get(&instance)).is_some_and(|seen| *seen >= since) {
+            let paused = watch.excuse(since.before(config.lease), watch.now(), |excuse| {
+                excuse.kind.part() == Part::Process && excuse.scope == Scope::Instance(holder.host)
+            });
+            if paused.is_some() {
+                return paused;
             }
         }
         if let Some(other_rows) = reads_other_rows(watch, publisher.host, at) {
