@@ -1,7 +1,9 @@
 //! Instances with one directory.
 
+use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
+use crate::api::Api;
 use crate::directory::Directory;
 use crate::matrix::{Cell, DirectoryKind, Fleet};
 use crate::patience::eventually;
@@ -184,8 +186,8 @@ impl Cluster {
         rows
     }
 
-    /// Waits until every running server sees the same instances as every other, all of them up,
-    /// so that nothing is in doubt.
+    /// Waits until every instance of every running server sees the same instances, all of them up, so
+    /// that nothing is in doubt.
     ///
     /// # Panics
     ///
@@ -197,14 +199,27 @@ impl Cluster {
             .iter_mut()
             .filter_map(|server| server.exited().is_none().then(|| server.api()))
             .collect();
-        let expected = running.len() * self.settings.workers();
-        eventually("all servers see all instances up", || {
-            running.iter().all(|api| {
-                let instances = api.instances();
-                instances.len() == expected && instances.iter().all(|i| i.state == "up")
-            })
+        let workers = self.settings.workers();
+        let expected = running.len() * workers;
+        eventually("all instances see all instances up", || {
+            running
+                .iter()
+                .all(|api| seeing_all_up(api, expected, workers).len() == workers)
         });
     }
+}
+
+/// Those of a server's instances that see so many, all of them up. Calls go to each worker in turn.
+fn seeing_all_up(api: &Api, expected: usize, workers: usize) -> BTreeSet<String> {
+    let mut seeing = BTreeSet::new();
+    for _ in 0..workers {
+        let instances = api.instances();
+        if instances.len() == expected && instances.iter().all(|i| i.state == "up") {
+            let this = instances.into_iter().filter(|i| i.this);
+            seeing.extend(this.map(|i| i.instance));
+        }
+    }
+    seeing
 }
 
 impl Index<usize> for Cluster {
