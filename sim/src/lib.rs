@@ -44,7 +44,7 @@ mod view;
 mod world;
 
 pub use scenario::{Done, Faults, Run, Scenario, ScenarioError};
-pub use terminal::Session;
+pub use terminal::{Pace, Session};
 pub use trial::Trial;
 pub use view::HostView;
 pub use world::World;
