@@ -1,14 +1,9 @@
 //! The Switchboard server.
 
-#![allow(
-    rustdoc::bare_urls,
-    reason = "doc comments of flags are what `--help` prints"
-)]
-
-mod cli;
-
 use std::process::ExitCode;
 
+use switchboard_tokio::{TokioRuntime, command_line};
+
 fn main() -> ExitCode {
-    cli::run()
+    command_line::run::<TokioRuntime>(std::env::args_os())
 }

@@ -1,6 +1,7 @@
 //! What an instance wants done.
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::directory::Operation;
 use crate::event::{Answer, Notice};
@@ -9,7 +10,7 @@ use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
 
 /// Something to be done. Commands of one connection, of one link and of the directory are executed
 /// in the order given; everything else may run at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Command {
     /// Write a frame to a terminal. It may be kept until the next `Flush`.
     Send {
@@ -97,7 +98,7 @@ const _: () = assert!(
 );
 
 /// Operations that share one round trip.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoundTrip {
     /// For the answer.
     pub op: OpId,
@@ -106,7 +107,7 @@ pub struct RoundTrip {
 }
 
 /// Where a link is to be opened to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dial {
     /// The instance that is expected there.
     pub instance: InstanceId,
@@ -115,7 +116,7 @@ pub struct Dial {
 }
 
 /// Rare things that an operator wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Log {
     /// A lease was claimed.
     Claimed {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::directory::Outcome;
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
@@ -10,7 +11,7 @@ use crate::message::Push;
 use crate::time::WallTime;
 
 /// A handshake that passed the authenticator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Handshake {
     /// Who the terminal belongs to.
     pub user: UserId,
@@ -19,7 +20,7 @@ pub struct Handshake {
 }
 
 /// Why an instance does not take a terminal. Each is an HTTP status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub enum Refused {
     /// 401: the token had expired already.
     #[error("the token has expired")]
@@ -42,7 +43,7 @@ pub enum Refused {
 }
 
 /// Something that happened. Keys that are out of date are ignored and counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
     /// The upgrade of an accepted terminal is done: frames can be written.
     Opened {
@@ -140,7 +141,7 @@ pub enum Event {
 }
 
 /// A frame from a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Heard {
     /// A ping or a pong.
     Control,
@@ -149,7 +150,7 @@ pub enum Heard {
 }
 
 /// How a terminal's socket ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Closure {
     /// With a closing handshake.
     Clean,
@@ -160,12 +161,12 @@ pub enum Closure {
 }
 
 /// A round trip whose link was lost before it was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("the directory link was lost before the answer")]
 pub struct TripLost;
 
 /// Why a link ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum LinkFailure {
     /// Nobody listens at the address, or the connection broke.
     Broken,
@@ -174,7 +175,7 @@ pub enum LinkFailure {
 }
 
 /// What an application gets for a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Answer {
     /// To `Event::Push`.
     Push(Result<crate::message::Receipt, crate::message::PushRefused>),
@@ -186,7 +187,7 @@ pub enum Answer {
 
 /// What happened to a terminal, for the application. `Connected` comes first, `Disconnected` last,
 /// each exactly once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Notice {
     /// A terminal was greeted.
     Connected {
@@ -211,7 +212,7 @@ pub enum Notice {
 }
 
 /// Why a terminal is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Disconnected {
     /// It closed the connection.
     ByTerminal,

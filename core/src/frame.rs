@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::ConnectionId;
 
 /// The content of one frame. Cloning shares the bytes.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Payload {
     kind: FrameKind,
     bytes: Bytes,

@@ -262,7 +262,7 @@ pub enum InvalidUser {
 macro_rules! slot_key {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub struct $name {
             slot: u32,
             generation: u32,
@@ -314,7 +314,7 @@ slot_key! {
 }
 
 /// One round trip to the directory. Never used twice by an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct OpId(u64);
 
 impl OpId {
@@ -345,7 +345,7 @@ impl DeliveryId {
 }
 
 /// A request of the embedding application, chosen by the driver and returned with the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CallId(u64);
 
 impl CallId {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, InstanceId, PushId, UserId};
 
 /// One message for an audience.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Push {
     /// Repeats of a push are recognised by its id.
     pub id: PushId,
@@ -31,7 +33,7 @@ impl Push {
 }
 
 /// Whom a push is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Audience {
     /// All terminals of a user.
     User(UserId),
@@ -49,7 +51,7 @@ pub enum Audience {
 }
 
 /// What a terminal gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
     /// A frame.
     Frame(Payload),
@@ -58,7 +60,7 @@ pub enum Action {
 }
 
 /// What became of a push, terminal by terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
     /// Which push.
     pub push: PushId,
@@ -77,7 +79,7 @@ pub struct Receipt {
 }
 
 /// What became of a push at one terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TerminalOutcome {
     /// Whose terminal.
     pub user: UserId,
@@ -88,7 +90,7 @@ pub struct TerminalOutcome {
 }
 
 /// What became of a push to everyone at one instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceOutcome {
     /// Which instance.
     pub instance: InstanceId,
@@ -99,7 +101,7 @@ pub struct InstanceOutcome {
 }
 
 /// What became of a push at one terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// The frame was handed to the operating system in full.
     Written,
@@ -127,9 +129,7 @@ impl Outcome {
 }
 
 /// Terminals by outcome.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub struct Counts {
     /// [`Outcome::Written`].
     pub written: u64,
@@ -173,7 +173,7 @@ impl Counts {
 }
 
 /// Why a push was not accepted. Nothing was written anywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub enum PushRefused {
     /// The caller's: the payload is too large.
     #[error("the payload has {bytes} bytes, the limit is {limit}")]
@@ -217,7 +217,7 @@ pub enum PushRefused {
 }
 
 /// The connections of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Connections {
     /// Something was in doubt while they were read: some may be missing.
     pub degraded: bool,
@@ -226,7 +226,7 @@ pub struct Connections {
 }
 
 /// One connection of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ConnectionInfo {
     /// Which.
     pub connection: ConnectionId,
@@ -237,7 +237,7 @@ pub struct ConnectionInfo {
 }
 
 /// One instance, as another one sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceInfo {
     /// Which.
     pub instance: InstanceId,

@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use switchboard_core::event::Event;
 
-use crate::ledger::{FaultKind, Ledger, Scope};
+use crate::ledger::{FaultKind, Scope};
+use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::redis::Redis;
 use crate::schedule::{Act, HowClosed, HowKilled, NewAddress, RedisAct};
 use crate::world::World;
-
-/// How long after a cut or a broken link a push may still fail: links are dialled anew with growing
-/// pauses.
-const REDIAL: Duration = Duration::from_secs(10);
 
 impl World {
     pub(crate) fn act(&mut self, act: &Act) {
@@ -42,7 +38,7 @@ impl World {
                 spread,
             } => {
                 let (delay, spread) = (*delay, *spread);
-                self.open_fault(FaultKind::Drain, Scope::Instance(host.0));
+                self.fault_opens(FaultKind::Drain, Scope::Instance(host.0));
                 let life = self.life(host.0);
                 self.input(life, Input::Event(Event::Drain { delay, spread }));
             }
@@ -60,27 +56,21 @@ impl World {
                 if *both {
                     self.pipes.cuts.insert((to.0, from.0));
                 }
-                self.open_fault(FaultKind::Cut, Scope::Between(from.0, to.0));
+                self.fault_opens(FaultKind::Cut, Scope::Between(from.0, to.0));
             }
             Act::Reset { one, other } => {
                 let scope = Scope::Between(one.0, other.0);
-                let until = self.now + REDIAL;
-                self.ledger
-                    .write(FaultKind::LinkReset, scope, self.now, until);
+                self.fault(FaultKind::LinkReset, scope, self.now);
                 self.reset_links(one.0, other.0);
             }
             Act::LinkLatency(latency) => {
                 self.pipes.latency = *latency;
-                self.open_fault(FaultKind::LinkSlow, Scope::All);
+                self.fault_opens(FaultKind::LinkSlow, Scope::All);
             }
             Act::Heal => self.heal(),
-            Act::ExpectConverged => self.expect_converged(),
-            Act::ExpectAtRest => self.expect_at_rest(),
+            Act::ExpectConverged => self.quiesce(Quiescence::Converged),
+            Act::ExpectAtRest => self.quiesce(Quiescence::AtRest),
         }
-    }
-
-    fn open_fault(&mut self, kind: FaultKind, scope: Scope) {
-        self.ledger.write(kind, scope, self.now, Ledger::OPEN);
     }
 
     fn read_or_not(&mut self, client: &str, reads: bool) {
@@ -89,10 +79,9 @@ impl World {
         };
         let scope = Scope::Session(session);
         if reads {
-            self.ledger
-                .end(FaultKind::SlowReader, Some(scope), self.now);
+            self.fault_ends(FaultKind::SlowReader, Some(scope));
         } else {
-            self.open_fault(FaultKind::SlowReader, scope);
+            self.fault_opens(FaultKind::SlowReader, scope);
         }
         self.set_reading(session, reads);
     }
@@ -108,18 +97,14 @@ impl World {
         } else {
             FaultKind::Pause
         };
-        let healed = until + self.recovery();
-        self.ledger
-            .write(kind, Scope::Instance(host), self.now, healed);
+        self.fault(kind, Scope::Instance(host), until);
     }
 
     fn kill(&mut self, host: usize, how: HowKilled) {
         if self.processes[host].instance.is_none() {
             return;
         }
-        let healed = self.now + self.config.lease + self.recovery();
-        self.ledger
-            .write(FaultKind::Kill, Scope::Instance(host), self.now, healed);
+        self.fault(FaultKind::Kill, Scope::Instance(host), self.now);
         self.end(host, how == HowKilled::Silent);
     }
 
@@ -145,43 +130,38 @@ impl World {
             let life = self.processes[host].life;
             self.processes[host].address = format!("host{host}.{life}:1");
         }
-        self.ledger
-            .end(FaultKind::Drain, Some(Scope::Instance(host)), self.now);
+        self.fault_ends(FaultKind::Drain, Some(Scope::Instance(host)));
         self.start(host);
     }
 
     fn redis_acts(&mut self, act: RedisAct) {
-        let healed = self.healed_at();
         match act {
             RedisAct::Down => {
-                self.open_fault(FaultKind::RedisDown, Scope::All);
+                self.fault_opens(FaultKind::RedisDown, Scope::All);
                 self.redis.serves = false;
                 self.break_all_directory_links();
             }
             RedisAct::Up => {
                 self.redis.serves = true;
-                self.ledger.end(FaultKind::RedisDown, None, healed);
+                self.fault_ends(FaultKind::RedisDown, None);
             }
             RedisAct::RestartEmpty => {
-                self.ledger
-                    .write(FaultKind::RedisWiped, Scope::All, self.now, healed);
+                self.fault(FaultKind::RedisWiped, Scope::All, self.now);
                 self.redis.lose_everything();
                 self.break_all_directory_links();
             }
             RedisAct::Failover(lost) => {
-                self.ledger
-                    .write(FaultKind::RedisFailover, Scope::All, self.now, healed);
+                self.fault(FaultKind::RedisFailover, Scope::All, self.now);
                 self.redis.go_back(self.now, lost);
                 self.break_all_directory_links();
             }
             RedisAct::Refuse(error, span) => {
-                self.ledger
-                    .write(FaultKind::RedisRefuses, Scope::All, self.now, healed + span);
+                self.fault(FaultKind::RedisRefuses, Scope::All, self.now + span);
                 self.redis.refuse(error, self.now + span);
             }
             RedisAct::Latency(latency) => {
-                self.ledger.end(FaultKind::RedisSlow, None, healed);
-                self.open_fault(FaultKind::RedisSlow, Scope::All);
+                self.fault_ends(FaultKind::RedisSlow, None);
+                self.fault_opens(FaultKind::RedisSlow, Scope::All);
                 self.redis.latency = latency;
             }
         }
@@ -194,26 +174,18 @@ impl World {
     }
 
     fn heal(&mut self) {
-        let healed = self.healed_at();
         self.redis.heal();
-        for kind in FaultKind::ALL {
-            if kind.is_of_directory() {
-                self.ledger.end(kind, None, healed);
-            }
-        }
         self.pipes.cuts.clear();
         self.pipes.latency = Pipes::LATENCY;
         self.release_held();
-        for kind in [FaultKind::Cut, FaultKind::LinkSlow] {
-            self.ledger.end(kind, None, self.now + REDIAL);
-        }
         for process in &mut self.processes {
             process.directory.faults.clear();
         }
         for session in 0..self.sessions.len() {
             self.set_reading(session, true);
         }
-        self.ledger
-            .end(FaultKind::SlowReader, None, self.now + Redis::LATENCY);
+        for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_healed()) {
+            self.fault_ends(kind, None);
+        }
     }
 }

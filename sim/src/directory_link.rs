@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::command::RoundTrip;
+use switchboard_core::directory::Outcome;
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{Operation, Outcome, Reply};
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
-use crate::queue::{Happening, Input, Life};
+use crate::observed::Life;
+use crate::queue::{Happening, Input};
 use crate::redis::kind;
-use crate::report::Invariant;
 use crate::schedule::{OperationKind, TripFault};
 use crate::world::World;
 
@@ -54,11 +54,6 @@ const RECONNECT: Duration = Duration::from_millis(100);
 const STRAY: Duration = Duration::from_secs(3);
 
 impl World {
-    /// How long a fault of the directory explains what is missing from it.
-    pub(crate) fn recovery(&self) -> Duration {
-        self.config.lease + self.config.directory_timeout * 2
-    }
-
     pub(crate) fn open_directory(&mut self, life: Life) {
         if !self.lives(life) || self.processes[life.host].directory.up {
             return;
@@ -114,10 +109,8 @@ impl World {
         let fault = planned.map(|index| link.faults.remove(index).1);
         if let Some(fault) = fault {
             link.marks.insert(trip.op, fault);
-            let until = self.now + self.recovery();
             let scope = Scope::Instance(life.host);
-            self.ledger
-                .write(FaultKind::RedisTrip, scope, self.now, until);
+            self.fault(FaultKind::RedisTrip, scope, self.now + STRAY);
         }
         match fault {
             None | Some(TripFault::ReplyLost | TripFault::Torn | TripFault::Refused(_)) => {}
@@ -198,43 +191,5 @@ impl World {
             let outcomes = Ok(outcomes);
             self.input(life, Input::Event(Event::Directory { op, outcomes }));
         }
-    }
-
-    /// Executes an operation, and checks that it touched only what its instance may touch.
-    fn execute_operation(&mut self, life: Life, operation: &Operation) -> Outcome {
-        let own = self.instance_id(life);
-        let of = match operation {
-            Operation::Register { row, .. } => row.instance,
-            Operation::Unregister { instance, .. }
-            | Operation::Claim { instance, .. }
-            | Operation::Renew { instance, .. }
-            | Operation::Release { instance, .. } => *instance,
-            Operation::Lookup { .. }
-            | Operation::RemoveRow { .. }
-            | Operation::View
-            | Operation::ReadLease { .. } => own,
-        };
-        if of != own {
-            let what = format!("i{} changed what is {of:?}'s: {operation:?}", life.host + 1);
-            self.violated(Invariant::Fencing, what);
-        }
-        if let Operation::RemoveRow {
-            connection, row, ..
-        } = operation
-        {
-            let live = self.live_rows().contains_key(connection);
-            let outcome = self.redis.execute(self.now, operation);
-            if outcome == Ok(Reply::Removed(true))
-                && live
-                && row.instance != own
-                && self.is_held(*connection)
-            {
-                let host = life.host + 1;
-                let what = format!("i{host} removed the row of {connection:?}, which lives");
-                self.violated(Invariant::Fencing, what);
-            }
-            return outcome;
-        }
-        self.redis.execute(self.now, operation)
     }
 }

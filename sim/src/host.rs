@@ -1,7 +1,6 @@
 //! The processes: each runs one real instance, takes its inputs in turns and executes its commands.
 
 use std::collections::BTreeMap;
-use std::hash::Hash as _;
 use std::time::Duration;
 
 use switchboard_core::command::{Command, Outbox};
@@ -14,9 +13,10 @@ use switchboard_core::{Instance, Seed};
 use crate::directory_link::DirectoryLink;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
-use crate::queue::{Content, Happening, Input, Life};
-use crate::report::Invariant;
+use crate::observed::{Life, Observed};
+use crate::queue::{Content, Happening, Input};
 use crate::terminal::Connection;
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One process.
@@ -83,12 +83,6 @@ impl World {
         }
     }
 
-    /// Whether a process is in this life.
-    pub(crate) fn lives(&self, life: Life) -> bool {
-        let process = &self.processes[life.host];
-        process.instance.is_some() && process.life == life.number
-    }
-
     /// Starts an instance in a process that runs none.
     pub(crate) fn start(&mut self, host: usize) {
         let number = self.processes[host].life + 1;
@@ -112,17 +106,14 @@ impl World {
             instance: Some(Box::new(instance)),
             ..Process::new(host)
         };
-        self.ledger.write(
-            FaultKind::Start,
-            Scope::Instance(host),
-            self.now,
-            self.now + START,
-        );
+        self.fault(FaultKind::Start, Scope::Instance(host), self.now + START);
+        self.observe(Observed::Started(life));
         self.queue.put(self.now, Happening::OpenDirectory(life));
     }
 
     /// An instance is gone, with all its sockets.
     pub(crate) fn end(&mut self, host: usize, vanished: bool) {
+        let life = self.life(host);
         let process = &mut self.processes[host];
         process.instance = None;
         process.vanished = vanished;
@@ -136,6 +127,7 @@ impl World {
         for (link, pipe) in links {
             self.end_of_pipe(host, link, pipe, !vanished);
         }
+        self.observe(Observed::Gone(life));
     }
 
     /// Hands an event to an instance after a while.
@@ -185,34 +177,32 @@ impl World {
         process.turn = None;
         process.turns += 1;
         let inputs = std::mem::take(&mut process.inbox);
-        let Some(mut instance) = process.instance.take() else {
-            return;
-        };
-        let now = self.clock();
         let mut out = Outbox::new();
         for input in inputs {
-            self.take_in(life, &mut instance, input, &mut out);
+            self.take_in(life, input, &mut out);
         }
+        let now = self.clock();
+        let Some(instance) = self.instance_mut(life) else {
+            return;
+        };
         let is_due =
             |instance: &Instance| (instance.next_timeout()).is_some_and(|(at, _)| at <= now.mono);
         let mut calls = 0;
-        while is_due(&instance) && calls < CALLS_PER_TURN {
+        while is_due(instance) && calls < CALLS_PER_TURN {
             instance.handle_timeout(now, &mut out);
             calls += 1;
         }
-        if calls == CALLS_PER_TURN {
-            let what = format!("i{} has work without end", life.host + 1);
-            self.violated(Invariant::Hygiene, what);
-        }
-        let bugs = instance.stats().bugs;
-        if bugs > 0 {
-            let what = format!("i{} counts {bugs} bugs", life.host + 1);
-            self.violated(Invariant::Hygiene, what);
-        }
         let next = instance.next_timeout();
-        self.processes[life.host].instance = Some(instance);
+        if calls == CALLS_PER_TURN {
+            self.observe(Observed::Livelocked(life));
+        }
+        let at = life.place();
         for command in out.drain() {
-            self.trace_command(&command);
+            let entry = Entry::Command {
+                at,
+                command: &command,
+            };
+            self.trace(&entry);
             self.execute(life, command);
         }
         if let Some((at, _)) = next
@@ -225,13 +215,21 @@ impl World {
                 self.queue.put(at, Happening::Timer(life));
             }
         }
+        self.observe(Observed::Turned(life));
     }
 
-    fn take_in(&mut self, life: Life, instance: &mut Instance, input: Input, out: &mut Outbox) {
+    fn instance_mut(&mut self, life: Life) -> Option<&mut Instance> {
+        let process = &mut self.processes[life.host];
+        let lives = process.life == life.number;
+        process.instance.as_deref_mut().filter(|_| lives)
+    }
+
+    fn take_in(&mut self, life: Life, input: Input, out: &mut Outbox) {
         let now = self.clock();
+        let at = life.place();
         match input {
             Input::Event(event) => {
-                self.trace_event(&event);
+                self.trace(&Entry::Event { at, event: &event });
                 if let Event::Closed { connection, .. } = &event {
                     let process = &mut self.processes[life.host];
                     if let Some(connection) = process.connections.get(connection) {
@@ -239,7 +237,9 @@ impl World {
                         self.session_ended(session);
                     }
                 }
-                instance.handle(now, event, out);
+                if let Some(instance) = self.instance_mut(life) {
+                    instance.handle(now, event, out);
+                }
             }
             Input::Handshake(session) => {
                 let user = self.sessions[session].user.clone();
@@ -247,21 +247,38 @@ impl World {
                     user,
                     expires: None,
                 };
-                match instance.accept(now, handshake) {
+                let Some(instance) = self.instance_mut(life) else {
+                    return;
+                };
+                let outcome = instance.accept(now, handshake);
+                let id = (outcome.ok()).and_then(|key| instance.connection_id(key));
+                self.trace(&Entry::Handshake {
+                    at,
+                    session,
+                    outcome,
+                });
+                match outcome {
                     Ok(key) => {
-                        let id = instance.connection_id(key).expect("it was accepted");
+                        let id = id.expect("it was accepted");
                         self.accepted(life, session, key, id);
                     }
                     Err(refused) => self.refused(session, refused),
                 }
             }
             Input::AcceptLink(pipe) => {
-                let key = instance.accept_link(now);
-                self.link_accepted(life, pipe, key);
+                self.trace(&Entry::Link { at, pipe });
+                if let Some(instance) = self.instance_mut(life) {
+                    let key = instance.accept_link(now);
+                    self.link_accepted(life, pipe, key);
+                }
             }
-            Input::Push(push, time) => {
-                let (call, push) = self.handed_in(life, push, time);
-                instance.handle(now, Event::Push { call, push }, out);
+            Input::Push(hand_in) => {
+                let (call, push) = self.handed_in(life, hand_in);
+                let event = Event::Push { call, push };
+                self.trace(&Entry::Event { at, event: &event });
+                if let Some(instance) = self.instance_mut(life) {
+                    instance.handle(now, event, out);
+                }
             }
         }
     }
@@ -292,36 +309,9 @@ impl World {
                     self.end_of_pipe(host, link, pipe, true);
                 }
             }
-            Command::Answer { call, answer } => self.answered(life, call, *answer),
+            Command::Answer { call, answer } => self.answered(call, &answer),
             Command::Notify(_) | Command::Log(_) => {}
             Command::Drained => self.end(host, false),
-        }
-    }
-
-    fn trace_event(&mut self, event: &Event) {
-        if let Event::LinkReceived { link, batch } = event {
-            link.hash(&mut self.trace);
-            batch.hash(&mut self.trace);
-        } else {
-            self.trace.say(event);
-        }
-    }
-
-    fn trace_command(&mut self, command: &Command) {
-        match command {
-            Command::Send {
-                connection,
-                payload,
-            } => {
-                connection.hash(&mut self.trace);
-                payload.hash(&mut self.trace);
-            }
-            Command::LinkWrite { link, batch } => {
-                link.hash(&mut self.trace);
-                batch.hash(&mut self.trace);
-            }
-            Command::Directory(trip) => trip.operations.hash(&mut self.trace),
-            other => self.trace.say(other),
         }
     }
 }

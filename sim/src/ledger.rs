@@ -1,6 +1,10 @@
-//! The excuse ledger: each fault writes what it can explain, where, and from when to when.
+//! The excuse ledger: each fault writes what happened, where, and from when to when. What that
+//! explains, and for how long after it, is for each checker to say.
 
 use switchboard_core::time::Instant;
+
+use crate::observed::Observed;
+use crate::world::World;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +83,29 @@ impl FaultKind {
     }
 }
 
+impl FaultKind {
+    /// Whether `heal` ends it.
+    pub const fn is_healed(self) -> bool {
+        match self {
+            Self::RedisDown
+            | Self::RedisRefuses
+            | Self::RedisSlow
+            | Self::Cut
+            | Self::LinkSlow
+            | Self::SlowReader => true,
+            Self::Kill
+            | Self::Start
+            | Self::Pause
+            | Self::LongPause
+            | Self::Drain
+            | Self::RedisWiped
+            | Self::RedisFailover
+            | Self::RedisTrip
+            | Self::LinkReset => false,
+        }
+    }
+}
+
 /// Whom it concerns. Instances are numbered as in the schedule, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -101,7 +128,7 @@ pub struct Excuse {
     pub scope: Scope,
     /// When it began.
     pub from: Instant,
-    /// When it had ended and what it disturbed should have healed.
+    /// When it ended, or [`Ledger::OPEN`].
     pub until: Instant,
 }
 
@@ -112,27 +139,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Adds an entry.
-    pub fn write(&mut self, kind: FaultKind, scope: Scope, from: Instant, until: Instant) {
-        self.entries.push(Excuse {
-            kind,
-            scope,
-            from,
-            until,
-        });
-    }
-
-    /// Ends the open entries of a kind and scope: what they disturbed should have healed `until`.
-    pub fn end(&mut self, kind: FaultKind, scope: Option<Scope>, until: Instant) {
-        for entry in &mut self.entries {
-            if entry.kind == kind
-                && entry.until == Self::OPEN
-                && scope.is_none_or(|scope| scope == entry.scope)
-            {
-                entry.until = until;
-            }
-        }
-    }
+    /// The end of a fault that has not ended.
+    pub const OPEN: Instant = Instant::from_nanos(u64::MAX);
 
     /// The first entry that overlaps an interval and passes the filter.
     pub fn find(
@@ -150,7 +158,41 @@ impl Ledger {
     pub fn entries(&self) -> &[Excuse] {
         &self.entries
     }
+}
 
-    /// The end of a fault that has not ended.
-    pub const OPEN: Instant = Instant::from_nanos(u64::MAX);
+impl World {
+    /// A fault begins whose end is known.
+    pub(crate) fn fault(&mut self, kind: FaultKind, scope: Scope, until: Instant) {
+        let entry = Excuse {
+            kind,
+            scope,
+            from: self.now,
+            until,
+        };
+        self.ledger.entries.push(entry);
+        self.observe(Observed::FaultBegan(entry));
+    }
+
+    /// A fault begins that lasts until it is ended.
+    pub(crate) fn fault_opens(&mut self, kind: FaultKind, scope: Scope) {
+        self.fault(kind, scope, Ledger::OPEN);
+    }
+
+    /// The open faults of a kind end, in one scope or in all.
+    pub(crate) fn fault_ends(&mut self, kind: FaultKind, scope: Option<Scope>) {
+        let now = self.now;
+        let open = (self.ledger.entries.iter_mut()).filter(|entry| {
+            let here = scope.is_none_or(|scope| scope == entry.scope);
+            entry.kind == kind && entry.until == Ledger::OPEN && here
+        });
+        let ended: Vec<Excuse> = open
+            .map(|entry| {
+                entry.until = now;
+                *entry
+            })
+            .collect();
+        for entry in ended {
+            self.observe(Observed::FaultEnded(entry));
+        }
+    }
 }

@@ -9,7 +9,8 @@ use switchboard_core::id::{InstanceId, LinkKey};
 use switchboard_core::time::Instant;
 
 use crate::noise::Purpose;
-use crate::queue::{Content, Happening, Input, Life};
+use crate::observed::{Life, Observed};
+use crate::queue::{Content, Happening, Input};
 use crate::world::World;
 
 /// All links that ever were.
@@ -188,7 +189,16 @@ impl World {
             Some(host) => match &self.processes[host].instance {
                 None if self.processes[host].vanished => return,
                 None => Some(LinkFailure::Broken),
-                Some(instance) if instance.id() != pipe.expected => Some(LinkFailure::NotMe),
+                Some(instance) if instance.id() != pipe.expected => {
+                    let (dialler, wanted) = (pipe.dialler.life, pipe.expected);
+                    let occupant = self.life(host);
+                    self.observe(Observed::NotMe {
+                        dialler,
+                        wanted,
+                        occupant,
+                    });
+                    Some(LinkFailure::NotMe)
+                }
                 Some(_) => {
                     let life = self.life(host);
                     self.pipes.pipes[index].acceptor.life = life;

@@ -11,12 +11,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
-/// One life of one instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Life {
-    pub(crate) host: usize,
-    pub(crate) number: u32,
-}
+use crate::observed::{HandIn, Life};
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -54,10 +49,10 @@ pub(crate) enum Happening {
     },
     /// Something reaches a terminal.
     AtTerminal { session: usize, seen: Seen },
-    /// A push should have been answered and written by this moment.
-    PushDue(usize, usize),
-    /// The directory is compared with the connections.
-    Census,
+    /// A checker wanted to be called.
+    Deadline { checker: usize, what: u64 },
+    /// Checkers are told that time passes.
+    Tick,
 }
 
 /// What reaches an instance.
@@ -69,8 +64,8 @@ pub(crate) enum Input {
     Handshake(usize),
     /// The socket of a link that another instance dialled.
     AcceptLink(usize),
-    /// A push, and which time it is handed in.
-    Push(usize, usize),
+    /// A push.
+    Push(HandIn),
 }
 
 /// What comes out of a link.

@@ -1,15 +1,14 @@
 //! Schedules from seeds.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::noise::{Noise, Purpose};
-use crate::report::{Invariant, Report, Violation};
+use crate::report::Report;
 use crate::schedule::{
     Act, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind, RedisAct,
     Schedule, To, TripFault,
 };
-use crate::world::World;
+use crate::trial::Trial;
 
 /// Faults happen from the first of these moments to the second.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(34));
@@ -27,29 +26,9 @@ const TOGETHER: (Duration, Duration) = (Duration::from_micros(10), Duration::fro
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// Runs a schedule; a panic of the core is a violation.
+/// Runs a schedule, watched by all of our checkers; a panic of the core is a violation.
 pub fn run(schedule: &Schedule) -> Report {
-    let seed = schedule.seed;
-    let run = || World::new(schedule.clone()).run();
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = (panic.downcast_ref::<String>().cloned())
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Report {
-            seed,
-            hash: 0,
-            events: 0,
-            simulated: Duration::ZERO,
-            expected: 0,
-            excused: 0,
-            receipts: 0,
-            faults: Vec::new(),
-            violation: Some(Violation {
-                invariant: Invariant::NoPanic,
-                at: Duration::ZERO,
-                what: text.unwrap_or_default(),
-            }),
-        }
-    })
+    Trial::new().run(schedule)
 }
 
 /// Makes the schedule of a seed: connections, pushes and faults, then everything heals and must

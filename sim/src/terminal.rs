@@ -1,6 +1,6 @@
 //! Clients: their sessions, and the instance's end of their connections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Heard, Refused};
@@ -10,13 +10,15 @@ use switchboard_core::time::Instant;
 
 use crate::host::WRITE;
 use crate::noise::Purpose;
-use crate::queue::{Happening, Input, Life, Seen};
+use crate::observed::{Life, Observed};
+use crate::queue::{Happening, Input, Seen};
 use crate::schedule::HowClosed;
+use crate::trace::Entry;
 use crate::world::World;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub struct Session {
     pub(crate) user: UserId,
     /// Where it is.
     pub(crate) life: Option<Life>,
@@ -30,10 +32,6 @@ pub(crate) struct Session {
     pub(crate) reads: bool,
     /// Pushes whose frames are with the operating system.
     pub(crate) written: BTreeSet<PushId>,
-    /// Pushes that it got.
-    pub(crate) got: BTreeSet<PushId>,
-    /// The last push that it got, by the instance that published it.
-    pub(crate) last: BTreeMap<Life, u64>,
     key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     gone: bool,
@@ -44,8 +42,48 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whose terminal it is.
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Where it is, or tried to be.
+    pub const fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Its connection, if an instance has accepted it.
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        self.id
+    }
+
+    /// When its hello was with the operating system, and whether that said `degraded`.
+    pub const fn greeted(&self) -> Option<(Instant, bool)> {
+        self.greeted
+    }
+
+    /// When its end began, on whatever side.
+    pub const fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
+
+    /// Whether its client went without a sign. What it is sent is lost from then on.
+    pub const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Whether its client reads.
+    pub const fn reads(&self) -> bool {
+        self.reads
+    }
+
+    /// Whether a frame of this push is with the operating system.
+    pub fn has_written(&self, push: PushId) -> bool {
+        self.written.contains(&push)
+    }
+
     /// Whether it is there and nothing has ended it.
-    pub(crate) const fn is_open(&self) -> bool {
+    pub const fn is_open(&self) -> bool {
         self.id.is_some() && self.ended.is_none() && !self.silent
     }
 }
@@ -81,8 +119,6 @@ impl World {
             silent: false,
             reads: true,
             written: BTreeSet::new(),
-            got: BTreeSet::new(),
-            last: BTreeMap::new(),
             key: None,
             gone: false,
             frames: 0,
@@ -92,15 +128,14 @@ impl World {
         if let Some(before) = self.clients.insert(client.to_owned(), session) {
             self.fall_silent(before);
         }
-        let Some(host) = at.or_else(|| self.balance(session)) else {
+        self.observe(Observed::Connecting { session });
+        let host = at.or_else(|| self.balance(session));
+        let life = host.map(|host| self.life(host));
+        let Some(life) = life.filter(|life| self.lives(*life)) else {
             self.session_ended(session);
+            self.observe(Observed::NobodyThere { session });
             return;
         };
-        let life = self.life(host);
-        if !self.lives(life) {
-            self.session_ended(session);
-            return;
-        }
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
         self.queue
@@ -137,7 +172,7 @@ impl World {
                 reported: false,
             },
         );
-        self.oracle.connections.insert(id, session);
+        self.record.connections.insert(id, session);
         let this = &mut self.sessions[session];
         this.key = Some(key);
         this.id = Some(id);
@@ -146,18 +181,22 @@ impl World {
         let event = Event::Opened { connection: key };
         self.queue
             .put(at, Happening::Input(life, Input::Event(event)));
+        self.observe(Observed::Accepted { session });
         if gave_up {
             self.over(session, Closure::Abrupt);
         }
     }
 
-    pub(crate) fn refused(&mut self, session: usize, _: Refused) {
+    pub(crate) fn refused(&mut self, session: usize, refused: Refused) {
         self.session_ended(session);
+        self.observe(Observed::Refused { session, refused });
     }
 
     pub(crate) fn session_ended(&mut self, session: usize) {
-        let session = &mut self.sessions[session];
-        session.ended = session.ended.or(Some(self.now));
+        if self.sessions[session].ended.is_none() {
+            self.sessions[session].ended = Some(self.now);
+            self.observe(Observed::Ended { session });
+        }
     }
 
     /// A client ends its connection.
@@ -282,10 +321,17 @@ impl World {
         if this.gone || this.silent {
             return;
         }
+        let reads = this.reads;
+        let (life, key) = (this.life, this.key);
         match seen {
-            Seen::Frame(payload) => self.frame_seen(session, &payload),
+            Seen::Frame(payload) => {
+                let payload = &payload;
+                self.trace(&Entry::Frame { session, payload });
+                self.frame_seen(session, payload);
+            }
             Seen::Ping => {
-                let (Some(life), Some(connection), true) = (this.life, this.key, this.reads) else {
+                self.trace(&Entry::Ping { session });
+                let (Some(life), Some(connection), true) = (life, key, reads) else {
                     return;
                 };
                 let at = self.upwards(session);
@@ -295,8 +341,9 @@ impl World {
                     .put(at, Happening::Input(life, Input::Event(event)));
             }
             Seen::Close(code) => {
-                self.trace.say(&code);
+                self.trace(&Entry::Close { session, code });
                 self.sessions[session].gone = true;
+                self.observe(Observed::SeenClose { session, code });
                 self.over(session, Closure::Clean);
             }
         }
@@ -309,7 +356,7 @@ impl World {
         let (Some(life), Some(key)) = (this.life, this.key) else {
             return;
         };
-        if !self.lives_or_turns(life) {
+        if !self.lives(life) {
             return;
         }
         let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
@@ -323,11 +370,6 @@ impl World {
             self.queue
                 .put(at, Happening::Input(life, Input::Event(event)));
         }
-    }
-
-    /// Whether a process is in this life, in the middle of a turn too.
-    fn lives_or_turns(&self, life: Life) -> bool {
-        self.processes[life.host].life == life.number
     }
 
     fn downwards(&mut self, session: usize) -> Instant {

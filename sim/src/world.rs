@@ -1,24 +1,26 @@
 //! The world: instances, their directory, links and terminals, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher as _;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
 
+use crate::checker::{Checker, Watchers};
+use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
 use crate::noise::Noise;
-use crate::oracle::Oracle;
+use crate::observed::Observed;
 use crate::pipe::Pipes;
 use crate::queue::{Happening, Queue};
+use crate::record::Record;
 use crate::redis::Redis;
-use crate::report::{Invariant, Report, Violation};
+use crate::report::{Report, Violation};
 use crate::schedule::Schedule;
 use crate::terminal::Session;
-use crate::trace::TraceHash;
+use crate::trace::{Entry, Kept, Trace};
 
 /// Instances, directory, links, terminals and publishers. A value: a clone of it goes on as the
 /// original would.
@@ -29,7 +31,7 @@ pub struct World {
     pub(crate) now: Instant,
     pub(crate) queue: Queue,
     pub(crate) noise: Noise,
-    pub(crate) trace: TraceHash,
+    pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
     pub(crate) pipes: Pipes,
@@ -37,8 +39,11 @@ pub struct World {
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
     pub(crate) ledger: Ledger,
-    pub(crate) oracle: Oracle,
+    pub(crate) record: Record,
+    pub(crate) watchers: Watchers,
     pub(crate) violation: Option<Violation>,
+    /// Nothing happens after this moment.
+    end: Instant,
     events: u64,
 }
 
@@ -48,41 +53,59 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
-/// The time between two comparisons of the directory with the connections.
-pub(crate) const CENSUS: Duration = Duration::from_millis(500);
+/// The time between two ticks.
+const TICK: Duration = Duration::from_millis(500);
 
 impl World {
-    /// A world at the start of a schedule. Its times follow from the schedule's lease; all else is
-    /// as by default.
+    /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
+    /// schedule's lease; all else is as by default.
     pub fn new(schedule: Schedule) -> Self {
+        Self::watched(schedule, checkers::all())
+    }
+
+    /// Such a world, watched by these checkers. What happens in it does not depend on them, but that
+    /// it ends with the first violation.
+    pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(schedule.lease);
+        Self::configured(schedule, config, checkers)
+    }
+
+    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not fit: see [`Config::validate`].
+    pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
             queue.put(BEGIN + item.at, Happening::Item(index));
         }
-        queue.put(BEGIN + CENSUS, Happening::Census);
+        queue.put(BEGIN + TICK, Happening::Tick);
         let redis = Redis::new(DirectorySettings {
             prefix: "sb:".to_owned(),
             lease: config.lease,
             row_expiry: config.row_expiry,
         });
         let instances = schedule.instances;
+        let end = BEGIN + (schedule.end() + AFTERMATH);
         let mut world = Self {
             schedule,
             config,
             now: BEGIN,
             queue,
             noise,
-            trace: TraceHash::new(),
+            trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
-            oracle: Oracle::default(),
+            record: Record::default(),
+            watchers: Watchers::new(checkers),
             violation: None,
+            end,
             events: 0,
         };
         for host in 0..instances {
@@ -99,16 +122,24 @@ impl World {
 
     /// Lets the next thing happen. `false` if the schedule is over or an invariant was violated.
     pub fn step(&mut self) -> bool {
-        let end = BEGIN + (self.schedule.end() + AFTERMATH);
-        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > end) {
+        if self.violation.is_some() || self.queue.next().is_none_or(|at| at > self.end) {
             return false;
         }
         let Some((at, happening)) = self.queue.take() else {
             return false;
         };
         self.now = at;
-        self.events += 1;
-        self.happen(happening);
+        match happening {
+            Happening::Deadline { checker, what } => self.deadline(checker, what),
+            Happening::Tick => {
+                self.observe(Observed::Tick);
+                self.queue.put(self.now + TICK, Happening::Tick);
+            }
+            other => {
+                self.events += 1;
+                self.happen(other);
+            }
+        }
         true
     }
 
@@ -117,15 +148,28 @@ impl World {
         let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
         Report {
             seed: self.schedule.seed,
-            hash: self.trace.finish(),
+            hash: self.trace.hash(),
             events: self.events,
             simulated: self.now.since(BEGIN),
-            expected: self.oracle.expected,
-            excused: self.oracle.excused,
-            receipts: self.oracle.receipts,
+            tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
             violation: self.violation.clone(),
         }
+    }
+
+    /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
+    pub fn keep_trace(&mut self) {
+        self.trace.keep();
+    }
+
+    /// The entries of the trace since [`keep_trace`](Self::keep_trace).
+    pub fn kept_trace(&self) -> &[Kept] {
+        self.trace.kept()
+    }
+
+    /// Adds an entry to the trace.
+    pub(crate) fn trace(&mut self, entry: &Entry<'_>) {
+        self.trace.take(self.now.since(BEGIN), entry);
     }
 
     pub(crate) fn clock(&self) -> Now {
@@ -136,23 +180,23 @@ impl World {
         }
     }
 
-    /// Notes that an invariant does not hold. The first one counts.
-    pub(crate) fn violated(&mut self, invariant: Invariant, what: String) {
-        if self.violation.is_none() {
-            self.violation = Some(Violation {
-                invariant,
-                at: self.now.since(BEGIN),
-                what,
-            });
-        }
+    /// Notes what a checker has found. The first counts.
+    pub(crate) fn violated(&mut self, checker: &'static str, what: String) {
+        let at = self.now.since(BEGIN);
+        (self.violation).get_or_insert(Violation { checker, at, what });
+    }
+
+    /// Calls a checker at a moment.
+    pub(crate) fn call_checker(&mut self, at: Instant, checker: usize, what: u64) {
+        let at = at.max(self.now);
+        self.queue.put(at, Happening::Deadline { checker, what });
     }
 
     fn happen(&mut self, happening: Happening) {
-        self.trace.write_u64(self.now.as_nanos());
         match happening {
             Happening::Item(index) => {
                 let act = self.schedule.items[index].act.clone();
-                self.trace.say(&act);
+                self.trace(&Entry::Item(&act.to_string()));
                 self.act(&act);
             }
             Happening::Turn(life) => self.turn(life),
@@ -172,11 +216,8 @@ impl World {
                 content,
             } => self.out_of_pipe(pipe, at_dialler, content),
             Happening::AtTerminal { session, seen } => self.at_terminal(session, seen),
-            Happening::PushDue(push, time) => self.push_due(push, time),
-            Happening::Census => {
-                self.census();
-                self.queue.put(self.now + CENSUS, Happening::Census);
-            }
+            // They are the checkers' own affair, and leave no trace.
+            Happening::Deadline { .. } | Happening::Tick => {}
         }
     }
 }

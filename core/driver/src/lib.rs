@@ -48,6 +48,8 @@ pub mod auth;
 mod backoff;
 mod boundary;
 mod clock;
+#[cfg(feature = "command-line")]
+pub mod command_line;
 mod connect;
 pub mod directory;
 pub mod events;

@@ -10,11 +10,13 @@ pub mod redis;
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
 use crate::time::WallTime;
 
 /// One connection's entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Row {
     /// Where the connection lives.
     pub instance: InstanceId,
@@ -25,7 +27,7 @@ pub struct Row {
 }
 
 /// An instance's proof of life, without its deadline.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Lease {
     /// Its present epoch.
     pub epoch: Epoch,
@@ -41,7 +43,7 @@ pub struct Lease {
 }
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum LeaseState {
     /// All its rows are written.
     Up,
@@ -52,7 +54,7 @@ pub enum LeaseState {
 }
 
 /// Figures that an instance publishes with its lease. They never decide anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Load {
     /// Connections it holds.
     pub connections: u64,
@@ -61,7 +63,7 @@ pub struct Load {
 }
 
 /// A lease as the directory shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeenLease {
     /// Whose it is.
     pub instance: InstanceId,
@@ -74,7 +76,7 @@ pub struct SeenLease {
 }
 
 /// Something to be done in the directory. Each touches one key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Operation {
     /// Writes a row and extends the expiry of the user's rows. It never lowers the epoch of the
     /// row, and never touches another instance's.
@@ -146,7 +148,7 @@ pub enum Operation {
 }
 
 /// What the directory answered. Each operation has its own kinds of reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Reply {
     /// `Register`: the row is written.
     Registered,
@@ -190,7 +192,7 @@ pub enum Reply {
 }
 
 /// Why an operation has no reply.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub enum OperationError {
     /// The server does not serve as a primary at present (`READONLY`, `LOADING`, `MASTERDOWN`,
     /// `CLUSTERDOWN`): it may have lost writes, and the link counts as re-established.

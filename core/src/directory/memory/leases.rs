@@ -24,6 +24,17 @@ struct KeptLease {
     load: Load,
 }
 
+impl KeptLease {
+    fn seen(&self, now: Instant, instance: InstanceId) -> SeenLease {
+        SeenLease {
+            instance,
+            lease: self.lease.clone(),
+            load: self.load,
+            remaining: (self.deadline > now).then(|| self.deadline.since(now)),
+        }
+    }
+}
+
 impl Leases {
     pub(super) const fn new(span: Duration) -> Self {
         Self {
@@ -38,12 +49,11 @@ impl Leases {
 
     /// All, in the order of instances.
     pub(super) fn seen(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
-        self.kept.iter().map(move |(instance, kept)| SeenLease {
-            instance: *instance,
-            lease: kept.lease.clone(),
-            load: kept.load,
-            remaining: (kept.deadline > now).then(|| kept.deadline.since(now)),
-        })
+        (self.kept.iter()).map(move |(instance, kept)| kept.seen(now, *instance))
+    }
+
+    pub(super) fn seen_one(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
+        Some(self.kept.get(&instance)?.seen(now, instance))
     }
 
     pub(super) fn is_empty(&self) -> bool {

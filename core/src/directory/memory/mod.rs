@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
-use crate::id::{ConnectionId, UserId};
+use crate::id::{ConnectionId, InstanceId, UserId};
 use crate::time::Instant;
 
 mod leases;
@@ -91,6 +91,18 @@ impl MemoryDirectory {
     /// The leases, those that have run out too, in the order of instances.
     pub fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
         self.leases.seen(now)
+    }
+
+    /// The row of one connection, unless it has expired.
+    pub fn row(&self, now: Instant, user: &UserId, connection: ConnectionId) -> Option<Row> {
+        let kept = self.users.get(user).filter(|kept| kept.expires > now)?;
+        let at = kept.position(connection).ok()?;
+        Some(kept.rows[at].1)
+    }
+
+    /// The lease of one instance, run out or not.
+    pub fn lease(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
+        self.leases.seen_one(now, instance)
     }
 
     /// How many rows there are that have not expired. Counts them.

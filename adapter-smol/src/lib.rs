@@ -1,0 +1,144 @@
+//! Switchboard on smol: pushes messages to people's terminals over WebSockets, across many server
+//! instances.
+//!
+//! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here.
+//!
+//! ```no_run
+//! use switchboard_smol::auth::Open;
+//! use switchboard_smol::{Audience, Payload, Push, Settings, UserId, new_push_id};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings {
+//!     terminals: Some("127.0.0.1:8080".parse()?),
+//!     ..Settings::default()
+//! };
+//! let server = switchboard_smol::builder().settings(settings).authenticator(Open).start().await?;
+//! let alice = Audience::User(UserId::new("alice")?);
+//! let push = Push::new(new_push_id(), alice, Payload::text("hi".into())?);
+//! let receipt = server.handle().push(push).await?;
+//! println!("{} terminals got it", receipt.counts.written);
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The server starts threads of its own, each with an executor of its own. The caller may be in any
+//! runtime, or in none.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use smol::{Async, LocalExecutor, Timer, net};
+use switchboard_driver::runtime::Runtime;
+
+pub use switchboard_driver::*;
+
+/// The smol runtime: one `LocalExecutor` for each instance, on the thread of that instance.
+#[derive(Debug)]
+pub enum SmolRuntime {}
+
+/// A server on smol.
+pub fn builder() -> Builder<SmolRuntime> {
+    Builder::default()
+}
+
+type Executor = Rc<LocalExecutor<'static>>;
+
+thread_local! {
+    /// The executor that this thread runs.
+    static EXECUTOR: RefCell<Option<Executor>> = const { RefCell::new(None) };
+}
+
+impl Runtime for SmolRuntime {
+    type Stream = Async<TcpStream>;
+    type Listener = Async<TcpListener>;
+    type Sleep = Sleep;
+
+    fn run<F: Future<Output = ()>>(main: F) -> io::Result<()> {
+        let executor = Executor::default();
+        let _entered = Entered::enter(&executor);
+        smol::block_on(executor.run(main));
+        Ok(())
+    }
+
+    fn spawn(task: impl Future<Output = ()> + 'static) {
+        let executor = EXECUTOR.with_borrow(Clone::clone);
+        executor
+            .expect("tasks are spawned where `run` was called")
+            .spawn(task)
+            .detach();
+    }
+
+    fn sleep(time: Duration) -> Self::Sleep {
+        Sleep(Timer::after(time))
+    }
+
+    fn listen(listener: TcpListener) -> io::Result<Self::Listener> {
+        Async::new_nonblocking(listener)
+    }
+
+    async fn accept(listener: &Self::Listener) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, address) = listener.read_with(TcpListener::accept).await?;
+        socket.set_nonblocking(true)?;
+        Ok((socket, address))
+    }
+
+    fn adopt(socket: TcpStream) -> io::Result<Self::Stream> {
+        Async::new_nonblocking(socket)
+    }
+
+    fn release(stream: Self::Stream) -> io::Result<TcpStream> {
+        stream.into_inner()
+    }
+
+    async fn dial(address: String) -> io::Result<Self::Stream> {
+        let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in net::resolve(address).await? {
+            match Async::<TcpStream>::connect(address).await {
+                Ok(stream) => {
+                    stream.get_ref().set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Err(refused) => error = refused,
+            }
+        }
+        Err(error)
+    }
+}
+
+/// A timer of smol.
+#[derive(Debug)]
+pub struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+/// While it lives, tasks of the thread are spawned on an executor.
+struct Entered {
+    left: Option<Executor>,
+}
+
+impl Entered {
+    fn enter(executor: &Executor) -> Self {
+        Self {
+            left: EXECUTOR.replace(Some(Rc::clone(executor))),
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        EXECUTOR.set(self.left.take());
+    }
+}

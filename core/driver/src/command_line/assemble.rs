@@ -1,0 +1,276 @@
+//! From what was set to what is started: secrets are read, and what is unsafe is refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, Open, QueryToken};
+use crate::directory::{EmbeddedDirectory, RedisUrl};
+use crate::{Authenticator, DirectoryChoice, Settings};
+use switchboard_core::config::ClusterSecret;
+
+use super::load::{Loaded, Origins};
+use super::secrets;
+use super::settings::{Auth, ServerSettings};
+
+/// What a server is started with.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) authenticator: Arc<dyn Authenticator>,
+    /// For complaints that come as late as the start.
+    pub(super) origins: Origins,
+}
+
+/// A combination of settings that cannot be, or must not. It says what to do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unfit(String);
+
+/// Checks the settings as a whole, and reads the files that they name. `variable` reads a variable
+/// of the environment.
+///
+/// # Errors
+///
+/// Names the setting, and says what would do.
+pub(super) fn assemble(
+    loaded: Loaded,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Parts, Unfit> {
+    let Loaded {
+        server,
+        core,
+        origins,
+    } = loaded;
+    let authenticator = authenticator(&server, &origins)?;
+    let api_keys = api_keys(&server, &origins)?;
+    let advertise = advertise(&server, &origins)?;
+    let (directory, cluster_secret) = directory(&server, &origins, variable)?;
+    let settings = Settings {
+        core,
+        terminals: Some(server.listen),
+        api: Some(server.api),
+        peer: server.peer,
+        advertise,
+        directory,
+        prefix: server.prefix,
+        cluster_secret,
+        workers: server.workers,
+        frame_bytes: server.frame_bytes,
+        header_bytes: server.header_bytes,
+        origins: server.origins,
+        public_url: server.public_url,
+        api_keys,
+        api_hosts: server.api_hosts,
+    };
+    settings
+        .validate()
+        .map_err(|error| Unfit(origins.complaint(&error)))?;
+    Ok(Parts {
+        settings,
+        authenticator,
+        origins,
+    })
+}
+
+/// H03, H04: nobody is believed without a check unless somebody chose that.
+fn authenticator(
+    server: &ServerSettings,
+    origins: &Origins,
+) -> Result<Arc<dyn Authenticator>, Unfit> {
+    let auth = match server.auth {
+        Some(auth) => auth,
+        None if origins.is_given("jwt_secret_file") || origins.is_given("jwt_public_key_file") => {
+            return Err(Unfit(
+                "there is a key for tokens, but --auth is not given: add --auth jwt".to_owned(),
+            ));
+        }
+        None if server.listen.ip().is_loopback() => Auth::Open,
+        None => {
+            return Err(Unfit(format!(
+                "{}: others can reach {}, so choose who may connect: --auth jwt with \
+                 --jwt-secret-file or --jwt-public-key-file, or --auth open to believe every name",
+                origins.place("listen"),
+                server.listen
+            )));
+        }
+    };
+    match auth {
+        Auth::Open => {
+            let needless = [
+                "jwt_secret_file",
+                "jwt_public_key_file",
+                "jwt_audience",
+                "jwt_issuer",
+                "jwt_allow_unexpiring",
+                "token_in_query",
+            ]
+            .into_iter()
+            .find(|setting| origins.is_given(setting));
+            if let Some(setting) = needless {
+                return Err(Unfit(format!(
+                    "{}: does nothing unless --auth is jwt",
+                    origins.place(setting)
+                )));
+            }
+            Ok(Arc::new(Open))
+        }
+        Auth::Jwt => Ok(Arc::new(jwt(server, origins)?)),
+    }
+}
+
+fn jwt(server: &ServerSettings, origins: &Origins) -> Result<Jwt, Unfit> {
+    let (setting, key) = match (&server.jwt_secret_file, &server.jwt_public_key_file) {
+        (Some(path), None) => {
+            let setting = "jwt_secret_file";
+            (
+                setting,
+                JwtKey::Secret(secret_file(path, setting, origins)?),
+            )
+        }
+        (None, Some(path)) => {
+            let setting = "jwt_public_key_file";
+            let pem = std::fs::read(path).map_err(|error| {
+                unfit(setting, origins, &format!("{}: {error}", path.display()))
+            })?;
+            (setting, JwtKey::PublicPem(pem))
+        }
+        (None, None) => {
+            return Err(Unfit(
+                "--auth jwt needs a key: --jwt-secret-file for HS256, or --jwt-public-key-file for \
+                 RS256, ES256 or EdDSA"
+                    .to_owned(),
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(unfit(
+                "jwt_secret_file",
+                origins,
+                "and --jwt-public-key-file exclude each other: the key fixes the algorithm",
+            ));
+        }
+    };
+    let settings = JwtSettings {
+        key,
+        audience: server.jwt_audience.clone(),
+        issuer: server.jwt_issuer.clone(),
+        expiry: if server.jwt_allow_unexpiring {
+            Expiry::Optional
+        } else {
+            Expiry::Required
+        },
+        query_token: if server.token_in_query {
+            QueryToken::Accepted
+        } else {
+            QueryToken::Ignored
+        },
+    };
+    Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))
+}
+
+/// H02, H03: off loopback the API has keys.
+fn api_keys(server: &ServerSettings, origins: &Origins) -> Result<Vec<String>, Unfit> {
+    match &server.api_key_file {
+        Some(path) => secrets::read_keys(path)
+            .map_err(|error| unfit("api_key_file", origins, &error.to_string())),
+        None if server.api.ip().is_loopback() => Ok(Vec::new()),
+        None => Err(Unfit(format!(
+            "{}: others can reach {}, so the API needs keys: write one into a file \
+             (`openssl rand -hex 32`) and name it with --api-key-file",
+            origins.place("api"),
+            server.api
+        ))),
+    }
+}
+
+/// H34, H35: what others dial is an address at which they can find this server.
+fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String>, Unfit> {
+    let Some(address) = &server.advertise else {
+        return if server.peer.ip().is_unspecified() {
+            Err(Unfit(format!(
+                "{}: other instances cannot dial {}: say under which address they reach this \
+                 machine, with --advertise HOST:PORT",
+                origins.place("peer"),
+                server.peer
+            )))
+        } else {
+            Ok(None)
+        };
+    };
+    let unspecified = address
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.ip().is_unspecified())
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_unspecified());
+    if unspecified {
+        return Err(unfit(
+            "advertise",
+            origins,
+            &format!(
+                "other instances cannot dial {address}: name this machine as they see it, as HOST:PORT"
+            ),
+        ));
+    }
+    Ok(Some(address.clone()))
+}
+
+fn directory(
+    server: &ServerSettings,
+    origins: &Origins,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(DirectoryChoice, Option<ClusterSecret>), Unfit> {
+    let secret = match (
+        &server.cluster_secret_file,
+        variable(secrets::CLUSTER_SECRET),
+    ) {
+        (Some(_), Some(_)) => {
+            return Err(unfit(
+                "cluster_secret_file",
+                origins,
+                "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one",
+            ));
+        }
+        (Some(path), None) => Some((
+            "cluster_secret_file",
+            secret_file(path, "cluster_secret_file", origins)?,
+        )),
+        (None, Some(text)) => Some((secrets::CLUSTER_SECRET, text.trim_end().as_bytes().to_vec())),
+        (None, None) => None,
+    };
+    let secret = match secret {
+        Some((setting, bytes)) => Some(
+            secrets::cluster(&bytes)
+                .map_err(|error| unfit(setting, origins, &error.to_string()))?,
+        ),
+        None => None,
+    };
+    let Some(url) = &server.redis else {
+        return Ok((
+            DirectoryChoice::Embedded(EmbeddedDirectory::default()),
+            secret,
+        ));
+    };
+    let url: RedisUrl = url
+        .parse()
+        .map_err(|error| unfit("redis", origins, &format!("{error}")))?;
+    if secret.is_none() {
+        return Err(unfit(
+            "redis",
+            origins,
+            "the instances of a cluster share a secret: write one into a file (`openssl rand -hex 32`) \
+             and name it with --cluster-secret-file, or put it into SWITCHBOARD_CLUSTER_SECRET",
+        ));
+    }
+    Ok((DirectoryChoice::Redis(url), secret))
+}
+
+fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
+    secrets::read(path).map_err(|error| unfit(setting, origins, &error.to_string()))
+}
+
+fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
+    if setting == secrets::CLUSTER_SECRET {
+        return Unfit(format!("{setting}: {what}"));
+    }
+    Unfit(format!("{}: {what}", origins.place(setting)))
+}

@@ -1,0 +1,86 @@
+//! `switchboard demo`: two servers in one process, on one embedded directory.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Open;
+use crate::directory::EmbeddedDirectory;
+use crate::runtime::Runtime;
+use crate::{DirectoryChoice, Server, Settings};
+
+use super::Failure;
+use super::assemble::Parts;
+use super::load::Origins;
+use super::serve::{self, Stop, say};
+
+/// Ports of the two servers, for terminals and for the API, if they are free.
+const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
+
+/// Nobody waits for the end of a demo.
+const STOP: Stop = Stop {
+    delay: Duration::ZERO,
+    spread: Duration::from_millis(500),
+    closing: Duration::from_secs(1),
+};
+
+/// Runs two servers until a signal comes.
+pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
+    let signals = serve::listen_for_signals()?;
+    let directory = EmbeddedDirectory::default();
+    let [first, second] = PORTS.map(|ports| parts(ports, &directory));
+    let servers = vec![
+        serve::start::<R>(first).await?,
+        serve::start::<R>(second).await?,
+    ];
+    let signal =
+        serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers)).await?;
+    serve::drain::<R>(servers, STOP, signal, signals).await
+}
+
+fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
+    let settings = Settings {
+        terminals: Some(free_or_any(terminals)),
+        api: Some(free_or_any(api)),
+        directory: DirectoryChoice::Embedded(directory.clone()),
+        ..Settings::default()
+    };
+    Parts {
+        settings,
+        authenticator: Arc::new(Open),
+        origins: Origins::default(),
+    }
+}
+
+fn print_how_to_try_it(servers: &[Server]) {
+    let apis: Vec<_> = servers.iter().filter_map(Server::api_addr).collect();
+    let terminals: Vec<_> = servers.iter().filter_map(Server::terminals_addr).collect();
+    let (&[api, other_api], &[here, there]) = (apis.as_slice(), terminals.as_slice()) else {
+        unreachable!("both servers have both listeners: the settings say so");
+    };
+    say(&format!(
+        "Two servers that share a directory. Connect as ann, at either:
+
+  http://{api}/
+  http://{other_api}/
+
+or with a WebSocket client: ws://{here}/connect?user=ann, ws://{there}/connect?user=ann
+
+Then push through either; every terminal of ann gets it, wherever it is:
+
+  curl -d 'Hello through the first' http://{api}/v1/users/ann/push
+  curl -d 'Hello through the second' http://{other_api}/v1/users/ann/push
+
+Ctrl-C ends it."
+    ));
+}
+
+/// This port of the loopback interface, or any other if it is taken.
+fn free_or_any(port: u16) -> SocketAddr {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}

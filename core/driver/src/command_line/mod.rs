@@ -1,0 +1,225 @@
+//! The command line of the server `switchboard`: all of it but the runtime.
+
+#![allow(
+    rustdoc::bare_urls,
+    reason = "doc comments of flags are what `--help` prints"
+)]
+
+mod assemble;
+mod demo;
+mod load;
+mod logging;
+mod open_files;
+mod options;
+mod secrets;
+mod serve;
+mod settings;
+mod signals;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::runtime::Runtime;
+
+use options::{Logging, Options};
+use settings::{Level, LogFormat};
+
+/// Pushes messages to people's terminals over WebSocket, across any number of server instances.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a server.
+    ///
+    /// Settings come from flags, variables and file: a flag goes before its variable, a variable
+    /// before the file, the file before the default.
+    ///
+    /// Times are a whole number and ms, s, m or h: 500ms, 10s. Sizes are in bytes. In the file,
+    /// lists and numbers are written as TOML has them: origins = ["https://example.com"].
+    #[command(after_long_help = AFTER_HELP)]
+    Serve(Box<Serve>),
+    /// Runs two servers in this process, to look at and to try with curl. Nothing is kept.
+    Demo(Logging),
+}
+
+/// The flags of `switchboard serve`.
+#[derive(Args, Debug)]
+struct Serve {
+    /// TOML file with any of the settings below, named as the flags are, with _ for -
+    #[arg(long, value_name = "FILE", env = CONFIG, hide_env_values = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+const CONFIG: &str = "SWITCHBOARD_CONFIG";
+
+const AFTER_HELP: &str = "\
+Standard output says where the server is, one listener a line, and then `ready`.
+SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
+evenly over --drain, then exit with 0. A second signal ends it at once.
+Exit status: 0 drained, 1 could not start or died, 2 wrong usage, 130 or 143 second signal.";
+
+/// Why the process ends with an error.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Settings(#[from] load::LoadError),
+    #[error(transparent)]
+    Unfit(#[from] assemble::Unfit),
+    #[error("{0}")]
+    Start(String),
+    #[error("{0}; the server has ended")]
+    Died(crate::InstanceDied),
+    #[error("the operating system refuses {doing}: {error}")]
+    System {
+        doing: &'static str,
+        error: std::io::Error,
+    },
+}
+
+/// Runs what these arguments say, the first of which is the program's name; servers run on `R`. What
+/// it returns is for the process to end with.
+///
+/// ```no_run
+/// # fn main_of<R: switchboard_driver::runtime::Runtime>() -> std::process::ExitCode {
+/// switchboard_driver::command_line::run::<R>(std::env::args_os())
+/// # }
+/// ```
+pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let error = with_variable_named(error, &arguments);
+            // Nothing is left to say if it cannot be written.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
+        Command::Serve(serve) => match matches.subcommand_matches("serve") {
+            Some(matches) => start::<R>(*serve, matches),
+            None => unreachable!("the command that was parsed is the one that was given"),
+        },
+        Command::Demo(logging) => {
+            logging::start(
+                logging.log.unwrap_or(LogFormat::Human),
+                logging.log_level.unwrap_or(Level::Warn),
+            );
+            wait_for::<R, _>(demo::run::<R>())
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("switchboard: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
+    logging::start(loaded.server.log, loaded.server.log_level);
+    warn_of_unknown_variables();
+    let stop = serve::Stop {
+        delay: loaded.server.drain_delay,
+        spread: loaded.server.drain,
+        closing: loaded.core.close_timeout,
+    };
+    let connections_given = loaded.origins.is_given("connections");
+    let parts = assemble::assemble(loaded, |name| std::env::var(name).ok())?;
+    open_files::raise_limit(&parts.settings, connections_given);
+    wait_for::<R, _>(serve::run::<R>(parts, stop))
+}
+
+/// The command line, with variables and defaults in its help.
+fn command() -> clap::Command {
+    let (defaults, settings) = (load::defaults(), load::settings());
+    Cli::command()
+        .mut_subcommand("serve", |serve| {
+            options::with_variables_and_defaults(serve, &defaults, &settings)
+        })
+        .mut_subcommand("demo", |demo| {
+            let defaults = toml::Table::from_iter([
+                ("log".to_owned(), "human".into()),
+                ("log_level".to_owned(), "warn".into()),
+            ]);
+            options::with_variables_and_defaults(demo, &defaults, &["log", "log_level"])
+        })
+}
+
+/// Runs on this thread; servers have threads of their own.
+fn wait_for<R: Runtime, T>(main: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let doing = "to wait for events";
+    let mut result = None;
+    R::run(async { result = Some(main.await) })
+        .map_err(|error| Failure::System { doing, error })?;
+    result.unwrap_or_else(|| unreachable!("a runtime runs its main future to the end"))
+}
+
+/// Adds to a complaint about a value that it came from a variable.
+fn with_variable_named(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    // As in `--lease <TIME>`.
+    let flag = argument
+        .split([' ', '[', '='])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let variable = options::variable(&flag.trim_start_matches('-').replace('-', "_"));
+    let on_line = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .any(|argument| argument == flag || argument.starts_with(&format!("{flag}=")));
+    if !on_line && std::env::var_os(&variable).is_some() {
+        let tip = format!("the value is that of the variable {variable}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+/// A variable that is misspelt would otherwise be ignored in silence.
+fn warn_of_unknown_variables() {
+    let settings = load::settings();
+    for (name, _) in std::env::vars_os() {
+        let Some(setting) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("SWITCHBOARD_"))
+        else {
+            continue;
+        };
+        let setting = setting.to_lowercase();
+        let known = settings.contains(&setting.as_str())
+            || ["config", "cluster_secret"].contains(&setting.as_str());
+        // Kubernetes sets these for a service of this name.
+        let kubernetes = setting.contains("service_") || setting.starts_with("port");
+        if !known && !kubernetes {
+            match load::nearest(&setting, &settings) {
+                Some(meant) => tracing::warn!(
+                    variable = ?name,
+                    "there is no such setting: did you mean {}?",
+                    options::variable(meant)
+                ),
+                None => tracing::warn!(variable = ?name, "there is no such setting"),
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `switchboard serve`: start, wait, drain.
+
+use std::future::pending;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, select_all};
+
+use crate::auth::AuthKind;
+use crate::runtime::Runtime;
+use crate::task::race;
+use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
+
+use super::Failure;
+use super::assemble::Parts;
+use super::load::{Origins, setting_of};
+use super::signals::{Signal, Signals};
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// How long terminals stay after the balancer is told.
+    pub(super) delay: Duration,
+    /// The time over which they are closed.
+    pub(super) spread: Duration,
+    /// How long the last closing handshake may take.
+    pub(super) closing: Duration,
+}
+
+/// How long an instance may take beyond the closing handshakes, before what is left is cut off: it
+/// waits for the directory as well.
+const CLOSING_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long rows and lease may take to be removed before the process ends without. They die with
+/// the lease then.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Starts a server, and serves until a signal has drained it.
+pub(super) async fn run<R: Runtime>(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
+    let signals = listen_for_signals()?;
+    announce(&parts);
+    let servers = vec![start::<R>(parts).await?];
+    servers.iter().for_each(print_addresses);
+    let signal = until_signal::<R>(&servers, &signals, || say("ready")).await?;
+    drain::<R>(servers, stop, signal, signals).await
+}
+
+/// Listens for the signals that ask the process to end.
+pub(super) fn listen_for_signals() -> Result<Signals, Failure> {
+    Signals::listen().map_err(|error| Failure::System {
+        doing: "to listen for signals",
+        error,
+    })
+}
+
+/// Starts a server.
+pub(super) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
+    Builder::<R>::default()
+        .settings(parts.settings)
+        .shared_authenticator(parts.authenticator)
+        .start()
+        .await
+        .map_err(|error| Failure::Start(explain(error, &parts.origins)))
+}
+
+/// Waits for a signal that asks to end, or for a server to die. When all servers are ready, that is
+/// told.
+pub(super) async fn until_signal<R: Runtime>(
+    servers: &[Server],
+    signals: &Signals,
+    tell_ready: impl FnOnce(),
+) -> Result<Signal, Failure> {
+    let asked = async { Ok(signals.next().await) };
+    let died = async {
+        let (died, ..) = select_all(servers.iter().map(|server| Box::pin(server.died()))).await;
+        Err(Failure::Died(died))
+    };
+    let serving = async {
+        for server in servers {
+            until_ready::<R>(&server.handle()).await;
+        }
+        tell_ready();
+        pending().await
+    };
+    race(asked, race(died, serving)).await
+}
+
+/// Drains servers, and ends. A second signal ends at once.
+pub(super) async fn drain<R: Runtime>(
+    servers: Vec<Server>,
+    stop: Stop,
+    signal: Signal,
+    signals: Signals,
+) -> Result<ExitCode, Failure> {
+    tracing::info!(
+        signal = signal.name(),
+        delay = ?stop.delay,
+        spread = ?stop.spread,
+        "draining: no new terminals; another signal ends at once"
+    );
+    let handles: Vec<Handle> = servers.iter().map(Server::handle).collect();
+    let drained = async {
+        shut_down::<R>(servers, stop).await;
+        tracing::info!("drained");
+        Ok(ExitCode::SUCCESS)
+    };
+    let again = async {
+        let signal = signals.next().await;
+        tracing::warn!(signal = signal.name(), "ending at once");
+        // Nothing is waited for, and nothing is tidied up.
+        std::process::exit(signal.status().into())
+    };
+    race(drained, race(report::<R, _>(&handles), again)).await
+}
+
+/// Sends the terminals away, then removes rows and leases.
+async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) {
+    let limit = stop
+        .delay
+        .saturating_add(stop.spread)
+        .saturating_add(stop.closing)
+        .saturating_add(CLOSING_MARGIN);
+    let drains = servers
+        .iter()
+        .map(|server| server.drain(stop.delay, stop.spread));
+    if !ends_within::<R>(limit, join_all(drains)).await {
+        tracing::warn!("not all terminals have gone in time: they are cut off");
+    }
+    for server in servers {
+        if !ends_within::<R>(SHUTDOWN_LIMIT, server.shutdown()).await {
+            tracing::warn!("rows and lease could not be removed in time; they die with the lease");
+        }
+    }
+}
+
+async fn ends_within<R: Runtime>(limit: Duration, work: impl Future) -> bool {
+    let ended = async {
+        work.await;
+        true
+    };
+    let over = async {
+        R::sleep(limit).await;
+        false
+    };
+    race(ended, over).await
+}
+
+/// Says each second how many terminals are left.
+async fn report<R: Runtime, T>(handles: &[Handle]) -> T {
+    loop {
+        R::sleep(Duration::from_secs(1)).await;
+        let mut left = 0;
+        for handle in handles {
+            left += connections(handle).await;
+        }
+        tracing::info!(connections = left, "draining");
+    }
+}
+
+async fn connections(handle: &Handle) -> usize {
+    let snapshots = handle.snapshots().await;
+    snapshots
+        .iter()
+        .map(|snapshot| snapshot.gauges.connections)
+        .sum()
+}
+
+/// Waits until a balancer may send terminals.
+async fn until_ready<R: Runtime>(handle: &Handle) {
+    const LOOK: Duration = Duration::from_millis(10);
+    const SAY: Duration = Duration::from_secs(5);
+    let mut said = Instant::now();
+    while !handle.is_ready() {
+        if said.elapsed() >= SAY {
+            said = Instant::now();
+            tracing::warn!(
+                "waiting for the directory; terminals that connect are greeted as degraded"
+            );
+        }
+        R::sleep(LOOK).await;
+    }
+}
+
+/// Says in the log what an operator should know about the choices made.
+fn announce(parts: &Parts) {
+    let settings = &parts.settings;
+    match &settings.directory {
+        DirectoryChoice::Embedded(_) => tracing::info!(
+            "the directory is embedded: this process is a cluster of its own; --redis makes it one of many"
+        ),
+        DirectoryChoice::Redis(url) => {
+            tracing::info!(redis = ?url, "the directory is in Redis");
+            if settings.advertise.is_none() && settings.peer.ip().is_loopback() {
+                tracing::info!(
+                    "other instances are told to dial a loopback address, which only those of this \
+                     machine can: --peer and --advertise change that"
+                );
+            }
+        }
+    }
+    let reachable = settings
+        .terminals
+        .is_some_and(|address| !address.ip().is_loopback());
+    if parts.authenticator.kind() == AuthKind::Open && reachable {
+        tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
+    }
+}
+
+fn print_addresses(server: &Server) {
+    if let Some(address) = server.terminals_addr() {
+        say(&format!("terminals ws://{address}/connect"));
+    }
+    if let Some(address) = server.api_addr() {
+        say(&format!("api http://{address}"));
+    }
+    say(&format!("peer {}", server.peer_addr()));
+}
+
+/// A line on standard output, at once. Who closed it does not want to hear it.
+pub(super) fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Says what to do about it.
+fn explain(error: StartError, origins: &Origins) -> String {
+    let (field, address, error) = match error {
+        StartError::Listen {
+            field,
+            address,
+            error,
+        } => (field, address, error),
+        StartError::Settings(error) => return origins.complaint(&error),
+        other => return other.to_string(),
+    };
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "something else listens there; stop it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose one that it has"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another one",
+        _ => "choose another address",
+    };
+    let place = origins.place(setting_of(field));
+    format!("{place}: cannot listen at {address}: {error}: {advice}")
+}

@@ -1,0 +1,327 @@
+//! The settings, all three ways.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::DirectoryChoice;
+use crate::auth::AuthKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use super::assemble::{Parts, Unfit, assemble};
+use super::load::{self, LoadError, Loaded};
+use super::{Cli, Command, command, options};
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+    command().debug_assert();
+}
+
+#[test]
+fn every_setting_has_a_flag_and_a_variable_and_every_flag_is_a_setting() {
+    let serve = serve_command();
+    let mut flags = BTreeSet::new();
+    for arg in serve.get_arguments() {
+        let id = arg.get_id().as_str();
+        if ["config", "help", "version"].contains(&id) {
+            continue;
+        }
+        flags.insert(id.to_owned());
+        assert_eq!(
+            arg.get_long().map(|long| format!("--{long}")),
+            Some(options::flag(id))
+        );
+        let variable = arg
+            .get_env()
+            .and_then(|name| name.to_str())
+            .map(str::to_owned);
+        assert_eq!(variable, Some(options::variable(id)));
+        assert!(arg.get_help().is_some(), "{id} is not explained");
+        assert!(arg.get_help_heading().is_some(), "{id} is in no group");
+    }
+    let settings = load::settings().into_iter().map(str::to_owned).collect();
+    assert_eq!(flags, settings);
+}
+
+#[test]
+fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
+    let samples = samples();
+    for setting in load::settings() {
+        let sample = &samples[setting];
+        let value = match sample {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(items) => items
+                .iter()
+                .filter_map(|item| item.as_str())
+                .collect::<Vec<_>>()
+                .join(","),
+            other => other.to_string(),
+        };
+        let flag = format!("{}={value}", options::flag(setting));
+        let by_flag = load(&[&flag], None).unwrap_or_else(|error| panic!("{flag}: {error}"));
+        let file = File::with(setting, &format!("{setting} = {sample}\n"));
+        let by_file = load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{setting}: {error}"));
+        assert_eq!(by_flag.server, by_file.server, "{setting}");
+        assert_eq!(by_flag.core, by_file.core, "{setting}");
+        let default = load(&[], None).expect("the defaults");
+        let changed = by_flag.server != default.server || by_flag.core != default.core;
+        assert!(changed, "{setting} changes nothing");
+    }
+}
+
+#[test]
+fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+    let file = File::with("precedence", "drain = \"1m\"\ndrain_delay = \"5s\"\n");
+    let loaded = load(&["--drain=30s"], Some(&file.0)).expect("good settings");
+    assert_eq!(loaded.server.drain.as_secs(), 30);
+    assert_eq!(loaded.server.drain_delay.as_secs(), 5);
+    assert_eq!(loaded.server.listen.port(), 8080);
+    assert_eq!(loaded.origins.place("drain"), "--drain");
+    assert!(
+        loaded
+            .origins
+            .place("drain_delay")
+            .ends_with("line 2: `drain_delay`")
+    );
+    assert!(!loaded.origins.is_given("listen"));
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_named_with_its_line() {
+    for (content, complaint) in [
+        (
+            "drain = \"1m\"\n\nping_intervall = \"5s\"\n",
+            "line 3: there is no setting `ping_intervall`: did you mean `ping_interval`?",
+        ),
+        (
+            "push-bytes = 1\n",
+            "line 1: there is no setting `push-bytes`: did you mean `push_bytes`?",
+        ),
+        (
+            "[instance]\nlease = \"5s\"\n",
+            "line 1: there is no setting `instance`",
+        ),
+        (
+            "# lease\nlease = 10\n",
+            "line 2: `lease`: invalid type: integer `10`, expected a string",
+        ),
+        (
+            "lease = \"10\"\n",
+            "line 1: `lease`: `10` is not a duration",
+        ),
+        ("listen = \"nowhere\"\n", "line 1: `listen`: "),
+        ("connections = -1\n", "line 1: `connections`: "),
+        (
+            "auth = \"closed\"\n",
+            "line 1: `auth`: unknown variant `closed`",
+        ),
+        ("lease = \n", "line 1: "),
+    ] {
+        let file = File::with("wrong", content);
+        let error = load(&[], Some(&file.0)).expect_err(content).to_string();
+        assert!(error.contains(complaint), "{content:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_fit_together_are_named_where_they_were_set() {
+    let error = refusal(&["--lease-renewal=9s"]);
+    assert!(error.starts_with("--lease-renewal: must be"), "{error}");
+    let error = refusal(&["--lease=2s", "--directory-timeout=500ms"]);
+    assert!(
+        error.starts_with("--lease-renewal (not given): must be"),
+        "{error}"
+    );
+}
+
+/// H03, H04: what others can reach has a check that somebody chose.
+#[test]
+fn off_loopback_nothing_is_open_unless_chosen() {
+    let error = refusal(&["--listen=0.0.0.0:0"]);
+    assert!(
+        error.contains("--auth open to believe every name"),
+        "{error}"
+    );
+    let parts = accepted(&["--listen=0.0.0.0:0", "--auth=open"]);
+    assert_eq!(parts.authenticator.kind(), AuthKind::Open);
+    assert_eq!(
+        accepted(&["--listen=127.0.0.1:0"]).authenticator.kind(),
+        AuthKind::Open
+    );
+
+    let error = refusal(&["--api=[::]:0"]);
+    assert!(error.contains("--api-key-file"), "{error}");
+    let keys = File::with("keys", "0123456789abcdef\n");
+    let parts = accepted(&[
+        "--api=[::]:0",
+        &format!("--api-key-file={}", keys.0.display()),
+    ]);
+    assert_eq!(parts.settings.api_keys, ["0123456789abcdef"]);
+}
+
+/// H34, H35: an address that nobody can dial is not handed out.
+#[test]
+fn an_unspecified_address_is_not_advertised() {
+    for arguments in [
+        &["--peer=0.0.0.0:0"][..],
+        &["--peer=[::]:7000"],
+        &["--advertise=0.0.0.0:7000"],
+        &["--advertise=[::]:7000"],
+        &["--advertise=[::0]:7000"],
+        &["--advertise=0.0.0.0"],
+        &["--advertise=example.com"],
+        &["--advertise=example.com:0"],
+    ] {
+        let error = refusal(arguments);
+        assert!(
+            error.contains("HOST:PORT") || error.contains("host:port"),
+            "{arguments:?}: {error}"
+        );
+    }
+    let parts = accepted(&["--peer=0.0.0.0:0", "--advertise=example.com:7000"]);
+    assert_eq!(
+        parts.settings.advertise.as_deref(),
+        Some("example.com:7000")
+    );
+}
+
+#[test]
+fn redis_needs_a_cluster_secret_from_one_place() {
+    let redis = "--redis=redis://127.0.0.1:6379";
+    assert!(refusal(&[redis]).contains("SWITCHBOARD_CLUSTER_SECRET"));
+
+    let file = File::with("cluster", "a secret of the cluster\n");
+    let by_file = format!("--cluster-secret-file={}", file.0.display());
+    let parts = accepted(&[redis, &by_file]);
+    assert!(matches!(
+        parts.settings.directory,
+        DirectoryChoice::Redis(_)
+    ));
+
+    let variable = |_: &str| Some("a secret of the cluster".to_owned());
+    let loaded = load(&[redis], None).expect("good settings");
+    let by_variable = assemble(loaded, variable).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        by_variable.settings.cluster_secret,
+        parts.settings.cluster_secret
+    );
+
+    let loaded = load(&[redis, &by_file], None).expect("good settings");
+    assert!(assemble(loaded, variable).is_err());
+    let loaded = load(&[redis], None).expect("good settings");
+    assert!(assemble(loaded, |_| Some("short".to_owned())).is_err());
+}
+
+/// H06: tokens expire unless somebody chose that they need not; and the key is one.
+#[test]
+fn tokens_need_exactly_one_key() {
+    let file = File::with("jwt", "a secret for tokens, long enough for any use\n");
+    let secret = format!("--jwt-secret-file={}", file.0.display());
+    assert_eq!(
+        accepted(&["--auth=jwt", &secret]).authenticator.kind(),
+        AuthKind::Jwt
+    );
+    assert!(refusal(&["--auth=jwt"]).contains("--jwt-secret-file"));
+    assert!(refusal(&[&secret]).contains("add --auth jwt"));
+    assert!(refusal(&["--auth=open", &secret]).contains("does nothing"));
+    assert!(refusal(&["--auth=open", "--token-in-query"]).contains("does nothing"));
+    assert!(refusal(&["--auth=jwt", &secret, "--jwt-public-key-file=key.pem"]).contains("exclude"));
+    let missing = refusal(&["--auth=jwt", "--jwt-public-key-file=/nonexistent.pem"]);
+    assert!(
+        missing.starts_with("--jwt-public-key-file: /nonexistent.pem"),
+        "{missing}"
+    );
+}
+
+fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, LoadError> {
+    let all = ["switchboard", "serve"].iter().chain(arguments);
+    // Variables of the machine that runs the tests are not theirs.
+    let command =
+        command().mut_subcommand("serve", |serve| serve.mut_args(|arg| arg.env(None::<&str>)));
+    let matches = command
+        .try_get_matches_from(all)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"));
+    let Command::Serve(serve) = cli.command else {
+        panic!("not serve");
+    };
+    let matches = matches.subcommand_matches("serve").expect("it was given");
+    load::load(file, &serve.options, matches)
+}
+
+fn assembled(arguments: &[&str]) -> Result<Parts, Unfit> {
+    let loaded = load(arguments, None).unwrap_or_else(|error| panic!("{error}"));
+    assemble(loaded, |_| None)
+}
+
+fn accepted(arguments: &[&str]) -> Parts {
+    assembled(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    match assembled(arguments) {
+        Ok(_) => panic!("{arguments:?} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn serve_command() -> clap::Command {
+    let command = command();
+    command
+        .find_subcommand("serve")
+        .expect("there is one")
+        .clone()
+}
+
+/// A value for each setting that is not its default.
+fn samples() -> toml::Table {
+    let mut samples: toml::Table = load::defaults();
+    for (_, value) in samples.iter_mut() {
+        *value = match &*value {
+            toml::Value::Integer(number) => (number + 1).into(),
+            toml::Value::Boolean(value) => (!value).into(),
+            toml::Value::Array(_) => toml::Value::Array(vec!["one".into(), "two".into()]),
+            toml::Value::String(text) if text.ends_with(|unit: char| "smh".contains(unit)) => {
+                "77m".into()
+            }
+            toml::Value::String(text) if text.contains(':') => "127.0.0.2:7000".into(),
+            other => other.clone(),
+        };
+    }
+    let others = r#"
+        advertise = "example.com:7000"
+        api_key_file = "keys"
+        auth = "jwt"
+        cluster_secret_file = "secret"
+        jwt_public_key_file = "key.pem"
+        jwt_secret_file = "secret"
+        log = "json"
+        log_level = "debug"
+        prefix = "other:"
+        public_url = "wss://example.com/connect"
+        redis = "redis://127.0.0.1"
+        slow_consumer = "drop-oldest"
+    "#;
+    samples.extend(others.parse::<toml::Table>().expect("good TOML"));
+    samples
+}
+
+/// A file that is removed when dropped.
+struct File(PathBuf);
+
+impl File {
+    fn with(name: &str, content: &str) -> Self {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or_default().replace("::", "-");
+        let name = format!("switchboard-{}-{test}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).expect("the folder for temporary files can be written");
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,40 @@
+//! `convergence`: after the faults the rows are those of the live connections.
+
+use std::collections::BTreeSet;
+
+use crate::checker::{Checker, Watch};
+use crate::observed::{Observed, Quiescence};
+
+/// Where the schedule expects it, the directory and the connections are equal, without any excuse.
+#[derive(Clone, Copy, Debug)]
+pub struct Convergence;
+
+impl Checker for Convergence {
+    fn name(&self) -> &'static str {
+        "convergence"
+    }
+
+    fn on_event(&mut self, _: &Observed<'_>, _: &mut Watch<'_>) {}
+
+    fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        match quiescence {
+            Quiescence::Converged => {}
+            Quiescence::AtRest => return,
+        }
+        let world = watch.world();
+        let rows: BTreeSet<_> = world.live_rows().into_keys().collect();
+        let held: BTreeSet<_> = (world.sessions().iter())
+            .filter(|session| session.is_open() && session.greeted().is_some())
+            .filter_map(|session| session.connection())
+            .collect();
+        if let Some(orphan) = held.difference(&rows).next() {
+            let session = world.session_of(*orphan);
+            watch.violated(format!("session {session:?} has no live row"));
+        } else if let Some(ghost) = rows.difference(&held).next() {
+            let session = world.session_of(*ghost);
+            watch.violated(format!("session {session:?} is gone and has a live row"));
+        } else {
+            watch.held();
+        }
+    }
+}

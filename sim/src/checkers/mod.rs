@@ -1,0 +1,64 @@
+//! Our invariants, each a [`Checker`].
+
+mod addressee;
+mod allowance;
+mod convergence;
+mod empty_at_rest;
+mod fencing;
+mod ghost_debt;
+mod hello_means_reachable;
+mod hygiene;
+mod no_creation;
+mod no_duplicate;
+mod order;
+mod orphan_debt;
+mod receipt_complete;
+mod receipt_true;
+
+pub use addressee::Addressee;
+pub use convergence::Convergence;
+pub use empty_at_rest::EmptyAtRest;
+pub use fencing::Fencing;
+pub use ghost_debt::GhostDebt;
+pub use hello_means_reachable::HelloMeansReachable;
+pub use hygiene::Hygiene;
+pub use no_creation::NoCreation;
+pub use no_duplicate::NoDuplicate;
+pub use order::Order;
+pub use orphan_debt::OrphanDebt;
+pub use receipt_complete::ReceiptComplete;
+pub use receipt_true::ReceiptTrue;
+
+use crate::checker::Checker;
+
+/// All of them.
+pub fn all() -> Vec<Box<dyn Checker>> {
+    let mut all = cheap();
+    all.extend([
+        Box::new(OrphanDebt) as Box<dyn Checker>,
+        Box::new(GhostDebt),
+        Box::new(HelloMeansReachable),
+        Box::new(ReceiptComplete),
+    ]);
+    all
+}
+
+/// Those that look only at what has just happened, never at the whole world.
+pub fn cheap() -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::new(Addressee),
+        Box::new(NoCreation),
+        Box::new(NoDuplicate::default()),
+        Box::new(Order::default()),
+        Box::new(ReceiptTrue),
+        Box::new(Hygiene),
+        Box::new(Fencing),
+        Box::new(Convergence),
+        Box::new(EmptyAtRest),
+    ]
+}
+
+/// The one of this name.
+pub fn named(name: &str) -> Option<Box<dyn Checker>> {
+    all().into_iter().find(|checker| checker.name() == name)
+}

@@ -1,0 +1,35 @@
+//! `no-duplicate`: a terminal gets a push once at most.
+
+use std::collections::BTreeSet;
+
+use crate::checker::{Checker, Watch};
+use crate::observed::Observed;
+
+/// Whoever repeats a push, and wherever: no connection gets it twice.
+#[derive(Clone, Debug, Default)]
+pub struct NoDuplicate {
+    /// Sessions, and the pushes that each got.
+    got: BTreeSet<(usize, usize)>,
+}
+
+impl Checker for NoDuplicate {
+    fn name(&self) -> &'static str {
+        "no-duplicate"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        let Observed::Seen {
+            session,
+            push: Some(push),
+            ..
+        } = event
+        else {
+            return;
+        };
+        if self.got.insert((*session, *push)) {
+            watch.held();
+        } else {
+            watch.violated(format!("session {session} got push {push} twice"));
+        }
+    }
+}

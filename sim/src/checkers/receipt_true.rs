@@ -1,0 +1,50 @@
+//! `receipt-true`: what a receipt says of a terminal had happened.
+
+use switchboard_core::message::{Outcome, TerminalOutcome};
+
+use super::allowance::may_be_closing;
+use crate::checker::{Checker, Watch};
+use crate::observed::Observed;
+
+/// A receipt names only terminals of its audience, and what it says of each is true.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiptTrue;
+
+impl Checker for ReceiptTrue {
+    fn name(&self) -> &'static str {
+        "receipt-true"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        let Observed::Answered { hand_in, receipt } = event else {
+            return;
+        };
+        for terminal in &receipt.terminals {
+            check(watch, hand_in.push, terminal);
+        }
+    }
+}
+
+fn check(watch: &mut Watch<'_>, push: usize, terminal: &TerminalOutcome) {
+    let world = watch.world();
+    let id = terminal.connection;
+    let Some(session) = world.session_of(id) else {
+        return watch.violated(format!(
+            "the receipt of push {push} names {id:?}, which never was"
+        ));
+    };
+    let (this, published) = (&world.sessions()[session], &world.pushes()[push]);
+    let is_true = match terminal.outcome {
+        Outcome::Written => this.has_written(published.id()),
+        Outcome::Gone => !this.is_open() || may_be_closing(watch, session),
+        Outcome::Queued | Outcome::Overflow | Outcome::Unreachable => true,
+    };
+    if is_true && *this.user() == terminal.user && published.is_for(this.user()) {
+        watch.held();
+    } else {
+        watch.violated(format!(
+            "the receipt of push {push} says {terminal:?} of session {session} of {}",
+            this.user()
+        ));
+    }
+}

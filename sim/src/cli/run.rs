@@ -1,0 +1,91 @@
+//! Single schedules: from files, and from seeds.
+
+use std::io::Write as _;
+
+use clap::Args;
+use switchboard_sim::Trial;
+use switchboard_sim::schedule::Schedule;
+
+use super::{Done, Source, Verdict, tell};
+
+/// Run schedules from files, and say what held
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Files with schedules, or seeds of the swarm
+    #[arg(required = true)]
+    sources: Vec<Source>,
+}
+
+/// Run one schedule again, and say what held
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// A seed of the swarm, or a file with a schedule
+    source: Source,
+    /// Print each event, command and frame as it happens
+    #[arg(long)]
+    trace: bool,
+}
+
+/// Print the schedule that the swarm makes of a seed
+#[derive(Args)]
+pub(crate) struct Print {
+    /// The seed; a file is printed as it is understood
+    source: Source,
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> Done {
+        let trial = Trial::new();
+        let mut verdict = Verdict::Held;
+        for source in self.sources {
+            let report = trial.run(&source.schedule()?);
+            tell(&source.to_string(), &report);
+            if report.violation.is_some() {
+                verdict = Verdict::Failed;
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+impl Replay {
+    pub(crate) fn execute(self) -> Done {
+        let schedule = self.source.schedule()?;
+        if self.trace {
+            print_trace(&schedule);
+        }
+        let report = Trial::new().run(&schedule);
+        tell(&self.source.to_string(), &report);
+        Ok(Verdict::of(&report))
+    }
+}
+
+/// Runs a schedule and prints its trace, as long as somebody reads it. What it prints of a run that
+/// panics ends there.
+fn print_trace(schedule: &Schedule) {
+    let mut out = std::io::stdout().lock();
+    let mut world = Trial::new().world(schedule);
+    world.keep_trace();
+    let mut printed = 0;
+    loop {
+        let goes_on = world.step();
+        for entry in &world.kept_trace()[printed..] {
+            if writeln!(out, "{:.9} {}", entry.at.as_secs_f64(), entry.text).is_err() {
+                return;
+            }
+        }
+        printed = world.kept_trace().len();
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+impl Print {
+    pub(crate) fn execute(self) -> Done {
+        let schedule = self.source.schedule()?.to_string();
+        // Who does not read it does not want it.
+        let _ = std::io::stdout().write_all(schedule.as_bytes());
+        Ok(Verdict::Held)
+    }
+}

@@ -1,0 +1,147 @@
+//! Schedules of many seeds, on several threads.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use clap::Args;
+use switchboard_sim::report::Report;
+use switchboard_sim::totals::Totals;
+use switchboard_sim::{Trial, checkers, swarm};
+
+use super::progress::{Progress, Stopwatch, interrupted, note_interrupts};
+use super::shrink::keep_small;
+use super::{Done, Verdict, tell};
+
+/// Run schedules of many seeds; shrink and keep the first that fails
+///
+/// Each seed gives a schedule: connections, pushes and faults, then everything heals and must
+/// converge. All checkers watch. The swarm ends when its time is over, at Ctrl-C, or when an
+/// invariant is violated; in any case it says what all seeds have shown together. It fails if an
+/// invariant was violated, or if excuses explain more of the losses than a checker allows.
+#[derive(Args)]
+pub(crate) struct Swarm {
+    /// How long, in seconds
+    #[arg(long, default_value_t = 60, value_name = "S")]
+    seconds: u64,
+    /// How many threads
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    jobs: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    from: u64,
+    /// Where to write the shrunk schedule if one fails
+    #[arg(long, default_value = "failed.txt", value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// How often the progress is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Swarm {
+    pub(crate) fn execute(self) -> Done {
+        note_interrupts()?;
+        let time = Stopwatch::start();
+        let (totals, failed) = self.run(time);
+        let overdrawn = tell_all(&totals, time);
+        let Some(report) = failed else {
+            println!("every invariant held");
+            return Ok(match Verdict::held(!overdrawn) {
+                Verdict::Held if interrupted() => Verdict::Interrupted,
+                verdict => verdict,
+            });
+        };
+        tell(&format!("seed {}", report.seed), &report);
+        println!("again: switchboard-sim replay {}", report.seed);
+        keep_small(&swarm::schedule(report.seed), &self.out)
+    }
+
+    /// Runs seeds until the time is over, and returns their sum and the first that failed.
+    fn run(&self, time: Stopwatch) -> (Totals, Option<Report>) {
+        let jobs = self.jobs.max(1);
+        let stop = AtomicBool::new(false);
+        let (reports, inbox) = channel();
+        std::thread::scope(|scope| {
+            for job in 0..jobs {
+                let (reports, stop) = (reports.clone(), &stop);
+                scope.spawn(move || run_seeds(self.from + job, jobs, &reports, stop));
+            }
+            drop(reports);
+            let found = self.watch(time, &inbox, &stop);
+            stop.store(true, Ordering::Relaxed);
+            found
+        })
+    }
+
+    /// Adds up what the threads report.
+    fn watch(
+        &self,
+        time: Stopwatch,
+        inbox: &Receiver<Report>,
+        stop: &AtomicBool,
+    ) -> (Totals, Option<Report>) {
+        let mut progress = Progress::of(self.seconds * 1000);
+        let mut totals = Totals::default();
+        let mut failed: Option<Report> = None;
+        loop {
+            match inbox.recv_timeout(LOOK) {
+                Ok(report) => {
+                    totals.add(&report);
+                    let lower = |other: &Report| report.seed < other.seed;
+                    if report.violation.is_some() && failed.as_ref().is_none_or(lower) {
+                        failed = Some(report);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // All threads have ended, and all that they reported is counted.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let passed = time.elapsed();
+            if passed.as_secs() >= self.seconds || interrupted() || failed.is_some() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            progress.at(passed.as_millis() as u64, || {
+                let hours = totals.simulated.as_secs() / 3600;
+                let events = time.rate(totals.events) / 1e6;
+                format!(
+                    "{} seeds, {events:.2} M events/s, {hours} h simulated",
+                    totals.runs
+                )
+            });
+        }
+        progress.end();
+        (totals, failed)
+    }
+}
+
+fn run_seeds(first: u64, step: u64, reports: &Sender<Report>, stop: &AtomicBool) {
+    let trial = Trial::new();
+    let mut seed = first;
+    while !stop.load(Ordering::Relaxed) {
+        let report = trial.run(&swarm::schedule(seed));
+        if reports.send(report).is_err() {
+            return;
+        }
+        seed = seed.wrapping_add(step);
+    }
+}
+
+/// Says what many runs have shown. Returns whether excuses explain too much.
+fn tell_all(totals: &Totals, time: Stopwatch) -> bool {
+    println!("{totals}");
+    println!(
+        "{:.1} seeds/s, {:.0} events/s",
+        time.rate(totals.runs),
+        time.rate(totals.events)
+    );
+    let checkers = checkers::all();
+    for (checker, probe) in totals.missed(&checkers) {
+        println!("never: {checker}: {probe}");
+    }
+    let overdrawn = totals.overdrawn(&checkers);
+    for problem in &overdrawn {
+        println!("OVERDRAWN {problem}");
+    }
+    !overdrawn.is_empty()
+}

@@ -1,0 +1,207 @@
+//! What a world tells its checkers.
+
+use switchboard_core::directory::{Operation, Outcome, Row, SeenLease};
+use switchboard_core::event::Refused;
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::InstanceId;
+use switchboard_core::message::{PushRefused, Receipt};
+
+use crate::ledger::Excuse;
+use crate::trace::Place;
+
+/// One life of one process: it runs one instance from its start to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Life {
+    /// The process, numbered as in the schedule, from zero.
+    pub host: usize,
+    /// Which of its lives, from 1.
+    pub number: u32,
+}
+
+impl Life {
+    /// As the trace names it.
+    pub(crate) const fn place(self) -> Place {
+        Place {
+            host: self.host,
+            life: self.number,
+        }
+    }
+}
+
+/// A push that was handed in: which push, and which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandIn {
+    /// Its number: see [`World::pushes`](crate::World::pushes).
+    pub push: usize,
+    /// Zero the first time, one at its first repeat, and so on.
+    pub time: usize,
+}
+
+impl HandIn {
+    /// As a number, for [`Watch::call_at`](crate::checker::Watch::call_at).
+    pub const fn as_number(self) -> u64 {
+        (self.push as u64) << 32 | self.time as u64
+    }
+
+    /// From such a number.
+    pub const fn from_number(number: u64) -> Self {
+        Self {
+            push: (number >> 32) as usize,
+            time: (number & 0xFFFF_FFFF) as usize,
+        }
+    }
+}
+
+/// Something that has just happened. Sessions, processes and pushes are numbers into
+/// [`World::sessions`](crate::World::sessions), [`World::hosts`](crate::World::hosts) and
+/// [`World::pushes`](crate::World::pushes).
+#[derive(Clone, Copy, Debug)]
+pub enum Observed<'a> {
+    /// An instance has started.
+    Started(Life),
+    /// An instance is gone, with all its sockets.
+    Gone(Life),
+    /// An instance has taken its inputs, served its timers, and its commands were executed.
+    Turned(Life),
+    /// An instance called `handle_timeout` so often in one turn that it was given up.
+    Livelocked(Life),
+
+    /// A client began to connect.
+    Connecting {
+        /// As which session.
+        session: usize,
+    },
+    /// An instance has accepted the handshake.
+    Accepted {
+        /// Of which session.
+        session: usize,
+    },
+    /// An instance has refused the handshake.
+    Refused {
+        /// Of which session.
+        session: usize,
+        /// Why.
+        refused: Refused,
+    },
+    /// Nobody answered the handshake: there was no instance to connect to, or it was gone.
+    NobodyThere {
+        /// For which session.
+        session: usize,
+    },
+    /// The hello is with the operating system.
+    Greeted {
+        /// Of which session.
+        session: usize,
+        /// It said so.
+        degraded: bool,
+    },
+    /// The end of a session has begun, on whatever side.
+    Ended {
+        /// Which.
+        session: usize,
+    },
+    /// A frame that is not Switchboard's own is with the operating system.
+    Written {
+        /// For which session.
+        session: usize,
+        /// Its content.
+        payload: &'a Payload,
+        /// The push that it belongs to, if there is one with this content.
+        push: Option<usize>,
+    },
+    /// A frame that is not Switchboard's own has reached the terminal.
+    Seen {
+        /// Of which session.
+        session: usize,
+        /// Its content.
+        payload: &'a Payload,
+        /// The push that it belongs to, if there is one with this content.
+        push: Option<usize>,
+    },
+    /// A Close frame has reached the terminal.
+    SeenClose {
+        /// Of which session.
+        session: usize,
+        /// What it says.
+        code: CloseCode,
+    },
+
+    /// A push was handed in at an instance.
+    HandedIn(HandIn),
+    /// A push was answered with a receipt.
+    Answered {
+        /// Which.
+        hand_in: HandIn,
+        /// What it says.
+        receipt: &'a Receipt,
+    },
+    /// A push was refused.
+    PushRefused {
+        /// Which.
+        hand_in: HandIn,
+        /// Why.
+        refused: PushRefused,
+    },
+
+    /// The directory has executed an operation, or refused it.
+    Executed(&'a Executed<'a>),
+    /// An instance was about to dial another and somebody else answered at the address.
+    NotMe {
+        /// Who dialled.
+        dialler: Life,
+        /// Whom it wanted.
+        wanted: InstanceId,
+        /// Who was there.
+        occupant: Life,
+    },
+
+    /// A fault has begun. Of one whose end is known, `until` says it.
+    FaultBegan(Excuse),
+    /// A fault has ended whose end was not known.
+    FaultEnded(Excuse),
+    /// So much virtual time has passed since the last such tick, whatever happened in it.
+    Tick,
+}
+
+/// One operation in the directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed<'a> {
+    /// Who asked for it. It may be gone by the time it is executed.
+    pub life: Life,
+    /// What was asked.
+    pub operation: &'a Operation,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// What stood there, and what stands there.
+    pub change: Change<'a>,
+}
+
+/// What an operation found and what it left.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// It concerns no single entry, or cannot change any.
+    None,
+    /// The row of one connection.
+    Row {
+        /// Before.
+        before: Option<Row>,
+        /// After.
+        after: Option<Row>,
+    },
+    /// The lease of one instance.
+    Lease {
+        /// Before.
+        before: Option<&'a SeenLease>,
+        /// After.
+        after: Option<&'a SeenLease>,
+    },
+}
+
+/// Why a world should be at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiescence {
+    /// All faults have healed: from here on nothing is excused.
+    Converged,
+    /// All clients are gone as well.
+    AtRest,
+}

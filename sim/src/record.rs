@@ -1,0 +1,248 @@
+//! What was published: the pushes, and each time that one was handed in.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use switchboard_core::config::Config;
+use switchboard_core::event::Answer;
+use switchboard_core::frame::Payload;
+use switchboard_core::id::{CallId, ConnectionId, PushId, UserId};
+use switchboard_core::message::{Action, Audience, Push};
+use switchboard_core::time::Instant;
+use uuid::Uuid;
+
+use crate::observed::{HandIn, Life, Observed};
+use crate::queue::Input;
+use crate::schedule::To;
+use crate::world::World;
+
+/// A push.
+#[derive(Clone, Debug)]
+pub struct Published {
+    id: PushId,
+    payload: Payload,
+    to: Audience,
+    times: Vec<HandedIn>,
+}
+
+/// One time that a push was handed in.
+#[derive(Clone, Debug)]
+pub struct HandedIn {
+    /// Where.
+    pub life: Life,
+    /// When the instance took it; before that, when it was on its way.
+    pub at: Instant,
+    /// Counts all pushes that instances took, in their order.
+    pub sequence: u64,
+    /// Sessions of its audience that were open when the instance took it, and had been greeted
+    /// without `degraded` before the push was handed in for the first time.
+    pub reachable: Vec<usize>,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far a push is that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The instance has not taken it yet.
+    OnItsWay,
+    /// It was taken.
+    Taken,
+    /// It was answered with a receipt.
+    Answered,
+    /// It was refused.
+    Refused,
+}
+
+impl Published {
+    /// Its id.
+    pub const fn id(&self) -> PushId {
+        self.id
+    }
+
+    /// Its content.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Whom it is for.
+    pub const fn to(&self) -> &Audience {
+        &self.to
+    }
+
+    /// The times that it was handed in.
+    pub fn times(&self) -> &[HandedIn] {
+        &self.times
+    }
+
+    /// Whether it is for this user.
+    pub fn is_for(&self, user: &UserId) -> bool {
+        match &self.to {
+            Audience::User(addressee)
+            | Audience::Connections {
+                user: addressee, ..
+            } => addressee == user,
+            Audience::Users(users) => users.contains(user),
+            Audience::Everyone => true,
+        }
+    }
+}
+
+/// All that was published.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    /// The session of each connection.
+    pub(crate) connections: BTreeMap<ConnectionId, usize>,
+    pub(crate) pushes: Vec<Published>,
+    by_name: BTreeMap<String, usize>,
+    by_content: BTreeMap<Bytes, usize>,
+    calls: BTreeMap<CallId, HandIn>,
+    /// Pushes taken so far.
+    sequence: u64,
+}
+
+/// What Switchboard's own frames begin with.
+const OWN: &[u8] = br#"{"switchboard":"#;
+
+impl World {
+    pub(crate) fn publish(&mut self, host: usize, to: &To, name: &str) {
+        if self.record.by_name.contains_key(name) {
+            return;
+        }
+        let user = |name: &String| UserId::new(name).ok();
+        let to = match to {
+            To::User(name) => user(name).map(Audience::User),
+            To::Users(names) => Some(Audience::Users(names.iter().filter_map(user).collect())),
+            To::Everyone => Some(Audience::Everyone),
+        };
+        let Some(to) = to else {
+            return;
+        };
+        let push = self.record.pushes.len();
+        let content = Bytes::copy_from_slice(format!("content of {name}").as_bytes());
+        self.record.by_name.insert(name.to_owned(), push);
+        self.record.by_content.insert(content.clone(), push);
+        self.record.pushes.push(Published {
+            id: PushId::new(Uuid::from_u128(push as u128 + 1)),
+            payload: Payload::binary(content),
+            to,
+            times: Vec::new(),
+        });
+        self.hand_in(host, push);
+    }
+
+    pub(crate) fn repeat(&mut self, host: usize, name: &str) {
+        if let Some(&push) = self.record.by_name.get(name) {
+            self.hand_in(host, push);
+        }
+    }
+
+    fn hand_in(&mut self, host: usize, push: usize) {
+        let life = self.life(host);
+        if !self.lives(life) {
+            return;
+        }
+        let times = &mut self.record.pushes[push].times;
+        let time = times.len();
+        times.push(HandedIn {
+            life,
+            at: self.now,
+            sequence: 0,
+            reachable: Vec::new(),
+            progress: Progress::OnItsWay,
+        });
+        self.input(life, Input::Push(HandIn { push, time }));
+    }
+
+    /// An instance takes a push.
+    pub(crate) fn handed_in(&mut self, life: Life, hand_in: HandIn) -> (CallId, Push) {
+        let HandIn { push, time } = hand_in;
+        self.record.sequence += 1;
+        let sequence = self.record.sequence;
+        let call = CallId::new(sequence);
+        self.record.calls.insert(call, hand_in);
+        let published = &self.record.pushes[push];
+        // A repeat reaches nobody who came after the first time.
+        let first = published.times[0].at;
+        let reachable: Vec<usize> = (self.sessions.iter().enumerate())
+            .filter(|(_, session)| {
+                session.is_open()
+                    && matches!(session.greeted, Some((at, false)) if at <= first)
+                    && published.is_for(&session.user)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let published = &mut self.record.pushes[push];
+        published.times[time] = HandedIn {
+            life,
+            at: self.now,
+            sequence,
+            reachable,
+            progress: Progress::Taken,
+        };
+        let handed_in = Push {
+            id: published.id,
+            to: published.to.clone(),
+            action: Action::Frame(published.payload.clone()),
+            deadline: Config::DEADLINE_DEFAULT,
+        };
+        self.observe(Observed::HandedIn(hand_in));
+        (call, handed_in)
+    }
+
+    pub(crate) fn answered(&mut self, call: CallId, answer: &Answer) {
+        let Some(&hand_in) = self.record.calls.get(&call) else {
+            return;
+        };
+        let progress = match answer {
+            Answer::Push(Ok(receipt)) => {
+                self.observe(Observed::Answered { hand_in, receipt });
+                Progress::Answered
+            }
+            Answer::Push(Err(refused)) => {
+                let refused = *refused;
+                self.observe(Observed::PushRefused { hand_in, refused });
+                Progress::Refused
+            }
+            Answer::Connections(_) | Answer::Instances(_) => return,
+        };
+        self.record.pushes[hand_in.push].times[hand_in.time].progress = progress;
+    }
+
+    /// A frame is with the operating system.
+    pub(crate) fn frame_written(&mut self, session: usize, payload: &Payload) {
+        let bytes = payload.bytes();
+        if bytes.starts_with(OWN) {
+            let hello = bytes.windows(7).any(|word| word == br#""hello""#);
+            if hello && self.sessions[session].greeted.is_none() {
+                let degraded = bytes.windows(10).any(|word| word == br#""degraded""#);
+                self.sessions[session].greeted = Some((self.now, degraded));
+                self.observe(Observed::Greeted { session, degraded });
+            }
+            return;
+        }
+        let push = self.record.by_content.get(bytes).copied();
+        if let Some(push) = push {
+            let id = self.record.pushes[push].id;
+            self.sessions[session].written.insert(id);
+        }
+        self.observe(Observed::Written {
+            session,
+            payload,
+            push,
+        });
+    }
+
+    /// A frame has reached a terminal.
+    pub(crate) fn frame_seen(&mut self, session: usize, payload: &Payload) {
+        if payload.bytes().starts_with(OWN) {
+            return;
+        }
+        let push = self.record.by_content.get(payload.bytes()).copied();
+        self.observe(Observed::Seen {
+            session,
+            payload,
+            push,
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! The words of schedules: names, numbers, times.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use crate::schedule::{Host, HowClosed};
+
+pub(super) type Read<T> = Result<T, String>;
+
+pub(super) type Table<T> = &'static [(&'static str, T)];
+
+pub(super) const HOW_CLOSED: Table<HowClosed> = &[
+    ("clean", HowClosed::Clean),
+    ("sudden", HowClosed::Sudden),
+    ("silent", HowClosed::Silent),
+];
+
+pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {
+    (table.iter().find(|(name, _)| *name == word))
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+            format!("`{word}` is none of {}", names.join(", "))
+        })
+}
+
+pub(super) fn name_of<T: PartialEq>(table: Table<T>, value: &T) -> &'static str {
+    (table.iter().find(|(_, other)| other == value)).map_or("", |(name, _)| name)
+}
+
+pub(super) fn host(word: &str, instances: usize) -> Read<Host> {
+    let number = word
+        .strip_prefix('i')
+        .and_then(|digits| digits.parse().ok());
+    match number {
+        Some(number) if (1..=instances).contains(&number) => Ok(Host(number - 1)),
+        _ => Err(format!("`{word}` is none of i1 to i{instances}")),
+    }
+}
+
+pub(super) fn number(word: &str) -> Read<u64> {
+    let parsed = match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => word.parse(),
+    };
+    parsed.map_err(|_| format!("`{word}` is not a number"))
+}
+
+/// Reads `3.000s` or `250ms`, to the microsecond.
+pub(crate) fn span(word: &str) -> Read<Duration> {
+    let invalid = || format!("`{word}` is not a time such as 3.000s or 250ms");
+    let (digits, micros) = match word.strip_suffix("ms") {
+        Some(digits) => (digits, 1000.0),
+        None => (word.strip_suffix('s').ok_or_else(invalid)?, 1_000_000.0),
+    };
+    let value: f64 = digits.parse().map_err(|_| invalid())?;
+    let micros = value * micros;
+    if !(0.0..1e15).contains(&micros) {
+        return Err(invalid());
+    }
+    Ok(Duration::from_micros(micros.round() as u64))
+}
+
+/// A time as [`span`] reads it.
+pub(super) struct Span(pub(super) Duration);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.subsec_micros();
+        if micros.is_multiple_of(1000) {
+            write!(f, "{}.{:03}s", self.0.as_secs(), micros / 1000)
+        } else {
+            write!(f, "{}.{micros:06}s", self.0.as_secs())
+        }
+    }
+}
+
+impl Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0 + 1)
+    }
+}

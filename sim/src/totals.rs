@@ -1,0 +1,135 @@
+//! What many runs have shown together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use crate::checker::{Checker, Verdict};
+use crate::ledger::FaultKind;
+use crate::report::Report;
+
+/// The sum of many reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Runs.
+    pub runs: u64,
+    /// Runs in which an invariant was violated.
+    pub failed: u64,
+    /// Runs that proved nothing.
+    pub unknown: u64,
+    /// Things that happened.
+    pub events: u64,
+    /// Virtual time that passed.
+    pub simulated: Duration,
+    /// By checker.
+    pub judged: BTreeMap<&'static str, Judged>,
+    /// Runs in which each kind of fault occurred.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Probes that were hit, by checker.
+    pub probes: BTreeSet<(&'static str, &'static str)>,
+}
+
+/// What one checker has judged in all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// How often what it watches for held.
+    pub held: u64,
+    /// How often it did not, with an excuse.
+    pub excused: u64,
+    /// Runs in which it judged nothing.
+    pub unknown: u64,
+}
+
+impl Judged {
+    /// The share that was excused.
+    pub fn excused_share(&self) -> f64 {
+        self.excused as f64 / (self.held + self.excused).max(1) as f64
+    }
+}
+
+impl Totals {
+    /// Adds a report.
+    pub fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        match report.verdict() {
+            Verdict::Pass => {}
+            Verdict::Fail => self.failed += 1,
+            Verdict::Unknown => self.unknown += 1,
+        }
+        self.events += report.events;
+        self.simulated += report.simulated;
+        for tally in &report.tallies {
+            let judged = self.judged.entry(tally.checker).or_default();
+            judged.held += tally.held;
+            judged.excused += tally.excused;
+            judged.unknown += u64::from(tally.verdict() == Verdict::Unknown);
+            let probes = tally.probes.iter().map(|probe| (tally.checker, *probe));
+            self.probes.extend(probes);
+        }
+        for kind in &report.faults {
+            *self.faults.entry(*kind).or_default() += 1;
+        }
+    }
+
+    /// What is wrong with so many runs as a whole: excuses that explain too much, by each checker's
+    /// own bound.
+    pub fn overdrawn(&self, checkers: &[Box<dyn Checker>]) -> Vec<String> {
+        let too_much = |checker: &dyn Checker| {
+            let judged = self.judged.get(checker.name())?;
+            let (share, most) = (judged.excused_share(), checker.excused_at_most());
+            (share > most).then(|| {
+                format!(
+                    "{}: {:.2} % is excused, and {:.2} % may be",
+                    checker.name(),
+                    100.0 * share,
+                    100.0 * most
+                )
+            })
+        };
+        (checkers.iter())
+            .filter_map(|checker| too_much(checker.as_ref()))
+            .collect()
+    }
+
+    /// Probes that no run has hit, by checker.
+    pub fn missed(&self, checkers: &[Box<dyn Checker>]) -> Vec<(&'static str, &'static str)> {
+        (checkers.iter())
+            .flat_map(|checker| {
+                checker
+                    .probes()
+                    .iter()
+                    .map(|probe| (checker.name(), *probe))
+            })
+            .filter(|probe| !self.probes.contains(probe))
+            .collect()
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} runs: {} passed, {} failed, {} proved nothing; {} events, {:.1} h simulated",
+            self.runs,
+            self.runs - self.failed - self.unknown,
+            self.failed,
+            self.unknown,
+            self.events,
+            self.simulated.as_secs_f64() / 3600.0
+        )?;
+        for (checker, judged) in &self.judged {
+            writeln!(
+                f,
+                "{checker:>24} held {:>12}  excused {:>8} ({:.2} %)  judged nothing in {} runs",
+                judged.held,
+                judged.excused,
+                100.0 * judged.excused_share(),
+                judged.unknown
+            )?;
+        }
+        let faults: Vec<String> = (self.faults.iter())
+            .map(|(kind, runs)| format!("{kind:?} {runs}"))
+            .collect();
+        write!(f, "runs with each kind of fault: {}", faults.join(", "))
+    }
+}

@@ -1,0 +1,90 @@
+//! How schedules are run: with which settings, and watched by whom.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use switchboard_core::config::{Config, ConfigError};
+
+use crate::checker::Checker;
+use crate::checkers;
+use crate::report::Report;
+use crate::schedule::Schedule;
+use crate::world::World;
+
+/// With which settings schedules are run, and which checkers watch.
+///
+/// # Examples
+///
+/// ```
+/// use switchboard_sim::{Trial, swarm};
+///
+/// let report = Trial::new().run(&swarm::schedule(20));
+/// assert_eq!(report.violation, None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trial {
+    config: Option<Config>,
+    checkers: Vec<Box<dyn Checker>>,
+}
+
+impl Trial {
+    /// With settings that follow from each schedule's lease, and all of our own checkers.
+    pub fn new() -> Self {
+        Self::watched_by(checkers::all())
+    }
+
+    /// With settings that follow from each schedule's lease, and these checkers only.
+    pub const fn watched_by(checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self {
+            config: None,
+            checkers,
+        }
+    }
+
+    /// With these settings, whatever a schedule's lease is.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that does not fit.
+    pub fn with_config(mut self, config: Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        self.config = Some(config);
+        Ok(self)
+    }
+
+    /// With one more checker.
+    #[must_use]
+    pub fn with_checker(mut self, checker: Box<dyn Checker>) -> Self {
+        self.checkers.push(checker);
+        self
+    }
+
+    /// The checkers.
+    pub fn checkers(&self) -> &[Box<dyn Checker>] {
+        &self.checkers
+    }
+
+    /// A world at the start of a schedule.
+    pub fn world(&self, schedule: &Schedule) -> World {
+        let checkers = self.checkers.clone();
+        match &self.config {
+            None => World::watched(schedule.clone(), checkers),
+            Some(config) => World::configured(schedule.clone(), config.clone(), checkers),
+        }
+    }
+
+    /// Runs a schedule to its end, or to the first violation. A panic is a violation.
+    pub fn run(&self, schedule: &Schedule) -> Report {
+        let run = || self.world(schedule).run();
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let text = (panic.downcast_ref::<String>().cloned())
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Report::of_panic(schedule.seed, text.unwrap_or_default())
+        })
+    }
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self::new()
+    }
+}
