@@ -1,15 +1,27 @@
 //! What a handshake is answered that asks for too much, or for something else.
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE};
+use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::SILENCE;
 use switchboard_tests::raw::{exchange, status};
 use switchboard_tests::terminal::Connect;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, a_user_id_that_is_none_is_refused),
+    (ONE, a_handshake_that_names_two_users_is_refused),
+    (ONE, the_terminals_port_has_no_api),
+    (ONE, a_foreign_origin_is_refused_by_name),
+    (
+        ONE,
+        a_request_that_is_no_handshake_is_answered_with_an_error
+    ),
+];
+
 /// H07: an empty user owns nothing, and neither does one that is too long or holds control bytes.
-#[test]
-fn a_user_id_that_is_none_is_refused() {
-    let cluster = Cluster::start(1);
+fn a_user_id_that_is_none_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
     for query in [
         "",
         "?user=",
@@ -27,17 +39,15 @@ fn a_user_id_that_is_none_is_refused() {
 }
 
 /// H01: two users in one request is no user.
-#[test]
-fn a_handshake_that_names_two_users_is_refused() {
-    let cluster = Cluster::start(1);
+fn a_handshake_that_names_two_users_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
     let response = cluster[0].connect().user("ann").user("bob").refused();
     assert_eq!(response.status, 400, "{}", response.text());
 }
 
 /// H02, H03: the terminals' port offers terminals nothing but a connection.
-#[test]
-fn the_terminals_port_has_no_api() {
-    let cluster = Cluster::start(1);
+fn the_terminals_port_has_no_api(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
     let api = switchboard_tests::api::Api::new(cluster[0].terminals());
     let requests = [
@@ -59,9 +69,8 @@ fn the_terminals_port_has_no_api() {
 }
 
 /// H04: a page of another site cannot connect with its visitor's credentials.
-#[test]
-fn a_foreign_origin_is_refused_by_name() {
-    let cluster = Cluster::with(1, |o| o.with("--origins", "https://app.example.com"));
+fn a_foreign_origin_is_refused_by_name(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("origins", vec!["https://app.example.com"]));
     for (origin, can_be_listed) in [
         ("https://evil.example", true),
         ("null", false),
@@ -87,9 +96,8 @@ fn a_foreign_origin_is_refused_by_name() {
 }
 
 /// H20: what is no WebSocket handshake gets an HTTP error that says what is missing.
-#[test]
-fn a_request_that_is_no_handshake_is_answered_with_an_error() {
-    let cluster = Cluster::start(1);
+fn a_request_that_is_no_handshake_is_answered_with_an_error(cell: Cell) {
+    let cluster = cell.start(1);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";

@@ -4,17 +4,64 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
+use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually, throughout};
 use switchboard_tests::raw::opcode;
 use switchboard_tests::sockets::descriptors;
 use switchboard_tests::terminal::{Ending, Frame, Terminal};
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        INSTANCES,
+        two_terminals_that_connect_at_the_same_instant_are_both_reachable
+    ),
+    (INSTANCES, the_hello_comes_first_although_pushes_never_pause),
+    (INSTANCES, a_push_after_the_hello_always_arrives),
+    (
+        INSTANCES,
+        pushes_reach_every_staying_terminal_once_while_others_come_and_go
+    ),
+    (ONE, messages_from_a_terminal_are_answered_as_received),
+    (
+        PROCESSES,
+        the_list_of_connections_is_the_same_at_every_instance
+    ),
+    (ONE, a_close_is_echoed_and_the_socket_ends),
+    (ONE, an_empty_close_is_echoed),
+    (INSTANCES, a_terminal_that_goes_abruptly_is_unregistered),
+    (
+        ONE.in_redis(),
+        many_abrupt_ends_leave_no_descriptor_and_no_row
+    ),
+    (
+        INSTANCES,
+        a_terminal_that_answers_no_ping_is_closed_and_unregistered
+    ),
+    (ONE, a_terminal_that_talks_but_sends_no_pong_stays),
+    (ONE, a_ping_from_a_terminal_is_answered),
+    (
+        ONE,
+        messages_and_pings_of_a_terminal_cause_no_work_in_the_directory
+    ),
+    (
+        PROCESSES,
+        a_user_cannot_have_more_connections_than_the_limit
+    ),
+    (ONE, an_instance_cannot_have_more_connections_than_the_limit),
+    (ONE.in_redis(), every_row_has_an_expiry),
+    (
+        INSTANCES.in_redis(),
+        a_malformed_row_does_not_hide_the_others
+    ),
+];
+
 /// H11: both are registered, both are served, on one instance and on two.
-#[test]
-fn two_terminals_that_connect_at_the_same_instant_are_both_reachable() {
+fn two_terminals_that_connect_at_the_same_instant_are_both_reachable(cell: Cell) {
     const ROUNDS: usize = 10;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     for round in 0..ROUNDS {
         let user = format!("user-{round}");
         let mut terminals: Vec<Terminal> = thread::scope(|scope| {
@@ -44,10 +91,9 @@ fn two_terminals_that_connect_at_the_same_instant_are_both_reachable() {
 }
 
 /// H21: the hello is the first frame, whatever is pushed while the terminal connects.
-#[test]
-fn the_hello_comes_first_although_pushes_never_pause() {
+fn the_hello_comes_first_although_pushes_never_pause(cell: Cell) {
     const CONNECTS: usize = 100;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for instance in 0..2 {
@@ -70,10 +116,9 @@ fn the_hello_comes_first_although_pushes_never_pause() {
 }
 
 /// H21: a hello without `degraded` means that every push from then on arrives.
-#[test]
-fn a_push_after_the_hello_always_arrives() {
+fn a_push_after_the_hello_always_arrives(cell: Cell) {
     const CONNECTS: usize = 50;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let mut publisher = cluster[1].api().publisher();
     for n in 0..CONNECTS {
         let user = format!("user-{n}");
@@ -84,10 +129,9 @@ fn a_push_after_the_hello_always_arrives() {
 }
 
 /// H12: while others of the same user come and go, those that stay get each push exactly once.
-#[test]
-fn pushes_reach_every_staying_terminal_once_while_others_come_and_go() {
+fn pushes_reach_every_staying_terminal_once_while_others_come_and_go(cell: Cell) {
     const PUSHES: usize = 300;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let stay: Vec<_> = (0..4)
         .map(|n| cluster[n % 2].terminal("ann").follow())
         .collect();
@@ -127,9 +171,8 @@ fn pushes_reach_every_staying_terminal_once_while_others_come_and_go() {
 }
 
 /// What a terminal sends is answered with its running number.
-#[test]
-fn messages_from_a_terminal_are_answered_as_received() {
-    let cluster = Cluster::start(1);
+fn messages_from_a_terminal_are_answered_as_received(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
 
     terminal.send_text("one");
@@ -144,9 +187,8 @@ fn messages_from_a_terminal_are_answered_as_received() {
 }
 
 /// A list names every connection, from whatever instance it is asked.
-#[test]
-fn the_list_of_connections_is_the_same_at_every_instance() {
-    let cluster = Cluster::start(3);
+fn the_list_of_connections_is_the_same_at_every_instance(cell: Cell) {
+    let cluster = cell.start(3);
     let terminals: Vec<_> = (0..4).map(|n| cluster[n % 2].terminal("ann")).collect();
     let mut expected: Vec<_> = terminals.iter().map(|t| t.uuid).collect();
     expected.sort_unstable();
@@ -163,9 +205,8 @@ fn the_list_of_connections_is_the_same_at_every_instance() {
 }
 
 /// H17, H18: a clean close is answered with a Close frame of the same code, then the socket ends.
-#[test]
-fn a_close_is_echoed_and_the_socket_ends() {
-    let cluster = Cluster::start(1);
+fn a_close_is_echoed_and_the_socket_ends(cell: Cell) {
+    let cluster = cell.start(1);
     let terminal = cluster[0].terminal("ann");
 
     assert!(matches!(terminal.close(), Ending::Closed(1000, _)));
@@ -179,9 +220,8 @@ fn a_close_is_echoed_and_the_socket_ends() {
 }
 
 /// H18: a Close frame without a code is a clean close too.
-#[test]
-fn an_empty_close_is_echoed() {
-    let cluster = Cluster::start(1);
+fn an_empty_close_is_echoed(cell: Cell) {
+    let cluster = cell.start(1);
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
 
@@ -193,9 +233,8 @@ fn an_empty_close_is_echoed() {
 }
 
 /// H13, H26, H29: every way of going takes the row along, for good.
-#[test]
-fn a_terminal_that_goes_abruptly_is_unregistered() {
-    let cluster = Cluster::start(2);
+fn a_terminal_that_goes_abruptly_is_unregistered(cell: Cell) {
+    let cluster = cell.start(2);
     for user in ["reset", "closed", "dropped"] {
         let terminal = cluster[0].terminal(user);
         assert_eq!(cluster[1].api().connections(user).connections.len(), 1);
@@ -219,10 +258,9 @@ fn a_terminal_that_goes_abruptly_is_unregistered() {
 }
 
 /// H13, H16: nothing stays behind of terminals that have gone: no descriptor, no row.
-#[test]
-fn many_abrupt_ends_leave_no_descriptor_and_no_row() {
+fn many_abrupt_ends_leave_no_descriptor_and_no_row(cell: Cell) {
     const CONNECTS: usize = 200;
-    let cluster = Cluster::start(1);
+    let cluster = cell.start(1);
     let server = &cluster[0];
     server.terminal("warm").close();
     eventually("the warm-up has ended", || {
@@ -248,11 +286,9 @@ fn many_abrupt_ends_leave_no_descriptor_and_no_row() {
 }
 
 /// H13, H27: a peer that is half-open answers no ping, and is removed.
-#[test]
-fn a_terminal_that_answers_no_ping_is_closed_and_unregistered() {
-    let cluster = Cluster::with(2, |o| {
-        o.with("--ping-interval", "300ms")
-            .with("--ping-timeout", "2s")
+fn a_terminal_that_answers_no_ping_is_closed_and_unregistered(cell: Cell) {
+    let cluster = cell.start_with(2, |s| {
+        s.with("ping_interval", "300ms").with("ping_timeout", "2s")
     });
     let mut silent = cluster[0].connect().user("silent").raw();
     silent.read_frame().expect("the hello");
@@ -281,11 +317,10 @@ fn a_terminal_that_answers_no_ping_is_closed_and_unregistered() {
 }
 
 /// H27: a frame of any kind is a sign of life, not only a pong.
-#[test]
-fn a_terminal_that_talks_but_sends_no_pong_stays() {
-    let cluster = Cluster::with(1, |o| {
-        o.with("--ping-interval", "300ms")
-            .with("--ping-timeout", "1500ms")
+fn a_terminal_that_talks_but_sends_no_pong_stays(cell: Cell) {
+    let cluster = cell.start_with(1, |s| {
+        s.with("ping_interval", "300ms")
+            .with("ping_timeout", "1500ms")
     });
     let mut raw = cluster[0].connect().user("ann").raw();
 
@@ -299,9 +334,8 @@ fn a_terminal_that_talks_but_sends_no_pong_stays() {
 }
 
 /// A ping of the terminal's is answered with its own bytes.
-#[test]
-fn a_ping_from_a_terminal_is_answered() {
-    let cluster = Cluster::start(1);
+fn a_ping_from_a_terminal_is_answered(cell: Cell) {
+    let cluster = cell.start(1);
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
 
@@ -315,10 +349,9 @@ fn a_ping_from_a_terminal_is_answered() {
 }
 
 /// H37: a chatty terminal costs the directory nothing.
-#[test]
-fn messages_and_pings_of_a_terminal_cause_no_work_in_the_directory() {
+fn messages_and_pings_of_a_terminal_cause_no_work_in_the_directory(cell: Cell) {
     const MESSAGES: usize = 2000;
-    let cluster = Cluster::start(1);
+    let cluster = cell.start(1);
     let mut raw = cluster[0].connect().user("ann").raw();
     raw.read_frame().expect("the hello");
     let before = cluster[0]
@@ -347,9 +380,8 @@ fn messages_and_pings_of_a_terminal_cause_no_work_in_the_directory() {
 }
 
 /// H08: per user, at each instance.
-#[test]
-fn a_user_cannot_have_more_connections_than_the_limit() {
-    let cluster = Cluster::with(2, |o| o.with("--connections-per-user", "3"));
+fn a_user_cannot_have_more_connections_than_the_limit(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("connections_per_user", 3));
     let mut terminals: Vec<_> = (0..3).map(|_| cluster[0].terminal("ann")).collect();
 
     let response = cluster[0].connect().user("ann").refused();
@@ -365,9 +397,8 @@ fn a_user_cannot_have_more_connections_than_the_limit() {
 }
 
 /// H08: per instance.
-#[test]
-fn an_instance_cannot_have_more_connections_than_the_limit() {
-    let cluster = Cluster::with(1, |o| o.with("--connections", "4"));
+fn an_instance_cannot_have_more_connections_than_the_limit(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("connections", 4));
     let _terminals: Vec<_> = (0..4)
         .map(|n| cluster[0].terminal(&format!("user-{n}")))
         .collect();
@@ -380,9 +411,8 @@ fn an_instance_cannot_have_more_connections_than_the_limit() {
 }
 
 /// H28: rows expire if nobody is left who could remove them.
-#[test]
-fn every_row_has_an_expiry() {
-    let cluster = Cluster::start(1);
+fn every_row_has_an_expiry(cell: Cell) {
+    let cluster = cell.start(1);
     let _terminals: Vec<_> = (0..3)
         .map(|n| cluster[0].terminal(&format!("user-{n}")))
         .collect();
@@ -391,15 +421,14 @@ fn every_row_has_an_expiry() {
 
     assert_eq!(keys.len(), 3);
     for key in keys {
-        let seconds: i64 = cluster.redis.command(&["TTL", &key]);
+        let seconds: i64 = cluster.redis().command(&["TTL", &key]);
         assert!(seconds > 0, "{key} never expires");
     }
 }
 
 /// H36: an entry that nobody can read does not stop a push, and does not hide the others.
-#[test]
-fn a_malformed_row_does_not_hide_the_others() {
-    let cluster = Cluster::start(2);
+fn a_malformed_row_does_not_hide_the_others(cell: Cell) {
+    let cluster = cell.start(2);
     let mut terminal = cluster[0].terminal("ann");
     let key = cluster.user_keys().pop().expect("the user's rows");
     for (field, value) in [
@@ -407,7 +436,7 @@ fn a_malformed_row_does_not_hide_the_others() {
         ("6f9619ff-8b86-4011-b42d-00c04fc964ff", "???"),
         ("", ""),
     ] {
-        let _: i64 = cluster.redis.command(&["HSET", &key, field, value]);
+        let _: i64 = cluster.redis().command(&["HSET", &key, field, value]);
     }
 
     let receipt = cluster[1].api().push("ann", "still works");

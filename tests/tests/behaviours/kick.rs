@@ -1,16 +1,29 @@
 //! Ending connections through the API.
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, INSTANCES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::terminal::Ending;
 use uuid::Uuid;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        INSTANCES,
+        kicking_a_user_ends_all_connections_on_all_instances
+    ),
+    (INSTANCES, kicking_one_connection_spares_the_users_others),
+    (INSTANCES, a_kick_does_not_overtake_an_earlier_push),
+    (INSTANCES, kicking_a_user_without_connections_touches_nobody),
+    (INSTANCES, a_kicked_terminal_that_does_not_answer_is_dropped),
+    (INSTANCES, a_kicked_user_can_connect_again),
+];
+
 const KICKED: u16 = 4001;
 
 /// H06: on whatever instances the user's connections are.
-#[test]
-fn kicking_a_user_ends_all_connections_on_all_instances() {
-    let cluster = Cluster::start(3);
+fn kicking_a_user_ends_all_connections_on_all_instances(cell: Cell) {
+    let cluster = cell.start(3);
     let kicked = [0, 1].map(|i| cluster[i].terminal("ann").follow());
     let mut spared = cluster[0].terminal("bob");
 
@@ -28,9 +41,8 @@ fn kicking_a_user_ends_all_connections_on_all_instances() {
 }
 
 /// H06: one connection, and no other of the same user.
-#[test]
-fn kicking_one_connection_spares_the_users_others() {
-    let cluster = Cluster::start(2);
+fn kicking_one_connection_spares_the_users_others(cell: Cell) {
+    let cluster = cell.start(2);
     let kicked = cluster[0].terminal("ann").follow();
     let mut spared = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
 
@@ -46,9 +58,8 @@ fn kicking_one_connection_spares_the_users_others() {
 }
 
 /// What was pushed before the kick is read before the Close frame.
-#[test]
-fn a_kick_does_not_overtake_an_earlier_push() {
-    let cluster = Cluster::start(2);
+fn a_kick_does_not_overtake_an_earlier_push(cell: Cell) {
+    let cluster = cell.start(2);
     let terminal = cluster[0].terminal("ann").follow();
 
     for n in 0..50 {
@@ -65,9 +76,8 @@ fn a_kick_does_not_overtake_an_earlier_push() {
 }
 
 /// A kick of nobody is a result.
-#[test]
-fn kicking_a_user_without_connections_touches_nobody() {
-    let cluster = Cluster::start(2);
+fn kicking_a_user_without_connections_touches_nobody(cell: Cell) {
+    let cluster = cell.start(2);
     let mut other = cluster[0].terminal("bob");
 
     assert_eq!(cluster[1].api().kick("ann").written, 0);
@@ -85,9 +95,8 @@ fn kicking_a_user_without_connections_touches_nobody() {
 }
 
 /// H06, H16: a terminal that does not answer the Close frame is gone nevertheless.
-#[test]
-fn a_kicked_terminal_that_does_not_answer_is_dropped() {
-    let cluster = Cluster::with(2, |o| o.with("--close-timeout", "500ms"));
+fn a_kicked_terminal_that_does_not_answer_is_dropped(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("close_timeout", "500ms"));
     let mut silent = cluster[0].connect().user("ann").raw();
     silent.read_frame().expect("the hello");
 
@@ -102,9 +111,8 @@ fn a_kicked_terminal_that_does_not_answer_is_dropped() {
 }
 
 /// Whoever is kicked may connect again, and only the new connection is listed.
-#[test]
-fn a_kicked_user_can_connect_again() {
-    let cluster = Cluster::start(2);
+fn a_kicked_user_can_connect_again(cell: Cell) {
+    let cluster = cell.start(2);
     let first = cluster[0].terminal("ann").follow();
     cluster[1].api().kick("ann").expect_written(1);
     assert!(matches!(first.await_ending(), Ending::Closed(KICKED, _)));

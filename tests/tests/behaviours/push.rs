@@ -4,15 +4,73 @@ use std::thread;
 
 use serde_json::json;
 use switchboard_tests::api::{json_post, push};
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, PROCESSES};
+use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::SILENCE;
 use switchboard_tests::terminal::Frame;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        INSTANCES,
+        a_user_on_three_instances_gets_a_push_from_a_fourth
+    ),
+    (
+        INSTANCES,
+        a_push_to_a_user_without_terminals_reaches_nobody_and_says_so
+    ),
+    (
+        INSTANCES,
+        a_user_gets_a_push_from_the_instance_that_holds_the_terminal
+    ),
+    (
+        INSTANCES,
+        sequential_pushes_arrive_in_order_at_every_terminal
+    ),
+    (
+        INSTANCES,
+        pipelined_pushes_arrive_in_order_at_every_terminal
+    ),
+    (
+        INSTANCES,
+        concurrent_publishers_on_several_instances_deliver_intact_frames
+    ),
+    (
+        INSTANCES,
+        a_binary_body_arrives_byte_for_byte_as_a_binary_frame
+    ),
+    (INSTANCES, a_text_body_arrives_byte_for_byte_as_a_text_frame),
+    (INSTANCES, a_body_of_the_largest_size_arrives),
+    (INSTANCES, user_ids_are_opaque),
+    (
+        INSTANCES,
+        a_narrowed_push_reaches_only_the_named_connections
+    ),
+    (
+        INSTANCES,
+        a_narrowed_push_does_not_reach_another_users_connection
+    ),
+    (
+        INSTANCES,
+        a_push_to_a_list_of_users_reaches_each_of_their_terminals_once
+    ),
+    (INSTANCES, a_push_to_a_list_of_users_can_be_binary),
+    (INSTANCES, a_push_to_a_thousand_users_counts_every_terminal),
+    (
+        PROCESSES,
+        a_broadcast_reaches_everyone_and_counts_by_instance
+    ),
+    (INSTANCES, a_broadcast_can_be_binary),
+    (
+        INSTANCES,
+        a_receipt_of_many_terminals_is_cut_and_still_counts_them
+    ),
+];
+
 /// H25, H40, H42: the receipt names each terminal of the user, and only those.
-#[test]
-fn a_user_on_three_instances_gets_a_push_from_a_fourth() {
-    let cluster = Cluster::start(4);
+fn a_user_on_three_instances_gets_a_push_from_a_fourth(cell: Cell) {
+    let cluster = cell.start(4);
     let mut terminals: Vec<_> = (0..3).map(|i| cluster[i].terminal("ann")).collect();
     let mut other = cluster[0].terminal("bob");
 
@@ -36,9 +94,8 @@ fn a_user_on_three_instances_gets_a_push_from_a_fourth() {
 }
 
 /// H42: nobody there is a result, and it is not called a success at some terminal.
-#[test]
-fn a_push_to_a_user_without_terminals_reaches_nobody_and_says_so() {
-    let cluster = Cluster::start(2);
+fn a_push_to_a_user_without_terminals_reaches_nobody_and_says_so(cell: Cell) {
+    let cluster = cell.start(2);
 
     let receipt = cluster[0].api().push("nobody", "hello?");
 
@@ -47,9 +104,8 @@ fn a_push_to_a_user_without_terminals_reaches_nobody_and_says_so() {
 }
 
 /// A terminal of the instance that publishes is served like any other.
-#[test]
-fn a_user_gets_a_push_from_the_instance_that_holds_the_terminal() {
-    let cluster = Cluster::start(2);
+fn a_user_gets_a_push_from_the_instance_that_holds_the_terminal(cell: Cell) {
+    let cluster = cell.start(2);
     let mut here = cluster[0].terminal("ann");
     let mut there = cluster[1].terminal("ann");
 
@@ -60,10 +116,9 @@ fn a_user_gets_a_push_from_the_instance_that_holds_the_terminal() {
 }
 
 /// H50: one publisher's pushes for a user arrive in its order, wherever the terminals are.
-#[test]
-fn sequential_pushes_arrive_in_order_at_every_terminal() {
+fn sequential_pushes_arrive_in_order_at_every_terminal(cell: Cell) {
     const PUSHES: usize = 1000;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let here = cluster[0].terminal("ann").follow();
     let there = cluster[1].terminal("ann").follow();
 
@@ -80,10 +135,9 @@ fn sequential_pushes_arrive_in_order_at_every_terminal() {
 }
 
 /// H50: also when the publisher does not wait for the receipts.
-#[test]
-fn pipelined_pushes_arrive_in_order_at_every_terminal() {
+fn pipelined_pushes_arrive_in_order_at_every_terminal(cell: Cell) {
     const PUSHES: usize = 1000;
-    let cluster = Cluster::start(3);
+    let cluster = cell.start(3);
     let terminals: Vec<_> = (0..3)
         .map(|i| cluster[i].terminal("ann").follow())
         .collect();
@@ -107,11 +161,10 @@ fn pipelined_pushes_arrive_in_order_at_every_terminal() {
 
 /// H22, H50: frames of many publishers are never mixed up within each other, none is lost, none
 /// comes twice, and each publisher's own order holds.
-#[test]
-fn concurrent_publishers_on_several_instances_deliver_intact_frames() {
+fn concurrent_publishers_on_several_instances_deliver_intact_frames(cell: Cell) {
     const PUBLISHERS: usize = 6;
     const PUSHES: usize = 100;
-    let cluster = Cluster::start(3);
+    let cluster = cell.start(3);
     let terminals: Vec<_> = (0..3)
         .map(|i| cluster[i].terminal("ann").follow())
         .collect();
@@ -144,9 +197,8 @@ fn concurrent_publishers_on_several_instances_deliver_intact_frames() {
 }
 
 /// H51: a binary body is a binary frame with exactly its bytes, here and on another instance.
-#[test]
-fn a_binary_body_arrives_byte_for_byte_as_a_binary_frame() {
-    let cluster = Cluster::start(2);
+fn a_binary_body_arrives_byte_for_byte_as_a_binary_frame(cell: Cell) {
+    let cluster = cell.start(2);
     let mut here = cluster[0].terminal("ann");
     let mut there = cluster[1].terminal("ann");
     let body: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
@@ -159,9 +211,8 @@ fn a_binary_body_arrives_byte_for_byte_as_a_binary_frame() {
 }
 
 /// H51: whatever the text holds, nothing is escaped, trimmed or wrapped on the way.
-#[test]
-fn a_text_body_arrives_byte_for_byte_as_a_text_frame() {
-    let cluster = Cluster::start(2);
+fn a_text_body_arrives_byte_for_byte_as_a_text_frame(cell: Cell) {
+    let cluster = cell.start(2);
     let mut terminal = cluster[1].terminal("ann");
     let lookalike = r#"{"switchboard":{"hello":{"uuid":"no"}}}"#;
     let texts = [
@@ -184,10 +235,9 @@ fn a_text_body_arrives_byte_for_byte_as_a_text_frame() {
 }
 
 /// The largest body that the limit allows goes through whole.
-#[test]
-fn a_body_of_the_largest_size_arrives() {
+fn a_body_of_the_largest_size_arrives(cell: Cell) {
     const LARGEST: usize = 1 << 20;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let terminal = cluster[1].terminal("ann").follow();
 
     cluster[0]
@@ -200,9 +250,8 @@ fn a_body_of_the_largest_size_arrives() {
 }
 
 /// A user id is opaque: whatever it holds, it is one user, and no other's prefix or pattern.
-#[test]
-fn user_ids_are_opaque() {
-    let cluster = Cluster::start(2);
+fn user_ids_are_opaque(cell: Cell) {
+    let cluster = cell.start(2);
     let longest = "u".repeat(128);
     let users = [
         "ann",
@@ -230,9 +279,8 @@ fn user_ids_are_opaque() {
 }
 
 /// A push that names connections reaches those, and no other of the same user.
-#[test]
-fn a_narrowed_push_reaches_only_the_named_connections() {
-    let cluster = Cluster::start(3);
+fn a_narrowed_push_reaches_only_the_named_connections(cell: Cell) {
+    let cluster = cell.start(3);
     let mut named = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
     let mut spared = [cluster[0].terminal("ann"), cluster[2].terminal("ann")];
 
@@ -251,9 +299,8 @@ fn a_narrowed_push_reaches_only_the_named_connections() {
 }
 
 /// A connection's UUID opens nothing under another user's name.
-#[test]
-fn a_narrowed_push_does_not_reach_another_users_connection() {
-    let cluster = Cluster::start(2);
+fn a_narrowed_push_does_not_reach_another_users_connection(cell: Cell) {
+    let cluster = cell.start(2);
     let mut bob = cluster[1].terminal("bob");
 
     let request = push("ann", "secret").query("connection", &bob.uuid.to_string());
@@ -264,9 +311,8 @@ fn a_narrowed_push_does_not_reach_another_users_connection() {
 }
 
 /// H52: each terminal of each named user once, and no other.
-#[test]
-fn a_push_to_a_list_of_users_reaches_each_of_their_terminals_once() {
-    let cluster = Cluster::start(3);
+fn a_push_to_a_list_of_users_reaches_each_of_their_terminals_once(cell: Cell) {
+    let cluster = cell.start(3);
     let mut named = [
         cluster[0].terminal("ann"),
         cluster[1].terminal("ann"),
@@ -289,9 +335,8 @@ fn a_push_to_a_list_of_users_reaches_each_of_their_terminals_once() {
 }
 
 /// Binary goes to a list of users as base64 in JSON, and arrives as bytes.
-#[test]
-fn a_push_to_a_list_of_users_can_be_binary() {
-    let cluster = Cluster::start(2);
+fn a_push_to_a_list_of_users_can_be_binary(cell: Cell) {
+    let cluster = cell.start(2);
     let mut terminal = cluster[1].terminal("ann");
 
     let body = json!({"users": ["ann"], "base64": "AAEC/w=="});
@@ -304,10 +349,9 @@ fn a_push_to_a_list_of_users_can_be_binary() {
 }
 
 /// H52: the counts stay true for an audience of the largest size.
-#[test]
-fn a_push_to_a_thousand_users_counts_every_terminal() {
+fn a_push_to_a_thousand_users_counts_every_terminal(cell: Cell) {
     const CONNECTED: usize = 60;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let names: Vec<_> = (0..1000).map(|n| format!("user-{n}")).collect();
     let users: Vec<_> = names.iter().map(String::as_str).collect();
     let mut terminals: Vec<_> = users
@@ -327,9 +371,8 @@ fn a_push_to_a_thousand_users_counts_every_terminal() {
 }
 
 /// H41, H52: every terminal of every instance, with the counts of each instance.
-#[test]
-fn a_broadcast_reaches_everyone_and_counts_by_instance() {
-    let cluster = Cluster::start(3);
+fn a_broadcast_reaches_everyone_and_counts_by_instance(cell: Cell) {
+    let cluster = cell.start(3);
     let mut terminals: Vec<_> = (0..6)
         .map(|n| cluster[n % 2].terminal(&format!("user-{n}")))
         .collect();
@@ -348,9 +391,8 @@ fn a_broadcast_reaches_everyone_and_counts_by_instance() {
 }
 
 /// A broadcast may be binary, like any push.
-#[test]
-fn a_broadcast_can_be_binary() {
-    let cluster = Cluster::start(2);
+fn a_broadcast_can_be_binary(cell: Cell) {
+    let cluster = cell.start(2);
     let mut terminal = cluster[1].terminal("ann");
 
     let request = Request::new("POST", "/v1/broadcast")
@@ -362,9 +404,8 @@ fn a_broadcast_can_be_binary() {
 }
 
 /// A receipt that would be endless is cut, and its counts stay true.
-#[test]
-fn a_receipt_of_many_terminals_is_cut_and_still_counts_them() {
-    let cluster = Cluster::with(2, |o| o.with("--receipt-terminals", "3"));
+fn a_receipt_of_many_terminals_is_cut_and_still_counts_them(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("receipt_terminals", 3));
     let terminals: Vec<_> = (0..5).map(|n| cluster[n % 2].terminal("ann")).collect();
 
     let receipt = cluster[0].api().push("ann", "many");

@@ -3,14 +3,28 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::raw::{exchange, masked_frame, opcode, status};
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, a_slow_handshake_is_cut_off),
+    (ONE, a_trickling_handshake_is_cut_off),
+    (ONE, many_unfinished_handshakes_do_not_keep_others_out),
+    (ONE, an_endless_head_is_refused),
+    (ONE, bytes_that_are_no_protocol_do_no_harm),
+    (ONE, a_frame_that_is_too_large_closes_its_connection),
+    (
+        ONE,
+        a_terminal_that_breaks_the_protocol_is_closed_with_a_code
+    ),
+];
+
 /// H10: a handshake that never ends holds its socket for the handshake's time and no longer.
-#[test]
-fn a_slow_handshake_is_cut_off() {
-    let cluster = Cluster::with(1, |o| o.with("--handshake-timeout", "500ms"));
+fn a_slow_handshake_is_cut_off(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("handshake_timeout", "500ms"));
     for address in [cluster[0].terminals(), cluster[0].peer()] {
         for begin in ["", "GET /connect?user=ann HTTP/1.1\r\nHost: x\r\n"] {
             let answer = exchange(address, begin.as_bytes()).expect("the socket is closed");
@@ -21,9 +35,8 @@ fn a_slow_handshake_is_cut_off() {
 }
 
 /// H10: also one that sends a byte from time to time.
-#[test]
-fn a_trickling_handshake_is_cut_off() {
-    let cluster = Cluster::with(1, |o| o.with("--handshake-timeout", "500ms"));
+fn a_trickling_handshake_is_cut_off(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("handshake_timeout", "500ms"));
     let mut stream = TcpStream::connect(cluster[0].terminals()).expect("it listens");
     stream
         .write_all(b"GET /connect?user=ann HTTP/1.1\r\nHost: x\r\nX-Long: ")
@@ -33,9 +46,8 @@ fn a_trickling_handshake_is_cut_off() {
 }
 
 /// Idle sockets before their handshake do not keep others out.
-#[test]
-fn many_unfinished_handshakes_do_not_keep_others_out() {
-    let cluster = Cluster::start(1);
+fn many_unfinished_handshakes_do_not_keep_others_out(cell: Cell) {
+    let cluster = cell.start(1);
     let idle: Vec<_> = (0..300)
         .map(|_| TcpStream::connect(cluster[0].terminals()).expect("it listens"))
         .collect();
@@ -47,9 +59,8 @@ fn many_unfinished_handshakes_do_not_keep_others_out() {
 }
 
 /// H10: the head of a request has a limit.
-#[test]
-fn an_endless_head_is_refused() {
-    let cluster = Cluster::start(1);
+fn an_endless_head_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
     for address in [cluster[0].terminals(), cluster[0].api().address()] {
         let head = format!(
             "GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n",
@@ -66,9 +77,8 @@ fn an_endless_head_is_refused() {
 }
 
 /// Bytes that are no HTTP at all do no harm.
-#[test]
-fn bytes_that_are_no_protocol_do_no_harm() {
-    let cluster = Cluster::start(1);
+fn bytes_that_are_no_protocol_do_no_harm(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
     let garbage: [&[u8]; 4] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -97,9 +107,8 @@ fn bytes_that_are_no_protocol_do_no_harm() {
 }
 
 /// H09: with the code for it, and only that connection.
-#[test]
-fn a_frame_that_is_too_large_closes_its_connection() {
-    let cluster = Cluster::with(1, |o| o.with("--frame-bytes", "1000"));
+fn a_frame_that_is_too_large_closes_its_connection(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("frame_bytes", 1000));
     let mut other = cluster[0].terminal("ann");
     let mut largest = cluster[0].terminal("ann");
     largest.send_text(&"x".repeat(1000));
@@ -130,11 +139,10 @@ fn a_frame_that_is_too_large_closes_its_connection() {
 }
 
 /// H18, H20: a terminal that breaks the protocol gets a Close frame with the code for it.
-#[test]
-fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code() {
+fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code(cell: Cell) {
     const PROTOCOL_ERROR: u16 = 1002;
     const INVALID_PAYLOAD: u16 = 1007;
-    let cluster = Cluster::start(1);
+    let cluster = cell.start(1);
     let other = cluster[0].terminal("ann").follow();
     let cases = [
         ("not masked", vec![0x81, 0x01, b'x'], PROTOCOL_ERROR),

@@ -4,16 +4,48 @@ use std::thread;
 use std::time::Duration;
 
 use switchboard_tests::api::push;
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use uuid::{Uuid, uuid};
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        INSTANCES,
+        a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome
+    ),
+    (
+        INSTANCES,
+        a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outcome
+    ),
+    (
+        INSTANCES,
+        simultaneous_repeats_at_all_instances_are_written_once
+    ),
+    (
+        INSTANCES,
+        a_repeat_reaches_a_terminal_that_has_come_meanwhile
+    ),
+    (ONE, equal_bodies_without_a_key_are_different_pushes),
+    (
+        INSTANCES,
+        a_push_to_a_terminal_that_has_gone_does_not_say_written
+    ),
+    (
+        PROCESSES,
+        a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else
+    ),
+    (PROCESSES, a_receipt_does_not_wait_beyond_its_deadline),
+    (ONE, deadlines_out_of_range_are_refused),
+    (PROCESSES, a_push_over_a_link_that_was_idle_succeeds),
+];
 
 const PUSH: Uuid = uuid!("6f9619ff-8b86-4011-b42d-00c04fc964ff");
 
 /// H49: the caller that repeats a push after a lost answer does no harm.
-#[test]
-fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome() {
-    let cluster = Cluster::start(2);
+fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome(cell: Cell) {
+    let cluster = cell.start(2);
     let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
     let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
 
@@ -32,9 +64,8 @@ fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outc
 }
 
 /// H49: also when a balancer sends the repeat elsewhere.
-#[test]
-fn a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outcome() {
-    let cluster = Cluster::start(3);
+fn a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outcome(cell: Cell) {
+    let cluster = cell.start(3);
     let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
     let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
 
@@ -51,9 +82,8 @@ fn a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outco
 }
 
 /// H49: repeats that are under way at the same time.
-#[test]
-fn simultaneous_repeats_at_all_instances_are_written_once() {
-    let cluster = Cluster::start(3);
+fn simultaneous_repeats_at_all_instances_are_written_once(cell: Cell) {
+    let cluster = cell.start(3);
     let mut terminal = cluster[0].terminal("ann");
     let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
 
@@ -69,9 +99,8 @@ fn simultaneous_repeats_at_all_instances_are_written_once() {
 }
 
 /// H49: a terminal that came after the first attempt gets the repeat, the others do not.
-#[test]
-fn a_repeat_reaches_a_terminal_that_has_come_meanwhile() {
-    let cluster = Cluster::start(2);
+fn a_repeat_reaches_a_terminal_that_has_come_meanwhile(cell: Cell) {
+    let cluster = cell.start(2);
     let mut early = cluster[0].terminal("ann");
     let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
     cluster[1].api().receipt(request.clone()).expect_written(1);
@@ -85,9 +114,8 @@ fn a_repeat_reaches_a_terminal_that_has_come_meanwhile() {
 }
 
 /// Pushes without a key of the caller's are different pushes, even with the same body.
-#[test]
-fn equal_bodies_without_a_key_are_different_pushes() {
-    let cluster = Cluster::start(1);
+fn equal_bodies_without_a_key_are_different_pushes(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
 
     let first = cluster[0].api().push("ann", "again");
@@ -99,9 +127,8 @@ fn equal_bodies_without_a_key_are_different_pushes() {
 }
 
 /// H25, H41: a push never says "written" of a terminal that has gone.
-#[test]
-fn a_push_to_a_terminal_that_has_gone_does_not_say_written() {
-    let cluster = Cluster::start(2);
+fn a_push_to_a_terminal_that_has_gone_does_not_say_written(cell: Cell) {
+    let cluster = cell.start(2);
     let gone = cluster[0].terminal("ann");
     let mut stays = cluster[1].terminal("ann");
     let uuid = gone.uuid;
@@ -117,9 +144,8 @@ fn a_push_to_a_terminal_that_has_gone_does_not_say_written() {
 
 /// H25, H41, H46: a stalled owner is reported as such when the deadline has come, and not before
 /// the others are served.
-#[test]
-fn a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else() {
-    let cluster = Cluster::with(3, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+fn a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else(cell: Cell) {
+    let cluster = cell.start_with(3, |s| s.with("lease", "20s").with("isolation", "20s"));
     let stalled = cluster[0].terminal("ann");
     let mut well = cluster[1].terminal("ann");
     cluster[2].api().push("ann", "before").expect_written(2);
@@ -145,9 +171,8 @@ fn a_stalled_instance_makes_its_terminals_unreachable_and_delays_nobody_else() {
 }
 
 /// H45, H46: a receipt comes by the deadline of its own push, not by another's.
-#[test]
-fn a_receipt_does_not_wait_beyond_its_deadline() {
-    let cluster = Cluster::with(2, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+fn a_receipt_does_not_wait_beyond_its_deadline(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("lease", "20s").with("isolation", "20s"));
     let _stalled = cluster[0].terminal("ann");
     cluster[1].api().push("ann", "warm").expect_written(1);
     cluster[0].sigstop();
@@ -167,9 +192,8 @@ fn a_receipt_does_not_wait_beyond_its_deadline() {
 }
 
 /// H45, H46: every deadline in range is accepted, every other one refused with an error.
-#[test]
-fn deadlines_out_of_range_are_refused() {
-    let cluster = Cluster::start(1);
+fn deadlines_out_of_range_are_refused(cell: Cell) {
+    let cluster = cell.start(1);
     let api = cluster[0].api();
     let _terminal = cluster[0].terminal("ann");
 
@@ -197,10 +221,9 @@ fn deadlines_out_of_range_are_refused() {
 }
 
 /// H44: a link that has been idle is as good as a fresh one.
-#[test]
-fn a_push_over_a_link_that_was_idle_succeeds() {
+fn a_push_over_a_link_that_was_idle_succeeds(cell: Cell) {
     const SEVERAL_HEARTBEATS: Duration = Duration::from_secs(2);
-    let cluster = Cluster::with(2, |o| o.with("--link-heartbeat", "200ms"));
+    let cluster = cell.start_with(2, |s| s.with("link_heartbeat", "200ms"));
     let mut terminal = cluster[0].terminal("ann");
     cluster[1].api().push("ann", "first").expect_written(1);
 

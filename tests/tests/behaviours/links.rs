@@ -1,15 +1,28 @@
 //! Links between servers, and what else comes to their listener.
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
+use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::sockets::connections_at;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        PROCESSES,
+        pushes_open_no_further_connections_between_servers
+    ),
+    (ONE.in_redis(), the_peers_port_refuses_strangers),
+    (
+        PROCESSES,
+        first_pushes_in_all_directions_at_once_are_delivered_once
+    ),
+];
+
 /// H44, H47: a thousand pushes use the link that is there; no port is used up.
-#[test]
-fn pushes_open_no_further_connections_between_servers() {
+fn pushes_open_no_further_connections_between_servers(cell: Cell) {
     const PUSHES: usize = 1000;
-    let cluster = Cluster::start(2);
+    let cluster = cell.start(2);
     let terminals = [
         cluster[0].terminal("ann").follow(),
         cluster[1].terminal("ann").follow(),
@@ -41,9 +54,8 @@ fn pushes_open_no_further_connections_between_servers() {
 }
 
 /// H03, H34: the peers' port serves members of the cluster and nobody else.
-#[test]
-fn the_peers_port_refuses_strangers() {
-    let cluster = Cluster::start(1);
+fn the_peers_port_refuses_strangers(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
     let api = switchboard_tests::api::Api::new(cluster[0].peer());
     let instance = cluster[0].api().instances()[0].instance.clone();
@@ -91,12 +103,11 @@ fn the_peers_port_refuses_strangers() {
 
 /// H43: all sides dial at the same instant: one link of each pair stays, and nothing is lost,
 /// doubled or called unreachable meanwhile.
-#[test]
-fn first_pushes_in_all_directions_at_once_are_delivered_once() {
+fn first_pushes_in_all_directions_at_once_are_delivered_once(cell: Cell) {
     const ROUNDS: usize = 5;
     const PUBLISHERS: usize = 3;
     for _ in 0..ROUNDS {
-        let cluster = Cluster::start(3);
+        let cluster = cell.start(3);
         let terminals: Vec<_> = (0..3)
             .map(|i| cluster[i].terminal("ann").follow())
             .collect();

@@ -3,9 +3,23 @@
 use std::collections::BTreeMap;
 
 use switchboard_tests::api::{Receipt, push};
+use switchboard_tests::behaviour::{Behaviour, INSTANCES};
+use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::raw::RawTerminal;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (INSTANCES, a_terminal_that_never_reads_is_closed),
+    (
+        INSTANCES,
+        a_terminal_that_never_reads_loses_the_oldest_frames
+    ),
+    (INSTANCES, a_terminal_that_never_reads_gets_no_new_frames),
+    (INSTANCES, a_terminal_that_never_reads_delays_nobody),
+    (INSTANCES, a_frame_that_waits_is_reported_as_queued),
+];
 
 /// Large, so that a few fill what the kernel's buffers and the queue hold.
 const BODY: usize = 256 * 1024;
@@ -14,9 +28,8 @@ const BODY: usize = 256 * 1024;
 const PUSHES: usize = 64;
 
 /// H23, H24, H26: with the policy `close` the slow terminal is let go, and is told why.
-#[test]
-fn a_terminal_that_never_reads_is_closed() {
-    let cluster = cluster("close");
+fn a_terminal_that_never_reads_is_closed(cell: Cell) {
+    let cluster = cluster(cell, "close");
     let mut slow = silent(&cluster);
 
     let receipts = push_until(&cluster, |receipt| receipt.total() == 0);
@@ -36,9 +49,8 @@ fn a_terminal_that_never_reads_is_closed() {
 }
 
 /// H23, H24: with `drop-oldest` the connection stays and the newest frames are kept.
-#[test]
-fn a_terminal_that_never_reads_loses_the_oldest_frames() {
-    let cluster = cluster("drop-oldest");
+fn a_terminal_that_never_reads_loses_the_oldest_frames(cell: Cell) {
+    let cluster = cluster(cell, "drop-oldest");
     let mut slow = silent(&cluster);
 
     push_all(&cluster);
@@ -55,9 +67,8 @@ fn a_terminal_that_never_reads_loses_the_oldest_frames() {
 
 /// H23, H24, H41: with `drop-newest` the connection stays, the oldest frames are kept, and the
 /// receipts say which were not.
-#[test]
-fn a_terminal_that_never_reads_gets_no_new_frames() {
-    let cluster = cluster("drop-newest");
+fn a_terminal_that_never_reads_gets_no_new_frames(cell: Cell) {
+    let cluster = cluster(cell, "drop-newest");
     let mut slow = silent(&cluster);
 
     let receipts = push_all(&cluster);
@@ -74,9 +85,8 @@ fn a_terminal_that_never_reads_gets_no_new_frames() {
 }
 
 /// H23: publishers to others, and other terminals of the same user, are not delayed by it.
-#[test]
-fn a_terminal_that_never_reads_delays_nobody() {
-    let cluster = cluster("drop-newest");
+fn a_terminal_that_never_reads_delays_nobody(cell: Cell) {
+    let cluster = cluster(cell, "drop-newest");
     let _slow = silent(&cluster);
     let sibling = cluster[0].terminal("slow").follow();
     let other = cluster[0].terminal("other").follow();
@@ -97,11 +107,9 @@ fn a_terminal_that_never_reads_delays_nobody() {
 }
 
 /// H23, H25: a frame that is not with the operating system by the deadline is not called written.
-#[test]
-fn a_frame_that_waits_is_reported_as_queued() {
-    let cluster = Cluster::with(2, |o| {
-        o.with("--queue-bytes", "67108864")
-            .with("--queue-frames", "100000")
+fn a_frame_that_waits_is_reported_as_queued(cell: Cell) {
+    let cluster = cell.start_with(2, |s| {
+        s.with("queue_bytes", 67108864).with("queue_frames", 100000)
     });
     let _slow = silent(&cluster);
 
@@ -117,13 +125,13 @@ fn a_frame_that_waits_is_reported_as_queued() {
 
 const LAST: usize = 999_999;
 
-fn cluster(policy: &str) -> Cluster {
-    Cluster::with(2, |o| {
-        o.with("--slow-consumer", policy)
-            .with("--push-bytes", "300000")
-            .with("--queue-bytes", "1048576")
-            .with("--queue-frames", "64")
-            .with("--close-timeout", "1s")
+fn cluster(cell: Cell, policy: &str) -> Cluster {
+    cell.start_with(2, |s| {
+        s.with("slow_consumer", policy)
+            .with("push_bytes", 300000)
+            .with("queue_bytes", 1048576)
+            .with("queue_frames", 64)
+            .with("close_timeout", "1s")
     })
 }
 

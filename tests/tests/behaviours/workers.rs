@@ -3,16 +3,33 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
-use switchboard_tests::server::{Options, Server};
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        PROCESSES.in_redis(),
+        twelve_instances_in_three_processes_reach_each_other_and_remove_no_row
+    ),
+    (PROCESSES, order_holds_with_several_workers),
+    (ONE, terminals_are_spread_evenly_over_the_workers),
+    (
+        ONE.embedded(),
+        workers_reach_each_other_on_the_embedded_directory
+    ),
+    (
+        PROCESSES.in_redis(),
+        a_process_with_several_workers_drains_all_of_them
+    ),
+];
 
 /// H30, H33, H42: twelve instances in three processes reach each other, and nobody takes a live
 /// row for a dead one.
-#[test]
-fn twelve_instances_in_three_processes_reach_each_other_and_remove_no_row() {
+fn twelve_instances_in_three_processes_reach_each_other_and_remove_no_row(cell: Cell) {
     const PUSHES: usize = 30;
-    let cluster = Cluster::with(3, |o| o.with("--workers", "4"));
+    let cluster = cell.start_with(3, |s| s.with("workers", 4));
     let mut terminals: Vec<_> = (0..12)
         .map(|n| cluster[n % 3].terminal("ann").follow())
         .collect();
@@ -56,10 +73,9 @@ fn twelve_instances_in_three_processes_reach_each_other_and_remove_no_row() {
 }
 
 /// H50: one connection of a publisher is one publisher, whichever workers hold the terminals.
-#[test]
-fn order_holds_with_several_workers() {
+fn order_holds_with_several_workers(cell: Cell) {
     const PUSHES: usize = 200;
-    let cluster = Cluster::with(2, |o| o.with("--workers", "3"));
+    let cluster = cell.start_with(2, |s| s.with("workers", 3));
     let terminals: Vec<_> = (0..6)
         .map(|n| cluster[n % 2].terminal("ann").follow())
         .collect();
@@ -77,9 +93,9 @@ fn order_holds_with_several_workers() {
 }
 
 /// Terminals are spread over the workers.
-#[test]
-fn terminals_are_spread_evenly_over_the_workers() {
-    let server = Server::start(&Options::for_tests().with("--workers", "4"));
+fn terminals_are_spread_evenly_over_the_workers(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("workers", 4));
+    let server = &cluster[0];
     let _terminals: Vec<_> = (0..40)
         .map(|n| server.terminal(&format!("user-{n}")))
         .collect();
@@ -92,14 +108,10 @@ fn terminals_are_spread_evenly_over_the_workers() {
 
 /// H34: the embedded directory serves all workers of a process, without Redis and without links
 /// over the network.
-#[test]
-fn workers_reach_each_other_on_the_embedded_directory() {
-    let server = Server::start(&Options::for_tests().with("--workers", "3"));
+fn workers_reach_each_other_on_the_embedded_directory(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("workers", 3));
+    let server = &cluster[0];
     let mut terminals: Vec<_> = (0..6).map(|_| server.terminal("ann")).collect();
-    eventually("nothing is in doubt", || {
-        server.api().instances().iter().all(|i| i.state == "up")
-    });
-
     server.api().push("ann", "to all workers").expect_written(6);
 
     for terminal in &mut terminals {
@@ -111,9 +123,8 @@ fn workers_reach_each_other_on_the_embedded_directory() {
 }
 
 /// H53: a drain ends all workers of the process.
-#[test]
-fn a_process_with_several_workers_drains_all_of_them() {
-    let mut cluster = Cluster::with(2, |o| o.with("--workers", "3").with("--drain", "500ms"));
+fn a_process_with_several_workers_drains_all_of_them(cell: Cell) {
+    let mut cluster = cell.start_with(2, |s| s.with("workers", 3).with("drain", "500ms"));
     let terminals: Vec<_> = (0..9)
         .map(|_| cluster[0].terminal("ann").follow())
         .collect();
@@ -124,6 +135,6 @@ fn a_process_with_several_workers_drains_all_of_them() {
     }
     assert!(cluster[0].wait_exit().success());
     assert!(cluster.rows().is_empty());
-    let leases: Vec<String> = cluster.redis.command(&["HKEYS", "sb:instances"]);
+    let leases: Vec<String> = cluster.redis().command(&["HKEYS", "sb:instances"]);
     assert_eq!(leases.len(), 3, "those of the other process");
 }

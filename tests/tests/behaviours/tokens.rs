@@ -1,23 +1,37 @@
 //! With tokens, who connects is what the token says, for as long as it says so.
 
-use std::fs;
-
 use serde_json::json;
+use switchboard_tests::behaviour::{Behaviour, ONE};
+use switchboard_tests::behaviours;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
-use switchboard_tests::server::{Options, Server};
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
 use switchboard_tests::terminal::{Ending, Terminal};
 use switchboard_tests::token::{hs256, seconds_from_now, signed, unsigned};
-use tempfile::TempDir;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        ONE,
+        identity_headers_and_parameters_do_not_override_the_token
+    ),
+    (ONE, a_token_is_taken_from_header_and_subprotocol),
+    (ONE, a_token_in_the_query_needs_the_flag_and_is_not_logged),
+    (ONE, a_token_that_does_not_count_is_refused),
+    (ONE, a_handshake_with_two_tokens_is_refused),
+    (ONE, an_expired_token_closes_the_connection),
+    (ONE, a_refusal_is_not_held_against_the_next_attempt),
+];
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 
 /// H01: with tokens, nothing but the token says who connects.
-#[test]
-fn identity_headers_and_parameters_do_not_override_the_token() {
-    let jwt = Jwt::start(|o| o);
+fn identity_headers_and_parameters_do_not_override_the_token(cell: Cell) {
+    let jwt = Jwt::start(cell);
     let mut victim = jwt.connect("victim");
     let mut terminal = jwt
-        .server
+        .server()
         .connect()
         .bearer(&jwt.token("mallory"))
         .user("victim")
@@ -27,11 +41,11 @@ fn identity_headers_and_parameters_do_not_override_the_token() {
         .header("X-Auth-Request-User", "victim")
         .open();
 
-    jwt.server
+    jwt.server()
         .api()
         .push("victim", "for the victim")
         .expect_written(1);
-    jwt.server
+    jwt.server()
         .api()
         .push("mallory", "for mallory")
         .expect_written(1);
@@ -41,23 +55,22 @@ fn identity_headers_and_parameters_do_not_override_the_token() {
 }
 
 /// Every way of handing over a token, and what the server answers to it.
-#[test]
-fn a_token_is_taken_from_header_and_subprotocol() {
-    let jwt = Jwt::start(|o| o);
+fn a_token_is_taken_from_header_and_subprotocol(cell: Cell) {
+    let jwt = Jwt::start(cell);
     let token = jwt.token("ann");
 
-    let by_header = jwt.server.connect().bearer(&token).open();
+    let by_header = jwt.server().connect().bearer(&token).open();
     let offered = format!("switchboard.v1, bearer.{token}");
     let by_subprotocol = jwt
-        .server
+        .server()
         .connect()
         .header("Sec-WebSocket-Protocol", offered)
         .open();
 
     assert_eq!(by_header.protocol, None);
     assert_eq!(by_subprotocol.protocol.as_deref(), Some("switchboard.v1"));
-    jwt.server.api().push("ann", "both").expect_written(2);
-    let by_query = jwt.server.connect().query("token", &token).refused();
+    jwt.server().api().push("ann", "both").expect_written(2);
+    let by_query = jwt.server().connect().query("token", &token).refused();
     assert_eq!(
         by_query.status, 401,
         "the query is not asked without --token-in-query"
@@ -65,23 +78,24 @@ fn a_token_is_taken_from_header_and_subprotocol() {
 }
 
 /// H05: a token in the query is an explicit choice, and is never logged.
-#[test]
-fn a_token_in_the_query_needs_the_flag_and_is_not_logged() {
-    let jwt = Jwt::start(|o| o.switch("--token-in-query").with("--log-level", "trace"));
+fn a_token_in_the_query_needs_the_flag_and_is_not_logged(cell: Cell) {
+    let jwt = Jwt::start_with(cell, |s| {
+        s.with("token_in_query", true).with("log_level", "trace")
+    });
     let token = jwt.token("ann");
     let wrong = format!("{token}wrong");
 
-    let mut terminal = jwt.server.connect().query("token", &token).open();
-    jwt.server.connect().query("token", &wrong).refused();
-    jwt.server.connect().bearer(&wrong).refused();
-    jwt.server
+    let mut terminal = jwt.server().connect().query("token", &token).open();
+    jwt.server().connect().query("token", &wrong).refused();
+    jwt.server().connect().bearer(&wrong).refused();
+    jwt.server()
         .api()
         .push("ann", "a payload that is nobody's business")
         .expect_written(1);
     terminal.expect_text("a payload that is nobody's business");
     terminal.close();
 
-    let log = jwt.server.log();
+    let log = jwt.server().log();
     assert!(!log.is_empty());
     let signature = token.rsplit('.').next().expect("three parts");
     assert!(!log.contains(signature), "the token is in the log");
@@ -92,9 +106,11 @@ fn a_token_in_the_query_needs_the_flag_and_is_not_logged() {
 }
 
 /// H01, H06: every token that does not count is refused with 401 and a challenge.
-#[test]
-fn a_token_that_does_not_count_is_refused() {
-    let jwt = Jwt::start(|o| o.with("--jwt-audience", "push").with("--jwt-issuer", "us"));
+fn a_token_that_does_not_count_is_refused(cell: Cell) {
+    let jwt = Jwt::start_with(cell, |s| {
+        s.with("jwt_audience", vec!["push"])
+            .with("jwt_issuer", vec!["us"])
+    });
     let good = json!({"sub": "ann", "exp": seconds_from_now(600), "aud": "push", "iss": "us"});
     let with = |field: &str, value: serde_json::Value| {
         let mut claims = good.clone();
@@ -138,23 +154,22 @@ fn a_token_that_does_not_count_is_refused() {
     ];
 
     for (what, token) in cases {
-        let response = jwt.server.connect().bearer(&token).refused();
+        let response = jwt.server().connect().bearer(&token).refused();
         assert_eq!(response.status, 401, "{what}: {}", response.text());
         assert!(response.header("www-authenticate").is_some(), "{what}");
         assert!(!response.error_message().contains(SECRET_TEXT), "{what}");
     }
-    let nothing = jwt.server.connect().refused();
+    let nothing = jwt.server().connect().refused();
     assert_eq!(nothing.status, 401);
-    jwt.server.connect().bearer(&hs256(SECRET, &good)).open();
+    jwt.server().connect().bearer(&hs256(SECRET, &good)).open();
 }
 
 /// H01: two tokens in one request: it is not clear who speaks.
-#[test]
-fn a_handshake_with_two_tokens_is_refused() {
-    let jwt = Jwt::start(|o| o.switch("--token-in-query"));
+fn a_handshake_with_two_tokens_is_refused(cell: Cell) {
+    let jwt = Jwt::start_with(cell, |s| s.with("token_in_query", true));
     let (ann, bob) = (jwt.token("ann"), jwt.token("bob"));
     assert_eq!(
-        jwt.server
+        jwt.server()
             .connect()
             .bearer(&ann)
             .bearer(&bob)
@@ -163,7 +178,7 @@ fn a_handshake_with_two_tokens_is_refused() {
         400
     );
     assert_eq!(
-        jwt.server
+        jwt.server()
             .connect()
             .bearer(&ann)
             .query("token", &bob)
@@ -174,47 +189,29 @@ fn a_handshake_with_two_tokens_is_refused() {
 }
 
 /// H06: a connection ends with its token, and not before.
-#[test]
-fn an_expired_token_closes_the_connection() {
-    let jwt = Jwt::start(|o| o);
+fn an_expired_token_closes_the_connection(cell: Cell) {
+    let jwt = Jwt::start(cell);
     let claims = json!({"sub": "ann", "exp": seconds_from_now(3)});
-    let mut short = jwt.server.connect().bearer(&hs256(SECRET, &claims)).open();
+    let mut short = jwt
+        .server()
+        .connect()
+        .bearer(&hs256(SECRET, &claims))
+        .open();
     let mut long = jwt.connect("bob");
 
     assert_eq!(short.ended().code(), Some(4002));
 
     eventually("it is not listed", || {
-        jwt.server.api().connections("ann").connections.is_empty()
+        jwt.server().api().connections("ann").connections.is_empty()
     });
     long.expect_silence(SILENCE);
 }
 
-/// Off loopback there is no default of who may connect.
-#[test]
-fn open_authentication_is_a_choice_off_loopback() {
-    let output = switchboard_tests::server::run(
-        &[
-            "serve",
-            "--listen",
-            "0.0.0.0:0",
-            "--api",
-            "127.0.0.1:0",
-            "--peer",
-            "127.0.0.1:0",
-        ],
-        &[],
-    );
-    assert!(!output.status.success());
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("--auth"), "{error}");
-}
-
 /// A connection that was refused can be followed by one that is not, without a pause.
-#[test]
-fn a_refusal_is_not_held_against_the_next_attempt() {
-    let jwt = Jwt::start(|o| o);
+fn a_refusal_is_not_held_against_the_next_attempt(cell: Cell) {
+    let jwt = Jwt::start(cell);
     for _ in 0..20 {
-        jwt.server.connect().bearer("wrong").refused();
+        jwt.server().connect().bearer("wrong").refused();
     }
     let terminal = jwt.connect("ann");
     assert!(matches!(terminal.close(), Ending::Closed(1000, _)));
@@ -222,25 +219,24 @@ fn a_refusal_is_not_held_against_the_next_attempt() {
 
 const SECRET_TEXT: &str = "a secret of at least";
 
-/// A server that takes tokens, on the embedded directory.
-struct Jwt {
-    server: Server,
-    _folder: TempDir,
-}
+/// A server that takes tokens.
+struct Jwt(Cluster);
 
 impl Jwt {
     #[track_caller]
-    fn start(configure: impl FnOnce(Options) -> Options) -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let file = folder.path().join("secret");
-        fs::write(&file, SECRET).expect("the folder is writable");
-        let options = Options::for_tests()
-            .with("--auth", "jwt")
-            .with("--jwt-secret-file", file.display().to_string());
-        Self {
-            server: Server::start(&configure(options)),
-            _folder: folder,
-        }
+    fn start(cell: Cell) -> Self {
+        Self::start_with(cell, |settings| settings)
+    }
+
+    #[track_caller]
+    fn start_with(cell: Cell, configure: impl FnOnce(Settings) -> Settings) -> Self {
+        Self(cell.start_with(1, |s| {
+            configure(s.with("auth", "jwt").with_file("jwt_secret_file", SECRET))
+        }))
+    }
+
+    fn server(&self) -> &Server {
+        &self.0[0]
     }
 
     fn token(&self, user: &str) -> String {
@@ -249,6 +245,6 @@ impl Jwt {
 
     #[track_caller]
     fn connect(&self, user: &str) -> Terminal {
-        self.server.connect().bearer(&self.token(user)).open()
+        self.server().connect().bearer(&self.token(user)).open()
     }
 }

@@ -4,15 +4,42 @@ use std::thread;
 use std::time::Duration;
 
 use switchboard_tests::api::push;
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::server::Server;
 
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        PROCESSES.in_redis(),
+        a_killed_server_disappears_with_its_connections
+    ),
+    (
+        PROCESSES,
+        a_killed_server_delays_nobody_and_its_terminals_are_not_called_served
+    ),
+    (PROCESSES, pushes_to_others_do_not_notice_a_killed_server),
+    (
+        PROCESSES.in_redis(),
+        a_stranger_at_a_recycled_address_gets_no_delivery
+    ),
+    (
+        PROCESSES,
+        a_server_restarted_at_the_same_address_is_a_new_instance
+    ),
+    (
+        PROCESSES,
+        a_server_that_stalled_for_longer_than_its_lease_is_reachable_again
+    ),
+    (PROCESSES, a_server_that_stalled_for_a_moment_loses_nothing),
+    (PROCESSES, a_server_with_another_secret_gets_no_delivery),
+];
+
 /// H32, H33: gone from everyone's view by itself, with all its connections; a push reads its rows
 /// and clears them away, and leaves those of others alone.
-#[test]
-fn a_killed_server_disappears_with_its_connections() {
-    let mut cluster = Cluster::start(3);
+fn a_killed_server_disappears_with_its_connections(cell: Cell) {
+    let mut cluster = cell.start(3);
     let _lost = [cluster[0].terminal("ann"), cluster[0].terminal("ann")];
     let mut stays = cluster[1].terminal("ann");
     cluster[0].sigkill();
@@ -39,9 +66,8 @@ fn a_killed_server_disappears_with_its_connections() {
 }
 
 /// H40, H41, H43: until then its terminals are called unreachable, and nobody waits for it.
-#[test]
-fn a_killed_server_delays_nobody_and_its_terminals_are_not_called_served() {
-    let mut cluster = Cluster::with(4, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+fn a_killed_server_delays_nobody_and_its_terminals_are_not_called_served(cell: Cell) {
+    let mut cluster = cell.start_with(4, |s| s.with("lease", "20s").with("isolation", "20s"));
     let here = cluster[2].terminal("ann").follow();
     let there = cluster[3].terminal("ann").follow();
     let lost = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
@@ -68,9 +94,8 @@ fn a_killed_server_delays_nobody_and_its_terminals_are_not_called_served() {
 }
 
 /// H33, H43: pushes to other users do not notice that a server has died.
-#[test]
-fn pushes_to_others_do_not_notice_a_killed_server() {
-    let mut cluster = Cluster::start(3);
+fn pushes_to_others_do_not_notice_a_killed_server(cell: Cell) {
+    let mut cluster = cell.start(3);
     let _lost = cluster[0].terminal("ann");
     let other = cluster[1].terminal("bob").follow();
     cluster[0].sigkill();
@@ -90,14 +115,13 @@ fn pushes_to_others_do_not_notice_a_killed_server() {
 
 /// H34: whoever listens at a dead server's address is asked who it is, and refuses what is not
 /// for it.
-#[test]
-fn a_stranger_at_a_recycled_address_gets_no_delivery() {
-    let mut cluster = Cluster::with(2, |o| o.with("--lease", "20s").with("--isolation", "20s"));
+fn a_stranger_at_a_recycled_address_gets_no_delivery(cell: Cell) {
+    let mut cluster = cell.start_with(2, |s| s.with("lease", "20s").with("isolation", "20s"));
     let dead = cluster[0].terminal("ann");
     cluster[1].api().push("ann", "warm").expect_written(1);
     let address = cluster[0].peer();
     cluster[0].sigkill();
-    let stranger = cluster.add(|o| o.with("--peer", address.to_string()));
+    let stranger = cluster.add(|s| s.with("peer", address.to_string()));
     assert_eq!(cluster[stranger].peer(), address);
     let mut anns_new = cluster[stranger].terminal("ann");
     let mut bob = cluster[stranger].terminal("bob");
@@ -122,9 +146,8 @@ fn a_stranger_at_a_recycled_address_gets_no_delivery() {
 }
 
 /// A server that starts at the address of one that died serves its own terminals at once.
-#[test]
-fn a_server_restarted_at_the_same_address_is_a_new_instance() {
-    let mut cluster = Cluster::start(2);
+fn a_server_restarted_at_the_same_address_is_a_new_instance(cell: Cell) {
+    let mut cluster = cell.start(2);
     let address = cluster[0].peer();
     let lost = cluster[0].terminal("ann");
     let before: Vec<_> = cluster[1]
@@ -134,7 +157,7 @@ fn a_server_restarted_at_the_same_address_is_a_new_instance() {
         .map(|i| i.instance)
         .collect();
     cluster[0].sigkill();
-    let again = cluster.add(|o| o.with("--peer", address.to_string()));
+    let again = cluster.add(|s| s.with("peer", address.to_string()));
     let mut terminal = cluster[again].terminal("ann");
 
     eventually("the push reaches the new connection only", || {
@@ -158,9 +181,8 @@ fn a_server_restarted_at_the_same_address_is_a_new_instance() {
 
 /// H29, H33: a server that stalled for longer than its lease comes back with new rows, and is
 /// reachable without its terminals doing anything.
-#[test]
-fn a_server_that_stalled_for_longer_than_its_lease_is_reachable_again() {
-    let mut cluster = Cluster::start(2);
+fn a_server_that_stalled_for_longer_than_its_lease_is_reachable_again(cell: Cell) {
+    let mut cluster = cell.start(2);
     let terminal = cluster[0].terminal("ann").follow();
     cluster[0].sigstop();
     eventually("its lease has run out", || {
@@ -181,9 +203,8 @@ fn a_server_that_stalled_for_longer_than_its_lease_is_reachable_again() {
 }
 
 /// A short stall changes nothing at all.
-#[test]
-fn a_server_that_stalled_for_a_moment_loses_nothing() {
-    let mut cluster = Cluster::start(2);
+fn a_server_that_stalled_for_a_moment_loses_nothing(cell: Cell) {
+    let mut cluster = cell.start(2);
     let mut terminal = cluster[0].terminal("ann");
     cluster[0].sigstop();
     thread::sleep(Duration::from_millis(500));
@@ -199,17 +220,10 @@ fn a_server_that_stalled_for_a_moment_loses_nothing() {
 }
 
 /// A server with another secret is no member, and gets nothing.
-#[test]
-fn a_server_with_another_secret_gets_no_delivery() {
-    let cluster = Cluster::start(1);
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let file = folder.path().join("secret");
-    std::fs::write(&file, "a secret of somebody else").expect("writable");
-    let options = cluster
-        .options()
-        .clone()
-        .with("--cluster-secret-file", file.display().to_string());
-    let stranger = Server::start(&options);
+fn a_server_with_another_secret_gets_no_delivery(cell: Cell) {
+    let cluster = cell.start(1);
+    let stranger =
+        cluster.stranger(|s| s.with_file("cluster_secret_file", "a secret of somebody else"));
     let mut theirs = stranger.terminal("ann");
     let mut ours = cluster[0].terminal("ann");
 

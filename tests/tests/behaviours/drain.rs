@@ -3,16 +3,42 @@
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::terminal::Ending;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        PROCESSES.in_redis(),
+        sigterm_closes_every_terminal_with_1012_and_ends_cleanly
+    ),
+    (
+        PROCESSES,
+        a_draining_server_refuses_new_terminals_with_a_time_to_retry
+    ),
+    (
+        PROCESSES,
+        deliveries_are_accepted_until_the_last_terminal_is_gone
+    ),
+    (ONE, terminals_are_closed_over_the_time_of_the_drain),
+    (ONE, a_second_signal_ends_the_server_at_once),
+    (ONE, sigint_drains_too),
+    (ONE, an_empty_server_ends_without_waiting_for_the_drain),
+    (
+        ONE.in_redis(),
+        a_terminal_that_never_reads_does_not_hold_up_the_drain
+    ),
+    (ONE.single_redis(), a_drain_without_redis_ends),
+    (PROCESSES, a_rolling_restart_leaves_everybody_reachable),
+];
 
 const SERVICE_RESTART: u16 = 1012;
 
 /// H53: terminals are told to go elsewhere, rows and lease are removed, and the exit is clean.
-#[test]
-fn sigterm_closes_every_terminal_with_1012_and_ends_cleanly() {
-    let mut cluster = Cluster::with(2, |o| o.with("--drain", "1s"));
+fn sigterm_closes_every_terminal_with_1012_and_ends_cleanly(cell: Cell) {
+    let mut cluster = cell.start_with(2, |s| s.with("drain", "1s"));
     let terminals: Vec<_> = (0..20)
         .map(|n| cluster[0].terminal(&format!("user-{n}")).follow())
         .collect();
@@ -28,7 +54,7 @@ fn sigterm_closes_every_terminal_with_1012_and_ends_cleanly() {
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0].1, stays.uuid.to_string());
     // A lease that is released is gone at once, rather than after its time.
-    let leases: Vec<String> = cluster.redis.command(&["HKEYS", "sb:instances"]);
+    let leases: Vec<String> = cluster.redis().command(&["HKEYS", "sb:instances"]);
     assert_eq!(leases.len(), 1);
     eventually("the other knows", || {
         cluster[1].api().instances().len() == 1
@@ -37,9 +63,8 @@ fn sigterm_closes_every_terminal_with_1012_and_ends_cleanly() {
 }
 
 /// H53: from the first moment on, new terminals are sent elsewhere, while the listener stays open.
-#[test]
-fn a_draining_server_refuses_new_terminals_with_a_time_to_retry() {
-    let cluster = Cluster::with(2, |o| o.with("--drain", "2s").with("--drain-delay", "1s"));
+fn a_draining_server_refuses_new_terminals_with_a_time_to_retry(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("drain", "2s").with("drain_delay", "1s"));
     let _terminals: Vec<_> = (0..4).map(|_| cluster[0].terminal("ann")).collect();
     assert!(cluster[0].api().is_ready());
     cluster[0].sigterm();
@@ -64,9 +89,8 @@ fn a_draining_server_refuses_new_terminals_with_a_time_to_retry() {
 }
 
 /// H53: during the delay nothing changes for those who are there.
-#[test]
-fn deliveries_are_accepted_until_the_last_terminal_is_gone() {
-    let mut cluster = Cluster::with(2, |o| o.with("--drain", "1s").with("--drain-delay", "1s"));
+fn deliveries_are_accepted_until_the_last_terminal_is_gone(cell: Cell) {
+    let mut cluster = cell.start_with(2, |s| s.with("drain", "1s").with("drain_delay", "1s"));
     let terminals: Vec<_> = (0..3)
         .map(|_| cluster[0].terminal("ann").follow())
         .collect();
@@ -98,10 +122,9 @@ fn deliveries_are_accepted_until_the_last_terminal_is_gone() {
 }
 
 /// H53: terminals go one after another, not all at once.
-#[test]
-fn terminals_are_closed_over_the_time_of_the_drain() {
+fn terminals_are_closed_over_the_time_of_the_drain(cell: Cell) {
     const TERMINALS: usize = 20;
-    let cluster = Cluster::with(1, |o| o.with("--drain", "3s"));
+    let cluster = cell.start_with(1, |s| s.with("drain", "3s"));
     let terminals: Vec<_> = (0..TERMINALS)
         .map(|_| cluster[0].terminal("ann").follow())
         .collect();
@@ -119,9 +142,8 @@ fn terminals_are_closed_over_the_time_of_the_drain() {
 }
 
 /// H53: a second signal is an order.
-#[test]
-fn a_second_signal_ends_the_server_at_once() {
-    let mut cluster = Cluster::with(1, |o| o.with("--drain", "1h").with("--drain-delay", "1h"));
+fn a_second_signal_ends_the_server_at_once(cell: Cell) {
+    let mut cluster = cell.start_with(1, |s| s.with("drain", "1h").with("drain_delay", "1h"));
     let terminal = cluster[0].terminal("ann").follow();
     cluster[0].sigterm();
     eventually("it drains", || !cluster[0].api().is_ready());
@@ -136,9 +158,8 @@ fn a_second_signal_ends_the_server_at_once() {
 }
 
 /// SIGINT is the same order from a keyboard.
-#[test]
-fn sigint_drains_too() {
-    let mut cluster = Cluster::with(1, |o| o.with("--drain", "500ms"));
+fn sigint_drains_too(cell: Cell) {
+    let mut cluster = cell.start_with(1, |s| s.with("drain", "500ms"));
     let terminal = cluster[0].terminal("ann").follow();
     cluster[0].sigint();
 
@@ -147,18 +168,16 @@ fn sigint_drains_too() {
 }
 
 /// H53: a server without terminals has nothing to wait for.
-#[test]
-fn an_empty_server_ends_without_waiting_for_the_drain() {
-    let mut cluster = Cluster::with(1, |o| o.with("--drain", "1h"));
+fn an_empty_server_ends_without_waiting_for_the_drain(cell: Cell) {
+    let mut cluster = cell.start_with(1, |s| s.with("drain", "1h"));
     cluster[0].sigterm();
     assert!(cluster[0].wait_exit().success());
 }
 
 /// H16, H53: a terminal that never reads does not hold up the end.
-#[test]
-fn a_terminal_that_never_reads_does_not_hold_up_the_drain() {
-    let mut cluster = Cluster::with(1, |o| {
-        o.with("--drain", "500ms").with("--close-timeout", "500ms")
+fn a_terminal_that_never_reads_does_not_hold_up_the_drain(cell: Cell) {
+    let mut cluster = cell.start_with(1, |s| {
+        s.with("drain", "500ms").with("close_timeout", "500ms")
     });
     let mut silent = cluster[0].connect().user("ann").receive_buffer(4096).raw();
     silent.read_frame().expect("the hello");
@@ -173,11 +192,10 @@ fn a_terminal_that_never_reads_does_not_hold_up_the_drain() {
 }
 
 /// H53: without Redis the drain ends too, and the lease dies by itself.
-#[test]
-fn a_drain_without_redis_ends() {
-    let mut cluster = Cluster::with(1, |o| o.with("--drain", "500ms"));
+fn a_drain_without_redis_ends(cell: Cell) {
+    let mut cluster = cell.start_with(1, |s| s.with("drain", "500ms"));
     let terminal = cluster[0].terminal("ann").follow();
-    cluster.redis.stop();
+    cluster.redis_mut().stop();
     cluster[0].sigterm();
 
     assert_eq!(terminal.await_ending().code(), Some(SERVICE_RESTART));
@@ -185,12 +203,11 @@ fn a_drain_without_redis_ends() {
 }
 
 /// H53: a rollout: everybody reconnects elsewhere and misses nothing that was pushed afterwards.
-#[test]
-fn a_rolling_restart_leaves_everybody_reachable() {
-    let mut cluster = Cluster::with(2, |o| o.with("--drain", "500ms"));
+fn a_rolling_restart_leaves_everybody_reachable(cell: Cell) {
+    let mut cluster = cell.start_with(2, |s| s.with("drain", "500ms"));
     for round in 0..2 {
         let mut terminal = cluster[round].terminal("ann");
-        let next = cluster.add(|o| o);
+        let next = cluster.add(|s| s);
         cluster[round].sigterm();
         assert!(matches!(
             terminal.ended(),

@@ -1,23 +1,28 @@
 //! What a request to the API that is wrong is answered, and who may send one.
 
-use std::fs;
-
 use serde_json::json;
-use switchboard_tests::api::{Api, json_post, push};
-use switchboard_tests::cluster::Cluster;
+use switchboard_tests::api::{json_post, push};
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE};
+use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
+use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::SILENCE;
-use switchboard_tests::server::{Options, Server, run};
-use tempfile::TempDir;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (INSTANCES, every_bad_request_has_its_documented_error),
+    (ONE, a_push_to_the_empty_user_reaches_nobody),
+    (ONE, a_chunked_body_has_the_same_limit),
+    (ONE.embedded(), every_call_needs_a_key_if_there_are_keys),
+    (ONE, requests_of_foreign_pages_are_refused),
+];
 
 const KEY: &str = "a-key-of-more-than-sixteen-bytes";
 
 /// H07, H45, H48: none of these is answered as if it had worked, and nobody gets anything.
-#[test]
-fn every_bad_request_has_its_documented_error() {
-    let cluster = Cluster::with(2, |o| {
-        o.with("--push-bytes", "1000").with("--push-users", "10")
-    });
+fn every_bad_request_has_its_documented_error(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("push_bytes", 1000).with("push_users", 10));
     let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("ann")];
     let many: Vec<_> = (0..11).map(|n| format!("user-{n}")).collect();
     let users = |body: serde_json::Value| json_post("/v1/push", &body);
@@ -98,9 +103,8 @@ fn every_bad_request_has_its_documented_error() {
 }
 
 /// H07: a path without a user is nobody's path.
-#[test]
-fn a_push_to_the_empty_user_reaches_nobody() {
-    let cluster = Cluster::start(1);
+fn a_push_to_the_empty_user_reaches_nobody(cell: Cell) {
+    let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
 
     for target in [
@@ -118,9 +122,8 @@ fn a_push_to_the_empty_user_reaches_nobody() {
 }
 
 /// A body of unknown length is read up to the limit and no further.
-#[test]
-fn a_chunked_body_has_the_same_limit() {
-    let cluster = Cluster::with(1, |o| o.with("--push-bytes", "1000"));
+fn a_chunked_body_has_the_same_limit(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("push_bytes", 1000));
     let chunked = |bytes: usize| {
         let body = format!("{bytes:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(bytes));
         let head = "POST /v1/users/ann/push HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -135,9 +138,13 @@ fn a_chunked_body_has_the_same_limit() {
 }
 
 /// H02, H03: with keys, all of `/v1` needs one.
-#[test]
-fn every_call_needs_a_key_if_there_are_keys() {
-    let (server, _folder) = with_keys();
+fn every_call_needs_a_key_if_there_are_keys(cell: Cell) {
+    let keys = format!("# two keys\n{KEY}\nanother-key-of-sixteen-bytes\n");
+    // Its harness would ask without a key.
+    let server = Server::start(
+        cell.fleet.adapter(0),
+        &Settings::for_tests().with_file("api_key_file", keys),
+    );
     let mut terminal = server.terminal("ann");
     let api = server.api();
     let calls = || {
@@ -189,30 +196,10 @@ fn every_call_needs_a_key_if_there_are_keys() {
     }
 }
 
-/// H03: an API for everybody's network needs keys.
-#[test]
-fn an_api_off_loopback_without_keys_is_refused_at_start() {
-    let output = run(
-        &[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--api",
-            "0.0.0.0:0",
-            "--peer",
-            "127.0.0.1:0",
-        ],
-        &[],
-    );
-    assert!(!output.status.success());
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("--api-key-file"), "{error}");
-}
-
 /// H04: a page in the operator's browser cannot push, even where no key is asked for.
-#[test]
-fn requests_of_foreign_pages_are_refused() {
-    let server = Server::start(&Options::for_tests().with("--api-hosts", "push.internal"));
+fn requests_of_foreign_pages_are_refused(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("api_hosts", vec!["push.internal"]));
+    let server = &cluster[0];
     let port = server.api().address().port();
     let mut terminal = server.terminal("ann");
     let refused = [
@@ -243,18 +230,4 @@ fn requests_of_foreign_pages_are_refused() {
         );
         terminal.expect_text("x");
     }
-}
-
-fn with_keys() -> (Server, TempDir) {
-    let folder = TempDir::new().expect("a temporary folder");
-    let file = folder.path().join("keys");
-    fs::write(
-        &file,
-        format!("# two keys\n{KEY}\nanother-key-of-sixteen-bytes\n"),
-    )
-    .expect("writable");
-    let options = Options::for_tests().with("--api-key-file", file.display().to_string());
-    let server = Server::start(&options);
-    let _: Api = server.api();
-    (server, folder)
 }

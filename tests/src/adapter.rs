@@ -1,0 +1,124 @@
+//! The servers under test: one for each runtime, built once per test run.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The runtime that a server is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    /// `switchboard`, the binary of `switchboard-tokio`.
+    Tokio,
+}
+
+impl Adapter {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Tokio];
+
+    /// The executable: the one that the adapter's variable names, or else the workspace's, brought
+    /// up to date by cargo in the profile and target folder of the running test.
+    ///
+    /// # Panics
+    ///
+    /// If the build fails.
+    pub fn executable(self) -> &'static Path {
+        static TOKIO: OnceLock<PathBuf> = OnceLock::new();
+        let (path, target) = match self {
+            Self::Tokio => (&TOKIO, &TOKIO_SERVER),
+        };
+        path.get_or_init(|| match env::var_os(target.variable) {
+            Some(path) => path.into(),
+            None => target.build(),
+        })
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokio => "tokio",
+        })
+    }
+}
+
+struct Target {
+    /// Names another executable.
+    variable: &'static str,
+    name: &'static str,
+    /// What cargo selects. Features unify over the selected packages, and those of dev-dependencies
+    /// count as soon as a test or an example is among the targets: these are the arguments with which
+    /// nothing is compiled that the tests' own invocation has not compiled already.
+    selection: &'static [&'static str],
+}
+
+const TOKIO_SERVER: Target = Target {
+    variable: "SWITCHBOARD_BIN",
+    name: "switchboard",
+    selection: &["--workspace", "--bin", "switchboard", "--test", "hazards"],
+};
+
+impl Target {
+    fn build(&self) -> PathBuf {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .arg("build")
+            .args(self.selection)
+            .arg("--message-format=json")
+            .current_dir(
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .parent()
+                    .expect("a workspace member"),
+            )
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit());
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        if let Some(folder) = target_folder() {
+            cargo.arg("--target-dir").arg(folder);
+        }
+        // What cargo sets for a test would look like a changed environment to build scripts.
+        for (name, _) in env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if SET_BY_CARGO
+                .iter()
+                .any(|prefix| name_text.starts_with(prefix))
+            {
+                cargo.env_remove(&name);
+            }
+        }
+        let output = cargo.output().expect("cargo runs, as it runs this test");
+        assert!(output.status.success(), "{} does not build", self.name);
+        self.executable(&output.stdout)
+            .expect("cargo names the executable that it has built")
+    }
+
+    fn executable(&self, messages: &[u8]) -> Option<PathBuf> {
+        messages
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+            .filter(|message| message["target"]["name"] == self.name)
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+    }
+}
+
+const SET_BY_CARGO: &[&str] = &[
+    "CARGO_PKG_",
+    "CARGO_MANIFEST_",
+    "CARGO_CRATE_",
+    "CARGO_BIN_",
+    "CARGO_PRIMARY_",
+    "CARGO_TARGET_TMPDIR",
+    "OUT_DIR",
+];
+
+/// `target` of `target/debug/deps/suite-0123`.
+fn target_folder() -> Option<PathBuf> {
+    let exe = env::current_exe().ok()?;
+    let deps = exe.parent()?;
+    (deps.file_name()? == "deps").then(|| deps.parent()?.parent().map(Path::to_owned))?
+}
