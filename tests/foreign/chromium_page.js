@@ -70,7 +70,7 @@ async function frame(of, index) {
 /** Presses Connect, waits for the hello, and gives its UUID. */
 async function connect(of) {
   await of.getByRole("button", { name: "Connect", exact: true }).click();
-  await shows(of, "#terminal-state", "connected");
+  await shows(of, "#terminal-state", /^connected$/);
   await eventually("a hello", async () => await frameCount(of) > 0);
   const { uuid } = JSON.parse(await frame(of, 0)).switchboard.hello;
   await shows(of, "#frames li", uuid);
@@ -168,7 +168,7 @@ run({
   "an idle page outlives nginx's 60 s by the pings of the server": async () => {
     const api = new Api(second);
     await sleep(place.idle_seconds * 1000);
-    await shows(page, "#terminal-state", "connected");
+    await shows(page, "#terminal-state", /^connected$/);
     await api.pushToOne("ann", "still here");
     await shows(page, "#frames li", "still here");
     await shows(page, "#instances td", "up");
