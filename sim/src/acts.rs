@@ -8,20 +8,38 @@ use crate::ledger::{FaultKind, Scope};
 use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::schedule::{Act, HowClosed, HowKilled, NewAddress, RedisAct};
-use crate::world::World;
+use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress};
+use crate::terminal::Pace;
+use crate::world::{REDIS_LATENCY, World};
+
+/// A link that is silent for so many heartbeats is taken for dead.
+const SILENT_HEARTBEATS: u32 = 3;
 
 impl World {
     pub(crate) fn act(&mut self, act: &Act) {
         match act {
-            Act::Connect { client, at, user } => self.connect(client, at.map(|host| host.0), user),
+            Act::Connect {
+                client,
+                at,
+                user,
+                token,
+            } => self.connect(client, at.map(|host| host.0), user, *token),
+            Act::Move { client, at, how } => self.move_client(client, at.map(|host| host.0), *how),
             Act::Close { client, how } => {
                 if let Some(&session) = self.clients.get(client) {
                     self.leave(session, *how);
                 }
             }
-            Act::StopReading { client } => self.read_or_not(client, false),
-            Act::Read { client } => self.read_or_not(client, true),
+            Act::Send { client, what } => {
+                if let Some(&session) = self.clients.get(client) {
+                    self.terminal_sends(session, *what);
+                }
+            }
+            Act::StopReading { client } => self.reads(client, Pace::Never),
+            Act::Read { client } => self.reads(client, Pace::AtOnce),
+            Act::ReadSlowly { client, every } => self.reads(client, Pace::Every(*every)),
+            Act::Storm { at } => self.storm(at.map(|host| host.0)),
+            Act::BlindBalancer(span) => self.balancer_blind_until = self.now + *span,
             Act::AllLeave => {
                 for session in self.clients.clone().into_values() {
                     self.leave(session, HowClosed::Clean);
@@ -30,19 +48,26 @@ impl World {
             Act::Push { at, to, name } => self.publish(at.0, to, name),
             Act::Repeat { at, name } => self.repeat(at.0, name),
             Act::Pause { host, span } => self.pause(host.0, *span),
+            Act::Kick { at, to, name } => self.publish(at.0, to, name),
+            Act::StepClock { host, step } => self.step_clock(host.0, *step),
             Act::Kill { host, how } => self.kill(host.0, *how),
+            Act::KillMidBatch {
+                host,
+                how,
+                commands,
+            } => self.doom(host.0, *commands, *how),
             Act::Restart { host, address } => self.restart(host.0, *address),
             Act::Drain {
                 host,
                 delay,
                 spread,
-            } => {
-                let (delay, spread) = (*delay, *spread);
-                self.fault_opens(FaultKind::Drain, Scope::Instance(host.0));
-                let life = self.life(host.0);
-                self.input(life, Input::Event(Event::Drain { delay, spread }));
-            }
-            Act::Redis(act) => self.redis_acts(*act),
+            } => self.drain(host.0, *delay, *spread),
+            Act::Deploy {
+                delay,
+                spread,
+                deadline,
+            } => self.deploy(*delay, *spread, *deadline),
+            Act::Redis(act) => self.redis_acts(act),
             Act::NextTrip {
                 host,
                 operation,
@@ -52,11 +77,25 @@ impl World {
                 link.faults.push((*operation, *fault));
             }
             Act::Cut { from, to, both } => {
-                self.pipes.cuts.insert((from.0, to.0));
-                if *both {
-                    self.pipes.cuts.insert((to.0, from.0));
-                }
+                self.pipes.cuts.extend(directions(*from, *to, *both));
                 self.fault_opens(FaultKind::Cut, Scope::Between(from.0, to.0));
+            }
+            Act::Clog { from, to, both } => {
+                self.pipes.clogs.extend(directions(*from, *to, *both));
+                self.fault_opens(FaultKind::Clog, Scope::Between(from.0, to.0));
+            }
+            Act::Mend { from, to, both } => self.mend(*from, *to, *both),
+            Act::HalfOpen { from, to, both } => {
+                let scope = Scope::Between(from.0, to.0);
+                let noticed = self.now + self.config.link_heartbeat * SILENT_HEARTBEATS;
+                self.fault(FaultKind::HalfOpen, scope, noticed);
+                self.break_silently(from.0, to.0, *both);
+            }
+            Act::RefuseDials { from, to, span } => {
+                let until = self.now + *span;
+                self.pipes.refusals.insert((from.0, to.0), until);
+                let scope = Scope::Between(from.0, to.0);
+                self.fault(FaultKind::DialsRefused, scope, until);
             }
             Act::Reset { one, other } => {
                 let scope = Scope::Between(one.0, other.0);
@@ -67,23 +106,52 @@ impl World {
                 self.pipes.latency = *latency;
                 self.fault_opens(FaultKind::LinkSlow, Scope::All);
             }
+            Act::On {
+                moment,
+                of,
+                after,
+                act,
+            } => self.wait_for(*moment, of, *after, act),
             Act::Heal => self.heal(),
             Act::ExpectConverged => self.quiesce(Quiescence::Converged),
             Act::ExpectAtRest => self.quiesce(Quiescence::AtRest),
         }
     }
 
-    fn read_or_not(&mut self, client: &str, reads: bool) {
+    fn reads(&mut self, client: &str, pace: Pace) {
         let Some(&session) = self.clients.get(client) else {
             return;
         };
         let scope = Scope::Session(session);
-        if reads {
-            self.fault_ends(FaultKind::SlowReader, Some(scope));
-        } else {
+        self.fault_ends(FaultKind::SlowReader, Some(scope));
+        if pace != Pace::AtOnce {
             self.fault_opens(FaultKind::SlowReader, scope);
         }
-        self.set_reading(session, reads);
+        self.set_pace(session, pace);
+    }
+
+    pub(crate) fn drain(&mut self, host: usize, delay: Duration, spread: Duration) {
+        self.fault_opens(FaultKind::Drain, Scope::Instance(host));
+        let life = self.life(host);
+        self.input(life, Input::Event(Event::Drain { delay, spread }));
+    }
+
+    fn mend(&mut self, from: Host, to: Host, both: bool) {
+        for direction in directions(from, to, both) {
+            self.pipes.cuts.remove(&direction);
+            self.pipes.clogs.remove(&direction);
+        }
+        let Pipes { cuts, clogs, .. } = &self.pipes;
+        let ended = [(FaultKind::Cut, cuts), (FaultKind::Clog, clogs)].map(|(kind, pairs)| {
+            let stays = pairs.contains(&(from.0, to.0)) || pairs.contains(&(to.0, from.0));
+            (!stays).then_some(kind)
+        });
+        for kind in ended.into_iter().flatten() {
+            for (one, other) in [(from.0, to.0), (to.0, from.0)] {
+                self.fault_ends(kind, Some(Scope::Between(one, other)));
+            }
+        }
+        self.release_held();
     }
 
     fn pause(&mut self, host: usize, span: Duration) {
@@ -100,7 +168,7 @@ impl World {
         self.fault(kind, Scope::Instance(host), until);
     }
 
-    fn kill(&mut self, host: usize, how: HowKilled) {
+    pub(crate) fn kill(&mut self, host: usize, how: HowKilled) {
         if self.processes[host].instance.is_none() {
             return;
         }
@@ -108,7 +176,7 @@ impl World {
         self.end(host, how == HowKilled::Silent);
     }
 
-    fn restart(&mut self, host: usize, address: NewAddress) {
+    pub(crate) fn restart(&mut self, host: usize, address: NewAddress) {
         if self.processes[host].instance.is_some() {
             return;
         }
@@ -134,58 +202,30 @@ impl World {
         self.start(host);
     }
 
-    fn redis_acts(&mut self, act: RedisAct) {
-        match act {
-            RedisAct::Down => {
-                self.fault_opens(FaultKind::RedisDown, Scope::All);
-                self.redis.serves = false;
-                self.break_all_directory_links();
-            }
-            RedisAct::Up => {
-                self.redis.serves = true;
-                self.fault_ends(FaultKind::RedisDown, None);
-            }
-            RedisAct::RestartEmpty => {
-                self.fault(FaultKind::RedisWiped, Scope::All, self.now);
-                self.redis.lose_everything();
-                self.break_all_directory_links();
-            }
-            RedisAct::Failover(lost) => {
-                self.fault(FaultKind::RedisFailover, Scope::All, self.now);
-                self.redis.go_back(self.now, lost);
-                self.break_all_directory_links();
-            }
-            RedisAct::Refuse(error, span) => {
-                self.fault(FaultKind::RedisRefuses, Scope::All, self.now + span);
-                self.redis.refuse(error, self.now + span);
-            }
-            RedisAct::Latency(latency) => {
-                self.fault_ends(FaultKind::RedisSlow, None);
-                self.fault_opens(FaultKind::RedisSlow, Scope::All);
-                self.redis.latency = latency;
-            }
-        }
-    }
-
-    fn break_all_directory_links(&mut self) {
-        for host in 0..self.processes.len() {
-            self.break_directory(host);
-        }
-    }
-
     fn heal(&mut self) {
         self.redis.heal();
+        self.redis_latency = REDIS_LATENCY;
         self.pipes.cuts.clear();
+        self.pipes.clogs.clear();
+        self.pipes.refusals.clear();
         self.pipes.latency = Pipes::LATENCY;
         self.release_held();
-        for process in &mut self.processes {
-            process.directory.faults.clear();
-        }
+        self.spare();
+        self.end_deployments();
+        self.waiting.clear();
+        self.balancer_blind_until = self.now;
         for session in 0..self.sessions.len() {
-            self.set_reading(session, true);
+            self.set_pace(session, Pace::AtOnce);
         }
         for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_healed()) {
             self.fault_ends(kind, None);
         }
     }
+}
+
+/// From the one to the other, and perhaps back.
+fn directions(from: Host, to: Host, both: bool) -> impl Iterator<Item = (usize, usize)> {
+    let there = (from.0, to.0);
+    let back = (to.0, from.0);
+    [Some(there), both.then_some(back)].into_iter().flatten()
 }

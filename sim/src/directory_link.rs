@@ -14,20 +14,19 @@ use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::Life;
 use crate::queue::{Happening, Input};
-use crate::redis::kind;
+use crate::redis::{Connection, ServerId, is_unknown_script, kind};
 use crate::schedule::{OperationKind, TripFault};
 use crate::world::World;
 
 /// An instance's end of it.
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryLink {
-    pub(crate) up: bool,
+    /// Where it leads, if it is open.
+    connection: Option<Connection>,
     /// What will happen to the next round trip that holds such an operation.
     pub(crate) faults: Vec<(OperationKind, TripFault)>,
     number: u32,
-    tries: u64,
-    trips: u64,
-    marks: BTreeMap<OpId, TripFault>,
+    marks: BTreeMap<OpId, (OperationKind, TripFault)>,
     /// Nothing reaches the directory before this moment, nothing comes back before that.
     there: Instant,
     back: Instant,
@@ -36,11 +35,9 @@ pub(crate) struct DirectoryLink {
 impl Default for DirectoryLink {
     fn default() -> Self {
         Self {
-            up: false,
+            connection: None,
             faults: Vec::new(),
             number: 0,
-            tries: 0,
-            trips: 0,
             marks: BTreeMap::new(),
             there: Instant::START,
             back: Instant::START,
@@ -53,38 +50,49 @@ const RECONNECT: Duration = Duration::from_millis(100);
 /// How long after a link broke its requests may still be executed.
 const STRAY: Duration = Duration::from_secs(3);
 
+impl DirectoryLink {
+    /// The server that it leads to, if it is open.
+    pub(crate) fn server(&self) -> Option<ServerId> {
+        self.connection.map(Connection::server)
+    }
+
+    /// It is gone, and nobody is told.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
+}
+
 impl World {
     pub(crate) fn open_directory(&mut self, life: Life) {
-        if !self.lives(life) || self.processes[life.host].directory.up {
+        if !self.lives(life) || self.processes[life.host].directory.connection.is_some() {
             return;
         }
         let link = &mut self.processes[life.host].directory;
-        link.tries += 1;
-        if !self.redis.serves {
-            let ids = [life.host as u64, life.number.into(), link.tries];
+        let Some(connection) = self.redis.connect(self.now) else {
+            let ids = self.noise_ids(life);
             let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
             self.queue
                 .put(self.now + wait, Happening::OpenDirectory(life));
             return;
-        }
-        link.up = true;
+        };
+        link.connection = Some(connection);
         link.number += 1;
         link.there = self.now;
         link.back = self.now;
-        let ids = [life.host as u64, life.number.into(), link.trips];
-        let way = self.noise.way(self.redis.latency, Purpose::Reply, &ids);
-        self.tell(life, way, Event::DirectoryUp);
-        self.processes[life.host].directory.there = self.now + way;
+        let way = self.redis_latency;
+        let ids = [life.host as u64, life.number.into()];
+        let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
+        link.there = at;
+        self.tell(life, at.since(self.now), Event::DirectoryUp);
     }
 
     pub(crate) fn break_directory(&mut self, host: usize) {
         let life = self.life(host);
         let link = &mut self.processes[host].directory;
-        if !std::mem::take(&mut link.up) {
+        if link.connection.take().is_none() {
             return;
         }
-        link.tries += 1;
-        let ids = [host as u64, life.number.into(), link.tries];
+        let ids = self.noise_ids(life);
         let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
         self.input(life, Input::Event(Event::DirectoryDown));
         self.queue
@@ -93,30 +101,38 @@ impl World {
 
     pub(crate) fn send_trip(&mut self, life: Life, trip: Box<RoundTrip>) {
         let link = &mut self.processes[life.host].directory;
-        if !link.up {
+        let Some(connection) = link.connection else {
             // The instance will be told that the link is gone, or has been.
             return;
-        }
-        link.trips += 1;
-        let ids = [life.host as u64, life.number.into(), link.trips];
-        let way = self.noise.way(self.redis.latency, Purpose::Request, &ids);
-        let mut at = (self.now + way).max(link.there);
+        };
+        let way = self.redis_latency;
+        let ids = [life.host as u64, life.number.into()];
+        let mut at = (self.noise).arrival(self.now, way, Purpose::Request, &ids);
+        at = at.max(link.there);
         let number = link.number;
         let planned = link.faults.iter().position(|(wanted, _)| {
             *wanted == OperationKind::Any
                 || (trip.operations.iter()).any(|operation| kind(operation) == *wanted)
         });
-        let fault = planned.map(|index| link.faults.remove(index).1);
-        if let Some(fault) = fault {
-            link.marks.insert(trip.op, fault);
+        let planned = planned.map(|index| link.faults.remove(index));
+        let fault = planned.map(|(_, fault)| fault);
+        if let Some(mark) = planned {
+            link.marks.insert(trip.op, mark);
             let scope = Scope::Instance(life.host);
             self.fault(FaultKind::RedisTrip, scope, self.now + STRAY);
         }
         match fault {
-            None | Some(TripFault::ReplyLost | TripFault::Torn | TripFault::Refused(_)) => {}
+            None
+            | Some(
+                TripFault::ReplyLost
+                | TripFault::ReplyLate
+                | TripFault::Torn
+                | TripFault::Refused(_),
+            ) => {}
             Some(TripFault::RequestLost) => return,
-            Some(TripFault::Late) => at = at + self.config.directory_timeout * 3 / 2,
+            Some(TripFault::Late) => at = at + self.given_up(),
             Some(TripFault::Stray) => {
+                let ids = self.noise_ids(life);
                 at = self.now + self.noise.span(STRAY, Purpose::Stray, &ids);
                 self.break_directory(life.host);
             }
@@ -129,12 +145,24 @@ impl World {
             Happening::Request {
                 life,
                 link: number,
+                connection,
                 trip,
             },
         );
     }
 
-    pub(crate) fn request(&mut self, life: Life, number: u32, trip: &RoundTrip) {
+    /// A time after which an instance has given a round trip up.
+    fn given_up(&self) -> Duration {
+        self.config.directory_timeout * 3 / 2
+    }
+
+    pub(crate) fn request(
+        &mut self,
+        life: Life,
+        number: u32,
+        connection: Connection,
+        trip: &RoundTrip,
+    ) {
         let lives = self.lives(life);
         let link = &mut self.processes[life.host].directory;
         let mark = if lives {
@@ -142,54 +170,83 @@ impl World {
         } else {
             None
         };
-        let present = lives && link.up && link.number == number;
-        let stray = mark == Some(TripFault::Stray);
+        let fault = mark.map(|(_, fault)| fault);
+        let present = lives && link.connection == Some(connection) && link.number == number;
+        let stray = fault == Some(TripFault::Stray);
         // What a process sent before it ended is executed all the same.
-        if !self.redis.serves || (lives && !present && !stray) {
+        if lives && !present && !stray {
             return;
         }
+        let connection = if stray && !self.redis.answers(connection) {
+            self.redis.at_primary()
+        } else {
+            connection
+        };
         let mut count = trip.operations.len();
-        let ids = [life.host as u64, life.number.into(), trip.op.get()];
-        if mark == Some(TripFault::Torn) {
+        let ids = self.noise_ids(life);
+        if fault == Some(TripFault::Torn) {
             count = self.noise.below(count as u64, Purpose::Tear, &ids) as usize;
         }
         let mut outcomes = Vec::with_capacity(count);
         for operation in &trip.operations[..count] {
-            outcomes.push(match mark {
-                Some(TripFault::Refused(error)) => {
-                    operation.decode(Value::Error(error.text().to_owned()))
+            let outcome = match mark {
+                Some((wanted, TripFault::Refused(error)))
+                    if wanted == OperationKind::Any || wanted == kind(operation) =>
+                {
+                    Some(operation.decode(Value::Error(error.text().to_owned())))
                 }
-                _ => self.execute_operation(life, operation),
-            });
+                Some(_) | None => {
+                    let outcome = self.execute_operation(life, connection, operation);
+                    self.moment_of_operation(life, operation);
+                    outcome
+                }
+            };
+            let Some(outcome) = outcome else {
+                return;
+            };
+            outcomes.push(outcome);
         }
-        match mark {
-            Some(TripFault::Torn) => self.break_directory(life.host),
-            Some(TripFault::ReplyLost | TripFault::Stray) => {}
-            _ if present => {
-                let way = self.noise.way(self.redis.latency, Purpose::Reply, &ids);
-                let link = &mut self.processes[life.host].directory;
-                let at = (self.now + way).max(link.back);
-                link.back = at;
-                let op = trip.op;
-                self.queue.put(
-                    at,
-                    Happening::Reply {
-                        life,
-                        link: number,
-                        op,
-                        outcomes,
-                    },
-                );
+        let late = match fault {
+            Some(TripFault::Torn) => return self.break_directory(life.host),
+            Some(TripFault::ReplyLost | TripFault::Stray) => return,
+            Some(TripFault::ReplyLate) => self.given_up(),
+            Some(TripFault::RequestLost | TripFault::Late | TripFault::Refused(_)) | None => {
+                Duration::ZERO
             }
-            _ => {}
+        };
+        if present {
+            let way = self.redis_latency;
+            let ids = [life.host as u64, life.number.into()];
+            let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
+            let link = &mut self.processes[life.host].directory;
+            let at = (at + late).max(link.back);
+            link.back = at;
+            let reply = Happening::Reply {
+                life,
+                link: number,
+                op: trip.op,
+                outcomes,
+            };
+            self.queue.put(at, reply);
         }
     }
 
     pub(crate) fn reply(&mut self, life: Life, number: u32, op: OpId, outcomes: Vec<Outcome>) {
         let link = &self.processes[life.host].directory;
-        if self.lives(life) && link.up && link.number == number {
-            let outcomes = Ok(outcomes);
-            self.input(life, Input::Event(Event::Directory { op, outcomes }));
+        if !self.lives(life) || link.connection.is_none() || link.number != number {
+            return;
         }
+        if outcomes.iter().any(is_unknown_script) {
+            // A new link loads the scripts. Sent again over this one, what was not executed would
+            // run after what came behind it.
+            return self.break_directory(life.host);
+        }
+        let outcomes = Ok(outcomes);
+        self.input(life, Input::Event(Event::Directory { op, outcomes }));
+    }
+
+    /// What noise of one instance at this moment is keyed with.
+    fn noise_ids(&self, life: Life) -> [u64; 3] {
+        [life.host as u64, life.number.into(), self.now.as_nanos()]
     }
 }

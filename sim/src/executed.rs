@@ -1,8 +1,10 @@
 //! Operations in the directory, with what each found and left.
 
-use switchboard_core::directory::{Operation, Outcome, Row, SeenLease};
+use switchboard_core::directory::{Operation, Outcome, Reply, Row, SeenLease};
 
+use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Change, Executed, Life, Observed};
+use crate::redis::Connection;
 use crate::world::World;
 
 /// What stands where an operation may change something.
@@ -13,11 +15,17 @@ enum Standing {
 }
 
 impl World {
-    /// Executes an operation, and tells what it changed.
-    pub(crate) fn execute_operation(&mut self, life: Life, operation: &Operation) -> Outcome {
-        let before = self.standing(operation);
-        let outcome = self.redis.execute(self.now, operation);
-        let after = self.standing(operation);
+    /// Executes an operation, and tells what it changed. `None` if there is nobody to execute it.
+    pub(crate) fn execute_operation(
+        &mut self,
+        life: Life,
+        connection: Connection,
+        operation: &Operation,
+    ) -> Option<Outcome> {
+        let before = self.standing(connection, operation);
+        let outcome = self.redis.execute(self.now, connection, operation)?;
+        let after = self.standing(connection, operation);
+        self.row_is_back(operation, &outcome);
         let change = match (&before, &after) {
             (Standing::Row(before), Standing::Row(after)) => Change::Row {
                 before: *before,
@@ -35,10 +43,24 @@ impl World {
             outcome: &outcome,
             change,
         }));
-        outcome
+        Some(outcome)
     }
 
-    fn standing(&self, operation: &Operation) -> Standing {
+    /// A row that was evicted is written again.
+    fn row_is_back(&mut self, operation: &Operation, outcome: &Outcome) {
+        if let Operation::Register { connection, .. } = operation
+            && *outcome == Ok(Reply::Registered)
+            && let Some(session) = self.session_of(*connection)
+        {
+            self.fault_ends(FaultKind::RedisEvicted, Some(Scope::Session(session)));
+        }
+    }
+
+    /// What a former primary holds is not the directory's.
+    fn standing(&self, connection: Connection, operation: &Operation) -> Standing {
+        if connection != self.redis.at_primary() {
+            return Standing::Nothing;
+        }
         match operation {
             Operation::Register {
                 user, connection, ..
@@ -48,7 +70,10 @@ impl World {
             }
             | Operation::RemoveRow {
                 user, connection, ..
-            } => Standing::Row(self.redis.content.row(self.now, user, *connection)),
+            } => {
+                let clock = self.redis.clock(self.now);
+                Standing::Row(self.redis.primary().row(clock, user, *connection))
+            }
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => Standing::Lease(self.lease(*instance)),

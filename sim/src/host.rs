@@ -7,14 +7,15 @@ use switchboard_core::command::{Command, Outbox};
 use switchboard_core::config::{ClusterSecret, Identity};
 use switchboard_core::event::{Event, Handshake};
 use switchboard_core::id::{ConnectionKey, InstanceId, LinkKey};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::{Instance, Seed};
 
 use crate::directory_link::DirectoryLink;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
-use crate::queue::{Content, Happening, Input};
+use crate::queue::{Happening, Input};
+use crate::schedule::{ClockStep, HowKilled, Moment};
 use crate::terminal::Connection;
 use crate::trace::Entry;
 use crate::world::World;
@@ -37,7 +38,10 @@ pub(crate) struct Process {
     inbox: Vec<Input>,
     turn: Option<Instant>,
     timer: Option<Instant>,
-    turns: u64,
+    /// How its machine's wall clock differs from the right one, in milliseconds.
+    wall_offset: i64,
+    /// It dies after so many commands.
+    dies: Option<(u32, HowKilled)>,
 }
 
 impl Process {
@@ -54,13 +58,17 @@ impl Process {
             inbox: Vec::new(),
             turn: None,
             timer: None,
-            turns: 0,
+            wall_offset: 0,
+            dies: None,
         }
     }
 }
 
-/// The time from an input to the turn that takes it, at most.
+/// The slots of time in each of which a process has one turn: an input waits for half as long on
+/// average, or for twice as long at most.
 const TURN: Duration = Duration::from_micros(100);
+/// How long it takes clients to see that a process is gone which went without a sign.
+const VANISHED: Duration = Duration::from_secs(10);
 /// A turn ends after so many calls, or it never will.
 const CALLS_PER_TURN: usize = 10_000;
 /// What a start can explain.
@@ -97,12 +105,20 @@ impl World {
             let ids = [host as u64, number.into(), word as u64];
             bytes.copy_from_slice(&self.noise.draw(Purpose::InstanceSeed, &ids).to_le_bytes());
         }
-        let instance = Instance::new(self.config.clone(), identity, Seed::new(seed), self.clock())
-            .expect("the settings follow from a lease of a second or more");
-        let address = std::mem::take(&mut self.processes[host].address);
+        let instance = Instance::new(
+            self.config.clone(),
+            identity,
+            Seed::new(seed),
+            self.clock_of(host),
+        )
+        .expect("the settings follow from a lease of a second or more");
+        let before = &mut self.processes[host];
+        let address = std::mem::take(&mut before.address);
+        let wall_offset = before.wall_offset;
         self.processes[host] = Process {
             life: number,
             address,
+            wall_offset,
             instance: Some(Box::new(instance)),
             ..Process::new(host)
         };
@@ -117,12 +133,14 @@ impl World {
         let process = &mut self.processes[host];
         process.instance = None;
         process.vanished = vanished;
-        process.directory.up = false;
+        process.directory.close();
         process.inbox.clear();
         let connections = std::mem::take(&mut process.connections);
         let links = std::mem::take(&mut process.links);
+        let notice = if vanished { VANISHED } else { Duration::ZERO };
         for connection in connections.values() {
             self.session_ended(connection.session);
+            self.reset_terminal(connection.session, notice);
         }
         for (link, pipe) in links {
             self.end_of_pipe(host, link, pipe, !vanished);
@@ -156,9 +174,9 @@ impl World {
         if process.turn.is_some() {
             return;
         }
-        let ids = [life.host as u64, life.number.into(), process.turns];
-        let wait = self.noise.span(TURN, Purpose::Turn, &ids);
-        let at = (self.now + wait).max(process.paused_until);
+        let ids = [life.host as u64, life.number.into()];
+        let at = self.noise.slot(self.now, TURN, Purpose::Turn, &ids);
+        let at = at.max(process.paused_until);
         process.turn = Some(at);
         self.queue.put(at, Happening::Turn(life));
     }
@@ -175,13 +193,12 @@ impl World {
             return;
         }
         process.turn = None;
-        process.turns += 1;
         let inputs = std::mem::take(&mut process.inbox);
         let mut out = Outbox::new();
         for input in inputs {
             self.take_in(life, input, &mut out);
         }
-        let now = self.clock();
+        let now = self.clock_of(life.host);
         let Some(instance) = self.instance_mut(life) else {
             return;
         };
@@ -198,6 +215,9 @@ impl World {
         }
         let at = life.place();
         for command in out.drain() {
+            if self.dies(life) {
+                break;
+            }
             let entry = Entry::Command {
                 at,
                 command: &command,
@@ -218,6 +238,58 @@ impl World {
         self.observe(Observed::Turned(life));
     }
 
+    /// Whether a process is gone before its next command, because it was to be killed here.
+    fn dies(&mut self, life: Life) -> bool {
+        match &mut self.processes[life.host].dies {
+            None => false,
+            Some((0, how)) => {
+                let how = *how;
+                self.kill(life.host, how);
+                true
+            }
+            Some((commands, _)) => {
+                *commands -= 1;
+                false
+            }
+        }
+    }
+
+    /// A process is to be killed after so many commands.
+    pub(crate) fn doom(&mut self, host: usize, commands: u32, how: HowKilled) {
+        let process = &mut self.processes[host];
+        if process.instance.is_some() {
+            process.dies = Some((commands, how));
+        }
+    }
+
+    /// Nothing that was planned for a process will happen.
+    pub(crate) fn spare(&mut self) {
+        for process in &mut self.processes {
+            process.dies = None;
+            process.directory.faults.clear();
+        }
+    }
+
+    /// The clocks that an instance sees.
+    pub(crate) fn clock_of(&self, host: usize) -> Now {
+        let Now { mono, wall } = self.clock();
+        let wall = wall.as_millis();
+        let wall = wall.saturating_add_signed(self.processes[host].wall_offset);
+        Now {
+            mono,
+            wall: WallTime::from_millis(wall),
+        }
+    }
+
+    pub(crate) fn step_clock(&mut self, host: usize, step: ClockStep) {
+        let by = match step {
+            ClockStep::Forward(by) => by.as_millis() as i64,
+            ClockStep::Back(by) => -(by.as_millis() as i64),
+        };
+        let offset = &mut self.processes[host].wall_offset;
+        *offset = offset.saturating_add(by);
+    }
+
     fn instance_mut(&mut self, life: Life) -> Option<&mut Instance> {
         let process = &mut self.processes[life.host];
         let lives = process.life == life.number;
@@ -225,7 +297,7 @@ impl World {
     }
 
     fn take_in(&mut self, life: Life, input: Input, out: &mut Outbox) {
-        let now = self.clock();
+        let now = self.clock_of(life.host);
         let at = life.place();
         match input {
             Input::Event(event) => {
@@ -242,10 +314,9 @@ impl World {
                 }
             }
             Input::Handshake(session) => {
-                let user = self.sessions[session].user.clone();
                 let handshake = Handshake {
-                    user,
-                    expires: None,
+                    user: self.sessions[session].user.clone(),
+                    expires: self.sessions[session].token,
                 };
                 let Some(instance) = self.instance_mut(life) else {
                     return;
@@ -289,7 +360,10 @@ impl World {
             Command::Send {
                 connection,
                 payload,
-            } => self.send(host, connection, payload),
+            } => {
+                self.moment_of_content(Moment::Write, payload.bytes());
+                self.send(host, connection, payload);
+            }
             Command::Flush { connection } => self.flush(life, connection),
             Command::Ping { connection } => self.ping(host, connection),
             Command::Close { connection, code } => self.close(life, connection, code),
@@ -301,8 +375,8 @@ impl World {
             Command::DirectoryReset => self.break_directory(host),
             Command::Dial { link, dial } => self.dial(life, link, &dial),
             Command::LinkWrite { link, batch } => {
-                self.tell(life, WRITE, Event::LinkWritten { link });
-                self.write_link(host, link, Content::Batch(batch));
+                self.moment_of_content(Moment::Deliver, &batch);
+                self.write_link(life, link, batch);
             }
             Command::LinkClose { link } => {
                 if let Some(pipe) = self.processes[host].links.remove(&link) {

@@ -25,6 +25,22 @@ pub enum FaultKind {
     RedisWiped,
     /// The directory lost its last writes.
     RedisFailover,
+    /// The directory restarted with an old snapshot.
+    RedisRestored,
+    /// After a failover an instance went on with the former primary.
+    RedisSplit,
+    /// And for so long that its lease may have run out for the others.
+    RedisLongSplit,
+    /// The directory threw rows away without a sign.
+    RedisEvicted,
+    /// The directory threw all leases away.
+    RedisLostLeases,
+    /// The directory's clock jumped.
+    RedisClock,
+    /// It jumped back: leases last longer.
+    RedisClockBack,
+    /// The directory forgot the scripts.
+    RedisScripts,
     /// The directory refused to serve.
     RedisRefuses,
     /// The directory was slow.
@@ -35,6 +51,12 @@ pub enum FaultKind {
     Cut,
     /// A link broke.
     LinkReset,
+    /// The links between two instances carried nothing, until that was noticed.
+    HalfOpen,
+    /// What was written into the links between two instances did not leave.
+    Clog,
+    /// One instance's attempts to open a link to another were refused.
+    DialsRefused,
     /// Links were slow.
     LinkSlow,
     /// A terminal did not read.
@@ -43,7 +65,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -52,11 +74,22 @@ impl FaultKind {
         Self::RedisDown,
         Self::RedisWiped,
         Self::RedisFailover,
+        Self::RedisRestored,
+        Self::RedisSplit,
+        Self::RedisLongSplit,
+        Self::RedisEvicted,
+        Self::RedisLostLeases,
+        Self::RedisClock,
+        Self::RedisClockBack,
+        Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
         Self::RedisTrip,
         Self::Cut,
         Self::LinkReset,
+        Self::HalfOpen,
+        Self::Clog,
+        Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
     ];
@@ -67,16 +100,28 @@ impl FaultKind {
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::RedisTrip => true,
-            Self::Kill
+            // It prolongs leases and loses nothing.
+            Self::RedisClockBack
+            | Self::Kill
             | Self::Start
             | Self::Pause
             | Self::LongPause
             | Self::Drain
             | Self::Cut
             | Self::LinkReset
+            | Self::HalfOpen
+            | Self::Clog
+            | Self::DialsRefused
             | Self::LinkSlow
             | Self::SlowReader => false,
         }
@@ -91,6 +136,7 @@ impl FaultKind {
             | Self::RedisRefuses
             | Self::RedisSlow
             | Self::Cut
+            | Self::Clog
             | Self::LinkSlow
             | Self::SlowReader => true,
             Self::Kill
@@ -100,8 +146,18 @@ impl FaultKind {
             | Self::Drain
             | Self::RedisWiped
             | Self::RedisFailover
+            | Self::RedisRestored
+            | Self::RedisSplit
+            | Self::RedisLongSplit
+            | Self::RedisEvicted
+            | Self::RedisLostLeases
+            | Self::RedisClock
+            | Self::RedisClockBack
+            | Self::RedisScripts
             | Self::RedisTrip
-            | Self::LinkReset => false,
+            | Self::LinkReset
+            | Self::HalfOpen
+            | Self::DialsRefused => false,
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Keyed noise: a delay or a coin is a function of the seed, of what it is for and of stable
-//! numbers, never the next draw of a stream. Taking one item out of a schedule leaves the noise of
-//! all the others as it was.
+//! Keyed noise: a delay or a coin is a function of the seed, of what it is for, of stable names and
+//! numbers and of the moment, never the next draw of a stream. Taking one item out of a schedule
+//! leaves the noise of all the others as it was, and so does whatever else is sent over the same
+//! way: what is sent at one moment takes the same time whether or not something was sent before it.
 
 use std::time::Duration;
+
+use switchboard_core::time::Instant;
 
 /// What a number is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,38 +14,43 @@ pub enum Purpose {
     InstanceId = 1,
     /// The seed of an instance: host, life, word.
     InstanceSeed = 2,
-    /// The time from an input to the turn that takes it: host, life, number of the turn.
+    /// The turns of an instance: host, life, number of the slot.
     Turn = 3,
-    /// The way to the directory: host, life, number of the trip.
+    /// The way to the directory: host, life.
     Request = 4,
-    /// The way back: host, life, number of the trip.
+    /// The way back: host, life.
     Reply = 5,
-    /// The pause before the directory link is opened again: host, life, number of the try.
+    /// The pause before the directory link is opened again: host, life, moment.
     Reconnect = 6,
-    /// Where a pipeline is torn: host, life, number of the trip.
+    /// Where a pipeline is torn: host, life, moment.
     Tear = 7,
-    /// How late a stray request is executed: host, life, number of the trip.
+    /// How late a stray request is executed: host, life, moment.
     Stray = 8,
-    /// The way over a link: the link, direction, number of the message.
+    /// The way over a link: dialler, acceptor, direction.
     Link = 9,
-    /// The way between a terminal and its instance: session, number of the frame.
+    /// The way between a terminal and its instance: client, moment of its connect, direction.
     Terminal = 10,
-    /// The balancer's choice: session.
+    /// The balancer's choice: client, moment, host.
     Balancer = 11,
     /// What the generator decides: what for, number of the item.
     Generator = 12,
+    /// The pause before a client connects anew: client, moment.
+    Backoff = 13,
+    /// Who is connected to a former primary: host, life, server.
+    FormerPrimary = 14,
 }
 
 /// The source of all noise of one world.
 #[derive(Clone, Copy, Debug)]
 pub struct Noise(u64);
 
-/// One delay of so many is a long one.
-const TAIL_ONE_IN: u64 = 64;
-/// How much longer.
-const TAIL_FACTOR: u32 = 20;
+/// How many times its base a way can be stalled.
+const STALL_FACTOR: u64 = 20;
 /// And how long at most: a slow way has no slower tail.
-const TAIL_MAX: Duration = Duration::from_millis(200);
+const STALL_MAX: Duration = Duration::from_millis(200);
+/// A way can be stalled once in so many times the longest stall. With one stall in two, of half the
+/// length on average, what is sent at a random moment meets one in 64 times.
+const STALL_WINDOW: u64 = 16;
 
 impl Noise {
     /// The noise of this seed.
@@ -66,17 +74,68 @@ impl Noise {
 
     /// A span below `span`.
     pub fn span(self, span: Duration, purpose: Purpose, ids: &[u64]) -> Duration {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(self.below(nanos, purpose, ids))
+        Duration::from_nanos(self.below(nanos(span), purpose, ids))
     }
 
-    /// The time of a way: the base, jitter of as much again, and a long one now and then.
-    pub fn way(self, base: Duration, purpose: Purpose, ids: &[u64]) -> Duration {
-        let jitter = self.span(base, purpose, ids);
-        let long = (self.draw(purpose, ids) >> 32).is_multiple_of(TAIL_ONE_IN);
-        let tail = (jitter * TAIL_FACTOR).min(TAIL_MAX);
-        base + if long { jitter.max(tail) } else { jitter }
+    /// When that arrives which is sent over a way now: after the base, jitter of as much again, and
+    /// a stall of the whole way now and then. Nothing overtakes what was sent before it over the
+    /// same way, as long as its base stays the same.
+    pub fn arrival(self, now: Instant, base: Duration, purpose: Purpose, ids: &[u64]) -> Instant {
+        let key = self.draw(purpose, ids);
+        let base = nanos(base).max(1);
+        let sent = unstalled(key, now.as_nanos(), base);
+        // Between two draws the jitter goes straight from one to the other: it never falls faster
+        // than time passes.
+        let (slot, part) = (sent / base, sent % base);
+        let jitter = |slot| mix(key ^ mix(slot)) % base;
+        let (here, next) = (u128::from(jitter(slot)), u128::from(jitter(slot + 1)));
+        let (part, whole) = (u128::from(part), u128::from(base));
+        let jitter = (here * (whole - part) + next * part) / whole;
+        Instant::from_nanos(sent + base + jitter as u64)
     }
+
+    /// The first moment after this one at which somebody takes what has come: one in each slot.
+    pub fn slot(self, now: Instant, slot: Duration, purpose: Purpose, ids: &[u64]) -> Instant {
+        let key = self.draw(purpose, ids);
+        let length = nanos(slot).max(1);
+        let first = now.as_nanos() / length;
+        let of = |slot: u64| slot * length + mix(key ^ mix(slot)) % length;
+        let here = of(first);
+        Instant::from_nanos(if here > now.as_nanos() {
+            here
+        } else {
+            of(first + 1)
+        })
+    }
+}
+
+/// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
+fn unstalled(key: u64, now: u64, base: u64) -> u64 {
+    let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));
+    let window = longest * STALL_WINDOW;
+    let number = now / window;
+    let draw = mix(!key ^ mix(number));
+    if draw.is_multiple_of(2) {
+        return now;
+    }
+    let length = (draw >> 8) % longest;
+    let begin = number * window + mix(draw) % (window - longest);
+    if (begin..begin + length).contains(&now) {
+        begin + length
+    } else {
+        now
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A stable number for a name.
+pub fn of_name(name: &str) -> u64 {
+    (name.bytes()).fold(mix(name.len() as u64), |state, byte| {
+        mix(state ^ u64::from(byte))
+    })
 }
 
 /// The finalizer of SplitMix64.
@@ -85,4 +144,48 @@ const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_overtakes_what_was_sent_before_it() {
+        let base = Duration::from_micros(300);
+        for key in 0..20 {
+            let mut last = Instant::START;
+            for step in 0..100_000 {
+                let now = Instant::from_nanos(3_600_000_000_000 + step * 7919);
+                let at = Noise::new(7).arrival(now, base, Purpose::Link, &[key]);
+                assert!(at >= last, "{step}");
+                assert!(at >= now + base, "{step}");
+                last = at;
+            }
+        }
+    }
+
+    #[test]
+    fn a_way_is_stalled_now_and_then() {
+        let base = Duration::from_millis(2);
+        let late = (0..100_000)
+            .filter(|step| {
+                let now = Instant::from_nanos(step * 1_000_003);
+                let at = Noise::new(7).arrival(now, base, Purpose::Terminal, &[1]);
+                at > now + base * 2
+            })
+            .count();
+        assert!((500..5000).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn a_slot_has_one_turn() {
+        let slot = Duration::from_micros(100);
+        let noise = Noise::new(7);
+        let turn = |nanos| noise.slot(Instant::from_nanos(nanos), slot, Purpose::Turn, &[1]);
+        let mut turns: Vec<_> = (0..1_000_000).step_by(1000).map(turn).collect();
+        assert!(turns.is_sorted());
+        turns.dedup();
+        assert!((10..=12).contains(&turns.len()), "{turns:?}");
+    }
 }

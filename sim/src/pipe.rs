@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use switchboard_core::command::Dial;
 use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::id::{InstanceId, LinkKey};
 use switchboard_core::time::Instant;
 
+use crate::host::WRITE;
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
 use crate::queue::{Content, Happening, Input};
+use crate::schedule::Moment;
 use crate::world::World;
 
 /// All links that ever were.
@@ -21,9 +24,14 @@ pub(crate) struct Pipes {
     /// The base of the delay.
     pub(crate) latency: Duration,
     pipes: Vec<Pipe>,
+    /// What is written from the first to the second does not leave.
+    pub(crate) clogs: BTreeSet<(usize, usize)>,
+    /// Until when what the first dials at the second is refused.
+    pub(crate) refusals: BTreeMap<(usize, usize), Instant>,
     /// What waits for a cut to be healed.
     held: Vec<(usize, bool, Content)>,
-    dials: BTreeMap<(usize, usize), u64>,
+    /// What waits for a clog to be mended.
+    stuck: Vec<Stuck>,
 }
 
 impl Pipes {
@@ -36,20 +44,30 @@ impl Default for Pipes {
             cuts: BTreeSet::new(),
             latency: Self::LATENCY,
             pipes: Vec::new(),
+            clogs: BTreeSet::new(),
+            refusals: BTreeMap::new(),
             held: Vec::new(),
-            dials: BTreeMap::new(),
+            stuck: Vec::new(),
         }
     }
 }
 
+/// A batch that its link does not take.
+#[derive(Clone, Debug)]
+struct Stuck {
+    life: Life,
+    link: LinkKey,
+    batch: Bytes,
+}
+
 #[derive(Clone, Debug)]
 struct Pipe {
+    /// It carries nothing any more, and nobody was told.
+    half_open: bool,
     dialler: End,
     acceptor: End,
     address: String,
     expected: InstanceId,
-    /// Which of the links from this dialler to this acceptor.
-    number: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -57,9 +75,7 @@ struct End {
     life: Life,
     key: Option<LinkKey>,
     open: bool,
-    /// Messages towards it.
-    messages: u64,
-    /// The last of them arrives then.
+    /// The last message towards it arrives then.
     last: Instant,
 }
 
@@ -80,38 +96,47 @@ impl World {
             self.tell(life, self.pipes.latency * 2, down(LinkFailure::Broken));
             return;
         };
+        let refused = self.pipes.refusals.get(&(life.host, host));
+        if refused.is_some_and(|until| *until > self.now) {
+            self.tell(life, self.pipes.latency * 2, down(LinkFailure::Broken));
+            return;
+        }
         if self.processes[host].vanished {
             // Nobody says no: the instance's own timeout ends it.
             return;
         }
-        let number = self.pipes.dials.entry((life.host, host)).or_default();
-        *number += 1;
         let end = |life, key| End {
             life,
             key,
             open: true,
-            messages: 0,
             last: Instant::START,
         };
         let pipe = self.pipes.pipes.len();
         self.pipes.pipes.push(Pipe {
+            half_open: false,
             dialler: end(life, Some(link)),
             acceptor: end(Life { host, number: 0 }, None),
             address: dial.address.clone(),
             expected: dial.instance,
-            number: *number,
         });
         self.processes[life.host].links.insert(link, pipe);
         self.send_through(pipe, false, Content::Dial);
     }
 
     /// A batch is written into a link.
-    pub(crate) fn write_link(&mut self, host: usize, link: LinkKey, content: Content) {
-        let Some(&pipe) = self.processes[host].links.get(&link) else {
+    pub(crate) fn write_link(&mut self, life: Life, link: LinkKey, batch: Bytes) {
+        let Some(&pipe) = self.processes[life.host].links.get(&link) else {
+            self.tell(life, WRITE, Event::LinkWritten { link });
             return;
         };
-        let by_dialler = self.is_dialler(pipe, host, link);
-        self.send_through(pipe, !by_dialler, content);
+        let by_dialler = self.is_dialler(pipe, life.host, link);
+        let to = self.pipes.pipes[pipe].end(!by_dialler).life.host;
+        if self.pipes.clogs.contains(&(life.host, to)) {
+            self.pipes.stuck.push(Stuck { life, link, batch });
+            return;
+        }
+        self.tell(life, WRITE, Event::LinkWritten { link });
+        self.send_through(pipe, !by_dialler, Content::Batch(batch));
     }
 
     pub(crate) fn link_accepted(&mut self, life: Life, pipe: usize, key: Option<LinkKey>) {
@@ -148,8 +173,30 @@ impl World {
         }
     }
 
-    /// What waited behind cuts that are no more goes on its way.
+    /// The links between two processes carry nothing any more. `one` learns that they are gone,
+    /// unless neither does.
+    pub(crate) fn break_silently(&mut self, one: usize, other: usize, neither_learns: bool) {
+        for index in 0..self.pipes.pipes.len() {
+            let pipe = &mut self.pipes.pipes[index];
+            let (dialler, acceptor) = (pipe.dialler.life.host, pipe.acceptor.life.host);
+            let dialled = (dialler, acceptor) == (one, other);
+            if !dialled && (dialler, acceptor) != (other, one) {
+                continue;
+            }
+            pipe.half_open = true;
+            if !neither_learns {
+                self.pipe_down(index, dialled, LinkFailure::Broken);
+            }
+        }
+    }
+
+    /// What waited behind cuts and clogs that are no more goes on its way.
     pub(crate) fn release_held(&mut self) {
+        for Stuck { life, link, batch } in std::mem::take(&mut self.pipes.stuck) {
+            if self.lives(life) {
+                self.write_link(life, link, batch);
+            }
+        }
         for (pipe, to_dialler, content) in std::mem::take(&mut self.pipes.held) {
             self.send_through(pipe, to_dialler, content);
         }
@@ -157,6 +204,9 @@ impl World {
 
     pub(crate) fn out_of_pipe(&mut self, index: usize, at_dialler: bool, content: Content) {
         let pipe = &mut self.pipes.pipes[index];
+        if pipe.half_open {
+            return;
+        }
         let to = pipe.end(at_dialler).life.host;
         let from = pipe.end(!at_dialler).life.host;
         if self.pipes.cuts.contains(&(from, to)) {
@@ -174,7 +224,10 @@ impl World {
                     return;
                 };
                 let event = match content {
-                    Content::Batch(batch) => Event::LinkReceived { link, batch },
+                    Content::Batch(batch) => {
+                        self.moment_of_content(Moment::Delivered, &batch);
+                        Event::LinkReceived { link, batch }
+                    }
                     Content::Up | Content::Dial | Content::Down(_) => Event::LinkUp { link },
                 };
                 self.input(life, Input::Event(event));
@@ -226,17 +279,12 @@ impl World {
 
     fn send_through(&mut self, index: usize, to_dialler: bool, content: Content) {
         let pipe = &mut self.pipes.pipes[index];
-        let ids = [
-            pipe.dialler.life.host as u64,
-            pipe.acceptor.life.host as u64,
-            pipe.number,
-            to_dialler.into(),
-            pipe.end(to_dialler).messages,
-        ];
-        let way = self.noise.way(self.pipes.latency, Purpose::Link, &ids);
+        let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
+        let ids = [from as u64, to as u64, to_dialler.into()];
+        let way = self.pipes.latency;
+        let at = (self.noise).arrival(self.now, way, Purpose::Link, &ids);
         let end = pipe.end(to_dialler);
-        end.messages += 1;
-        end.last = end.last.max(self.now + way);
+        end.last = end.last.max(at);
         self.queue.put(
             end.last,
             Happening::OutOfPipe {

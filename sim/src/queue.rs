@@ -8,10 +8,13 @@ use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::Outcome;
 use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::frame::{CloseCode, Payload};
-use switchboard_core::id::OpId;
+use switchboard_core::id::{ConnectionKey, OpId};
 use switchboard_core::time::Instant;
 
+use crate::deploy::Deployment;
 use crate::observed::{HandIn, Life};
+use crate::redis::{Connection, ServerId};
+use crate::schedule::Act;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -29,8 +32,9 @@ pub(crate) enum Happening {
     /// A round trip reaches the directory.
     Request {
         life: Life,
-        /// The directory link that it came over.
+        /// The directory link that it came over, and where that led.
         link: u32,
+        connection: Connection,
         trip: Box<RoundTrip>,
     },
     /// The answer to a round trip reaches the instance.
@@ -40,6 +44,16 @@ pub(crate) enum Happening {
         op: OpId,
         outcomes: Vec<Outcome>,
     },
+    /// A former primary becomes a replica.
+    Demotion(ServerId),
+    /// What waited for a moment.
+    Act(Box<Act>),
+    /// The next step of a rolling deployment.
+    Deploy(Deployment),
+    /// A client connects anew whose session has ended.
+    Reconnect(usize),
+    /// A terminal that reads slowly has made room.
+    SlowRead(Life, ConnectionKey),
     /// Something comes out of a link.
     OutOfPipe {
         pipe: usize,
@@ -90,6 +104,8 @@ pub(crate) enum Seen {
     Ping,
     /// A Close frame.
     Close(CloseCode),
+    /// A reset, or a refusal.
+    Reset,
 }
 
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::observed::{HandIn, Life, Observed};
 use crate::queue::Input;
-use crate::schedule::To;
+use crate::schedule::{Moment, To};
 use crate::world::World;
 
 /// A push.
@@ -101,6 +101,13 @@ pub(crate) struct Record {
     sequence: u64,
 }
 
+impl Record {
+    /// Whether a push has this name.
+    pub(crate) fn is_called(&self, push: usize, name: &str) -> bool {
+        self.by_name.get(name) == Some(&push)
+    }
+}
+
 /// What Switchboard's own frames begin with.
 const OWN: &[u8] = br#"{"switchboard":"#;
 
@@ -119,7 +126,7 @@ impl World {
             return;
         };
         let push = self.record.pushes.len();
-        let content = Bytes::copy_from_slice(format!("content of {name}").as_bytes());
+        let content = Bytes::copy_from_slice(Self::content(name).as_bytes());
         self.record.by_name.insert(name.to_owned(), push);
         self.record.by_content.insert(content.clone(), push);
         self.record.pushes.push(Published {
@@ -129,6 +136,21 @@ impl World {
             times: Vec::new(),
         });
         self.hand_in(host, push);
+    }
+
+    /// The content of a push. No other's contains it.
+    pub(crate) fn content(name: &str) -> String {
+        format!("<content of {name}>")
+    }
+
+    /// Whether an instance has taken a push of this name for this user, and not answered it.
+    pub(crate) fn is_under_way(&self, life: Life, user: &UserId, name: &str) -> bool {
+        let Some(&push) = self.record.by_name.get(name) else {
+            return false;
+        };
+        let published = &self.record.pushes[push];
+        let here = |time: &HandedIn| time.life == life && time.progress == Progress::Taken;
+        published.is_for(user) && published.times.iter().any(here)
     }
 
     pub(crate) fn repeat(&mut self, host: usize, name: &str) {
@@ -187,6 +209,7 @@ impl World {
             deadline: Config::DEADLINE_DEFAULT,
         };
         self.observe(Observed::HandedIn(hand_in));
+        self.moment_of_push(Moment::Push, push);
         (call, handed_in)
     }
 
@@ -207,6 +230,7 @@ impl World {
             Answer::Connections(_) | Answer::Instances(_) => return,
         };
         self.record.pushes[hand_in.push].times[hand_in.time].progress = progress;
+        self.moment_of_push(Moment::Receipt, hand_in.push);
     }
 
     /// A frame is with the operating system.
@@ -218,6 +242,7 @@ impl World {
                 let degraded = bytes.windows(10).any(|word| word == br#""degraded""#);
                 self.sessions[session].greeted = Some((self.now, degraded));
                 self.observe(Observed::Greeted { session, degraded });
+                self.moment_of_session(Moment::Hello, session);
             }
             return;
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::noise::{Noise, Purpose};
 use crate::report::Report;
 use crate::schedule::{
-    Act, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind, RedisAct,
-    Schedule, To, TripFault,
+    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind,
+    RedisAct, Schedule, To, TripFault,
 };
 use crate::trial::Trial;
 
@@ -63,6 +63,7 @@ pub fn schedule(seed: u64) -> Schedule {
         } else {
             10
         }),
+        reconnect: None,
         items: maker.items,
     }
 }
@@ -75,7 +76,12 @@ enum Kind {
     Drain,
     RedisDown,
     RestartEmpty,
+    Snapshot,
     Failover,
+    FormerPrimary,
+    Evict,
+    RedisClock,
+    FlushScripts,
     Refuse,
     RedisLatency,
     Trip,
@@ -85,13 +91,18 @@ enum Kind {
     SlowReader,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 18] = [
     Kind::Kill,
     Kind::Pause,
     Kind::Drain,
     Kind::RedisDown,
     Kind::RestartEmpty,
+    Kind::Snapshot,
     Kind::Failover,
+    Kind::FormerPrimary,
+    Kind::Evict,
+    Kind::RedisClock,
+    Kind::FlushScripts,
     Kind::Refuse,
     Kind::RedisLatency,
     Kind::Trip,
@@ -190,6 +201,7 @@ impl Maker {
                 client: format!("c{}", client + 1),
                 at: (!anywhere).then_some(host),
                 user: user.to_owned(),
+                token: None,
             },
         );
     }
@@ -248,7 +260,34 @@ impl Maker {
                 self.put(until, Act::Redis(RedisAct::Up));
             }
             Kind::RestartEmpty => self.put(at, Act::Redis(RedisAct::RestartEmpty)),
-            Kind::Failover => self.put(at, Act::Redis(RedisAct::Failover(span))),
+            Kind::Snapshot => {
+                self.put(at, Act::Redis(RedisAct::Save));
+                self.put(until, Act::Redis(RedisAct::Restart));
+            }
+            Kind::Failover => {
+                let (lost, former) = (span, None);
+                self.put(at, Act::Redis(RedisAct::Failover { lost, former }));
+            }
+            Kind::FormerPrimary => {
+                let former = Some(until - at);
+                let lost = self.span(ms(1), ms(5000), "lag", nth);
+                self.put(at, Act::Redis(RedisAct::Failover { lost, former }));
+            }
+            Kind::Evict => {
+                let act = match self.below(4, "evicted", nth) {
+                    0 => RedisAct::EvictLeases,
+                    user => RedisAct::EvictRows(USERS[user as usize].to_owned()),
+                };
+                self.put(at, Act::Redis(act));
+            }
+            Kind::RedisClock => {
+                let step = match self.below(2, "step", nth) {
+                    0 => ClockStep::Forward(span),
+                    _ => ClockStep::Back(span),
+                };
+                self.put(at, Act::Redis(RedisAct::Clock(step)));
+            }
+            Kind::FlushScripts => self.put(at, Act::Redis(RedisAct::FlushScripts)),
             Kind::Refuse => {
                 let error = self.error(nth);
                 self.put(at, Act::Redis(RedisAct::Refuse(error, until - at)));
@@ -290,11 +329,8 @@ impl Maker {
     }
 
     fn error(&self, nth: u64) -> ErrorReply {
-        match self.below(3, "error", nth) {
-            0 => ErrorReply::ReadOnly,
-            1 => ErrorReply::Loading,
-            _ => ErrorReply::OutOfMemory,
-        }
+        let errors = ErrorReply::ALL;
+        errors[self.below(errors.len() as u64, "error", nth) as usize]
     }
 
     fn trip(&self, nth: u64) -> (OperationKind, TripFault) {
@@ -308,12 +344,13 @@ impl Maker {
             8 => OperationKind::Claim,
             _ => OperationKind::Renew,
         };
-        let fault = match self.below(6, "trip", nth) {
+        let fault = match self.below(7, "trip", nth) {
             0 => TripFault::RequestLost,
             1 => TripFault::ReplyLost,
             2 => TripFault::Late,
             3 => TripFault::Torn,
             4 => TripFault::Stray,
+            5 => TripFault::ReplyLate,
             _ => TripFault::Refused(self.error(nth)),
         };
         (operation, fault)

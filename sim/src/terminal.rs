@@ -6,20 +6,24 @@ use std::time::Duration;
 use switchboard_core::event::{Closure, Event, Heard, Refused};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, WallTime};
 
 use crate::host::WRITE;
-use crate::noise::Purpose;
+use crate::noise::{self, Purpose};
 use crate::observed::{Life, Observed};
 use crate::queue::{Happening, Input, Seen};
-use crate::schedule::HowClosed;
+use crate::schedule::{HowClosed, Moment, Sent};
 use crate::trace::Entry;
 use crate::world::World;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// Whose try it is.
+    pub(crate) client: String,
     pub(crate) user: UserId,
+    /// When its token runs out, by the right clock.
+    pub(crate) token: Option<WallTime>,
     /// Where it is.
     pub(crate) life: Option<Life>,
     pub(crate) id: Option<ConnectionId>,
@@ -29,16 +33,32 @@ pub struct Session {
     pub(crate) ended: Option<Instant>,
     /// It went without a sign.
     pub(crate) silent: bool,
-    pub(crate) reads: bool,
+    pub(crate) pace: Pace,
     /// Pushes whose frames are with the operating system.
     pub(crate) written: BTreeSet<PushId>,
     key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     gone: bool,
-    frames: u64,
+    /// Its client wants no connection any more.
+    left: bool,
+    /// Tries of the client since its last hello.
+    tries: u32,
+    /// What its noise is keyed with: the client, and when it connected.
+    noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
     down: Instant,
     up: Instant,
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// What comes, when it comes.
+    AtOnce,
+    /// All that has come, once in so long.
+    Every(Duration),
+    /// Nothing.
+    Never,
 }
 
 impl Session {
@@ -72,9 +92,19 @@ impl Session {
         self.silent
     }
 
-    /// Whether its client reads.
-    pub const fn reads(&self) -> bool {
-        self.reads
+    /// Whose try it is.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// When its token runs out, by the right clock.
+    pub const fn token(&self) -> Option<WallTime> {
+        self.token
+    }
+
+    /// How its client reads.
+    pub const fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Whether a frame of this push is with the operating system.
@@ -96,6 +126,8 @@ pub(crate) struct Connection {
     buffer: Vec<Payload>,
     /// The terminal does not read: a flush waits, and perhaps the end.
     stuck: bool,
+    /// A flush waits for a terminal that reads slowly.
+    slow: bool,
     closing: Option<CloseCode>,
     /// The instance has been told, or will be, that it is over.
     reported: bool,
@@ -103,25 +135,50 @@ pub(crate) struct Connection {
 
 /// The base of the delay between a terminal and its instance.
 const WAY: Duration = Duration::from_millis(2);
+/// A client waits for this many times longer at most before it connects anew.
+const BACKOFF_FACTOR: u32 = 32;
 
 impl World {
-    pub(crate) fn connect(&mut self, client: &str, at: Option<usize>, user: &str) {
+    pub(crate) fn connect(
+        &mut self,
+        client: &str,
+        at: Option<usize>,
+        user: &str,
+        token: Option<Duration>,
+    ) {
         let Ok(user) = UserId::new(user) else {
             return;
         };
+        let wall = self.clock().wall.as_millis();
+        let token = token.map(|token| WallTime::from_millis(wall + token.as_millis() as u64));
+        self.open_session(client, at, user, token, 0);
+    }
+
+    fn open_session(
+        &mut self,
+        client: &str,
+        at: Option<usize>,
+        user: UserId,
+        token: Option<WallTime>,
+        tries: u32,
+    ) {
         let session = self.sessions.len();
         self.sessions.push(Session {
+            client: client.to_owned(),
             user,
+            token,
             life: None,
             id: None,
             greeted: None,
             ended: None,
             silent: false,
-            reads: true,
+            pace: Pace::AtOnce,
             written: BTreeSet::new(),
             key: None,
             gone: false,
-            frames: 0,
+            left: false,
+            tries,
+            noise: [noise::of_name(client), self.now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
         });
@@ -134,6 +191,7 @@ impl World {
         let Some(life) = life.filter(|life| self.lives(*life)) else {
             self.session_ended(session);
             self.observe(Observed::NobodyThere { session });
+            self.reset_terminal(session, Duration::ZERO);
             return;
         };
         self.sessions[session].life = Some(life);
@@ -142,17 +200,104 @@ impl World {
             .put(at, Happening::Input(life, Input::Handshake(session)));
     }
 
-    /// Where the balancer sends a new connection: to one of those that say they are ready.
+    /// Where the balancer sends a new connection: to one of those that say they are ready, or while
+    /// it is blind to any.
     fn balance(&self, session: usize) -> Option<usize> {
-        let ready: Vec<usize> = (self.processes.iter().enumerate())
-            .filter(|(_, process)| process.instance.as_ref().is_some_and(|i| i.is_ready()))
-            .map(|(host, _)| host)
-            .collect();
-        let count = ready.len() as u64;
-        let choice = self
-            .noise
-            .below(count, Purpose::Balancer, &[session as u64]);
-        ready.get(choice as usize).copied()
+        let blind = self.now < self.balancer_blind_until;
+        let [client, moment] = self.sessions[session].noise;
+        let ready = |host: &usize| {
+            let instance = self.processes[*host].instance.as_ref();
+            blind || instance.is_some_and(|instance| instance.is_ready())
+        };
+        (0..self.processes.len()).filter(ready).max_by_key(|host| {
+            let ids = [client, moment, *host as u64];
+            self.noise.draw(Purpose::Balancer, &ids)
+        })
+    }
+
+    /// A client moves: what it leaves behind ends in its way, and nothing waits for that.
+    pub(crate) fn move_client(&mut self, client: &str, at: Option<usize>, how: HowClosed) {
+        let Some(&before) = self.clients.get(client) else {
+            return;
+        };
+        let Session { user, token, .. } = &self.sessions[before];
+        let (user, token) = (user.clone(), *token);
+        self.leave(before, how);
+        self.open_session(client, at, user, token, 0);
+    }
+
+    /// A client connects anew, unless it has done so already or has left.
+    pub(crate) fn reconnect(&mut self, session: usize) {
+        let Session {
+            client,
+            user,
+            token,
+            left,
+            tries,
+            ..
+        } = self.sessions[session].clone();
+        let valid = token.is_none_or(|token| token > self.clock().wall);
+        if valid && !left && self.clients.get(&client) == Some(&session) {
+            self.open_session(&client, None, user, token, tries + 1);
+        }
+    }
+
+    /// A client has learned that its connection is over, or that it gets none.
+    fn disappointed(&mut self, session: usize) {
+        let Some(base) = self.schedule.reconnect else {
+            return;
+        };
+        let Session { tries, noise, .. } = self.sessions[session];
+        let factor = 2_u32.saturating_pow(tries).min(BACKOFF_FACTOR);
+        let ids = [noise[0], self.now.as_nanos()];
+        let jitter = (self.noise).span(base * factor, Purpose::Backoff, &ids);
+        let at = self.now + base * factor / 2 + jitter;
+        self.queue.put(at, Happening::Reconnect(session));
+    }
+
+    /// A terminal will learn that its connection has broken, or that it gets none.
+    pub(crate) fn reset_terminal(&mut self, session: usize, after: Duration) {
+        let at = self.downwards(session) + after;
+        let seen = Seen::Reset;
+        self.queue.put(at, Happening::AtTerminal { session, seen });
+    }
+
+    /// The sockets of terminals are reset, at one instance or everywhere.
+    pub(crate) fn storm(&mut self, host: Option<usize>) {
+        for session in self.clients.clone().into_values() {
+            let this = &self.sessions[session];
+            let there = this.life.map(|life| life.host);
+            if this.is_open() && (host.is_none() || host == there) {
+                self.hang_up(session, Closure::Abrupt);
+                self.disappointed(session);
+            }
+        }
+    }
+
+    /// A client sends something, of which the driver tells the instance.
+    pub(crate) fn terminal_sends(&mut self, session: usize, what: Sent) {
+        let this = &self.sessions[session];
+        let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
+            return;
+        };
+        let violation = |code| Closure::Violation(code);
+        let closure = match what {
+            Sent::Messages(count) => {
+                for _ in 0..count {
+                    let at = self.upwards(session);
+                    let frame = Heard::Message;
+                    let event = Event::Heard { connection, frame };
+                    self.queue
+                        .put(at, Happening::Input(life, Input::Event(event)));
+                }
+                return;
+            }
+            Sent::Malformed => violation(CloseCode::ProtocolError),
+            Sent::Oversized => violation(CloseCode::TooLarge),
+            Sent::NotUtf8 => violation(CloseCode::InvalidPayload),
+        };
+        self.hang_up(session, closure);
+        self.disappointed(session);
     }
 
     pub(crate) fn accepted(
@@ -168,6 +313,7 @@ impl World {
                 session,
                 buffer: Vec::new(),
                 stuck: false,
+                slow: false,
                 closing: None,
                 reported: false,
             },
@@ -179,6 +325,7 @@ impl World {
         let gave_up = this.gone;
         let at = self.upwards(session);
         let event = Event::Opened { connection: key };
+        self.moment_of_session(Moment::Accept, session);
         self.queue
             .put(at, Happening::Input(life, Input::Event(event)));
         self.observe(Observed::Accepted { session });
@@ -189,6 +336,7 @@ impl World {
 
     pub(crate) fn refused(&mut self, session: usize, refused: Refused) {
         self.session_ended(session);
+        self.reset_terminal(session, Duration::ZERO);
         self.observe(Observed::Refused { session, refused });
     }
 
@@ -199,29 +347,34 @@ impl World {
         }
     }
 
-    /// A client ends its connection.
+    /// A client ends its connection, and wants no other.
     pub(crate) fn leave(&mut self, session: usize, how: HowClosed) {
-        if self.sessions[session].gone {
-            return;
-        }
+        self.sessions[session].left = true;
         let closure = match how {
             HowClosed::Silent => return self.fall_silent(session),
             HowClosed::Clean => Closure::Clean,
             HowClosed::Sudden => Closure::Abrupt,
         };
-        self.session_ended(session);
-        self.sessions[session].gone = true;
-        self.over(session, closure);
+        self.hang_up(session, closure);
+    }
+
+    fn hang_up(&mut self, session: usize, closure: Closure) {
+        if !std::mem::replace(&mut self.sessions[session].gone, true) {
+            self.session_ended(session);
+            self.over(session, closure);
+        }
     }
 
     fn fall_silent(&mut self, session: usize) {
-        self.sessions[session].silent = true;
+        if !self.sessions[session].gone {
+            self.sessions[session].silent = true;
+        }
     }
 
-    pub(crate) fn set_reading(&mut self, session: usize, reads: bool) {
-        self.sessions[session].reads = reads;
+    pub(crate) fn set_pace(&mut self, session: usize, pace: Pace) {
+        self.sessions[session].pace = pace;
         let this = &self.sessions[session];
-        let (true, Some(life), Some(key)) = (reads, this.life, this.key) else {
+        let (true, Some(life), Some(key)) = (pace != Pace::Never, this.life, this.key) else {
             return;
         };
         if !self.lives(life) {
@@ -249,12 +402,32 @@ impl World {
             return;
         };
         let session = connection.session;
-        if !self.sessions[session].reads {
-            connection.stuck = true;
+        match self.sessions[session].pace {
+            Pace::AtOnce => {
+                self.hand_over(life, key);
+                self.tell(life, WRITE, Event::Written { connection: key });
+            }
+            Pace::Every(span) => {
+                connection.slow = true;
+                let at = self.now + span;
+                self.queue.put(at, Happening::SlowRead(life, key));
+            }
+            Pace::Never => connection.stuck = true,
+        }
+    }
+
+    /// A terminal that reads slowly has made room for what waits.
+    pub(crate) fn slow_read(&mut self, life: Life, key: ConnectionKey) {
+        if !self.lives(life) {
             return;
         }
-        self.hand_over(life, key);
-        self.tell(life, WRITE, Event::Written { connection: key });
+        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
+            return;
+        };
+        if std::mem::take(&mut connection.slow) {
+            self.hand_over(life, key);
+            self.tell(life, WRITE, Event::Written { connection: key });
+        }
     }
 
     /// What was sent is with the operating system, and on its way.
@@ -286,7 +459,7 @@ impl World {
             return;
         };
         let session = connection.session;
-        if !self.sessions[session].reads {
+        if self.sessions[session].pace == Pace::Never {
             connection.stuck = true;
             connection.closing = Some(code);
             self.session_ended(session);
@@ -306,7 +479,7 @@ impl World {
         let session = connection.session;
         let reported = std::mem::replace(&mut connection.reported, true);
         self.session_ended(session);
-        self.sessions[session].gone = true;
+        self.reset_terminal(session, Duration::ZERO);
         if !reported {
             let event = Event::Closed {
                 connection: key,
@@ -321,10 +494,11 @@ impl World {
         if this.gone || this.silent {
             return;
         }
-        let reads = this.reads;
+        let reads = this.pace != Pace::Never;
         let (life, key) = (this.life, this.key);
         match seen {
             Seen::Frame(payload) => {
+                self.sessions[session].tries = 0;
                 let payload = &payload;
                 self.trace(&Entry::Frame { session, payload });
                 self.frame_seen(session, payload);
@@ -345,6 +519,11 @@ impl World {
                 self.sessions[session].gone = true;
                 self.observe(Observed::SeenClose { session, code });
                 self.over(session, Closure::Clean);
+                self.disappointed(session);
+            }
+            Seen::Reset => {
+                self.sessions[session].gone = true;
+                self.disappointed(session);
             }
         }
     }
@@ -373,23 +552,22 @@ impl World {
     }
 
     fn downwards(&mut self, session: usize) -> Instant {
-        let way = self.next_way(session);
+        let at = self.way(session, 0);
         let this = &mut self.sessions[session];
-        this.down = this.down.max(self.now + way);
+        this.down = this.down.max(at);
         this.down
     }
 
     fn upwards(&mut self, session: usize) -> Instant {
-        let way = self.next_way(session);
+        let at = self.way(session, 1);
         let this = &mut self.sessions[session];
-        this.up = this.up.max(self.now + way);
+        this.up = this.up.max(at);
         this.up
     }
 
-    fn next_way(&mut self, session: usize) -> Duration {
-        let this = &mut self.sessions[session];
-        this.frames += 1;
-        let ids = [session as u64, this.frames];
-        self.noise.way(WAY, Purpose::Terminal, &ids)
+    fn way(&self, session: usize, direction: u64) -> Instant {
+        let [client, moment] = self.sessions[session].noise;
+        let ids = [client, moment, direction];
+        (self.noise).arrival(self.now, WAY, Purpose::Terminal, &ids)
     }
 }

@@ -95,17 +95,19 @@ impl World {
 
     /// All rows, live or dead.
     pub fn rows(&self) -> impl Iterator<Item = (ConnectionId, Row)> {
-        (self.redis.content.rows(self.now)).map(|(_, connection, row)| (connection, *row))
+        (self.redis.primary().rows(self.redis.clock(self.now)))
+            .map(|(_, connection, row)| (connection, *row))
     }
 
     /// All leases, those that have run out too.
     pub fn leases(&self) -> impl Iterator<Item = SeenLease> {
-        self.redis.content.leases(self.now)
+        self.redis.primary().leases(self.redis.clock(self.now))
     }
 
     /// The lease of one instance, if the directory has it, run out or not.
     pub fn lease(&self, instance: InstanceId) -> Option<SeenLease> {
-        self.redis.content.lease(self.now, instance)
+        let clock = self.redis.clock(self.now);
+        self.redis.primary().lease(clock, instance)
     }
 
     /// Whether a row is live by the directory as it is at this moment.

@@ -11,6 +11,7 @@ use crate::checker::{Checker, Watchers};
 use crate::checkers;
 use crate::host::Process;
 use crate::ledger::Ledger;
+use crate::moment::Waiting;
 use crate::noise::Noise;
 use crate::observed::Observed;
 use crate::pipe::Pipes;
@@ -34,10 +35,18 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
+    /// The base of the delay on the way to the directory, and back.
+    pub(crate) redis_latency: Duration,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
     pub(crate) clients: BTreeMap<String, usize>,
+    /// Until then the balancer does not see who is ready.
+    pub(crate) balancer_blind_until: Instant,
+    /// What waits for a moment.
+    pub(crate) waiting: Vec<Waiting>,
+    /// Deployments so far.
+    pub(crate) deployments: u64,
     pub(crate) ledger: Ledger,
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
@@ -53,6 +62,8 @@ const BEGIN: Instant = Instant::from_nanos(3_600_000_000_000);
 const BEGIN_WALL_MILLIS: u64 = 1_700_000_000_000;
 /// After the last item the world goes on for so long: a push that was handed in last is due.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The base of the delay on the way to the directory, and back.
+pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -98,9 +109,13 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
+            redis_latency: REDIS_LATENCY,
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
+            balancer_blind_until: Instant::START,
+            waiting: Vec::new(),
+            deployments: 0,
             ledger: Ledger::default(),
             record: Record::default(),
             watchers: Watchers::new(checkers),
@@ -202,8 +217,21 @@ impl World {
             Happening::Turn(life) => self.turn(life),
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
+            Happening::Act(act) => {
+                self.trace(&Entry::Item(&act.to_string()));
+                self.act(&act);
+            }
+            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Reconnect(session) => self.reconnect(session),
+            Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
-            Happening::Request { life, link, trip } => self.request(life, link, &trip),
+            Happening::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => self.request(life, link, connection, &trip),
+            Happening::Demotion(server) => self.former_primary_ends(server),
             Happening::Reply {
                 life,
                 link,

@@ -16,7 +16,6 @@ pub mod matrix;
 pub mod patience;
 mod process;
 pub mod raw;
-pub mod redis;
 pub mod sentinel;
 pub mod server;
 pub mod settings;
@@ -24,3 +23,5 @@ pub mod sockets;
 pub mod suite;
 pub mod terminal;
 pub mod token;
+
+pub use switchboard_test_redis as redis;

@@ -40,3 +40,23 @@ pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
         here && (excuse.kind.is_of_directory() || paused)
     })
 }
+
+/// The eviction of a session's row, if it has not been written again: the sweep does that.
+pub(super) fn evicted(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
+    let config = watch.world().config();
+    let swept = config.sweep + recovery(config);
+    let now = watch.now();
+    watch.excuse(now, now, |excuse| {
+        excuse.kind == FaultKind::RedisEvicted
+            && excuse.scope == Scope::Session(session)
+            && now <= excuse.from + swept
+    })
+}
+
+/// A clock of the directory that jumped back: leases last longer by as much.
+pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {
+    let from = watch.now().before(recovery(watch.world().config()));
+    watch.excuse(from, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisClockBack
+    })
+}

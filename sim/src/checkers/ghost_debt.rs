@@ -1,6 +1,6 @@
 //! `ghost-debt`: a row that readers take for live has a connection.
 
-use super::allowance::differs;
+use super::allowance::{differs, leases_last_longer};
 use crate::checker::{Checker, Watch};
 use crate::observed::Observed;
 
@@ -34,7 +34,8 @@ impl Checker for GhostDebt {
                 continue;
             }
             let host = this.life().map(|life| life.host);
-            match host.and_then(|host| differs(watch, host)) {
+            let excuse = host.and_then(|host| differs(watch, host));
+            match excuse.or_else(|| leases_last_longer(watch)) {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
                     "session {session} of {} ended and has a live row",

@@ -1,6 +1,6 @@
 //! `orphan-debt`: a greeted connection is in the directory.
 
-use super::allowance::{differs, may_be_closing};
+use super::allowance::{differs, evicted, may_be_closing};
 use crate::checker::{Checker, Watch};
 use crate::observed::Observed;
 
@@ -29,7 +29,9 @@ impl Checker for OrphanDebt {
             }
             if rows.contains_key(&id) {
                 watch.held();
-            } else if let Some(excuse) = differs(watch, life.host) {
+            } else if let Some(excuse) =
+                differs(watch, life.host).or_else(|| evicted(watch, session))
+            {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {
                 watch.violated(format!(

@@ -92,11 +92,17 @@ fn names_all(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         // What an instance that drains, or a reader that is too slow, is about to lose is no
         // terminal any more, although its Close frame waits.
         let excuse = watch.excuse(from, watch.now(), |excuse| match excuse.kind {
-            FaultKind::LongPause => [publisher, holder]
+            FaultKind::LongPause | FaultKind::RedisLongSplit => [publisher, holder]
                 .map(Scope::Instance)
                 .contains(&excuse.scope),
             FaultKind::Drain => excuse.scope == Scope::Instance(holder),
-            FaultKind::SlowReader => excuse.scope == Scope::Session(session),
+            FaultKind::SlowReader | FaultKind::RedisEvicted => {
+                excuse.scope == Scope::Session(session)
+            }
+            // It reads what the others do not write.
+            FaultKind::RedisSplit => {
+                excuse.scope == Scope::Instance(publisher) && excuse.until >= handed_in.at
+            }
             _ => false,
         });
         match excuse.or_else(|| blindness(watch, publisher, hand_in)) {

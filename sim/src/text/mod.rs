@@ -21,6 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         seed: 0,
         instances: 0,
         lease: Duration::from_secs(10),
+        reconnect: None,
         items: Vec::new(),
     };
     let mut begun = false;
@@ -58,13 +59,18 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         seed,
         instances,
         lease,
+        reconnect,
         items,
     } = schedule;
     let lease = Span(*lease);
-    writeln!(
+    write!(
         f,
         "switchboard-sim 1  seed {seed:#x}  instances {instances}  lease {lease}"
     )?;
+    if let Some(reconnect) = reconnect {
+        write!(f, "  reconnect {}", Span(*reconnect))?;
+    }
+    writeln!(f)?;
     for item in items {
         writeln!(f, "{}  {}", Span(item.at), item.act)?;
     }
@@ -83,7 +89,11 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "seed" => schedule.seed = number(value)?,
             "instances" => schedule.instances = number(value)? as usize,
             "lease" => schedule.lease = span(value)?,
-            other => return Err(format!("there is no setting `{other}`")),
+            "reconnect" => schedule.reconnect = Some(span(value)?),
+            other => {
+                let settings = "seed, instances, lease, reconnect";
+                return Err(format!("`{other}` is none of the settings {settings}"));
+            }
         }
     }
     if schedule.instances == 0 || schedule.instances > MAX_INSTANCES {
@@ -100,35 +110,70 @@ mod tests {
     use super::*;
 
     const EVERY_ITEM: &str = "\
-switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s
+switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
 0.500s  client c1 connects i1 as alice
 0.500250s  client c2 connects anywhere as bob
+0.600s  client c3 connects i2 as bob for 20.000s
 1.000s  client c1 closes sudden
+1.000s  client c1 moves i2 silent
+1.000s  client c1 moves anywhere clean
+1.000s  client c1 sends 3 messages
+1.000s  client c1 sends malformed
+1.000s  client c1 sends oversized
+1.000s  client c1 sends not-utf8
 1.000s  client c2 stops reading
 1.100s  client c2 reads
+1.200s  client c2 reads every 0.200s
+1.300s  storm i1
+1.300s  storm everywhere
+1.400s  balancer blind 5.000s
 2.000s  push i2 alice m1
 2.000s  push i2 alice,bob m2
 2.000s  push i3 everyone m3
 2.100s  repeat i1 m1
+2.200s  kick i1 alice k1
+2.300s  clock i1 +30.000s
+2.300s  clock i1 -30.000s
 3.000s  pause i1 25.000s
 3.000s  kill i2
 3.000s  kill i3 silent
+3.000s  kill i3 after 3 commands
+3.000s  kill i3 silent after 0 commands
 4.000s  restart i2
 4.000s  restart i3 new-address
 4.000s  restart i3 address-of i2
 5.000s  drain i1 1.000s 5.000s
+5.000s  deploy 0.500s 2.000s 4.000s
 6.000s  redis down
 6.000s  redis up
 6.000s  redis restart-empty
+6.000s  redis saves
+6.000s  redis restart
 6.000s  redis failover 0.200s
+6.000s  redis failover 0.200s former 2.000s
+6.000s  redis evicts rows alice
+6.000s  redis evicts leases
+6.000s  redis clock +3.000s
+6.000s  redis clock -0.250s
+6.000s  redis flushes-scripts
 6.000s  redis refuses READONLY 2.000s
 6.000s  redis latency 0.050s
+6.000s  redis refuses CLUSTERDOWN 0.500s
 6.000s  redis i1 next register reply-lost
+6.000s  redis i1 next renew reply-late
+6.000s  redis i1 next lookup refused MOVED
 6.000s  redis i1 next any refused OOM
 7.000s  cut i1 -> i2
 7.000s  cut i1 <-> i2
+7.000s  clog i1 -> i2
+7.000s  mend i1 <-> i2
+7.000s  half-open i1 -> i2
+7.000s  half-open i1 <-> i2
+7.000s  refuse i1 -> i2 2.000s
 7.000s  reset i1 <-> i2
 7.000s  links latency 0.100s
+7.500s  on lookup of m1 after 0.000050s client c1 moves i3 sudden
+7.500s  on register of c1 kill i1
 8.000s  heal
 9.000s  expect converged
 9.500s  clients leave
@@ -146,7 +191,33 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s
         let error = parse("switchboard-sim 1 seed 1 instances 2\n\n1s pause i3 4s\n").unwrap_err();
         assert_eq!(error.to_string(), "line 3: `i3` is none of i1 to i2");
         let error = parse("switchboard-sim 1 seed 1 instances 2\n1s dance\n").unwrap_err();
-        assert_eq!(error.to_string(), "line 2: not an item: `dance`");
+        assert_eq!(error.line, 2);
         assert_eq!(parse("").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn an_error_says_what_is_allowed() {
+        for (item, allowed) in [
+            ("client c1 closes soon", "clean, sudden, silent"),
+            (
+                "client c1 sends love",
+                "N messages, malformed, oversized, not-utf8",
+            ),
+            ("client c1 dances", "connects, moves, closes, sends"),
+            ("on friday of m1 heal", "accept, register, hello"),
+            ("on lookup m1", "`on MOMENT of NAME [after TIME] ITEM`"),
+            ("kill i1 later", "`kill i1 [silent] [after N commands]`"),
+            ("clock i1 30s", "`clock i1 +30s` or `clock i1 -30s`"),
+            ("dance", "client, clients, push"),
+            (
+                "half-open i1 i2",
+                "`half-open i1 -> i2` or `half-open i1 <-> i2`",
+            ),
+            ("redis explodes", "down, up, restart-empty"),
+        ] {
+            let text = format!("switchboard-sim 1 seed 1 instances 2\n1s {item}\n");
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(allowed), "{item}: {error}");
+        }
     }
 }

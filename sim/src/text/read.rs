@@ -1,90 +1,252 @@
-//! Items, as they are read.
+//! Items, as they are read: the first word says which form the others have.
 
-use super::redis::{redis_act, redis_next};
-use super::words::{HOW_CLOSED, Read, from_table, host, span};
-use crate::schedule::{Act, HowKilled, NewAddress, To};
+use super::redis::{REDIS, redis_act, redis_next};
+use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
+use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, Sent, To};
+
+/// What an item can begin with.
+const ITEMS: &str = "client, clients, push, repeat, kick, storm, balancer, pause, kill, restart, \
+    drain, deploy, clock, redis, cut, clog, mend, half-open, refuse, reset, links, on, heal, expect";
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
     let host = |word: &str| host(word, instances);
-    Ok(match words {
-        ["client", client, rest @ ..] => return client_act(client, rest, instances),
-        ["clients", "leave"] => Act::AllLeave,
-        ["push", at, rest @ .., name] => Act::Push {
+    let [first, rest @ ..] = words else {
+        return Err(format!("an item begins with one of {ITEMS}"));
+    };
+    match (*first, rest) {
+        ("client", [client, rest @ ..]) => client_act(client, rest, instances),
+        ("clients", ["leave"]) => Ok(Act::AllLeave),
+        ("push", [at, rest @ .., name]) => Ok(Act::Push {
             at: host(at)?,
             to: to(rest)?,
             name: (*name).to_owned(),
-        },
-        ["repeat", at, name] => Act::Repeat {
+        }),
+        ("kick", [at, rest @ .., name]) => Ok(Act::Kick {
+            at: host(at)?,
+            to: to(rest)?,
+            name: (*name).to_owned(),
+        }),
+        ("repeat", [at, name]) => Ok(Act::Repeat {
             at: host(at)?,
             name: (*name).to_owned(),
-        },
-        ["pause", at, time] => Act::Pause {
-            host: host(at)?,
+        }),
+        ("storm", [at]) => Ok(Act::Storm {
+            at: one_or_all(at, "everywhere", instances)?,
+        }),
+        ("balancer", ["blind", time]) => Ok(Act::BlindBalancer(span(time)?)),
+        ("pause" | "kill" | "restart" | "drain" | "clock", [at, rest @ ..]) => {
+            instance_act(first, host(at)?, rest, instances)
+        }
+        ("deploy", [delay, spread, deadline]) => Ok(Act::Deploy {
+            delay: span(delay)?,
+            spread: span(spread)?,
+            deadline: span(deadline)?,
+        }),
+        ("redis", [at, "next", rest @ ..]) => redis_next(host(at)?, rest),
+        ("redis", rest) => Ok(Act::Redis(redis_act(rest)?)),
+        ("cut" | "clog" | "mend" | "half-open" | "reset" | "refuse", rest) => {
+            between(first, rest, instances)
+        }
+        ("links", ["latency", time]) => Ok(Act::LinkLatency(span(time)?)),
+        ("on", rest) => on(rest, instances),
+        ("heal", []) => Ok(Act::Heal),
+        ("expect", ["converged"]) => Ok(Act::ExpectConverged),
+        ("expect", ["at-rest"]) => Ok(Act::ExpectAtRest),
+        (first, _) => Err(match form(first) {
+            Some(form) => format!("write {form}"),
+            None => format!("`{first}` is none of {ITEMS}"),
+        }),
+    }
+}
+
+/// How an item looks that begins with this word.
+fn form(first: &str) -> Option<&'static str> {
+    Some(match first {
+        "client" => "`client NAME`, and what it does",
+        "clients" => "`clients leave`",
+        "push" => "`push i1 USER[,USER...]|everyone NAME`",
+        "kick" => "`kick i1 USER[,USER...]|everyone NAME`",
+        "repeat" => "`repeat i1 NAME`",
+        "storm" => "`storm i1` or `storm everywhere`",
+        "balancer" => "`balancer blind TIME`",
+        "pause" => "`pause i1 TIME`",
+        "kill" => "`kill i1 [silent] [after N commands]`",
+        "restart" => "`restart i1 [new-address|address-of i2]`",
+        "drain" => "`drain i1 DELAY SPREAD`",
+        "deploy" => "`deploy DELAY SPREAD DEADLINE`",
+        "clock" => "`clock i1 +30s` or `clock i1 -30s`",
+        "redis" => REDIS,
+        "cut" => "`cut i1 -> i2` or `cut i1 <-> i2`",
+        "clog" => "`clog i1 -> i2` or `clog i1 <-> i2`",
+        "mend" => "`mend i1 -> i2` or `mend i1 <-> i2`",
+        "half-open" => "`half-open i1 -> i2` or `half-open i1 <-> i2`",
+        "refuse" => "`refuse i1 -> i2 TIME`",
+        "reset" => "`reset i1 <-> i2`",
+        "links" => "`links latency TIME`",
+        "on" => "`on MOMENT of NAME [after TIME] ITEM`",
+        "heal" => "`heal`",
+        "expect" => "`expect converged` or `expect at-rest`",
+        _ => return None,
+    })
+}
+
+fn wrong<T>(first: &str) -> Read<T> {
+    Err(format!("write {}", form(first).unwrap_or(ITEMS)))
+}
+
+fn instance_act(first: &str, host: Host, words: &[&str], instances: usize) -> Read<Act> {
+    Ok(match (first, words) {
+        ("pause", [time]) => Act::Pause {
+            host,
             span: span(time)?,
         },
-        ["kill", at] => Act::Kill {
-            host: host(at)?,
-            how: HowKilled::Reset,
+        ("kill", ["silent", "after", count, "commands"]) => Act::KillMidBatch {
+            host,
+            how: HowKilled::Silent,
+            commands: number32(count)?,
         },
-        ["kill", at, "silent"] => Act::Kill {
-            host: host(at)?,
+        ("kill", ["after", count, "commands"]) => Act::KillMidBatch {
+            host,
+            how: HowKilled::Reset,
+            commands: number32(count)?,
+        },
+        ("kill", ["silent"]) => Act::Kill {
+            host,
             how: HowKilled::Silent,
         },
-        ["restart", at] => Act::Restart {
-            host: host(at)?,
+        ("kill", []) => Act::Kill {
+            host,
+            how: HowKilled::Reset,
+        },
+        ("restart", []) => Act::Restart {
+            host,
             address: NewAddress::Same,
         },
-        ["restart", at, "new-address"] => Act::Restart {
-            host: host(at)?,
+        ("restart", ["new-address"]) => Act::Restart {
+            host,
             address: NewAddress::New,
         },
-        ["restart", at, "address-of", other] => Act::Restart {
-            host: host(at)?,
-            address: NewAddress::Of(host(other)?),
+        ("restart", ["address-of", other]) => Act::Restart {
+            host,
+            address: NewAddress::Of(self::host(other, instances)?),
         },
-        ["drain", at, delay, spread] => Act::Drain {
-            host: host(at)?,
+        ("drain", [delay, spread]) => Act::Drain {
+            host,
             delay: span(delay)?,
             spread: span(spread)?,
         },
-        ["redis", at, "next", rest @ ..] => redis_next(host(at)?, rest)?,
-        ["redis", rest @ ..] => Act::Redis(redis_act(rest)?),
-        ["cut", from, arrow @ ("->" | "<->"), to] => Act::Cut {
-            from: host(from)?,
-            to: host(to)?,
-            both: *arrow == "<->",
+        ("clock", [step]) => Act::StepClock {
+            host,
+            step: match step.split_at_checked(1) {
+                Some(("+", time)) => ClockStep::Forward(span(time)?),
+                Some(("-", time)) => ClockStep::Back(span(time)?),
+                _ => return wrong(first),
+            },
         },
-        ["reset", one, "<->", other] => Act::Reset {
-            one: host(one)?,
-            other: host(other)?,
+        _ => return wrong(first),
+    })
+}
+
+/// What concerns the links between two instances.
+fn between(first: &str, words: &[&str], instances: usize) -> Read<Act> {
+    let [from, arrow @ ("->" | "<->"), to, rest @ ..] = words else {
+        return wrong(first);
+    };
+    let (from, to) = (host(from, instances)?, host(to, instances)?);
+    let both = *arrow == "<->";
+    Ok(match (first, both, rest) {
+        ("cut", _, []) => Act::Cut { from, to, both },
+        ("clog", _, []) => Act::Clog { from, to, both },
+        ("mend", _, []) => Act::Mend { from, to, both },
+        ("half-open", _, []) => Act::HalfOpen { from, to, both },
+        ("reset", true, []) => Act::Reset {
+            one: from,
+            other: to,
         },
-        ["links", "latency", time] => Act::LinkLatency(span(time)?),
-        ["heal"] => Act::Heal,
-        ["expect", "converged"] => Act::ExpectConverged,
-        ["expect", "at-rest"] => Act::ExpectAtRest,
-        other => return Err(format!("not an item: `{}`", other.join(" "))),
+        ("refuse", false, [time]) => Act::RefuseDials {
+            from,
+            to,
+            span: span(time)?,
+        },
+        _ => return wrong(first),
+    })
+}
+
+/// An item that waits for a moment.
+fn on(words: &[&str], instances: usize) -> Read<Act> {
+    let [moment, rest @ ..] = words else {
+        return wrong("on");
+    };
+    let moment = from_table(MOMENTS, moment)?;
+    let (of, after, rest) = match rest {
+        ["of", of, "after", after, rest @ ..] => (of, span(after)?, rest),
+        ["of", of, rest @ ..] => (of, std::time::Duration::ZERO, rest),
+        _ => return wrong("on"),
+    };
+    Ok(Act::On {
+        moment,
+        of: (*of).to_owned(),
+        after,
+        act: Box::new(act(rest, instances)?),
     })
 }
 
 fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
     let client = client.to_owned();
     Ok(match words {
-        ["connects", at, "as", user] => Act::Connect {
+        ["connects", at, "as", user, rest @ ..] => Act::Connect {
             client,
-            at: match *at {
-                "anywhere" => None,
-                at => Some(host(at, instances)?),
-            },
+            at: one_or_all(at, "anywhere", instances)?,
             user: (*user).to_owned(),
+            token: match rest {
+                [] => None,
+                ["for", time] => Some(span(time)?),
+                _ => return Err("write `client c1 connects i1 as USER [for TIME]`".to_owned()),
+            },
+        },
+        ["moves", at, how] => Act::Move {
+            client,
+            at: one_or_all(at, "anywhere", instances)?,
+            how: from_table(HOW_CLOSED, how)?,
         },
         ["closes", how] => Act::Close {
             client,
             how: from_table(HOW_CLOSED, how)?,
         },
+        ["sends", count, "messages"] => Act::Send {
+            client,
+            what: Sent::Messages(number32(count)?),
+        },
+        ["sends", what] => Act::Send {
+            client,
+            what: from_table(SENT, what)
+                .map_err(|_| format!("a client sends N messages, {}", names(SENT)))?,
+        },
         ["stops", "reading"] => Act::StopReading { client },
         ["reads"] => Act::Read { client },
-        other => return Err(format!("a client cannot `{}`", other.join(" "))),
+        ["reads", "every", time] => Act::ReadSlowly {
+            client,
+            every: span(time)?,
+        },
+        _ => {
+            return Err(
+                "a client connects, moves, closes, sends, stops reading or reads: \
+                `connects i1|anywhere as USER [for TIME]`, `moves i1|anywhere HOW`, `closes HOW`, \
+                `sends WHAT`, `stops reading`, `reads [every TIME]`"
+                    .to_owned(),
+            );
+        }
     })
+}
+
+/// One instance, or the word for all of them.
+fn one_or_all(word: &str, all: &str, instances: usize) -> Read<Option<Host>> {
+    if word == all {
+        return Ok(None);
+    }
+    host(word, instances)
+        .map(Some)
+        .map_err(|problem| format!("{problem}, nor `{all}`"))
 }
 
 fn to(words: &[&str]) -> Read<To> {
@@ -94,6 +256,9 @@ fn to(words: &[&str]) -> Read<To> {
             Ok(To::Users(users.split(',').map(ToOwned::to_owned).collect()))
         }
         [user] => Ok(To::User((*user).to_owned())),
-        other => Err(format!("a push is not for `{}`", other.join(" "))),
+        other => Err(format!(
+            "a push is for a user, for several as in alice,bob, or for everyone, not for `{}`",
+            other.join(" ")
+        )),
     }
 }

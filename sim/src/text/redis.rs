@@ -2,18 +2,37 @@
 
 use std::fmt::{self, Display};
 
-use super::words::{Read, Span, Table, from_table, name_of, span};
-use crate::schedule::{Act, ErrorReply, Host, OperationKind, RedisAct, TripFault};
+use super::words::{Read, Span, Table, from_table, name_of, names, span};
+use crate::schedule::{Act, ClockStep, ErrorReply, Host, OperationKind, RedisAct, TripFault};
+
+/// How items of the directory look.
+pub(super) const REDIS: &str = "`redis` and one of down, up, restart-empty, saves, restart, \
+    `failover TIME`, `failover TIME former TIME`, `evicts rows USER`, `evicts leases`, `clock +TIME`, \
+    `clock -TIME`, flushes-scripts, \
+    `refuses ERROR TIME`, `latency TIME`; or `redis i1 next OPERATION FAULT`";
 
 pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
     Ok(match words {
         ["down"] => RedisAct::Down,
         ["up"] => RedisAct::Up,
         ["restart-empty"] => RedisAct::RestartEmpty,
-        ["failover", lost] => RedisAct::Failover(span(lost)?),
+        ["saves"] => RedisAct::Save,
+        ["restart"] => RedisAct::Restart,
+        ["failover", lost] => RedisAct::Failover {
+            lost: span(lost)?,
+            former: None,
+        },
+        ["failover", lost, "former", former] => RedisAct::Failover {
+            lost: span(lost)?,
+            former: Some(span(former)?),
+        },
+        ["evicts", "rows", user] => RedisAct::EvictRows((*user).to_owned()),
+        ["evicts", "leases"] => RedisAct::EvictLeases,
+        ["clock", step] => RedisAct::Clock(clock_step(step)?),
+        ["flushes-scripts"] => RedisAct::FlushScripts,
         ["refuses", error, time] => RedisAct::Refuse(from_table(ERRORS, error)?, span(time)?),
         ["latency", time] => RedisAct::Latency(span(time)?),
-        other => return Err(format!("redis cannot `{}`", other.join(" "))),
+        _ => return Err(format!("write {REDIS}")),
     })
 }
 
@@ -33,7 +52,10 @@ fn trip_fault(words: &[&str]) -> Read<TripFault> {
     match words {
         ["refused", error] => Ok(TripFault::Refused(from_table(ERRORS, error)?)),
         [fault] => from_table(TRIP_FAULTS, fault),
-        other => Err(format!("a trip cannot end `{}`", other.join(" "))),
+        _ => Err(format!(
+            "what happens to a trip is one of {}, `refused ERROR`",
+            names(TRIP_FAULTS)
+        )),
     }
 }
 
@@ -50,13 +72,34 @@ impl Display for Next {
     }
 }
 
+fn clock_step(word: &str) -> Read<ClockStep> {
+    if let Some(ahead) = word.strip_prefix('+') {
+        return Ok(ClockStep::Forward(span(ahead)?));
+    }
+    match word.strip_prefix('-') {
+        Some(back) => Ok(ClockStep::Back(span(back)?)),
+        None => Err(format!("`{word}` is not a step such as +3s or -250ms")),
+    }
+}
+
 impl Display for RedisAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Down => f.write_str("down"),
             Self::Up => f.write_str("up"),
             Self::RestartEmpty => f.write_str("restart-empty"),
-            Self::Failover(lost) => write!(f, "failover {}", Span(*lost)),
+            Self::Save => f.write_str("saves"),
+            Self::Restart => f.write_str("restart"),
+            Self::Failover { lost, former: None } => write!(f, "failover {}", Span(*lost)),
+            Self::Failover {
+                lost,
+                former: Some(former),
+            } => write!(f, "failover {} former {}", Span(*lost), Span(*former)),
+            Self::EvictRows(user) => write!(f, "evicts rows {user}"),
+            Self::EvictLeases => f.write_str("evicts leases"),
+            Self::Clock(ClockStep::Forward(span)) => write!(f, "clock +{}", Span(*span)),
+            Self::Clock(ClockStep::Back(span)) => write!(f, "clock -{}", Span(*span)),
+            Self::FlushScripts => f.write_str("flushes-scripts"),
             Self::Refuse(error, span) => {
                 write!(f, "refuses {} {}", name_of(ERRORS, error), Span(*span))
             }
@@ -69,12 +112,19 @@ const ERRORS: Table<ErrorReply> = &[
     ("READONLY", ErrorReply::ReadOnly),
     ("LOADING", ErrorReply::Loading),
     ("OOM", ErrorReply::OutOfMemory),
+    ("BUSY", ErrorReply::Busy),
+    ("CLUSTERDOWN", ErrorReply::ClusterDown),
+    ("MASTERDOWN", ErrorReply::MasterDown),
+    ("MOVED", ErrorReply::Moved),
+    ("ASK", ErrorReply::Ask),
+    ("NOSCRIPT", ErrorReply::NoScript),
 ];
 
 const TRIP_FAULTS: Table<TripFault> = &[
     ("request-lost", TripFault::RequestLost),
     ("reply-lost", TripFault::ReplyLost),
     ("late", TripFault::Late),
+    ("reply-late", TripFault::ReplyLate),
     ("torn", TripFault::Torn),
     ("stray", TripFault::Stray),
 ];

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use crate::schedule::{Host, HowClosed};
+use crate::schedule::{Host, HowClosed, Moment, Sent};
 
 pub(super) type Read<T> = Result<T, String>;
 
@@ -15,13 +15,36 @@ pub(super) const HOW_CLOSED: Table<HowClosed> = &[
     ("silent", HowClosed::Silent),
 ];
 
+/// What a client sends beside messages.
+pub(super) const SENT: Table<Sent> = &[
+    ("malformed", Sent::Malformed),
+    ("oversized", Sent::Oversized),
+    ("not-utf8", Sent::NotUtf8),
+];
+
+pub(super) const MOMENTS: Table<Moment> = &[
+    ("accept", Moment::Accept),
+    ("register", Moment::Register),
+    ("hello", Moment::Hello),
+    ("unregister", Moment::Unregister),
+    ("push", Moment::Push),
+    ("lookup", Moment::Lookup),
+    ("deliver", Moment::Deliver),
+    ("delivered", Moment::Delivered),
+    ("write", Moment::Write),
+    ("receipt", Moment::Receipt),
+];
+
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {
     (table.iter().find(|(name, _)| *name == word))
         .map(|(_, value)| *value)
-        .ok_or_else(|| {
-            let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
-            format!("`{word}` is none of {}", names.join(", "))
-        })
+        .ok_or_else(|| format!("`{word}` is none of {}", names(table)))
+}
+
+/// All words of a table.
+pub(super) fn names<T>(table: Table<T>) -> String {
+    let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
 }
 
 pub(super) fn name_of<T: PartialEq>(table: Table<T>, value: &T) -> &'static str {
@@ -44,6 +67,10 @@ pub(super) fn number(word: &str) -> Read<u64> {
         None => word.parse(),
     };
     parsed.map_err(|_| format!("`{word}` is not a number"))
+}
+
+pub(super) fn number32(word: &str) -> Read<u32> {
+    u32::try_from(number(word)?).map_err(|_| format!("`{word}` is too large"))
 }
 
 /// Reads `3.000s` or `250ms`, to the microsecond.

@@ -130,6 +130,11 @@ impl MemoryDirectory {
             .is_some_and(|kept| kept.expires > now)
     }
 
+    /// Loses all leases without a sign, as a server that evicts keys does.
+    pub fn evict_leases(&mut self) {
+        self.leases.clear();
+    }
+
     /// Hashes everything that decides future answers, with times relative to `now`: directories of
     /// equal settings and fingerprints answer the same from here on.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
@@ -381,6 +386,16 @@ mod tests {
             .map(|(user, ..)| user.as_str())
             .collect();
         assert_eq!(left, ["bob"]);
+    }
+
+    #[test]
+    fn eviction_of_the_leases_spares_the_rows() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        claim(&mut directory, Instant::START, 1);
+        directory.evict_leases();
+        assert_eq!(directory.leases(Instant::START).count(), 0);
+        assert_eq!(directory.len(Instant::START), 1);
     }
 
     fn directory() -> MemoryDirectory {

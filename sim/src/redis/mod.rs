@@ -1,0 +1,253 @@
+//! The model of Redis: core's directory in memory, and what goes wrong with servers.
+//!
+//! What a server answers, also when it refuses, and what is left of its content after each fault is
+//! compared with a real `redis-server` by the test `conformance`.
+
+mod server;
+
+use std::time::Duration;
+
+use switchboard_core::directory::memory::MemoryDirectory;
+use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
+use switchboard_core::id::UserId;
+use switchboard_core::time::Instant;
+
+use crate::schedule::{ClockStep, ErrorReply};
+
+use server::Server;
+
+pub(crate) use server::{is_unknown_script, kind};
+
+/// A primary, the former primaries that still answer whoever is connected to them, and the replica
+/// that takes over when it is told.
+///
+/// The moments that are handed in are true ones; the servers' clock may differ from them.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    primary: Server,
+    former: Vec<Server>,
+    servers: u32,
+    /// Links can be opened to the primary, and those that are open lead to it.
+    reachable: bool,
+    refuses: Option<Refusal>,
+    clock: Clock,
+}
+
+/// A connection to one run of one server. It leads nowhere once that run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Connection {
+    server: ServerId,
+    run: u32,
+}
+
+/// One server: a replica is another one than its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerId(u32);
+
+impl ServerId {
+    pub(crate) const fn get(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl Connection {
+    /// Where it leads.
+    pub const fn server(self) -> ServerId {
+        self.server
+    }
+}
+
+/// What becomes of a primary whose replica takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// It is gone.
+    Gone,
+    /// It takes reads and writes of those who are connected to it, until it is demoted.
+    Answers,
+}
+
+/// An error that is answered for some time.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    error: ErrorReply,
+    until: Instant,
+}
+
+/// How far the servers' clock is from the true time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    ahead: Duration,
+    behind: Duration,
+}
+
+impl Clock {
+    fn at(self, now: Instant) -> Instant {
+        (now + self.ahead).before(self.behind)
+    }
+}
+
+impl Redis {
+    /// An empty server that serves.
+    pub fn new(settings: DirectorySettings) -> Self {
+        Self {
+            primary: Server::new(ServerId(0), MemoryDirectory::new(settings)),
+            former: Vec::new(),
+            servers: 1,
+            reachable: true,
+            refuses: None,
+            clock: Clock::default(),
+        }
+    }
+
+    /// Opens a connection as a directory link does: it wants a primary, and loads the scripts.
+    /// `None` if the server is not there, or refuses what that takes.
+    pub fn connect(&mut self, now: Instant) -> Option<Connection> {
+        let refused = self.refusal(now).is_some_and(ErrorReply::refuses_links);
+        if !self.reachable || refused {
+            return None;
+        }
+        self.primary.load_scripts();
+        Some(self.primary.connection())
+    }
+
+    /// Executes an operation. `None` if nobody is at the other end of the connection.
+    pub fn execute(
+        &mut self,
+        now: Instant,
+        connection: Connection,
+        operation: &Operation,
+    ) -> Option<Outcome> {
+        let clock = self.clock.at(now);
+        if connection == self.primary.connection() {
+            let refusal = self.refusal(now);
+            let primary = self.reachable.then_some(&mut self.primary)?;
+            return Some(primary.execute(now, clock, refusal, operation));
+        }
+        let former = (self.former.iter_mut()).find(|former| former.connection() == connection)?;
+        Some(former.execute(now, clock, None, operation))
+    }
+
+    /// Whether somebody is at the other end of a connection.
+    pub fn answers(&self, connection: Connection) -> bool {
+        self.server(connection).is_some()
+    }
+
+    /// The connection that a request ends up on whose own is gone, when something between the two
+    /// has held it back.
+    pub(crate) const fn at_primary(&self) -> Connection {
+        self.primary.connection()
+    }
+
+    /// What the server at the other end of a connection knows.
+    pub fn content(&self, connection: Connection) -> Option<&MemoryDirectory> {
+        self.server(connection).map(Server::content)
+    }
+
+    /// What the primary knows.
+    pub const fn primary(&self) -> &MemoryDirectory {
+        self.primary.content()
+    }
+
+    /// What the servers' clock says.
+    pub fn clock(&self, now: Instant) -> Instant {
+        self.clock.at(now)
+    }
+
+    /// Whether the primary can be reached.
+    pub const fn set_reachable(&mut self, reachable: bool) {
+        self.reachable = reachable;
+    }
+
+    /// The primary answers an error until this moment.
+    pub const fn refuse(&mut self, error: ErrorReply, until: Instant) {
+        self.refuses = Some(Refusal { error, until });
+    }
+
+    /// The primary can be reached and refuses nothing.
+    pub const fn heal(&mut self) {
+        self.reachable = true;
+        self.refuses = None;
+    }
+
+    /// The primary writes its snapshot.
+    pub fn save(&mut self) {
+        self.primary.save();
+    }
+
+    /// The primary restarts with its last snapshot, or empty if there is none.
+    pub fn restart(&mut self) {
+        self.primary.restart();
+    }
+
+    /// The primary restarts without its data.
+    pub fn restart_empty(&mut self) {
+        self.primary.forget_snapshot();
+        self.primary.restart();
+    }
+
+    /// The primary forgets the scripts.
+    pub const fn flush_scripts(&mut self) {
+        self.primary.flush_scripts();
+    }
+
+    /// The primary evicts the rows of a user. Returns whether there were any.
+    pub fn evict_rows(&mut self, now: Instant, user: &UserId) -> bool {
+        let clock = self.clock.at(now);
+        self.primary.evict_rows(now, clock, user)
+    }
+
+    /// The primary evicts the leases.
+    pub fn evict_leases(&mut self, now: Instant) {
+        self.primary.evict_leases(now, self.clock.at(now));
+    }
+
+    /// The clock of the servers jumps.
+    pub fn step_clock(&mut self, step: ClockStep) {
+        match step {
+            ClockStep::Forward(span) => self.clock.ahead += span,
+            ClockStep::Back(span) => self.clock.behind += span,
+        }
+    }
+
+    /// The replica takes over, without what the primary did in the last span. Returns the former
+    /// primary.
+    pub fn fail_over(&mut self, now: Instant, lost: Duration, former: Former) -> ServerId {
+        let promoted = Server::new(ServerId(self.servers), self.primary.as_of(now, lost));
+        self.servers += 1;
+        let old = std::mem::replace(&mut self.primary, promoted);
+        let id = old.id();
+        match former {
+            Former::Gone => {}
+            Former::Answers => self.former.push(old),
+        }
+        id
+    }
+
+    /// A former primary becomes a replica of the present one: it has its content, and refuses writes.
+    pub fn demote(&mut self, server: ServerId) {
+        let content = self.primary.content().clone();
+        if let Some(former) = self.former.iter_mut().find(|former| former.id() == server) {
+            former.become_replica(content);
+        }
+    }
+
+    pub(crate) fn is_replica(&self, server: ServerId) -> bool {
+        (self.former.iter()).any(|former| former.id() == server && former.is_replica())
+    }
+
+    /// A server ends.
+    pub fn end(&mut self, server: ServerId) {
+        self.former.retain(|former| former.id() != server);
+    }
+
+    fn refusal(&self, now: Instant) -> Option<ErrorReply> {
+        (self.refuses)
+            .filter(|refusal| now < refusal.until)
+            .map(|refusal| refusal.error)
+    }
+
+    fn server(&self, connection: Connection) -> Option<&Server> {
+        let primary = self.reachable.then_some(&self.primary);
+        (primary.into_iter().chain(&self.former)).find(|server| server.connection() == connection)
+    }
+}

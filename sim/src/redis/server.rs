@@ -1,0 +1,317 @@
+//! One server: what it knows, what it remembers of its past, and what it refuses.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use switchboard_core::directory::memory::MemoryDirectory;
+use switchboard_core::directory::redis::Value;
+use switchboard_core::directory::{Operation, OperationError, Outcome, Reply};
+use switchboard_core::id::UserId;
+use switchboard_core::time::Instant;
+
+use super::{Connection, ServerId};
+use crate::schedule::{ErrorReply, OperationKind};
+
+/// How far back a failover can go: longer than any replica lags that anybody would promote.
+const HISTORY: Duration = Duration::from_secs(30);
+
+/// One server.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    id: ServerId,
+    /// Counts its restarts.
+    run: u32,
+    content: MemoryDirectory,
+    role: Role,
+    scripts: Scripts,
+    snapshot: Option<MemoryDirectory>,
+    /// The content at the start of the log.
+    old: MemoryDirectory,
+    /// What has changed it since: the true moment, what the clock said, and what.
+    log: VecDeque<(Instant, Instant, Change)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Replica,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scripts {
+    Loaded,
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Operation(Operation),
+    RowsEvicted(UserId),
+    LeasesEvicted,
+}
+
+impl Change {
+    fn apply(&self, content: &mut MemoryDirectory, clock: Instant) {
+        match self {
+            Self::Operation(operation) => drop(content.execute(clock, operation)),
+            Self::RowsEvicted(user) => {
+                content.evict(clock, user);
+            }
+            Self::LeasesEvicted => content.evict_leases(),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn new(id: ServerId, content: MemoryDirectory) -> Self {
+        Self {
+            id,
+            run: 0,
+            old: content.clone(),
+            content,
+            role: Role::Primary,
+            scripts: Scripts::Unknown,
+            snapshot: None,
+            log: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// A connection to its present run.
+    pub(super) const fn connection(&self) -> Connection {
+        Connection {
+            server: self.id,
+            run: self.run,
+        }
+    }
+
+    pub(super) const fn content(&self) -> &MemoryDirectory {
+        &self.content
+    }
+
+    /// Executes an operation, or refuses it. What is refused without a look at it comes first, then
+    /// scripts that are unknown, then what must not be written.
+    pub(super) fn execute(
+        &mut self,
+        now: Instant,
+        clock: Instant,
+        refusal: Option<ErrorReply>,
+        operation: &Operation,
+    ) -> Outcome {
+        let refuse = |error: ErrorReply| operation.decode(Value::Error(error.text().to_owned()));
+        let by_script = runs_script(operation);
+        match refusal {
+            Some(error) if error.comes_first() => return refuse(error),
+            _ if by_script && self.scripts == Scripts::Unknown => {
+                return refuse(ErrorReply::NoScript);
+            }
+            Some(ErrorReply::NoScript) if by_script => return refuse(ErrorReply::NoScript),
+            Some(ErrorReply::MasterDown) => return refuse(ErrorReply::MasterDown),
+            Some(_) | None => {}
+        }
+        let refusal = match self.role {
+            Role::Primary => refusal,
+            Role::Replica => Some(ErrorReply::ReadOnly),
+        };
+        match refusal {
+            Some(error @ (ErrorReply::ReadOnly | ErrorReply::OutOfMemory)) if writes(operation) => {
+                let before = self.content.clone();
+                let outcome = self.content.execute(clock, operation);
+                if changed(&outcome, &before, &self.content, clock)
+                    && is_refused_by(error, operation)
+                {
+                    self.content = before;
+                    return refuse(error);
+                }
+                self.remember(now, clock, operation);
+                outcome
+            }
+            Some(_) | None => {
+                self.remember(now, clock, operation);
+                self.content.execute(clock, operation)
+            }
+        }
+    }
+
+    pub(super) const fn load_scripts(&mut self) {
+        self.scripts = Scripts::Loaded;
+    }
+
+    pub(super) const fn flush_scripts(&mut self) {
+        self.scripts = Scripts::Unknown;
+    }
+
+    pub(super) fn save(&mut self) {
+        self.snapshot = Some(self.content.clone());
+    }
+
+    pub(super) fn forget_snapshot(&mut self) {
+        self.snapshot = None;
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.run += 1;
+        self.scripts = Scripts::Unknown;
+        match &self.snapshot {
+            Some(snapshot) => self.content.clone_from(snapshot),
+            None => self.content.wipe(),
+        }
+        self.old.clone_from(&self.content);
+        self.log.clear();
+    }
+
+    pub(super) fn evict_rows(&mut self, now: Instant, clock: Instant, user: &UserId) -> bool {
+        self.push(now, clock, Change::RowsEvicted(user.clone()));
+        self.content.evict(clock, user)
+    }
+
+    pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {
+        self.push(now, clock, Change::LeasesEvicted);
+        self.content.evict_leases();
+    }
+
+    /// Its content of so long ago.
+    pub(super) fn as_of(&self, now: Instant, ago: Duration) -> MemoryDirectory {
+        let until = now.before(ago);
+        let mut content = self.old.clone();
+        for (_, clock, change) in self.log.iter().take_while(|(at, ..)| *at <= until) {
+            change.apply(&mut content, *clock);
+        }
+        content
+    }
+
+    pub(super) fn is_replica(&self) -> bool {
+        self.role == Role::Replica
+    }
+
+    pub(super) fn become_replica(&mut self, content: MemoryDirectory) {
+        self.content = content;
+        self.role = Role::Replica;
+    }
+
+    fn remember(&mut self, now: Instant, clock: Instant, operation: &Operation) {
+        if writes(operation) {
+            self.push(now, clock, Change::Operation(operation.clone()));
+        }
+    }
+
+    fn push(&mut self, now: Instant, clock: Instant, change: Change) {
+        while (self.log.front()).is_some_and(|(at, ..)| now.since(*at) > HISTORY) {
+            if let Some((_, clock, change)) = self.log.pop_front() {
+                change.apply(&mut self.old, clock);
+            }
+        }
+        self.log.push_back((now, clock, change));
+    }
+}
+
+impl ErrorReply {
+    /// Whether it is answered before the server looks at what is asked.
+    const fn comes_first(self) -> bool {
+        match self {
+            Self::Loading | Self::Busy | Self::ClusterDown | Self::Moved | Self::Ask => true,
+            Self::ReadOnly | Self::OutOfMemory | Self::MasterDown | Self::NoScript => false,
+        }
+    }
+
+    /// Whether no directory link can be opened meanwhile: it asks for the server's role, and loads
+    /// the scripts.
+    pub(super) const fn refuses_links(self) -> bool {
+        match self {
+            Self::ReadOnly | Self::MasterDown | Self::Loading | Self::Busy => true,
+            Self::OutOfMemory | Self::ClusterDown | Self::Moved | Self::Ask | Self::NoScript => {
+                false
+            }
+        }
+    }
+}
+
+/// Which kind an operation is of.
+pub(crate) const fn kind(operation: &Operation) -> OperationKind {
+    match operation {
+        Operation::Register { .. } => OperationKind::Register,
+        Operation::Unregister { .. } => OperationKind::Unregister,
+        Operation::Lookup { .. } => OperationKind::Lookup,
+        Operation::RemoveRow { .. } => OperationKind::RemoveRow,
+        Operation::View => OperationKind::View,
+        Operation::Claim { .. } => OperationKind::Claim,
+        Operation::Renew { .. } => OperationKind::Renew,
+        Operation::Release { .. } => OperationKind::Release,
+        Operation::ReadLease { .. } => OperationKind::ReadLease,
+    }
+}
+
+/// Whether an operation was not executed because the server has lost the scripts. It ends a link.
+pub(crate) fn is_unknown_script(outcome: &Outcome) -> bool {
+    match outcome {
+        Err(OperationError::Refused(why)) => why == ErrorReply::NoScript.text(),
+        Err(OperationError::NotPrimary(_) | OperationError::Malformed(_)) | Ok(_) => false,
+    }
+}
+
+/// Whether it is asked for by a script. All that may write is.
+const fn runs_script(operation: &Operation) -> bool {
+    match operation {
+        Operation::Lookup { .. } | Operation::ReadLease { .. } => false,
+        Operation::Register { .. }
+        | Operation::Unregister { .. }
+        | Operation::RemoveRow { .. }
+        | Operation::View
+        | Operation::Claim { .. }
+        | Operation::Renew { .. }
+        | Operation::Release { .. } => true,
+    }
+}
+
+const fn writes(operation: &Operation) -> bool {
+    runs_script(operation)
+}
+
+/// Whether an operation that was executed has written something.
+fn changed(
+    outcome: &Outcome,
+    before: &MemoryDirectory,
+    after: &MemoryDirectory,
+    clock: Instant,
+) -> bool {
+    match outcome {
+        Ok(Reply::Registered | Reply::Claimed { .. } | Reply::Renewed) => true,
+        Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
+        Ok(Reply::Leases { .. }) => before.leases(clock).count() != after.leases(clock).count(),
+        Ok(
+            Reply::Superseded
+            | Reply::Rows { .. }
+            | Reply::ClaimRefused { .. }
+            | Reply::Lost
+            | Reply::Lease(_),
+        )
+        | Err(_) => false,
+    }
+}
+
+/// Whether a server that refuses writes with this error refuses those of an operation.
+const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
+    match error {
+        ErrorReply::ReadOnly => true,
+        // What frees memory is served.
+        ErrorReply::OutOfMemory => match operation {
+            Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => true,
+            Operation::Unregister { .. }
+            | Operation::RemoveRow { .. }
+            | Operation::View
+            | Operation::Release { .. }
+            | Operation::Lookup { .. }
+            | Operation::ReadLease { .. } => false,
+        },
+        ErrorReply::Loading
+        | ErrorReply::Busy
+        | ErrorReply::ClusterDown
+        | ErrorReply::MasterDown
+        | ErrorReply::Moved
+        | ErrorReply::Ask
+        | ErrorReply::NoScript => false,
+    }
+}

@@ -1,0 +1,144 @@
+//! The directory's operations as commands of Redis, and its answers in core's words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, Connection};
+use switchboard_core::directory::redis::{Request, Script, Value};
+use switchboard_core::directory::{DirectorySettings, Operation, Outcome, Reply, SeenLease};
+
+/// The digests of the directory's scripts.
+#[derive(Clone, Debug)]
+pub struct Scripts(BTreeMap<Script, String>);
+
+impl Scripts {
+    /// Loads them into a server.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses one.
+    pub fn load(connection: &mut Connection) -> Self {
+        let loading = Self::loading().zip(Script::ALL);
+        Self(
+            loading
+                .map(|(load, script)| {
+                    let digest = load.query(connection);
+                    (script, digest.expect("every script compiles"))
+                })
+                .collect(),
+        )
+    }
+
+    /// The commands that load them.
+    pub fn loading() -> impl Iterator<Item = Cmd> {
+        Script::ALL.into_iter().map(|script| {
+            let mut command = redis::cmd("SCRIPT");
+            command.arg("LOAD").arg(script.text());
+            command
+        })
+    }
+
+    /// The command for an operation.
+    pub fn command(&self, settings: &DirectorySettings, operation: &Operation) -> Cmd {
+        match operation.request(settings) {
+            Request::Eval { script, key, args } => {
+                let mut command = redis::cmd("EVALSHA");
+                command.arg(&self.0[&script]).arg(1).arg(key).arg(args);
+                command
+            }
+            Request::Command { name, args } => {
+                let mut command = redis::cmd(name);
+                command.arg(args);
+                command
+            }
+        }
+    }
+}
+
+/// An answer in core's words.
+///
+/// # Panics
+///
+/// If it is none that a server gives over the protocol's second version.
+pub fn value(answer: redis::Value) -> Value {
+    match answer {
+        redis::Value::Nil => Value::Nil,
+        redis::Value::Int(number) => Value::Int(number),
+        redis::Value::BulkString(bytes) => Value::Bulk(Bytes::from(bytes)),
+        redis::Value::SimpleString(text) => Value::Status(text),
+        redis::Value::Okay => Value::Status("OK".to_owned()),
+        redis::Value::Array(items) => Value::Array(items.into_iter().map(value).collect()),
+        redis::Value::ServerError(error) => Value::Error(match error.details() {
+            Some(details) => format!("{} {details}", error.code()),
+            None => error.code().to_owned(),
+        }),
+        other => panic!("RESP2 has no {other:?}"),
+    }
+}
+
+/// Lets time pass for a directory, by moving every deadline closer by so many milliseconds; a
+/// negative number moves them away, as a clock does that jumps back.
+///
+/// # Panics
+///
+/// If the server refuses, or holds what no directory writes.
+pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i64) {
+    let instances = format!("{}instances", settings.prefix);
+    let leases: BTreeMap<String, String> = ask(connection, &["HGETALL", &instances]);
+    for (instance, entry) in leases {
+        let (deadline, rest) = entry.split_once(' ').expect("a deadline");
+        let deadline = deadline.parse::<i64>().expect("a decimal number") - millis;
+        let entry = format!("{deadline} {rest}");
+        ask::<()>(connection, &["HSET", &instances, &instance, &entry]);
+    }
+    let users: Vec<String> = ask(connection, &["KEYS", &format!("{}u:*", settings.prefix)]);
+    for user in users {
+        let remaining = ask::<i64>(connection, &["PTTL", &user]);
+        assert!(remaining > 0, "{user} does not expire");
+        // A time that is not positive deletes the key.
+        let remaining = (remaining - millis).to_string();
+        ask::<()>(connection, &["PEXPIRE", &user, &remaining]);
+    }
+}
+
+fn ask<T: redis::FromRedisValue>(connection: &mut Connection, command: &[&str]) -> T {
+    redis::cmd(command[0])
+        .arg(&command[1..])
+        .query(connection)
+        .expect("the command succeeds")
+}
+
+/// How far the remaining time of a lease may differ: the real time that a test may take.
+const TOLERANCE: Duration = Duration::from_secs(90);
+
+/// Whether two directories gave the same outcome, but for the time that a test takes.
+pub fn same(one: &Outcome, other: &Outcome) -> bool {
+    match (one, other) {
+        (
+            Ok(Reply::Leases { leases, malformed }),
+            Ok(Reply::Leases {
+                leases: others,
+                malformed: other_malformed,
+            }),
+        ) => {
+            malformed == other_malformed
+                && leases.len() == others.len()
+                && (leases.iter().zip(others)).all(|(lease, other)| same_lease(lease, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn same_lease(lease: &SeenLease, other: &SeenLease) -> bool {
+    let times_agree = match (lease.remaining, other.remaining) {
+        (None, None) => true,
+        (Some(one), Some(two)) => one.abs_diff(two) < TOLERANCE,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let timeless = |seen: &SeenLease| SeenLease {
+        remaining: None,
+        ..seen.clone()
+    };
+    times_agree && timeless(lease) == timeless(other)
+}

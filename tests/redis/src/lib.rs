@@ -1,0 +1,9 @@
+//! A real Redis for tests: servers of their own, and the directory's operations on them.
+
+mod asked;
+mod server;
+mod wire;
+
+pub use asked::{Scripts, age, same, value};
+pub use server::RedisServer;
+pub use wire::Wire;
