@@ -1,5 +1,5 @@
-//! Runs clients that others wrote against real servers: one script of `tests/foreign` after the
-//! other has a place of its own, which is built, handed over and torn down here.
+//! Runs clients that others wrote against real servers: each script of `tests/foreign` has a place
+//! of its own, which is built, handed over and torn down here.
 
 mod nginx;
 mod place;
@@ -13,12 +13,17 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use switchboard_tests::adapter::Adapter;
+use switchboard_tests::matrix::Fleet;
 
 use crate::place::{Heartbeat, Place};
 
-/// Runs clients that others wrote against real servers.
+/// Runs clients that others wrote against real servers. `.ci/foreign` gets what it needs.
 #[derive(Parser)]
 struct Arguments {
+    /// The servers: tokio, smol, or mixed. May be repeated; all three, if it is not given.
+    #[arg(long = "servers", value_parser = fleet)]
+    fleets: Vec<Fleet>,
     /// The folder with the packages of package-lock.json.
     #[arg(long)]
     node_modules: PathBuf,
@@ -36,27 +41,20 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let selected = SCRIPTS.iter().filter(|script| {
-        let only = &arguments.only;
-        only.is_empty() || only.iter().any(|text| script.file.contains(text))
-    });
+    let mut arguments = Arguments::parse();
+    if arguments.fleets.is_empty() {
+        arguments.fleets = FLEETS.to_vec();
+    }
     let begin = Instant::now();
-    // Most of the time they wait for heartbeats, so they run side by side.
-    let results: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = selected
-            .map(|script| scope.spawn(|| script.run(&arguments)))
-            .collect();
-        running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or(Outcome::BROKEN))
-            .collect()
-    });
-    let passed: usize = results.iter().map(|result| result.passed).sum();
-    let failed: usize = results.iter().map(|result| result.failed).sum();
+    let mut outcomes = Vec::new();
+    for &fleet in &arguments.fleets {
+        outcomes.extend(run_all(fleet, &arguments));
+    }
+    let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
+    let failed: usize = outcomes.iter().map(|outcome| outcome.failed).sum();
     println!(
-        "{} scripts in {} s",
-        results.len(),
+        "{} runs of scripts in {} s",
+        outcomes.len(),
         begin.elapsed().as_secs()
     );
     println!("{passed} passed, {failed} failed");
@@ -65,6 +63,36 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+const FLEETS: &[Fleet] = &[
+    Fleet::Of(Adapter::Tokio),
+    Fleet::Of(Adapter::Smol),
+    Fleet::Mixed,
+];
+
+fn fleet(text: &str) -> Result<Fleet, String> {
+    let named = FLEETS.iter().find(|fleet| fleet.to_string() == text);
+    named
+        .copied()
+        .ok_or_else(|| "must be tokio, smol or mixed".to_owned())
+}
+
+/// Runs the scripts side by side: most of the time they wait for heartbeats.
+fn run_all(fleet: Fleet, arguments: &Arguments) -> Vec<Outcome> {
+    let only = &arguments.only;
+    let selected = SCRIPTS
+        .iter()
+        .filter(|script| only.is_empty() || only.iter().any(|text| script.file.contains(text)));
+    thread::scope(|scope| {
+        let running: Vec<_> = selected
+            .map(|script| scope.spawn(move || script.run(fleet, arguments)))
+            .collect();
+        running
+            .into_iter()
+            .map(|script| script.join().unwrap_or(Outcome::BROKEN))
+            .collect()
+    })
 }
 
 const SCRIPTS: &[Script] = &[
@@ -103,8 +131,10 @@ impl Script {
         Self { file, heartbeat }
     }
 
-    fn run(&self, arguments: &Arguments) -> Outcome {
-        let place = Place::start(self.heartbeat);
+    fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
+        let place = Place::start(fleet, self.heartbeat);
+        let label = format!("{fleet}/{}", self.file);
+        let output = arguments.output.join(fleet.to_string());
         let mut command = match Path::new(self.file).extension() {
             Some(extension) if extension == "js" => Command::new("node"),
             _ => Command::new(&arguments.python),
@@ -115,46 +145,49 @@ impl Script {
             .env("PYTHONUNBUFFERED", "1")
             .env("FOREIGN_PLACE", place.describe().to_string())
             .env("FOREIGN_CHROMIUM", &arguments.chromium)
-            .env("FOREIGN_OUTPUT", &arguments.output)
+            .env("FOREIGN_OUTPUT", output)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         ending_with_this_thread(&mut command, Signal::TERM);
         match command.spawn() {
-            Ok(child) => self.follow(child, &place),
+            Ok(child) => follow(&label, child, &place),
             Err(error) => {
-                println!("{}: {:?}: {error}", self.file, command.get_program());
+                println!("{label}: {:?}: {error}", command.get_program());
                 Outcome::BROKEN
             }
         }
     }
+}
 
-    /// Prints what the script says, as it says it, and counts.
-    fn follow(&self, mut child: Child, place: &Place) -> Outcome {
-        let mut outcome = Outcome {
-            passed: 0,
-            failed: 0,
-        };
-        let begin = Instant::now();
-        let stdout = child.stdout.take();
-        let status = thread::scope(|scope| {
-            let waiting = scope.spawn(|| wait_for(&mut child, begin + ENDS_WITHIN));
-            for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines()) {
-                let line = line.unwrap_or_else(|error| error.to_string());
-                println!("{}: {line}", self.file);
-                outcome.passed += usize::from(line.starts_with("ok "));
-                outcome.failed += usize::from(line.starts_with("FAILED "));
-            }
-            waiting.join().expect("it does not panic")
-        });
-        let complete = matches!(&status, Ok(status) if status.success()) && outcome.passed > 0;
-        if !complete {
-            outcome.failed = outcome.failed.max(1);
-            println!("{}: ended with {status:?}", self.file);
-            place.show_logs();
+/// Prints what a script says, as it says it, and counts.
+fn follow(label: &str, mut child: Child, place: &Place) -> Outcome {
+    let mut outcome = Outcome {
+        passed: 0,
+        failed: 0,
+    };
+    let begin = Instant::now();
+    let stdout = child.stdout.take();
+    let status = thread::scope(|scope| {
+        let waiting = scope.spawn(|| wait_for(&mut child, begin + ENDS_WITHIN));
+        for line in stdout
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
+            let line = line.unwrap_or_else(|error| error.to_string());
+            println!("{label}: {line}");
+            outcome.passed += usize::from(line.starts_with("ok "));
+            outcome.failed += usize::from(line.starts_with("FAILED "));
         }
-        println!("{}: {} s", self.file, begin.elapsed().as_secs());
-        outcome
+        waiting.join().expect("it does not panic")
+    });
+    let complete = matches!(&status, Ok(status) if status.success()) && outcome.passed > 0;
+    if !complete {
+        outcome.failed = outcome.failed.max(1);
+        println!("{label}: ended with {status:?}");
+        place.show_logs();
     }
+    println!("{label}: {} s", begin.elapsed().as_secs());
+    outcome
 }
 
 /// Where the scripts are.
@@ -172,14 +205,13 @@ fn ending_with_this_thread(command: &mut Command, signal: Signal) {
 /// Waits for the end of a process, and brings it about when the time is up.
 fn wait_for(child: &mut Child, end: Instant) -> io::Result<std::process::ExitStatus> {
     const POLL: Duration = Duration::from_millis(50);
-    const GRACE: Duration = Duration::from_secs(5);
     while Instant::now() < end {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         thread::sleep(POLL);
     }
-    terminate(child, GRACE);
+    terminate(child);
     Err(io::Error::new(
         io::ErrorKind::TimedOut,
         format!("it did not end within {} s", ENDS_WITHIN.as_secs()),
@@ -187,11 +219,12 @@ fn wait_for(child: &mut Child, end: Instant) -> io::Result<std::process::ExitSta
 }
 
 /// Asks a process to end, and kills it if it does not.
-fn terminate(child: &mut Child, grace: Duration) {
+fn terminate(child: &mut Child) {
+    const GRACE: Duration = Duration::from_secs(5);
     const POLL: Duration = Duration::from_millis(10);
-    // Both fail only for a process that has ended.
+    // What is ignored here fails only for a process that has ended.
     let _ = kill_process(Pid::from_child(child), Signal::TERM);
-    let end = Instant::now() + grace;
+    let end = Instant::now() + GRACE;
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
         thread::sleep(POLL);
     }

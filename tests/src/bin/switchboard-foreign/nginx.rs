@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use switchboard_tests::patience::eventually;
@@ -54,8 +53,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        const GRACE: Duration = Duration::from_secs(5);
-        terminate(&mut self.child, GRACE);
+        terminate(&mut self.child);
     }
 }
 
@@ -82,10 +80,10 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 fn configuration(listen: SocketAddr, [first, second]: [SocketAddr; 2]) -> String {
     let readme = fs::read_to_string(README).expect("the README is there");
     let block = readme.split_once("```nginx\n").map(|(_, rest)| rest);
-    let block = block.and_then(|rest| rest.split_once("```"));
-    let (mut config, _) = block
-        .map(|(block, rest)| (block.to_owned(), rest))
+    let (config, _) = block
+        .and_then(|rest| rest.split_once("```"))
         .expect("the README has a configuration for nginx");
+    let mut config = config.to_owned();
     let replaced = [
         ("listen 127.0.0.1:8000;", format!("listen {listen};")),
         ("server 127.0.0.1:8080;", format!("server {first};")),

@@ -1,16 +1,14 @@
 //! What a script finds: two servers with Redis, nginx in front of them, and a server that takes
 //! tokens.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use serde_json::{Value, json};
+use switchboard_tests::matrix::Fleet;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::redis::RedisServer;
-use switchboard_tests::server::{Options, Server};
-use tempfile::TempDir;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
 
 use crate::nginx::{Nginx, quiet_port};
 
@@ -30,28 +28,25 @@ pub(crate) struct Place {
     servers: [Server; 2],
     tokens: Server,
     _redis: RedisServer,
-    _secrets: TempDir,
 }
 
 impl Place {
     /// Starts everything and waits until the two servers know each other.
-    pub(crate) fn start(heartbeat: Heartbeat) -> Self {
+    pub(crate) fn start(fleet: Fleet, heartbeat: Heartbeat) -> Self {
         let redis = RedisServer::start();
-        let secrets = TempDir::with_prefix("switchboard-").expect("a temporary folder");
-        let file = |name: &str, content: &str| secret_file(&secrets.path().join(name), content);
         let proxy = quiet_port();
-        let any = options(heartbeat)
-            .with("--api-key-file", file("keys.txt", API_KEY))
-            .with("--drain", "2s");
+        let any = settings(heartbeat)
+            .with("drain", "2s")
+            .with_file("api_key_file", API_KEY);
         let of_cluster = any
             .clone()
-            .with("--redis", redis.url())
-            .with("--cluster-secret-file", file("cluster", CLUSTER_SECRET))
-            .with("--public-url", format!("ws://{proxy}/connect"));
+            .with("redis", redis.url())
+            .with_file("cluster_secret_file", CLUSTER_SECRET)
+            .with("public_url", format!("ws://{proxy}/connect"));
         let with_tokens = any
-            .with("--auth", "jwt")
-            .with("--jwt-secret-file", file("jwt", JWT_SECRET));
-        let servers = [Server::start(&of_cluster), Server::start(&of_cluster)];
+            .with("auth", "jwt")
+            .with_file("jwt_secret_file", JWT_SECRET);
+        let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &of_cluster));
         for server in &servers {
             let api = server.api().with_key(API_KEY);
             eventually("the servers know each other", || {
@@ -63,9 +58,8 @@ impl Place {
             nginx: Nginx::start(proxy, [servers[0].terminals(), servers[1].terminals()]),
             proxy,
             servers,
-            tokens: Server::start(&with_tokens),
+            tokens: Server::start(fleet.adapter(1), &with_tokens),
             _redis: redis,
-            _secrets: secrets,
         }
     }
 
@@ -87,7 +81,11 @@ impl Place {
     /// Prints what servers and nginx have logged.
     pub(crate) fn show_logs(&self) {
         for server in self.servers.iter().chain([&self.tokens]) {
-            println!("--- log of the server at {}\n{}", server.terminals(), server.log());
+            println!(
+                "--- log of the server at {}\n{}",
+                server.terminals(),
+                server.log()
+            );
         }
         println!("--- log of nginx at {}\n{}", self.proxy, self.nginx.log());
     }
@@ -107,20 +105,13 @@ const PUSH_BYTES: usize = 1 << 20;
 /// default 25 s with their jitter.
 const IDLE_SECONDS: u64 = 75;
 
-fn options(heartbeat: Heartbeat) -> Options {
+fn settings(heartbeat: Heartbeat) -> Settings {
     match heartbeat {
-        Heartbeat::Quick => Options::for_tests()
-            .with("--ping-interval", "1s")
-            .with("--ping-timeout", "1s"),
-        Heartbeat::Default => Options::for_tests(),
+        Heartbeat::Quick => Settings::for_tests()
+            .with("ping_interval", "1s")
+            .with("ping_timeout", "1s"),
+        Heartbeat::Default => Settings::for_tests(),
     }
-}
-
-fn secret_file(path: &Path, content: &str) -> String {
-    fs::write(path, content).expect("the folder is writable");
-    let for_owner = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(path, for_owner).expect("the file is ours");
-    path.display().to_string()
 }
 
 fn server(server: &Server) -> Value {
