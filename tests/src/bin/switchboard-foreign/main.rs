@@ -101,7 +101,7 @@ const SCRIPTS: &[Script] = &[
     Script::new("python_websockets.py", Heartbeat::Quick),
     Script::new("python_websockets_nginx.py", Heartbeat::Default),
     Script::new("chromium_page.js", Heartbeat::Default),
-    Script::new("curl_api.py", Heartbeat::Quick),
+    Script::new("curl_api.py", Heartbeat::Default),
 ];
 
 /// When a script is given up. The longest wait is that for nginx's idle timeout.

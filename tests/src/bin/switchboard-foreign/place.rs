@@ -109,7 +109,7 @@ fn settings(heartbeat: Heartbeat) -> Settings {
     match heartbeat {
         Heartbeat::Quick => Settings::for_tests()
             .with("ping_interval", "1s")
-            .with("ping_timeout", "1s"),
+            .with("ping_timeout", "5s"),
         Heartbeat::Default => Settings::for_tests(),
     }
 }
