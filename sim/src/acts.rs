@@ -48,7 +48,7 @@ impl World {
             Act::Push { at, to, name } => self.publish(at.0, to, name),
             Act::Repeat { at, name } => self.repeat(at.0, name),
             Act::Pause { host, span } => self.pause(host.0, *span),
-            Act::Kick { at, to, name } => self.publish(at.0, to, name),
+            Act::Kick { at, to, name } => self.kick(at.0, to, name),
             Act::StepClock { host, step } => self.step_clock(host.0, *step),
             Act::Kill { host, how } => self.kill(host.0, *how),
             Act::KillMidBatch {

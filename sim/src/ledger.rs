@@ -61,11 +61,15 @@ pub enum FaultKind {
     LinkSlow,
     /// A terminal did not read.
     SlowReader,
+    /// A terminal was told to end.
+    Kicked,
+    /// A terminal's token ran out.
+    TokenExpired,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -92,6 +96,8 @@ impl FaultKind {
         Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
+        Self::Kicked,
+        Self::TokenExpired,
     ];
 
     /// Whether it concerns the directory.
@@ -123,7 +129,9 @@ impl FaultKind {
             | Self::Clog
             | Self::DialsRefused
             | Self::LinkSlow
-            | Self::SlowReader => false,
+            | Self::SlowReader
+            | Self::Kicked
+            | Self::TokenExpired => false,
         }
     }
 }
@@ -157,7 +165,9 @@ impl FaultKind {
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen
-            | Self::DialsRefused => false,
+            | Self::DialsRefused
+            | Self::Kicked
+            | Self::TokenExpired => false,
         }
     }
 }

@@ -190,15 +190,21 @@ impl World {
         }
     }
 
-    /// What waited behind cuts and clogs that are no more goes on its way.
+    /// What waited behind cuts and clogs that are no more goes on its way. What a cut has held
+    /// arrives at once: it was sent before all that is still under way.
     pub(crate) fn release_held(&mut self) {
+        for (pipe, at_dialler, content) in std::mem::take(&mut self.pipes.held) {
+            let happening = Happening::OutOfPipe {
+                pipe,
+                at_dialler,
+                content,
+            };
+            self.queue.put(self.now, happening);
+        }
         for Stuck { life, link, batch } in std::mem::take(&mut self.pipes.stuck) {
             if self.lives(life) {
                 self.write_link(life, link, batch);
             }
-        }
-        for (pipe, to_dialler, content) in std::mem::take(&mut self.pipes.held) {
-            self.send_through(pipe, to_dialler, content);
         }
     }
 

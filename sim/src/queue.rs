@@ -1,9 +1,10 @@
 //! The event heap: what will happen, by time and then by the order in which it was put in.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
+use slab::Slab;
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::Outcome;
 use switchboard_core::event::{Event, LinkFailure};
@@ -52,6 +53,8 @@ pub(crate) enum Happening {
     Deploy(Deployment),
     /// A client connects anew whose session has ended.
     Reconnect(usize),
+    /// A client's token runs out.
+    TokenEnds(usize),
     /// A terminal that reads slowly has made room.
     SlowRead(Life, ConnectionKey),
     /// Something comes out of a link.
@@ -108,17 +111,19 @@ pub(crate) enum Seen {
     Reset,
 }
 
-#[derive(Clone, Debug)]
+/// When something will happen, and where it is kept: it is large, and a heap moves what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     at: Instant,
     sequence: u64,
-    happening: Happening,
+    slot: usize,
 }
 
 /// The heap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
+    kept: Slab<Happening>,
     sequence: u64,
 }
 
@@ -128,36 +133,16 @@ impl Queue {
         self.heap.push(Reverse(Entry {
             at,
             sequence: self.sequence,
-            happening,
+            slot: self.kept.insert(happening),
         }));
     }
 
     pub(crate) fn take(&mut self) -> Option<(Instant, Happening)> {
         let Reverse(entry) = self.heap.pop()?;
-        Some((entry.at, entry.happening))
+        Some((entry.at, self.kept.remove(entry.slot)))
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
         Some(self.heap.peek()?.0.at)
     }
 }
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use switchboard_core::config::Config;
 use switchboard_core::event::Answer;
-use switchboard_core::frame::Payload;
+use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, ConnectionId, PushId, UserId};
 use switchboard_core::message::{Action, Audience, Push};
 use switchboard_core::time::Instant;
 use uuid::Uuid;
 
+use crate::ledger::{FaultKind, Scope};
 use crate::observed::{HandIn, Life, Observed};
 use crate::queue::Input;
 use crate::schedule::{Moment, To};
@@ -20,7 +21,7 @@ use crate::world::World;
 #[derive(Clone, Debug)]
 pub struct Published {
     id: PushId,
-    payload: Payload,
+    action: Action,
     to: Audience,
     times: Vec<HandedIn>,
 }
@@ -60,9 +61,17 @@ impl Published {
         self.id
     }
 
-    /// Its content.
-    pub const fn payload(&self) -> &Payload {
-        &self.payload
+    /// What its terminals get: a frame, or the end of their connection.
+    pub const fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Its content, if it has one.
+    pub const fn payload(&self) -> Option<&Payload> {
+        match &self.action {
+            Action::Frame(payload) => Some(payload),
+            Action::Close(_) => None,
+        }
     }
 
     /// Whom it is for.
@@ -113,6 +122,16 @@ const OWN: &[u8] = br#"{"switchboard":"#;
 
 impl World {
     pub(crate) fn publish(&mut self, host: usize, to: &To, name: &str) {
+        let content = Bytes::from(Self::content(name));
+        self.hand_in_first(host, to, name, Action::Frame(Payload::binary(content)));
+    }
+
+    /// The terminals of users are told to end.
+    pub(crate) fn kick(&mut self, host: usize, to: &To, name: &str) {
+        self.hand_in_first(host, to, name, Action::Close(CloseCode::Kicked));
+    }
+
+    fn hand_in_first(&mut self, host: usize, to: &To, name: &str, action: Action) {
         if self.record.by_name.contains_key(name) {
             return;
         }
@@ -126,16 +145,34 @@ impl World {
             return;
         };
         let push = self.record.pushes.len();
-        let content = Bytes::copy_from_slice(Self::content(name).as_bytes());
         self.record.by_name.insert(name.to_owned(), push);
-        self.record.by_content.insert(content.clone(), push);
+        if let Action::Frame(payload) = &action {
+            let content = payload.bytes().clone();
+            self.record.by_content.insert(content, push);
+        }
         self.record.pushes.push(Published {
             id: PushId::new(Uuid::from_u128(push as u128 + 1)),
-            payload: Payload::binary(content),
+            action,
             to,
             times: Vec::new(),
         });
         self.hand_in(host, push);
+    }
+
+    /// Sessions that a push may end say so in the ledger: they may be closing from here on.
+    fn excuse_kicked(&mut self, push: usize) {
+        let published = &self.record.pushes[push];
+        let Action::Close(_) = published.action else {
+            return;
+        };
+        let kicked: Vec<usize> = (self.sessions.iter().enumerate())
+            .filter(|(_, session)| session.is_open() && published.is_for(&session.user))
+            .map(|(index, _)| index)
+            .collect();
+        let until = self.now + Config::DEADLINE_DEFAULT + self.config.close_timeout;
+        for session in kicked {
+            self.fault(FaultKind::Kicked, Scope::Session(session), until);
+        }
     }
 
     /// The content of a push. No other's contains it.
@@ -205,10 +242,11 @@ impl World {
         let handed_in = Push {
             id: published.id,
             to: published.to.clone(),
-            action: Action::Frame(published.payload.clone()),
+            action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
         };
         self.observe(Observed::HandedIn(hand_in));
+        self.excuse_kicked(push);
         self.moment_of_push(Moment::Push, push);
         (call, handed_in)
     }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use crate::checker::{Tally, Verdict};
 use crate::ledger::FaultKind;
+use crate::schedule::Expected;
 
 /// The name under which a panic of the core is reported.
 pub const NO_PANIC: &str = "no-panic";
+
+/// The name under which it is reported that an expected violation was not found.
+pub const EXPECTED: &str = "expect-violation";
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Report {
     pub tallies: Vec<Tally>,
     /// Kinds of faults that occurred.
     pub faults: Vec<FaultKind>,
+    /// What did not hold, as the schedule expects.
+    pub expected: Option<Violation>,
     /// What did not hold.
     pub violation: Option<Violation>,
 }
@@ -57,6 +63,7 @@ impl Report {
             simulated: Duration::ZERO,
             tallies: Vec::new(),
             faults: Vec::new(),
+            expected: None,
             violation: Some(Violation {
                 checker: NO_PANIC,
                 at: Duration::ZERO,
@@ -65,11 +72,34 @@ impl Report {
         }
     }
 
+    /// Judges the run by what its schedule expects: the violation that must be found is none, and
+    /// that it was not found is one.
+    #[must_use]
+    pub fn judged_by(mut self, expects: Option<&Expected>) -> Self {
+        let Some(Expected { checker, by }) = expects else {
+            return self;
+        };
+        match self.violation.take() {
+            Some(found) if found.checker == *checker && found.at <= *by => {
+                self.expected = Some(found);
+            }
+            Some(other) => self.violation = Some(other),
+            None => {
+                let what = format!("{checker} was to be violated, and was not");
+                let (checker, at) = (EXPECTED, *by);
+                self.violation = Some(Violation { checker, at, what });
+            }
+        }
+        self
+    }
+
     /// What the run has shown: nothing, if a checker on which it hangs has judged nothing.
     pub fn verdict(&self) -> Verdict {
         let idle = |tally: &Tally| tally.decisive && tally.verdict() == Verdict::Unknown;
         if self.violation.is_some() {
             Verdict::Fail
+        } else if self.expected.is_some() {
+            Verdict::Pass
         } else if self.tallies.iter().any(idle) {
             Verdict::Unknown
         } else {

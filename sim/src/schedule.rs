@@ -18,8 +18,19 @@ pub struct Schedule {
     /// balancer: after about this time, and after twice as long each time that it fails. `None`: it
     /// does not.
     pub reconnect: Option<Duration>,
+    /// What must be violated: a schedule that shows a bug, or that a checker sees something.
+    pub expects: Option<Expected>,
     /// The items, in any order.
     pub items: Vec<Item>,
+}
+
+/// A violation that must be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The name of the checker.
+    pub checker: String,
+    /// At this moment at the latest, from the start.
+    pub by: Duration,
 }
 
 /// Something that happens at a moment.
@@ -403,7 +414,7 @@ pub enum ErrorReply {
     OutOfMemory,
     /// A script runs that does not end.
     Busy,
-    /// It is of a cluster that does not work.
+    /// It is of a cluster in which nobody has the key.
     ClusterDown,
     /// It is a replica that is cut off, and serves nothing old.
     MasterDown,
@@ -440,7 +451,7 @@ impl ErrorReply {
                 "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
                  NOSAVE."
             }
-            Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ClusterDown => "CLUSTERDOWN Hash slot not served",
             Self::MasterDown => {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             }
@@ -505,9 +516,10 @@ impl Schedule {
         text::parse(schedule)
     }
 
-    /// The moment of the last item.
+    /// The moment of the last item, or by which a violation must be found.
     pub fn end(&self) -> Duration {
         (self.items.iter().map(|item| item.at))
+            .chain(self.expects.iter().map(|expected| expected.by))
             .max()
             .unwrap_or_default()
     }

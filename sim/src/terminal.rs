@@ -9,6 +9,7 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 
 use crate::host::WRITE;
+use crate::ledger::{FaultKind, Scope};
 use crate::noise::{self, Purpose};
 use crate::observed::{Life, Observed};
 use crate::queue::{Happening, Input, Seen};
@@ -24,6 +25,8 @@ pub struct Session {
     pub(crate) user: UserId,
     /// When its token runs out, by the right clock.
     pub(crate) token: Option<WallTime>,
+    /// When it runs out as the instance sees it that has accepted the handshake.
+    pub(crate) expires: Option<Instant>,
     /// Where it is.
     pub(crate) life: Option<Life>,
     pub(crate) id: Option<ConnectionId>,
@@ -102,6 +105,11 @@ impl Session {
         self.token
     }
 
+    /// When its token runs out by the wall clock that its instance had at the handshake.
+    pub const fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
     /// How its client reads.
     pub const fn pace(&self) -> Pace {
         self.pace
@@ -167,6 +175,7 @@ impl World {
             client: client.to_owned(),
             user,
             token,
+            expires: None,
             life: None,
             id: None,
             greeted: None,
@@ -213,6 +222,13 @@ impl World {
             let ids = [client, moment, *host as u64];
             self.noise.draw(Purpose::Balancer, &ids)
         })
+    }
+
+    /// A token runs out: its connection may be closing from here on.
+    pub(crate) fn token_ends(&mut self, session: usize) {
+        if self.sessions[session].is_open() {
+            self.fault_opens(FaultKind::TokenExpired, Scope::Session(session));
+        }
     }
 
     /// A client moves: what it leaves behind ends in its way, and nothing waits for that.
@@ -323,6 +339,12 @@ impl World {
         this.key = Some(key);
         this.id = Some(id);
         let gave_up = this.gone;
+        if let Some(token) = self.sessions[session].token {
+            let left = token.as_millis() - self.clock_of(life.host).wall.as_millis();
+            let expires = self.now + Duration::from_millis(left);
+            self.sessions[session].expires = Some(expires);
+            self.queue.put(expires, Happening::TokenEnds(session));
+        }
         let at = self.upwards(session);
         let event = Event::Opened { connection: key };
         self.moment_of_session(Moment::Accept, session);

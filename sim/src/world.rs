@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use switchboard_core::Instance;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::time::{Instant, Now, WallTime};
@@ -158,6 +159,26 @@ impl World {
         true
     }
 
+    /// Lets everything happen until a moment, from the start of the schedule. `false` if the schedule
+    /// is over or an invariant was violated.
+    pub fn run_until(&mut self, moment: Duration) -> bool {
+        let moment = BEGIN + moment;
+        while self.queue.next().is_some_and(|at| at <= moment) {
+            if !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The instances that run, without the world around them.
+    pub fn into_instances(self) -> Vec<Instance> {
+        let instances = self.processes.into_iter();
+        instances
+            .filter_map(|process| Some(*process.instance?))
+            .collect()
+    }
+
     /// What is known so far.
     pub fn report(&self) -> Report {
         let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
@@ -168,8 +189,10 @@ impl World {
             simulated: self.now.since(BEGIN),
             tallies: self.watchers.tallies(),
             faults: faults.into_iter().collect(),
+            expected: None,
             violation: self.violation.clone(),
         }
+        .judged_by(self.schedule.expects.as_ref())
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).
@@ -223,6 +246,7 @@ impl World {
             }
             Happening::Deploy(deployment) => self.deployment(deployment),
             Happening::Reconnect(session) => self.reconnect(session),
+            Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),
             Happening::Request {

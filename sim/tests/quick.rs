@@ -99,3 +99,24 @@ fn a_failing_schedule_is_shrunk_to_what_matters() {
     let small = shrink::shrink(&Trial::new(), &schedule, checker, |_| ());
     assert_eq!(small.items.len(), 2, "{small}");
 }
+
+#[test]
+fn a_violation_that_is_expected_must_be_found() {
+    let text = "\
+switchboard-sim 1  seed 1  instances 1
+1s  client c1 connects i1 as alice
+5s  expect at-rest
+expect violation empty-at-rest by 5s
+";
+    let found = swarm::run(&Schedule::parse(text).unwrap());
+    assert_eq!(found.violation, None);
+    assert_eq!(found.expected.unwrap().checker, "empty-at-rest");
+
+    let early = text.replace("by 5s", "by 4s");
+    let found = swarm::run(&Schedule::parse(&early).unwrap());
+    assert_eq!(found.violation.unwrap().checker, "empty-at-rest");
+
+    let nothing = text.replace("1s  client c1 connects i1 as alice\n", "");
+    let found = swarm::run(&Schedule::parse(&nothing).unwrap());
+    assert_eq!(found.violation.unwrap().checker, "expect-violation");
+}

@@ -1,6 +1,9 @@
 //! `addressee`: a frame is for the user whose terminal gets it.
 
+use std::time::Duration;
+
 use crate::checker::{Checker, Watch};
+use crate::ledger::{FaultKind, Scope};
 use crate::observed::Observed;
 
 /// A terminal gets only what is for its user.
@@ -13,6 +16,9 @@ impl Checker for Addressee {
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        if let Observed::Written { session, .. } = event {
+            check_token(watch, *session);
+        }
         let Observed::Seen {
             session,
             push: Some(push),
@@ -27,5 +33,28 @@ impl Checker for Addressee {
         } else {
             watch.violated(format!("session {session} of {user} got push {push}"));
         }
+    }
+}
+
+/// How long after its token a terminal may still be written to, beside the time that a Close frame
+/// may take: the resolution of timers, and turns.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What is written to a terminal is written while its token is valid.
+fn check_token(watch: &mut Watch<'_>, session: usize) {
+    let this = &watch.world().sessions()[session];
+    let (Some(expires), Some(life)) = (this.expires(), this.life()) else {
+        return;
+    };
+    if watch.now() <= expires + watch.world().config().close_timeout + GRACE {
+        return watch.held();
+    }
+    let paused = watch.excuse(expires, watch.now(), |excuse| match excuse.kind {
+        FaultKind::Pause | FaultKind::LongPause => excuse.scope == Scope::Instance(life.host),
+        _ => false,
+    });
+    match paused {
+        Some(excuse) => watch.excused(excuse),
+        None => watch.violated(format!("session {session} is written to after its token")),
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn recovery(config: &Config) -> Duration {
 }
 
 /// Whether an instance may have given up a connection although its Close frame still waits:
-/// because it drains, or because the terminal is too slow.
+/// because it drains, because the terminal is too slow or kicked, or because its token has run out.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
@@ -21,7 +21,9 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     watch
         .excuse(now, now, |excuse| match excuse.kind {
             FaultKind::Drain => Some(excuse.scope) == holder,
-            FaultKind::SlowReader => excuse.scope == Scope::Session(session),
+            FaultKind::SlowReader | FaultKind::Kicked | FaultKind::TokenExpired => {
+                excuse.scope == Scope::Session(session)
+            }
             _ => false,
         })
         .is_some()

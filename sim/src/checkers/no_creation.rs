@@ -23,7 +23,7 @@ impl Checker for NoCreation {
         };
         match push {
             None => watch.violated(format!("session {session} got {payload:?}")),
-            Some(push) if watch.world().pushes()[*push].payload() != *payload => {
+            Some(push) if watch.world().pushes()[*push].payload() != Some(*payload) => {
                 watch.violated(format!("session {session} got push {push} as {payload:?}"));
             }
             Some(_) => watch.held(),

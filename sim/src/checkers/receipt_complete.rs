@@ -89,16 +89,17 @@ fn names_all(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         }
         let from = handed_in.at.before(world.config().lease * 2);
         let holder = this.life().map_or(publisher, |life| life.host);
-        // What an instance that drains, or a reader that is too slow, is about to lose is no
-        // terminal any more, although its Close frame waits.
+        // What an instance that drains, a reader that is too slow, a kick or the end of a token is
+        // about to end is no terminal any more, although its Close frame waits.
         let excuse = watch.excuse(from, watch.now(), |excuse| match excuse.kind {
             FaultKind::LongPause | FaultKind::RedisLongSplit => [publisher, holder]
                 .map(Scope::Instance)
                 .contains(&excuse.scope),
             FaultKind::Drain => excuse.scope == Scope::Instance(holder),
-            FaultKind::SlowReader | FaultKind::RedisEvicted => {
-                excuse.scope == Scope::Session(session)
-            }
+            FaultKind::SlowReader
+            | FaultKind::Kicked
+            | FaultKind::TokenExpired
+            | FaultKind::RedisEvicted => excuse.scope == Scope::Session(session),
             // It reads what the others do not write.
             FaultKind::RedisSplit => {
                 excuse.scope == Scope::Instance(publisher) && excuse.until >= handed_in.at

@@ -1,6 +1,6 @@
 //! `receipt-true`: what a receipt says of a terminal had happened.
 
-use switchboard_core::message::{Outcome, TerminalOutcome};
+use switchboard_core::message::{Action, Outcome, TerminalOutcome};
 
 use super::allowance::may_be_closing;
 use crate::checker::{Checker, Watch};
@@ -35,7 +35,10 @@ fn check(watch: &mut Watch<'_>, push: usize, terminal: &TerminalOutcome) {
     };
     let (this, published) = (&world.sessions()[session], &world.pushes()[push]);
     let is_true = match terminal.outcome {
-        Outcome::Written => this.has_written(published.id()),
+        Outcome::Written => match published.action() {
+            Action::Frame(_) => this.has_written(published.id()),
+            Action::Close(_) => !this.is_open(),
+        },
         Outcome::Gone => !this.is_open() || may_be_closing(watch, session),
         Outcome::Queued | Outcome::Overflow | Outcome::Unreachable => true,
     };

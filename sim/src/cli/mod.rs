@@ -155,6 +155,9 @@ fn tell(name: &str, report: &Report) {
         let (checker, held, excused) = (tally.checker, tally.held, tally.excused);
         println!("{name}: {checker} held {held} times, excused {excused}");
     }
+    if let Some(expected) = &report.expected {
+        println!("{name}: as expected, {expected}");
+    }
     match (&report.violation, report.verdict()) {
         (Some(violation), _) => println!("{name}: VIOLATED {violation}"),
         (None, checker::Verdict::Unknown) => println!("{name}: proved nothing: no push was due"),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::schedule::{Item, Schedule, ScheduleError};
+use crate::schedule::{Expected, Item, Schedule, ScheduleError};
 
 mod read;
 mod redis;
@@ -22,6 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         instances: 0,
         lease: Duration::from_secs(10),
         reconnect: None,
+        expects: None,
         items: Vec::new(),
     };
     let mut begun = false;
@@ -34,6 +35,10 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
                 begun = true;
                 head(&mut schedule, words)
             }
+            (true, ["expect", "violation", checker, "by", by]) => span(by).map(|by| {
+                let checker = (*checker).to_owned();
+                schedule.expects = Some(Expected { checker, by });
+            }),
             (true, [at, words @ ..]) => span(at).and_then(|at| {
                 let act = read::act(words, schedule.instances)?;
                 schedule.items.push(Item { at, act });
@@ -60,6 +65,7 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         instances,
         lease,
         reconnect,
+        expects,
         items,
     } = schedule;
     let lease = Span(*lease);
@@ -73,6 +79,9 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
     writeln!(f)?;
     for item in items {
         writeln!(f, "{}  {}", Span(item.at), item.act)?;
+    }
+    if let Some(Expected { checker, by }) = expects {
+        writeln!(f, "expect violation {checker} by {}", Span(*by))?;
     }
     Ok(())
 }
@@ -184,6 +193,18 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
     fn what_is_printed_is_what_was_read() {
         let schedule = parse(EVERY_ITEM).unwrap();
         assert_eq!(schedule.to_string(), EVERY_ITEM);
+    }
+
+    #[test]
+    fn an_expected_violation_is_printed_as_it_was_read() {
+        let text = "\
+switchboard-sim 1  seed 0x1  instances 2  lease 4.000s
+1.000s  heal
+expect violation orphan-debt by 20.000s
+";
+        let schedule = parse(text).unwrap();
+        assert_eq!(schedule.end(), Duration::from_secs(20));
+        assert_eq!(schedule.to_string(), text);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A real Redis for tests: servers of their own, and the directory's operations on them.
 
+pub mod any;
 mod asked;
 mod server;
 mod wire;

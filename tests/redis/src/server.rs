@@ -73,7 +73,37 @@ impl RedisServer {
         self.process = None;
     }
 
-    /// Starts it again on the same port, empty. Kills it first if it runs.
+    /// Throws away the snapshot that it wrote when it was told to: started again, it is empty.
+    pub fn forget_snapshot(&self) {
+        match fs::remove_file(self.directory.join("dump.rdb")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                panic!("the snapshot cannot be removed: {error}")
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Makes it a replica of another one, and returns when it has all that the other one has.
+    pub fn follow(&self, primary: &Self) {
+        self.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        self.wait_until("it has what its primary has", |replica| {
+            let (_, written, _) = primary.command::<(String, i64, redis::Value)>(&["ROLE"]);
+            let replica = replica.try_command::<(String, String, u16, String, i64)>(&["ROLE"]);
+            replica.is_ok_and(|(_, _, _, state, read)| state == "connected" && read == written)
+        });
+    }
+
+    /// Waits until something is so of it.
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + STARTED_WITHIN;
+        while !is_so(self) {
+            assert!(Instant::now() < end, "port {}: not so: {what}", self.port);
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Starts it again on the same port, with the snapshot that it wrote if it was told to write one,
+    /// else empty. Kills it first if it runs.
     pub fn start_again(&mut self) {
         self.stop();
         let end = Instant::now() + STARTED_WITHIN;

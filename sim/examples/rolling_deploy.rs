@@ -1,0 +1,57 @@
+//! A rolling deploy of five instances under load, with settings and a checker of one's own.
+//!
+//! ```sh
+//! cargo run --release -p switchboard-sim --example rolling_deploy
+//! ```
+
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+use switchboard_sim::Scenario;
+use switchboard_sim::checker::{Checker, Watch};
+use switchboard_sim::observed::Observed;
+
+/// No push fails to reach an instance that holds a terminal: who leaves says so.
+#[derive(Clone, Debug)]
+struct NobodyUnreachable;
+
+impl Checker for NobodyUnreachable {
+    fn name(&self) -> &'static str {
+        "nobody-unreachable"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        if let Observed::Answered { receipt, .. } = event {
+            match receipt.counts.unreachable {
+                0 => watch.held(),
+                missed => watch.violated(format!("{missed} terminals were out of reach")),
+            }
+        }
+    }
+}
+
+fn main() {
+    let config = Config {
+        lease: Duration::from_secs(6),
+        lease_renewal: Duration::from_secs(2),
+        ..Config::default()
+    };
+    // Each instance says goodbye within six seconds, and its successor gets another address.
+    let deploy = |instance: u64| {
+        let begin = 10 * instance;
+        let successor = begin + 8;
+        format!("{begin}s drain i{instance} 1s 4s\n{successor}s restart i{instance} new-address")
+    };
+    let deploys: Vec<String> = (1..=5).map(deploy).collect();
+    let report = Scenario::new(42)
+        .instances(5, config)
+        .users(50)
+        .terminals(1..=3)
+        .pushes_per_second(50.0)
+        .lasting(Duration::from_secs(65))
+        .script(&deploys.join("\n"))
+        .check(NobodyUnreachable)
+        .run()
+        .assert_ok();
+    println!("{} events, hash {:016x}", report.events, report.hash);
+}

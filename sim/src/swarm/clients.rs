@@ -1,0 +1,141 @@
+//! Clients: those that come and go in every schedule, and what goes wrong with them.
+
+use std::time::Duration;
+
+use super::faults::{Place, ms};
+use super::{FAULTS, Maker, USERS, client_name};
+use crate::schedule::{Act, Host, HowClosed, Sent};
+
+impl Maker {
+    /// Each client connects, and some leave, come back and move; cleanly, all of it.
+    pub(super) fn clients_come_and_go(&mut self) {
+        for client in 0..self.clients {
+            let at = self.moment(ms(1000), FAULTS.0, "connect", client);
+            let host = self.somewhere(client * 100);
+            self.connect(at, client, host, None);
+            for time in 1..self.count(5, "times", client) {
+                let nth = client * 100 + time;
+                let at = self.moment(FAULTS.0, FAULTS.1, "goes", nth);
+                let name = client_name(client);
+                if self.below(2, "moves", nth) == 0 {
+                    self.moves(at, client, HowClosed::Clean, nth);
+                    continue;
+                }
+                let how = HowClosed::Clean;
+                self.put(at, Act::Close { client: name, how });
+                let away = self.span(ms(1), ms(20_000), "away", nth);
+                let host = self.somewhere(nth);
+                self.connect((at + away).min(FAULTS.1), client, host, None);
+            }
+        }
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        at: Duration,
+        client: u64,
+        host: Option<Host>,
+        token: Option<Duration>,
+    ) {
+        let act = Act::Connect {
+            client: client_name(client),
+            at: host,
+            user: self.user_of(client).to_owned(),
+            token,
+        };
+        self.put(at, act);
+    }
+
+    fn moves(&mut self, at: Duration, client: u64, how: HowClosed, nth: u64) {
+        let act = Act::Move {
+            client: client_name(client),
+            at: self.somewhere(nth),
+            how,
+        };
+        self.put(at, act);
+    }
+
+    /// An instance, or the balancer's choice.
+    pub(super) fn somewhere(&self, nth: u64) -> Option<Host> {
+        let anywhere = self.below(2, "anywhere", nth) == 0;
+        (!anywhere).then(|| self.host("at", nth))
+    }
+
+    /// A connection ends without a closing handshake, and perhaps without any sign; later its client
+    /// is back, perhaps.
+    pub(super) fn death(&mut self, place: Place) {
+        let Place { nth, at, until, .. } = place;
+        let (client, name) = self.client("dies", nth);
+        let how = self.one_of(&[HowClosed::Sudden, HowClosed::Silent], "dies how", nth);
+        self.put(at, Act::Close { client: name, how });
+        if self.below(2, "is back", nth) == 0 {
+            let host = self.somewhere(nth);
+            self.connect(until, client, host, None);
+        }
+    }
+
+    /// A client connects while its former connection is half open.
+    pub(super) fn half_open_client(&mut self, place: Place) {
+        let (client, _) = self.client("half open", place.nth);
+        let host = self.somewhere(place.nth);
+        self.connect(place.at, client, host, None);
+    }
+
+    pub(super) fn slow_reader(&mut self, place: Place) {
+        let (_, client) = self.client("slow", place.nth);
+        let reads = client.clone();
+        let act = match self.below(2, "how slow", place.nth) {
+            0 => Act::StopReading { client },
+            _ => Act::ReadSlowly {
+                client,
+                every: self.span(ms(1), ms(2000), "every", place.nth),
+            },
+        };
+        self.put(place.at, act);
+        self.put(place.until, Act::Read { client: reads });
+    }
+
+    pub(super) fn storm(&mut self, place: Place) {
+        let everywhere = self.below(2, "everywhere", place.nth) == 0;
+        let at = (!everywhere).then_some(place.host);
+        self.put(place.at, Act::Storm { at });
+    }
+
+    /// A user has many terminals.
+    pub(super) fn crowd(&mut self, place: Place) {
+        let Place { nth, at, .. } = place;
+        let user = self.one_of(&USERS, "crowd", nth);
+        let together = self.span(ms(1), ms(3000), "crowd within", nth);
+        for terminal in 0..self.count(40, "crowd of", nth) {
+            let after = self.moment(Duration::ZERO, together, "crowd", terminal);
+            let act = Act::Connect {
+                client: format!("x{}", terminal + 1),
+                at: self.somewhere(10_000 + terminal),
+                user: user.to_owned(),
+                token: None,
+            };
+            self.put((at + after).min(FAULTS.1), act);
+        }
+    }
+
+    /// A client connects with a token that runs out soon.
+    pub(super) fn token(&mut self, place: Place) {
+        let (client, _) = self.client("token", place.nth);
+        let host = self.somewhere(place.nth);
+        let lasts = self.span(ms(1), ms(20_000), "token", place.nth);
+        self.connect(place.at, client, host, Some(lasts));
+    }
+
+    pub(super) fn misbehave(&mut self, place: Place) {
+        let (_, client) = self.client("sends", place.nth);
+        let messages = self.count(100, "messages", place.nth) as u32;
+        let what = [
+            Sent::Messages(messages),
+            Sent::Malformed,
+            Sent::Oversized,
+            Sent::NotUtf8,
+        ];
+        let what = self.one_of(&what, "what", place.nth);
+        self.put(place.at, Act::Send { client, what });
+    }
+}

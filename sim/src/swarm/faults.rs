@@ -1,0 +1,173 @@
+//! What happens to instances.
+
+use std::time::Duration;
+
+use super::mask::Kind;
+use super::{FAULTS, Maker};
+use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct};
+
+/// Where and when a fault happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) nth: u64,
+    pub(super) at: Duration,
+    /// Some time later, when it may end.
+    pub(super) until: Duration,
+    pub(super) host: Host,
+    /// Another instance.
+    pub(super) other: Host,
+}
+
+pub(super) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Maker {
+    pub(super) fn fault(&mut self, kind: Kind, nth: u64) {
+        let at = self.near(FAULTS.0, FAULTS.1, "fault", nth);
+        let span = self.span(ms(50), ms(15_000), "span", nth);
+        let host = self.host("host", nth);
+        let place = Place {
+            nth,
+            at,
+            until: (at + span).min(FAULTS.1),
+            host,
+            other: self.other_host(host, "other", nth),
+        };
+        match kind {
+            Kind::Kill => self.kill(place),
+            Kind::KillMidBatch => self.kill_mid_batch(place),
+            Kind::Pause => self.pause(place),
+            Kind::Drain => self.drain(place),
+            Kind::Deploy => self.deploy(place),
+            Kind::Clock => self.clock(place),
+            Kind::Balancer => self.balancer(place),
+            Kind::RedisDown => self.redis_down(place),
+            Kind::RestartEmpty => self.put(at, Act::Redis(RedisAct::RestartEmpty)),
+            Kind::Snapshot => self.snapshot(place),
+            Kind::Failover => self.failover(place),
+            Kind::FormerPrimary => self.former_primary(place),
+            Kind::Evict => self.evict(place),
+            Kind::RedisClock => self.redis_clock(place),
+            Kind::FlushScripts => self.put(at, Act::Redis(RedisAct::FlushScripts)),
+            Kind::Refuse => self.refuse(place),
+            Kind::RedisLatency => self.redis_latency(place),
+            Kind::Trip => self.trip(place),
+            Kind::Cut => self.cut(place),
+            Kind::Clog => self.clog(place),
+            Kind::HalfOpen => self.half_open(place),
+            Kind::RefuseDials => self.refuse_dials(place),
+            Kind::Reset => self.reset(place),
+            Kind::LinkLatency => self.link_latency(place),
+            Kind::Death => self.death(place),
+            Kind::HalfOpenClient => self.half_open_client(place),
+            Kind::SlowReader => self.slow_reader(place),
+            Kind::Storm => self.storm(place),
+            Kind::Crowd => self.crowd(place),
+            Kind::Token => self.token(place),
+            Kind::Misbehave => self.misbehave(place),
+            Kind::Kick => self.kick(place),
+            Kind::Repeat => self.repeat(place),
+            Kind::Burst => self.burst(place),
+            Kind::Race => self.race(place),
+        }
+    }
+
+    fn kill(&mut self, place: Place) {
+        let (host, how) = (place.host, self.how_killed(place.nth));
+        self.put(place.at, Act::Kill { host, how });
+        self.restart(place);
+    }
+
+    fn kill_mid_batch(&mut self, place: Place) {
+        let act = self.killed_mid_batch(place);
+        self.put(place.at, act);
+        self.restart(place);
+    }
+
+    pub(super) fn killed_mid_batch(&self, place: Place) -> Act {
+        Act::KillMidBatch {
+            host: place.host,
+            how: self.how_killed(place.nth),
+            commands: self.below(12, "commands", place.nth) as u32,
+        }
+    }
+
+    fn pause(&mut self, place: Place) {
+        let act = self.paused(place);
+        self.put(place.at, act);
+    }
+
+    pub(super) fn paused(&self, place: Place) -> Act {
+        let span = match self.below(4, "pause", place.nth) {
+            0 => self.lease / 2,
+            1 => self.lease,
+            2 => self.lease * 2,
+            _ => place.until - place.at,
+        };
+        let host = place.host;
+        Act::Pause { host, span }
+    }
+
+    fn drain(&mut self, place: Place) {
+        let act = self.drained(place);
+        self.put(place.at, act);
+        if self.below(2, "comes back", place.nth) == 0 {
+            self.restart(place);
+        }
+    }
+
+    pub(super) fn drained(&self, place: Place) -> Act {
+        Act::Drain {
+            host: place.host,
+            delay: self.span(ms(1), ms(500), "delay", place.nth),
+            spread: self.span(ms(1), ms(2000), "spread", place.nth),
+        }
+    }
+
+    fn deploy(&mut self, place: Place) {
+        let nth = place.nth;
+        let act = Act::Deploy {
+            delay: self.span(ms(1), ms(500), "delay", nth),
+            spread: self.span(ms(1), ms(5000), "spread", nth),
+            deadline: self.span(ms(100), ms(6000), "deadline", nth),
+        };
+        self.put(place.at, act);
+    }
+
+    fn clock(&mut self, place: Place) {
+        let by = self.span(ms(10), ms(3_600_000), "by", place.nth);
+        let step = match self.below(2, "clock", place.nth) {
+            0 => ClockStep::Forward(by),
+            _ => ClockStep::Back(by),
+        };
+        let host = place.host;
+        self.put(place.at, Act::StepClock { host, step });
+    }
+
+    /// The balancer is blind, and a client comes that has lost its connection.
+    fn balancer(&mut self, place: Place) {
+        let Place { nth, at, until, .. } = place;
+        self.put(at, Act::BlindBalancer(until - at));
+        let client = self.below(self.clients, "blindly", nth);
+        let after = self.span(ms(1), ms(2000), "blind", nth);
+        self.connect((at + after).min(FAULTS.1), client, None, None);
+    }
+
+    fn restart(&mut self, place: Place) {
+        let host = place.host;
+        let address = match self.below(4, "address", place.nth) {
+            0 => NewAddress::New,
+            1 => NewAddress::Of(place.other),
+            _ => NewAddress::Same,
+        };
+        self.put(place.until, Act::Restart { host, address });
+    }
+
+    fn how_killed(&self, nth: u64) -> HowKilled {
+        match self.below(3, "kill", nth) {
+            0 => HowKilled::Silent,
+            _ => HowKilled::Reset,
+        }
+    }
+}

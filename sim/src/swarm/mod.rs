@@ -1,0 +1,163 @@
+//! Schedules from seeds.
+
+use std::time::Duration;
+
+use crate::noise::{Noise, Purpose, of_name};
+use crate::report::Report;
+use crate::schedule::{Act, Host, Item, Schedule};
+use crate::trial::Trial;
+
+mod clients;
+mod faults;
+mod links;
+mod mask;
+mod races;
+mod redis;
+mod traffic;
+
+use mask::Kind;
+
+/// Faults happen from the first of these moments to the second.
+const FAULTS: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(34));
+/// Everything is well again.
+const HEAL: Duration = Duration::from_secs(40);
+/// The directory and the connections agree: terminals that went without a sign have been noticed.
+const CONVERGED: Duration = Duration::from_secs(95);
+/// Clients leave.
+const LEAVE: Duration = Duration::from_secs(100);
+/// Nothing is left.
+const AT_REST: Duration = Duration::from_secs(106);
+/// Things that are to happen together happen within a time between these: races of packets, and of
+/// links that are opened anew.
+const TOGETHER: (Duration, Duration) = (Duration::from_micros(10), Duration::from_millis(1500));
+/// Clients that connect anew do so after a time between these. With the longest backoff that is
+/// long before everything must have converged.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+/// Runs a schedule, watched by all of our checkers; a panic of the core is a violation.
+pub fn run(schedule: &Schedule) -> Report {
+    Trial::new().run(schedule)
+}
+
+/// Makes the schedule of a seed: connections, pushes and faults, then everything heals and must
+/// converge. One seed in ten has no faults, one in ten a single one; in the others each kind of
+/// fault is there with probability one half, at a rate of its own.
+pub fn schedule(seed: u64) -> Schedule {
+    let noise = Noise::new(seed);
+    let mut maker = Maker {
+        noise,
+        items: Vec::new(),
+        instances: 0,
+        clients: 0,
+        lease: Duration::ZERO,
+    };
+    maker.instances = 2 + maker.below(3, "instances", 0) as usize;
+    maker.clients = 2 + maker.below(7, "clients", 0);
+    maker.lease = match maker.below(3, "lease", 0) {
+        0 => Duration::from_secs(4),
+        _ => Duration::from_secs(10),
+    };
+    let (shortest, longest) = RECONNECT;
+    let reconnects = !seed.is_multiple_of(10) && maker.below(2, "reconnects", 0) == 0;
+    let reconnect = reconnects.then(|| maker.span(shortest, longest, "reconnect", 0));
+    maker.clients_come_and_go();
+    match seed % 10 {
+        0 => {}
+        1 => {
+            let kind = maker.below(Kind::ALL.len() as u64, "single", 0) as usize;
+            maker.fault(Kind::ALL[kind], 0);
+        }
+        _ => maker.faults(),
+    }
+    maker.pushes();
+    maker.end();
+    maker.items.sort_by_key(|item| item.at);
+    Schedule {
+        seed,
+        instances: maker.instances,
+        lease: maker.lease,
+        reconnect,
+        expects: None,
+        items: maker.items,
+    }
+}
+
+struct Maker {
+    noise: Noise,
+    items: Vec<Item>,
+    instances: usize,
+    clients: u64,
+    lease: Duration,
+}
+
+impl Maker {
+    fn below(&self, limit: u64, what: &str, nth: u64) -> u64 {
+        let ids = [nth, of_name(what)];
+        self.noise.below(limit, Purpose::Generator, &ids)
+    }
+
+    fn one_of<T: Copy>(&self, of: &[T], what: &str, nth: u64) -> T {
+        of[self.below(of.len() as u64, what, nth) as usize]
+    }
+
+    /// A span from one to the other, each order of magnitude as likely as the next.
+    fn span(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
+        let part = self.below(1 << 20, what, nth) as f64 / f64::from(1 << 20);
+        let ratio = to.as_secs_f64() / from.as_secs_f64();
+        let micros = from.as_secs_f64() * ratio.powf(part) * 1e6;
+        Duration::from_micros(micros as u64)
+    }
+
+    /// A number from 1 to this, each order of magnitude as likely as the next.
+    fn count(&self, most: u64, what: &str, nth: u64) -> u64 {
+        let (least, beyond) = (Duration::from_secs(1), Duration::from_secs(most + 1));
+        self.span(least, beyond, what, nth).as_secs()
+    }
+
+    fn moment(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
+        let micros = (to - from).as_micros() as u64;
+        from + Duration::from_micros(self.below(micros, what, nth))
+    }
+
+    /// Near something that is in the schedule already, or anywhere.
+    fn near(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
+        let anchors = self.items.len() as u64;
+        if anchors == 0 || self.below(3, &format!("{what} alone"), nth) == 0 {
+            return self.moment(from, to, what, nth);
+        }
+        let anchor = self.below(anchors, &format!("{what} anchor"), nth) as usize;
+        let after = self.span(TOGETHER.0, TOGETHER.1, what, nth);
+        (self.items[anchor].at + after).clamp(from, to)
+    }
+
+    fn host(&self, what: &str, nth: u64) -> Host {
+        Host(self.below(self.instances as u64, what, nth) as usize)
+    }
+
+    /// Another instance than this one.
+    fn other_host(&self, host: Host, what: &str, nth: u64) -> Host {
+        let next = 1 + self.below(self.instances as u64 - 1, what, nth) as usize;
+        Host((host.0 + next) % self.instances)
+    }
+
+    /// A client's number, and its name.
+    fn client(&self, what: &str, nth: u64) -> (u64, String) {
+        let client = self.below(self.clients, what, nth);
+        (client, client_name(client))
+    }
+
+    /// Whose terminal a client is.
+    fn user_of(&self, client: u64) -> &'static str {
+        self.one_of(&USERS, "user", client)
+    }
+
+    fn put(&mut self, at: Duration, act: Act) {
+        self.items.push(Item { at, act });
+    }
+}
+
+fn client_name(client: u64) -> String {
+    format!("c{}", client + 1)
+}

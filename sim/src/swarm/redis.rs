@@ -1,0 +1,89 @@
+//! What happens to the directory.
+
+use super::faults::{Place, ms};
+use super::{Maker, USERS};
+use crate::schedule::{Act, ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
+
+impl Maker {
+    pub(super) fn redis_down(&mut self, place: Place) {
+        self.put(place.at, Act::Redis(RedisAct::Down));
+        self.put(place.until, Act::Redis(RedisAct::Up));
+    }
+
+    pub(super) fn snapshot(&mut self, place: Place) {
+        self.put(place.at, Act::Redis(RedisAct::Save));
+        self.put(place.until, Act::Redis(RedisAct::Restart));
+    }
+
+    pub(super) fn failover(&mut self, place: Place) {
+        let (lost, former) = (place.until - place.at, None);
+        self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
+    }
+
+    pub(super) fn former_primary(&mut self, place: Place) {
+        let former = Some(place.until - place.at);
+        let lost = self.span(ms(1), ms(5000), "lag", place.nth);
+        self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
+    }
+
+    pub(super) fn evict(&mut self, place: Place) {
+        let act = match self.below(4, "evicted", place.nth) {
+            0 => RedisAct::EvictLeases,
+            user => RedisAct::EvictRows(USERS[user as usize].to_owned()),
+        };
+        self.put(place.at, Act::Redis(act));
+    }
+
+    pub(super) fn redis_clock(&mut self, place: Place) {
+        let by = place.until - place.at;
+        let step = match self.below(2, "step", place.nth) {
+            0 => ClockStep::Forward(by),
+            _ => ClockStep::Back(by),
+        };
+        self.put(place.at, Act::Redis(RedisAct::Clock(step)));
+    }
+
+    pub(super) fn refuse(&mut self, place: Place) {
+        let (error, span) = (self.error(place.nth), place.until - place.at);
+        self.put(place.at, Act::Redis(RedisAct::Refuse(error, span)));
+    }
+
+    pub(super) fn redis_latency(&mut self, place: Place) {
+        let latency = self.span(ms(1), ms(2000), "latency", place.nth);
+        self.put(place.at, Act::Redis(RedisAct::Latency(latency)));
+        self.put(place.until, Act::Redis(RedisAct::Latency(ms(1))));
+    }
+
+    pub(super) fn trip(&mut self, place: Place) {
+        let (host, nth) = (place.host, place.nth);
+        let operation = match self.below(10, "operation", nth) {
+            0 => OperationKind::Any,
+            1 | 2 => OperationKind::Register,
+            3 | 4 => OperationKind::Unregister,
+            5 => OperationKind::Lookup,
+            6 => OperationKind::RemoveRow,
+            7 => OperationKind::View,
+            8 => OperationKind::Claim,
+            _ => OperationKind::Renew,
+        };
+        let fault = match self.below(7, "trip", nth) {
+            0 => TripFault::RequestLost,
+            1 => TripFault::ReplyLost,
+            2 => TripFault::Late,
+            3 => TripFault::Torn,
+            4 => TripFault::Stray,
+            5 => TripFault::ReplyLate,
+            _ => TripFault::Refused(self.error(nth)),
+        };
+        let act = Act::NextTrip {
+            host,
+            operation,
+            fault,
+        };
+        self.put(place.at, act);
+    }
+
+    fn error(&self, nth: u64) -> ErrorReply {
+        self.one_of(&ErrorReply::ALL, "error", nth)
+    }
+}

@@ -1,0 +1,75 @@
+//! Pushes, and the end of every schedule.
+
+use std::time::Duration;
+
+use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, Maker, USERS, client_name};
+use crate::schedule::{Act, Host, HowClosed, NewAddress, To};
+
+impl Maker {
+    pub(super) fn pushes(&mut self) {
+        let pushes = 10 + self.below(50, "pushes", 0);
+        for push in 0..pushes {
+            let at = self.near(FAULTS.0, HEAL, "push", push);
+            let host = self.host("publisher", push);
+            self.push(at, host, push);
+        }
+    }
+
+    fn push(&mut self, at: Duration, host: Host, nth: u64) {
+        let user = match self.below(2, "latest", nth) {
+            0 => self.latest_user(at),
+            _ => None,
+        };
+        let user = user.unwrap_or(self.below(USERS.len() as u64, "to", nth) as usize);
+        let to = match self.below(12, "audience", nth) {
+            0 => To::Everyone,
+            1 | 2 => To::Users(vec![
+                USERS[user].to_owned(),
+                USERS[(user + 1) % USERS.len()].to_owned(),
+            ]),
+            _ => To::User(USERS[user].to_owned()),
+        };
+        let name = format!("m{}", nth + 1);
+        self.put(at, Act::Push { at: host, to, name });
+    }
+
+    /// Whose terminal connected last before this moment: its row is the youngest.
+    fn latest_user(&self, at: Duration) -> Option<usize> {
+        let connects = self.items.iter().filter(|item| item.at <= at);
+        let (_, latest) = connects
+            .filter_map(|item| match &item.act {
+                Act::Connect { user, .. } => Some((item.at, user)),
+                _ => None,
+            })
+            .max()?;
+        USERS.iter().position(|user| user == latest)
+    }
+
+    pub(super) fn end(&mut self) {
+        self.put(HEAL, Act::Heal);
+        for host in (0..self.instances).map(Host) {
+            let address = NewAddress::Same;
+            let at = HEAL + Duration::from_millis(500);
+            self.put(at, Act::Restart { host, address });
+        }
+        for client in 0..self.clients.min(4) {
+            let act = Act::Move {
+                client: client_name(client),
+                at: self.somewhere(50 + client * 100),
+                how: HowClosed::Clean,
+            };
+            self.put(HEAL + Duration::from_secs(2), act);
+        }
+        self.put(CONVERGED, Act::ExpectConverged);
+        for (index, user) in USERS.into_iter().enumerate() {
+            for host in (0..self.instances).map(Host) {
+                let at = CONVERGED + Duration::from_millis(100);
+                let name = format!("last{}.{}", index + 1, host.0 + 1);
+                let to = To::User(user.to_owned());
+                self.put(at, Act::Push { at: host, to, name });
+            }
+        }
+        self.put(LEAVE, Act::AllLeave);
+        self.put(AT_REST, Act::ExpectAtRest);
+    }
+}
