@@ -13,11 +13,13 @@ use serde_json::Value;
 pub enum Adapter {
     /// `switchboard`, the binary of `switchboard-tokio`.
     Tokio,
+    /// The example `server` of `switchboard-smol`.
+    Smol,
 }
 
 impl Adapter {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Tokio];
+    pub const ALL: &[Self] = &[Self::Tokio, Self::Smol];
 
     /// The executable: the one that the adapter's variable names, or else the workspace's, brought
     /// up to date by cargo in the profile and target folder of the running test.
@@ -27,8 +29,10 @@ impl Adapter {
     /// If the build fails.
     pub fn executable(self) -> &'static Path {
         static TOKIO: OnceLock<PathBuf> = OnceLock::new();
+        static SMOL: OnceLock<PathBuf> = OnceLock::new();
         let (path, target) = match self {
             Self::Tokio => (&TOKIO, &TOKIO_SERVER),
+            Self::Smol => (&SMOL, &SMOL_SERVER),
         };
         path.get_or_init(|| match env::var_os(target.variable) {
             Some(path) => path.into(),
@@ -41,6 +45,7 @@ impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tokio => "tokio",
+            Self::Smol => "smol",
         })
     }
 }
@@ -58,7 +63,18 @@ struct Target {
 const TOKIO_SERVER: Target = Target {
     variable: "SWITCHBOARD_BIN",
     name: "switchboard",
-    selection: &["--workspace", "--bin", "switchboard", "--test", "hazards"],
+    selection: &[
+        "--workspace",
+        "--exclude=switchboard-smol",
+        "--bin=switchboard",
+        "--test=hazards",
+    ],
+};
+
+const SMOL_SERVER: Target = Target {
+    variable: "SWITCHBOARD_SMOL_BIN",
+    name: "server",
+    selection: &["--package=switchboard-smol", "--example=server"],
 };
 
 impl Target {

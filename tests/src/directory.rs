@@ -12,7 +12,7 @@ pub enum Directory {
     /// One Redis.
     Redis(RedisServer),
     /// A Redis with a replica, and a Sentinel that lets it take over.
-    Sentinel(Replicated),
+    Sentinel(Box<Replicated>),
 }
 
 impl Directory {
@@ -26,7 +26,7 @@ impl Directory {
         match kind {
             DirectoryKind::Embedded => Self::Embedded,
             DirectoryKind::Redis => Self::Redis(RedisServer::start()),
-            DirectoryKind::Sentinel => Self::Sentinel(Replicated::start()),
+            DirectoryKind::Sentinel => Self::Sentinel(Box::new(Replicated::start())),
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod api;
 pub mod behaviour;
+pub mod certificate;
 pub mod cluster;
 pub mod command_line;
 pub mod directory;
@@ -16,6 +17,7 @@ pub mod matrix;
 pub mod patience;
 mod process;
 pub mod raw;
+pub mod relay;
 pub mod sentinel;
 pub mod server;
 pub mod settings;

@@ -38,7 +38,11 @@ pub enum DirectoryKind {
 impl Cell {
     /// The whole matrix.
     pub fn all() -> impl Iterator<Item = Self> {
-        const FLEETS: &[Fleet] = &[Fleet::Of(Adapter::Tokio)];
+        const FLEETS: &[Fleet] = &[
+            Fleet::Of(Adapter::Tokio),
+            Fleet::Of(Adapter::Smol),
+            Fleet::Mixed,
+        ];
         const DIRECTORIES: &[DirectoryKind] = &[
             DirectoryKind::Redis,
             DirectoryKind::Embedded,

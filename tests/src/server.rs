@@ -38,6 +38,22 @@ impl Server {
     /// If it does not become ready.
     #[track_caller]
     pub fn start(adapter: Adapter, settings: &Settings) -> Self {
+        Self::start_until(adapter, settings, |line| line == "ready")
+    }
+
+    /// Starts a server and waits until it listens: its directory may be away.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    #[track_caller]
+    pub fn start_unready(adapter: Adapter, settings: &Settings) -> Self {
+        // The last of its addresses.
+        Self::start_until(adapter, settings, |line| line.starts_with("peer "))
+    }
+
+    #[track_caller]
+    fn start_until(adapter: Adapter, settings: &Settings, far_enough: fn(&str) -> bool) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
         let file = settings.write(folder.path());
         let log = File::create(folder.path().join("log")).expect("the folder is writable");
@@ -60,7 +76,7 @@ impl Server {
             folder,
             ended: None,
         };
-        server.await_ready(&announced);
+        server.await_line(&announced, far_enough);
         server
     }
 
@@ -166,19 +182,21 @@ impl Server {
     }
 
     #[track_caller]
-    fn await_ready(&mut self, announced: &mpsc::Receiver<String>) {
+    fn await_line(&mut self, announced: &mpsc::Receiver<String>, far_enough: fn(&str) -> bool) {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = announced
                 .recv_timeout(left)
-                .expect("the server becomes ready");
+                .expect("the server says where it is and when it is ready");
             match line.split_once(' ') {
                 Some(("terminals", url)) => self.terminals = address(url),
                 Some(("api", url)) => self.api = address(url),
                 Some(("peer", url)) => self.peer = address(url),
-                _ if line == "ready" => break,
                 _ => {}
+            }
+            if far_enough(&line) {
+                break;
             }
         }
         assert_ne!(

@@ -34,7 +34,7 @@ impl Settings {
             .with("lease", "2s")
             .with("lease_renewal", "500ms")
             .with("view_interval", "200ms")
-            .with("directory_timeout", "500ms")
+            .with("directory_timeout", "1s")
     }
 
     /// With a setting; the last value counts.

@@ -2,11 +2,14 @@
 
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
+use switchboard_tests::certificate::Certificate;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::directory::Directory;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::redis::RedisServer;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (PROCESSES, the_cluster_secret_can_be_a_variable),
@@ -14,6 +17,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         PROCESSES.single_redis(),
         redis_with_a_password_works_and_the_password_is_not_logged
+    ),
+    (
+        PROCESSES.single_redis(),
+        redis_over_tls_works_if_its_authority_is_trusted
+    ),
+    (
+        ONE.single_redis(),
+        redis_over_tls_is_not_used_if_its_authority_is_not_trusted
     ),
     (
         PROCESSES.in_redis(),
@@ -72,6 +83,46 @@ fn redis_with_a_password_works_and_the_password_is_not_logged(cell: Cell) {
         assert!(!log.is_empty());
         assert!(!log.contains(PASSWORD), "the password is in the log");
     }
+}
+
+/// H39: a Redis behind TLS, with an authority of one's own, which the server finds where OpenSSL would.
+fn redis_over_tls_works_if_its_authority_is_trusted(cell: Cell) {
+    let certificate = Certificate::for_loopback();
+    let (redis, url) = certificate.redis();
+    let authority = certificate.authority().display().to_string();
+    let cluster = Cluster::start_on(Directory::Redis(redis), cell.fleet, 2, |s| {
+        s.with("redis", url.clone())
+            .variable("SSL_CERT_FILE", authority)
+    });
+    let mut terminal = cluster[0].terminal("ann");
+
+    cluster[1].api().push("ann", "hello").expect_written(1);
+
+    terminal.expect_text("hello");
+    assert_eq!(cluster.rows().len(), 1);
+}
+
+/// H39: a certificate of an unknown authority is no Redis of ours: nothing is written there.
+fn redis_over_tls_is_not_used_if_its_authority_is_not_trusted(cell: Cell) {
+    let (redis, url) = Certificate::for_loopback().redis();
+    let other = Certificate::for_loopback();
+    let authority = other.authority().display().to_string();
+    let server = Server::start_unready(
+        cell.fleet.adapter(0),
+        &Settings::for_tests()
+            .with_file("cluster_secret_file", "a secret of this test server")
+            .with("redis", url)
+            .variable("SSL_CERT_FILE", authority),
+    );
+
+    eventually("the log says why", || {
+        server.log().to_lowercase().contains("certificate")
+    });
+
+    let terminal = server.connect().user("ann").open();
+    assert!(terminal.degraded);
+    assert!(!server.api().is_ready());
+    assert_eq!(redis.command::<i64>(&["DBSIZE"]), 0);
 }
 
 /// H39: the prefix lets several clusters share one Redis.

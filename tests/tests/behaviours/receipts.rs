@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
+use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use uuid::{Uuid, uuid};
@@ -39,6 +40,11 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (PROCESSES, a_receipt_does_not_wait_beyond_its_deadline),
     (ONE, deadlines_out_of_range_are_refused),
     (PROCESSES, a_push_over_a_link_that_was_idle_succeeds),
+    (INSTANCES, a_repeated_broadcast_is_not_written_twice),
+    (
+        PROCESSES,
+        a_broadcast_names_the_instance_that_did_not_answer
+    ),
 ];
 
 const PUSH: Uuid = uuid!("6f9619ff-8b86-4011-b42d-00c04fc964ff");
@@ -111,6 +117,53 @@ fn a_repeat_reaches_a_terminal_that_has_come_meanwhile(cell: Cell) {
     early.expect_text("once");
     early.expect_silence(SILENCE);
     late.expect_text("once");
+}
+
+/// H49, H52: a broadcast too has an id, by which every instance knows it.
+fn a_repeated_broadcast_is_not_written_twice(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut terminals = [cluster[0].terminal("ann"), cluster[1].terminal("bob")];
+    let request = Request::new("POST", "/v1/broadcast")
+        .header("Idempotency-Key", PUSH.to_string())
+        .body("once");
+
+    for instance in [0, 0, 1] {
+        let receipt = cluster[instance].api().receipt(request.clone());
+        receipt.expect_written(2);
+        assert_eq!(receipt.push, PUSH);
+    }
+
+    for terminal in &mut terminals {
+        terminal.expect_text("once");
+        terminal.expect_silence(SILENCE);
+    }
+}
+
+/// H48, H52: who is silent is named, and the others are counted.
+fn a_broadcast_names_the_instance_that_did_not_answer(cell: Cell) {
+    let cluster = cell.start_with(3, |s| s.with("lease", "20s").with("isolation", "20s"));
+    let mut terminals = [0, 1, 2].map(|i| cluster[i].terminal("ann"));
+    cluster[2].api().broadcast("before").expect_written(3);
+    let instances = cluster[0].api().instances();
+    let silent = instances.iter().find(|i| i.this).expect("it sees itself");
+    cluster[0].sigstop();
+
+    let receipt = cluster[2].api().receipt(
+        Request::new("POST", "/v1/broadcast")
+            .query("deadline", "1s")
+            .body("during"),
+    );
+
+    cluster[0].sigcont();
+    assert_eq!((receipt.written, receipt.failed), (2, 0), "{receipt:?}");
+    assert_eq!(receipt.instances.len(), 3, "{receipt:?}");
+    for instance in &receipt.instances {
+        assert_eq!(instance.answered, instance.instance != silent.instance);
+    }
+    for terminal in &mut terminals[1..] {
+        terminal.expect_text("before");
+        terminal.expect_text("during");
+    }
 }
 
 /// Pushes without a key of the caller's are different pushes, even with the same body.

@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
+use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::matrix::Cell;
-use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::patience::{SILENCE, eventually, eventually_some};
+use switchboard_tests::relay::Relay;
 
-use crate::traffic::{after_settling, nobody_is_missed_while};
+use crate::traffic::{after_settling, nobody_is_missed_while, settlings};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -56,6 +58,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_server_without_redis_is_live_and_serves
     ),
     (ONE.single_redis(), a_server_recovers_by_itself_each_time),
+    (
+        PROCESSES.single_redis(),
+        a_server_that_alone_is_cut_off_from_redis_sends_its_terminals_elsewhere
+    ),
+    (
+        ONE.single_redis(),
+        pushes_that_wait_for_redis_are_limited_per_user_and_in_all
+    ),
 ];
 
 /// H14, H15, H38: all are reachable again without a reconnect, and no push without `degraded` has
@@ -105,14 +115,17 @@ fn a_wiped_redis_misses_nobody_without_saying_so(cell: Cell) {
     });
 }
 
-/// H38: scripts that are flushed are loaded again, by whoever notices.
+/// H38: scripts that are flushed are loaded again for all, by the first who misses one.
 fn flushed_scripts_miss_nobody_without_saying_so(cell: Cell) {
     nobody_is_missed_while(cell.start(2), |cluster, traffic| {
         for _ in 0..2 {
             traffic.flows();
-            after_settling(cluster, |cluster| {
-                cluster.redis().command::<()>(&["SCRIPT", "FLUSH"]);
+            let before = settlings(cluster);
+            cluster.redis().command::<()>(&["SCRIPT", "FLUSH"]);
+            eventually("somebody notices and settles", || {
+                settlings(cluster) != before
             });
+            cluster.await_all_up();
         }
     });
 }
@@ -249,6 +262,77 @@ fn a_server_recovers_by_itself_each_time(cell: Cell) {
         while terminal.try_recv(SILENCE).is_some() {}
     }
     assert!(cluster[0].api().metric("switchboard_settlings_total") >= 3.0);
+}
+
+/// A server without Redis serves on; one that alone is without sends its terminals to the others,
+/// and takes new ones when it has its directory again.
+fn a_server_that_alone_is_cut_off_from_redis_sends_its_terminals_elsewhere(cell: Cell) {
+    const SERVICE_RESTART: u16 = 1012;
+    let mut cluster = cell.start_with(1, |s| s.with("isolation", "2s").with("drain", "500ms"));
+    let relay = Relay::to(cluster.redis().port());
+    let far = format!("redis://127.0.0.1:{}", relay.port());
+    let cut_off = cluster.add(|s| s.with("redis", far));
+    cluster.await_all_up();
+    let stays = cluster[0].terminal("ann").follow();
+    let goes = cluster[cut_off].terminal("ann").follow();
+    // The link is there, on which the other says that the directory works.
+    for server in cluster.servers() {
+        server.api().push("ann", "before").expect_written(2);
+    }
+
+    relay.cut();
+
+    assert_eq!(goes.await_ending().code(), Some(SERVICE_RESTART));
+    let refused = cluster[cut_off].connect().user("ann").refused();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(stays.ending(), None);
+
+    relay.mend();
+
+    let again = eventually_some("it takes terminals again", || {
+        cluster[cut_off].connect().user("ann").try_open().ok()
+    });
+    eventually("they are reached without a doubt", || {
+        let receipt = cluster[0].api().push("ann", "afterwards");
+        receipt.outcome(again.uuid) == Some("written") && !receipt.degraded
+    });
+}
+
+/// H46: what waits is bounded, for each user and in all, and whoever is turned away is told when to
+/// come back.
+fn pushes_that_wait_for_redis_are_limited_per_user_and_in_all(cell: Cell) {
+    const WAITING: usize = 3;
+    let cluster = cell.start_with(1, |s| {
+        s.with("pushes_per_user", WAITING as i64)
+            .with("pushes", 2 * WAITING as i64)
+    });
+    cluster.redis().pause();
+    let push_to = |users: [&str; 3 * WAITING]| {
+        thread::scope(|scope| {
+            let answers = users.map(|user| {
+                let api = cluster[0].api();
+                scope.spawn(move || api.send(push(user, "waits")))
+            });
+            answers.map(|answer| answer.join().expect("the API answers"))
+        })
+    };
+
+    let for_one = push_to(["ann"; 3 * WAITING]);
+    let for_many = push_to(["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+    cluster.redis().resume();
+
+    for (answers, status, code) in [
+        (for_one, 429, "user_overloaded"),
+        (for_many, 503, "overloaded"),
+    ] {
+        let (taken, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
+        assert!(!taken.is_empty() && !refused.is_empty(), "{answers:?}");
+        for answer in refused {
+            assert_eq!(answer.status, status, "{}", answer.text());
+            assert_eq!(answer.error_code(), code);
+            assert!(answer.header("retry-after").is_some());
+        }
+    }
 }
 
 /// Of the servers under test, whose lease is two seconds.

@@ -9,7 +9,7 @@ use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::server::Server;
 use switchboard_tests::settings::Settings;
 use switchboard_tests::terminal::{Ending, Terminal};
-use switchboard_tests::token::{hs256, seconds_from_now, signed, unsigned};
+use switchboard_tests::token::{KeyKind, Signer, hs256, seconds_from_now, signed, unsigned};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -19,6 +19,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_token_is_taken_from_header_and_subprotocol),
     (ONE, a_token_in_the_query_needs_the_flag_and_is_not_logged),
     (ONE, a_token_that_does_not_count_is_refused),
+    (ONE, a_public_key_fixes_the_algorithm_of_tokens),
     (ONE, a_handshake_with_two_tokens_is_refused),
     (ONE, an_expired_token_closes_the_connection),
     (ONE, a_refusal_is_not_held_against_the_next_attempt),
@@ -162,6 +163,35 @@ fn a_token_that_does_not_count_is_refused(cell: Cell) {
     let nothing = jwt.server().connect().refused();
     assert_eq!(nothing.status, 401);
     jwt.server().connect().bearer(&hs256(SECRET, &good)).open();
+}
+
+/// H01: a key fixes its algorithm, and only tokens that were signed with it count.
+fn a_public_key_fixes_the_algorithm_of_tokens(cell: Cell) {
+    let claims = json!({"sub": "ann", "exp": seconds_from_now(600)});
+    for kind in [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519] {
+        let signer = Signer::new(kind);
+        let cluster = cell.start_with(1, |s| {
+            s.with("auth", "jwt")
+                .with_file("jwt_public_key_file", signer.public_pem())
+        });
+
+        let mut terminal = cluster[0].connect().bearer(&signer.sign(&claims)).open();
+
+        cluster[0].api().push("ann", "hello").expect_written(1);
+        terminal.expect_text("hello");
+        // The public key is no secret: as one it opens nothing.
+        let by_public_key = hs256(signer.public_pem().as_bytes(), &claims);
+        let others = [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519].map(Signer::new);
+        for token in others
+            .map(|other| other.sign(&claims))
+            .into_iter()
+            .chain([by_public_key])
+        {
+            let response = cluster[0].connect().bearer(&token).refused();
+            assert_eq!(response.status, 401, "{kind:?}: {token}");
+            assert_eq!(response.error_code(), "invalid_token", "{kind:?}: {token}");
+        }
+    }
 }
 
 /// H01: two tokens in one request: it is not clear who speaks.

@@ -52,11 +52,6 @@ pub(crate) fn nobody_is_missed_while(
 /// again, and sees all others up.
 #[track_caller]
 pub(crate) fn after_settling(cluster: &mut Cluster, act: impl FnOnce(&mut Cluster)) {
-    let settlings = |cluster: &Cluster| -> Vec<f64> {
-        let apis = cluster.servers().iter().map(|server| server.api());
-        apis.map(|api| api.metric("switchboard_settlings_total"))
-            .collect()
-    };
     let before = settlings(cluster);
     act(cluster);
     eventually("every server settles", || {
@@ -67,6 +62,14 @@ pub(crate) fn after_settling(cluster: &mut Cluster, act: impl FnOnce(&mut Cluste
             .all(|(before, after)| after > before)
     });
     cluster.await_all_up();
+}
+
+/// How often each server has settled.
+#[track_caller]
+pub(crate) fn settlings(cluster: &Cluster) -> Vec<f64> {
+    let apis = cluster.servers().iter().map(|server| server.api());
+    apis.map(|api| api.metric("switchboard_settlings_total"))
+        .collect()
 }
 
 /// The receipts of pushes that never pause.
