@@ -37,10 +37,11 @@ run({
     const terminal = await Terminal.open(url("slow"));
     terminal.socket.pause();
     const api = new Api(place.servers[0]);
-    let failed = 0;
-    for (let pushes = 0; failed === 0; pushes += 1) {
+    let outcome;
+    for (let pushes = 0; outcome !== "overflow"; pushes += 1) {
       assert.ok(pushes < 100, "100 MiB wait somewhere");
-      ({ failed } = await api.push("slow", Buffer.alloc(place.push_bytes), "100ms"));
+      const { terminals } = await api.push("slow", Buffer.alloc(place.push_bytes), "300ms");
+      [{ outcome }] = terminals;
     }
     terminal.socket.resume();
     assert.deepEqual(await terminal.ending(), { code: 4003, reason: "slow consumer" });

@@ -87,10 +87,12 @@ async function showInstances() {
   } catch (error) {
     // Where a key is asked for, its form says what is wrong.
     at("instances-note").textContent = at("key-form").hidden ? error.message : "";
+    at("instances").className = "stale";
     return;
   }
   at("key-form").hidden = true;
   at("instances-note").textContent = "";
+  at("instances").className = "";
   const now = performance.now();
   const rates = instances.map(({ instance, pushes }) => rate(instance, pushes, now));
   at("instances").replaceChildren(...instances.map((instance, index) => element("tr", [
