@@ -192,8 +192,14 @@ fn a_refusal_can_be_read_by_whoever_is_still_sending(cell: Cell) {
     let close = Some("close".to_owned());
     let nowhere = |method| Request::new(method, "/v1/nothing");
 
-    assert_eq!(refused(push("ann", "x".repeat(LARGE))), (413, close.clone()));
-    assert_eq!(refused(nowhere("POST").body("x".repeat(LARGE))), (404, close));
+    assert_eq!(
+        refused(push("ann", "x".repeat(LARGE))),
+        (413, close.clone())
+    );
+    assert_eq!(
+        refused(nowhere("POST").body("x".repeat(LARGE))),
+        (404, close)
+    );
     assert_eq!(refused(nowhere("GET")), (404, None));
 }
 
