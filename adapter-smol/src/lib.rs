@@ -22,8 +22,20 @@
 //! # }
 //! ```
 //!
-//! The server starts threads of its own, each with an executor of its own. The caller may be in any
-//! runtime, or in none.
+//! The server starts threads of its own, each with an executor of its own: what an instance starts
+//! stays on the thread of that instance. The caller may be in any runtime, or in none.
+//!
+//! # One reactor
+//!
+//! smol waits for all sockets and timers of a process in one place, the reactor of `async-io`. A
+//! thread that has nothing to do waits there, for the sockets of all; a thread `async-io` does while
+//! none is idle. So the readiness of a socket may be noticed on another thread than its own, which
+//! is then woken: no task moves, but with several workers an event can cost a wake-up more than on
+//! tokio, where each worker has a reactor. A program that uses smol itself shares the reactor with
+//! the server.
+//!
+//! redis-rs runs its connections on smol's global executor, a thread `smol-1`: each round trip to
+//! Redis passes to it and back. Names are looked up on threads of the crate `blocking`.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -34,7 +46,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smol::{Async, LocalExecutor, Timer, net};
+use smol::{Async, LocalExecutor, Timer, future, net};
 use switchboard_driver::runtime::Runtime;
 
 pub use switchboard_driver::*;
@@ -47,6 +59,11 @@ pub enum SmolRuntime {}
 pub fn builder() -> Builder<SmolRuntime> {
     Builder::default()
 }
+
+/// Tasks that run between two turns of the main future, at most, which is the instance's loop.
+/// `LocalExecutor::run` would let 200 go first: with one terminal that never stops sending among
+/// them, everybody waits for these 200.
+const TURN: usize = 16;
 
 type Executor = Rc<LocalExecutor<'static>>;
 
@@ -63,7 +80,15 @@ impl Runtime for SmolRuntime {
     fn run<F: Future<Output = ()>>(main: F) -> io::Result<()> {
         let executor = Executor::default();
         let _entered = Entered::enter(&executor);
-        smol::block_on(executor.run(main));
+        let tasks = async {
+            loop {
+                for _ in 0..TURN {
+                    executor.tick().await;
+                }
+                future::yield_now().await;
+            }
+        };
+        smol::block_on(future::or(main, tasks));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::command::Outbox;
 use crate::config::Config;
 use crate::connection::Waiting;
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
@@ -176,13 +177,13 @@ impl Instance {
             outcome: None,
         });
         match self.repeats.known(now.mono, connection, ticket) {
-            Some(known) => {
+            Some(known) if !self.flaws.has(Flaw::RepeatNotRecognised) => {
                 self.stats.repeats += 1;
                 if let Some(outcome) = known.outcome() {
                     self.set_outcome(ticket, outcome);
                 }
             }
-            None => self.hand_over(now, ticket, user, connection, action, out),
+            Some(_) | None => self.hand_over(now, ticket, user, connection, action, out),
         }
     }
 
@@ -202,6 +203,9 @@ impl Instance {
             return;
         };
         self.repeats.begin(now.mono, connection, ticket.push);
+        if self.flaws.has(Flaw::QueuedSaidWritten) {
+            self.set_outcome(ticket, Outcome::Written);
+        }
         if !self.act(now, key, action, Some(ticket), out) {
             self.repeats.end(connection, ticket.push, Outcome::Overflow);
             self.set_outcome(ticket, Outcome::Overflow);

@@ -8,6 +8,7 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaws;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
@@ -171,6 +172,7 @@ pub struct Instance {
     pub(crate) nonces: Stream,
     pub(crate) jitter: Stream,
     pub(crate) stats: Stats,
+    pub(crate) flaws: Flaws,
 }
 
 /// What a timer is for.
@@ -246,16 +248,24 @@ impl Instance {
             nonces: Stream::new(&seed, Purpose::Nonces),
             jitter: Stream::new(&seed, Purpose::Jitter),
             stats: Stats::default(),
+            flaws: Flaws::NONE,
             config,
             identity,
         })
+    }
+
+    /// The same instance with bugs.
+    #[cfg(feature = "flaws")]
+    #[doc(hidden)]
+    pub fn with_flaws(self, flaws: Flaws) -> Self {
+        Self { flaws, ..self }
     }
 
     /// Takes in something that happened. What follows at once is added to `out`; round trips,
     /// batches and writes come with the end of the turn.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
         match event {
-            Event::Opened { connection } => self.opened(now, connection),
+            Event::Opened { connection } => self.opened(now, connection, out),
             Event::Heard { connection, frame } => self.heard(now, connection, frame, out),
             Event::Written { connection } => self.written(connection, out),
             Event::Closed {

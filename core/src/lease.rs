@@ -12,6 +12,7 @@ use crate::connection::RowState;
 use crate::directory::{Lease, LeaseState, Load, Operation};
 use crate::drain::Drain;
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
 use crate::settle::{Missing, Settling};
@@ -169,7 +170,7 @@ impl Instance {
         if self.keeper.is_linked() {
             self.directory_down(now, out);
         }
-        if self.keeper.epoch > Epoch::ZERO {
+        if self.keeper.epoch > Epoch::ZERO && !self.flaws.has(Flaw::NoDoubtAfterReconnection) {
             self.doubt_everyone(now);
         }
         self.begin_claim(now.mono);
@@ -282,7 +283,9 @@ impl Instance {
             self.bug("a claim was answered that nobody waits for");
             return;
         }
-        let missing = if replaced.is_some() && replaced == self.keeper.acknowledged.as_ref() {
+        let missing = if self.flaws.has(Flaw::UpTooEarly) {
+            Missing::Nothing
+        } else if replaced.is_some() && replaced == self.keeper.acknowledged.as_ref() {
             // The last renewal is still there, and all that was acknowledged before it came before
             // it in the directory's history: only a tail can be lost.
             let renewed = self.keeper.held_until.before(self.config.lease);

@@ -27,6 +27,8 @@ pub mod directory;
 mod drain;
 pub mod event;
 mod fingerprint;
+#[doc(hidden)]
+pub mod flaws;
 pub mod frame;
 pub mod id;
 mod inbound;

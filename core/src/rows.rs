@@ -8,6 +8,7 @@ use crate::command::Outbox;
 use crate::connection::{Greeting, Phase, RowState, Waiting};
 use crate::directory::{Operation, Row};
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
@@ -29,6 +30,8 @@ pub(crate) struct Upkeep {
     refused: VecDeque<(Instant, ConnectionKey)>,
     /// The oldest connection that the sweep has not come to.
     swept: Age,
+    /// What the steps of the sweep have added up to, less the rows written for it.
+    owed: usize,
 }
 
 impl Upkeep {
@@ -36,6 +39,7 @@ impl Upkeep {
         Self {
             refused: VecDeque::new(),
             swept: Age::OLDEST,
+            owed: 0,
         }
     }
 }
@@ -47,7 +51,12 @@ impl Instance {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        let Some(epoch) = self.keeper.held_epoch() else {
+        let early = self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.is_linked();
+        let epoch = self
+            .keeper
+            .held_epoch()
+            .or(early.then_some(self.keeper.epoch()));
+        let Some(epoch) = epoch else {
             connection.row = RowState::Due;
             return;
         };
@@ -103,13 +112,17 @@ impl Instance {
         epoch: Epoch,
         out: &mut Outbox,
     ) {
-        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch);
+        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch)
+            || (self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.epoch() == epoch);
         let Some(connection) = self.registry.get_mut(key) else {
             self.bug("a row was written for a connection that is forgotten");
             return;
         };
         connection.row = RowState::Written { epoch };
         if !connection.wants_row() {
+            if self.flaws.has(Flaw::LateRegisterKept) {
+                return self.unregistered(key, out);
+            }
             self.remove_row(key);
             return;
         }
@@ -174,6 +187,7 @@ impl Instance {
         let wanted = connection.wants_row();
         let unsettled = connection.unsettled == Some(self.keeper.epoch());
         match (unknown, wanted) {
+            (Unknown::TimedOut, true) if self.flaws.has(Flaw::LostRegisterNotRepeated) => {}
             (Unknown::TimedOut, true) if unsettled => self.settle_again(key),
             (Unknown::TimedOut, true) => self.write_row(key),
             (Unknown::TimedOut, false) => self.remove_row(key),
@@ -216,6 +230,9 @@ impl Instance {
         out: &mut Outbox,
     ) {
         match unknown {
+            Unknown::TimedOut if self.flaws.has(Flaw::LostUnregisterNotRepeated) => {
+                self.unregistered(key, out);
+            }
             Unknown::TimedOut => {
                 if let Some(connection) = self.registry.get_mut(key) {
                     connection.row = RowState::Due;
@@ -288,11 +305,14 @@ impl Instance {
         if self.keeper.held_epoch().is_none() || self.keeper.is_settling() {
             return;
         }
-        let steps = (self.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1);
-        let part = self.registry.present().div_ceil(steps as usize);
-        for _ in 0..part {
-            let Some((age, key)) = self.registry.next_younger(self.upkeep.swept) else {
-                self.upkeep.swept = Age::OLDEST;
+        // Each step owes its part of all rows, and few rows have steps without any.
+        let steps = (self.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
+        self.upkeep.owed += self.registry.present();
+        while self.upkeep.owed >= steps {
+            self.upkeep.owed -= steps;
+            let next = (self.registry.next_younger(self.upkeep.swept))
+                .or_else(|| self.registry.next_younger(Age::OLDEST));
+            let Some((age, key)) = next else {
                 return;
             };
             self.upkeep.swept = age.younger();
@@ -308,5 +328,6 @@ impl Fingerprint for Upkeep {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.refused.fingerprint(now, hasher);
         self.swept.fingerprint(now, hasher);
+        self.owed.fingerprint(now, hasher);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::command::{Log, Outbox};
 use crate::connection::RowState;
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::id::ConnectionKey;
 use crate::instance::{Instance, Once};
 use crate::registry::Age;
@@ -89,6 +90,9 @@ impl Instance {
             slowed: 0,
             next: now.mono,
         });
+        if self.flaws.has(Flaw::FloorRaisedEarly) {
+            self.keeper.floor = self.keeper.epoch();
+        }
         self.settle_due(now, out);
     }
 
@@ -120,7 +124,9 @@ impl Instance {
         }
         if settling.open == 0 && settling.again.is_empty() {
             self.keeper.settling = None;
-            self.keeper.floor = self.keeper.epoch();
+            if !self.flaws.has(Flaw::FloorNeverRaised) {
+                self.keeper.floor = self.keeper.epoch();
+            }
             self.turn.lease = true;
             out.log(Log::Settled {
                 epoch: self.keeper.epoch(),

@@ -9,11 +9,14 @@
 #![warn(clippy::iter_over_hash_type)]
 
 mod acts;
+pub mod bugs;
+mod calm;
 pub mod checker;
 pub mod checkers;
 mod deploy;
 mod directory_link;
 mod executed;
+mod fingerprint;
 pub mod golden;
 mod host;
 pub mod ledger;
@@ -29,6 +32,8 @@ pub mod report;
 mod scenario;
 pub mod schedule;
 pub mod shrink;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod swarm;
 mod terminal;
 mod text;

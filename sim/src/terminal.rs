@@ -8,6 +8,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 
+use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::host::WRITE;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::{self, Purpose};
@@ -53,6 +54,38 @@ pub struct Session {
     up: Instant,
 }
 
+// When it was greeted and what it got is of the past. That it ended decides; when it did, does not.
+impl Fingerprint for Session {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            client,
+            user,
+            token,
+            expires,
+            life,
+            id,
+            greeted: _,
+            ended,
+            silent,
+            pace,
+            written: _,
+            key,
+            gone,
+            left,
+            tries,
+            noise,
+            down,
+            up,
+        } = self;
+        (client, user).fingerprint(to);
+        (token, expires).fingerprint(to);
+        (life, id, ended.is_some()).fingerprint(to);
+        (silent, pace, key).fingerprint(to);
+        (gone, left, tries).fingerprint(to);
+        (noise, down, up).fingerprint(to);
+    }
+}
+
 /// How a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -62,6 +95,12 @@ pub enum Pace {
     Every(Duration),
     /// Nothing.
     Never,
+}
+
+impl Fingerprint for Pace {
+    fn fingerprint(&self, to: &mut Print) {
+        to.word(self);
+    }
 }
 
 impl Session {
@@ -141,6 +180,15 @@ pub(crate) struct Connection {
     reported: bool,
 }
 
+fingerprint!(Connection {
+    session,
+    buffer,
+    stuck,
+    slow,
+    closing,
+    reported,
+});
+
 /// The base of the delay between a terminal and its instance.
 const WAY: Duration = Duration::from_millis(2);
 /// A client waits for this many times longer at most before it connects anew.
@@ -198,10 +246,7 @@ impl World {
         let host = at.or_else(|| self.balance(session));
         let life = host.map(|host| self.life(host));
         let Some(life) = life.filter(|life| self.lives(*life)) else {
-            self.session_ended(session);
-            self.observe(Observed::NobodyThere { session });
-            self.reset_terminal(session, Duration::ZERO);
-            return;
+            return self.nobody_there(session);
         };
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
@@ -360,6 +405,12 @@ impl World {
         self.session_ended(session);
         self.reset_terminal(session, Duration::ZERO);
         self.observe(Observed::Refused { session, refused });
+    }
+
+    pub(crate) fn nobody_there(&mut self, session: usize) {
+        self.session_ended(session);
+        self.observe(Observed::NobodyThere { session });
+        self.reset_terminal(session, Duration::ZERO);
     }
 
     pub(crate) fn session_ended(&mut self, session: usize) {

@@ -66,6 +66,7 @@ const TOKIO_SERVER: Target = Target {
     selection: &[
         "--workspace",
         "--exclude=switchboard-smol",
+        "--exclude=switchboard-sim",
         "--bin=switchboard",
         "--test=hazards",
     ],
@@ -109,17 +110,37 @@ impl Target {
         }
         let output = cargo.output().expect("cargo runs, as it runs this test");
         assert!(output.status.success(), "{} does not build", self.name);
+        assert!(
+            !has_flaws(&output.stdout),
+            "{} was built with the core's feature `flaws`, which is the simulator's",
+            self.name
+        );
         self.executable(&output.stdout)
             .expect("cargo names the executable that it has built")
     }
 
     fn executable(&self, messages: &[u8]) -> Option<PathBuf> {
-        messages
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        artifacts(messages)
             .filter(|message| message["target"]["name"] == self.name)
             .find_map(|message| message["executable"].as_str().map(PathBuf::from))
     }
+}
+
+fn has_flaws(messages: &[u8]) -> bool {
+    let of_core = |message: &Value| message["target"]["name"] == "switchboard_core";
+    let core = artifacts(messages)
+        .find(of_core)
+        .expect("cargo names the core");
+    let features = core["features"]
+        .as_array()
+        .expect("an artifact has features");
+    features.iter().any(|feature| feature == "flaws")
+}
+
+/// What cargo says that it has built, a JSON object a line.
+fn artifacts(messages: &[u8]) -> impl Iterator<Item = Value> {
+    let lines = messages.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 const SET_BY_CARGO: &[&str] = &[

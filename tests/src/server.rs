@@ -13,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::adapter::Adapter;
 use crate::api::Api;
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, eventually};
 use crate::process::{address, command, lines};
 use crate::settings::Settings;
+use crate::sockets::is_stopped;
 use crate::terminal::{Connect, Terminal};
 
 /// A running server. It is killed when it goes out of scope, and its log is shown if that is
@@ -132,9 +133,15 @@ impl Server {
         self.signal(Signal::INT);
     }
 
-    /// Stalls it.
+    /// Stalls it, and returns when none of its threads runs any more.
+    ///
+    /// # Panics
+    ///
+    /// If one of them does not stop.
+    #[track_caller]
     pub fn sigstop(&self) {
         self.signal(Signal::STOP);
+        eventually("it has stopped", || is_stopped(self.pid()));
     }
 
     /// Lets it go on.

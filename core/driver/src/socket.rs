@@ -15,6 +15,7 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
 use crate::boundary::Boundary;
+use crate::task::Portion;
 
 /// A WebSocket, server's side.
 pub(crate) struct Socket<S> {
@@ -22,6 +23,7 @@ pub(crate) struct Socket<S> {
     protocol: WebSocketContext,
     outlet: Outlet,
     boundary: Boundary,
+    portion: Portion,
 }
 
 /// Frames of this size leave nothing behind that is worth giving back.
@@ -63,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             ),
             outlet: Outlet::default(),
             boundary,
+            portion: Portion::default(),
         }
     }
 
@@ -92,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
+            portion: &mut self.portion,
             cx,
         };
         // It fails if the connection is closed already, which is what is wanted.
@@ -104,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
+            portion: &mut self.portion,
             cx,
         };
         let result = self.protocol.read(&mut io);
@@ -163,6 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 1024];
         loop {
+            ready!(self.portion.poll_take(cx));
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
@@ -267,11 +273,15 @@ struct Io<'a, 'cx, S> {
     stream: &'a mut S,
     outlet: &'a mut Outlet,
     boundary: &'a mut Boundary,
+    portion: &'a mut Portion,
     cx: &'a mut Context<'cx>,
 }
 
 impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.portion.poll_take(self.cx).is_pending() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         match Pin::new(&mut *self.stream).poll_read(self.cx, buffer) {
             Poll::Ready(result) => {
                 if let Ok(read) = &result {
@@ -373,15 +383,32 @@ mod tests {
         let large = vec![7; 60_000];
         let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16);
         socket.stream.unread = masked(0x82, &large);
-        assert!(
-            matches!(read(&mut socket), Poll::Ready(Ok(Message::Binary(bytes))) if bytes == large)
-        );
+        // In several portions.
+        let message = (0..10).find_map(|_| match read(&mut socket) {
+            Poll::Ready(message) => message.ok(),
+            Poll::Pending => None,
+        });
+        assert!(matches!(message, Some(Message::Binary(bytes)) if bytes == large));
         assert!(read(&mut socket).is_pending());
         assert_eq!(socket.boundary.largest(), 0, "the buffer was given back");
         socket.stream.unread = masked(0x81, b"next");
         assert!(
             matches!(read(&mut socket), Poll::Ready(Ok(Message::Text(text))) if text.as_str() == "next")
         );
+    }
+
+    #[test]
+    fn what_never_ends_is_read_in_portions() {
+        let mut socket = Socket::new(Pipe::taking(100), &masked(0x01, b""), 1024);
+        // Continuations of nothing: the message stays within its limit, and does not end.
+        socket.stream.unread = masked(0x00, b"").repeat(1 << 15);
+        let all = socket.stream.unread.len();
+        assert!(read(&mut socket).is_pending());
+        let left = socket.stream.unread.len();
+        assert!((1..all).contains(&left), "{left} of {all} bytes are left");
+        let discarded = socket.poll_discard(&mut Context::from_waker(&noop_waker()));
+        assert!(discarded.is_pending());
+        assert!((1..left).contains(&socket.stream.unread.len()));
     }
 
     fn read(socket: &mut Socket<Pipe>) -> Poll<tungstenite::Result<Message>> {

@@ -13,6 +13,7 @@ use std::hash::{Hash, Hasher};
 use crate::command::{Command, Outbox};
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::fingerprint::Fingerprint;
+use crate::flaws::Flaw;
 use crate::frame::{self, CloseCode, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
 use crate::instance::Instance;
@@ -129,7 +130,7 @@ impl Instance {
         Ok(Some(now.mono + std::time::Duration::from_millis(millis)))
     }
 
-    pub(crate) fn opened(&mut self, now: Now, key: ConnectionKey) {
+    pub(crate) fn opened(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
         let ping_at = now.mono + self.jitter.shortened(self.config.ping_interval);
         let Some(connection) = self.registry.get_mut(key) else {
             self.stats.stale_events += 1;
@@ -144,6 +145,9 @@ impl Instance {
         };
         connection.liveness = Liveness::Waiting { ping_at };
         connection.heard = now.mono;
+        if self.flaws.has(Flaw::HelloBeforeRow) {
+            self.greet(key, Greeting::Reachable, out);
+        }
         self.write_row(key);
         self.arm_connection(key);
     }

@@ -8,6 +8,7 @@
 
 use crate::command::Outbox;
 use crate::directory::{Operation, Row};
+use crate::flaws::Flaw;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
 use crate::message::Outcome;
@@ -133,9 +134,12 @@ impl Instance {
         rows: &[(ConnectionId, Row)],
         out: &mut Outbox,
     ) {
-        let doubtful = self.view.doubtful(since, now.mono);
-        let blind = !self.keeper.has_lease(now.mono)
+        let mut doubtful = self.view.doubtful(since, now.mono);
+        let mut blind = !self.keeper.has_lease(now.mono)
             || self.view.is_blind(since, now.mono, self.config.lease);
+        if rows.is_empty() && self.flaws.has(Flaw::EmptyLookupIsOffline) {
+            (doubtful, blind) = (Vec::new(), false);
+        }
         let Some(lane) = self.pushes.lanes.get_mut(user) else {
             return;
         };
@@ -147,12 +151,16 @@ impl Instance {
             };
             part.degraded |= blind;
             let selection = part.selection.clone();
-            let plan = route::plan(rows, &selection, &doubtful, |instance| {
+            let served_here = !part.targets.is_empty();
+            let mut plan = route::plan(rows, &selection, &doubtful, |instance| {
                 match self.standing(instance, since, now) {
                     Standing::Unknown => Standing::Dead,
                     known @ (Standing::Live { .. } | Standing::Dead) => known,
                 }
             });
+            if served_here && self.flaws.has(Flaw::LocalDeliveryEndsPush) {
+                plan.hops.clear();
+            }
             self.follow(now, user, sequence, plan.hops, out);
             dead.get_or_insert(plan.dead);
         }
@@ -200,7 +208,8 @@ impl Instance {
                 let served = lane
                     .get_mut(sequence)
                     .is_some_and(|part| part.has(connection));
-                let overtaken = lane.served_later(sequence, hop.instance, connection);
+                let overtaken = lane.served_later(sequence, hop.instance, connection)
+                    && !self.flaws.has(Flaw::OvertakenBySecondLookup);
                 if !served && !overtaken {
                     named.push((connection, Some(row)));
                 }
@@ -386,6 +395,10 @@ impl Instance {
         hop: DeliveryId,
         out: &mut Outbox,
     ) {
+        let mut unanswered = Outcome::Unreachable;
+        if self.flaws.has(Flaw::UnreachableIsGone) {
+            unanswered = Outcome::Gone;
+        }
         let Some(part) = self.part_mut(user, sequence) else {
             return;
         };
@@ -395,7 +408,7 @@ impl Instance {
         part.hops -= 1;
         let mut gone = Vec::new();
         for target in (part.targets.iter_mut()).filter(|target| target.hop == hop) {
-            let outcome = *target.outcome.get_or_insert(Outcome::Unreachable);
+            let outcome = *target.outcome.get_or_insert(unanswered);
             if let (Outcome::Gone, Some(row)) = (outcome, target.row.take()) {
                 gone.push((target.connection, row));
             }

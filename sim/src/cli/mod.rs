@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod bugs;
 mod determinism;
 mod golden;
 mod progress;
@@ -57,6 +58,7 @@ enum Command {
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
+    Bugs(bugs::Bugs),
     Golden(golden::Compare),
 }
 
@@ -69,6 +71,7 @@ impl Command {
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),
+            Self::Bugs(command) => command.execute(),
             Self::Golden(command) => command.execute(),
         }
     }

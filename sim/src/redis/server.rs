@@ -10,6 +10,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::time::Instant;
 
 use super::{Connection, ServerId};
+use crate::fingerprint::{Fingerprint as _, Print};
 use crate::schedule::{ErrorReply, OperationKind};
 
 /// How far back a failover can go: longer than any replica lags that anybody would promote.
@@ -58,6 +59,35 @@ impl Change {
                 content.evict(clock, user);
             }
             Self::LeasesEvicted => content.evict_leases(),
+        }
+    }
+}
+
+impl Server {
+    /// Feeds what decides its future to a print. The log is a part of it: a failover goes back to it.
+    pub(super) fn fingerprint(&self, clock: Instant, to: &mut Print) {
+        let Self {
+            id,
+            run,
+            content,
+            role,
+            scripts,
+            snapshot,
+            old,
+            log,
+        } = self;
+        (*id, *run).fingerprint(to);
+        to.word(&(role, scripts));
+        content.fingerprint(clock, &mut to.hasher);
+        old.fingerprint(clock, &mut to.hasher);
+        snapshot.is_some().fingerprint(to);
+        if let Some(snapshot) = snapshot {
+            snapshot.fingerprint(clock, &mut to.hasher);
+        }
+        log.len().fingerprint(to);
+        for (at, at_clock, change) in log {
+            (to.now.since(*at), clock.since(*at_clock)).fingerprint(to);
+            to.word(change);
         }
     }
 }
@@ -117,7 +147,9 @@ impl Server {
             Role::Replica => Some(ErrorReply::ReadOnly),
         };
         match refusal {
-            Some(error @ (ErrorReply::ReadOnly | ErrorReply::OutOfMemory)) if writes(operation) => {
+            Some(
+                error @ (ErrorReply::ReadOnly | ErrorReply::NoReplicas | ErrorReply::OutOfMemory),
+            ) if writes(operation) => {
                 let before = self.content.clone();
                 let outcome = self.content.execute(clock, operation);
                 if changed(&outcome, &before, &self.content, clock)
@@ -213,7 +245,11 @@ impl ErrorReply {
     const fn comes_first(self) -> bool {
         match self {
             Self::Loading | Self::Busy | Self::ClusterDown | Self::Moved | Self::Ask => true,
-            Self::ReadOnly | Self::OutOfMemory | Self::MasterDown | Self::NoScript => false,
+            Self::ReadOnly
+            | Self::NoReplicas
+            | Self::OutOfMemory
+            | Self::MasterDown
+            | Self::NoScript => false,
         }
     }
 
@@ -222,9 +258,12 @@ impl ErrorReply {
     pub(super) const fn refuses_links(self) -> bool {
         match self {
             Self::ReadOnly | Self::MasterDown | Self::Loading | Self::Busy => true,
-            Self::OutOfMemory | Self::ClusterDown | Self::Moved | Self::Ask | Self::NoScript => {
-                false
-            }
+            Self::NoReplicas
+            | Self::OutOfMemory
+            | Self::ClusterDown
+            | Self::Moved
+            | Self::Ask
+            | Self::NoScript => false,
         }
     }
 }
@@ -295,7 +334,7 @@ fn changed(
 /// Whether a server that refuses writes with this error refuses those of an operation.
 const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
     match error {
-        ErrorReply::ReadOnly => true,
+        ErrorReply::ReadOnly | ErrorReply::NoReplicas => true,
         // What frees memory is served.
         ErrorReply::OutOfMemory => match operation {
             Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => true,

@@ -79,6 +79,7 @@ pub fn schedule(seed: u64) -> Schedule {
         instances: maker.instances,
         lease: maker.lease,
         reconnect,
+        flaw: None,
         expects: None,
         items: maker.items,
     }

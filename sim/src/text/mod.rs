@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::bugs::Bug;
 use crate::schedule::{Expected, Item, Schedule, ScheduleError};
 
 mod read;
@@ -22,6 +23,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         instances: 0,
         lease: Duration::from_secs(10),
         reconnect: None,
+        flaw: None,
         expects: None,
         items: Vec::new(),
     };
@@ -65,6 +67,7 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         instances,
         lease,
         reconnect,
+        flaw,
         expects,
         items,
     } = schedule;
@@ -75,6 +78,9 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
     )?;
     if let Some(reconnect) = reconnect {
         write!(f, "  reconnect {}", Span(*reconnect))?;
+    }
+    if let Some(flaw) = flaw {
+        write!(f, "  flaw {}", Bug::of(*flaw).name)?;
     }
     writeln!(f)?;
     for item in items {
@@ -99,8 +105,12 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "instances" => schedule.instances = number(value)? as usize,
             "lease" => schedule.lease = span(value)?,
             "reconnect" => schedule.reconnect = Some(span(value)?),
+            "flaw" => {
+                let bug = Bug::named(value).ok_or_else(|| format!("there is no flaw `{value}`"))?;
+                schedule.flaw = Some(bug.flaw);
+            }
             other => {
-                let settings = "seed, instances, lease, reconnect";
+                let settings = "seed, instances, lease, reconnect, flaw";
                 return Err(format!("`{other}` is none of the settings {settings}"));
             }
         }
@@ -193,6 +203,17 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
     fn what_is_printed_is_what_was_read() {
         let schedule = parse(EVERY_ITEM).unwrap();
         assert_eq!(schedule.to_string(), EVERY_ITEM);
+    }
+
+    #[test]
+    fn a_flaw_is_printed_as_it_was_read() {
+        for bug in crate::bugs::catalogue() {
+            let name = bug.name;
+            let text =
+                format!("switchboard-sim 1  seed 0x1  instances 2  lease 4.000s  flaw {name}\n");
+            assert_eq!(parse(&text).unwrap().flaw, Some(bug.flaw));
+            assert_eq!(parse(&text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

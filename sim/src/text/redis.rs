@@ -117,6 +117,7 @@ const ERRORS: Table<ErrorReply> = &[
     ("MASTERDOWN", ErrorReply::MasterDown),
     ("MOVED", ErrorReply::Moved),
     ("ASK", ErrorReply::Ask),
+    ("NOREPLICAS", ErrorReply::NoReplicas),
     ("NOSCRIPT", ErrorReply::NoScript),
 ];
 

@@ -12,6 +12,7 @@ fn what_a_server_of_its_own_refuses_with_is_what_the_model_says() {
     let mut real = Real::start();
     for error in [
         ErrorReply::ReadOnly,
+        ErrorReply::NoReplicas,
         ErrorReply::OutOfMemory,
         ErrorReply::Busy,
         ErrorReply::MasterDown,

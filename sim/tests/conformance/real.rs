@@ -139,6 +139,7 @@ impl Real {
     pub(crate) fn refuse(&mut self, error: ErrorReply) {
         match error {
             ErrorReply::ReadOnly => self.tell(&NOWHERE),
+            ErrorReply::NoReplicas => self.tell(&["CONFIG", "SET", "min-replicas-to-write", "1"]),
             ErrorReply::OutOfMemory => self.tell(&["CONFIG", "SET", "maxmemory", "1"]),
             ErrorReply::MasterDown => {
                 self.tell(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
@@ -163,6 +164,7 @@ impl Real {
     pub(crate) fn serve(&mut self, error: ErrorReply) {
         match error {
             ErrorReply::ReadOnly => self.tell(&NO_REPLICA),
+            ErrorReply::NoReplicas => self.tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
             ErrorReply::OutOfMemory => self.tell(&["CONFIG", "SET", "maxmemory", "0"]),
             ErrorReply::MasterDown => {
                 self.tell(&NO_REPLICA);

@@ -85,6 +85,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn step() -> impl Strategy<Value = Step> {
     let refused = select(vec![
         ErrorReply::ReadOnly,
+        ErrorReply::NoReplicas,
         ErrorReply::OutOfMemory,
         ErrorReply::Busy,
         ErrorReply::MasterDown,

@@ -31,8 +31,7 @@ fn a_user_id_that_is_none_is_refused(cell: Cell) {
         "?other=ann",
     ] {
         let response = Connect::at(cluster[0].terminals(), &format!("/connect{query}")).refused();
-        assert_eq!(response.status, 400, "{query}: {}", response.text());
-        let _ = response.error_code();
+        response.expect_error(400, "bad_request");
     }
     let too_long = "u".repeat(129);
     assert_eq!(cluster[0].connect().user(&too_long).refused().status, 400);
@@ -62,8 +61,7 @@ fn the_terminals_port_has_no_api(cell: Cell) {
     ];
     for request in requests {
         let response = api.send(request.clone());
-        assert_eq!(response.status, 404, "{request:?}: {}", response.text());
-        let _ = response.error_code();
+        response.expect_error(404, "not_found");
     }
     terminal.expect_silence(SILENCE);
 }
@@ -102,56 +100,42 @@ fn a_request_that_is_no_handshake_is_answered_with_an_error(cell: Cell) {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
     let target = "/connect?user=ann";
+    let get = format!("GET {target} HTTP/1.1");
     let cases = [
+        (&*get, String::new(), 400, "bad_handshake"),
+        (&*get, format!("{upgrade}{version}"), 400, "bad_handshake"),
+        (&*get, format!("{upgrade}{key}"), 400, "bad_handshake"),
         (
-            "no upgrade",
-            format!("GET {target} HTTP/1.1\r\n"),
-            String::new(),
-            vec![400, 426],
-        ),
-        (
-            "no key",
-            format!("GET {target} HTTP/1.1\r\n"),
-            format!("{upgrade}{version}"),
-            vec![400],
-        ),
-        (
-            "no version",
-            format!("GET {target} HTTP/1.1\r\n"),
-            format!("{upgrade}{key}"),
-            vec![400, 426],
-        ),
-        (
-            "version 8",
-            format!("GET {target} HTTP/1.1\r\n"),
+            &*get,
             format!("{upgrade}{key}Sec-WebSocket-Version: 8\r\n"),
-            vec![400, 426],
+            426,
+            "websocket_version",
         ),
         (
-            "short key",
-            format!("GET {target} HTTP/1.1\r\n"),
+            &*get,
             format!("{upgrade}{version}Sec-WebSocket-Key: c2hvcnQ=\r\n"),
-            vec![400],
+            400,
+            "bad_handshake",
         ),
         (
-            "method",
-            format!("POST {target} HTTP/1.1\r\n"),
+            &format!("POST {target} HTTP/1.1"),
             format!("{upgrade}{key}{version}"),
-            vec![405],
+            405,
+            "method_not_allowed",
         ),
         (
-            "path",
-            "GET /other?user=ann HTTP/1.1\r\n".to_owned(),
+            "GET /other?user=ann HTTP/1.1",
             format!("{upgrade}{key}{version}"),
-            vec![404],
+            404,
+            "not_found",
         ),
     ];
-    for (what, line, headers, expected) in cases {
-        let request = format!("{line}Host: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
+    for (line, headers, expected, code) in cases {
+        let request = format!("{line}\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
         let answer = exchange(cluster[0].terminals(), request.as_bytes()).expect("it listens");
-        let status = status(&answer).expect("HTTP");
         let text = String::from_utf8_lossy(&answer);
-        assert!(expected.contains(&status), "{what}: {text}");
-        assert!(text.contains(r#""error""#), "{what}: {text}");
+        assert_eq!(status(&answer), Some(expected), "{request}{text}");
+        let code = format!(r#""code":"{code}""#);
+        assert!(text.contains(&code), "{request}{text}");
     }
 }

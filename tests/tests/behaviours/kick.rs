@@ -32,7 +32,10 @@ fn kicking_a_user_ends_all_connections_on_all_instances(cell: Cell) {
     receipt.expect_written(2);
     for terminal in &kicked {
         assert_eq!(receipt.outcome(terminal.uuid), Some("written"));
-        assert_eq!(terminal.await_ending().code(), Some(KICKED));
+        assert_eq!(
+            terminal.await_ending(),
+            Ending::Closed(KICKED, "kicked".to_owned())
+        );
     }
     spared.expect_silence(SILENCE);
     eventually("the kicked are not listed", || {

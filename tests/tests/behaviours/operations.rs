@@ -161,6 +161,9 @@ fn health_and_metrics_tell_what_happens(cell: Cell) {
     api.push("bob", "two").expect_written(1);
     assert!((api.metric("switchboard_pushes_total") - pushes - 2.0).abs() < 0.5);
     assert!(api.metric("switchboard_bugs_total").abs() < 0.5);
+    assert!(api.metric("switchboard_http_requests_total") >= 2.0);
+    assert!(api.metric("switchboard_push_duration_seconds_count") >= 2.0);
+    assert!((api.metric("switchboard_build_info") - 1.0).abs() < 0.5);
     drop(terminals);
     eventually("the gauge falls", || {
         api.metric("switchboard_connections") < 0.5

@@ -9,6 +9,7 @@ use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::terminal::Terminal;
 use uuid::{Uuid, uuid};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
@@ -49,6 +50,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
 
 const PUSH: Uuid = uuid!("6f9619ff-8b86-4011-b42d-00c04fc964ff");
 
+#[track_caller]
+fn expect_once(terminals: &mut [Terminal]) {
+    for terminal in terminals {
+        terminal.expect_text("once");
+        terminal.expect_silence(SILENCE);
+    }
+}
+
 /// H49: the caller that repeats a push after a lost answer does no harm.
 fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome(cell: Cell) {
     let cluster = cell.start(2);
@@ -63,10 +72,7 @@ fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outc
     repeat.expect_written(2);
     assert_eq!(repeat.push, PUSH);
     assert_eq!(first.connections(), repeat.connections());
-    for terminal in &mut terminals {
-        terminal.expect_text("once");
-        terminal.expect_silence(SILENCE);
-    }
+    expect_once(&mut terminals);
 }
 
 /// H49: also when a balancer sends the repeat elsewhere.
@@ -81,10 +87,7 @@ fn a_repeat_at_another_instance_is_not_written_twice_and_reports_the_first_outco
         assert_eq!(receipt.push, PUSH);
     }
 
-    for terminal in &mut terminals {
-        terminal.expect_text("once");
-        terminal.expect_silence(SILENCE);
-    }
+    expect_once(&mut terminals);
 }
 
 /// H49: repeats that are under way at the same time.
@@ -133,10 +136,7 @@ fn a_repeated_broadcast_is_not_written_twice(cell: Cell) {
         assert_eq!(receipt.push, PUSH);
     }
 
-    for terminal in &mut terminals {
-        terminal.expect_text("once");
-        terminal.expect_silence(SILENCE);
-    }
+    expect_once(&mut terminals);
 }
 
 /// H48, H52: who is silent is named, and the others are counted.
@@ -268,8 +268,7 @@ fn deadlines_out_of_range_are_refused(cell: Cell) {
     ];
     for deadline in refused {
         let response = api.send(push("ann", "x").query("deadline", deadline));
-        assert_eq!(response.status, 400, "{deadline}: {}", response.text());
-        let _ = response.error_code();
+        response.expect_error(400, "bad_deadline");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
+use switchboard_tests::cluster::Cluster;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually, eventually_some};
 use switchboard_tests::relay::Relay;
@@ -219,7 +220,9 @@ fn a_terminal_that_goes_without_redis_leaves_no_row(cell: Cell) {
     let never_registered = cluster[0].connect().user("cid").open();
     assert!(never_registered.degraded);
     never_registered.reset();
-    thread::sleep(SILENCE);
+    eventually("the server holds the other only", || {
+        cluster[0].api().metric("switchboard_connections") == 1.0
+    });
 
     cluster.redis().resume();
     cluster.await_all_up();
@@ -235,9 +238,9 @@ fn a_server_without_redis_is_live_and_serves(cell: Cell) {
     let mut cluster = cell.start(1);
     cluster.redis_mut().stop();
 
-    thread::sleep(Duration::from_secs(1));
-
+    await_directory_lost(&cluster);
     assert_eq!(cluster[0].api().get("/health/live").status, 200);
+    assert!(cluster[0].api().is_ready(), "it serves on");
     let terminal = cluster[0].connect().user("ann").open();
     assert!(terminal.degraded);
 }
@@ -248,7 +251,7 @@ fn a_server_recovers_by_itself_each_time(cell: Cell) {
     let mut terminal = cluster[0].terminal("ann");
     for round in 0..3 {
         cluster.redis_mut().stop();
-        thread::sleep(Duration::from_millis(400));
+        await_directory_lost(&cluster);
         cluster.redis_mut().start_again();
         cluster.await_all_up();
         eventually("it is ready", || cluster[0].api().is_ready());
@@ -333,6 +336,13 @@ fn pushes_that_wait_for_redis_are_limited_per_user_and_in_all(cell: Cell) {
             assert!(answer.header("retry-after").is_some());
         }
     }
+}
+
+#[track_caller]
+fn await_directory_lost(cluster: &Cluster) {
+    eventually("the server has noticed", || {
+        cluster[0].api().metric("switchboard_directory_up") == 0.0
+    });
 }
 
 /// Of the servers under test, whose lease is two seconds.

@@ -156,12 +156,18 @@ fn a_token_that_does_not_count_is_refused(cell: Cell) {
 
     for (what, token) in cases {
         let response = jwt.server().connect().bearer(&token).refused();
+        let code = match what {
+            "empty" => "no_token",
+            "expired" => "token_expired",
+            _ => "invalid_token",
+        };
         assert_eq!(response.status, 401, "{what}: {}", response.text());
+        assert_eq!(response.error_code(), code, "{what}");
         assert!(response.header("www-authenticate").is_some(), "{what}");
         assert!(!response.error_message().contains(SECRET_TEXT), "{what}");
     }
     let nothing = jwt.server().connect().refused();
-    assert_eq!(nothing.status, 401);
+    nothing.expect_error(401, "no_token");
     jwt.server().connect().bearer(&hs256(SECRET, &good)).open();
 }
 
@@ -229,7 +235,10 @@ fn an_expired_token_closes_the_connection(cell: Cell) {
         .open();
     let mut long = jwt.connect("bob");
 
-    assert_eq!(short.ended().code(), Some(4002));
+    assert_eq!(
+        short.ended(),
+        Ending::Closed(4002, "token expired".to_owned())
+    );
 
     eventually("it is not listed", || {
         jwt.server().api().connections("ann").connections.is_empty()

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
+use crate::flaws::{Flaw, Flaws};
 use crate::id::InstanceId;
 use crate::time::Instant;
 
@@ -15,6 +16,7 @@ pub(super) struct Leases {
     kept: BTreeMap<InstanceId, KeptLease>,
     /// How long one lasts without renewal.
     span: Duration,
+    flaws: Flaws,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +42,13 @@ impl Leases {
         Self {
             kept: BTreeMap::new(),
             span,
+            flaws: Flaws::NONE,
         }
+    }
+
+    #[cfg(feature = "flaws")]
+    pub(super) fn with_flaws(self, flaws: Flaws) -> Self {
+        Self { flaws, ..self }
     }
 
     pub(super) fn get(&self, instance: InstanceId) -> Option<&Lease> {
@@ -81,7 +89,7 @@ impl Leases {
         load: Load,
     ) -> Reply {
         let kept = KeptLease {
-            deadline: now + self.span,
+            deadline: self.deadline(now),
             lease: lease.clone(),
             load,
         };
@@ -109,9 +117,22 @@ impl Leases {
         lease: &Lease,
         load: Load,
     ) -> Reply {
+        let deadline = self.deadline(now);
+        if self.flaws.has(Flaw::RenewedWithoutComparison) {
+            let lease = lease.clone();
+            self.kept.insert(
+                instance,
+                KeptLease {
+                    deadline,
+                    lease,
+                    load,
+                },
+            );
+            return Reply::Renewed;
+        }
         match self.kept.get_mut(&instance) {
             Some(kept) if kept.deadline > now && kept.lease == *expected => {
-                kept.deadline = now + self.span;
+                kept.deadline = deadline;
                 kept.lease.clone_from(lease);
                 kept.load = load;
                 Reply::Renewed
@@ -137,6 +158,14 @@ impl Leases {
             (instance, &kept.lease, kept.load).hash(hasher);
             (kept.deadline.since(now), dead_for).hash(hasher);
         }
+    }
+
+    /// When a lease runs out that is written now.
+    fn deadline(&self, now: Instant) -> Instant {
+        if self.flaws.has(Flaw::LeaseNeverExpires) {
+            return Instant::from_nanos(u64::MAX / 2);
+        }
+        now + self.span
     }
 
     /// How long a lease is kept after it has run out.

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
+use crate::flaws::{Flaw, Flaws};
 use crate::id::{ConnectionId, InstanceId, UserId};
 use crate::time::Instant;
 
@@ -26,6 +27,7 @@ pub struct MemoryDirectory {
     leases: Leases,
     /// The user after whom the sweep goes on.
     swept: Option<UserId>,
+    flaws: Flaws,
 }
 
 impl MemoryDirectory {
@@ -36,6 +38,18 @@ impl MemoryDirectory {
             leases: Leases::new(settings.lease),
             swept: None,
             settings,
+            flaws: Flaws::NONE,
+        }
+    }
+
+    /// The same directory with bugs.
+    #[cfg(feature = "flaws")]
+    #[doc(hidden)]
+    pub fn with_flaws(self, flaws: Flaws) -> Self {
+        Self {
+            flaws,
+            leases: self.leases.with_flaws(flaws),
+            ..self
         }
     }
 
@@ -55,7 +69,13 @@ impl MemoryDirectory {
                 user,
                 connection,
                 instance,
-            } => self.remove(now, user, *connection, |row| row.instance == *instance),
+            } => {
+                let reply = self.remove(now, user, *connection, |row| row.instance == *instance);
+                if self.flaws.has(Flaw::UnregisterByUser) {
+                    self.users.remove(user);
+                }
+                reply
+            }
             Operation::Lookup { user } => self.lookup(now, user),
             Operation::RemoveRow {
                 user,
@@ -63,7 +83,8 @@ impl MemoryDirectory {
                 row,
             } => {
                 let expected = layout::kept(*row);
-                self.remove(now, user, *connection, |row| *row == expected)
+                let any = self.flaws.has(Flaw::DeadRowWithoutComparison);
+                self.remove(now, user, *connection, |row| any || *row == expected)
             }
             Operation::View => self.leases.view(now),
             Operation::Claim {
@@ -188,7 +209,9 @@ impl MemoryDirectory {
         match kept.position(connection) {
             Ok(at) => {
                 let standing = &mut kept.rows[at].1;
-                if standing.instance != row.instance || standing.epoch > row.epoch {
+                let higher =
+                    standing.epoch > row.epoch && !self.flaws.has(Flaw::LowerEpochOverwrites);
+                if standing.instance != row.instance || higher {
                     return Reply::Superseded;
                 }
                 *standing = row;

@@ -1,0 +1,7 @@
+//! What every adapter must do, on smol.
+
+#[macro_use]
+#[path = "../../core/driver/tests/adapter/mod.rs"]
+mod adapter;
+
+adapter_suite!(switchboard_smol::SmolRuntime);

@@ -1,0 +1,265 @@
+//! The library as an embedder uses it: servers in one's own process, terminals over real sockets.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::{WebSocketStream, client_async, tungstenite};
+use futures_util::{StreamExt as _, future};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use smol_hyper::rt::FuturesIo;
+use switchboard_driver::auth::Open;
+use switchboard_driver::core::event::Disconnected;
+use switchboard_driver::core::frame::CloseCode;
+use switchboard_driver::runtime::Runtime;
+use switchboard_driver::{
+    Audience, Builder, CallError, ConnectBody, Events, Handle, Login, Payload, Push, Server,
+    Settings, TerminalEvent, UserId, new_push_id,
+};
+
+use super::in_time;
+
+pub(crate) async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
+    let [first, second] = servers::<R, 2>().await;
+    let address = first.terminals_addr().expect("it listens");
+    let mut terminals = Vec::new();
+    for _ in 0..4 {
+        terminals.push(connect::<R>(address, "/connect?user=ann").await);
+    }
+
+    let receipt = second.handle().push(push("ann", "hi")).await;
+    let counts = receipt.expect("accepted").counts;
+    assert_eq!((counts.written, counts.failed()), (4, 0));
+    for terminal in &mut terminals {
+        assert_eq!(text::<R>(terminal).await, "hi");
+    }
+    let listed = second.handle().connections(user("ann")).await;
+    let listed = listed.expect("accepted");
+    assert_eq!((listed.connections.len(), listed.degraded), (4, false));
+    // Each reads once in a while who there is.
+    while second.handle().instances().await.expect("accepted").len() != 4 {
+        R::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
+    let [mut server] = servers::<R, 1>().await;
+    let mut events = server.events().expect("they were asked for");
+    let address = server.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect?user=ann").await;
+    let sent = terminal.send(Message::text("I am here")).await;
+    sent.expect("the terminal is connected");
+    assert_eq!(
+        text::<R>(&mut terminal).await,
+        r#"{"switchboard":{"received":1}}"#
+    );
+
+    let TerminalEvent::Connected { connection, .. } = event::<R>(&mut events).await else {
+        panic!("connected comes first");
+    };
+    let TerminalEvent::Message {
+        user: from,
+        payload,
+        ..
+    } = event::<R>(&mut events).await
+    else {
+        panic!("then the message");
+    };
+    assert_eq!(
+        (from.as_str(), payload.bytes().as_ref()),
+        ("ann", &b"I am here"[..])
+    );
+
+    let receipt = server.handle().kick(user("ann"), Some(connection)).await;
+    assert_eq!(receipt.expect("accepted").terminals.len(), 1);
+    let Ok(Message::Close(Some(close))) = next::<R>(&mut terminal).await else {
+        panic!("a Close frame");
+    };
+    assert_eq!(u16::from(close.code), CloseCode::Kicked.number());
+    drop(terminal);
+    let TerminalEvent::Disconnected { reason, .. } = event::<R>(&mut events).await else {
+        panic!("disconnected comes last");
+    };
+    assert_eq!(reason, Disconnected::ByServer(CloseCode::Kicked));
+}
+
+/// Nothing interrupts a task: one that always has something to read must give way by itself.
+pub(crate) async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
+    let mut settings = Settings {
+        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        ..Settings::default()
+    };
+    settings.core.close_timeout = Duration::from_millis(200);
+    let builder = Builder::<R>::default().settings(settings);
+    let server = builder.authenticator(Open).start().await;
+    let server = server.expect("it starts");
+    let address = server.terminals_addr().expect("it listens");
+    let mut quiet = connect::<R>(address, "/connect?user=ann").await;
+    let floods = [
+        // A text without an end, in continuations of nothing.
+        (&[0x01, 0x80, 0, 0, 0, 0], &[0x00, 0x80, 0, 0, 0, 0]),
+        // Pings.
+        (&[0x89, 0x80, 0, 0, 0, 0], &[0x89, 0x80, 0, 0, 0, 0]),
+        // What is no frame at all, and then what nobody wants to read.
+        (&[0xff, 0x80, 0, 0, 0, 0], &[0xff; 6]),
+    ];
+    for (first, more) in floods {
+        let flood = connect::<R>(address, "/connect?user=bob")
+            .await
+            .into_inner();
+        let mut flood = R::release(flood).expect("it can be released");
+        flood.set_nonblocking(false).expect("it is a socket");
+        let flooding = thread::spawn(move || {
+            flood.write_all(first).expect("the server reads");
+            let more = more.repeat(1 << 12);
+            // Until the server has had enough.
+            while flood.write_all(&more).is_ok() {}
+        });
+        for _ in 0..5 {
+            let receipt = server.handle().push(push("ann", "hi")).await;
+            assert_eq!(receipt.expect("accepted").counts.written, 1);
+            assert_eq!(text::<R>(&mut quiet).await, "hi");
+        }
+        let kicked = server.handle().kick(user("bob"), None).await;
+        kicked.expect("accepted");
+        flooding.join().expect("no panic");
+    }
+}
+
+pub(crate) async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
+    let server = Builder::<R>::default().events(16).start().await;
+    let mut server = server.expect("it starts");
+    let mut events = server.events().expect("they were asked for");
+    let address = own_server::<R>(server.handle());
+
+    let mut terminal = connect::<R>(address, "/live").await;
+    let TerminalEvent::Connected { user, session, .. } = event::<R>(&mut events).await else {
+        panic!("connected comes first");
+    };
+    assert_eq!(
+        (user.as_str(), session.as_deref()),
+        ("bob", Some("session 7"))
+    );
+    let receipt = server.handle().push(push("bob", "hi")).await;
+    assert_eq!(receipt.expect("accepted").counts.written, 1);
+    assert_eq!(text::<R>(&mut terminal).await, "hi");
+}
+
+/// H53: a drain tells terminals to connect elsewhere, and what is handed in afterwards is refused.
+pub(crate) async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
+    let [first, second] = servers::<R, 2>().await;
+    let address = first.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect?user=ann").await;
+    let handle = first.handle();
+    let drained = first.drain(Duration::ZERO, Duration::ZERO);
+    let ((), close) = future::join(drained, next::<R>(&mut terminal)).await;
+    let Ok(Message::Close(Some(close))) = close else {
+        panic!("a Close frame");
+    };
+    assert_eq!(u16::from(close.code), CloseCode::ServiceRestart.number());
+    first.shutdown().await;
+    assert!(matches!(
+        handle.push(push("ann", "late")).await,
+        Err(CallError::Stopped)
+    ));
+
+    let receipt = second.handle().push(push("ann", "gone")).await;
+    let counts = receipt.expect("accepted").counts;
+    assert_eq!(counts.written + counts.failed(), 0);
+}
+
+/// Servers of one cluster, with two instances each.
+async fn servers<R: Runtime, const N: usize>() -> [Server; N] {
+    let settings = Settings {
+        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
+        workers: 2,
+        ..Settings::default()
+    };
+    let mut servers = Vec::new();
+    for _ in 0..N {
+        let server = Builder::<R>::default()
+            .settings(settings.clone())
+            .authenticator(Open)
+            .events(16)
+            .start()
+            .await;
+        servers.push(server.expect("it starts"));
+    }
+    servers.try_into().expect("as many as asked for")
+}
+
+/// A hyper server of the embedder's own, whose every request is a handshake of bob.
+fn own_server<R: Runtime>(switchboard: Handle) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    listener.set_nonblocking(true).expect("it is a socket");
+    let listener = R::listen(listener).expect("it can be registered");
+    R::spawn(async move {
+        let (socket, _) = R::accept(&listener).await.expect("somebody connects");
+        let stream = R::adopt(socket).expect("it can be adopted");
+        let served = http1::Builder::new()
+            .serve_connection(
+                FuturesIo::new(stream),
+                service_fn(|request| live(&switchboard, request)),
+            )
+            .with_upgrades();
+        served.await.expect("the handshake is completed");
+    });
+    address
+}
+
+async fn live(
+    switchboard: &Handle,
+    request: Request<Incoming>,
+) -> Result<Response<ConnectBody>, Infallible> {
+    let login = Login {
+        user: user("bob"),
+        expires: None,
+        session: Some("session 7".to_owned()),
+    };
+    Ok(switchboard.connect(request, login).await)
+}
+
+type Terminal<R> = WebSocketStream<<R as Runtime>::Stream>;
+
+async fn connect<R: Runtime>(address: SocketAddr, path: &str) -> Terminal<R> {
+    let stream = R::dial(address.to_string()).await.expect("it connects");
+    let (mut terminal, _) = client_async(format!("ws://{address}{path}"), stream)
+        .await
+        .expect("the handshake is completed");
+    let hello = text::<R>(&mut terminal).await;
+    assert!(hello.starts_with(r#"{"switchboard":{"hello":"#), "{hello}");
+    terminal
+}
+
+async fn text<R: Runtime>(terminal: &mut Terminal<R>) -> String {
+    match next::<R>(terminal).await {
+        Ok(Message::Text(text)) => text.to_string(),
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+async fn next<R: Runtime>(terminal: &mut Terminal<R>) -> tungstenite::Result<Message> {
+    in_time::<R, _>(terminal.next()).await.expect("open")
+}
+
+async fn event<R: Runtime>(events: &mut Events) -> TerminalEvent {
+    in_time::<R, _>(events.next())
+        .await
+        .expect("the server runs")
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a user")
+}
+
+fn push(name: &str, text: &'static str) -> Push {
+    let payload = Payload::text(text.into()).expect("UTF-8");
+    Push::new(new_push_id(), Audience::User(user(name)), payload)
+}

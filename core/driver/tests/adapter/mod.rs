@@ -1,0 +1,61 @@
+//! What every adapter must do, written once. An adapter includes this folder in a test of its own
+//! and names its runtime:
+//!
+//! ```ignore
+//! #[macro_use]
+//! #[path = "../../core/driver/tests/adapter/mod.rs"]
+//! mod adapter;
+//!
+//! adapter_suite!(switchboard_tokio::TokioRuntime);
+//! ```
+
+pub(crate) mod contract;
+pub(crate) mod embedding;
+
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use switchboard_driver::runtime::Runtime;
+
+/// Patience with a machine that does other things as well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tests, on one runtime.
+macro_rules! adapter_suite {
+    ($runtime:ty) => {
+        adapter_suite! { $runtime, contract: [
+            tasks_run_in_turns_on_the_thread_that_spawned_them,
+            tasks_that_are_left_are_dropped_with_what_they_own,
+            a_sleep_does_not_end_early,
+            a_socket_is_taken_from_one_thread_to_another,
+            a_dialled_name_is_resolved_and_a_refusal_is_told,
+        ] }
+        adapter_suite! { $runtime, embedding: [
+            servers_that_share_a_directory_are_a_cluster,
+            what_happens_to_a_terminal_is_told_in_order,
+            a_terminal_that_never_stops_sending_holds_nobody_up,
+            terminals_come_through_the_embedders_own_server,
+            a_drained_server_has_said_goodbye_and_takes_nothing,
+        ] }
+    };
+    ($runtime:ty, $module:ident: [$($behaviour:ident,)*]) => {
+        $(#[test]
+        fn $behaviour() {
+            adapter::run_test::<$runtime>(adapter::$module::$behaviour::<$runtime>());
+        })*
+    };
+}
+
+/// Runs a test in a runtime of this thread.
+pub(crate) fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
+    R::run(in_time::<R, _>(test)).expect("the runtime can be set up");
+}
+
+/// What the future gives, if it does within [`PATIENCE`].
+async fn in_time<R: Runtime, T>(future: impl Future<Output = T>) -> T {
+    let (future, patience) = (std::pin::pin!(future), std::pin::pin!(R::sleep(PATIENCE)));
+    match select(future, patience).await {
+        Either::Left((output, _)) => output,
+        Either::Right(((), _)) => panic!("it takes longer than {PATIENCE:?}"),
+    }
+}

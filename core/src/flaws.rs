@@ -1,0 +1,110 @@
+//! Bugs that can be switched on, so that the simulator can show that it finds them.
+//!
+//! A use is one line, `if self.flaws.has(Flaw::X)`. Without the feature `flaws` that is `false` at
+//! compile time and nothing of it is left; with it a new instance still has none, until
+//! [`Instance::with_flaws`](crate::Instance::with_flaws) gives it some.
+
+/// One bug. Each is one that somebody could well write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// Unregister deletes all rows of the user.
+    UnregisterByUser,
+    /// A terminal is greeted before its row is written.
+    HelloBeforeRow,
+    /// A register whose answer does not come is not repeated.
+    LostRegisterNotRepeated,
+    /// An unregister whose answer does not come is not repeated.
+    LostUnregisterNotRepeated,
+    /// A register that is answered when its connection has gone is not followed by an unregister.
+    LateRegisterKept,
+    /// The directory never lets a lease run out.
+    LeaseNeverExpires,
+    /// A user without rows is offline, whoever is in doubt.
+    EmptyLookupIsOffline,
+    /// A row of a lower epoch replaces one of a higher epoch.
+    LowerEpochOverwrites,
+    /// The floor rises when settling begins.
+    FloorRaisedEarly,
+    /// The floor does not rise when settling ends.
+    FloorNeverRaised,
+    /// A lease says `up` before its rows are written again after a wipe.
+    UpTooEarly,
+    /// A renewal writes the lease, whatever stands there.
+    RenewedWithoutComparison,
+    /// Nobody is doubted after the own link was re-established.
+    NoDoubtAfterReconnection,
+    /// Rows are written while the claim of their epoch is not answered.
+    RowBeforeClaim,
+    /// A terminal whose instance cannot be reached, or is somebody else, is gone.
+    UnreachableIsGone,
+    /// A second lookup serves terminals that a later push has served.
+    OvertakenBySecondLookup,
+    /// A frame that was queued is told as written.
+    QueuedSaidWritten,
+    /// A push that was written is not recognised when it comes again.
+    RepeatNotRecognised,
+    /// A dead row is removed whatever stands in its place.
+    DeadRowWithoutComparison,
+    /// A push that has reached terminals here looks for no others.
+    LocalDeliveryEndsPush,
+}
+
+/// Which bugs an instance, or a directory in memory, has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaws(#[cfg(feature = "flaws")] u32);
+
+#[cfg(not(feature = "flaws"))]
+impl Flaws {
+    pub(crate) const NONE: Self = Self();
+
+    pub(crate) const fn has(self, _: Flaw) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "flaws")]
+impl Flaws {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn has(self, flaw: Flaw) -> bool {
+        self.0 & flaw.bit() != 0
+    }
+}
+
+#[cfg(feature = "flaws")]
+impl FromIterator<Flaw> for Flaws {
+    fn from_iter<Iter: IntoIterator<Item = Flaw>>(flaws: Iter) -> Self {
+        Self(flaws.into_iter().fold(0, |bits, flaw| bits | flaw.bit()))
+    }
+}
+
+#[cfg(feature = "flaws")]
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::UnregisterByUser,
+        Self::HelloBeforeRow,
+        Self::LostRegisterNotRepeated,
+        Self::LostUnregisterNotRepeated,
+        Self::LateRegisterKept,
+        Self::LeaseNeverExpires,
+        Self::EmptyLookupIsOffline,
+        Self::LowerEpochOverwrites,
+        Self::FloorRaisedEarly,
+        Self::FloorNeverRaised,
+        Self::UpTooEarly,
+        Self::RenewedWithoutComparison,
+        Self::NoDoubtAfterReconnection,
+        Self::RowBeforeClaim,
+        Self::UnreachableIsGone,
+        Self::OvertakenBySecondLookup,
+        Self::QueuedSaidWritten,
+        Self::RepeatNotRecognised,
+        Self::DeadRowWithoutComparison,
+        Self::LocalDeliveryEndsPush,
+    ];
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}

@@ -1,0 +1,251 @@
+//! The catalogue: bugs that can be switched on in the core, and which invariant must catch each
+//! within how many seeds of the swarm.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::flaws::Flaw;
+
+use crate::report::Violation;
+use crate::schedule::Schedule;
+use crate::swarm;
+
+/// One bug of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bug {
+    /// What is switched on.
+    pub flaw: Flaw,
+    /// As it is called in schedules and reports.
+    pub name: &'static str,
+    /// The name of the checker that must catch it.
+    pub invariant: &'static str,
+    /// How hard it is to find.
+    pub depth: Depth,
+    /// Why somebody could well write it.
+    pub tempting: &'static str,
+}
+
+/// How hard a bug is to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// One thing that goes wrong is enough.
+    Shallow,
+    /// Several things must come together.
+    Deep,
+}
+
+impl Depth {
+    /// Seeds of the swarm within which such a bug must be found.
+    pub const fn budget(self) -> u64 {
+        match self {
+            Self::Shallow => 50,
+            Self::Deep => 5000,
+        }
+    }
+}
+
+/// All bugs.
+pub fn catalogue() -> impl Iterator<Item = Bug> {
+    Flaw::ALL.into_iter().map(Bug::of)
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hunt {
+    /// Seeds that were run, the one included that found it.
+    pub seeds: u64,
+    /// The seed at which the bug's invariant was violated, and what was seen.
+    pub found: Option<(u64, Violation)>,
+    /// How many seeds before violated another invariant first.
+    pub others: BTreeMap<&'static str, u64>,
+    /// Seeds that fail without the bug as well: they show another one.
+    pub sick: Vec<u64>,
+}
+
+impl Bug {
+    /// The schedule that the swarm makes of a seed, with this bug.
+    pub fn schedule(&self, seed: u64) -> Schedule {
+        Schedule {
+            flaw: Some(self.flaw),
+            ..swarm::schedule(seed)
+        }
+    }
+
+    /// Runs seeds from the first one on until the bug's own invariant is violated, as many as its
+    /// budget allows, as long as the caller says so.
+    pub fn hunt(&self, from: u64, mut go_on: impl FnMut() -> bool) -> Hunt {
+        let mut hunt = Hunt::default();
+        for seed in (from..).take(self.depth.budget() as usize) {
+            if !go_on() {
+                break;
+            }
+            hunt.seeds += 1;
+            let schedule = self.schedule(seed);
+            match swarm::run(&schedule).violation {
+                Some(_) if !is_clean(&schedule) => hunt.sick.push(seed),
+                Some(violation) if violation.checker == self.invariant => {
+                    hunt.found = Some((seed, violation));
+                    break;
+                }
+                Some(violation) => *hunt.others.entry(violation.checker).or_default() += 1,
+                None => {}
+            }
+        }
+        hunt
+    }
+
+    /// Whether a schedule violates the bug's own invariant, and none without the bug.
+    pub fn is_shown_by(&self, schedule: &Schedule) -> bool {
+        schedule.flaw == Some(self.flaw)
+            && (swarm::run(schedule).violation)
+                .is_some_and(|violation| violation.checker == self.invariant)
+            && is_clean(schedule)
+    }
+
+    /// The bug of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        catalogue().find(|bug| bug.name == name)
+    }
+
+    /// The entry of a flaw.
+    pub const fn of(flaw: Flaw) -> Self {
+        use Depth::{Deep, Shallow};
+        let (name, invariant, depth, tempting) = match flaw {
+            Flaw::UnregisterByUser => (
+                "unregister-by-user",
+                "orphan-debt",
+                Shallow,
+                "a user with one terminal is the usual case, and one key is deleted more easily than a field",
+            ),
+            Flaw::HelloBeforeRow => (
+                "hello-before-row",
+                "receipt-complete",
+                Deep,
+                "the terminal is greeted a round trip sooner",
+            ),
+            Flaw::LostRegisterNotRepeated => (
+                "lost-register-not-repeated",
+                "convergence",
+                Deep,
+                "the slow sweep will write it in any case",
+            ),
+            Flaw::LostUnregisterNotRepeated => (
+                "lost-unregister-not-repeated",
+                "ghost-debt",
+                Deep,
+                "the row expires in any case",
+            ),
+            Flaw::LateRegisterKept => (
+                "late-register-kept",
+                "ghost-debt",
+                Deep,
+                "the connection is gone, so its answer seems to concern nobody",
+            ),
+            Flaw::LeaseNeverExpires => (
+                "lease-never-expires",
+                "ghost-debt",
+                Shallow,
+                "in every test instances say goodbye",
+            ),
+            Flaw::EmptyLookupIsOffline => (
+                "empty-lookup-is-offline",
+                "receipt-complete",
+                Deep,
+                "no rows, no terminals: what else should it mean",
+            ),
+            Flaw::LowerEpochOverwrites => (
+                "lower-epoch-overwrites",
+                "orphan-debt",
+                Deep,
+                "a plain HSET is one command and needs no script",
+            ),
+            Flaw::FloorRaisedEarly => (
+                "floor-raised-early",
+                "orphan-debt",
+                Deep,
+                "the claim has a place for the floor, and one write fewer is needed",
+            ),
+            Flaw::FloorNeverRaised => (
+                "floor-never-raised",
+                "ghost-debt",
+                Deep,
+                "everything is delivered without it",
+            ),
+            Flaw::UpTooEarly => (
+                "up-too-early",
+                "receipt-complete",
+                Deep,
+                "the lease is held, so the instance is up",
+            ),
+            Flaw::RenewedWithoutComparison => (
+                "renewed-without-comparison",
+                "orphan-debt",
+                Deep,
+                "a SET with an expiry is how leases are written everywhere",
+            ),
+            Flaw::NoDoubtAfterReconnection => (
+                "no-doubt-after-reconnection",
+                "receipt-complete",
+                Deep,
+                "a link that broke says nothing about the others",
+            ),
+            Flaw::RowBeforeClaim => (
+                "row-before-claim",
+                "orphan-debt",
+                Deep,
+                "the epoch is known when the claim is asked for, and a round trip is saved",
+            ),
+            Flaw::UnreachableIsGone => (
+                "unreachable-is-gone",
+                "fencing",
+                Shallow,
+                "whoever answers `not me` or nothing at all will not deliver anything",
+            ),
+            Flaw::OvertakenBySecondLookup => (
+                "overtaken-by-second-lookup",
+                "order",
+                Deep,
+                "the second lookup finds a terminal, so the push is delivered there",
+            ),
+            Flaw::QueuedSaidWritten => (
+                "queued-said-written",
+                "receipt-true",
+                Shallow,
+                "a write into a buffer returns at once and looks like a success",
+            ),
+            Flaw::RepeatNotRecognised => (
+                "repeat-not-recognised",
+                "no-duplicate",
+                Shallow,
+                "nothing repeats a push while all links hold",
+            ),
+            Flaw::DeadRowWithoutComparison => (
+                "dead-row-without-comparison",
+                "fencing",
+                Deep,
+                "the row was just read",
+            ),
+            Flaw::LocalDeliveryEndsPush => (
+                "local-delivery-ends-push",
+                "receipt-complete",
+                Shallow,
+                "the user is here, so there is nothing to look up",
+            ),
+        };
+        Self {
+            flaw,
+            name,
+            invariant,
+            depth,
+            tempting,
+        }
+    }
+}
+
+/// Whether a schedule violates nothing without its bug.
+fn is_clean(schedule: &Schedule) -> bool {
+    let mended = Schedule {
+        flaw: None,
+        ..schedule.clone()
+    };
+    swarm::run(&mended).violation.is_none()
+}

@@ -1,0 +1,213 @@
+//! The bugs of the catalogue, each looked for in seeds of the swarm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use clap::Args;
+use switchboard_sim::bugs::{Bug, Hunt, catalogue};
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::shrink;
+
+use super::progress::{Progress, interrupted, note_interrupts};
+use super::{Done, Verdict};
+
+/// Switch on the bugs of the catalogue, one at a time, and count the seeds until each is found
+///
+/// Each bug is looked for several times, in seeds of its own, until the invariant is violated that
+/// must catch it. Then one schedule of each is made small. The command fails if the median of a bug
+/// is not within its budget, or if a seed fails without the bug as well.
+#[derive(Args)]
+pub(crate) struct Bugs {
+    /// This bug alone
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// How many threads
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    jobs: usize,
+    /// How many searches for each bug
+    #[arg(long, default_value_t = 5, value_name = "K")]
+    tries: usize,
+    /// Where to write the shrunk schedules, NAME.txt each
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+/// Searches begin so many seeds apart: no seed serves two.
+const APART: u64 = 1_000_000;
+
+/// What the searches for one bug found together.
+struct Found {
+    bug: Bug,
+    /// In the order of their first seeds.
+    hunts: Vec<Hunt>,
+    shrunk: Option<Schedule>,
+}
+
+impl Bugs {
+    pub(crate) fn execute(self) -> Done {
+        note_interrupts()?;
+        let wanted = self.wanted()?;
+        let tries = self.tries.max(1);
+        let searches: Vec<(Bug, u64)> = (wanted.iter())
+            .flat_map(|bug| (0..tries as u64).map(|number| (*bug, number * APART)))
+            .collect();
+        let mut hunts = each(self.jobs, &searches, |(bug, from)| {
+            let hunt = bug.hunt(*from, || !interrupted());
+            (bug.name, hunt)
+        });
+        let mut all: Vec<Found> = (wanted.into_iter())
+            .map(|bug| Found {
+                bug,
+                hunts: hunts.drain(..tries).collect(),
+                shrunk: None,
+            })
+            .collect();
+        let small = each(self.jobs, &all, |found| (found.bug.name, found.small()));
+        for (found, small) in all.iter_mut().zip(small) {
+            found.shrunk = small;
+            found.keep(self.out.as_deref())?;
+        }
+        tell(&all);
+        Ok(if interrupted() {
+            Verdict::Interrupted
+        } else {
+            Verdict::held(all.iter().all(Found::is_good))
+        })
+    }
+
+    fn wanted(&self) -> Result<Vec<Bug>, String> {
+        let Some(name) = &self.only else {
+            return Ok(catalogue().collect());
+        };
+        let bug = Bug::named(name).ok_or_else(|| {
+            let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
+            format!(
+                "there is no bug `{name}`; these are there: {}",
+                names.join(", ")
+            )
+        })?;
+        Ok(vec![bug])
+    }
+}
+
+/// Does something with each, on so many threads, and shows how far it is. The results are in the
+/// order of what they were made of.
+fn each<Task: Sync, Result: Send>(
+    jobs: usize,
+    tasks: &[Task],
+    work: impl Fn(&Task) -> (&'static str, Result) + Sync,
+) -> Vec<Result> {
+    let next = AtomicUsize::new(0);
+    let (results, inbox) = channel();
+    let mut progress = Progress::of(tasks.len() as u64);
+    let mut done = BTreeMap::new();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (results, next, work) = (results.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(task) = tasks.get(number) else {
+                        return;
+                    };
+                    // Nobody hears it if the main thread is gone, and then this one ends as well.
+                    drop(results.send((number, work(task))));
+                }
+            });
+        }
+        drop(results);
+        for (number, (name, result)) in &inbox {
+            done.insert(number, result);
+            progress.at(done.len() as u64, || name.to_owned());
+        }
+    });
+    progress.end();
+    done.into_values().collect()
+}
+
+impl Found {
+    /// Of the hits the one that came after the fewest seeds, made small.
+    fn small(&self) -> Option<Schedule> {
+        let bug = self.bug;
+        let hits = self.hunts.iter().filter(|hunt| hunt.found.is_some());
+        let (seed, _) = hits.min_by_key(|hunt| hunt.seeds)?.found.as_ref()?;
+        let shows = |candidate: &Schedule| !interrupted() && bug.is_shown_by(candidate);
+        Some(shrink::shrink_while(&bug.schedule(*seed), shows, |_| ()))
+    }
+
+    /// The median of the seeds to a hit, if more than half of the searches have one.
+    fn median(&self) -> Option<u64> {
+        let mut seeds: Vec<u64> = (self.hunts.iter())
+            .map(|hunt| hunt.found.as_ref().map_or(u64::MAX, |_| hunt.seeds))
+            .collect();
+        seeds.sort_unstable();
+        let median = *seeds.get(seeds.len() / 2)?;
+        (median < u64::MAX).then_some(median)
+    }
+
+    /// A search ends at the budget, so a median is within it.
+    fn is_good(&self) -> bool {
+        self.median().is_some() && self.hunts.iter().all(|hunt| hunt.sick.is_empty())
+    }
+
+    fn others(&self) -> BTreeMap<&'static str, u64> {
+        let mut sum = BTreeMap::new();
+        for (invariant, seeds) in self.hunts.iter().flat_map(|hunt| &hunt.others) {
+            *sum.entry(*invariant).or_default() += seeds;
+        }
+        sum
+    }
+
+    fn keep(&self, folder: Option<&Path>) -> Result<(), String> {
+        let (Some(folder), Some(shrunk)) = (folder, &self.shrunk) else {
+            return Ok(());
+        };
+        let file = folder.join(self.bug.name).with_extension("txt");
+        std::fs::write(&file, shrunk.to_string())
+            .map_err(|error| format!("{} cannot be written: {error}", file.display()))
+    }
+}
+
+fn tell(all: &[Found]) {
+    println!("| bug | found by | budget | median seeds | found | shrunk to | others first |");
+    println!("|---|---|---|---|---|---|---|");
+    for found in all {
+        println!("{}", row(found));
+    }
+    for found in all {
+        for seed in found.hunts.iter().flat_map(|hunt| &hunt.sick) {
+            println!(
+                "seed {seed} fails without {} as well: switchboard-sim replay {seed}",
+                found.bug.name
+            );
+        }
+    }
+    let good = all.iter().filter(|found| found.is_good()).count();
+    println!("{good} of {} within their budgets", all.len());
+}
+
+fn row(found: &Found) -> String {
+    let Found { bug, hunts, shrunk } = found;
+    let hits = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
+    let median = match found.median() {
+        Some(median) => median.to_string(),
+        None => "**not found**".to_owned(),
+    };
+    let size = match shrunk {
+        Some(shrunk) => format!("{} items", shrunk.items.len()),
+        None => "-".to_owned(),
+    };
+    let others: Vec<String> = (found.others().into_iter())
+        .map(|(invariant, seeds)| format!("`{invariant}` {seeds}"))
+        .collect();
+    format!(
+        "| `{}` | `{}` | {} | {median} | {hits} of {} | {size} | {} |",
+        bug.name,
+        bug.invariant,
+        bug.depth.budget(),
+        hunts.len(),
+        others.join(", "),
+    )
+}

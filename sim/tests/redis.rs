@@ -1,0 +1,49 @@
+//! What comes back by itself after the directory has lost it without a sign.
+
+use std::time::Duration;
+
+use switchboard_sim::World;
+use switchboard_sim::schedule::Schedule;
+
+#[test]
+fn an_evicted_row_comes_back_with_the_sweep() {
+    let mut world = world(
+        "switchboard-sim 1  seed 1  instances 2  lease 10s
+        1s   client c1 connects i1 as alice
+        20s  redis evicts rows alice
+        60s  push i2 alice m1
+        65s  expect converged",
+    );
+    let begin = world.now();
+    let mut missing = false;
+    while world.now().since(begin) < Duration::from_secs(59) && world.step() {
+        missing |= world.now().since(begin) >= EVICTED && world.live_rows().is_empty();
+    }
+    assert!(missing, "the row was never away");
+    assert_eq!(world.live_rows().len(), 1);
+    assert_eq!(world.run().violation, None);
+}
+
+#[test]
+fn evicted_leases_are_claimed_anew_at_once() {
+    let mut world = world(
+        "switchboard-sim 1  seed 1  instances 2  lease 10s
+        1s   client c1 connects i1 as alice
+        20s  redis evicts leases
+        30s  expect converged",
+    );
+    let begin = world.now();
+    let mut missing = false;
+    while world.now().since(begin) < Duration::from_secs(25) && world.step() {
+        missing |= world.now().since(begin) >= EVICTED && world.leases().next().is_none();
+    }
+    assert!(missing, "the leases were never away");
+    assert_eq!((world.leases().count(), world.live_rows().len()), (2, 1));
+    assert_eq!(world.run().violation, None);
+}
+
+const EVICTED: Duration = Duration::from_secs(20);
+
+fn world(schedule: &str) -> World {
+    World::new(Schedule::parse(schedule).expect("a schedule"))
+}
