@@ -43,8 +43,8 @@ mod trial;
 mod view;
 mod world;
 
-pub use scenario::{Done, Run, Scenario, ScenarioError};
-pub use terminal::Session;
+pub use scenario::{Done, Faults, Run, Scenario, ScenarioError};
+pub use terminal::{Pace, Session};
 pub use trial::Trial;
 pub use view::HostView;
 pub use world::World;
