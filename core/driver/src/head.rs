@@ -57,6 +57,11 @@ impl<R: Runtime> Heads<R> {
         };
         (heads, HeadWatch(stage))
     }
+
+    /// The stream without the watch over it.
+    pub(crate) fn into_inner(self) -> R::Stream {
+        self.stream
+    }
 }
 
 impl HeadWatch {
