@@ -41,6 +41,7 @@ impl World {
             life,
             operation,
             outcome: &outcome,
+            at_primary: connection == self.redis.at_primary(),
             change,
         }));
         Some(outcome)

@@ -173,6 +173,8 @@ pub struct Executed<'a> {
     pub operation: &'a Operation,
     /// What came of it.
     pub outcome: &'a Outcome,
+    /// Whether the present primary has executed it: a former one answers some for a while.
+    pub at_primary: bool,
     /// What stood there, and what stands there.
     pub change: Change<'a>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 
 use super::allowance::{evicted, on_the_way};
-use super::knowledge::reads_other_rows;
+use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed};
 
@@ -13,8 +13,10 @@ use crate::observed::{HandIn, Observed};
 /// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
 /// happens there excuses one, but a row that it threw away without a sign, and a publisher that cannot
 /// know that it reads other rows than are written.
-#[derive(Clone, Copy, Debug)]
-pub struct AllTerminals;
+#[derive(Clone, Debug, Default)]
+pub struct AllTerminals {
+    knowledge: Knowledge,
+}
 
 /// How much later than its deadline a push may still be written: the publisher's turn.
 const SLACK: Duration = Duration::from_millis(5);
@@ -30,6 +32,7 @@ impl Checker for AllTerminals {
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        self.knowledge.take_in(event, watch);
         if let Observed::HandedIn(hand_in) = event {
             let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
             watch.call_at(due, hand_in.as_number());
@@ -38,7 +41,8 @@ impl Checker for AllTerminals {
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
         let world = watch.world();
-        let HandIn { push, time } = HandIn::from_number(what);
+        let hand_in = HandIn::from_number(what);
+        let HandIn { push, time } = hand_in;
         let published = &world.pushes()[push];
         let handed_in = &published.times()[time];
         let sessions = world.sessions();
@@ -60,7 +64,7 @@ impl Checker for AllTerminals {
             }
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| reads_other_rows(watch, handed_in.life.host, handed_in.at));
+                .or_else(|| (self.knowledge).reads_other_rows(watch, hand_in));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

@@ -76,7 +76,7 @@ impl Checker for HelloMeansReachable {
             };
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
+                .or_else(|| (self.knowledge).ignorance(watch, hand_in, holder));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

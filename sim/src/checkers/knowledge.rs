@@ -12,13 +12,18 @@ use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
-use crate::observed::{Change, Executed, Life, Observed};
+use crate::observed::{Change, Executed, HandIn, Life, Observed};
+use crate::record::HandedIn;
 
 /// Leases, and who was told of whom.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     tenures: BTreeMap<InstanceId, Tenure>,
     told: BTreeMap<(Life, InstanceId), Told>,
+    /// When each instance last read a view of the primary.
+    viewed: BTreeMap<Life, Instant>,
+    /// That, when each push was handed in.
+    viewed_before: BTreeMap<HandIn, Instant>,
     /// When a view last showed that a lease had run out.
     seen_out: BTreeMap<InstanceId, Instant>,
 }
@@ -47,11 +52,16 @@ const VIEWS: u32 = 2;
 impl Knowledge {
     /// Takes in what the directory has executed.
     pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
-        let Observed::Executed(executed) = event else {
-            return;
+        let executed = match event {
+            Observed::HandedIn(hand_in) => return self.take_in_push(*hand_in, watch),
+            Observed::Executed(executed) => executed,
+            _ => return,
         };
         self.take_in_lease(executed, watch.now());
         if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
+            if executed.at_primary {
+                self.viewed.insert(executed.life, watch.now());
+            }
             for seen in leases {
                 if seen.remaining.is_none() {
                     self.seen_out.insert(seen.instance, watch.now());
@@ -65,6 +75,13 @@ impl Knowledge {
                     since @ Told::Since(_) => since,
                 };
             }
+        }
+    }
+
+    fn take_in_push(&mut self, hand_in: HandIn, watch: &Watch<'_>) {
+        let life = watch.world().pushes()[hand_in.push].times()[hand_in.time].life;
+        if let Some(viewed) = self.viewed.get(&life) {
+            self.viewed_before.insert(hand_in, *viewed);
         }
     }
 
@@ -91,12 +108,16 @@ impl Knowledge {
     pub(super) fn ignorance(
         &self,
         watch: &Watch<'_>,
-        publisher: Life,
+        hand_in: HandIn,
         holder: Life,
-        at: Instant,
     ) -> Option<Excuse> {
         let world = watch.world();
         let config = world.config();
+        let HandedIn {
+            life: publisher,
+            at,
+            ..
+        } = world.pushes()[hand_in.push].times()[hand_in.time];
         let instance = world.instance_of(holder);
         // The publisher reads the leases so often, and one reading takes so long.
         let since = at.before(config.view_interval + config.directory_timeout);
@@ -124,7 +145,7 @@ impl Knowledge {
                 return paused;
             }
         }
-        if let Some(other_rows) = reads_other_rows(watch, publisher.host, at) {
+        if let Some(other_rows) = self.reads_other_rows(watch, hand_in) {
             return Some(other_rows);
         }
         match self.told.get(&(publisher, instance)) {
@@ -146,25 +167,30 @@ impl Knowledge {
             tenure.until <= now || before
         })
     }
-}
 
-/// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
-/// primary answers it, or it has started while the directory was disturbed, or within a lease after
-/// that. It has not noticed then what the others have, and knows nobody whom it could doubt.
-pub(super) fn reads_other_rows(watch: &Watch<'_>, host: usize, at: Instant) -> Option<Excuse> {
-    let config = watch.world().config();
-    let here = |excuse: &Excuse| excuse.scope == Scope::Instance(host);
-    let split = watch.excuse(at.before(config.directory_timeout), watch.now(), |excuse| {
-        excuse.kind == FaultKind::RedisSplit && here(excuse)
-    });
-    if split.is_some() {
-        return split;
+    /// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
+    /// primary answers it, or was the last to tell it who there is; or it has started while the
+    /// directory was disturbed, or within a lease after that. It has not noticed then what the others
+    /// have, and knows nobody whom it could doubt.
+    pub(super) fn reads_other_rows(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
+        let config = watch.world().config();
+        let HandedIn { life, at, .. } = watch.world().pushes()[hand_in.push].times()[hand_in.time];
+        let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
+        let lately = at.before(config.directory_timeout);
+        let viewed = self.viewed_before.get(&hand_in).copied();
+        let since = viewed.unwrap_or(Instant::START).min(lately);
+        let split = watch.excuse(since, watch.now(), |excuse| {
+            excuse.kind == FaultKind::RedisSplit && here(excuse)
+        });
+        if split.is_some() {
+            return split;
+        }
+        let started = watch.excuse(at.before(config.lease), watch.now(), |excuse| {
+            excuse.kind == FaultKind::Start && here(excuse)
+        })?;
+        watch.excuse(started.from.before(config.lease), watch.now(), |excuse| {
+            excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
+        })?;
+        Some(started)
     }
-    let started = watch.excuse(at.before(config.lease), watch.now(), |excuse| {
-        excuse.kind == FaultKind::Start && here(excuse)
-    })?;
-    watch.excuse(started.from.before(config.lease), watch.now(), |excuse| {
-        excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
-    })?;
-    Some(started)
 }

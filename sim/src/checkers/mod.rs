@@ -47,7 +47,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(OrphanDebt) as Box<dyn Checker>,
         Box::new(GhostDebt),
         Box::new(HelloMeansReachable::default()),
-        Box::new(AllTerminals),
+        Box::new(AllTerminals::default()),
         Box::new(ReceiptComplete::default()),
     ]);
     all

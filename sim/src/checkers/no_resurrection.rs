@@ -38,14 +38,8 @@ impl Checker for NoResurrection {
             return;
         };
         watch.sometimes(LATE);
-        let config = world.config();
-        let trips = config.directory_timeout * TRIPS;
-        let limit = if world.lives(executed.life) {
-            trips
-        } else {
-            config.lease + trips
-        };
-        watch.call_at(watch.now() + limit, session as u64);
+        let trips = world.config().directory_timeout * TRIPS;
+        watch.call_at(watch.now() + trips, session as u64);
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
@@ -54,6 +48,12 @@ impl Checker for NoResurrection {
         let this = &world.sessions()[session];
         if !world.row_of(session).is_some_and(|row| world.is_live(row)) {
             return watch.held();
+        }
+        // Of an instance that is gone nobody removes it: it dies with the lease.
+        let gone = this.life().filter(|life| !world.lives(*life));
+        let lease = gone.and_then(|life| world.lease(world.instance_of(life)));
+        if let Some(left) = lease.and_then(|lease| lease.remaining) {
+            return watch.call_at(watch.now() + left, what);
         }
         match this.life().and_then(|life| differs(watch, life.host)) {
             Some(excuse) => {

@@ -102,7 +102,7 @@ impl ReceiptComplete {
             // about to end is no terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
+                .or_else(|| (self.knowledge).ignorance(watch, hand_in, holder));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
