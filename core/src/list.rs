@@ -76,7 +76,12 @@ impl Instance {
             }
         }
         let doubtful = !self.view.doubtful(asked, now.mono).is_empty();
-        answer_connections(call, connections, doubtful, out);
+        // A view that was long on its way shows leases that may have been renewed since.
+        let outdated = rows.iter().any(|(_, row)| {
+            self.view.was_alive(row.instance)
+                && self.standing(row.instance, asked, now) == Standing::Unknown
+        });
+        answer_connections(call, connections, doubtful || outdated, out);
     }
 
     /// The directory cannot tell: what is known here.

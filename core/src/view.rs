@@ -98,6 +98,11 @@ impl View {
         }
     }
 
+    /// Whether an instance was alive when it was last read, however long ago that is.
+    pub(crate) fn was_alive(&self, instance: InstanceId) -> bool {
+        (self.known.get(&instance)).is_some_and(|known| known.until > known.read)
+    }
+
     /// Those who were doubtful at some moment since, in the order of their ids.
     pub(crate) fn doubtful(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
         if self.settling == 0 && self.quiet_since <= since {

@@ -104,10 +104,7 @@ impl Instance {
             .iter()
             .any(|(_, row)| self.standing(row.instance, since, now) == Standing::Unknown);
         if unjudged {
-            if let Some(lane) = self.pushes.lanes.get_mut(user) {
-                lane.lookup = Lookup::Unjudged { rows };
-            }
-            self.wait_for_view(now, WaitsForView::Lane(user.clone()));
+            self.wait_for_judgement(now, user, rows);
             return;
         }
         self.route_lane(now, user, since, &rows, out);
@@ -355,7 +352,24 @@ impl Instance {
             return;
         };
         let since = lane.asked_since(now.mono);
+        // A view that was long on its way shows leases that may have been renewed since.
+        let outdated = rows.iter().any(|(_, row)| {
+            self.view.was_alive(row.instance)
+                && self.standing(row.instance, since, now) == Standing::Unknown
+        });
+        if outdated {
+            self.wait_for_judgement(now, user, rows);
+            return;
+        }
         self.route_lane(now, user, since, &rows, out);
+    }
+
+    /// The rows are judged by a view that is asked for from this moment on.
+    fn wait_for_judgement(&mut self, now: Now, user: &UserId, rows: Vec<(ConnectionId, Row)>) {
+        if let Some(lane) = self.pushes.lanes.get_mut(user) {
+            lane.lookup = Lookup::Unjudged { rows };
+        }
+        self.wait_for_view(now, WaitsForView::Lane(user.clone()));
     }
 
     /// Takes down what became of one terminal.
