@@ -160,7 +160,7 @@ impl Bug {
             ),
             Flaw::FloorRaisedEarly => (
                 "floor-raised-early",
-                "orphan-debt",
+                "receipt-complete",
                 Deep,
                 "the claim has a place for the floor, and one write fewer is needed",
             ),
@@ -190,7 +190,7 @@ impl Bug {
             ),
             Flaw::RowBeforeClaim => (
                 "row-before-claim",
-                "orphan-debt",
+                "receipt-complete",
                 Deep,
                 "the epoch is known when the claim is asked for, and a round trip is saved",
             ),

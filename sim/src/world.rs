@@ -277,6 +277,10 @@ impl World {
     }
 }
 
+/// Rows that are settled in a second, by all instances together: few, so that a handful of
+/// connections takes as many steps as a hundred thousand do otherwise.
+const SETTLE_RATE: u32 = 40;
+
 /// The default settings, with all that hangs on the lease in proportion.
 fn config(lease: Duration) -> Config {
     let defaults = Config::default();
@@ -286,6 +290,7 @@ fn config(lease: Duration) -> Config {
         view_interval: lease / 10,
         isolation: lease * 2,
         directory_timeout: defaults.directory_timeout.min(lease / 2),
+        settle_rate: SETTLE_RATE,
         ..defaults
     }
 }
