@@ -22,8 +22,20 @@
 //! # }
 //! ```
 //!
-//! The server starts threads of its own, each with an executor of its own. The caller may be in any
-//! runtime, or in none.
+//! The server starts threads of its own, each with an executor of its own: what an instance starts
+//! stays on the thread of that instance. The caller may be in any runtime, or in none.
+//!
+//! # One reactor
+//!
+//! smol waits for all sockets and timers of a process in one place, the reactor of `async-io`. A
+//! thread that has nothing to do waits there, for the sockets of all; a thread `async-io` does while
+//! none is idle. So the readiness of a socket may be noticed on another thread than its own, which
+//! is then woken: no task moves, but with several workers an event can cost a wake-up more than on
+//! tokio, where each worker has a reactor. A program that uses smol itself shares the reactor with
+//! the server.
+//!
+//! redis-rs runs its connections on smol's global executor, a thread `smol-1`: each round trip to
+//! Redis passes to it and back. Names are looked up on threads of the crate `blocking`.
 
 use std::cell::RefCell;
 use std::future::Future;

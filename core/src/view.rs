@@ -10,6 +10,7 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::command::{Log, Outbox};
+use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
 use crate::fingerprint::Fingerprint;
 use crate::id::InstanceId;
@@ -157,7 +158,7 @@ impl View {
 
     /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
     /// noticed what caused it; pushes that began before this moment doubt it still.
-    fn take_in(&mut self, asked: Instant, now: Instant, lease: Duration, seen: SeenLease) {
+    fn take_in(&mut self, asked: Instant, now: Instant, config: &Config, seen: SeenLease) {
         let until = seen.remaining.map_or(Instant::START, |left| asked + left);
         let mut known = Known {
             lease: seen.lease,
@@ -167,6 +168,9 @@ impl View {
             read: asked,
         };
         known.doubted_until = match self.known.get(&seen.instance) {
+            Some(before) if went_back(before, &known, config) => {
+                before.doubted_until.max(now + config.lease)
+            }
             // Whoever comes while everybody is doubted may have missed the cause as well.
             None => self.everyone.1,
             Some(before) if known.lease.epoch > before.lease.epoch => {
@@ -176,10 +180,6 @@ impl View {
                 } else {
                     before.doubted_until.max(now)
                 }
-            }
-            Some(before) if before.until > asked && seen.remaining.is_none() => {
-                // It ended before its time: the directory's clock has stepped.
-                before.doubted_until.max(now + lease)
             }
             Some(before) if before.settles() && !known.settles() => before.doubted_until.max(now),
             Some(before) => before.doubted_until,
@@ -198,6 +198,19 @@ impl View {
         let old = (self.asked).is_none_or(|asked| asked + lease <= now);
         old || self.everyone.1 > since
     }
+}
+
+/// Whether a lease runs out earlier than it was seen to: the directory's clock has jumped, or the
+/// directory has lost a renewal. Its instance cannot know that, and may not renew it in time.
+fn went_back(before: &Known, known: &Known, config: &Config) -> bool {
+    let asked = known.read;
+    if known.until > asked {
+        // The time that remains was counted from before it was read.
+        return known.until + config.directory_timeout < before.until;
+    }
+    // What was claimed since the last reading has a time of its own.
+    let claimed = known.lease.epoch > before.lease.epoch && before.read + config.lease > asked;
+    before.until > asked || claimed
 }
 
 impl Instance {
@@ -244,7 +257,7 @@ impl Instance {
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
             if seen.instance != self.identity.instance {
-                self.view.take_in(asked, now.mono, self.config.lease, seen);
+                self.view.take_in(asked, now.mono, &self.config, seen);
             }
         }
         let wiped = !present.contains(&self.identity.instance);

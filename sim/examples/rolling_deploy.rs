@@ -36,20 +36,16 @@ fn main() {
         lease_renewal: Duration::from_secs(2),
         ..Config::default()
     };
-    // Each instance says goodbye within six seconds, and its successor gets another address.
-    let deploy = |instance: u64| {
-        let begin = 10 * instance;
-        let successor = begin + 8;
-        format!("{begin}s drain i{instance} 1s 4s\n{successor}s restart i{instance} new-address")
-    };
-    let deploys: Vec<String> = (1..=5).map(deploy).collect();
+    // One instance after the other says goodbye to its terminals within five seconds, ends within
+    // ten, and is started again.
+    let deploy = "6s  deploy 1s 4s 10s";
     let report = Scenario::new(42)
         .instances(5, config)
         .users(50)
         .terminals(1..=3)
         .pushes_per_second(50.0)
         .lasting(Duration::from_secs(65))
-        .script(&deploys.join("\n"))
+        .script(deploy)
         .check(NobodyUnreachable)
         .run()
         .assert_ok();

@@ -250,6 +250,7 @@ impl Watchers {
 impl World {
     /// Tells all checkers what has happened.
     pub(crate) fn observe(&mut self, event: Observed<'_>) {
+        self.note_change(&event);
         self.ask_all(|checker, watch| checker.on_event(&event, watch));
     }
 

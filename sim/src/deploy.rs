@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::observed::Life;
 use crate::queue::Happening;
 use crate::schedule::{HowKilled, NewAddress};
@@ -20,6 +21,14 @@ pub(crate) struct Deployment {
     stage: Stage,
 }
 
+fingerprint!(Deployment {
+    number,
+    delay,
+    spread,
+    deadline,
+    stage,
+});
+
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     /// This process is next.
@@ -28,6 +37,16 @@ enum Stage {
     Draining(Life, Instant),
     /// An instance starts; from this moment on nobody waits for it.
     Starting(Life, Instant),
+}
+
+impl Fingerprint for Stage {
+    fn fingerprint(&self, to: &mut Print) {
+        match self {
+            Self::Next(host) => (0_u32, *host).fingerprint(to),
+            Self::Draining(life, at) => (1_u32, *life, *at).fingerprint(to),
+            Self::Starting(life, at) => (2_u32, *life, *at).fingerprint(to),
+        }
+    }
 }
 
 /// How often it is looked at what an instance does.

@@ -10,6 +10,7 @@ use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::fingerprint;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::Life;
@@ -31,6 +32,15 @@ pub(crate) struct DirectoryLink {
     there: Instant,
     back: Instant,
 }
+
+fingerprint!(DirectoryLink {
+    connection,
+    faults,
+    number,
+    marks,
+    there,
+    back,
+});
 
 impl Default for DirectoryLink {
     fn default() -> Self {

@@ -11,6 +11,7 @@ use switchboard_core::time::{Instant, Now, WallTime};
 use switchboard_core::{Instance, Seed};
 
 use crate::directory_link::DirectoryLink;
+use crate::fingerprint::fingerprint;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
@@ -43,6 +44,22 @@ pub(crate) struct Process {
     /// It dies after so many commands.
     dies: Option<(u32, HowKilled)>,
 }
+
+fingerprint!(Process {
+    life,
+    address,
+    instance,
+    vanished,
+    paused_until,
+    directory,
+    connections,
+    links,
+    inbox,
+    turn,
+    timer,
+    wall_offset,
+    dies,
+});
 
 impl Process {
     pub(crate) fn new(number: usize) -> Self {
@@ -135,7 +152,7 @@ impl World {
         process.instance = None;
         process.vanished = vanished;
         process.directory.close();
-        process.inbox.clear();
+        let inbox = std::mem::take(&mut process.inbox);
         let connections = std::mem::take(&mut process.connections);
         let links = std::mem::take(&mut process.links);
         let notice = if vanished { VANISHED } else { Duration::ZERO };
@@ -145,6 +162,9 @@ impl World {
         }
         for (link, pipe) in links {
             self.end_of_pipe(host, link, pipe, !vanished);
+        }
+        for input in inbox {
+            self.unheard(&input);
         }
         self.observe(Observed::Gone(life));
     }
@@ -160,6 +180,15 @@ impl World {
         if self.lives(life) {
             self.processes[life.host].inbox.push(input);
             self.wake(life);
+        } else {
+            self.unheard(&input);
+        }
+    }
+
+    /// Something comes to an instance that is gone.
+    fn unheard(&mut self, input: &Input) {
+        if let Input::Handshake(session) = *input {
+            self.nobody_there(session);
         }
     }
 

@@ -100,9 +100,11 @@ impl FaultKind {
         Self::TokenExpired,
     ];
 
-    /// Whether it concerns the directory.
-    pub const fn is_of_directory(self) -> bool {
+    /// What it concerns.
+    pub const fn part(self) -> Part {
         match self {
+            Self::Kill | Self::Start | Self::Drain => Part::Life,
+            Self::Pause | Self::LongPause => Part::Process,
             Self::RedisDown
             | Self::RedisWiped
             | Self::RedisFailover
@@ -115,28 +117,18 @@ impl FaultKind {
             | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
-            | Self::RedisTrip => true,
-            // It prolongs leases and loses nothing.
-            Self::RedisClockBack
-            | Self::Kill
-            | Self::Start
-            | Self::Pause
-            | Self::LongPause
-            | Self::Drain
-            | Self::Cut
+            | Self::RedisTrip
+            | Self::RedisClockBack => Part::Directory,
+            Self::Cut
             | Self::LinkReset
             | Self::HalfOpen
             | Self::Clog
             | Self::DialsRefused
-            | Self::LinkSlow
-            | Self::SlowReader
-            | Self::Kicked
-            | Self::TokenExpired => false,
+            | Self::LinkSlow => Part::Links,
+            Self::SlowReader | Self::Kicked | Self::TokenExpired => Part::Terminal,
         }
     }
-}
 
-impl FaultKind {
     /// Whether `heal` ends it.
     pub const fn is_healed(self) -> bool {
         match self {
@@ -170,6 +162,21 @@ impl FaultKind {
             | Self::TokenExpired => false,
         }
     }
+}
+
+/// What a kind of fault concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Whether an instance is there.
+    Life,
+    /// A process that runs, and its pace.
+    Process,
+    /// The directory, or the way to it.
+    Directory,
+    /// What is between instances.
+    Links,
+    /// A terminal, what is between it and its instance, or whether it may stay.
+    Terminal,
 }
 
 /// Whom it concerns. Instances are numbered as in the schedule, from zero.

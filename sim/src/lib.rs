@@ -10,11 +10,13 @@
 
 mod acts;
 pub mod bugs;
+mod calm;
 pub mod checker;
 pub mod checkers;
 mod deploy;
 mod directory_link;
 mod executed;
+mod fingerprint;
 pub mod golden;
 mod host;
 pub mod ledger;
@@ -30,6 +32,8 @@ pub mod report;
 mod scenario;
 pub mod schedule;
 pub mod shrink;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod swarm;
 mod terminal;
 mod text;
@@ -39,8 +43,8 @@ mod trial;
 mod view;
 mod world;
 
-pub use scenario::{Done, Run, Scenario, ScenarioError};
-pub use terminal::Session;
+pub use scenario::{Done, Faults, Run, Scenario, ScenarioError};
+pub use terminal::{Pace, Session};
 pub use trial::Trial;
 pub use view::HostView;
 pub use world::World;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard_core::directory::Operation;
 use switchboard_core::id::ConnectionId;
 
+use crate::fingerprint::fingerprint;
 use crate::observed::Life;
 use crate::queue::Happening;
 use crate::schedule::{Act, Moment};
@@ -18,6 +19,13 @@ pub(crate) struct Waiting {
     after: Duration,
     act: Box<Act>,
 }
+
+fingerprint!(Waiting {
+    moment,
+    of,
+    after,
+    act,
+});
 
 impl World {
     pub(crate) fn wait_for(&mut self, moment: Moment, of: &str, after: Duration, act: &Act) {

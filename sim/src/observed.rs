@@ -159,7 +159,8 @@ pub enum Observed<'a> {
     FaultBegan(Excuse),
     /// A fault has ended whose end was not known.
     FaultEnded(Excuse),
-    /// So much virtual time has passed since the last such tick, whatever happened in it.
+    /// Half a second has passed since the last such tick, or more if nothing that has to do with the
+    /// directory, connections or faults has changed for so long that nothing is left to be noticed.
     Tick,
 }
 

@@ -9,6 +9,7 @@ use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::id::{InstanceId, LinkKey};
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::fingerprint;
 use crate::host::WRITE;
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
@@ -33,6 +34,16 @@ pub(crate) struct Pipes {
     /// What waits for a clog to be mended.
     stuck: Vec<Stuck>,
 }
+
+fingerprint!(Pipes {
+    cuts,
+    latency,
+    pipes,
+    clogs,
+    refusals,
+    held,
+    stuck,
+});
 
 impl Pipes {
     pub(crate) const LATENCY: Duration = Duration::from_micros(300);
@@ -60,6 +71,8 @@ struct Stuck {
     batch: Bytes,
 }
 
+fingerprint!(Stuck { life, link, batch });
+
 #[derive(Clone, Debug)]
 struct Pipe {
     /// It carries nothing any more, and nobody was told.
@@ -70,6 +83,14 @@ struct Pipe {
     expected: InstanceId,
 }
 
+fingerprint!(Pipe {
+    half_open,
+    dialler,
+    acceptor,
+    address,
+    expected,
+});
+
 #[derive(Clone, Debug)]
 struct End {
     life: Life,
@@ -78,6 +99,13 @@ struct End {
     /// The last message towards it arrives then.
     last: Instant,
 }
+
+fingerprint!(End {
+    life,
+    key,
+    open,
+    last,
+});
 
 impl Pipe {
     const fn end(&mut self, dialler: bool) -> &mut End {

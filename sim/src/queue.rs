@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::Hash as _;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -13,9 +14,11 @@ use switchboard_core::id::{ConnectionKey, OpId};
 use switchboard_core::time::Instant;
 
 use crate::deploy::Deployment;
+use crate::fingerprint::{Fingerprint, Print};
 use crate::observed::{HandIn, Life};
 use crate::redis::{Connection, ServerId};
 use crate::schedule::Act;
+use crate::schedule::Item;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -111,6 +114,92 @@ pub(crate) enum Seen {
     Reset,
 }
 
+impl Fingerprint for Happening {
+    fn fingerprint(&self, to: &mut Print) {
+        std::mem::discriminant(self).hash(&mut to.hasher);
+        match self {
+            Self::Item(index) => index.fingerprint(to),
+            Self::Turn(life) | Self::Timer(life) | Self::OpenDirectory(life) => {
+                life.fingerprint(to);
+            }
+            Self::Input(life, input) => {
+                life.fingerprint(to);
+                input.fingerprint(to);
+            }
+            Self::Request {
+                life,
+                link,
+                connection,
+                trip,
+            } => {
+                (*life, *link, *connection).fingerprint(to);
+                trip.fingerprint(to);
+            }
+            Self::Reply {
+                life,
+                link,
+                op,
+                outcomes,
+            } => {
+                (*life, *link, *op).fingerprint(to);
+                outcomes.fingerprint(to);
+            }
+            Self::Demotion(server) => server.fingerprint(to),
+            Self::Act(act) => act.fingerprint(to),
+            Self::Deploy(deployment) => deployment.fingerprint(to),
+            Self::Reconnect(session) | Self::TokenEnds(session) => session.fingerprint(to),
+            Self::SlowRead(life, key) => (*life, *key).fingerprint(to),
+            Self::OutOfPipe {
+                pipe,
+                at_dialler,
+                content,
+            } => {
+                (*pipe, *at_dialler).fingerprint(to);
+                content.fingerprint(to);
+            }
+            Self::AtTerminal { session, seen } => {
+                session.fingerprint(to);
+                seen.fingerprint(to);
+            }
+            Self::Deadline { checker, what } => (*checker, *what).fingerprint(to),
+            Self::Tick => {}
+        }
+    }
+}
+
+impl Fingerprint for Input {
+    fn fingerprint(&self, to: &mut Print) {
+        std::mem::discriminant(self).hash(&mut to.hasher);
+        match self {
+            Self::Event(event) => event.fingerprint(to),
+            Self::Handshake(number) | Self::AcceptLink(number) => number.fingerprint(to),
+            Self::Push(hand_in) => hand_in.fingerprint(to),
+        }
+    }
+}
+
+impl Fingerprint for Content {
+    fn fingerprint(&self, to: &mut Print) {
+        std::mem::discriminant(self).hash(&mut to.hasher);
+        match self {
+            Self::Dial | Self::Up => {}
+            Self::Batch(batch) => batch.fingerprint(to),
+            Self::Down(failure) => failure.fingerprint(to),
+        }
+    }
+}
+
+impl Fingerprint for Seen {
+    fn fingerprint(&self, to: &mut Print) {
+        std::mem::discriminant(self).hash(&mut to.hasher);
+        match self {
+            Self::Frame(payload) => payload.fingerprint(to),
+            Self::Ping | Self::Reset => {}
+            Self::Close(code) => code.fingerprint(to),
+        }
+    }
+}
+
 /// When something will happen, and where it is kept: it is large, and a heap moves what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
@@ -140,6 +229,24 @@ impl Queue {
     pub(crate) fn take(&mut self) -> Option<(Instant, Happening)> {
         let Reverse(entry) = self.heap.pop()?;
         Some((entry.at, self.kept.remove(entry.slot)))
+    }
+
+    /// Feeds what will happen to a print, in its order: items by what they do. What checkers asked for
+    /// is their own affair.
+    pub(crate) fn fingerprint(&self, items: &[Item], to: &mut Print) {
+        let mut entries: Vec<&Entry> = self.heap.iter().map(|Reverse(entry)| entry).collect();
+        entries.sort_unstable();
+        for entry in entries {
+            let happening = &self.kept[entry.slot];
+            if let Happening::Deadline { .. } | Happening::Tick = happening {
+                continue;
+            }
+            entry.at.fingerprint(to);
+            match happening {
+                Happening::Item(index) => items[*index].act.fingerprint(to),
+                other => other.fingerprint(to),
+            }
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {

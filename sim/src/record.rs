@@ -11,6 +11,7 @@ use switchboard_core::message::{Action, Audience, Push};
 use switchboard_core::time::Instant;
 use uuid::Uuid;
 
+use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{HandIn, Life, Observed};
 use crate::queue::Input;
@@ -24,6 +25,20 @@ pub struct Published {
     action: Action,
     to: Audience,
     times: Vec<HandedIn>,
+}
+
+// A moment looks at whom a push is for; how many times it was handed in is a part of its noise.
+impl Fingerprint for Published {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            id,
+            action,
+            to: audience,
+            times,
+        } = self;
+        (*id, times.len()).fingerprint(to);
+        to.word(&(action, audience));
+    }
 }
 
 /// One time that a push was handed in.
@@ -109,6 +124,8 @@ pub(crate) struct Record {
     /// Pushes taken so far.
     sequence: u64,
 }
+
+fingerprint!(Record { pushes, by_name, sequence } without { connections, by_content, calls });
 
 impl Record {
     /// Whether a push has this name.

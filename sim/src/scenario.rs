@@ -11,14 +11,14 @@ use crate::checker::Checker;
 use crate::noise::{Noise, Purpose};
 use crate::report::{Report, Violation};
 use crate::schedule::{Act, Host, Item, NewAddress, Schedule, ScheduleError, To};
-use crate::shrink;
 use crate::text;
 use crate::trial::Trial;
+use crate::{shrink, swarm};
 
 /// A cluster under load, with what goes wrong in it and who watches.
 ///
 /// Terminals connect in the first seconds wherever the balancer sends them, pushes go to users from
-/// all instances, and what [`script`](Self::script) says happens meanwhile.
+/// all instances, and what [`script`](Self::script) and [`faults`](Self::faults) say happens meanwhile.
 /// When the load has [lasted](Self::lasting), everything is healed: instances that are gone start
 /// again, the directory must agree with the connections in the time that the settings imply, all
 /// terminals leave, and nothing may be left of them. All of our own checkers watch, and those that
@@ -57,9 +57,18 @@ pub struct Scenario {
     terminals: RangeInclusive<u64>,
     pushes_per_second: f64,
     lasting: Duration,
+    reconnect: Option<Duration>,
+    faults: Option<Faults>,
     script: String,
     whole: Option<Schedule>,
     checkers: Vec<Box<dyn Checker>>,
+}
+
+/// Faults that are drawn from the seed, each kind with probability one half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    from: Duration,
+    until: Duration,
 }
 
 /// Why a scenario cannot be run. All of them are the caller's.
@@ -90,7 +99,7 @@ const MAX_ITEMS: f64 = 1e6;
 
 impl Scenario {
     /// Three instances with default settings, ten users with a terminal each, ten pushes a second
-    /// for half a minute, and no faults.
+    /// for half a minute, no faults, and terminals that connect anew after half a second.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -100,6 +109,8 @@ impl Scenario {
             terminals: 1..=1,
             pushes_per_second: 10.0,
             lasting: Duration::from_secs(30),
+            reconnect: Some(Duration::from_millis(500)),
+            faults: None,
             script: String::new(),
             whole: None,
             checkers: Vec::new(),
@@ -154,6 +165,19 @@ impl Scenario {
         self
     }
 
+    /// A terminal that loses its connection, or is refused, connects anew through the balancer: after
+    /// about this time, and after twice as long each time that it fails. `None`: it stays away.
+    pub const fn reconnect(mut self, after: Option<Duration>) -> Self {
+        self.reconnect = after;
+        self
+    }
+
+    /// Faults happen that are drawn from the seed.
+    pub const fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
     /// Items of a schedule happen as well, one a line: see [`Schedule`]. Terminals are called `u1.1`,
     /// `u1.2` and so on, their users `u1`, `u2`, and the pushes `m1`, `m2`.
     pub fn script(mut self, items: &str) -> Self {
@@ -201,7 +225,8 @@ impl Scenario {
         };
         maker.terminals();
         maker.pushes();
-        let head = self.head()?;
+        let mut head = self.head()?;
+        head.reconnect = self.reconnect;
         let script = Schedule::parse(&format!("{head}{}", self.script)).map_err(|error| {
             // The head is no line of the caller's.
             ScheduleError {
@@ -210,6 +235,16 @@ impl Scenario {
             }
         })?;
         maker.items.extend(script.items);
+        if let Some(Faults { from, until }) = self.faults {
+            let (from, until) = (from.max(CONNECTED), until.min(self.lasting));
+            let lease = self.config.lease;
+            maker.items.extend(swarm::faults(
+                self.seed,
+                self.instances,
+                lease,
+                (from, until),
+            ));
+        }
         maker.end();
         maker.items.sort_by_key(|item| item.at);
         Ok(Schedule {
@@ -255,6 +290,30 @@ impl Scenario {
             return range("users", "at least 1, or nobody can be pushed to");
         }
         Ok(())
+    }
+}
+
+impl Faults {
+    /// Every kind may occur, from the moment when all terminals have connected until the load ends.
+    pub const fn all() -> Self {
+        Self {
+            from: CONNECTED,
+            until: Duration::MAX,
+        }
+    }
+
+    /// None begins before this moment.
+    #[must_use]
+    pub const fn from(mut self, from: Duration) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// All have ended at this moment.
+    #[must_use]
+    pub const fn until(mut self, until: Duration) -> Self {
+        self.until = until;
+        self
     }
 }
 
@@ -532,6 +591,24 @@ mod tests {
             error.to_string(),
             "the scenario's instances must be from 1 to 64"
         );
+    }
+
+    #[test]
+    fn faults_happen_in_their_time_and_nothing_is_violated() {
+        let time = Duration::from_secs(6)..=Duration::from_secs(16);
+        let faults = Faults::all().from(*time.start()).until(*time.end());
+        for seed in 2..6 {
+            let scenario = Scenario::new(seed).faults(faults);
+            let without = Scenario::new(seed).schedule().unwrap();
+            let mut with = scenario.schedule().unwrap();
+            with.items.retain(|item| !without.items.contains(item));
+            assert!(
+                with.items.iter().all(|item| time.contains(&item.at)),
+                "{with}"
+            );
+            let report = scenario.run().assert_ok();
+            assert!(report.faults.len() > 1, "seed {seed}: {:?}", report.faults);
+        }
     }
 
     #[test]

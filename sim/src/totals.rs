@@ -47,6 +47,9 @@ impl Judged {
     }
 }
 
+/// Below so many judgements a share says nothing.
+const ENOUGH: u64 = 10_000;
+
 impl Totals {
     /// Adds a report.
     pub fn add(&mut self, report: &Report) {
@@ -77,7 +80,8 @@ impl Totals {
         let too_much = |checker: &dyn Checker| {
             let judged = self.judged.get(checker.name())?;
             let (share, most) = (judged.excused_share(), checker.excused_at_most());
-            (share > most).then(|| {
+            let enough = judged.held + judged.excused >= ENOUGH;
+            (enough && share > most).then(|| {
                 format!(
                     "{}: {:.2} % is excused, and {:.2} % may be",
                     checker.name(),

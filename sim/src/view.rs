@@ -99,6 +99,13 @@ impl World {
             .map(|(_, connection, row)| (connection, *row))
     }
 
+    /// The row of a session's connection, live or dead.
+    pub fn row_of(&self, session: usize) -> Option<Row> {
+        let session = self.sessions.get(session)?;
+        let clock = self.redis.clock(self.now);
+        (self.redis.primary()).row(clock, session.user(), session.connection()?)
+    }
+
     /// All leases, those that have run out too.
     pub fn leases(&self) -> impl Iterator<Item = SeenLease> {
         self.redis.primary().leases(self.redis.clock(self.now))

@@ -9,8 +9,10 @@ use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::time::{Instant, Now, WallTime};
 
+use crate::calm::Calm;
 use crate::checker::{Checker, Watchers};
 use crate::checkers;
+use crate::fingerprint::{Fingerprint as _, Print};
 use crate::host::Process;
 use crate::ledger::Ledger;
 use crate::moment::Waiting;
@@ -52,6 +54,7 @@ pub struct World {
     pub(crate) ledger: Ledger,
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
+    pub(crate) calm: Calm,
     pub(crate) violation: Option<Violation>,
     /// Nothing happens after this moment.
     end: Instant,
@@ -123,6 +126,7 @@ impl World {
             ledger: Ledger::default(),
             record: Record::default(),
             watchers: Watchers::new(checkers),
+            calm: Calm::new(BEGIN),
             violation: None,
             end,
             events: 0,
@@ -151,7 +155,9 @@ impl World {
         match happening {
             Happening::Deadline { checker, what } => self.deadline(checker, what),
             Happening::Tick => {
-                self.observe(Observed::Tick);
+                if self.must_tell_time() {
+                    self.observe(Observed::Tick);
+                }
                 self.queue.put(self.now + TICK, Happening::Tick);
             }
             other => {
@@ -196,6 +202,61 @@ impl World {
             violation: self.violation.clone(),
         }
         .judged_by(self.schedule.expects.as_ref())
+    }
+
+    /// A hash of everything that decides what will happen: instances, links, terminals, the directory,
+    /// and what is on its way. Worlds of equal fingerprints go on equally, whatever happened before.
+    ///
+    /// Times count from now; but all noise hangs on the moment, so that the time that has passed is a
+    /// part of it. What tells of the past is left out: the trace, the ledger, the checkers and what
+    /// they remember. The hash may be another one with the next version of this crate.
+    pub fn fingerprint(&self) -> u64 {
+        let Self {
+            schedule,
+            config,
+            now,
+            queue,
+            noise,
+            trace: _,
+            processes,
+            redis,
+            redis_latency,
+            pipes,
+            sessions,
+            clients,
+            balancer_blind_until,
+            waiting,
+            deployments,
+            ledger: _,
+            record,
+            watchers: _,
+            calm: _,
+            violation,
+            end,
+            events: _,
+        } = self;
+        let mut to = Print::new(*now);
+        to.word(&(
+            config,
+            noise,
+            schedule.reconnect,
+            schedule.flaw,
+            violation.is_some(),
+        ));
+        now.since(BEGIN).fingerprint(&mut to);
+        end.fingerprint(&mut to);
+        queue.fingerprint(&schedule.items, &mut to);
+        processes.fingerprint(&mut to);
+        redis.fingerprint(&mut to);
+        redis_latency.fingerprint(&mut to);
+        pipes.fingerprint(&mut to);
+        sessions.fingerprint(&mut to);
+        clients.fingerprint(&mut to);
+        balancer_blind_until.fingerprint(&mut to);
+        waiting.fingerprint(&mut to);
+        deployments.fingerprint(&mut to);
+        record.fingerprint(&mut to);
+        to.finish()
     }
 
     /// Keeps the entries of the trace from here on, for [`kept_trace`](Self::kept_trace).

@@ -1,70 +1,83 @@
-//! Several servers with one Redis.
+//! Instances with one directory.
 
-use std::fs;
 use std::ops::{Index, IndexMut};
-use std::os::unix::fs::PermissionsExt;
 
-use tempfile::TempDir;
-
+use crate::directory::Directory;
+use crate::matrix::{Cell, DirectoryKind, Fleet};
 use crate::patience::eventually;
 use crate::redis::RedisServer;
-use crate::server::{Options, Server};
+use crate::sentinel::Replicated;
+use crate::server::Server;
+use crate::settings::Settings;
 
-/// Servers that share a directory and a secret.
+/// Instances that share a directory and a secret: each is a process of its own or, with the
+/// embedded directory, a worker of the only one.
+///
+/// `cluster[2]` is the server that holds the third instance. With the embedded directory it is the
+/// same for all of them, and the server chooses the worker.
 #[derive(Debug)]
 pub struct Cluster {
     // Servers come first: they end before their directory does.
     servers: Vec<Server>,
-    /// Their directory.
-    pub redis: RedisServer,
-    options: Options,
-    _secret: TempDir,
+    directory: Directory,
+    fleet: Fleet,
+    settings: Settings,
 }
 
 impl Cluster {
-    /// So many servers that know each other.
+    /// So many instances in a cell, which know each other.
     ///
     /// # Panics
     ///
     /// If they do not start.
     #[track_caller]
-    pub fn start(servers: usize) -> Self {
-        Self::with(servers, |options| options)
+    pub fn start(
+        cell: Cell,
+        instances: usize,
+        configure: impl FnOnce(Settings) -> Settings,
+    ) -> Self {
+        let directory = Directory::start(cell.directory);
+        let (servers, workers) = match cell.directory {
+            DirectoryKind::Embedded => (1, i64::try_from(instances).expect("a few")),
+            DirectoryKind::Redis | DirectoryKind::Sentinel => (instances, 1),
+        };
+        let of_instances = |settings: Settings| configure(settings.with("workers", workers));
+        Self::start_on(directory, cell.fleet, servers, of_instances)
     }
 
-    /// So many servers with other settings.
+    /// So many servers on a directory that the behaviour has started.
     ///
     /// # Panics
     ///
     /// If they do not start.
     #[track_caller]
-    pub fn with(servers: usize, configure: impl FnOnce(Options) -> Options) -> Self {
-        let redis = RedisServer::start();
-        let secret = TempDir::with_prefix("switchboard-").expect("a temporary folder");
-        let file = secret.path().join("secret");
-        fs::write(&file, "a secret of these test servers\n").expect("the folder is writable");
-        let for_owner = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&file, for_owner).expect("the file is ours");
-        let options = Options::for_tests()
-            .with("--redis", redis.url())
-            .with("--cluster-secret-file", file.display().to_string());
+    pub fn start_on(
+        directory: Directory,
+        fleet: Fleet,
+        servers: usize,
+        configure: impl FnOnce(Settings) -> Settings,
+    ) -> Self {
+        let mut settings = Settings::for_tests()
+            .with_file("cluster_secret_file", "a secret of these test servers\n");
+        if let Some(url) = directory.url() {
+            settings = settings.with("redis", url);
+        }
         let mut cluster = Self {
             servers: Vec::new(),
-            redis,
-            options: configure(options),
-            _secret: secret,
+            directory,
+            fleet,
+            settings: configure(settings),
         };
         for _ in 0..servers {
-            let options = cluster.options.clone();
-            cluster.servers.push(Server::start(&options));
+            cluster.add(|settings| settings);
         }
         cluster.await_all_up();
         cluster
     }
 
     /// The settings that its servers were started with.
-    pub const fn options(&self) -> &Options {
-        &self.options
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Starts one more server, and gives its index.
@@ -73,10 +86,21 @@ impl Cluster {
     ///
     /// If it does not start.
     #[track_caller]
-    pub fn add(&mut self, configure: impl FnOnce(Options) -> Options) -> usize {
-        let options = configure(self.options.clone());
-        self.servers.push(Server::start(&options));
+    pub fn add(&mut self, configure: impl FnOnce(Settings) -> Settings) -> usize {
+        let server = self.stranger(configure);
+        self.servers.push(server);
         self.servers.len() - 1
+    }
+
+    /// Starts a server with the same directory that the cluster does not count among its own.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[track_caller]
+    pub fn stranger(&self, configure: impl FnOnce(Settings) -> Settings) -> Server {
+        let settings = configure(self.settings.clone());
+        Server::start(self.fleet.adapter(self.servers.len()), &settings)
     }
 
     /// All servers, also those that have ended.
@@ -84,16 +108,72 @@ impl Cluster {
         &self.servers
     }
 
+    /// The Redis that holds the directory: of a Sentinel's two, the primary.
+    ///
+    /// # Panics
+    ///
+    /// If the directory is embedded.
+    #[track_caller]
+    pub fn redis(&self) -> &RedisServer {
+        match &self.directory {
+            Directory::Embedded => {
+                panic!("the behaviour needs a directory in Redis, and has to say so")
+            }
+            Directory::Redis(redis) => redis,
+            Directory::Sentinel(replicated) => replicated.primary(),
+        }
+    }
+
+    /// The only Redis, to be stopped and started.
+    ///
+    /// # Panics
+    ///
+    /// If the directory is another one.
+    #[track_caller]
+    pub fn redis_mut(&mut self) -> &mut RedisServer {
+        match &mut self.directory {
+            Directory::Redis(redis) => redis,
+            Directory::Embedded | Directory::Sentinel(_) => {
+                panic!("the behaviour needs a single Redis, and has to say so")
+            }
+        }
+    }
+
+    /// The two of a Sentinel.
+    ///
+    /// # Panics
+    ///
+    /// If the directory is another one.
+    #[track_caller]
+    pub fn replicated(&mut self) -> &mut Replicated {
+        match &mut self.directory {
+            Directory::Sentinel(replicated) => replicated,
+            Directory::Embedded | Directory::Redis(_) => {
+                panic!("the behaviour needs a Sentinel, and has to say so")
+            }
+        }
+    }
+
     /// The keys of all users' rows in Redis.
+    ///
+    /// # Panics
+    ///
+    /// If the directory is embedded.
+    #[track_caller]
     pub fn user_keys(&self) -> Vec<String> {
-        self.redis.command(&["KEYS", "sb:u:*"])
+        self.redis().command(&["KEYS", "sb:u:*"])
     }
 
     /// All rows of all users in Redis: key, connection and entry, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the directory is embedded.
+    #[track_caller]
     pub fn rows(&self) -> Vec<(String, String, String)> {
         let mut rows = Vec::new();
         for key in self.user_keys() {
-            let entries: Vec<(String, String)> = self.redis.command(&["HGETALL", &key]);
+            let entries: Vec<(String, String)> = self.redis().command(&["HGETALL", &key]);
             rows.extend(
                 entries
                     .into_iter()
@@ -112,16 +192,12 @@ impl Cluster {
     /// If that does not happen.
     #[track_caller]
     pub fn await_all_up(&mut self) {
-        let workers = self
-            .options
-            .value("--workers")
-            .and_then(|text| text.parse().ok());
         let running: Vec<_> = self
             .servers
             .iter_mut()
             .filter_map(|server| server.exited().is_none().then(|| server.api()))
             .collect();
-        let expected = running.len() * workers.unwrap_or(1);
+        let expected = running.len() * self.settings.workers();
         eventually("all servers see all instances up", || {
             running.iter().all(|api| {
                 let instances = api.instances();
@@ -134,13 +210,19 @@ impl Cluster {
 impl Index<usize> for Cluster {
     type Output = Server;
 
-    fn index(&self, index: usize) -> &Server {
-        &self.servers[index]
+    fn index(&self, instance: usize) -> &Server {
+        match self.directory {
+            Directory::Embedded => &self.servers[0],
+            Directory::Redis(_) | Directory::Sentinel(_) => &self.servers[instance],
+        }
     }
 }
 
 impl IndexMut<usize> for Cluster {
-    fn index_mut(&mut self, index: usize) -> &mut Server {
-        &mut self.servers[index]
+    fn index_mut(&mut self, instance: usize) -> &mut Server {
+        match self.directory {
+            Directory::Embedded => &mut self.servers[0],
+            Directory::Redis(_) | Directory::Sentinel(_) => &mut self.servers[instance],
+        }
     }
 }

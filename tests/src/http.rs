@@ -110,6 +110,17 @@ impl Response {
             .unwrap_or_else(|error| panic!("not JSON ({error}): {} {}", self.status, self.text()))
     }
 
+    /// It is an error with this status and code.
+    ///
+    /// # Panics
+    ///
+    /// If it is anything else.
+    #[track_caller]
+    pub fn expect_error(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.error_code(), code, "{}", self.text());
+    }
+
     /// The code of the documented error body `{"error": {"code", "message"}}`.
     ///
     /// # Panics

@@ -1,18 +1,28 @@
 //! Black-box harness: real servers, a real Redis, real sockets.
 //!
-//! A test starts what it needs ([`cluster::Cluster`], [`server::Server`], [`redis::RedisServer`]),
-//! talks to it as terminals ([`terminal`]) and publishers ([`api`]) do, and everything that it
-//! started ends with it. Nothing here knows the server from the inside.
+//! A behaviour ([`behaviour::Behaviour`]) is a function that is tried in the cells of a matrix
+//! ([`matrix::Cell`]). It starts what it needs there ([`cluster::Cluster`]), talks to it as
+//! terminals ([`terminal`]) and publishers ([`api`]) do, and everything that it started ends with
+//! it. Nothing here knows the server from the inside.
 
+pub mod adapter;
 pub mod api;
-pub mod binary;
+pub mod behaviour;
+pub mod certificate;
 pub mod cluster;
+pub mod command_line;
+pub mod directory;
 pub mod http;
+pub mod matrix;
 pub mod patience;
+mod process;
 pub mod raw;
+pub mod relay;
 pub mod sentinel;
 pub mod server;
+pub mod settings;
 pub mod sockets;
+pub mod suite;
 pub mod terminal;
 pub mod token;
 

@@ -1,31 +1,125 @@
-//! A Redis Sentinel of the test's own.
+//! A Redis with a replica, and a Sentinel that lets the replica take over.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use redis::FromRedisValue;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tempfile::TempDir;
 
 use crate::patience::eventually;
+use crate::redis::RedisServer;
+
+/// Two Redis servers, one of which replicates the other, and the Sentinel that watches them.
+#[derive(Debug)]
+pub struct Replicated {
+    servers: [RedisServer; 2],
+    sentinel: Sentinel,
+}
+
+impl Replicated {
+    /// Starts all three, and returns when each knows the others.
+    ///
+    /// # Panics
+    ///
+    /// If they do not start.
+    #[track_caller]
+    pub fn start() -> Self {
+        let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
+        let port = primary.port().to_string();
+        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+        // A Sentinel finds replicas when it asks the primary, at its start and then every ten seconds.
+        eventually("the replica follows its primary", || {
+            let about: redis::InfoDict = replica.command(&["INFO", "replication"]);
+            about.get::<String>("master_link_status").as_deref() == Some("up")
+        });
+        let sentinel = Sentinel::start(primary.port());
+        eventually("the Sentinel knows the replica", || {
+            sentinel.replicas() == 1
+        });
+        Self {
+            servers: [primary, replica],
+            sentinel,
+        }
+    }
+
+    /// Where servers ask for the primary, as `redis+sentinel://127.0.0.1:<port>/main`.
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://{}/main", self.sentinel.address)
+    }
+
+    /// The primary, as the Sentinel sees it.
+    ///
+    /// # Panics
+    ///
+    /// If the Sentinel does not answer.
+    #[track_caller]
+    pub fn primary(&self) -> &RedisServer {
+        let port = self.sentinel.primary();
+        let of_port = |server: &&RedisServer| server.port() == port;
+        self.servers
+            .iter()
+            .find(of_port)
+            .expect("it watches no other")
+    }
+
+    /// Kills the primary, and returns when the replica has taken its place.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn lose_primary(&mut self) {
+        let port = self.primary().port();
+        for server in &mut self.servers {
+            if server.port() == port {
+                server.stop();
+            }
+        }
+        self.await_primary_other_than(port);
+    }
+
+    /// Lets the Sentinel swap the two while both live: the primary is demoted in place.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn swap(&self) {
+        let port = self.primary().port();
+        self.sentinel.command::<String>(&["FAILOVER", "main"]);
+        self.await_primary_other_than(port);
+    }
+
+    #[track_caller]
+    fn await_primary_other_than(&self, port: u16) {
+        eventually("the replica has become the primary", || {
+            let promoted = self.primary();
+            if promoted.port() == port {
+                return false;
+            }
+            // A promoted server closes connections at any moment.
+            let role = promoted.try_command::<Vec<redis::Value>>(&["ROLE"]);
+            role.is_ok_and(|role| {
+                role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))
+            })
+        });
+    }
+}
 
 /// One Sentinel that watches a primary under the name `main`, and replaces it when it is gone.
 #[derive(Debug)]
-pub struct Sentinel {
+struct Sentinel {
     child: Child,
     address: SocketAddr,
     _folder: TempDir,
 }
 
 impl Sentinel {
-    /// Starts one for the primary at this port.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start.
     #[track_caller]
-    pub fn start(primary: u16) -> Self {
+    fn start(primary: u16) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
         let address = listener
@@ -60,24 +154,25 @@ impl Sentinel {
         }
     }
 
-    /// Its address as `redis+sentinel://127.0.0.1:<port>/main`.
-    pub fn url(&self) -> String {
-        format!("redis+sentinel://{}/main", self.address)
+    /// How many replicas it knows.
+    fn replicas(&self) -> usize {
+        self.command::<Vec<redis::Value>>(&["REPLICAS", "main"])
+            .len()
     }
 
-    /// The replicas that it knows, as it counts them.
-    ///
-    /// # Panics
-    ///
-    /// If it does not answer.
-    pub fn replicas(&self) -> usize {
+    /// The primary's port.
+    #[track_caller]
+    fn primary(&self) -> u16 {
+        let (_, port) = self.command::<(String, u16)>(&["GET-MASTER-ADDR-BY-NAME", "main"]);
+        port
+    }
+
+    #[track_caller]
+    fn command<T: FromRedisValue>(&self, arguments: &[&str]) -> T {
         let client = redis::Client::open(format!("redis://{}", self.address)).expect("a good URL");
         let mut connection = client.get_connection().expect("the Sentinel answers");
-        let replicas: Vec<redis::Value> = redis::cmd("SENTINEL")
-            .arg(&["REPLICAS", "main"])
-            .query(&mut connection)
-            .expect("the Sentinel answers");
-        replicas.len()
+        let answer = redis::cmd("SENTINEL").arg(arguments).query(&mut connection);
+        answer.expect("the Sentinel answers")
     }
 }
 

@@ -1,99 +1,23 @@
 //! The server as a process.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::adapter::Adapter;
 use crate::api::Api;
-use crate::binary::switchboard;
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, eventually};
+use crate::process::{address, command, lines};
+use crate::settings::Settings;
+use crate::sockets::is_stopped;
 use crate::terminal::{Connect, Terminal};
-
-/// The command line of a server: `--flag value` pairs, where the last value of a flag counts.
-#[derive(Clone, Debug)]
-pub struct Options {
-    flags: BTreeMap<String, Option<String>>,
-    environment: BTreeMap<String, String>,
-}
-
-impl Options {
-    /// `serve` on free ports, one worker, and times that are short enough for tests.
-    pub fn for_tests() -> Self {
-        Self::bare()
-            .with("--listen", "127.0.0.1:0")
-            .with("--api", "127.0.0.1:0")
-            .with("--peer", "127.0.0.1:0")
-            .with("--workers", "1")
-            .with("--lease", "2s")
-            .with("--lease-renewal", "500ms")
-            .with("--view-interval", "200ms")
-            .with("--directory-timeout", "500ms")
-    }
-
-    /// `serve` without any flag.
-    pub const fn bare() -> Self {
-        Self {
-            flags: BTreeMap::new(),
-            environment: BTreeMap::new(),
-        }
-    }
-
-    /// With a flag and its value.
-    #[must_use]
-    pub fn with(mut self, flag: &str, value: impl Into<String>) -> Self {
-        self.flags.insert(flag.to_owned(), Some(value.into()));
-        self
-    }
-
-    /// With a flag that takes no value.
-    #[must_use]
-    pub fn switch(mut self, flag: &str) -> Self {
-        self.flags.insert(flag.to_owned(), None);
-        self
-    }
-
-    /// Without a flag.
-    #[must_use]
-    pub fn without(mut self, flag: &str) -> Self {
-        self.flags.remove(flag);
-        self
-    }
-
-    /// With an environment variable.
-    #[must_use]
-    pub fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.environment.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// The value of a flag.
-    pub fn value(&self, flag: &str) -> Option<&str> {
-        self.flags.get(flag)?.as_deref()
-    }
-
-    /// The arguments.
-    pub fn arguments(&self) -> Vec<String> {
-        let pairs = self.flags.iter();
-        std::iter::once("serve".to_owned())
-            .chain(
-                pairs
-                    .flat_map(|(flag, value)| [Some(flag.clone()), value.clone()])
-                    .flatten(),
-            )
-            .collect()
-    }
-}
 
 /// A running server. It is killed when it goes out of scope, and its log is shown if that is
 /// because a test failed.
@@ -114,16 +38,37 @@ impl Server {
     ///
     /// If it does not become ready.
     #[track_caller]
-    pub fn start(options: &Options) -> Self {
+    pub fn start(adapter: Adapter, settings: &Settings) -> Self {
+        Self::start_until(adapter, settings, |line| line == "ready")
+    }
+
+    /// Starts a server and waits until it listens: its directory may be away.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    #[track_caller]
+    pub fn start_unready(adapter: Adapter, settings: &Settings) -> Self {
+        // The last of its addresses.
+        Self::start_until(adapter, settings, |line| line.starts_with("peer "))
+    }
+
+    #[track_caller]
+    fn start_until(adapter: Adapter, settings: &Settings, far_enough: fn(&str) -> bool) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
+        let file = settings.write(folder.path());
         let log = File::create(folder.path().join("log")).expect("the folder is writable");
-        let mut child = command(&options.arguments(), &options.environment)
+        let mut child = command(adapter)
+            .args(["serve", "--config"])
+            .arg(file)
+            .args(settings.flags())
+            .envs(settings.variables())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .expect("the server can be executed");
         let output = child.stdout.take().expect("it is piped");
-        let announced = announcements(output);
+        let announced = lines(output);
         let mut server = Self {
             child,
             terminals: UNKNOWN,
@@ -132,7 +77,7 @@ impl Server {
             folder,
             ended: None,
         };
-        server.await_ready(&announced);
+        server.await_line(&announced, far_enough);
         server
     }
 
@@ -188,9 +133,15 @@ impl Server {
         self.signal(Signal::INT);
     }
 
-    /// Stalls it.
+    /// Stalls it, and returns when none of its threads runs any more.
+    ///
+    /// # Panics
+    ///
+    /// If one of them does not stop.
+    #[track_caller]
     pub fn sigstop(&self) {
         self.signal(Signal::STOP);
+        eventually("it has stopped", || is_stopped(self.pid()));
     }
 
     /// Lets it go on.
@@ -238,19 +189,21 @@ impl Server {
     }
 
     #[track_caller]
-    fn await_ready(&mut self, announced: &mpsc::Receiver<String>) {
+    fn await_line(&mut self, announced: &mpsc::Receiver<String>, far_enough: fn(&str) -> bool) {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = announced
                 .recv_timeout(left)
-                .expect("the server becomes ready");
+                .expect("the server says where it is and when it is ready");
             match line.split_once(' ') {
                 Some(("terminals", url)) => self.terminals = address(url),
                 Some(("api", url)) => self.api = address(url),
                 Some(("peer", url)) => self.peer = address(url),
-                _ if line == "ready" => break,
                 _ => {}
+            }
+            if far_enough(&line) {
+                break;
             }
         }
         assert_ne!(
@@ -269,135 +222,16 @@ impl Drop for Server {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(LINES)..];
-            eprintln!("--- log of the server at {}\n{}", self.api, tail.join("\n"));
+            let test = thread::current();
+            eprintln!(
+                "--- {}: log of the server at {}\n{}",
+                test.name().unwrap_or_default(),
+                self.api,
+                tail.join("\n")
+            );
         }
     }
-}
-
-/// `switchboard demo`, running.
-#[derive(Debug)]
-pub struct Demo {
-    child: Child,
-    /// Its APIs, in the order in which it names them.
-    pub apis: Vec<Api>,
-    /// Where terminals connect.
-    pub terminals: Vec<SocketAddr>,
-    /// What it has printed.
-    pub text: String,
-}
-
-impl Demo {
-    /// Starts it, and reads what it says until it has explained how to end it.
-    ///
-    /// # Panics
-    ///
-    /// If it does not get so far.
-    #[track_caller]
-    pub fn start() -> Self {
-        let mut child = command(&["demo".to_owned()], &BTreeMap::new())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server can be executed");
-        let printed = announcements(child.stdout.take().expect("it is piped"));
-        let mut demo = Self {
-            child,
-            apis: Vec::new(),
-            terminals: Vec::new(),
-            text: String::new(),
-        };
-        let end = Instant::now() + PATIENCE;
-        while !demo.text.contains("Ctrl-C") {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = printed.recv_timeout(left).expect("it explains itself");
-            demo.note(&line);
-        }
-        demo
-    }
-
-    fn note(&mut self, line: &str) {
-        for word in line.split([' ', ',']) {
-            if word.starts_with("ws://") {
-                self.terminals.push(address(word));
-            } else if word.starts_with("http://") && word.ends_with('/') {
-                self.apis.push(Api::new(address(word)));
-            }
-        }
-        self.text.push_str(line);
-        self.text.push('\n');
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs the server with arguments that make it end by itself.
-///
-/// # Panics
-///
-/// If it does not end.
-#[track_caller]
-pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let arguments: Vec<_> = arguments.iter().map(|&a| a.to_owned()).collect();
-    let environment = environment
-        .iter()
-        .map(|&(n, v)| (n.to_owned(), v.to_owned()))
-        .collect();
-    let mut child = command(&arguments, &environment)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the server can be executed");
-    let end = Instant::now() + PATIENCE;
-    while child.try_wait().expect("it is our child").is_none() {
-        if Instant::now() > end {
-            let _ = child.kill();
-            panic!("the server does not end with {arguments:?}");
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().expect("its output can be read")
 }
 
 const UNKNOWN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-fn command(arguments: &[String], environment: &BTreeMap<String, String>) -> Command {
-    let mut command = Command::new(switchboard());
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("SWITCHBOARD_") {
-            command.env_remove(&name);
-        }
-    }
-    command.envs(environment);
-    // A test that is killed takes its servers along.
-    #[expect(unsafe_code, reason = "a system call between fork and exec")]
-    // SAFETY: prctl may be called there, and nothing is allocated.
-    unsafe {
-        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-    }
-    command
-}
-
-/// The lines of its standard output, read in a thread of its own so that the pipe never fills.
-fn announcements(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-    receiver
-}
-
-/// The address in `ws://127.0.0.1:8080/connect`.
-fn address(url: &str) -> SocketAddr {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
-    host.parse()
-        .unwrap_or_else(|_| panic!("no address in {url}"))
-}

@@ -5,12 +5,76 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 use sha2::Sha256;
+
+use crate::certificate;
 
 /// A token signed with HS256.
 pub fn hs256(secret: &[u8], claims: &Value) -> String {
     signed(&json!({"alg": "HS256", "typ": "JWT"}), secret, claims)
+}
+
+/// What a pair of keys signs tokens with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RS256.
+    Rsa,
+    /// ES256.
+    P256,
+    /// EdDSA.
+    Ed25519,
+}
+
+/// An identity provider with a pair of keys.
+#[derive(Debug)]
+pub struct Signer {
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: String,
+}
+
+impl Signer {
+    /// One with new keys.
+    ///
+    /// # Panics
+    ///
+    /// If the libraries cannot make keys of this kind.
+    pub fn new(kind: KeyKind) -> Self {
+        let (algorithm, signatures) = match kind {
+            KeyKind::Rsa => (Algorithm::RS256, &PKCS_RSA_SHA256),
+            KeyKind::P256 => (Algorithm::ES256, &PKCS_ECDSA_P256_SHA256),
+            KeyKind::Ed25519 => (Algorithm::EdDSA, &PKCS_ED25519),
+        };
+        let pair = certificate::key(signatures);
+        let pem = pair.serialize_pem();
+        let private = match kind {
+            KeyKind::Rsa => EncodingKey::from_rsa_pem(pem.as_bytes()),
+            KeyKind::P256 => EncodingKey::from_ec_pem(pem.as_bytes()),
+            KeyKind::Ed25519 => EncodingKey::from_ed_pem(pem.as_bytes()),
+        };
+        Self {
+            algorithm,
+            private: private.expect("a good key"),
+            public: pair.public_key_pem(),
+        }
+    }
+
+    /// The public key, as servers get it.
+    pub fn public_pem(&self) -> &str {
+        &self.public
+    }
+
+    /// A token with these claims.
+    ///
+    /// # Panics
+    ///
+    /// If the key does not sign.
+    pub fn sign(&self, claims: &Value) -> String {
+        encode(&Header::new(self.algorithm), claims, &self.private).expect("the key signs")
+    }
 }
 
 /// A token of any header, signed with HMAC-SHA-256 whatever the header says.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::directory::{Lease, LeaseState, Operation, Row};
+use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
 use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
 
@@ -83,6 +83,44 @@ fn a_lease_that_ran_out_is_not_doubted() {
     }
     let now = rig.now.mono;
     assert_eq!(rig.instance.view.leases(now).count(), 0);
+}
+
+/// The directory's clock has jumped, and the other instance renews its lease when it has run out.
+#[test]
+fn a_lease_that_runs_out_earlier_than_it_was_seen_to_is_doubted() {
+    let mut rig = beside_another();
+    let lease = other_lease(1, LeaseState::Up);
+    let renew = Operation::Renew {
+        instance: OTHER,
+        expected: lease.clone(),
+        lease,
+        load: Load::default(),
+    };
+    let jump = rig.now.mono.before(Duration::from_secs(8));
+    drop(rig.directory.execute(jump, &renew));
+    rig.pass_ms(1000);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(3000);
+    assert!(rig.is_doubtful(OTHER));
+}
+
+/// The directory's clock has jumped since it was claimed: it lives.
+#[test]
+fn a_lease_that_was_claimed_since_the_last_reading_and_has_run_out_is_doubted() {
+    let mut rig = beside_another();
+    let claim = Operation::Claim {
+        instance: OTHER,
+        lease: other_lease(2, LeaseState::Up),
+        load: Load::default(),
+    };
+    let jump = rig.now.mono.before(Duration::from_secs(11));
+    drop(rig.directory.execute(jump, &claim));
+    rig.pass_ms(1100);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(8000);
+    assert!(rig.is_doubtful(OTHER));
+    rig.pass_ms(3000);
+    assert!(!rig.is_doubtful(OTHER));
 }
 
 /// Others may not have noticed a failover yet.

@@ -3,55 +3,104 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
-use crate::ledger::{Excuse, FaultKind, Scope};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::record::HandedIn;
+
+/// How long after a link could not be opened the next one is dialled, and some.
+const REDIAL: Duration = Duration::from_millis(500);
 
 /// How long after a fault of the directory rows may still be missing or left over.
 pub(super) fn recovery(config: &Config) -> Duration {
     config.lease + config.directory_timeout * 2
 }
 
-/// Whether an instance may have given up a connection although its Close frame still waits:
-/// because it drains, because the terminal is too slow or kicked, or because its token has run out.
+/// Whether an instance may have given up a connection although its Close frame still waits.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
+    closing(watch, session).is_some()
+}
+
+/// Why an instance may have given up a connection although its Close frame still waits: because it
+/// drains, because the terminal is too slow or kicked, or because its token has run out.
+pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
-    watch
-        .excuse(now, now, |excuse| match excuse.kind {
-            FaultKind::Drain => Some(excuse.scope) == holder,
-            FaultKind::SlowReader | FaultKind::Kicked | FaultKind::TokenExpired => {
-                excuse.scope == Scope::Session(session)
-            }
-            _ => false,
-        })
-        .is_some()
+    watch.excuse(now, now, |excuse| {
+        let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
+        let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
+        drains || ends
+    })
 }
 
 /// What explains that the directory and an instance differ.
 pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
     let from = watch.now().before(recovery(watch.world().config()));
     watch.excuse(from, watch.now(), |excuse| {
-        let here = match excuse.scope {
-            Scope::All => true,
-            Scope::Instance(other) => other == host,
-            Scope::Between(..) | Scope::Session(_) => false,
+        // What prolongs leases loses nothing.
+        let disturbs = match excuse.kind.part() {
+            Part::Directory => excuse.kind != FaultKind::RedisClockBack,
+            Part::Process => true,
+            Part::Life | Part::Links | Part::Terminal => false,
         };
-        let paused = [FaultKind::Pause, FaultKind::LongPause].contains(&excuse.kind);
-        here && (excuse.kind.is_of_directory() || paused)
+        disturbs && concerns(excuse, host)
     })
 }
 
-/// The eviction of a session's row, if it has not been written again: the sweep does that.
-pub(super) fn evicted(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
+/// Whether a fault is of one instance, or of all.
+pub(super) fn concerns(excuse: &Excuse, host: usize) -> bool {
+    match excuse.scope {
+        Scope::All => true,
+        Scope::Instance(other) => other == host,
+        Scope::Between(..) | Scope::Session(_) => false,
+    }
+}
+
+/// What lay on the way of a push to a session, at its time: the publisher or the holder stood still
+/// or ended, the links between these two were disturbed, the terminal did not read.
+pub(super) fn on_the_way(
+    watch: &Watch<'_>,
+    handed_in: &HandedIn,
+    session: usize,
+) -> Option<Excuse> {
+    let world = watch.world();
+    let publisher = handed_in.life;
+    let holder = world.sessions()[session].life()?;
+    let ended = !world.lives(publisher);
+    let redial = world.config().link_timeout + REDIAL;
+    watch.excuse(handed_in.at.before(redial), watch.now(), |excuse| {
+        let during = excuse.until >= handed_in.at;
+        let of = |host: usize| excuse.scope == Scope::Instance(host);
+        match excuse.kind.part() {
+            Part::Life => match excuse.kind {
+                FaultKind::Kill => during && of(publisher.host) && ended,
+                FaultKind::Drain => during && (of(holder.host) || (of(publisher.host) && ended)),
+                _ => false,
+            },
+            Part::Process => of(publisher.host) || of(holder.host),
+            Part::Links => match excuse.scope {
+                Scope::All => publisher.host != holder.host,
+                Scope::Between(one, other) => {
+                    [(one, other), (other, one)].contains(&(publisher.host, holder.host))
+                }
+                Scope::Instance(_) | Scope::Session(_) => false,
+            },
+            Part::Terminal => during && excuse.scope == Scope::Session(session),
+            Part::Directory => false,
+        }
+    })
+}
+
+/// The eviction of a session's row, if it had not been written again by then: the sweep does that.
+pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Option<Excuse> {
     let config = watch.world().config();
     let swept = config.sweep + recovery(config);
-    let now = watch.now();
-    watch.excuse(now, now, |excuse| {
+    watch.excuse(since, watch.now(), |excuse| {
         excuse.kind == FaultKind::RedisEvicted
             && excuse.scope == Scope::Session(session)
-            && now <= excuse.from + swept
+            && since <= excuse.from + swept
     })
 }
 

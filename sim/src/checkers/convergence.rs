@@ -32,7 +32,7 @@ impl Checker for Convergence {
         let mut orphans = held.difference(&rows).filter(|id| {
             let session = world.session_of(**id);
             session
-                .and_then(|session| evicted(watch, session))
+                .and_then(|session| evicted(watch, session, watch.now()))
                 .is_none()
         });
         let orphan = orphans.next();

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::directory::{Operation, Reply, Row, SeenLease};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
-use super::allowance::may_be_closing;
+use super::allowance::{differs, may_be_closing};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Change, Executed, Observed};
 
-/// Nobody writes what is another's, and nobody removes the row of a connection that lives. A row is
-/// dead too if its instance has ever said so: whoever read that floor may remove it after a failover
-/// that has lost the floor and not the row.
+/// Nobody writes what is another's. Epochs and floors never go down, a lease that has run out is
+/// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
+/// removed by its owner, when its connection has ended, or by others, by its exact value, when it is
+/// dead or its connection has ended; and no floor rises over a row that is still needed.
+///
+/// A row is dead too if its instance has ever said so: whoever read that floor may remove it after a
+/// failover that has lost the floor and not the row.
 #[derive(Clone, Debug, Default)]
 pub struct Fencing {
+    /// The highest epoch that each instance has claimed.
+    claimed: BTreeMap<InstanceId, Epoch>,
+    /// The highest floor that each has set.
     floors: BTreeMap<InstanceId, Epoch>,
 }
 
@@ -23,16 +30,29 @@ impl Checker for Fencing {
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
-        if let Observed::Executed(executed) = event {
-            check_owner(watch, executed);
-            self.check_removal(watch, executed);
-            self.note_floor(executed);
+        let Observed::Executed(executed) = event else {
+            return;
+        };
+        self.note(executed);
+        let found = match executed.change {
+            Change::None => return,
+            Change::Row { before, after } => self.row(watch, executed, before, after),
+            Change::Lease { before, after } => self.lease(watch, executed, before, after),
+        };
+        match found {
+            None => watch.held(),
+            Some(what) => watch.violated(format!(
+                "i{} {what}: {:?}",
+                executed.life.host + 1,
+                executed.operation
+            )),
         }
     }
 }
 
 impl Fencing {
-    fn note_floor(&mut self, executed: &Executed<'_>) {
+    /// Takes down what an instance has claimed and set, at a former primary too.
+    fn note(&mut self, executed: &Executed<'_>) {
         let (instance, lease) = match (executed.operation, executed.outcome) {
             (
                 Operation::Claim {
@@ -48,62 +68,138 @@ impl Fencing {
             ) => (*instance, lease),
             _ => return,
         };
+        let claimed = self.claimed.entry(instance).or_insert(lease.epoch);
+        *claimed = lease.epoch.max(*claimed);
         let floor = self.floors.entry(instance).or_insert(lease.floor);
         *floor = lease.floor.max(*floor);
     }
 
-    fn check_removal(&self, watch: &mut Watch<'_>, executed: &Executed<'_>) {
-        let Operation::RemoveRow {
-            connection, row, ..
-        } = executed.operation
-        else {
-            return;
-        };
-        let Change::Row {
-            before: Some(before),
-            ..
-        } = executed.change
-        else {
-            return;
-        };
+    /// What is wrong with an operation on a row.
+    fn row(
+        &self,
+        watch: &Watch<'_>,
+        executed: &Executed<'_>,
+        before: Option<Row>,
+        after: Option<Row>,
+    ) -> Option<&'static str> {
         let own = watch.world().instance_of(executed.life);
-        let floor = self.floors.get(&before.instance);
-        if *executed.outcome == Ok(Reply::Removed(true))
-            && watch.world().is_live(before)
-            && floor.is_none_or(|floor| before.epoch >= *floor)
-            && row.instance != own
-            && is_held(watch, *connection)
-        {
-            watch.violated(format!(
-                "i{} removed the row of {connection:?}, which lives",
-                executed.life.host + 1
-            ));
+        match executed.operation {
+            Operation::Register { row, .. } => {
+                let lower = |before: Row| after.is_some_and(|after| after.epoch < before.epoch);
+                if row.instance != own {
+                    Some("wrote a row as another")
+                } else if self
+                    .claimed
+                    .get(&own)
+                    .is_none_or(|claimed| row.epoch > *claimed)
+                {
+                    Some("wrote a row under an epoch that it has not claimed")
+                } else if before.is_some_and(lower) {
+                    Some("lowered the epoch of a row")
+                } else if before.is_some_and(|before| before.instance != own) && before != after {
+                    Some("wrote over another's row")
+                } else {
+                    None
+                }
+            }
+            Operation::Unregister {
+                connection,
+                instance,
+                ..
+            } => {
+                if *instance != own {
+                    Some("removed a row as another")
+                } else if before.is_some() && after.is_none() && is_held(watch, *connection) {
+                    Some("removed the row of a connection that it holds")
+                } else {
+                    None
+                }
+            }
+            Operation::RemoveRow {
+                connection, row, ..
+            } => {
+                let before = before.filter(|_| *executed.outcome == Ok(Reply::Removed(true)))?;
+                if (before.instance, before.epoch) != (row.instance, row.epoch) {
+                    Some("removed another row than it had read")
+                } else if watch.world().is_live(before)
+                    && (self.floors.get(&before.instance)).is_none_or(|f| before.epoch >= *f)
+                    && row.instance != own
+                    && is_held(watch, *connection)
+                {
+                    Some("removed the row of a connection that lives")
+                } else {
+                    None
+                }
+            }
+            Operation::Lookup { .. }
+            | Operation::View
+            | Operation::Claim { .. }
+            | Operation::Renew { .. }
+            | Operation::Release { .. }
+            | Operation::ReadLease { .. } => None,
+        }
+    }
+
+    /// What is wrong with an operation on a lease.
+    fn lease(
+        &self,
+        watch: &Watch<'_>,
+        executed: &Executed<'_>,
+        before: Option<&SeenLease>,
+        after: Option<&SeenLease>,
+    ) -> Option<&'static str> {
+        let own = watch.world().instance_of(executed.life);
+        let instance = match executed.operation {
+            Operation::Claim { instance, .. }
+            | Operation::Renew { instance, .. }
+            | Operation::Release { instance, .. } => instance,
+            Operation::Register { .. }
+            | Operation::Unregister { .. }
+            | Operation::Lookup { .. }
+            | Operation::RemoveRow { .. }
+            | Operation::View
+            | Operation::ReadLease { .. } => return None,
+        };
+        if *instance != own {
+            return Some("changed the lease of another");
+        }
+        let (before, after) = (before?, after?);
+        let changed = before.lease != after.lease || before.remaining != after.remaining;
+        let ran_out = before.remaining.is_none();
+        if after.lease.epoch < before.lease.epoch {
+            Some("lowered its epoch")
+        } else if after.lease.floor < before.lease.floor {
+            Some("lowered its floor")
+        } else if changed && ran_out && after.lease.epoch == before.lease.epoch {
+            Some("revived a lease that had run out")
+        } else if after.lease.floor > before.lease.floor && buries(watch, before, after) {
+            Some("raised its floor over the row of a connection that it holds")
+        } else {
+            None
         }
     }
 }
 
-fn check_owner(watch: &mut Watch<'_>, executed: &Executed<'_>) {
-    let own = watch.world().instance_of(executed.life);
-    let of = match executed.operation {
-        Operation::Register { row, .. } => row.instance,
-        Operation::Unregister { instance, .. }
-        | Operation::Claim { instance, .. }
-        | Operation::Renew { instance, .. }
-        | Operation::Release { instance, .. } => *instance,
-        Operation::Lookup { .. }
-        | Operation::RemoveRow { .. }
-        | Operation::View
-        | Operation::ReadLease { .. } => return,
+/// Whether a floor that rises makes the row of a connection dead that is held.
+fn buries(watch: &Watch<'_>, before: &SeenLease, after: &SeenLease) -> bool {
+    let world = watch.world();
+    let mut buried = world.rows().filter(|(connection, row)| {
+        row.instance == after.instance
+            && row.epoch >= before.lease.floor
+            && row.epoch < after.lease.floor
+            && is_held(watch, *connection)
+    });
+    let Some((connection, _)) = buried.next() else {
+        return false;
     };
-    if of == own {
-        watch.held();
-    } else {
-        watch.violated(format!(
-            "i{} changed what is {of:?}'s: {:?}",
-            executed.life.host + 1,
-            executed.operation
-        ));
-    }
+    let session = world
+        .session_of(connection)
+        .map(|session| &world.sessions()[session]);
+    let host = session
+        .and_then(|session| session.life())
+        .map(|life| life.host);
+    // Rows that the directory has lost since they were written again are older than they were.
+    host.is_some_and(|host| differs(watch, host).is_none())
 }
 
 /// Whether a connection is open and greeted, and its instance has no reason to give it up.

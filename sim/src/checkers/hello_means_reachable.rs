@@ -5,28 +5,38 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 
-use super::allowance::recovery;
+use super::allowance::{evicted, on_the_way};
+use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, Scope};
 use crate::observed::{HandIn, Observed};
-use crate::record::{HandedIn, Progress};
+use crate::record::Progress;
 
 /// Each push reaches all terminals that were greeted before it began.
-#[derive(Clone, Copy, Debug)]
-pub struct HelloMeansReachable;
+///
+/// A loss is explained only by a fault on the way of this very push, at its time: the publisher or
+/// the holder stood still or ended, the links between these two were disturbed, the terminal did not
+/// read. What happens to the directory explains none, as long as the publisher has been told of the
+/// holder and the holder's lease has not run out: then the holder is asked by user.
+#[derive(Clone, Debug, Default)]
+pub struct HelloMeansReachable {
+    knowledge: Knowledge,
+}
 
 /// How much later than its deadline a push may still be written: the publisher's turn.
 const SLACK: Duration = Duration::from_millis(5);
-/// How long after a cut or a broken link a push may still fail: links are dialled anew with growing
-/// pauses.
-const REDIAL: Duration = Duration::from_secs(10);
 
 impl Checker for HelloMeansReachable {
     fn name(&self) -> &'static str {
         "hello-means-reachable"
     }
 
+    /// Half as much again as the swarm loses.
+    fn excused_at_most(&self) -> f64 {
+        0.12
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        self.knowledge.take_in(event, watch);
         if let Observed::HandedIn(hand_in) = event {
             let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
             watch.call_at(due, hand_in.as_number());
@@ -61,7 +71,13 @@ impl Checker for HelloMeansReachable {
                 watch.held();
                 continue;
             }
-            match excuse(watch, handed_in, session) {
+            let Some(holder) = this.life() else {
+                continue;
+            };
+            let excuse = on_the_way(watch, handed_in, session)
+                .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
+            match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
                     "push {} at i{} did not reach session {session} of {}",
@@ -76,25 +92,4 @@ impl Checker for HelloMeansReachable {
     fn is_decisive(&self) -> bool {
         true
     }
-}
-
-/// What explains that a push did not reach a session.
-fn excuse(watch: &Watch<'_>, handed_in: &HandedIn, session: usize) -> Option<Excuse> {
-    let world = watch.world();
-    let publisher = handed_in.life.host;
-    let holder = world.sessions()[session].life();
-    let holder = holder.map_or(publisher, |life| life.host);
-    let lasts = (world.config().lease + recovery(world.config())).max(REDIAL);
-    watch.excuse(
-        handed_in.at.before(lasts),
-        watch.now(),
-        |excuse| match excuse.scope {
-            Scope::All => true,
-            Scope::Instance(host) => host == publisher || host == holder,
-            Scope::Between(one, other) => {
-                [(one, other), (other, one)].contains(&(publisher, holder))
-            }
-            Scope::Session(slow) => slow == session,
-        },
-    )
 }

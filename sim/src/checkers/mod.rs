@@ -1,21 +1,28 @@
 //! Our invariants, each a [`Checker`].
 
 mod addressee;
+mod all_terminals;
 mod allowance;
+mod connect_ends;
 mod convergence;
 mod empty_at_rest;
 mod fencing;
 mod ghost_debt;
 mod hello_means_reachable;
 mod hygiene;
+mod knowledge;
 mod no_creation;
 mod no_duplicate;
+mod no_resurrection;
 mod order;
 mod orphan_debt;
 mod receipt_complete;
 mod receipt_true;
+mod recycled_address;
 
 pub use addressee::Addressee;
+pub use all_terminals::AllTerminals;
+pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
 pub use empty_at_rest::EmptyAtRest;
 pub use fencing::Fencing;
@@ -24,10 +31,12 @@ pub use hello_means_reachable::HelloMeansReachable;
 pub use hygiene::Hygiene;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
+pub use no_resurrection::NoResurrection;
 pub use order::Order;
 pub use orphan_debt::OrphanDebt;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
+pub use recycled_address::RecycledAddress;
 
 use crate::checker::Checker;
 
@@ -37,8 +46,9 @@ pub fn all() -> Vec<Box<dyn Checker>> {
     all.extend([
         Box::new(OrphanDebt) as Box<dyn Checker>,
         Box::new(GhostDebt),
-        Box::new(HelloMeansReachable),
-        Box::new(ReceiptComplete),
+        Box::new(HelloMeansReachable::default()),
+        Box::new(AllTerminals),
+        Box::new(ReceiptComplete::default()),
     ]);
     all
 }
@@ -53,6 +63,9 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(ReceiptTrue),
         Box::new(Hygiene),
         Box::new(Fencing::default()),
+        Box::new(NoResurrection),
+        Box::new(RecycledAddress::default()),
+        Box::new(ConnectEnds),
         Box::new(Convergence),
         Box::new(EmptyAtRest),
     ]

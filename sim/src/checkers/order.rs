@@ -6,12 +6,17 @@ use switchboard_core::message::Audience;
 
 use crate::checker::{Checker, Watch};
 use crate::observed::{Life, Observed};
+use crate::record::Progress;
 
 /// Per publishing instance, user and connection, pushes come in the order they were handed in.
+///
+/// A push that was handed in more than once may come from any of these times: it is too late only if
+/// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
+/// their own, and those that were handed in at several instances no order.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
-    /// The last push of each instance that a session got.
-    last: BTreeMap<(usize, Life), u64>,
+    /// Of the pushes of each instance that a session got, the latest first time.
+    latest: BTreeMap<(usize, Life), u64>,
 }
 
 impl Checker for Order {
@@ -29,21 +34,23 @@ impl Checker for Order {
             return;
         };
         let published = &watch.world().pushes()[*push];
-        // What was handed in more than once may have come from either, and pushes to everyone have
-        // a pace of their own.
-        let [only] = published.times() else {
+        let taken =
+            || (published.times().iter()).filter(|time| time.progress != Progress::OnItsWay);
+        let (Some(first), Some(last)) = (taken().next(), taken().next_back()) else {
             return;
         };
-        if *published.to() == Audience::Everyone {
+        let elsewhere = taken().any(|time| time.life != first.life);
+        if elsewhere || *published.to() == Audience::Everyone {
             return;
         }
-        let before = self.last.insert((*session, only.life), only.sequence);
-        if before > Some(only.sequence) {
+        let latest = (self.latest.entry((*session, first.life))).or_insert(first.sequence);
+        if *latest > last.sequence {
             watch.violated(format!(
                 "session {session} got push {push} of i{} after a later one",
-                only.life.host + 1
+                first.life.host + 1
             ));
         } else {
+            *latest = first.sequence.max(*latest);
             watch.held();
         }
     }

@@ -13,6 +13,11 @@ impl Checker for OrphanDebt {
         "orphan-debt"
     }
 
+    /// Twice what the swarm shows.
+    fn excused_at_most(&self) -> f64 {
+        0.03
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         let Observed::Tick = event else {
             return;
@@ -30,7 +35,7 @@ impl Checker for OrphanDebt {
             if rows.contains_key(&id) {
                 watch.held();
             } else if let Some(excuse) =
-                differs(watch, life.host).or_else(|| evicted(watch, session))
+                differs(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {

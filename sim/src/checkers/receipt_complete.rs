@@ -6,16 +6,18 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::message::{Audience, Receipt};
 
-use super::allowance::recovery;
+use super::allowance::{closing, evicted};
+use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{HandIn, Observed};
 use crate::record::Progress;
 
 /// Exactly one receipt for each push, by its deadline; and who is missing from one that is not
 /// degraded was not there.
-#[derive(Clone, Copy, Debug)]
-pub struct ReceiptComplete;
+#[derive(Clone, Debug, Default)]
+pub struct ReceiptComplete {
+    knowledge: Knowledge,
+}
 
 /// How much later than its deadline a receipt may be seen: the publisher's turn.
 const SLACK: Duration = Duration::from_millis(5);
@@ -25,7 +27,13 @@ impl Checker for ReceiptComplete {
         "receipt-complete"
     }
 
+    /// Twice what the swarm shows.
+    fn excused_at_most(&self) -> f64 {
+        0.01
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        self.knowledge.take_in(event, watch);
         match event {
             Observed::HandedIn(hand_in) => {
                 let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
@@ -34,7 +42,9 @@ impl Checker for ReceiptComplete {
             Observed::Answered { hand_in, receipt } => {
                 let HandIn { push, time } = *hand_in;
                 match watch.world().pushes()[push].times()[time].progress {
-                    Progress::OnItsWay | Progress::Taken => names_all(watch, *hand_in, receipt),
+                    Progress::OnItsWay | Progress::Taken => {
+                        self.names_all(watch, *hand_in, receipt)
+                    }
                     Progress::Answered | Progress::Refused => {
                         watch.violated(format!("push {push} was answered twice"));
                     }
@@ -68,66 +78,42 @@ impl Checker for ReceiptComplete {
     }
 }
 
-/// A receipt that is not degraded names every terminal that was there all the time.
-fn names_all(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
-    let world = watch.world();
-    let published = &world.pushes()[hand_in.push];
-    if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
-        return;
-    }
-    let handed_in = &published.times()[hand_in.time];
-    let publisher = handed_in.life.host;
-    for &session in &handed_in.reachable {
-        let this = &world.sessions()[session];
-        let named = (receipt.terminals.iter()).any(|t| Some(t.connection) == this.connection());
-        if named {
-            watch.held();
-            continue;
+impl ReceiptComplete {
+    /// A receipt that is not degraded names every terminal that was there all the time.
+    fn names_all(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+        let world = watch.world();
+        let published = &world.pushes()[hand_in.push];
+        if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
+            return;
         }
-        if !this.is_open() {
-            continue;
-        }
-        let from = handed_in.at.before(world.config().lease * 2);
-        let holder = this.life().map_or(publisher, |life| life.host);
-        // What an instance that drains, a reader that is too slow, a kick or the end of a token is
-        // about to end is no terminal any more, although its Close frame waits.
-        let excuse = watch.excuse(from, watch.now(), |excuse| match excuse.kind {
-            FaultKind::LongPause | FaultKind::RedisLongSplit => [publisher, holder]
-                .map(Scope::Instance)
-                .contains(&excuse.scope),
-            FaultKind::Drain => excuse.scope == Scope::Instance(holder),
-            FaultKind::SlowReader
-            | FaultKind::Kicked
-            | FaultKind::TokenExpired
-            | FaultKind::RedisEvicted => excuse.scope == Scope::Session(session),
-            // It reads what the others do not write.
-            FaultKind::RedisSplit => {
-                excuse.scope == Scope::Instance(publisher) && excuse.until >= handed_in.at
+        let handed_in = &published.times()[hand_in.time];
+        let publisher = handed_in.life;
+        for &session in &handed_in.reachable {
+            let this = &world.sessions()[session];
+            let named = (receipt.terminals.iter()).any(|t| Some(t.connection) == this.connection());
+            if named {
+                watch.held();
+                continue;
             }
-            _ => false,
-        });
-        match excuse.or_else(|| blindness(watch, publisher, hand_in)) {
-            Some(excuse) => watch.excused(excuse),
-            None => watch.violated(format!(
-                "the receipt of push {} at i{} is not degraded and does not name session \
-                 {session} of {}",
-                hand_in.push,
-                publisher + 1,
-                this.user()
-            )),
+            let (true, Some(holder)) = (this.is_open(), this.life()) else {
+                continue;
+            };
+            // What an instance that drains, a reader that is too slow, a kick or the end of a token is
+            // about to end is no terminal any more, although its Close frame waits.
+            let excuse = closing(watch, session)
+                .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| (self.knowledge).ignorance(watch, publisher, holder, handed_in.at));
+            match excuse {
+                Some(excuse) => watch.excused(excuse),
+                None => watch.violated(format!(
+                    "the receipt of push {} at i{} is not degraded and does not name session \
+                     {session} of {} at i{}",
+                    hand_in.push,
+                    publisher.host + 1,
+                    this.user(),
+                    holder.host + 1
+                )),
+            }
         }
     }
-}
-
-/// Whether an instance started when the directory had just failed: whose lease is missing or has
-/// run out is nobody whom it knows and could doubt.
-fn blindness(watch: &Watch<'_>, host: usize, hand_in: HandIn) -> Option<Excuse> {
-    let world = watch.world();
-    let at = world.pushes()[hand_in.push].times()[hand_in.time].at;
-    let from = at.before(world.config().lease * 2);
-    let lost = |excuse: &Excuse| excuse.kind.is_of_directory() && excuse.scope == Scope::All;
-    watch.excuse(from.before(recovery(world.config())), watch.now(), lost)?;
-    watch.excuse(from, watch.now(), |excuse| {
-        excuse.kind == FaultKind::Start && excuse.scope == Scope::Instance(host)
-    })
 }

@@ -12,6 +12,7 @@ use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
 use switchboard_core::id::UserId;
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::{Fingerprint, Print};
 use crate::schedule::{ClockStep, ErrorReply};
 
 use server::Server;
@@ -31,6 +32,30 @@ pub struct Redis {
     reachable: bool,
     refuses: Option<Refusal>,
     clock: Clock,
+}
+
+// Servers keep moments of their own clock.
+impl Fingerprint for Redis {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            primary,
+            former,
+            servers,
+            reachable,
+            refuses,
+            clock: _,
+        } = self;
+        let clock = self.clock(to.now);
+        primary.fingerprint(clock, to);
+        for server in former {
+            server.fingerprint(clock, to);
+        }
+        (former.len(), *servers, *reachable).fingerprint(to);
+        let refuses = refuses.filter(|refusal| refusal.until > to.now);
+        (refuses.map(|refusal| (refusal.error, refusal.until))).fingerprint(to);
+        clock.fingerprint(to);
+        (to.now.since(clock)).fingerprint(to);
+    }
 }
 
 /// A connection to one run of one server. It leads nowhere once that run has ended.

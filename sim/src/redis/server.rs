@@ -10,6 +10,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::time::Instant;
 
 use super::{Connection, ServerId};
+use crate::fingerprint::{Fingerprint as _, Print};
 use crate::schedule::{ErrorReply, OperationKind};
 
 /// How far back a failover can go: longer than any replica lags that anybody would promote.
@@ -58,6 +59,35 @@ impl Change {
                 content.evict(clock, user);
             }
             Self::LeasesEvicted => content.evict_leases(),
+        }
+    }
+}
+
+impl Server {
+    /// Feeds what decides its future to a print. The log is a part of it: a failover goes back to it.
+    pub(super) fn fingerprint(&self, clock: Instant, to: &mut Print) {
+        let Self {
+            id,
+            run,
+            content,
+            role,
+            scripts,
+            snapshot,
+            old,
+            log,
+        } = self;
+        (*id, *run).fingerprint(to);
+        to.word(&(role, scripts));
+        content.fingerprint(clock, &mut to.hasher);
+        old.fingerprint(clock, &mut to.hasher);
+        snapshot.is_some().fingerprint(to);
+        if let Some(snapshot) = snapshot {
+            snapshot.fingerprint(clock, &mut to.hasher);
+        }
+        log.len().fingerprint(to);
+        for (at, at_clock, change) in log {
+            (to.now.since(*at), clock.since(*at_clock)).fingerprint(to);
+            to.word(change);
         }
     }
 }

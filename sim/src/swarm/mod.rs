@@ -93,6 +93,31 @@ pub fn schedule(seed: u64) -> Schedule {
     }
 }
 
+/// The faults of a seed, in a cluster of so many instances with such a lease, from one moment to
+/// another.
+pub(crate) fn faults(
+    seed: u64,
+    instances: usize,
+    lease: Duration,
+    (from, until): (Duration, Duration),
+) -> Vec<Item> {
+    let mut maker = Maker {
+        noise: Noise::new(seed),
+        items: Vec::new(),
+        instances,
+        clients: 0,
+        lease,
+    };
+    maker.faults();
+    let scale = until.saturating_sub(from).as_secs_f64() / (FAULTS.1 - FAULTS.0).as_secs_f64();
+    let moved = |item: Item| {
+        let after = item.at.saturating_sub(FAULTS.0).mul_f64(scale);
+        let at = from + Duration::from_micros(after.as_micros() as u64);
+        Item { at, ..item }
+    };
+    maker.items.into_iter().map(moved).collect()
+}
+
 struct Maker {
     noise: Noise,
     items: Vec<Item>,

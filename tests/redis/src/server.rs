@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -30,6 +30,24 @@ impl RedisServer {
     /// Starts a server on a free port, and returns when it answers.
     pub fn start() -> Self {
         Self::start_with::<&str>(&[])
+    }
+
+    /// Starts a server that also speaks TLS, with a certificate and its key in PEM, and gives its URL
+    /// for that.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> (Self, String) {
+        let path = |path: &Path| path.display().to_string();
+        let port = free_port();
+        let server = Self::start_with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &path(certificate),
+            "--tls-key-file",
+            &path(key),
+            "--tls-auth-clients",
+            "no",
+        ]);
+        (server, format!("rediss://localhost:{port}"))
     }
 
     /// Starts a server with further arguments, as in `["--maxmemory-policy", "allkeys-lru"]`.

@@ -1,0 +1,95 @@
+//! When nothing can have changed for the checkers that look at the whole world: they need not look.
+
+use std::time::Duration;
+
+use switchboard_core::directory::SeenLease;
+use switchboard_core::time::Instant;
+
+use crate::observed::{Change, Observed};
+use crate::world::World;
+
+/// What has changed last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calm {
+    changed: Instant,
+    /// Leases that had not run out at the last tick.
+    leases: usize,
+    told: Instant,
+}
+
+/// Time is told so often in any case: rows run out without a sign.
+const AT_LEAST: Duration = Duration::from_secs(60);
+
+impl Calm {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self {
+            changed: now,
+            leases: 0,
+            told: now,
+        }
+    }
+}
+
+impl World {
+    /// Notes that what happened may change how the directory and the connections compare.
+    pub(crate) fn note_change(&mut self, event: &Observed<'_>) {
+        let changes = match event {
+            Observed::Executed(executed) => match executed.change {
+                Change::None => false,
+                Change::Row { before, after } => before != after,
+                Change::Lease { before, after } => terms(before) != terms(after),
+            },
+            Observed::Started(_)
+            | Observed::Gone(_)
+            | Observed::Livelocked(_)
+            | Observed::Connecting { .. }
+            | Observed::Accepted { .. }
+            | Observed::Refused { .. }
+            | Observed::NobodyThere { .. }
+            | Observed::Greeted { .. }
+            | Observed::Ended { .. }
+            | Observed::SeenClose { .. }
+            | Observed::NotMe { .. }
+            | Observed::FaultBegan(_)
+            | Observed::FaultEnded(_) => true,
+            Observed::Turned(_)
+            | Observed::Written { .. }
+            | Observed::Seen { .. }
+            | Observed::HandedIn(_)
+            | Observed::Answered { .. }
+            | Observed::PushRefused { .. }
+            | Observed::Tick => false,
+        };
+        if changes {
+            self.calm.changed = self.now;
+        }
+    }
+
+    /// Whether checkers must be told that time passes: something changed not long ago, or an excuse
+    /// has just ended. Asked at each tick.
+    pub(crate) fn must_tell_time(&mut self) -> bool {
+        let leases = self
+            .leases()
+            .filter(|seen| seen.remaining.is_some())
+            .count();
+        if leases != std::mem::replace(&mut self.calm.leases, leases) {
+            self.calm.changed = self.now;
+        }
+        // What is wrong is so at the latest when everything has had the time to be noticed.
+        let config = &self.config;
+        let noticed = (config.lease + config.directory_timeout) * 3 + config.close_timeout;
+        let excused = self.ledger.entries().iter().map(|entry| entry.until).max();
+        let must = self.calm.changed + noticed >= self.now
+            || excused.is_some_and(|until| until + noticed >= self.now)
+            || self.calm.told + AT_LEAST <= self.now;
+        if must {
+            self.calm.told = self.now;
+        }
+        must
+    }
+}
+
+/// What a lease says of rows.
+fn terms(seen: Option<&SeenLease>) -> impl PartialEq {
+    seen.map(|seen| (seen.lease.epoch, seen.lease.floor, seen.remaining.is_some()))
+}

@@ -1,0 +1,73 @@
+//! `all-terminals`: none is skipped because another was served.
+
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+
+use super::allowance::{evicted, on_the_way};
+use super::knowledge::reads_other_rows;
+use crate::checker::{Checker, Watch};
+use crate::observed::{HandIn, Observed};
+
+/// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
+/// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
+/// happens there excuses one, but a row that it threw away without a sign, and a publisher that cannot
+/// know that it reads other rows than are written.
+#[derive(Clone, Copy, Debug)]
+pub struct AllTerminals;
+
+/// How much later than its deadline a push may still be written: the publisher's turn.
+const SLACK: Duration = Duration::from_millis(5);
+
+impl Checker for AllTerminals {
+    fn name(&self) -> &'static str {
+        "all-terminals"
+    }
+
+    /// Several times what the swarm shows.
+    fn excused_at_most(&self) -> f64 {
+        0.005
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        if let Observed::HandedIn(hand_in) = event {
+            let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
+            watch.call_at(due, hand_in.as_number());
+        }
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let world = watch.world();
+        let HandIn { push, time } = HandIn::from_number(what);
+        let published = &world.pushes()[push];
+        let handed_in = &published.times()[time];
+        let sessions = world.sessions();
+        for &session in &handed_in.reachable {
+            let this = &sessions[session];
+            let sibling = (handed_in.reachable.iter()).copied().find(|&other| {
+                let other_session = &sessions[other];
+                other != session
+                    && other_session.user() == this.user()
+                    && other_session.life() == this.life()
+                    && other_session.has_written(published.id())
+            });
+            let Some(sibling) = sibling.filter(|_| this.is_open()) else {
+                continue;
+            };
+            if this.has_written(published.id()) {
+                watch.held();
+                continue;
+            }
+            let excuse = on_the_way(watch, handed_in, session)
+                .or_else(|| evicted(watch, session, handed_in.at))
+                .or_else(|| reads_other_rows(watch, handed_in.life.host, handed_in.at));
+            match excuse {
+                Some(excuse) => watch.excused(excuse),
+                None => watch.violated(format!(
+                    "push {push} reached session {sibling} of {}, and not session {session} beside it",
+                    this.user()
+                )),
+            }
+        }
+    }
+}

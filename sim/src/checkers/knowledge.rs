@@ -1,0 +1,154 @@
+//! What instances can know of each other, from what the directory has told them.
+//!
+//! Two things excuse that a push misses an instance that lives, and nothing else that happens in the
+//! directory: nobody had told the publisher of it, or its lease had run out, because it could not
+//! renew it in time.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::directory::Reply;
+use switchboard_core::id::InstanceId;
+use switchboard_core::time::Instant;
+
+use crate::checker::Watch;
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::{Change, Executed, Life, Observed};
+
+/// Leases, and who was told of whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Knowledge {
+    tenures: BTreeMap<InstanceId, Tenure>,
+    told: BTreeMap<(Life, InstanceId), Told>,
+}
+
+/// The lease of one instance.
+#[derive(Clone, Copy, Debug)]
+struct Tenure {
+    /// The present one, or the last, runs out then.
+    until: Instant,
+    /// The last time before that it had run out, and when it was claimed again.
+    out: Option<(Instant, Instant)>,
+}
+
+/// How well one instance was told of another.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// In so many views.
+    Views(u32),
+    /// In as many as it takes, since then.
+    Since(Instant),
+}
+
+/// Views that must have told an instance of another: of a single one the answer may be lost.
+const VIEWS: u32 = 2;
+
+impl Knowledge {
+    /// Takes in what the directory has executed.
+    pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
+        let Observed::Executed(executed) = event else {
+            return;
+        };
+        self.take_in_lease(executed, watch.now());
+        if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
+            for seen in leases.iter().filter(|seen| seen.remaining.is_some()) {
+                let key = (executed.life, seen.instance);
+                let told = self.told.entry(key).or_insert(Told::Views(0));
+                *told = match *told {
+                    Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
+                    Told::Views(_) => Told::Since(watch.now()),
+                    since @ Told::Since(_) => since,
+                };
+            }
+        }
+    }
+
+    fn take_in_lease(&mut self, executed: &Executed<'_>, now: Instant) {
+        let (Ok(Reply::Claimed { .. } | Reply::Renewed), Change::Lease { after, .. }) =
+            (executed.outcome, executed.change)
+        else {
+            return;
+        };
+        let Some((instance, left)) = after.and_then(|seen| Some((seen.instance, seen.remaining?)))
+        else {
+            return;
+        };
+        let until = now + left;
+        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, out: None });
+        if tenure.until < now {
+            tenure.out = Some((tenure.until, now));
+        }
+        tenure.until = until;
+    }
+
+    /// Why a publisher could not know of the holder of a connection when it took a push, or later:
+    /// the holder's lease had run out, or the publisher had not been told of it.
+    pub(super) fn ignorance(
+        &self,
+        watch: &Watch<'_>,
+        publisher: Life,
+        holder: Life,
+        at: Instant,
+    ) -> Option<Excuse> {
+        let world = watch.world();
+        let config = world.config();
+        let instance = world.instance_of(holder);
+        // The publisher reads the leases so often, and one reading takes so long.
+        let since = at.before(config.view_interval + config.directory_timeout);
+        if self.was_out(instance, since, watch.now()) {
+            // What kept it from renewing lies up to a lease further back.
+            let from = since.before(config.lease * 2);
+            let out = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+                Scope::All => excuse.kind.part() == Part::Directory,
+                Scope::Instance(host) if host == holder.host => {
+                    excuse.kind == FaultKind::LongPause || excuse.kind.part() == Part::Directory
+                }
+                Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+            });
+            if out.is_some() {
+                return out;
+            }
+        }
+        if let Some(other_rows) = reads_other_rows(watch, publisher.host, at) {
+            return Some(other_rows);
+        }
+        match self.told.get(&(publisher, instance)) {
+            Some(Told::Since(told)) if *told < at => return None,
+            Some(Told::Since(_) | Told::Views(_)) | None => {}
+        }
+        let from = since.before(config.lease);
+        watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+            Scope::Instance(host) if host == publisher.host || host == holder.host => {
+                excuse.kind == FaultKind::Start
+            }
+            Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+        })
+    }
+
+    fn was_out(&self, instance: InstanceId, since: Instant, now: Instant) -> bool {
+        self.tenures.get(&instance).is_none_or(|tenure| {
+            let before = tenure.out.is_some_and(|(_, again)| again >= since);
+            tenure.until <= now || before
+        })
+    }
+}
+
+/// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
+/// primary answers it, or it has started while the directory was disturbed, or within a lease after
+/// that. It has not noticed then what the others have, and knows nobody whom it could doubt.
+pub(super) fn reads_other_rows(watch: &Watch<'_>, host: usize, at: Instant) -> Option<Excuse> {
+    let config = watch.world().config();
+    let here = |excuse: &Excuse| excuse.scope == Scope::Instance(host);
+    let split = watch.excuse(at.before(config.directory_timeout), watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisSplit && here(excuse)
+    });
+    if split.is_some() {
+        return split;
+    }
+    let started = watch.excuse(at.before(config.lease), watch.now(), |excuse| {
+        excuse.kind == FaultKind::Start && here(excuse)
+    })?;
+    watch.excuse(started.from.before(config.lease), watch.now(), |excuse| {
+        excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
+    })?;
+    Some(started)
+}

@@ -1,0 +1,76 @@
+//! `no-resurrection`: the row of a connection that is gone does not come back to stay.
+
+use super::allowance::differs;
+use crate::checker::{Checker, Watch};
+use crate::observed::{Change, Observed};
+use switchboard_core::directory::Operation;
+
+/// A late write may bring back the row of a connection that has ended; it is removed, or dead by its
+/// epoch, a few round trips later. If its instance is gone, the lease ends it.
+#[derive(Clone, Copy, Debug)]
+pub struct NoResurrection;
+
+/// Round trips until a late write is answered and what it wrote is removed.
+const TRIPS: u32 = 3;
+
+impl Checker for NoResurrection {
+    fn name(&self) -> &'static str {
+        "no-resurrection"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        let Observed::Executed(executed) = event else {
+            return;
+        };
+        let (
+            Operation::Register { connection, .. },
+            Change::Row {
+                before: None,
+                after: Some(_),
+            },
+        ) = (executed.operation, executed.change)
+        else {
+            return;
+        };
+        let world = watch.world();
+        let ended = |session: &usize| world.sessions()[*session].ended().is_some();
+        let Some(session) = world.session_of(*connection).filter(ended) else {
+            return;
+        };
+        watch.sometimes(LATE);
+        let config = world.config();
+        let trips = config.directory_timeout * TRIPS;
+        let limit = if world.lives(executed.life) {
+            trips
+        } else {
+            config.lease + trips
+        };
+        watch.call_at(watch.now() + limit, session as u64);
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let session = what as usize;
+        let world = watch.world();
+        let this = &world.sessions()[session];
+        if !world.row_of(session).is_some_and(|row| world.is_live(row)) {
+            return watch.held();
+        }
+        match this.life().and_then(|life| differs(watch, life.host)) {
+            Some(excuse) => {
+                watch.excused(excuse);
+                let trips = world.config().directory_timeout * TRIPS;
+                watch.call_at(watch.now() + trips, what);
+            }
+            None => watch.violated(format!(
+                "session {session} of {} had ended, its row came back and stays",
+                this.user()
+            )),
+        }
+    }
+
+    fn probes(&self) -> &'static [&'static str] {
+        &[LATE]
+    }
+}
+
+const LATE: &str = "a row is written after its connection has ended";

@@ -1,0 +1,178 @@
+//! Keyed noise: what somebody else does, or does not do, leaves everybody's delays as they were.
+
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use switchboard_core::directory::Operation;
+use switchboard_core::id::ConnectionId;
+use switchboard_sim::World;
+use switchboard_sim::checker::{Checker, Watch};
+use switchboard_sim::observed::{Change, Observed};
+use switchboard_sim::schedule::{Act, Item, RedisAct, Schedule, To};
+use switchboard_sim::swarm;
+
+const SEEDS: u64 = 60;
+/// Up to here no ping is overdue: their jitter comes from a stream that all terminals of an
+/// instance share.
+const UNTIL: Duration = Duration::from_secs(18);
+
+#[test]
+fn an_unrelated_user_changes_nobody_elses_trace() {
+    let mut lines = 0;
+    for seed in 0..SEEDS {
+        let schedule = independent(swarm::schedule(seed));
+        let mut joined = schedule.clone();
+        joined.items.extend(items(
+            seed,
+            "1.700s  client z1 connects i1 as zoe
+             4.500s  client z2 connects anywhere as zoe
+             5.500s  client z1 moves i2 sudden
+             9.100s  client z2 sends 20 messages
+             9.300s  client z2 closes clean",
+        ));
+        let (alone, together) = (seen(schedule, "z"), seen(joined, "z"));
+        assert_eq!(first_difference(&alone, &together), None, "seed {seed}");
+        lines += alone.len();
+    }
+    assert!(lines > 1000, "too little was seen: {lines} lines");
+}
+
+#[test]
+fn taking_out_what_one_client_does_leaves_the_noise_of_the_rest() {
+    for seed in 0..SEEDS {
+        let mut schedule = independent(swarm::schedule(seed));
+        let user = (schedule.items.iter())
+            .find_map(|item| match &item.act {
+                Act::Connect { client, user, .. } if client == "c1" => Some(user.clone()),
+                _ => None,
+            })
+            .unwrap();
+        // A push for it would open links that later pushes use.
+        schedule.items.retain(|item| !is_for(&item.act, &user));
+        let mut without = schedule.clone();
+        (without.items).retain(|item| !item.act.to_string().starts_with("client c1 "));
+        assert_ne!(schedule, without);
+        let (with, without) = (seen(schedule, "c1"), seen(without, "c1"));
+        assert_eq!(first_difference(&with, &without), None, "seed {seed}");
+    }
+}
+
+fn is_for(act: &Act, user: &String) -> bool {
+    match act {
+        Act::Push { to, .. } | Act::Kick { to, .. } => match to {
+            To::User(addressee) => addressee == user,
+            To::Users(addressees) => addressees.contains(user),
+            To::Everyone => true,
+        },
+        _ => false,
+    }
+}
+
+/// Without the items whose meaning hangs on everybody: the next trip or command of an instance,
+/// whoever it is for; the pace at which all terminals are closed, or rows that were lost or
+/// refused are written again; what waits for somebody's moment.
+fn independent(mut schedule: Schedule) -> Schedule {
+    schedule.items.retain(|item| {
+        item.at < UNTIL
+            && !matches!(
+                item.act,
+                Act::NextTrip { .. }
+                    | Act::KillMidBatch { .. }
+                    | Act::Drain { .. }
+                    | Act::Deploy { .. }
+                    | Act::On { .. }
+                    | Act::Redis(
+                        RedisAct::EvictRows(_)
+                            | RedisAct::EvictLeases
+                            | RedisAct::FlushScripts
+                            | RedisAct::Refuse(..)
+                    )
+            )
+    });
+    schedule
+}
+
+fn items(seed: u64, text: &str) -> Vec<Item> {
+    let text = format!("switchboard-sim 1  seed {seed}  instances 2\n{text}");
+    Schedule::parse(&text).expect("it is a schedule").items
+}
+
+/// What clients see and what the directory is asked for them, but for one of them.
+fn seen(schedule: Schedule, but_for: &'static str) -> Vec<String> {
+    let (lines, heard) = channel();
+    World::watched(schedule, vec![Box::new(Log { but_for, lines })]).run();
+    let mut lines: Vec<String> = heard.into_iter().collect();
+    // What happens at one moment has no order.
+    lines.sort();
+    lines
+}
+
+fn first_difference<'a>(one: &'a [String], other: &'a [String]) -> Option<(&'a str, &'a str)> {
+    let differs = |index: &usize| one.get(*index) != other.get(*index);
+    let index = (0..one.len().max(other.len())).find(differs)?;
+    let line = |of: &'a [String]| of.get(index).map_or("nothing", String::as_str);
+    Some((line(one), line(other)))
+}
+
+#[derive(Clone, Debug)]
+struct Log {
+    but_for: &'static str,
+    lines: Sender<String>,
+}
+
+impl Log {
+    fn note(&self, watch: &Watch<'_>, session: usize, what: &str) {
+        let client = watch.world().sessions()[session].client();
+        if !client.starts_with(self.but_for) {
+            let now = watch.now().as_nanos();
+            let line = format!("{now} {client} {what}");
+            self.lines.send(line).expect("the test listens");
+        }
+    }
+
+    fn note_connection(&self, watch: &Watch<'_>, connection: ConnectionId, what: &str) {
+        if let Some(session) = watch.world().session_of(connection) {
+            self.note(watch, session, what);
+        }
+    }
+}
+
+impl Checker for Log {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Seen {
+                session, payload, ..
+            } => self.note(watch, *session, &format!("sees {:?}", payload.bytes())),
+            Observed::SeenClose { session, code } => {
+                self.note(watch, *session, &format!("sees {code:?}"));
+            }
+            Observed::Greeted { session, degraded } => {
+                self.note(
+                    watch,
+                    *session,
+                    &format!("is greeted, degraded: {degraded}"),
+                );
+            }
+            Observed::Executed(executed) => {
+                // The slow sweep takes an instance's rows in their turn, and changes nothing.
+                match executed.change {
+                    Change::Row { before, after } if before != after => {}
+                    Change::Row { .. } | Change::Lease { .. } | Change::None => return,
+                }
+                let (connection, what) = match executed.operation {
+                    Operation::Register { connection, .. } => (*connection, "register"),
+                    Operation::Unregister { connection, .. } => (*connection, "unregister"),
+                    Operation::RemoveRow { connection, .. } => (*connection, "remove"),
+                    _ => return,
+                };
+                let host = executed.life.host + 1;
+                self.note_connection(watch, connection, &format!("{what} by i{host}"));
+            }
+            _ => {}
+        }
+    }
+}

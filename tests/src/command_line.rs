@@ -1,0 +1,96 @@
+//! The server's command line: what it does beside serving with a settings file.
+
+use std::net::SocketAddr;
+use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::adapter::Adapter;
+use crate::api::Api;
+use crate::patience::PATIENCE;
+use crate::process::{address, command, lines};
+
+/// `switchboard demo`, running.
+#[derive(Debug)]
+pub struct Demo {
+    child: Child,
+    /// Its APIs, in the order in which it names them.
+    pub apis: Vec<Api>,
+    /// Where terminals connect.
+    pub terminals: Vec<SocketAddr>,
+    /// What it has printed.
+    pub text: String,
+}
+
+impl Demo {
+    /// Starts it, and reads what it says until it has explained how to end it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not get so far.
+    #[track_caller]
+    pub fn start(adapter: Adapter) -> Self {
+        let mut child = command(adapter)
+            .arg("demo")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server can be executed");
+        let printed = lines(child.stdout.take().expect("it is piped"));
+        let mut demo = Self {
+            child,
+            apis: Vec::new(),
+            terminals: Vec::new(),
+            text: String::new(),
+        };
+        let end = Instant::now() + PATIENCE;
+        while !demo.text.contains("Ctrl-C") {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = printed.recv_timeout(left).expect("it explains itself");
+            demo.note(&line);
+        }
+        demo
+    }
+
+    fn note(&mut self, line: &str) {
+        for word in line.split([' ', ',']) {
+            if word.starts_with("ws://") {
+                self.terminals.push(address(word));
+            } else if word.starts_with("http://") && word.ends_with('/') {
+                self.apis.push(Api::new(address(word)));
+            }
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the server with arguments that make it end by itself.
+///
+/// # Panics
+///
+/// If it does not end.
+#[track_caller]
+pub fn run(adapter: Adapter, arguments: &[&str]) -> Output {
+    let mut child = command(adapter)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server can be executed");
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().expect("it is our child").is_none() {
+        if Instant::now() > end {
+            let _ = child.kill();
+            panic!("the server does not end with {arguments:?}");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().expect("its output can be read")
+}

@@ -1,0 +1,166 @@
+//! Runs behaviours over the matrix.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::env;
+use std::process::ExitCode;
+use std::thread;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::behaviour::Behaviour;
+use crate::matrix::Cell;
+
+/// The variable that chooses what is tried: `whole` is all of the matrix. Without it, what every
+/// change is tried on ([`Needs::with_every_change`](crate::behaviour::Needs::with_every_change)).
+/// Who names a behaviour or a cell gets it, wherever it stands.
+pub const MATRIX: &str = "SWITCHBOARD_MATRIX";
+
+/// Runs the behaviours as `cargo test` runs tests, with the same arguments, and says what of the
+/// matrix was tried and what was not.
+pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Behaviours wait for others most of their time.
+    arguments.test_threads = arguments.test_threads.or(Some(THREADS));
+    let extent = match extent(&arguments) {
+        Ok(extent) => extent,
+        Err(complaint) => {
+            eprintln!("{complaint}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut coverage = Coverage::default();
+    let mut trials = Vec::new();
+    for behaviour in behaviours.iter().copied().flatten() {
+        for (number, cell) in Cell::all().enumerate() {
+            let trial = trial(*behaviour, cell);
+            let place = if let Some(reason) = behaviour.needs.obstacle(cell) {
+                Place::DoesNotApply(reason)
+            } else if extent == Extent::EveryChange && !behaviour.needs.with_every_change(cell) {
+                Place::Left
+            } else if arguments.is_filtered_out(&trial) {
+                Place::FilteredOut
+            } else {
+                trials.push(trial);
+                Place::Tried
+            };
+            coverage.count((number, cell.to_string()), place);
+        }
+    }
+    if !arguments.list && !trials.is_empty() {
+        build_servers();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        coverage.print();
+    }
+    conclusion.exit_code()
+}
+
+/// How many behaviours are tried at a time.
+const THREADS: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    EveryChange,
+    Whole,
+}
+
+fn extent(arguments: &Arguments) -> Result<Extent, String> {
+    match env::var(MATRIX).unwrap_or_default().as_str() {
+        "whole" => Ok(Extent::Whole),
+        "" if arguments.filter.is_some() => Ok(Extent::Whole),
+        "" => Ok(Extent::EveryChange),
+        other => Err(format!("{MATRIX}={other}: it is `whole`, or it is not set")),
+    }
+}
+
+/// Before the first behaviour, so that none waits for a compiler.
+fn build_servers() {
+    for cell in Cell::all() {
+        for number in 0..2 {
+            cell.fleet.adapter(number).executable();
+        }
+    }
+}
+
+/// `smol/redis/push::pushes_arrive_in_order`, in a thread of that name.
+fn trial(behaviour: Behaviour, cell: Cell) -> Trial {
+    let (_crate, module) = behaviour.module.split_once("::").unwrap_or_default();
+    let name = format!("{cell}/{module}::{}", behaviour.name);
+    let thread = thread::Builder::new().name(name.clone());
+    Trial::test(name, move || {
+        let running = thread.spawn(move || (behaviour.run)(cell))?;
+        running
+            .join()
+            .map_err(|panic| Failed::from(message(&*panic)))
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(owned).unwrap_or("it panicked").to_owned()
+}
+
+/// What became of a behaviour in a cell.
+enum Place {
+    Tried,
+    FilteredOut,
+    Left,
+    DoesNotApply(&'static str),
+}
+
+/// What was tried of the matrix.
+#[derive(Default)]
+struct Coverage(BTreeMap<(usize, String), Counts>);
+
+#[derive(Default)]
+struct Counts {
+    tried: usize,
+    filtered_out: usize,
+    left: usize,
+    does_not_apply: BTreeMap<&'static str, usize>,
+}
+
+impl Coverage {
+    fn count(&mut self, cell: (usize, String), place: Place) {
+        let counts = self.0.entry(cell).or_default();
+        match place {
+            Place::Tried => counts.tried += 1,
+            Place::FilteredOut => counts.filtered_out += 1,
+            Place::Left => counts.left += 1,
+            Place::DoesNotApply(reason) => *counts.does_not_apply.entry(reason).or_default() += 1,
+        }
+    }
+
+    fn print(&self) {
+        println!(
+            "{:<18}{:>8}{:>14}{:>14}  does not apply",
+            "cell", "tried", "filtered out", "left"
+        );
+        let mut tried = 0;
+        let mut left = 0;
+        for ((_, cell), counts) in &self.0 {
+            tried += counts.tried;
+            left += counts.left;
+            let reasons: Vec<_> = counts
+                .does_not_apply
+                .iter()
+                .map(|(reason, count)| format!("{count}: {reason}"))
+                .collect();
+            println!(
+                "{cell:<18}{:>8}{:>14}{:>14}  {}",
+                counts.tried,
+                counts.filtered_out,
+                counts.left,
+                reasons.join("; ")
+            );
+        }
+        println!("{tried} tried");
+        if left > 0 {
+            println!("{left} left to the whole matrix: {MATRIX}=whole tries them too");
+        }
+        println!();
+    }
+}

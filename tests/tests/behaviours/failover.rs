@@ -1,0 +1,76 @@
+//! A replica takes over while pushes go on.
+
+use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::eventually;
+
+use crate::traffic::{after_settling, nobody_is_missed_while};
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        PROCESSES.sentinel(),
+        a_lost_primary_misses_nobody_without_saying_so
+    ),
+    (
+        PROCESSES.sentinel(),
+        a_primary_that_is_demoted_in_place_misses_nobody_without_saying_so
+    ),
+    (
+        PROCESSES.sentinel(),
+        a_server_that_starts_after_a_failover_joins_the_others
+    ),
+    (
+        ONE.sentinel(),
+        a_terminal_that_connects_after_a_failover_is_registered_with_the_new_primary
+    ),
+];
+
+/// H14, H38, H39: no terminal reconnects, all are reachable through the new primary, and no push
+/// without `degraded` has missed anybody meanwhile.
+fn a_lost_primary_misses_nobody_without_saying_so(cell: Cell) {
+    nobody_is_missed_while(cell.start(3), |cluster, traffic| {
+        traffic.flows();
+        after_settling(cluster, |cluster| cluster.replicated().lose_primary());
+    });
+}
+
+/// H38, H39: the old primary lives on as a replica, and connections to it stay open.
+fn a_primary_that_is_demoted_in_place_misses_nobody_without_saying_so(cell: Cell) {
+    nobody_is_missed_while(cell.start(2), |cluster, traffic| {
+        for _ in 0..2 {
+            traffic.flows();
+            after_settling(cluster, |cluster| cluster.replicated().swap());
+        }
+    });
+}
+
+/// H39: the Sentinel is asked anew at each start.
+fn a_server_that_starts_after_a_failover_joins_the_others(cell: Cell) {
+    let mut cluster = cell.start(1);
+    let mut terminal = cluster[0].terminal("ann");
+    cluster.replicated().lose_primary();
+
+    let new = cluster.add(|settings| settings);
+    cluster.await_all_up();
+
+    eventually("it reaches the others' terminals without a doubt", || {
+        let receipt = cluster[new].api().push("ann", "from the new one");
+        receipt.outcome(terminal.uuid) == Some("written") && !receipt.degraded
+    });
+    terminal.expect_text("from the new one");
+}
+
+/// H19, H38: what is written after a failover is written where it counts.
+fn a_terminal_that_connects_after_a_failover_is_registered_with_the_new_primary(cell: Cell) {
+    let mut cluster = cell.start(1);
+    after_settling(&mut cluster, |cluster| cluster.replicated().lose_primary());
+
+    let terminal = cluster[0].terminal("ann");
+
+    let rows = cluster.rows();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].1, terminal.uuid.to_string());
+    terminal.close();
+    eventually("its row is gone", || cluster.rows().is_empty());
+}

@@ -1,0 +1,45 @@
+//! All behaviours of the server, each tried in the cells of the matrix in which it applies.
+
+mod api_errors;
+mod command_line;
+mod connections;
+mod crash;
+mod drain;
+mod failover;
+mod handshake;
+mod hostile_terminals;
+mod kick;
+mod links;
+mod operations;
+mod push;
+mod receipts;
+mod redis_away;
+mod slow_terminals;
+mod tokens;
+mod traffic;
+mod workers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Those that take longest come first, so that none of them is left alone at the end.
+    switchboard_tests::suite::main(&[
+        redis_away::LIST,
+        failover::LIST,
+        slow_terminals::LIST,
+        crash::LIST,
+        drain::LIST,
+        connections::LIST,
+        workers::LIST,
+        links::LIST,
+        receipts::LIST,
+        push::LIST,
+        kick::LIST,
+        tokens::LIST,
+        api_errors::LIST,
+        operations::LIST,
+        command_line::LIST,
+        handshake::LIST,
+        hostile_terminals::LIST,
+    ])
+}

@@ -1,0 +1,236 @@
+//! What an operator sees: secrets, Redis in every form, health, metrics, log, status page.
+
+use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::certificate::Certificate;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::directory::Directory;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::redis::RedisServer;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (PROCESSES, the_cluster_secret_can_be_a_variable),
+    (ONE.single_redis(), an_evicting_redis_is_warned_of),
+    (
+        PROCESSES.single_redis(),
+        redis_with_a_password_works_and_the_password_is_not_logged
+    ),
+    (
+        PROCESSES.single_redis(),
+        redis_over_tls_works_if_its_authority_is_trusted
+    ),
+    (
+        ONE.single_redis(),
+        redis_over_tls_is_not_used_if_its_authority_is_not_trusted
+    ),
+    (
+        PROCESSES.in_redis(),
+        clusters_with_different_prefixes_do_not_see_each_other
+    ),
+    (ONE, health_and_metrics_tell_what_happens),
+    (PROCESSES, instances_are_listed_with_their_load),
+    (ONE, the_status_page_is_complete_in_itself),
+    (ONE, the_log_can_be_json),
+    (ONE.embedded(), a_server_without_redis_says_that_it_is_alone),
+];
+
+/// The secret may come from the environment.
+fn the_cluster_secret_can_be_a_variable(cell: Cell) {
+    let cluster = cell.start_with(2, |s| {
+        s.without("cluster_secret_file").variable(
+            "SWITCHBOARD_CLUSTER_SECRET",
+            "a secret of at least sixteen bytes",
+        )
+    });
+    let mut terminal = cluster[0].terminal("ann");
+
+    cluster[1].api().push("ann", "hello").expect_written(1);
+
+    terminal.expect_text("hello");
+}
+
+/// A directory that forgets under pressure is worth a warning.
+fn an_evicting_redis_is_warned_of(cell: Cell) {
+    let redis =
+        RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let cluster = Cluster::start_on(Directory::Redis(redis), cell.fleet, 1, |s| s);
+
+    eventually("the log warns", || {
+        cluster[0].log().contains("maxmemory-policy")
+    });
+}
+
+/// H39: a Redis with a login, which is nobody else's business.
+fn redis_with_a_password_works_and_the_password_is_not_logged(cell: Cell) {
+    const PASSWORD: &str = "s3cret-of-redis";
+    let redis = RedisServer::start();
+    let secret = format!(">{PASSWORD}");
+    let _: String = redis.command(&["ACL", "SETUSER", "sb", "on", &secret, "~*", "&*", "+@all"]);
+    let _: String = redis.command(&["ACL", "SETUSER", "default", "off"]);
+    let url = format!("redis://sb:{PASSWORD}@127.0.0.1:{}", redis.port());
+    let cluster = Cluster::start_on(Directory::Redis(redis), cell.fleet, 2, |s| {
+        s.with("redis", url).with("log_level", "trace")
+    });
+    let _terminal = cluster[0].terminal("ann");
+
+    cluster[1].api().push("ann", "hello").expect_written(1);
+
+    for server in cluster.servers() {
+        let log = server.log();
+        assert!(!log.is_empty());
+        assert!(!log.contains(PASSWORD), "the password is in the log");
+    }
+}
+
+/// H39: a Redis behind TLS, with an authority of one's own, which the server finds where OpenSSL would.
+fn redis_over_tls_works_if_its_authority_is_trusted(cell: Cell) {
+    let certificate = Certificate::for_loopback();
+    let (redis, url) = certificate.redis();
+    let authority = certificate.authority().display().to_string();
+    let cluster = Cluster::start_on(Directory::Redis(redis), cell.fleet, 2, |s| {
+        s.with("redis", url.clone())
+            .variable("SSL_CERT_FILE", authority)
+    });
+    let mut terminal = cluster[0].terminal("ann");
+
+    cluster[1].api().push("ann", "hello").expect_written(1);
+
+    terminal.expect_text("hello");
+    assert_eq!(cluster.rows().len(), 1);
+}
+
+/// H39: a certificate of an unknown authority is no Redis of ours: nothing is written there.
+fn redis_over_tls_is_not_used_if_its_authority_is_not_trusted(cell: Cell) {
+    let (redis, url) = Certificate::for_loopback().redis();
+    let other = Certificate::for_loopback();
+    let authority = other.authority().display().to_string();
+    let server = Server::start_unready(
+        cell.fleet.adapter(0),
+        &Settings::for_tests()
+            .with_file("cluster_secret_file", "a secret of this test server")
+            .with("redis", url)
+            .variable("SSL_CERT_FILE", authority),
+    );
+
+    eventually("the log says why", || {
+        server.log().to_lowercase().contains("certificate")
+    });
+
+    let terminal = server.connect().user("ann").open();
+    assert!(terminal.degraded);
+    assert!(!server.api().is_ready());
+    assert_eq!(redis.command::<i64>(&["DBSIZE"]), 0);
+}
+
+/// H39: the prefix lets several clusters share one Redis.
+fn clusters_with_different_prefixes_do_not_see_each_other(cell: Cell) {
+    let cluster = cell.start(1);
+    let other = cluster.stranger(|s| s.with("prefix", "other:"));
+    let mut theirs = other.terminal("ann");
+    let mut ours = cluster[0].terminal("ann");
+
+    cluster[0].api().push("ann", "ours").expect_written(1);
+
+    ours.expect_text("ours");
+    theirs.expect_silence(SILENCE);
+    assert_eq!(other.api().instances().len(), 1);
+}
+
+/// H54: health, readiness and figures are there without a key, and the figures are true.
+fn health_and_metrics_tell_what_happens(cell: Cell) {
+    let cluster = cell.start(1);
+    let api = cluster[0].api();
+    let terminals = [cluster[0].terminal("ann"), cluster[0].terminal("bob")];
+
+    assert_eq!(api.get("/health/live").status, 200);
+    assert_eq!(api.get("/health/ready").status, 200);
+    let metrics = api.get("/metrics");
+    assert_eq!(metrics.status, 200);
+    assert!(
+        metrics
+            .header("content-type")
+            .is_some_and(|t| t.contains("text")),
+        "{metrics:?}"
+    );
+    assert!((api.metric("switchboard_connections") - 2.0).abs() < 0.5);
+    let pushes = api.metric("switchboard_pushes_total");
+    api.push("ann", "one").expect_written(1);
+    api.push("bob", "two").expect_written(1);
+    assert!((api.metric("switchboard_pushes_total") - pushes - 2.0).abs() < 0.5);
+    assert!(api.metric("switchboard_bugs_total").abs() < 0.5);
+    assert!(api.metric("switchboard_http_requests_total") >= 2.0);
+    assert!(api.metric("switchboard_push_duration_seconds_count") >= 2.0);
+    assert!((api.metric("switchboard_build_info") - 1.0).abs() < 0.5);
+    drop(terminals);
+    eventually("the gauge falls", || {
+        api.metric("switchboard_connections") < 0.5
+    });
+}
+
+/// H54: `/v1/instances` shows each instance with its load, the same at every server.
+fn instances_are_listed_with_their_load(cell: Cell) {
+    let cluster = cell.start(3);
+    let _terminals: Vec<_> = (0..5)
+        .map(|n| cluster[1].terminal(&format!("user-{n}")))
+        .collect();
+
+    for server in cluster.servers() {
+        eventually("the load is published", || {
+            let instances = server.api().instances();
+            instances.len() == 3
+                && instances.iter().filter(|i| i.this).count() == 1
+                && instances.iter().any(|i| {
+                    i.address == cluster[1].peer().to_string()
+                        && i.connections == 5
+                        && i.state == "up"
+                })
+        });
+    }
+}
+
+/// H54: a status page that needs nothing from elsewhere.
+fn the_status_page_is_complete_in_itself(cell: Cell) {
+    let cluster = cell.start(1);
+    let page = cluster[0].api().get("/");
+
+    assert_eq!(page.status, 200);
+    assert!(
+        page.header("content-type")
+            .is_some_and(|t| t.starts_with("text/html"))
+    );
+    let text = page.text();
+    assert!(text.contains("Switchboard"));
+    for foreign in ["src=\"http", "href=\"http", "@import", "//cdn"] {
+        assert!(!text.contains(foreign), "{foreign}");
+    }
+}
+
+/// H55: the log can be read by machines, line by line, and is quiet by default.
+fn the_log_can_be_json(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("log", "json"));
+    let server = &cluster[0];
+    let mut terminal = server.terminal("ann");
+    for _ in 0..20 {
+        server.api().push("ann", "hello").expect_written(1);
+        terminal.expect_text("hello");
+    }
+
+    let log = server.log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let entry: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let level = entry["level"].as_str().unwrap_or_default().to_uppercase();
+        assert!(["INFO", "WARN"].contains(&level.as_str()), "{line}");
+    }
+    assert!(log.lines().count() < 20, "nothing is logged per message");
+}
+
+/// The embedded directory is one process, and the server says so.
+fn a_server_without_redis_says_that_it_is_alone(cell: Cell) {
+    let cluster = cell.start(1);
+    assert!(cluster[0].log().contains("--redis"), "{}", cluster[0].log());
+}
