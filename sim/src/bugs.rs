@@ -154,7 +154,7 @@ impl Bug {
             ),
             Flaw::LowerEpochOverwrites => (
                 "lower-epoch-overwrites",
-                "orphan-debt",
+                "fencing",
                 Deep,
                 "a plain HSET is one command and needs no script",
             ),
@@ -178,7 +178,7 @@ impl Bug {
             ),
             Flaw::RenewedWithoutComparison => (
                 "renewed-without-comparison",
-                "orphan-debt",
+                "fencing",
                 Deep,
                 "a SET with an expiry is how leases are written everywhere",
             ),
@@ -190,7 +190,7 @@ impl Bug {
             ),
             Flaw::RowBeforeClaim => (
                 "row-before-claim",
-                "receipt-complete",
+                "fencing",
                 Deep,
                 "the epoch is known when the claim is asked for, and a round trip is saved",
             ),
