@@ -223,10 +223,15 @@ impl World {
             return;
         }
         process.turn = None;
-        let inputs = std::mem::take(&mut process.inbox);
-        let mut out = Outbox::new();
-        for input in inputs {
+        // Both lists keep their memory for the next turn.
+        let mut inputs = std::mem::take(&mut process.inbox);
+        let mut out = std::mem::take(&mut self.outbox);
+        for input in inputs.drain(..) {
             self.take_in(life, input, &mut out);
+        }
+        let inbox = &mut self.processes[life.host].inbox;
+        if inbox.is_empty() {
+            *inbox = inputs;
         }
         let now = self.clock_of(life.host);
         let Some(instance) = self.instance_mut(life) else {
@@ -255,6 +260,7 @@ impl World {
             self.trace(&entry);
             self.execute(life, command);
         }
+        self.outbox = out;
         if let Some((at, _)) = next
             && self.lives(life)
         {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchboard_core::Instance;
+use switchboard_core::command::Outbox;
 use switchboard_core::config::Config;
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
@@ -55,6 +56,8 @@ pub struct World {
     pub(crate) record: Record,
     pub(crate) watchers: Watchers,
     pub(crate) calm: Calm,
+    /// Empty between two turns.
+    pub(crate) outbox: Outbox,
     pub(crate) violation: Option<Violation>,
     /// Nothing happens after this moment.
     end: Instant,
@@ -127,6 +130,7 @@ impl World {
             record: Record::default(),
             watchers: Watchers::new(checkers),
             calm: Calm::new(BEGIN),
+            outbox: Outbox::new(),
             violation: None,
             end,
             events: 0,
@@ -231,6 +235,7 @@ impl World {
             record,
             watchers: _,
             calm: _,
+            outbox: _,
             violation,
             end,
             events: _,

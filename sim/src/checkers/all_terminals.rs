@@ -26,7 +26,7 @@ impl Checker for AllTerminals {
 
     /// Several times what the swarm shows.
     fn excused_at_most(&self) -> f64 {
-        0.005
+        0.015
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

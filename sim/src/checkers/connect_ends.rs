@@ -37,8 +37,8 @@ impl Checker for ConnectEnds {
         let holder = this.life();
         let wakes = holder.and_then(|life| watch.world().host(life.host));
         let wakes = wakes.map(|host| host.paused_until());
-        if let Some(wakes) = wakes.filter(|wakes| *wakes + WAYS > watch.now()) {
-            let within = watch.world().config().hello_grace + WAYS;
+        let within = watch.world().config().hello_grace + WAYS;
+        if let Some(wakes) = wakes.filter(|wakes| *wakes + within > watch.now()) {
             return watch.call_at(wakes + within, what);
         }
         let unread = |excuse: &Excuse| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::directory::{Operation, Reply, Row, SeenLease};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
-use super::allowance::{differs, may_be_closing};
+use super::allowance::{differs, leases_last_longer, may_be_closing};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Change, Executed, Observed};
 
@@ -14,14 +14,13 @@ use crate::observed::{Change, Executed, Observed};
 /// removed by its owner, when its connection has ended, or by others, by its exact value, when it is
 /// dead or its connection has ended; and no floor rises over a row that is still needed.
 ///
-/// A row is dead too if its instance has ever said so: whoever read that floor may remove it after a
-/// failover that has lost the floor and not the row.
+/// A row may also be removed if its instance has ever claimed a higher epoch: whoever read the row
+/// when the lease had run out, or read a floor that a failover has lost, took it for dead, and the
+/// instance writes it again under that epoch and must be asked until then.
 #[derive(Clone, Debug, Default)]
 pub struct Fencing {
     /// The highest epoch that each instance has claimed.
     claimed: BTreeMap<InstanceId, Epoch>,
-    /// The highest floor that each has set.
-    floors: BTreeMap<InstanceId, Epoch>,
 }
 
 impl Checker for Fencing {
@@ -51,7 +50,7 @@ impl Checker for Fencing {
 }
 
 impl Fencing {
-    /// Takes down what an instance has claimed and set, at a former primary too.
+    /// Takes down what an instance has claimed, at a former primary too.
     fn note(&mut self, executed: &Executed<'_>) {
         let (instance, lease) = match (executed.operation, executed.outcome) {
             (
@@ -70,8 +69,11 @@ impl Fencing {
         };
         let claimed = self.claimed.entry(instance).or_insert(lease.epoch);
         *claimed = lease.epoch.max(*claimed);
-        let floor = self.floors.entry(instance).or_insert(lease.floor);
-        *floor = lease.floor.max(*floor);
+    }
+
+    /// Whether an instance has claimed a higher epoch than that of its row.
+    fn is_superseded(&self, row: Row) -> bool {
+        (self.claimed.get(&row.instance)).is_some_and(|claimed| row.epoch < *claimed)
     }
 
     /// What is wrong with an operation on a row.
@@ -122,7 +124,9 @@ impl Fencing {
                 if (before.instance, before.epoch) != (row.instance, row.epoch) {
                     Some("removed another row than it had read")
                 } else if watch.world().is_live(before)
-                    && (self.floors.get(&before.instance)).is_none_or(|f| before.epoch >= *f)
+                    && !self.is_superseded(before)
+                    // It had run out, and the clock jumped back.
+                    && leases_last_longer(watch).is_none()
                     && row.instance != own
                     && is_held(watch, *connection)
                 {

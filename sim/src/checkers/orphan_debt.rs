@@ -15,7 +15,7 @@ impl Checker for OrphanDebt {
 
     /// Twice what the swarm shows.
     fn excused_at_most(&self) -> f64 {
-        0.03
+        0.05
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
