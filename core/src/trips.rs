@@ -299,7 +299,7 @@ impl Instance {
                 self.claimed(now, asked, lease, replaced.as_ref(), out);
             }
             (Purpose::Claim { .. }, Reply::ClaimRefused { epoch }) => self.claim_refused(epoch),
-            (Purpose::Renew { lease }, Reply::Renewed) => self.renewed(asked, lease),
+            (Purpose::Renew { lease }, Reply::Renewed) => self.renewed(now, asked, lease, out),
             (Purpose::Renew { lease }, Reply::Lost) => {
                 if self.keeper.held_epoch() == Some(lease.epoch) {
                     self.lease_lost(now, out);
