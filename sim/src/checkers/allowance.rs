@@ -35,9 +35,18 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     })
 }
 
-/// What explains that the directory and an instance differ.
+/// The time between two rows that are settled, at the slowest pace.
+const ROW: Duration = Duration::from_millis(50);
+
+/// What explains that the directory and an instance differ, which writes all its rows again after
+/// the fault.
 pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
-    let from = watch.now().before(recovery(watch.world().config()));
+    let world = watch.world();
+    let held = (world.sessions().iter())
+        .filter(|session| session.is_open() && session.life().is_some_and(|l| l.host == host))
+        .count();
+    let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
+    let from = (watch.now()).before(recovery(world.config()) + settling);
     watch.excuse(from, watch.now(), |excuse| {
         // What prolongs leases loses nothing.
         let disturbs = match excuse.kind.part() {
