@@ -40,12 +40,13 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Timer, future, net};
 use switchboard_driver::runtime::Runtime;
 
@@ -73,7 +74,7 @@ thread_local! {
 }
 
 impl Runtime for SmolRuntime {
-    type Stream = Async<TcpStream>;
+    type Stream = Stream;
     type Listener = Async<TcpListener>;
     type Sleep = Sleep;
 
@@ -115,11 +116,11 @@ impl Runtime for SmolRuntime {
     }
 
     fn adopt(socket: TcpStream) -> io::Result<Self::Stream> {
-        Async::new_nonblocking(socket)
+        Async::new_nonblocking(socket).map(Stream)
     }
 
     fn release(stream: Self::Stream) -> io::Result<TcpStream> {
-        stream.into_inner()
+        stream.0.into_inner()
     }
 
     async fn dial(address: String) -> io::Result<Self::Stream> {
@@ -128,12 +129,48 @@ impl Runtime for SmolRuntime {
             match Async::<TcpStream>::connect(address).await {
                 Ok(stream) => {
                     stream.get_ref().set_nodelay(true)?;
-                    return Ok(stream);
+                    return Ok(Stream(stream));
                 }
                 Err(refused) => error = refused,
             }
         }
         Err(error)
+    }
+}
+
+/// A TCP stream of smol. Closing an `Async` only flushes it; this one ends what the other end reads.
+#[derive(Debug)]
+pub struct Stream(Async<TcpStream>);
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match self.0.get_ref().shutdown(Shutdown::Write) {
+            // The connection has ended in both directions already.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut => shut,
+        })
     }
 }
 

@@ -5,11 +5,9 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_tungstenite::smol::connect_async;
 use async_tungstenite::tungstenite::Message;
@@ -20,13 +18,11 @@ use switchboard_smol::{
     Audience, AuthFuture, Authenticator, DirectoryChoice, Payload, Push, Server, Settings, UserId,
     new_push_id,
 };
-
-/// Patience with a machine that does other things as well.
-const PATIENCE: Duration = Duration::from_secs(30);
+use switchboard_test_redis::RedisServer;
 
 #[test]
 fn a_cluster_with_redis_runs_without_a_runtime_of_tokio() {
-    let redis = Redis::start();
+    let redis = RedisServer::start();
     smol::block_on(async {
         let first = server(&redis).await;
         let second = server(&redis).await;
@@ -134,11 +130,10 @@ fn reactors() -> usize {
         .count()
 }
 
-async fn server(redis: &Redis) -> Server {
-    let url = format!("redis://{}", redis.address);
+async fn server(redis: &RedisServer) -> Server {
     let settings = Settings {
         terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        directory: DirectoryChoice::Redis(url.parse().expect("a URL")),
+        directory: DirectoryChoice::Redis(redis.url().parse().expect("a URL")),
         cluster_secret: Some(ClusterSecret::new(b"a secret for this test").expect("long enough")),
         ..Settings::default()
     };
@@ -146,43 +141,4 @@ async fn server(redis: &Redis) -> Server {
         .settings(settings)
         .authenticator(Witness);
     builder.start().await.expect("it starts")
-}
-
-/// A Redis server of its own, which ends with this value.
-struct Redis {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            // Somebody else may take the port before Redis does.
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-            let address = free.local_addr().expect("it is bound");
-            drop(free);
-            let process = Command::new("redis-server")
-                .args(["--bind", "127.0.0.1", "--save", "", "--port"])
-                .arg(address.port().to_string())
-                .stdout(Stdio::null())
-                .spawn()
-                .expect("redis-server is installed");
-            let mut redis = Self { process, address };
-            while redis.process.try_wait().expect("it is our child").is_none() {
-                if TcpStream::connect(address).is_ok() {
-                    return redis;
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-            assert!(Instant::now() < end, "redis-server does not start");
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

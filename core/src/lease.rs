@@ -130,6 +130,14 @@ impl Keeper {
         }
     }
 
+    /// Whether the lease was given back.
+    pub(crate) const fn is_released(&self) -> bool {
+        match self.hold {
+            Hold::Released => true,
+            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Held { .. } => false,
+        }
+    }
+
     /// Whether the lease was ever held.
     pub(crate) const fn has_held(&self) -> bool {
         self.acknowledged.is_some()

@@ -260,7 +260,8 @@ impl Instance {
                 self.view.take_in(asked, now.mono, &self.config, seen);
             }
         }
-        let wiped = !present.contains(&self.identity.instance);
+        // A lease that was given back is missing, and nothing else is lost with it.
+        let wiped = !self.keeper.is_released() && !present.contains(&self.identity.instance);
         let absent: Vec<InstanceId> = (self.view.known.keys())
             .filter(|instance| present.binary_search(instance).is_err())
             .copied()

@@ -31,7 +31,7 @@ impl Settings {
             .with("api", "127.0.0.1:0")
             .with("peer", "127.0.0.1:0")
             .with("workers", 1)
-            .with("lease", "2s")
+            .with("lease", "3s")
             .with("lease_renewal", "500ms")
             .with("view_interval", "200ms")
             .with("directory_timeout", "1s")

@@ -57,6 +57,11 @@ impl<R: Runtime> Heads<R> {
         };
         (heads, HeadWatch(stage))
     }
+
+    /// The stream without the watch over it.
+    pub(crate) fn into_inner(self) -> R::Stream {
+        self.stream
+    }
 }
 
 impl HeadWatch {
@@ -134,10 +139,8 @@ impl<R: Runtime> AsyncWrite for Heads<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{Ready, ready};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-
     use super::*;
+    use crate::hasty::{Hasty, Stuck};
 
     /// H10: whoever sends half a head, or takes nothing of an answer, does not stay for ever.
     #[test]
@@ -156,82 +159,5 @@ mod tests {
         assert!(read(&mut heads).is_pending(), "between requests");
         let written = Pin::new(&mut heads).poll_write(&mut cx, b"answer");
         assert!(matches!(written, Poll::Ready(Err(_))));
-    }
-
-    /// A runtime whose timers end at once.
-    struct Hasty;
-
-    impl Runtime for Hasty {
-        type Stream = Stuck;
-        type Listener = ();
-        type Sleep = Ready<()>;
-
-        fn run<F: Future<Output = ()>>(_: F) -> io::Result<()> {
-            unreachable!("nothing is run")
-        }
-
-        fn spawn(_: impl Future<Output = ()> + 'static) {
-            unreachable!("nothing is spawned")
-        }
-
-        fn sleep(_: Duration) -> Ready<()> {
-            ready(())
-        }
-
-        fn listen(_: TcpListener) -> io::Result<()> {
-            unreachable!("nothing is listened at")
-        }
-
-        async fn accept((): &()) -> io::Result<(TcpStream, SocketAddr)> {
-            unreachable!("nothing is accepted")
-        }
-
-        fn adopt(_: TcpStream) -> io::Result<Stuck> {
-            unreachable!("there are no sockets")
-        }
-
-        fn release(_: Stuck) -> io::Result<TcpStream> {
-            unreachable!("there are no sockets")
-        }
-
-        async fn dial(_: String) -> io::Result<Stuck> {
-            unreachable!("nothing is dialled")
-        }
-    }
-
-    /// A stream that has a few bytes to read, and takes none.
-    struct Stuck {
-        unread: usize,
-    }
-
-    impl AsyncRead for Stuck {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &mut [u8],
-        ) -> Poll<io::Result<usize>> {
-            match std::mem::take(&mut self.unread) {
-                0 => Poll::Pending,
-                read => Poll::Ready(Ok(read)),
-            }
-        }
-    }
-
-    impl AsyncWrite for Stuck {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -35,6 +36,13 @@ const API_IDLE: Duration = Duration::from_secs(75);
 
 /// How long the body of a request to the API may take. A push of 1 MiB comes in time at 140 kbit/s.
 const API_BODY: Duration = Duration::from_secs(60);
+
+/// How long a client of the API that has been answered may go on sending the body that was too
+/// large, before its connection is closed on it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of it: as much as the largest push that can be allowed.
+const LINGER_BYTES: usize = 16 << 20;
 
 /// Where terminals connect.
 const TERMINALS: &str = "/connect";
@@ -114,15 +122,34 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
             FuturesIo::new(stream),
             service_fn(|request| {
                 let answering = heads.answering();
-                async {
+                Box::pin(async {
                     let answer = api::serve(&local.gate.api, request, R::sleep(API_BODY)).await;
                     drop(answering);
                     Ok::<_, Infallible>(answer)
-                }
+                })
             }),
         );
     // It fails if the client has gone.
-    let _ = connection.await;
+    if let Ok(parts) = connection.without_shutdown().await {
+        let stream = parts.io.into_inner().into_inner();
+        task::race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
+    }
+}
+
+/// Lets a client that is still sending read what it was answered: a socket that is closed with
+/// unread bytes is reset, and the answer may be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut buffer = vec![0; 8 << 10];
+    let mut left = LINGER_BYTES;
+    if stream.close().await.is_err() {
+        return;
+    }
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        let Some(less) = left.checked_sub(read) else {
+            return;
+        };
+        left = less;
+    }
 }
 
 async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {

@@ -56,6 +56,8 @@ pub mod events;
 mod execute;
 mod foreign;
 mod handle;
+#[cfg(test)]
+mod hasty;
 mod head;
 mod host;
 mod http;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::poll_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
 use crate::members::{Entry, Input, Member, Seat, Service, Shared};
 use crate::runtime::Runtime;
 use crate::server::StartError;
+use crate::task::Portion;
 
 /// How long nothing is accepted after the operating system refused: it has run out of descriptors
 /// or memory, and every further attempt would fail at once.
@@ -92,7 +94,9 @@ pub(crate) async fn accept<R: Runtime>(
     let inside = Arc::new(AtomicUsize::new(0));
     let mut turn = 0;
     let mut refused = false;
+    let mut portion = Portion::default();
     loop {
+        poll_fn(|cx| portion.poll_take(cx)).await;
         let socket = match R::accept(&listener).await {
             Ok((socket, _)) => socket,
             Err(error) if is_about_the_client(&error) => continue,
@@ -140,5 +144,33 @@ fn choose(shared: &Shared, service: Service, turn: usize) -> (&Member, Option<Se
             (member, Some(member.seat()))
         }
         Service::Api | Service::Peers => (&shared.members[turn % shared.members.len()], None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::directory::Troubles;
+    use crate::hasty::Hasty;
+    use crate::settings::Settings;
+
+    #[test]
+    fn clients_that_come_and_go_without_end_leave_the_thread_to_others() {
+        let shared = Arc::new(Shared {
+            settings: Settings::default(),
+            members: Vec::new(),
+            events: None,
+            troubles: Troubles::default(),
+        });
+        let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
+        let mut accepting = pin!(accepting);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(accepting.as_mut().poll(&mut cx).is_pending());
+        }
     }
 }

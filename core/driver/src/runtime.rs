@@ -16,7 +16,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// Sockets cross threads as those of the standard library: [`Runtime::accept`] hands them out, and
 /// [`Runtime::adopt`] takes them into the runtime of the thread that is to serve them.
 pub trait Runtime: Send + Sync + 'static {
-    /// A TCP stream that is registered with the runtime of the thread.
+    /// A TCP stream that is registered with the runtime of the thread. To close it is to end what the
+    /// other end reads (`shutdown` of the writing half); it can be read until it is dropped.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// A listener that is registered with the runtime of the thread.
     type Listener: 'static;

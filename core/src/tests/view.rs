@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
+use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
 use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
 
@@ -70,6 +71,34 @@ fn a_lease_that_vanishes_after_a_goodbye_is_not_doubted() {
     };
     drop(rig.directory.execute(rig.now.mono, &release));
     rig.pass_ms(1100);
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.view.knows(OTHER));
+}
+
+/// Its own lease is missing as well, and that is no sign of a wipe.
+#[test]
+fn a_goodbye_is_believed_by_an_instance_that_has_given_its_own_lease_back() {
+    let mut rig = beside_another();
+    let draining = other_lease(1, LeaseState::Draining);
+    rig.other_renews(other_lease(1, LeaseState::Up), draining.clone());
+    rig.pass_ms(1100);
+    rig.server = Server::Waits;
+    rig.event(Event::Drain {
+        delay: Duration::ZERO,
+        spread: Duration::ZERO,
+    });
+    rig.answer();
+    rig.pass_ms(100);
+    assert_eq!(rig.asked(), ["release"]);
+    // The drain's end waits for the answer, and meanwhile a reading is due.
+    rig.pass_ms(750);
+    let release = Operation::Release {
+        instance: OTHER,
+        expected: draining,
+    };
+    drop(rig.directory.execute(rig.now.mono, &release));
+    let asked = rig.instance.view.asked();
+    assert_eq!(rig.answer(), [""; 0]);
+    assert!(rig.instance.view.asked() > asked, "it was read once more");
     assert!(!rig.is_doubtful(OTHER) && !rig.instance.view.knows(OTHER));
 }
 
@@ -190,7 +219,7 @@ fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
     rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
     rig.pass_ms(1100);
     rig.server = Server::Waits;
-    rig.event(crate::event::Event::Connections {
+    rig.event(Event::Connections {
         call: CallId::new(1),
         user: UserId::new("ann").expect("a user"),
     });

@@ -14,6 +14,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, every_bad_request_has_its_documented_error),
     (ONE, a_push_to_the_empty_user_reaches_nobody),
     (ONE, a_chunked_body_has_the_same_limit),
+    (ONE, a_refusal_can_be_read_by_whoever_is_still_sending),
     (ONE.embedded(), every_call_needs_a_key_if_there_are_keys),
     (ONE, requests_of_foreign_pages_are_refused),
 ];
@@ -175,6 +176,31 @@ fn a_chunked_body_has_the_same_limit(cell: Cell) {
     };
     assert_eq!(chunked(1000), Some(200));
     assert_eq!(chunked(1001), Some(413));
+}
+
+/// H09: many clients send a whole body before they read. They learn why it was refused, and that the
+/// connection is not to be used again.
+fn a_refusal_can_be_read_by_whoever_is_still_sending(cell: Cell) {
+    const LARGE: usize = 4 << 20;
+    let cluster = cell.start_with(1, |s| s.with("push_bytes", 1000));
+    let refused = |request: Request| {
+        let mut publisher = cluster[0].api().publisher();
+        let response = publisher.try_send(request).expect("the answer arrives");
+        let connection = response.header("connection").map(str::to_owned);
+        (response.status, connection)
+    };
+    let close = Some("close".to_owned());
+    let nowhere = |method| Request::new(method, "/v1/nothing");
+
+    assert_eq!(
+        refused(push("ann", "x".repeat(LARGE))),
+        (413, close.clone())
+    );
+    assert_eq!(
+        refused(nowhere("POST").body("x".repeat(LARGE))),
+        (404, close)
+    );
+    assert_eq!(refused(nowhere("GET")), (404, None));
 }
 
 /// H02, H03: with keys, all of `/v1` needs one.

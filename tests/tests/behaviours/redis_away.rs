@@ -271,7 +271,7 @@ fn a_server_recovers_by_itself_each_time(cell: Cell) {
 /// and takes new ones when it has its directory again.
 fn a_server_that_alone_is_cut_off_from_redis_sends_its_terminals_elsewhere(cell: Cell) {
     const SERVICE_RESTART: u16 = 1012;
-    let mut cluster = cell.start_with(1, |s| s.with("isolation", "2s").with("drain", "500ms"));
+    let mut cluster = cell.start_with(1, |s| s.with("isolation", "3s").with("drain", "500ms"));
     let relay = Relay::to(cluster.redis().port());
     let far = format!("redis://127.0.0.1:{}", relay.port());
     let cut_off = cluster.add(|s| s.with("redis", far));
@@ -345,5 +345,5 @@ fn await_directory_lost(cluster: &Cluster) {
     });
 }
 
-/// Of the servers under test, whose lease is two seconds.
-const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(3);
+/// Of the servers under test, whose lease is three seconds.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(4);

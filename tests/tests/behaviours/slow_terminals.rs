@@ -8,7 +8,7 @@ use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
-use switchboard_tests::raw::RawTerminal;
+use switchboard_tests::raw::{RawTerminal, opcode};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_terminal_that_never_reads_is_closed),
@@ -58,7 +58,10 @@ fn a_terminal_that_never_reads_loses_the_oldest_frames(cell: Cell) {
     assert_eq!(cluster[0].api().connections("slow").connections.len(), 1);
     let numbers = read_until_last(&cluster, &mut slow);
     assert!(numbers.len() < PUSHES, "something was dropped");
-    assert!(numbers.is_sorted(), "what is kept is in order: {numbers:?}");
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "what is kept is in order: {numbers:?}"
+    );
     assert_eq!(
         *numbers.get(numbers.len() - 2).expect("some were kept"),
         PUSHES - 1
@@ -74,14 +77,24 @@ fn a_terminal_that_never_reads_gets_no_new_frames(cell: Cell) {
     let receipts = push_all(&cluster);
 
     assert_eq!(cluster[0].api().connections("slow").connections.len(), 1);
-    let refused: Vec<_> = (0..PUSHES).filter(|&n| receipts[n].failed == 1).collect();
-    assert!(!refused.is_empty(), "the queue has a limit");
-    let numbers = read_until_last(&cluster, &mut slow);
-    let accepted: Vec<_> = (0..PUSHES)
-        .filter(|n| !refused.contains(n))
-        .chain([LAST])
+    let outcomes: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt.terminals[0].outcome.as_str())
         .collect();
-    assert_eq!(numbers, accepted, "exactly what no receipt called failed");
+    assert!(outcomes.contains(&"overflow"), "the queue has a limit");
+    let numbers = read_until_last(&cluster, &mut slow);
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "what is kept is in order: {numbers:?}"
+    );
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            "written" | "queued" => assert!(numbers.contains(&n), "{n} was accepted"),
+            // On a busy machine the owner's answer may come too late.
+            "unreachable" => {}
+            _ => assert!(!numbers.contains(&n), "{n}: {outcome}"),
+        }
+    }
 }
 
 /// H23: publishers to others, and other terminals of the same user, are not delayed by it.
@@ -181,11 +194,21 @@ fn push_until(cluster: &Cluster, mut done: impl FnMut(&Receipt) -> bool) -> Vec<
     panic!("not after {MOST} pushes: {:?}", outcomes(&receipts));
 }
 
+/// The number of the next payload; pings may come between them.
+fn next_number(slow: &mut RawTerminal) -> usize {
+    loop {
+        let (kind, payload) = slow.read_frame().expect("what waited");
+        if kind == opcode::TEXT {
+            return number(&payload);
+        }
+    }
+}
+
 /// Reads all that waits and then a last push, which has a place as soon as the terminal reads.
 fn read_until_last(cluster: &Cluster, slow: &mut RawTerminal) -> Vec<usize> {
     let mut numbers = Vec::new();
     // Reading makes room for the last push, and reading on finds it.
-    numbers.push(number(&slow.read_frame().expect("what waited").1));
+    numbers.push(next_number(slow));
     std::thread::scope(|scope| {
         let api = cluster[1].api();
         scope.spawn(move || {
@@ -195,7 +218,7 @@ fn read_until_last(cluster: &Cluster, slow: &mut RawTerminal) -> Vec<usize> {
             });
         });
         while numbers.last() != Some(&LAST) {
-            numbers.push(number(&slow.read_frame().expect("what waited").1));
+            numbers.push(next_number(slow));
         }
     });
     numbers

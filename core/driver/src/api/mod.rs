@@ -12,10 +12,11 @@ mod request;
 mod route;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -123,13 +124,26 @@ where
     T: Future<Output = ()>,
 {
     let (parts, body) = request.into_parts();
-    let body = Timed { body, timer };
+    let mut body = pin!(body);
+    let timed = Timed {
+        body: body.as_mut(),
+        timer,
+    };
     let place = Place::at(parts.uri.path());
     let answer = match admit(context, &parts, place) {
-        Ok(route) => answer(context, &parts, route, body).await,
+        Ok(route) => answer(context, &parts, route, timed).await,
         Err(error) => Err(error),
     };
-    let response = answer.unwrap_or_else(|error| error.response());
+    let response = answer.unwrap_or_else(|error| {
+        let mut response = error.response();
+        // The rest of its body makes the connection useless: a client must not send the next
+        // request over it.
+        if !body.is_end_stream() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    });
     context
         .metrics
         .request(&parts.method, place.label(), response.status());

@@ -85,18 +85,22 @@ async function showInstances() {
   try {
     ({ instances } = await call("GET", "/v1/instances"));
   } catch (error) {
-    at("instances-note").textContent = error.message;
+    // Where a key is asked for, its form says what is wrong.
+    at("instances-note").textContent = at("key-form").hidden ? error.message : "";
+    at("instances").className = "stale";
     return;
   }
+  at("key-form").hidden = true;
   at("instances-note").textContent = "";
+  at("instances").className = "";
   const now = performance.now();
   const rates = instances.map(({ instance, pushes }) => rate(instance, pushes, now));
   at("instances").replaceChildren(...instances.map((instance, index) => element("tr", [
     element("td", instance.this ? `${instance.instance} (this)` : instance.instance),
-    element("td", instance.address),
     element("td", instance.state, instance.state === "up" ? "good" : "bad"),
     element("td", instance.connections.toLocaleString(), "number"),
     element("td", perSecond(rates[index]), "number"),
+    element("td", instance.address),
   ])));
   const connections = instances.reduce((sum, instance) => sum + instance.connections, 0);
   const known = rates.filter((value) => value !== null);
@@ -234,6 +238,7 @@ async function listConnections() {
   const { connections, degraded } = await call("GET", path);
   const count = connections.length === 1 ? "1 connection" : `${connections.length} connections`;
   say(at("push-state"), count + (degraded ? ", degraded: some may be missing" : ""), degraded ? "bad" : "");
+  at("receipt").hidden = true;
   at("connections").replaceChildren(...connections.map(({ connection, instance }) => {
     const kick = element("button", "Kick");
     kick.type = "button";

@@ -91,6 +91,26 @@ pub(crate) async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
     ran.expect("the runtime can be set up");
 }
 
+/// Nobody is left waiting for the end of what comes while the socket is still read.
+pub(crate) async fn a_closed_stream_ends_what_the_other_end_reads_and_can_be_read<R: Runtime>() {
+    let (listener, address) = listener::<R>();
+    let mut client = R::dial(address.to_string()).await.expect("it connects");
+    let (socket, _) = R::accept(&listener).await.expect("somebody has connected");
+    let mut stream = R::adopt(socket).expect("it can be adopted");
+    stream.write_all(b"bye").await.expect("written");
+    stream.close().await.expect("closed");
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).await.expect("it ends");
+    assert_eq!(all, b"bye");
+
+    client.write_all(b"goodbye").await.expect("written");
+    drop(client);
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.expect("it ends");
+    assert_eq!(all, b"goodbye");
+    stream.close().await.expect("a second time changes nothing");
+}
+
 pub(crate) async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let stream = R::dial(format!("localhost:{}", address.port()))

@@ -28,6 +28,7 @@ macro_rules! adapter_suite {
             tasks_that_are_left_are_dropped_with_what_they_own,
             a_sleep_does_not_end_early,
             a_socket_is_taken_from_one_thread_to_another,
+            a_closed_stream_ends_what_the_other_end_reads_and_can_be_read,
             a_dialled_name_is_resolved_and_a_refusal_is_told,
         ] }
         adapter_suite! { $runtime, embedding: [

@@ -1,0 +1,95 @@
+//! For tests: a runtime that never waits.
+
+use std::cell::Cell;
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::runtime::Runtime;
+
+/// More clients than an accept loop may take in one go.
+const CLIENTS: usize = 10_000;
+
+/// A runtime whose timers end at once, and whose clients have gone before they are accepted.
+pub(crate) struct Hasty;
+
+impl Runtime for Hasty {
+    type Stream = Stuck;
+    type Listener = Cell<usize>;
+    type Sleep = Ready<()>;
+
+    fn run<F: Future<Output = ()>>(_: F) -> io::Result<()> {
+        unreachable!("nothing is run")
+    }
+
+    fn spawn(_: impl Future<Output = ()> + 'static) {
+        unreachable!("nothing is spawned")
+    }
+
+    fn sleep(_: Duration) -> Ready<()> {
+        ready(())
+    }
+
+    fn listen(_: TcpListener) -> io::Result<Cell<usize>> {
+        Ok(Cell::default())
+    }
+
+    /// Counts clients in the listener.
+    async fn accept(gone: &Cell<usize>) -> io::Result<(TcpStream, SocketAddr)> {
+        gone.set(gone.get() + 1);
+        assert!(
+            gone.get() < CLIENTS,
+            "nobody else on the thread gets a turn"
+        );
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    fn adopt(_: TcpStream) -> io::Result<Stuck> {
+        unreachable!("there are no sockets")
+    }
+
+    fn release(_: Stuck) -> io::Result<TcpStream> {
+        unreachable!("there are no sockets")
+    }
+
+    async fn dial(_: String) -> io::Result<Stuck> {
+        unreachable!("nothing is dialled")
+    }
+}
+
+/// A stream that has a few bytes to read, and takes none.
+pub(crate) struct Stuck {
+    pub(crate) unread: usize,
+}
+
+impl AsyncRead for Stuck {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match std::mem::take(&mut self.unread) {
+            0 => Poll::Pending,
+            read => Poll::Ready(Ok(read)),
+        }
+    }
+}
+
+impl AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,72 @@
+"""Python's `websockets` behind nginx with its default timeouts."""
+
+import asyncio
+import os
+import signal
+
+from check import PLACE, Api, check, eventually, holder, run
+from terminal import Terminal, payloads
+
+
+def url(user):
+    return f"{PLACE['nginx']}?user={user}"
+
+
+@check("an idle terminal outlives nginx's 60 s by the pings of the server")
+async def _():
+    terminal = await Terminal.open(url("idle"))
+    await asyncio.sleep(PLACE["idle_seconds"])
+    assert terminal.pings >= 2, terminal.pings
+    await Api(PLACE["servers"][1]).push_to_one("idle", "still here")
+    assert await terminal.frame() == "still here"
+
+
+@check("payloads arrive byte for byte through nginx")
+async def _():
+    terminal = await Terminal.open(url("bytes"))
+    api = Api(PLACE["servers"][0])
+    for payload in payloads(PLACE["push_bytes"]):
+        await api.push_to_one("bytes", payload)
+        assert await terminal.frame() == payload, payload[:40]
+
+
+@check("after a drain the other upstream has the terminal, and loses nothing pushed after its hello")
+async def _():
+    before = await Terminal.open(url("drain"))
+    held, other = await holder("drain")
+    api = Api(other)
+    pushed = 0
+    stop = asyncio.Event()
+
+    async def publish():
+        nonlocal pushed
+        while not stop.is_set():
+            await api.push("drain", str(pushed))
+            pushed += 1
+
+    publisher = asyncio.create_task(publish())
+    await before.frame()
+    os.kill(held["pid"], signal.SIGTERM)
+    assert await before.ending() == (1012, "service restart")
+    after = await Terminal.open(url("drain"))
+    first = pushed + 1  # One may be under way: it was handed in before the hello was read.
+
+    async def enough():
+        assert not publisher.done(), publisher.result()
+        return pushed >= first + 500
+
+    await eventually("500 pushes after it", enough)
+    stop.set()
+    await publisher
+
+    api = Api(other)
+    [listed] = [each for each in await api.connections("drain") if each["connection"] == after.uuid]
+    assert listed["instance"] == await api.instance()
+    frames = [int(await after.frame())]
+    assert frames[0] <= first, f"{frames[0]} is the first of those after {first}"
+    while frames[-1] != pushed - 1:
+        frames.append(int(await after.frame()))
+    assert frames == list(range(frames[0], pushed)), "in order, without a gap, none twice"
+
+
+run()

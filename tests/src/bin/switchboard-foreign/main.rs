@@ -1,0 +1,233 @@
+//! Runs clients that others wrote against real servers: each script of `tests/foreign` has a place
+//! of its own, which is built, handed over and torn down here.
+
+mod nginx;
+mod place;
+
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use switchboard_tests::adapter::Adapter;
+use switchboard_tests::matrix::Fleet;
+
+use crate::place::{Heartbeat, Place};
+
+/// Runs clients that others wrote against real servers. `.ci/foreign` gets what it needs.
+#[derive(Parser)]
+struct Arguments {
+    /// The servers: tokio, smol, or mixed. May be repeated; all three, if it is not given.
+    #[arg(long = "servers", value_parser = fleet)]
+    fleets: Vec<Fleet>,
+    /// The folder with the packages of package-lock.json.
+    #[arg(long)]
+    node_modules: PathBuf,
+    /// A Python that has the packages of requirements.txt.
+    #[arg(long)]
+    python: PathBuf,
+    /// Chromium's executable.
+    #[arg(long)]
+    chromium: PathBuf,
+    /// Where screenshots are written.
+    #[arg(long)]
+    output: PathBuf,
+    /// Only the scripts with one of these texts in their name.
+    only: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::parse();
+    if arguments.fleets.is_empty() {
+        arguments.fleets = FLEETS.to_vec();
+    }
+    let begin = Instant::now();
+    let mut outcomes = Vec::new();
+    for &fleet in &arguments.fleets {
+        outcomes.extend(run_all(fleet, &arguments));
+    }
+    let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
+    let failed: usize = outcomes.iter().map(|outcome| outcome.failed).sum();
+    println!(
+        "{} runs of scripts in {} s",
+        outcomes.len(),
+        begin.elapsed().as_secs()
+    );
+    println!("{passed} passed, {failed} failed");
+    if passed > 0 && failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+const FLEETS: &[Fleet] = &[
+    Fleet::Of(Adapter::Tokio),
+    Fleet::Of(Adapter::Smol),
+    Fleet::Mixed,
+];
+
+fn fleet(text: &str) -> Result<Fleet, String> {
+    let named = FLEETS.iter().find(|fleet| fleet.to_string() == text);
+    named
+        .copied()
+        .ok_or_else(|| "must be tokio, smol or mixed".to_owned())
+}
+
+/// Runs the scripts side by side: most of the time they wait for heartbeats.
+fn run_all(fleet: Fleet, arguments: &Arguments) -> Vec<Outcome> {
+    let only = &arguments.only;
+    let selected = SCRIPTS
+        .iter()
+        .filter(|script| only.is_empty() || only.iter().any(|text| script.file.contains(text)));
+    thread::scope(|scope| {
+        let running: Vec<_> = selected
+            .map(|script| scope.spawn(move || script.run(fleet, arguments)))
+            .collect();
+        running
+            .into_iter()
+            .map(|script| script.join().unwrap_or(Outcome::BROKEN))
+            .collect()
+    })
+}
+
+const SCRIPTS: &[Script] = &[
+    Script::new("node_ws.js", Heartbeat::Quick),
+    Script::new("node_ws_nginx.js", Heartbeat::Default),
+    Script::new("python_websockets.py", Heartbeat::Quick),
+    Script::new("python_websockets_nginx.py", Heartbeat::Default),
+    Script::new("chromium_page.js", Heartbeat::Default),
+    Script::new("curl_api.py", Heartbeat::Default),
+];
+
+/// When a script is given up. The longest wait is that for nginx's idle timeout.
+const ENDS_WITHIN: Duration = Duration::from_secs(300);
+
+/// A file of `tests/foreign`.
+struct Script {
+    file: &'static str,
+    heartbeat: Heartbeat,
+}
+
+/// How many checks of a script passed and failed.
+struct Outcome {
+    passed: usize,
+    failed: usize,
+}
+
+impl Outcome {
+    const BROKEN: Self = Self {
+        passed: 0,
+        failed: 1,
+    };
+}
+
+impl Script {
+    const fn new(file: &'static str, heartbeat: Heartbeat) -> Self {
+        Self { file, heartbeat }
+    }
+
+    fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
+        let place = Place::start(fleet, self.heartbeat);
+        let label = format!("{fleet}/{}", self.file);
+        let output = arguments.output.join(fleet.to_string());
+        let mut command = match Path::new(self.file).extension() {
+            Some(extension) if extension == "js" => Command::new("node"),
+            _ => Command::new(&arguments.python),
+        };
+        command
+            .arg(Path::new(FOLDER).join(self.file))
+            .env("NODE_PATH", &arguments.node_modules)
+            .env("PYTHONUNBUFFERED", "1")
+            .env("FOREIGN_PLACE", place.describe().to_string())
+            .env("FOREIGN_CHROMIUM", &arguments.chromium)
+            .env("FOREIGN_OUTPUT", output)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        ending_with_this_thread(&mut command, Signal::TERM);
+        match command.spawn() {
+            Ok(child) => follow(&label, child, &place),
+            Err(error) => {
+                println!("{label}: {:?}: {error}", command.get_program());
+                Outcome::BROKEN
+            }
+        }
+    }
+}
+
+/// Prints what a script says, as it says it, and counts.
+fn follow(label: &str, mut child: Child, place: &Place) -> Outcome {
+    let mut outcome = Outcome {
+        passed: 0,
+        failed: 0,
+    };
+    let begin = Instant::now();
+    let stdout = child.stdout.take();
+    let status = thread::scope(|scope| {
+        let waiting = scope.spawn(|| wait_for(&mut child, begin + ENDS_WITHIN));
+        for line in stdout
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
+            let line = line.unwrap_or_else(|error| error.to_string());
+            println!("{label}: {line}");
+            outcome.passed += usize::from(line.starts_with("ok "));
+            outcome.failed += usize::from(line.starts_with("FAILED "));
+        }
+        waiting.join().expect("it does not panic")
+    });
+    let complete = matches!(&status, Ok(status) if status.success()) && outcome.passed > 0;
+    if !complete {
+        outcome.failed = outcome.failed.max(1);
+        println!("{label}: ended with {status:?}");
+        place.show_logs();
+    }
+    println!("{label}: {} s", begin.elapsed().as_secs());
+    outcome
+}
+
+/// Where the scripts are.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/foreign");
+
+/// Has a process ended by the kernel, should this thread end first, for whatever reason.
+fn ending_with_this_thread(command: &mut Command, signal: Signal) {
+    #[expect(unsafe_code, reason = "a system call between fork and exec")]
+    // SAFETY: prctl may be called there, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || Ok(set_parent_process_death_signal(Some(signal))?));
+    }
+}
+
+/// Waits for the end of a process, and brings it about when the time is up.
+fn wait_for(child: &mut Child, end: Instant) -> io::Result<std::process::ExitStatus> {
+    const POLL: Duration = Duration::from_millis(50);
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(POLL);
+    }
+    terminate(child);
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("it did not end within {} s", ENDS_WITHIN.as_secs()),
+    ))
+}
+
+/// Asks a process to end, and kills it if it does not.
+fn terminate(child: &mut Child) {
+    const GRACE: Duration = Duration::from_secs(5);
+    const POLL: Duration = Duration::from_millis(10);
+    // What is ignored here fails only for a process that has ended.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    let end = Instant::now() + GRACE;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
+        thread::sleep(POLL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}

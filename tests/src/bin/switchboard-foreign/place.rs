@@ -1,0 +1,123 @@
+//! What a script finds: two servers with Redis, nginx in front of them, and a server that takes
+//! tokens.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use switchboard_tests::matrix::Fleet;
+use switchboard_tests::patience::eventually;
+use switchboard_tests::redis::RedisServer;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+
+use crate::nginx::{Nginx, quiet_port};
+
+/// How often the servers ping.
+#[derive(Clone, Copy)]
+pub(crate) enum Heartbeat {
+    /// Every second, so that several pass in a short time.
+    Quick,
+    /// Every 25 s, as whoever sets nothing has it.
+    Default,
+}
+
+/// Servers and what belongs to them. All of it ends with this value.
+pub(crate) struct Place {
+    nginx: Nginx,
+    proxy: SocketAddr,
+    servers: [Server; 2],
+    tokens: Server,
+    _redis: RedisServer,
+}
+
+impl Place {
+    /// Starts everything and waits until the two servers know each other.
+    pub(crate) fn start(fleet: Fleet, heartbeat: Heartbeat) -> Self {
+        let redis = RedisServer::start();
+        let proxy = quiet_port();
+        let any = settings(heartbeat)
+            .with("drain", "2s")
+            .with_file("api_key_file", API_KEY);
+        let of_cluster = any
+            .clone()
+            .with("redis", redis.url())
+            .with_file("cluster_secret_file", CLUSTER_SECRET)
+            .with("public_url", format!("ws://{proxy}/connect"));
+        let with_tokens = any
+            .with("auth", "jwt")
+            .with_file("jwt_secret_file", JWT_SECRET);
+        let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &of_cluster));
+        for server in &servers {
+            let api = server.api().with_key(API_KEY);
+            eventually("the servers know each other", || {
+                let instances = api.instances();
+                instances.len() == 2 && instances.iter().all(|instance| instance.state == "up")
+            });
+        }
+        Self {
+            nginx: Nginx::start(proxy, [servers[0].terminals(), servers[1].terminals()]),
+            proxy,
+            servers,
+            tokens: Server::start(fleet.adapter(1), &with_tokens),
+            _redis: redis,
+        }
+    }
+
+    /// What the scripts are told, as JSON.
+    pub(crate) fn describe(&self) -> Value {
+        let mut tokens = server(&self.tokens);
+        tokens["secret"] = json!(JWT_SECRET);
+        json!({
+            "servers": [server(&self.servers[0]), server(&self.servers[1])],
+            "tokens": tokens,
+            "nginx": format!("ws://{}/connect", self.proxy),
+            "key": API_KEY,
+            "frame_bytes": FRAME_BYTES,
+            "push_bytes": PUSH_BYTES,
+            "idle_seconds": IDLE_SECONDS,
+        })
+    }
+
+    /// Prints what servers and nginx have logged.
+    pub(crate) fn show_logs(&self) {
+        for server in self.servers.iter().chain([&self.tokens]) {
+            println!(
+                "--- log of the server at {}\n{}",
+                server.terminals(),
+                server.log()
+            );
+        }
+        println!("--- log of nginx at {}\n{}", self.proxy, self.nginx.log());
+    }
+}
+
+const API_KEY: &str = "a key of these test servers";
+const CLUSTER_SECRET: &str = "a secret of these test servers";
+const JWT_SECRET: &str = "a secret of at least thirty-two bytes";
+
+/// The documented default of `--frame-bytes`.
+const FRAME_BYTES: usize = 64 << 10;
+
+/// The documented default of `--push-bytes`.
+const PUSH_BYTES: usize = 1 << 20;
+
+/// Longer than nginx's timeout of 60 s for a silent upstream, and than two heartbeats of the
+/// default 25 s with their jitter.
+const IDLE_SECONDS: u64 = 75;
+
+fn settings(heartbeat: Heartbeat) -> Settings {
+    match heartbeat {
+        Heartbeat::Quick => Settings::for_tests()
+            .with("ping_interval", "1s")
+            .with("ping_timeout", "5s"),
+        Heartbeat::Default => Settings::for_tests(),
+    }
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "terminals": format!("ws://{}/connect", server.terminals()),
+        "api": format!("http://{}", server.api().address()),
+        "pid": server.pid(),
+    })
+}
