@@ -293,6 +293,9 @@ impl Instance {
         }
         let missing = if self.flaws.has(Flaw::UpTooEarly) {
             Missing::Nothing
+        } else if now.mono >= self.keeper.held_until {
+            // Others may have taken its rows for dead, and removed them.
+            Missing::Everything
         } else if replaced.is_some() && replaced == self.keeper.acknowledged.as_ref() {
             // The last renewal is still there, and all that was acknowledged before it came before
             // it in the directory's history: only a tail can be lost.
@@ -330,13 +333,13 @@ impl Instance {
         if self.keeper.held_epoch() != Some(lease.epoch) {
             return;
         }
-        if asked >= self.keeper.held_until {
-            // It had run out: the directory's clock has gone back since. Others took its rows for
-            // dead, and may have removed them.
+        if asked < self.keeper.held_until {
+            self.hold(asked, lease);
+        } else {
+            // It had run out by this instance's own count, and the directory's clock went back:
+            // others may have taken its rows for dead in between, and removed them.
             self.lease_lost(now, out);
-            return;
         }
-        self.hold(asked, lease);
     }
 
     fn hold(&mut self, asked: Instant, lease: Lease) {

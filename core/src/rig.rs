@@ -260,6 +260,25 @@ impl Rig {
         )
     }
 
+    /// The directory's clock goes back: the own lease lasts longer by so much.
+    pub(crate) fn prolong_lease(&mut self, by: Duration) {
+        let mut leases = self.directory.leases(self.now.mono);
+        let seen = leases.find(|seen| seen.instance == HERE).expect("a lease");
+        drop(leases);
+        let renewal = Operation::Renew {
+            instance: HERE,
+            expected: seen.lease.clone(),
+            lease: seen.lease,
+            load: seen.load,
+        };
+        // What is executed before its lease has run out, at any moment, counts from there.
+        let mut until = self.now.mono;
+        while until < self.now.mono + by {
+            until = until + Duration::from_secs(1);
+            drop(self.directory.execute(until, &renewal));
+        }
+    }
+
     /// The epochs of the rows in the directory.
     pub(crate) fn row_epochs(&self) -> Vec<u64> {
         (self.directory.rows(self.now.mono))

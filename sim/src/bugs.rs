@@ -154,13 +154,13 @@ impl Bug {
             ),
             Flaw::LowerEpochOverwrites => (
                 "lower-epoch-overwrites",
-                "orphan-debt",
+                "fencing",
                 Deep,
                 "a plain HSET is one command and needs no script",
             ),
             Flaw::FloorRaisedEarly => (
                 "floor-raised-early",
-                "orphan-debt",
+                "receipt-complete",
                 Deep,
                 "the claim has a place for the floor, and one write fewer is needed",
             ),
@@ -178,7 +178,7 @@ impl Bug {
             ),
             Flaw::RenewedWithoutComparison => (
                 "renewed-without-comparison",
-                "orphan-debt",
+                "fencing",
                 Deep,
                 "a SET with an expiry is how leases are written everywhere",
             ),
@@ -190,7 +190,7 @@ impl Bug {
             ),
             Flaw::RowBeforeClaim => (
                 "row-before-claim",
-                "orphan-debt",
+                "fencing",
                 Deep,
                 "the epoch is known when the claim is asked for, and a round trip is saved",
             ),

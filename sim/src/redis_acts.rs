@@ -27,13 +27,13 @@ impl World {
             }
             RedisAct::RestartEmpty => {
                 self.redis_fault(FaultKind::RedisWiped);
-                self.redis.restart_empty();
+                self.redis.restart_empty(self.now);
                 self.break_links_to(primary);
             }
-            RedisAct::Save => self.redis.save(),
+            RedisAct::Save => self.redis.save(self.now),
             RedisAct::Restart => {
                 self.redis_fault(FaultKind::RedisRestored);
-                self.redis.restart();
+                self.redis.restart(self.now);
                 self.break_links_to(primary);
             }
             RedisAct::Failover { lost, former } => self.fail_over(*lost, *former),
@@ -58,7 +58,7 @@ impl World {
                     let until = earlier.fold(self.now, Instant::max) + *span;
                     self.fault(kind, Scope::All, until);
                 }
-                self.redis.step_clock(*step);
+                self.redis.step_clock(self.now, *step);
             }
             RedisAct::FlushScripts => {
                 self.redis_fault(FaultKind::RedisScripts);

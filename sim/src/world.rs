@@ -343,9 +343,9 @@ impl World {
     }
 }
 
-/// Rows that are settled in a second: a world has a handful of terminals where an installation has
-/// thousands, and writing all their rows again is to take a while in both.
-const SETTLE_RATE: u32 = 20;
+/// Rows that are settled in a second, by all instances together: few, so that a handful of
+/// connections takes as many steps as a hundred thousand do otherwise.
+const SETTLE_RATE: u32 = 40;
 
 /// The default settings, with all that hangs on the lease in proportion.
 fn config(lease: Duration) -> Config {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::future::poll_fn;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -27,7 +28,7 @@ use crate::link;
 use crate::members::{Entry, Input, LinkEnd, Member, Service};
 use crate::origin;
 use crate::runtime::Runtime;
-use crate::task;
+use crate::task::{self, Portion};
 use crate::worker::Local;
 
 /// How long a connection to the API may be without a request. Longer than what common clients and
@@ -144,7 +145,9 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     if stream.close().await.is_err() {
         return;
     }
+    let mut portion = Portion::default();
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        poll_fn(|cx| portion.poll_take(cx)).await;
         let Some(less) = left.checked_sub(read) else {
             return;
         };
@@ -259,3 +262,17 @@ impl<S: Future<Output = ()>> Future for TimerSleep<S> {
 }
 
 impl<S: Future<Output = ()> + Send + Sync> Sleep for TimerSleep<S> {}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_goes_on_sending_leaves_the_thread_to_others() {
+        let sending = |bytes| linger(Cursor::new(vec![0; bytes])).now_or_never();
+        assert_eq!(sending(100), Some(()));
+        assert_eq!(sending(LINGER_BYTES / 2), None);
+    }
+}

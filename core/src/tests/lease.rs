@@ -76,23 +76,6 @@ fn the_lease_is_renewed_before_it_runs_out() {
     assert_eq!(rig.lease().0, 1);
 }
 
-/// The directory's clock has gone back, and with it the lease came back to life. Others had taken its
-/// rows for dead.
-#[test]
-fn a_renewal_of_a_lease_that_had_run_out_by_the_own_count_is_followed_by_a_claim() {
-    let mut rig = Rig::up();
-    rig.server = Server::Waits;
-    rig.pause(Duration::from_secs(11));
-    rig.answer_but(|operation| {
-        matches!(operation, Operation::Renew { .. }).then_some(Ok(Reply::Renewed))
-    });
-    assert!(
-        rig.asked().contains(&"claim 2".to_owned()),
-        "{:?}",
-        rig.asked()
-    );
-}
-
 /// H31: nothing of an instance that slept longer than its lease is brought back without a claim.
 #[test]
 fn a_pause_of_several_leases_ends_with_a_new_claim() {

@@ -62,6 +62,37 @@ fn a_lossless_claim_is_up_when_the_young_rows_are_written() {
     );
 }
 
+/// While the lease had run out others may have taken any row for dead, and removed it.
+#[test]
+fn a_claim_after_the_lease_ran_out_is_up_when_all_rows_are_written() {
+    let (mut rig, _) = with_terminals(100, 50);
+    rig.pass_ms(61_000);
+    rig.link_down();
+    rig.pass_ms(11_000);
+    rig.link_up();
+    rig.pass_ms(200);
+    assert_eq!(rig.lease(), (2, 1, LeaseState::Settling));
+    rig.pass_ms(1000);
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((2, 2, LeaseState::Up), vec![2; 50])
+    );
+}
+
+/// The directory's clock went back, and a lease that had run out has not: the same.
+#[test]
+fn a_renewal_after_the_lease_ran_out_by_the_own_count_settles() {
+    let (mut rig, _) = with_terminals(100, 2);
+    let (epoch, _, _) = rig.lease();
+    rig.prolong_lease(Duration::from_secs(60));
+    rig.pause(Duration::from_secs(12));
+    rig.pass_ms(1000);
+    assert_eq!(
+        (rig.lease(), rig.row_epochs()),
+        ((epoch + 1, epoch + 1, LeaseState::Up), vec![epoch + 1; 2])
+    );
+}
+
 /// What an interrupted settling had not written is still missing, whatever the next claim replaces.
 #[test]
 fn a_lossless_claim_during_settling_inherits_what_is_missing() {

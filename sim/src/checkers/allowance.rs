@@ -7,8 +7,11 @@ use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::Life;
 use crate::record::HandedIn;
 
+/// A link that is silent for so many heartbeats is taken for dead.
+const SILENT_HEARTBEATS: u32 = 3;
 /// How long after a link could not be opened the next one is dialled, and some.
 const REDIAL: Duration = Duration::from_millis(500);
 
@@ -35,9 +38,18 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     })
 }
 
-/// What explains that the directory and an instance differ.
+/// The time between two rows that are settled, at the slowest pace.
+const ROW: Duration = Duration::from_millis(50);
+
+/// What explains that the directory and an instance differ, which writes all its rows again after
+/// the fault.
 pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
-    let from = watch.now().before(recovery(watch.world().config()));
+    let world = watch.world();
+    let held = (world.sessions().iter())
+        .filter(|session| session.is_open() && session.life().is_some_and(|l| l.host == host))
+        .count();
+    let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
+    let from = (watch.now()).before(recovery(world.config()) + settling);
     watch.excuse(from, watch.now(), |excuse| {
         // What prolongs leases loses nothing.
         let disturbs = match excuse.kind.part() {
@@ -70,7 +82,7 @@ pub(super) fn on_the_way(
     let holder = world.sessions()[session].life()?;
     let ended = !world.lives(publisher);
     let redial = world.config().link_timeout + REDIAL;
-    watch.excuse(handed_in.at.before(redial), watch.now(), |excuse| {
+    let on_the_way = watch.excuse(handed_in.at.before(redial), watch.now(), |excuse| {
         let during = excuse.until >= handed_in.at;
         let of = |host: usize| excuse.scope == Scope::Instance(host);
         match excuse.kind.part() {
@@ -90,6 +102,23 @@ pub(super) fn on_the_way(
             Part::Terminal => during && excuse.scope == Scope::Session(session),
             Part::Directory => false,
         }
+    });
+    on_the_way.or_else(|| unnoticed(watch, handed_in, holder))
+}
+
+/// A link between two instances that carries nothing, and one of them stood still when it should have
+/// noticed that.
+fn unnoticed(watch: &Watch<'_>, handed_in: &HandedIn, holder: Life) -> Option<Excuse> {
+    let publisher = handed_in.life;
+    let until_noticed = watch.world().config().link_heartbeat * SILENT_HEARTBEATS;
+    let paused = watch.excuse(handed_in.at.before(until_noticed), watch.now(), |excuse| {
+        let of = |life: Life| excuse.scope == Scope::Instance(life.host);
+        excuse.kind.part() == Part::Process && (of(publisher) || of(holder))
+    })?;
+    watch.excuse(paused.from.before(until_noticed), watch.now(), |excuse| {
+        let between = |one: Life, other: Life| Scope::Between(one.host, other.host);
+        excuse.kind == FaultKind::HalfOpen
+            && [between(publisher, holder), between(holder, publisher)].contains(&excuse.scope)
     })
 }
 

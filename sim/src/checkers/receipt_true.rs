@@ -1,5 +1,6 @@
 //! `receipt-true`: what a receipt says of a terminal had happened.
 
+use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Outcome, TerminalOutcome};
 
 use super::allowance::may_be_closing;
@@ -39,7 +40,9 @@ fn check(watch: &mut Watch<'_>, push: usize, terminal: &TerminalOutcome) {
             Action::Frame(_) => this.has_written(published.id()),
             Action::Close(_) => !this.is_open(),
         },
-        Outcome::Gone => !this.is_open() || may_be_closing(watch, session),
+        Outcome::Gone => {
+            !this.is_open() || may_be_closing(watch, session) || is_being_kicked(watch, session)
+        }
         Outcome::Queued | Outcome::Overflow | Outcome::Unreachable => true,
     };
     if is_true && *this.user() == terminal.user && published.is_for(this.user()) {
@@ -50,4 +53,19 @@ fn check(watch: &mut Watch<'_>, push: usize, terminal: &TerminalOutcome) {
             this.user()
         ));
     }
+}
+
+/// Whether a kick of this user is under way: it reaches those too who connect while it looks them up
+/// once more.
+fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
+    let world = watch.world();
+    let user = world.sessions()[session].user();
+    let lasts = Config::DEADLINE_DEFAULT + world.config().close_timeout;
+    (world.pushes().iter()).any(|push| {
+        let kicks = match push.action() {
+            Action::Close(_) => push.is_for(user),
+            Action::Frame(_) => false,
+        };
+        kicks && (push.times().iter()).any(|time| time.at + lasts > watch.now())
+    })
 }

@@ -186,6 +186,12 @@ fn tell(all: &[Found]) {
     }
     let good = all.iter().filter(|found| found.is_good()).count();
     println!("{good} of {} within their budgets", all.len());
+    if let [Found { bug, shrunk, .. }] = all {
+        println!("why somebody could write it: {}", bug.tempting);
+        if let Some(shrunk) = shrunk {
+            println!("a schedule that shows it:\n{shrunk}");
+        }
+    }
 }
 
 fn row(found: &Found) -> String {

@@ -200,19 +200,19 @@ impl Redis {
     }
 
     /// The primary writes its snapshot.
-    pub fn save(&mut self) {
-        self.primary.save();
+    pub fn save(&mut self, now: Instant) {
+        self.primary.save(self.clock.at(now));
     }
 
     /// The primary restarts with its last snapshot, or empty if there is none.
-    pub fn restart(&mut self) {
-        self.primary.restart();
+    pub fn restart(&mut self, now: Instant) {
+        self.primary.restart(self.clock.at(now));
     }
 
     /// The primary restarts without its data.
-    pub fn restart_empty(&mut self) {
+    pub fn restart_empty(&mut self, now: Instant) {
         self.primary.forget_snapshot();
-        self.primary.restart();
+        self.restart(now);
     }
 
     /// The primary forgets the scripts.
@@ -232,7 +232,11 @@ impl Redis {
     }
 
     /// The clock of the servers jumps.
-    pub fn step_clock(&mut self, step: ClockStep) {
+    pub fn step_clock(&mut self, now: Instant, step: ClockStep) {
+        let clock = self.clock.at(now);
+        for server in self.former.iter_mut().chain([&mut self.primary]) {
+            server.expire(now, clock);
+        }
         match step {
             ClockStep::Forward(span) => self.clock.ahead += span,
             ClockStep::Back(span) => self.clock.behind += span,

@@ -49,6 +49,7 @@ enum Change {
     Operation(Operation),
     RowsEvicted(UserId),
     LeasesEvicted,
+    RowsExpired,
 }
 
 impl Change {
@@ -59,6 +60,7 @@ impl Change {
                 content.evict(clock, user);
             }
             Self::LeasesEvicted => content.evict_leases(),
+            Self::RowsExpired => content.expire(clock),
         }
     }
 }
@@ -176,21 +178,24 @@ impl Server {
         self.scripts = Scripts::Unknown;
     }
 
-    pub(super) fn save(&mut self) {
-        self.snapshot = Some(self.content.clone());
+    pub(super) fn save(&mut self, clock: Instant) {
+        let mut snapshot = self.content.clone();
+        snapshot.expire(clock);
+        self.snapshot = Some(snapshot);
     }
 
     pub(super) fn forget_snapshot(&mut self) {
         self.snapshot = None;
     }
 
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, clock: Instant) {
         self.run += 1;
         self.scripts = Scripts::Unknown;
         match &self.snapshot {
             Some(snapshot) => self.content.clone_from(snapshot),
             None => self.content.wipe(),
         }
+        self.content.expire(clock);
         self.old.clone_from(&self.content);
         self.log.clear();
     }
@@ -203,6 +208,12 @@ impl Server {
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {
         self.push(now, clock, Change::LeasesEvicted);
         self.content.evict_leases();
+    }
+
+    /// Drops what has expired: it does not come back when the clock does.
+    pub(super) fn expire(&mut self, now: Instant, clock: Instant) {
+        self.push(now, clock, Change::RowsExpired);
+        self.content.expire(clock);
     }
 
     /// Its content of so long ago.

@@ -34,6 +34,11 @@ const TOGETHER: (Duration, Duration) = (Duration::from_micros(10), Duration::fro
 /// long before everything must have converged.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// In some schedules the first connections are so old that a failover cannot have lost their rows.
+const OLD: Duration = Duration::from_secs(65);
+/// So many connections are there then, at most.
+const OLD_CLIENTS: u64 = 160;
+
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// Runs a schedule, watched by all of our checkers; a panic of the core is a violation.
@@ -73,6 +78,9 @@ pub fn schedule(seed: u64) -> Schedule {
     }
     maker.pushes();
     maker.end();
+    if maker.below(8, "age", 0) == 0 {
+        maker.grow_old();
+    }
     maker.items.sort_by_key(|item| item.at);
     Schedule {
         seed,
@@ -119,6 +127,31 @@ struct Maker {
 }
 
 impl Maker {
+    /// Puts off all that comes after the first connections, and adds many of these at one instance:
+    /// its settling takes longer than a lease, or nearly so.
+    fn grow_old(&mut self) {
+        let host = self.host("old", 0);
+        for client in 0..self.count(OLD_CLIENTS, "old", 0) {
+            let at = self.moment(
+                Duration::from_secs(1),
+                Duration::from_secs(3),
+                "old",
+                client,
+            );
+            let user = self.one_of(&USERS, "old", client).to_owned();
+            let connect = Act::Connect {
+                client: format!("o{}", client + 1),
+                at: Some(host),
+                user,
+                token: None,
+            };
+            self.put(at, connect);
+        }
+        for item in self.items.iter_mut().filter(|item| item.at >= FAULTS.0) {
+            item.at += OLD;
+        }
+    }
+
     fn below(&self, limit: u64, what: &str, nth: u64) -> u64 {
         let ids = [nth, of_name(what)];
         self.noise.below(limit, Purpose::Generator, &ids)

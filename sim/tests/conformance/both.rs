@@ -83,15 +83,15 @@ impl Both {
                 }
             }
             Step::RestartEmpty => {
-                self.model.restart_empty();
+                self.model.restart_empty(self.now);
                 self.real.restart_empty();
             }
             Step::Save => {
-                self.model.save();
+                self.model.save(self.now);
                 self.real.save();
             }
             Step::Restart => {
-                self.model.restart();
+                self.model.restart(self.now);
                 self.real.restart();
             }
             Step::FlushScripts => {
@@ -112,7 +112,7 @@ impl Both {
                 self.real.pass(*span, Duration::ZERO);
             }
             Step::Clock(step) => {
-                self.model.step_clock(*step);
+                self.model.step_clock(self.now, *step);
                 match *step {
                     ClockStep::Forward(span) => self.real.pass(span, Duration::ZERO),
                     ClockStep::Back(span) => self.real.pass(Duration::ZERO, span),

@@ -1,4 +1,4 @@
-//! Time that really passes.
+//! Time that passes, really or not, and clocks that go back.
 
 use std::time::Duration;
 
@@ -8,9 +8,12 @@ use switchboard_core::directory::{
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 use switchboard_sim::redis::Redis;
+use switchboard_sim::schedule::ClockStep;
 use switchboard_test_redis::{RedisServer, Scripts, Wire, same};
 
+use crate::both::Both;
 use crate::real::outcome;
+use crate::step::{ROW_EXPIRY, Step, Trip};
 
 /// Short enough to wait for.
 const SPAN: Duration = Duration::from_millis(40);
@@ -45,6 +48,29 @@ fn leases_and_rows_run_out_by_the_servers_clock() {
         assert!(same(&model, &real), "{operation:?} {model:?} {real:?}");
     }
     assert_eq!(model(later, &renew()), Ok(Reply::Lost));
+}
+
+/// Whether or not a snapshot was written meanwhile.
+#[test]
+fn rows_that_have_expired_stay_gone_when_the_clock_goes_back() {
+    let trip = |operation| {
+        Step::Trip(Trip {
+            link: 0,
+            operations: vec![operation],
+        })
+    };
+    let back = Step::Clock(ClockStep::Back(ROW_EXPIRY));
+    let mut both = Both::start();
+    for meanwhile in [vec![], vec![Step::Save, Step::Restart]] {
+        both.begin();
+        both.step(&trip(register()));
+        both.step(&Step::Pass(ROW_EXPIRY * 2));
+        meanwhile.iter().for_each(|step| both.step(step));
+        both.step(&back);
+        both.step(&trip(lookup()));
+        both.compare_contents();
+        both.end();
+    }
 }
 
 fn settings() -> DirectorySettings {

@@ -156,6 +156,12 @@ impl MemoryDirectory {
         self.leases.clear();
     }
 
+    /// Drops the rows that have expired. Nobody can tell, but for those whose clock goes back from
+    /// here on: a server does the same by itself, within moments.
+    pub fn expire(&mut self, now: Instant) {
+        self.users.retain(|_, kept| kept.expires > now);
+    }
+
     /// Hashes everything that decides future answers, with times relative to `now`: directories of
     /// equal settings and fingerprints answer the same from here on.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
@@ -409,6 +415,16 @@ mod tests {
             .map(|(user, ..)| user.as_str())
             .collect();
         assert_eq!(left, ["bob"]);
+    }
+
+    #[test]
+    fn rows_that_were_dropped_when_they_had_expired_stay_gone_when_the_clock_goes_back() {
+        let mut directory = directory();
+        register(&mut directory, Instant::START, "ann", 1);
+        directory.expire(Instant::START);
+        assert_eq!(directory.len(Instant::START), 1);
+        directory.expire(Instant::START + EXPIRY);
+        assert_eq!(directory.len(Instant::START), 0);
     }
 
     #[test]
