@@ -77,7 +77,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 impl World {
     /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
-    /// schedule's lease; all else is as by default.
+    /// schedule's lease and settling is slow; all else is as by default.
     pub fn new(schedule: Schedule) -> Self {
         Self::watched(schedule, checkers::all())
     }

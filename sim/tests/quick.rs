@@ -14,6 +14,7 @@ fn kept_schedules_hold_every_invariant() {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     assert!(!files.is_empty());
