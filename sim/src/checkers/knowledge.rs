@@ -121,9 +121,7 @@ impl Knowledge {
         let instance = world.instance_of(holder);
         // The publisher reads the leases so often, and one reading takes so long.
         let since = at.before(config.view_interval + config.directory_timeout);
-        // The clock of the directory may have jumped since the lease was renewed.
-        let is_out = (world.lease(instance)).is_some_and(|seen| seen.remaining.is_none());
-        if is_out || self.was_out(instance, since, watch.now()) {
+        if self.was_out(instance, since, watch.now()) {
             // What kept it from renewing lies up to a lease further back.
             let from = since.before(config.lease * 2);
             let out = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
