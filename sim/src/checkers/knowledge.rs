@@ -1,7 +1,8 @@
 //! What instances can know of each other, from what the directory has told them.
 //!
-//! Two things excuse that a push misses an instance that lives, and nothing else that happens in the
-//! directory: nobody had told the publisher of it, or its lease had run out, because it could not
+//! Three things excuse that a push misses an instance that lives, and nothing else that happens in the
+//! directory: nobody had told the publisher of it, or the publisher could read nothing for so long
+//! that what it had been told has run out, or the instance's lease had run out, because it could not
 //! renew it in time.
 
 use std::collections::BTreeMap;
@@ -148,6 +149,9 @@ impl Knowledge {
         if let Some(other_rows) = self.reads_other_rows(watch, hand_in) {
             return Some(other_rows);
         }
+        if let Some(forgot) = self.had_forgotten(watch, hand_in) {
+            return Some(forgot);
+        }
         match self.told.get(&(publisher, instance)) {
             Some(Told::Since(told)) if *told < at => return None,
             Some(Told::Since(_) | Told::Views(_)) | None => {}
@@ -159,6 +163,28 @@ impl Knowledge {
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         })
+    }
+
+    /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
+    /// own count, because it had stood still or could read nothing. What it reads first when it has
+    /// stood still may be lost as well.
+    fn had_forgotten(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
+        let config = watch.world().config();
+        let HandedIn { life, at, .. } = watch.world().pushes()[hand_in.push].times()[hand_in.time];
+        let viewed = self.viewed_before.get(&hand_in)?;
+        let lately = at.before(config.lease);
+        let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
+        let stood_still = watch.excuse(lately, at, |excuse| {
+            excuse.kind == FaultKind::LongPause && here(excuse)
+        });
+        let could_not_read = watch.excuse(lately, at, |excuse| {
+            excuse.kind.part() == Part::Directory && (here(excuse) || excuse.scope == Scope::All)
+        });
+        if *viewed < lately {
+            stood_still.or(could_not_read)
+        } else {
+            stood_still.and(could_not_read)
+        }
     }
 
     fn was_out(&self, instance: InstanceId, since: Instant, now: Instant) -> bool {
