@@ -165,7 +165,8 @@ impl Found {
             return Ok(());
         };
         let file = folder.join(self.bug.name).with_extension("txt");
-        std::fs::write(&file, shrunk.to_string())
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, shrunk.to_string()))
             .map_err(|error| format!("{} cannot be written: {error}", file.display()))
     }
 }
