@@ -45,11 +45,13 @@ const ROW: Duration = Duration::from_millis(50);
 /// the fault.
 pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
     let world = watch.world();
+    let lately = (watch.now()).before(recovery(world.config()));
     let held = (world.sessions().iter())
-        .filter(|session| session.is_open() && session.life().is_some_and(|l| l.host == host))
+        .filter(|session| session.life().is_some_and(|life| life.host == host))
+        .filter(|session| session.ended().is_none_or(|ended| ended >= lately))
         .count();
     let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
-    let from = (watch.now()).before(recovery(world.config()) + settling);
+    let from = lately.before(settling);
     watch.excuse(from, watch.now(), |excuse| {
         // What prolongs leases loses nothing.
         let disturbs = match excuse.kind.part() {
