@@ -73,7 +73,8 @@ pub struct Config {
     pub push_users: usize,
     /// Pushes that wait for their receipt at this instance, at most.
     pub pushes: usize,
-    /// Pushes for one user that wait at this instance, at most.
+    /// Pushes for one user that wait at this instance, or have ended and stand behind one that
+    /// waits, at most.
     pub pushes_per_user: usize,
     /// Terminals that a receipt lists, at most. Its counts stay true beyond that.
     pub receipt_terminals: usize,

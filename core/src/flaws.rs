@@ -13,8 +13,6 @@ pub enum Flaw {
     HelloBeforeRow,
     /// A register whose answer does not come is not repeated.
     LostRegisterNotRepeated,
-    /// An unregister whose answer does not come is not repeated.
-    LostUnregisterNotRepeated,
     /// A register that is answered when its connection has gone is not followed by an unregister.
     LateRegisterKept,
     /// The directory never lets a lease run out.
@@ -45,8 +43,18 @@ pub enum Flaw {
     RepeatNotRecognised,
     /// A dead row is removed whatever stands in its place.
     DeadRowWithoutComparison,
-    /// A push that has reached terminals here looks for no others.
-    LocalDeliveryEndsPush,
+    /// A token is looked at when its terminal connects, and never again.
+    TokenCheckedAtConnectOnly,
+    /// A terminal is greeted when its row is written, however long that takes.
+    HelloWaitsForRow,
+    /// A frame that finds no room in its queue is dropped, and nobody is told.
+    SilentOverflow,
+    /// The timer of a connection whose closing handshake has taken too long is armed again.
+    TimerLeftAfterClose,
+    /// A connection that has no row when its socket goes is not forgotten.
+    RowlessKept,
+    /// A frame is sent as text whenever it could be text.
+    KindGuessed,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -81,11 +89,10 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
-        Self::LostUnregisterNotRepeated,
         Self::LateRegisterKept,
         Self::LeaseNeverExpires,
         Self::EmptyLookupIsOffline,
@@ -101,7 +108,12 @@ impl Flaw {
         Self::QueuedSaidWritten,
         Self::RepeatNotRecognised,
         Self::DeadRowWithoutComparison,
-        Self::LocalDeliveryEndsPush,
+        Self::TokenCheckedAtConnectOnly,
+        Self::HelloWaitsForRow,
+        Self::SilentOverflow,
+        Self::TimerLeftAfterClose,
+        Self::RowlessKept,
+        Self::KindGuessed,
     ];
 
     const fn bit(self) -> u32 {

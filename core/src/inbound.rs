@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::connection::Waiting;
 use crate::fingerprint::Fingerprint;
 use crate::flaws::Flaw;
+use crate::frame::Payload;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
@@ -222,7 +223,12 @@ impl Instance {
         out: &mut Outbox,
     ) -> bool {
         match action {
-            Action::Frame(payload) => self.offer(now, key, payload.clone(), ticket, out),
+            Action::Frame(payload) => {
+                let guesses = self.flaws.has(Flaw::KindGuessed);
+                let guessed = guesses.then(|| Payload::text(payload.bytes().clone()).ok());
+                let payload = guessed.flatten().unwrap_or_else(|| payload.clone());
+                self.offer(now, key, payload, ticket, out)
+            }
             Action::Close(code) => {
                 self.close(now, key, *code, Waiting::Write, ticket, out);
                 true

@@ -9,9 +9,11 @@ use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 use crate::flaws::Flaws;
+use crate::frame;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
+use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::push::Pushes;
 use crate::registry::Registry;
@@ -19,7 +21,7 @@ use crate::repeat::Repeats;
 use crate::rng::{Purpose, Seed, SeededHash, Stream};
 use crate::rows::Upkeep;
 use crate::slots::Slots;
-use crate::stats::{Gauges, Stats};
+use crate::stats::{Gauges, Level, Stats};
 use crate::time::{Instant, Now};
 use crate::timer::Timers;
 use crate::trips::Trips;
@@ -364,6 +366,45 @@ impl Instance {
         }
     }
 
+    /// How full its tables and queues are; of queues of which there are many, the fullest. It looks
+    /// at every connection, every user that is pushed to and every peer.
+    pub fn levels(&self) -> [Level; 9] {
+        let config = &self.config;
+        let waiting = || (self.registry.iter()).map(|(_, connection)| &connection.outbound);
+        let level = |setting, used, limit| Level {
+            setting,
+            used,
+            limit,
+        };
+        let frames = waiting().map(Outbound::frames).max();
+        let bytes = waiting().map(Outbound::bytes).max();
+        // Frames of our own are small and come on top: a hello, before all that waits behind it.
+        let hello = frame::HELLO_BYTES;
+        [
+            level("connections", self.registry.len(), config.connections),
+            level("pushes", self.pushes.len(), config.pushes),
+            level(
+                "pushes_per_user",
+                self.pushes.longest_lane(),
+                config.pushes_per_user,
+            ),
+            level("broadcasts", self.broadcasts.len(), config.broadcasts),
+            level("repeat_entries", self.repeats.len(), config.repeat_entries),
+            level("links", self.peers.links.len(), config.links),
+            level(
+                "link_queue_bytes",
+                self.peers.longest_queue(),
+                config.link_queue_bytes,
+            ),
+            level("queue_frames", frames.unwrap_or(0), config.queue_frames + 1),
+            level(
+                "queue_bytes",
+                bytes.unwrap_or(0),
+                config.queue_bytes + hello,
+            ),
+        ]
+    }
+
     fn timer_due(&mut self, now: Now, timer: Timer, out: &mut Outbox) {
         match timer {
             Timer::Connection(key) => self.connection_due(now, key, out),
@@ -435,22 +476,5 @@ impl Instance {
             && self.inbound.is_empty()
             && self.peers.open() == 0
             && self.trips.open() == 0
-    }
-
-    /// Checks that every queue and table keeps its limit.
-    #[cfg(test)]
-    pub(crate) fn check_limits(&self) {
-        let config = &self.config;
-        assert!(self.registry.len() <= config.connections);
-        assert!(self.pushes.len() <= config.pushes);
-        assert!(self.pushes.longest_lane() <= config.pushes_per_user);
-        assert!(self.broadcasts.len() <= config.broadcasts);
-        assert!(self.repeats.len() <= config.repeat_entries);
-        assert!(self.peers.links.len() <= config.links);
-        assert!(self.peers.longest_queue() <= config.link_queue_bytes);
-        for (_, connection) in self.registry.iter() {
-            // The hello comes on top.
-            assert!(connection.outbound.frames() <= config.queue_frames + 1);
-        }
     }
 }

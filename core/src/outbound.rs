@@ -154,12 +154,12 @@ impl Outbound {
         self.queue.is_empty()
     }
 
-    #[cfg(test)]
+    /// Bytes of payload that wait or are with the driver.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    #[cfg(test)]
+    /// Frames that wait or are with the driver.
     pub(crate) fn frames(&self) -> usize {
         self.queue.len()
     }

@@ -82,7 +82,7 @@ impl Pushes {
         self.lanes.len()
     }
 
-    #[cfg(test)]
+    /// The most pushes that wait for one user.
     #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
     pub(crate) fn longest_lane(&self) -> usize {
         self.lanes.values().map(Lane::len).max().unwrap_or(0)

@@ -116,7 +116,6 @@ impl Registry {
     }
 
     /// All connections, in the order of their slots.
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionKey, &Connection)> {
         self.connections.iter()
     }

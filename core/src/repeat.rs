@@ -171,7 +171,7 @@ impl Repeats {
     }
 
     /// Entries.
-    #[cfg(test)]
+    /// Pairs of push and connection, and broadcasts, that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
     }

@@ -230,9 +230,6 @@ impl Instance {
         out: &mut Outbox,
     ) {
         match unknown {
-            Unknown::TimedOut if self.flaws.has(Flaw::LostUnregisterNotRepeated) => {
-                self.unregistered(key, out);
-            }
             Unknown::TimedOut => {
                 if let Some(connection) = self.registry.get_mut(key) {
                     connection.row = RowState::Due;

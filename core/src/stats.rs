@@ -60,6 +60,17 @@ pub struct Stats {
     pub bugs: u64,
 }
 
+/// How full one of an instance's tables or queues is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The setting that limits it: a field of [`Config`](crate::config::Config).
+    pub setting: &'static str,
+    /// What it holds.
+    pub used: usize,
+    /// What it may hold.
+    pub limit: usize,
+}
+
 /// What an instance holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {

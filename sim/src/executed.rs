@@ -25,7 +25,7 @@ impl World {
         let before = self.standing(connection, operation);
         let outcome = self.redis.execute(self.now, connection, operation)?;
         let after = self.standing(connection, operation);
-        self.row_is_back(operation, &outcome);
+        self.row_is_back(operation, &outcome, &after);
         let change = match (&before, &after) {
             (Standing::Row(before), Standing::Row(after)) => Change::Row {
                 before: *before,
@@ -47,10 +47,13 @@ impl World {
         Some(outcome)
     }
 
-    /// A row that was evicted is written again.
-    fn row_is_back(&mut self, operation: &Operation, outcome: &Outcome) {
+    /// A row that was evicted is written again; not if that is a late write of an earlier epoch,
+    /// which is dead or will be soon.
+    fn row_is_back(&mut self, operation: &Operation, outcome: &Outcome, after: &Standing) {
         if let Operation::Register { connection, .. } = operation
             && *outcome == Ok(Reply::Registered)
+            && let Standing::Row(Some(row)) = after
+            && (self.lease(row.instance)).is_some_and(|seen| row.epoch >= seen.lease.epoch)
             && let Some(session) = self.session_of(*connection)
         {
             self.fault_ends(FaultKind::RedisEvicted, Some(Scope::Session(session)));

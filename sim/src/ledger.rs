@@ -61,6 +61,8 @@ pub enum FaultKind {
     LinkSlow,
     /// A terminal did not read.
     SlowReader,
+    /// A terminal's queue was full, as a receipt said. Whether it can have been is for `limits` to say.
+    Overflowed,
     /// A terminal was told to end.
     Kicked,
     /// A terminal's token ran out.
@@ -69,7 +71,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -96,6 +98,7 @@ impl FaultKind {
         Self::DialsRefused,
         Self::LinkSlow,
         Self::SlowReader,
+        Self::Overflowed,
         Self::Kicked,
         Self::TokenExpired,
     ];
@@ -125,7 +128,9 @@ impl FaultKind {
             | Self::Clog
             | Self::DialsRefused
             | Self::LinkSlow => Part::Links,
-            Self::SlowReader | Self::Kicked | Self::TokenExpired => Part::Terminal,
+            Self::SlowReader | Self::Overflowed | Self::Kicked | Self::TokenExpired => {
+                Part::Terminal
+            }
         }
     }
 
@@ -158,6 +163,7 @@ impl FaultKind {
             | Self::LinkReset
             | Self::HalfOpen
             | Self::DialsRefused
+            | Self::Overflowed
             | Self::Kicked
             | Self::TokenExpired => false,
         }

@@ -7,7 +7,7 @@ use switchboard_core::config::Config;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, ConnectionId, PushId, UserId};
-use switchboard_core::message::{Action, Audience, Push};
+use switchboard_core::message::{Action, Audience, Outcome, Push, Receipt};
 use switchboard_core::time::Instant;
 use uuid::Uuid;
 
@@ -99,16 +99,18 @@ impl Published {
         &self.times
     }
 
+    /// The users that it names: none, if it is for everyone.
+    pub fn users(&self) -> &[UserId] {
+        match &self.to {
+            Audience::User(user) | Audience::Connections { user, .. } => std::slice::from_ref(user),
+            Audience::Users(users) => users,
+            Audience::Everyone => &[],
+        }
+    }
+
     /// Whether it is for this user.
     pub fn is_for(&self, user: &UserId) -> bool {
-        match &self.to {
-            Audience::User(addressee)
-            | Audience::Connections {
-                user: addressee, ..
-            } => addressee == user,
-            Audience::Users(users) => users.contains(user),
-            Audience::Everyone => true,
-        }
+        self.to == Audience::Everyone || self.users().contains(user)
     }
 }
 
@@ -275,6 +277,7 @@ impl World {
         let progress = match answer {
             Answer::Push(Ok(receipt)) => {
                 self.observe(Observed::Answered { hand_in, receipt });
+                self.excuse_overflowed(hand_in, receipt);
                 Progress::Answered
             }
             Answer::Push(Err(refused)) => {
@@ -286,6 +289,24 @@ impl World {
         };
         self.record.pushes[hand_in.push].times[hand_in.time].progress = progress;
         self.moment_of_push(Moment::Receipt, hand_in.push);
+    }
+
+    /// Sessions whose queues were full, as a receipt says, miss that push. If the receipt does not list
+    /// them all it may be any of those that should have got it.
+    fn excuse_overflowed(&mut self, hand_in: HandIn, receipt: &Receipt) {
+        let listed: Vec<usize> = (receipt.terminals.iter())
+            .filter(|terminal| terminal.outcome == Outcome::Overflow)
+            .filter_map(|terminal| self.session_of(terminal.connection))
+            .collect();
+        let times = &self.record.pushes[hand_in.push].times;
+        let any = if receipt.counts.overflow > listed.len() as u64 {
+            times[hand_in.time].reachable.clone()
+        } else {
+            Vec::new()
+        };
+        for session in listed.into_iter().chain(any) {
+            self.fault(FaultKind::Overflowed, Scope::Session(session), self.now);
+        }
     }
 
     /// A frame is with the operating system.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use switchboard_core::config::SlowConsumer;
 use switchboard_core::flaws::Flaw;
 
 use crate::text;
@@ -24,6 +25,9 @@ pub struct Schedule {
     /// balancer: after about this time, and after twice as long each time that it fails. `None`: it
     /// does not.
     pub reconnect: Option<Duration>,
+    /// Queues and tables are small, so that they are full now and then, and this happens to whom is
+    /// too slow. `None`: the limits are the default ones, which no schedule of this size reaches.
+    pub tight: Option<SlowConsumer>,
     /// A bug that all instances and the directory have.
     pub flaw: Option<Flaw>,
     /// What must be violated: a schedule that shows a bug, or that a checker sees something.

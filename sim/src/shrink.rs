@@ -65,6 +65,7 @@ pub fn shrink_while(
         search.instances();
         search.users();
         search.parameters();
+        search.settings();
         if search.best == before {
             break;
         }
@@ -211,6 +212,18 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(Progress)> Search<F, T> {
                 }
             }
         }
+    }
+
+    /// Leaves out what the first line can do without.
+    fn settings(&mut self) {
+        self.attempt(Schedule {
+            reconnect: None,
+            ..self.best.clone()
+        });
+        self.attempt(Schedule {
+            tight: None,
+            ..self.best.clone()
+        });
     }
 
     fn act(&self, text: &str) -> Option<Act> {

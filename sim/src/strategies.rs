@@ -192,6 +192,7 @@ fn healed(seed: u64, instances: usize, mut items: Vec<Item>) -> Schedule {
         instances,
         lease: Duration::from_secs(10),
         reconnect: None,
+        tight: None,
         flaw: None,
         expects: None,
         items,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::config::Config;
 use switchboard_core::directory::{Row, SeenLease};
 use switchboard_core::id::{ConnectionId, InstanceId};
-use switchboard_core::stats::{Gauges, Stats};
+use switchboard_core::stats::{Gauges, Level, Stats};
 use switchboard_core::time::Instant;
 
 use crate::host::Process;
@@ -162,6 +162,16 @@ impl<'a> HostView<'a> {
     pub fn gauges(&self) -> Option<Gauges> {
         let instance = self.process.instance.as_ref()?;
         Some(instance.gauges(self.world.clock()))
+    }
+
+    /// The sessions whose connections its instance has not forgotten.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = usize> {
+        (self.process.connections.values()).map(|connection| connection.session)
+    }
+
+    /// How full the tables and queues of its instance are, if it runs.
+    pub fn levels(&self) -> Option<[Level; 9]> {
+        Some(self.process.instance.as_ref()?.levels())
     }
 
     /// What its instance has counted, if it runs.

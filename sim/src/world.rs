@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
-use switchboard_core::config::Config;
+use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::time::{Instant, Now, WallTime};
@@ -85,11 +85,12 @@ impl World {
     /// Such a world, watched by these checkers. What happens in it does not depend on them, but that
     /// it ends with the first violation.
     pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
-        let config = config(schedule.lease);
+        let config = config(&schedule);
         Self::configured(schedule, config, checkers)
     }
 
-    /// Such a world, in which all instances have these settings; the schedule's lease does not count.
+    /// Such a world, in which all instances have these settings; the schedule's lease and its tight
+    /// limits do not count.
     ///
     /// # Panics
     ///
@@ -347,9 +348,14 @@ impl World {
 /// connections takes as many steps as a hundred thousand do otherwise.
 const SETTLE_RATE: u32 = 40;
 
-/// The default settings, with all that hangs on the lease in proportion.
-fn config(lease: Duration) -> Config {
-    let defaults = Config::default();
+/// The default settings, with all that hangs on the lease in proportion, and small limits if the
+/// schedule wants them.
+fn config(schedule: &Schedule) -> Config {
+    let lease = schedule.lease;
+    let defaults = match schedule.tight {
+        None => Config::default(),
+        Some(policy) => tight(policy),
+    };
     Config {
         lease,
         lease_renewal: lease * 3 / 10,
@@ -358,5 +364,22 @@ fn config(lease: Duration) -> Config {
         directory_timeout: defaults.directory_timeout.min(lease / 2),
         settle_rate: SETTLE_RATE,
         ..defaults
+    }
+}
+
+/// Limits that a few terminals and a burst of pushes reach.
+fn tight(slow_consumer: SlowConsumer) -> Config {
+    Config {
+        slow_consumer,
+        queue_frames: 4,
+        queue_bytes: 256,
+        push_bytes: 64,
+        connections: 40,
+        connections_per_user: 10,
+        pushes: 12,
+        pushes_per_user: 8,
+        receipt_terminals: 20,
+        link_queue_bytes: 4096,
+        ..Config::default()
     }
 }

@@ -1,28 +1,49 @@
-//! The catalogue: kept schedules show each bug, and the shallow ones are found within their budget.
+//! The catalogue: kept schedules show each bug to each checker that must catch it, the shallow ones
+//! are found within their budget, and no checker is blind.
 
 use std::path::Path;
 
 use switchboard_sim::bugs::{Bug, Depth, catalogue};
+use switchboard_sim::checkers;
 use switchboard_sim::schedule::Schedule;
 
 /// With its bug each kept schedule violates what the catalogue says, and without it nothing.
 #[test]
 fn kept_schedules_show_their_bug() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules/flaws");
+    let mut shown = 0;
     for bug in catalogue() {
-        let file = folder.join(bug.name).with_extension("txt");
-        let text = std::fs::read_to_string(&file)
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let schedule = Schedule::parse(&text).unwrap();
-        assert!(bug.is_shown_by(&schedule), "{}", file.display());
+        for by in bug.catches() {
+            let file = folder.join(by.file_name(bug));
+            let text = std::fs::read_to_string(&file)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let schedule = Schedule::parse(&text).unwrap();
+            assert!(bug.is_shown_by(by, &schedule), "{}", file.display());
+            shown += 1;
+        }
     }
+    let kept = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(
+        kept, shown,
+        "a schedule is kept for a bug that is not there"
+    );
 }
 
 #[test]
 fn shallow_bugs_are_found_within_their_budget() {
-    for bug in catalogue().filter(|bug| bug.depth == Depth::Shallow) {
-        let hunt = bug.hunt(0, || true);
-        assert!(hunt.found.is_some(), "{}: {hunt:?}", bug.name);
+    for bug in catalogue() {
+        for by in bug.catches().filter(|by| by.depth == Depth::Shallow) {
+            let hunt = bug.hunt(by, 0, || true);
+            assert!(hunt.found.is_some(), "{} by {by:?}: {hunt:?}", bug.name);
+        }
+    }
+}
+
+#[test]
+fn every_checker_catches_a_bug() {
+    for checker in checkers::all() {
+        let catches = |bug: Bug| bug.catches().any(|by| by.invariant == checker.name());
+        assert!(catalogue().any(catches), "{}", checker.name());
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
 use crate::command::{Command, Outbox};
 use crate::config::Config;
+use crate::flaws::Flaw;
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
 use crate::instance::{Instance, Timer};
@@ -88,7 +89,9 @@ impl Instance {
             }
             Phase::Live(_) => self.check_alive(now, key, out),
             Phase::Closing { stage, .. } => {
-                *stage = ClosingStage::Aborted;
+                if !self.flaws.has(Flaw::TimerLeftAfterClose) {
+                    *stage = ClosingStage::Aborted;
+                }
                 out.push(Command::Abort { connection: key });
             }
             Phase::Gone => {}

@@ -9,6 +9,7 @@
 //! both the socket and the row have gone it is forgotten.
 
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use crate::command::{Command, Outbox};
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
@@ -126,8 +127,11 @@ impl Instance {
         if expires <= now.wall {
             return Err(Refused::TokenExpired);
         }
+        if self.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
+            return Ok(None);
+        }
         let millis = expires.as_millis() - now.wall.as_millis();
-        Ok(Some(now.mono + std::time::Duration::from_millis(millis)))
+        Ok(Some(now.mono + Duration::from_millis(millis)))
     }
 
     pub(crate) fn opened(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
@@ -140,8 +144,13 @@ impl Instance {
             // It was told to end while the upgrade was on its way.
             return;
         }
+        let grace = if self.flaws.has(Flaw::HelloWaitsForRow) {
+            Duration::MAX
+        } else {
+            self.config.hello_grace
+        };
         connection.phase = Phase::Registering {
-            greet_by: now.mono + self.config.hello_grace,
+            greet_by: now.mono + grace,
         };
         connection.liveness = Liveness::Waiting { ping_at };
         connection.heard = now.mono;
@@ -242,7 +251,9 @@ impl Instance {
         }
         self.resolve_all(id, tickets, Outcome::Gone);
         self.end_presence(key);
-        self.forget_if_over(key, out);
+        if !self.flaws.has(Flaw::RowlessKept) {
+            self.forget_if_over(key, out);
+        }
     }
 
     /// Tells a terminal to end. `ticket` is told when the Close frame is written.
@@ -336,7 +347,7 @@ impl Instance {
             }
             Offered::Refused => {
                 self.stats.overflows += 1;
-                false
+                self.flaws.has(Flaw::SilentOverflow)
             }
             Offered::Close => {
                 self.stats.overflows += 1;

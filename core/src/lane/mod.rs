@@ -148,16 +148,12 @@ impl Instance {
             };
             part.degraded |= blind;
             let selection = part.selection.clone();
-            let served_here = !part.targets.is_empty();
-            let mut plan = route::plan(rows, &selection, &doubtful, |instance| {
+            let plan = route::plan(rows, &selection, &doubtful, |instance| {
                 match self.standing(instance, since, now) {
                     Standing::Unknown => Standing::Dead,
                     known @ (Standing::Live { .. } | Standing::Dead) => known,
                 }
             });
-            if served_here && self.flaws.has(Flaw::LocalDeliveryEndsPush) {
-                plan.hops.clear();
-            }
             self.follow(now, user, sequence, plan.hops, out);
             dead.get_or_insert(plan.dead);
         }

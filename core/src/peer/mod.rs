@@ -134,7 +134,6 @@ impl Peers {
     }
 
     /// The most bytes that wait for a peer.
-    #[cfg(test)]
     pub(crate) fn longest_queue(&self) -> usize {
         self.peers
             .values()

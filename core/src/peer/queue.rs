@@ -173,7 +173,6 @@ impl Queue {
     }
 
     /// Bytes that wait.
-    #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -239,7 +239,9 @@ impl Feeder {
             assert!(*due > self.now.mono, "{call:?} is not answered");
         }
         assert_eq!(self.instance.stats().bugs, 0);
-        self.instance.check_limits();
+        for level in self.instance.levels() {
+            assert!(level.used <= level.limit, "{level:?}");
+        }
     }
 }
 

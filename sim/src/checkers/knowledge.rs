@@ -47,6 +47,19 @@ enum Told {
     Since(Instant),
 }
 
+/// What kept an instance from renewing its lease, which had run out at some time since then: it lies
+/// up to a lease further back.
+fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
+    let from = since.before(watch.world().config().lease * 2);
+    watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+        Scope::All => excuse.kind.part() == Part::Directory,
+        Scope::Instance(host) if host == holder.host => {
+            excuse.kind == FaultKind::LongPause || excuse.kind.part() == Part::Directory
+        }
+        Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+    })
+}
+
 /// Views that must have told an instance of another: of a single one the answer may be lost.
 const VIEWS: u32 = 2;
 
@@ -100,6 +113,8 @@ impl Knowledge {
         let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, out: None });
         if tenure.until < now {
             tenure.out = Some((tenure.until, now));
+            // Whoever was told of it before has seen it run out.
+            self.told.retain(|(_, told_of), _| *told_of != instance);
         }
         tenure.until = until;
     }
@@ -123,15 +138,7 @@ impl Knowledge {
         // The publisher reads the leases so often, and one reading takes so long.
         let since = at.before(config.view_interval + config.directory_timeout);
         if self.was_out(instance, since, watch.now()) {
-            // What kept it from renewing lies up to a lease further back.
-            let from = since.before(config.lease * 2);
-            let out = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
-                Scope::All => excuse.kind.part() == Part::Directory,
-                Scope::Instance(host) if host == holder.host => {
-                    excuse.kind == FaultKind::LongPause || excuse.kind.part() == Part::Directory
-                }
-                Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
-            });
+            let out = could_not_renew(watch, holder, since);
             if out.is_some() {
                 return out;
             }
@@ -157,12 +164,14 @@ impl Knowledge {
             Some(Told::Since(_) | Told::Views(_)) | None => {}
         }
         let from = since.before(config.lease);
-        watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+        let started = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
             Scope::Instance(host) if host == publisher.host || host == holder.host => {
                 excuse.kind == FaultKind::Start
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
-        })
+        });
+        let out = self.tenures.get(&instance).and_then(|tenure| tenure.out);
+        started.or_else(|| out.and_then(|(_, again)| could_not_renew(watch, holder, again)))
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its

@@ -11,6 +11,7 @@ mod ghost_debt;
 mod hello_means_reachable;
 mod hygiene;
 mod knowledge;
+mod limits;
 mod no_creation;
 mod no_duplicate;
 mod no_resurrection;
@@ -29,6 +30,7 @@ pub use fencing::Fencing;
 pub use ghost_debt::GhostDebt;
 pub use hello_means_reachable::HelloMeansReachable;
 pub use hygiene::Hygiene;
+pub use limits::Limits;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
 pub use no_resurrection::NoResurrection;
@@ -44,7 +46,8 @@ use crate::checker::Checker;
 pub fn all() -> Vec<Box<dyn Checker>> {
     let mut all = cheap();
     all.extend([
-        Box::new(OrphanDebt) as Box<dyn Checker>,
+        Box::new(Limits::default()) as Box<dyn Checker>,
+        Box::new(OrphanDebt),
         Box::new(GhostDebt),
         Box::new(HelloMeansReachable::default()),
         Box::new(AllTerminals::default()),

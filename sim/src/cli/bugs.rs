@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use clap::Args;
-use switchboard_sim::bugs::{Bug, Hunt, catalogue};
+use switchboard_sim::bugs::{Bug, Catch, Hunt, catalogue};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::shrink;
 
@@ -15,9 +15,9 @@ use super::{Done, Verdict};
 
 /// Switch on the bugs of the catalogue, one at a time, and count the seeds until each is found
 ///
-/// Each bug is looked for several times, in seeds of its own, until the invariant is violated that
-/// must catch it. Then one schedule of each is made small. The command fails if the median of a bug
-/// is not within its budget, or if a seed fails without the bug as well.
+/// Each bug is looked for several times by each checker that must catch it, which watches alone, in
+/// seeds of its own. Then one schedule of each is made small. The command fails if a median is not
+/// within its budget, or if a seed fails without the bug as well.
 #[derive(Args)]
 pub(crate) struct Bugs {
     /// This bug alone
@@ -26,10 +26,10 @@ pub(crate) struct Bugs {
     /// How many threads
     #[arg(long, default_value_t = 1, value_name = "N")]
     jobs: usize,
-    /// How many searches for each bug
+    /// How many searches for each bug and checker
     #[arg(long, default_value_t = 5, value_name = "K")]
     tries: usize,
-    /// Where to write the shrunk schedules, NAME.txt each
+    /// Where to write the shrunk schedules, BUG.CHECKER.txt each
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -37,9 +37,10 @@ pub(crate) struct Bugs {
 /// Searches begin so many seeds apart: no seed serves two.
 const APART: u64 = 1_000_000;
 
-/// What the searches for one bug found together.
+/// What the searches of one checker for one bug found together.
 struct Found {
     bug: Bug,
+    by: Catch,
     /// In the order of their first seeds.
     hunts: Vec<Hunt>,
     shrunk: Option<Schedule>,
@@ -50,16 +51,20 @@ impl Bugs {
         note_interrupts()?;
         let wanted = self.wanted()?;
         let tries = self.tries.max(1);
-        let searches: Vec<(Bug, u64)> = (wanted.iter())
-            .flat_map(|bug| (0..tries as u64).map(|number| (*bug, number * APART)))
+        let pairs: Vec<(Bug, Catch)> = (wanted.iter())
+            .flat_map(|bug| bug.catches().map(|by| (*bug, by)))
             .collect();
-        let mut hunts = each(self.jobs, &searches, |(bug, from)| {
-            let hunt = bug.hunt(*from, || !interrupted());
+        let searches: Vec<(Bug, Catch, u64)> = (pairs.iter())
+            .flat_map(|(bug, by)| (0..tries as u64).map(|number| (*bug, *by, number * APART)))
+            .collect();
+        let mut hunts = each(self.jobs, &searches, |(bug, by, from)| {
+            let hunt = bug.hunt(*by, *from, || !interrupted());
             (bug.name, hunt)
         });
-        let mut all: Vec<Found> = (wanted.into_iter())
-            .map(|bug| Found {
+        let mut all: Vec<Found> = (pairs.into_iter())
+            .map(|(bug, by)| Found {
                 bug,
+                by,
                 hunts: hunts.drain(..tries).collect(),
                 shrunk: None,
             })
@@ -130,10 +135,10 @@ fn each<Task: Sync, Result: Send>(
 impl Found {
     /// Of the hits the one that came after the fewest seeds, made small.
     fn small(&self) -> Option<Schedule> {
-        let bug = self.bug;
+        let (bug, by) = (self.bug, self.by);
         let hits = self.hunts.iter().filter(|hunt| hunt.found.is_some());
         let (seed, _) = hits.min_by_key(|hunt| hunt.seeds)?.found.as_ref()?;
-        let shows = |candidate: &Schedule| !interrupted() && bug.is_shown_by(candidate);
+        let shows = |candidate: &Schedule| !interrupted() && bug.is_shown_by(by, candidate);
         Some(shrink::shrink_while(&bug.schedule(*seed), shows, |_| ()))
     }
 
@@ -152,19 +157,11 @@ impl Found {
         self.median().is_some() && self.hunts.iter().all(|hunt| hunt.sick.is_empty())
     }
 
-    fn others(&self) -> BTreeMap<&'static str, u64> {
-        let mut sum = BTreeMap::new();
-        for (invariant, seeds) in self.hunts.iter().flat_map(|hunt| &hunt.others) {
-            *sum.entry(*invariant).or_default() += seeds;
-        }
-        sum
-    }
-
     fn keep(&self, folder: Option<&Path>) -> Result<(), String> {
         let (Some(folder), Some(shrunk)) = (folder, &self.shrunk) else {
             return Ok(());
         };
-        let file = folder.join(self.bug.name).with_extension("txt");
+        let file = folder.join(self.by.file_name(self.bug));
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(&file, shrunk.to_string()))
             .map_err(|error| format!("{} cannot be written: {error}", file.display()))
@@ -172,8 +169,8 @@ impl Found {
 }
 
 fn tell(all: &[Found]) {
-    println!("| bug | found by | budget | median seeds | found | shrunk to | others first |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| bug | found by | budget | median seeds | found | shrunk to |");
+    println!("|---|---|---|---|---|---|");
     for found in all {
         println!("{}", row(found));
     }
@@ -187,16 +184,26 @@ fn tell(all: &[Found]) {
     }
     let good = all.iter().filter(|found| found.is_good()).count();
     println!("{good} of {} within their budgets", all.len());
-    if let [Found { bug, shrunk, .. }] = all {
-        println!("why somebody could write it: {}", bug.tempting);
-        if let Some(shrunk) = shrunk {
-            println!("a schedule that shows it:\n{shrunk}");
+    let [first, others @ ..] = all else {
+        return;
+    };
+    if others.iter().all(|other| other.bug == first.bug) {
+        println!("why somebody could write it: {}", first.bug.tempting);
+        for Found { by, shrunk, .. } in all {
+            if let Some(shrunk) = shrunk {
+                println!("a schedule that shows it to {}:\n{shrunk}", by.invariant);
+            }
         }
     }
 }
 
 fn row(found: &Found) -> String {
-    let Found { bug, hunts, shrunk } = found;
+    let Found {
+        bug,
+        by,
+        hunts,
+        shrunk,
+    } = found;
     let hits = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
     let median = match found.median() {
         Some(median) => median.to_string(),
@@ -206,15 +213,11 @@ fn row(found: &Found) -> String {
         Some(shrunk) => format!("{} items", shrunk.items.len()),
         None => "-".to_owned(),
     };
-    let others: Vec<String> = (found.others().into_iter())
-        .map(|(invariant, seeds)| format!("`{invariant}` {seeds}"))
-        .collect();
     format!(
-        "| `{}` | `{}` | {} | {median} | {hits} of {} | {size} | {} |",
+        "| `{}` | `{}` | {} | {median} | {hits} of {} | {size} |",
         bug.name,
-        bug.invariant,
-        bug.depth.budget(),
+        by.invariant,
+        by.depth.budget(),
         hunts.len(),
-        others.join(", "),
     )
 }

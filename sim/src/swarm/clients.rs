@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::{Place, ms};
 use super::{FAULTS, Maker, USERS, client_name};
-use crate::schedule::{Act, Host, HowClosed, Sent};
+use crate::schedule::{Act, Host, HowClosed, Sent, To};
 
 impl Maker {
     /// Each client connects, and some leave, come back and move; cleanly, all of it.
@@ -93,6 +93,27 @@ impl Maker {
         };
         self.put(place.at, act);
         self.put(place.until, Act::Read { client: reads });
+    }
+
+    /// A terminal does not read, and more comes for it than its queue holds where limits are tight.
+    pub(super) fn flood(&mut self, place: Place) {
+        let Place { nth, at, until, .. } = place;
+        let (number, client) = self.client("flooded", nth);
+        let to = To::User(self.user_of(number).to_owned());
+        let stops = client.clone();
+        self.put(at, Act::StopReading { client: stops });
+        let mut at = at;
+        for push in 0..5 + self.count(10, "flood", nth) {
+            let nth = nth * 100 + push;
+            at += self.span(ms(1), ms(1000), "in flood", nth);
+            let act = Act::Push {
+                at: self.host("floods", nth),
+                to: to.clone(),
+                name: format!("f{nth}"),
+            };
+            self.put(at.min(FAULTS.1), act);
+        }
+        self.put(until.max(at).min(FAULTS.1), Act::Read { client });
     }
 
     pub(super) fn storm(&mut self, place: Place) {

@@ -70,6 +70,7 @@ impl Maker {
             Kind::Repeat => self.repeat(place),
             Kind::Burst => self.burst(place),
             Kind::Race => self.race(place),
+            Kind::Flood => self.flood(place),
         }
     }
 

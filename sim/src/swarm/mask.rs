@@ -40,11 +40,12 @@ pub(super) enum Kind {
     Repeat,
     Burst,
     Race,
+    Flood,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 36] = [
         Self::Kill,
         Self::KillMidBatch,
         Self::Pause,
@@ -80,6 +81,7 @@ impl Kind {
         Self::Repeat,
         Self::Burst,
         Self::Race,
+        Self::Flood,
     ];
 
     /// How often it happens in one schedule, at most. What disturbs everybody is rarer, so that the
@@ -110,7 +112,8 @@ impl Kind {
             | Self::HalfOpen
             | Self::RefuseDials
             | Self::Reset
-            | Self::Burst => 6,
+            | Self::Burst
+            | Self::Flood => 6,
             Self::Trip
             | Self::Death
             | Self::HalfOpenClient

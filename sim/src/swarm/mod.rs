@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::SlowConsumer;
+
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
 use crate::schedule::{Act, Host, Item, Schedule};
@@ -38,6 +40,13 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::fr
 const OLD: Duration = Duration::from_secs(65);
 /// So many connections are there then, at most.
 const OLD_CLIENTS: u64 = 160;
+
+/// What can happen to whom is too slow, where limits are tight.
+const POLICIES: [SlowConsumer; 3] = [
+    SlowConsumer::Close,
+    SlowConsumer::DropOldest,
+    SlowConsumer::DropNewest,
+];
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -78,15 +87,19 @@ pub fn schedule(seed: u64) -> Schedule {
     }
     maker.pushes();
     maker.end();
-    if maker.below(8, "age", 0) == 0 {
+    let old = maker.below(8, "age", 0) == 0;
+    if old {
         maker.grow_old();
     }
+    let tight = !old && !seed.is_multiple_of(10) && maker.below(4, "tight", 0) == 0;
+    let tight = tight.then(|| maker.one_of(&POLICIES, "policy", 0));
     maker.items.sort_by_key(|item| item.at);
     Schedule {
         seed,
         instances: maker.instances,
         lease: maker.lease,
         reconnect,
+        tight,
         flaw: None,
         expects: None,
         items: maker.items,

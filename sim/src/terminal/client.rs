@@ -56,6 +56,7 @@ impl World {
             silent: false,
             pace: Pace::AtOnce,
             written: BTreeSet::new(),
+            messages: 0,
             key: None,
             gone: false,
             left: false,
@@ -169,6 +170,7 @@ impl World {
         let violation = |code| Closure::Violation(code);
         let closure = match what {
             Sent::Messages(count) => {
+                self.sessions[session].messages += count;
                 for _ in 0..count {
                     let at = self.upwards(session);
                     let frame = Heard::Message;

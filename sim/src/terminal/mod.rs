@@ -41,6 +41,8 @@ pub struct Session {
     pub(crate) pace: Pace,
     /// Pushes whose frames are with the operating system.
     pub(crate) written: BTreeSet<PushId>,
+    /// Messages that it has sent.
+    pub(crate) messages: u32,
     key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     gone: bool,
@@ -70,6 +72,7 @@ impl Fingerprint for Session {
             silent,
             pace,
             written: _,
+            messages: _,
             key,
             gone,
             left,
@@ -148,6 +151,11 @@ impl Session {
     /// When its token runs out by the wall clock that its instance had at the handshake.
     pub const fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// Messages that its client has sent. Each is answered.
+    pub const fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// How its client reads.

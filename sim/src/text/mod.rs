@@ -12,7 +12,7 @@ mod words;
 mod write;
 
 pub(crate) use words::span;
-use words::{Read, Span, number};
+use words::{POLICIES, Read, Span, from_table, name_of, number};
 
 /// Instances of one world, at most.
 pub(crate) const MAX_INSTANCES: usize = 64;
@@ -23,6 +23,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         instances: 0,
         lease: Duration::from_secs(10),
         reconnect: None,
+        tight: None,
         flaw: None,
         expects: None,
         items: Vec::new(),
@@ -67,6 +68,7 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         instances,
         lease,
         reconnect,
+        tight,
         flaw,
         expects,
         items,
@@ -78,6 +80,9 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
     )?;
     if let Some(reconnect) = reconnect {
         write!(f, "  reconnect {}", Span(*reconnect))?;
+    }
+    if let Some(policy) = tight {
+        write!(f, "  tight {}", name_of(POLICIES, policy))?;
     }
     if let Some(flaw) = flaw {
         write!(f, "  flaw {}", Bug::of(*flaw).name)?;
@@ -105,12 +110,13 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "instances" => schedule.instances = number(value)? as usize,
             "lease" => schedule.lease = span(value)?,
             "reconnect" => schedule.reconnect = Some(span(value)?),
+            "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
             "flaw" => {
                 let bug = Bug::named(value).ok_or_else(|| format!("there is no flaw `{value}`"))?;
                 schedule.flaw = Some(bug.flaw);
             }
             other => {
-                let settings = "seed, instances, lease, reconnect, flaw";
+                let settings = "seed, instances, lease, reconnect, tight, flaw";
                 return Err(format!("`{other}` is none of the settings {settings}"));
             }
         }
@@ -129,7 +135,7 @@ mod tests {
     use super::*;
 
     const EVERY_ITEM: &str = "\
-switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s
+switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest
 0.500s  client c1 connects i1 as alice
 0.500250s  client c2 connects anywhere as bob
 0.600s  client c3 connects i2 as bob for 20.000s

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use switchboard_core::config::SlowConsumer;
+
 use crate::schedule::{Host, HowClosed, Moment, Sent};
 
 pub(super) type Read<T> = Result<T, String>;
@@ -13,6 +15,12 @@ pub(super) const HOW_CLOSED: Table<HowClosed> = &[
     ("clean", HowClosed::Clean),
     ("sudden", HowClosed::Sudden),
     ("silent", HowClosed::Silent),
+];
+
+pub(super) const POLICIES: Table<SlowConsumer> = &[
+    ("close", SlowConsumer::Close),
+    ("drop-oldest", SlowConsumer::DropOldest),
+    ("drop-newest", SlowConsumer::DropNewest),
 ];
 
 /// What a client sends beside messages.

@@ -1,0 +1,263 @@
+//! `limits`: no queue and no table outgrows its limit, and what a limit costs is told.
+
+use std::time::Duration;
+
+use switchboard_core::config::SlowConsumer;
+use switchboard_core::event::Refused;
+use switchboard_core::id::UserId;
+use switchboard_core::message::{Outcome, PushRefused, Receipt};
+
+use crate::checker::{Checker, Watch};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::{HandIn, Life, Observed};
+use crate::record::{HandedIn, Progress, Published};
+use crate::terminal::Pace;
+
+/// Every queue and table is within its limit. Who is refused, or told that a queue was full, was so
+/// because enough was there to fill it; who loses a frame to a full queue is told, and his terminal is
+/// treated as the policy says.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    told: Vec<Told>,
+}
+
+/// What a receipt said of one terminal, and what must follow from that.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    push: usize,
+    session: usize,
+    follows: Follows,
+}
+
+/// What must follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    /// The frame was queued: it is written, or the connection ends.
+    Written,
+    /// The queue was full, and the policy is to close: the connection ends.
+    Closed,
+}
+
+/// How long a terminal must have read, and its instance have run, until what was queued is written.
+const WELL: Duration = Duration::from_secs(1);
+/// A queued frame is looked for so often.
+const LOOK: Duration = Duration::from_secs(2);
+/// A push can be under way for so long: until its deadline, and from there to its terminals.
+const UNDER_WAY: Duration = Duration::from_secs(6);
+/// Bytes of the answer to a message.
+const ANSWER_BYTES: usize = 40;
+
+impl Checker for Limits {
+    fn name(&self) -> &'static str {
+        "limits"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Tick => levels(watch),
+            Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
+            Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
+            Observed::Answered { hand_in, receipt } => self.answered(watch, hand_in.push, receipt),
+            _ => {}
+        }
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let Told {
+            push,
+            session,
+            follows,
+        } = self.told[what as usize];
+        let this = &watch.world().sessions()[session];
+        let written = this.has_written(watch.world().pushes()[push].id());
+        if !this.is_open() || (follows == Follows::Written && written) {
+            return watch.held();
+        }
+        // Whoever stands still does nothing, and a terminal that does not read gets nothing.
+        let holder = this.life().map(|life| Scope::Instance(life.host));
+        let disturbed =
+            watch.excuse(
+                watch.now().before(WELL),
+                watch.now(),
+                |excuse: &Excuse| match excuse.kind.part() {
+                    Part::Process => Some(excuse.scope) == holder,
+                    Part::Terminal => {
+                        excuse.kind == FaultKind::SlowReader
+                            && excuse.scope == Scope::Session(session)
+                            && follows == Follows::Written
+                    }
+                    Part::Life | Part::Directory | Part::Links => false,
+                },
+            );
+        if disturbed.is_some() || (follows == Follows::Written && this.pace() != Pace::AtOnce) {
+            return watch.call_at(watch.now() + LOOK, what);
+        }
+        watch.violated(match follows {
+            Follows::Written => format!(
+                "push {push} was queued for session {session}, which reads, and it is not written"
+            ),
+            Follows::Closed => format!(
+                "the queue of session {session} was full, as the receipt of push {push} says, and \
+                 it is not closed"
+            ),
+        });
+    }
+}
+
+impl Limits {
+    fn answered(&mut self, watch: &mut Watch<'_>, push: usize, receipt: &Receipt) {
+        let config = watch.world().config();
+        let (policy, patience) = (config.slow_consumer, config.close_timeout);
+        for terminal in &receipt.terminals {
+            let Some(session) = watch.world().session_of(terminal.connection) else {
+                continue;
+            };
+            let (follows, within) = match (terminal.outcome, policy) {
+                // What is queued may give way to what comes later.
+                (Outcome::Queued, SlowConsumer::DropOldest) => continue,
+                (Outcome::Queued, SlowConsumer::Close | SlowConsumer::DropNewest) => {
+                    (Follows::Written, LOOK)
+                }
+                (Outcome::Overflow, policy) => {
+                    judge(watch, could_be_full(watch, session), || {
+                        format!(
+                            "the queue of session {session} cannot have been full at push {push}"
+                        )
+                    });
+                    if policy != SlowConsumer::Close {
+                        continue;
+                    }
+                    (Follows::Closed, patience + WELL)
+                }
+                (Outcome::Written | Outcome::Gone | Outcome::Unreachable, _) => continue,
+            };
+            watch.call_at(watch.now() + within, self.told.len() as u64);
+            self.told.push(Told {
+                push,
+                session,
+                follows,
+            });
+        }
+    }
+}
+
+fn judge(watch: &mut Watch<'_>, holds: bool, otherwise: impl FnOnce() -> String) {
+    if holds {
+        watch.held();
+    } else {
+        watch.violated(otherwise());
+    }
+}
+
+/// What each instance holds is within its limits.
+fn levels(watch: &mut Watch<'_>) {
+    for host in watch.world().hosts() {
+        let levels = host.levels().into_iter().flatten();
+        let over = levels.into_iter().find(|level| level.used > level.limit);
+        judge(watch, over.is_none(), || {
+            format!("i{}: {over:?}", host.number() + 1)
+        });
+    }
+}
+
+/// A terminal is refused only if so many are there.
+fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
+    let world = watch.world();
+    let this = &world.sessions()[session];
+    let Some(host) = this.life().and_then(|life| world.host(life.host)) else {
+        return;
+    };
+    let (there, limit) = match refused {
+        Refused::Full { .. } => (host.sessions().len(), world.config().connections),
+        Refused::TooManyOfUser { .. } => {
+            let same = host
+                .sessions()
+                .filter(|other| world.sessions()[*other].user() == this.user());
+            (same.count(), world.config().connections_per_user)
+        }
+        Refused::TokenExpired | Refused::Draining => return,
+    };
+    judge(watch, there >= limit, || {
+        format!("session {session} is refused ({refused}), and {there} are there")
+    });
+}
+
+/// A push is refused only if so many wait.
+fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
+    let world = watch.world();
+    let published = &world.pushes()[hand_in.push];
+    let life = published.times()[hand_in.time].life;
+    let config = world.config();
+    let (waiting, limit): (usize, usize) = match refused {
+        PushRefused::Overloaded => {
+            let waiting = taken_at(watch, life).filter(|(_, time)| waits(time));
+            (waiting.count(), config.pushes)
+        }
+        PushRefused::UserOverloaded => {
+            let lanes = published.users().iter().map(|user| lane(watch, life, user));
+            (lanes.max().unwrap_or(0), config.pushes_per_user)
+        }
+        PushRefused::TooLarge { bytes, .. } => (bytes, config.push_bytes),
+        PushRefused::TooManyUsers { users, .. } => (users, config.push_users),
+        PushRefused::TooManyConnections { connections, .. } => (connections, config.push_users),
+        // It names somebody, and its deadline is the default one.
+        PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
+        PushRefused::Stopped => return,
+    };
+    // It counts itself among those that wait.
+    judge(watch, waiting > limit, || {
+        format!(
+            "push {} is refused ({refused}), and {waiting} of {limit} wait",
+            hand_in.push
+        )
+    });
+}
+
+/// Each time that an instance took a push.
+fn taken_at<'a>(
+    watch: &Watch<'a>,
+    life: Life,
+) -> impl Iterator<Item = (&'a Published, &'a HandedIn)> {
+    let pushes = watch.world().pushes().iter();
+    let times = pushes.flat_map(|push| push.times().iter().map(move |time| (push, time)));
+    times.filter(move |(_, time)| time.life == life && time.progress != Progress::OnItsWay)
+}
+
+fn waits(time: &HandedIn) -> bool {
+    time.progress == Progress::Taken
+}
+
+/// How many pushes for a user wait at an instance, or stand behind one that waits.
+fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
+    let of_user = || taken_at(watch, life).filter(|(push, _)| push.users().contains(user));
+    let waiting = of_user().filter(|(_, time)| waits(time));
+    let Some(first) = waiting.map(|(_, time)| time.sequence).min() else {
+        return 0;
+    };
+    of_user().filter(|(_, time)| time.sequence >= first).count()
+}
+
+/// Whether enough came for a terminal to fill its queue: pushes that were under way lately or are not
+/// written yet, and answers to its messages.
+fn could_be_full(watch: &Watch<'_>, session: usize) -> bool {
+    let world = watch.world();
+    let (this, config) = (&world.sessions()[session], world.config());
+    let lately = watch.now().before(UNDER_WAY);
+    let messages = this.messages() as usize;
+    let (mut frames, mut bytes) = (messages, messages * ANSWER_BYTES);
+    for push in world
+        .pushes()
+        .iter()
+        .filter(|push| push.is_for(this.user()))
+    {
+        let taken = |time: &&HandedIn| time.progress != Progress::OnItsWay;
+        let Some(last) = push.times().iter().filter(taken).map(|time| time.at).max() else {
+            continue;
+        };
+        if last >= lately || !this.has_written(push.id()) {
+            frames += 1;
+            bytes += push.payload().map_or(0, |payload| payload.len());
+        }
+    }
+    frames > config.queue_frames || bytes > config.queue_bytes
+}
