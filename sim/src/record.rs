@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use switchboard_core::config::Config;
+use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, ConnectionId, PushId, UserId};
@@ -291,8 +291,8 @@ impl World {
         self.moment_of_push(Moment::Receipt, hand_in.push);
     }
 
-    /// Sessions whose queues were full, as a receipt says, miss that push. If the receipt does not list
-    /// them all it may be any of those that should have got it.
+    /// Sessions whose queues were full, as a receipt says, miss that push, and are closed if that is the
+    /// policy. If the receipt does not list them all it may be any of those that should have got it.
     fn excuse_overflowed(&mut self, hand_in: HandIn, receipt: &Receipt) {
         let listed: Vec<usize> = (receipt.terminals.iter())
             .filter(|terminal| terminal.outcome == Outcome::Overflow)
@@ -304,8 +304,12 @@ impl World {
         } else {
             Vec::new()
         };
+        let until = match self.config.slow_consumer {
+            SlowConsumer::Close => self.now + self.config.close_timeout,
+            SlowConsumer::DropOldest | SlowConsumer::DropNewest => self.now,
+        };
         for session in listed.into_iter().chain(any) {
-            self.fault(FaultKind::Overflowed, Scope::Session(session), self.now);
+            self.fault(FaultKind::Overflowed, Scope::Session(session), until);
         }
     }
 

@@ -26,17 +26,25 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
 }
 
 /// Why an instance may have given up a connection although its Close frame still waits: because it
-/// drains, because the terminal is too slow or kicked, or because its token has run out.
+/// drains, because the terminal is too slow or kicked, or because its token has run out. What it was
+/// about to do when it stood still it does afterwards.
 pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
-    watch.excuse(now, now, |excuse| {
+    let stood_still = watch.excuse(now.before(TURNS), now, |excuse| {
+        excuse.kind.part() == Part::Process && Some(excuse.scope) == holder
+    });
+    let since = stood_still.map_or(now, |pause| pause.from);
+    watch.excuse(since, now, |excuse| {
         let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
         let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
         drains || ends
     })
 }
+
+/// How long an instance that stood still takes to do what it had begun.
+const TURNS: Duration = Duration::from_millis(5);
 
 /// The time between two rows that are settled, at the slowest pace.
 const ROW: Duration = Duration::from_millis(50);

@@ -34,8 +34,8 @@ pub(super) struct Knowledge {
 struct Tenure {
     /// The present one, or the last, runs out then.
     until: Instant,
-    /// The last time before that it had run out, and when it was claimed again.
-    out: Option<(Instant, Instant)>,
+    /// There was none before that moment: it was claimed for the first time, or had run out.
+    again: Instant,
 }
 
 /// How well one instance was told of another.
@@ -110,9 +110,9 @@ impl Knowledge {
             return;
         };
         let until = now + left;
-        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, out: None });
+        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, again: now });
         if tenure.until < now {
-            tenure.out = Some((tenure.until, now));
+            tenure.again = now;
             // Whoever was told of it before has seen it run out.
             self.told.retain(|(_, told_of), _| *told_of != instance);
         }
@@ -170,8 +170,7 @@ impl Knowledge {
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         });
-        let out = self.tenures.get(&instance).and_then(|tenure| tenure.out);
-        started.or_else(|| out.and_then(|(_, again)| could_not_renew(watch, holder, again)))
+        started.or_else(|| could_not_renew(watch, holder, self.tenures.get(&instance)?.again))
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
@@ -197,10 +196,8 @@ impl Knowledge {
     }
 
     fn was_out(&self, instance: InstanceId, since: Instant, now: Instant) -> bool {
-        self.tenures.get(&instance).is_none_or(|tenure| {
-            let before = tenure.out.is_some_and(|(_, again)| again >= since);
-            tenure.until <= now || before
-        })
+        (self.tenures.get(&instance))
+            .is_none_or(|tenure| tenure.until <= now || tenure.again >= since)
     }
 
     /// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
