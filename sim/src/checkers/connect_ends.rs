@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, Part, Scope};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// Nobody who connects is left waiting: within the grace of the hello there is one, or an end.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,10 @@ const WAYS: Duration = Duration::from_millis(1000);
 impl Checker for ConnectEnds {
     fn name(&self) -> &'static str {
         "connect-ends"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Sessions]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

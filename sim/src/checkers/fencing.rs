@@ -7,7 +7,7 @@ use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
 use super::allowance::{differs, leases_last_longer, may_be_closing};
 use crate::checker::{Checker, Watch};
-use crate::observed::{Change, Executed, Observed};
+use crate::observed::{Change, Executed, Observed, Topic};
 
 /// Nobody writes what is another's. Epochs and floors never go down, a lease that has run out is
 /// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
@@ -26,6 +26,10 @@ pub struct Fencing {
 impl Checker for Fencing {
     fn name(&self) -> &'static str {
         "fencing"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

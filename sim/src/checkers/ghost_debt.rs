@@ -2,7 +2,7 @@
 
 use super::allowance::{differs, leases_last_longer};
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// Once a connection has ended its row is gone, or dead, within the lease.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,10 @@ pub struct GhostDebt;
 impl Checker for GhostDebt {
     fn name(&self) -> &'static str {
         "ghost-debt"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Time]
     }
 
     /// Several times what the swarm shows.
@@ -26,14 +30,16 @@ impl Checker for GhostDebt {
         // Until the lease of a dead instance has run out, or a socket that nobody reads is given up.
         let config = world.config();
         let limit = config.lease + config.close_timeout + config.directory_timeout * 3;
-        for id in world.live_rows().keys() {
-            let Some(session) = world.session_of(*id) else {
-                continue;
-            };
+        let mut ghosts: Vec<_> = (world.each_live_row())
+            .filter_map(|(connection, _)| {
+                let session = world.session_of(connection)?;
+                let ended = world.sessions()[session].ended()?;
+                Some((connection, session, ended))
+            })
+            .collect();
+        ghosts.sort_unstable();
+        for (_, session, ended) in ghosts {
             let this = &world.sessions()[session];
-            let Some(ended) = this.ended() else {
-                continue;
-            };
             if watch.now() <= ended + limit {
                 watch.held();
                 continue;

@@ -8,7 +8,7 @@ use switchboard_core::config::Config;
 use super::allowance::{evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::observed::{HandIn, Observed};
+use crate::observed::{HandIn, Observed, Topic};
 use crate::record::Progress;
 
 /// Each push reaches all terminals that were greeted before it began.
@@ -28,6 +28,10 @@ const SLACK: Duration = Duration::from_millis(5);
 impl Checker for HelloMeansReachable {
     fn name(&self) -> &'static str {
         "hello-means-reachable"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Pushes]
     }
 
     /// Half as much again as the swarm loses.

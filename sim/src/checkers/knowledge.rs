@@ -20,10 +20,8 @@ use crate::record::HandedIn;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     tenures: BTreeMap<InstanceId, Tenure>,
-    told: BTreeMap<(Life, InstanceId), Told>,
-    /// When each instance last read a view of the primary.
-    viewed: BTreeMap<Life, Instant>,
-    /// That, when each push was handed in.
+    readers: BTreeMap<Life, Reader>,
+    /// When its instance had last read a view of the primary, when each push was handed in.
     viewed_before: BTreeMap<HandIn, Instant>,
     /// When a view last showed that a lease had run out.
     seen_out: BTreeMap<InstanceId, Instant>,
@@ -36,6 +34,15 @@ struct Tenure {
     until: Instant,
     /// There was none before that moment: it was claimed for the first time, or had run out.
     again: Instant,
+}
+
+/// What the directory has told one instance.
+#[derive(Clone, Debug, Default)]
+struct Reader {
+    /// When it last read a view of the primary.
+    viewed: Option<Instant>,
+    /// How well it was told of each other one: of few, so that a list will do.
+    told: Vec<(InstanceId, Told)>,
 }
 
 /// How well one instance was told of another.
@@ -73,29 +80,24 @@ impl Knowledge {
         };
         self.take_in_lease(executed, watch.now());
         if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
+            let reader = self.readers.entry(executed.life).or_default();
             if executed.at_primary {
-                self.viewed.insert(executed.life, watch.now());
+                reader.viewed = Some(watch.now());
             }
             for seen in leases {
                 if seen.remaining.is_none() {
                     self.seen_out.insert(seen.instance, watch.now());
                     continue;
                 }
-                let key = (executed.life, seen.instance);
-                let told = self.told.entry(key).or_insert(Told::Views(0));
-                *told = match *told {
-                    Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
-                    Told::Views(_) => Told::Since(watch.now()),
-                    since @ Told::Since(_) => since,
-                };
+                reader.is_told(seen.instance, watch.now());
             }
         }
     }
 
     fn take_in_push(&mut self, hand_in: HandIn, watch: &Watch<'_>) {
         let life = watch.world().pushes()[hand_in.push].times()[hand_in.time].life;
-        if let Some(viewed) = self.viewed.get(&life) {
-            self.viewed_before.insert(hand_in, *viewed);
+        if let Some(viewed) = self.readers.get(&life).and_then(|reader| reader.viewed) {
+            self.viewed_before.insert(hand_in, viewed);
         }
     }
 
@@ -159,8 +161,9 @@ impl Knowledge {
         if let Some(forgot) = self.had_forgotten(watch, hand_in) {
             return Some(forgot);
         }
-        match self.told.get(&(publisher, instance)) {
-            Some(Told::Since(told)) if *told < at => return None,
+        let reader = self.readers.get(&publisher);
+        match reader.and_then(|reader| reader.how_well(instance)) {
+            Some(Told::Since(told)) if told < at => return None,
             Some(Told::Since(_) | Told::Views(_)) | None => {}
         }
         let from = since.before(config.lease);
@@ -224,5 +227,27 @@ impl Knowledge {
             excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
         })?;
         Some(started)
+    }
+}
+
+impl Reader {
+    /// A view has told it of another.
+    fn is_told(&mut self, instance: InstanceId, now: Instant) {
+        let known = (self.told.iter()).position(|(of, _)| *of == instance);
+        let place = known.unwrap_or_else(|| {
+            self.told.push((instance, Told::Views(0)));
+            self.told.len() - 1
+        });
+        let (_, told) = &mut self.told[place];
+        *told = match *told {
+            Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
+            Told::Views(_) => Told::Since(now),
+            since @ Told::Since(_) => since,
+        };
+    }
+
+    fn how_well(&self, instance: InstanceId) -> Option<Told> {
+        let known = self.told.iter().find(|(of, _)| *of == instance);
+        known.map(|(_, told)| *told)
     }
 }

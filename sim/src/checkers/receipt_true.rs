@@ -5,7 +5,7 @@ use switchboard_core::message::{Action, Outcome, TerminalOutcome};
 
 use super::allowance::may_be_closing;
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// A receipt names only terminals of its audience, and what it says of each is true.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,10 @@ pub struct ReceiptTrue;
 impl Checker for ReceiptTrue {
     fn name(&self) -> &'static str {
         "receipt-true"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Pushes]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

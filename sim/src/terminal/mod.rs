@@ -235,7 +235,7 @@ impl World {
         let event = Event::Opened { connection: key };
         self.moment_of_session(Moment::Accept, session);
         self.queue
-            .put(at, Happening::Input(life, Input::Event(event)));
+            .put(at, Happening::Input(life, Input::Event(Box::new(event))));
         self.observe(Observed::Accepted { session });
         if gave_up {
             self.over(session, Closure::Abrupt);
@@ -402,7 +402,7 @@ impl World {
                 let frame = Heard::Control;
                 let event = Event::Heard { connection, frame };
                 self.queue
-                    .put(at, Happening::Input(life, Input::Event(event)));
+                    .put(at, Happening::Input(life, Input::Event(Box::new(event))));
             }
             Seen::Close(code) => {
                 self.trace(&Entry::Close { session, code });
@@ -437,7 +437,7 @@ impl World {
                 closure,
             };
             self.queue
-                .put(at, Happening::Input(life, Input::Event(event)));
+                .put(at, Happening::Input(life, Input::Event(Box::new(event))));
         }
     }
 
