@@ -27,7 +27,7 @@ impl Checker for AllTerminals {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Directory, Topic::Pushes]
+        &[Topic::Directory, Topic::Pushes, Topic::Faults]
     }
 
     /// Several times what the swarm shows.

@@ -17,9 +17,9 @@ impl Checker for GhostDebt {
         &[Topic::Time]
     }
 
-    /// Several times what the swarm shows.
+    /// Twice what the swarm shows.
     fn excused_at_most(&self) -> f64 {
-        0.005
+        0.06
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
@@ -27,9 +27,9 @@ impl Checker for GhostDebt {
             return;
         };
         let world = watch.world();
-        // Until the lease of a dead instance has run out, or a socket that nobody reads is given up.
+        // Until a socket that nobody reads is given up, and the lease of a dead instance has run out.
         let config = world.config();
-        let limit = config.lease + config.close_timeout + config.directory_timeout * 3;
+        let given_up = config.close_timeout + config.directory_timeout * 3;
         let mut ghosts: Vec<_> = (world.each_live_row())
             .filter_map(|(connection, _)| {
                 let session = world.session_of(connection)?;
@@ -40,6 +40,12 @@ impl Checker for GhostDebt {
         ghosts.sort_unstable();
         for (_, session, ended) in ghosts {
             let this = &world.sessions()[session];
+            let lives = this.life().is_some_and(|life| world.lives(life));
+            let limit = if lives {
+                given_up
+            } else {
+                given_up + config.lease
+            };
             if watch.now() <= ended + limit {
                 watch.held();
                 continue;

@@ -69,17 +69,26 @@ fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Ex
 
 /// Views that must have told an instance of another: of a single one the answer may be lost.
 const VIEWS: u32 = 2;
+/// An answer of the directory takes so many times its base delay, now and then.
+const TAIL: u32 = 4;
 
 impl Knowledge {
     /// Takes in what the directory has executed.
     pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
         let executed = match event {
             Observed::HandedIn(hand_in) => return self.take_in_push(*hand_in, watch),
+            Observed::FaultBegan(fault) if fault.kind == FaultKind::RedisClock => {
+                return self.clock_jumped(watch);
+            }
             Observed::Executed(executed) => executed,
             _ => return,
         };
         self.take_in_lease(executed, watch.now());
-        if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
+        let world = watch.world();
+        let comes_in_time = world.redis_latency * TAIL < world.config().directory_timeout;
+        if let Ok(Reply::Leases { leases, .. }) = executed.outcome
+            && comes_in_time
+        {
             let reader = self.readers.entry(executed.life).or_default();
             if executed.at_primary {
                 reader.viewed = Some(watch.now());
@@ -101,6 +110,16 @@ impl Knowledge {
         }
     }
 
+    /// The directory's clock jumped: leases run out earlier. That they may last longer is nobody's
+    /// doing who holds one.
+    fn clock_jumped(&mut self, watch: &Watch<'_>) {
+        for (instance, tenure) in &mut self.tenures {
+            let seen = watch.world().lease(*instance);
+            let left = seen.and_then(|seen| seen.remaining).unwrap_or_default();
+            tenure.until = tenure.until.min(watch.now() + left);
+        }
+    }
+
     fn take_in_lease(&mut self, executed: &Executed<'_>, now: Instant) {
         let (Ok(Reply::Claimed { .. } | Reply::Renewed), Change::Lease { after, .. }) =
             (executed.outcome, executed.change)
@@ -116,7 +135,9 @@ impl Knowledge {
         if tenure.until < now {
             tenure.again = now;
             // Whoever was told of it before has seen it run out.
-            self.told.retain(|(_, told_of), _| *told_of != instance);
+            for reader in self.readers.values_mut() {
+                reader.told.retain(|(told_of, _)| *told_of != instance);
+            }
         }
         tenure.until = until;
     }
@@ -137,16 +158,23 @@ impl Knowledge {
             ..
         } = world.pushes()[hand_in.push].times()[hand_in.time];
         let instance = world.instance_of(holder);
-        // The publisher reads the leases so often, and one reading takes so long.
-        let since = at.before(config.view_interval + config.directory_timeout);
+        // The publisher reads the leases so often, and one reading takes so long; while the directory is
+        // slow it gives up most, and goes by the last that it took in, until that runs out.
+        let slow = watch.excuse(at.before(config.lease), at, |excuse| {
+            excuse.kind == FaultKind::RedisSlow
+        });
+        let since = match slow {
+            None => at.before(config.view_interval + config.directory_timeout),
+            Some(_) => at.before(config.lease),
+        };
         if self.was_out(instance, since, watch.now()) {
             let out = could_not_renew(watch, holder, since);
             if out.is_some() {
                 return out;
             }
         }
-        // A jump of the directory's clock alone ends no lease that its instance renews; beside a pause
-        // it ends one earlier.
+        // A jump of the directory's clock that is shorter than a lease ends none that its instance
+        // renews; beside a pause it ends one earlier.
         if (self.seen_out.get(&instance)).is_some_and(|seen| *seen >= since) {
             let paused = watch.excuse(since.before(config.lease), watch.now(), |excuse| {
                 excuse.kind.part() == Part::Process && excuse.scope == Scope::Instance(holder.host)

@@ -9,7 +9,7 @@ use switchboard_core::message::{Outcome, PushRefused, Receipt};
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
-use crate::observed::{HandIn, Life, Observed};
+use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::record::{HandedIn, Progress, Published};
 use crate::terminal::Pace;
 
@@ -50,6 +50,10 @@ const ANSWER_BYTES: usize = 40;
 impl Checker for Limits {
     fn name(&self) -> &'static str {
         "limits"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Sessions, Topic::Pushes, Topic::Time]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -1,6 +1,6 @@
 //! `orphan-debt`: a greeted connection is in the directory.
 
-use super::allowance::{differs, evicted, may_be_closing};
+use super::allowance::{evicted, loses_rows, may_be_closing};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Topic};
 
@@ -43,7 +43,7 @@ impl Checker for OrphanDebt {
             if has_row[session] {
                 watch.held();
             } else if let Some(excuse) =
-                differs(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
+                loses_rows(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {

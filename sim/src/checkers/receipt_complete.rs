@@ -28,7 +28,7 @@ impl Checker for ReceiptComplete {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Directory, Topic::Pushes]
+        &[Topic::Directory, Topic::Pushes, Topic::Faults]
     }
 
     /// Twice what the swarm shows.

@@ -273,7 +273,8 @@ impl World {
         let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
             return;
         };
-        if std::mem::take(&mut connection.stuck) {
+        // Whatever the pace was, it makes room for what waits.
+        if std::mem::take(&mut connection.stuck) | std::mem::take(&mut connection.slow) {
             match connection.closing {
                 Some(code) => self.close(life, key, code),
                 None => self.flush(life, key),
