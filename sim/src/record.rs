@@ -342,7 +342,8 @@ impl World {
         let push = self.record.by_content.get(bytes).copied();
         if let Some(push) = push {
             let id = self.record.pushes[push].id;
-            self.sessions[session].written.insert(id);
+            let since = self.sessions[session].written.entry(id);
+            since.or_insert(self.now);
         }
         self.observe(Observed::Written {
             session,

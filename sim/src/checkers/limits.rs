@@ -42,8 +42,8 @@ enum Follows {
 const WELL: Duration = Duration::from_secs(1);
 /// A queued frame is looked for so often.
 const LOOK: Duration = Duration::from_secs(2);
-/// A push can be under way for so long: until its deadline, and from there to its terminals.
-const UNDER_WAY: Duration = Duration::from_secs(6);
+/// A receipt can tell so late of a queue that was full: at the deadline, a turn after it.
+const TOLD_AFTER: Duration = Duration::from_millis(3100);
 /// Bytes of the answer to a message.
 const ANSWER_BYTES: usize = 40;
 
@@ -244,17 +244,17 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
 }
 
 /// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that were
-/// under way lately or are not written yet, and answers to its messages.
+/// not written until lately, or are not yet, and answers to its messages.
 fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let world = watch.world();
     let (this, config) = (&world.sessions()[session], world.config());
-    let lately = watch.now().before(UNDER_WAY);
+    let lately = watch.now().before(TOLD_AFTER);
     let hosts = [Some(publisher.host), this.life().map(|life| life.host)];
     let stood_still = watch.excuse(lately, watch.now(), |excuse| match excuse.scope {
         Scope::Instance(host) => excuse.kind.part() == Part::Process && hosts.contains(&Some(host)),
         Scope::All | Scope::Between(..) | Scope::Session(_) => false,
     });
-    let lately = stood_still.map_or(lately, |pause| pause.from.before(UNDER_WAY));
+    let lately = stood_still.map_or(lately, |pause| pause.from.before(TOLD_AFTER));
     let messages = this.messages() as usize;
     let (mut frames, mut bytes) = (messages, messages * ANSWER_BYTES);
     for push in world
@@ -262,11 +262,9 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         .iter()
         .filter(|push| push.is_for(this.user()))
     {
-        let taken = |time: &&HandedIn| time.progress != Progress::OnItsWay;
-        let Some(last) = push.times().iter().filter(taken).map(|time| time.at).max() else {
-            continue;
-        };
-        if last >= lately || !this.has_written(push.id()) {
+        let taken = |time: &HandedIn| time.progress != Progress::OnItsWay;
+        let waited = (this.written_at(push.id())).is_none_or(|written| written >= lately);
+        if waited && push.times().iter().any(taken) {
             frames += 1;
             bytes += push.payload().map_or(0, |payload| payload.len());
         }

@@ -1,6 +1,6 @@
 //! What clients do: connect, move, leave, send, and connect anew.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Heard};
@@ -55,7 +55,7 @@ impl World {
             ended: None,
             silent: false,
             pace: Pace::AtOnce,
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
             messages: 0,
             key: None,
             gone: false,

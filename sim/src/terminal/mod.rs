@@ -1,6 +1,6 @@
 //! Clients: their sessions, and the instance's end of their connections.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Heard, Refused};
@@ -39,8 +39,8 @@ pub struct Session {
     /// It went without a sign.
     pub(crate) silent: bool,
     pub(crate) pace: Pace,
-    /// Pushes whose frames are with the operating system.
-    pub(crate) written: BTreeSet<PushId>,
+    /// Pushes whose frames are with the operating system, and since when.
+    pub(crate) written: BTreeMap<PushId, Instant>,
     /// Messages that it has sent.
     pub(crate) messages: u32,
     key: Option<ConnectionKey>,
@@ -165,7 +165,12 @@ impl Session {
 
     /// Whether a frame of this push is with the operating system.
     pub fn has_written(&self, push: PushId) -> bool {
-        self.written.contains(&push)
+        self.written.contains_key(&push)
+    }
+
+    /// Since when a frame of this push is with the operating system.
+    pub fn written_at(&self, push: PushId) -> Option<Instant> {
+        self.written.get(&push).copied()
     }
 
     /// Whether it is there and nothing has ended it.
