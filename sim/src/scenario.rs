@@ -10,8 +10,7 @@ use switchboard_core::config::{Config, ConfigError};
 use crate::checker::Checker;
 use crate::noise::{Noise, Purpose};
 use crate::report::{Report, Violation};
-use crate::schedule::{Act, Host, Item, NewAddress, Schedule, ScheduleError, To};
-use crate::text;
+use crate::schedule::{Act, Host, Item, MAX_INSTANCES, NewAddress, Schedule, ScheduleError, To};
 use crate::trial::Trial;
 use crate::{shrink, swarm};
 
@@ -272,7 +271,7 @@ impl Scenario {
 
     fn validate(&self) -> Result<(), ScenarioError> {
         let range = |what, rule| Err(ScenarioError::Range { what, rule });
-        if !(1..=text::MAX_INSTANCES).contains(&self.instances) {
+        if !(1..=MAX_INSTANCES).contains(&self.instances) {
             return range("instances", "from 1 to 64");
         }
         if self.terminals.is_empty() {
