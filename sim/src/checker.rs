@@ -1,12 +1,14 @@
 //! What watches a world: the one interface for our own invariants and for those of others.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use dyn_clone::DynClone;
 use switchboard_core::time::Instant;
 
-use crate::ledger::Excuse;
+use crate::ledger::{Excuse, FaultKind};
 use crate::observed::{Observed, Quiescence};
+use crate::panics;
 use crate::world::World;
 
 /// Watches a world and says what does not hold.
@@ -118,6 +120,8 @@ pub struct Tally {
     pub held: u64,
     /// How often it did not, and an entry of the ledger explained that.
     pub excused: u64,
+    /// What explained it, and how often.
+    pub excuses: BTreeMap<FaultKind, u64>,
     /// Whether it was violated.
     pub violated: bool,
     /// Probes that were hit, in the order of the first time.
@@ -136,6 +140,11 @@ pub enum Verdict {
 }
 
 impl Tally {
+    /// Whether the run proves nothing, as this checker has judged nothing.
+    pub fn is_idle(&self) -> bool {
+        self.decisive && self.verdict() == Verdict::Unknown
+    }
+
     /// What the checker found out.
     pub const fn verdict(&self) -> Verdict {
         if self.violated {
@@ -177,9 +186,9 @@ impl<'a> Watch<'a> {
     }
 
     /// Counts that it did not hold, and that this entry of the ledger explains it.
-    pub const fn excused(&mut self, by: Excuse) {
-        let _ = by;
+    pub fn excused(&mut self, by: Excuse) {
         self.tally.excused += 1;
+        *self.tally.excuses.entry(by.kind).or_default() += 1;
     }
 
     /// The first entry of the ledger that overlaps an interval and passes the filter.
@@ -229,6 +238,7 @@ impl Watchers {
                 decisive: checker.is_decisive(),
                 held: 0,
                 excused: 0,
+                excuses: BTreeMap::new(),
                 violated: false,
                 probes: Vec::new(),
             },
@@ -299,12 +309,13 @@ impl Watchers {
         let Some(Watcher { checker, tally }) = watchers.get_mut(index) else {
             return;
         };
+        let name = tally.checker;
         let mut watch = Watch {
             world,
             tally,
             said,
             index,
         };
-        ask(checker.as_mut(), &mut watch);
+        panics::blaming(name, || ask(checker.as_mut(), &mut watch));
     }
 }

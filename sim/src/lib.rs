@@ -23,6 +23,7 @@ pub mod ledger;
 mod moment;
 pub mod noise;
 pub mod observed;
+mod panics;
 mod pipe;
 mod queue;
 pub mod record;
