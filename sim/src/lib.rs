@@ -21,7 +21,7 @@ pub mod golden;
 mod host;
 pub mod ledger;
 mod moment;
-pub mod noise;
+mod noise;
 pub mod observed;
 mod panics;
 mod pipe;
@@ -44,7 +44,7 @@ mod trial;
 mod view;
 mod world;
 
-pub use scenario::{Done, Faults, Run, Scenario, ScenarioError};
+pub use scenario::{Done, FaultClass, Faults, Run, Scenario, ScenarioError};
 pub use terminal::{Pace, Session};
 pub use trial::Trial;
 pub use view::HostView;
