@@ -33,7 +33,7 @@ fn seeds_of_the_swarm_hold_every_invariant() {
         let report = swarm::run(&swarm::schedule(seed));
         assert_eq!(
             report.violation, None,
-            "again: switchboard-sim replay {seed}"
+            "again: cargo run --release -p switchboard-sim -- replay {seed}"
         );
         expected += report.tally("hello-means-reachable").unwrap().held;
     }
