@@ -68,8 +68,8 @@ pub fn item(instances: usize) -> impl Strategy<Value = Item> {
 /// What may happen to a cluster of so many instances. The simplest come first.
 pub fn act(instances: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => connect(instances),
-        6 => push(instances),
+        12 => connect(instances),
+        12 => push(instances),
         4 => client_act(instances),
         2 => push_act(instances),
         4 => fault(instances),
