@@ -27,7 +27,7 @@ pub use run::{Done, Run};
 /// terminals leave, and nothing may be left of them. All of our own checkers watch, and those that
 /// are [added](Self::check).
 ///
-/// All noise comes from the seed: the same scenario gives the same [hash](Report::hash).
+/// All noise comes from the seed: the same scenario gives the same [hash](crate::report::Report::hash).
 ///
 /// # Examples
 ///

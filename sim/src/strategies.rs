@@ -1,4 +1,4 @@
-//! Schedules for [proptest]: structured, so that what fails shrinks to fewer and simpler items.
+//! Schedules for [mod@proptest]: structured, so that what fails shrinks to fewer and simpler items.
 //!
 //! # Examples
 //!

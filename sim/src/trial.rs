@@ -76,7 +76,7 @@ impl Trial {
     }
 
     /// Runs a schedule to its end, or to the first violation. A panic is a violation, and is not
-    /// printed: a shrinker meets it many times.
+    /// printed: a shrinker meets it many times. [`World::run`] panics as usual, with a backtrace.
     ///
     /// # Panics
     ///

@@ -75,6 +75,7 @@ fn figures_out_of_range_are_refused() {
         &["swarm", "--jobs", "0"][..],
         &["swarm", "--jobs", "100000"],
         &["swarm", "--seconds", "18446744073709551615"],
+        &["swarm", "--seconds", "0"],
         &["bugs", "--jobs", "0"],
         &["bugs", "--tries", "0"],
         &["check-determinism", "--seeds", "0"],

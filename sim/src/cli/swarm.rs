@@ -25,7 +25,7 @@ use super::{Done, Verdict, again, jobs, tell};
 #[derive(Args)]
 pub(crate) struct Swarm {
     /// How long, in seconds
-    #[arg(long, default_value_t = 60, value_name = "S", value_parser = value_parser!(u64).range(..=MAX_SECONDS))]
+    #[arg(long, default_value_t = 60, value_name = "S", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     seconds: u64,
     /// How many threads
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs())]
