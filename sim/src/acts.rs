@@ -133,7 +133,7 @@ impl World {
     pub(crate) fn drain(&mut self, host: usize, delay: Duration, spread: Duration) {
         self.fault_opens(FaultKind::Drain, Scope::Instance(host));
         let life = self.life(host);
-        self.input(life, Input::Event(Event::Drain { delay, spread }));
+        self.input(life, Input::Event(Box::new(Event::Drain { delay, spread })));
     }
 
     fn mend(&mut self, from: Host, to: Host, both: bool) {

@@ -94,13 +94,13 @@ impl Noise {
         // than time passes.
         let (slot, part) = (sent / base, sent % base);
         let jitter = |slot| mix(key ^ mix(slot)) % base;
-        let (here, next) = (u128::from(jitter(slot)), u128::from(jitter(slot + 1)));
-        let (part, whole) = (u128::from(part), u128::from(base));
-        let jitter = (here * (whole - part) + next * part) / whole;
-        Instant::from_nanos(sent + base + jitter as u64)
+        let jitter = between(jitter(slot), jitter(slot + 1), part, base);
+        Instant::from_nanos(sent + base + jitter)
     }
 
     /// The first moment after this one at which somebody takes what has come: one in each slot.
+    // Where the length is a constant nothing is divided by it.
+    #[inline]
     pub(crate) fn slot(
         self,
         now: Instant,
@@ -137,6 +137,17 @@ fn unstalled(key: u64, now: u64, base: u64) -> u64 {
     } else {
         now
     }
+}
+
+/// What lies between two numbers, so many parts of the whole after the first. None of them is greater
+/// than the whole.
+fn between(here: u64, next: u64, part: u64, whole: u64) -> u64 {
+    // Nearly always the products fit, and a division of 128 bits takes several times as long.
+    if whole <= u64::from(u32::MAX) {
+        return (here * (whole - part) + next * part) / whole;
+    }
+    let [here, next, part, whole] = [here, next, part, whole].map(u128::from);
+    ((here * (whole - part) + next * part) / whole) as u64
 }
 
 fn nanos(span: Duration) -> u64 {

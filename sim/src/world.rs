@@ -330,7 +330,7 @@ impl World {
                 self.trace(&Entry::Item(&act.to_string()));
                 self.act(&act);
             }
-            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Deploy(deployment) => self.deployment(*deployment),
             Happening::Reconnect(session) => self.reconnect(session),
             Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
