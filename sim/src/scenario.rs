@@ -77,8 +77,7 @@ pub enum ScenarioError {
     Config(#[from] ConfigError),
     /// An instance may have fewer links than the cluster needs.
     #[error(
-        "the scenario's settings: `links` must be at least {least}: two for each other instance, as both \
-         may dial"
+        "the scenario's settings: `links` must be at least {least}, {LINKS_TO_EACH} for each other instance"
     )]
     Links {
         /// So many it needs.
@@ -121,6 +120,9 @@ pub enum ScenarioError {
 const CONNECTED: Duration = Duration::from_secs(4);
 /// Items of one scenario, at most: a world holds them all.
 const MAX_ITEMS: f64 = 1e6;
+/// Links that an instance must be allowed for each other one: two while both dial, and as many that are
+/// dead and not yet noticed. With fewer, a push may find no link that is free.
+const LINKS_TO_EACH: usize = 4;
 /// A load lasts so long at most: a week.
 const MAX_LASTING: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -336,7 +338,7 @@ impl Scenario {
         if !(1..=MAX_INSTANCES).contains(&self.instances) {
             return range("instances", "from 1 to 64");
         }
-        let least = 2 * (self.instances - 1);
+        let least = LINKS_TO_EACH * (self.instances - 1);
         if self.config.links < least {
             return Err(ScenarioError::Links { least });
         }

@@ -102,10 +102,10 @@ fn too_few_links_are_an_error() {
         links,
         ..Config::default()
     };
-    let error = refused(Scenario::new(1).instances(4, config(5)));
-    assert!(error.contains("`links` must be at least 6"), "{error}");
+    let error = refused(Scenario::new(1).instances(4, config(11)));
+    assert!(error.contains("`links` must be at least 12"), "{error}");
     for seed in 0..4 {
-        let scenario = Scenario::new(seed).instances(4, config(6));
+        let scenario = Scenario::new(seed).instances(4, config(12));
         let report = scenario
             .faults(Faults::all())
             .lasting(secs(12))
