@@ -54,6 +54,12 @@ pub fn catalogue() -> impl Iterator<Item = Bug> {
     Flaw::ALL.into_iter().map(Bug::of)
 }
 
+/// The names of all bugs, as they are listed.
+pub(crate) fn names() -> String {
+    let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
+    names.join(", ")
+}
+
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hunt {

@@ -1,12 +1,14 @@
 //! What watches a world: the one interface for our own invariants and for those of others.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use dyn_clone::DynClone;
 use switchboard_core::time::Instant;
 
-use crate::ledger::Excuse;
+use crate::ledger::{Excuse, FaultKind};
 use crate::observed::{Observed, Quiescence, Topic};
+use crate::panics;
 use crate::world::World;
 
 /// Watches a world and says what does not hold.
@@ -124,6 +126,8 @@ pub struct Tally {
     pub held: u64,
     /// How often it did not, and an entry of the ledger explained that.
     pub excused: u64,
+    /// What explained it, and how often.
+    pub excuses: BTreeMap<FaultKind, u64>,
     /// Whether it was violated.
     pub violated: bool,
     /// Probes that were hit, in the order of the first time.
@@ -142,6 +146,11 @@ pub enum Verdict {
 }
 
 impl Tally {
+    /// Whether the run proves nothing, as this checker has judged nothing.
+    pub fn is_idle(&self) -> bool {
+        self.decisive && self.verdict() == Verdict::Unknown
+    }
+
     /// What the checker found out.
     pub const fn verdict(&self) -> Verdict {
         if self.violated {
@@ -158,6 +167,11 @@ impl<'a> Watch<'a> {
     /// The world as it is at this moment.
     pub const fn world(&self) -> &'a World {
         self.world
+    }
+
+    /// The name of the checker that watches.
+    const fn name(&self) -> &'static str {
+        self.tally.checker
     }
 
     /// This moment, by a clock that no instance has.
@@ -183,9 +197,9 @@ impl<'a> Watch<'a> {
     }
 
     /// Counts that it did not hold, and that this entry of the ledger explains it.
-    pub const fn excused(&mut self, by: Excuse) {
-        let _ = by;
+    pub fn excused(&mut self, by: Excuse) {
         self.tally.excused += 1;
+        *self.tally.excuses.entry(by.kind).or_default() += 1;
     }
 
     /// The first entry of the ledger that overlaps an interval and passes the filter.
@@ -240,6 +254,7 @@ impl Watchers {
                 decisive: checker.is_decisive(),
                 held: 0,
                 excused: 0,
+                excuses: BTreeMap::new(),
                 violated: false,
                 probes: Vec::new(),
             },
@@ -286,7 +301,7 @@ impl World {
                 } = kept;
                 for &index in &told[topic as usize] {
                     let (checker, mut watch) = watchers[index].watch(world, index, said);
-                    checker.on_event(&event, &mut watch);
+                    panics::blaming(watch.name(), || checker.on_event(&event, &mut watch));
                 }
             });
         }
@@ -298,7 +313,9 @@ impl World {
             let Kept { watchers, said, .. } = kept;
             for (index, watcher) in watchers.iter_mut().enumerate() {
                 let (checker, mut watch) = watcher.watch(world, index, said);
-                checker.at_quiescence(quiescence, &mut watch);
+                panics::blaming(watch.name(), || {
+                    checker.at_quiescence(quiescence, &mut watch);
+                });
             }
         });
     }
@@ -308,7 +325,7 @@ impl World {
         self.ask(|kept, world| {
             let Kept { watchers, said, .. } = kept;
             let (asked, mut watch) = watchers[checker].watch(world, checker, said);
-            asked.on_deadline(what, &mut watch);
+            panics::blaming(watch.name(), || asked.on_deadline(what, &mut watch));
         });
     }
 

@@ -20,6 +20,7 @@
 
 use std::fmt;
 
+use crate::report::Violation;
 use crate::schedule::Schedule;
 use crate::trace::VERSION;
 use crate::world::World;
@@ -40,7 +41,8 @@ pub struct Line {
     pub nanos: u64,
     /// The last 16 bits of the hash of the trace up to and with this entry.
     pub hash: u16,
-    /// What it was, in short. It does not count: a type or a field may get another name.
+    /// What it was. It does not count: a type or a field may get another name. What is kept is its
+    /// beginning.
     pub text: String,
 }
 
@@ -65,9 +67,7 @@ pub enum Difference {
 
 /// A text that is not a kept trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "line {line} is not one of a kept trace: write it anew with `switchboard-sim golden --write`"
-)]
+#[error("line {line} is not one of a kept trace: `switchboard-sim golden --write` writes it anew")]
 pub struct NotGolden {
     /// The line, from 1.
     pub line: usize,
@@ -75,20 +75,34 @@ pub struct NotGolden {
 
 impl Golden {
     /// Runs a schedule.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
     pub fn of(schedule: &Schedule) -> Self {
+        Self::judged(schedule).0
+    }
+
+    /// Runs a schedule, and says what did not hold in it: the trace ends there, and should not be kept.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
+    pub fn judged(schedule: &Schedule) -> (Self, Option<Violation>) {
         let mut world = World::new(schedule.clone());
         world.keep_trace();
-        let hash = world.run().hash;
+        let report = world.run();
         let lines = world.kept_trace().iter().map(|entry| Line {
             nanos: u64::try_from(entry.at.as_nanos()).unwrap_or(u64::MAX),
             hash: entry.hash as u16,
             text: entry.text.clone(),
         });
-        Self {
+        let golden = Self {
             version: VERSION,
-            hash,
+            hash: report.hash,
             lines: lines.collect(),
-        }
+        };
+        (golden, report.violation)
     }
 
     /// The hash of the whole trace.
@@ -165,18 +179,36 @@ impl fmt::Display for Golden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEAD}{}  hash {:016x}", self.version, self.hash)?;
         for line in &self.lines {
-            writeln!(f, "{line}")?;
+            writeln!(f, "{}{}", Stamp(line), beginning(&line.text))?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Line {
+/// What stands before the text of an entry.
+struct Stamp<'a>(&'a Line);
+
+impl fmt::Display for Stamp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nanos, hash, text } = self;
+        let Line { nanos, hash, .. } = self.0;
         let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        write!(f, "{seconds}.{nanos:09} {hash:04x} {text}")
+        write!(f, "{seconds}.{nanos:09} {hash:04x} ")
     }
+}
+
+impl fmt::Display for Line {
+    /// With all of its text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Stamp(self), self.text)
+    }
+}
+
+/// Of a text of an entry so many bytes are kept, at most: it is for people.
+const KEPT: usize = 80;
+
+/// What is kept of a text.
+fn beginning(text: &str) -> &str {
+    text[..text.floor_char_boundary(KEPT)].trim_end()
 }
 
 impl fmt::Display for Difference {
@@ -197,10 +229,22 @@ impl fmt::Display for Difference {
                 kept,
                 found,
             } => {
+                // A text whose beginning is the same may have gone on in another way.
+                let cut = match (kept, found) {
+                    (Some(kept), Some(found)) if kept.text != found.text => {
+                        kept.text == beginning(&found.text)
+                    }
+                    _ => false,
+                };
+                let note = if cut {
+                    " (only this beginning of the text is kept: the end may differ)"
+                } else {
+                    ""
+                };
                 let (kept, found) = (side(kept), side(found));
                 write!(
                     f,
-                    "entry {number} is the first that differs\n  kept  {kept}\n  found {found}"
+                    "entry {number} is the first that differs\n  kept  {kept}{note}\n  found {found}"
                 )
             }
         }
@@ -221,7 +265,33 @@ switchboard-sim 1  seed 7  instances 2  lease 10s
     fn what_is_printed_is_what_was_read() {
         let golden = golden(SCHEDULE);
         assert!(golden.lines().len() > 20);
-        assert_eq!(Golden::parse(&golden.to_string()), Ok(golden));
+        let read = Golden::parse(&golden.to_string()).unwrap();
+        assert_eq!(read.difference(&golden), None);
+        assert_eq!(read.to_string(), golden.to_string());
+    }
+
+    #[test]
+    fn what_was_found_is_told_in_full_beside_the_beginning_that_was_kept() {
+        let found = golden(SCHEDULE);
+        let mut kept = Golden::parse(&found.to_string()).unwrap();
+        let long = |line: &Line| line.text.len() > 2 * KEPT;
+        let number = found.lines.iter().position(long).unwrap();
+        kept.lines[number].hash ^= 1;
+        kept.hash ^= 1;
+        let text = kept.difference(&found).unwrap().to_string();
+        assert!(text.contains(&found.lines[number].text), "{text}");
+        assert!(
+            text.contains("only this beginning of the text is kept"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_schedule_that_violates_something_is_told() {
+        let schedule = Schedule::parse(&format!("{SCHEDULE}3s expect at-rest")).unwrap();
+        let (_, violation) = Golden::judged(&schedule);
+        assert_eq!(violation.unwrap().checker, "empty-at-rest");
+        assert_eq!(Golden::judged(&Schedule::parse(SCHEDULE).unwrap()).1, None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use switchboard_core::time::Instant;
 
 /// What a number is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// The id of an instance: host, life.
     InstanceId = 1,
     /// The seed of an instance: host, life, word.
@@ -42,7 +42,7 @@ pub enum Purpose {
 
 /// The source of all noise of one world.
 #[derive(Clone, Copy, Debug)]
-pub struct Noise(u64);
+pub(crate) struct Noise(u64);
 
 /// How many times its base a way can be stalled.
 const STALL_FACTOR: u64 = 20;
@@ -54,12 +54,12 @@ const STALL_WINDOW: u64 = 16;
 
 impl Noise {
     /// The noise of this seed.
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number for this purpose and these ids.
-    pub fn draw(self, purpose: Purpose, ids: &[u64]) -> u64 {
+    pub(crate) fn draw(self, purpose: Purpose, ids: &[u64]) -> u64 {
         let mut state = mix(self.0 ^ mix(purpose as u64));
         for id in ids {
             state = mix(state ^ mix(*id));
@@ -68,19 +68,25 @@ impl Noise {
     }
 
     /// A number below `limit`, or zero.
-    pub fn below(self, limit: u64, purpose: Purpose, ids: &[u64]) -> u64 {
+    pub(crate) fn below(self, limit: u64, purpose: Purpose, ids: &[u64]) -> u64 {
         self.draw(purpose, ids) % limit.max(1)
     }
 
     /// A span below `span`.
-    pub fn span(self, span: Duration, purpose: Purpose, ids: &[u64]) -> Duration {
+    pub(crate) fn span(self, span: Duration, purpose: Purpose, ids: &[u64]) -> Duration {
         Duration::from_nanos(self.below(nanos(span), purpose, ids))
     }
 
     /// When that arrives which is sent over a way now: after the base, jitter of as much again, and
     /// a stall of the whole way now and then. Nothing overtakes what was sent before it over the
     /// same way, as long as its base stays the same.
-    pub fn arrival(self, now: Instant, base: Duration, purpose: Purpose, ids: &[u64]) -> Instant {
+    pub(crate) fn arrival(
+        self,
+        now: Instant,
+        base: Duration,
+        purpose: Purpose,
+        ids: &[u64],
+    ) -> Instant {
         let key = self.draw(purpose, ids);
         let base = nanos(base).max(1);
         let sent = unstalled(key, now.as_nanos(), base);
@@ -95,7 +101,13 @@ impl Noise {
     /// The first moment after this one at which somebody takes what has come: one in each slot.
     // Where the length is a constant nothing is divided by it.
     #[inline]
-    pub fn slot(self, now: Instant, slot: Duration, purpose: Purpose, ids: &[u64]) -> Instant {
+    pub(crate) fn slot(
+        self,
+        now: Instant,
+        slot: Duration,
+        purpose: Purpose,
+        ids: &[u64],
+    ) -> Instant {
         let key = self.draw(purpose, ids);
         let length = nanos(slot).max(1);
         let first = now.as_nanos() / length;
@@ -143,7 +155,7 @@ fn nanos(span: Duration) -> u64 {
 }
 
 /// A stable number for a name.
-pub fn of_name(name: &str) -> u64 {
+pub(crate) fn of_name(name: &str) -> u64 {
     (name.bytes()).fold(mix(name.len() as u64), |state, byte| {
         mix(state ^ u64::from(byte))
     })

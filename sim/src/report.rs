@@ -10,13 +10,16 @@ use crate::schedule::Expected;
 /// The name under which a panic of the core is reported.
 pub const NO_PANIC: &str = "no-panic";
 
+/// The name under which a panic of a checker is reported.
+pub const CHECKER_PANIC: &str = "checker-panic";
+
 /// The name under which it is reported that an expected violation was not found.
 pub const EXPECTED: &str = "expect-violation";
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The name of the checker that saw it, or [`NO_PANIC`].
+    /// The name of the checker that saw it, or [`NO_PANIC`], [`CHECKER_PANIC`], [`EXPECTED`].
     pub checker: &'static str,
     /// When, from the start of the schedule.
     pub at: Duration,
@@ -56,6 +59,18 @@ pub struct Report {
 impl Report {
     /// The report of a run in which the core panicked.
     pub fn of_panic(seed: u64, what: String) -> Self {
+        Self::of_violation(seed, NO_PANIC, what)
+    }
+
+    /// The report of a run in which one of the checkers panicked: nothing is known of the core.
+    pub fn of_checker_panic(seed: u64, checker: &str, what: &str) -> Self {
+        let what = format!("the checker `{checker}` panicked: {what}");
+        Self::of_violation(seed, CHECKER_PANIC, what)
+    }
+
+    /// All else that the run had found is gone with it.
+    const fn of_violation(seed: u64, checker: &'static str, what: String) -> Self {
+        let at = Duration::ZERO;
         Self {
             seed,
             hash: 0,
@@ -64,11 +79,7 @@ impl Report {
             tallies: Vec::new(),
             faults: Vec::new(),
             expected: None,
-            violation: Some(Violation {
-                checker: NO_PANIC,
-                at: Duration::ZERO,
-                what,
-            }),
+            violation: Some(Violation { checker, at, what }),
         }
     }
 
@@ -95,12 +106,11 @@ impl Report {
 
     /// What the run has shown: nothing, if a checker on which it hangs has judged nothing.
     pub fn verdict(&self) -> Verdict {
-        let idle = |tally: &Tally| tally.decisive && tally.verdict() == Verdict::Unknown;
         if self.violation.is_some() {
             Verdict::Fail
         } else if self.expected.is_some() {
             Verdict::Pass
-        } else if self.tallies.iter().any(idle) {
+        } else if self.tallies.iter().any(Tally::is_idle) {
             Verdict::Unknown
         } else {
             Verdict::Pass

@@ -1,19 +1,22 @@
 //! Scenarios for those who embed Switchboard: their settings, their topology, their checkers.
 
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use switchboard_core::config::{Config, ConfigError};
 
 use crate::checker::Checker;
-use crate::noise::{Noise, Purpose};
-use crate::report::{Report, Violation};
-use crate::schedule::{Act, Host, Item, NewAddress, Schedule, ScheduleError, To};
-use crate::text;
+use crate::report::NO_PANIC;
+use crate::schedule::{MAX_INSTANCES, Schedule, ScheduleError};
 use crate::trial::Trial;
-use crate::{shrink, swarm};
+
+mod faults;
+mod maker;
+mod run;
+
+pub use faults::{FaultClass, Faults};
+use maker::Maker;
+pub use run::{Done, Run};
 
 /// A cluster under load, with what goes wrong in it and who watches.
 ///
@@ -24,7 +27,7 @@ use crate::{shrink, swarm};
 /// terminals leave, and nothing may be left of them. All of our own checkers watch, and those that
 /// are [added](Self::check).
 ///
-/// All noise comes from the seed: the same scenario gives the same [hash](Report::hash).
+/// All noise comes from the seed: the same scenario gives the same [hash](crate::report::Report::hash).
 ///
 /// # Examples
 ///
@@ -61,14 +64,9 @@ pub struct Scenario {
     faults: Option<Faults>,
     script: String,
     whole: Option<Schedule>,
+    /// The first setter that says what the whole schedule says already.
+    beside_whole: Option<&'static str>,
     checkers: Vec<Box<dyn Checker>>,
-}
-
-/// Faults that are drawn from the seed, each kind with probability one half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Faults {
-    from: Duration,
-    until: Duration,
 }
 
 /// Why a scenario cannot be run. All of them are the caller's.
@@ -77,25 +75,56 @@ pub enum ScenarioError {
     /// The settings do not fit.
     #[error("the scenario's settings: {0}")]
     Config(#[from] ConfigError),
-    /// The script, or the schedule, is none.
-    #[error("the scenario's script: {0}")]
-    Script(#[from] ScheduleError),
+    /// An instance may have fewer links than the cluster needs.
+    #[error(
+        "the scenario's settings: `links` must be at least {least}, {LINKS_TO_EACH} for each other instance"
+    )]
+    Links {
+        /// So many it needs.
+        least: usize,
+    },
+    /// The script is none.
+    #[error("the scenario's `script`: {0}")]
+    Script(ScheduleError),
+    /// The schedule is none.
+    #[error("the scenario's schedule: {0}")]
+    Schedule(ScheduleError),
     /// A figure is out of range.
-    #[error("the scenario's {what} must be {rule}")]
+    #[error("the scenario's `{what}` must be {rule}")]
     Range {
-        /// Which figure.
+        /// Which setter.
         what: &'static str,
         /// What it must be.
         rule: &'static str,
+    },
+    /// Something was set that the schedule of [`Scenario::of_schedule`] says itself.
+    #[error(
+        "`{what}` has no effect on a scenario of a schedule: write it into the schedule; `settings` \
+         and `check` are there for the rest"
+    )]
+    BesideSchedule {
+        /// Which setter.
+        what: &'static str,
+    },
+    /// A violation is expected of a checker that is not there.
+    #[error("the scenario expects a violation of `{checker}`, and who watches is {watching}")]
+    NobodyWatches {
+        /// The one that is expected.
+        checker: String,
+        /// The names of those that are there.
+        watching: String,
     },
 }
 
 /// Terminals have connected by this moment, and faults and pushes begin.
 const CONNECTED: Duration = Duration::from_secs(4);
-/// Terminals connect from this moment on: instances have their leases.
-const CONNECT: Duration = Duration::from_secs(1);
 /// Items of one scenario, at most: a world holds them all.
 const MAX_ITEMS: f64 = 1e6;
+/// Links that an instance must be allowed for each other one: two while both dial, and as many that are
+/// dead and not yet noticed. With fewer, a push may find no link that is free.
+const LINKS_TO_EACH: usize = 4;
+/// A load lasts so long at most: a week.
+const MAX_LASTING: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Scenario {
     /// Three instances with default settings, ten users with a terminal each, ten pushes a second
@@ -113,13 +142,15 @@ impl Scenario {
             faults: None,
             script: String::new(),
             whole: None,
+            beside_whole: None,
             checkers: Vec::new(),
         }
     }
 
     /// What a schedule says and nothing else: its own connections, pushes, faults and expectations,
     /// with its own seed and number of instances. The settings are those of
-    /// [`settings`](Self::settings), and the schedule's lease does not count.
+    /// [`settings`](Self::settings), and the schedule's lease and its tight limits do not count. Besides
+    /// these, checkers can be [added](Self::check); all else is an error.
     pub fn of_schedule(schedule: Schedule) -> Self {
         Self {
             seed: schedule.seed,
@@ -129,13 +160,14 @@ impl Scenario {
         }
     }
 
-    /// So many instances, all with these settings.
+    /// So many instances, all with these settings: a world has one [`Config`].
     pub fn instances(mut self, instances: usize, config: Config) -> Self {
+        self.beside_whole("instances");
         self.instances = instances;
         self.settings(config)
     }
 
-    /// All instances have these settings.
+    /// All instances have these settings, the same for each.
     pub fn settings(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -143,24 +175,28 @@ impl Scenario {
 
     /// So many users.
     pub const fn users(mut self, users: u64) -> Self {
+        self.beside_whole("users");
         self.users = users;
         self
     }
 
     /// Each user has so many terminals.
     pub const fn terminals(mut self, terminals: RangeInclusive<u64>) -> Self {
+        self.beside_whole("terminals");
         self.terminals = terminals;
         self
     }
 
     /// So many pushes are handed in, each at some instance for some user.
     pub const fn pushes_per_second(mut self, pushes: f64) -> Self {
+        self.beside_whole("pushes_per_second");
         self.pushes_per_second = pushes;
         self
     }
 
     /// The load lasts so long, from the first connection.
     pub const fn lasting(mut self, lasting: Duration) -> Self {
+        self.beside_whole("lasting");
         self.lasting = lasting;
         self
     }
@@ -168,19 +204,23 @@ impl Scenario {
     /// A terminal that loses its connection, or is refused, connects anew through the balancer: after
     /// about this time, and after twice as long each time that it fails. `None`: it stays away.
     pub const fn reconnect(mut self, after: Option<Duration>) -> Self {
+        self.beside_whole("reconnect");
         self.reconnect = after;
         self
     }
 
     /// Faults happen that are drawn from the seed.
     pub const fn faults(mut self, faults: Faults) -> Self {
+        self.beside_whole("faults");
         self.faults = Some(faults);
         self
     }
 
-    /// Items of a schedule happen as well, one a line: see [`Schedule`]. Terminals are called `u1.1`,
-    /// `u1.2` and so on, their users `u1`, `u2`, and the pushes `m1`, `m2`.
+    /// Items of a schedule happen as well, one a line: see [`Schedule::grammar`]. Terminals are called
+    /// `u1.1`, `u1.2` and so on, their users `u1`, `u2`, and the pushes `m1`, `m2`. With `expect
+    /// violation CHECKER by TIME` the scenario is one in which that must be found.
     pub fn script(mut self, items: &str) -> Self {
+        self.beside_whole("script");
         self.script.push_str(items);
         self.script.push('\n');
         self
@@ -192,19 +232,18 @@ impl Scenario {
         self
     }
 
+    const fn beside_whole(&mut self, what: &'static str) {
+        if self.whole.is_some() && self.beside_whole.is_none() {
+            self.beside_whole = Some(what);
+        }
+    }
+
     /// Runs it.
     pub fn run(self) -> Run {
         let result = (self.trial()).and_then(|trial| Ok((self.schedule()?, trial)));
         match result {
             Err(error) => Run::Impossible(error),
-            Ok((schedule, trial)) => {
-                let report = trial.run(&schedule);
-                Run::Done(Box::new(Done {
-                    schedule,
-                    trial,
-                    report,
-                }))
-            }
+            Ok((schedule, trial)) => Run::Done(Box::new(Done::of(schedule, trial))),
         }
     }
 
@@ -214,52 +253,56 @@ impl Scenario {
     ///
     /// Says which part of the scenario does not fit, and what it must be.
     pub fn schedule(&self) -> Result<Schedule, ScenarioError> {
-        if let Some(schedule) = &self.whole {
-            return Ok(schedule.clone());
-        }
         self.validate()?;
-        let mut maker = Maker {
-            scenario: self,
-            noise: Noise::new(self.seed),
-            items: Vec::new(),
+        let schedule = match &self.whole {
+            Some(schedule) => schedule.clone(),
+            None => self.made()?,
         };
-        maker.terminals();
-        maker.pushes();
-        let mut head = self.head()?;
+        schedule.validate().map_err(ScenarioError::Schedule)?;
+        self.expects_of_somebody(&schedule)?;
+        Ok(schedule)
+    }
+
+    fn made(&self) -> Result<Schedule, ScenarioError> {
+        let mut head = self.head();
         head.reconnect = self.reconnect;
         let script = Schedule::parse(&format!("{head}{}", self.script)).map_err(|error| {
             // The head is no line of the caller's.
-            ScheduleError {
-                line: error.line.saturating_sub(1),
-                ..error
+            match error.line {
+                1 => ScenarioError::Schedule(error),
+                line => ScenarioError::Script(ScheduleError {
+                    line: line - 1,
+                    ..error
+                }),
             }
         })?;
-        maker.items.extend(script.items);
-        if let Some(Faults { from, until }) = self.faults {
-            let (from, until) = (from.max(CONNECTED), until.min(self.lasting));
-            let lease = self.config.lease;
-            maker.items.extend(swarm::faults(
-                self.seed,
-                self.instances,
-                lease,
-                (from, until),
-            ));
+        let mut maker = Maker::new(self);
+        maker.terminals();
+        if let Some(faults) = self.faults {
+            maker.faults(faults);
         }
+        maker.pushes();
+        maker.script(script.items);
         maker.end();
-        maker.items.sort_by_key(|item| item.at);
         Ok(Schedule {
-            items: maker.items,
+            items: maker.sorted(),
+            expects: script.expects,
             ..head
         })
     }
 
     /// A schedule without items.
-    fn head(&self) -> Result<Schedule, ScheduleError> {
-        let (seed, instances) = (self.seed, self.instances);
-        let lease = self.config.lease.as_secs_f64();
-        Schedule::parse(&format!(
-            "switchboard-sim 1  seed {seed}  instances {instances}  lease {lease:.6}s"
-        ))
+    const fn head(&self) -> Schedule {
+        Schedule {
+            seed: self.seed,
+            instances: self.instances,
+            lease: self.config.lease,
+            reconnect: None,
+            tight: None,
+            flaw: None,
+            expects: None,
+            items: Vec::new(),
+        }
     }
 
     fn trial(&self) -> Result<Trial, ScenarioError> {
@@ -270,261 +313,64 @@ impl Scenario {
         Ok(trial)
     }
 
+    fn expects_of_somebody(&self, schedule: &Schedule) -> Result<(), ScenarioError> {
+        let Some(expected) = &schedule.expects else {
+            return Ok(());
+        };
+        let trial = self.trial()?;
+        let mut names: Vec<&str> = trial.checkers().iter().map(|c| c.name()).collect();
+        names.push(NO_PANIC);
+        if names.contains(&expected.checker.as_str()) {
+            return Ok(());
+        }
+        Err(ScenarioError::NobodyWatches {
+            checker: expected.checker.clone(),
+            watching: names.join(", "),
+        })
+    }
+
     fn validate(&self) -> Result<(), ScenarioError> {
+        if let Some(what) = self.beside_whole {
+            return Err(ScenarioError::BesideSchedule { what });
+        }
+        self.config.validate()?;
         let range = |what, rule| Err(ScenarioError::Range { what, rule });
-        if !(1..=text::MAX_INSTANCES).contains(&self.instances) {
+        if !(1..=MAX_INSTANCES).contains(&self.instances) {
             return range("instances", "from 1 to 64");
+        }
+        let least = LINKS_TO_EACH * (self.instances - 1);
+        if self.config.links < least {
+            return Err(ScenarioError::Links { least });
         }
         if self.terminals.is_empty() {
             return range("terminals", "a range that is not empty");
         }
-        if self.lasting <= CONNECTED {
-            return range("load", "longer than 4s, in which the terminals connect");
+        if self.lasting <= CONNECTED || self.lasting > MAX_LASTING {
+            return range(
+                "lasting",
+                "longer than 4s, in which the terminals connect, and a week at most",
+            );
         }
-        let terminals = self.users as f64 * *self.terminals.end() as f64;
-        let pushes = self.pushes_per_second * self.lasting.as_secs_f64();
-        if !(0.0..MAX_ITEMS).contains(&(terminals + pushes)) {
-            return range("terminals and pushes", "a million at most");
+        if !(self.pushes_per_second >= 0.0 && self.pushes_per_second.is_finite()) {
+            return range("pushes_per_second", "a number from zero");
+        }
+        if self.users as f64 * *self.terminals.end() as f64 > MAX_ITEMS {
+            return range("users", "so few that there are a million terminals at most");
+        }
+        if self.pushes_per_second * self.lasting.as_secs_f64() > MAX_ITEMS {
+            return range(
+                "pushes_per_second",
+                "so few that there are a million pushes at most",
+            );
         }
         if self.pushes_per_second > 0.0 && self.users == 0 {
             return range("users", "at least 1, or nobody can be pushed to");
         }
-        Ok(())
-    }
-}
-
-impl Faults {
-    /// Every kind may occur, from the moment when all terminals have connected until the load ends.
-    pub const fn all() -> Self {
-        Self {
-            from: CONNECTED,
-            until: Duration::MAX,
+        match self.faults {
+            Some(faults) => faults.validate(self.lasting),
+            None => Ok(()),
         }
     }
-
-    /// None begins before this moment.
-    #[must_use]
-    pub const fn from(mut self, from: Duration) -> Self {
-        self.from = from;
-        self
-    }
-
-    /// All have ended at this moment.
-    #[must_use]
-    pub const fn until(mut self, until: Duration) -> Self {
-        self.until = until;
-        self
-    }
-}
-
-/// What came of a scenario.
-#[derive(Clone, Debug)]
-#[must_use = "nobody looks at what was found"]
-pub enum Run {
-    /// It was run.
-    Done(Box<Done>),
-    /// It cannot be.
-    Impossible(ScenarioError),
-}
-
-/// A scenario that was run.
-#[derive(Clone, Debug)]
-pub struct Done {
-    schedule: Schedule,
-    trial: Trial,
-    report: Report,
-}
-
-impl Run {
-    /// What was found.
-    ///
-    /// # Panics
-    ///
-    /// With [what failed](Self::failure), if something did.
-    #[track_caller]
-    pub fn assert_ok(self) -> Report {
-        let failure = self.failure();
-        match self {
-            Self::Done(done) if failure.is_none() => done.report,
-            Self::Done(_) | Self::Impossible(_) => panic!("{}", failure.unwrap_or_default()),
-        }
-    }
-
-    /// Why the scenario could not be run, or what was violated, with the seed, the hash, and a small
-    /// schedule that shows the same; that schedule is also written into a file in the folder for
-    /// temporary files. `None` if nothing failed.
-    pub fn failure(&self) -> Option<String> {
-        match self {
-            Self::Impossible(error) => Some(error.to_string()),
-            Self::Done(done) => {
-                let violation = done.report.violation.as_ref()?;
-                Some(done.failure(violation).to_string())
-            }
-        }
-    }
-
-    /// What was found.
-    ///
-    /// # Errors
-    ///
-    /// If the scenario could not be run.
-    pub fn report(&self) -> Result<&Report, &ScenarioError> {
-        match self {
-            Self::Done(done) => Ok(&done.report),
-            Self::Impossible(error) => Err(error),
-        }
-    }
-}
-
-impl Done {
-    /// What is to be told about a failure.
-    fn failure(&self, violation: &Violation) -> Failure {
-        let small = shrink::shrink(&self.trial, &self.schedule, violation.checker, |_| ());
-        let Report { seed, hash, .. } = self.report;
-        let file = std::env::temp_dir().join(format!("switchboard-sim-{seed:x}-{hash:016x}.txt"));
-        let written = std::fs::write(&file, small.to_string()).is_ok();
-        Failure {
-            what: violation.to_string(),
-            seed,
-            hash,
-            items: self.schedule.items.len(),
-            small,
-            file: written.then_some(file),
-        }
-    }
-}
-
-struct Failure {
-    what: String,
-    seed: u64,
-    hash: u64,
-    items: usize,
-    small: Schedule,
-    file: Option<PathBuf>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            what,
-            seed,
-            hash,
-            items,
-            small,
-            file,
-        } = self;
-        writeln!(f, "violated: {what}")?;
-        writeln!(
-            f,
-            "seed {seed:#x}, hash {hash:016x}; shrunk from {items} items to {}:",
-            small.items.len()
-        )?;
-        writeln!(f, "\n{small}")?;
-        if let Some(file) = file {
-            writeln!(f, "It is in {}.", file.display())?;
-        }
-        write!(
-            f,
-            "To run it again: `Scenario::of_schedule(Schedule::parse(text)?)` with the same settings and checkers."
-        )
-    }
-}
-
-struct Maker<'a> {
-    scenario: &'a Scenario,
-    noise: Noise,
-    items: Vec<Item>,
-}
-
-/// What the maker draws numbers for.
-#[derive(Clone, Copy)]
-enum Draw {
-    Terminals = 1_000,
-    Connect = 1_001,
-    Push = 1_002,
-    Publisher = 1_003,
-    Addressee = 1_004,
-}
-
-impl Maker<'_> {
-    fn below(&self, limit: u64, draw: Draw, ids: [u64; 2]) -> u64 {
-        let ids = [draw as u64, ids[0], ids[1]];
-        self.noise.below(limit, Purpose::Generator, &ids)
-    }
-
-    fn put(&mut self, at: Duration, act: Act) {
-        self.items.push(Item { at, act });
-    }
-
-    fn terminals(&mut self) {
-        let (least, most) = self.scenario.terminals.clone().into_inner();
-        for user in 1..=self.scenario.users {
-            let terminals = least + self.below(most - least + 1, Draw::Terminals, [user, 0]);
-            for terminal in 1..=terminals {
-                let span = (CONNECTED - CONNECT).as_micros() as u64;
-                let after = self.below(span, Draw::Connect, [user, terminal]);
-                let act = Act::Connect {
-                    client: format!("u{user}.{terminal}"),
-                    at: None,
-                    user: format!("u{user}"),
-                    token: None,
-                };
-                self.put(CONNECT + Duration::from_micros(after), act);
-            }
-        }
-    }
-
-    fn pushes(&mut self) {
-        let span = self.scenario.lasting - CONNECTED;
-        let pushes = (span.as_secs_f64() * self.scenario.pushes_per_second) as u64;
-        for push in 1..=pushes {
-            let after = self.below(span.as_micros() as u64, Draw::Push, [push, 0]);
-            let host = self.below(self.scenario.instances as u64, Draw::Publisher, [push, 0]);
-            let user = 1 + self.below(self.scenario.users, Draw::Addressee, [push, 0]);
-            let act = Act::Push {
-                at: Host(host as usize),
-                to: To::User(format!("u{user}")),
-                name: format!("m{push}"),
-            };
-            self.put(CONNECTED + Duration::from_micros(after), act);
-        }
-    }
-
-    /// Everything heals, must converge, and ends.
-    fn end(&mut self) {
-        let scripted = self
-            .items
-            .iter()
-            .map(|item| item.at)
-            .max()
-            .unwrap_or_default();
-        let heal = self.scenario.lasting.max(scripted) + Duration::from_secs(1);
-        self.put(heal, Act::Heal);
-        for host in (0..self.scenario.instances).map(Host) {
-            let address = NewAddress::Same;
-            self.put(
-                heal + Duration::from_millis(500),
-                Act::Restart { host, address },
-            );
-        }
-        let calm = calm(&self.scenario.config);
-        self.put(heal + calm, Act::ExpectConverged);
-        let leave = heal + calm + Duration::from_secs(1);
-        self.put(leave, Act::AllLeave);
-        let rest = self.scenario.config.directory_timeout * 2 + Config::DEADLINE_DEFAULT;
-        self.put(leave + rest, Act::ExpectAtRest);
-    }
-}
-
-/// In this time the directory and the connections agree again after the last fault: terminals that
-/// went without a sign have been noticed, leases of the dead have run out, and all rows have been
-/// written again.
-fn calm(config: &Config) -> Duration {
-    config.ping_interval
-        + config.ping_timeout
-        + config.close_timeout
-        + config.lease * 2
-        + config.directory_timeout * 2
 }
 
 #[cfg(test)]
@@ -572,7 +418,7 @@ mod tests {
     fn a_script_that_is_none_names_its_line() {
         let run = Scenario::new(1).script("5s  heal\n6s  dance").run();
         let error = run.report().unwrap_err().to_string();
-        let begin = "the scenario's script: line 2: `dance` is none of";
+        let begin = "the scenario's `script`: line 2: `dance` is none of";
         assert!(error.starts_with(begin), "{error}");
     }
 
@@ -581,7 +427,7 @@ mod tests {
         let error = Scenario::new(1).users(0).schedule().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the scenario's users must be at least 1, or nobody can be pushed to"
+            "the scenario's `users` must be at least 1, or nobody can be pushed to"
         );
         let error = Scenario::new(1)
             .instances(65, Config::default())
@@ -589,7 +435,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the scenario's instances must be from 1 to 64"
+            "the scenario's `instances` must be from 1 to 64"
         );
     }
 

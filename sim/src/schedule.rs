@@ -8,8 +8,10 @@ use switchboard_core::flaws::Flaw;
 
 use crate::text;
 
+mod check;
 mod redis;
 
+pub(crate) use check::MAX_INSTANCES;
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.
@@ -390,6 +392,11 @@ impl Schedule {
         text::parse(schedule)
     }
 
+    /// How schedules are written: the forms of all items, and the words in them.
+    pub fn grammar() -> String {
+        text::grammar()
+    }
+
     /// The moment of the last item, or by which a violation must be found.
     pub fn end(&self) -> Duration {
         (self.items.iter().map(|item| item.at))
@@ -406,7 +413,7 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A text that is not a schedule.
+/// What is not a schedule: a text, or a value that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct ScheduleError {

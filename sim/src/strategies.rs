@@ -1,4 +1,4 @@
-//! Schedules for [proptest]: structured, so that what fails shrinks to fewer and simpler items.
+//! Schedules for [mod@proptest]: structured, so that what fails shrinks to fewer and simpler items.
 //!
 //! # Examples
 //!
@@ -30,8 +30,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::schedule::{
-    Act, ErrorReply, Host, HowClosed, HowKilled, Item, NewAddress, OperationKind, Schedule, To,
-    TripFault,
+    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, Moment, NewAddress,
+    OperationKind, RedisAct, Schedule, To, TripFault,
 };
 
 const CLIENTS: u32 = 5;
@@ -68,19 +68,17 @@ pub fn item(instances: usize) -> impl Strategy<Value = Item> {
 /// What may happen to a cluster of so many instances. The simplest come first.
 pub fn act(instances: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => connect(instances),
-        6 => push(instances),
-        2 => (client(), select(&[HowClosed::Clean, HowClosed::Sudden, HowClosed::Silent][..]))
-            .prop_map(|(client, how)| Act::Close { client, how }),
-        1 => (host(instances), 0..PUSHES)
-            .prop_map(|(at, push)| Act::Repeat { at, name: name(push) }),
+        12 => connect(instances),
+        12 => push(instances),
+        4 => client_act(instances),
+        2 => push_act(instances),
         4 => fault(instances),
+        2 => on(instances),
     ]
 }
 
 fn connect(instances: usize) -> impl Strategy<Value = Act> {
-    let at = proptest::option::of(host(instances));
-    (client(), at, user()).prop_map(|(client, at, user)| Act::Connect {
+    (client(), somewhere(instances), user()).prop_map(|(client, at, user)| Act::Connect {
         client,
         at,
         user,
@@ -89,19 +87,72 @@ fn connect(instances: usize) -> impl Strategy<Value = Act> {
 }
 
 fn push(instances: usize) -> impl Strategy<Value = Act> {
-    let to = prop_oneof![
-        4 => user().prop_map(To::User),
-        1 => Just(To::Users(USERS.map(ToOwned::to_owned).to_vec())),
-        1 => Just(To::Everyone),
-    ];
-    (host(instances), to, 0..PUSHES).prop_map(|(at, to, push)| Act::Push {
-        at,
-        to,
-        name: name(push),
-    })
+    (host(instances), audience(), push_name()).prop_map(|(at, to, name)| Act::Push { at, to, name })
+}
+
+/// What a client does that is there, or what befalls it.
+fn client_act(instances: usize) -> impl Strategy<Value = Act> {
+    let moves = (client(), somewhere(instances), how_closed());
+    prop_oneof![
+        3 => (client(), how_closed()).prop_map(|(client, how)| Act::Close { client, how }),
+        2 => moves.prop_map(|(client, at, how)| Act::Move { client, at, how }),
+        1 => client().prop_map(|client| Act::Read { client }),
+        1 => client().prop_map(|client| Act::StopReading { client }),
+        1 => (client(), span(2_000)).prop_map(|(client, every)| Act::ReadSlowly { client, every }),
+        1 => somewhere(instances).prop_map(|at| Act::Storm { at }),
+        1 => span(5_000).prop_map(Act::BlindBalancer),
+    ]
+}
+
+/// What is handed in beside pushes.
+fn push_act(instances: usize) -> impl Strategy<Value = Act> {
+    let kick = (host(instances), user(), 0..PUSHES);
+    prop_oneof![
+        (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
+        kick.prop_map(|(at, user, kick)| Act::Kick {
+            at,
+            to: To::User(user),
+            name: format!("k{kick}"),
+        }),
+    ]
 }
 
 fn fault(instances: usize) -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => instance_fault(instances),
+        2 => next_trip(instances),
+        2 => redis().prop_map(Act::Redis),
+        3 => link_fault(instances),
+    ]
+}
+
+fn instance_fault(instances: usize) -> impl Strategy<Value = Act> {
+    let how_killed = select(&[HowKilled::Reset, HowKilled::Silent][..]);
+    let drain = (host(instances), span(500), span(2_000));
+    let deploy = (span(500), span(2_000), span(4_000));
+    prop_oneof![
+        (host(instances), span(15_000)).prop_map(|(host, span)| Act::Pause { host, span }),
+        (host(instances), how_killed).prop_map(|(host, how)| Act::Kill { host, how }),
+        host(instances).prop_map(|host| Act::Restart {
+            host,
+            address: NewAddress::Same
+        }),
+        drain.prop_map(|(host, delay, spread)| Act::Drain {
+            host,
+            delay,
+            spread
+        }),
+        deploy.prop_map(|(delay, spread, deadline)| Act::Deploy {
+            delay,
+            spread,
+            deadline
+        }),
+        (host(instances), clock_step(60_000))
+            .prop_map(|(host, step)| Act::StepClock { host, step }),
+    ]
+}
+
+fn next_trip(instances: usize) -> impl Strategy<Value = Act> {
     let operations = [
         OperationKind::Any,
         OperationKind::Register,
@@ -113,46 +164,122 @@ fn fault(instances: usize) -> impl Strategy<Value = Act> {
         TripFault::RequestLost,
         TripFault::ReplyLost,
         TripFault::Late,
+        TripFault::ReplyLate,
         TripFault::Torn,
         TripFault::Stray,
         TripFault::Refused(ErrorReply::OutOfMemory),
     ];
-    let next_trip = (
+    let trip = (
         host(instances),
         select(operations.to_vec()),
         select(trips.to_vec()),
     );
-    let links = (host(instances), host(instances));
+    trip.prop_map(|(host, operation, fault)| Act::NextTrip {
+        host,
+        operation,
+        fault,
+    })
+}
+
+/// What may happen to the directory as a whole.
+fn redis() -> impl Strategy<Value = RedisAct> {
+    let former = proptest::option::of(span(3_000));
     prop_oneof![
-        (host(instances), span(15_000)).prop_map(|(host, span)| Act::Pause { host, span }),
-        (
-            host(instances),
-            select(&[HowKilled::Reset, HowKilled::Silent][..])
-        )
-            .prop_map(|(host, how)| Act::Kill { host, how }),
-        host(instances).prop_map(|host| Act::Restart {
-            host,
-            address: NewAddress::Same
-        }),
-        (host(instances), span(500), span(2_000)).prop_map(|(host, delay, spread)| Act::Drain {
-            host,
-            delay,
-            spread
-        }),
-        next_trip.prop_map(|(host, operation, fault)| Act::NextTrip {
-            host,
-            operation,
-            fault
-        }),
-        links.clone().prop_map(|(from, to)| Act::Cut {
-            from,
-            to,
-            both: false
-        }),
-        links.prop_map(|(one, other)| Act::Reset { one, other }),
-        span(500).prop_map(Act::LinkLatency),
-        client().prop_map(|client| Act::StopReading { client }),
+        span(500).prop_map(RedisAct::Latency),
+        Just(RedisAct::Up),
+        Just(RedisAct::Down),
+        Just(RedisAct::FlushScripts),
+        Just(RedisAct::Save),
+        Just(RedisAct::Restart),
+        Just(RedisAct::RestartEmpty),
+        (span(3_000), former).prop_map(|(lost, former)| RedisAct::Failover { lost, former }),
+        (select(&ErrorReply::ALL[..]), span(5_000))
+            .prop_map(|(error, span)| RedisAct::Refuse(error, span)),
+        user().prop_map(RedisAct::EvictRows),
+        Just(RedisAct::EvictLeases),
+        clock_step(15_000).prop_map(RedisAct::Clock),
     ]
+}
+
+/// A single instance has no links: then it is only their pace that changes.
+fn link_fault(instances: usize) -> BoxedStrategy<Act> {
+    let latency = span(500).prop_map(Act::LinkLatency);
+    if instances == 1 {
+        return latency.boxed();
+    }
+    let two = move || {
+        (0..instances, 1..instances)
+            .prop_map(move |(from, next)| (Host(from), Host((from + next) % instances)))
+    };
+    let way = move || (two(), any::<bool>());
+    prop_oneof![
+        latency,
+        two().prop_map(|(one, other)| Act::Reset { one, other }),
+        way().prop_map(|((from, to), both)| Act::Mend { from, to, both }),
+        way().prop_map(|((from, to), both)| Act::Cut { from, to, both }),
+        way().prop_map(|((from, to), both)| Act::Clog { from, to, both }),
+        way().prop_map(|((from, to), both)| Act::HalfOpen { from, to, both }),
+        (two(), span(5_000)).prop_map(|((from, to), span)| Act::RefuseDials { from, to, span }),
+    ]
+    .boxed()
+}
+
+/// Something happens in the middle of a push, or of a connect.
+fn on(instances: usize) -> impl Strategy<Value = Act> {
+    let of_push = [
+        Moment::Push,
+        Moment::Lookup,
+        Moment::Deliver,
+        Moment::Delivered,
+        Moment::Write,
+        Moment::Receipt,
+    ];
+    let of_client = [
+        Moment::Accept,
+        Moment::Register,
+        Moment::Hello,
+        Moment::Unregister,
+    ];
+    let moment = prop_oneof![
+        (select(of_push.to_vec()), push_name()),
+        (select(of_client.to_vec()), client()),
+    ];
+    let act = prop_oneof![
+        push(instances),
+        client_act(instances),
+        instance_fault(instances),
+    ];
+    let after = (0..5_000_u64).prop_map(Duration::from_micros);
+    (moment, after, act).prop_map(|((moment, of), after, act)| Act::On {
+        moment,
+        of,
+        after,
+        act: Box::new(act),
+    })
+}
+
+/// An instance, or the balancer's choice, or all of them.
+fn somewhere(instances: usize) -> impl Strategy<Value = Option<Host>> {
+    proptest::option::of(host(instances))
+}
+
+fn audience() -> impl Strategy<Value = To> {
+    prop_oneof![
+        4 => user().prop_map(To::User),
+        1 => Just(To::Users(USERS.map(ToOwned::to_owned).to_vec())),
+        1 => Just(To::Everyone),
+    ]
+}
+
+fn how_closed() -> impl Strategy<Value = HowClosed> {
+    select(&[HowClosed::Clean, HowClosed::Sudden, HowClosed::Silent][..])
+}
+
+fn clock_step(most: u64) -> impl Strategy<Value = ClockStep> {
+    (span(most), any::<bool>()).prop_map(|(by, back)| match back {
+        false => ClockStep::Forward(by),
+        true => ClockStep::Back(by),
+    })
 }
 
 fn host(instances: usize) -> impl Strategy<Value = Host> + Clone {
@@ -171,8 +298,8 @@ fn span(most: u64) -> impl Strategy<Value = Duration> {
     (1..=most).prop_map(Duration::from_millis)
 }
 
-fn name(push: u32) -> String {
-    format!("m{push}")
+fn push_name() -> impl Strategy<Value = String> {
+    (0..PUSHES).prop_map(|push| format!("m{push}"))
 }
 
 /// The schedule of these items, after which everything heals, must converge, and ends.

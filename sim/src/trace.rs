@@ -6,7 +6,7 @@
 //! before as its seed. Golden hashes are kept in files: a change of this form is a change of
 //! [`VERSION`].
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use postcard::ser_flavors::Flavor;
@@ -19,8 +19,6 @@ use twox_hash::XxHash3_64;
 
 /// The version of the form in which the trace is hashed.
 pub const VERSION: u64 = 1;
-/// The text of a kept entry has so many bytes at most: it is for people.
-const TEXT: usize = 80;
 
 /// One hash of many, in their order.
 pub fn hash_of_all(hashes: &[u64]) -> u64 {
@@ -78,7 +76,7 @@ pub struct Kept {
     pub at: Duration,
     /// The hash of the trace up to and with this entry.
     pub hash: u64,
-    /// What it was, in short, for people.
+    /// What it was, for people.
     pub text: String,
 }
 
@@ -115,13 +113,10 @@ impl Trace {
             .expect("memory takes every byte, and all lengths are known");
         self.hash = XxHash3_64::oneshot_with_seed(self.hash, &self.buffer);
         if let Some(log) = &mut self.log {
-            let mut text = Short(String::new());
-            // A text that is too long is cut.
-            let _ = write!(text, "{entry}");
             log.push(Kept {
                 at,
                 hash: self.hash,
-                text: text.0.trim_end().to_owned(),
+                text: entry.to_string(),
             });
         }
     }
@@ -182,21 +177,6 @@ impl Flavor for Buffer<'_> {
     }
 }
 
-/// The beginning of a text.
-struct Short(String);
-
-impl fmt::Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            if self.0.len() + character.len_utf8() > TEXT {
-                return Err(fmt::Error);
-            }
-            self.0.push(character);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,13 +199,5 @@ mod tests {
             trace.hash()
         };
         assert_ne!(hash([1, 2]), hash([2, 1]));
-    }
-
-    #[test]
-    fn long_texts_are_cut() {
-        let mut trace = Trace::new();
-        trace.keep();
-        trace.take(Duration::ZERO, &Entry::Item(&"ä".repeat(TEXT)));
-        assert_eq!(trace.kept()[0].text.len(), TEXT);
     }
 }

@@ -1,11 +1,10 @@
 //! How schedules are run: with which settings, and watched by whom.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use switchboard_core::config::{Config, ConfigError};
 
 use crate::checker::Checker;
 use crate::checkers;
+use crate::panics::{self, Caught};
 use crate::report::Report;
 use crate::schedule::Schedule;
 use crate::world::World;
@@ -64,6 +63,10 @@ impl Trial {
     }
 
     /// A world at the start of a schedule.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
     pub fn world(&self, schedule: &Schedule) -> World {
         let checkers = self.checkers.clone();
         match &self.config {
@@ -72,13 +75,23 @@ impl Trial {
         }
     }
 
-    /// Runs a schedule to its end, or to the first violation. A panic is a violation.
+    /// Runs a schedule to its end, or to the first violation. A panic is a violation, and is not
+    /// printed: a shrinker meets it many times. [`World::run`] panics as usual, with a backtrace.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
     pub fn run(&self, schedule: &Schedule) -> Report {
-        let run = || self.world(schedule).run();
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let text = (panic.downcast_ref::<String>().cloned())
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Report::of_panic(schedule.seed, text.unwrap_or_default())
+        if let Err(error) = schedule.validate() {
+            panic!("the schedule cannot be run: {error}");
+        }
+        let report = panics::catch(|| self.world(schedule).run());
+        report.unwrap_or_else(|Caught { checker, what }| match checker {
+            None => {
+                let report = Report::of_panic(schedule.seed, what);
+                report.judged_by(schedule.expects.as_ref())
+            }
+            Some(checker) => Report::of_checker_panic(schedule.seed, checker, &what),
         })
     }
 }

@@ -78,12 +78,20 @@ const TICK: Duration = Duration::from_millis(500);
 impl World {
     /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
     /// schedule's lease and settling is slow; all else is as by default.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
     pub fn new(schedule: Schedule) -> Self {
         Self::watched(schedule, checkers::all())
     }
 
     /// Such a world, watched by these checkers. What happens in it does not depend on them, but that
     /// it ends with the first violation.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
     pub fn watched(schedule: Schedule, checkers: Vec<Box<dyn Checker>>) -> Self {
         let config = config(&schedule);
         Self::configured(schedule, config, checkers)
@@ -94,8 +102,15 @@ impl World {
     ///
     /// # Panics
     ///
-    /// If the settings do not fit: see [`Config::validate`].
+    /// If the settings do not fit, or the schedule cannot be run: see [`Config::validate`] and
+    /// [`Schedule::validate`].
     pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
+        if let Err(error) = schedule.validate() {
+            panic!("the schedule cannot be run: {error}");
+        }
+        if let Err(error) = config.validate() {
+            panic!("the settings do not fit: {error}");
+        }
         let noise = Noise::new(schedule.seed);
         let mut queue = Queue::default();
         for (index, item) in schedule.items.iter().enumerate() {
@@ -185,7 +200,8 @@ impl World {
         true
     }
 
-    /// The instances that run, without the world around them.
+    /// The instances that run, without the world around them: the benchmark of memory weighs them.
+    #[doc(hidden)]
     pub fn into_instances(self) -> Vec<Instance> {
         let instances = self.processes.into_iter();
         instances

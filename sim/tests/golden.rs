@@ -21,7 +21,7 @@ fn kept_schedules_have_the_traces_that_were_kept() {
             .difference(&Golden::of(&schedule));
         if let Some(difference) = difference {
             panic!(
-                "{}: {difference}\nif that is meant: switchboard-sim golden --write",
+                "{}: {difference}\nif that is meant: cargo run --release -p switchboard-sim -- golden --write",
                 file.display()
             );
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use switchboard_sim::checker::Verdict;
 use switchboard_sim::schedule::{Act, Item, Schedule};
 use switchboard_sim::{Trial, World, shrink, swarm};
 
@@ -26,6 +27,18 @@ fn kept_schedules_hold_every_invariant() {
     }
 }
 
+/// It can be copied as it is.
+#[test]
+fn the_schedule_of_the_readme_holds() {
+    let readme = include_str!("../README.md");
+    let block = (readme.split("```"))
+        .find(|block| block.trim_start().starts_with("switchboard-sim 1"))
+        .unwrap();
+    let report = swarm::run(&Schedule::parse(block.trim_start()).unwrap());
+    assert_eq!(report.violation, None);
+    assert_eq!(report.verdict(), Verdict::Pass);
+}
+
 #[test]
 fn seeds_of_the_swarm_hold_every_invariant() {
     let mut expected = 0;
@@ -33,7 +46,7 @@ fn seeds_of_the_swarm_hold_every_invariant() {
         let report = swarm::run(&swarm::schedule(seed));
         assert_eq!(
             report.violation, None,
-            "again: switchboard-sim replay {seed}"
+            "again: cargo run --release -p switchboard-sim -- replay {seed}"
         );
         expected += report.tally("hello-means-reachable").unwrap().held;
     }

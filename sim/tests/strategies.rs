@@ -1,6 +1,8 @@
 //! Schedules that proptest makes: they hold every invariant, they are what is printed of them, and
 //! they shrink.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -54,4 +56,23 @@ fn a_schedule_shrinks_to_the_items_that_matter() {
         "{before} items became\n{small}"
     );
     assert!(pauses(&small));
+}
+
+/// Whatever an item can begin with is made now and then.
+#[test]
+fn every_form_of_item_is_made() {
+    let mut runner = TestRunner::deterministic();
+    let mut made = BTreeSet::new();
+    for _ in 0..100 {
+        let schedule = strategies::schedules().new_tree(&mut runner).unwrap();
+        for line in schedule.current().to_string().lines().skip(1) {
+            made.extend(line.split_whitespace().nth(1).map(ToOwned::to_owned));
+        }
+    }
+    let grammar = Schedule::grammar();
+    let forms = (grammar.lines()).filter_map(|line| line.strip_prefix("TIME "));
+    for form in forms.filter(|form| !form.starts_with(' ')) {
+        let first = form.split(' ').next().unwrap();
+        assert!(made.contains(first), "{form}");
+    }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use switchboard_sim::bugs::{Bug, Catch, Hunt, catalogue};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::shrink;
 
+use super::out::{check_writable, write};
 use super::progress::{Progress, interrupted, note_interrupts};
-use super::{Done, Verdict};
+use super::{Done, Verdict, again, jobs};
 
 /// Switch on the bugs of the catalogue, one at a time, and count the seeds until each is found
 ///
@@ -24,11 +25,11 @@ pub(crate) struct Bugs {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// How many threads
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs())]
     jobs: usize,
     /// How many searches for each bug and checker
-    #[arg(long, default_value_t = 5, value_name = "K")]
-    tries: usize,
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = value_parser!(u16).range(1..=1000))]
+    tries: u16,
     /// Where to write the shrunk schedules, BUG.CHECKER.txt each
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -48,9 +49,12 @@ struct Found {
 
 impl Bugs {
     pub(crate) fn execute(self) -> Done {
-        note_interrupts()?;
         let wanted = self.wanted()?;
-        let tries = self.tries.max(1);
+        if let Some(folder) = &self.out {
+            check_folder(folder)?;
+        }
+        note_interrupts()?;
+        let tries = usize::from(self.tries);
         let pairs: Vec<(Bug, Catch)> = (wanted.iter())
             .flat_map(|bug| bug.catches().map(|by| (*bug, by)))
             .collect();
@@ -157,15 +161,28 @@ impl Found {
         self.median().is_some() && self.hunts.iter().all(|hunt| hunt.sick.is_empty())
     }
 
+    /// Whether a search ended before its budget without having found anything.
+    fn is_broken_off(&self) -> bool {
+        let budget = self.by.depth.budget();
+        (self.hunts.iter()).any(|hunt| hunt.found.is_none() && hunt.seeds < budget)
+    }
+
     fn keep(&self, folder: Option<&Path>) -> Result<(), String> {
         let (Some(folder), Some(shrunk)) = (folder, &self.shrunk) else {
             return Ok(());
         };
-        let file = folder.join(self.by.file_name(self.bug));
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&file, shrunk.to_string()))
-            .map_err(|error| format!("{} cannot be written: {error}", file.display()))
+        write(
+            &folder.join(self.by.file_name(self.bug)),
+            &shrunk.to_string(),
+        )
     }
+}
+
+/// Makes the folder, and checks that files can be written there.
+fn check_folder(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    check_writable(&folder.join("switchboard-sim.check"))
 }
 
 fn tell(all: &[Found]) {
@@ -177,13 +194,15 @@ fn tell(all: &[Found]) {
     for found in all {
         for seed in found.hunts.iter().flat_map(|hunt| &hunt.sick) {
             println!(
-                "seed {seed} fails without {} as well: switchboard-sim replay {seed}",
-                found.bug.name
+                "seed {seed} fails without {} as well: {}",
+                found.bug.name,
+                again(format_args!("replay {seed}"))
             );
         }
     }
     let good = all.iter().filter(|found| found.is_good()).count();
-    println!("{good} of {} within their budgets", all.len());
+    let so_far = if interrupted() { "broken off: " } else { "" };
+    println!("{so_far}{good} of {} within their budgets", all.len());
     let [first, others @ ..] = all else {
         return;
     };
@@ -207,6 +226,7 @@ fn row(found: &Found) -> String {
     let hits = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
     let median = match found.median() {
         Some(median) => median.to_string(),
+        None if found.is_broken_off() => "broken off".to_owned(),
         None => "**not found**".to_owned(),
     };
     let size = match shrunk {

@@ -1,6 +1,6 @@
 //! Whether the same seed gives the same hash.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use switchboard_sim::{Trial, swarm, trace};
 
 use super::Verdict;
@@ -13,12 +13,15 @@ use super::progress::Progress;
 #[derive(Args)]
 pub(crate) struct CheckDeterminism {
     /// How many seeds
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = value_parser!(u64).range(1..=MAX_SEEDS))]
     seeds: u64,
     /// The first seed
     #[arg(long, default_value_t = 0, value_name = "SEED")]
     from: u64,
 }
+
+/// Seeds, at most: the hash of each is kept until the end.
+const MAX_SEEDS: u64 = 1_000_000_000;
 
 impl CheckDeterminism {
     pub(crate) fn execute(self) -> Verdict {
@@ -27,7 +30,7 @@ impl CheckDeterminism {
         let mut progress = Progress::of(seeds);
         let mut differing = 0;
         let mut all = Vec::new();
-        for seed in from..from.saturating_add(seeds) {
+        for seed in (0..seeds).map(|nth| from.wrapping_add(nth)) {
             let schedule = swarm::schedule(seed);
             let (first, second) = (trial.run(&schedule), trial.run(&schedule));
             if first != second {

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use switchboard_sim::golden::Golden;
 
-use super::{Done, Verdict, read};
+use super::out::write;
+use super::{Done, Verdict, again, read};
 
 /// Compare the traces of kept schedules with those that were kept
 ///
 /// Each NAME.txt of the folder is a schedule, and NAME.trace is its trace. The first entry that
 /// differs is named. A change that is meant to change what happens is followed by `--write`, and
-/// the difference of the files is reviewed with it.
+/// the difference of the files is reviewed with it. The trace of a schedule that violates an invariant
+/// is not kept.
 #[derive(Args)]
 pub(crate) struct Compare {
     /// Write the traces anew, and name the first entry of each that differs
@@ -26,39 +28,53 @@ impl Compare {
     pub(crate) fn execute(self) -> Done {
         let mut verdict = Verdict::Held;
         for file in schedules(&self.dir)? {
-            let found = Golden::of(&read(&file)?);
-            let name = file.display();
-            let trace = file.with_extension("trace");
-            let kept = match std::fs::read_to_string(&trace) {
-                Ok(text) => Golden::parse(&text).map_err(|error| format!("{name}: {error}")),
-                Err(error) => Err(format!("{} cannot be read: {error}", trace.display())),
-            };
-            let difference = match kept {
-                Ok(kept) => kept
-                    .difference(&found)
-                    .map(|difference| difference.to_string()),
-                Err(problem) => Some(problem),
-            };
-            match &difference {
-                None => println!("{name}: hash {:016x}, as kept", found.hash()),
-                Some(what) => println!("{name}: hash {:016x}, {what}", found.hash()),
-            }
-            if self.write {
-                write(&trace, &found.to_string())?;
-            } else if difference.is_some() {
+            if !self.compare(&file)? {
                 verdict = Verdict::Failed;
             }
         }
-        if verdict == Verdict::Failed {
-            println!("if that is meant: switchboard-sim golden --write");
+        if verdict == Verdict::Failed && !self.write {
+            let write = again(format_args!("golden --write"));
+            println!("if that is meant: {write}");
         }
         Ok(verdict)
+    }
+
+    /// Whether the trace of a schedule is as it was kept, or has been kept.
+    fn compare(&self, file: &Path) -> Result<bool, String> {
+        let (found, violation) = Golden::judged(&read(file)?);
+        let name = file.display();
+        if let Some(violation) = violation {
+            println!("{name}: VIOLATED {violation}; such a trace is not kept");
+            return Ok(false);
+        }
+        let trace = file.with_extension("trace");
+        let kept = match std::fs::read_to_string(&trace) {
+            Ok(text) => Golden::parse(&text).map_err(|error| format!("{name}: {error}")),
+            Err(error) => Err(format!("{} cannot be read: {error}", trace.display())),
+        };
+        let difference = match kept {
+            Ok(kept) => kept
+                .difference(&found)
+                .map(|difference| difference.to_string()),
+            Err(problem) => Some(problem),
+        };
+        match &difference {
+            None => println!("{name}: hash {:016x}, as kept", found.hash()),
+            Some(what) => println!("{name}: hash {:016x}, {what}", found.hash()),
+        }
+        if self.write {
+            write(&trace, &found.to_string())?;
+        }
+        Ok(self.write || difference.is_none())
     }
 }
 
 /// The schedules of a folder, in the order of their names.
 fn schedules(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error| format!("{} cannot be read: {error}", dir.display());
+    let failed = |error| {
+        let dir = dir.display();
+        format!("{dir} cannot be read: {error}; `--dir` names the folder of kept traces")
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
@@ -67,13 +83,11 @@ fn schedules(dir: &Path) -> Result<Vec<PathBuf>, String> {
         }
     }
     if files.is_empty() {
-        return Err(format!("{} has no schedules (*.txt)", dir.display()));
+        return Err(format!(
+            "{} has no schedules (*.txt); `--dir` names the folder of kept traces",
+            dir.display()
+        ));
     }
     files.sort();
     Ok(files)
-}
-
-fn write(file: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text)
-        .map_err(|error| format!("{} cannot be written: {error}", file.display()))
 }

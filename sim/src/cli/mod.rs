@@ -1,8 +1,17 @@
 //! The commands, one module each.
 
+/// Prints a line. The standard macro of this name panics if nobody reads what it prints.
+macro_rules! println {
+    ($($arg:tt)*) => {
+        $crate::cli::out::line(format_args!($($arg)*))
+    };
+}
+
 mod bugs;
 mod determinism;
 mod golden;
+mod grammar;
+mod out;
 mod progress;
 mod run;
 mod shrink;
@@ -14,10 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
-use switchboard_sim::checker;
-use switchboard_sim::report::Report;
-use switchboard_sim::schedule::Schedule;
+use switchboard_sim::report::{NO_PANIC, Report};
+use switchboard_sim::schedule::{Expected, Schedule};
+use switchboard_sim::{checker, checkers};
 
 /// Parses the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
@@ -48,7 +58,25 @@ struct Arguments {
 
 const STATUS: &str = "\
 Status: 0 if everything held, 1 if something did not or could not be done, 2 if the arguments are \
-wrong, 130 after Ctrl-C.";
+wrong, 130 after Ctrl-C, 141 if nobody reads the output.";
+
+/// Under the help of commands that take a schedule.
+const SOURCES: &str = "\
+A number, such as 17 or 0x11, is a seed of the swarm, and anything else is a file: ./17 is one. \
+`switchboard-sim grammar` prints how schedules are written.";
+
+/// Threads, at most: more than any machine has use for.
+const MAX_JOBS: u64 = 256;
+
+/// How many threads.
+fn jobs() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=MAX_JOBS)
+}
+
+/// The command that does something again: as who builds the simulator calls it.
+fn again(command: fmt::Arguments<'_>) -> String {
+    format!("cargo run --release -p switchboard-sim -- {command}")
+}
 
 #[derive(Subcommand)]
 enum Command {
@@ -60,6 +88,7 @@ enum Command {
     CheckDeterminism(determinism::CheckDeterminism),
     Bugs(bugs::Bugs),
     Golden(golden::Compare),
+    Grammar(grammar::Grammar),
 }
 
 impl Command {
@@ -73,6 +102,7 @@ impl Command {
             Self::CheckDeterminism(command) => Ok(command.execute()),
             Self::Bugs(command) => command.execute(),
             Self::Golden(command) => command.execute(),
+            Self::Grammar(command) => Ok(command.execute()),
         }
     }
 }
@@ -114,6 +144,10 @@ impl Source {
     fn schedule(&self) -> Result<Schedule, String> {
         match self {
             Self::Seed(seed) => Ok(switchboard_sim::swarm::schedule(*seed)),
+            Self::File(file) if !file.exists() => Err(format!(
+                "{} is no file that is there; a number, such as 17 or 0x11, would be a seed",
+                file.display()
+            )),
             Self::File(file) => read(file),
         }
     }
@@ -144,7 +178,27 @@ impl fmt::Display for Source {
 fn read(file: &Path) -> Result<Schedule, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-    Schedule::parse(&text).map_err(|error| format!("{}: {error}", file.display()))
+    let checked = Schedule::parse(&text)
+        .map_err(|error| error.to_string())
+        .and_then(|schedule| is_watched(&schedule).map(|()| schedule));
+    checked.map_err(|problem| format!("{}: {problem}", file.display()))
+}
+
+/// Whether there is a checker that could find what a schedule expects.
+fn is_watched(schedule: &Schedule) -> Result<(), String> {
+    let Some(Expected { checker: name, .. }) = &schedule.expects else {
+        return Ok(());
+    };
+    let checkers = checkers::all();
+    let mut names: Vec<&str> = checkers.iter().map(|checker| checker.name()).collect();
+    names.push(NO_PANIC);
+    if names.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    Err(format!(
+        "a violation of `{name}` is expected, and it is none of {names}"
+    ))
 }
 
 fn tell(name: &str, report: &Report) {

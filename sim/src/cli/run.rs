@@ -6,18 +6,21 @@ use clap::Args;
 use switchboard_sim::Trial;
 use switchboard_sim::schedule::Schedule;
 
-use super::{Done, Source, Verdict, tell};
+use super::out::written;
+use super::{Done, SOURCES, Source, Verdict, tell};
 
-/// Run schedules from files, and say what held
+/// Run schedules, and say what held
 #[derive(Args)]
+#[command(after_help = SOURCES)]
 pub(crate) struct Run {
-    /// Files with schedules, or seeds of the swarm
+    /// Seeds of the swarm, or files with schedules
     #[arg(required = true)]
     sources: Vec<Source>,
 }
 
 /// Run one schedule again, and say what held
 #[derive(Args)]
+#[command(after_help = SOURCES)]
 pub(crate) struct Replay {
     /// A seed of the swarm, or a file with a schedule
     source: Source,
@@ -28,8 +31,9 @@ pub(crate) struct Replay {
 
 /// Print the schedule that the swarm makes of a seed
 #[derive(Args)]
+#[command(after_help = SOURCES)]
 pub(crate) struct Print {
-    /// The seed; a file is printed as it is understood
+    /// The seed, or a file, which is printed as it is understood
     source: Source,
 }
 
@@ -60,8 +64,7 @@ impl Replay {
     }
 }
 
-/// Runs a schedule and prints its trace, as long as somebody reads it. What it prints of a run that
-/// panics ends there.
+/// Runs a schedule and prints its trace. What it prints of a run that panics ends there.
 fn print_trace(schedule: &Schedule) {
     let mut out = std::io::stdout().lock();
     let mut world = Trial::new().world(schedule);
@@ -70,9 +73,8 @@ fn print_trace(schedule: &Schedule) {
     loop {
         let goes_on = world.step();
         for entry in &world.kept_trace()[printed..] {
-            if writeln!(out, "{:.9} {}", entry.at.as_secs_f64(), entry.text).is_err() {
-                return;
-            }
+            let at = entry.at.as_secs_f64();
+            written(writeln!(out, "{at:.9} {}", entry.text));
         }
         printed = world.kept_trace().len();
         if !goes_on {
@@ -84,8 +86,7 @@ fn print_trace(schedule: &Schedule) {
 impl Print {
     pub(crate) fn execute(self) -> Done {
         let schedule = self.source.schedule()?.to_string();
-        // Who does not read it does not want it.
-        let _ = std::io::stdout().write_all(schedule.as_bytes());
+        written(std::io::stdout().write_all(schedule.as_bytes()));
         Ok(Verdict::Held)
     }
 }

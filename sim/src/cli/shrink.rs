@@ -6,16 +6,18 @@ use clap::Args;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{Trial, shrink};
 
+use super::out::{check_writable, write};
 use super::progress::Progress;
-use super::{Done, Source, Verdict, tell};
+use super::{Done, SOURCES, Source, Verdict, again, tell};
 
 /// Make a failing schedule small
 ///
 /// Takes out items, then makes times shorter, then lets fewer instances and users take part, as long
 /// as the same checker is violated. The result is written to a file, and run once more.
 #[derive(Args)]
+#[command(after_help = SOURCES)]
 pub(crate) struct Shrink {
-    /// A file with a schedule, or a seed of the swarm
+    /// A seed of the swarm, or a file with a schedule
     source: Source,
     /// Where to write the small one
     #[arg(long, default_value = "shrunk.txt", value_name = "FILE")]
@@ -24,7 +26,9 @@ pub(crate) struct Shrink {
 
 impl Shrink {
     pub(crate) fn execute(self) -> Done {
-        keep_small(&self.source.schedule()?, &self.out)
+        let schedule = self.source.schedule()?;
+        check_writable(&self.out)?;
+        keep_small(&schedule, &self.out)
     }
 }
 
@@ -46,8 +50,7 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
         });
     });
     progress.end();
-    std::fs::write(out, small.to_string())
-        .map_err(|error| format!("{} cannot be written: {error}", out.display()))?;
+    write(out, &small.to_string())?;
     println!(
         "shrunk from {} items to {}: {}",
         schedule.items.len(),
@@ -55,6 +58,7 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
         out.display()
     );
     tell("shrunk", &trial.run(&small));
-    println!("again: switchboard-sim replay {}", out.display());
+    let replay = again(format_args!("replay {}", out.display()));
+    println!("again: {replay}");
     Ok(Verdict::Failed)
 }

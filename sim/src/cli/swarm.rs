@@ -5,29 +5,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use switchboard_sim::report::Report;
 use switchboard_sim::totals::Totals;
 use switchboard_sim::{Trial, checkers, swarm};
 
+use super::out::check_writable;
 use super::progress::{Progress, Stopwatch, interrupted, note_interrupts};
 use super::shrink::keep_small;
-use super::{Done, Verdict, tell};
+use super::{Done, Verdict, again, jobs, tell};
 
 /// Run schedules of many seeds; shrink and keep the first that fails
 ///
 /// Each seed gives a schedule: connections, pushes and faults, then everything heals and must
 /// converge. All checkers watch. The swarm ends when its time is over, at Ctrl-C, or when an
 /// invariant is violated; in any case it says what all seeds have shown together. It fails if an
-/// invariant was violated, or if excuses explain more of the losses than a checker allows.
+/// invariant was violated, if excuses explain more of the losses than a checker allows, or if too many
+/// runs proved nothing.
 #[derive(Args)]
 pub(crate) struct Swarm {
     /// How long, in seconds
-    #[arg(long, default_value_t = 60, value_name = "S")]
+    #[arg(long, default_value_t = 60, value_name = "S", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     seconds: u64,
     /// How many threads
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    jobs: u64,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs())]
+    jobs: usize,
     /// The first seed
     #[arg(long, default_value_t = 0, value_name = "SEED")]
     from: u64,
@@ -36,11 +38,14 @@ pub(crate) struct Swarm {
     out: PathBuf,
 }
 
+/// A swarm lasts so long at most, in seconds: a year.
+const MAX_SECONDS: u64 = 366 * 24 * 3600;
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Swarm {
     pub(crate) fn execute(self) -> Done {
+        check_writable(&self.out)?;
         note_interrupts()?;
         let time = Stopwatch::start();
         let (totals, failed) = self.run(time);
@@ -53,19 +58,20 @@ impl Swarm {
             });
         };
         tell(&format!("seed {}", report.seed), &report);
-        println!("again: switchboard-sim replay {}", report.seed);
+        let replay = again(format_args!("replay {}", report.seed));
+        println!("again: {replay}");
         keep_small(&swarm::schedule(report.seed), &self.out)
     }
 
     /// Runs seeds until the time is over, and returns their sum and the first that failed.
     fn run(&self, time: Stopwatch) -> (Totals, Option<Report>) {
-        let jobs = self.jobs.max(1);
+        let jobs = self.jobs as u64;
         let stop = AtomicBool::new(false);
         let (reports, inbox) = channel();
         std::thread::scope(|scope| {
             for job in 0..jobs {
                 let (reports, stop) = (reports.clone(), &stop);
-                scope.spawn(move || run_seeds(self.from + job, jobs, &reports, stop));
+                scope.spawn(move || run_seeds(self.from.wrapping_add(job), jobs, &reports, stop));
             }
             drop(reports);
             let found = self.watch(time, &inbox, &stop);
@@ -127,7 +133,7 @@ fn run_seeds(first: u64, step: u64, reports: &Sender<Report>, stop: &AtomicBool)
     }
 }
 
-/// Says what many runs have shown. Returns whether excuses explain too much.
+/// Says what many runs have shown. Returns whether excuses explain too much, or too little was proven.
 fn tell_all(totals: &Totals, time: Stopwatch) -> bool {
     println!("{totals}");
     println!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::{Place, ms};
-use super::{FAULTS, Maker, USERS, client_name};
+use super::{FAULTS, Maker, USERS};
 use crate::schedule::{Act, Host, HowClosed, Sent, To};
 
 impl Maker {
@@ -16,7 +16,7 @@ impl Maker {
             for time in 1..self.count(5, "times", client) {
                 let nth = client * 100 + time;
                 let at = self.moment(FAULTS.0, FAULTS.1, "goes", nth);
-                let name = client_name(client);
+                let name = self.client_name(client);
                 if self.below(2, "moves", nth) == 0 {
                     self.moves(at, client, HowClosed::Clean, nth);
                     continue;
@@ -38,7 +38,7 @@ impl Maker {
         token: Option<Duration>,
     ) {
         let act = Act::Connect {
-            client: client_name(client),
+            client: self.client_name(client),
             at: host,
             user: self.user_of(client).to_owned(),
             token,
@@ -48,7 +48,7 @@ impl Maker {
 
     fn moves(&mut self, at: Duration, client: u64, how: HowClosed, nth: u64) {
         let act = Act::Move {
-            client: client_name(client),
+            client: self.client_name(client),
             at: self.somewhere(nth),
             how,
         };
@@ -125,14 +125,15 @@ impl Maker {
     /// A user has many terminals.
     pub(super) fn crowd(&mut self, place: Place) {
         let Place { nth, at, .. } = place;
-        let user = self.one_of(&USERS, "crowd", nth);
+        let own = self.one_of(&USERS, "crowd", nth);
+        let user = self.user(own, "crowd", nth).to_owned();
         let together = self.span(ms(1), ms(3000), "crowd within", nth);
         for terminal in 0..self.count(40, "crowd of", nth) {
             let after = self.moment(Duration::ZERO, together, "crowd", terminal);
             let act = Act::Connect {
                 client: format!("x{}", terminal + 1),
                 at: self.somewhere(10_000 + terminal),
-                user: user.to_owned(),
+                user: user.clone(),
                 token: None,
             };
             self.put((at + after).min(FAULTS.1), act);

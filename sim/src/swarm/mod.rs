@@ -66,6 +66,7 @@ pub fn schedule(seed: u64) -> Schedule {
         instances: 0,
         clients: 0,
         lease: Duration::ZERO,
+        terminals: Vec::new(),
     };
     maker.instances = 2 + maker.below(3, "instances", 0) as usize;
     maker.clients = 2 + maker.below(7, "clients", 0);
@@ -106,20 +107,27 @@ pub fn schedule(seed: u64) -> Schedule {
     }
 }
 
-/// The faults of a seed, in a cluster of so many instances with such a lease, from one moment to
-/// another.
+/// Whom faults are aimed at.
+pub(crate) struct Cluster {
+    pub(crate) instances: usize,
+    pub(crate) lease: Duration,
+    /// Each with its user.
+    pub(crate) terminals: Vec<(String, String)>,
+}
+
+/// The faults of a seed in a cluster, from one moment to another.
 pub(crate) fn faults(
     seed: u64,
-    instances: usize,
-    lease: Duration,
+    cluster: Cluster,
     (from, until): (Duration, Duration),
 ) -> Vec<Item> {
     let mut maker = Maker {
         noise: Noise::new(seed),
         items: Vec::new(),
-        instances,
-        clients: 0,
-        lease,
+        instances: cluster.instances,
+        clients: cluster.terminals.len() as u64,
+        lease: cluster.lease,
+        terminals: cluster.terminals,
     };
     maker.faults();
     let scale = until.saturating_sub(from).as_secs_f64() / (FAULTS.1 - FAULTS.0).as_secs_f64();
@@ -137,6 +145,9 @@ struct Maker {
     instances: usize,
     clients: u64,
     lease: Duration,
+    /// Terminals that others have named, each with its user. Without any, clients are called `c1` and
+    /// so on, and belong to the swarm's own users.
+    terminals: Vec<(String, String)>,
 }
 
 impl Maker {
@@ -217,19 +228,33 @@ impl Maker {
     /// A client's number, and its name.
     fn client(&self, what: &str, nth: u64) -> (u64, String) {
         let client = self.below(self.clients, what, nth);
-        (client, client_name(client))
+        (client, self.client_name(client))
+    }
+
+    fn client_name(&self, client: u64) -> String {
+        match self.terminals.get(client as usize) {
+            Some((name, _)) => name.clone(),
+            None => format!("c{}", client + 1),
+        }
     }
 
     /// Whose terminal a client is.
-    fn user_of(&self, client: u64) -> &'static str {
-        self.one_of(&USERS, "user", client)
+    fn user_of(&self, client: u64) -> &str {
+        match self.terminals.get(client as usize) {
+            Some((_, user)) => user,
+            None => self.one_of(&USERS, "user", client),
+        }
+    }
+
+    /// Somebody: of the swarm's own users this one, else a terminal's.
+    fn user(&self, own: &'static str, what: &str, nth: u64) -> &str {
+        match self.terminals.as_slice() {
+            [] => own,
+            terminals => &terminals[self.below(self.clients, what, nth) as usize].1,
+        }
     }
 
     fn put(&mut self, at: Duration, act: Act) {
         self.items.push(Item { at, act });
     }
-}
-
-fn client_name(client: u64) -> String {
-    format!("c{}", client + 1)
 }

@@ -107,7 +107,7 @@ impl Maker {
     fn moves_on(&self, client: u64, nth: u64) -> Act {
         let how = [HowClosed::Clean, HowClosed::Sudden, HowClosed::Silent];
         Act::Move {
-            client: super::client_name(client),
+            client: self.client_name(client),
             at: Some(self.host("moves to", nth)),
             how: self.one_of(&how, "moves how", nth),
         }

@@ -29,7 +29,10 @@ impl Maker {
     pub(super) fn evict(&mut self, place: Place) {
         let act = match self.below(4, "evicted", place.nth) {
             0 => RedisAct::EvictLeases,
-            user => RedisAct::EvictRows(USERS[user as usize].to_owned()),
+            user => {
+                let own = USERS[user as usize];
+                RedisAct::EvictRows(self.user(own, "evicted", place.nth).to_owned())
+            }
         };
         self.put(place.at, Act::Redis(act));
     }

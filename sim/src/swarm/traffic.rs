@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, Maker, USERS, client_name};
+use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, Maker, USERS};
 use crate::schedule::{Act, Host, HowClosed, NewAddress, To};
 
 impl Maker {
@@ -54,7 +54,7 @@ impl Maker {
         }
         for client in 0..self.clients.min(4) {
             let act = Act::Move {
-                client: client_name(client),
+                client: self.client_name(client),
                 at: self.somewhere(50 + client * 100),
                 how: HowClosed::Clean,
             };

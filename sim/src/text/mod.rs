@@ -3,19 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bugs::Bug;
+use crate::bugs::{self, Bug};
 use crate::schedule::{Expected, Item, Schedule, ScheduleError};
 
+mod forms;
 mod read;
 mod redis;
 mod words;
 mod write;
 
+use forms::EXPECTED;
+pub(crate) use forms::grammar;
 pub(crate) use words::span;
 use words::{POLICIES, Read, Span, from_table, name_of, number};
-
-/// Instances of one world, at most.
-pub(crate) const MAX_INSTANCES: usize = 64;
 
 pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
     let mut schedule = Schedule {
@@ -38,12 +38,10 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
                 begun = true;
                 head(&mut schedule, words)
             }
-            (true, ["expect", "violation", checker, "by", by]) => span(by).map(|by| {
-                let checker = (*checker).to_owned();
-                schedule.expects = Some(Expected { checker, by });
-            }),
+            (true, ["expect", "violation", words @ ..]) => expected(&mut schedule, words),
             (true, [at, words @ ..]) => span(at).and_then(|at| {
                 let act = read::act(words, schedule.instances)?;
+                act.check(schedule.instances)?;
                 schedule.items.push(Item { at, act });
                 Ok(())
             }),
@@ -104,7 +102,10 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
     let (pairs, []) = settings.as_chunks::<2>() else {
         return Err("each setting has a name and a value".to_owned());
     };
-    for [name, value] in pairs {
+    for (index, [name, value]) in pairs.iter().enumerate() {
+        if pairs[..index].iter().any(|[other, _]| other == name) {
+            return Err(format!("`{name}` is given twice"));
+        }
         match *name {
             "seed" => schedule.seed = number(value)?,
             "instances" => schedule.instances = number(value)? as usize,
@@ -112,21 +113,28 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "reconnect" => schedule.reconnect = Some(span(value)?),
             "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
             "flaw" => {
-                let bug = Bug::named(value).ok_or_else(|| format!("there is no flaw `{value}`"))?;
-                schedule.flaw = Some(bug.flaw);
+                let bug = Bug::named(value);
+                let unknown = || format!("`{value}` is none of {}", bugs::names());
+                schedule.flaw = Some(bug.ok_or_else(unknown)?.flaw);
             }
             other => {
-                let settings = "seed, instances, lease, reconnect, tight, flaw";
+                let settings = forms::settings();
                 return Err(format!("`{other}` is none of the settings {settings}"));
             }
         }
     }
-    if schedule.instances == 0 || schedule.instances > MAX_INSTANCES {
-        return Err(format!("`instances` must be from 1 to {MAX_INSTANCES}"));
+    schedule.check_head()
+}
+
+fn expected(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
+    let [checker, "by", by] = words else {
+        return Err(format!("write `{EXPECTED}`"));
+    };
+    if schedule.expects.is_some() {
+        return Err("one violation can be expected, and there is one already".to_owned());
     }
-    if schedule.lease < Duration::from_secs(1) {
-        return Err("`lease` must be at least 1s".to_owned());
-    }
+    let (checker, by) = ((*checker).to_owned(), span(by)?);
+    schedule.expects = Some(Expected { checker, by });
     Ok(())
 }
 
@@ -213,7 +221,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 
     #[test]
     fn a_flaw_is_printed_as_it_was_read() {
-        for bug in crate::bugs::catalogue() {
+        for bug in bugs::catalogue() {
             let name = bug.name;
             let text =
                 format!("switchboard-sim 1  seed 0x1  instances 2  lease 4.000s  flaw {name}\n");
@@ -251,21 +259,98 @@ expect violation orphan-debt by 20.000s
                 "client c1 sends love",
                 "N messages, malformed, oversized, not-utf8",
             ),
-            ("client c1 dances", "connects, moves, closes, sends"),
+            ("client c1 dances", "`client NAME moves i1|anywhere HOW`"),
+            ("client c1 connects i1 as a until 3s", "as USER [for TIME]`"),
+            (
+                "client c1 sends 100001 messages",
+                "100000 messages at once at most",
+            ),
+            ("client c1 reads every 0s", "every 1ms at the most often"),
+            (
+                "client c1 connects i1 as everyone",
+                "stands for all of them",
+            ),
+            ("push i1 alice", "`push i1 USER[,USER...]|everyone NAME`"),
+            ("push i1 , m2", "the user id is empty"),
+            ("push i1 everyone,a m2", "stands for all of them"),
+            ("push i1 alice bob m1", "alice,bob"),
+            ("cut i1 -> i1", "no link to itself"),
+            ("redis i1 next register refused", "`refused ERROR`"),
+            ("redis i1 next register soon", "`refused ERROR`"),
             ("on friday of m1 heal", "accept, register, hello"),
             ("on lookup m1", "`on MOMENT of NAME [after TIME] ITEM`"),
             ("kill i1 later", "`kill i1 [silent] [after N commands]`"),
-            ("clock i1 30s", "`clock i1 +30s` or `clock i1 -30s`"),
+            ("clock i1 30s", "`clock i1 +TIME` or `clock i1 -TIME`"),
             ("dance", "client, clients, push"),
             (
                 "half-open i1 i2",
                 "`half-open i1 -> i2` or `half-open i1 <-> i2`",
             ),
-            ("redis explodes", "down, up, restart-empty"),
+            ("redis explodes", "`redis down` or `redis up` or"),
         ] {
             let text = format!("switchboard-sim 1 seed 1 instances 2\n1s {item}\n");
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains(allowed), "{item}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_given_twice_or_unknown_is_an_error() {
+        let long = format!("1s push i1 {} m1", "u".repeat(129));
+        for (head, line, problem) in [
+            ("lease 4s", "1s heal", "line 1: `lease` is given twice"),
+            (
+                "flaw nope",
+                "1s heal",
+                "`nope` is none of unregister-by-user, ",
+            ),
+            ("tight close", &long, "the user id has 129 bytes"),
+            (
+                "tight close",
+                "expect violation order",
+                "write `expect violation CHECKER by TIME`",
+            ),
+            (
+                "tight close",
+                "expect violation order by 4s\nexpect violation order by 4s",
+                "line 3: one violation can be expected",
+            ),
+        ] {
+            let text = format!("switchboard-sim 1 seed 1 instances 2 lease 10s {head}\n{line}\n");
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    /// The forms that are printed are those that are read.
+    #[test]
+    fn every_form_can_be_read() {
+        let mut text = String::from("switchboard-sim 1 seed 1 instances 2\n");
+        let grammar = grammar();
+        let forms = (grammar.lines()).filter_map(|line| line.strip_prefix("TIME "));
+        for line in forms.filter(|line| !line.starts_with(' ')) {
+            let line = (line.replace("i1|anywhere", "i1"))
+                .replace("USER[,USER...]|everyone", "alice,bob")
+                .replace("[new-address|address-of i2]", "address-of i2")
+                .replace(['[', ']'], "");
+            let word = |word: &str| match word {
+                "TIME" | "DELAY" | "SPREAD" | "DEADLINE" => "1s".to_owned(),
+                "+TIME" => "+1s".to_owned(),
+                "-TIME" => "-1s".to_owned(),
+                "HOW" => "clean".to_owned(),
+                "SENT" => "malformed".to_owned(),
+                "N" => "3".to_owned(),
+                "MOMENT" => "hello".to_owned(),
+                "OPERATION" => "lookup".to_owned(),
+                "FAULT" => "late".to_owned(),
+                "ERROR" => "OOM".to_owned(),
+                "ITEM" => "heal".to_owned(),
+                other => other.to_lowercase(),
+            };
+            let line: Vec<String> = line.split(' ').map(word).collect();
+            text += &format!("1s {}\n", line.join(" "));
+        }
+        let schedule = parse(&text).unwrap();
+        assert!(schedule.items.len() > 40, "{text}");
     }
 }

@@ -1,29 +1,26 @@
 //! Items, as they are read: the first word says which form the others have.
 
-use super::redis::{REDIS, redis_act, redis_next};
+use super::forms::{first_words, forms};
+use super::redis::{redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, Sent, To};
-
-/// What an item can begin with.
-const ITEMS: &str = "client, clients, push, repeat, kick, storm, balancer, pause, kill, restart, \
-    drain, deploy, clock, redis, cut, clog, mend, half-open, refuse, reset, links, on, heal, expect";
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
     let host = |word: &str| host(word, instances);
     let [first, rest @ ..] = words else {
-        return Err(format!("an item begins with one of {ITEMS}"));
+        return Err(format!("an item begins with one of {}", first_words()));
     };
     match (*first, rest) {
         ("client", [client, rest @ ..]) => client_act(client, rest, instances),
         ("clients", ["leave"]) => Ok(Act::AllLeave),
-        ("push", [at, rest @ .., name]) => Ok(Act::Push {
+        ("push", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Push {
             at: host(at)?,
-            to: to(rest)?,
+            to: audience(to)?,
             name: (*name).to_owned(),
         }),
-        ("kick", [at, rest @ .., name]) => Ok(Act::Kick {
+        ("kick", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Kick {
             at: host(at)?,
-            to: to(rest)?,
+            to: audience(to)?,
             name: (*name).to_owned(),
         }),
         ("repeat", [at, name]) => Ok(Act::Repeat {
@@ -43,7 +40,10 @@ pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
             deadline: span(deadline)?,
         }),
         ("redis", [at, "next", rest @ ..]) => redis_next(host(at)?, rest),
-        ("redis", rest) => Ok(Act::Redis(redis_act(rest)?)),
+        ("redis", rest) => match redis_act(rest)? {
+            Some(act) => Ok(Act::Redis(act)),
+            None => wrong("redis"),
+        },
         ("cut" | "clog" | "mend" | "half-open" | "reset" | "refuse", rest) => {
             between(first, rest, instances)
         }
@@ -52,46 +52,15 @@ pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
         ("heal", []) => Ok(Act::Heal),
         ("expect", ["converged"]) => Ok(Act::ExpectConverged),
         ("expect", ["at-rest"]) => Ok(Act::ExpectAtRest),
-        (first, _) => Err(match form(first) {
-            Some(form) => format!("write {form}"),
-            None => format!("`{first}` is none of {ITEMS}"),
-        }),
+        (first, _) => wrong(first),
     }
 }
 
-/// How an item looks that begins with this word.
-fn form(first: &str) -> Option<&'static str> {
-    Some(match first {
-        "client" => "`client NAME`, and what it does",
-        "clients" => "`clients leave`",
-        "push" => "`push i1 USER[,USER...]|everyone NAME`",
-        "kick" => "`kick i1 USER[,USER...]|everyone NAME`",
-        "repeat" => "`repeat i1 NAME`",
-        "storm" => "`storm i1` or `storm everywhere`",
-        "balancer" => "`balancer blind TIME`",
-        "pause" => "`pause i1 TIME`",
-        "kill" => "`kill i1 [silent] [after N commands]`",
-        "restart" => "`restart i1 [new-address|address-of i2]`",
-        "drain" => "`drain i1 DELAY SPREAD`",
-        "deploy" => "`deploy DELAY SPREAD DEADLINE`",
-        "clock" => "`clock i1 +30s` or `clock i1 -30s`",
-        "redis" => REDIS,
-        "cut" => "`cut i1 -> i2` or `cut i1 <-> i2`",
-        "clog" => "`clog i1 -> i2` or `clog i1 <-> i2`",
-        "mend" => "`mend i1 -> i2` or `mend i1 <-> i2`",
-        "half-open" => "`half-open i1 -> i2` or `half-open i1 <-> i2`",
-        "refuse" => "`refuse i1 -> i2 TIME`",
-        "reset" => "`reset i1 <-> i2`",
-        "links" => "`links latency TIME`",
-        "on" => "`on MOMENT of NAME [after TIME] ITEM`",
-        "heal" => "`heal`",
-        "expect" => "`expect converged` or `expect at-rest`",
-        _ => return None,
-    })
-}
-
 fn wrong<T>(first: &str) -> Read<T> {
-    Err(format!("write {}", form(first).unwrap_or(ITEMS)))
+    Err(match forms(first) {
+        Some(forms) => format!("write {forms}"),
+        None => format!("`{first}` is none of {}", first_words()),
+    })
 }
 
 fn instance_act(first: &str, host: Host, words: &[&str], instances: usize) -> Read<Act> {
@@ -201,7 +170,7 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             token: match rest {
                 [] => None,
                 ["for", time] => Some(span(time)?),
-                _ => return Err("write `client c1 connects i1 as USER [for TIME]`".to_owned()),
+                _ => return wrong("client"),
             },
         },
         ["moves", at, how] => Act::Move {
@@ -228,14 +197,7 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             every: span(time)?,
         },
-        _ => {
-            return Err(
-                "a client connects, moves, closes, sends, stops reading or reads: \
-                `connects i1|anywhere as USER [for TIME]`, `moves i1|anywhere HOW`, `closes HOW`, \
-                `sends WHAT`, `stops reading`, `reads [every TIME]`"
-                    .to_owned(),
-            );
-        }
+        _ => return wrong("client"),
     })
 }
 
@@ -249,7 +211,7 @@ fn one_or_all(word: &str, all: &str, instances: usize) -> Read<Option<Host>> {
         .map_err(|problem| format!("{problem}, nor `{all}`"))
 }
 
-fn to(words: &[&str]) -> Read<To> {
+fn audience(words: &[&str]) -> Read<To> {
     match words {
         ["everyone"] => Ok(To::Everyone),
         [users] if users.contains(',') => {

@@ -5,14 +5,9 @@ use std::fmt::{self, Display};
 use super::words::{Read, Span, Table, from_table, name_of, names, span};
 use crate::schedule::{Act, ClockStep, ErrorReply, Host, OperationKind, RedisAct, TripFault};
 
-/// How items of the directory look.
-pub(super) const REDIS: &str = "`redis` and one of down, up, restart-empty, saves, restart, \
-    `failover TIME`, `failover TIME former TIME`, `evicts rows USER`, `evicts leases`, `clock +TIME`, \
-    `clock -TIME`, flushes-scripts, \
-    `refuses ERROR TIME`, `latency TIME`; or `redis i1 next OPERATION FAULT`";
-
-pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
-    Ok(match words {
+/// What follows on `redis`; `None` if that has none of its forms.
+pub(super) fn redis_act(words: &[&str]) -> Read<Option<RedisAct>> {
+    Ok(Some(match words {
         ["down"] => RedisAct::Down,
         ["up"] => RedisAct::Up,
         ["restart-empty"] => RedisAct::RestartEmpty,
@@ -32,8 +27,8 @@ pub(super) fn redis_act(words: &[&str]) -> Read<RedisAct> {
         ["flushes-scripts"] => RedisAct::FlushScripts,
         ["refuses", error, time] => RedisAct::Refuse(from_table(ERRORS, error)?, span(time)?),
         ["latency", time] => RedisAct::Latency(span(time)?),
-        _ => return Err(format!("write {REDIS}")),
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// What follows on `redis i1 next`.
@@ -51,10 +46,12 @@ pub(super) fn redis_next(host: Host, words: &[&str]) -> Read<Act> {
 fn trip_fault(words: &[&str]) -> Read<TripFault> {
     match words {
         ["refused", error] => Ok(TripFault::Refused(from_table(ERRORS, error)?)),
-        [fault] => from_table(TRIP_FAULTS, fault),
+        [fault] if *fault != "refused" => from_table(TRIP_FAULTS, fault)
+            .map_err(|problem| format!("{problem}, nor `refused ERROR`")),
         _ => Err(format!(
-            "what happens to a trip is one of {}, `refused ERROR`",
-            names(TRIP_FAULTS)
+            "what happens to a trip is one of {}, or `refused ERROR` with one of {}",
+            names(TRIP_FAULTS),
+            names(ERRORS)
         )),
     }
 }
@@ -108,7 +105,7 @@ impl Display for RedisAct {
     }
 }
 
-const ERRORS: Table<ErrorReply> = &[
+pub(super) const ERRORS: Table<ErrorReply> = &[
     ("READONLY", ErrorReply::ReadOnly),
     ("LOADING", ErrorReply::Loading),
     ("OOM", ErrorReply::OutOfMemory),
@@ -121,7 +118,7 @@ const ERRORS: Table<ErrorReply> = &[
     ("NOSCRIPT", ErrorReply::NoScript),
 ];
 
-const TRIP_FAULTS: Table<TripFault> = &[
+pub(super) const TRIP_FAULTS: Table<TripFault> = &[
     ("request-lost", TripFault::RequestLost),
     ("reply-lost", TripFault::ReplyLost),
     ("late", TripFault::Late),
@@ -130,7 +127,7 @@ const TRIP_FAULTS: Table<TripFault> = &[
     ("stray", TripFault::Stray),
 ];
 
-const OPERATIONS: Table<OperationKind> = &[
+pub(super) const OPERATIONS: Table<OperationKind> = &[
     ("any", OperationKind::Any),
     ("register", OperationKind::Register),
     ("unregister", OperationKind::Unregister),

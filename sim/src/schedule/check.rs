@@ -1,0 +1,297 @@
+//! What a schedule must be beyond its form: instances that are there, times that can be reckoned with,
+//! names that can be written.
+
+use std::time::Duration;
+
+use switchboard_core::id::UserId;
+
+use super::{Act, ClockStep, Host, NewAddress, RedisAct, Schedule, ScheduleError, Sent, To};
+
+/// Instances of one world, at most.
+pub(crate) const MAX_INSTANCES: usize = 64;
+/// A lease is at least so long, as in the settings of an instance.
+const MIN_LEASE: Duration = Duration::from_secs(1);
+/// No time is as long as this, some thirty years: sums of some of them can be reckoned with.
+const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
+/// Messages that one item sends, at most: all of them are on their way at once.
+const MAX_MESSAGES: u32 = 100_000;
+/// A slow reader reads once in such a time at the most often.
+const MIN_EVERY: Duration = Duration::from_millis(1);
+
+type Checked = Result<(), String>;
+
+impl Schedule {
+    /// Checks that it can be run.
+    ///
+    /// # Errors
+    ///
+    /// Names the line, as it would be printed, and what is wrong with it.
+    pub fn validate(&self) -> Result<(), ScheduleError> {
+        let on = |line| move |problem| ScheduleError { line, problem };
+        self.check_head().map_err(on(1))?;
+        for (index, item) in self.items.iter().enumerate() {
+            let checked = time(item.at).and_then(|()| item.act.check(self.instances));
+            checked.map_err(on(index + 2))?;
+        }
+        let Some(expected) = &self.expects else {
+            return Ok(());
+        };
+        let checked = name(&expected.checker).and_then(|()| time(expected.by));
+        checked.map_err(on(self.items.len() + 2))
+    }
+
+    /// Checks what is in the first line.
+    pub(crate) fn check_head(&self) -> Checked {
+        if self.instances == 0 || self.instances > MAX_INSTANCES {
+            return Err(format!("`instances` must be from 1 to {MAX_INSTANCES}"));
+        }
+        if self.lease < MIN_LEASE {
+            return Err("`lease` must be at least 1s".to_owned());
+        }
+        time(self.lease)?;
+        time(self.reconnect.unwrap_or_default())
+    }
+}
+
+impl Act {
+    /// Checks that it can happen in a cluster of so many instances.
+    pub(crate) fn check(&self, instances: usize) -> Checked {
+        self.check_names()?;
+        let (one, other) = self.hosts();
+        for Host(host) in one.into_iter().chain(other) {
+            if host >= instances {
+                return Err(format!("`i{}` is none of i1 to i{instances}", host + 1));
+            }
+        }
+        if let (true, Some(host)) = (self.is_between_two() && one == other, one) {
+            return Err(format!("{host} has no link to itself"));
+        }
+        self.spans().into_iter().try_for_each(time)?;
+        match self {
+            Self::ReadSlowly { every, .. } if *every < MIN_EVERY => {
+                Err("a client reads every 1ms at the most often".to_owned())
+            }
+            Self::Send {
+                what: Sent::Messages(count),
+                ..
+            } if *count > MAX_MESSAGES => Err(format!(
+                "a client sends {MAX_MESSAGES} messages at once at most"
+            )),
+            Self::On { act, .. } => act.check(instances),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_names(&self) -> Checked {
+        match self {
+            Self::Connect { client, user, .. } => name(client).and_then(|()| self::user(user)),
+            Self::Push { to, name, .. } | Self::Kick { to, name, .. } => {
+                self::name(name)?;
+                match to {
+                    To::User(user) => self::user(user),
+                    To::Users(users) => users.iter().try_for_each(|user| self::user(user)),
+                    To::Everyone => Ok(()),
+                }
+            }
+            Self::Redis(RedisAct::EvictRows(user)) => self::user(user),
+            Self::Move { client: name, .. }
+            | Self::Send { client: name, .. }
+            | Self::Close { client: name, .. }
+            | Self::StopReading { client: name }
+            | Self::Read { client: name }
+            | Self::ReadSlowly { client: name, .. }
+            | Self::Repeat { name, .. }
+            | Self::On { of: name, .. } => self::name(name),
+            _ => Ok(()),
+        }
+    }
+
+    /// The instances that it names.
+    const fn hosts(&self) -> (Option<Host>, Option<Host>) {
+        match self {
+            Self::Connect { at, .. } | Self::Move { at, .. } | Self::Storm { at } => (*at, None),
+            Self::Push { at: host, .. }
+            | Self::Repeat { at: host, .. }
+            | Self::Kick { at: host, .. }
+            | Self::StepClock { host, .. }
+            | Self::Pause { host, .. }
+            | Self::Kill { host, .. }
+            | Self::KillMidBatch { host, .. }
+            | Self::Drain { host, .. }
+            | Self::NextTrip { host, .. } => (Some(*host), None),
+            Self::Restart { host, address } => match address {
+                NewAddress::Same | NewAddress::New => (Some(*host), None),
+                NewAddress::Of(other) => (Some(*host), Some(*other)),
+            },
+            Self::Cut { from, to, .. }
+            | Self::Clog { from, to, .. }
+            | Self::Mend { from, to, .. }
+            | Self::HalfOpen { from, to, .. }
+            | Self::RefuseDials { from, to, .. }
+            | Self::Reset {
+                one: from,
+                other: to,
+            } => (Some(*from), Some(*to)),
+            // What waits for a moment is checked by itself.
+            Self::On { .. }
+            | Self::Send { .. }
+            | Self::Close { .. }
+            | Self::StopReading { .. }
+            | Self::Read { .. }
+            | Self::ReadSlowly { .. }
+            | Self::BlindBalancer(_)
+            | Self::AllLeave
+            | Self::Deploy { .. }
+            | Self::Redis(_)
+            | Self::LinkLatency(_)
+            | Self::Heal
+            | Self::ExpectConverged
+            | Self::ExpectAtRest => (None, None),
+        }
+    }
+
+    /// Whether it is about the links between two instances.
+    const fn is_between_two(&self) -> bool {
+        matches!(
+            self,
+            Self::Cut { .. }
+                | Self::Clog { .. }
+                | Self::Mend { .. }
+                | Self::HalfOpen { .. }
+                | Self::RefuseDials { .. }
+                | Self::Reset { .. }
+        )
+    }
+
+    /// The times that it names; zero stands for none.
+    fn spans(&self) -> [Duration; 3] {
+        let one = |span| [span, Duration::ZERO, Duration::ZERO];
+        match self {
+            Self::Connect { token, .. } => one(token.unwrap_or_default()),
+            Self::ReadSlowly { every: span, .. }
+            | Self::BlindBalancer(span)
+            | Self::Pause { span, .. }
+            | Self::RefuseDials { span, .. }
+            | Self::LinkLatency(span)
+            | Self::On { after: span, .. }
+            | Self::StepClock {
+                step: ClockStep::Forward(span) | ClockStep::Back(span),
+                ..
+            }
+            | Self::Redis(
+                RedisAct::Clock(ClockStep::Forward(span) | ClockStep::Back(span))
+                | RedisAct::Refuse(_, span)
+                | RedisAct::Latency(span),
+            ) => one(*span),
+            Self::Redis(RedisAct::Failover { lost, former }) => {
+                [*lost, former.unwrap_or_default(), Duration::ZERO]
+            }
+            Self::Drain { delay, spread, .. } => [*delay, *spread, Duration::ZERO],
+            Self::Deploy {
+                delay,
+                spread,
+                deadline,
+            } => [*delay, *spread, *deadline],
+            _ => [Duration::ZERO; 3],
+        }
+    }
+}
+
+fn time(time: Duration) -> Checked {
+    if time < MAX_TIME {
+        return Ok(());
+    }
+    Err(format!("{time:?} is too long: a time is below 1000000000s"))
+}
+
+/// A name is a word: it is written in a line with others.
+fn name(name: &str) -> Checked {
+    let is_word = |character: char| !character.is_whitespace() && character != '#';
+    if !name.is_empty() && name.chars().all(is_word) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not a name: one word without spaces and `#`"
+    ))
+}
+
+fn user(user: &str) -> Checked {
+    UserId::new(user).map_err(|error| format!("`{user}` is not a user: {error}"))?;
+    name(user)?;
+    if user.contains(',') {
+        return Err(format!("`{user}` is not one user"));
+    }
+    if user == "everyone" {
+        return Err("`everyone` is not a user: it stands for all of them".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Item;
+
+    const HEAD: &str = "switchboard-sim 1  seed 1  instances 2  lease 10s\n";
+
+    #[test]
+    fn a_schedule_made_by_hand_is_checked() {
+        let second = Duration::from_secs(1);
+        let (from, to, span) = (Host(1), Host(1), second);
+        let user = "u".repeat(129);
+        for (act, problem) in [
+            (
+                Act::Pause {
+                    host: Host(7),
+                    span,
+                },
+                "line 3: `i8` is none of i1 to i2",
+            ),
+            (
+                Act::RefuseDials { from, to, span },
+                "line 3: i2 has no link to itself",
+            ),
+            (
+                Act::LinkLatency(Duration::MAX),
+                "a time is below 1000000000s",
+            ),
+            (Act::Redis(RedisAct::EvictRows(user)), "is not a user"),
+            (
+                Act::Read {
+                    client: "c 1".to_owned(),
+                },
+                "`c 1` is not a name",
+            ),
+        ] {
+            let mut schedule = Schedule::parse(&format!("{HEAD}1s heal")).unwrap();
+            schedule.items.push(Item { at: second, act });
+            let error = schedule.validate().unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_head_is_checked() {
+        let schedule = Schedule::parse(HEAD).unwrap();
+        assert_eq!(schedule.validate(), Ok(()));
+        let empty = Schedule {
+            instances: 0,
+            ..schedule.clone()
+        };
+        let error = empty.validate().unwrap_err().to_string();
+        assert_eq!(error, "line 1: `instances` must be from 1 to 64");
+        let short = Schedule {
+            lease: Duration::ZERO,
+            ..schedule
+        };
+        let error = short.validate().unwrap_err().to_string();
+        assert_eq!(error, "line 1: `lease` must be at least 1s");
+    }
+
+    #[test]
+    fn what_waits_for_a_moment_is_checked_as_well() {
+        let text = format!("{HEAD}1s on hello of c1 cut i1 -> i1");
+        let error = Schedule::parse(&text).unwrap_err().to_string();
+        assert_eq!(error, "line 2: i1 has no link to itself");
+    }
+}
