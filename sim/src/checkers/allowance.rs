@@ -117,7 +117,8 @@ pub(super) fn on_the_way(
                 FaultKind::Drain => during && of(publisher.host) && ended,
                 _ => false,
             },
-            Part::Process => during && (of(publisher.host) || of(holder.host)),
+            // What has happened to its links meanwhile an instance learns when it goes on.
+            Part::Process => of(publisher.host) || of(holder.host),
             Part::Links => match excuse.scope {
                 Scope::All => publisher.host != holder.host,
                 Scope::Between(one, other) => {

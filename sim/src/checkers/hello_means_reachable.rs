@@ -80,7 +80,8 @@ impl Checker for HelloMeansReachable {
         };
         for &session in &handed_in.reachable {
             let this = &world.sessions()[session];
-            if this.is_silent() || !this.ended().is_none_or(|ended| ended >= missed_after) {
+            let left = this.ended().is_some_and(|ended| ended < missed_after);
+            if left || this.is_silent() {
                 continue;
             }
             if this.has_written(published.id()) {
