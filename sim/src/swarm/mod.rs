@@ -16,6 +16,7 @@ mod mask;
 mod races;
 mod redis;
 mod traffic;
+mod span;
 
 use mask::Kind;
 
@@ -176,10 +177,10 @@ impl Maker {
 
     /// A span from one to the other, each order of magnitude as likely as the next.
     fn span(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
-        let part = self.below(1 << 20, what, nth) as f64 / f64::from(1 << 20);
-        let ratio = to.as_secs_f64() / from.as_secs_f64();
-        let micros = from.as_secs_f64() * ratio.powf(part) * 1e6;
-        Duration::from_micros(micros as u64)
+        let [low, high] = [from, to].map(|span| span::log2(span.as_micros().max(1) as u64));
+        let log = low + self.below(high - low, what, nth);
+        // The logarithms are rounded.
+        Duration::from_micros(span::exp2(log)).max(from)
     }
 
     /// A number from 1 to this, each order of magnitude as likely as the next.
