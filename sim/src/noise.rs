@@ -133,9 +133,18 @@ fn nanos(span: Duration) -> u64 {
 
 /// A stable number for a name.
 pub fn of_name(name: &str) -> u64 {
-    (name.bytes()).fold(mix(name.len() as u64), |state, byte| {
-        mix(state ^ u64::from(byte))
-    })
+    of_name_from(0, name)
+}
+
+/// A stable number for a name that no other name has.
+pub fn id_of_name(name: &str) -> u128 {
+    let [high, low] = [1, 2].map(|half| u128::from(of_name_from(half << 32, name)));
+    high << 64 | low
+}
+
+fn of_name_from(start: u64, name: &str) -> u64 {
+    let start = mix(start ^ name.len() as u64);
+    (name.bytes()).fold(start, |state, byte| mix(state ^ u64::from(byte)))
 }
 
 /// The finalizer of SplitMix64.
@@ -189,3 +198,13 @@ mod tests {
         assert!((10..=12).contains(&turns.len()), "{turns:?}");
     }
 }
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_names_share_an_id() {
+        let names = (0..100_000).map(|number| format!("m{number}"));
+        let others = (0..100_000).map(|number| format!("b{number}.{}", number % 12));
+        let ids: BTreeSet<u128> = names.chain(others).map(|name| id_of_name(&name)).collect();
+        assert_eq!(ids.len(), 200_000);
+    }
+

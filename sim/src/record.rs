@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::ledger::{FaultKind, Scope};
+use crate::noise;
 use crate::observed::{HandIn, Life, Observed};
 use crate::queue::Input;
 use crate::schedule::{Moment, To};
@@ -170,7 +171,7 @@ impl World {
             self.record.by_content.insert(content, push);
         }
         self.record.pushes.push(Published {
-            id: PushId::new(Uuid::from_u128(push as u128 + 1)),
+            id: PushId::new(Uuid::from_u128(noise::id_of_name(name))),
             action,
             to,
             times: Vec::new(),
