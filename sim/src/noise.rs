@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::fingerprint;
+
 /// What a number is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -109,6 +111,48 @@ impl Noise {
     }
 }
 
+/// The base of the delay of ways of one kind, which changes now and then.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    base: Duration,
+    /// Larger ones, and until when they held.
+    former: Vec<(Instant, Duration)>,
+}
+
+fingerprint!(Latency { base, former });
+
+impl Latency {
+    /// One that has not changed.
+    pub const fn new(base: Duration) -> Self {
+        Self {
+            base,
+            former: Vec::new(),
+        }
+    }
+
+    /// The base.
+    pub const fn base(&self) -> Duration {
+        self.base
+    }
+
+    /// It is another one from here on.
+    pub fn set(&mut self, now: Instant, base: Duration) {
+        if base < self.base {
+            self.former.push((now, self.base));
+        }
+        self.base = base;
+    }
+
+    /// When that arrives which is sent over a way now: no earlier than what could have been sent while
+    /// the way was slower, whether or not something was.
+    pub fn arrival(&self, noise: Noise, now: Instant, purpose: Purpose, ids: &[u64]) -> Instant {
+        let before =
+            |(until, base): &(Instant, Duration)| noise.arrival(*until, *base, purpose, ids);
+        let former = self.former.iter().map(before);
+        former.fold(noise.arrival(now, self.base, purpose, ids), Instant::max)
+    }
+}
+
 /// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
 fn unstalled(key: u64, now: u64, base: u64) -> u64 {
     let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));
@@ -157,6 +201,8 @@ const fn mix(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -175,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_overtakes_what_was_sent_when_the_way_was_slower() {
+        let mut latency = Latency::new(Duration::from_millis(50));
+        let mut last = Instant::START;
+        for step in 0..100_000 {
+            let now = Instant::from_nanos(3_600_000_000_000 + step * 7919);
+            if step == 20_000 {
+                latency.set(now, Duration::from_micros(300));
+            }
+            let at = latency.arrival(Noise::new(7), now, Purpose::Link, &[1]);
+            assert!(at >= last, "{step}");
+            last = at;
+        }
+    }
+
+    #[test]
     fn a_way_is_stalled_now_and_then() {
         let base = Duration::from_millis(2);
         let late = (0..100_000)
@@ -188,6 +249,14 @@ mod tests {
     }
 
     #[test]
+    fn no_two_names_share_an_id() {
+        let names = (0..100_000).map(|number| format!("m{number}"));
+        let others = (0..100_000).map(|number| format!("b{number}.{}", number % 12));
+        let ids: BTreeSet<u128> = names.chain(others).map(|name| id_of_name(&name)).collect();
+        assert_eq!(ids.len(), 200_000);
+    }
+
+    #[test]
     fn a_slot_has_one_turn() {
         let slot = Duration::from_micros(100);
         let noise = Noise::new(7);
@@ -198,13 +267,3 @@ mod tests {
         assert!((10..=12).contains(&turns.len()), "{turns:?}");
     }
 }
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_two_names_share_an_id() {
-        let names = (0..100_000).map(|number| format!("m{number}"));
-        let others = (0..100_000).map(|number| format!("b{number}.{}", number % 12));
-        let ids: BTreeSet<u128> = names.chain(others).map(|name| id_of_name(&name)).collect();
-        assert_eq!(ids.len(), 200_000);
-    }
-

@@ -221,9 +221,11 @@ impl World {
         if !self.lives(life) {
             return;
         }
-        let times = &mut self.record.pushes[push].times;
-        let time = times.len();
-        times.push(HandedIn {
+        let time = self.record.pushes[push].times.len();
+        if time > 0 {
+            self.borne(FaultKind::Repeated, Scope::Instance(host));
+        }
+        self.record.pushes[push].times.push(HandedIn {
             life,
             at: self.now,
             sequence: 0,
@@ -327,6 +329,7 @@ impl World {
         if let Some(push) = push {
             let id = self.record.pushes[push].id;
             self.sessions[session].written.insert(id);
+            self.moment_of_push(Moment::Write, push);
         }
         self.observe(Observed::Written {
             session,

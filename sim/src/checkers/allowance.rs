@@ -8,10 +8,9 @@ use switchboard_core::time::Instant;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::Life;
+use crate::pipe::SILENT_HEARTBEATS;
 use crate::record::HandedIn;
 
-/// A link that is silent for so many heartbeats is taken for dead.
-const SILENT_HEARTBEATS: u32 = 3;
 /// How long after a link could not be opened the next one is dialled, and some.
 const REDIAL: Duration = Duration::from_millis(500);
 
@@ -19,6 +18,9 @@ const REDIAL: Duration = Duration::from_millis(500);
 pub(super) fn recovery(config: &Config) -> Duration {
     config.lease + config.directory_timeout * 2
 }
+
+/// How long after a terminal reads again the Close frame leaves that waited for it, or less.
+const UNSTUCK: Duration = Duration::from_millis(1);
 
 /// Whether an instance may have given up a connection although its Close frame still waits.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
@@ -31,7 +33,7 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
-    watch.excuse(now, now, |excuse| {
+    watch.excuse(now.before(UNSTUCK), now, |excuse| {
         let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
         let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
         drains || ends
@@ -43,8 +45,9 @@ const ROW: Duration = Duration::from_millis(50);
 
 /// What explains that the directory and an instance differ, which writes all its rows again after
 /// the fault.
-pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
+pub(super) fn differs(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
     let world = watch.world();
+    let host = life.host;
     let lately = (watch.now()).before(recovery(world.config()));
     let held = (world.sessions().iter())
         .filter(|session| session.life().is_some_and(|life| life.host == host))
@@ -52,15 +55,27 @@ pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
         .count();
     let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
     let from = lately.before(settling);
+    let started = started(watch, life);
     watch.excuse(from, watch.now(), |excuse| {
-        // What prolongs leases loses nothing.
         let disturbs = match excuse.kind.part() {
+            // What prolongs leases loses nothing.
             Part::Directory => excuse.kind != FaultKind::RedisClockBack,
-            Part::Process => true,
-            Part::Life | Part::Links | Part::Terminal => false,
+            // An earlier life of the process may have stood still until its end.
+            Part::Process => started.is_some_and(|started| excuse.until > started),
+            Part::Life | Part::Links | Part::Terminal | Part::NoExcuse => false,
         };
         disturbs && concerns(excuse, host)
     })
+}
+
+/// When an instance started.
+fn started(watch: &Watch<'_>, life: Life) -> Option<Instant> {
+    let entries = watch.world().ledger().entries().iter();
+    let mut starts = entries.filter(|entry| {
+        entry.kind == FaultKind::Start && entry.scope == Scope::Instance(life.host)
+    });
+    let start = starts.nth(life.number.checked_sub(1)? as usize)?;
+    Some(start.from)
 }
 
 /// Whether a fault is of one instance, or of all.
@@ -102,7 +117,7 @@ pub(super) fn on_the_way(
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
             Part::Terminal => during && excuse.scope == Scope::Session(session),
-            Part::Directory => false,
+            Part::Directory | Part::NoExcuse => false,
         }
     });
     on_the_way.or_else(|| unnoticed(watch, handed_in, holder))

@@ -31,7 +31,8 @@ impl Checker for ConnectEnds {
         if this.greeted().is_some() || this.ended().is_some() {
             return watch.held();
         }
-        if this.is_silent() {
+        // Where nobody answers there is no Switchboard to judge: its client gives up in the end.
+        if this.is_silent() || this.is_unanswered() {
             return;
         }
         let holder = this.life();

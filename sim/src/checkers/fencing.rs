@@ -199,11 +199,9 @@ fn buries(watch: &Watch<'_>, before: &SeenLease, after: &SeenLease) -> bool {
     let session = world
         .session_of(connection)
         .map(|session| &world.sessions()[session]);
-    let host = session
-        .and_then(|session| session.life())
-        .map(|life| life.host);
+    let life = session.and_then(|session| session.life());
     // Rows that the directory has lost since they were written again are older than they were.
-    host.is_some_and(|host| differs(watch, host).is_none())
+    life.is_some_and(|life| differs(watch, life).is_none())
 }
 
 /// Whether a connection is open and greeted, and its instance has no reason to give it up.

@@ -35,7 +35,7 @@ impl Checker for OrphanDebt {
             if rows.contains_key(&id) {
                 watch.held();
             } else if let Some(excuse) =
-                differs(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
+                differs(watch, life).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {
