@@ -1,5 +1,6 @@
 //! Schedules from seeds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
@@ -15,8 +16,8 @@ mod links;
 mod mask;
 mod races;
 mod redis;
-mod traffic;
 mod span;
+mod traffic;
 
 use mask::Kind;
 
@@ -194,6 +195,18 @@ impl Maker {
         from + Duration::from_micros(self.below(micros, what, nth))
     }
 
+    /// So long after a moment; or at any later one, if faults are over by then.
+    fn later(&self, at: Duration, after: Duration, what: &str, nth: u64) -> Duration {
+        if at + after <= FAULTS.1 {
+            return at + after;
+        }
+        let soon = at + Duration::from_micros(1);
+        if soon >= FAULTS.1 {
+            return soon;
+        }
+        self.moment(soon, FAULTS.1, &format!("{what} at all"), nth)
+    }
+
     /// Near something that is in the schedule already, or anywhere.
     fn near(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
         let anchors = self.items.len() as u64;
@@ -202,7 +215,11 @@ impl Maker {
         }
         let anchor = self.below(anchors, &format!("{what} anchor"), nth) as usize;
         let after = self.span(TOGETHER.0, TOGETHER.1, what, nth);
-        (self.items[anchor].at + after).clamp(from, to)
+        let near = self.items[anchor].at + after;
+        if (from..to).contains(&near) {
+            return near;
+        }
+        self.moment(from, to, what, nth)
     }
 
     fn host(&self, what: &str, nth: u64) -> Host {
@@ -224,6 +241,24 @@ impl Maker {
     /// Whose terminal a client is.
     fn user_of(&self, client: u64) -> &'static str {
         self.one_of(&USERS, "user", client)
+    }
+
+    /// Users who have a terminal at an instance, as far as the schedule says it so far.
+    fn users_at(&self, host: Host, at: Duration) -> Vec<&str> {
+        let mut there: BTreeMap<&str, (Duration, Option<Host>, &str)> = BTreeMap::new();
+        for item in self.items.iter().filter(|item| item.at < at) {
+            if let Act::Connect {
+                client, at, user, ..
+            } = &item.act
+            {
+                let latest = there.entry(client).or_insert((item.at, *at, user));
+                if latest.0 <= item.at {
+                    *latest = (item.at, *at, user);
+                }
+            }
+        }
+        let here = there.into_values().filter(|(_, at, _)| *at == Some(host));
+        here.map(|(_, _, user)| user).collect()
     }
 
     fn put(&mut self, at: Duration, act: Act) {
