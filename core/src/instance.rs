@@ -9,7 +9,6 @@ use crate::drain::Drain;
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 use crate::flaws::Flaws;
-use crate::frame;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
@@ -378,8 +377,6 @@ impl Instance {
         };
         let frames = waiting().map(Outbound::frames).max();
         let bytes = waiting().map(Outbound::bytes).max();
-        // Frames of our own are small and come on top: a hello, before all that waits behind it.
-        let hello = frame::HELLO_BYTES;
         [
             level("connections", self.registry.len(), config.connections),
             level("pushes", self.pushes.len(), config.pushes),
@@ -396,12 +393,8 @@ impl Instance {
                 self.peers.longest_queue(),
                 config.link_queue_bytes,
             ),
-            level("queue_frames", frames.unwrap_or(0), config.queue_frames + 1),
-            level(
-                "queue_bytes",
-                bytes.unwrap_or(0),
-                config.queue_bytes + hello,
-            ),
+            level("queue_frames", frames.unwrap_or(0), config.queue_frames),
+            level("queue_bytes", bytes.unwrap_or(0), config.queue_bytes),
         ]
     }
 

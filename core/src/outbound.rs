@@ -1,7 +1,7 @@
 //! What waits for one terminal.
 
 use std::collections::VecDeque;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 
 use crate::config::{Config, SlowConsumer};
 use crate::fingerprint::Fingerprint;
@@ -21,7 +21,8 @@ pub(crate) struct Ticket {
 }
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
-/// are written; the others wait here and leave as one batch.
+/// are written; the others wait here and leave as one batch. The hello stands before all others: it
+/// takes no room from them and gives way to none.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
@@ -32,7 +33,35 @@ pub(crate) struct Outbound {
 #[derive(Clone, Debug)]
 struct Queued {
     payload: Payload,
-    ticket: Option<Ticket>,
+    purpose: Purpose,
+}
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// The hello: the first frame of all.
+    Hello,
+    /// The answer to a message of the terminal.
+    Answer,
+    /// A push.
+    Push(Ticket),
+}
+
+impl Queued {
+    /// Bytes that it takes from the limit.
+    fn bytes(&self) -> usize {
+        match self.purpose {
+            Purpose::Hello => 0,
+            Purpose::Answer | Purpose::Push(_) => self.payload.len(),
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self.purpose {
+            Purpose::Push(ticket) => Some(ticket),
+            Purpose::Hello | Purpose::Answer => None,
+        }
+    }
 }
 
 /// What became of an offered frame.
@@ -76,28 +105,27 @@ impl Outbound {
                         return Offered::Refused;
                     }
                     while !self.has_room(payload.len(), config) {
-                        let Some(oldest) = self.queue.remove(self.in_flight) else {
+                        let oldest = self.in_flight.max(self.hello());
+                        let Some(oldest) = self.queue.remove(oldest) else {
                             break;
                         };
-                        self.bytes -= oldest.payload.len();
-                        gave_way.extend(oldest.ticket);
+                        self.bytes -= oldest.bytes();
+                        gave_way.extend(oldest.ticket());
                     }
                 }
             }
         }
         self.bytes += payload.len();
-        self.queue.push_back(Queued { payload, ticket });
+        let purpose = ticket.map_or(Purpose::Answer, Purpose::Push);
+        self.queue.push_back(Queued { payload, purpose });
         Offered::Queued(gave_way)
     }
 
-    /// Puts a frame before all that wait. It is ours and small, so no limit applies.
-    pub(crate) fn put_first(&mut self, payload: Payload) {
-        self.bytes += payload.len();
-        let queued = Queued {
-            payload,
-            ticket: None,
-        };
-        self.queue.insert(self.in_flight, queued);
+    /// Puts the hello before all that wait: nothing has been written yet.
+    pub(crate) fn greet(&mut self, payload: Payload) {
+        debug_assert!(!self.is_writing(), "something overtakes the hello");
+        let purpose = Purpose::Hello;
+        self.queue.push_front(Queued { payload, purpose });
     }
 
     /// Takes the next batch, if none is with the driver.
@@ -126,14 +154,8 @@ impl Outbound {
     /// Drops what waits and is not with the driver: its tickets, in order.
     pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
         let waiting = self.queue.split_off(self.in_flight);
-        self.bytes -= waiting
-            .iter()
-            .map(|queued| queued.payload.len())
-            .sum::<usize>();
-        waiting
-            .into_iter()
-            .filter_map(|queued| queued.ticket)
-            .collect()
+        self.bytes -= waiting.iter().map(Queued::bytes).sum::<usize>();
+        waiting.iter().filter_map(Queued::ticket).collect()
     }
 
     /// Drops everything: the tickets, in order.
@@ -154,33 +176,39 @@ impl Outbound {
         self.queue.is_empty()
     }
 
-    /// Bytes of payload that wait or are with the driver.
+    /// Bytes of payload that wait or are with the driver, the hello's aside.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Frames that wait or are with the driver.
+    /// Frames that wait or are with the driver, the hello aside.
     pub(crate) fn frames(&self) -> usize {
-        self.queue.len()
+        self.queue.len() - self.hello()
+    }
+
+    /// How many frames at the front are the hello: one or none.
+    fn hello(&self) -> usize {
+        let first = self.queue.front();
+        usize::from(first.is_some_and(|queued| queued.purpose == Purpose::Hello))
     }
 
     fn has_room(&self, bytes: usize, config: &Config) -> bool {
-        self.queue.len() < config.queue_frames && self.bytes + bytes <= config.queue_bytes
+        self.frames() < config.queue_frames && self.bytes + bytes <= config.queue_bytes
     }
 
     /// Whether there is room once all that waits has given way.
     fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
-        let held: usize = (self.queue.iter().take(self.in_flight))
-            .map(|queued| queued.payload.len())
-            .sum();
-        self.in_flight < config.queue_frames && held + bytes <= config.queue_bytes
+        let held = || self.queue.iter().take(self.in_flight);
+        let frames = held().filter(|queued| queued.purpose != Purpose::Hello);
+        let held: usize = held().map(Queued::bytes).sum();
+        frames.count() < config.queue_frames && held + bytes <= config.queue_bytes
     }
 
     fn forget_front(&mut self, frames: usize) -> Vec<Ticket> {
         let mut bytes = 0;
         let tickets = (self.queue.drain(..frames))
-            .inspect(|queued| bytes += queued.payload.len())
-            .filter_map(|queued| queued.ticket)
+            .inspect(|queued| bytes += queued.bytes())
+            .filter_map(|queued| queued.ticket())
             .collect();
         self.bytes -= bytes;
         tickets
@@ -192,7 +220,7 @@ impl Fingerprint for Outbound {
         hasher.write_usize(self.in_flight);
         for queued in &self.queue {
             queued.payload.fingerprint(now, hasher);
-            queued.ticket.fingerprint(now, hasher);
+            queued.purpose.hash(hasher);
         }
     }
 }
@@ -261,6 +289,28 @@ mod tests {
             full(SlowConsumer::DropOldest),
             Offered::Queued(vec![ticket(1)])
         );
+    }
+
+    /// H21: whatever comes for a terminal that is not greeted yet, its hello comes first, and once.
+    #[test]
+    fn a_hello_takes_no_room_and_gives_way_to_nothing() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = Outbound::new();
+        let hello = Payload::binary(Bytes::from_static(b"hello"));
+        outbound.greet(hello.clone());
+        for index in 0..3 {
+            let offered = outbound.offer(frame(10), Some(ticket(index)), &config);
+            assert_eq!(offered, Offered::Queued(vec![]));
+        }
+        assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
+        let offered = outbound.offer(frame(10), Some(ticket(3)), &config);
+        assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
+        let batch: Vec<_> = outbound.next_batch().cloned().collect();
+        assert_eq!(batch, [hello, frame(10), frame(10), frame(10)]);
+        let offered = outbound.offer(frame(10), None, &config);
+        assert_eq!(offered, Offered::Refused, "the batch is with the driver");
+        assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
 
     #[test]

@@ -132,7 +132,13 @@ impl Instance {
     fn start_trip(&mut self, now: Now, out: &mut Outbox) {
         let trips = &mut self.trips;
         let count = trips.queue.len().min(TRIP_OPERATIONS);
-        let (mut operations, mut purposes): (Vec<_>, Vec<_>) = trips.queue.drain(..count).unzip();
+        // The evidence comes on top.
+        let mut operations = Vec::with_capacity(count + 1);
+        let mut purposes = Vec::with_capacity(count + 1);
+        for (operation, purpose) in trips.queue.drain(..count) {
+            operations.push(operation);
+            purposes.push(purpose);
+        }
         trips.evidence = false;
         if let Some(epoch) = self.keeper.held_epoch() {
             operations.push(Operation::ReadLease {

@@ -89,7 +89,7 @@ impl World {
         }
         self.fault_opens(FaultKind::Drain, Scope::Instance(host));
         let life = self.life(host);
-        self.input(life, Input::Event(Event::Drain { delay, spread }));
+        self.input(life, Input::Event(Box::new(Event::Drain { delay, spread })));
     }
 
     fn pause(&mut self, host: usize, span: Duration) {

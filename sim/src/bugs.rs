@@ -161,7 +161,7 @@ impl Bug {
             ),
             Flaw::FloorRaisedEarly => (
                 "floor-raised-early",
-                &[("receipt-complete", Deep)],
+                &[("receipt-complete", Deep), ("fencing", Deep)],
                 "the claim has a place for the floor, and one write fewer is needed",
             ),
             Flaw::FloorNeverRaised => (

@@ -70,10 +70,8 @@ impl World {
     /// Whether checkers must be told that time passes: something changed not long ago, or an excuse
     /// has just ended. Asked at each tick.
     pub(crate) fn must_tell_time(&mut self) -> bool {
-        let leases = self
-            .leases()
-            .filter(|seen| seen.remaining.is_some())
-            .count();
+        let clock = self.redis.clock(self.now);
+        let leases = self.redis.primary().floors(clock).count();
         if leases != std::mem::replace(&mut self.calm.leases, leases) {
             self.calm.changed = self.now;
         }

@@ -6,7 +6,7 @@ use dyn_clone::DynClone;
 use switchboard_core::time::Instant;
 
 use crate::ledger::Excuse;
-use crate::observed::{Observed, Quiescence};
+use crate::observed::{Observed, Quiescence, Topic};
 use crate::world::World;
 
 /// Watches a world and says what does not hold.
@@ -64,6 +64,12 @@ use crate::world::World;
 pub trait Checker: Debug + DynClone + Send {
     /// As it is called in reports, and by `expect violation` in schedules.
     fn name(&self) -> &'static str;
+
+    /// What it is told of: [`on_event`](Self::on_event) is called for nothing else. A checker that
+    /// leaves out what it does not look at costs nothing there, and turns are most of what happens.
+    fn topics(&self) -> &'static [Topic] {
+        &Topic::ALL
+    }
 
     /// Something has happened.
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>);
@@ -208,10 +214,15 @@ struct Said {
     violation: Option<(&'static str, String)>,
 }
 
-/// The checkers of a world.
+/// The checkers of a world. Empty while they are asked.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers {
+pub(crate) struct Watchers(Option<Box<Kept>>);
+
+#[derive(Clone, Debug)]
+struct Kept {
     watchers: Vec<Watcher>,
+    /// Who is told of each topic, in the order of watchers.
+    told: [Vec<usize>; Topic::ALL.len()],
     said: Said,
 }
 
@@ -234,77 +245,104 @@ impl Watchers {
             },
             checker,
         };
-        Self {
-            watchers: checkers.into_iter().map(watcher).collect(),
+        let watchers: Vec<_> = checkers.into_iter().map(watcher).collect();
+        let told = Topic::ALL.map(|topic| {
+            (watchers.iter().enumerate())
+                .filter(|(_, watcher)| watcher.checker.topics().contains(&topic))
+                .map(|(index, _)| index)
+                .collect()
+        });
+        Self(Some(Box::new(Kept {
+            watchers,
+            told,
             said: Said::default(),
-        }
+        })))
     }
 
     pub(crate) fn tallies(&self) -> Vec<Tally> {
-        (self.watchers.iter())
+        (self.0.iter())
+            .flat_map(|kept| &kept.watchers)
             .map(|watcher| watcher.tally.clone())
             .collect()
+    }
+
+    /// Whether anybody is told of a topic.
+    fn cares(&self, topic: Topic) -> bool {
+        (self.0.as_ref()).is_some_and(|kept| !kept.told[topic as usize].is_empty())
     }
 }
 
 impl World {
-    /// Tells all checkers what has happened.
+    /// Tells checkers what has happened.
     pub(crate) fn observe(&mut self, event: Observed<'_>) {
         self.note_change(&event);
-        self.ask_all(|checker, watch| checker.on_event(&event, watch));
+        let topic = event.topic();
+        if self.watchers.cares(topic) {
+            self.ask(|kept, world| {
+                let Kept {
+                    watchers,
+                    told,
+                    said,
+                } = kept;
+                for &index in &told[topic as usize] {
+                    let (checker, mut watch) = watchers[index].watch(world, index, said);
+                    checker.on_event(&event, &mut watch);
+                }
+            });
+        }
     }
 
     /// Asks all checkers what should be at rest.
     pub(crate) fn quiesce(&mut self, quiescence: Quiescence) {
-        self.ask_all(|checker, watch| checker.at_quiescence(quiescence, watch));
+        self.ask(|kept, world| {
+            let Kept { watchers, said, .. } = kept;
+            for (index, watcher) in watchers.iter_mut().enumerate() {
+                let (checker, mut watch) = watcher.watch(world, index, said);
+                checker.at_quiescence(quiescence, &mut watch);
+            }
+        });
     }
 
     /// A checker wanted to be called.
     pub(crate) fn deadline(&mut self, checker: usize, what: u64) {
-        let mut watchers = std::mem::take(&mut self.watchers);
-        watchers.ask(self, checker, |checker, watch| {
-            checker.on_deadline(what, watch);
+        self.ask(|kept, world| {
+            let Kept { watchers, said, .. } = kept;
+            let (asked, mut watch) = watchers[checker].watch(world, checker, said);
+            asked.on_deadline(what, &mut watch);
         });
-        self.hear(watchers);
     }
 
-    fn ask_all(&mut self, mut ask: impl FnMut(&mut dyn Checker, &mut Watch<'_>)) {
-        let mut watchers = std::mem::take(&mut self.watchers);
-        for index in 0..watchers.watchers.len() {
-            watchers.ask(self, index, &mut ask);
-        }
-        self.hear(watchers);
-    }
-
-    /// Does what checkers have asked for.
-    fn hear(&mut self, mut watchers: Watchers) {
-        for (at, checker, what) in watchers.said.deadlines.drain(..) {
+    /// Lets checkers see the world, and does what they ask for.
+    fn ask(&mut self, ask: impl FnOnce(&mut Kept, &Self)) {
+        let Some(mut kept) = self.watchers.0.take() else {
+            return;
+        };
+        ask(&mut kept, self);
+        for (at, checker, what) in kept.said.deadlines.drain(..) {
             self.call_checker(at, checker, what);
         }
-        if let Some((checker, what)) = watchers.said.violation.take() {
+        if let Some((checker, what)) = kept.said.violation.take() {
             self.violated(checker, what);
         }
-        self.watchers = watchers;
+        self.watchers.0 = Some(kept);
     }
 }
 
-impl Watchers {
-    fn ask(
-        &mut self,
-        world: &World,
+impl Watcher {
+    /// The checker, and what it can see and say.
+    fn watch<'a>(
+        &'a mut self,
+        world: &'a World,
         index: usize,
-        ask: impl FnOnce(&mut dyn Checker, &mut Watch<'_>),
-    ) {
-        let Self { watchers, said } = self;
-        let Some(Watcher { checker, tally }) = watchers.get_mut(index) else {
-            return;
-        };
-        let mut watch = Watch {
+        said: &'a mut Said,
+    ) -> (&'a mut dyn Checker, Watch<'a>) {
+        let Self { checker, tally } = self;
+        let watch = Watch {
             world,
             tally,
             said,
             index,
         };
-        ask(checker.as_mut(), &mut watch);
+        (checker.as_mut(), watch)
     }
 }

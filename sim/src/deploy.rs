@@ -109,10 +109,10 @@ impl World {
                 }
             }
         };
-        let next = Happening::Deploy(Deployment {
+        let next = Happening::Deploy(Box::new(Deployment {
             stage,
             ..deployment
-        });
+        }));
         self.queue.put(self.now + LOOK, next);
     }
 }

@@ -102,7 +102,7 @@ impl World {
         }
         let ids = self.noise_ids(life);
         let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
-        self.input(life, Input::Event(Event::DirectoryDown));
+        self.input(life, Input::Event(Box::new(Event::DirectoryDown)));
         self.queue
             .put(self.now + wait, Happening::OpenDirectory(life));
     }
@@ -269,7 +269,10 @@ impl World {
             return self.break_directory(life.host);
         }
         let outcomes = Ok(outcomes);
-        self.input(life, Input::Event(Event::Directory { op, outcomes }));
+        self.input(
+            life,
+            Input::Event(Box::new(Event::Directory { op, outcomes })),
+        );
     }
 
     /// When that arrives which is sent to the directory now, or from it.

@@ -174,7 +174,7 @@ impl World {
 
     /// Hands an event to an instance after a while.
     pub(crate) fn tell(&mut self, life: Life, after: Duration, event: Event) {
-        let input = Input::Event(event);
+        let input = Input::Event(Box::new(event));
         self.queue
             .put(self.now + after, Happening::Input(life, input));
     }
@@ -348,7 +348,7 @@ impl World {
         match input {
             Input::Event(event) => {
                 self.trace(&Entry::Event { at, event: &event });
-                if let Event::Closed { connection, .. } = &event {
+                if let Event::Closed { connection, .. } = &*event {
                     let process = &mut self.processes[life.host];
                     if let Some(connection) = process.connections.get(connection) {
                         let session = connection.session;
@@ -356,7 +356,7 @@ impl World {
                     }
                 }
                 if let Some(instance) = self.instance_mut(life) {
-                    instance.handle(now, event, out);
+                    instance.handle(now, *event, out);
                 }
             }
             Input::Handshake(session) => {

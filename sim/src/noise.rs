@@ -90,13 +90,13 @@ impl Noise {
         // than time passes.
         let (slot, part) = (sent / base, sent % base);
         let jitter = |slot| mix(key ^ mix(slot)) % base;
-        let (here, next) = (u128::from(jitter(slot)), u128::from(jitter(slot + 1)));
-        let (part, whole) = (u128::from(part), u128::from(base));
-        let jitter = (here * (whole - part) + next * part) / whole;
-        Instant::from_nanos(sent + base + jitter as u64)
+        let jitter = between(jitter(slot), jitter(slot + 1), part, base);
+        Instant::from_nanos(sent + base + jitter)
     }
 
     /// The first moment after this one at which somebody takes what has come: one in each slot.
+    // Where the length is a constant nothing is divided by it.
+    #[inline]
     pub fn slot(self, now: Instant, slot: Duration, purpose: Purpose, ids: &[u64]) -> Instant {
         let key = self.draw(purpose, ids);
         let length = nanos(slot).max(1);
@@ -135,6 +135,13 @@ impl Latency {
         self.base
     }
 
+    /// The largest by which something can still be held up.
+    pub fn worst(&self, now: Instant) -> Duration {
+        let holds_up = |(until, base): &&(Instant, Duration)| *until + *base * 2 + STALL_MAX > now;
+        let former = self.former.iter().filter(holds_up).map(|(_, base)| *base);
+        former.fold(self.base, Duration::max)
+    }
+
     /// It is another one from here on.
     pub fn set(&mut self, now: Instant, base: Duration) {
         if base < self.base {
@@ -169,6 +176,17 @@ fn unstalled(key: u64, now: u64, base: u64) -> u64 {
     } else {
         now
     }
+}
+
+/// What lies between two numbers, so many parts of the whole after the first. None of them is greater
+/// than the whole.
+fn between(here: u64, next: u64, part: u64, whole: u64) -> u64 {
+    // Nearly always the products fit, and a division of 128 bits takes several times as long.
+    if whole <= u64::from(u32::MAX) {
+        return (here * (whole - part) + next * part) / whole;
+    }
+    let [here, next, part, whole] = [here, next, part, whole].map(u128::from);
+    ((here * (whole - part) + next * part) / whole) as u64
 }
 
 fn nanos(span: Duration) -> u64 {

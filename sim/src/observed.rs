@@ -164,6 +164,63 @@ pub enum Observed<'a> {
     Tick,
 }
 
+/// What something that happens has to do with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Processes that start and end, and who is found at their addresses.
+    Lives,
+    /// Turns of instances. There are more of these than of all else together.
+    Turns,
+    /// Clients that connect, and how their sessions begin and end.
+    Sessions,
+    /// Frames that are written and seen.
+    Frames,
+    /// Pushes that are handed in and answered.
+    Pushes,
+    /// Operations in the directory.
+    Directory,
+    /// Faults that begin and end.
+    Faults,
+    /// Ticks.
+    Time,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Lives,
+        Self::Turns,
+        Self::Sessions,
+        Self::Frames,
+        Self::Pushes,
+        Self::Directory,
+        Self::Faults,
+        Self::Time,
+    ];
+}
+
+impl Observed<'_> {
+    /// What it has to do with.
+    pub const fn topic(&self) -> Topic {
+        match self {
+            Self::Started(_) | Self::Gone(_) | Self::NotMe { .. } => Topic::Lives,
+            Self::Turned(_) | Self::Livelocked(_) => Topic::Turns,
+            Self::Connecting { .. }
+            | Self::Accepted { .. }
+            | Self::Refused { .. }
+            | Self::NobodyThere { .. }
+            | Self::Greeted { .. }
+            | Self::Ended { .. }
+            | Self::SeenClose { .. } => Topic::Sessions,
+            Self::Written { .. } | Self::Seen { .. } => Topic::Frames,
+            Self::HandedIn(_) | Self::Answered { .. } | Self::PushRefused { .. } => Topic::Pushes,
+            Self::Executed(_) => Topic::Directory,
+            Self::FaultBegan(_) | Self::FaultEnded(_) => Topic::Faults,
+            Self::Tick => Topic::Time,
+        }
+    }
+}
+
 /// One operation in the directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Executed<'a> {

@@ -298,7 +298,7 @@ impl World {
                     }
                     Content::Up | Content::Dial | Content::Down(_) => Event::LinkUp { link },
                 };
-                self.input(life, Input::Event(event));
+                self.input(life, Input::Event(Box::new(event)));
             }
         }
     }
@@ -342,7 +342,10 @@ impl World {
         };
         if self.lives(life) {
             self.processes[life.host].links.remove(&link);
-            self.input(life, Input::Event(Event::LinkDown { link, failure }));
+            self.input(
+                life,
+                Input::Event(Box::new(Event::LinkDown { link, failure })),
+            );
         }
     }
 

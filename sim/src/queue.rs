@@ -1,6 +1,6 @@
-//! The event heap: what will happen, by time and then by the order in which it was put in.
+//! The event queue: what will happen, by time and then by the order in which it was put in.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::hash::Hash as _;
 
@@ -53,7 +53,7 @@ pub(crate) enum Happening {
     /// What waited for a moment.
     Act(Box<Act>),
     /// The next step of a rolling deployment.
-    Deploy(Deployment),
+    Deploy(Box<Deployment>),
     /// A client connects anew whose session has ended.
     Reconnect(usize),
     /// A client gives up that nobody answers.
@@ -80,8 +80,8 @@ pub(crate) enum Happening {
 /// What reaches an instance.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    /// An event of the core's.
-    Event(Event),
+    /// An event of the core's. It is large, and what happens is moved often.
+    Event(Box<Event>),
     /// The handshake of a terminal.
     Handshake(usize),
     /// The socket of a link that another instance dialled.
@@ -204,56 +204,120 @@ impl Fingerprint for Seen {
     }
 }
 
-/// When something will happen, and where it is kept: it is large, and a heap moves what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+/// When something will happen, and what or where that is.
+#[derive(Clone, Copy, Debug)]
+struct Entry<T> {
     at: Instant,
     sequence: u64,
-    slot: usize,
+    what: T,
 }
 
-/// The heap.
+impl<T> Entry<T> {
+    /// By time, and then by the order in which they were put in. One number: a heap compares all the
+    /// time, and cannot guess what comes of it.
+    const fn key(&self) -> u128 {
+        (self.at.as_nanos() as u128) << 64 | self.sequence as u128
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    fn lt(&self, other: &Self) -> bool {
+        self.key() < other.key()
+    }
+
+    fn le(&self, other: &Self) -> bool {
+        self.key() <= other.key()
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+/// The heap, and a list beside it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<Entry>>,
+    /// Each with its place in `kept`: what happens is large, and a heap moves what it holds.
+    heap: BinaryHeap<Reverse<Entry<usize>>>,
     kept: Slab<Happening>,
+    /// The last one first. Turns are two in five of all that happens, and each instance has one at
+    /// most that is to come: a short list takes less than the heap.
+    turns: Vec<Entry<Life>>,
     sequence: u64,
 }
 
 impl Queue {
     pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
         self.sequence += 1;
-        self.heap.push(Reverse(Entry {
-            at,
-            sequence: self.sequence,
-            slot: self.kept.insert(happening),
-        }));
+        let sequence = self.sequence;
+        if let Happening::Turn(what) = happening {
+            let turn = Entry { at, sequence, what };
+            let place = self.turns.iter().rposition(|other| turn < *other);
+            let place = place.map_or(0, |place| place + 1);
+            self.turns.insert(place, turn);
+            return;
+        }
+        let what = self.kept.insert(happening);
+        self.heap.push(Reverse(Entry { at, sequence, what }));
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<(Instant, Happening)> {
+        if self.is_turn_next() {
+            let turn = self.turns.pop()?;
+            return Some((turn.at, Happening::Turn(turn.what)));
+        }
         let Reverse(entry) = self.heap.pop()?;
-        Some((entry.at, self.kept.remove(entry.slot)))
+        Some((entry.at, self.kept.remove(entry.what)))
     }
 
     /// Feeds what will happen to a print, in its order: items by what they do. What checkers asked for
     /// is their own affair.
     pub(crate) fn fingerprint(&self, items: &[Item], to: &mut Print) {
-        let mut entries: Vec<&Entry> = self.heap.iter().map(|Reverse(entry)| entry).collect();
-        entries.sort_unstable();
-        for entry in entries {
-            let happening = &self.kept[entry.slot];
+        let turn = |turn: &Entry<Life>| (turn.key(), turn.at, Happening::Turn(turn.what));
+        let kept = |Reverse(entry): &Reverse<Entry<usize>>| {
+            (entry.key(), entry.at, self.kept[entry.what].clone())
+        };
+        let turns = self.turns.iter().map(turn);
+        let mut entries: Vec<_> = self.heap.iter().map(kept).chain(turns).collect();
+        entries.sort_unstable_by_key(|(key, ..)| *key);
+        for (_, at, happening) in entries {
             if let Happening::Deadline { .. } | Happening::Tick = happening {
                 continue;
             }
-            entry.at.fingerprint(to);
+            at.fingerprint(to);
             match happening {
-                Happening::Item(index) => items[*index].act.fingerprint(to),
+                Happening::Item(index) => items[index].act.fingerprint(to),
                 other => other.fingerprint(to),
             }
         }
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
+        if self.is_turn_next() {
+            return Some(self.turns.last()?.at);
+        }
         Some(self.heap.peek()?.0.at)
+    }
+
+    fn is_turn_next(&self) -> bool {
+        match (self.turns.last(), self.heap.peek()) {
+            (Some(turn), Some(Reverse(entry))) => turn.key() < entry.key(),
+            (turn, _) => turn.is_some(),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use switchboard_core::config::Config;
+use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, ConnectionId, PushId, UserId};
@@ -51,8 +51,9 @@ pub struct HandedIn {
     pub at: Instant,
     /// Counts all pushes that instances took, in their order.
     pub sequence: u64,
-    /// Sessions of its audience that were open when the instance took it, and had been greeted
-    /// without `degraded` before the push was handed in for the first time.
+    /// Sessions of its audience that were open when the instance took it, and had been greeted before
+    /// the push was handed in for the first time: without `degraded`, or so long before the first time
+    /// that their rows were written meanwhile.
     pub reachable: Vec<usize>,
     /// How far it is.
     pub progress: Progress,
@@ -246,10 +247,13 @@ impl World {
         // A repeat reaches nobody who came after the first time.
         let first = published.times[0].at;
         let reachable: Vec<usize> = (self.sessions.iter().enumerate())
-            .filter(|(_, session)| {
-                session.is_open()
-                    && matches!(session.greeted, Some((at, false)) if at <= first)
-                    && published.is_for(&session.user)
+            .filter(|(number, session)| {
+                let reachable = match session.greeted {
+                    Some((at, false)) => at <= first,
+                    Some((at, true)) => time == 0 && at <= first && self.has_live_row(*number),
+                    None => false,
+                };
+                session.is_open() && reachable && published.is_for(&session.user)
             })
             .map(|(index, _)| index)
             .collect();
@@ -273,6 +277,15 @@ impl World {
         (call, handed_in)
     }
 
+    /// Whether the row of a session is written by the instance that holds it, and live.
+    fn has_live_row(&self, session: usize) -> bool {
+        let life = self.sessions[session].life;
+        let row = self.row_of(session);
+        row.is_some_and(|row| {
+            self.is_live(row) && life.map(|life| self.instance_of(life)) == Some(row.instance)
+        })
+    }
+
     pub(crate) fn answered(&mut self, call: CallId, answer: &Answer) {
         let Some(&hand_in) = self.record.calls.get(&call) else {
             return;
@@ -294,8 +307,8 @@ impl World {
         self.moment_of_push(Moment::Receipt, hand_in.push);
     }
 
-    /// Sessions whose queues were full, as a receipt says, miss that push. If the receipt does not list
-    /// them all it may be any of those that should have got it.
+    /// Sessions whose queues were full, as a receipt says, miss that push, and are closed if that is the
+    /// policy. If the receipt does not list them all it may be any of those that should have got it.
     fn excuse_overflowed(&mut self, hand_in: HandIn, receipt: &Receipt) {
         let listed: Vec<usize> = (receipt.terminals.iter())
             .filter(|terminal| terminal.outcome == Outcome::Overflow)
@@ -307,8 +320,12 @@ impl World {
         } else {
             Vec::new()
         };
+        let until = match self.config.slow_consumer {
+            SlowConsumer::Close => self.now + self.config.close_timeout,
+            SlowConsumer::DropOldest | SlowConsumer::DropNewest => self.now,
+        };
         for session in listed.into_iter().chain(any) {
-            self.fault(FaultKind::Overflowed, Scope::Session(session), self.now);
+            self.fault(FaultKind::Overflowed, Scope::Session(session), until);
         }
     }
 

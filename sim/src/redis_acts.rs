@@ -50,6 +50,7 @@ impl World {
                 self.redis.evict_leases(self.now);
             }
             RedisAct::Clock(step) => {
+                self.redis.step_clock(self.now, *step);
                 self.redis_fault(FaultKind::RedisClock);
                 if let ClockStep::Back(span) = step {
                     // Leases last longer by as much, also those that an earlier step prolonged.
@@ -60,7 +61,6 @@ impl World {
                     let until = earlier.fold(self.now, Instant::max) + *span;
                     self.fault(kind, Scope::All, until);
                 }
-                self.redis.step_clock(self.now, *step);
             }
             RedisAct::FlushScripts => {
                 if self.redis.knows_scripts() {

@@ -318,7 +318,7 @@ impl World {
                 self.trace(&Entry::Item(&act.to_string()));
                 self.act(&act);
             }
-            Happening::Deploy(deployment) => self.deployment(deployment),
+            Happening::Deploy(deployment) => self.deployment(*deployment),
             Happening::Reconnect(session) => self.reconnect(session),
             Happening::Unanswered(session) => self.unanswered(session),
             Happening::TokenEnds(session) => self.token_ends(session),

@@ -399,9 +399,8 @@ impl Instance {
             Greeting::Reachable => false,
             Greeting::Degraded => true,
         };
-        connection
-            .outbound
-            .put_first(frame::hello(connection.id, degraded));
+        let hello = frame::hello(connection.id, degraded);
+        connection.outbound.greet(hello);
         self.turn.connections.push(key);
         out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{FaultKind, Scope};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// A terminal gets only what is for its user.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,10 @@ pub struct Addressee;
 impl Checker for Addressee {
     fn name(&self) -> &'static str {
         "addressee"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -7,7 +7,7 @@ use switchboard_core::config::Config;
 use super::allowance::{evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::observed::{HandIn, Observed};
+use crate::observed::{HandIn, Observed, Topic};
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
 /// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
@@ -24,6 +24,10 @@ const SLACK: Duration = Duration::from_millis(5);
 impl Checker for AllTerminals {
     fn name(&self) -> &'static str {
         "all-terminals"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Pushes, Topic::Faults]
     }
 
     /// Several times what the swarm shows.

@@ -19,33 +19,54 @@ pub(super) fn recovery(config: &Config) -> Duration {
     config.lease + config.directory_timeout * 2
 }
 
-/// How long after a terminal reads again the Close frame leaves that waited for it, or less.
-const UNSTUCK: Duration = Duration::from_millis(1);
-
 /// Whether an instance may have given up a connection although its Close frame still waits.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     closing(watch, session).is_some()
 }
 
 /// Why an instance may have given up a connection although its Close frame still waits: because it
-/// drains, because the terminal is too slow or kicked, or because its token has run out.
+/// drains, because the terminal is too slow or kicked, or because its token has run out. What it was
+/// about to do when it stood still it does afterwards.
 pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
     let holder = watch.world().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
-    watch.excuse(now.before(UNSTUCK), now, |excuse| {
+    let stood_still = watch.excuse(now.before(TURNS), now, |excuse| {
+        excuse.kind.part() == Part::Process && Some(excuse.scope) == holder
+    });
+    let since = stood_still.map_or(now, |pause| pause.from).before(TURNS);
+    watch.excuse(since, now, |excuse| {
         let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
         let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
         drains || ends
     })
 }
 
+/// How long an instance takes to do what it had begun.
+const TURNS: Duration = Duration::from_millis(5);
+
 /// The time between two rows that are settled, at the slowest pace.
 const ROW: Duration = Duration::from_millis(50);
 
-/// What explains that the directory and an instance differ, which writes all its rows again after
-/// the fault.
+/// What explains that a connection of an instance is not in the directory.
+pub(super) fn loses_rows(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
+    differs_by(watch, life, |kind| {
+        !matches!(kind, FaultKind::RedisScripts | FaultKind::RedisTrip)
+    })
+}
+
+/// What explains that the directory and an instance differ.
 pub(super) fn differs(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
+    differs_by(watch, life, |_| true)
+}
+
+/// What explains, of some kinds, that the directory and an instance differ, which writes all its rows
+/// again after the fault.
+fn differs_by(
+    watch: &Watch<'_>,
+    life: Life,
+    explains: impl Fn(FaultKind) -> bool,
+) -> Option<Excuse> {
     let world = watch.world();
     let host = life.host;
     let lately = (watch.now()).before(recovery(world.config()));
@@ -64,7 +85,7 @@ pub(super) fn differs(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
             Part::Process => started.is_some_and(|started| excuse.until > started),
             Part::Life | Part::Links | Part::Terminal | Part::NoExcuse => false,
         };
-        disturbs && concerns(excuse, host)
+        disturbs && explains(excuse.kind) && concerns(excuse, host)
     })
 }
 
@@ -105,10 +126,10 @@ pub(super) fn on_the_way(
         match excuse.kind.part() {
             Part::Life => match excuse.kind {
                 FaultKind::Kill => during && of(publisher.host) && ended,
-                FaultKind::Drain => during && (of(holder.host) || (of(publisher.host) && ended)),
+                FaultKind::Drain => during && of(publisher.host) && ended,
                 _ => false,
             },
-            Part::Process => of(publisher.host) || of(holder.host),
+            Part::Process => during && (of(publisher.host) || of(holder.host)),
             Part::Links => match excuse.scope {
                 Scope::All => publisher.host != holder.host,
                 Scope::Between(one, other) => {
@@ -116,7 +137,13 @@ pub(super) fn on_the_way(
                 }
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
-            Part::Terminal => during && excuse.scope == Scope::Session(session),
+            // Who is told to end gets what came before.
+            Part::Terminal => match excuse.kind {
+                FaultKind::SlowReader | FaultKind::Overflowed => {
+                    during && excuse.scope == Scope::Session(session)
+                }
+                _ => false,
+            },
             Part::Directory | Part::NoExcuse => false,
         }
     });
@@ -139,16 +166,30 @@ fn unnoticed(watch: &Watch<'_>, handed_in: &HandedIn, holder: Life) -> Option<Ex
     })
 }
 
-/// The eviction of a session's row, if it had not been written again by then: the sweep does that.
+/// The eviction of a session's row, if it had not been written again by then, or in vain: the sweep does
+/// that.
 pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Option<Excuse> {
     let config = watch.world().config();
     let swept = config.sweep + recovery(config);
-    watch.excuse(since, watch.now(), |excuse| {
+    let lost_again = |written: Instant| {
+        let tail = watch.excuse(written, written + TAIL, |excuse| {
+            matches!(
+                excuse.kind,
+                FaultKind::RedisFailover | FaultKind::RedisRestored
+            )
+        });
+        tail.is_some()
+    };
+    watch.excuse(Instant::START, watch.now(), |excuse| {
         excuse.kind == FaultKind::RedisEvicted
             && excuse.scope == Scope::Session(session)
             && since <= excuse.from + swept
+            && (since <= excuse.until || lost_again(excuse.until))
     })
 }
+
+/// A failover, or a restart from a snapshot, loses no more than the writes of so long.
+const TAIL: Duration = Duration::from_secs(60);
 
 /// A clock of the directory that jumped back: leases last longer by as much.
 pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {

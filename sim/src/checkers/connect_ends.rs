@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, Part, Scope};
-use crate::observed::Observed;
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::{Observed, Topic};
 
-/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end.
+/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end. It says
+/// `degraded` only if something was wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectEnds;
 
@@ -18,10 +19,23 @@ impl Checker for ConnectEnds {
         "connect-ends"
     }
 
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Sessions]
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
-        if let Observed::Connecting { session } = event {
-            let within = watch.world().config().hello_grace + WAYS;
-            watch.call_at(watch.now() + within, *session as u64);
+        match event {
+            Observed::Connecting { session } => {
+                let within = watch.world().config().hello_grace + WAYS;
+                watch.call_at(watch.now() + within, *session as u64);
+            }
+            Observed::Greeted {
+                session,
+                degraded: true,
+            } if !may_be_degraded(watch, *session) => watch.violated(format!(
+                "the hello of session {session} is degraded, and nothing was wrong"
+            )),
+            _ => {}
         }
     }
 
@@ -54,4 +68,24 @@ impl Checker for ConnectEnds {
             )),
         }
     }
+}
+
+/// Whether a row may not have been written in time: the directory was disturbed, the instance stood
+/// still or has only just started.
+fn may_be_degraded(watch: &Watch<'_>, session: usize) -> bool {
+    let world = watch.world();
+    let holder = world.sessions()[session].life();
+    let holder = holder.map(|life| Scope::Instance(life.host));
+    let from = watch.now().before(world.config().lease * 2);
+    let reason = watch.excuse(from, watch.now(), |excuse| {
+        let here = excuse.scope == Scope::All || Some(excuse.scope) == holder;
+        match excuse.kind.part() {
+            Part::Directory | Part::Process => here,
+            Part::Life => here && excuse.kind == FaultKind::Start,
+            // What was so when the hello was sent is not when it is read.
+            Part::Terminal => excuse.scope == Scope::Session(session),
+            Part::Links | Part::NoExcuse => false,
+        }
+    });
+    reason.is_some()
 }

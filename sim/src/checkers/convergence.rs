@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::allowance::evicted;
 use crate::checker::{Checker, Watch};
-use crate::observed::{Observed, Quiescence};
+use crate::observed::{Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, the directory and the connections are equal, without any excuse but
 /// that of a row that was evicted: the sweep, which is slow, writes it again.
@@ -14,6 +14,10 @@ pub struct Convergence;
 impl Checker for Convergence {
     fn name(&self) -> &'static str {
         "convergence"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[]
     }
 
     fn on_event(&mut self, _: &Observed<'_>, _: &mut Watch<'_>) {}

@@ -1,7 +1,7 @@
 //! `empty-at-rest`: with all clients gone nothing is left.
 
 use crate::checker::{Checker, Watch};
-use crate::observed::{Observed, Quiescence};
+use crate::observed::{Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, nothing is left of any connection or push.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,10 @@ pub struct EmptyAtRest;
 impl Checker for EmptyAtRest {
     fn name(&self) -> &'static str {
         "empty-at-rest"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[]
     }
 
     fn on_event(&mut self, _: &Observed<'_>, _: &mut Watch<'_>) {}

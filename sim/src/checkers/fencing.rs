@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use switchboard_core::directory::{Operation, Reply, Row, SeenLease};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
-use super::allowance::{differs, leases_last_longer, may_be_closing};
+use super::allowance::{leases_last_longer, may_be_closing, recovery};
 use crate::checker::{Checker, Watch};
-use crate::observed::{Change, Executed, Observed};
+use crate::ledger::FaultKind;
+use crate::observed::{Change, Executed, Observed, Topic};
 
 /// Nobody writes what is another's. Epochs and floors never go down, a lease that has run out is
 /// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
@@ -26,6 +27,10 @@ pub struct Fencing {
 impl Checker for Fencing {
     fn name(&self) -> &'static str {
         "fencing"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
@@ -186,23 +191,29 @@ impl Fencing {
 
 /// Whether a floor that rises makes the row of a connection dead that is held.
 fn buries(watch: &Watch<'_>, before: &SeenLease, after: &SeenLease) -> bool {
-    let world = watch.world();
-    let mut buried = world.rows().filter(|(connection, row)| {
+    let buried = watch.world().rows().any(|(connection, row)| {
         row.instance == after.instance
             && row.epoch >= before.lease.floor
             && row.epoch < after.lease.floor
-            && is_held(watch, *connection)
+            && is_held(watch, connection)
     });
-    let Some((connection, _)) = buried.next() else {
-        return false;
+    // What had been written again the directory may have lost, so that an older row stands there.
+    let from = watch.now().before(recovery(watch.world().config()) * 4);
+    let lost = || {
+        watch.excuse(from, watch.now(), |excuse| {
+            LOSES_TAIL.contains(&excuse.kind)
+        })
     };
-    let session = world
-        .session_of(connection)
-        .map(|session| &world.sessions()[session]);
-    let life = session.and_then(|session| session.life());
-    // Rows that the directory has lost since they were written again are older than they were.
-    life.is_some_and(|life| differs(watch, life).is_none())
+    buried && lost().is_none()
 }
+
+/// What makes the directory lose its last writes and keep the others.
+const LOSES_TAIL: [FaultKind; 4] = [
+    FaultKind::RedisFailover,
+    FaultKind::RedisRestored,
+    FaultKind::RedisSplit,
+    FaultKind::RedisLongSplit,
+];
 
 /// Whether a connection is open and greeted, and its instance has no reason to give it up.
 fn is_held(watch: &Watch<'_>, connection: ConnectionId) -> bool {

@@ -2,7 +2,7 @@
 
 use super::allowance::{differs, leases_last_longer};
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// Once a connection has ended its row is gone, or dead, within the lease.
 #[derive(Clone, Copy, Debug)]
@@ -13,9 +13,13 @@ impl Checker for GhostDebt {
         "ghost-debt"
     }
 
-    /// Several times what the swarm shows.
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Time]
+    }
+
+    /// Twice what the swarm shows.
     fn excused_at_most(&self) -> f64 {
-        0.005
+        0.06
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
@@ -23,16 +27,24 @@ impl Checker for GhostDebt {
             return;
         };
         let world = watch.world();
-        // Until the lease of a dead instance has run out, or a socket that nobody reads is given up.
+        // Until a socket that nobody reads is given up, and the lease of a dead instance has run out.
         let config = world.config();
-        let limit = config.lease + config.close_timeout + config.directory_timeout * 3;
-        for id in world.live_rows().keys() {
-            let Some(session) = world.session_of(*id) else {
-                continue;
-            };
+        let given_up = config.close_timeout + config.directory_timeout * 3;
+        let mut ghosts: Vec<_> = (world.each_live_row())
+            .filter_map(|(connection, _)| {
+                let session = world.session_of(connection)?;
+                let ended = world.sessions()[session].ended()?;
+                Some((connection, session, ended))
+            })
+            .collect();
+        ghosts.sort_unstable();
+        for (_, session, ended) in ghosts {
             let this = &world.sessions()[session];
-            let Some(ended) = this.ended() else {
-                continue;
+            let lives = this.life().is_some_and(|life| world.lives(life));
+            let limit = if lives {
+                given_up
+            } else {
+                given_up + config.lease
             };
             if watch.now() <= ended + limit {
                 watch.held();

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::message::Action;
 
 use super::allowance::{evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::observed::{HandIn, Observed};
+use crate::observed::{HandIn, Observed, Topic};
 use crate::record::Progress;
 
 /// Each push reaches all terminals that were greeted before it began.
@@ -22,6 +23,8 @@ pub struct HelloMeansReachable {
     knowledge: Knowledge,
 }
 
+/// How long a push takes, when nothing is lost.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// How much later than its deadline a push may still be written: the publisher's turn.
 const SLACK: Duration = Duration::from_millis(5);
 
@@ -30,9 +33,13 @@ impl Checker for HelloMeansReachable {
         "hello-means-reachable"
     }
 
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Pushes, Topic::Faults]
+    }
+
     /// Half as much again as the swarm loses.
     fn excused_at_most(&self) -> f64 {
-        0.12
+        0.18
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
@@ -62,9 +69,18 @@ impl Checker for HelloMeansReachable {
             }
             Progress::OnItsWay | Progress::Taken | Progress::Answered => {}
         }
+        // Who left before its deadline has missed it if there was time for a lost lookup and a new link;
+        // who was to leave has left.
+        let missed_after = match published.action() {
+            Action::Frame(_) => {
+                let config = world.config();
+                handed_in.at + (config.directory_timeout + config.link_timeout + ON_ITS_WAY)
+            }
+            Action::Close(_) => watch.now(),
+        };
         for &session in &handed_in.reachable {
             let this = &world.sessions()[session];
-            if !this.is_open() {
+            if this.is_silent() || this.ended().is_some_and(|ended| ended < missed_after) {
                 continue;
             }
             if this.has_written(published.id()) {

@@ -1,7 +1,7 @@
 //! `hygiene`: no state that only a bug can reach, no endless work.
 
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// An instance never counts a bug of its own, and each of its turns ends.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,10 @@ pub struct Hygiene;
 impl Checker for Hygiene {
     fn name(&self) -> &'static str {
         "hygiene"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Turns]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -20,10 +20,8 @@ use crate::record::HandedIn;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     tenures: BTreeMap<InstanceId, Tenure>,
-    told: BTreeMap<(Life, InstanceId), Told>,
-    /// When each instance last read a view of the primary.
-    viewed: BTreeMap<Life, Instant>,
-    /// That, when each push was handed in.
+    readers: BTreeMap<Life, Reader>,
+    /// When its instance had last read a view of the primary, when each push was handed in.
     viewed_before: BTreeMap<HandIn, Instant>,
     /// When a view last showed that a lease had run out.
     seen_out: BTreeMap<InstanceId, Instant>,
@@ -34,8 +32,17 @@ pub(super) struct Knowledge {
 struct Tenure {
     /// The present one, or the last, runs out then.
     until: Instant,
-    /// The last time before that it had run out, and when it was claimed again.
-    out: Option<(Instant, Instant)>,
+    /// There was none before that moment: it was claimed for the first time, or had run out.
+    again: Instant,
+}
+
+/// What the directory has told one instance.
+#[derive(Clone, Debug, Default)]
+struct Reader {
+    /// When it last read a view of the primary.
+    viewed: Option<Instant>,
+    /// How well it was told of each other one: of few, so that a list will do.
+    told: Vec<(InstanceId, Told)>,
 }
 
 /// How well one instance was told of another.
@@ -62,40 +69,55 @@ fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Ex
 
 /// Views that must have told an instance of another: of a single one the answer may be lost.
 const VIEWS: u32 = 2;
+/// An answer of the directory takes so many times its base delay, now and then.
+const TAIL: u32 = 4;
 
 impl Knowledge {
     /// Takes in what the directory has executed.
     pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
         let executed = match event {
             Observed::HandedIn(hand_in) => return self.take_in_push(*hand_in, watch),
+            Observed::FaultBegan(fault) if fault.kind == FaultKind::RedisClock => {
+                return self.clock_jumped(watch);
+            }
             Observed::Executed(executed) => executed,
             _ => return,
         };
         self.take_in_lease(executed, watch.now());
-        if let Ok(Reply::Leases { leases, .. }) = executed.outcome {
+        let world = watch.world();
+        let comes_in_time =
+            world.redis_latency.worst(world.now) * TAIL < world.config().directory_timeout;
+        if let Ok(Reply::Leases { leases, .. }) = executed.outcome
+            && comes_in_time
+        {
+            let reader = self.readers.entry(executed.life).or_default();
             if executed.at_primary {
-                self.viewed.insert(executed.life, watch.now());
+                reader.viewed = Some(watch.now());
             }
             for seen in leases {
                 if seen.remaining.is_none() {
                     self.seen_out.insert(seen.instance, watch.now());
                     continue;
                 }
-                let key = (executed.life, seen.instance);
-                let told = self.told.entry(key).or_insert(Told::Views(0));
-                *told = match *told {
-                    Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
-                    Told::Views(_) => Told::Since(watch.now()),
-                    since @ Told::Since(_) => since,
-                };
+                reader.is_told(seen.instance, watch.now());
             }
         }
     }
 
     fn take_in_push(&mut self, hand_in: HandIn, watch: &Watch<'_>) {
         let life = watch.world().pushes()[hand_in.push].times()[hand_in.time].life;
-        if let Some(viewed) = self.viewed.get(&life) {
-            self.viewed_before.insert(hand_in, *viewed);
+        if let Some(viewed) = self.readers.get(&life).and_then(|reader| reader.viewed) {
+            self.viewed_before.insert(hand_in, viewed);
+        }
+    }
+
+    /// The directory's clock jumped: leases run out earlier. That they may last longer is nobody's
+    /// doing who holds one.
+    fn clock_jumped(&mut self, watch: &Watch<'_>) {
+        for (instance, tenure) in &mut self.tenures {
+            let seen = watch.world().lease(*instance);
+            let left = seen.and_then(|seen| seen.remaining).unwrap_or_default();
+            tenure.until = tenure.until.min(watch.now() + left);
         }
     }
 
@@ -110,11 +132,13 @@ impl Knowledge {
             return;
         };
         let until = now + left;
-        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, out: None });
+        let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, again: now });
         if tenure.until < now {
-            tenure.out = Some((tenure.until, now));
+            tenure.again = now;
             // Whoever was told of it before has seen it run out.
-            self.told.retain(|(_, told_of), _| *told_of != instance);
+            for reader in self.readers.values_mut() {
+                reader.told.retain(|(told_of, _)| *told_of != instance);
+            }
         }
         tenure.until = until;
     }
@@ -135,16 +159,23 @@ impl Knowledge {
             ..
         } = world.pushes()[hand_in.push].times()[hand_in.time];
         let instance = world.instance_of(holder);
-        // The publisher reads the leases so often, and one reading takes so long.
-        let since = at.before(config.view_interval + config.directory_timeout);
+        // The publisher reads the leases so often, and one reading takes so long; while the directory is
+        // slow it gives up most, and goes by the last that it took in, until that runs out.
+        let slow = watch.excuse(at.before(config.lease), at, |excuse| {
+            excuse.kind == FaultKind::RedisSlow
+        });
+        let since = match slow {
+            None => at.before(config.view_interval + config.directory_timeout),
+            Some(_) => at.before(config.lease),
+        };
         if self.was_out(instance, since, watch.now()) {
             let out = could_not_renew(watch, holder, since);
             if out.is_some() {
                 return out;
             }
         }
-        // A jump of the directory's clock alone ends no lease that its instance renews; beside a pause
-        // it ends one earlier.
+        // A jump of the directory's clock that is shorter than a lease ends none that its instance
+        // renews; beside a pause it ends one earlier.
         if (self.seen_out.get(&instance)).is_some_and(|seen| *seen >= since) {
             let paused = watch.excuse(since.before(config.lease), watch.now(), |excuse| {
                 excuse.kind.part() == Part::Process && excuse.scope == Scope::Instance(holder.host)
@@ -159,8 +190,9 @@ impl Knowledge {
         if let Some(forgot) = self.had_forgotten(watch, hand_in) {
             return Some(forgot);
         }
-        match self.told.get(&(publisher, instance)) {
-            Some(Told::Since(told)) if *told < at => return None,
+        let reader = self.readers.get(&publisher);
+        match reader.and_then(|reader| reader.how_well(instance)) {
+            Some(Told::Since(told)) if told < at => return None,
             Some(Told::Since(_) | Told::Views(_)) | None => {}
         }
         let from = since.before(config.lease);
@@ -170,8 +202,7 @@ impl Knowledge {
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         });
-        let out = self.tenures.get(&instance).and_then(|tenure| tenure.out);
-        started.or_else(|| out.and_then(|(_, again)| could_not_renew(watch, holder, again)))
+        started.or_else(|| could_not_renew(watch, holder, self.tenures.get(&instance)?.again))
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
@@ -197,10 +228,8 @@ impl Knowledge {
     }
 
     fn was_out(&self, instance: InstanceId, since: Instant, now: Instant) -> bool {
-        self.tenures.get(&instance).is_none_or(|tenure| {
-            let before = tenure.out.is_some_and(|(_, again)| again >= since);
-            tenure.until <= now || before
-        })
+        (self.tenures.get(&instance))
+            .is_none_or(|tenure| tenure.until <= now || tenure.again >= since)
     }
 
     /// Why a publisher may read other rows than the holder writes, and know nothing of that: a former
@@ -227,5 +256,27 @@ impl Knowledge {
             excuse.scope == Scope::All && excuse.kind.part() == Part::Directory
         })?;
         Some(started)
+    }
+}
+
+impl Reader {
+    /// A view has told it of another.
+    fn is_told(&mut self, instance: InstanceId, now: Instant) {
+        let known = (self.told.iter()).position(|(of, _)| *of == instance);
+        let place = known.unwrap_or_else(|| {
+            self.told.push((instance, Told::Views(0)));
+            self.told.len() - 1
+        });
+        let (_, told) = &mut self.told[place];
+        *told = match *told {
+            Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
+            Told::Views(_) => Told::Since(now),
+            since @ Told::Since(_) => since,
+        };
+    }
+
+    fn how_well(&self, instance: InstanceId) -> Option<Told> {
+        let known = self.told.iter().find(|(of, _)| *of == instance);
+        known.map(|(_, told)| *told)
     }
 }

@@ -9,7 +9,7 @@ use switchboard_core::message::{Outcome, PushRefused, Receipt};
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
-use crate::observed::{HandIn, Life, Observed};
+use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::record::{HandedIn, Progress, Published};
 use crate::terminal::Pace;
 
@@ -52,12 +52,16 @@ impl Checker for Limits {
         "limits"
     }
 
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Sessions, Topic::Pushes, Topic::Time]
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         match event {
             Observed::Tick => levels(watch),
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
-            Observed::Answered { hand_in, receipt } => self.answered(watch, hand_in.push, receipt),
+            Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
             _ => {}
         }
     }
@@ -105,7 +109,9 @@ impl Checker for Limits {
 }
 
 impl Limits {
-    fn answered(&mut self, watch: &mut Watch<'_>, push: usize, receipt: &Receipt) {
+    fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+        let push = hand_in.push;
+        let publisher = watch.world().pushes()[push].times()[hand_in.time].life;
         let config = watch.world().config();
         let (policy, patience) = (config.slow_consumer, config.close_timeout);
         for terminal in &receipt.terminals {
@@ -119,7 +125,7 @@ impl Limits {
                     (Follows::Written, LOOK)
                 }
                 (Outcome::Overflow, policy) => {
-                    judge(watch, could_be_full(watch, session), || {
+                    judge(watch, could_be_full(watch, publisher, session), || {
                         format!(
                             "the queue of session {session} cannot have been full at push {push}"
                         )
@@ -237,12 +243,18 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
     of_user().filter(|(_, time)| time.sequence >= first).count()
 }
 
-/// Whether enough came for a terminal to fill its queue: pushes that were under way lately or are not
-/// written yet, and answers to its messages.
-fn could_be_full(watch: &Watch<'_>, session: usize) -> bool {
+/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that were
+/// under way lately or are not written yet, and answers to its messages.
+fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let world = watch.world();
     let (this, config) = (&world.sessions()[session], world.config());
     let lately = watch.now().before(UNDER_WAY);
+    let hosts = [Some(publisher.host), this.life().map(|life| life.host)];
+    let stood_still = watch.excuse(lately, watch.now(), |excuse| match excuse.scope {
+        Scope::Instance(host) => excuse.kind.part() == Part::Process && hosts.contains(&Some(host)),
+        Scope::All | Scope::Between(..) | Scope::Session(_) => false,
+    });
+    let lately = stood_still.map_or(lately, |pause| pause.from.before(UNDER_WAY));
     let messages = this.messages() as usize;
     let (mut frames, mut bytes) = (messages, messages * ANSWER_BYTES);
     for push in world

@@ -1,7 +1,7 @@
 //! `no-creation`: a frame was published, with this content.
 
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// No terminal gets a frame that nobody published, or one that was changed on the way.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,10 @@ pub struct NoCreation;
 impl Checker for NoCreation {
     fn name(&self) -> &'static str {
         "no-creation"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

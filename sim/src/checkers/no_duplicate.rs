@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// Whoever repeats a push, and wherever: no connection gets it twice.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,10 @@ pub struct NoDuplicate {
 impl Checker for NoDuplicate {
     fn name(&self) -> &'static str {
         "no-duplicate"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -2,7 +2,7 @@
 
 use super::allowance::differs;
 use crate::checker::{Checker, Watch};
-use crate::observed::{Change, Observed};
+use crate::observed::{Change, Observed, Topic};
 use switchboard_core::directory::Operation;
 
 /// A late write may bring back the row of a connection that has ended; it is removed, or dead by its
@@ -16,6 +16,10 @@ const TRIPS: u32 = 3;
 impl Checker for NoResurrection {
     fn name(&self) -> &'static str {
         "no-resurrection"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::message::Audience;
 
 use crate::checker::{Checker, Watch};
-use crate::observed::{Life, Observed};
+use crate::observed::{Life, Observed, Topic};
 use crate::record::Progress;
 
 /// Per publishing instance, user and connection, pushes come in the order they were handed in.
@@ -22,6 +22,10 @@ pub struct Order {
 impl Checker for Order {
     fn name(&self) -> &'static str {
         "order"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

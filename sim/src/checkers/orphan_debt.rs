@@ -1,8 +1,8 @@
 //! `orphan-debt`: a greeted connection is in the directory.
 
-use super::allowance::{differs, evicted, may_be_closing};
+use super::allowance::{evicted, loses_rows, may_be_closing};
 use crate::checker::{Checker, Watch};
-use crate::observed::Observed;
+use crate::observed::{Observed, Topic};
 
 /// Whoever was greeted, without `degraded`, has a live row, but for what a fault explains.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,10 @@ pub struct OrphanDebt;
 impl Checker for OrphanDebt {
     fn name(&self) -> &'static str {
         "orphan-debt"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Time]
     }
 
     /// Twice what the swarm shows.
@@ -22,20 +26,24 @@ impl Checker for OrphanDebt {
         let Observed::Tick = event else {
             return;
         };
-        let rows = watch.world().live_rows();
-        for (session, this) in watch.world().sessions().iter().enumerate() {
-            let (Some(id), Some(life), Some((_, false))) =
-                (this.connection(), this.life(), this.greeted())
-            else {
-                continue;
-            };
+        let world = watch.world();
+        let mut has_row = vec![false; world.sessions().len()];
+        for (connection, _) in world.each_live_row() {
+            if let Some(session) = world.session_of(connection) {
+                has_row[session] = true;
+            }
+        }
+        for (session, this) in world.sessions().iter().enumerate() {
             if !this.is_open() {
                 continue;
             }
-            if rows.contains_key(&id) {
+            let (Some(life), Some((_, false))) = (this.life(), this.greeted()) else {
+                continue;
+            };
+            if has_row[session] {
                 watch.held();
             } else if let Some(excuse) =
-                differs(watch, life).or_else(|| evicted(watch, session, watch.now()))
+                loses_rows(watch, life).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {

@@ -9,7 +9,7 @@ use switchboard_core::message::{Audience, Receipt};
 use super::allowance::{closing, evicted};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::observed::{HandIn, Observed};
+use crate::observed::{HandIn, Observed, Topic};
 use crate::record::Progress;
 
 /// Exactly one receipt for each push, by its deadline; and who is missing from one that is not
@@ -25,6 +25,10 @@ const SLACK: Duration = Duration::from_millis(5);
 impl Checker for ReceiptComplete {
     fn name(&self) -> &'static str {
         "receipt-complete"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Pushes, Topic::Faults]
     }
 
     /// Twice what the swarm shows.

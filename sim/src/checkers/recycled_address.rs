@@ -8,7 +8,7 @@ use switchboard_core::time::Instant;
 
 use super::allowance::differs;
 use crate::checker::{Checker, Watch};
-use crate::observed::{Change, Observed};
+use crate::observed::{Change, Observed, Topic};
 
 /// An instance that is gone has called nobody gone: its rows die with its lease, whoever sits at its
 /// address.
@@ -21,6 +21,10 @@ pub struct RecycledAddress {
 impl Checker for RecycledAddress {
     fn name(&self) -> &'static str {
         "recycled-address"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Lives]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {

@@ -160,12 +160,14 @@ impl Server {
                     self.content = before;
                     return refuse(error);
                 }
-                self.remember(now, clock, operation);
+                self.remember(now, clock, operation, before.leases(clock).len());
                 outcome
             }
             Some(_) | None => {
-                self.remember(now, clock, operation);
-                self.content.execute(clock, operation)
+                let leases = self.content.leases(clock).len();
+                let outcome = self.content.execute(clock, operation);
+                self.remember(now, clock, operation, leases);
+                outcome
             }
         }
     }
@@ -239,8 +241,11 @@ impl Server {
         self.role = Role::Replica;
     }
 
-    fn remember(&mut self, now: Instant, clock: Instant, operation: &Operation) {
-        if writes(operation) {
+    /// Remembers what an operation has changed that found so many leases. Most of all that is asked
+    /// are views that dropped none.
+    fn remember(&mut self, now: Instant, clock: Instant, operation: &Operation, leases: usize) {
+        let idle = *operation == Operation::View && self.content.leases(clock).len() == leases;
+        if writes(operation) && !idle {
             self.push(now, clock, Change::Operation(operation.clone()));
         }
     }
@@ -334,7 +339,7 @@ fn changed(
     match outcome {
         Ok(Reply::Registered | Reply::Claimed { .. } | Reply::Renewed) => true,
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
-        Ok(Reply::Leases { .. }) => before.leases(clock).count() != after.leases(clock).count(),
+        Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
         Ok(
             Reply::Superseded
             | Reply::Rows { .. }

@@ -252,7 +252,7 @@ impl World {
                     let frame = Heard::Message;
                     let event = Event::Heard { connection, frame };
                     self.queue
-                        .put(at, Happening::Input(life, Input::Event(event)));
+                        .put(at, Happening::Input(life, Input::Event(Box::new(event))));
                 }
                 return;
             }

@@ -245,7 +245,7 @@ impl World {
         let event = Event::Opened { connection: key };
         self.moment_of_session(Moment::Accept, session);
         self.queue
-            .put(at, Happening::Input(life, Input::Event(event)));
+            .put(at, Happening::Input(life, Input::Event(Box::new(event))));
         self.observe(Observed::Accepted { session });
         if gave_up {
             self.over(session, Closure::Abrupt);
@@ -277,7 +277,8 @@ impl World {
         let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
             return;
         };
-        if std::mem::take(&mut connection.stuck) {
+        // Whatever the pace was, it makes room for what waits.
+        if std::mem::take(&mut connection.stuck) | std::mem::take(&mut connection.slow) {
             match connection.closing {
                 Some(code) => self.close(life, key, code),
                 None => self.flush(life, key),
@@ -423,7 +424,7 @@ impl World {
                 let frame = Heard::Control;
                 let event = Event::Heard { connection, frame };
                 self.queue
-                    .put(at, Happening::Input(life, Input::Event(event)));
+                    .put(at, Happening::Input(life, Input::Event(Box::new(event))));
             }
             Seen::Close(code) => {
                 self.trace(&Entry::Close { session, code });
@@ -458,7 +459,7 @@ impl World {
                 closure,
             };
             self.queue
-                .put(at, Happening::Input(life, Input::Event(event)));
+                .put(at, Happening::Input(life, Input::Event(Box::new(event))));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
 use crate::flaws::{Flaw, Flaws};
-use crate::id::InstanceId;
+use crate::id::{Epoch, InstanceId};
 use crate::time::Instant;
 
 /// All leases, those that have run out too.
@@ -56,8 +56,15 @@ impl Leases {
     }
 
     /// All, in the order of instances.
-    pub(super) fn seen(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
+    pub(super) fn seen(&self, now: Instant) -> impl ExactSizeIterator<Item = SeenLease> {
         (self.kept.iter()).map(move |(instance, kept)| kept.seen(now, *instance))
+    }
+
+    /// The floors of those that have not run out, in the order of instances.
+    pub(super) fn floors(&self, now: Instant) -> impl Iterator<Item = (InstanceId, Epoch)> {
+        (self.kept.iter())
+            .filter(move |(_, kept)| kept.deadline > now)
+            .map(|(instance, kept)| (*instance, kept.lease.floor))
     }
 
     pub(super) fn seen_one(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {

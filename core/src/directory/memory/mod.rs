@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
 use crate::flaws::{Flaw, Flaws};
-use crate::id::{ConnectionId, InstanceId, UserId};
+use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
 use crate::time::Instant;
 
 mod leases;
@@ -110,8 +110,14 @@ impl MemoryDirectory {
     }
 
     /// The leases, those that have run out too, in the order of instances.
-    pub fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
+    pub fn leases(&self, now: Instant) -> impl ExactSizeIterator<Item = SeenLease> {
         self.leases.seen(now)
+    }
+
+    /// The floors of the leases that have not run out, in the order of instances: a row is live if its
+    /// epoch is not below that of its instance.
+    pub fn floors(&self, now: Instant) -> impl Iterator<Item = (InstanceId, Epoch)> {
+        self.leases.floors(now)
     }
 
     /// The row of one connection, unless it has expired.
@@ -300,7 +306,7 @@ mod tests {
 
     use super::*;
     use crate::directory::{Lease, LeaseState, Load};
-    use crate::id::{Epoch, InstanceId};
+    use crate::id::InstanceId;
     use crate::time::WallTime;
 
     const LEASE: Duration = Duration::from_secs(10);
