@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::mask::Kind;
 use super::{FAULTS, Maker};
-use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct};
+use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct, To};
 
 /// Where and when a fault happens.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +83,11 @@ impl Maker {
     fn kill_mid_batch(&mut self, place: Place) {
         let act = self.killed_mid_batch(place);
         self.put(place.at, act);
+        // It has a batch to execute.
+        let soon = self.span(Duration::from_micros(10), ms(50), "batch", place.nth);
+        let at = self.later(place.at, soon, "batch", place.nth);
+        let name = format!("d{}", place.nth);
+        self.push_linking(at, place.host, To::Everyone, &name);
         self.restart(place);
     }
 

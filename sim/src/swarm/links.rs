@@ -38,7 +38,7 @@ impl Maker {
         let span = place.until - place.at;
         self.put(place.at, Act::RefuseDials { from, to, span });
         self.push_after(place);
-        if self.below(2, "and reset", place.nth) == 0 {
+        if self.below(4, "and reset", place.nth) > 0 {
             let (one, other) = (place.host, place.other);
             self.put(place.at, Act::Reset { one, other });
         }
@@ -59,7 +59,7 @@ impl Maker {
     /// meets the fault.
     fn linked(&mut self, place: Place) -> (Host, Host, bool) {
         let (from, to, both) = self.direction(place);
-        if self.below(4, "linked", place.nth) > 0 {
+        if self.below(8, "linked", place.nth) > 0 {
             self.push_between(from, to, place.at, place.nth);
             self.push_after(place);
         }
@@ -83,13 +83,13 @@ impl Maker {
 
     /// A push from one instance to another, shortly before a moment: it opens a link between them.
     pub(super) fn push_between(&mut self, from: Host, to: Host, before: Duration, nth: u64) {
-        let ahead = self.span(ms(5), ms(2000), "pushed before", nth);
+        let ahead = self.span(ms(5), ms(500), "pushed before", nth);
         let at = before.saturating_sub(ahead).max(FAULTS.0);
         let audience = self.someone_at(to, at, nth);
         self.push_linking(at, from, audience, &format!("l{nth}"));
     }
 
-    fn push_linking(&mut self, at: Duration, from: Host, to: To, name: &str) {
+    pub(super) fn push_linking(&mut self, at: Duration, from: Host, to: To, name: &str) {
         let name = name.to_owned();
         self.put(at, Act::Push { at: from, to, name });
     }
@@ -97,7 +97,7 @@ impl Maker {
     /// A user who has a terminal at an instance, or everyone.
     fn someone_at(&self, host: Host, at: Duration, nth: u64) -> To {
         let users = self.users_at(host, at);
-        if users.is_empty() || self.below(2, "to everyone", nth) == 0 {
+        if users.is_empty() || self.below(4, "to everyone", nth) > 0 {
             return To::Everyone;
         }
         To::User(self.one_of(&users, "someone", nth).to_owned())
