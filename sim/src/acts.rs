@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use switchboard_core::event::Event;
+use switchboard_core::time::Instant;
 
-use crate::ledger::{FaultKind, Scope};
+use crate::ledger::{FaultKind, Part, Scope};
 use crate::observed::Quiescence;
 use crate::pipe::Pipes;
 use crate::queue::Input;
-use crate::schedule::{Act, Host, HowClosed, HowKilled, NewAddress};
+use crate::schedule::{Act, HowKilled, NewAddress, OperationKind, TripFault};
 use crate::terminal::Pace;
 use crate::world::{REDIS_LATENCY, World};
-
-/// A link that is silent for so many heartbeats is taken for dead.
-const SILENT_HEARTBEATS: u32 = 3;
 
 impl World {
     pub(crate) fn act(&mut self, act: &Act) {
@@ -25,26 +23,14 @@ impl World {
                 token,
             } => self.connect(client, at.map(|host| host.0), user, *token),
             Act::Move { client, at, how } => self.move_client(client, at.map(|host| host.0), *how),
-            Act::Close { client, how } => {
-                if let Some(&session) = self.clients.get(client) {
-                    self.leave(session, *how);
-                }
-            }
-            Act::Send { client, what } => {
-                if let Some(&session) = self.clients.get(client) {
-                    self.terminal_sends(session, *what);
-                }
-            }
+            Act::Close { client, how } => self.close_client(client, *how),
+            Act::Send { client, what } => self.client_sends(client, *what),
             Act::StopReading { client } => self.reads(client, Pace::Never),
             Act::Read { client } => self.reads(client, Pace::AtOnce),
             Act::ReadSlowly { client, every } => self.reads(client, Pace::Every(*every)),
             Act::Storm { at } => self.storm(at.map(|host| host.0)),
             Act::BlindBalancer(span) => self.balancer_blind_until = self.now + *span,
-            Act::AllLeave => {
-                for session in self.clients.clone().into_values() {
-                    self.leave(session, HowClosed::Clean);
-                }
-            }
+            Act::AllLeave => self.all_leave(),
             Act::Push { at, to, name } => self.publish(at.0, to, name),
             Act::Repeat { at, name } => self.repeat(at.0, name),
             Act::Pause { host, span } => self.pause(host.0, *span),
@@ -72,40 +58,14 @@ impl World {
                 host,
                 operation,
                 fault,
-            } => {
-                let link = &mut self.processes[host.0].directory;
-                link.faults.push((*operation, *fault));
-            }
-            Act::Cut { from, to, both } => {
-                self.pipes.cuts.extend(directions(*from, *to, *both));
-                self.fault_opens(FaultKind::Cut, Scope::Between(from.0, to.0));
-            }
-            Act::Clog { from, to, both } => {
-                self.pipes.clogs.extend(directions(*from, *to, *both));
-                self.fault_opens(FaultKind::Clog, Scope::Between(from.0, to.0));
-            }
+            } => self.plan_trip(host.0, *operation, *fault),
+            Act::Cut { from, to, both } => self.cut(*from, *to, *both),
+            Act::Clog { from, to, both } => self.clog(*from, *to, *both),
             Act::Mend { from, to, both } => self.mend(*from, *to, *both),
-            Act::HalfOpen { from, to, both } => {
-                let scope = Scope::Between(from.0, to.0);
-                let noticed = self.now + self.config.link_heartbeat * SILENT_HEARTBEATS;
-                self.fault(FaultKind::HalfOpen, scope, noticed);
-                self.break_silently(from.0, to.0, *both);
-            }
-            Act::RefuseDials { from, to, span } => {
-                let until = self.now + *span;
-                self.pipes.refusals.insert((from.0, to.0), until);
-                let scope = Scope::Between(from.0, to.0);
-                self.fault(FaultKind::DialsRefused, scope, until);
-            }
-            Act::Reset { one, other } => {
-                let scope = Scope::Between(one.0, other.0);
-                self.fault(FaultKind::LinkReset, scope, self.now);
-                self.reset_links(one.0, other.0);
-            }
-            Act::LinkLatency(latency) => {
-                self.pipes.latency = *latency;
-                self.fault_opens(FaultKind::LinkSlow, Scope::All);
-            }
+            Act::HalfOpen { from, to, both } => self.half_open(*from, *to, *both),
+            Act::RefuseDials { from, to, span } => self.refuse_dials(*from, *to, *span),
+            Act::Reset { one, other } => self.reset(*one, *other),
+            Act::LinkLatency(latency) => self.link_latency(*latency),
             Act::On {
                 moment,
                 of,
@@ -118,54 +78,41 @@ impl World {
         }
     }
 
-    fn reads(&mut self, client: &str, pace: Pace) {
-        let Some(&session) = self.clients.get(client) else {
-            return;
-        };
-        let scope = Scope::Session(session);
-        self.fault_ends(FaultKind::SlowReader, Some(scope));
-        if pace != Pace::AtOnce {
-            self.fault_opens(FaultKind::SlowReader, scope);
-        }
-        self.set_pace(session, pace);
+    fn plan_trip(&mut self, host: usize, operation: OperationKind, fault: TripFault) {
+        let link = &mut self.processes[host].directory;
+        link.faults.push((operation, fault));
     }
 
     pub(crate) fn drain(&mut self, host: usize, delay: Duration, spread: Duration) {
+        if self.processes[host].instance.is_none() {
+            return;
+        }
         self.fault_opens(FaultKind::Drain, Scope::Instance(host));
         let life = self.life(host);
         self.input(life, Input::Event(Box::new(Event::Drain { delay, spread })));
     }
 
-    fn mend(&mut self, from: Host, to: Host, both: bool) {
-        for direction in directions(from, to, both) {
-            self.pipes.cuts.remove(&direction);
-            self.pipes.clogs.remove(&direction);
-        }
-        let Pipes { cuts, clogs, .. } = &self.pipes;
-        let ended = [(FaultKind::Cut, cuts), (FaultKind::Clog, clogs)].map(|(kind, pairs)| {
-            let stays = pairs.contains(&(from.0, to.0)) || pairs.contains(&(to.0, from.0));
-            (!stays).then_some(kind)
-        });
-        for kind in ended.into_iter().flatten() {
-            for (one, other) in [(from.0, to.0), (to.0, from.0)] {
-                self.fault_ends(kind, Some(Scope::Between(one, other)));
-            }
-        }
-        self.release_held();
-    }
-
     fn pause(&mut self, host: usize, span: Duration) {
         let until = self.now + span;
         let process = &mut self.processes[host];
-        process.paused_until = process.paused_until.max(until);
+        if process.instance.is_none() || until <= process.paused_until {
+            return;
+        }
+        let stands_still = process.paused_until >= self.now;
+        process.paused_until = until;
+        let present = (self.ledger.entries().iter()).filter(|entry| {
+            let here = entry.scope == Scope::Instance(host) && entry.until >= self.now;
+            stands_still && here && entry.kind.part() == Part::Process
+        });
+        let since = present.map(|entry| entry.from).fold(self.now, Instant::min);
         // The last renewal may be as old as their period, and its round trip as its timeout.
         let renewed = self.config.lease_renewal + self.config.directory_timeout;
-        let kind = if span + renewed >= self.config.lease {
+        let kind = if until.since(since) + renewed >= self.config.lease {
             FaultKind::LongPause
         } else {
             FaultKind::Pause
         };
-        self.fault(kind, Scope::Instance(host), until);
+        self.fault_since(kind, Scope::Instance(host), since, until);
     }
 
     pub(crate) fn kill(&mut self, host: usize, how: HowKilled) {
@@ -180,6 +127,7 @@ impl World {
         if self.processes[host].instance.is_some() {
             return;
         }
+        let mut recycled = false;
         match address {
             NewAddress::Same => {}
             NewAddress::New => {
@@ -188,6 +136,7 @@ impl World {
             }
             NewAddress::Of(other) if self.processes[other.0].instance.is_none() => {
                 self.processes[host].address = self.processes[other.0].address.clone();
+                recycled = other.0 != host;
             }
             NewAddress::Of(_) => {}
         }
@@ -195,20 +144,23 @@ impl World {
             process.instance.is_some() && process.address == self.processes[host].address
         });
         if taken {
+            recycled = false;
             let life = self.processes[host].life;
             self.processes[host].address = format!("host{host}.{life}:1");
         }
-        self.fault_ends(FaultKind::Drain, Some(Scope::Instance(host)));
+        if recycled {
+            self.borne(FaultKind::RecycledAddress, Scope::Instance(host));
+        }
         self.start(host);
     }
 
     fn heal(&mut self) {
         self.redis.heal();
-        self.redis_latency = REDIS_LATENCY;
+        self.redis_latency.set(self.now, REDIS_LATENCY);
         self.pipes.cuts.clear();
         self.pipes.clogs.clear();
         self.pipes.refusals.clear();
-        self.pipes.latency = Pipes::LATENCY;
+        self.pipes.latency.set(self.now, Pipes::LATENCY);
         self.release_held();
         self.spare();
         self.end_deployments();
@@ -221,11 +173,4 @@ impl World {
             self.fault_ends(kind, None);
         }
     }
-}
-
-/// From the one to the other, and perhaps back.
-fn directions(from: Host, to: Host, both: bool) -> impl Iterator<Item = (usize, usize)> {
-    let there = (from.0, to.0);
-    let back = (to.0, from.0);
-    [Some(there), both.then_some(back)].into_iter().flatten()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard_core::directory::SeenLease;
 use switchboard_core::time::Instant;
 
+use crate::ledger::Part;
 use crate::observed::{Change, Observed};
 use crate::world::World;
 
@@ -49,9 +50,10 @@ impl World {
             | Observed::Greeted { .. }
             | Observed::Ended { .. }
             | Observed::SeenClose { .. }
-            | Observed::NotMe { .. }
-            | Observed::FaultBegan(_)
-            | Observed::FaultEnded(_) => true,
+            | Observed::NotMe { .. } => true,
+            Observed::FaultBegan(entry) | Observed::FaultEnded(entry) => {
+                entry.kind.part() != Part::NoExcuse
+            }
             Observed::Turned(_)
             | Observed::Written { .. }
             | Observed::Seen { .. }
@@ -76,7 +78,10 @@ impl World {
         // What is wrong is so at the latest when everything has had the time to be noticed.
         let config = &self.config;
         let noticed = (config.lease + config.directory_timeout) * 3 + config.close_timeout;
-        let excused = self.ledger.entries().iter().map(|entry| entry.until).max();
+        let excused = (self.ledger.entries().iter())
+            .filter(|entry| entry.kind.part() != Part::NoExcuse)
+            .map(|entry| entry.until)
+            .max();
         let must = self.calm.changed + noticed >= self.now
             || excused.is_some_and(|until| until + noticed >= self.now)
             || self.calm.told + AT_LEAST <= self.now;

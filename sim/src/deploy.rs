@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard_core::time::Instant;
 
 use crate::fingerprint::{Fingerprint, Print, fingerprint};
+use crate::ledger::{FaultKind, Scope};
 use crate::observed::Life;
 use crate::queue::Happening;
 use crate::schedule::{HowKilled, NewAddress};
@@ -82,6 +83,9 @@ impl World {
         let stage = match deployment.stage {
             Stage::Next(host) if host >= self.processes.len() => return,
             Stage::Next(host) => {
+                if self.processes[host].instance.is_some() {
+                    self.borne(FaultKind::Deployed, Scope::Instance(host));
+                }
                 self.drain(host, delay, spread);
                 Stage::Draining(self.life(host), self.now + deadline)
             }

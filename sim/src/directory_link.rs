@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::command::RoundTrip;
-use switchboard_core::directory::Outcome;
 use switchboard_core::directory::redis::Value;
+use switchboard_core::directory::{Operation, Outcome};
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
@@ -77,22 +77,20 @@ impl World {
         if !self.lives(life) || self.processes[life.host].directory.connection.is_some() {
             return;
         }
-        let link = &mut self.processes[life.host].directory;
         let Some(connection) = self.redis.connect(self.now) else {
+            self.redis_refuses();
             let ids = self.noise_ids(life);
             let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
             self.queue
                 .put(self.now + wait, Happening::OpenDirectory(life));
             return;
         };
+        let link = &mut self.processes[life.host].directory;
         link.connection = Some(connection);
         link.number += 1;
-        link.there = self.now;
         link.back = self.now;
-        let way = self.redis_latency;
-        let ids = [life.host as u64, life.number.into()];
-        let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
-        link.there = at;
+        let at = self.arrival(Purpose::Reply, life);
+        self.processes[life.host].directory.there = at;
         self.tell(life, at.since(self.now), Event::DirectoryUp);
     }
 
@@ -115,10 +113,9 @@ impl World {
             // The instance will be told that the link is gone, or has been.
             return;
         };
-        let way = self.redis_latency;
-        let ids = [life.host as u64, life.number.into()];
-        let mut at = (self.noise).arrival(self.now, way, Purpose::Request, &ids);
-        at = at.max(link.there);
+        let there = link.there;
+        let mut at = self.arrival(Purpose::Request, life).max(there);
+        let link = &mut self.processes[life.host].directory;
         let number = link.number;
         let planned = link.faults.iter().position(|(wanted, _)| {
             *wanted == OperationKind::Any
@@ -166,6 +163,7 @@ impl World {
         self.config.directory_timeout * 3 / 2
     }
 
+    /// A round trip reaches the directory.
     pub(crate) fn request(
         &mut self,
         life: Life,
@@ -193,29 +191,14 @@ impl World {
             connection
         };
         let mut count = trip.operations.len();
-        let ids = self.noise_ids(life);
         if fault == Some(TripFault::Torn) {
+            let ids = self.noise_ids(life);
             count = self.noise.below(count as u64, Purpose::Tear, &ids) as usize;
         }
-        let mut outcomes = Vec::with_capacity(count);
-        for operation in &trip.operations[..count] {
-            let outcome = match mark {
-                Some((wanted, TripFault::Refused(error)))
-                    if wanted == OperationKind::Any || wanted == kind(operation) =>
-                {
-                    Some(operation.decode(Value::Error(error.text().to_owned())))
-                }
-                Some(_) | None => {
-                    let outcome = self.execute_operation(life, connection, operation);
-                    self.moment_of_operation(life, operation);
-                    outcome
-                }
-            };
-            let Some(outcome) = outcome else {
-                return;
-            };
-            outcomes.push(outcome);
-        }
+        let operations = &trip.operations[..count];
+        let Some(outcomes) = self.execute_all(life, connection, operations, mark) else {
+            return;
+        };
         let late = match fault {
             Some(TripFault::Torn) => return self.break_directory(life.host),
             Some(TripFault::ReplyLost | TripFault::Stray) => return,
@@ -225,20 +208,54 @@ impl World {
             }
         };
         if present {
-            let way = self.redis_latency;
-            let ids = [life.host as u64, life.number.into()];
-            let at = (self.noise).arrival(self.now, way, Purpose::Reply, &ids);
-            let link = &mut self.processes[life.host].directory;
-            let at = (at + late).max(link.back);
-            link.back = at;
-            let reply = Happening::Reply {
-                life,
-                link: number,
-                op: trip.op,
-                outcomes,
-            };
-            self.queue.put(at, reply);
+            self.send_reply(life, number, trip.op, outcomes, late);
         }
+    }
+
+    /// Executes the operations of a round trip, but for those that its fault refuses. `None` if there
+    /// is nobody to execute them.
+    fn execute_all(
+        &mut self,
+        life: Life,
+        connection: Connection,
+        operations: &[Operation],
+        mark: Option<(OperationKind, TripFault)>,
+    ) -> Option<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let outcome = match mark {
+                Some((wanted, TripFault::Refused(error)))
+                    if wanted == OperationKind::Any || wanted == kind(operation) =>
+                {
+                    operation.decode(Value::Error(error.text().to_owned()))
+                }
+                Some(_) | None => self.execute_operation(life, connection, operation)?,
+            };
+            self.moment_of_operation(life, operation, &outcome);
+            outcomes.push(outcome);
+        }
+        Some(outcomes)
+    }
+
+    /// The answer to a round trip goes back, so much later than it could.
+    fn send_reply(
+        &mut self,
+        life: Life,
+        link: u32,
+        op: OpId,
+        outcomes: Vec<Outcome>,
+        late: Duration,
+    ) {
+        let at = self.arrival(Purpose::Reply, life);
+        let back = &mut self.processes[life.host].directory.back;
+        *back = (at + late).max(*back);
+        let reply = Happening::Reply {
+            life,
+            link,
+            op,
+            outcomes,
+        };
+        self.queue.put(*back, reply);
     }
 
     pub(crate) fn reply(&mut self, life: Life, number: u32, op: OpId, outcomes: Vec<Outcome>) {
@@ -256,6 +273,13 @@ impl World {
             life,
             Input::Event(Box::new(Event::Directory { op, outcomes })),
         );
+    }
+
+    /// When that arrives which is sent to the directory now, or from it.
+    fn arrival(&self, purpose: Purpose, life: Life) -> Instant {
+        let ids = [life.host as u64, life.number.into()];
+        self.redis_latency
+            .arrival(self.noise, self.now, purpose, &ids)
     }
 
     /// What noise of one instance at this moment is keyed with.

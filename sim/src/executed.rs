@@ -24,6 +24,9 @@ impl World {
     ) -> Option<Outcome> {
         let before = self.standing(connection, operation);
         let outcome = self.redis.execute(self.now, connection, operation)?;
+        if outcome.is_err() && connection == self.redis.at_primary() {
+            self.redis_refuses();
+        }
         let after = self.standing(connection, operation);
         self.row_is_back(operation, &outcome, &after);
         let change = match (&before, &after) {

@@ -85,7 +85,7 @@ impl Process {
 /// average, or for twice as long at most.
 const TURN: Duration = Duration::from_micros(100);
 /// How long it takes clients to see that a process is gone which went without a sign.
-const VANISHED: Duration = Duration::from_secs(10);
+pub(crate) const VANISHED: Duration = Duration::from_secs(10);
 /// A turn ends after so many calls, or it never will.
 const CALLS_PER_TURN: usize = 10_000;
 /// What a start can explain.
@@ -164,7 +164,10 @@ impl World {
             self.end_of_pipe(host, link, pipe, !vanished);
         }
         for input in inbox {
-            self.unheard(&input);
+            self.unheard(life, &input);
+        }
+        for kind in [FaultKind::Pause, FaultKind::LongPause, FaultKind::Drain] {
+            self.fault_ends(kind, Some(Scope::Instance(host)));
         }
         self.observe(Observed::Gone(life));
     }
@@ -181,14 +184,14 @@ impl World {
             self.processes[life.host].inbox.push(input);
             self.wake(life);
         } else {
-            self.unheard(&input);
+            self.unheard(life, &input);
         }
     }
 
     /// Something comes to an instance that is gone.
-    fn unheard(&mut self, input: &Input) {
+    fn unheard(&mut self, life: Life, input: &Input) {
         if let Input::Handshake(session) = *input {
-            self.nobody_there(session);
+            self.nobody_answers(session, life.host);
         }
     }
 
@@ -249,8 +252,8 @@ impl World {
             self.observe(Observed::Livelocked(life));
         }
         let at = life.place();
-        for command in out.drain() {
-            if self.dies(life) {
+        for (executed, command) in out.drain().enumerate() {
+            if self.dies(life, executed) {
                 break;
             }
             let entry = Entry::Command {
@@ -274,12 +277,16 @@ impl World {
         self.observe(Observed::Turned(life));
     }
 
-    /// Whether a process is gone before its next command, because it was to be killed here.
-    fn dies(&mut self, life: Life) -> bool {
+    /// Whether a process is gone before its next command, of a batch of which it has executed so many,
+    /// because it was to be killed here.
+    fn dies(&mut self, life: Life, executed: usize) -> bool {
         match &mut self.processes[life.host].dies {
             None => false,
             Some((0, how)) => {
                 let how = *how;
+                if executed > 0 {
+                    self.borne(FaultKind::KilledMidBatch, Scope::Instance(life.host));
+                }
                 self.kill(life.host, how);
                 true
             }
@@ -324,6 +331,9 @@ impl World {
         };
         let offset = &mut self.processes[host].wall_offset;
         *offset = offset.saturating_add(by);
+        if self.processes[host].instance.is_some() {
+            self.borne(FaultKind::WallClock, Scope::Instance(host));
+        }
     }
 
     fn instance_mut(&mut self, life: Life) -> Option<&mut Instance> {
@@ -396,10 +406,7 @@ impl World {
             Command::Send {
                 connection,
                 payload,
-            } => {
-                self.moment_of_content(Moment::Write, payload.bytes());
-                self.send(host, connection, payload);
-            }
+            } => self.send(host, connection, payload),
             Command::Flush { connection } => self.flush(life, connection),
             Command::Ping { connection } => self.ping(host, connection),
             Command::Close { connection, code } => self.close(life, connection, code),

@@ -1,5 +1,5 @@
 //! The excuse ledger: each fault writes what happened, where, and from when to when. What that
-//! explains, and for how long after it, is for each checker to say.
+//! explains, and for how long after it, is for each checker to say. What hits nothing writes nothing.
 
 use switchboard_core::time::Instant;
 
@@ -67,11 +67,39 @@ pub enum FaultKind {
     Kicked,
     /// A terminal's token ran out.
     TokenExpired,
+    /// Sockets of terminals were reset, of many at once.
+    Storm,
+    /// A client ended its connection with a reset.
+    SuddenEnd,
+    /// A client went without a sign.
+    SilentEnd,
+    /// A client connected while it had a connection, which stayed half open.
+    HalfOpenClient,
+    /// A client was moved to another connection.
+    Moved,
+    /// A client sent what its driver refuses.
+    Misbehaved,
+    /// The wall clock of an instance's machine was set.
+    WallClock,
+    /// The balancer chose an instance that takes no connections.
+    BlindBalancer,
+    /// A push was handed in once more.
+    Repeated,
+    /// An instance was drained by a rolling deployment.
+    Deployed,
+    /// An instance was killed when it had executed a part of a batch.
+    KilledMidBatch,
+    /// An instance took over the address of another.
+    RecycledAddress,
+    /// Somebody else answered at the address of an instance that was dialled.
+    NotMe,
+    /// Something happened at a moment of a push or of a client for which it had waited.
+    AtMoment,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 43] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -101,6 +129,20 @@ impl FaultKind {
         Self::Overflowed,
         Self::Kicked,
         Self::TokenExpired,
+        Self::Storm,
+        Self::SuddenEnd,
+        Self::SilentEnd,
+        Self::HalfOpenClient,
+        Self::Moved,
+        Self::Misbehaved,
+        Self::WallClock,
+        Self::BlindBalancer,
+        Self::Repeated,
+        Self::Deployed,
+        Self::KilledMidBatch,
+        Self::RecycledAddress,
+        Self::NotMe,
+        Self::AtMoment,
     ];
 
     /// What it concerns.
@@ -131,7 +173,26 @@ impl FaultKind {
             Self::SlowReader | Self::Overflowed | Self::Kicked | Self::TokenExpired => {
                 Part::Terminal
             }
+            Self::Storm
+            | Self::SuddenEnd
+            | Self::SilentEnd
+            | Self::HalfOpenClient
+            | Self::Moved
+            | Self::Misbehaved
+            | Self::WallClock
+            | Self::BlindBalancer
+            | Self::Repeated
+            | Self::Deployed
+            | Self::KilledMidBatch
+            | Self::RecycledAddress
+            | Self::NotMe
+            | Self::AtMoment => Part::NoExcuse,
         }
+    }
+
+    /// Whether it is a fault. The start of an instance is none, but explains what one does.
+    pub const fn is_fault(self) -> bool {
+        !matches!(self, Self::Start)
     }
 
     /// Whether `heal` ends it.
@@ -142,6 +203,7 @@ impl FaultKind {
             | Self::RedisSlow
             | Self::Cut
             | Self::Clog
+            | Self::DialsRefused
             | Self::LinkSlow
             | Self::SlowReader => true,
             Self::Kill
@@ -162,10 +224,23 @@ impl FaultKind {
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen
-            | Self::DialsRefused
             | Self::Overflowed
             | Self::Kicked
-            | Self::TokenExpired => false,
+            | Self::TokenExpired
+            | Self::Storm
+            | Self::SuddenEnd
+            | Self::SilentEnd
+            | Self::HalfOpenClient
+            | Self::Moved
+            | Self::Misbehaved
+            | Self::WallClock
+            | Self::BlindBalancer
+            | Self::Repeated
+            | Self::Deployed
+            | Self::KilledMidBatch
+            | Self::RecycledAddress
+            | Self::NotMe
+            | Self::AtMoment => false,
         }
     }
 }
@@ -183,6 +258,8 @@ pub enum Part {
     Links,
     /// A terminal, what is between it and its instance, or whether it may stay.
     Terminal,
+    /// What Switchboard bears without loss: it explains nothing.
+    NoExcuse,
 }
 
 /// Whom it concerns. Instances are numbered as in the schedule, from zero.
@@ -233,6 +310,12 @@ impl Ledger {
             .copied()
     }
 
+    /// Whether a fault of this kind lasts in this scope beyond a moment.
+    pub(crate) fn lasts(&self, kind: FaultKind, scope: Scope, beyond: Instant) -> bool {
+        (self.entries.iter())
+            .any(|entry| entry.kind == kind && entry.scope == scope && entry.until > beyond)
+    }
+
     /// All entries, in the order in which they were written.
     pub fn entries(&self) -> &[Excuse] {
         &self.entries
@@ -242,29 +325,52 @@ impl Ledger {
 impl World {
     /// A fault begins whose end is known.
     pub(crate) fn fault(&mut self, kind: FaultKind, scope: Scope, until: Instant) {
+        self.fault_since(kind, scope, self.now, until);
+    }
+
+    /// A fault that began earlier goes on until a moment.
+    pub(crate) fn fault_since(
+        &mut self,
+        kind: FaultKind,
+        scope: Scope,
+        from: Instant,
+        until: Instant,
+    ) {
         let entry = Excuse {
             kind,
             scope,
-            from: self.now,
+            from,
             until,
         };
         self.ledger.entries.push(entry);
         self.observe(Observed::FaultBegan(entry));
     }
 
-    /// A fault begins that lasts until it is ended.
+    /// A fault begins that lasts until it is ended, unless it lasts already.
     pub(crate) fn fault_opens(&mut self, kind: FaultKind, scope: Scope) {
-        self.fault(kind, scope, Ledger::OPEN);
+        self.fault_shows(kind, scope, Ledger::OPEN);
     }
 
-    /// The open faults of a kind end, in one scope or in all.
+    /// A fault shows for the first time that lasts until a moment.
+    pub(crate) fn fault_shows(&mut self, kind: FaultKind, scope: Scope, until: Instant) {
+        if !self.ledger.lasts(kind, scope, self.now) {
+            self.fault(kind, scope, until);
+        }
+    }
+
+    /// Something happens that explains nothing.
+    pub(crate) fn borne(&mut self, kind: FaultKind, scope: Scope) {
+        self.fault(kind, scope, self.now);
+    }
+
+    /// The faults of a kind that last end, in one scope or in all.
     pub(crate) fn fault_ends(&mut self, kind: FaultKind, scope: Option<Scope>) {
         let now = self.now;
-        let open = (self.ledger.entries.iter_mut()).filter(|entry| {
+        let last = (self.ledger.entries.iter_mut()).filter(|entry| {
             let here = scope.is_none_or(|scope| scope == entry.scope);
-            entry.kind == kind && entry.until == Ledger::OPEN && here
+            entry.kind == kind && entry.until > now && here
         });
-        let ended: Vec<Excuse> = open
+        let ended: Vec<Excuse> = last
             .map(|entry| {
                 entry.until = now;
                 *entry

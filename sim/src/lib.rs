@@ -20,6 +20,7 @@ mod fingerprint;
 pub mod golden;
 mod host;
 pub mod ledger;
+mod link_acts;
 mod moment;
 mod noise;
 pub mod observed;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::directory::Operation;
+use switchboard_core::directory::{Operation, Outcome, Reply};
 use switchboard_core::id::ConnectionId;
 
 use crate::fingerprint::fingerprint;
@@ -69,14 +69,22 @@ impl World {
         });
     }
 
-    /// An operation has been executed.
-    pub(crate) fn moment_of_operation(&mut self, life: Life, operation: &Operation) {
-        if self.waiting.is_empty() {
+    /// An operation has been executed. One that was refused has no moment, and neither has a row that
+    /// was not written because a younger one stood there.
+    pub(crate) fn moment_of_operation(
+        &mut self,
+        life: Life,
+        operation: &Operation,
+        outcome: &Outcome,
+    ) {
+        let (false, Ok(reply)) = (self.waiting.is_empty(), outcome) else {
             return;
-        }
+        };
         match operation {
             Operation::Register { connection, .. } => {
-                self.moment_of_connection(Moment::Register, *connection);
+                if *reply == Reply::Registered {
+                    self.moment_of_connection(Moment::Register, *connection);
+                }
             }
             Operation::Unregister { connection, .. } => {
                 self.moment_of_connection(Moment::Unregister, *connection);

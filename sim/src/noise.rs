@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use switchboard_core::time::Instant;
 
+use crate::fingerprint::fingerprint;
+
 /// What a number is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -121,6 +123,61 @@ impl Noise {
     }
 }
 
+/// The base of the delay of ways of one kind, which changes now and then.
+#[derive(Clone, Debug)]
+pub(crate) struct Latency {
+    base: Duration,
+    /// Larger ones, and until when they held.
+    former: Vec<(Instant, Duration)>,
+}
+
+fingerprint!(Latency { base, former });
+
+impl Latency {
+    /// One that has not changed.
+    pub(crate) const fn new(base: Duration) -> Self {
+        Self {
+            base,
+            former: Vec::new(),
+        }
+    }
+
+    /// The base.
+    pub(crate) const fn base(&self) -> Duration {
+        self.base
+    }
+
+    /// The largest by which something can still be held up.
+    pub(crate) fn worst(&self, now: Instant) -> Duration {
+        let holds_up = |(until, base): &&(Instant, Duration)| *until + *base * 2 + STALL_MAX > now;
+        let former = self.former.iter().filter(holds_up).map(|(_, base)| *base);
+        former.fold(self.base, Duration::max)
+    }
+
+    /// It is another one from here on.
+    pub(crate) fn set(&mut self, now: Instant, base: Duration) {
+        if base < self.base {
+            self.former.push((now, self.base));
+        }
+        self.base = base;
+    }
+
+    /// When that arrives which is sent over a way now: no earlier than what could have been sent while
+    /// the way was slower, whether or not something was.
+    pub(crate) fn arrival(
+        &self,
+        noise: Noise,
+        now: Instant,
+        purpose: Purpose,
+        ids: &[u64],
+    ) -> Instant {
+        let before =
+            |(until, base): &(Instant, Duration)| noise.arrival(*until, *base, purpose, ids);
+        let former = self.former.iter().map(before);
+        former.fold(noise.arrival(now, self.base, purpose, ids), Instant::max)
+    }
+}
+
 /// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
 fn unstalled(key: u64, now: u64, base: u64) -> u64 {
     let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));
@@ -156,9 +213,18 @@ fn nanos(span: Duration) -> u64 {
 
 /// A stable number for a name.
 pub(crate) fn of_name(name: &str) -> u64 {
-    (name.bytes()).fold(mix(name.len() as u64), |state, byte| {
-        mix(state ^ u64::from(byte))
-    })
+    of_name_from(0, name)
+}
+
+/// A stable number for a name that no other name has.
+pub(crate) fn id_of_name(name: &str) -> u128 {
+    let [high, low] = [1, 2].map(|half| u128::from(of_name_from(half << 32, name)));
+    high << 64 | low
+}
+
+fn of_name_from(start: u64, name: &str) -> u64 {
+    let start = mix(start ^ name.len() as u64);
+    (name.bytes()).fold(start, |state, byte| mix(state ^ u64::from(byte)))
 }
 
 /// The finalizer of SplitMix64.
@@ -171,6 +237,8 @@ const fn mix(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -189,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_overtakes_what_was_sent_when_the_way_was_slower() {
+        let mut latency = Latency::new(Duration::from_millis(50));
+        let mut last = Instant::START;
+        for step in 0..100_000 {
+            let now = Instant::from_nanos(3_600_000_000_000 + step * 7919);
+            if step == 20_000 {
+                latency.set(now, Duration::from_micros(300));
+            }
+            let at = latency.arrival(Noise::new(7), now, Purpose::Link, &[1]);
+            assert!(at >= last, "{step}");
+            last = at;
+        }
+    }
+
+    #[test]
     fn a_way_is_stalled_now_and_then() {
         let base = Duration::from_millis(2);
         let late = (0..100_000)
@@ -199,6 +282,14 @@ mod tests {
             })
             .count();
         assert!((500..5000).contains(&late), "{late}");
+    }
+
+    #[test]
+    fn no_two_names_share_an_id() {
+        let names = (0..100_000).map(|number| format!("m{number}"));
+        let others = (0..100_000).map(|number| format!("b{number}.{}", number % 12));
+        let ids: BTreeSet<u128> = names.chain(others).map(|name| id_of_name(&name)).collect();
+        assert_eq!(ids.len(), 200_000);
     }
 
     #[test]

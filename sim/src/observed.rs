@@ -157,7 +157,7 @@ pub enum Observed<'a> {
 
     /// A fault has begun. Of one whose end is known, `until` says it.
     FaultBegan(Excuse),
-    /// A fault has ended whose end was not known.
+    /// A fault has ended whose end was not known, or that was to last longer.
     FaultEnded(Excuse),
     /// Half a second has passed since the last such tick, or more if nothing that has to do with the
     /// directory, connections or faults has changed for so long that nothing is left to be noticed.

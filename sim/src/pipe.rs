@@ -11,7 +11,8 @@ use switchboard_core::time::Instant;
 
 use crate::fingerprint::fingerprint;
 use crate::host::WRITE;
-use crate::noise::Purpose;
+use crate::ledger::{FaultKind, Scope};
+use crate::noise::{Latency, Purpose};
 use crate::observed::{Life, Observed};
 use crate::queue::{Content, Happening, Input};
 use crate::schedule::Moment;
@@ -23,7 +24,7 @@ pub(crate) struct Pipes {
     /// Nothing passes from the first to the second.
     pub(crate) cuts: BTreeSet<(usize, usize)>,
     /// The base of the delay.
-    pub(crate) latency: Duration,
+    pub(crate) latency: Latency,
     pipes: Vec<Pipe>,
     /// What is written from the first to the second does not leave.
     pub(crate) clogs: BTreeSet<(usize, usize)>,
@@ -45,15 +46,30 @@ fingerprint!(Pipes {
     stuck,
 });
 
+/// A link that is silent for so many heartbeats is taken for dead.
+pub(crate) const SILENT_HEARTBEATS: u32 = 3;
+
 impl Pipes {
+    /// The base of the delay as it is by default.
     pub(crate) const LATENCY: Duration = Duration::from_micros(300);
+
+    /// Whether one of two processes has a link to the other, or dials it.
+    pub(crate) fn linked(&self, one: usize, other: usize) -> bool {
+        (self.pipes.iter()).any(|pipe| pipe.is_between(one, other) && pipe.is_open())
+    }
+
+    /// Whether such a link carries what is sent.
+    pub(crate) fn carry(&self, one: usize, other: usize) -> bool {
+        let carries = |pipe: &Pipe| pipe.is_open() && !pipe.half_open;
+        (self.pipes.iter()).any(|pipe| pipe.is_between(one, other) && carries(pipe))
+    }
 }
 
 impl Default for Pipes {
     fn default() -> Self {
         Self {
             cuts: BTreeSet::new(),
-            latency: Self::LATENCY,
+            latency: Latency::new(Self::LATENCY),
             pipes: Vec::new(),
             clogs: BTreeSet::new(),
             refusals: BTreeMap::new(),
@@ -108,6 +124,17 @@ fingerprint!(End {
 });
 
 impl Pipe {
+    fn is_between(&self, one: usize, other: usize) -> bool {
+        let ends = (self.dialler.life.host, self.acceptor.life.host);
+        ends == (one, other) || ends == (other, one)
+    }
+
+    /// Whether somebody has it for open, or waits for it to open.
+    const fn is_open(&self) -> bool {
+        let accepted = self.acceptor.open && self.acceptor.key.is_some();
+        self.dialler.open || accepted
+    }
+
     const fn end(&mut self, dialler: bool) -> &mut End {
         if dialler {
             &mut self.dialler
@@ -121,12 +148,22 @@ impl World {
     pub(crate) fn dial(&mut self, life: Life, link: LinkKey, dial: &Dial) {
         let down = |failure| Event::LinkDown { link, failure };
         let Some(host) = self.occupant(&dial.address) else {
-            self.tell(life, self.pipes.latency * 2, down(LinkFailure::Broken));
+            self.tell(
+                life,
+                self.pipes.latency.base() * 2,
+                down(LinkFailure::Broken),
+            );
             return;
         };
-        let refused = self.pipes.refusals.get(&(life.host, host));
-        if refused.is_some_and(|until| *until > self.now) {
-            self.tell(life, self.pipes.latency * 2, down(LinkFailure::Broken));
+        let refused = self.pipes.refusals.get(&(life.host, host)).copied();
+        if let Some(until) = refused.filter(|until| *until > self.now) {
+            let scope = Scope::Between(life.host, host);
+            self.fault_shows(FaultKind::DialsRefused, scope, until);
+            self.tell(
+                life,
+                self.pipes.latency.base() * 2,
+                down(LinkFailure::Broken),
+            );
             return;
         }
         if self.processes[host].vanished {
@@ -160,6 +197,7 @@ impl World {
         let by_dialler = self.is_dialler(pipe, life.host, link);
         let to = self.pipes.pipes[pipe].end(!by_dialler).life.host;
         if self.pipes.clogs.contains(&(life.host, to)) {
+            self.fault_opens(FaultKind::Clog, Scope::Between(life.host, to));
             self.pipes.stuck.push(Stuck { life, link, batch });
             return;
         }
@@ -190,11 +228,7 @@ impl World {
     /// All links between two processes break at once.
     pub(crate) fn reset_links(&mut self, one: usize, other: usize) {
         for pipe in 0..self.pipes.pipes.len() {
-            let Pipe {
-                dialler, acceptor, ..
-            } = &self.pipes.pipes[pipe];
-            let hosts = (dialler.life.host, acceptor.life.host);
-            if hosts == (one, other) || hosts == (other, one) {
+            if self.pipes.pipes[pipe].is_between(one, other) {
                 self.pipe_down(pipe, true, LinkFailure::Broken);
                 self.pipe_down(pipe, false, LinkFailure::Broken);
             }
@@ -206,11 +240,10 @@ impl World {
     pub(crate) fn break_silently(&mut self, one: usize, other: usize, neither_learns: bool) {
         for index in 0..self.pipes.pipes.len() {
             let pipe = &mut self.pipes.pipes[index];
-            let (dialler, acceptor) = (pipe.dialler.life.host, pipe.acceptor.life.host);
-            let dialled = (dialler, acceptor) == (one, other);
-            if !dialled && (dialler, acceptor) != (other, one) {
+            if !pipe.is_between(one, other) {
                 continue;
             }
+            let dialled = pipe.dialler.life.host == one;
             pipe.half_open = true;
             if !neither_learns {
                 self.pipe_down(index, dialled, LinkFailure::Broken);
@@ -244,6 +277,7 @@ impl World {
         let to = pipe.end(at_dialler).life.host;
         let from = pipe.end(!at_dialler).life.host;
         if self.pipes.cuts.contains(&(from, to)) {
+            self.fault_opens(FaultKind::Cut, Scope::Between(from, to));
             self.pipes.held.push((index, at_dialler, content));
             return;
         }
@@ -279,6 +313,7 @@ impl World {
                 Some(instance) if instance.id() != pipe.expected => {
                     let (dialler, wanted) = (pipe.dialler.life, pipe.expected);
                     let occupant = self.life(host);
+                    self.borne(FaultKind::NotMe, Scope::Instance(dialler.host));
                     self.observe(Observed::NotMe {
                         dialler,
                         wanted,
@@ -315,12 +350,12 @@ impl World {
     }
 
     fn send_through(&mut self, index: usize, to_dialler: bool, content: Content) {
-        let pipe = &mut self.pipes.pipes[index];
+        let pipe = &self.pipes.pipes[index];
         let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
         let ids = [from as u64, to as u64, to_dialler.into()];
-        let way = self.pipes.latency;
-        let at = (self.noise).arrival(self.now, way, Purpose::Link, &ids);
-        let end = pipe.end(to_dialler);
+        let latency = &self.pipes.latency;
+        let at = latency.arrival(self.noise, self.now, Purpose::Link, &ids);
+        let end = self.pipes.pipes[index].end(to_dialler);
         end.last = end.last.max(at);
         self.queue.put(
             end.last,

@@ -56,6 +56,8 @@ pub(crate) enum Happening {
     Deploy(Box<Deployment>),
     /// A client connects anew whose session has ended.
     Reconnect(usize),
+    /// A client gives up that nobody answers.
+    Unanswered(usize),
     /// A client's token runs out.
     TokenEnds(usize),
     /// A terminal that reads slowly has made room.
@@ -147,7 +149,9 @@ impl Fingerprint for Happening {
             Self::Demotion(server) => server.fingerprint(to),
             Self::Act(act) => act.fingerprint(to),
             Self::Deploy(deployment) => deployment.fingerprint(to),
-            Self::Reconnect(session) | Self::TokenEnds(session) => session.fingerprint(to),
+            Self::Reconnect(session) | Self::Unanswered(session) | Self::TokenEnds(session) => {
+                session.fingerprint(to);
+            }
             Self::SlowRead(life, key) => (*life, *key).fingerprint(to),
             Self::OutOfPipe {
                 pipe,

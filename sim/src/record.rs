@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::ledger::{FaultKind, Scope};
+use crate::noise;
 use crate::observed::{HandIn, Life, Observed};
 use crate::queue::Input;
 use crate::schedule::{Moment, To};
@@ -171,7 +172,7 @@ impl World {
             self.record.by_content.insert(content, push);
         }
         self.record.pushes.push(Published {
-            id: PushId::new(Uuid::from_u128(push as u128 + 1)),
+            id: PushId::new(Uuid::from_u128(noise::id_of_name(name))),
             action,
             to,
             times: Vec::new(),
@@ -221,9 +222,11 @@ impl World {
         if !self.lives(life) {
             return;
         }
-        let times = &mut self.record.pushes[push].times;
-        let time = times.len();
-        times.push(HandedIn {
+        let time = self.record.pushes[push].times.len();
+        if time > 0 {
+            self.borne(FaultKind::Repeated, Scope::Instance(host));
+        }
+        self.record.pushes[push].times.push(HandedIn {
             life,
             at: self.now,
             sequence: 0,
@@ -344,6 +347,7 @@ impl World {
             let id = self.record.pushes[push].id;
             let since = self.sessions[session].written.entry(id);
             since.or_insert(self.now);
+            self.moment_of_push(Moment::Write, push);
         }
         self.observe(Observed::Written {
             session,

@@ -10,7 +10,7 @@ use crate::noise::Purpose;
 use crate::queue::Happening;
 use crate::redis::{Former, ServerId};
 use crate::schedule::{ClockStep, RedisAct};
-use crate::world::World;
+use crate::world::{REDIS_LATENCY, World};
 
 impl World {
     pub(crate) fn redis_acts(&mut self, act: &RedisAct) {
@@ -38,13 +38,15 @@ impl World {
             }
             RedisAct::Failover { lost, former } => self.fail_over(*lost, *former),
             RedisAct::Refuse(error, span) => {
-                let until = self.now + *span;
-                self.fault(FaultKind::RedisRefuses, Scope::All, until);
-                self.redis.refuse(*error, until);
+                // It is a fault when something is refused.
+                self.fault_ends(FaultKind::RedisRefuses, None);
+                self.redis.refuse(*error, self.now + *span);
             }
             RedisAct::EvictRows(user) => self.evict_rows(user),
             RedisAct::EvictLeases => {
-                self.redis_fault(FaultKind::RedisLostLeases);
+                if self.leases().next().is_some() {
+                    self.redis_fault(FaultKind::RedisLostLeases);
+                }
                 self.redis.evict_leases(self.now);
             }
             RedisAct::Clock(step) => {
@@ -61,14 +63,25 @@ impl World {
                 }
             }
             RedisAct::FlushScripts => {
-                self.redis_fault(FaultKind::RedisScripts);
+                if self.redis.knows_scripts() {
+                    self.redis_fault(FaultKind::RedisScripts);
+                }
                 self.redis.flush_scripts();
             }
             RedisAct::Latency(latency) => {
+                self.redis_latency.set(self.now, *latency);
                 self.fault_ends(FaultKind::RedisSlow, None);
-                self.fault_opens(FaultKind::RedisSlow, Scope::All);
-                self.redis_latency = *latency;
+                if *latency > REDIS_LATENCY {
+                    self.fault_opens(FaultKind::RedisSlow, Scope::All);
+                }
             }
+        }
+    }
+
+    /// Says in the ledger that a server refuses, until it does so no more.
+    pub(crate) fn redis_refuses(&mut self) {
+        if let Some(until) = self.redis.refuses_until(self.now) {
+            self.fault_shows(FaultKind::RedisRefuses, Scope::All, until);
         }
     }
 

@@ -15,9 +15,9 @@ use crate::checker::{Checker, Watchers};
 use crate::checkers;
 use crate::fingerprint::{Fingerprint as _, Print};
 use crate::host::Process;
-use crate::ledger::Ledger;
+use crate::ledger::{FaultKind, Ledger, Scope};
 use crate::moment::Waiting;
-use crate::noise::Noise;
+use crate::noise::{Latency, Noise};
 use crate::observed::Observed;
 use crate::pipe::Pipes;
 use crate::queue::{Happening, Queue};
@@ -41,7 +41,7 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) redis: Redis,
     /// The base of the delay on the way to the directory, and back.
-    pub(crate) redis_latency: Duration,
+    pub(crate) redis_latency: Latency,
     pub(crate) pipes: Pipes,
     pub(crate) sessions: Vec<Session>,
     /// The present session of each client.
@@ -135,7 +135,7 @@ impl World {
             trace: Trace::new(),
             processes: (0..instances).map(Process::new).collect(),
             redis,
-            redis_latency: REDIS_LATENCY,
+            redis_latency: Latency::new(REDIS_LATENCY),
             pipes: Pipes::default(),
             sessions: Vec::new(),
             clients: BTreeMap::new(),
@@ -211,7 +211,10 @@ impl World {
 
     /// What is known so far.
     pub fn report(&self) -> Report {
-        let faults: BTreeSet<_> = (self.ledger.entries().iter()).map(|e| e.kind).collect();
+        let faults: BTreeSet<_> = (self.ledger.entries().iter())
+            .map(|entry| entry.kind)
+            .filter(|kind| kind.is_fault())
+            .collect();
         Report {
             seed: self.schedule.seed,
             hash: self.trace.hash(),
@@ -327,11 +330,13 @@ impl World {
             Happening::Timer(life) => self.timer(life),
             Happening::Input(life, input) => self.input(life, input),
             Happening::Act(act) => {
+                self.borne(FaultKind::AtMoment, Scope::All);
                 self.trace(&Entry::Item(&act.to_string()));
                 self.act(&act);
             }
             Happening::Deploy(deployment) => self.deployment(*deployment),
             Happening::Reconnect(session) => self.reconnect(session),
+            Happening::Unanswered(session) => self.unanswered(session),
             Happening::TokenEnds(session) => self.token_ends(session),
             Happening::SlowRead(life, key) => self.slow_read(life, key),
             Happening::OpenDirectory(life) => self.open_directory(life),

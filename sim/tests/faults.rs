@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use switchboard_core::flaws::Flaw;
+use switchboard_sim::ledger::FaultKind;
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{Session, World};
 
@@ -38,6 +40,29 @@ fn what_waits_for_a_moment_happens_at_it() {
         of_push.join("\n"),
     )));
     assert_eq!(world.pushes().len(), 11);
+}
+
+#[test]
+fn a_moment_comes_when_it_has_come_about() {
+    // The lookup is refused once and asked again; nobody reads until later.
+    let world = end_of(schedule(
+        "1s client c1 connects i1 as alice\n2s client c1 stops reading\n\
+         2s redis i2 next lookup refused OOM\n2s on lookup of m1 push i3 bob m2\n\
+         2s on write of m1 push i3 bob m3\n3s push i2 alice m1\n5s client c1 reads",
+    ));
+    let taken = |push: usize| world.pushes()[push].times()[0].at;
+    assert!(has(&world, "c1", 0));
+    let written = world
+        .pushes()
+        .last()
+        .expect("the frame was written")
+        .times()[0]
+        .at;
+    assert!(
+        written >= taken(0) + Duration::from_millis(1900),
+        "{written:?}"
+    );
+    assert_eq!(world.pushes().len(), 2, "the lookup was refused");
 }
 
 #[test]
@@ -175,4 +200,150 @@ fn a_blind_balancer_sends_terminals_to_those_that_take_none() {
     };
     assert_eq!(taken("heal"), 20);
     assert!((1..20).contains(&taken("balancer blind 5s")));
+}
+
+/// A row that is removed by user leaves an orphan behind, which a pause could explain.
+fn finds_orphan(items: &str) -> bool {
+    let mut schedule = schedule(&format!(
+        "{items}\n20s client c1 connects i1 as bob\n20s client c2 connects i1 as bob\n\
+         20.5s client c1 closes clean\n22s heal"
+    ));
+    schedule.flaw = Some(Flaw::UnregisterByUser);
+    let violation = World::new(schedule).run().violation;
+    violation.is_some_and(|violation| {
+        violation.checker == "orphan-debt" && violation.at < Duration::from_secs(22)
+    })
+}
+
+#[test]
+fn a_pause_excuses_only_the_life_that_stands_still() {
+    assert!(finds_orphan(""));
+    assert!(finds_orphan("1s kill i1\n2s pause i1 3600s\n3s restart i1"));
+    assert!(finds_orphan("1s pause i1 3600s\n2s kill i1\n3s restart i1"));
+    assert!(finds_orphan(
+        "1s pause i1 3600s\n19s kill i1\n19s restart i1"
+    ));
+    assert!(!finds_orphan("1s pause i1 18s"));
+}
+
+fn faults(items: &str) -> Vec<FaultKind> {
+    let report = World::new(schedule(items)).run();
+    assert_eq!(report.violation, None, "{items}");
+    report.faults
+}
+
+#[test]
+fn what_hits_nothing_is_no_fault() {
+    let nothing = [
+        "half-open i1 <-> i2",
+        "reset i1 <-> i2",
+        "cut i1 <-> i2",
+        "clog i1 -> i2",
+        "refuse i1 -> i2 1s",
+        "storm everywhere",
+        "links latency 0.3ms",
+        "redis latency 0.2ms",
+        "redis evicts rows alice",
+        "redis up",
+        "redis i1 next lookup reply-lost",
+        "client c1 closes sudden",
+        "client c1 stops reading",
+        "balancer blind 1s",
+        "repeat i1 m1",
+        "on push of m1 kill i2",
+        "heal",
+    ];
+    for item in nothing {
+        assert_eq!(faults(&format!("2s {item}")), [], "{item}");
+    }
+    let killed = [
+        "pause i1 3s",
+        "kill i1",
+        "kill i1 after 0 commands",
+        "drain i1 1s 1s",
+        "clock i1 +5s",
+        "redis i1 next claim late",
+    ];
+    for item in killed {
+        let kinds = faults(&format!("2s kill i1\n3s {item}"));
+        assert_eq!(kinds, [FaultKind::Kill], "{item}");
+    }
+}
+
+#[test]
+fn what_hits_something_is_in_the_ledger() {
+    let hits = [
+        ("half-open i1 -> i2", FaultKind::HalfOpen),
+        ("reset i1 <-> i2", FaultKind::LinkReset),
+        ("cut i2 -> i1", FaultKind::Cut),
+        ("clog i2 -> i1", FaultKind::Clog),
+        ("storm i1", FaultKind::Storm),
+        ("links latency 50ms", FaultKind::LinkSlow),
+        ("redis latency 50ms", FaultKind::RedisSlow),
+        ("redis refuses OOM 2s", FaultKind::RedisRefuses),
+        ("client c1 closes sudden", FaultKind::SuddenEnd),
+        ("client c1 closes silent", FaultKind::SilentEnd),
+        ("client c1 moves i2 clean", FaultKind::Moved),
+        ("client c1 connects i2 as alice", FaultKind::HalfOpenClient),
+        ("client c1 sends malformed", FaultKind::Misbehaved),
+        ("client c1 stops reading", FaultKind::SlowReader),
+        ("clock i1 +5s", FaultKind::WallClock),
+        ("repeat i3 m1", FaultKind::Repeated),
+        ("deploy 0.1s 0.1s 1s", FaultKind::Deployed),
+        ("on push of m2 reset i1 <-> i2", FaultKind::AtMoment),
+    ];
+    for (item, kind) in hits {
+        let kinds = faults(&format!(
+            "1s client c1 connects i1 as alice\n2s push i2 alice m1\n3s {item}\n\
+             3.001s push i2 alice m2"
+        ));
+        assert!(kinds.contains(&kind), "{item}: {kinds:?}");
+    }
+}
+
+#[test]
+fn a_latency_ends_when_it_is_as_before() {
+    let world = end_of(schedule(
+        "1s client c1 connects i1 as alice\n2s links latency 50ms\n2s redis latency 50ms\n\
+         4s links latency 0.3ms\n4s redis latency 0.2ms\n9s push i2 alice m1",
+    ));
+    let ended = |kind: FaultKind| {
+        let mut entries = world.ledger().entries().iter();
+        entries.any(|entry| entry.kind == kind && entry.until < world.now())
+    };
+    assert!(ended(FaultKind::LinkSlow) && ended(FaultKind::RedisSlow));
+    assert!(has(&world, "c1", 0));
+}
+
+#[test]
+fn pauses_that_follow_each_other_are_a_long_one() {
+    let kinds = faults("2s pause i1 1s\n2.9s pause i1 1s\n3.8s pause i1 1s");
+    assert_eq!(kinds, [FaultKind::Pause, FaultKind::LongPause]);
+}
+
+#[test]
+fn an_address_is_taken_over_and_others_dial_it() {
+    let kinds = faults(
+        "1s client c1 connects i1 as alice\n2s push i3 alice m1\n3s kill i1\n3s kill i2\n\
+         4s restart i2 address-of i1\n4.1s push i3 alice m2\n5s restart i1 new-address",
+    );
+    let taken = [
+        FaultKind::Kill,
+        FaultKind::RecycledAddress,
+        FaultKind::NotMe,
+    ];
+    assert_eq!(kinds, taken);
+}
+
+#[test]
+fn a_client_gives_up_where_nobody_answers() {
+    let waited = |killed: &str| {
+        let world = end_of(schedule(&format!(
+            "2s kill i1{killed}\n3s client c1 connects i1 as alice\n30s push i2 alice m1"
+        )));
+        let ended = world.sessions()[0].ended().expect("it has given up");
+        let left = world.now().since(ended);
+        left.as_secs()
+    };
+    assert_eq!(waited("") - waited(" silent"), 10);
 }

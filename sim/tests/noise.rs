@@ -12,7 +12,9 @@ use switchboard_sim::observed::{Change, Observed};
 use switchboard_sim::schedule::{Act, Item, RedisAct, Schedule, To};
 use switchboard_sim::swarm;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
+/// With this base two ways and two stalls are within the time of a round trip.
+const SLOW: Duration = Duration::from_millis(100);
 /// Up to here no ping is overdue: their jitter comes from a stream that all terminals of an
 /// instance share.
 const UNTIL: Duration = Duration::from_secs(18);
@@ -71,7 +73,8 @@ fn is_for(act: &Act, user: &String) -> bool {
 
 /// Without the items whose meaning hangs on everybody: the next trip or command of an instance,
 /// whoever it is for; the pace at which all terminals are closed, or rows that were lost or
-/// refused are written again; what waits for somebody's moment.
+/// refused are written again; what waits for somebody's moment; when an instance notices that its
+/// lease is over, or that its directory is a replica or answers too late.
 fn independent(mut schedule: Schedule) -> Schedule {
     schedule.items.retain(|item| {
         item.at < UNTIL
@@ -87,10 +90,26 @@ fn independent(mut schedule: Schedule) -> Schedule {
                             | RedisAct::EvictLeases
                             | RedisAct::FlushScripts
                             | RedisAct::Refuse(..)
+                            | RedisAct::Clock(_)
+                            | RedisAct::Failover {
+                                former: Some(_),
+                                ..
+                            }
                     )
             )
+            && !is_slow(&item.act)
+    });
+    // Both worlds end at the same moment.
+    schedule.items.push(Item {
+        at: UNTIL,
+        act: Act::Heal,
     });
     schedule
+}
+
+/// Whether a round trip can take so long that its instance gives it up, and doubts the directory.
+fn is_slow(act: &Act) -> bool {
+    matches!(act, Act::Redis(RedisAct::Latency(latency)) if *latency > SLOW)
 }
 
 fn items(seed: u64, text: &str) -> Vec<Item> {

@@ -8,10 +8,9 @@ use switchboard_core::time::Instant;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::Life;
+use crate::pipe::SILENT_HEARTBEATS;
 use crate::record::HandedIn;
 
-/// A link that is silent for so many heartbeats is taken for dead.
-const SILENT_HEARTBEATS: u32 = 3;
 /// How long after a link could not be opened the next one is dialled, and some.
 const REDIAL: Duration = Duration::from_millis(500);
 
@@ -50,25 +49,26 @@ const TURNS: Duration = Duration::from_millis(5);
 const ROW: Duration = Duration::from_millis(50);
 
 /// What explains that a connection of an instance is not in the directory.
-pub(super) fn loses_rows(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
-    differs_by(watch, host, |kind| {
+pub(super) fn loses_rows(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
+    differs_by(watch, life, |kind| {
         !matches!(kind, FaultKind::RedisScripts | FaultKind::RedisTrip)
     })
 }
 
 /// What explains that the directory and an instance differ.
-pub(super) fn differs(watch: &Watch<'_>, host: usize) -> Option<Excuse> {
-    differs_by(watch, host, |_| true)
+pub(super) fn differs(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
+    differs_by(watch, life, |_| true)
 }
 
 /// What explains, of some kinds, that the directory and an instance differ, which writes all its rows
 /// again after the fault.
 fn differs_by(
     watch: &Watch<'_>,
-    host: usize,
+    life: Life,
     explains: impl Fn(FaultKind) -> bool,
 ) -> Option<Excuse> {
     let world = watch.world();
+    let host = life.host;
     let lately = (watch.now()).before(recovery(world.config()));
     let held = (world.sessions().iter())
         .filter(|session| session.life().is_some_and(|life| life.host == host))
@@ -76,15 +76,27 @@ fn differs_by(
         .count();
     let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
     let from = lately.before(settling);
+    let started = started(watch, life);
     watch.excuse(from, watch.now(), |excuse| {
-        // What prolongs leases loses nothing.
         let disturbs = match excuse.kind.part() {
+            // What prolongs leases loses nothing.
             Part::Directory => excuse.kind != FaultKind::RedisClockBack,
-            Part::Process => true,
-            Part::Life | Part::Links | Part::Terminal => false,
+            // An earlier life of the process may have stood still until its end.
+            Part::Process => started.is_some_and(|started| excuse.until > started),
+            Part::Life | Part::Links | Part::Terminal | Part::NoExcuse => false,
         };
         disturbs && explains(excuse.kind) && concerns(excuse, host)
     })
+}
+
+/// When an instance started.
+fn started(watch: &Watch<'_>, life: Life) -> Option<Instant> {
+    let entries = watch.world().ledger().entries().iter();
+    let mut starts = entries.filter(|entry| {
+        entry.kind == FaultKind::Start && entry.scope == Scope::Instance(life.host)
+    });
+    let start = starts.nth(life.number.checked_sub(1)? as usize)?;
+    Some(start.from)
 }
 
 /// Whether a fault is of one instance, or of all.
@@ -133,7 +145,7 @@ pub(super) fn on_the_way(
                 }
                 _ => false,
             },
-            Part::Directory => false,
+            Part::Directory | Part::NoExcuse => false,
         }
     });
     on_the_way.or_else(|| unnoticed(watch, handed_in, holder))

@@ -45,7 +45,8 @@ impl Checker for ConnectEnds {
         if this.greeted().is_some() || this.ended().is_some() {
             return watch.held();
         }
-        if this.is_silent() {
+        // Where nobody answers there is no Switchboard to judge: its client gives up in the end.
+        if this.is_silent() || this.is_unanswered() {
             return;
         }
         let holder = this.life();
@@ -83,7 +84,7 @@ fn may_be_degraded(watch: &Watch<'_>, session: usize) -> bool {
             Part::Life => here && excuse.kind == FaultKind::Start,
             // What was so when the hello was sent is not when it is read.
             Part::Terminal => excuse.scope == Scope::Session(session),
-            Part::Links => false,
+            Part::Links | Part::NoExcuse => false,
         }
     });
     reason.is_some()

@@ -50,8 +50,7 @@ impl Checker for GhostDebt {
                 watch.held();
                 continue;
             }
-            let host = this.life().map(|life| life.host);
-            let excuse = host.and_then(|host| differs(watch, host));
+            let excuse = this.life().and_then(|life| differs(watch, life));
             match excuse.or_else(|| leases_last_longer(watch)) {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

@@ -85,7 +85,8 @@ impl Knowledge {
         };
         self.take_in_lease(executed, watch.now());
         let world = watch.world();
-        let comes_in_time = world.redis_latency * TAIL < world.config().directory_timeout;
+        let comes_in_time =
+            world.redis_latency.worst(world.now) * TAIL < world.config().directory_timeout;
         if let Ok(Reply::Leases { leases, .. }) = executed.outcome
             && comes_in_time
         {

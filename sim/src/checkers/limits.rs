@@ -90,7 +90,7 @@ impl Checker for Limits {
                             && excuse.scope == Scope::Session(session)
                             && follows == Follows::Written
                     }
-                    Part::Life | Part::Directory | Part::Links => false,
+                    Part::Life | Part::Directory | Part::Links | Part::NoExcuse => false,
                 },
             );
         if disturbed.is_some() || (follows == Follows::Written && this.pace() != Pace::AtOnce) {

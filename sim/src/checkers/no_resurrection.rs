@@ -59,7 +59,7 @@ impl Checker for NoResurrection {
         if let Some(left) = lease.and_then(|lease| lease.remaining) {
             return watch.call_at(watch.now() + left, what);
         }
-        match this.life().and_then(|life| differs(watch, life.host)) {
+        match this.life().and_then(|life| differs(watch, life)) {
             Some(excuse) => {
                 watch.excused(excuse);
                 let trips = world.config().directory_timeout * TRIPS;

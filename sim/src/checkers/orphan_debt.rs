@@ -43,7 +43,7 @@ impl Checker for OrphanDebt {
             if has_row[session] {
                 watch.held();
             } else if let Some(excuse) =
-                loses_rows(watch, life.host).or_else(|| evicted(watch, session, watch.now()))
+                loses_rows(watch, life).or_else(|| evicted(watch, session, watch.now()))
             {
                 watch.excused(excuse);
             } else if !may_be_closing(watch, session) {

@@ -85,7 +85,7 @@ fn may_doubt(watch: &Watch<'_>, hand_in: HandIn) -> bool {
         Part::Directory | Part::Process | Part::Life => true,
         // Nobody answers for the terminals of an instance that cannot be reached.
         Part::Links => everyone,
-        Part::Terminal => false,
+        Part::Terminal | Part::NoExcuse => false,
     });
     reason.is_some()
 }

@@ -57,7 +57,7 @@ impl Checker for RecycledAddress {
         let said = *gone + config.link_timeout + config.directory_timeout;
         if watch.now() <= said || !watch.world().is_live(before) {
             watch.held();
-        } else if let Some(excuse) = differs(watch, executed.life.host) {
+        } else if let Some(excuse) = differs(watch, executed.life) {
             watch.excused(excuse);
         } else {
             watch.violated(format!(

@@ -193,6 +193,12 @@ impl Redis {
         self.refuses = Some(Refusal { error, until });
     }
 
+    /// Until when the primary answers an error, if it does so.
+    pub fn refuses_until(&self, now: Instant) -> Option<Instant> {
+        let refusal = self.refuses.filter(|refusal| now < refusal.until)?;
+        Some(refusal.until)
+    }
+
     /// The primary can be reached and refuses nothing.
     pub const fn heal(&mut self) {
         self.reachable = true;
@@ -213,6 +219,11 @@ impl Redis {
     pub fn restart_empty(&mut self, now: Instant) {
         self.primary.forget_snapshot();
         self.restart(now);
+    }
+
+    /// Whether the primary knows the scripts.
+    pub fn knows_scripts(&self) -> bool {
+        self.primary.knows_scripts()
     }
 
     /// The primary forgets the scripts.

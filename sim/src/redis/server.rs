@@ -176,6 +176,10 @@ impl Server {
         self.scripts = Scripts::Loaded;
     }
 
+    pub(super) fn knows_scripts(&self) -> bool {
+        self.scripts == Scripts::Loaded
+    }
+
     pub(super) const fn flush_scripts(&mut self) {
         self.scripts = Scripts::Unknown;
     }

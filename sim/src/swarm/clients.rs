@@ -25,7 +25,8 @@ impl Maker {
                 self.put(at, Act::Close { client: name, how });
                 let away = self.span(ms(1), ms(20_000), "away", nth);
                 let host = self.somewhere(nth);
-                self.connect((at + away).min(FAULTS.1), client, host, None);
+                let at = self.later(at, away, "away", nth);
+                self.connect(at, client, host, None);
             }
         }
     }
@@ -105,15 +106,16 @@ impl Maker {
         let mut at = at;
         for push in 0..5 + self.count(10, "flood", nth) {
             let nth = nth * 100 + push;
-            at += self.span(ms(1), ms(1000), "in flood", nth);
+            let next = self.span(ms(1), ms(1000), "in flood", nth);
+            at = self.later(at, next, "in flood", nth);
             let act = Act::Push {
                 at: self.host("floods", nth),
                 to: to.clone(),
                 name: format!("f{nth}"),
             };
-            self.put(at.min(FAULTS.1), act);
+            self.put(at, act);
         }
-        self.put(until.max(at).min(FAULTS.1), Act::Read { client });
+        self.put(until.max(at), Act::Read { client });
     }
 
     pub(super) fn storm(&mut self, place: Place) {
@@ -136,7 +138,8 @@ impl Maker {
                 user: user.clone(),
                 token: None,
             };
-            self.put((at + after).min(FAULTS.1), act);
+            let at = self.later(at, after, "crowd", terminal);
+            self.put(at, act);
         }
     }
 

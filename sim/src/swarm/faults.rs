@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::mask::Kind;
 use super::{FAULTS, Maker};
-use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct};
+use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct, To};
 
 /// Where and when a fault happens.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ impl Maker {
         let place = Place {
             nth,
             at,
-            until: (at + span).min(FAULTS.1),
+            until: self.later(at, span, "until", nth),
             host,
             other: self.other_host(host, "other", nth),
         };
@@ -83,6 +83,11 @@ impl Maker {
     fn kill_mid_batch(&mut self, place: Place) {
         let act = self.killed_mid_batch(place);
         self.put(place.at, act);
+        // It has a batch to execute.
+        let soon = self.span(Duration::from_micros(10), ms(50), "batch", place.nth);
+        let at = self.later(place.at, soon, "batch", place.nth);
+        let name = format!("d{}", place.nth);
+        self.push_linking(at, place.host, To::Everyone, &name);
         self.restart(place);
     }
 
@@ -152,17 +157,48 @@ impl Maker {
         self.put(at, Act::BlindBalancer(until - at));
         let client = self.below(self.clients, "blindly", nth);
         let after = self.span(ms(1), ms(2000), "blind", nth);
-        self.connect((at + after).min(FAULTS.1), client, None, None);
+        let at = self.later(at, after, "blindly", nth);
+        self.connect(at, client, None, None);
     }
 
     fn restart(&mut self, place: Place) {
         let host = place.host;
         let address = match self.below(4, "address", place.nth) {
             0 => NewAddress::New,
-            1 => NewAddress::Of(place.other),
+            1 => return self.recycle(place),
             _ => NewAddress::Same,
         };
         self.put(place.until, Act::Restart { host, address });
+    }
+
+    /// An instance starts at the address of another, to which there were links, and which starts
+    /// elsewhere later.
+    fn recycle(&mut self, place: Place) {
+        let Place {
+            nth, host, other, ..
+        } = place;
+        let third = self.other_host(other, "third", nth);
+        self.push_between(third, other, place.until, nth);
+        let free = self.later(place.until, ms(1), "free", nth);
+        for host in [host, other] {
+            let how = self.how_killed(nth + host.0 as u64);
+            self.put(free, Act::Kill { host, how });
+        }
+        let gone = self.span(ms(1), ms(5000), "gone", nth);
+        let taken = self.later(free, gone, "taken", nth);
+        let address = NewAddress::Of(other);
+        self.put(taken, Act::Restart { host, address });
+        self.push_between(third, other, taken, nth + 50);
+        let away = self.span(ms(1), ms(5000), "away", nth);
+        let back = self.later(taken, away, "back", nth);
+        let address = NewAddress::New;
+        self.put(
+            back,
+            Act::Restart {
+                host: other,
+                address,
+            },
+        );
     }
 
     fn how_killed(&self, nth: u64) -> HowKilled {

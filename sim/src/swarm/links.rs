@@ -1,18 +1,21 @@
 //! What happens between instances.
 
-use super::Maker;
+use std::time::Duration;
+
 use super::faults::{Place, ms};
-use crate::schedule::{Act, Host};
+use super::{FAULTS, Maker};
+use crate::pipe::Pipes;
+use crate::schedule::{Act, Host, To};
 
 impl Maker {
     pub(super) fn cut(&mut self, place: Place) {
-        let (from, to, both) = self.direction(place);
+        let (from, to, both) = self.linked(place);
         self.put(place.at, Act::Cut { from, to, both });
         self.mend(place);
     }
 
     pub(super) fn clog(&mut self, place: Place) {
-        let (from, to, both) = self.direction(place);
+        let (from, to, both) = self.linked(place);
         self.put(place.at, Act::Clog { from, to, both });
         self.mend(place);
     }
@@ -26,7 +29,7 @@ impl Maker {
     }
 
     pub(super) fn half_open(&mut self, place: Place) {
-        let (from, to, both) = self.direction(place);
+        let (from, to, both) = self.linked(place);
         self.put(place.at, Act::HalfOpen { from, to, both });
     }
 
@@ -34,20 +37,70 @@ impl Maker {
         let (from, to) = (place.host, place.other);
         let span = place.until - place.at;
         self.put(place.at, Act::RefuseDials { from, to, span });
-        if self.below(2, "and reset", place.nth) == 0 {
-            self.reset(place);
+        self.push_after(place);
+        if self.below(4, "and reset", place.nth) > 0 {
+            let (one, other) = (place.host, place.other);
+            self.put(place.at, Act::Reset { one, other });
         }
     }
 
     pub(super) fn reset(&mut self, place: Place) {
-        let (one, other) = (place.host, place.other);
+        let (one, other, _) = self.linked(place);
         self.put(place.at, Act::Reset { one, other });
     }
 
     pub(super) fn link_latency(&mut self, place: Place) {
         let latency = self.span(ms(1), ms(1000), "latency", place.nth);
         self.put(place.at, Act::LinkLatency(latency));
-        self.put(place.until, Act::LinkLatency(ms(1)));
+        self.put(place.until, Act::LinkLatency(Pipes::LATENCY));
+    }
+
+    /// A direction, with a push that opens a link in it shortly before, mostly, and another one that
+    /// meets the fault.
+    fn linked(&mut self, place: Place) -> (Host, Host, bool) {
+        let (from, to, both) = self.direction(place);
+        if self.below(8, "linked", place.nth) > 0 {
+            self.push_between(from, to, place.at, place.nth);
+            self.push_after(place);
+        }
+        (from, to, both)
+    }
+
+    /// A push from one instance to another, after a fault between them began.
+    fn push_after(&mut self, place: Place) {
+        let Place {
+            nth,
+            at,
+            host,
+            other,
+            ..
+        } = place;
+        let after = self.span(Duration::from_micros(10), ms(2000), "pushed after", nth);
+        let at = self.later(at, after, "pushed after", nth);
+        let to = self.someone_at(other, at, nth + 1);
+        self.push_linking(at, host, to, &format!("a{nth}"));
+    }
+
+    /// A push from one instance to another, shortly before a moment: it opens a link between them.
+    pub(super) fn push_between(&mut self, from: Host, to: Host, before: Duration, nth: u64) {
+        let ahead = self.span(ms(5), ms(500), "pushed before", nth);
+        let at = before.saturating_sub(ahead).max(FAULTS.0);
+        let audience = self.someone_at(to, at, nth);
+        self.push_linking(at, from, audience, &format!("l{nth}"));
+    }
+
+    pub(super) fn push_linking(&mut self, at: Duration, from: Host, to: To, name: &str) {
+        let name = name.to_owned();
+        self.put(at, Act::Push { at: from, to, name });
+    }
+
+    /// A user who has a terminal at an instance, or everyone.
+    fn someone_at(&self, host: Host, at: Duration, nth: u64) -> To {
+        let users = self.users_at(host, at);
+        if users.is_empty() || self.below(4, "to everyone", nth) > 0 {
+            return To::Everyone;
+        }
+        To::User(self.one_of(&users, "someone", nth).to_owned())
     }
 
     fn direction(&self, place: Place) -> (Host, Host, bool) {

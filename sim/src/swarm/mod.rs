@@ -1,5 +1,6 @@
 //! Schedules from seeds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
@@ -15,6 +16,7 @@ mod links;
 mod mask;
 mod races;
 mod redis;
+mod span;
 mod traffic;
 
 use mask::Kind;
@@ -187,10 +189,10 @@ impl Maker {
 
     /// A span from one to the other, each order of magnitude as likely as the next.
     fn span(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
-        let part = self.below(1 << 20, what, nth) as f64 / f64::from(1 << 20);
-        let ratio = to.as_secs_f64() / from.as_secs_f64();
-        let micros = from.as_secs_f64() * ratio.powf(part) * 1e6;
-        Duration::from_micros(micros as u64)
+        let [low, high] = [from, to].map(|span| span::log2(span.as_micros().max(1) as u64));
+        let log = low + self.below(high - low, what, nth);
+        // The logarithms are rounded.
+        Duration::from_micros(span::exp2(log)).max(from)
     }
 
     /// A number from 1 to this, each order of magnitude as likely as the next.
@@ -204,6 +206,18 @@ impl Maker {
         from + Duration::from_micros(self.below(micros, what, nth))
     }
 
+    /// So long after a moment; or at any later one, if faults are over by then.
+    fn later(&self, at: Duration, after: Duration, what: &str, nth: u64) -> Duration {
+        if at + after <= FAULTS.1 {
+            return at + after;
+        }
+        let soon = at + Duration::from_micros(1);
+        if soon >= FAULTS.1 {
+            return soon;
+        }
+        self.moment(soon, FAULTS.1, &format!("{what} at all"), nth)
+    }
+
     /// Near something that is in the schedule already, or anywhere.
     fn near(&self, from: Duration, to: Duration, what: &str, nth: u64) -> Duration {
         let anchors = self.items.len() as u64;
@@ -212,7 +226,11 @@ impl Maker {
         }
         let anchor = self.below(anchors, &format!("{what} anchor"), nth) as usize;
         let after = self.span(TOGETHER.0, TOGETHER.1, what, nth);
-        (self.items[anchor].at + after).clamp(from, to)
+        let near = self.items[anchor].at + after;
+        if (from..to).contains(&near) {
+            return near;
+        }
+        self.moment(from, to, what, nth)
     }
 
     fn host(&self, what: &str, nth: u64) -> Host {
@@ -252,6 +270,24 @@ impl Maker {
             [] => own,
             terminals => &terminals[self.below(self.clients, what, nth) as usize].1,
         }
+    }
+
+    /// Users who have a terminal at an instance, as far as the schedule says it so far.
+    fn users_at(&self, host: Host, at: Duration) -> Vec<&str> {
+        let mut there: BTreeMap<&str, (Duration, Option<Host>, &str)> = BTreeMap::new();
+        for item in self.items.iter().filter(|item| item.at < at) {
+            if let Act::Connect {
+                client, at, user, ..
+            } = &item.act
+            {
+                let latest = there.entry(client).or_insert((item.at, *at, user));
+                if latest.0 <= item.at {
+                    *latest = (item.at, *at, user);
+                }
+            }
+        }
+        let here = there.into_values().filter(|(_, at, _)| *at == Some(host));
+        here.map(|(_, _, user)| user).collect()
     }
 
     fn put(&mut self, at: Duration, act: Act) {

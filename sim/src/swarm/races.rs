@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Maker;
 use super::faults::{Place, ms};
-use super::{FAULTS, Maker};
 use crate::schedule::{Act, HowClosed, Moment, OperationKind, To, TripFault};
 
 /// The phases of a push.
@@ -42,27 +42,32 @@ impl Maker {
         let to = self.aimed_at(nth);
         let mut at = at;
         for push in 0..2 + self.count(10, "burst", nth) {
-            at += self.span(
-                Duration::from_micros(10),
-                ms(300),
-                "in burst",
-                nth * 100 + push,
-            );
-            self.put(
-                at.min(FAULTS.1),
-                Act::Push {
-                    at: host,
-                    to: to.clone(),
-                    name: format!("b{nth}.{push}"),
-                },
-            );
+            let name = format!("b{nth}.{push}");
+            let nth = nth * 100 + push;
+            let next = self.span(Duration::from_micros(10), ms(300), "in burst", nth);
+            at = self.later(at, next, "in burst", nth);
+            let to = to.clone();
+            self.put(at, Act::Push { at: host, to, name });
         }
     }
 
     /// Something happens in the middle of a push, or a push in the middle of a connect or a move.
     pub(super) fn race(&mut self, place: Place) {
-        let Place { nth, at, host, .. } = place;
+        let Place {
+            nth, host, other, ..
+        } = place;
         let (client, name) = self.client("races", nth);
+        // It is at another instance when the push is handed in.
+        self.put(
+            place.at,
+            Act::Move {
+                client: name.clone(),
+                at: Some(other),
+                how: HowClosed::Clean,
+            },
+        );
+        let there = self.span(ms(30), ms(1000), "there", nth);
+        let at = self.later(place.at, there, "there", nth);
         let push = Act::Push {
             at: host,
             to: To::User(self.user_of(client).to_owned()),
@@ -87,10 +92,7 @@ impl Maker {
                 0 => self.killed_mid_batch(place),
                 1 => self.paused(place),
                 2 => self.drained(place),
-                3 => Act::Reset {
-                    one: host,
-                    other: place.other,
-                },
+                3 => Act::Reset { one: host, other },
                 _ => self.moves_on(client, nth),
             };
             let waiting = Act::On {
@@ -121,17 +123,15 @@ impl Maker {
             0 => host,
             _ => place.other,
         };
-        for time in 0..self.count(3, "repeats", nth) {
-            let after = self.span(
-                Duration::from_micros(100),
-                ms(5000),
-                "later",
-                nth * 10 + time,
-            );
-            let name = name.clone();
-            self.put((at + after).min(FAULTS.1), Act::Repeat { at: again, name });
-        }
+        let repeated = name.clone();
         self.put(at, Act::Push { at: host, to, name });
+        for time in 0..self.count(3, "repeats", nth) {
+            let nth = nth * 10 + time;
+            let after = self.span(Duration::from_micros(100), ms(5000), "later", nth);
+            let at = self.later(at, after, "later", nth);
+            let name = repeated.clone();
+            self.put(at, Act::Repeat { at: again, name });
+        }
     }
 
     pub(super) fn kick(&mut self, place: Place) {

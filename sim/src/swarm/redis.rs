@@ -3,6 +3,7 @@
 use super::faults::{Place, ms};
 use super::{Maker, USERS};
 use crate::schedule::{Act, ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
+use crate::world::REDIS_LATENCY;
 
 impl Maker {
     pub(super) fn redis_down(&mut self, place: Place) {
@@ -54,7 +55,7 @@ impl Maker {
     pub(super) fn redis_latency(&mut self, place: Place) {
         let latency = self.span(ms(1), ms(2000), "latency", place.nth);
         self.put(place.at, Act::Redis(RedisAct::Latency(latency)));
-        self.put(place.until, Act::Redis(RedisAct::Latency(ms(1))));
+        self.put(place.until, Act::Redis(RedisAct::Latency(REDIS_LATENCY)));
     }
 
     pub(super) fn trip(&mut self, place: Place) {

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, Maker, USERS};
 use crate::schedule::{Act, Host, HowClosed, NewAddress, To};
 
+/// So long after the heal those start again that are gone.
+const RESTARTED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
+
 impl Maker {
     pub(super) fn pushes(&mut self) {
         let pushes = 10 + self.below(50, "pushes", 0);
@@ -47,10 +50,12 @@ impl Maker {
 
     pub(super) fn end(&mut self) {
         self.put(HEAL, Act::Heal);
-        for host in (0..self.instances).map(Host) {
-            let address = NewAddress::Same;
-            let at = HEAL + Duration::from_millis(500);
-            self.put(at, Act::Restart { host, address });
+        // Whoever drains or stands still when all heals is gone by the second time.
+        for after in RESTARTED {
+            for host in (0..self.instances).map(Host) {
+                let address = NewAddress::Same;
+                self.put(HEAL + after, Act::Restart { host, address });
+            }
         }
         for client in 0..self.clients.min(4) {
             let act = Act::Move {

@@ -9,6 +9,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::time::{Instant, WallTime};
 
 use super::{Pace, Session};
+use crate::host::VANISHED;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::{self, Purpose};
 use crate::observed::Observed;
@@ -61,19 +62,25 @@ impl World {
             gone: false,
             left: false,
             tries,
+            unanswered: false,
             noise: [noise::of_name(client), self.now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
         });
         if let Some(before) = self.clients.insert(client.to_owned(), session) {
+            if self.sessions[before].is_open() {
+                self.borne(FaultKind::HalfOpenClient, Scope::Session(before));
+            }
             self.fall_silent(before);
         }
         self.observe(Observed::Connecting { session });
-        let host = at.or_else(|| self.balance(session));
-        let life = host.map(|host| self.life(host));
-        let Some(life) = life.filter(|life| self.lives(*life)) else {
+        let Some(host) = at.or_else(|| self.balance(session)) else {
             return self.nobody_there(session);
         };
+        let life = self.life(host);
+        if !self.lives(life) {
+            return self.nobody_answers(session, host);
+        }
         self.sessions[session].life = Some(life);
         let at = self.upwards(session);
         self.queue
@@ -82,17 +89,49 @@ impl World {
 
     /// Where the balancer sends a new connection: to one of those that say they are ready, or while
     /// it is blind to any.
-    fn balance(&self, session: usize) -> Option<usize> {
+    fn balance(&mut self, session: usize) -> Option<usize> {
         let blind = self.now < self.balancer_blind_until;
         let [client, moment] = self.sessions[session].noise;
-        let ready = |host: &usize| {
-            let instance = self.processes[*host].instance.as_ref();
-            blind || instance.is_some_and(|instance| instance.is_ready())
+        let ready = |host: usize| {
+            let instance = self.processes[host].instance.as_ref();
+            instance.is_some_and(|instance| instance.is_ready())
         };
-        (0..self.processes.len()).filter(ready).max_by_key(|host| {
-            let ids = [client, moment, *host as u64];
-            self.noise.draw(Purpose::Balancer, &ids)
-        })
+        let chosen = (0..self.processes.len())
+            .filter(|host| blind || ready(*host))
+            .max_by_key(|host| {
+                let ids = [client, moment, *host as u64];
+                self.noise.draw(Purpose::Balancer, &ids)
+            })?;
+        if !ready(chosen) {
+            self.borne(FaultKind::BlindBalancer, Scope::Instance(chosen));
+        }
+        Some(chosen)
+    }
+
+    fn nobody_there(&mut self, session: usize) {
+        self.session_ended(session);
+        self.observe(Observed::NobodyThere { session });
+        self.reset_terminal(session, Duration::ZERO);
+    }
+
+    /// A client connects to a process that does not run. It is told so, or it gives up after a while
+    /// if that process went without a sign.
+    pub(crate) fn nobody_answers(&mut self, session: usize, host: usize) {
+        if self.processes[host].vanished {
+            self.sessions[session].unanswered = true;
+            let at = self.now + VANISHED;
+            self.queue.put(at, Happening::Unanswered(session));
+        } else {
+            self.nobody_there(session);
+        }
+    }
+
+    /// A client gives up to wait for an answer, if it has not done so before.
+    pub(crate) fn unanswered(&mut self, session: usize) {
+        let this = &self.sessions[session];
+        if !this.gone && !this.silent {
+            self.nobody_there(session);
+        }
     }
 
     /// A token runs out: its connection may be closing from here on.
@@ -109,8 +148,40 @@ impl World {
         };
         let Session { user, token, .. } = &self.sessions[before];
         let (user, token) = (user.clone(), *token);
+        if self.sessions[before].is_open() {
+            self.borne(FaultKind::Moved, Scope::Session(before));
+        }
         self.leave(before, how);
         self.open_session(client, at, user, token, 0);
+    }
+
+    pub(crate) fn close_client(&mut self, client: &str, how: HowClosed) {
+        if let Some(&session) = self.clients.get(client) {
+            self.leave(session, how);
+        }
+    }
+
+    pub(crate) fn all_leave(&mut self) {
+        for session in self.clients.clone().into_values() {
+            self.leave(session, HowClosed::Clean);
+        }
+    }
+
+    pub(crate) fn client_sends(&mut self, client: &str, what: Sent) {
+        if let Some(&session) = self.clients.get(client) {
+            self.terminal_sends(session, what);
+        }
+    }
+
+    /// How a client reads from here on. That it does not read at once is a fault when something waits
+    /// for that.
+    pub(crate) fn reads(&mut self, client: &str, pace: Pace) {
+        if let Some(&session) = self.clients.get(client) {
+            if pace == Pace::AtOnce {
+                self.fault_ends(FaultKind::SlowReader, Some(Scope::Session(session)));
+            }
+            self.set_pace(session, pace);
+        }
     }
 
     /// A client connects anew, unless it has done so already or has left.
@@ -151,18 +222,23 @@ impl World {
 
     /// The sockets of terminals are reset, at one instance or everywhere.
     pub(crate) fn storm(&mut self, host: Option<usize>) {
-        for session in self.clients.clone().into_values() {
-            let this = &self.sessions[session];
+        let there = |session: &usize| {
+            let this = &self.sessions[*session];
             let there = this.life.map(|life| life.host);
-            if this.is_open() && (host.is_none() || host == there) {
-                self.hang_up(session, Closure::Abrupt);
-                self.disappointed(session);
-            }
+            this.is_open() && (host.is_none() || host == there)
+        };
+        let hit: Vec<usize> = self.clients.values().copied().filter(there).collect();
+        if !hit.is_empty() {
+            self.borne(FaultKind::Storm, host.map_or(Scope::All, Scope::Instance));
+        }
+        for session in hit {
+            self.hang_up(session, Closure::Abrupt);
+            self.disappointed(session);
         }
     }
 
     /// A client sends something, of which the driver tells the instance.
-    pub(crate) fn terminal_sends(&mut self, session: usize, what: Sent) {
+    fn terminal_sends(&mut self, session: usize, what: Sent) {
         let this = &self.sessions[session];
         let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
             return;
@@ -184,6 +260,7 @@ impl World {
             Sent::Oversized => violation(CloseCode::TooLarge),
             Sent::NotUtf8 => violation(CloseCode::InvalidPayload),
         };
+        self.borne(FaultKind::Misbehaved, Scope::Session(session));
         self.hang_up(session, closure);
         self.disappointed(session);
     }
@@ -191,6 +268,14 @@ impl World {
     /// A client ends its connection, and wants no other.
     pub(crate) fn leave(&mut self, session: usize, how: HowClosed) {
         self.sessions[session].left = true;
+        let unclean = match how {
+            HowClosed::Silent => Some(FaultKind::SilentEnd),
+            HowClosed::Sudden => Some(FaultKind::SuddenEnd),
+            HowClosed::Clean => None,
+        };
+        if let Some(kind) = unclean.filter(|_| self.sessions[session].is_open()) {
+            self.borne(kind, Scope::Session(session));
+        }
         let closure = match how {
             HowClosed::Silent => return self.fall_silent(session),
             HowClosed::Clean => Closure::Clean,

@@ -10,6 +10,7 @@ use switchboard_core::time::{Instant, WallTime};
 
 use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::host::WRITE;
+use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
 use crate::queue::{Happening, Input, Seen};
@@ -50,6 +51,8 @@ pub struct Session {
     left: bool,
     /// Tries of the client since its last hello.
     tries: u32,
+    /// Nobody answers where it connects, and nobody says so: its client will give up.
+    unanswered: bool,
     /// What its noise is keyed with: the client, and when it connected.
     noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
@@ -77,6 +80,7 @@ impl Fingerprint for Session {
             gone,
             left,
             tries,
+            unanswered,
             noise,
             down,
             up,
@@ -86,6 +90,7 @@ impl Fingerprint for Session {
         (life, id, ended.is_some()).fingerprint(to);
         (silent, pace, key).fingerprint(to);
         (gone, left, tries).fingerprint(to);
+        unanswered.fingerprint(to);
         (noise, down, up).fingerprint(to);
     }
 }
@@ -173,6 +178,11 @@ impl Session {
         self.written.get(&push).copied()
     }
 
+    /// Whether it tried to connect where nobody answers, and nobody says so.
+    pub const fn is_unanswered(&self) -> bool {
+        self.unanswered
+    }
+
     /// Whether it is there and nothing has ended it.
     pub const fn is_open(&self) -> bool {
         self.id.is_some() && self.ended.is_none() && !self.silent
@@ -253,12 +263,6 @@ impl World {
         self.observe(Observed::Refused { session, refused });
     }
 
-    pub(crate) fn nobody_there(&mut self, session: usize) {
-        self.session_ended(session);
-        self.observe(Observed::NobodyThere { session });
-        self.reset_terminal(session, Duration::ZERO);
-    }
-
     pub(crate) fn session_ended(&mut self, session: usize) {
         if self.sessions[session].ended.is_none() {
             self.sessions[session].ended = Some(self.now);
@@ -284,6 +288,8 @@ impl World {
                 Some(code) => self.close(life, key, code),
                 None => self.flush(life, key),
             }
+        } else if pace == Pace::AtOnce {
+            self.slow_read(life, key);
         }
     }
 
@@ -307,8 +313,12 @@ impl World {
                 connection.slow = true;
                 let at = self.now + span;
                 self.queue.put(at, Happening::SlowRead(life, key));
+                self.waits_for_reader(session);
             }
-            Pace::Never => connection.stuck = true,
+            Pace::Never => {
+                connection.stuck = true;
+                self.waits_for_reader(session);
+            }
         }
     }
 
@@ -340,6 +350,13 @@ impl World {
         }
     }
 
+    /// Something waits for a terminal to read, if it does not read at once.
+    fn waits_for_reader(&mut self, session: usize) {
+        if self.sessions[session].pace != Pace::AtOnce {
+            self.fault_opens(FaultKind::SlowReader, Scope::Session(session));
+        }
+    }
+
     pub(crate) fn ping(&mut self, host: usize, key: ConnectionKey) {
         let Some(connection) = self.processes[host].connections.get(&key) else {
             return;
@@ -358,6 +375,7 @@ impl World {
         if self.sessions[session].pace == Pace::Never {
             connection.stuck = true;
             connection.closing = Some(code);
+            self.waits_for_reader(session);
             self.session_ended(session);
             return;
         }
@@ -401,7 +419,10 @@ impl World {
             }
             Seen::Ping => {
                 self.trace(&Entry::Ping { session });
-                let (Some(life), Some(connection), true) = (life, key, reads) else {
+                if !reads {
+                    return self.waits_for_reader(session);
+                }
+                let (Some(life), Some(connection)) = (life, key) else {
                     return;
                 };
                 let at = self.upwards(session);

@@ -1,10 +1,11 @@
 //! Items, as they are printed.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 use super::redis::Next;
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
-use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, Sent, To};
+use crate::schedule::{Act, ClockStep, Host, HowClosed, HowKilled, Moment, NewAddress, Sent, To};
 
 impl Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,25 +15,10 @@ impl Display for Act {
                 at,
                 user,
                 token,
-            } => {
-                let at = OneOrAll(*at, "anywhere");
-                write!(f, "client {client} connects {at} as {user}")?;
-                match token {
-                    Some(token) => write!(f, " for {}", Span(*token)),
-                    None => Ok(()),
-                }
-            }
-            Self::Move { client, at, how } => {
-                let at = OneOrAll(*at, "anywhere");
-                write!(f, "client {client} moves {at} {}", name_of(HOW_CLOSED, how))
-            }
-            Self::Send { client, what } => match what {
-                Sent::Messages(count) => write!(f, "client {client} sends {count} messages"),
-                what => write!(f, "client {client} sends {}", name_of(SENT, what)),
-            },
-            Self::Close { client, how } => {
-                write!(f, "client {client} closes {}", name_of(HOW_CLOSED, how))
-            }
+            } => connects(f, client, *at, user, *token),
+            Self::Move { client, at, how } => moves(f, client, *at, *how),
+            Self::Send { client, what } => write!(f, "client {client} sends {what}"),
+            Self::Close { client, how } => closes(f, client, *how),
             Self::StopReading { client } => write!(f, "client {client} stops reading"),
             Self::Read { client } => write!(f, "client {client} reads"),
             Self::ReadSlowly { client, every } => {
@@ -45,30 +31,14 @@ impl Display for Act {
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Repeat { at, name } => write!(f, "repeat {at} {name}"),
             Self::Pause { host, span } => write!(f, "pause {host} {}", Span(*span)),
-            Self::Kill { host, how } => match how {
-                HowKilled::Reset => write!(f, "kill {host}"),
-                HowKilled::Silent => write!(f, "kill {host} silent"),
-            },
+            Self::Kill { host, how } => write!(f, "kill {host}{}", Silently(*how)),
             Self::KillMidBatch {
                 host,
                 how,
                 commands,
-            } => {
-                let silent = match how {
-                    HowKilled::Reset => "",
-                    HowKilled::Silent => " silent",
-                };
-                write!(f, "kill {host}{silent} after {commands} commands")
-            }
-            Self::StepClock { host, step } => match step {
-                ClockStep::Forward(by) => write!(f, "clock {host} +{}", Span(*by)),
-                ClockStep::Back(by) => write!(f, "clock {host} -{}", Span(*by)),
-            },
-            Self::Restart { host, address } => match address {
-                NewAddress::Same => write!(f, "restart {host}"),
-                NewAddress::New => write!(f, "restart {host} new-address"),
-                NewAddress::Of(other) => write!(f, "restart {host} address-of {other}"),
-            },
+            } => write!(f, "kill {host}{} after {commands} commands", Silently(*how)),
+            Self::StepClock { host, step } => write!(f, "clock {host} {step}"),
+            Self::Restart { host, address } => write!(f, "restart {host}{}", At(*address)),
             Self::Drain {
                 host,
                 delay,
@@ -78,21 +48,18 @@ impl Display for Act {
                 delay,
                 spread,
                 deadline,
-            } => {
-                let (delay, spread, deadline) = (Span(*delay), Span(*spread), Span(*deadline));
-                write!(f, "deploy {delay} {spread} {deadline}")
-            }
+            } => deploys(f, *delay, *spread, *deadline),
             Self::Redis(act) => write!(f, "redis {act}"),
             Self::NextTrip {
                 host,
                 operation,
                 fault,
             } => write!(f, "redis {host} next {}", Next(*operation, *fault)),
-            Self::Cut { from, to, both } => write!(f, "cut {from} {} {to}", arrow(*both)),
-            Self::Clog { from, to, both } => write!(f, "clog {from} {} {to}", arrow(*both)),
-            Self::Mend { from, to, both } => write!(f, "mend {from} {} {to}", arrow(*both)),
+            Self::Cut { from, to, both } => write!(f, "cut {}", Way(*from, *to, *both)),
+            Self::Clog { from, to, both } => write!(f, "clog {}", Way(*from, *to, *both)),
+            Self::Mend { from, to, both } => write!(f, "mend {}", Way(*from, *to, *both)),
             Self::HalfOpen { from, to, both } => {
-                write!(f, "half-open {from} {} {to}", arrow(*both))
+                write!(f, "half-open {}", Way(*from, *to, *both))
             }
             Self::RefuseDials { from, to, span } => {
                 write!(f, "refuse {from} -> {to} {}", Span(*span))
@@ -104,16 +71,106 @@ impl Display for Act {
                 of,
                 after,
                 act,
-            } => {
-                write!(f, "on {} of {of} ", name_of(MOMENTS, moment))?;
-                if !after.is_zero() {
-                    write!(f, "after {} ", Span(*after))?;
-                }
-                write!(f, "{act}")
-            }
+            } => waits(f, *moment, of, *after, act),
             Self::Heal => f.write_str("heal"),
             Self::ExpectConverged => f.write_str("expect converged"),
             Self::ExpectAtRest => f.write_str("expect at-rest"),
+        }
+    }
+}
+
+fn connects(
+    f: &mut fmt::Formatter<'_>,
+    client: &str,
+    at: Option<Host>,
+    user: &str,
+    token: Option<Duration>,
+) -> fmt::Result {
+    let at = OneOrAll(at, "anywhere");
+    write!(f, "client {client} connects {at} as {user}")?;
+    match token {
+        Some(token) => write!(f, " for {}", Span(token)),
+        None => Ok(()),
+    }
+}
+
+fn moves(
+    f: &mut fmt::Formatter<'_>,
+    client: &str,
+    at: Option<Host>,
+    how: HowClosed,
+) -> fmt::Result {
+    let (at, how) = (OneOrAll(at, "anywhere"), name_of(HOW_CLOSED, &how));
+    write!(f, "client {client} moves {at} {how}")
+}
+
+fn closes(f: &mut fmt::Formatter<'_>, client: &str, how: HowClosed) -> fmt::Result {
+    write!(f, "client {client} closes {}", name_of(HOW_CLOSED, &how))
+}
+
+fn deploys(
+    f: &mut fmt::Formatter<'_>,
+    delay: Duration,
+    spread: Duration,
+    deadline: Duration,
+) -> fmt::Result {
+    let (delay, spread, deadline) = (Span(delay), Span(spread), Span(deadline));
+    write!(f, "deploy {delay} {spread} {deadline}")
+}
+
+fn waits(
+    f: &mut fmt::Formatter<'_>,
+    moment: Moment,
+    of: &str,
+    after: Duration,
+    act: &Act,
+) -> fmt::Result {
+    write!(f, "on {} of {of} ", name_of(MOMENTS, &moment))?;
+    if !after.is_zero() {
+        write!(f, "after {} ", Span(after))?;
+    }
+    write!(f, "{act}")
+}
+
+impl Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Messages(count) => write!(f, "{count} messages"),
+            Self::Malformed | Self::Oversized | Self::NotUtf8 => f.write_str(name_of(SENT, self)),
+        }
+    }
+}
+
+/// The word for that, and a space before it.
+struct Silently(HowKilled);
+
+impl Display for Silently {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            HowKilled::Reset => Ok(()),
+            HowKilled::Silent => f.write_str(" silent"),
+        }
+    }
+}
+
+impl Display for ClockStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward(by) => write!(f, "+{}", Span(*by)),
+            Self::Back(by) => write!(f, "-{}", Span(*by)),
+        }
+    }
+}
+
+/// The words for that, and a space before them.
+struct At(NewAddress);
+
+impl Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            NewAddress::Same => Ok(()),
+            NewAddress::New => f.write_str(" new-address"),
+            NewAddress::Of(other) => write!(f, " address-of {other}"),
         }
     }
 }
@@ -128,8 +185,15 @@ impl Display for To {
     }
 }
 
-const fn arrow(both: bool) -> &'static str {
-    if both { "<->" } else { "->" }
+/// From one instance to another, and perhaps back.
+struct Way(Host, Host, bool);
+
+impl Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(from, to, both) = self;
+        let arrow = if *both { "<->" } else { "->" };
+        write!(f, "{from} {arrow} {to}")
+    }
 }
 
 /// One instance, or the word for all of them.
