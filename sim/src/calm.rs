@@ -55,6 +55,7 @@ impl World {
                 entry.kind.part() != Part::NoExcuse
             }
             Observed::Turned(_)
+            | Observed::Viewed { .. }
             | Observed::Written { .. }
             | Observed::Seen { .. }
             | Observed::HandedIn(_)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use switchboard_core::command::{Command, Outbox};
 use switchboard_core::config::{ClusterSecret, Identity};
+use switchboard_core::directory::{Reply, SeenLease};
 use switchboard_core::event::{Event, Handshake};
 use switchboard_core::id::{ConnectionKey, InstanceId, LinkKey};
 use switchboard_core::time::{Instant, Now, WallTime};
@@ -355,8 +356,15 @@ impl World {
                         self.session_ended(session);
                     }
                 }
+                let leases = leases_in(&event);
                 if let Some(instance) = self.instance_mut(life) {
+                    let late = instance.stats().late_answers;
                     instance.handle(now, *event, out);
+                    let in_time = instance.stats().late_answers == late;
+                    if let Some(leases) = leases.filter(|_| in_time) {
+                        let leases = &leases;
+                        self.observe(Observed::Viewed { life, leases });
+                    }
                 }
             }
             Input::Handshake(session) => {
@@ -431,6 +439,21 @@ impl World {
             Command::Drained => self.end(host, false),
         }
     }
+}
+
+/// The leases that an answer of the directory tells.
+fn leases_in(event: &Event) -> Option<Vec<SeenLease>> {
+    let Event::Directory {
+        outcomes: Ok(outcomes),
+        ..
+    } = event
+    else {
+        return None;
+    };
+    outcomes.iter().find_map(|outcome| match outcome {
+        Ok(Reply::Leases { leases, .. }) => Some(leases.clone()),
+        _ => None,
+    })
 }
 
 /// The time in which the operating system takes what is written.

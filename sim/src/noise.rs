@@ -147,13 +147,6 @@ impl Latency {
         self.base
     }
 
-    /// The largest by which something can still be held up.
-    pub(crate) fn worst(&self, now: Instant) -> Duration {
-        let holds_up = |(until, base): &&(Instant, Duration)| *until + *base * 2 + STALL_MAX > now;
-        let former = self.former.iter().filter(holds_up).map(|(_, base)| *base);
-        former.fold(self.base, Duration::max)
-    }
-
     /// It is another one from here on.
     pub(crate) fn set(&mut self, now: Instant, base: Duration) {
         if base < self.base {

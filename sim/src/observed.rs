@@ -145,6 +145,13 @@ pub enum Observed<'a> {
 
     /// The directory has executed an operation, or refused it.
     Executed(&'a Executed<'a>),
+    /// An instance has taken in an answer of the directory that tells the leases.
+    Viewed {
+        /// Which instance.
+        life: Life,
+        /// What it was told.
+        leases: &'a [SeenLease],
+    },
     /// An instance was about to dial another and somebody else answered at the address.
     NotMe {
         /// Who dialled.
@@ -214,7 +221,7 @@ impl Observed<'_> {
             | Self::SeenClose { .. } => Topic::Sessions,
             Self::Written { .. } | Self::Seen { .. } => Topic::Frames,
             Self::HandedIn(_) | Self::Answered { .. } | Self::PushRefused { .. } => Topic::Pushes,
-            Self::Executed(_) => Topic::Directory,
+            Self::Executed(_) | Self::Viewed { .. } => Topic::Directory,
             Self::FaultBegan(_) | Self::FaultEnded(_) => Topic::Faults,
             Self::Tick => Topic::Time,
         }

@@ -26,14 +26,14 @@ impl World {
                 self.fault_ends(FaultKind::RedisDown, None);
             }
             RedisAct::RestartEmpty => {
-                self.redis_fault(FaultKind::RedisWiped);
                 self.redis.restart_empty(self.now);
+                self.redis_fault(FaultKind::RedisWiped);
                 self.break_links_to(primary);
             }
             RedisAct::Save => self.redis.save(self.now),
             RedisAct::Restart => {
-                self.redis_fault(FaultKind::RedisRestored);
                 self.redis.restart(self.now);
+                self.redis_fault(FaultKind::RedisRestored);
                 self.break_links_to(primary);
             }
             RedisAct::Failover { lost, former } => self.fail_over(*lost, *former),
@@ -44,10 +44,11 @@ impl World {
             }
             RedisAct::EvictRows(user) => self.evict_rows(user),
             RedisAct::EvictLeases => {
-                if self.leases().next().is_some() {
+                let any = self.leases().next().is_some();
+                self.redis.evict_leases(self.now);
+                if any {
                     self.redis_fault(FaultKind::RedisLostLeases);
                 }
-                self.redis.evict_leases(self.now);
             }
             RedisAct::Clock(step) => {
                 self.redis.step_clock(self.now, *step);
@@ -107,13 +108,13 @@ impl World {
 
     fn fail_over(&mut self, lost: Duration, former: Option<Duration>) {
         let Some(span) = former else {
-            self.redis_fault(FaultKind::RedisFailover);
             let former = self.redis.fail_over(self.now, lost, Former::Gone);
+            self.redis_fault(FaultKind::RedisFailover);
             return self.break_links_to(former);
         };
         let demoted = self.now + span;
-        self.fault(FaultKind::RedisFailover, Scope::All, demoted);
         let former = self.redis.fail_over(self.now, lost, Former::Answers);
+        self.fault(FaultKind::RedisFailover, Scope::All, demoted);
         for host in self.linked_to(former) {
             if self.is_chosen(host, former) {
                 self.break_directory(host);

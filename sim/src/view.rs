@@ -147,6 +147,12 @@ impl<'a> HostView<'a> {
         }
     }
 
+    /// Whether its link to the directory leads to the present primary.
+    pub fn asks_primary(&self) -> bool {
+        let primary = self.world.redis.at_primary().server();
+        self.process.directory.server() == Some(primary)
+    }
+
     /// Whether its instance runs.
     pub const fn runs(&self) -> bool {
         self.process.instance.is_some()

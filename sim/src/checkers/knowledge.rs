@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_core::directory::Reply;
+use switchboard_core::directory::{Reply, SeenLease};
 use switchboard_core::id::InstanceId;
 use switchboard_core::time::Instant;
 
@@ -41,17 +41,8 @@ struct Tenure {
 struct Reader {
     /// When it last read a view of the primary.
     viewed: Option<Instant>,
-    /// How well it was told of each other one: of few, so that a list will do.
-    told: Vec<(InstanceId, Told)>,
-}
-
-/// How well one instance was told of another.
-#[derive(Clone, Copy, Debug)]
-enum Told {
-    /// In so many views.
-    Views(u32),
-    /// In as many as it takes, since then.
-    Since(Instant),
+    /// Whom it was told of, and since when: few, so that a list will do.
+    told: Vec<(InstanceId, Instant)>,
 }
 
 /// What kept an instance from renewing its lease, which had run out at some time since then: it lies
@@ -67,40 +58,33 @@ fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Ex
     })
 }
 
-/// Views that must have told an instance of another: of a single one the answer may be lost.
-const VIEWS: u32 = 2;
-/// An answer of the directory takes so many times its base delay, now and then.
-const TAIL: u32 = 4;
-
 impl Knowledge {
     /// Takes in what the directory has executed.
     pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
         let executed = match event {
             Observed::HandedIn(hand_in) => return self.take_in_push(*hand_in, watch),
-            Observed::FaultBegan(fault) if fault.kind == FaultKind::RedisClock => {
-                return self.clock_jumped(watch);
+            Observed::FaultBegan(fault) if fault.kind.part() == Part::Directory => {
+                return self.take_in_loss(watch);
             }
+            Observed::Viewed { life, leases } => return self.take_in_view(*life, leases, watch),
             Observed::Executed(executed) => executed,
             _ => return,
         };
         self.take_in_lease(executed, watch.now());
-        let world = watch.world();
-        let comes_in_time =
-            world.redis_latency.worst(world.now) * TAIL < world.config().directory_timeout;
-        if let Ok(Reply::Leases { leases, .. }) = executed.outcome
-            && comes_in_time
-        {
-            let reader = self.readers.entry(executed.life).or_default();
-            if executed.at_primary {
-                reader.viewed = Some(watch.now());
+    }
+
+    /// An instance was told who there is.
+    fn take_in_view(&mut self, life: Life, leases: &[SeenLease], watch: &Watch<'_>) {
+        let reader = self.readers.entry(life).or_default();
+        if (watch.world().host(life.host)).is_some_and(|host| host.asks_primary()) {
+            reader.viewed = Some(watch.now());
+        }
+        for seen in leases {
+            if seen.remaining.is_none() {
+                self.seen_out.insert(seen.instance, watch.now());
+                continue;
             }
-            for seen in leases {
-                if seen.remaining.is_none() {
-                    self.seen_out.insert(seen.instance, watch.now());
-                    continue;
-                }
-                reader.is_told(seen.instance, watch.now());
-            }
+            reader.is_told(seen.instance, watch.now());
         }
     }
 
@@ -111,9 +95,9 @@ impl Knowledge {
         }
     }
 
-    /// The directory's clock jumped: leases run out earlier. That they may last longer is nobody's
-    /// doing who holds one.
-    fn clock_jumped(&mut self, watch: &Watch<'_>) {
+    /// Something has happened to the directory: leases may be gone, or run out earlier. That they may
+    /// last longer is nobody's doing who holds one.
+    fn take_in_loss(&mut self, watch: &Watch<'_>) {
         for (instance, tenure) in &mut self.tenures {
             let seen = watch.world().lease(*instance);
             let left = seen.and_then(|seen| seen.remaining).unwrap_or_default();
@@ -159,15 +143,10 @@ impl Knowledge {
             ..
         } = world.pushes()[hand_in.push].times()[hand_in.time];
         let instance = world.instance_of(holder);
-        // The publisher reads the leases so often, and one reading takes so long; while the directory is
-        // slow it gives up most, and goes by the last that it took in, until that runs out.
-        let slow = watch.excuse(at.before(config.lease), at, |excuse| {
-            excuse.kind == FaultKind::RedisSlow
-        });
-        let since = match slow {
-            None => at.before(config.view_interval + config.directory_timeout),
-            Some(_) => at.before(config.lease),
-        };
+        // The publisher goes by what it took in last, which the directory said a little earlier.
+        let viewed = self.viewed_before.get(&hand_in).copied().unwrap_or(at);
+        let lately = at.before(config.view_interval);
+        let since = viewed.min(lately).before(config.directory_timeout);
         if self.was_out(instance, since, watch.now()) {
             let out = could_not_renew(watch, holder, since);
             if out.is_some() {
@@ -191,9 +170,9 @@ impl Knowledge {
             return Some(forgot);
         }
         let reader = self.readers.get(&publisher);
-        match reader.and_then(|reader| reader.how_well(instance)) {
-            Some(Told::Since(told)) if told < at => return None,
-            Some(Told::Since(_) | Told::Views(_)) | None => {}
+        let told = reader.and_then(|reader| reader.told_since(instance));
+        if told.is_some_and(|told| told < at) {
+            return None;
         }
         let from = since.before(config.lease);
         let started = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
@@ -262,21 +241,13 @@ impl Knowledge {
 impl Reader {
     /// A view has told it of another.
     fn is_told(&mut self, instance: InstanceId, now: Instant) {
-        let known = (self.told.iter()).position(|(of, _)| *of == instance);
-        let place = known.unwrap_or_else(|| {
-            self.told.push((instance, Told::Views(0)));
-            self.told.len() - 1
-        });
-        let (_, told) = &mut self.told[place];
-        *told = match *told {
-            Told::Views(views) if views + 1 < VIEWS => Told::Views(views + 1),
-            Told::Views(_) => Told::Since(now),
-            since @ Told::Since(_) => since,
-        };
+        if self.told_since(instance).is_none() {
+            self.told.push((instance, now));
+        }
     }
 
-    fn how_well(&self, instance: InstanceId) -> Option<Told> {
+    fn told_since(&self, instance: InstanceId) -> Option<Instant> {
         let known = self.told.iter().find(|(of, _)| *of == instance);
-        known.map(|(_, told)| *told)
+        known.map(|(_, since)| *since)
     }
 }
