@@ -54,6 +54,7 @@ impl World {
                 deadline,
             } => self.deploy(*delay, *spread, *deadline),
             Act::Redis(act) => self.redis_acts(act),
+            Act::RedisAway { host, span } => self.directory_away(host.0, *span),
             Act::NextTrip {
                 host,
                 operation,
@@ -156,6 +157,7 @@ impl World {
 
     fn heal(&mut self) {
         self.redis.heal();
+        self.directory_back();
         self.redis_latency.set(self.now, REDIS_LATENCY);
         self.pipes.cuts.clear();
         self.pipes.clogs.clear();

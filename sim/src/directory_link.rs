@@ -26,6 +26,8 @@ pub(crate) struct DirectoryLink {
     connection: Option<Connection>,
     /// What will happen to the next round trip that holds such an operation.
     pub(crate) faults: Vec<(OperationKind, TripFault)>,
+    /// Until then none can be opened.
+    away_until: Instant,
     number: u32,
     marks: BTreeMap<OpId, (OperationKind, TripFault)>,
     /// Nothing reaches the directory before this moment, nothing comes back before that.
@@ -36,6 +38,7 @@ pub(crate) struct DirectoryLink {
 fingerprint!(DirectoryLink {
     connection,
     faults,
+    away_until,
     number,
     marks,
     there,
@@ -47,6 +50,7 @@ impl Default for DirectoryLink {
         Self {
             connection: None,
             faults: Vec::new(),
+            away_until: Instant::START,
             number: 0,
             marks: BTreeMap::new(),
             there: Instant::START,
@@ -77,14 +81,15 @@ impl World {
         if !self.lives(life) || self.processes[life.host].directory.connection.is_some() {
             return;
         }
+        if self.processes[life.host].directory.away_until > self.now {
+            return self.open_directory_later(life);
+        }
         let Some(connection) = self.redis.connect(self.now) else {
             self.redis_refuses();
-            let ids = self.noise_ids(life);
-            let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
-            self.queue
-                .put(self.now + wait, Happening::OpenDirectory(life));
-            return;
+            return self.open_directory_later(life);
         };
+        let scope = Scope::Instance(life.host);
+        self.fault_ends(FaultKind::RedisAway, Some(scope));
         let link = &mut self.processes[life.host].directory;
         link.connection = Some(connection);
         link.number += 1;
@@ -94,17 +99,41 @@ impl World {
         self.tell(life, at.since(self.now), Event::DirectoryUp);
     }
 
+    fn open_directory_later(&mut self, life: Life) {
+        let ids = self.noise_ids(life);
+        let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
+        self.queue
+            .put(self.now + wait, Happening::OpenDirectory(life));
+    }
+
     pub(crate) fn break_directory(&mut self, host: usize) {
         let life = self.life(host);
         let link = &mut self.processes[host].directory;
         if link.connection.take().is_none() {
             return;
         }
-        let ids = self.noise_ids(life);
-        let wait = RECONNECT + self.noise.span(RECONNECT, Purpose::Reconnect, &ids);
         self.input(life, Input::Event(Box::new(Event::DirectoryDown)));
-        self.queue
-            .put(self.now + wait, Happening::OpenDirectory(life));
+        self.open_directory_later(life);
+    }
+
+    /// The directory cannot be reached from an instance for a while.
+    pub(crate) fn directory_away(&mut self, host: usize, span: Duration) {
+        if !self.lives(self.life(host)) {
+            return;
+        }
+        let link = &mut self.processes[host].directory;
+        link.away_until = link.away_until.max(self.now + span);
+        let scope = Scope::Instance(host);
+        self.fault_ends(FaultKind::RedisAway, Some(scope));
+        self.fault_opens(FaultKind::RedisAway, scope);
+        self.break_directory(host);
+    }
+
+    /// It can be reached from everywhere.
+    pub(crate) fn directory_back(&mut self) {
+        for process in &mut self.processes {
+            process.directory.away_until = self.now;
+        }
     }
 
     pub(crate) fn send_trip(&mut self, life: Life, trip: Box<RoundTrip>) {

@@ -167,7 +167,12 @@ impl World {
         for input in inbox {
             self.unheard(life, &input);
         }
-        for kind in [FaultKind::Pause, FaultKind::LongPause, FaultKind::Drain] {
+        for kind in [
+            FaultKind::Pause,
+            FaultKind::LongPause,
+            FaultKind::Drain,
+            FaultKind::RedisAway,
+        ] {
             self.fault_ends(kind, Some(Scope::Instance(host)));
         }
         self.observe(Observed::Gone(life));

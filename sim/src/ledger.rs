@@ -45,6 +45,8 @@ pub enum FaultKind {
     RedisRefuses,
     /// The directory was slow.
     RedisSlow,
+    /// The directory could not be reached from one instance.
+    RedisAway,
     /// One round trip to the directory went wrong.
     RedisTrip,
     /// Nothing passed between two instances.
@@ -99,7 +101,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -118,6 +120,7 @@ impl FaultKind {
         Self::RedisScripts,
         Self::RedisRefuses,
         Self::RedisSlow,
+        Self::RedisAway,
         Self::RedisTrip,
         Self::Cut,
         Self::LinkReset,
@@ -162,6 +165,7 @@ impl FaultKind {
             | Self::RedisScripts
             | Self::RedisRefuses
             | Self::RedisSlow
+            | Self::RedisAway
             | Self::RedisTrip
             | Self::RedisClockBack => Part::Directory,
             Self::Cut
@@ -221,6 +225,7 @@ impl FaultKind {
             | Self::RedisClock
             | Self::RedisClockBack
             | Self::RedisScripts
+            | Self::RedisAway
             | Self::RedisTrip
             | Self::LinkReset
             | Self::HalfOpen

@@ -209,6 +209,13 @@ pub enum Act {
     },
     /// The directory does something.
     Redis(RedisAct),
+    /// For so long the directory cannot be reached from one instance; others do not notice.
+    RedisAway {
+        /// From which.
+        host: Host,
+        /// How long.
+        span: Duration,
+    },
     /// Something happens to the next round trip of an instance that holds such an operation.
     NextTrip {
         /// Whose.

@@ -138,7 +138,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Drain { .. }
         | Act::Deploy { .. } => FaultClass::Instances,
         Act::StepClock { .. } | Act::Redis(RedisAct::Clock(_)) => FaultClass::Clocks,
-        Act::Redis(_) | Act::NextTrip { .. } => FaultClass::Directory,
+        Act::Redis(_) | Act::RedisAway { .. } | Act::NextTrip { .. } => FaultClass::Directory,
         Act::Cut { .. }
         | Act::Clog { .. }
         | Act::Mend { .. }

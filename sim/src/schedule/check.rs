@@ -118,6 +118,7 @@ impl Act {
             | Self::Kill { host, .. }
             | Self::KillMidBatch { host, .. }
             | Self::Drain { host, .. }
+            | Self::RedisAway { host, .. }
             | Self::NextTrip { host, .. } => (Some(*host), None),
             Self::Restart { host, address } => match address {
                 NewAddress::Same | NewAddress::New => (Some(*host), None),

@@ -71,6 +71,7 @@ impl Maker {
             Kind::Burst => self.burst(place),
             Kind::Race => self.race(place),
             Kind::Flood => self.flood(place),
+            Kind::Away => self.away(place),
         }
     }
 

@@ -41,11 +41,12 @@ pub(super) enum Kind {
     Burst,
     Race,
     Flood,
+    Away,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 36] = [
+    pub(super) const ALL: [Self; 37] = [
         Self::Kill,
         Self::KillMidBatch,
         Self::Pause,
@@ -82,6 +83,7 @@ impl Kind {
         Self::Burst,
         Self::Race,
         Self::Flood,
+        Self::Away,
     ];
 
     /// How often it happens in one schedule, at most. What disturbs everybody is rarer, so that the
@@ -100,7 +102,8 @@ impl Kind {
             | Self::Refuse
             | Self::RedisLatency
             | Self::LinkLatency
-            | Self::Storm => 3,
+            | Self::Storm
+            | Self::Away => 3,
             Self::Kill
             | Self::KillMidBatch
             | Self::Pause

@@ -1,7 +1,9 @@
 //! What happens to the directory.
 
+use std::time::Duration;
+
 use super::faults::{Place, ms};
-use super::{Maker, USERS};
+use super::{FAULTS, Maker, USERS};
 use crate::schedule::{Act, ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
 use crate::world::REDIS_LATENCY;
 
@@ -83,6 +85,20 @@ impl Maker {
             host,
             operation,
             fault,
+        };
+        self.put(place.at, act);
+    }
+
+    /// One instance cannot reach the directory, for so long that it is isolated or not.
+    pub(super) fn away(&mut self, place: Place) {
+        let long = match self.below(2, "away", place.nth) {
+            0 => Duration::ZERO,
+            _ => self.lease * 2,
+        };
+        let until = (place.until + long).min(FAULTS.1);
+        let act = Act::RedisAway {
+            host: place.host,
+            span: until - place.at,
         };
         self.put(place.at, act);
     }

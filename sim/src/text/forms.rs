@@ -58,6 +58,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "redis flushes-scripts",
             "redis refuses ERROR TIME",
             "redis latency TIME",
+            "redis i1 away TIME",
             "redis i1 next OPERATION FAULT",
             "redis i1 next OPERATION refused ERROR",
         ],

@@ -39,6 +39,10 @@ pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
             spread: span(spread)?,
             deadline: span(deadline)?,
         }),
+        ("redis", [at, "away", time]) => Ok(Act::RedisAway {
+            host: host(at)?,
+            span: span(time)?,
+        }),
         ("redis", [at, "next", rest @ ..]) => redis_next(host(at)?, rest),
         ("redis", rest) => match redis_act(rest)? {
             Some(act) => Ok(Act::Redis(act)),

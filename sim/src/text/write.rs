@@ -50,6 +50,7 @@ impl Display for Act {
                 deadline,
             } => deploys(f, *delay, *spread, *deadline),
             Self::Redis(act) => write!(f, "redis {act}"),
+            Self::RedisAway { host, span } => write!(f, "redis {host} away {}", Span(*span)),
             Self::NextTrip {
                 host,
                 operation,
