@@ -170,7 +170,6 @@ impl Repeats {
         (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }
 
-    /// Entries.
     /// Pairs of push and connection, and broadcasts, that are remembered.
     pub(crate) fn len(&self) -> usize {
         self.order.len()

@@ -361,6 +361,7 @@ impl World {
                         self.session_ended(session);
                     }
                 }
+                // Whether the instance takes the answer in, or has given the round trip up.
                 let leases = leases_in(&event);
                 if let Some(instance) = self.instance_mut(life) {
                     let late = instance.stats().late_answers;

@@ -35,7 +35,7 @@ pub enum FaultKind {
     RedisEvicted,
     /// The directory threw all leases away.
     RedisLostLeases,
-    /// The directory's clock jumped.
+    /// The directory's clock jumped: leases end earlier, or have come back to life.
     RedisClock,
     /// It jumped back: leases last longer.
     RedisClockBack,

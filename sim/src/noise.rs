@@ -171,6 +171,12 @@ impl Latency {
     }
 }
 
+/// The longest that what is sent over a way with this base can take.
+pub(crate) fn at_most(base: Duration) -> Duration {
+    let stall = base.saturating_mul(STALL_FACTOR as u32).min(STALL_MAX);
+    stall.saturating_add(base.saturating_mul(2))
+}
+
 /// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
 fn unstalled(key: u64, now: u64, base: u64) -> u64 {
     let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));

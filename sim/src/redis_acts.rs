@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use switchboard_core::id::UserId;
+use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::time::Instant;
 
 use crate::ledger::{FaultKind, Scope};
-use crate::noise::Purpose;
+use crate::noise::{self, Purpose};
 use crate::queue::Happening;
 use crate::redis::{Former, ServerId};
 use crate::schedule::{ClockStep, RedisAct};
-use crate::world::{REDIS_LATENCY, World};
+use crate::world::World;
 
 impl World {
     pub(crate) fn redis_acts(&mut self, act: &RedisAct) {
@@ -51,8 +51,13 @@ impl World {
                 }
             }
             RedisAct::Clock(step) => {
+                let live = self.live_leases();
                 self.redis.step_clock(self.now, *step);
-                self.redis_fault(FaultKind::RedisClock);
+                // Backwards it ends none; but what had run out may come back to life.
+                let ahead = matches!(step, ClockStep::Forward(_));
+                if ahead || self.live_leases() != live {
+                    self.redis_fault(FaultKind::RedisClock);
+                }
                 if let ClockStep::Back(span) = step {
                     // Leases last longer by as much, also those that an earlier step prolonged.
                     let kind = FaultKind::RedisClockBack;
@@ -72,7 +77,8 @@ impl World {
             RedisAct::Latency(latency) => {
                 self.redis_latency.set(self.now, *latency);
                 self.fault_ends(FaultKind::RedisSlow, None);
-                if *latency > REDIS_LATENCY {
+                // Below that every round trip ends in time.
+                if noise::at_most(*latency) * 2 >= self.config.directory_timeout {
                     self.fault_opens(FaultKind::RedisSlow, Scope::All);
                 }
             }
@@ -84,6 +90,11 @@ impl World {
         if let Some(until) = self.redis.refuses_until(self.now) {
             self.fault_shows(FaultKind::RedisRefuses, Scope::All, until);
         }
+    }
+
+    fn live_leases(&self) -> Vec<InstanceId> {
+        let live = self.leases().filter(|seen| seen.remaining.is_some());
+        live.map(|seen| seen.instance).collect()
     }
 
     fn redis_fault(&mut self, kind: FaultKind) {

@@ -77,7 +77,8 @@ const TICK: Duration = Duration::from_millis(500);
 
 impl World {
     /// A world at the start of a schedule, watched by all of our checkers. Its times follow from the
-    /// schedule's lease and settling is slow; all else is as by default.
+    /// schedule's lease, settling is slow, and limits are small if the schedule wants them `tight`; all
+    /// else is as by default.
     ///
     /// # Panics
     ///

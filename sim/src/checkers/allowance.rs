@@ -19,6 +19,12 @@ pub(super) fn recovery(config: &Config) -> Duration {
     config.lease + config.directory_timeout * 2
 }
 
+/// How long after its end a connection of an instance that lives can have a row: until a socket that
+/// nobody reads is given up, and the row is removed.
+pub(super) fn given_up(config: &Config) -> Duration {
+    config.close_timeout + config.directory_timeout * 3
+}
+
 /// Whether an instance may have given up a connection although its Close frame still waits.
 pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
     closing(watch, session).is_some()
@@ -45,13 +51,31 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
 /// How long an instance takes to do what it had begun.
 const TURNS: Duration = Duration::from_millis(5);
 
-/// The time between two rows that are settled, at the slowest pace.
-const ROW: Duration = Duration::from_millis(50);
+/// The time between two steps of settling.
+const STEP: Duration = Duration::from_millis(50);
+/// The pace of settling is halved each time that a step times out: so often, beside others.
+const HALVINGS: u32 = 2;
 
-/// What explains that a connection of an instance is not in the directory.
+/// How long an instance settles so many rows.
+fn settling(watch: &Watch<'_>, rows: usize) -> Duration {
+    let world = watch.world();
+    let instances = u32::try_from(world.hosts().len()).unwrap_or(u32::MAX);
+    let steps_per_second = (1000 / STEP.as_millis()) as u32;
+    let rows_per_step = world.config().settle_rate / instances / steps_per_second;
+    let rows_per_step = (rows_per_step >> HALVINGS).max(1);
+    STEP * u32::try_from(rows)
+        .unwrap_or(u32::MAX)
+        .div_ceil(rows_per_step)
+}
+
+/// What explains that a connection of an instance is not in the directory: what has cost it a lease or
+/// rows, or lets it not write any.
 pub(super) fn loses_rows(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
     differs_by(watch, life, |kind| {
-        !matches!(kind, FaultKind::RedisScripts | FaultKind::RedisTrip)
+        !matches!(
+            kind,
+            FaultKind::RedisScripts | FaultKind::RedisTrip | FaultKind::Pause
+        )
     })
 }
 
@@ -74,15 +98,20 @@ fn differs_by(
         .filter(|session| session.life().is_some_and(|life| life.host == host))
         .filter(|session| session.ended().is_none_or(|ended| ended >= lately))
         .count();
-    let settling = ROW * u32::try_from(held).unwrap_or(u32::MAX);
-    let from = lately.before(settling);
+    let from = lately.before(settling(watch, held));
     let started = started(watch, life);
+    let given_up = given_up(world.config());
     watch.excuse(from, watch.now(), |excuse| {
         let disturbs = match excuse.kind.part() {
             // What prolongs leases loses nothing.
             Part::Directory => excuse.kind != FaultKind::RedisClockBack,
-            // An earlier life of the process may have stood still until its end.
-            Part::Process => started.is_some_and(|started| excuse.until > started),
+            // An earlier life of the process may have stood still until its end. What was put off by a
+            // pause is done soon after it, unless the lease has run out.
+            Part::Process => {
+                let soon = excuse.until + given_up >= watch.now();
+                let here = started.is_some_and(|started| excuse.until > started);
+                here && (soon || excuse.kind == FaultKind::LongPause)
+            }
             Part::Life | Part::Links | Part::Terminal | Part::NoExcuse => false,
         };
         disturbs && explains(excuse.kind) && concerns(excuse, host)
@@ -108,8 +137,8 @@ pub(super) fn concerns(excuse: &Excuse, host: usize) -> bool {
     }
 }
 
-/// What lay on the way of a push to a session, at its time: the publisher or the holder stood still
-/// or ended, the links between these two were disturbed, the terminal did not read.
+/// What lay on the way of a push to a session, at its time: the publisher ended, it or the holder stood
+/// still, the links between these two were disturbed, the terminal did not read or had no room.
 pub(super) fn on_the_way(
     watch: &Watch<'_>,
     handed_in: &HandedIn,
@@ -124,11 +153,10 @@ pub(super) fn on_the_way(
         let during = excuse.until >= handed_in.at;
         let of = |host: usize| excuse.scope == Scope::Instance(host);
         match excuse.kind.part() {
-            Part::Life => match excuse.kind {
-                FaultKind::Kill => during && of(publisher.host) && ended,
-                FaultKind::Drain => during && of(publisher.host) && ended,
-                _ => false,
-            },
+            Part::Life => {
+                let ends = matches!(excuse.kind, FaultKind::Kill | FaultKind::Drain);
+                ends && during && of(publisher.host) && ended
+            }
             // What has happened to its links meanwhile an instance learns when it goes on.
             Part::Process => of(publisher.host) || of(holder.host),
             Part::Links => match excuse.scope {
@@ -139,12 +167,10 @@ pub(super) fn on_the_way(
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
             // Who is told to end gets what came before.
-            Part::Terminal => match excuse.kind {
-                FaultKind::SlowReader | FaultKind::Overflowed => {
-                    during && excuse.scope == Scope::Session(session)
-                }
-                _ => false,
-            },
+            Part::Terminal => {
+                let full = matches!(excuse.kind, FaultKind::SlowReader | FaultKind::Overflowed);
+                full && during && excuse.scope == Scope::Session(session)
+            }
             Part::Directory | Part::NoExcuse => false,
         }
     });

@@ -1,6 +1,6 @@
 //! `ghost-debt`: a row that readers take for live has a connection.
 
-use super::allowance::{differs, leases_last_longer};
+use super::allowance::{differs, given_up, leases_last_longer};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Topic};
 
@@ -17,9 +17,9 @@ impl Checker for GhostDebt {
         &[Topic::Time]
     }
 
-    /// Twice what the swarm shows.
+    /// Several times what the swarm shows.
     fn excused_at_most(&self) -> f64 {
-        0.06
+        0.015
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
@@ -27,24 +27,24 @@ impl Checker for GhostDebt {
             return;
         };
         let world = watch.world();
-        // Until a socket that nobody reads is given up, and the lease of a dead instance has run out.
-        let config = world.config();
-        let given_up = config.close_timeout + config.directory_timeout * 3;
-        let mut ghosts: Vec<_> = (world.each_live_row())
-            .filter_map(|(connection, _)| {
-                let session = world.session_of(connection)?;
-                let ended = world.sessions()[session].ended()?;
-                Some((connection, session, ended))
-            })
-            .collect();
+        let given_up = given_up(world.config());
+        let mut ghosts = Vec::new();
+        for (connection, row) in world.each_live_row() {
+            let Some(session) = world.session_of(connection) else {
+                let instance = row.instance;
+                return watch.violated(format!("{instance:?} has a row of nobody's connection"));
+            };
+            ghosts.extend((world.sessions()[session].ended()).map(|ended| (session, ended)));
+        }
         ghosts.sort_unstable();
-        for (_, session, ended) in ghosts {
+        for (session, ended) in ghosts {
             let this = &world.sessions()[session];
             let lives = this.life().is_some_and(|life| world.lives(life));
+            // Of an instance that is gone nobody removes it: it dies with the lease.
             let limit = if lives {
                 given_up
             } else {
-                given_up + config.lease
+                given_up + world.config().lease
             };
             if watch.now() <= ended + limit {
                 watch.held();

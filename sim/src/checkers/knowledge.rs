@@ -1,9 +1,12 @@
 //! What instances can know of each other, from what the directory has told them.
 //!
-//! Three things excuse that a push misses an instance that lives, and nothing else that happens in the
-//! directory: nobody had told the publisher of it, or the publisher could read nothing for so long
-//! that what it had been told has run out, or the instance's lease had run out, because it could not
-//! renew it in time.
+//! What happens in the directory excuses that a push misses an instance that lives only if
+//!
+//! - nobody had told the publisher of it, because one of the two had only just started or its lease had
+//!   only just been claimed anew;
+//! - the publisher could read nothing for so long that what it had been told has run out;
+//! - the instance's lease had run out, because it could not renew it in time;
+//! - or a former primary answers the publisher, or was the last to tell it who there is.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +49,7 @@ struct Reader {
 }
 
 /// What kept an instance from renewing its lease, which had run out at some time since then: it lies
-/// up to a lease further back.
+/// up to two leases further back.
 fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
     let from = since.before(watch.world().config().lease * 2);
     watch.excuse(from, watch.now(), |excuse| match excuse.scope {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use switchboard_core::config::SlowConsumer;
+use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Refused;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Outcome, PushRefused, Receipt};
+use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -43,8 +44,8 @@ const WELL: Duration = Duration::from_secs(1);
 /// A queued frame is looked for so often.
 const LOOK: Duration = Duration::from_secs(2);
 /// A receipt can tell so late of a queue that was full: at the deadline, a turn after it.
-const TOLD_AFTER: Duration = Duration::from_millis(3100);
-/// Bytes of the answer to a message.
+const TOLD_AFTER: Duration = Config::DEADLINE_DEFAULT.saturating_add(Duration::from_millis(100));
+/// Bytes of the answer to a message, at most.
 const ANSWER_BYTES: usize = 40;
 
 impl Checker for Limits {
@@ -53,12 +54,12 @@ impl Checker for Limits {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Sessions, Topic::Pushes, Topic::Time]
+        &[Topic::Sessions, Topic::Pushes, Topic::Turns]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         match event {
-            Observed::Tick => levels(watch),
+            Observed::Turned(life) => levels(watch, *life),
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
@@ -155,15 +156,14 @@ fn judge(watch: &mut Watch<'_>, holds: bool, otherwise: impl FnOnce() -> String)
     }
 }
 
-/// What each instance holds is within its limits.
-fn levels(watch: &mut Watch<'_>) {
-    for host in watch.world().hosts() {
-        let levels = host.levels().into_iter().flatten();
-        let over = levels.into_iter().find(|level| level.used > level.limit);
-        judge(watch, over.is_none(), || {
-            format!("i{}: {over:?}", host.number() + 1)
-        });
-    }
+/// What an instance holds is within its limits.
+fn levels(watch: &mut Watch<'_>, life: Life) {
+    let host = watch.world().host(life.host);
+    let levels = host.and_then(|host| host.levels()).into_iter().flatten();
+    let over = levels.into_iter().find(|level| level.used > level.limit);
+    judge(watch, over.is_none(), || {
+        format!("i{}: {over:?}", life.host + 1)
+    });
 }
 
 /// A terminal is refused only if so many are there.
@@ -243,8 +243,8 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
     of_user().filter(|(_, time)| time.sequence >= first).count()
 }
 
-/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that were
-/// not written until lately, or are not yet, and answers to its messages.
+/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes and
+/// answers to its messages that can have waited there lately.
 fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let world = watch.world();
     let (this, config) = (&world.sessions()[session], world.config());
@@ -255,16 +255,28 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         Scope::All | Scope::Between(..) | Scope::Session(_) => false,
     });
     let lately = stood_still.map_or(lately, |pause| pause.from.before(TOLD_AFTER));
-    let messages = this.messages() as usize;
+    // What came earlier is still there only if the terminal did not read.
+    let can_wait = |since: Instant| {
+        let slow = || {
+            watch.excuse(since, watch.now(), |excuse| {
+                excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session)
+            })
+        };
+        since >= lately || slow().is_some()
+    };
+    let messages = this.messages().filter(|(at, _)| can_wait(*at));
+    let messages: usize = messages.map(|(_, count)| count as usize).sum();
     let (mut frames, mut bytes) = (messages, messages * ANSWER_BYTES);
-    for push in world
-        .pushes()
-        .iter()
-        .filter(|push| push.is_for(this.user()))
-    {
-        let taken = |time: &HandedIn| time.progress != Progress::OnItsWay;
-        let waited = (this.written_at(push.id())).is_none_or(|written| written >= lately);
-        if waited && push.times().iter().any(taken) {
+    let for_it = (world.pushes().iter()).filter(|push| push.is_for(this.user()));
+    for push in for_it {
+        let waited = match this.written_at(push.id()) {
+            Some(written) => written >= lately,
+            None => (push.times().iter()).any(|time| {
+                let due = time.at + Config::DEADLINE_DEFAULT;
+                time.progress != Progress::OnItsWay && due >= this.began() && can_wait(due)
+            }),
+        };
+        if waited {
             frames += 1;
             bytes += push.payload().map_or(0, |payload| payload.len());
         }

@@ -56,7 +56,8 @@ pub fn all() -> Vec<Box<dyn Checker>> {
     all
 }
 
-/// Those that look only at what has just happened, never at the whole world.
+/// Those that look only at what has just happened, and at the whole world only at rest or when a receipt,
+/// or a floor that rises, calls for it.
 pub fn cheap() -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(Addressee),

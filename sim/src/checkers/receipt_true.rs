@@ -3,9 +3,9 @@
 use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Audience, Counts, Outcome, Receipt, TerminalOutcome};
 
-use super::allowance::{may_be_closing, on_the_way};
+use super::allowance::{closing, on_the_way};
 use crate::checker::{Checker, Watch};
-use crate::ledger::{FaultKind, Part, Scope};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
 
 /// A receipt names only terminals of its audience, each once, and what it says of each is true. What
@@ -23,6 +23,11 @@ impl Checker for ReceiptTrue {
         &[Topic::Pushes]
     }
 
+    /// Half as much again as the swarm shows: most are receipts that say `degraded`.
+    fn excused_at_most(&self) -> f64 {
+        0.32
+    }
+
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         let Observed::Answered { hand_in, receipt } = event else {
             return;
@@ -30,11 +35,14 @@ impl Checker for ReceiptTrue {
         if let Some(what) = miscounts(watch, *hand_in, receipt) {
             watch.violated(format!("the receipt of push {} {what}", hand_in.push));
         }
-        if receipt.degraded && !may_doubt(watch, *hand_in) {
-            let push = hand_in.push;
-            watch.violated(format!(
-                "the receipt of push {push} is degraded, and nothing was wrong"
-            ));
+        if receipt.degraded {
+            match doubt(watch, *hand_in) {
+                Some(excuse) => watch.excused(excuse),
+                None => watch.violated(format!(
+                    "the receipt of push {} is degraded, and nothing was wrong",
+                    hand_in.push
+                )),
+            }
         }
         for terminal in &receipt.terminals {
             check(watch, *hand_in, terminal);
@@ -73,21 +81,43 @@ fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<&'
     (counts != receipt.counts).then_some("counts others than it names")
 }
 
-/// Whether something could be in doubt while a push was routed.
-fn may_doubt(watch: &Watch<'_>, hand_in: HandIn) -> bool {
+/// What was in doubt while a push was routed.
+fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
     let world = watch.world();
     let published = &world.pushes()[hand_in.push];
     let everyone = *published.to() == Audience::Everyone;
     let handed_in = &published.times()[hand_in.time];
+    let publisher = Scope::Instance(handed_in.life.host);
     // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
     let from = handed_in.at.before(world.config().lease * 3);
-    let reason = watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
-        Part::Directory | Part::Process | Part::Life => true,
-        // Nobody answers for the terminals of an instance that cannot be reached.
+    watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
+        Part::Directory => true,
+        // Nobody answers for the terminals of an instance that stands still or cannot be reached.
+        Part::Process => {
+            everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher
+        }
+        // Whoever has just started settles, and whoever is gone is doubted.
+        Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
         Part::Links => everyone,
         Part::Terminal | Part::NoExcuse => false,
-    });
-    reason.is_some()
+    })
+}
+
+/// Whether what a receipt says of a terminal is so, or what excuses it.
+enum Truth {
+    So,
+    Excused(Excuse),
+    NotSo,
+}
+
+impl Truth {
+    const fn of(is_so: bool) -> Self {
+        if is_so { Self::So } else { Self::NotSo }
+    }
+
+    fn by(excuse: Option<Excuse>) -> Self {
+        excuse.map_or(Self::NotSo, Self::Excused)
+    }
 }
 
 fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
@@ -100,69 +130,60 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         ));
     };
     let (this, published) = (&world.sessions()[session], &world.pushes()[push]);
-    let is_true = match terminal.outcome {
-        Outcome::Written => match published.action() {
+    let truth = match terminal.outcome {
+        Outcome::Written => Truth::of(match published.action() {
             Action::Frame(_) => this.has_written(published.id()),
             Action::Close(_) => !this.is_open(),
-        },
-        Outcome::Gone => {
-            !this.is_open() || may_be_closing(watch, session) || is_being_kicked(watch, session)
-        }
-        Outcome::Queued => may_wait(watch, hand_in, session),
-        Outcome::Unreachable => may_be_out_of_reach(watch, hand_in, session),
+        }),
+        Outcome::Gone if !this.is_open() || is_being_kicked(watch, session) => Truth::So,
+        Outcome::Gone => Truth::by(closing(watch, session)),
+        Outcome::Queued | Outcome::Unreachable if !this.is_open() => Truth::So,
+        Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
+        Outcome::Unreachable if !this.life().is_some_and(|life| world.lives(life)) => Truth::So,
+        Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
         // Whether the queue can have been full is for `limits` to say.
-        Outcome::Overflow => true,
+        Outcome::Overflow => Truth::So,
     };
-    if is_true && *this.user() == terminal.user && published.is_for(this.user()) {
-        watch.held();
-    } else {
-        watch.violated(format!(
+    let addressed = *this.user() == terminal.user && published.is_for(this.user());
+    match truth {
+        Truth::So if addressed => watch.held(),
+        Truth::Excused(excuse) if addressed => watch.excused(excuse),
+        Truth::So | Truth::Excused(_) | Truth::NotSo => watch.violated(format!(
             "the receipt of push {push} says {terminal:?} of session {session} of {}",
             this.user()
-        ));
+        )),
     }
 }
 
-/// Whether a frame for a terminal may wait until the deadline: it reads slowly or not at all, is being
+/// Why a frame for a terminal may wait until the deadline: it reads slowly or not at all, is being
 /// closed, one of the two instances stands still or goes away, or the links between them were disturbed.
-fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
+fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
     let world = watch.world();
     let handed_in = &world.pushes()[hand_in.push].times()[hand_in.time];
     let holder = world.sessions()[session].life();
-    let reason = watch.excuse(
-        handed_in.at.before(world.config().close_timeout),
-        watch.now(),
-        |excuse| match excuse.scope {
-            Scope::Session(other) => other == session,
-            Scope::Instance(host) => {
-                let holds = holder.is_some_and(|life| life.host == host);
-                let stands_still = excuse.kind.part() == Part::Process;
-                (holds && excuse.kind == FaultKind::Drain)
-                    || (stands_still && (holds || host == handed_in.life.host))
-            }
-            Scope::All | Scope::Between(..) => false,
-        },
-    );
-    reason.is_some()
-        || !world.sessions()[session].is_open()
-        || on_the_way(watch, handed_in, session).is_some()
+    let from = handed_in.at.before(world.config().close_timeout);
+    let waits = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+        Scope::Session(other) => excuse.kind.part() == Part::Terminal && other == session,
+        Scope::Instance(host) => {
+            let holds = holder.is_some_and(|life| life.host == host);
+            let stands_still = excuse.kind.part() == Part::Process;
+            (holds && excuse.kind == FaultKind::Drain)
+                || (stands_still && (holds || host == handed_in.life.host))
+        }
+        Scope::All | Scope::Between(..) => false,
+    });
+    waits.or_else(|| on_the_way(watch, handed_in, session))
 }
 
-/// Whether an instance may not have answered for a terminal: it or the publisher has only just started,
-/// goes away, is gone, stands still, or something is wrong with the links between them or with the directory, which
-/// says where that instance is.
-fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bool {
+/// Why an instance may not have answered for a terminal: it or the publisher has only just started,
+/// goes away, stands still, or something is wrong with the links between them or with the directory,
+/// which says where that instance is.
+fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
     let world = watch.world();
     let handed_in = &world.pushes()[hand_in.push].times()[hand_in.time];
-    let this = &world.sessions()[session];
-    let Some(holder) = this
-        .life()
-        .filter(|life| world.lives(*life) && this.is_open())
-    else {
-        return true;
-    };
+    let holder = world.sessions()[session].life()?;
     let from = handed_in.at.before(world.config().lease * 2);
-    let reason = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
+    let away = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
         Scope::Instance(host) if host == holder.host || host == handed_in.life.host => {
             let comes_or_goes = matches!(excuse.kind, FaultKind::Start | FaultKind::Drain);
             comes_or_goes || excuse.kind.part() == Part::Directory
@@ -170,7 +191,7 @@ fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> bo
         Scope::All => excuse.kind.part() == Part::Directory,
         Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
     });
-    reason.is_some() || on_the_way(watch, handed_in, session).is_some()
+    away.or_else(|| on_the_way(watch, handed_in, session))
 }
 
 /// Whether a kick of this user is under way: it reaches those too who connect while it looks them up

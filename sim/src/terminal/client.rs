@@ -57,7 +57,7 @@ impl World {
             silent: false,
             pace: Pace::AtOnce,
             written: BTreeMap::new(),
-            messages: 0,
+            messages: Vec::new(),
             key: None,
             gone: false,
             left: false,
@@ -246,7 +246,7 @@ impl World {
         let violation = |code| Closure::Violation(code);
         let closure = match what {
             Sent::Messages(count) => {
-                self.sessions[session].messages += count;
+                self.sessions[session].messages.push((self.now, count));
                 for _ in 0..count {
                     let at = self.upwards(session);
                     let frame = Heard::Message;
