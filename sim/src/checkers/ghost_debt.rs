@@ -1,12 +1,23 @@
 //! `ghost-debt`: a row that readers take for live has a connection.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::time::Instant;
+
 use super::allowance::{differs, given_up, leases_last_longer};
 use crate::checker::{Checker, Watch};
-use crate::observed::{Observed, Topic};
+use crate::observed::{Life, Observed, Topic};
 
 /// Once a connection has ended its row is gone, or dead, within the lease.
-#[derive(Clone, Copy, Debug)]
-pub struct GhostDebt;
+#[derive(Clone, Debug, Default)]
+pub struct GhostDebt {
+    /// When instances ended.
+    gone: BTreeMap<Life, Instant>,
+}
+
+/// What an instance sent last is executed within so long, whatever was slow.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 impl Checker for GhostDebt {
     fn name(&self) -> &'static str {
@@ -14,7 +25,7 @@ impl Checker for GhostDebt {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Time]
+        &[Topic::Lives, Topic::Time]
     }
 
     /// Several times what the swarm shows.
@@ -23,9 +34,14 @@ impl Checker for GhostDebt {
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
-        let Observed::Tick = event else {
-            return;
-        };
+        match event {
+            Observed::Gone(life) => {
+                self.gone.insert(*life, watch.now());
+                return;
+            }
+            Observed::Tick => {}
+            _ => return,
+        }
         let world = watch.world();
         let given_up = given_up(world.config());
         let mut ghosts = Vec::new();
@@ -39,14 +55,11 @@ impl Checker for GhostDebt {
         ghosts.sort_unstable();
         for (session, ended) in ghosts {
             let this = &world.sessions()[session];
-            let lives = this.life().is_some_and(|life| world.lives(life));
             // Of an instance that is gone nobody removes it: it dies with the lease.
-            let limit = if lives {
-                given_up
-            } else {
-                given_up + world.config().lease
-            };
-            if watch.now() <= ended + limit {
+            let gone = this.life().and_then(|life| self.gone.get(&life));
+            let dies = gone.map(|gone| *gone + (world.config().lease + ON_ITS_WAY));
+            let limit = dies.map_or(ended + given_up, |dies| dies.max(ended + given_up));
+            if watch.now() <= limit {
                 watch.held();
                 continue;
             }

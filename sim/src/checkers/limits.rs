@@ -250,11 +250,14 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let (this, config) = (&world.sessions()[session], world.config());
     let lately = watch.now().before(TOLD_AFTER);
     let hosts = [Some(publisher.host), this.life().map(|life| life.host)];
-    let stood_still = watch.excuse(lately, watch.now(), |excuse| match excuse.scope {
+    // What an instance that stands still, or a link, has held back comes all at once.
+    let held_back = watch.excuse(lately, watch.now(), |excuse| match excuse.scope {
+        Scope::All => excuse.kind.part() == Part::Links,
+        Scope::Between(one, other) => hosts.contains(&Some(one)) || hosts.contains(&Some(other)),
         Scope::Instance(host) => excuse.kind.part() == Part::Process && hosts.contains(&Some(host)),
-        Scope::All | Scope::Between(..) | Scope::Session(_) => false,
+        Scope::Session(_) => false,
     });
-    let lately = stood_still.map_or(lately, |pause| pause.from.before(TOLD_AFTER));
+    let lately = held_back.map_or(lately, |excuse| excuse.from.before(TOLD_AFTER));
     // What came earlier is still there only if the terminal did not read.
     let can_wait = |since: Instant| {
         let slow = || {

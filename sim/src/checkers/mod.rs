@@ -48,7 +48,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
     all.extend([
         Box::new(Limits::default()) as Box<dyn Checker>,
         Box::new(OrphanDebt),
-        Box::new(GhostDebt),
+        Box::new(GhostDebt::default()),
         Box::new(HelloMeansReachable::default()),
         Box::new(AllTerminals::default()),
         Box::new(ReceiptComplete::default()),
