@@ -97,7 +97,7 @@ impl Noise {
         let (slot, part) = (sent / base, sent % base);
         let jitter = |slot| mix(key ^ mix(slot)) % base;
         let jitter = between(jitter(slot), jitter(slot + 1), part, base);
-        Instant::from_nanos(sent + base + jitter)
+        Instant::from_nanos(sent.saturating_add(base).saturating_add(jitter))
     }
 
     /// The first moment after this one at which somebody takes what has come: one in each slot.
@@ -173,7 +173,7 @@ impl Latency {
 
 /// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
 fn unstalled(key: u64, now: u64, base: u64) -> u64 {
-    let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));
+    let longest = base.saturating_mul(STALL_FACTOR).min(nanos(STALL_MAX));
     let window = longest * STALL_WINDOW;
     let number = now / window;
     let draw = mix(!key ^ mix(number));
@@ -233,6 +233,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::schedule::MAX_LATENCY;
 
     #[test]
     fn nothing_overtakes_what_was_sent_before_it() {
@@ -261,6 +262,15 @@ mod tests {
             let at = latency.arrival(Noise::new(7), now, Purpose::Link, &[1]);
             assert!(at >= last, "{step}");
             last = at;
+        }
+    }
+
+    #[test]
+    fn nothing_overflows_on_a_way_as_slow_as_can_be_told() {
+        let now = Instant::from_nanos(3_600_000_000_000);
+        for base in [MAX_LATENCY, Duration::from_secs(999_999_999), Duration::MAX] {
+            let at = Noise::new(7).arrival(now, base, Purpose::Link, &[1]);
+            assert!(at.as_nanos() >= nanos(base), "{base:?}");
         }
     }
 

@@ -12,6 +12,8 @@ mod check;
 mod redis;
 
 pub(crate) use check::MAX_INSTANCES;
+#[cfg(test)]
+pub(crate) use check::MAX_LATENCY;
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.

@@ -17,6 +17,8 @@ const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 const MAX_MESSAGES: u32 = 100_000;
 /// A slow reader reads once in such a time at the most often.
 const MIN_EVERY: Duration = Duration::from_millis(1);
+/// Latencies, at most: on the default settings nobody waits so long for an answer.
+pub(crate) const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
 type Checked = Result<(), String>;
 
@@ -77,6 +79,11 @@ impl Act {
             } if *count > MAX_MESSAGES => Err(format!(
                 "a client sends {MAX_MESSAGES} messages at once at most"
             )),
+            Self::LinkLatency(latency) | Self::Redis(RedisAct::Latency(latency))
+                if *latency > MAX_LATENCY =>
+            {
+                Err("a latency is an hour at most".to_owned())
+            }
             Self::On { act, .. } => act.check(instances),
             _ => Ok(()),
         }
