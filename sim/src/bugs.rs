@@ -55,7 +55,7 @@ pub fn catalogue() -> impl Iterator<Item = Bug> {
 }
 
 /// The names of all bugs, as they are listed.
-pub(crate) fn names() -> String {
+pub fn names() -> String {
     let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
     names.join(", ")
 }
