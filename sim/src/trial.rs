@@ -7,6 +7,7 @@ use crate::checkers;
 use crate::panics::{self, Caught};
 use crate::report::Report;
 use crate::schedule::Schedule;
+use crate::trace::Kept;
 use crate::world::World;
 
 /// With which settings schedules are run, and which checkers watch.
@@ -93,6 +94,32 @@ impl Trial {
             }
             Some(checker) => Report::of_checker_panic(schedule.seed, checker, &what),
         })
+    }
+
+    /// Runs a schedule, and tells each entry of its trace as it comes about. A panic ends it without
+    /// being printed; [`run`](Self::run) says of the same schedule what it was.
+    ///
+    /// # Panics
+    ///
+    /// If the schedule cannot be run: see [`Schedule::validate`].
+    pub fn trace(&self, schedule: &Schedule, mut told: impl FnMut(&Kept)) {
+        if let Err(error) = schedule.validate() {
+            panic!("the schedule cannot be run: {error}");
+        }
+        let Ok(mut world) = panics::catch(|| self.world(schedule)) else {
+            return;
+        };
+        world.keep_trace();
+        let mut number = 0;
+        loop {
+            let goes_on = panics::catch(|| world.step());
+            // Also what came before the panic in its own step.
+            world.kept_trace()[number..].iter().for_each(&mut told);
+            number = world.kept_trace().len();
+            if !goes_on.unwrap_or(false) {
+                return;
+            }
+        }
     }
 }
 

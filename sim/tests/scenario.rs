@@ -242,6 +242,23 @@ fn a_panic_of_a_checker_is_told_as_such() {
 }
 
 #[test]
+fn a_trace_ends_where_its_run_panics() {
+    let text = "switchboard-sim 1  seed 1  instances 1\n1s client c1 connects i1 as ann";
+    let schedule = Schedule::parse(text).unwrap();
+    let traced = |trial: &Trial| {
+        let mut entries = Vec::new();
+        trial.trace(&schedule, |entry| entries.push(entry.clone()));
+        entries
+    };
+    let all = traced(&Trial::new());
+    let trial = Trial::new().with_checker(Box::new(Skittish));
+    let some = traced(&trial);
+    assert!(trial.run(&schedule).violation.is_some());
+    assert!(!some.is_empty() && some.len() < all.len());
+    assert_eq!(some, all[..some.len()]);
+}
+
+#[test]
 #[should_panic(expected = "the schedule cannot be run: line 2: `i8` is none of i1 to i2")]
 fn a_world_of_a_schedule_that_is_none_says_so() {
     let _ = World::new(beyond());
@@ -285,6 +302,23 @@ impl Checker for Nobody {
         if let Observed::Greeted { session, .. } = event {
             watch.violated(format!("s{session} was greeted"));
         }
+    }
+}
+
+/// Cannot bear it when somebody is greeted.
+#[derive(Clone, Debug)]
+struct Skittish;
+
+impl Checker for Skittish {
+    fn name(&self) -> &'static str {
+        "skittish"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, _watch: &mut Watch<'_>) {
+        assert!(
+            !matches!(event, Observed::Greeted { .. }),
+            "somebody is there"
+        );
     }
 }
 

@@ -64,23 +64,12 @@ impl Replay {
     }
 }
 
-/// Runs a schedule and prints its trace. What it prints of a run that panics ends there.
 fn print_trace(schedule: &Schedule) {
     let mut out = std::io::stdout().lock();
-    let mut world = Trial::new().world(schedule);
-    world.keep_trace();
-    let mut printed = 0;
-    loop {
-        let goes_on = world.step();
-        for entry in &world.kept_trace()[printed..] {
-            let at = entry.at.as_secs_f64();
-            written(writeln!(out, "{at:.9} {}", entry.text));
-        }
-        printed = world.kept_trace().len();
-        if !goes_on {
-            return;
-        }
-    }
+    Trial::new().trace(schedule, |entry| {
+        let at = entry.at.as_secs_f64();
+        written(writeln!(out, "{at:.9} {}", entry.text));
+    });
 }
 
 impl Print {
