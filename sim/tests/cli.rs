@@ -110,6 +110,13 @@ fn a_source_that_is_none_is_explained() {
 }
 
 #[test]
+fn all_sources_are_read_before_the_first_is_run() {
+    let output = run(&["run", "1", "/there/is/no/such/file.txt"]);
+    assert!(output.stdout.is_empty());
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_violation_must_be_expected_of_a_checker_that_is_there() {
     let file = folder("expected").join("schedule.txt");
     let text = "switchboard-sim 1 seed 1 instances 1\nexpect violation orphan-dept by 1s\n";

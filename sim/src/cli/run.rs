@@ -39,10 +39,14 @@ pub(crate) struct Print {
 
 impl Run {
     pub(crate) fn execute(self) -> Done {
+        // All are read before the first is run: what is wrong with one is said at once.
+        let schedules: Vec<Schedule> = (self.sources.iter())
+            .map(Source::schedule)
+            .collect::<Result<_, _>>()?;
         let trial = Trial::new();
         let mut verdict = Verdict::Held;
-        for source in self.sources {
-            let report = trial.run(&source.schedule()?);
+        for (source, schedule) in self.sources.iter().zip(&schedules) {
+            let report = trial.run(schedule);
             tell(&source.to_string(), &report);
             if report.violation.is_some() {
                 verdict = Verdict::Failed;
