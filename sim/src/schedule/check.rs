@@ -15,6 +15,8 @@ const MIN_LEASE: Duration = Duration::from_secs(1);
 const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 /// Messages that one item sends, at most: all of them are on their way at once.
 const MAX_MESSAGES: u32 = 100_000;
+/// Items that wait for each other's moments, at most: reading and checking them recurses so often.
+pub(crate) const MAX_NESTED: usize = 8;
 /// A slow reader reads once in such a time at the most often.
 const MIN_EVERY: Duration = Duration::from_millis(1);
 /// Latencies, at most: on the default settings nobody waits so long for an answer.
@@ -58,6 +60,11 @@ impl Schedule {
 impl Act {
     /// Checks that it can happen in a cluster of so many instances.
     pub(crate) fn check(&self, instances: usize) -> Checked {
+        self.check_nested(instances, MAX_NESTED)
+    }
+
+    /// And that so many items wait for each other in it, at most.
+    fn check_nested(&self, instances: usize, depth: usize) -> Checked {
         self.check_names()?;
         let (one, other) = self.hosts();
         for Host(host) in one.into_iter().chain(other) {
@@ -69,24 +76,35 @@ impl Act {
             return Err(format!("{host} has no link to itself"));
         }
         self.spans().into_iter().try_for_each(time)?;
-        match self {
-            Self::ReadSlowly { every, .. } if *every < MIN_EVERY => {
-                Err("a client reads every 1ms at the most often".to_owned())
-            }
-            Self::Send {
-                what: Sent::Messages(count),
-                ..
-            } if *count > MAX_MESSAGES => Err(format!(
-                "a client sends {MAX_MESSAGES} messages at once at most"
-            )),
-            Self::LinkLatency(latency) | Self::Redis(RedisAct::Latency(latency))
-                if *latency > MAX_LATENCY =>
-            {
-                Err("a latency is an hour at most".to_owned())
-            }
-            Self::On { act, .. } => act.check(instances),
-            _ => Ok(()),
+        self.check_extent()?;
+        let Self::On { act, .. } = self else {
+            return Ok(());
+        };
+        let depth = depth.checked_sub(1).ok_or_else(too_nested)?;
+        act.check_nested(instances, depth)
+    }
+
+    /// Checks figures that have a limit of their own.
+    fn check_extent(&self) -> Checked {
+        if let Self::ReadSlowly { every, .. } = self
+            && *every < MIN_EVERY
+        {
+            return Err("a client reads every 1ms at the most often".to_owned());
         }
+        if let Self::Send { what, .. } = self
+            && let Sent::Messages(count) = what
+            && *count > MAX_MESSAGES
+        {
+            return Err(format!(
+                "a client sends {MAX_MESSAGES} messages at once at most"
+            ));
+        }
+        if let Self::LinkLatency(latency) | Self::Redis(RedisAct::Latency(latency)) = self
+            && *latency > MAX_LATENCY
+        {
+            return Err("a latency is an hour at most".to_owned());
+        }
+        Ok(())
     }
 
     fn check_names(&self) -> Checked {
@@ -212,6 +230,11 @@ fn time(time: Duration) -> Checked {
     Err(format!("{time:?} is too long: a time is below 1000000000s"))
 }
 
+/// What is said of an item in which too many wait for each other.
+pub(crate) fn too_nested() -> String {
+    format!("`on` stands in `on` {MAX_NESTED} deep at most")
+}
+
 /// A name is a word: it is written in a line with others.
 fn name(name: &str) -> Checked {
     let is_word = |character: char| !character.is_whitespace() && character != '#';
@@ -238,7 +261,7 @@ fn user(user: &str) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Item;
+    use crate::schedule::{Item, Moment};
 
     const HEAD: &str = "switchboard-sim 1  seed 1  instances 2  lease 10s\n";
 
@@ -301,5 +324,26 @@ mod tests {
         let text = format!("{HEAD}1s on hello of c1 cut i1 -> i1");
         let error = Schedule::parse(&text).unwrap_err().to_string();
         assert_eq!(error, "line 2: i1 has no link to itself");
+    }
+
+    #[test]
+    fn items_wait_for_each_other_so_deep_at_most() {
+        let text = |depth| format!("{HEAD}1s {}heal\n", "on hello of c1 ".repeat(depth));
+        let deepest = Schedule::parse(&text(MAX_NESTED)).unwrap();
+        assert_eq!(deepest.validate(), Ok(()));
+        for depth in [MAX_NESTED + 1, 100_000] {
+            let error = Schedule::parse(&text(depth)).unwrap_err().to_string();
+            assert_eq!(error, "line 2: `on` stands in `on` 8 deep at most");
+        }
+        let mut deeper = deepest;
+        let act = Box::new(deeper.items[0].act.clone());
+        deeper.items[0].act = Act::On {
+            moment: Moment::Hello,
+            of: "c1".to_owned(),
+            after: Duration::ZERO,
+            act,
+        };
+        let error = deeper.validate().unwrap_err().to_string();
+        assert_eq!(error, "line 2: `on` stands in `on` 8 deep at most");
     }
 }
