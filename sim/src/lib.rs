@@ -33,6 +33,7 @@ mod redis_acts;
 pub mod report;
 mod scenario;
 pub mod schedule;
+mod settings;
 pub mod shrink;
 #[cfg(feature = "proptest")]
 pub mod strategies;

@@ -8,6 +8,7 @@ use switchboard_core::config::{Config, ConfigError};
 use crate::checker::Checker;
 use crate::report::NO_PANIC;
 use crate::schedule::{MAX_INSTANCES, Schedule, ScheduleError};
+use crate::settings;
 use crate::trial::Trial;
 
 mod faults;
@@ -333,7 +334,7 @@ impl Scenario {
         if let Some(what) = self.beside_whole {
             return Err(ScenarioError::BesideSchedule { what });
         }
-        self.config.validate()?;
+        settings::check(&self.config)?;
         let range = |what, rule| Err(ScenarioError::Range { what, rule });
         if !(1..=MAX_INSTANCES).contains(&self.instances) {
             return range("instances", "from 1 to 64");

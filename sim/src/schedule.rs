@@ -13,7 +13,7 @@ mod redis;
 
 #[cfg(test)]
 pub(crate) use check::MAX_LATENCY;
-pub(crate) use check::{MAX_INSTANCES, MAX_NESTED, too_nested};
+pub(crate) use check::{MAX_INSTANCES, MAX_NESTED, MAX_TIME, too_nested};
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.

@@ -7,6 +7,7 @@ use crate::checkers;
 use crate::panics::{self, Caught};
 use crate::report::Report;
 use crate::schedule::Schedule;
+use crate::settings;
 use crate::trace::Kept;
 use crate::world::World;
 
@@ -44,9 +45,9 @@ impl Trial {
     ///
     /// # Errors
     ///
-    /// Names the setting that does not fit.
+    /// Names the setting that does not fit, or a time that is longer than those of a schedule.
     pub fn with_config(mut self, config: Config) -> Result<Self, ConfigError> {
-        config.validate()?;
+        settings::check(&config)?;
         self.config = Some(config);
         Ok(self)
     }

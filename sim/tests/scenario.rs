@@ -51,6 +51,13 @@ fn settings_that_no_schedule_can_hold_are_an_error() {
         ..Config::default()
     };
     let error = refused(Scenario::new(1).settings(config));
+    let named = "the scenario's settings: `ping_interval` must be below 1000000000s";
+    assert!(error.starts_with(named), "{error}");
+    let config = Config {
+        ping_interval: secs(999_999_999),
+        ..Config::default()
+    };
+    let error = refused(Scenario::new(1).settings(config));
     assert!(error.contains("is too long"), "{error}");
 }
 

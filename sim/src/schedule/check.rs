@@ -12,7 +12,7 @@ pub(crate) const MAX_INSTANCES: usize = 64;
 /// A lease is at least so long, as in the settings of an instance.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 /// No time is as long as this, some thirty years: sums of some of them can be reckoned with.
-const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 /// Messages that one item sends, at most: all of them are on their way at once.
 const MAX_MESSAGES: u32 = 100_000;
 /// Items that wait for each other's moments, at most: reading and checking them recurses so often.
