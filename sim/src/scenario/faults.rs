@@ -168,8 +168,57 @@ fn end_by(act: &mut Act, left: Duration) {
         Act::Pause { span, .. }
         | Act::RefuseDials { span, .. }
         | Act::BlindBalancer(span)
-        | Act::Redis(RedisAct::Refuse(_, span)) => *span = left.min(*span),
+        | Act::RedisAway { span, .. } => *span = left.min(*span),
+        Act::Redis(act) => end_in_directory_by(act, left),
         Act::On { act, .. } => end_by(act, left),
-        _ => {}
+        // They last a moment, until they are healed, or as long as they take.
+        Act::Connect { .. }
+        | Act::Move { .. }
+        | Act::Send { .. }
+        | Act::Close { .. }
+        | Act::StopReading { .. }
+        | Act::Read { .. }
+        | Act::ReadSlowly { .. }
+        | Act::Storm { .. }
+        | Act::AllLeave
+        | Act::Push { .. }
+        | Act::Repeat { .. }
+        | Act::Kick { .. }
+        | Act::StepClock { .. }
+        | Act::Kill { .. }
+        | Act::KillMidBatch { .. }
+        | Act::Restart { .. }
+        | Act::Drain { .. }
+        | Act::Deploy { .. }
+        | Act::NextTrip { .. }
+        | Act::Cut { .. }
+        | Act::Clog { .. }
+        | Act::Mend { .. }
+        | Act::HalfOpen { .. }
+        | Act::Reset { .. }
+        | Act::LinkLatency(_)
+        | Act::Heal
+        | Act::ExpectConverged
+        | Act::ExpectAtRest => {}
+    }
+}
+
+fn end_in_directory_by(act: &mut RedisAct, left: Duration) {
+    match act {
+        RedisAct::Refuse(_, span) => *span = left.min(*span),
+        RedisAct::Failover {
+            former: Some(span), ..
+        } => *span = left.min(*span),
+        RedisAct::Failover { former: None, .. }
+        | RedisAct::Down
+        | RedisAct::Up
+        | RedisAct::RestartEmpty
+        | RedisAct::Save
+        | RedisAct::Restart
+        | RedisAct::EvictRows(_)
+        | RedisAct::EvictLeases
+        | RedisAct::Clock(_)
+        | RedisAct::FlushScripts
+        | RedisAct::Latency(_) => {}
     }
 }

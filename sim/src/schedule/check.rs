@@ -118,7 +118,7 @@ impl Act {
                     To::Everyone => Ok(()),
                 }
             }
-            Self::Redis(RedisAct::EvictRows(user)) => self::user(user),
+            Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Send { client: name, .. }
             | Self::Close { client: name, .. }
@@ -127,7 +127,28 @@ impl Act {
             | Self::ReadSlowly { client: name, .. }
             | Self::Repeat { name, .. }
             | Self::On { of: name, .. } => self::name(name),
-            _ => Ok(()),
+            Self::Storm { .. }
+            | Self::BlindBalancer(_)
+            | Self::AllLeave
+            | Self::StepClock { .. }
+            | Self::Pause { .. }
+            | Self::Kill { .. }
+            | Self::KillMidBatch { .. }
+            | Self::Restart { .. }
+            | Self::Drain { .. }
+            | Self::Deploy { .. }
+            | Self::RedisAway { .. }
+            | Self::NextTrip { .. }
+            | Self::Cut { .. }
+            | Self::Clog { .. }
+            | Self::Mend { .. }
+            | Self::HalfOpen { .. }
+            | Self::RefuseDials { .. }
+            | Self::Reset { .. }
+            | Self::LinkLatency(_)
+            | Self::Heal
+            | Self::ExpectConverged
+            | Self::ExpectAtRest => Ok(()),
         }
     }
 
@@ -197,28 +218,84 @@ impl Act {
             Self::ReadSlowly { every: span, .. }
             | Self::BlindBalancer(span)
             | Self::Pause { span, .. }
+            | Self::RedisAway { span, .. }
             | Self::RefuseDials { span, .. }
             | Self::LinkLatency(span)
-            | Self::On { after: span, .. }
-            | Self::StepClock {
-                step: ClockStep::Forward(span) | ClockStep::Back(span),
-                ..
-            }
-            | Self::Redis(
-                RedisAct::Clock(ClockStep::Forward(span) | ClockStep::Back(span))
-                | RedisAct::Refuse(_, span)
-                | RedisAct::Latency(span),
-            ) => one(*span),
-            Self::Redis(RedisAct::Failover { lost, former }) => {
-                [*lost, former.unwrap_or_default(), Duration::ZERO]
-            }
+            | Self::On { after: span, .. } => one(*span),
+            Self::StepClock { step, .. } => one(step.span()),
+            Self::Redis(act) => act.spans(),
             Self::Drain { delay, spread, .. } => [*delay, *spread, Duration::ZERO],
             Self::Deploy {
                 delay,
                 spread,
                 deadline,
             } => [*delay, *spread, *deadline],
-            _ => [Duration::ZERO; 3],
+            Self::Move { .. }
+            | Self::Send { .. }
+            | Self::Close { .. }
+            | Self::StopReading { .. }
+            | Self::Read { .. }
+            | Self::Storm { .. }
+            | Self::AllLeave
+            | Self::Push { .. }
+            | Self::Repeat { .. }
+            | Self::Kick { .. }
+            | Self::Kill { .. }
+            | Self::KillMidBatch { .. }
+            | Self::Restart { .. }
+            | Self::NextTrip { .. }
+            | Self::Cut { .. }
+            | Self::Clog { .. }
+            | Self::Mend { .. }
+            | Self::HalfOpen { .. }
+            | Self::Reset { .. }
+            | Self::Heal
+            | Self::ExpectConverged
+            | Self::ExpectAtRest => [Duration::ZERO; 3],
+        }
+    }
+}
+
+impl RedisAct {
+    fn check_names(&self) -> Checked {
+        match self {
+            Self::EvictRows(user) => self::user(user),
+            Self::Down
+            | Self::Up
+            | Self::RestartEmpty
+            | Self::Save
+            | Self::Restart
+            | Self::Failover { .. }
+            | Self::Refuse(..)
+            | Self::EvictLeases
+            | Self::Clock(_)
+            | Self::FlushScripts
+            | Self::Latency(_) => Ok(()),
+        }
+    }
+
+    fn spans(&self) -> [Duration; 3] {
+        let one = |span| [span, Duration::ZERO, Duration::ZERO];
+        match self {
+            Self::Failover { lost, former } => [*lost, former.unwrap_or_default(), Duration::ZERO],
+            Self::Refuse(_, span) | Self::Latency(span) => one(*span),
+            Self::Clock(step) => one(step.span()),
+            Self::Down
+            | Self::Up
+            | Self::RestartEmpty
+            | Self::Save
+            | Self::Restart
+            | Self::EvictRows(_)
+            | Self::EvictLeases
+            | Self::FlushScripts => [Duration::ZERO; 3],
+        }
+    }
+}
+
+impl ClockStep {
+    const fn span(self) -> Duration {
+        match self {
+            Self::Forward(span) | Self::Back(span) => span,
         }
     }
 }
@@ -284,6 +361,13 @@ mod tests {
             ),
             (
                 Act::LinkLatency(Duration::MAX),
+                "a time is below 1000000000s",
+            ),
+            (
+                Act::RedisAway {
+                    host: Host(0),
+                    span: Duration::MAX,
+                },
                 "a time is below 1000000000s",
             ),
             (Act::Redis(RedisAct::EvictRows(user)), "is not a user"),
