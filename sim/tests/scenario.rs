@@ -179,6 +179,44 @@ fn faults_are_aimed_at_what_is_there() {
 }
 
 #[test]
+fn no_fault_is_aimed_at_terminals_that_are_not_there() {
+    let strangers = ["alice", "bob", "carol", "dave", "client ", " c1", "on "];
+    let mut without = 0;
+    for seed in 0..60 {
+        let one = Scenario::new(seed).users(1).terminals(0..=1);
+        let none = Scenario::new(seed).users(0).pushes_per_second(0.0);
+        for scenario in [one, none] {
+            let plain = scenario.schedule().unwrap().to_string();
+            if plain.contains("connects") {
+                continue;
+            }
+            without += 1;
+            let faulty = scenario.faults(Faults::all()).schedule().unwrap();
+            for item in faulty.items {
+                let text = item.act.to_string();
+                let stranger = strangers.iter().find(|name| text.contains(*name));
+                let is_end = item.act == Act::AllLeave;
+                assert!(is_end || stranger.is_none(), "seed {seed}: {text}");
+            }
+        }
+    }
+    assert!(without > 70, "{without}");
+}
+
+#[test]
+fn what_would_last_beyond_the_end_of_faults_is_shortened() {
+    let until = secs(12);
+    for seed in 0..60 {
+        let scenario = Scenario::new(seed).faults(Faults::all().until(until));
+        for item in scenario.schedule().unwrap().items {
+            if let Act::Pause { span, .. } | Act::RedisAway { span, .. } = item.act {
+                assert!(item.at + span <= until, "seed {seed}: {}", item.act);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_client_does_under_faults_is_seen() {
     let seen = |word: &str| {
         (0..20).any(|seed| {
