@@ -142,8 +142,26 @@ fn golden_keeps_no_trace_of_what_is_violated() {
     assert!(said.contains("such a trace is not kept"), "{said}");
     assert_eq!(output.status.code(), Some(1));
     assert!(!file.with_extension("trace").exists());
+    let output = run(&["golden", "--dir", &dir.to_string_lossy()]);
+    let said = String::from_utf8(output.stdout).expect("it is a text");
+    assert!(!said.contains("if that is meant"), "{said}");
 
     std::fs::write(&file, text).expect("it can be written");
     assert_eq!(golden().status.code(), Some(0));
     assert!(file.with_extension("trace").exists());
+}
+
+#[test]
+fn golden_says_what_is_wrong_with_a_trace_and_how_to_write_it() {
+    let dir = folder("golden-trace");
+    let file = dir.join("schedule.txt");
+    let text = "switchboard-sim 1 seed 1 instances 1\n1s client c1 connects i1 as ann\n";
+    std::fs::write(&file, text).expect("it can be written");
+    std::fs::write(file.with_extension("trace"), "nonsense").expect("it can be written");
+    let dir = dir.to_string_lossy();
+    let output = run(&["golden", "--dir", &dir]);
+    let said = String::from_utf8(output.stdout).expect("it is a text");
+    assert!(said.contains("schedule.trace: line 1 is not"), "{said}");
+    assert!(said.contains(&format!("golden --write --dir {dir}\n")));
+    assert_eq!(output.status.code(), Some(1));
 }
