@@ -5,8 +5,8 @@ use switchboard_core::config::{Config, ConfigError};
 use crate::checker::Checker;
 use crate::checkers;
 use crate::panics::{self, Caught};
-use crate::report::Report;
-use crate::schedule::Schedule;
+use crate::report::{NO_PANIC, Report};
+use crate::schedule::{Expected, Schedule};
 use crate::settings;
 use crate::trace::Kept;
 use crate::world::World;
@@ -25,6 +25,16 @@ use crate::world::World;
 pub struct Trial {
     config: Option<Config>,
     checkers: Vec<Box<dyn Checker>>,
+}
+
+/// A violation is expected of a checker that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a violation of `{checker}` is expected, and it is none of {watching}")]
+pub struct NobodyWatches {
+    /// The one that is expected.
+    pub checker: String,
+    /// The names of those that are there.
+    pub watching: String,
 }
 
 impl Trial {
@@ -62,6 +72,26 @@ impl Trial {
     /// The checkers.
     pub fn checkers(&self) -> &[Box<dyn Checker>] {
         &self.checkers
+    }
+
+    /// Checks that what a schedule expects can be found: by one of the checkers, or as a panic.
+    ///
+    /// # Errors
+    ///
+    /// Names the checker of whom it is expected, and those that are there.
+    pub fn watches(&self, schedule: &Schedule) -> Result<(), NobodyWatches> {
+        let Some(Expected { checker, .. }) = &schedule.expects else {
+            return Ok(());
+        };
+        let mut names: Vec<_> = self.checkers.iter().map(|checker| checker.name()).collect();
+        names.push(NO_PANIC);
+        if names.contains(&checker.as_str()) {
+            return Ok(());
+        }
+        Err(NobodyWatches {
+            checker: checker.clone(),
+            watching: names.join(", "),
+        })
     }
 
     /// A world at the start of a schedule.
