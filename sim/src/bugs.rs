@@ -16,7 +16,7 @@ pub struct Bug {
     pub flaw: Flaw,
     /// As it is called in schedules and reports.
     pub name: &'static str,
-    caught_by: &'static [(&'static str, Depth)],
+    caught_by: &'static [Catch],
     /// Why somebody could well write it.
     pub tempting: &'static str,
 }
@@ -51,11 +51,11 @@ impl Depth {
 
 /// All bugs.
 pub fn catalogue() -> impl Iterator<Item = Bug> {
-    Flaw::ALL.into_iter().map(Bug::of)
+    CATALOGUE.into_iter()
 }
 
 /// The names of all bugs, as they are listed.
-pub(crate) fn names() -> String {
+pub fn names() -> String {
     let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
     names.join(", ")
 }
@@ -74,7 +74,7 @@ pub struct Hunt {
 impl Bug {
     /// Which checkers must catch it, each by itself.
     pub fn catches(&self) -> impl Iterator<Item = Catch> {
-        (self.caught_by.iter()).map(|&(invariant, depth)| Catch { invariant, depth })
+        self.caught_by.iter().copied()
     }
 
     /// The schedule that the swarm makes of a seed, with this bug.
@@ -124,139 +124,7 @@ impl Bug {
 
     /// The entry of a flaw.
     pub const fn of(flaw: Flaw) -> Self {
-        use Depth::{Deep, Shallow};
-        let (name, caught_by, tempting): (_, &'static [_], _) = match flaw {
-            Flaw::UnregisterByUser => (
-                "unregister-by-user",
-                &[
-                    ("orphan-debt", Shallow),
-                    ("hello-means-reachable", Shallow),
-                    ("all-terminals", Shallow),
-                ],
-                "a user with one terminal is the usual case, and one key is deleted more easily than a field",
-            ),
-            Flaw::HelloBeforeRow => (
-                "hello-before-row",
-                &[("receipt-complete", Deep)],
-                "the terminal is greeted a round trip sooner",
-            ),
-            Flaw::LostRegisterNotRepeated => (
-                "lost-register-not-repeated",
-                &[("convergence", Deep)],
-                "the slow sweep will write it in any case",
-            ),
-            Flaw::LateRegisterKept => (
-                "late-register-kept",
-                &[("ghost-debt", Deep), ("no-resurrection", Deep)],
-                "the connection is gone, so its answer seems to concern nobody",
-            ),
-            Flaw::LeaseNeverExpires => (
-                "lease-never-expires",
-                &[("ghost-debt", Shallow)],
-                "in every test instances say goodbye",
-            ),
-            Flaw::EmptyLookupIsOffline => (
-                "empty-lookup-is-offline",
-                &[("receipt-complete", Deep)],
-                "no rows, no terminals: what else should it mean",
-            ),
-            Flaw::LowerEpochOverwrites => (
-                "lower-epoch-overwrites",
-                &[("fencing", Deep)],
-                "a plain HSET is one command and needs no script",
-            ),
-            Flaw::FloorRaisedEarly => (
-                "floor-raised-early",
-                &[("receipt-complete", Deep), ("fencing", Deep)],
-                "the claim has a place for the floor, and one write fewer is needed",
-            ),
-            Flaw::FloorNeverRaised => (
-                "floor-never-raised",
-                &[("ghost-debt", Deep)],
-                "everything is delivered without it",
-            ),
-            Flaw::UpTooEarly => (
-                "up-too-early",
-                &[("receipt-complete", Deep)],
-                "the lease is held, so the instance is up",
-            ),
-            Flaw::RenewedWithoutComparison => (
-                "renewed-without-comparison",
-                &[("fencing", Deep)],
-                "a SET with an expiry is how leases are written everywhere",
-            ),
-            Flaw::NoDoubtAfterReconnection => (
-                "no-doubt-after-reconnection",
-                &[("receipt-complete", Deep)],
-                "a link that broke says nothing about the others",
-            ),
-            Flaw::RowBeforeClaim => (
-                "row-before-claim",
-                &[("fencing", Deep)],
-                "the epoch is known when the claim is asked for, and a round trip is saved",
-            ),
-            Flaw::UnreachableIsGone => (
-                "unreachable-is-gone",
-                &[("fencing", Shallow), ("recycled-address", Shallow)],
-                "whoever answers `not me` or nothing at all will not deliver anything",
-            ),
-            Flaw::OvertakenBySecondLookup => (
-                "overtaken-by-second-lookup",
-                &[("order", Deep)],
-                "the second lookup finds a terminal, so the push is delivered there",
-            ),
-            Flaw::QueuedSaidWritten => (
-                "queued-said-written",
-                &[("receipt-true", Shallow)],
-                "a write into a buffer returns at once and looks like a success",
-            ),
-            Flaw::RepeatNotRecognised => (
-                "repeat-not-recognised",
-                &[("no-duplicate", Shallow)],
-                "nothing repeats a push while all links hold",
-            ),
-            Flaw::DeadRowWithoutComparison => (
-                "dead-row-without-comparison",
-                &[("fencing", Deep)],
-                "the row was just read",
-            ),
-            Flaw::TokenCheckedAtConnectOnly => (
-                "token-checked-at-connect-only",
-                &[("addressee", Deep)],
-                "whoever was let in has shown who he is",
-            ),
-            Flaw::HelloWaitsForRow => (
-                "hello-waits-for-row",
-                &[("connect-ends", Deep)],
-                "the hello says `reachable`, so it has to wait for the row",
-            ),
-            Flaw::SilentOverflow => (
-                "silent-overflow",
-                &[("limits", Deep)],
-                "the policy is to drop the frame, and dropped it is",
-            ),
-            Flaw::TimerLeftAfterClose => (
-                "timer-left-after-close",
-                &[("hygiene", Deep)],
-                "the connection is there until its socket has gone, so its timer is as well",
-            ),
-            Flaw::RowlessKept => (
-                "rowless-kept",
-                &[("empty-at-rest", Deep)],
-                "a connection is forgotten when its row is removed, and every connection has a row",
-            ),
-            Flaw::KindGuessed => (
-                "kind-guessed",
-                &[("no-creation", Shallow)],
-                "what is UTF-8 is text, and nobody has to say so",
-            ),
-        };
-        Self {
-            flaw,
-            name,
-            caught_by,
-            tempting,
-        }
+        CATALOGUE[flaw as usize]
     }
 }
 
@@ -279,4 +147,185 @@ fn is_clean(schedule: &Schedule) -> bool {
         ..schedule.clone()
     };
     swarm::run(&mended).violation.is_none()
+}
+
+/// All bugs, in the order of [`Flaw::ALL`].
+const CATALOGUE: [Bug; Flaw::ALL.len()] = [
+    Bug {
+        flaw: Flaw::UnregisterByUser,
+        name: "unregister-by-user",
+        caught_by: &[
+            shallow("orphan-debt"),
+            shallow("hello-means-reachable"),
+            shallow("all-terminals"),
+        ],
+        tempting: "a user with one terminal is the usual case, and one key is deleted more easily than a field",
+    },
+    Bug {
+        flaw: Flaw::HelloBeforeRow,
+        name: "hello-before-row",
+        caught_by: &[deep("receipt-complete")],
+        tempting: "the terminal is greeted a round trip sooner",
+    },
+    Bug {
+        flaw: Flaw::LostRegisterNotRepeated,
+        name: "lost-register-not-repeated",
+        caught_by: &[deep("convergence")],
+        tempting: "the slow sweep will write it in any case",
+    },
+    Bug {
+        flaw: Flaw::LateRegisterKept,
+        name: "late-register-kept",
+        caught_by: &[deep("ghost-debt"), deep("no-resurrection")],
+        tempting: "the connection is gone, so its answer seems to concern nobody",
+    },
+    Bug {
+        flaw: Flaw::LeaseNeverExpires,
+        name: "lease-never-expires",
+        caught_by: &[shallow("ghost-debt")],
+        tempting: "in every test instances say goodbye",
+    },
+    Bug {
+        flaw: Flaw::EmptyLookupIsOffline,
+        name: "empty-lookup-is-offline",
+        caught_by: &[deep("receipt-complete")],
+        tempting: "no rows, no terminals: what else should it mean",
+    },
+    Bug {
+        flaw: Flaw::LowerEpochOverwrites,
+        name: "lower-epoch-overwrites",
+        caught_by: &[deep("fencing")],
+        tempting: "a plain HSET is one command and needs no script",
+    },
+    Bug {
+        flaw: Flaw::FloorRaisedEarly,
+        name: "floor-raised-early",
+        caught_by: &[deep("receipt-complete"), deep("fencing")],
+        tempting: "the claim has a place for the floor, and one write fewer is needed",
+    },
+    Bug {
+        flaw: Flaw::FloorNeverRaised,
+        name: "floor-never-raised",
+        caught_by: &[deep("ghost-debt")],
+        tempting: "everything is delivered without it",
+    },
+    Bug {
+        flaw: Flaw::UpTooEarly,
+        name: "up-too-early",
+        caught_by: &[deep("receipt-complete")],
+        tempting: "the lease is held, so the instance is up",
+    },
+    Bug {
+        flaw: Flaw::RenewedWithoutComparison,
+        name: "renewed-without-comparison",
+        caught_by: &[deep("fencing")],
+        tempting: "a SET with an expiry is how leases are written everywhere",
+    },
+    Bug {
+        flaw: Flaw::NoDoubtAfterReconnection,
+        name: "no-doubt-after-reconnection",
+        caught_by: &[deep("receipt-complete")],
+        tempting: "a link that broke says nothing about the others",
+    },
+    Bug {
+        flaw: Flaw::RowBeforeClaim,
+        name: "row-before-claim",
+        caught_by: &[deep("fencing")],
+        tempting: "the epoch is known when the claim is asked for, and a round trip is saved",
+    },
+    Bug {
+        flaw: Flaw::UnreachableIsGone,
+        name: "unreachable-is-gone",
+        caught_by: &[shallow("fencing"), shallow("recycled-address")],
+        tempting: "whoever answers `not me` or nothing at all will not deliver anything",
+    },
+    Bug {
+        flaw: Flaw::OvertakenBySecondLookup,
+        name: "overtaken-by-second-lookup",
+        caught_by: &[deep("order")],
+        tempting: "the second lookup finds a terminal, so the push is delivered there",
+    },
+    Bug {
+        flaw: Flaw::QueuedSaidWritten,
+        name: "queued-said-written",
+        caught_by: &[shallow("receipt-true")],
+        tempting: "a write into a buffer returns at once and looks like a success",
+    },
+    Bug {
+        flaw: Flaw::RepeatNotRecognised,
+        name: "repeat-not-recognised",
+        caught_by: &[shallow("no-duplicate")],
+        tempting: "nothing repeats a push while all links hold",
+    },
+    Bug {
+        flaw: Flaw::DeadRowWithoutComparison,
+        name: "dead-row-without-comparison",
+        caught_by: &[deep("fencing")],
+        tempting: "the row was just read",
+    },
+    Bug {
+        flaw: Flaw::TokenCheckedAtConnectOnly,
+        name: "token-checked-at-connect-only",
+        caught_by: &[deep("addressee")],
+        tempting: "whoever was let in has shown who he is",
+    },
+    Bug {
+        flaw: Flaw::HelloWaitsForRow,
+        name: "hello-waits-for-row",
+        caught_by: &[deep("connect-ends")],
+        tempting: "the hello says `reachable`, so it has to wait for the row",
+    },
+    Bug {
+        flaw: Flaw::SilentOverflow,
+        name: "silent-overflow",
+        caught_by: &[deep("limits")],
+        tempting: "the policy is to drop the frame, and dropped it is",
+    },
+    Bug {
+        flaw: Flaw::TimerLeftAfterClose,
+        name: "timer-left-after-close",
+        caught_by: &[deep("hygiene")],
+        tempting: "the connection is there until its socket has gone, so its timer is as well",
+    },
+    Bug {
+        flaw: Flaw::RowlessKept,
+        name: "rowless-kept",
+        caught_by: &[deep("empty-at-rest")],
+        tempting: "a connection is forgotten when its row is removed, and every connection has a row",
+    },
+    Bug {
+        flaw: Flaw::KindGuessed,
+        name: "kind-guessed",
+        caught_by: &[shallow("no-creation")],
+        tempting: "what is UTF-8 is text, and nobody has to say so",
+    },
+];
+
+/// One thing that goes wrong is enough for this checker.
+const fn shallow(invariant: &'static str) -> Catch {
+    Catch {
+        invariant,
+        depth: Depth::Shallow,
+    }
+}
+
+/// Several things must come together.
+const fn deep(invariant: &'static str) -> Catch {
+    Catch {
+        invariant,
+        depth: Depth::Deep,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flaw_has_its_entry() {
+        for (index, flaw) in Flaw::ALL.into_iter().enumerate() {
+            assert_eq!(flaw as usize, index);
+            assert_eq!(Bug::of(flaw).flaw, flaw);
+        }
+    }
 }

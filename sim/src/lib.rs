@@ -33,6 +33,7 @@ mod redis_acts;
 pub mod report;
 mod scenario;
 pub mod schedule;
+mod settings;
 pub mod shrink;
 #[cfg(feature = "proptest")]
 pub mod strategies;
@@ -47,6 +48,6 @@ mod world;
 
 pub use scenario::{Done, FaultClass, Faults, Run, Scenario, ScenarioError};
 pub use terminal::{Pace, Session};
-pub use trial::Trial;
+pub use trial::{NobodyWatches, Trial};
 pub use view::HostView;
 pub use world::World;

@@ -97,7 +97,7 @@ impl Noise {
         let (slot, part) = (sent / base, sent % base);
         let jitter = |slot| mix(key ^ mix(slot)) % base;
         let jitter = between(jitter(slot), jitter(slot + 1), part, base);
-        Instant::from_nanos(sent + base + jitter)
+        Instant::from_nanos(sent.saturating_add(base).saturating_add(jitter))
     }
 
     /// The first moment after this one at which somebody takes what has come: one in each slot.
@@ -127,7 +127,7 @@ impl Noise {
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
     base: Duration,
-    /// Larger ones, and until when they held.
+    /// Larger ones, and until when they held: those that something may still wait for.
     former: Vec<(Instant, Duration)>,
 }
 
@@ -153,6 +153,8 @@ impl Latency {
             self.former.push((now, self.base));
         }
         self.base = base;
+        // Nothing arrives before it is sent: who is through by now holds nothing up any more.
+        (self.former).retain(|&(until, base)| until + at_most(base) > now);
     }
 
     /// When that arrives which is sent over a way now: no earlier than what could have been sent while
@@ -171,15 +173,24 @@ impl Latency {
     }
 }
 
-/// The longest that what is sent over a way with this base can take.
+/// The longest that what is sent over a way with this base can take, whatever the noise: see
+/// [`Noise::arrival`].
 pub(crate) fn at_most(base: Duration) -> Duration {
-    let stall = base.saturating_mul(STALL_FACTOR as u32).min(STALL_MAX);
-    stall.saturating_add(base.saturating_mul(2))
+    let base = nanos(base).max(1);
+    Duration::from_nanos(longest_stall(base).saturating_add(base.saturating_mul(2)))
+}
+
+const fn longest_stall(base: u64) -> u64 {
+    let (stall, most) = (
+        base.saturating_mul(STALL_FACTOR),
+        STALL_MAX.as_nanos() as u64,
+    );
+    if stall < most { stall } else { most }
 }
 
 /// When what is sent at this moment leaves: then, or when the stall ends in which it is sent.
 fn unstalled(key: u64, now: u64, base: u64) -> u64 {
-    let longest = (base * STALL_FACTOR).min(nanos(STALL_MAX));
+    let longest = longest_stall(base);
     let window = longest * STALL_WINDOW;
     let number = now / window;
     let draw = mix(!key ^ mix(number));
@@ -215,7 +226,8 @@ pub(crate) fn of_name(name: &str) -> u64 {
     of_name_from(0, name)
 }
 
-/// A stable number for a name that no other name has.
+/// A stable number for a name: a hash, of so many bits that no two names of a world share one in
+/// practice.
 pub(crate) fn id_of_name(name: &str) -> u128 {
     let [high, low] = [1, 2].map(|half| u128::from(of_name_from(half << 32, name)));
     high << 64 | low
@@ -239,6 +251,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::schedule::MAX_LATENCY;
 
     #[test]
     fn nothing_overtakes_what_was_sent_before_it() {
@@ -267,6 +280,32 @@ mod tests {
             let at = latency.arrival(Noise::new(7), now, Purpose::Link, &[1]);
             assert!(at >= last, "{step}");
             last = at;
+        }
+    }
+
+    #[test]
+    fn a_way_that_was_slower_is_forgotten_when_nothing_of_it_is_left() {
+        let [slow, fast] = [50, 1].map(Duration::from_millis);
+        let begin = Instant::from_nanos(3_600_000_000_000);
+        let mut latency = Latency::new(slow);
+        latency.set(begin, fast);
+        let through = begin + at_most(slow);
+        for key in 0..10_000 {
+            let at = Noise::new(7).arrival(begin, slow, Purpose::Link, &[key]);
+            assert!(at <= through, "{key}");
+        }
+        latency.set(begin + slow, fast);
+        assert_eq!(latency.former, [(begin, slow)]);
+        latency.set(through, fast);
+        assert_eq!(latency.former, []);
+    }
+
+    #[test]
+    fn nothing_overflows_on_a_way_as_slow_as_can_be_told() {
+        let now = Instant::from_nanos(3_600_000_000_000);
+        for base in [MAX_LATENCY, Duration::from_secs(999_999_999), Duration::MAX] {
+            let at = Noise::new(7).arrival(now, base, Purpose::Link, &[1]);
+            assert!(at.as_nanos() >= nanos(base), "{base:?}");
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use switchboard_core::config::{Config, ConfigError};
 
 use crate::checker::Checker;
-use crate::report::NO_PANIC;
 use crate::schedule::{MAX_INSTANCES, Schedule, ScheduleError};
-use crate::trial::Trial;
+use crate::settings;
+use crate::trial::{NobodyWatches, Trial};
 
 mod faults;
 mod maker;
@@ -107,13 +107,8 @@ pub enum ScenarioError {
         what: &'static str,
     },
     /// A violation is expected of a checker that is not there.
-    #[error("the scenario expects a violation of `{checker}`, and who watches is {watching}")]
-    NobodyWatches {
-        /// The one that is expected.
-        checker: String,
-        /// The names of those that are there.
-        watching: String,
-    },
+    #[error("the scenario: {0}")]
+    NobodyWatches(#[from] NobodyWatches),
 }
 
 /// Terminals have connected by this moment, and faults and pushes begin.
@@ -259,7 +254,7 @@ impl Scenario {
             None => self.made()?,
         };
         schedule.validate().map_err(ScenarioError::Schedule)?;
-        self.expects_of_somebody(&schedule)?;
+        self.trial()?.watches(&schedule)?;
         Ok(schedule)
     }
 
@@ -313,27 +308,11 @@ impl Scenario {
         Ok(trial)
     }
 
-    fn expects_of_somebody(&self, schedule: &Schedule) -> Result<(), ScenarioError> {
-        let Some(expected) = &schedule.expects else {
-            return Ok(());
-        };
-        let trial = self.trial()?;
-        let mut names: Vec<&str> = trial.checkers().iter().map(|c| c.name()).collect();
-        names.push(NO_PANIC);
-        if names.contains(&expected.checker.as_str()) {
-            return Ok(());
-        }
-        Err(ScenarioError::NobodyWatches {
-            checker: expected.checker.clone(),
-            watching: names.join(", "),
-        })
-    }
-
     fn validate(&self) -> Result<(), ScenarioError> {
         if let Some(what) = self.beside_whole {
             return Err(ScenarioError::BesideSchedule { what });
         }
-        self.config.validate()?;
+        settings::check(&self.config)?;
         let range = |what, rule| Err(ScenarioError::Range { what, rule });
         if !(1..=MAX_INSTANCES).contains(&self.instances) {
             return range("instances", "from 1 to 64");

@@ -11,7 +11,9 @@ use crate::text;
 mod check;
 mod redis;
 
-pub(crate) use check::MAX_INSTANCES;
+#[cfg(test)]
+pub(crate) use check::MAX_LATENCY;
+pub(crate) use check::{MAX_INSTANCES, MAX_NESTED, MAX_TIME, too_nested};
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.

@@ -25,6 +25,7 @@ use crate::record::Record;
 use crate::redis::Redis;
 use crate::report::{Report, Violation};
 use crate::schedule::Schedule;
+use crate::settings;
 use crate::terminal::Session;
 use crate::trace::{Entry, Kept, Trace};
 
@@ -103,13 +104,13 @@ impl World {
     ///
     /// # Panics
     ///
-    /// If the settings do not fit, or the schedule cannot be run: see [`Config::validate`] and
-    /// [`Schedule::validate`].
+    /// If the settings do not fit or hold a time that is longer than those of a schedule, or if the
+    /// schedule cannot be run: see [`Config::validate`] and [`Schedule::validate`].
     pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         if let Err(error) = schedule.validate() {
             panic!("the schedule cannot be run: {error}");
         }
-        if let Err(error) = config.validate() {
+        if let Err(error) = settings::check(&config) {
             panic!("the settings do not fit: {error}");
         }
         let noise = Noise::new(schedule.seed);

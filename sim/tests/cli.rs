@@ -110,6 +110,13 @@ fn a_source_that_is_none_is_explained() {
 }
 
 #[test]
+fn all_sources_are_read_before_the_first_is_run() {
+    let output = run(&["run", "1", "/there/is/no/such/file.txt"]);
+    assert!(output.stdout.is_empty());
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_violation_must_be_expected_of_a_checker_that_is_there() {
     let file = folder("expected").join("schedule.txt");
     let text = "switchboard-sim 1 seed 1 instances 1\nexpect violation orphan-dept by 1s\n";
@@ -135,8 +142,26 @@ fn golden_keeps_no_trace_of_what_is_violated() {
     assert!(said.contains("such a trace is not kept"), "{said}");
     assert_eq!(output.status.code(), Some(1));
     assert!(!file.with_extension("trace").exists());
+    let output = run(&["golden", "--dir", &dir.to_string_lossy()]);
+    let said = String::from_utf8(output.stdout).expect("it is a text");
+    assert!(!said.contains("if that is meant"), "{said}");
 
     std::fs::write(&file, text).expect("it can be written");
     assert_eq!(golden().status.code(), Some(0));
     assert!(file.with_extension("trace").exists());
+}
+
+#[test]
+fn golden_says_what_is_wrong_with_a_trace_and_how_to_write_it() {
+    let dir = folder("golden-trace");
+    let file = dir.join("schedule.txt");
+    let text = "switchboard-sim 1 seed 1 instances 1\n1s client c1 connects i1 as ann\n";
+    std::fs::write(&file, text).expect("it can be written");
+    std::fs::write(file.with_extension("trace"), "nonsense").expect("it can be written");
+    let dir = dir.to_string_lossy();
+    let output = run(&["golden", "--dir", &dir]);
+    let said = String::from_utf8(output.stdout).expect("it is a text");
+    assert!(said.contains("schedule.trace: line 1 is not"), "{said}");
+    assert!(said.contains(&format!("golden --write --dir {dir}\n")));
+    assert_eq!(output.status.code(), Some(1));
 }

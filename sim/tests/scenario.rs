@@ -51,6 +51,13 @@ fn settings_that_no_schedule_can_hold_are_an_error() {
         ..Config::default()
     };
     let error = refused(Scenario::new(1).settings(config));
+    let named = "the scenario's settings: `ping_interval` must be below 1000000000s";
+    assert!(error.starts_with(named), "{error}");
+    let config = Config {
+        ping_interval: secs(999_999_999),
+        ..Config::default()
+    };
+    let error = refused(Scenario::new(1).settings(config));
     assert!(error.contains("is too long"), "{error}");
 }
 
@@ -172,6 +179,44 @@ fn faults_are_aimed_at_what_is_there() {
 }
 
 #[test]
+fn no_fault_is_aimed_at_terminals_that_are_not_there() {
+    let strangers = ["alice", "bob", "carol", "dave", "client ", " c1", "on "];
+    let mut without = 0;
+    for seed in 0..60 {
+        let one = Scenario::new(seed).users(1).terminals(0..=1);
+        let none = Scenario::new(seed).users(0).pushes_per_second(0.0);
+        for scenario in [one, none] {
+            let plain = scenario.schedule().unwrap().to_string();
+            if plain.contains("connects") {
+                continue;
+            }
+            without += 1;
+            let faulty = scenario.faults(Faults::all()).schedule().unwrap();
+            for item in faulty.items {
+                let text = item.act.to_string();
+                let stranger = strangers.iter().find(|name| text.contains(*name));
+                let is_end = item.act == Act::AllLeave;
+                assert!(is_end || stranger.is_none(), "seed {seed}: {text}");
+            }
+        }
+    }
+    assert!(without > 70, "{without}");
+}
+
+#[test]
+fn what_would_last_beyond_the_end_of_faults_is_shortened() {
+    let until = secs(12);
+    for seed in 0..60 {
+        let scenario = Scenario::new(seed).faults(Faults::all().until(until));
+        for item in scenario.schedule().unwrap().items {
+            if let Act::Pause { span, .. } | Act::RedisAway { span, .. } = item.act {
+                assert!(item.at + span <= until, "seed {seed}: {}", item.act);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_client_does_under_faults_is_seen() {
     let seen = |word: &str| {
         (0..20).any(|seed| {
@@ -242,6 +287,23 @@ fn a_panic_of_a_checker_is_told_as_such() {
 }
 
 #[test]
+fn a_trace_ends_where_its_run_panics() {
+    let text = "switchboard-sim 1  seed 1  instances 1\n1s client c1 connects i1 as ann";
+    let schedule = Schedule::parse(text).unwrap();
+    let traced = |trial: &Trial| {
+        let mut entries = Vec::new();
+        trial.trace(&schedule, |entry| entries.push(entry.clone()));
+        entries
+    };
+    let all = traced(&Trial::new());
+    let trial = Trial::new().with_checker(Box::new(Skittish));
+    let some = traced(&trial);
+    assert!(trial.run(&schedule).violation.is_some());
+    assert!(!some.is_empty() && some.len() < all.len());
+    assert_eq!(some, all[..some.len()]);
+}
+
+#[test]
 #[should_panic(expected = "the schedule cannot be run: line 2: `i8` is none of i1 to i2")]
 fn a_world_of_a_schedule_that_is_none_says_so() {
     let _ = World::new(beyond());
@@ -285,6 +347,23 @@ impl Checker for Nobody {
         if let Observed::Greeted { session, .. } = event {
             watch.violated(format!("s{session} was greeted"));
         }
+    }
+}
+
+/// Cannot bear it when somebody is greeted.
+#[derive(Clone, Debug)]
+struct Skittish;
+
+impl Checker for Skittish {
+    fn name(&self) -> &'static str {
+        "skittish"
+    }
+
+    fn on_event(&mut self, event: &Observed<'_>, _watch: &mut Watch<'_>) {
+        assert!(
+            !matches!(event, Observed::Greeted { .. }),
+            "somebody is there"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use clap::{Args, value_parser};
-use switchboard_sim::bugs::{Bug, Catch, Hunt, catalogue};
+use switchboard_sim::bugs::{self, Bug, Catch, Hunt, catalogue};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::shrink;
 
@@ -30,7 +30,7 @@ pub(crate) struct Bugs {
     /// How many searches for each bug and checker
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = value_parser!(u16).range(1..=1000))]
     tries: u16,
-    /// Where to write the shrunk schedules, BUG.CHECKER.txt each
+    /// Where to write the shrunk schedules, BUG.CHECKER.txt each; nothing is written after Ctrl-C
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -74,9 +74,11 @@ impl Bugs {
             })
             .collect();
         let small = each(self.jobs, &all, |found| (found.bug.name, found.small()));
+        // A schedule that is half shrunk takes no better one's place.
+        let folder = self.out.as_deref().filter(|_| !interrupted());
         for (found, small) in all.iter_mut().zip(small) {
             found.shrunk = small;
-            found.keep(self.out.as_deref())?;
+            found.keep(folder)?;
         }
         tell(&all);
         Ok(if interrupted() {
@@ -91,11 +93,8 @@ impl Bugs {
             return Ok(catalogue().collect());
         };
         let bug = Bug::named(name).ok_or_else(|| {
-            let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
-            format!(
-                "there is no bug `{name}`; these are there: {}",
-                names.join(", ")
-            )
+            let names = bugs::names();
+            format!("there is no bug `{name}`; these are there: {names}")
         })?;
         Ok(vec![bug])
     }

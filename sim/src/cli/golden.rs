@@ -24,35 +24,42 @@ pub(crate) struct Compare {
     dir: PathBuf,
 }
 
+/// What came of one schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compared {
+    /// Its trace is as it was kept, or has been kept.
+    AsKept,
+    /// It is not.
+    Differs,
+    /// An invariant was violated, so that there is no trace to keep.
+    Violated,
+}
+
 impl Compare {
     pub(crate) fn execute(self) -> Done {
-        let mut verdict = Verdict::Held;
+        let mut all = Vec::new();
         for file in schedules(&self.dir)? {
-            if !self.compare(&file)? {
-                verdict = Verdict::Failed;
-            }
+            all.push(self.compare(&file)?);
         }
-        if verdict == Verdict::Failed && !self.write {
-            let write = again(format_args!("golden --write"));
+        if all.contains(&Compared::Differs) {
+            let dir = self.dir.display();
+            let write = again(format_args!("golden --write --dir {dir}"));
             println!("if that is meant: {write}");
         }
-        Ok(verdict)
+        let held = all.iter().all(|compared| *compared == Compared::AsKept);
+        Ok(Verdict::held(held))
     }
 
-    /// Whether the trace of a schedule is as it was kept, or has been kept.
-    fn compare(&self, file: &Path) -> Result<bool, String> {
+    /// Compares the trace of a schedule with the one that was kept, or keeps it.
+    fn compare(&self, file: &Path) -> Result<Compared, String> {
         let (found, violation) = Golden::judged(&read(file)?);
         let name = file.display();
         if let Some(violation) = violation {
             println!("{name}: VIOLATED {violation}; such a trace is not kept");
-            return Ok(false);
+            return Ok(Compared::Violated);
         }
         let trace = file.with_extension("trace");
-        let kept = match std::fs::read_to_string(&trace) {
-            Ok(text) => Golden::parse(&text).map_err(|error| format!("{name}: {error}")),
-            Err(error) => Err(format!("{} cannot be read: {error}", trace.display())),
-        };
-        let difference = match kept {
+        let difference = match kept(&trace) {
             Ok(kept) => kept
                 .difference(&found)
                 .map(|difference| difference.to_string()),
@@ -65,8 +72,19 @@ impl Compare {
         if self.write {
             write(&trace, &found.to_string())?;
         }
-        Ok(self.write || difference.is_none())
+        Ok(match difference {
+            Some(_) if !self.write => Compared::Differs,
+            Some(_) | None => Compared::AsKept,
+        })
     }
+}
+
+/// Reads a trace that was kept.
+fn kept(trace: &Path) -> Result<Golden, String> {
+    let name = trace.display();
+    let text = std::fs::read_to_string(trace)
+        .map_err(|error| format!("{name} cannot be read: {error}"))?;
+    Golden::parse(&text).map_err(|error| format!("{name}: {error}"))
 }
 
 /// The schedules of a folder, in the order of their names.

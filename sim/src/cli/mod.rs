@@ -25,9 +25,9 @@ use std::str::FromStr;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
-use switchboard_sim::report::{NO_PANIC, Report};
-use switchboard_sim::schedule::{Expected, Schedule};
-use switchboard_sim::{checker, checkers};
+use switchboard_sim::report::Report;
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::{Trial, checker};
 
 /// Parses the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
@@ -178,27 +178,11 @@ impl fmt::Display for Source {
 fn read(file: &Path) -> Result<Schedule, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-    let checked = Schedule::parse(&text)
-        .map_err(|error| error.to_string())
-        .and_then(|schedule| is_watched(&schedule).map(|()| schedule));
-    checked.map_err(|problem| format!("{}: {problem}", file.display()))
-}
-
-/// Whether there is a checker that could find what a schedule expects.
-fn is_watched(schedule: &Schedule) -> Result<(), String> {
-    let Some(Expected { checker: name, .. }) = &schedule.expects else {
-        return Ok(());
-    };
-    let checkers = checkers::all();
-    let mut names: Vec<&str> = checkers.iter().map(|checker| checker.name()).collect();
-    names.push(NO_PANIC);
-    if names.contains(&name.as_str()) {
-        return Ok(());
-    }
-    let names = names.join(", ");
-    Err(format!(
-        "a violation of `{name}` is expected, and it is none of {names}"
-    ))
+    let schedule =
+        Schedule::parse(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let watched = Trial::new().watches(&schedule);
+    watched.map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(schedule)
 }
 
 fn tell(name: &str, report: &Report) {

@@ -39,10 +39,14 @@ pub(crate) struct Print {
 
 impl Run {
     pub(crate) fn execute(self) -> Done {
+        // All are read before the first is run: what is wrong with one is said at once.
+        let schedules: Vec<Schedule> = (self.sources.iter())
+            .map(Source::schedule)
+            .collect::<Result<_, _>>()?;
         let trial = Trial::new();
         let mut verdict = Verdict::Held;
-        for source in self.sources {
-            let report = trial.run(&source.schedule()?);
+        for (source, schedule) in self.sources.iter().zip(&schedules) {
+            let report = trial.run(schedule);
             tell(&source.to_string(), &report);
             if report.violation.is_some() {
                 verdict = Verdict::Failed;
@@ -64,23 +68,12 @@ impl Replay {
     }
 }
 
-/// Runs a schedule and prints its trace. What it prints of a run that panics ends there.
 fn print_trace(schedule: &Schedule) {
     let mut out = std::io::stdout().lock();
-    let mut world = Trial::new().world(schedule);
-    world.keep_trace();
-    let mut printed = 0;
-    loop {
-        let goes_on = world.step();
-        for entry in &world.kept_trace()[printed..] {
-            let at = entry.at.as_secs_f64();
-            written(writeln!(out, "{at:.9} {}", entry.text));
-        }
-        printed = world.kept_trace().len();
-        if !goes_on {
-            return;
-        }
-    }
+    Trial::new().trace(schedule, |entry| {
+        let at = entry.at.as_secs_f64();
+        written(writeln!(out, "{at:.9} {}", entry.text));
+    });
 }
 
 impl Print {

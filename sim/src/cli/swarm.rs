@@ -60,7 +60,13 @@ impl Swarm {
         tell(&format!("seed {}", report.seed), &report);
         let replay = again(format_args!("replay {}", report.seed));
         println!("again: {replay}");
-        keep_small(&swarm::schedule(report.seed), &self.out)
+        if keep_small(&swarm::schedule(report.seed), &self.out)? == Verdict::Held {
+            println!(
+                "seed {} is not deterministic: what was violated is not when it is run again",
+                report.seed
+            );
+        }
+        Ok(Verdict::Failed)
     }
 
     /// Runs seeds until the time is over, and returns their sum and the first that failed.

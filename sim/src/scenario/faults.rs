@@ -35,8 +35,8 @@ pub enum FaultClass {
 
 impl Faults {
     /// Every kind may occur, from the moment when all terminals have connected until the load ends.
-    /// There are none of links if there is only one instance, and none of terminals and pushes if there
-    /// are no users.
+    /// There are none of links if there is only one instance, and none that
+    /// are aimed at a terminal, its user or his pushes if no user has a terminal.
     pub const fn all() -> Self {
         Self {
             from: CONNECTED,
@@ -52,9 +52,15 @@ impl Faults {
         self
     }
 
-    /// None begins after this moment, which is within the load, and pauses and refusals are over.
+    /// None begins after this moment, which is within the load, and pauses, refusals, blindness of the
+    /// balancer and what an instance or a former primary spends apart from the directory are over.
     /// What would last until it is healed lasts until everything is, and a drain or a deploy as long
     /// as it takes.
+    ///
+    /// What waits, for a moment of a push or a client or for the commands that an instance executes
+    /// before it is killed, has begun to wait by then. It can happen any time until everything is
+    /// healed, and a pause or refusal of this kind lasts no longer than from the beginning of the
+    /// waiting to this moment.
     #[must_use]
     pub const fn until(mut self, until: Duration) -> Self {
         self.until = Some(until);
@@ -75,15 +81,20 @@ impl Faults {
             Act::Connect { client, user, .. } => Some((client.clone(), user.clone())),
             _ => None,
         });
+        let terminals: Vec<_> = terminals.collect();
+        let nobody = terminals.is_empty();
         let cluster = swarm::Cluster {
             instances: scenario.instances,
             lease: scenario.config.lease,
-            terminals: terminals.collect(),
+            terminals,
         };
         let mut items = swarm::faults(scenario.seed, cluster, (self.from, until));
-        items.retain(|item| match class(&item.act) {
-            Some(class) => self.has(class) && class.finds_something(scenario),
-            None => true,
+        items.retain(|item| {
+            let Some(class) = class(&item.act) else {
+                return true;
+            };
+            let alone = scenario.instances == 1 && class == FaultClass::Links;
+            self.has(class) && !alone && !(nobody && needs_a_terminal(&item.act, class))
         });
         for item in &mut items {
             end_by(&mut item.act, until.saturating_sub(item.at));
@@ -117,13 +128,14 @@ impl FaultClass {
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+}
 
-    /// Whether there is something in a scenario that such faults could be aimed at.
-    const fn finds_something(self, scenario: &Scenario) -> bool {
-        match self {
-            Self::Links => scenario.instances > 1,
-            Self::Terminals | Self::Pushes => scenario.users > 0 && *scenario.terminals.end() > 0,
-            Self::Instances | Self::Clocks | Self::Directory => true,
+/// Whether an item names a terminal or its user, or waits for one or for a push to one.
+const fn needs_a_terminal(act: &Act, class: FaultClass) -> bool {
+    match class {
+        FaultClass::Terminals | FaultClass::Pushes => true,
+        FaultClass::Instances | FaultClass::Clocks | FaultClass::Directory | FaultClass::Links => {
+            matches!(act, Act::On { .. } | Act::Redis(RedisAct::EvictRows(_)))
         }
     }
 }
@@ -168,8 +180,57 @@ fn end_by(act: &mut Act, left: Duration) {
         Act::Pause { span, .. }
         | Act::RefuseDials { span, .. }
         | Act::BlindBalancer(span)
-        | Act::Redis(RedisAct::Refuse(_, span)) => *span = left.min(*span),
+        | Act::RedisAway { span, .. } => *span = left.min(*span),
+        Act::Redis(act) => end_in_directory_by(act, left),
         Act::On { act, .. } => end_by(act, left),
-        _ => {}
+        // They last a moment, until they are healed, or as long as they take.
+        Act::Connect { .. }
+        | Act::Move { .. }
+        | Act::Send { .. }
+        | Act::Close { .. }
+        | Act::StopReading { .. }
+        | Act::Read { .. }
+        | Act::ReadSlowly { .. }
+        | Act::Storm { .. }
+        | Act::AllLeave
+        | Act::Push { .. }
+        | Act::Repeat { .. }
+        | Act::Kick { .. }
+        | Act::StepClock { .. }
+        | Act::Kill { .. }
+        | Act::KillMidBatch { .. }
+        | Act::Restart { .. }
+        | Act::Drain { .. }
+        | Act::Deploy { .. }
+        | Act::NextTrip { .. }
+        | Act::Cut { .. }
+        | Act::Clog { .. }
+        | Act::Mend { .. }
+        | Act::HalfOpen { .. }
+        | Act::Reset { .. }
+        | Act::LinkLatency(_)
+        | Act::Heal
+        | Act::ExpectConverged
+        | Act::ExpectAtRest => {}
+    }
+}
+
+fn end_in_directory_by(act: &mut RedisAct, left: Duration) {
+    match act {
+        RedisAct::Refuse(_, span) => *span = left.min(*span),
+        RedisAct::Failover {
+            former: Some(span), ..
+        } => *span = left.min(*span),
+        RedisAct::Failover { former: None, .. }
+        | RedisAct::Down
+        | RedisAct::Up
+        | RedisAct::RestartEmpty
+        | RedisAct::Save
+        | RedisAct::Restart
+        | RedisAct::EvictRows(_)
+        | RedisAct::EvictLeases
+        | RedisAct::Clock(_)
+        | RedisAct::FlushScripts
+        | RedisAct::Latency(_) => {}
     }
 }

@@ -12,11 +12,15 @@ pub(crate) const MAX_INSTANCES: usize = 64;
 /// A lease is at least so long, as in the settings of an instance.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 /// No time is as long as this, some thirty years: sums of some of them can be reckoned with.
-const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 /// Messages that one item sends, at most: all of them are on their way at once.
 const MAX_MESSAGES: u32 = 100_000;
+/// Items that wait for each other's moments, at most: reading and checking them recurses so often.
+pub(crate) const MAX_NESTED: usize = 8;
 /// A slow reader reads once in such a time at the most often.
 const MIN_EVERY: Duration = Duration::from_millis(1);
+/// Latencies, at most: on the default settings nobody waits so long for an answer.
+pub(crate) const MAX_LATENCY: Duration = Duration::from_secs(3600);
 
 type Checked = Result<(), String>;
 
@@ -56,6 +60,11 @@ impl Schedule {
 impl Act {
     /// Checks that it can happen in a cluster of so many instances.
     pub(crate) fn check(&self, instances: usize) -> Checked {
+        self.check_nested(instances, MAX_NESTED)
+    }
+
+    /// And that so many items wait for each other in it, at most.
+    fn check_nested(&self, instances: usize, depth: usize) -> Checked {
         self.check_names()?;
         let (one, other) = self.hosts();
         for Host(host) in one.into_iter().chain(other) {
@@ -67,19 +76,35 @@ impl Act {
             return Err(format!("{host} has no link to itself"));
         }
         self.spans().into_iter().try_for_each(time)?;
-        match self {
-            Self::ReadSlowly { every, .. } if *every < MIN_EVERY => {
-                Err("a client reads every 1ms at the most often".to_owned())
-            }
-            Self::Send {
-                what: Sent::Messages(count),
-                ..
-            } if *count > MAX_MESSAGES => Err(format!(
-                "a client sends {MAX_MESSAGES} messages at once at most"
-            )),
-            Self::On { act, .. } => act.check(instances),
-            _ => Ok(()),
+        self.check_extent()?;
+        let Self::On { act, .. } = self else {
+            return Ok(());
+        };
+        let depth = depth.checked_sub(1).ok_or_else(too_nested)?;
+        act.check_nested(instances, depth)
+    }
+
+    /// Checks figures that have a limit of their own.
+    fn check_extent(&self) -> Checked {
+        if let Self::ReadSlowly { every, .. } = self
+            && *every < MIN_EVERY
+        {
+            return Err("a client reads every 1ms at the most often".to_owned());
         }
+        if let Self::Send { what, .. } = self
+            && let Sent::Messages(count) = what
+            && *count > MAX_MESSAGES
+        {
+            return Err(format!(
+                "a client sends {MAX_MESSAGES} messages at once at most"
+            ));
+        }
+        if let Self::LinkLatency(latency) | Self::Redis(RedisAct::Latency(latency)) = self
+            && *latency > MAX_LATENCY
+        {
+            return Err("a latency is an hour at most".to_owned());
+        }
+        Ok(())
     }
 
     fn check_names(&self) -> Checked {
@@ -93,7 +118,7 @@ impl Act {
                     To::Everyone => Ok(()),
                 }
             }
-            Self::Redis(RedisAct::EvictRows(user)) => self::user(user),
+            Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Send { client: name, .. }
             | Self::Close { client: name, .. }
@@ -102,7 +127,28 @@ impl Act {
             | Self::ReadSlowly { client: name, .. }
             | Self::Repeat { name, .. }
             | Self::On { of: name, .. } => self::name(name),
-            _ => Ok(()),
+            Self::Storm { .. }
+            | Self::BlindBalancer(_)
+            | Self::AllLeave
+            | Self::StepClock { .. }
+            | Self::Pause { .. }
+            | Self::Kill { .. }
+            | Self::KillMidBatch { .. }
+            | Self::Restart { .. }
+            | Self::Drain { .. }
+            | Self::Deploy { .. }
+            | Self::RedisAway { .. }
+            | Self::NextTrip { .. }
+            | Self::Cut { .. }
+            | Self::Clog { .. }
+            | Self::Mend { .. }
+            | Self::HalfOpen { .. }
+            | Self::RefuseDials { .. }
+            | Self::Reset { .. }
+            | Self::LinkLatency(_)
+            | Self::Heal
+            | Self::ExpectConverged
+            | Self::ExpectAtRest => Ok(()),
         }
     }
 
@@ -172,28 +218,84 @@ impl Act {
             Self::ReadSlowly { every: span, .. }
             | Self::BlindBalancer(span)
             | Self::Pause { span, .. }
+            | Self::RedisAway { span, .. }
             | Self::RefuseDials { span, .. }
             | Self::LinkLatency(span)
-            | Self::On { after: span, .. }
-            | Self::StepClock {
-                step: ClockStep::Forward(span) | ClockStep::Back(span),
-                ..
-            }
-            | Self::Redis(
-                RedisAct::Clock(ClockStep::Forward(span) | ClockStep::Back(span))
-                | RedisAct::Refuse(_, span)
-                | RedisAct::Latency(span),
-            ) => one(*span),
-            Self::Redis(RedisAct::Failover { lost, former }) => {
-                [*lost, former.unwrap_or_default(), Duration::ZERO]
-            }
+            | Self::On { after: span, .. } => one(*span),
+            Self::StepClock { step, .. } => one(step.span()),
+            Self::Redis(act) => act.spans(),
             Self::Drain { delay, spread, .. } => [*delay, *spread, Duration::ZERO],
             Self::Deploy {
                 delay,
                 spread,
                 deadline,
             } => [*delay, *spread, *deadline],
-            _ => [Duration::ZERO; 3],
+            Self::Move { .. }
+            | Self::Send { .. }
+            | Self::Close { .. }
+            | Self::StopReading { .. }
+            | Self::Read { .. }
+            | Self::Storm { .. }
+            | Self::AllLeave
+            | Self::Push { .. }
+            | Self::Repeat { .. }
+            | Self::Kick { .. }
+            | Self::Kill { .. }
+            | Self::KillMidBatch { .. }
+            | Self::Restart { .. }
+            | Self::NextTrip { .. }
+            | Self::Cut { .. }
+            | Self::Clog { .. }
+            | Self::Mend { .. }
+            | Self::HalfOpen { .. }
+            | Self::Reset { .. }
+            | Self::Heal
+            | Self::ExpectConverged
+            | Self::ExpectAtRest => [Duration::ZERO; 3],
+        }
+    }
+}
+
+impl RedisAct {
+    fn check_names(&self) -> Checked {
+        match self {
+            Self::EvictRows(user) => self::user(user),
+            Self::Down
+            | Self::Up
+            | Self::RestartEmpty
+            | Self::Save
+            | Self::Restart
+            | Self::Failover { .. }
+            | Self::Refuse(..)
+            | Self::EvictLeases
+            | Self::Clock(_)
+            | Self::FlushScripts
+            | Self::Latency(_) => Ok(()),
+        }
+    }
+
+    fn spans(&self) -> [Duration; 3] {
+        let one = |span| [span, Duration::ZERO, Duration::ZERO];
+        match self {
+            Self::Failover { lost, former } => [*lost, former.unwrap_or_default(), Duration::ZERO],
+            Self::Refuse(_, span) | Self::Latency(span) => one(*span),
+            Self::Clock(step) => one(step.span()),
+            Self::Down
+            | Self::Up
+            | Self::RestartEmpty
+            | Self::Save
+            | Self::Restart
+            | Self::EvictRows(_)
+            | Self::EvictLeases
+            | Self::FlushScripts => [Duration::ZERO; 3],
+        }
+    }
+}
+
+impl ClockStep {
+    const fn span(self) -> Duration {
+        match self {
+            Self::Forward(span) | Self::Back(span) => span,
         }
     }
 }
@@ -203,6 +305,11 @@ fn time(time: Duration) -> Checked {
         return Ok(());
     }
     Err(format!("{time:?} is too long: a time is below 1000000000s"))
+}
+
+/// What is said of an item in which too many wait for each other.
+pub(crate) fn too_nested() -> String {
+    format!("`on` stands in `on` {MAX_NESTED} deep at most")
 }
 
 /// A name is a word: it is written in a line with others.
@@ -231,7 +338,7 @@ fn user(user: &str) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Item;
+    use crate::schedule::{Item, Moment};
 
     const HEAD: &str = "switchboard-sim 1  seed 1  instances 2  lease 10s\n";
 
@@ -254,6 +361,13 @@ mod tests {
             ),
             (
                 Act::LinkLatency(Duration::MAX),
+                "a time is below 1000000000s",
+            ),
+            (
+                Act::RedisAway {
+                    host: Host(0),
+                    span: Duration::MAX,
+                },
                 "a time is below 1000000000s",
             ),
             (Act::Redis(RedisAct::EvictRows(user)), "is not a user"),
@@ -294,5 +408,26 @@ mod tests {
         let text = format!("{HEAD}1s on hello of c1 cut i1 -> i1");
         let error = Schedule::parse(&text).unwrap_err().to_string();
         assert_eq!(error, "line 2: i1 has no link to itself");
+    }
+
+    #[test]
+    fn items_wait_for_each_other_so_deep_at_most() {
+        let text = |depth| format!("{HEAD}1s {}heal\n", "on hello of c1 ".repeat(depth));
+        let deepest = Schedule::parse(&text(MAX_NESTED)).unwrap();
+        assert_eq!(deepest.validate(), Ok(()));
+        for depth in [MAX_NESTED + 1, 100_000] {
+            let error = Schedule::parse(&text(depth)).unwrap_err().to_string();
+            assert_eq!(error, "line 2: `on` stands in `on` 8 deep at most");
+        }
+        let mut deeper = deepest;
+        let act = Box::new(deeper.items[0].act.clone());
+        deeper.items[0].act = Act::On {
+            moment: Moment::Hello,
+            of: "c1".to_owned(),
+            after: Duration::ZERO,
+            act,
+        };
+        let error = deeper.validate().unwrap_err().to_string();
+        assert_eq!(error, "line 2: `on` stands in `on` 8 deep at most");
     }
 }

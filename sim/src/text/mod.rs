@@ -267,6 +267,8 @@ expect violation orphan-debt by 20.000s
                 "100000 messages at once at most",
             ),
             ("client c1 reads every 0s", "every 1ms at the most often"),
+            ("links latency 3600.1s", "an hour at most"),
+            ("redis latency 999999999s", "an hour at most"),
             (
                 "client c1 connects i1 as everyone",
                 "stands for all of them",

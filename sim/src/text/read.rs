@@ -3,9 +3,16 @@
 use super::forms::{first_words, forms};
 use super::redis::{redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
-use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, Sent, To};
+use crate::schedule::{
+    Act, ClockStep, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To, too_nested,
+};
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
+    nested(words, instances, MAX_NESTED)
+}
+
+/// An item in which so many wait for each other, at most.
+fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
     let host = |word: &str| host(word, instances);
     let [first, rest @ ..] = words else {
         return Err(format!("an item begins with one of {}", first_words()));
@@ -52,7 +59,7 @@ pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
             between(first, rest, instances)
         }
         ("links", ["latency", time]) => Ok(Act::LinkLatency(span(time)?)),
-        ("on", rest) => on(rest, instances),
+        ("on", rest) => on(rest, instances, depth),
         ("heal", []) => Ok(Act::Heal),
         ("expect", ["converged"]) => Ok(Act::ExpectConverged),
         ("expect", ["at-rest"]) => Ok(Act::ExpectAtRest),
@@ -146,7 +153,8 @@ fn between(first: &str, words: &[&str], instances: usize) -> Read<Act> {
 }
 
 /// An item that waits for a moment.
-fn on(words: &[&str], instances: usize) -> Read<Act> {
+fn on(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
+    let depth = depth.checked_sub(1).ok_or_else(too_nested)?;
     let [moment, rest @ ..] = words else {
         return wrong("on");
     };
@@ -160,7 +168,7 @@ fn on(words: &[&str], instances: usize) -> Read<Act> {
         moment,
         of: (*of).to_owned(),
         after,
-        act: Box::new(act(rest, instances)?),
+        act: Box::new(nested(rest, instances, depth)?),
     })
 }
 
