@@ -278,8 +278,10 @@ fn what_hits_something_is_in_the_ledger() {
         ("cut i2 -> i1", FaultKind::Cut),
         ("clog i2 -> i1", FaultKind::Clog),
         ("storm i1", FaultKind::Storm),
-        ("links latency 50ms", FaultKind::LinkSlow),
-        ("redis latency 50ms", FaultKind::RedisSlow),
+        ("links latency 100ms", FaultKind::LinkSlow),
+        ("redis latency 200ms", FaultKind::RedisSlow),
+        ("redis i1 away 2s", FaultKind::RedisAway),
+        ("redis clock +1ms", FaultKind::RedisClock),
         ("redis refuses OOM 2s", FaultKind::RedisRefuses),
         ("client c1 closes sudden", FaultKind::SuddenEnd),
         ("client c1 closes silent", FaultKind::SilentEnd),
@@ -304,7 +306,7 @@ fn what_hits_something_is_in_the_ledger() {
 #[test]
 fn a_latency_ends_when_it_is_as_before() {
     let world = end_of(schedule(
-        "1s client c1 connects i1 as alice\n2s links latency 50ms\n2s redis latency 50ms\n\
+        "1s client c1 connects i1 as alice\n2s links latency 100ms\n2s redis latency 200ms\n\
          4s links latency 0.3ms\n4s redis latency 0.2ms\n9s push i2 alice m1",
     ));
     let ended = |kind: FaultKind| {
@@ -313,6 +315,39 @@ fn a_latency_ends_when_it_is_as_before() {
     };
     assert!(ended(FaultKind::LinkSlow) && ended(FaultKind::RedisSlow));
     assert!(has(&world, "c1", 0));
+}
+
+/// What every way and every round trip bears is no fault, and excuses nothing.
+#[test]
+fn what_harms_nobody_is_not_in_the_ledger() {
+    let harmless = [
+        "links latency 30ms",
+        "redis latency 50ms",
+        "redis up",
+        "heal",
+    ];
+    for item in harmless {
+        let kinds = faults(&format!(
+            "1s client c1 connects i1 as alice\n2s push i2 alice m1\n3s {item}\n\
+             3.001s push i2 alice m2"
+        ));
+        assert_eq!(kinds, [], "{item}");
+    }
+}
+
+/// H38, isolation: an instance that alone cannot reach the directory sends its terminals elsewhere.
+#[test]
+fn terminals_leave_an_instance_that_is_cut_off_from_the_directory() {
+    let mut schedule = schedule(
+        "1s client c1 connects i1 as alice\n2s push i2 alice m1\n3s redis i1 away 30s\n\
+         32s push i2 alice m2",
+    );
+    schedule.reconnect = Some(Duration::from_millis(100));
+    let world = end_of(schedule);
+    let hosts: Vec<_> = sessions(&world, "c1").filter_map(Session::life).collect();
+    assert_eq!((hosts.len(), hosts[0].host), (2, 0), "{hosts:?}");
+    assert_ne!(hosts[1].host, 0);
+    assert!(has(&world, "c1", 1));
 }
 
 #[test]
