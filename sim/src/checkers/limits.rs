@@ -17,9 +17,20 @@ use crate::terminal::Pace;
 /// Every queue and table is within its limit. Who is refused, or told that a queue was full, was so
 /// because enough was there to fill it; who loses a frame to a full queue is told, and his terminal is
 /// treated as the policy says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     told: Vec<Told>,
+    /// Until then pushes are under way, and queues may grow.
+    busy_until: Instant,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            told: Vec::new(),
+            busy_until: Instant::START,
+        }
+    }
 }
 
 /// What a receipt said of one terminal, and what must follow from that.
@@ -54,12 +65,14 @@ impl Checker for Limits {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Sessions, Topic::Pushes, Topic::Turns]
+        &[Topic::Sessions, Topic::Pushes, Topic::Turns, Topic::Time]
     }
 
     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
         match event {
-            Observed::Turned(life) => levels(watch, *life),
+            Observed::HandedIn(_) => self.busy_until = watch.now() + TOLD_AFTER,
+            Observed::Turned(life) if watch.now() <= self.busy_until => levels(watch, *life),
+            Observed::Tick => (watch.world().hosts()).for_each(|host| levels(watch, host.life())),
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
