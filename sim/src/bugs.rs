@@ -266,13 +266,13 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     Bug {
         flaw: Flaw::TokenCheckedAtConnectOnly,
         name: "token-checked-at-connect-only",
-        caught_by: &[deep("addressee")],
+        caught_by: &[shallow("addressee")],
         tempting: "whoever was let in has shown who he is",
     },
     Bug {
         flaw: Flaw::HelloWaitsForRow,
         name: "hello-waits-for-row",
-        caught_by: &[deep("connect-ends")],
+        caught_by: &[shallow("connect-ends")],
         tempting: "the hello says `reachable`, so it has to wait for the row",
     },
     Bug {
@@ -284,13 +284,13 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     Bug {
         flaw: Flaw::TimerLeftAfterClose,
         name: "timer-left-after-close",
-        caught_by: &[deep("hygiene")],
+        caught_by: &[shallow("hygiene")],
         tempting: "the connection is there until its socket has gone, so its timer is as well",
     },
     Bug {
         flaw: Flaw::RowlessKept,
         name: "rowless-kept",
-        caught_by: &[deep("empty-at-rest")],
+        caught_by: &[shallow("empty-at-rest")],
         tempting: "a connection is forgotten when its row is removed, and every connection has a row",
     },
     Bug {
