@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::message::Action;
 use switchboard_core::time::Instant;
 
 use crate::checker::Watch;
@@ -45,6 +46,21 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
         let drains = excuse.kind == FaultKind::Drain && Some(excuse.scope) == holder;
         let ends = excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session);
         drains || ends
+    })
+}
+
+/// Whether a kick of this user is under way: it reaches those too who connect while it looks them up
+/// once more.
+pub(super) fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
+    let world = watch.world();
+    let user = world.sessions()[session].user();
+    let lasts = Config::DEADLINE_DEFAULT + world.config().close_timeout;
+    (world.pushes().iter()).any(|push| {
+        let kicks = match push.action() {
+            Action::Close(_) => push.is_for(user),
+            Action::Frame(_) => false,
+        };
+        kicks && (push.times().iter()).any(|time| time.at + lasts > watch.now())
     })
 }
 

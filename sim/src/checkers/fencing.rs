@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::directory::{Operation, Reply, Row, SeenLease};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
-use super::allowance::{leases_last_longer, may_be_closing, recovery};
+use super::allowance::{is_being_kicked, leases_last_longer, may_be_closing, recovery};
 use crate::checker::{Checker, Watch};
 use crate::ledger::FaultKind;
 use crate::observed::{Change, Executed, Observed, Topic};
@@ -221,5 +221,6 @@ fn is_held(watch: &Watch<'_>, connection: ConnectionId) -> bool {
         return false;
     };
     let this = &watch.world().sessions()[session];
-    this.is_open() && this.greeted().is_some() && !may_be_closing(watch, session)
+    let ends = || may_be_closing(watch, session) || is_being_kicked(watch, session);
+    this.is_open() && this.greeted().is_some() && !ends()
 }

@@ -1,9 +1,8 @@
 //! `receipt-true`: what a receipt says had happened.
 
-use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Audience, Counts, Outcome, Receipt, TerminalOutcome};
 
-use super::allowance::{closing, on_the_way};
+use super::allowance::{closing, is_being_kicked, on_the_way};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
@@ -192,19 +191,4 @@ fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Op
         Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
     });
     away.or_else(|| on_the_way(watch, handed_in, session))
-}
-
-/// Whether a kick of this user is under way: it reaches those too who connect while it looks them up
-/// once more.
-fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
-    let world = watch.world();
-    let user = world.sessions()[session].user();
-    let lasts = Config::DEADLINE_DEFAULT + world.config().close_timeout;
-    (world.pushes().iter()).any(|push| {
-        let kicks = match push.action() {
-            Action::Close(_) => push.is_for(user),
-            Action::Frame(_) => false,
-        };
-        kicks && (push.times().iter()).any(|time| time.at + lasts > watch.now())
-    })
 }
