@@ -85,31 +85,34 @@ fn settling(watch: &Watch<'_>, rows: usize) -> Duration {
 }
 
 /// What explains that a connection of an instance is not in the directory: what has cost it a lease or
-/// rows, or lets it not write any.
+/// rows, or lets it not write any. A link that breaks loses none, but lets what is being written again
+/// begin anew.
 pub(super) fn loses_rows(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
-    differs_by(watch, life, |kind| {
-        !matches!(
-            kind,
-            FaultKind::RedisScripts | FaultKind::RedisTrip | FaultKind::Pause
-        )
+    let now = watch.now();
+    let breaks = |kind| matches!(kind, FaultKind::RedisScripts | FaultKind::RedisTrip);
+    let loses = |kind| !breaks(kind) && kind != FaultKind::Pause;
+    differs_by(watch, life, now, loses).or_else(|| {
+        let broken = differs_by(watch, life, now, breaks)?;
+        differs_by(watch, life, broken.from, loses)
     })
 }
 
 /// What explains that the directory and an instance differ.
 pub(super) fn differs(watch: &Watch<'_>, life: Life) -> Option<Excuse> {
-    differs_by(watch, life, |_| true)
+    differs_by(watch, life, watch.now(), |_| true)
 }
 
-/// What explains, of some kinds, that the directory and an instance differ, which writes all its rows
-/// again after the fault.
+/// What explains, of some kinds, that the directory and an instance differ at a moment, which writes all
+/// its rows again after the fault.
 fn differs_by(
     watch: &Watch<'_>,
     life: Life,
+    at: Instant,
     explains: impl Fn(FaultKind) -> bool,
 ) -> Option<Excuse> {
     let world = watch.world();
     let host = life.host;
-    let lately = (watch.now()).before(recovery(world.config()));
+    let lately = at.before(recovery(world.config()));
     let held = (world.sessions().iter())
         .filter(|session| session.life().is_some_and(|life| life.host == host))
         .filter(|session| session.ended().is_none_or(|ended| ended >= lately))
@@ -117,14 +120,14 @@ fn differs_by(
     let from = lately.before(settling(watch, held));
     let started = started(watch, life);
     let given_up = given_up(world.config());
-    watch.excuse(from, watch.now(), |excuse| {
+    watch.excuse(from, at, |excuse| {
         let disturbs = match excuse.kind.part() {
             // What prolongs leases loses nothing.
             Part::Directory => excuse.kind != FaultKind::RedisClockBack,
             // An earlier life of the process may have stood still until its end. What was put off by a
             // pause is done soon after it, unless the lease has run out.
             Part::Process => {
-                let soon = excuse.until + given_up >= watch.now();
+                let soon = excuse.until + given_up >= at;
                 let here = started.is_some_and(|started| excuse.until > started);
                 here && (soon || excuse.kind == FaultKind::LongPause)
             }
