@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::time::Instant;
 
-use super::allowance::{evicted, on_the_way};
+use super::allowance::{evicted, leases_last_longer, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
-use crate::observed::{HandIn, Observed, Topic};
+use crate::ledger::{Excuse, FaultKind, Scope};
+use crate::observed::{HandIn, Life, Observed, Topic};
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
 /// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
@@ -68,7 +70,8 @@ impl Checker for AllTerminals {
             }
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).reads_other_rows(watch, hand_in));
+                .or_else(|| (self.knowledge).reads_other_rows(watch, hand_in))
+                .or_else(|| writes_other_rows(watch, handed_in.at, this.life()?));
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
@@ -78,4 +81,18 @@ impl Checker for AllTerminals {
             }
         }
     }
+}
+
+/// Why a holder may write its rows at a former primary while its lease goes on at the present one, and
+/// nobody doubts it: the directory's clock went back.
+fn writes_other_rows(watch: &Watch<'_>, since: Instant, holder: Life) -> Option<Excuse> {
+    let lately = since.before(watch.world().config().lease * 2);
+    let split = watch.excuse(lately, watch.now(), |excuse| {
+        let here = excuse.scope == Scope::Instance(holder.host);
+        here && matches!(
+            excuse.kind,
+            FaultKind::RedisSplit | FaultKind::RedisLongSplit
+        )
+    });
+    leases_last_longer(watch).and(split)
 }

@@ -1,5 +1,6 @@
 //! `receipt-true`: what a receipt says had happened.
 
+use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Audience, Counts, Outcome, Receipt, TerminalOutcome};
 
 use super::allowance::{closing, is_being_kicked, on_the_way};
@@ -87,6 +88,7 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
     let everyone = *published.to() == Audience::Everyone;
     let handed_in = &published.times()[hand_in.time];
     let publisher = Scope::Instance(handed_in.life.host);
+    let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
     // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
     let from = handed_in.at.before(world.config().lease * 3);
     watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
@@ -98,7 +100,12 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
         // Whoever has just started settles, and whoever is gone is doubted.
         Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
         Part::Links => everyone,
-        Part::Terminal | Part::NoExcuse => false,
+        // Who went shortly before the deadline may not have been looked up once more by then.
+        Part::Terminal => match excuse.scope {
+            Scope::Session(session) => due && published.is_for(world.sessions()[session].user()),
+            Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
+        },
+        Part::NoExcuse => false,
     })
 }
 
@@ -155,7 +162,8 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
 }
 
 /// Why a frame for a terminal may wait until the deadline: it reads slowly or not at all, is being
-/// closed, one of the two instances stands still or goes away, or the links between them were disturbed.
+/// closed, one of the two instances stands still or goes away, the links between them were disturbed, or
+/// the terminal was found just before.
 fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
     let world = watch.world();
     let handed_in = &world.pushes()[hand_in.push].times()[hand_in.time];
@@ -165,11 +173,16 @@ fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse
         Scope::Session(other) => excuse.kind.part() == Part::Terminal && other == session,
         Scope::Instance(host) => {
             let holds = holder.is_some_and(|life| life.host == host);
-            let stands_still = excuse.kind.part() == Part::Process;
-            (holds && excuse.kind == FaultKind::Drain)
-                || (stands_still && (holds || host == handed_in.life.host))
+            let publishes = host == handed_in.life.host;
+            match excuse.kind.part() {
+                Part::Process => holds || publishes,
+                Part::Directory => publishes,
+                Part::Life => holds && excuse.kind == FaultKind::Drain,
+                Part::Links | Part::Terminal | Part::NoExcuse => false,
+            }
         }
-        Scope::All | Scope::Between(..) => false,
+        Scope::All => excuse.kind.part() == Part::Directory,
+        Scope::Between(..) => false,
     });
     waits.or_else(|| on_the_way(watch, handed_in, session))
 }
