@@ -355,8 +355,6 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::Watch;
-    use crate::observed::Observed;
 
     #[test]
     fn a_scenario_is_the_same_each_time() {
@@ -433,36 +431,6 @@ mod tests {
             );
             let report = scenario.run().assert_ok();
             assert!(report.faults.len() > 1, "seed {seed}: {:?}", report.faults);
-        }
-    }
-
-    #[test]
-    fn a_failure_tells_the_seed_and_a_small_schedule() {
-        let text = Scenario::new(9)
-            .users(3)
-            .check(Nobody)
-            .run()
-            .failure()
-            .unwrap();
-        assert!(text.contains("violated: nobody at"), "{text}");
-        assert!(text.contains("seed 0x9"), "{text}");
-        assert!(text.contains("connects"), "{text}");
-        assert!(text.contains("to 1:"), "{text}");
-    }
-
-    /// Wants nobody to be greeted.
-    #[derive(Clone, Debug)]
-    struct Nobody;
-
-    impl Checker for Nobody {
-        fn name(&self) -> &'static str {
-            "nobody"
-        }
-
-        fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
-            if let Observed::Greeted { session, .. } = event {
-                watch.violated(format!("s{session} was greeted"));
-            }
         }
     }
 }

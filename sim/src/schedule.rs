@@ -360,6 +360,20 @@ pub enum Moment {
     Receipt,
 }
 
+impl Moment {
+    /// Those of a client.
+    pub const OF_CLIENT: [Self; 4] = [Self::Accept, Self::Register, Self::Hello, Self::Unregister];
+    /// Those of a push.
+    pub const OF_PUSH: [Self; 6] = [
+        Self::Push,
+        Self::Lookup,
+        Self::Deliver,
+        Self::Delivered,
+        Self::Write,
+        Self::Receipt,
+    ];
+}
+
 /// How others learn that a process is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HowKilled {

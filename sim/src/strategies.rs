@@ -226,23 +226,9 @@ fn link_fault(instances: usize) -> BoxedStrategy<Act> {
 
 /// Something happens in the middle of a push, or of a connect.
 fn on(instances: usize) -> impl Strategy<Value = Act> {
-    let of_push = [
-        Moment::Push,
-        Moment::Lookup,
-        Moment::Deliver,
-        Moment::Delivered,
-        Moment::Write,
-        Moment::Receipt,
-    ];
-    let of_client = [
-        Moment::Accept,
-        Moment::Register,
-        Moment::Hello,
-        Moment::Unregister,
-    ];
     let moment = prop_oneof![
-        (select(of_push.to_vec()), push_name()),
-        (select(of_client.to_vec()), client()),
+        (select(Moment::OF_PUSH.to_vec()), push_name()),
+        (select(Moment::OF_CLIENT.to_vec()), client()),
     ];
     let act = prop_oneof![
         push(instances),

@@ -145,6 +145,20 @@ fn a_violation_that_a_script_expects_must_be_found() {
 }
 
 #[test]
+fn a_failure_tells_the_seed_and_a_small_schedule() {
+    let text = Scenario::new(9)
+        .users(3)
+        .check(Nobody)
+        .run()
+        .failure()
+        .unwrap();
+    assert!(text.contains("violated: nobody at"), "{text}");
+    assert!(text.contains("seed 0x9"), "{text}");
+    assert!(text.contains("connects"), "{text}");
+    assert!(text.contains("to 1:"), "{text}");
+}
+
+#[test]
 fn faults_are_aimed_at_what_is_there() {
     for seed in 0..20 {
         let scenario = Scenario::new(seed).users(3).terminals(1..=2);

@@ -6,23 +6,6 @@ use super::Maker;
 use super::faults::{Place, ms};
 use crate::schedule::{Act, HowClosed, Moment, OperationKind, To, TripFault};
 
-/// The phases of a push.
-const OF_PUSH: [Moment; 6] = [
-    Moment::Push,
-    Moment::Lookup,
-    Moment::Deliver,
-    Moment::Delivered,
-    Moment::Write,
-    Moment::Receipt,
-];
-/// The phases of a connection.
-const OF_CLIENT: [Moment; 4] = [
-    Moment::Accept,
-    Moment::Register,
-    Moment::Hello,
-    Moment::Unregister,
-];
-
 impl Maker {
     /// Pushes for a user follow each other closely, and the first lookup is slow or lost.
     pub(super) fn burst(&mut self, place: Place) {
@@ -79,7 +62,7 @@ impl Maker {
         };
         if self.below(3, "which race", nth) == 0 {
             let waiting = Act::On {
-                moment: self.one_of(&OF_CLIENT, "phase of client", nth),
+                moment: self.one_of(&Moment::OF_CLIENT, "phase of client", nth),
                 of: name,
                 after,
                 act: Box::new(push),
@@ -96,7 +79,7 @@ impl Maker {
                 _ => self.moves_on(client, nth),
             };
             let waiting = Act::On {
-                moment: self.one_of(&OF_PUSH, "phase of push", nth),
+                moment: self.one_of(&Moment::OF_PUSH, "phase of push", nth),
                 of: format!("r{nth}"),
                 after,
                 act: Box::new(act),
