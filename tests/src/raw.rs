@@ -1,7 +1,7 @@
 //! Sockets without manners: broken frames, silence, bytes that are no protocol at all.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::patience::PATIENCE;
 use crate::sockets;
@@ -150,10 +150,32 @@ pub fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
 ///
 /// If nobody listens, or the connection does not end.
 pub fn exchange(server: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = open(server)?;
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes);
+    read_to_end(stream)
+}
+
+/// Sends bytes to a server, ends this side of the connection at once, and reads what comes until the
+/// server ends the other, in whatever way.
+///
+/// # Errors
+///
+/// If nobody listens, or the connection does not end.
+pub fn exchange_half_closed(server: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = open(server)?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    read_to_end(stream)
+}
+
+fn open(server: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn read_to_end(mut stream: TcpStream) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Err(error) if is_timeout(&error) => Err(error),

@@ -229,6 +229,8 @@ fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
 fn builder(local: &Local) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(local.shared.settings.header_bytes);
+    // Whoever has sent all it wants to ask may say so, and still reads the answer.
+    builder.half_close(true);
     builder
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod crash;
 mod drain;
 mod failover;
+mod half_closed;
 mod handshake;
 mod hostile_terminals;
 mod kick;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         api_errors::LIST,
         operations::LIST,
         command_line::LIST,
+        half_closed::LIST,
         handshake::LIST,
         hostile_terminals::LIST,
     ])
