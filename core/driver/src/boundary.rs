@@ -11,7 +11,13 @@ pub(crate) struct Boundary {
     /// A message is under way of which not all frames have come.
     fragmented: bool,
     largest: u64,
+    /// Frames without a mask. A terminal sends none.
+    bare: u8,
 }
+
+/// What a proxy writes towards a server whose connections it gives up, as if it spoke to a terminal:
+/// Close 1001 without a mask. Caddy does so at a reload, up to 2.6.2.
+const FAREWELL: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
 impl Boundary {
     /// All bytes so far are whole frames, and those are whole messages.
@@ -24,6 +30,12 @@ impl Boundary {
         self.largest
     }
 
+    /// The last frame was the farewell of a proxy, and all before it had masks.
+    pub(crate) fn is_farewell(&self) -> bool {
+        let is_complete = self.header_len == 0 && self.left == 0;
+        is_complete && self.bare == 1 && self.header.starts_with(&FAREWELL)
+    }
+
     /// Takes the next bytes.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -31,6 +43,11 @@ impl Boundary {
                 let part = bytes
                     .len()
                     .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                if self.header.starts_with(&FAREWELL[..2]) {
+                    // Its two bytes are kept behind its header.
+                    let rest = &mut self.header[FAREWELL.len() - self.left as usize..];
+                    rest[..part].copy_from_slice(&bytes[..part]);
+                }
                 self.left -= part as u64;
                 bytes = &bytes[part..];
                 continue;
@@ -65,7 +82,12 @@ impl Boundary {
                 .fold(0, |length, byte| length << 8 | u64::from(*byte)),
             length => u64::from(length),
         };
-        let mask = if header[1] & 0x80 == 0 { 0 } else { 4 };
+        let mask = if header[1] & 0x80 == 0 {
+            self.bare = self.bare.saturating_add(1);
+            0
+        } else {
+            4
+        };
         let (is_final, is_control) = (header[0] & 0x80 != 0, header[0] & 0x08 != 0);
         if !is_control {
             self.fragmented = !is_final;
@@ -98,6 +120,32 @@ mod tests {
             }
         }
         assert_eq!(boundary.largest(), 3);
+    }
+
+    #[test]
+    fn only_a_close_of_1001_that_is_the_first_frame_without_a_mask_is_a_farewell() {
+        let masked: &[u8] = &[0x82, 0xfe, 0x03, 0xe9];
+        let masked = [masked, &[0; 4 + 0x03e9]].concat();
+        let cases: [(&[&[u8]], bool); 9] = [
+            (&[&FAREWELL], true),
+            (&[&masked, &FAREWELL], true),
+            (&[&[0x01, 0x80, 1, 2, 3, 4], &FAREWELL], true),
+            (&[&[0x81, 0], &FAREWELL], false),
+            (&[&masked, &FAREWELL[..2]], false),
+            (&[&[0x88, 2, 0x03, 0xe8]], false),
+            (&[&[0x88, 3, 0x03, 0xe9, b'x']], false),
+            (&[&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]], false),
+            (&[&[0x88, 0]], false),
+        ];
+        for (frames, expected) in cases {
+            for step in [1, 3, 5000] {
+                let mut boundary = Boundary::default();
+                for part in frames.concat().chunks(step) {
+                    boundary.pass(part);
+                }
+                assert_eq!(boundary.is_farewell(), expected, "{frames:x?} by {step}");
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::frame::{CloseCode, FrameKind, Payload};
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
 use tungstenite::protocol::frame::{CloseFrame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
@@ -117,9 +118,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let _ = self.protocol.flush(&mut io);
         }
         match result {
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.give_back();
                 Poll::Pending
+            }
+            Err(Error::Protocol(ProtocolError::UnmaskedFrameFromClient))
+                if io.boundary.is_farewell() =>
+            {
+                let away = CloseFrame {
+                    code: coding::CloseCode::Away,
+                    reason: Utf8Bytes::default(),
+                };
+                let _ = self.protocol.close(&mut io, Some(away.clone()));
+                Poll::Ready(Ok(Message::Close(Some(away))))
             }
             result => Poll::Ready(result),
         }
@@ -351,6 +362,23 @@ mod tests {
         assert_eq!(socket.stream.written, [0x88, 2, 0x03, 0xe8]);
     }
 
+    /// Caddy's at a reload, up to 2.6.2.
+    #[test]
+    fn a_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is() {
+        let mut socket = Socket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024);
+        socket.stream.unread = vec![0x88, 2, 0x03, 0xe9];
+        assert!(matches!(
+            read(&mut socket),
+            Poll::Ready(Ok(Message::Text(_)))
+        ));
+        assert!(matches!(
+            read(&mut socket),
+            Poll::Ready(Ok(Message::Close(Some(_))))
+        ));
+        flush(&mut socket);
+        assert_eq!(socket.stream.written, [0x88, 2, 0x03, 0xe9]);
+    }
+
     #[test]
     fn a_ping_is_answered_between_frames() {
         let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024);
@@ -374,7 +402,7 @@ mod tests {
         );
         assert!(matches!(
             read(&mut socket),
-            Poll::Ready(Err(tungstenite::Error::Capacity(_)))
+            Poll::Ready(Err(Error::Capacity(_)))
         ));
     }
 

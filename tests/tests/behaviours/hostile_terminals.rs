@@ -20,6 +20,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         ONE,
         a_terminal_that_breaks_the_protocol_is_closed_with_a_code
     ),
+    (
+        ONE,
+        the_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is
+    ),
 ];
 
 /// H10: a handshake that never ends holds its socket for the handshake's time and no longer.
@@ -146,6 +150,16 @@ fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code(cell: Cell) {
     let other = cluster[0].terminal("ann").follow();
     let cases = [
         ("not masked", vec![0x81, 0x01, b'x'], PROTOCOL_ERROR),
+        (
+            "a Close of 1000 that is not masked",
+            vec![0x88, 2, 0x03, 0xE8],
+            PROTOCOL_ERROR,
+        ),
+        (
+            "no Close that is not masked but the first such frame",
+            vec![0x81, 0x01, b'x', 0x88, 2, 0x03, 0xE9],
+            PROTOCOL_ERROR,
+        ),
         ("unknown opcode", masked_frame(0x83, b""), PROTOCOL_ERROR),
         ("reserved bit", masked_frame(0xC1, b"x"), PROTOCOL_ERROR),
         (
@@ -182,5 +196,21 @@ fn a_terminal_that_breaks_the_protocol_is_closed_with_a_code(cell: Cell) {
     assert_eq!(other.ending(), None);
     eventually("only the other is left", || {
         cluster[0].api().connections("ann").uuids() == [other.uuid]
+    });
+}
+
+/// Caddy ends the connections of a former configuration so, up to 2.6.2: towards the server, too, as
+/// if that were the client.
+fn the_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is(cell: Cell) {
+    const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xE9];
+    let cluster = cell.start(1);
+    let mut raw = cluster[0].connect().user("ann").raw();
+    raw.write(&masked_frame(0x80 | opcode::TEXT, b"before it"))
+        .expect("open");
+    raw.write(&GOING_AWAY).expect("open");
+    assert_eq!(raw.close_code().expect("a Close frame"), 1001);
+    assert!(raw.has_ended());
+    eventually("it is not listed", || {
+        cluster[0].api().connections("ann").uuids().is_empty()
     });
 }
