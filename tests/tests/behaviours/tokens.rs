@@ -20,6 +20,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_token_in_the_query_needs_the_flag_and_is_not_logged),
     (ONE, a_token_that_does_not_count_is_refused),
     (ONE, a_public_key_fixes_the_algorithm_of_tokens),
+    (ONE, tokens_of_all_keys_of_a_rotation_count),
     (ONE, a_handshake_with_two_tokens_is_refused),
     (ONE, an_expired_token_closes_the_connection),
     (ONE, a_refusal_is_not_held_against_the_next_attempt),
@@ -133,6 +134,10 @@ fn a_token_that_does_not_count_is_refused(cell: Cell) {
         ("expired", with("exp", json!(seconds_from_now(-3600)))),
         ("not valid yet", with("nbf", json!(seconds_from_now(3600)))),
         ("no expiry", without("exp")),
+        (
+            "milliseconds",
+            with("exp", json!(seconds_from_now(600) * 1000)),
+        ),
         ("no subject", without("sub")),
         ("empty subject", with("sub", json!(""))),
         ("subject is no text", with("sub", json!(7))),
@@ -197,6 +202,43 @@ fn a_public_key_fixes_the_algorithm_of_tokens(cell: Cell) {
             assert_eq!(response.status, 401, "{kind:?}: {token}");
             assert_eq!(response.error_code(), "invalid_token", "{kind:?}: {token}");
         }
+    }
+}
+
+/// H01: while a key takes the place of another, tokens of both count, and a token that names its key
+/// counts with that one alone.
+fn tokens_of_all_keys_of_a_rotation_count(cell: Cell) {
+    let claims = json!({"sub": "ann", "exp": seconds_from_now(600)});
+    let [old, new, stranger] = [KeyKind::P256, KeyKind::P256, KeyKind::P256].map(Signer::new);
+    let other_kind = Signer::new(KeyKind::Ed25519);
+    let file = format!(
+        "{}kid: new\n{}{}",
+        old.public_pem(),
+        new.public_pem(),
+        other_kind.public_pem()
+    );
+    let cluster = cell.start_with(1, |s| {
+        s.with("auth", "jwt")
+            .with_file("jwt_public_key_file", &*file)
+    });
+
+    let good = [
+        old.sign(&claims),
+        old.sign_as("old", &claims),
+        new.sign(&claims),
+        new.sign_as("new", &claims),
+        other_kind.sign_as("unknown", &claims),
+    ];
+    let _terminals = good.map(|token| cluster[0].connect().bearer(&token).open());
+
+    for token in [
+        old.sign_as("new", &claims),
+        new.sign_as("old", &claims),
+        stranger.sign(&claims),
+        stranger.sign_as("new", &claims),
+    ] {
+        let response = cluster[0].connect().bearer(&token).refused();
+        response.expect_error(401, "invalid_token");
     }
 }
 

@@ -5,19 +5,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
+use jsonwebtoken::{TokenData, Validation};
 use switchboard_core::id::UserId;
-use switchboard_core::time::WallTime;
 
+use super::claims::{self, Claims};
 use super::key::{JwtError, JwtKey};
+use super::key_set::KeySet;
 use super::token::{self, QueryToken};
 use super::{AuthError, AuthKind};
 use crate::{AuthFuture, Authenticator, Login};
 
 /// Believes a JSON Web Token: the user is its `sub`, and the connection ends with it.
 pub struct Jwt {
-    key: DecodingKey,
+    keys: KeySet,
     validation: Validation,
     query_token: QueryToken,
 }
@@ -59,17 +59,17 @@ impl Jwt {
     pub fn new(settings: &JwtSettings) -> Result<Self, JwtError> {
         // The choice is the process's and is made once; an application that has made it keeps it.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let (key, algorithm) = settings.key.read()?;
         Ok(Self {
-            key,
-            validation: validation(algorithm, settings),
+            keys: settings.key.read()?,
+            validation: claims::validation(settings),
             query_token: settings.query_token,
         })
     }
 
-    /// The algorithm that the key fixes, as tokens name it.
-    pub fn algorithm(&self) -> String {
-        format!("{:?}", self.validation.algorithms[0])
+    /// The algorithms that the keys fix, as tokens name them.
+    pub fn algorithms(&self) -> Vec<String> {
+        let algorithms = self.keys.algorithms();
+        algorithms.iter().map(|name| format!("{name:?}")).collect()
     }
 
     /// Who the request's token says it is.
@@ -83,37 +83,61 @@ impl Jwt {
     }
 
     fn verify(&self, token: &str) -> Result<Login, AuthError> {
-        let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).map_err(
-            |error| match error.kind() {
-                ErrorKind::ExpiredSignature => AuthError::TokenExpired(self.explain(&error)),
-                _ => AuthError::InvalidToken(self.explain(&error)),
-            },
-        )?;
+        let verified = self.decode(token).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => AuthError::TokenExpired(self.explain(&error)),
+            _ => AuthError::InvalidToken(self.explain(&error)),
+        })?;
         if verified.header.crit.is_some() {
             return Err(AuthError::InvalidToken(
                 "the token has critical extensions (`crit`), and none is known here".to_owned(),
             ));
         }
-        let user = UserId::new(&verified.claims.sub).map_err(|error| {
+        let claims = verified.claims;
+        if claims.never_expires() {
+            return Err(AuthError::InvalidToken(
+                "`exp` of the token lies beyond the year 9999: it must count seconds since 1970, not milliseconds"
+                    .to_owned(),
+            ));
+        }
+        let user = UserId::new(&claims.sub).map_err(|error| {
             AuthError::InvalidToken(format!("`sub` of the token cannot be a user: {error}"))
         })?;
         Ok(Login {
             user,
-            expires: verified.claims.exp.map(|exp| end_of(exp, unix_seconds())),
+            expires: claims.end(unix_seconds()),
             session: None,
         })
     }
 
+    /// The claims of a token that one of the keys has signed.
+    fn decode(&self, token: &str) -> Result<TokenData<Claims>, Error> {
+        let header = jsonwebtoken::decode_header(token)?;
+        if !self.keys.algorithms().contains(&header.alg) {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        let validation = Validation {
+            algorithms: vec![header.alg],
+            ..self.validation.clone()
+        };
+        for key in self.keys.candidates(&header) {
+            match jsonwebtoken::decode(token, &key.key, &validation) {
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+                decoded => return decoded,
+            }
+        }
+        Err(ErrorKind::InvalidSignature.into())
+    }
+
     /// What is wrong with a token, without any part of it.
     fn explain(&self, error: &Error) -> String {
-        let wanted = self.algorithm();
+        let wanted = self.algorithms().join(" or ");
         match error.kind() {
             ErrorKind::ExpiredSignature => "the token has expired: get a new one".to_owned(),
             ErrorKind::ImmatureSignature => {
-                "the token is not valid yet (`nbf`): compare the clocks".to_owned()
+                "the token is not valid yet (`nbf`, in seconds since 1970): compare the clocks".to_owned()
             }
             ErrorKind::InvalidSignature => {
-                format!("the token's signature is wrong: it must be signed with {wanted} and the key that this server was given")
+                format!("the token's signature is wrong: it must be signed with {wanted} and a key that this server was given, the one that it names (`kid`) if it names one")
             }
             ErrorKind::InvalidAlgorithm => {
                 format!("the token is signed with another algorithm: {wanted} is needed (`alg`)")
@@ -143,46 +167,7 @@ impl Authenticator for Jwt {
 
 impl std::fmt::Debug for Jwt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Jwt({})", self.algorithm())
-    }
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: Option<f64>,
-}
-
-fn validation(algorithm: Algorithm, settings: &JwtSettings) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.leeway = Jwt::LEEWAY_SECONDS;
-    validation.validate_nbf = true;
-    validation.validate_aud = !settings.audience.is_empty();
-    let mut required = vec!["sub"];
-    if settings.expiry == Expiry::Required {
-        required.push("exp");
-    }
-    if !settings.audience.is_empty() {
-        validation.set_audience(&settings.audience);
-        required.push("aud");
-    }
-    if !settings.issuer.is_empty() {
-        validation.set_issuer(&settings.issuer);
-        required.push("iss");
-    }
-    validation.set_required_spec_claims(&required);
-    validation
-}
-
-/// When the connection of a token ends: with the token, or, if it was let in although it had
-/// expired by this server's clock, when the leeway ends.
-fn end_of(exp: f64, now: u64) -> WallTime {
-    // `as` saturates, and the claim was found to be a finite number that is not negative.
-    let exp = (exp * 1000.0) as u64;
-    if exp > now.saturating_mul(1000) {
-        WallTime::from_millis(exp)
-    } else {
-        WallTime::from_millis(exp.saturating_add(Jwt::LEEWAY_SECONDS * 1000))
+        write!(f, "Jwt({})", self.algorithms().join(", "))
     }
 }
 
@@ -196,8 +181,9 @@ fn unix_seconds() -> u64 {
 mod tests {
     use http::HeaderValue;
     use http::header::AUTHORIZATION;
-    use jsonwebtoken::{EncodingKey, Header, encode};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
+    use switchboard_core::time::WallTime;
 
     use super::*;
 
@@ -215,7 +201,7 @@ mod tests {
                 Some(WallTime::from_millis(exp * 1000)),
                 "{name}"
             );
-            assert_eq!(jwt.algorithm(), name);
+            assert_eq!(jwt.algorithms(), [name]);
         }
     }
 
@@ -246,6 +232,40 @@ mod tests {
             &sign(Algorithm::HS256, &other, &claims),
             "signature",
         );
+    }
+
+    /// While a key is replaced, tokens of the old one and of the new one count.
+    #[test]
+    fn each_of_several_keys_counts_and_a_token_may_name_its_own() {
+        let exp = unix_seconds() + 600;
+        let file = [
+            include_str!("test_keys/p256.other.public.pem"),
+            "kid: new\n",
+            include_str!("test_keys/p256.public.pem"),
+            "kid: rsa\n",
+            include_str!("test_keys/rsa.public.pem"),
+        ]
+        .concat();
+        let jwt = Jwt::new(&settings(JwtKey::PublicPem(file.into_bytes()))).expect("three keys");
+        assert_eq!(jwt.algorithms(), ["ES256", "RS256"]);
+        let pem = include_bytes!("test_keys/p256.private.pem");
+        let key = EncodingKey::from_ec_pem(pem).expect("a good key");
+        let named = |kid: Option<&str>| {
+            let header = Header {
+                kid: kid.map(str::to_owned),
+                ..Header::new(Algorithm::ES256)
+            };
+            encode(&header, &json!({"sub": "ann", "exp": exp}), &key).expect("a good key")
+        };
+        for (kid, taken) in [
+            (None, true),
+            (Some("new"), true),
+            (Some("rsa"), false),
+            (Some("another"), false),
+        ] {
+            let login = jwt.login(&request(&named(kid)));
+            assert_eq!(login.is_ok(), taken, "{kid:?}: {login:?}");
+        }
     }
 
     /// H06: a token has an end, and what has ended is not let in.
@@ -280,6 +300,32 @@ mod tests {
             login.expires,
             Some(WallTime::from_millis((now + 20) * 1000))
         );
+    }
+
+    /// H06: what counts milliseconds would never expire.
+    #[test]
+    fn an_expiry_beyond_the_calendar_is_refused() {
+        let lasting = Jwt::new(&JwtSettings {
+            expiry: Expiry::Optional,
+            ..settings(JwtKey::Secret(SECRET.to_vec()))
+        })
+        .expect("a good secret");
+        for exp in [
+            json!((unix_seconds() + 600) * 1000),
+            json!(unix_seconds() * 1_000_000),
+            json!(253_402_300_800_u64),
+            json!(1e15),
+        ] {
+            let token = hs(&json!({"sub": "ann", "exp": exp}));
+            for jwt in [&hs256(), &lasting] {
+                assert_refused(jwt, &token, "seconds");
+            }
+        }
+        let far = hs(&json!({"sub": "ann", "exp": 253_402_300_799_u64}));
+        assert!(hs256().login(&request(&far)).is_ok());
+        let immature =
+            hs(&json!({"sub": "ann", "exp": unix_seconds() + 600, "nbf": unix_seconds() * 1000}));
+        assert_refused(&hs256(), &immature, "seconds");
     }
 
     #[test]

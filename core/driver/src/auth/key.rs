@@ -4,6 +4,8 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 
+use super::key_set::{Key, KeySet};
+
 /// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
 /// refused.
 #[derive(Clone)]
@@ -11,7 +13,8 @@ pub enum JwtKey {
     /// A shared secret of at least [`JwtKey::SECRET_MIN_BYTES`] bytes: HS256. Line breaks at its end
     /// do not count, so that it can be a text file.
     Secret(Vec<u8>),
-    /// A public key as PEM: RS256 for an RSA key, ES256 for one on P-256, EdDSA for Ed25519.
+    /// Public keys as PEM, one or several, of which each counts: RS256 for an RSA key, ES256 for one
+    /// on P-256, EdDSA for Ed25519. A line `kid: NAME` before a key names it.
     PublicPem(Vec<u8>),
 }
 
@@ -36,12 +39,34 @@ pub enum JwtError {
     SecretIsPem,
     /// The key is not a public one.
     #[error(
-        "this is not a public key: a PEM file that begins with `-----BEGIN PUBLIC KEY-----` is needed"
+        "this is not a public key: PEM that begins with `-----BEGIN PUBLIC KEY-----` is needed"
     )]
     NotPublic,
+    /// PEM that breaks off.
+    #[error("the key breaks off: its line `-----END PUBLIC KEY-----` is missing")]
+    CutOff,
     /// The key is none of those that can be used.
     #[error("this public key is neither RSA, nor on the curve P-256, nor Ed25519")]
     Unsupported,
+    /// There is no key at all.
+    #[error("there is no key")]
+    NoKey,
+    /// More keys than are tried for a token.
+    #[error("there are {keys} keys, and at most {limit} can count side by side")]
+    TooMany {
+        /// Keys that there are.
+        keys: usize,
+        /// Keys that can be.
+        limit: usize,
+    },
+    /// One of several keys cannot be used.
+    #[error("key {number} of the file: {error}")]
+    OfSeveral {
+        /// Its place among them, from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<Self>,
+    },
 }
 
 impl JwtKey {
@@ -49,16 +74,20 @@ impl JwtKey {
     /// that are shorter or simpler, at home.
     pub const SECRET_MIN_BYTES: usize = 32;
 
-    /// The key, and the only algorithm that it is for.
+    /// The keys, each with the only algorithm that it is for.
     ///
     /// # Errors
     ///
-    /// If it cannot be used.
-    pub(super) fn read(&self) -> Result<(DecodingKey, Algorithm), JwtError> {
-        match self {
-            Self::Secret(secret) => Ok((secret_key(secret)?, Algorithm::HS256)),
-            Self::PublicPem(pem) => public_key(pem),
-        }
+    /// If one cannot be used.
+    pub(super) fn read(&self) -> Result<KeySet, JwtError> {
+        KeySet::new(match self {
+            Self::Secret(secret) => vec![Key {
+                id: None,
+                algorithm: Algorithm::HS256,
+                key: secret_key(secret)?,
+            }],
+            Self::PublicPem(pem) => public_keys(pem)?,
+        })
     }
 }
 
@@ -89,34 +118,92 @@ fn secret_key(secret: &[u8]) -> Result<DecodingKey, JwtError> {
     Ok(DecodingKey::from_secret(secret))
 }
 
+/// The public keys of a PEM file.
+fn public_keys(pem: &[u8]) -> Result<Vec<Key>, JwtError> {
+    let text = std::str::from_utf8(pem).map_err(|_| JwtError::NotPublic)?;
+    let blocks = blocks(text)?;
+    let several = blocks.len() > 1;
+    let read = |(index, block): (usize, &Block<'_>)| {
+        public_key(block).map_err(|error| match several {
+            true => JwtError::OfSeveral {
+                number: index + 1,
+                error: Box::new(error),
+            },
+            false => error,
+        })
+    };
+    match blocks.is_empty() {
+        true => Err(JwtError::NotPublic),
+        false => blocks.iter().enumerate().map(read).collect(),
+    }
+}
+
+/// A key as it stands in a PEM file.
+struct Block<'a> {
+    /// What the text before it calls it.
+    id: Option<&'a str>,
+    /// What it says it is, as `PUBLIC KEY`.
+    label: &'a str,
+    /// Its text, from its first line to its last.
+    text: &'a str,
+}
+
+/// Takes a PEM file apart. What stands between the blocks is for people, but for the names of keys
+/// (RFC 7468, section 2).
+fn blocks(text: &str) -> Result<Vec<Block<'_>>, JwtError> {
+    const BEGIN: &str = "-----BEGIN ";
+    const DASHES: &str = "-----";
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(BEGIN) {
+        let (before, block) = rest.split_at(begin);
+        let id = before
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("kid:"))
+            .next_back();
+        let inner = &block[BEGIN.len()..];
+        let label = inner.split(DASHES).next().unwrap_or_default();
+        let last = format!("-----END {label}-----");
+        let end = inner.find(&last).ok_or(JwtError::CutOff)?;
+        if inner[..end].contains(BEGIN) {
+            return Err(JwtError::CutOff);
+        }
+        let (text, after) = block.split_at(BEGIN.len() + end + last.len());
+        blocks.push(Block {
+            id: id.map(str::trim).filter(|id| !id.is_empty()),
+            label,
+            text,
+        });
+        rest = after;
+    }
+    Ok(blocks)
+}
+
 /// Bytes of a point on P-256, uncompressed: a tag and two coordinates.
 const P256_POINT: usize = 65;
 
-fn public_key(pem: &[u8]) -> Result<(DecodingKey, Algorithm), JwtError> {
-    let text = std::str::from_utf8(pem).map_err(|_| JwtError::NotPublic)?;
-    let public = [
-        "-----BEGIN PUBLIC KEY-----",
-        "-----BEGIN RSA PUBLIC KEY-----",
-    ];
-    if !public.iter().any(|begin| text.contains(begin)) {
+fn public_key(block: &Block<'_>) -> Result<Key, JwtError> {
+    if !["PUBLIC KEY", "RSA PUBLIC KEY"].contains(&block.label) {
         return Err(JwtError::NotPublic);
     }
-    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
-        return Ok((key, Algorithm::RS256));
-    }
-    if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-        return Ok((key, Algorithm::EdDSA));
-    }
-    match DecodingKey::from_ec_pem(pem) {
-        Ok(key)
-            if key
-                .try_get_as_bytes()
-                .is_ok_and(|point| point.len() == P256_POINT) =>
-        {
-            Ok((key, Algorithm::ES256))
-        }
-        Ok(_) | Err(_) => Err(JwtError::Unsupported),
-    }
+    let pem = block.text.as_bytes();
+    let is_p256 = |key: &DecodingKey| {
+        key.try_get_as_bytes()
+            .is_ok_and(|point| point.len() == P256_POINT)
+    };
+    let (algorithm, key) = if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+        (Algorithm::RS256, key)
+    } else if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+        (Algorithm::EdDSA, key)
+    } else {
+        let key = DecodingKey::from_ec_pem(pem).ok().filter(is_p256);
+        (Algorithm::ES256, key.ok_or(JwtError::Unsupported)?)
+    };
+    Ok(Key {
+        id: block.id.map(str::to_owned),
+        algorithm,
+        key,
+    })
 }
 
 #[cfg(test)]
@@ -137,13 +224,65 @@ mod tests {
             ),
         ];
         for (pem, algorithm) in cases {
-            let (_, fixed) = JwtKey::PublicPem(pem.to_vec()).read().expect("a good key");
-            assert_eq!(fixed, algorithm);
+            let keys = JwtKey::PublicPem(pem.to_vec()).read().expect("a good key");
+            assert_eq!(keys.algorithms(), [algorithm]);
         }
-        let (_, fixed) = JwtKey::Secret(vec![b's'; JwtKey::SECRET_MIN_BYTES])
+        let keys = JwtKey::Secret(vec![b's'; JwtKey::SECRET_MIN_BYTES])
             .read()
             .expect("a good secret");
-        assert_eq!(fixed, Algorithm::HS256);
+        assert_eq!(keys.algorithms(), [Algorithm::HS256]);
+    }
+
+    #[test]
+    fn all_keys_of_a_file_are_taken_with_their_names() {
+        let file = format!(
+            "The old one\r\n{}\nkid: of 2026 \n{}{}",
+            include_str!("test_keys/rsa.public.pem").replace('\n', "\r\n"),
+            include_str!("test_keys/p256.public.pem").trim_end(),
+            include_str!("test_keys/ed25519.public.pem"),
+        );
+        let keys = public_keys(file.as_bytes()).expect("three keys");
+        let found: Vec<_> = keys
+            .iter()
+            .map(|key| (key.algorithm, key.id.as_deref()))
+            .collect();
+        let expected = [
+            (Algorithm::RS256, None),
+            (Algorithm::ES256, Some("of 2026")),
+            (Algorithm::EdDSA, None),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    /// A key that cannot be used is not passed over: its tokens would be refused without a reason.
+    #[test]
+    fn one_bad_key_among_several_is_named() {
+        let good = include_str!("test_keys/rsa.public.pem");
+        for (second, error) in [
+            (
+                include_str!("test_keys/p384.public.pem"),
+                JwtError::Unsupported,
+            ),
+            (
+                include_str!("test_keys/p256.private.pem"),
+                JwtError::NotPublic,
+            ),
+            (
+                "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
+                JwtError::Unsupported,
+            ),
+        ] {
+            let file = format!("{good}{second}");
+            let expected = JwtError::OfSeveral {
+                number: 2,
+                error: Box::new(error),
+            };
+            assert_eq!(public_keys(file.as_bytes()).err(), Some(expected));
+        }
+        let torn = "-----BEGIN PUBLIC KEY-----\nMCow\n";
+        for file in [format!("{good}{torn}"), format!("{torn}{good}")] {
+            assert_eq!(public_keys(file.as_bytes()).err(), Some(JwtError::CutOff));
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! [`Open`] believes what the terminal says, [`Jwt`] believes a signed token. Both look at the one
 //! place that is meant for it, and at no header by which a client could name somebody else.
 
+mod claims;
 mod error;
 mod jwt;
 mod key;
+mod key_set;
 mod open;
 mod token;
 

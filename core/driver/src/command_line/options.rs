@@ -97,7 +97,8 @@ struct Terminals {
     /// File with the secret of HS256 tokens, at least 32 bytes
     #[arg(long, value_name = "FILE")]
     jwt_secret_file: Option<PathBuf>,
-    /// PEM file with the public key of RS256, ES256 or EdDSA tokens; its type fixes the algorithm
+    /// PEM file with the public key of RS256, ES256 or EdDSA tokens; its type fixes the algorithm.
+    /// Several keys count side by side; a line `kid: NAME` before one says which tokens are its own
     #[arg(long, value_name = "FILE")]
     jwt_public_key_file: Option<PathBuf>,
     /// Audiences of which a token must name one (`aud`)
