@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,11 +53,37 @@ impl Server {
         Self::start_until(adapter, settings, |line| line.starts_with("peer "))
     }
 
+    /// Starts a server whose log is a pipe, which nobody reads but who is given it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not become ready.
+    #[track_caller]
+    pub fn start_unheard(adapter: Adapter, settings: &Settings) -> (Self, ChildStderr) {
+        let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
+        let log = Stdio::piped();
+        let mut server =
+            Self::start_logging(adapter, settings, folder, log, |line| line == "ready");
+        let log = server.child.stderr.take().expect("it is piped");
+        (server, log)
+    }
+
     #[track_caller]
     fn start_until(adapter: Adapter, settings: &Settings, far_enough: fn(&str) -> bool) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
-        let file = settings.write(folder.path());
         let log = File::create(folder.path().join("log")).expect("the folder is writable");
+        Self::start_logging(adapter, settings, folder, log.into(), far_enough)
+    }
+
+    #[track_caller]
+    fn start_logging(
+        adapter: Adapter,
+        settings: &Settings,
+        folder: TempDir,
+        log: Stdio,
+        far_enough: fn(&str) -> bool,
+    ) -> Self {
+        let file = settings.write(folder.path());
         let mut child = command(adapter)
             .args(["serve", "--config"])
             .arg(file)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use switchboard_core::command::Command;
-use switchboard_core::event::Notice;
+use switchboard_core::event::{Answer, Notice};
 use switchboard_core::id::{ConnectionKey, LinkKey};
 
 use crate::events::TerminalEvent;
@@ -44,6 +44,9 @@ impl Worker {
             Command::LinkWrite { link, batch } => self.links.write(link, batch),
             Command::LinkClose { link } => self.links.remove(link),
             Command::Answer { call, answer } => {
+                if let Answer::Push(Ok(receipt)) = &*answer {
+                    journal::receipt(self.local.me.id, receipt);
+                }
                 if let Some(caller) = self.calls.remove(&call) {
                     // Whoever asked may have gone.
                     let _ = caller.send(*answer);

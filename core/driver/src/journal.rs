@@ -1,53 +1,168 @@
-//! What an instance wants the operator to know, as log lines. Never payloads or tokens.
+//! What happens at an instance, as log lines. Never payloads or tokens.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchboard_core::command::Log;
+use switchboard_core::frame::{FrameKind, Payload};
 use switchboard_core::id::InstanceId;
-use tracing::{error, info, warn};
+use switchboard_core::message::{Action, Audience, Push, Receipt};
+use tracing::trace;
 
-/// Writes one.
+use crate::damper::{Cause, damped};
+
+/// Lines that the log of this process has lost.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that the log has lost, because nobody read it in time. Always zero where the application
+/// has a log of its own.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Counts lines that the log has lost.
+#[cfg(feature = "command-line")]
+pub(crate) fn count_dropped(lines: u64) {
+    DROPPED.fetch_add(lines, Ordering::Relaxed);
+}
+
+/// What an instance wants the operator to know. What an instance says of itself comes once for each instance of the process; what it
+/// says of another one, once for that one; of strangers, whose ids are what they like, once in all.
 pub(crate) fn write(this: InstanceId, log: &Log) {
+    let own = |kind| Cause::one(kind, this.to_string());
     match log {
-        Log::Claimed { epoch, rows: 0 } => {
-            info!(%this, epoch = epoch.get(), "lease claimed: there are no rows to write")
-        }
-        Log::Claimed { epoch, rows } => {
-            info!(%this, epoch = epoch.get(), rows, "lease claimed: rows are written again")
-        }
-        Log::Settled { epoch } => {
-            info!(%this, epoch = epoch.get(), "settled: all rows are written")
-        }
-        Log::LeaseLost { epoch } => {
-            warn!(%this, epoch = epoch.get(), "lease lost: it ran out, or the directory lost it")
-        }
-        Log::LeaseVanished { instance } => warn!(
-            %this, %instance,
+        Log::Claimed { epoch, rows: 0 } => damped!(
+            INFO, own("a lease claimed"), %this, epoch = epoch.get(),
+            "lease claimed: there are no rows to write"
+        ),
+        Log::Claimed { epoch, rows } => damped!(
+            INFO, own("a lease claimed"), %this, epoch = epoch.get(), rows,
+            "lease claimed: rows are written again"
+        ),
+        Log::Settled { epoch } => damped!(
+            INFO, own("rows settled"), %this, epoch = epoch.get(), "settled: all rows are written"
+        ),
+        Log::LeaseLost { epoch } => damped!(
+            WARN, own("a lease lost"), %this, epoch = epoch.get(),
+            "lease lost: it ran out, or the directory lost it"
+        ),
+        Log::LeaseVanished { instance } => damped!(
+            WARN, Cause::all("leases vanished before their time"), %this, %instance,
             "the lease of another instance vanished before its time: the directory was wiped"
         ),
-        Log::DirectoryNotPrimary { answer } => {
-            warn!(%this, answer, "the directory server is not a primary at present")
-        }
-        Log::DirectoryRefused { answer } => {
-            error!(%this, answer, "the directory server refused an operation")
-        }
-        Log::PeerUp { instance } => info!(%this, %instance, "link to another instance is open"),
-        Log::PeerDown { instance } => info!(%this, %instance, "link to another instance ended"),
+        Log::DirectoryNotPrimary { answer } => damped!(
+            WARN, Cause::all("no primary"), %this, answer,
+            "the directory server is not a primary at present"
+        ),
+        Log::DirectoryRefused { answer } => damped!(
+            ERROR, Cause::one("operations refused by the directory server", code(answer)), %this, answer,
+            "the directory server refused an operation"
+        ),
+        Log::PeerUp { instance } => damped!(
+            INFO, Cause::one("a link open", instance.to_string()), %this, %instance,
+            "link to another instance is open"
+        ),
+        Log::PeerDown { instance } => damped!(
+            INFO, Cause::one("a link ended", instance.to_string()), %this, %instance,
+            "link to another instance ended"
+        ),
         Log::WireVersion {
             ours,
             theirs,
             instance,
-        } => error!(
-            %this, ?instance, ours, theirs,
+        } => damped!(
+            ERROR, Cause::all("peers of another version"), %this, ?instance, ours, theirs,
             "another instance speaks another version of the links' protocol: run one version"
         ),
-        Log::WrongSecret { instance } => error!(
-            %this, %instance,
+        Log::WrongSecret { instance } => damped!(
+            ERROR, Cause::all("peers without the secret"), %this, %instance,
             "another instance does not know this cluster's secret"
         ),
-        Log::PeerMisbehaved { what } => warn!(%this, what, "a peer broke the links' protocol"),
-        Log::Isolated => error!(
-            %this,
+        Log::PeerMisbehaved { what } => damped!(
+            WARN, Cause::all("peers that broke the protocol"), %this, what,
+            "a peer broke the links' protocol"
+        ),
+        Log::Isolated => damped!(
+            ERROR, own("cut off from the directory"), %this,
             "cut off from the directory while it works for others: terminals are sent elsewhere"
         ),
-        Log::Rejoined => info!(%this, "the directory is reachable again"),
+        Log::Rejoined => damped!(
+            INFO, own("the directory reachable again"), %this, "the directory is reachable again"
+        ),
+    }
+}
+
+/// The code of an error of Redis, as `OOM`: the rest may differ from one to the next.
+fn code(answer: &str) -> String {
+    let is_code = |word: &&str| {
+        (2..=32).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    answer
+        .split(' ')
+        .find(is_code)
+        .unwrap_or("other")
+        .to_owned()
+}
+
+/// A push that was handed in.
+pub(crate) fn push(this: InstanceId, push: &Push) {
+    let (to, user) = match &push.to {
+        Audience::User(user) => ("user", Some(user)),
+        Audience::Connections { user, .. } => ("connections", Some(user)),
+        Audience::Users(_) => ("users", None),
+        Audience::Everyone => ("everyone", None),
+    };
+    let (kind, bytes) = match &push.action {
+        Action::Frame(payload) => (kind(payload), payload.len()),
+        Action::Close(code) => (code.reason(), 0),
+    };
+    trace!(
+        %this, push = %push.id, to, user = user.map(display), kind, bytes,
+        "a push is handed in"
+    );
+}
+
+/// What became of a push.
+pub(crate) fn receipt(this: InstanceId, receipt: &Receipt) {
+    let counts = &receipt.counts;
+    trace!(
+        %this, push = %receipt.push, degraded = receipt.degraded, written = counts.written,
+        queued = counts.queued, failed = counts.gone + counts.overflow + counts.unreachable,
+        "a push has its receipt"
+    );
+}
+
+fn kind(payload: &Payload) -> &'static str {
+    match payload.kind() {
+        FrameKind::Text => "text",
+        FrameKind::Binary => "binary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_redis_refuses_is_told_apart_by_its_code() {
+        for (answer, expected) in [
+            (
+                "the directory server refused: OOM command not allowed",
+                "OOM",
+            ),
+            (
+                "the directory server refused: NOREPLICAS Not enough good",
+                "NOREPLICAS",
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots",
+                "MISCONF",
+            ),
+            (
+                "the directory server's answer could not be understood: Nil",
+                "other",
+            ),
+        ] {
+            assert_eq!(code(answer), expected);
+        }
     }
 }

@@ -51,6 +51,7 @@ mod clock;
 #[cfg(feature = "command-line")]
 pub mod command_line;
 mod connect;
+mod damper;
 pub mod directory;
 pub mod events;
 mod execute;

@@ -16,6 +16,7 @@ use switchboard_core::id::{InstanceId, LinkKey};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
+use crate::damper::{Cause, damped};
 use crate::members::{ChannelEnd, Input, LinkEnd, Member};
 use crate::newcomer::{Trust, Watched};
 use crate::runtime::Runtime;
@@ -69,7 +70,12 @@ async fn report(
     ended: Result<LinkFailure, String>,
 ) {
     let failure = ended.unwrap_or_else(|cause| {
-        tracing::error!(cause, "the task of a link has panicked: this is a bug");
+        damped!(
+            ERROR,
+            Cause::all("the task of a link panicked"),
+            cause,
+            "the task of a link has panicked: this is a bug"
+        );
         LinkFailure::Broken
     });
     if !outbox.is_closed() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::poll_fn;
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::warn;
 
+use crate::damper::{Cause, damped};
 use crate::members::{Entry, Input, Member, Seat, Service, Shared};
 use crate::runtime::Runtime;
 use crate::server::StartError;
@@ -93,7 +93,6 @@ pub(crate) async fn accept<R: Runtime>(
 ) {
     let inside = Arc::new(AtomicUsize::new(0));
     let mut turn = 0;
-    let mut refused = false;
     let mut portion = Portion::default();
     loop {
         poll_fn(|cx| portion.poll_take(cx)).await;
@@ -101,14 +100,14 @@ pub(crate) async fn accept<R: Runtime>(
             Ok((socket, _)) => socket,
             Err(error) if is_about_the_client(&error) => continue,
             Err(error) => {
-                if !std::mem::replace(&mut refused, true) {
-                    warn!(%error, ?service, "connections cannot be accepted");
-                }
+                damped!(
+                    WARN, Cause::one("connections not accepted", service.setting()), %error, ?service,
+                    "connections cannot be accepted"
+                );
                 R::sleep(REFUSED_PAUSE).await;
                 continue;
             }
         };
-        refused = false;
         if inside.load(Ordering::Relaxed) >= service.limit() {
             continue;
         }

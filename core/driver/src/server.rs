@@ -19,6 +19,7 @@ use switchboard_core::{Instance, Seed};
 use crate::api::ApiContext;
 use crate::auth::AuthKind;
 use crate::clock;
+use crate::damper;
 use crate::directory::{self, Troubles};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
@@ -414,6 +415,12 @@ impl Threads {
         let mut end = Ok(());
         let main = async {
             if !seated.doors.is_empty() {
+                task::spawn::<R>("count of untold lines", async {
+                    loop {
+                        R::sleep(damper::CATCH_UP).await;
+                        damper::LOG.catch_up();
+                    }
+                });
                 directory::warn_of_eviction::<R>(&local.shared.settings.directory);
             }
             let opened = accept_all::<R>(&local, seated.doors);
@@ -451,6 +458,9 @@ impl Threads {
     fn ended(&self, instance: InstanceId, cause: Option<String>) {
         let mut state = self.lock();
         state.running -= 1;
+        if state.running == 0 {
+            damper::LOG.tell_all();
+        }
         if let Some(cause) = cause {
             tracing::error!(%instance, cause, "an instance has died: the server ends");
             state.died.get_or_insert(InstanceDied { instance, cause });

@@ -9,13 +9,21 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, poll_fn, select};
 
+use crate::damper::{Cause, damped};
 use crate::runtime::Runtime;
 
 /// Starts a task that logs its own panic.
 pub(crate) fn spawn<R: Runtime>(name: &'static str, task: impl Future<Output = ()> + 'static) {
     R::spawn(async move {
         if let Err(cause) = caught(task).await {
-            tracing::error!(task = name, cause, "a task has panicked: this is a bug");
+            let task = name;
+            damped!(
+                ERROR,
+                Cause::one("a task panicked", name),
+                task,
+                cause,
+                "a task has panicked: this is a bug"
+            );
         }
     });
 }

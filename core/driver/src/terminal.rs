@@ -20,6 +20,7 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
 use tungstenite::Message;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 
+use crate::damper::{Cause, damped};
 use crate::events::{NotTaken, TerminalEvent};
 use crate::foreign::Foreign;
 use crate::members::{Input, Seat};
@@ -110,7 +111,12 @@ pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Box<Terminal>, u
         Ok(Ended::Reported) => return,
         Ok(Ended::With(closure)) => closure,
         Err(cause) => {
-            tracing::error!(cause, "the task of a terminal has panicked: this is a bug");
+            damped!(
+                ERROR,
+                Cause::all("the task of a terminal panicked"),
+                cause,
+                "the task of a terminal has panicked: this is a bug"
+            );
             Closure::Abrupt
         }
     };

@@ -20,6 +20,7 @@ use crate::directory::DirectoryLink;
 use crate::execute::{Links, Terminals};
 use crate::handle::Snapshot;
 use crate::http;
+use crate::journal;
 use crate::link;
 use crate::members::{Accept, Gate, Input, Member, Shared};
 use crate::runtime::Runtime;
@@ -141,6 +142,7 @@ impl Worker {
                 http::serve::<R>(&self.local, service, socket, entry)
             }
             Input::Push(push, answer) => {
+                journal::push(self.local.me.id, &push);
                 let call = self.call(answer);
                 self.instance
                     .handle(now, Event::Push { call, push: *push }, out);

@@ -11,6 +11,7 @@ mod handshake;
 mod hostile_terminals;
 mod kick;
 mod links;
+mod log;
 mod operations;
 mod push;
 mod receipts;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         connections::LIST,
         workers::LIST,
         links::LIST,
+        log::LIST,
         receipts::LIST,
         push::LIST,
         kick::LIST,

@@ -1,4 +1,4 @@
-//! What an operator sees: secrets, Redis in every form, health, metrics, log, status page.
+//! What an operator sees: secrets, Redis in every form, health, metrics, status page.
 
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
@@ -33,7 +33,6 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, health_and_metrics_tell_what_happens),
     (PROCESSES, instances_are_listed_with_their_load),
     (ONE, the_status_page_is_complete_in_itself),
-    (ONE, the_log_can_be_json),
     (ONE.embedded(), a_server_without_redis_says_that_it_is_alone),
 ];
 
@@ -206,27 +205,6 @@ fn the_status_page_is_complete_in_itself(cell: Cell) {
     for foreign in ["src=\"http", "href=\"http", "@import", "//cdn"] {
         assert!(!text.contains(foreign), "{foreign}");
     }
-}
-
-/// H55: the log can be read by machines, line by line, and is quiet by default.
-fn the_log_can_be_json(cell: Cell) {
-    let cluster = cell.start_with(1, |s| s.with("log", "json"));
-    let server = &cluster[0];
-    let mut terminal = server.terminal("ann");
-    for _ in 0..20 {
-        server.api().push("ann", "hello").expect_written(1);
-        terminal.expect_text("hello");
-    }
-
-    let log = server.log();
-    assert!(!log.is_empty());
-    for line in log.lines() {
-        let entry: serde_json::Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let level = entry["level"].as_str().unwrap_or_default().to_uppercase();
-        assert!(["INFO", "WARN"].contains(&level.as_str()), "{line}");
-    }
-    assert!(log.lines().count() < 20, "nothing is logged per message");
 }
 
 /// The embedded directory is one process, and the server says so.

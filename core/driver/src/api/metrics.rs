@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use switchboard_core::message::Outcome;
 use switchboard_core::stats::{Gauges, Stats};
 
-use crate::Snapshot;
+use crate::{Snapshot, journal};
 
 /// What the answer's `Content-Type` says.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -111,7 +111,7 @@ struct RequestLabels {
 }
 
 /// A stranger chooses the method: there is a label for each that we know, and one for the rest.
-fn known_method(method: &Method) -> &'static str {
+pub(super) fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -273,7 +273,8 @@ impl Collector for Instances {
         self.gauge(&mut encoder, "ready", ready, |snapshot| {
             u64::from(snapshot.ready)
         })?;
-        self.outcomes(&mut encoder)
+        self.outcomes(&mut encoder)?;
+        log_lines_dropped(&mut encoder)
     }
 }
 
@@ -333,6 +334,13 @@ impl Instances {
         }
         Ok(())
     }
+}
+
+fn log_lines_dropped(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let name = full("log_lines_dropped");
+    let help = "Lines of the log that were lost, because nobody read standard error in time";
+    let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+    ConstCounter::new(journal::dropped()).encode(family)
 }
 
 fn full(name: &str) -> String {

@@ -18,7 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use switchboard_core::config::{Config, ConfigError};
@@ -29,6 +29,7 @@ use switchboard_core::message::{Action, Audience, Push, Receipt};
 pub(crate) use error::{refusal, unauthenticated};
 
 use crate::auth::AuthKind;
+use crate::damper::{Cause, damped};
 use crate::{Handle, Settings};
 use body::Timed;
 use error::ApiError;
@@ -135,6 +136,7 @@ where
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
+        tell_of_refusal(&parts.method, place, &error);
         let mut response = error.response();
         // The rest of its body makes the connection useless: a client must not send the next
         // request over it.
@@ -148,6 +150,28 @@ where
         .metrics
         .request(&parts.method, place.label(), response.status());
     response
+}
+
+/// A caller without the right to ask, or a server without the means to answer, is something that an
+/// operator wants to know; any other mistake is the caller's own.
+fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
+    let (status, code) = error.status();
+    let (method, route) = (metrics::known_method(method), place.label());
+    let text = "a request to the API is refused";
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => {
+            damped!(
+                INFO,
+                Cause::one("requests to the API refused", code),
+                method,
+                route,
+                status = status.as_u16(),
+                code,
+                "{text}"
+            )
+        }
+        _ => tracing::debug!(method, route, status = status.as_u16(), code, "{text}"),
+    }
 }
 
 /// Finds out what a request is for, if whoever sends it may ask for it.

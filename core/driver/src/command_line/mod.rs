@@ -8,6 +8,7 @@
 mod assemble;
 mod demo;
 mod load;
+mod log_queue;
 mod logging;
 mod open_files;
 mod options;
@@ -119,23 +120,27 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
             Some(matches) => start::<R>(*serve, matches),
             None => unreachable!("the command that was parsed is the one that was given"),
         },
-        Command::Demo(logging) => {
-            logging::start(
-                logging.log.unwrap_or(LogFormat::Human),
-                logging.log_level.unwrap_or(Level::Warn),
-            );
-            wait_for::<R, _>(demo::run::<R>())
-        }
+        Command::Demo(logging) => demonstrate::<R>(&logging),
     };
-    result.unwrap_or_else(|failure| {
-        eprintln!("switchboard: {failure}");
+    let code = result.unwrap_or_else(|failure| {
+        logging::last_words(&format!("switchboard: {failure}"));
         ExitCode::FAILURE
-    })
+    });
+    logging::finish();
+    code
+}
+
+fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
+    logging::start(
+        log.log.unwrap_or(LogFormat::Human),
+        log.log_level.unwrap_or(Level::Warn),
+    )?;
+    wait_for::<R, _>(demo::run::<R>())
 }
 
 fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
-    logging::start(loaded.server.log, loaded.server.log_level);
+    logging::start(loaded.server.log, loaded.server.log_level)?;
     warn_of_unknown_variables();
     let stop = serve::Stop {
         delay: loaded.server.drain_delay,

@@ -15,6 +15,7 @@ use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
 use super::Failure;
 use super::assemble::Parts;
 use super::load::{Origins, setting_of};
+use super::logging;
 use super::signals::{Signal, Signals};
 
 /// How a server stops.
@@ -108,7 +109,8 @@ pub(super) async fn drain<R: Runtime>(
     let again = async {
         let signal = signals.next().await;
         tracing::warn!(signal = signal.name(), "ending at once");
-        // Nothing is waited for, and nothing is tidied up.
+        // Nothing else is waited for, and nothing is tidied up.
+        logging::finish();
         std::process::exit(signal.status().into())
     };
     race(drained, race(report::<R, _>(&handles), again)).await

@@ -19,6 +19,7 @@ use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::event::{Event, TripLost};
 
 use crate::clock;
+use crate::damper::{Cause, damped};
 use crate::members::Input;
 use crate::runtime::Runtime;
 use crate::settings::{DirectoryChoice, Settings};
@@ -158,14 +159,19 @@ async fn keep<R: Runtime>(
     settings: DirectorySettings,
     orders: Receiver<Order>,
 ) {
-    /// A bug that comes back at once does not fill the log.
+    /// A bug that comes back at once leaves the thread to others.
     const PAUSE: Duration = Duration::from_secs(1);
     while !orders.is_closed() {
         let (local, settings) = (Rc::clone(&local), settings.clone());
         let inbox = local.inbox.clone();
         let link = redis_link::run::<R>(local, url.clone(), settings, orders.clone());
         if let Err(cause) = task::caught(link).await {
-            tracing::error!(cause, "the directory link has panicked: this is a bug");
+            damped!(
+                ERROR,
+                Cause::all("the directory link panicked"),
+                cause,
+                "the directory link has panicked: this is a bug"
+            );
             // It fails only when the instance has ended.
             let _ = inbox.send(Input::Event(Event::DirectoryDown)).await;
             R::sleep(PAUSE).await;

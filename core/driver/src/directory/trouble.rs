@@ -3,9 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use switchboard_core::id::InstanceId;
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::redis_url::RedisUrl;
+use crate::damper::{Cause, damped};
 
 /// Why a directory link cannot be had, or has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,17 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Login(_) => "login refused",
+            Self::Permission(_) => "permission refused",
+            Self::SentinelLogin(_) => "login refused by a Sentinel",
+            Self::Replica => "it is a replica",
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost(_) => "lost",
+        }
+    }
+
     /// The same, met at a Sentinel.
     pub(super) fn of_sentinel(self, host: &str) -> Self {
         match self {
@@ -62,9 +74,12 @@ impl Troubles {
     pub(super) fn end(&self, this: InstanceId, url: &RedisUrl) {
         let told = std::mem::replace(&mut *self.lock(), Told::Up);
         match told {
-            Told::Nothing => info!(%this, %url, "directory link is up"),
+            Told::Nothing => tracing::info!(%this, %url, "directory link is up"),
             Told::Up => debug!(%this, %url, "directory link is up"),
-            Told::Wrong(_) => info!(%this, %url, "directory link is up again"),
+            Told::Wrong(_) => damped!(
+                INFO, Cause::all("directory link up again"), %this, %url,
+                "directory link is up again"
+            ),
         }
     }
 
@@ -74,31 +89,35 @@ impl Troubles {
             debug!(%this, %url, ?trouble, "there is still no directory link");
             return;
         }
+        // It is news again after each recovery, and a server may come and go all day.
+        let cause = Cause::one("no directory link", trouble.kind());
         match trouble {
-            Trouble::Login(why) => error!(
-                %this, %url, why,
+            Trouble::Login(why) => damped!(
+                ERROR, cause, %this, %url, why,
                 "the directory server refuses the login: give its user and password in --redis, as \
                  redis://user:password@host:port"
             ),
-            Trouble::Permission(why) => error!(
-                %this, %url, why,
+            Trouble::Permission(why) => damped!(
+                ERROR, cause, %this, %url, why,
                 "the directory server's user may not do what is needed; with the default --prefix this \
                  is enough: ACL SETUSER name on >password ~sb:* +@all -@dangerous +role +info"
             ),
-            Trouble::SentinelLogin(why) => error!(
-                %this, %url, why,
+            Trouble::SentinelLogin(why) => damped!(
+                ERROR, cause, %this, %url, why,
                 "a Sentinel refuses the login: give its user and password in --redis, as \
                  ...?sentinel_user=NAME&sentinel_password=PASSWORD"
             ),
-            Trouble::Replica => error!(
-                %this, %url,
+            Trouble::Replica => damped!(
+                ERROR, cause, %this, %url,
                 "the directory server is a replica: name the primary in --redis, or let Sentinels name \
                  it with redis+sentinel://"
             ),
-            Trouble::Unreachable(why) => {
-                warn!(%this, %url, why, "directory link cannot be established")
-            }
-            Trouble::Lost(why) => warn!(%this, %url, why, "directory link is lost"),
+            Trouble::Unreachable(why) => damped!(
+                WARN, cause, %this, %url, why, "directory link cannot be established"
+            ),
+            Trouble::Lost(why) => damped!(
+                WARN, cause, %this, %url, why, "directory link is lost"
+            ),
         }
     }
 

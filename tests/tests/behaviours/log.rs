@@ -1,0 +1,163 @@
+//! The log: what it says, how much of it, and what becomes of it when nobody reads it.
+
+use std::io::{BufRead, BufReader};
+use std::process::ChildStderr;
+use std::time::Instant;
+
+use serde_json::Value;
+use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, ONE};
+use switchboard_tests::behaviours;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::eventually;
+use switchboard_tests::raw::opcode;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+use switchboard_tests::terminal::Connect;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, the_log_can_be_json),
+    (COMMAND_LINE, a_log_that_nobody_reads_stops_nothing),
+    (COMMAND_LINE, a_server_ends_although_nobody_reads_its_log),
+    (
+        COMMAND_LINE,
+        strangers_at_the_peers_port_write_one_line_an_interval
+    ),
+    (
+        ONE.single_redis(),
+        a_redis_that_refuses_writes_is_told_once_an_interval
+    ),
+];
+
+/// H55: the log can be read by machines, line by line, and is quiet by default.
+fn the_log_can_be_json(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("log", "json"));
+    let server = &cluster[0];
+    let mut terminal = server.terminal("ann");
+    for _ in 0..20 {
+        server.api().push("ann", "hello").expect_written(1);
+        terminal.expect_text("hello");
+    }
+
+    let log = server.log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let entry: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let level = entry["level"].as_str().unwrap_or_default().to_uppercase();
+        assert!(["INFO", "WARN"].contains(&level.as_str()), "{line}");
+    }
+    assert!(log.lines().count() < 20, "nothing is logged per message");
+}
+
+/// H55: whoever reads the log is slow or stopped: pushes go on, and what is missing from the log is
+/// said there, and counted.
+fn a_log_that_nobody_reads_stops_nothing(cell: Cell) {
+    let (server, log) = unheard(cell);
+    let mut terminal = server.terminal("ann");
+
+    server.api().push("ann", "still there").expect_written(1);
+
+    terminal.expect_text("still there");
+    let told = BufReader::new(log)
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("lines of the log were dropped"));
+    assert!(told.is_some(), "the log does not say that it has a gap");
+}
+
+/// H53, H55: a supervisor that has stopped reading does not keep the process from ending.
+fn a_server_ends_although_nobody_reads_its_log(cell: Cell) {
+    let (mut server, log) = unheard(cell);
+
+    server.sigterm();
+
+    assert!(server.wait_exit().success());
+    drop(log);
+}
+
+/// H55: whoever reaches the peers' port can have the server write as little as anybody else.
+fn strangers_at_the_peers_port_write_one_line_an_interval(cell: Cell) {
+    const STRANGERS: u64 = 60;
+    let begin = Instant::now();
+    let server = Server::start(
+        cell.fleet.adapter(0),
+        &Settings::for_tests().with("log", "json"),
+    );
+    let instance = server.api().instances()[0].instance.clone();
+    for _ in 0..STRANGERS {
+        let mut stranger = Connect::at(server.peer(), &format!("/link/{instance}")).raw();
+        let _ = stranger.send(opcode::BINARY, b"let me in");
+        assert!(stranger.has_ended(), "it is let go");
+    }
+
+    let lines = || {
+        told(
+            &server,
+            &["a peer broke the links", "peers that broke the protocol"],
+        )
+    };
+    eventually("each of them is in the count", || {
+        lines().iter().sum::<u64>() == STRANGERS
+    });
+    assert_few(&lines(), begin);
+}
+
+/// H38, H55: a fault that each terminal and push meets is told once, with a count.
+fn a_redis_that_refuses_writes_is_told_once_an_interval(cell: Cell) {
+    const TERMINALS: usize = 40;
+    let begin = Instant::now();
+    let cluster = cell.start_with(1, |s| s.with("log", "json").with("hello_grace", "100ms"));
+    let _: String = cluster
+        .redis()
+        .command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let terminals: Vec<_> = (0..TERMINALS)
+        .map(|n| cluster[0].connect().user(&format!("user-{n}")).open())
+        .collect();
+
+    let lines = || {
+        let refused = ["refused an operation", "operations refused"];
+        told(&cluster[0], &refused)
+    };
+    eventually("each of them is in the count", || {
+        lines().iter().sum::<u64>() >= TERMINALS as u64
+    });
+    assert_few(&lines(), begin);
+    drop(terminals);
+}
+
+/// A server that has had more to say than anybody has read.
+fn unheard(cell: Cell) -> (Server, ChildStderr) {
+    let settings = Settings::for_tests().with("log_level", "trace");
+    let (server, log) = Server::start_unheard(cell.fleet.adapter(0), &settings);
+    let mut publisher = server.api().publisher();
+    eventually("lines are dropped", || {
+        for _ in 0..500 {
+            publisher.push("nobody", "hello").expect_written(0);
+        }
+        server.api().metric("switchboard_log_lines_dropped_total") > 0.5
+    });
+    (server, log)
+}
+
+/// How often each line with one of these texts says that it happened: once, and what is untold.
+fn told(server: &Server, texts: &[&str]) -> Vec<u64> {
+    let log = server.log();
+    // What follows the last newline is still being written.
+    let lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+    lines
+        .lines()
+        .filter(|line| texts.iter().any(|text| line.contains(text)))
+        .map(|line| {
+            let entry: Value = serde_json::from_str(line).expect("each line is JSON");
+            let untold = entry["untold"].as_u64().unwrap_or(0);
+            let message = entry["message"].as_str().expect("a line has a text");
+            untold + u64::from(!message.starts_with("and no more for a while"))
+        })
+        .collect()
+}
+
+/// One line at once, and then one an interval of ten seconds.
+fn assert_few(lines: &[u64], begin: Instant) {
+    let intervals = begin.elapsed().as_secs() / 10;
+    assert!(lines.len() as u64 <= 2 + intervals, "{lines:?}");
+}
