@@ -206,7 +206,7 @@ impl Instance {
                 self.stats.repeats += 1;
                 known.outcome()
             }
-            None if self.act(now, connection, &action, Some(ticket), out) => None,
+            None if self.act(now, connection, &action, ticket, out) => None,
             None => Some(Outcome::Overflow),
         };
         if let Some(outcome) = outcome {

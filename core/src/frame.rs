@@ -100,7 +100,7 @@ pub(crate) fn hello(connection: ConnectionId, degraded: bool) -> Payload {
     Payload::own(format!(r#"{{"switchboard":{{"hello":{{"uuid":"{connection}"{flag}}}}}}}"#).into())
 }
 
-/// The answer to a terminal's message number `n`, counted from 1.
+/// The answer to a terminal's first `n` messages.
 pub(crate) fn received(n: u64) -> Payload {
     Payload::own(format!(r#"{{"switchboard":{{"received":{n}}}}}"#).into())
 }

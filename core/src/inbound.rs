@@ -207,7 +207,7 @@ impl Instance {
         if self.flaws.has(Flaw::QueuedSaidWritten) {
             self.set_outcome(ticket, Outcome::Written);
         }
-        if !self.act(now, key, action, Some(ticket), out) {
+        if !self.act(now, key, action, ticket, out) {
             self.repeats.end(connection, ticket.push, Outcome::Overflow);
             self.set_outcome(ticket, Outcome::Overflow);
         }
@@ -219,7 +219,7 @@ impl Instance {
         now: Now,
         key: ConnectionKey,
         action: &Action,
-        ticket: Option<Ticket>,
+        ticket: Ticket,
         out: &mut Outbox,
     ) -> bool {
         match action {
@@ -230,7 +230,7 @@ impl Instance {
                 self.offer(now, key, payload, ticket, out)
             }
             Action::Close(code) => {
-                self.close(now, key, *code, Waiting::Write, ticket, out);
+                self.close(now, key, *code, Waiting::Write, Some(ticket), out);
                 true
             }
         }

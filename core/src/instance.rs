@@ -267,7 +267,7 @@ impl Instance {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
         match event {
             Event::Opened { connection } => self.opened(now, connection, out),
-            Event::Heard { connection, frame } => self.heard(now, connection, frame, out),
+            Event::Heard { connection, frame } => self.heard(now, connection, frame),
             Event::Written { connection } => self.written(connection, out),
             Event::Closed {
                 connection,

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::config::{Config, SlowConsumer};
 use crate::fingerprint::Fingerprint;
-use crate::frame::Payload;
+use crate::frame::{self, Payload};
 use crate::id::{InboundKey, PushId};
 use crate::time::Instant;
 
@@ -21,13 +21,19 @@ pub(crate) struct Ticket {
 }
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
-/// are written; the others wait here and leave as one batch. The hello stands before all others: it
-/// takes no room from them and gives way to none.
+/// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
+/// from pushes and give way to none: the hello, which stands before all others, and the answer to
+/// the terminal's messages, of which at most one waits, whatever the terminal sends.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
+    /// Bytes of the pushes in it.
     bytes: usize,
+    /// Pushes in it.
+    pushes: usize,
     in_flight: usize,
+    /// The terminal's last message that is to be answered. The answer leaves with the next batch.
+    unanswered: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,21 +47,13 @@ struct Queued {
 enum Purpose {
     /// The hello: the first frame of all.
     Hello,
-    /// The answer to a message of the terminal.
+    /// The answer to messages of the terminal.
     Answer,
     /// A push.
     Push(Ticket),
 }
 
 impl Queued {
-    /// Bytes that it takes from the limit.
-    fn bytes(&self) -> usize {
-        match self.purpose {
-            Purpose::Hello => 0,
-            Purpose::Answer | Purpose::Push(_) => self.payload.len(),
-        }
-    }
-
     fn ticket(&self) -> Option<Ticket> {
         match self.purpose {
             Purpose::Push(ticket) => Some(ticket),
@@ -84,17 +82,14 @@ impl Outbound {
         Self {
             queue: VecDeque::new(),
             bytes: 0,
+            pushes: 0,
             in_flight: 0,
+            unanswered: None,
         }
     }
 
-    /// Queues a frame, if there is room by the policy.
-    pub(crate) fn offer(
-        &mut self,
-        payload: Payload,
-        ticket: Option<Ticket>,
-        config: &Config,
-    ) -> Offered {
+    /// Queues a push, if there is room by the policy.
+    pub(crate) fn offer(&mut self, payload: Payload, ticket: Ticket, config: &Config) -> Offered {
         let mut gave_way = Vec::new();
         if !self.has_room(payload.len(), config) {
             match config.slow_consumer {
@@ -109,16 +104,21 @@ impl Outbound {
                         let Some(oldest) = self.queue.remove(oldest) else {
                             break;
                         };
-                        self.bytes -= oldest.bytes();
-                        gave_way.extend(oldest.ticket());
+                        gave_way.extend(self.let_go(&oldest));
                     }
                 }
             }
         }
         self.bytes += payload.len();
-        let purpose = ticket.map_or(Purpose::Answer, Purpose::Push);
+        self.pushes += 1;
+        let purpose = Purpose::Push(ticket);
         self.queue.push_back(Queued { payload, purpose });
         Offered::Queued(gave_way)
+    }
+
+    /// The terminal's messages up to this one are to be answered. Returns whether no answer waited.
+    pub(crate) const fn answer(&mut self, messages: u64) -> bool {
+        self.unanswered.replace(messages).is_none()
     }
 
     /// Puts the hello before all that wait: nothing has been written yet.
@@ -131,20 +131,29 @@ impl Outbound {
     /// Takes the next batch, if none is with the driver.
     pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
         let start = if self.in_flight == 0 {
+            let answer = self.unanswered.take().map(|messages| Queued {
+                payload: frame::received(messages),
+                purpose: Purpose::Answer,
+            });
+            self.queue.extend(answer);
+            self.in_flight = self.queue.len();
             0
         } else {
             self.queue.len()
         };
-        if self.in_flight == 0 {
-            self.in_flight = self.queue.len();
-        }
         self.queue.range(start..).map(|queued| &queued.payload)
     }
 
     /// The batch with the driver is written: its tickets, in order.
     pub(crate) fn written(&mut self) -> Vec<Ticket> {
         let batch = std::mem::take(&mut self.in_flight);
-        let tickets = self.forget_front(batch);
+        let mut tickets = Vec::with_capacity(batch);
+        for _ in 0..batch {
+            let Some(queued) = self.queue.pop_front() else {
+                break;
+            };
+            tickets.extend(self.let_go(&queued));
+        }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
             self.queue = VecDeque::with_capacity(KEPT_SLOTS);
         }
@@ -153,18 +162,17 @@ impl Outbound {
 
     /// Drops what waits and is not with the driver: its tickets, in order.
     pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
+        self.unanswered = None;
         let waiting = self.queue.split_off(self.in_flight);
-        self.bytes -= waiting.iter().map(Queued::bytes).sum::<usize>();
-        waiting.iter().filter_map(Queued::ticket).collect()
+        (waiting.iter())
+            .filter_map(|queued| self.let_go(queued))
+            .collect()
     }
 
     /// Drops everything: the tickets, in order.
     pub(crate) fn drop_all(&mut self) -> Vec<Ticket> {
-        let all = self.queue.len();
-        self.in_flight = 0;
-        let tickets = self.forget_front(all);
-        self.queue = VecDeque::new();
-        tickets
+        let all = std::mem::replace(self, Self::new());
+        all.queue.iter().filter_map(Queued::ticket).collect()
     }
 
     /// Whether a batch is with the driver.
@@ -173,17 +181,17 @@ impl Outbound {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.unanswered.is_none()
     }
 
-    /// Bytes of payload that wait or are with the driver, the hello's aside.
+    /// Bytes of pushes that wait or are with the driver.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Frames that wait or are with the driver, the hello aside.
-    pub(crate) fn frames(&self) -> usize {
-        self.queue.len() - self.hello()
+    /// Pushes that wait or are with the driver.
+    pub(crate) const fn frames(&self) -> usize {
+        self.pushes
     }
 
     /// How many frames at the front are the hello: one or none.
@@ -192,32 +200,32 @@ impl Outbound {
         usize::from(first.is_some_and(|queued| queued.purpose == Purpose::Hello))
     }
 
-    fn has_room(&self, bytes: usize, config: &Config) -> bool {
-        self.frames() < config.queue_frames && self.bytes + bytes <= config.queue_bytes
+    const fn has_room(&self, bytes: usize, config: &Config) -> bool {
+        self.pushes < config.queue_frames && self.bytes + bytes <= config.queue_bytes
     }
 
     /// Whether there is room once all that waits has given way.
     fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
-        let held = || self.queue.iter().take(self.in_flight);
-        let frames = held().filter(|queued| queued.purpose != Purpose::Hello);
-        let held: usize = held().map(Queued::bytes).sum();
-        frames.count() < config.queue_frames && held + bytes <= config.queue_bytes
+        let held = (self.queue.iter().take(self.in_flight))
+            .filter(|queued| queued.ticket().is_some())
+            .map(|queued| queued.payload.len());
+        let (frames, held) = held.fold((0, 0), |(frames, held), bytes| (frames + 1, held + bytes));
+        frames < config.queue_frames && held + bytes <= config.queue_bytes
     }
 
-    fn forget_front(&mut self, frames: usize) -> Vec<Ticket> {
-        let mut bytes = 0;
-        let tickets = (self.queue.drain(..frames))
-            .inspect(|queued| bytes += queued.bytes())
-            .filter_map(|queued| queued.ticket())
-            .collect();
-        self.bytes -= bytes;
-        tickets
+    /// A frame is in the queue no more.
+    fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
+        let ticket = queued.ticket()?;
+        self.bytes -= queued.payload.len();
+        self.pushes -= 1;
+        Some(ticket)
     }
 }
 
 impl Fingerprint for Outbound {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         hasher.write_usize(self.in_flight);
+        self.unanswered.hash(hasher);
         for queued in &self.queue {
             queued.payload.fingerprint(now, hasher);
             queued.purpose.hash(hasher);
@@ -256,7 +264,7 @@ mod tests {
     fn filled(config: &Config) -> Outbound {
         let mut outbound = Outbound::new();
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), Some(ticket(index)), config);
+            let offered = outbound.offer(frame(10), ticket(index), config);
             assert_eq!(offered, Offered::Queued(vec![]));
             if index == 0 {
                 assert_eq!(outbound.next_batch().count(), 1);
@@ -281,7 +289,7 @@ mod tests {
     fn a_full_queue_follows_its_policy() {
         let full = |policy| {
             let config = config(policy);
-            filled(&config).offer(frame(10), Some(ticket(9)), &config)
+            filled(&config).offer(frame(10), ticket(9), &config)
         };
         assert_eq!(full(SlowConsumer::Close), Offered::Close);
         assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
@@ -299,17 +307,42 @@ mod tests {
         let hello = Payload::binary(Bytes::from_static(b"hello"));
         outbound.greet(hello.clone());
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), Some(ticket(index)), &config);
+            let offered = outbound.offer(frame(10), ticket(index), &config);
             assert_eq!(offered, Offered::Queued(vec![]));
         }
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
-        let offered = outbound.offer(frame(10), Some(ticket(3)), &config);
+        let offered = outbound.offer(frame(10), ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
         let batch: Vec<_> = outbound.next_batch().cloned().collect();
         assert_eq!(batch, [hello, frame(10), frame(10), frame(10)]);
-        let offered = outbound.offer(frame(10), None, &config);
+        let offered = outbound.offer(frame(10), ticket(4), &config);
         assert_eq!(offered, Offered::Refused, "the batch is with the driver");
         assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
+    }
+
+    /// H24: a terminal that sends much fills its own queue with nothing.
+    #[test]
+    fn an_answer_takes_no_room_and_stands_for_all_messages_before_it() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = filled(&config);
+        let first = |outbound: &mut Outbound| outbound.next_batch().next().cloned();
+        assert!(outbound.answer(1));
+        assert!((2..=5000).all(|message| !outbound.answer(message)));
+        assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
+        assert_eq!(outbound.written(), vec![ticket(0)]);
+        let batch: Vec<_> = outbound.next_batch().cloned().collect();
+        assert_eq!(batch, [frame(10), frame(10), frame::received(5000)]);
+        assert!(outbound.answer(5001), "one is with the driver, none waits");
+        let offered = outbound.offer(frame(10), ticket(3), &config);
+        assert_eq!(offered, Offered::Queued(vec![]));
+        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!(first(&mut outbound), Some(frame(10)));
+        assert_eq!(outbound.written(), vec![ticket(3)]);
+        assert!(outbound.is_empty());
+        assert!(outbound.answer(5002) && !outbound.is_empty());
+        assert_eq!(first(&mut outbound), Some(frame::received(5002)));
+        assert_eq!(outbound.written(), []);
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
 
@@ -317,7 +350,8 @@ mod tests {
     fn nothing_gives_way_to_a_frame_that_can_never_fit() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
-        assert_eq!(outbound.offer(frame(25), None, &config), Offered::Refused);
+        let offered = outbound.offer(frame(25), ticket(3), &config);
+        assert_eq!(offered, Offered::Refused);
         assert_eq!(outbound.frames(), 3);
     }
 }

@@ -161,7 +161,7 @@ impl Instance {
         self.arm_connection(key);
     }
 
-    pub(crate) fn heard(&mut self, now: Now, key: ConnectionKey, heard: Heard, out: &mut Outbox) {
+    pub(crate) fn heard(&mut self, now: Now, key: ConnectionKey, heard: Heard) {
         let Some(connection) = self.registry.get_mut(key) else {
             self.stats.stale_events += 1;
             return;
@@ -172,9 +172,12 @@ impl Instance {
             Heard::Message => {
                 self.stats.messages += 1;
                 connection.messages += 1;
-                if connection.wants_row() {
-                    let answer = frame::received(connection.messages);
-                    self.offer(now, key, answer, None, out);
+                if connection.wants_row()
+                    && connection.outbound.answer(connection.messages)
+                    && connection.is_live()
+                    && !connection.outbound.is_writing()
+                {
+                    self.turn.connections.push(key);
                 }
             }
         }
@@ -321,14 +324,14 @@ impl Instance {
         }
     }
 
-    /// Queues a frame for a terminal. Returns whether it was taken; if not, the terminal's policy
+    /// Queues a push for a terminal. Returns whether it was taken; if not, the terminal's policy
     /// has been applied.
     pub(crate) fn offer(
         &mut self,
         now: Now,
         key: ConnectionKey,
         payload: Payload,
-        ticket: Option<Ticket>,
+        ticket: Ticket,
         out: &mut Outbox,
     ) -> bool {
         let Some(connection) = self.registry.get_mut(key) else {

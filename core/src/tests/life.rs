@@ -155,6 +155,34 @@ fn a_frame_before_the_greeting_waits_behind_the_hello() {
     assert_eq!(rig.answer(), ["connected 0", "hello 0", answer, "flush 0"]);
 }
 
+/// H24: however much a terminal sends while its socket takes nothing, one answer waits for it, and
+/// its queue is there for pushes.
+#[test]
+fn a_burst_of_messages_is_answered_once_and_fills_no_queue() {
+    let mut rig = Rig::new(Config {
+        queue_frames: 2,
+        ..Config::default()
+    });
+    rig.link_up();
+    let key = rig.connect("ann");
+    rig.writes = false;
+    let answer = |n| format!(r#"{{"switchboard":{{"received":{n}}}}} 0"#);
+    let flush = || "flush 0".to_owned();
+    assert_eq!(rig.heard(key, Heard::Message), [answer(1), flush()]);
+    for _ in 0..1100 {
+        assert_eq!(rig.heard(key, Heard::Message), [""; 0]);
+    }
+    rig.push("ann", "x");
+    rig.push("ann", "y");
+    let written = Event::Written { connection: key };
+    assert_eq!(
+        rig.event(written.clone()),
+        ["x 0".to_owned(), "y 0".to_owned(), answer(1101), flush()]
+    );
+    assert_eq!(rig.event(written), [""; 0]);
+    assert_eq!(rig.row_epochs(), [1]);
+}
+
 /// H13: an abrupt end takes the row along.
 #[test]
 fn an_abrupt_end_is_unregistered_and_forgotten_once() {

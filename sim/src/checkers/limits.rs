@@ -56,8 +56,6 @@ const WELL: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(2);
 /// A receipt can tell so late of a queue that was full: at the deadline, a turn after it.
 const TOLD_AFTER: Duration = Config::DEADLINE_DEFAULT.saturating_add(Duration::from_millis(100));
-/// Bytes of the answer to a message, at most.
-const ANSWER_BYTES: usize = 40;
 
 impl Checker for Limits {
     fn name(&self) -> &'static str {
@@ -256,8 +254,8 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
     of_user().filter(|(_, time)| time.sequence >= first).count()
 }
 
-/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes and
-/// answers to its messages that can have waited there lately.
+/// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that
+/// can have waited there lately. What answers its messages takes no room.
 fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let world = watch.world();
     let (this, config) = (&world.sessions()[session], world.config());
@@ -280,9 +278,7 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         };
         since >= lately || slow().is_some()
     };
-    let messages = this.messages().filter(|(at, _)| can_wait(*at));
-    let messages: usize = messages.map(|(_, count)| count as usize).sum();
-    let (mut frames, mut bytes) = (messages, messages * ANSWER_BYTES);
+    let (mut frames, mut bytes) = (0, 0);
     let for_it = (world.pushes().iter()).filter(|push| push.is_for(this.user()));
     for push in for_it {
         let waited = match this.written_at(push.id()) {

@@ -57,7 +57,6 @@ impl World {
             silent: false,
             pace: Pace::AtOnce,
             written: BTreeMap::new(),
-            messages: Vec::new(),
             key: None,
             gone: false,
             left: false,
@@ -246,7 +245,6 @@ impl World {
         let violation = |code| Closure::Violation(code);
         let closure = match what {
             Sent::Messages(count) => {
-                self.sessions[session].messages.push((self.now, count));
                 for _ in 0..count {
                     let at = self.upwards(session);
                     let frame = Heard::Message;

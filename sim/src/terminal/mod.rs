@@ -42,8 +42,6 @@ pub struct Session {
     pub(crate) pace: Pace,
     /// Pushes whose frames are with the operating system, and since when.
     pub(crate) written: BTreeMap<PushId, Instant>,
-    /// Messages that it has sent: when, and how many.
-    pub(crate) messages: Vec<(Instant, u32)>,
     key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     gone: bool,
@@ -75,7 +73,6 @@ impl Fingerprint for Session {
             silent,
             pace,
             written: _,
-            messages: _,
             key,
             gone,
             left,
@@ -161,11 +158,6 @@ impl Session {
     /// When its client began to connect.
     pub const fn began(&self) -> Instant {
         Instant::from_nanos(self.noise[1])
-    }
-
-    /// When its client has sent messages, and how many. Each is answered.
-    pub fn messages(&self) -> impl Iterator<Item = (Instant, u32)> {
-        self.messages.iter().copied()
     }
 
     /// How its client reads.

@@ -1,14 +1,16 @@
-//! A terminal that does not read: it costs what its queue may hold, and nobody else anything.
+//! A terminal that does not read, or that sends much: it costs what its queue may hold, and nobody
+//! else anything.
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use switchboard_tests::api::{Receipt, push};
 use switchboard_tests::behaviour::{Behaviour, INSTANCES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
-use switchboard_tests::raw::{RawTerminal, opcode};
+use switchboard_tests::raw::{RawTerminal, masked_frame, opcode};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_terminal_that_never_reads_is_closed),
@@ -19,6 +21,8 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_terminal_that_never_reads_gets_no_new_frames),
     (INSTANCES, a_terminal_that_never_reads_delays_nobody),
     (INSTANCES, a_frame_that_waits_is_reported_as_queued),
+    (INSTANCES, a_burst_of_messages_closes_nobody),
+    (INSTANCES, a_burst_of_messages_displaces_no_push),
 ];
 
 /// Large, so that a few fill what the kernel's buffers and the queue hold.
@@ -134,6 +138,73 @@ fn a_frame_that_waits_is_reported_as_queued(cell: Cell) {
         (0, 1, 0),
         "{last:?}"
     );
+}
+
+/// Messages that a terminal sends at once: more than frames may wait for it.
+const MESSAGES: usize = 5000;
+
+/// H24: a phone that sends what it has kept while it was offline, and reads all the time, stays.
+fn a_burst_of_messages_closes_nobody(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("queue_frames", 8));
+    let mut phone = cluster[0].connect().user("phone").raw();
+    phone.read_frame().expect("the hello");
+
+    phone.write(&burst()).expect("it is read");
+
+    assert!(read_answers(&mut phone).is_empty());
+    cluster[1]
+        .api()
+        .push("phone", "all is well")
+        .expect_written(1);
+}
+
+/// H24: one that reads nothing meanwhile loses no push by what it sends.
+fn a_burst_of_messages_displaces_no_push(cell: Cell) {
+    let cluster = cell.start_with(2, |s| {
+        s.with("slow_consumer", "drop-oldest")
+            .with("queue_frames", 8)
+    });
+    let mut slow = silent(&cluster);
+    // Their answers fill what is left of the buffers on the way.
+    let sent: Vec<_> = (0..4).collect();
+    for n in &sent {
+        slow.write(&burst()).expect("it is read");
+        let request = push("slow", n.to_string()).query("deadline", "200ms");
+        let receipt = cluster[1].api().receipt(request);
+        assert_eq!(receipt.failed, 0, "{receipt:?}");
+        slow.write(&burst()).expect("it is read");
+    }
+
+    let mut numbers = Vec::new();
+    while numbers.len() < sent.len() {
+        let (_, payload) = slow.read_frame().expect("an answer or a push");
+        if !payload.starts_with(b"{") {
+            numbers.push(number(&payload));
+        }
+    }
+    assert_eq!(numbers, sent);
+}
+
+fn burst() -> Vec<u8> {
+    masked_frame(0x80 | opcode::TEXT, b"kept").repeat(MESSAGES)
+}
+
+/// Reads until all messages are answered, in answers that never go back. Gives what came between.
+fn read_answers(phone: &mut RawTerminal) -> Vec<Vec<u8>> {
+    let mut others = Vec::new();
+    let mut answered = 0;
+    while answered < MESSAGES as u64 {
+        let (_, payload) = phone.read_frame().expect("it stays connected");
+        let frame: Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let Some(received) = frame["switchboard"]["received"].as_u64() else {
+            others.push(payload);
+            continue;
+        };
+        assert!(received > answered, "{received} after {answered}");
+        answered = received;
+    }
+    assert_eq!(answered, MESSAGES as u64);
+    others
 }
 
 const LAST: usize = 999_999;
