@@ -147,6 +147,8 @@ pub enum Heard {
     Control,
     /// A message. The driver has handed it to the application already.
     Message,
+    /// A message that nobody takes: there is no application, or it does not listen.
+    Unwanted,
 }
 
 /// How a terminal's socket ended.

@@ -100,9 +100,23 @@ pub(crate) fn hello(connection: ConnectionId, degraded: bool) -> Payload {
     Payload::own(format!(r#"{{"switchboard":{{"hello":{{"uuid":"{connection}"{flag}}}}}}}"#).into())
 }
 
-/// The answer to a terminal's first `n` messages.
-pub(crate) fn received(n: u64) -> Payload {
-    Payload::own(format!(r#"{{"switchboard":{{"received":{n}}}}}"#).into())
+/// How many messages a terminal has sent, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Messages {
+    /// The application has them.
+    pub(crate) received: u64,
+    /// Nobody took them. They came after those that somebody did.
+    pub(crate) dropped: u64,
+}
+
+/// The answer to all messages that a terminal has sent.
+pub(crate) fn answer(Messages { received, dropped }: Messages) -> Payload {
+    let counts = match (received, dropped) {
+        (received, 0) => format!(r#""received":{received}"#),
+        (0, dropped) => format!(r#""dropped":{dropped}"#),
+        (received, dropped) => format!(r#""received":{received},"dropped":{dropped}"#),
+    };
+    Payload::own(format!(r#"{{"switchboard":{{{counts}}}}}"#).into())
 }
 
 /// Why a connection is closed by Switchboard, as the code of the Close frame (RFC 6455, section

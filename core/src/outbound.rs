@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::config::{Config, SlowConsumer};
 use crate::fingerprint::Fingerprint;
-use crate::frame::{self, Payload};
+use crate::frame::{self, Messages, Payload};
 use crate::id::{InboundKey, PushId};
 use crate::time::Instant;
 
@@ -32,8 +32,8 @@ pub(crate) struct Outbound {
     /// Pushes in it.
     pushes: usize,
     in_flight: usize,
-    /// The terminal's last message that is to be answered. The answer leaves with the next batch.
-    unanswered: Option<u64>,
+    /// The terminal's messages that are to be answered. The answer leaves with the next batch.
+    unanswered: Option<Messages>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,8 +116,8 @@ impl Outbound {
         Offered::Queued(gave_way)
     }
 
-    /// The terminal's messages up to this one are to be answered. Returns whether no answer waited.
-    pub(crate) const fn answer(&mut self, messages: u64) -> bool {
+    /// The terminal's messages up to now are to be answered. Returns whether no answer waited.
+    pub(crate) const fn answer(&mut self, messages: Messages) -> bool {
         self.unanswered.replace(messages).is_none()
     }
 
@@ -132,7 +132,7 @@ impl Outbound {
     pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
         let start = if self.in_flight == 0 {
             let answer = self.unanswered.take().map(|messages| Queued {
-                payload: frame::received(messages),
+                payload: frame::answer(messages),
                 purpose: Purpose::Answer,
             });
             self.queue.extend(answer);
@@ -327,21 +327,28 @@ mod tests {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
         let first = |outbound: &mut Outbound| outbound.next_batch().next().cloned();
-        assert!(outbound.answer(1));
-        assert!((2..=5000).all(|message| !outbound.answer(message)));
+        let sent = |received| Messages {
+            received,
+            dropped: 0,
+        };
+        assert!(outbound.answer(sent(1)));
+        assert!((2..=5000).all(|message| !outbound.answer(sent(message))));
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
         assert_eq!(outbound.written(), vec![ticket(0)]);
         let batch: Vec<_> = outbound.next_batch().cloned().collect();
-        assert_eq!(batch, [frame(10), frame(10), frame::received(5000)]);
-        assert!(outbound.answer(5001), "one is with the driver, none waits");
+        assert_eq!(batch, [frame(10), frame(10), frame::answer(sent(5000))]);
+        assert!(
+            outbound.answer(sent(5001)),
+            "one is with the driver, none waits"
+        );
         let offered = outbound.offer(frame(10), ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![]));
         assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
         assert_eq!(first(&mut outbound), Some(frame(10)));
         assert_eq!(outbound.written(), vec![ticket(3)]);
         assert!(outbound.is_empty());
-        assert!(outbound.answer(5002) && !outbound.is_empty());
-        assert_eq!(first(&mut outbound), Some(frame::received(5002)));
+        assert!(outbound.answer(sent(5002)) && !outbound.is_empty());
+        assert_eq!(first(&mut outbound), Some(frame::answer(sent(5002))));
         assert_eq!(outbound.written(), []);
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }

@@ -139,7 +139,7 @@ run({
   "what the page sends is answered": async () => {
     await page.locator("#message").fill("hello back");
     await page.getByRole("button", { name: "Send" }).click();
-    await shows(page, "#frames li", "{\"switchboard\":{\"received\":1}}");
+    await shows(page, "#frames li", "{\"switchboard\":{\"dropped\":1}}");
     await screenshot(page, "3-connected-and-pushed");
   },
 

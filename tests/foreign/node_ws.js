@@ -8,7 +8,7 @@ const [near, far] = place.servers;
 const nearApi = new Api(near);
 const farApi = new Api(far);
 const at = (server, user) => `${server.terminals}?user=${user}`;
-const received = (number) => JSON.stringify({ switchboard: { received: number } });
+const dropped = (number) => JSON.stringify({ switchboard: { dropped: number } });
 
 async function closedWith(code, terminal) {
   assert.equal((await terminal.ending()).code, code);
@@ -76,7 +76,7 @@ run({
     const { socket } = terminal;
     const largest = "m".repeat(place.frame_bytes);
     socket.send(largest);
-    assert.equal(await terminal.frame(), received(1));
+    assert.equal(await terminal.frame(), dropped(1));
 
     const pong = new Promise((resolve) => socket.once("pong", (data) => resolve(String(data))));
     const third = Math.floor(place.frame_bytes / 3);
@@ -86,10 +86,10 @@ run({
     socket.send(largest.slice(third, 2 * third), { fin: false });
     socket.send(largest.slice(2 * third), { fin: true });
     assert.equal(await within(pong, "a pong"), "between");
-    assert.equal(await terminal.frame(), received(2));
+    assert.equal(await terminal.frame(), dropped(2));
 
     for (let byte = 0; byte < 1000; byte += 1) socket.send(Buffer.of(byte % 256), { binary: true, fin: byte === 999 });
-    assert.equal(await terminal.frame(), received(3));
+    assert.equal(await terminal.frame(), dropped(3));
   },
 
   "one byte more closes with 1009, in one frame or in fragments": async () => {

@@ -14,8 +14,8 @@ def at(user):
     return f"{NEAR['terminals']}?user={user}"
 
 
-def received(number):
-    return json.dumps({"switchboard": {"received": number}}, separators=(",", ":"))
+def dropped(number):
+    return json.dumps({"switchboard": {"dropped": number}}, separators=(",", ":"))
 
 
 async def not_listed(user):
@@ -79,12 +79,12 @@ async def _():
     terminal = await Terminal.open(at("fragments"))
     largest = "m" * PLACE["frame_bytes"]
     await terminal.socket.send(largest)
-    assert await terminal.frame() == received(1)
+    assert await terminal.frame() == dropped(1)
     third = PLACE["frame_bytes"] // 3
     await terminal.socket.send([largest[:third], "", largest[third : 2 * third], largest[2 * third :]])
-    assert await terminal.frame() == received(2)
+    assert await terminal.frame() == dropped(2)
     await terminal.socket.send([bytes([number % 256]) for number in range(1000)])
-    assert await terminal.frame() == received(3)
+    assert await terminal.frame() == dropped(3)
 
 
 @check("one byte more closes with 1009, in one frame or in fragments")

@@ -44,7 +44,7 @@ pub enum TerminalEvent {
 }
 
 /// The stream of what happens at a server. While it is full of messages, terminals are not read.
-/// Once it is dropped, messages are answered as received and go nowhere.
+/// Once it is dropped, messages go nowhere, and terminals are told so.
 pub struct Events(Arc<Queue>);
 
 impl Events {

@@ -408,10 +408,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                 None => return Poll::Ready(Step::Heard(Heard::Message)),
             };
             let Some(queue) = &self.local.shared.events else {
-                return Poll::Ready(Step::Heard(Heard::Message));
+                return Poll::Ready(Step::Heard(Heard::Unwanted));
             };
             match queue.offer(event) {
-                Ok(()) | Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Message)),
+                Ok(()) => return Poll::Ready(Step::Heard(Heard::Message)),
+                Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Unwanted)),
                 Err(NotTaken::Full(event, room)) => {
                     self.held = Some(Box::new(Held::Waiting(event, Box::pin(room))));
                 }

@@ -15,7 +15,7 @@ use crate::command::{Command, Outbox};
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::fingerprint::Fingerprint;
 use crate::flaws::Flaw;
-use crate::frame::{self, CloseCode, Payload};
+use crate::frame::{self, CloseCode, Messages, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
 use crate::instance::Instance;
 use crate::message::Outcome;
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     liveness: Liveness,
     heard: Instant,
     expires: Option<Instant>,
-    messages: u64,
+    messages: Messages,
     armed: Option<Instant>,
 }
 
@@ -102,7 +102,7 @@ impl Instance {
             liveness: Liveness::Waiting { ping_at: now.mono },
             heard: now.mono,
             expires,
-            messages: 0,
+            messages: Messages::default(),
             armed: None,
         });
         self.arm_connection(key);
@@ -167,19 +167,19 @@ impl Instance {
             return;
         };
         connection.heard = now.mono;
+        let messages = &mut connection.messages;
         match heard {
-            Heard::Control => {}
-            Heard::Message => {
-                self.stats.messages += 1;
-                connection.messages += 1;
-                if connection.wants_row()
-                    && connection.outbound.answer(connection.messages)
-                    && connection.is_live()
-                    && !connection.outbound.is_writing()
-                {
-                    self.turn.connections.push(key);
-                }
-            }
+            Heard::Control => return,
+            Heard::Message => messages.received += 1,
+            Heard::Unwanted => messages.dropped += 1,
+        }
+        self.stats.messages += 1;
+        if connection.wants_row()
+            && connection.outbound.answer(connection.messages)
+            && connection.is_live()
+            && !connection.outbound.is_writing()
+        {
+            self.turn.connections.push(key);
         }
     }
 
@@ -462,7 +462,7 @@ impl Fingerprint for Connection {
         self.outbound.fingerprint(now, hasher);
         self.heard_since_ping().fingerprint(now, hasher);
         self.expires.fingerprint(now, hasher);
-        self.messages.fingerprint(now, hasher);
+        self.messages.hash(hasher);
         self.armed.fingerprint(now, hasher);
     }
 }

@@ -183,6 +183,18 @@ fn a_burst_of_messages_is_answered_once_and_fills_no_queue() {
     assert_eq!(rig.row_epochs(), [1]);
 }
 
+/// A terminal is told which of its messages went nowhere; both are counted.
+#[test]
+fn a_message_that_nobody_takes_is_answered_as_dropped() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    let received = r#"{"switchboard":{"received":1}} 0"#;
+    assert_eq!(rig.heard(key, Heard::Message), [received, "flush 0"]);
+    rig.event(Event::Written { connection: key });
+    let dropped = r#"{"switchboard":{"received":1,"dropped":1}} 0"#;
+    assert_eq!(rig.heard(key, Heard::Unwanted), [dropped, "flush 0"]);
+}
+
 /// H13: an abrupt end takes the row along.
 #[test]
 fn an_abrupt_end_is_unregistered_and_forgotten_once() {

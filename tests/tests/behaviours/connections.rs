@@ -24,7 +24,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         INSTANCES,
         pushes_reach_every_staying_terminal_once_while_others_come_and_go
     ),
-    (ONE, messages_from_a_terminal_are_answered_as_received),
+    (ONE, messages_that_nobody_takes_are_answered_as_dropped),
     (
         PROCESSES,
         the_list_of_connections_is_the_same_at_every_instance
@@ -170,8 +170,9 @@ fn pushes_reach_every_staying_terminal_once_while_others_come_and_go(cell: Cell)
     }
 }
 
-/// What a terminal sends is answered with its running number, if it waits for that.
-fn messages_from_a_terminal_are_answered_as_received(cell: Cell) {
+/// A server without an application has no use for what a terminal sends. It says so each time, if the
+/// terminal waits for that.
+fn messages_that_nobody_takes_are_answered_as_dropped(cell: Cell) {
     let cluster = cell.start(1);
     let mut terminal = cluster[0].terminal("ann");
 
@@ -183,7 +184,7 @@ fn messages_from_a_terminal_are_answered_as_received(cell: Cell) {
         }
         let answer = terminal.recv();
         let json: serde_json::Value = serde_json::from_str(answer.text()).expect("JSON");
-        assert_eq!(json, serde_json::json!({"switchboard": {"received": n}}));
+        assert_eq!(json, serde_json::json!({"switchboard": {"dropped": n}}));
     }
 }
 

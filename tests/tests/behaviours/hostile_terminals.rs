@@ -116,7 +116,7 @@ fn a_frame_that_is_too_large_closes_its_connection(cell: Cell) {
     let mut other = cluster[0].terminal("ann");
     let mut largest = cluster[0].terminal("ann");
     largest.send_text(&"x".repeat(1000));
-    assert!(largest.recv().text().contains("received"));
+    assert!(largest.recv().text().contains("dropped"));
 
     let mut too_large = cluster[0].terminal("ann");
     too_large.send_text(&"x".repeat(1001));

@@ -191,7 +191,7 @@ fn a_terminal_that_connects_without_redis_is_served_and_registered_later(cell: C
     let mut terminal = cluster[0].connect().user("ann").open();
     assert!(terminal.degraded);
     terminal.send_text("I can talk");
-    assert!(terminal.recv().text().contains("received"));
+    assert!(terminal.recv().text().contains("dropped"));
     let receipt = cluster[0].api().push("ann", "local");
     assert!(receipt.degraded);
     assert_eq!(receipt.outcome(terminal.uuid), Some("written"));

@@ -89,6 +89,21 @@ pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
     assert_eq!(reason, Disconnected::ByServer(CloseCode::Kicked));
 }
 
+/// An application that does not listen has received nothing.
+pub(crate) async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtime>() {
+    let [mut server] = servers::<R, 1>().await;
+    let events = server.events().expect("they were asked for");
+    let address = server.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect?user=ann").await;
+    drop(events);
+
+    let sent = terminal.send(Message::text("Is anybody there?")).await;
+    sent.expect("the terminal is connected");
+
+    let answer = r#"{"switchboard":{"dropped":1}}"#;
+    assert_eq!(text::<R>(&mut terminal).await, answer);
+}
+
 /// Nothing interrupts a task: one that always has something to read must give way by itself.
 pub(crate) async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
     let mut settings = Settings {
