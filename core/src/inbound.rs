@@ -15,6 +15,7 @@ use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, Pu
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
 use crate::outbound::Ticket;
+use crate::route::Selected;
 use crate::time::{Instant, Now};
 use crate::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Message, Outcomes};
 
@@ -123,16 +124,18 @@ impl Instance {
             Ask::Nobody => return,
             Ask::All => self.greeted_of(&addressee.user),
             Ask::Only(connections) => {
+                let selected = Selected::only(connections);
                 let mut greeted = self.greeted_of(&addressee.user);
-                greeted.retain(|connection| connections.contains(connection));
+                greeted.retain(|connection| selected.contains(*connection));
                 greeted
             }
         };
         if !self.repeats.begin_ask(now.mono, push, &addressee.user) {
             asked.retain(|connection| self.repeats.knows(*connection, push));
         }
+        let named = Selected::only(&addressee.named);
         for connection in asked {
-            if !addressee.named.contains(&connection) {
+            if !named.contains(connection) {
                 self.serve_one(now, key, index, &addressee.user, connection, action, out);
             }
         }

@@ -74,7 +74,11 @@ impl Registry {
         let Some(keys) = self.by_user.get_mut(&connection.user) else {
             return;
         };
-        keys.retain(|other| *other != key);
+        // They came in the order of their age.
+        let age = |key: &ConnectionKey| Some(self.connections.get(*key)?.age);
+        if let Ok(place) = keys.binary_search_by_key(&Some(connection.age), age) {
+            keys.remove(place);
+        }
         if keys.is_empty() {
             self.by_user.remove(&connection.user);
         }

@@ -122,7 +122,7 @@ impl Plan {
 }
 
 /// A selection in a form that is quick to ask for its size.
-enum Selected<'a> {
+pub(crate) enum Selected<'a> {
     All,
     Few(&'a [ConnectionId]),
     Many(Vec<ConnectionId>),
@@ -132,19 +132,23 @@ enum Selected<'a> {
 const FEW: usize = 16;
 
 impl<'a> Selected<'a> {
-    fn new(selection: &'a Selection) -> Self {
+    pub(crate) fn new(selection: &'a Selection) -> Self {
         match selection {
             Selection::All => Self::All,
-            Selection::Only(connections) if connections.len() <= FEW => Self::Few(connections),
-            Selection::Only(connections) => {
-                let mut sorted = connections.clone();
-                sorted.sort_unstable();
-                Self::Many(sorted)
-            }
+            Selection::Only(connections) => Self::only(connections),
         }
     }
 
-    fn contains(&self, connection: ConnectionId) -> bool {
+    pub(crate) fn only(connections: &'a [ConnectionId]) -> Self {
+        if connections.len() <= FEW {
+            return Self::Few(connections);
+        }
+        let mut sorted = connections.to_vec();
+        sorted.sort_unstable();
+        Self::Many(sorted)
+    }
+
+    pub(crate) fn contains(&self, connection: ConnectionId) -> bool {
         match self {
             Self::All => true,
             Self::Few(connections) => connections.contains(&connection),

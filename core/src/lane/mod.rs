@@ -13,12 +13,13 @@ use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
 use crate::message::Outcome;
 use crate::push::WaitsForView;
-use crate::route::{self, Hop, Selection, Standing};
+use crate::route::{self, Hop, Selected, Selection, Standing};
 use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 use crate::wire::{Addressee, Addressees, Ask, Deliver};
 
 mod part;
+mod targets;
 
 pub(crate) use part::{Lane, Part, Sequence};
 use part::{Lookup, Round, Stage, Target};
@@ -72,11 +73,9 @@ impl Instance {
             Round::First => {}
             Round::Second => return,
         }
+        let selected = Selected::new(&part.selection);
         let named: Vec<_> = (local.into_iter())
-            .filter(|connection| match &part.selection {
-                Selection::All => true,
-                Selection::Only(connections) => connections.contains(connection),
-            })
+            .filter(|connection| selected.contains(*connection))
             .map(|connection| (connection, None))
             .collect();
         if !named.is_empty() {
@@ -183,6 +182,8 @@ impl Instance {
         hops: Vec<Hop>,
         out: &mut Outbox,
     ) {
+        let here = self.identity.instance;
+        let overtakes = self.flaws.has(Flaw::OvertakenBySecondLookup);
         for hop in hops {
             let Some(lane) = self.pushes.lanes.get_mut(user) else {
                 return;
@@ -196,17 +197,15 @@ impl Instance {
                 // Nobody can say whom the later part has served there.
                 Round::Second => hop.ask && !lane.routed_later(sequence),
             };
-            let mut named = Vec::with_capacity(hop.named.len());
-            for (connection, row) in hop.named {
-                let served = lane
-                    .get_mut(sequence)
-                    .is_some_and(|part| part.has(connection));
-                let overtaken = lane.served_later(sequence, hop.instance, connection)
-                    && !self.flaws.has(Flaw::OvertakenBySecondLookup);
-                if !served && !overtaken {
-                    named.push((connection, Some(row)));
-                }
-            }
+            let Some(part) = lane.get(sequence) else {
+                return;
+            };
+            let later = lane.served_later(sequence, hop.instance, here);
+            let named: Vec<_> = (hop.named.into_iter())
+                .filter(|(connection, _)| !part.targets.has(*connection))
+                .filter(|(connection, _)| overtakes || !later.has(*connection))
+                .map(|(connection, row)| (connection, Some(row)))
+                .collect();
             if !named.is_empty() || ask {
                 self.send_hop(now, user, sequence, hop.instance, named, ask, out);
             }
@@ -281,13 +280,14 @@ impl Instance {
         named: Vec<(ConnectionId, Option<Row>)>,
     ) {
         if let Some(part) = self.part_mut(user, sequence) {
-            let targets = named.into_iter().map(|(connection, row)| Target {
-                connection,
-                hop,
-                row,
-                outcome: None,
-            });
-            part.targets.extend(targets);
+            for (connection, row) in named {
+                part.targets.push(Target {
+                    connection,
+                    hop,
+                    row,
+                    outcome: None,
+                });
+            }
         }
     }
 
@@ -380,8 +380,7 @@ impl Instance {
         let Some(part) = self.part_mut(user, sequence) else {
             return;
         };
-        let known = (part.targets.iter_mut()).find(|target| target.connection == connection);
-        match known {
+        match part.targets.find(connection) {
             Some(target) if target.outcome.is_none() && target.hop == hop => {
                 target.outcome = Some(outcome);
             }
@@ -417,7 +416,7 @@ impl Instance {
         }
         part.hops -= 1;
         let mut gone = Vec::new();
-        for target in (part.targets.iter_mut()).filter(|target| target.hop == hop) {
+        for target in part.targets.served_by(hop) {
             let outcome = *target.outcome.get_or_insert(unanswered);
             if let (Outcome::Gone, Some(row)) = (outcome, target.row.take()) {
                 gone.push((target.connection, row));

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
+use super::targets::Targets;
 use crate::directory::Row;
 use crate::fingerprint::Fingerprint;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
@@ -49,7 +50,7 @@ pub(crate) struct Part {
     pub(super) hops: usize,
     /// Instances that were asked by user: whom they served is known when they answer.
     pub(super) asked: Vec<InstanceId>,
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Targets,
     pub(super) degraded: bool,
 }
 
@@ -96,13 +97,20 @@ impl Part {
             round: Round::First,
             hops: 0,
             asked: Vec::new(),
-            targets: Vec::new(),
+            targets: Targets::new(),
             degraded: false,
         }
     }
 
-    pub(super) fn has(&self, connection: ConnectionId) -> bool {
-        (self.targets.iter()).any(|target| target.connection == connection)
+    /// Whether deliveries of it have left that its rows call for.
+    const fn is_routed(&self) -> bool {
+        match self.stage {
+            Stage::Routed | Stage::Ended => true,
+            Stage::Waiting | Stage::LookingUp => match self.round {
+                Round::First => false,
+                Round::Second => true,
+            },
+        }
     }
 }
 
@@ -146,6 +154,11 @@ impl Lane {
         self.parts.get_mut(usize::try_from(index).ok()?)
     }
 
+    pub(super) fn get(&self, sequence: Sequence) -> Option<&Part> {
+        let index = sequence.0.checked_sub(self.first)?;
+        self.parts.get(usize::try_from(index).ok()?)
+    }
+
     pub(super) fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
         (self.first..)
             .zip(&self.parts)
@@ -163,28 +176,48 @@ impl Lane {
             .unwrap_or(now)
     }
 
-    /// Whether a later part has served this connection, or may have: whom an instance serves that
-    /// was asked by user is known when it answers.
+    /// What later parts have served of an instance, or may have: whom an instance serves that was
+    /// asked by user is known when it answers.
     pub(super) fn served_later(
         &self,
         sequence: Sequence,
         instance: InstanceId,
-        connection: ConnectionId,
-    ) -> bool {
-        (self.later(sequence)).any(|part| part.has(connection) || part.asked.contains(&instance))
+        here: InstanceId,
+    ) -> ServedLater<'_> {
+        if (self.later(sequence)).any(|part| part.asked.contains(&instance)) {
+            return ServedLater::Anybody;
+        }
+        // A part that is not routed yet has served local terminals alone.
+        let may_have = |part: &&Part| instance == here || part.is_routed();
+        let parts = self.later(sequence).filter(may_have);
+        ServedLater::By(parts.filter(|part| !part.targets.is_empty()).collect())
     }
 
     /// Whether deliveries of a later part have left.
     pub(super) fn routed_later(&self, sequence: Sequence) -> bool {
-        self.later(sequence).any(|part| match part.stage {
-            Stage::Routed | Stage::Ended => true,
-            Stage::Waiting | Stage::LookingUp => part.round == Round::Second,
-        })
+        self.later(sequence).any(Part::is_routed)
     }
 
-    pub(super) fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
+    fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
         let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
         self.parts.iter().skip(later)
+    }
+}
+
+/// Whom later parts have served at one instance.
+pub(super) enum ServedLater<'a> {
+    /// That is not known: it may be anybody.
+    Anybody,
+    /// The targets of these parts.
+    By(Vec<&'a Part>),
+}
+
+impl ServedLater<'_> {
+    pub(super) fn has(&self, connection: ConnectionId) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::By(parts) => parts.iter().any(|part| part.targets.has(connection)),
+        }
     }
 }
 
