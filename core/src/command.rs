@@ -70,6 +70,12 @@ pub enum Command {
         /// The batch.
         batch: Bytes,
     },
+    /// The other end has proven that it is of the cluster. Before that it may be anybody, and says no
+    /// more than a handshake has to: nothing larger is to be read for it.
+    LinkProven {
+        /// Which.
+        link: LinkKey,
+    },
     /// Send what was written before, close the link, and forget its key. No event is expected.
     LinkClose {
         /// Which.

@@ -67,7 +67,8 @@ use crate::view::View;
 ///
 /// **Links.** A link begins with [`Dial`](crate::command::Command::Dial) and is answered with
 /// [`LinkUp`](Event::LinkUp) or [`LinkDown`](Event::LinkDown), or it begins with
-/// [`accept_link`](Self::accept_link). Each [`LinkWrite`](crate::command::Command::LinkWrite) is
+/// [`accept_link`](Self::accept_link). Until
+/// [`LinkProven`](crate::command::Command::LinkProven) its other end may be anybody. Each [`LinkWrite`](crate::command::Command::LinkWrite) is
 /// answered with [`LinkWritten`](Event::LinkWritten) unless the link ended before. It ends with a
 /// `LinkDown` from the caller or a [`LinkClose`](crate::command::Command::LinkClose) to it; after
 /// either the key is not used again.
@@ -358,7 +359,7 @@ impl Instance {
             connections: self.registry.len(),
             users: self.registry.users(),
             pushes: self.pushes.len(),
-            links: self.peers.links.len(),
+            links: self.peers.members(),
             instances: self.view.alive() + 1,
             epoch: self.keeper.epoch().get(),
             directory: self.keeper.has_lease(now.mono),
@@ -387,7 +388,7 @@ impl Instance {
             ),
             level("broadcasts", self.broadcasts.len(), config.broadcasts),
             level("repeat_entries", self.repeats.len(), config.repeat_entries),
-            level("links", self.peers.links.len(), config.links),
+            level("links", self.peers.members(), config.links),
             level(
                 "link_queue_bytes",
                 self.peers.longest_queue(),

@@ -118,14 +118,27 @@ impl Instance {
     /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
     /// be closed.
     pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
-        if self.peers.links.len() >= self.config.links {
+        if self.peers.members() >= self.config.links {
             return None;
         }
         let until = now.mono + self.config.link_timeout;
         let link = Link::new(Side::Acceptor, Stage::Accepted, None, now.mono, until);
-        let key = self.peers.begin(link);
+        let (key, gives_way) = self.peers.begin_stranger(link, self.config.links);
         self.timers.arm(until, Timer::Link(key));
+        if let Some(key) = gives_way {
+            self.stats.strangers_ended += 1;
+            if let Some(link) = self.peers.links.get_mut(key) {
+                link.due = now.mono;
+                self.timers.arm(now.mono, Timer::Link(key));
+            }
+        }
         Some(key)
+    }
+
+    /// The other end knows the cluster's secret.
+    fn link_proven(&mut self, key: LinkKey, out: &mut Outbox) {
+        self.peers.no_stranger(key);
+        out.push(Command::LinkProven { link: key });
     }
 
     pub(crate) fn link_up(&mut self, key: LinkKey, out: &mut Outbox) {
@@ -256,6 +269,7 @@ impl Instance {
             self.wrong_secret(now, key, hello.from, out);
             return;
         }
+        self.link_proven(key, out);
         let proof = transcript.prove(&self.identity.secret, Role::Dialler);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Proven;
@@ -310,6 +324,12 @@ impl Instance {
             self.wrong_secret(now, key, from, out);
             return;
         }
+        if self.peers.members() >= self.config.links {
+            // Others were quicker.
+            self.end_link(now, key, LinkFailure::Broken, out);
+            return;
+        }
+        self.link_proven(key, out);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Open;
         }
@@ -362,7 +382,7 @@ impl Instance {
         failure: LinkFailure,
         out: &mut Outbox,
     ) {
-        let Some(link) = self.peers.links.remove(key) else {
+        let Some(link) = self.peers.end(key) else {
             self.stats.stale_events += 1;
             return;
         };
@@ -382,7 +402,7 @@ impl Instance {
 
     /// Closes a link that no longer serves its peer.
     pub(crate) fn drop_link(&mut self, key: LinkKey, out: &mut Outbox) {
-        if self.peers.links.remove(key).is_some() {
+        if self.peers.end(key).is_some() {
             out.push(Command::LinkClose { link: key });
         }
     }

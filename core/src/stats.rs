@@ -54,6 +54,8 @@ pub struct Stats {
     pub link_overflows: u64,
     /// Peers refused: wrong version, wrong secret, not of the protocol.
     pub peers_refused: u64,
+    /// Links whose other end had not proven itself when so many others came that it gave way.
+    pub strangers_ended: u64,
     /// Events for keys that are out of date.
     pub stale_events: u64,
     /// States that only a bug can reach.

@@ -435,6 +435,7 @@ impl World {
                 self.moment_of_content(Moment::Deliver, &batch);
                 self.write_link(life, link, batch);
             }
+            Command::LinkProven { .. } => {}
             Command::LinkClose { link } => {
                 if let Some(pipe) = self.processes[host].links.remove(&link) {
                     self.end_of_pipe(host, link, pipe, true);

@@ -3,13 +3,15 @@
 
 use std::rc::Rc;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::command::Command;
 use switchboard_core::event::{Answer, Notice};
 use switchboard_core::id::{ConnectionKey, LinkKey};
 
 use crate::events::TerminalEvent;
+use crate::link::Outgoing;
+use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::terminal::{Mailbox, Order};
 use crate::worker::Worker;
@@ -38,10 +40,11 @@ impl Worker {
                 self.outcomes.extend(events);
             }
             Command::Dial { link, dial } => {
-                let outbox = self.links.insert(link);
-                link::dial::<R>(&self.local, link, *dial, outbox);
+                let end = self.links.insert(link, Trust::before_http());
+                link::dial::<R>(&self.local, link, *dial, end);
             }
             Command::LinkWrite { link, batch } => self.links.write(link, batch),
+            Command::LinkProven { link } => self.links.proven(link),
             Command::LinkClose { link } => self.links.remove(link),
             Command::Answer { call, answer } => {
                 if let Answer::Push(Ok(receipt)) = &*answer {
@@ -142,22 +145,34 @@ impl Terminals {
 
 /// The links by slot: where their batches go.
 #[derive(Default)]
-pub(crate) struct Links(Vec<Option<(LinkKey, Sender<Bytes>)>>);
+pub(crate) struct Links(Vec<Option<LinkEntry>>);
+
+struct LinkEntry {
+    key: LinkKey,
+    batches: Sender<Bytes>,
+    trust: Trust,
+}
 
 impl Links {
-    /// The end from which the link's task takes batches. There is never a second batch before the
-    /// first is written.
-    pub(crate) fn insert(&mut self, key: LinkKey) -> Receiver<Bytes> {
-        let (sender, receiver) = async_channel::bounded(1);
-        place(&mut self.0, key.slot(), (key, sender));
-        receiver
+    /// What the link's task is given. There is never a second batch before the first is written.
+    pub(crate) fn insert(&mut self, key: LinkKey, trust: Trust) -> Outgoing {
+        let (batches, receiver) = async_channel::bounded(1);
+        let entry = LinkEntry {
+            key,
+            batches,
+            trust: trust.clone(),
+        };
+        place(&mut self.0, key.slot(), entry);
+        Outgoing {
+            batches: receiver,
+            trust,
+        }
     }
 
     /// If the link's task has ended, it has reported so, and the batch is lost with the link.
     fn write(&self, key: LinkKey, batch: Bytes) {
-        let entry = self.0.get(key.slot()).and_then(Option::as_ref);
-        if let Some((_, sender)) = entry.filter(|(found, _)| *found == key) {
-            let full = sender.try_send(batch).is_err_and(|error| error.is_full());
+        if let Some(entry) = self.get(key) {
+            let full = (entry.batches.try_send(batch)).is_err_and(|error| error.is_full());
             debug_assert!(
                 !full,
                 "a batch is given to a link when the last one is written"
@@ -165,13 +180,22 @@ impl Links {
         }
     }
 
+    fn proven(&self, key: LinkKey) {
+        if let Some(entry) = self.get(key) {
+            entry.trust.is_proven();
+        }
+    }
+
     /// The link's task sends what it has and ends.
     fn remove(&mut self, key: LinkKey) {
-        if let Some(entry) = self.0.get_mut(key.slot())
-            && entry.as_ref().is_some_and(|(found, _)| *found == key)
-        {
-            *entry = None;
+        if self.get(key).is_some() {
+            self.0[key.slot()] = None;
         }
+    }
+
+    fn get(&self, key: LinkKey) -> Option<&LinkEntry> {
+        let entry = self.0.get(key.slot())?.as_ref();
+        entry.filter(|entry| entry.key == key)
     }
 }
 

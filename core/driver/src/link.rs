@@ -30,35 +30,40 @@ pub(crate) const PATH: &str = "/link/";
 /// never larger than the queue that it is formed of.
 const BATCH_OVERHEAD: usize = 1 << 20;
 
+/// What is read at once. Whoever connects to the peers' port costs so much before it has proven
+/// anything.
+const READ_BUFFER: usize = 16 << 10;
+
 /// How long a link that the instance has given up may take to send what it has: a peer that is
 /// stopped reads nothing, and its connection does not end by itself.
 const LAST_BATCH: Duration = Duration::from_secs(5);
+
+/// What an instance wants of a link: batches to send, and how far its other end is trusted.
+pub(crate) struct Outgoing {
+    pub(crate) batches: Receiver<Bytes>,
+    pub(crate) trust: Trust,
+}
 
 /// Starts the task of a link that another instance opened.
 pub(crate) fn serve<R: Runtime>(
     local: &Rc<Local>,
     link: LinkKey,
     end: LinkEnd,
-    outbox: Receiver<Bytes>,
+    outgoing: Outgoing,
 ) {
     let local = Rc::clone(local);
     R::spawn(async move {
-        let ended = caught(accepted::<R>(&local, link, end, &outbox)).await;
-        report(&local, link, &outbox, ended).await;
+        let ended = caught(accepted::<R>(&local, link, end, &outgoing)).await;
+        report(&local, link, &outgoing.batches, ended).await;
     });
 }
 
 /// Starts the task of a link that this instance opens.
-pub(crate) fn dial<R: Runtime>(
-    local: &Rc<Local>,
-    link: LinkKey,
-    dial: Dial,
-    outbox: Receiver<Bytes>,
-) {
+pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outgoing: Outgoing) {
     let local = Rc::clone(local);
     R::spawn(async move {
-        let ended = caught(dialled::<R>(&local, link, dial, &outbox)).await;
-        report(&local, link, &outbox, ended).await;
+        let ended = caught(dialled::<R>(&local, link, dial, &outgoing)).await;
+        report(&local, link, &outgoing.batches, ended).await;
     });
 }
 
@@ -87,15 +92,15 @@ async fn accepted<R: Runtime>(
     local: &Rc<Local>,
     link: LinkKey,
     end: LinkEnd,
-    outbox: &Receiver<Bytes>,
+    outgoing: &Outgoing,
 ) -> LinkFailure {
+    let Outgoing { batches, trust } = outgoing;
     match end {
-        LinkEnd::Channel(end) => over_channel(local, link, end, outbox).await,
+        LinkEnd::Channel(end) => over_channel(local, link, end, batches).await,
         LinkEnd::Socket(socket, read) => {
             let Ok(stream) = R::adopt(socket) else {
                 return LinkFailure::Broken;
             };
-            let trust = Trust::in_newcomer();
             let mut stream = Watched::new(stream, trust.clone());
             if stream.pass(&read).is_err() {
                 return LinkFailure::Broken;
@@ -104,7 +109,7 @@ async fn accepted<R: Runtime>(
             let stream =
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
-            over_socket::<R, _>(local, link, stream, &trust, outbox).await
+            over_socket::<R, _>(local, link, stream, batches).await
         }
     }
 }
@@ -113,20 +118,21 @@ async fn dialled<R: Runtime>(
     local: &Rc<Local>,
     link: LinkKey,
     dial: Dial,
-    outbox: &Receiver<Bytes>,
+    outgoing: &Outgoing,
 ) -> LinkFailure {
+    let Outgoing { batches, trust } = outgoing;
     if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
-        return within_process(local, link, &member, outbox).await;
+        return within_process(local, link, &member, batches).await;
     }
-    let opened = race(async { Some(open::<R>(local, dial).await) }, async {
+    let opened = race(async { Some(open::<R>(local, dial, trust).await) }, async {
         // Nothing is written before the link is up: this ends when the instance gives up.
-        let _ = outbox.recv().await;
+        let _ = batches.recv().await;
         None
     });
     match opened.await {
-        Some(Ok((stream, trust))) => {
+        Some(Ok(stream)) => {
             tell(local, Event::LinkUp { link }).await;
-            over_socket::<R, _>(local, link, stream, &trust, outbox).await
+            over_socket::<R, _>(local, link, stream, batches).await
         }
         Some(Err(failure)) => failure,
         None => LinkFailure::Broken,
@@ -136,19 +142,19 @@ async fn dialled<R: Runtime>(
 async fn open<R: Runtime>(
     local: &Local,
     dial: Dial,
-) -> Result<(WebSocketStream<Watched<R::Stream>>, Trust), LinkFailure> {
+    trust: &Trust,
+) -> Result<WebSocketStream<Watched<R::Stream>>, LinkFailure> {
     let Dial { instance, address } = dial;
     let stream = R::dial(address.clone()).await.map_err(|error| {
         tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
         LinkFailure::Broken
     })?;
     let url = format!("ws://{address}{PATH}{instance}");
-    let trust = Trust::before_http();
     let stream = Watched::new(stream, trust.clone());
     match client_async_with_config(url, stream, Some(config(local))).await {
         Ok((stream, _)) => {
             trust.frames_follow();
-            Ok((stream, trust))
+            Ok(stream)
         }
         Err(Error::Http(response))
             if response.status() == http::StatusCode::MISDIRECTED_REQUEST =>
@@ -209,7 +215,6 @@ async fn over_socket<R: Runtime, S>(
     local: &Rc<Local>,
     link: LinkKey,
     stream: WebSocketStream<S>,
-    trust: &Trust,
     outbox: &Receiver<Bytes>,
 ) -> LinkFailure
 where
@@ -219,7 +224,7 @@ where
     // Both at once: two peers that only write to each other would wait for ever.
     race(
         read_socket(local, link, &mut receiver),
-        write_socket::<R, S>(local, link, &mut sender, trust, outbox),
+        write_socket::<R, S>(local, link, &mut sender, outbox),
     )
     .await;
     LinkFailure::Broken
@@ -243,18 +248,11 @@ async fn write_socket<R: Runtime, S>(
     local: &Rc<Local>,
     link: LinkKey,
     sender: &mut WebSocketSender<S>,
-    trust: &Trust,
     outbox: &Receiver<Bytes>,
 ) where
     S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
 {
-    let mut greeted = false;
     while let Ok(batch) = outbox.recv().await {
-        // The instance's first batch is its Hello. It has a second one only for a peer that has
-        // proven itself, and such a peer sends nothing large before it has that one.
-        if std::mem::replace(&mut greeted, true) {
-            trust.is_proven();
-        }
         // `send` ends when all is flushed.
         let sent = race(
             async { sender.send(Message::Binary(batch)).await.is_ok() },
@@ -282,6 +280,7 @@ fn config(local: &Local) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(largest))
         .max_frame_size(Some(largest))
+        .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
 }
 

@@ -23,6 +23,7 @@ use crate::http;
 use crate::journal;
 use crate::link;
 use crate::members::{Accept, Gate, Input, Member, Shared};
+use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::task::{give_way, race};
 use crate::terminal;
@@ -134,8 +135,8 @@ impl Worker {
             Input::Accept(accept) => self.accept::<R>(now, *accept),
             Input::AcceptLink(end) => {
                 if let Some(key) = self.instance.accept_link(now) {
-                    let outbox = self.links.insert(key);
-                    link::serve::<R>(&self.local, key, end, outbox);
+                    let outgoing = self.links.insert(key, Trust::in_newcomer());
+                    link::serve::<R>(&self.local, key, end, outgoing);
                 }
             }
             Input::Serve(service, socket, entry) => {

@@ -45,6 +45,9 @@ impl Cluster {
             }
             Command::Dial { link, dial } => self.dial(index, link, &dial),
             Command::LinkWrite { link, batch } => self.write_link(index, link, batch),
+            Command::LinkProven { link } => {
+                self.proven.insert((index, link));
+            }
             Command::LinkClose { link } => self.close_link(index, link),
             Command::Answer { call, answer } => {
                 if self.answers.insert(call, *answer).is_some() {

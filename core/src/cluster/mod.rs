@@ -54,6 +54,8 @@ pub(crate) struct Cluster {
     pub(crate) loose: Vec<(LinkKey, Bytes)>,
     pub(crate) loose_closed: Vec<LinkKey>,
     pub(crate) loose_dials: Vec<LinkKey>,
+    /// Links whose other end has proven itself.
+    proven: BTreeSet<(usize, LinkKey)>,
     held: VecDeque<(usize, RoundTrip)>,
     unwritten: Vec<(usize, ConnectionKey)>,
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
@@ -95,6 +97,7 @@ impl Cluster {
             loose: Vec::new(),
             loose_closed: Vec::new(),
             loose_dials: Vec::new(),
+            proven: BTreeSet::new(),
             held: VecDeque::new(),
             unwritten: Vec::new(),
             links: BTreeMap::new(),
@@ -123,6 +126,12 @@ impl Cluster {
         self.recycled.push(false);
         self.event(index, Event::DirectoryUp);
         index
+    }
+
+    /// How many links of each instance have another end that has proven itself.
+    pub(crate) fn proven(&self) -> Vec<usize> {
+        let of = |index| self.proven.iter().filter(|(at, _)| *at == index).count();
+        (0..self.instances.len()).map(of).collect()
     }
 
     /// A terminal connects and is greeted, if the directory answers.

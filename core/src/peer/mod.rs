@@ -7,7 +7,7 @@
 //! wait with the peer, not with the link: a link that breaks gives back what was not answered, and
 //! that is sent again over the next one; the owner recognises what it had written already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -33,11 +33,19 @@ const COOLDOWN: Duration = Duration::from_millis(250);
 /// Bytes of one batch, about: enough to make system calls cheap, little enough that an answer does
 /// not wait behind a long write.
 const BATCH_BYTES: usize = 256 << 10;
+/// Links whose other end may be anybody, at most. More than a cluster opens in a moment, and little
+/// memory: they may say no more than a handshake has to.
+const STRANGERS: usize = 1024;
+
 /// All other instances that this one talks to.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     peers: BTreeMap<InstanceId, Peer>,
     pub(crate) links: Slots<LinkKey, Link>,
+    /// Those among the links that others opened and have not proven, by their number.
+    strangers: BTreeMap<u64, LinkKey>,
+    /// The numbers of those that give way, until they have ended.
+    giving_way: BTreeSet<u64>,
     batch: Batch,
     /// Links begun so far.
     begun: u64,
@@ -77,6 +85,8 @@ impl Peers {
         Self {
             peers: BTreeMap::new(),
             links: Slots::new(),
+            strangers: BTreeMap::new(),
+            giving_way: BTreeSet::new(),
             batch: Batch::new(),
             begun: 0,
         }
@@ -87,6 +97,41 @@ impl Peers {
         self.begun += 1;
         link.number = self.begun;
         self.links.insert(link)
+    }
+
+    /// Begins a link that somebody opened who may be anybody. If there are too many of these, the
+    /// oldest gives way: a peer proves itself within two round trips, and whoever does not cannot
+    /// keep others out. Returns whom it is the turn of, if anybody.
+    pub(crate) fn begin_stranger(
+        &mut self,
+        link: Link,
+        limit: usize,
+    ) -> (LinkKey, Option<LinkKey>) {
+        let key = self.begin(link);
+        self.strangers.insert(self.begun, key);
+        let crowded = self.strangers.len() > STRANGERS.min(limit);
+        let oldest = crowded.then(|| self.strangers.pop_first()).flatten();
+        self.giving_way.extend(oldest.map(|(number, _)| number));
+        (key, oldest.map(|(_, key)| key))
+    }
+
+    /// A link's other end has proven itself.
+    pub(crate) fn no_stranger(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get(key) {
+            self.strangers.remove(&link.number);
+            self.giving_way.remove(&link.number);
+        }
+    }
+
+    /// Ends a link.
+    pub(crate) fn end(&mut self, key: LinkKey) -> Option<Link> {
+        self.no_stranger(key);
+        self.links.remove(key)
+    }
+
+    /// Links that this instance opened, and those whose other end has proven itself.
+    pub(crate) fn members(&self) -> usize {
+        self.links.len() - self.strangers.len() - self.giving_way.len()
     }
 
     /// A link serves. Those that began before crossed it.
@@ -178,7 +223,7 @@ impl Instance {
 
     fn dial(&mut self, now: Now, to: InstanceId, out: &mut Outbox) {
         let address = self.view.address(to).map(str::to_owned);
-        let full = self.peers.links.len() >= self.config.links;
+        let full = self.peers.members() >= self.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
             return;

@@ -36,6 +36,7 @@ pub(super) struct Feeder {
     pub(super) ops: BTreeSet<OpId>,
     pub(super) links: Vec<LinkKey>,
     pub(super) gone_links: BTreeSet<LinkKey>,
+    proven: BTreeSet<LinkKey>,
     pub(super) writing: BTreeSet<LinkKey>,
     pub(super) last_batch: BTreeMap<LinkKey, Bytes>,
     pub(super) calls: u64,
@@ -95,6 +96,7 @@ impl Feeder {
             ops: BTreeSet::new(),
             links: Vec::new(),
             gone_links: BTreeSet::new(),
+            proven: BTreeSet::new(),
             writing: BTreeSet::new(),
             last_batch: BTreeMap::new(),
             calls: 0,
@@ -209,6 +211,9 @@ impl Feeder {
                 Command::LinkWrite { link, batch } => {
                     assert!(self.writing.insert(link), "a second LinkWrite");
                     self.last_batch.insert(link, batch);
+                }
+                Command::LinkProven { link } => {
+                    assert!(self.proven.insert(link), "proven twice");
                 }
                 Command::LinkClose { link } => {
                     self.gone_links.insert(link);

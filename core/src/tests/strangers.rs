@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, frame, user};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
-use crate::event::{Event, LinkFailure};
+use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, LinkKey, PushId, UserId};
 use crate::message::{Action, Audience, Counts, Outcome};
 use crate::time::WallTime;
@@ -241,28 +241,52 @@ fn a_link_that_is_not_proven_in_time_is_closed() {
     assert_eq!(cluster.loose_closed, [silent, half]);
 }
 
-/// H08: links are bounded.
+/// H10: a newcomer may say little. Whoever may say more is named before it can know that it may.
 #[test]
-fn links_beyond_the_limit_are_not_taken() {
+fn both_ends_of_a_link_are_named_as_proven() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    cluster.connect(1, "ann");
+    cluster.instances[0].accept_link(cluster.now).expect("room");
+    greeted(&mut cluster);
+    assert_eq!(cluster.proven(), [0, 0]);
+    let call = cluster.push_user(0, "ann", "hello");
+    assert_eq!(cluster.receipt(call).counts.written, 1);
+    assert_eq!(cluster.proven(), [1, 1]);
+}
+
+/// H08: links are bounded, and whoever has proven nothing gives way: it keeps no peer out.
+#[test]
+fn the_oldest_stranger_gives_way_to_one_more() {
     let config = Config {
         links: 2,
         ..Config::default()
     };
     let mut cluster = Cluster::new(&config, 1);
-    let now = cluster.now;
-    let taken = |cluster: &mut Cluster| cluster.instances[0].accept_link(now);
-    let first = taken(&mut cluster).expect("room");
-    assert!(taken(&mut cluster).is_some());
-    assert!(taken(&mut cluster).is_none());
-    let failure = LinkFailure::Broken;
-    cluster.event(
-        0,
-        Event::LinkDown {
-            link: first,
-            failure,
-        },
-    );
-    assert!(taken(&mut cluster).is_some());
+    let [first, second, third] =
+        std::array::from_fn(|_| cluster.instances[0].accept_link(cluster.now).expect("room"));
+    cluster.pass(Duration::from_millis(1));
+    assert_eq!(cluster.loose_closed, [first]);
+    assert_eq!(cluster.instances[0].stats().strangers_ended, 1);
+    cluster.pass(Config::default().link_timeout);
+    assert_eq!(cluster.loose_closed, [first, second, third]);
+}
+
+/// H08: peers are bounded, however many strangers there are.
+#[test]
+fn links_beyond_the_limit_are_not_taken() {
+    let config = Config {
+        links: 1,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    cluster.connect(1, "ann");
+    let strangers = [0, 1].map(|_| cluster.instances[0].accept_link(cluster.now));
+    assert!(strangers.iter().all(Option::is_some));
+    let call = cluster.push_user(0, "ann", "hello");
+    assert_eq!(cluster.receipt(call).counts.written, 1);
+    for instance in &mut cluster.instances {
+        assert_eq!(instance.accept_link(cluster.now), None);
+    }
 }
 
 /// H41: an answer of another kind than the question is no answer.
