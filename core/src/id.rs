@@ -148,7 +148,8 @@ impl FromStr for PushId {
     }
 }
 
-/// Who terminals belong to: an opaque string of 1 to 128 bytes without control characters.
+/// Who terminals belong to: an opaque string of 1 to 128 bytes without control characters, in which no
+/// part between slashes is `.` or `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Bytes);
 
@@ -160,7 +161,7 @@ impl UserId {
     ///
     /// # Errors
     ///
-    /// If it is empty, longer than [`Self::MAX_BYTES`], or holds a control character.
+    /// If it is empty, longer than [`Self::MAX_BYTES`], or holds a control character or a dot segment.
     pub fn new(text: &str) -> Result<Self, InvalidUser> {
         if text.is_empty() {
             return Err(InvalidUser::Empty);
@@ -170,6 +171,9 @@ impl UserId {
         }
         if text.chars().any(char::is_control) {
             return Err(InvalidUser::ControlCharacter);
+        }
+        if text.split(['/', '\\']).any(is_dot_segment) {
+            return Err(InvalidUser::DotSegment);
         }
         Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
     }
@@ -257,6 +261,29 @@ pub enum InvalidUser {
     /// It holds a control character.
     #[error("the user id holds a control character")]
     ControlCharacter,
+    /// It holds a part that programs and proxies on the way resolve as a step in a path.
+    #[error(
+        "the user id is `.` or `..`, or has it between slashes: URLs with it lead elsewhere than they say"
+    )]
+    DotSegment,
+}
+
+/// Whether a part of a path is resolved rather than kept, by browsers and HTTP libraries (the URL
+/// Standard: a dot is also `%2e`), by proxies that decode a slash first, or by those to whom a
+/// semicolon begins a parameter. Percent-encoding a user does not help: a dot stays a dot in it.
+fn is_dot_segment(segment: &str) -> bool {
+    let mut rest = segment.split(';').next().unwrap_or_default();
+    let mut dots = 0;
+    while !rest.is_empty() {
+        let dot = rest.strip_prefix('.');
+        let encoded = || rest.strip_prefix("%2e").or(rest.strip_prefix("%2E"));
+        let Some(behind) = dot.or_else(encoded) else {
+            return false;
+        };
+        rest = behind;
+        dots += 1;
+    }
+    dots == 1 || dots == 2
 }
 
 macro_rules! slot_key {
@@ -357,5 +384,58 @@ impl CallId {
     /// Its number.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H02, H07: who is called `..` would turn a push to itself into a push to whomever its payload
+    /// names.
+    #[test]
+    fn a_user_that_urls_resolve_is_none() {
+        for text in [
+            ".",
+            "..",
+            "%2e",
+            "%2E%2e",
+            ".%2E",
+            "%2e.",
+            "a/..",
+            "../a",
+            "a/./b",
+            "a/../../push",
+            "a\\..\\b",
+            "/..",
+            "..;",
+            "a/..;x=1/b",
+        ] {
+            assert_eq!(UserId::new(text), Err(InvalidUser::DotSegment), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_with_dots_and_slashes_that_urls_keep_is_one() {
+        for text in [
+            "...",
+            "a.",
+            ".a",
+            "..a",
+            "a..b",
+            "ann.lee@example.com",
+            "https://id.example/users/7/",
+            "auth0|5f",
+            "%252e",
+            "%2",
+            "%2e%2e%2e",
+            ";",
+            "a;..",
+            "/",
+            "\\",
+            "．．",
+        ] {
+            assert!(UserId::new(text).is_ok(), "{text}");
+        }
     }
 }

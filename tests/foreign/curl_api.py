@@ -146,14 +146,15 @@ async def _():
     assert await heard("ann", "ann too", "bob") == "Maintenance at noon"
 
 
-@check("a user's connections")
+@check("a user's connections, named in the path and in the body")
 async def _():
-    listed = SHELL.json('"$KEY" $API/v1/users/ann/connections')
-    same_form(example("degraded", "connections"), listed)
-    assert {each["connection"] for each in listed["connections"]} == {
-        TERMINALS["ann"].uuid,
-        TERMINALS["ann too"].uuid,
-    }
+    for command in ['"$KEY" $API/v1/users/ann/connections', "$API/v1/connections"]:
+        listed = SHELL.json(command)
+        same_form(example("degraded", "connections"), listed)
+        assert {each["connection"] for each in listed["connections"]} == {
+            TERMINALS["ann"].uuid,
+            TERMINALS["ann too"].uuid,
+        }
 
 
 @check("one connection is ended, then all of the user")
@@ -161,6 +162,10 @@ async def _():
     receipt = SHELL.json(f"connections/{FIRST}", uuids={FIRST: TERMINALS["ann"].uuid})
     same_form(example("push", "terminals"), receipt)
     assert await TERMINALS["ann"].ending() == (4001, "kicked")
+    again = await Terminal.open(f"{NEAR['terminals']}?user=ann")
+    receipt = SHELL.json("$API/v1/kick", uuids={FIRST: again.uuid})
+    same_form(example("push", "terminals"), receipt)
+    assert await again.ending() == (4001, "kicked")
 
     async def alone():
         return len(SHELL.json('"$KEY" $API/v1/users/ann/connections')["connections"]) == 1

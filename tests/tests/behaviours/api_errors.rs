@@ -27,6 +27,8 @@ fn status_of(code: &str) -> u16 {
         "not_found" => 404,
         "method_not_allowed" => 405,
         "too_large" => 413,
+        "unknown_coding" | "unknown_charset" => 415,
+        "unknown_transfer" => 501,
         _ => 400,
     }
 }
@@ -128,7 +130,29 @@ fn every_bad_request_has_its_documented_error(cell: Cell) {
             Request::new("DELETE", "/v1/users/ann/connections/no-uuid"),
         ),
         ("bad_user", Request::new("GET", "/v1/users//connections")),
-    ];
+        ("method_not_allowed", Request::new("GET", "/v1/kick")),
+        ("bad_user", json_post("/v1/kick", &json!({"user": ""}))),
+        ("bad_body", json_post("/v1/kick", &json!({}))),
+        ("bad_body", json_post("/v1/connections", &json!(["ann"]))),
+        (
+            "bad_query",
+            json_post("/v1/connections?user=ann", &json!({"user": "ann"})),
+        ),
+        (
+            "bad_connection",
+            json_post("/v1/kick", &json!({"user": "ann", "connections": []})),
+        ),
+        (
+            "bad_connection",
+            users(json!({"users": ["ann"], "connections": ["7"], "text": "x"})),
+        ),
+        (
+            "bad_body",
+            users(json!({"users": ["ann", "bob"], "connections": [NOBODYS], "text": "x"})),
+        ),
+    ]
+    .into_iter()
+    .chain(codings());
 
     for (code, request) in cases {
         let response = cluster[0].api().send(request.clone());
@@ -141,6 +165,40 @@ fn every_bad_request_has_its_documented_error(cell: Cell) {
     for terminal in &mut terminals {
         terminal.expect_silence(SILENCE);
     }
+}
+
+const NOBODYS: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+
+/// Bodies that would have to be decoded: as they stand, nobody meant them.
+fn codings() -> Vec<(&'static str, Request)> {
+    let body = json!({"users": ["ann"], "text": "x"});
+    let of_each = |code, header: &str, value: &str| {
+        [
+            push("ann", "x"),
+            Request::new("POST", "/v1/broadcast").body("x"),
+            json_post("/v1/push", &body),
+            json_post("/v1/kick", &json!({"user": "ann"})),
+            json_post("/v1/connections", &json!({"user": "ann"})),
+        ]
+        .map(|request| (code, request.header(header, value)))
+    };
+    let chunked = Request::new("POST", "/v1/broadcast")
+        .header("Transfer-Encoding", "gzip, chunked")
+        .header("Content-Length", "")
+        .body("1\r\nx\r\n0\r\n\r\n");
+    [
+        of_each("unknown_coding", "Content-Encoding", "gzip"),
+        of_each("unknown_coding", "Content-Encoding", "identity, deflate"),
+        of_each(
+            "unknown_charset",
+            "Content-Type",
+            "text/plain; charset=latin1",
+        ),
+    ]
+    .concat()
+    .into_iter()
+    .chain([("unknown_transfer", chunked)])
+    .collect()
 }
 
 /// H07: a path without a user is nobody's path.

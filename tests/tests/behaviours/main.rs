@@ -19,6 +19,7 @@ mod redis_away;
 mod slow_terminals;
 mod tokens;
 mod traffic;
+mod users;
 mod workers;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         push::LIST,
         kick::LIST,
         tokens::LIST,
+        users::LIST,
         api_errors::LIST,
         operations::LIST,
         command_line::LIST,

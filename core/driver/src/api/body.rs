@@ -4,7 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
+};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
@@ -23,7 +26,7 @@ pub(crate) struct Timed<B, T> {
 ///
 /// # Errors
 ///
-/// If it is larger, breaks off, or does not come in time.
+/// If it is larger, breaks off, does not come in time, or is written in a way that is not understood.
 pub(crate) async fn read<B, T>(
     headers: &HeaderMap,
     timed: Timed<B, T>,
@@ -33,11 +36,59 @@ where
     B: Body<Data = Bytes>,
     T: Future<Output = ()>,
 {
+    check_codings(headers)?;
     let late = async {
         timed.timer.await;
         Err(ApiError::SlowBody)
     };
     race(read_whole(headers, timed.body, limit), late).await
+}
+
+/// What is not understood is not passed on as if it were.
+fn check_codings(headers: &HeaderMap) -> Result<(), ApiError> {
+    let coded = unknown(headers, &CONTENT_ENCODING, &["identity", ""]);
+    if let Some(coding) = coded {
+        return Err(ApiError::UnknownCoding(coding));
+    }
+    if let Some(coding) = unknown(headers, &TRANSFER_ENCODING, &["chunked"]) {
+        return Err(ApiError::UnknownTransfer(coding));
+    }
+    let mut charsets = headers.get_all(CONTENT_TYPE).iter().filter_map(charset);
+    let unknown = charsets.find(|charset| !is_one_of(charset, &["utf-8", "utf8", "us-ascii"]));
+    unknown.map_or(Ok(()), |charset| {
+        Err(ApiError::UnknownCharset(shown(charset)))
+    })
+}
+
+/// The first item of a header's list that is none of these.
+fn unknown(headers: &HeaderMap, name: &HeaderName, known: &[&str]) -> Option<String> {
+    let values = headers.get_all(name).iter();
+    let mut items = values
+        .flat_map(|value| text(value).split(','))
+        .map(str::trim);
+    items.find(|item| !is_one_of(item, known)).map(shown)
+}
+
+/// What a body's type says that its text is written in.
+fn charset(kind: &HeaderValue) -> Option<&str> {
+    let parameters = text(kind).split(';').skip(1);
+    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, charset) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(charset.trim().trim_matches('"'))
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or("(not a text)")
+}
+
+fn is_one_of(text: &str, known: &[&str]) -> bool {
+    known.iter().any(|other| text.eq_ignore_ascii_case(other))
+}
+
+fn shown(text: &str) -> String {
+    /// The longest name that an answer repeats, in characters.
+    const SHOWN: usize = 64;
+    text.chars().take(SHOWN).collect()
 }
 
 async fn read_whole<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, ApiError>
@@ -73,7 +124,6 @@ mod tests {
     use std::convert::Infallible;
 
     use futures_util::{FutureExt as _, stream};
-    use http::HeaderValue;
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
@@ -124,6 +174,45 @@ mod tests {
             Err("reset"),
         ]));
         assert_eq!(now(read_whole(&none, broken, 8)), Err(ApiError::BrokenBody));
+    }
+
+    #[test]
+    fn a_body_that_is_written_otherwise_is_refused() {
+        let cases: &[(HeaderName, &str, Option<&str>)] = &[
+            (CONTENT_ENCODING, "gzip", Some("unknown_coding")),
+            (CONTENT_ENCODING, "identity, br", Some("unknown_coding")),
+            (CONTENT_ENCODING, "identity", None),
+            (CONTENT_ENCODING, "", None),
+            (TRANSFER_ENCODING, "gzip, chunked", Some("unknown_transfer")),
+            (TRANSFER_ENCODING, "Chunked", None),
+            (
+                CONTENT_TYPE,
+                "text/plain; Charset=\"iso-8859-1\"",
+                Some("unknown_charset"),
+            ),
+            (
+                CONTENT_TYPE,
+                "application/json;charset=utf-16",
+                Some("unknown_charset"),
+            ),
+            (CONTENT_TYPE, "text/plain; charset=UTF-8", None),
+            (CONTENT_TYPE, "text/plain; charset=\"utf-8\"; x=y", None),
+            (CONTENT_TYPE, "application/octet-stream", None),
+            (CONTENT_TYPE, "text/plain; charset", None),
+        ];
+        for (name, value, code) in cases {
+            let value = HeaderValue::from_str(value).expect("a header");
+            let headers = HeaderMap::from_iter([(name.clone(), value.clone())]);
+            let refused = check_codings(&headers).err();
+            assert_eq!(
+                refused.as_ref().map(|error| error.status().1),
+                *code,
+                "{name}: {value:?}"
+            );
+        }
+        let refused = ApiError::UnknownCoding("gzip".to_owned()).response();
+        assert_eq!(refused.status(), 415);
+        assert_eq!(refused.headers()["accept-encoding"], "identity");
     }
 
     /// H10: a body that trickles in does not hold its request for ever.

@@ -1,7 +1,9 @@
 //! What the API answers when it does not do what it was asked.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -12,6 +14,7 @@ use switchboard_core::message::PushRefused;
 
 use crate::CallError;
 use crate::auth::AuthError;
+use crate::query::BadEncoding;
 
 /// Why a request is not answered with what it asked for. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,16 +39,18 @@ pub(crate) enum ApiError {
     UnknownParameter { name: String, known: &'static str },
     #[error("the query parameter `{0}` is given twice")]
     RepeatedParameter(&'static str),
-    #[error("the query is not UTF-8 once it is percent-decoded")]
-    BadQuery,
-    #[error("the user is not UTF-8 once it is percent-decoded")]
-    UserNotUtf8,
+    #[error("the query: {0}")]
+    BadQuery(BadEncoding),
+    #[error("the user: {0}")]
+    UndecodableUser(BadEncoding),
     #[error("{0}")]
     BadUser(#[from] InvalidUser),
     #[error("`users[{index}]`: {error}")]
     BadListedUser { index: usize, error: InvalidUser },
     #[error("a connection is named by its UUID")]
     BadConnection,
+    #[error("`connections` is empty: leave it out for all of the user's")]
+    NoConnections,
     #[error("a request can name {limit} connections at most")]
     TooManyConnections { limit: usize },
     #[error("`deadline`: {0}")]
@@ -54,10 +59,16 @@ pub(crate) enum ApiError {
     BadPushId,
     #[error("{0}")]
     NotUtf8(#[from] NotUtf8),
+    #[error("the body must be {form}: {why}")]
+    BadBody { form: &'static str, why: String },
     #[error(
-        "the body must be {{\"users\": [...], \"text\": \"...\"}}, or \"base64\" instead of \"text\": {0}"
+        "the body has the coding `{0}` (`Content-Encoding`), and only bodies without one are taken"
     )]
-    BadBody(String),
+    UnknownCoding(String),
+    #[error("the body is written in `{0}` (`charset` of `Content-Type`), and text must be UTF-8")]
+    UnknownCharset(String),
+    #[error("the body is sent in `{0}` (`Transfer-Encoding`), and only `chunked` is known")]
+    UnknownTransfer(String),
     #[error("the body has more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the body broke off")]
@@ -84,19 +95,22 @@ impl ApiError {
             Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::UnknownParameter { .. } | Self::RepeatedParameter(_) | Self::BadQuery => {
+            Self::UnknownParameter { .. } | Self::RepeatedParameter(_) | Self::BadQuery(_) => {
                 (StatusCode::BAD_REQUEST, "bad_query")
             }
-            Self::UserNotUtf8 | Self::BadUser(_) | Self::BadListedUser { .. } => {
+            Self::UndecodableUser(_) | Self::BadUser(_) | Self::BadListedUser { .. } => {
                 (StatusCode::BAD_REQUEST, "bad_user")
             }
-            Self::BadConnection | Self::TooManyConnections { .. } => {
+            Self::BadConnection | Self::NoConnections | Self::TooManyConnections { .. } => {
                 (StatusCode::BAD_REQUEST, "bad_connection")
             }
             Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
             Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
-            Self::BadBody(_) | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::BadBody { .. } | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::UnknownCoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_coding"),
+            Self::UnknownCharset(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_charset"),
+            Self::UnknownTransfer(_) => (StatusCode::NOT_IMPLEMENTED, "unknown_transfer"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
@@ -130,6 +144,7 @@ impl ApiError {
     fn header(&self, status: StatusCode) -> Option<(HeaderName, &'static str)> {
         match (self, status) {
             (Self::MethodNotAllowed { allow }, _) => Some((ALLOW, allow)),
+            (Self::UnknownCoding(_), _) => Some((ACCEPT_ENCODING, "identity")),
             (_, StatusCode::UNAUTHORIZED) => Some((WWW_AUTHENTICATE, "Bearer")),
             (_, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
                 Some((RETRY_AFTER, RETRY_SECONDS))

@@ -4,6 +4,7 @@
 
 mod body;
 mod error;
+mod form;
 mod guard;
 mod metrics;
 mod page;
@@ -33,11 +34,12 @@ use crate::damper::{Cause, damped};
 use crate::{Handle, Settings};
 use body::Timed;
 use error::ApiError;
+use form::PushForm;
 use guard::{ApiHosts, Keys};
 use metrics::Metrics;
 use page::Page;
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
-use request::{Known, ListedPush, Options};
+use request::{Known, Options};
 use route::{Place, Route};
 
 /// What the API needs to know, shared by all requests of a process.
@@ -110,6 +112,18 @@ impl ApiContext {
         let receipt = self.handle.push(push).await?;
         self.metrics.push(start.elapsed());
         Ok(receipt)
+    }
+
+    async fn kick(&self, to: Audience, parts: &Parts) -> Result<Response<Full<Bytes>>, ApiError> {
+        let options = Options::read(parts, Known::Deadline)?;
+        let close = Action::Close(CloseCode::Kicked);
+        Ok(terminals(&self.push(to, close, options).await?))
+    }
+
+    async fn list(&self, user: UserId, parts: &Parts) -> Result<Response<Full<Bytes>>, ApiError> {
+        request::no_parameters(parts)?;
+        let connections = self.handle.connections(user).await?;
+        Ok(json(StatusCode::OK, &ConnectionList(&connections)))
     }
 }
 
@@ -207,14 +221,10 @@ where
         }
         Route::PushToUsers => {
             let options = Options::read(parts, Known::Deadline)?;
-            let limit = ListedPush::largest(&context.config);
+            let limit = PushForm::largest(&context.config);
             let body = body::read(&parts.headers, body, limit).await?;
-            let ListedPush { users, payload } = ListedPush::read(&body, &context.config)?;
-            terminals(
-                &context
-                    .push(Audience::Users(users), Action::Frame(payload), options)
-                    .await?,
-            )
+            let PushForm { to, payload } = PushForm::read(&body, &context.config)?;
+            terminals(&context.push(to, Action::Frame(payload), options).await?)
         }
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline)?;
@@ -226,18 +236,16 @@ where
         }
         Route::Kick { user, connection } => {
             let to = kicked(request::user(user)?, connection)?;
-            let options = Options::read(parts, Known::Deadline)?;
-            terminals(
-                &context
-                    .push(to, Action::Close(CloseCode::Kicked), options)
-                    .await?,
-            )
+            context.kick(to, parts).await?
         }
-        Route::Connections { user } => {
-            let user = request::user(user)?;
-            request::no_parameters(parts)?;
-            let connections = context.handle.connections(user).await?;
-            json(StatusCode::OK, &ConnectionList(&connections))
+        Route::KickNamed => {
+            let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
+            context.kick(form::kicked(&body)?, parts).await?
+        }
+        Route::Connections { user } => context.list(request::user(user)?, parts).await?,
+        Route::ConnectionsOfNamed => {
+            let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
+            context.list(form::user(&body)?, parts).await?
         }
         Route::Instances => {
             request::no_parameters(parts)?;

@@ -3,13 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
-use serde::Deserialize;
 use switchboard_core::config::{Config, duration};
-use switchboard_core::frame::{FrameKind, Payload};
+use switchboard_core::frame::FrameKind;
 use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::PushRefused;
 
@@ -51,7 +48,7 @@ impl Options {
         let mut deadline = None;
         let mut connections = Vec::new();
         for pair in query::pairs(parts.uri.query()) {
-            let (name, value) = pair.map_err(|_| ApiError::BadQuery)?;
+            let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
                 ("deadline", Known::ConnectionAndDeadline | Known::Deadline) => {
                     if deadline.replace(self::deadline(&value)?).is_some() {
@@ -84,7 +81,7 @@ pub(crate) fn no_parameters(parts: &Parts) -> Result<(), ApiError> {
     match query::pairs(parts.uri.query()).next() {
         None => Ok(()),
         Some(Ok((name, _))) => Err(unknown(&name, Known::Nothing)),
-        Some(Err(_)) => Err(ApiError::BadQuery),
+        Some(Err(error)) => Err(ApiError::BadQuery(error)),
     }
 }
 
@@ -94,7 +91,7 @@ pub(crate) fn no_parameters(parts: &Parts) -> Result<(), ApiError> {
 ///
 /// If it cannot be one.
 pub(crate) fn user(segment: &str) -> Result<UserId, ApiError> {
-    let text = query::decode(segment).map_err(|_| ApiError::UserNotUtf8)?;
+    let text = query::decode(segment).map_err(ApiError::UndecodableUser)?;
     Ok(UserId::new(&text)?)
 }
 
@@ -118,74 +115,6 @@ pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
         FrameKind::Binary
     } else {
         FrameKind::Text
-    }
-}
-
-/// The body of a push to a list of users.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListedPush {
-    pub(crate) users: Vec<UserId>,
-    pub(crate) payload: Payload,
-}
-
-impl ListedPush {
-    /// The most bytes that such a body can have: JSON may write each byte of a text as six.
-    pub(crate) const fn largest(config: &Config) -> usize {
-        const ESCAPED: usize = 6;
-        const FRAME: usize = 1024;
-        let user = ESCAPED * UserId::MAX_BYTES + 4;
-        ESCAPED * config.push_bytes + config.push_users * user + FRAME
-    }
-
-    /// Reads it.
-    ///
-    /// # Errors
-    ///
-    /// If it is not of the form, or a user cannot be one.
-    pub(crate) fn read(body: &[u8], config: &Config) -> Result<Self, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Form {
-            users: Vec<String>,
-            text: Option<String>,
-            base64: Option<String>,
-        }
-        let form: Form =
-            serde_json::from_slice(body).map_err(|error| ApiError::BadBody(error.to_string()))?;
-        let limit = config.push_users;
-        if form.users.len() > limit {
-            let users = form.users.len();
-            return Err(PushRefused::TooManyUsers { users, limit }.into());
-        }
-        let payload = match (form.text, form.base64) {
-            (Some(text), None) => Payload::text(text.into())?,
-            (None, Some(base64)) => Payload::binary(
-                STANDARD
-                    .decode(base64)
-                    .map_err(|error| ApiError::BadBody(format!("`base64`: {error}")))?
-                    .into(),
-            ),
-            (Some(_), Some(_)) => {
-                return Err(ApiError::BadBody(
-                    "it has both `text` and `base64`".to_owned(),
-                ));
-            }
-            (None, None) => {
-                return Err(ApiError::BadBody(
-                    "it has neither `text` nor `base64`".to_owned(),
-                ));
-            }
-        };
-        let listed = |(index, text): (usize, &String)| {
-            UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
-        };
-        let users = form
-            .users
-            .iter()
-            .enumerate()
-            .map(listed)
-            .collect::<Result<_, _>>()?;
-        Ok(Self { users, payload })
     }
 }
 
@@ -226,8 +155,6 @@ fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
@@ -273,6 +200,7 @@ mod tests {
             ),
             ("/x?user=ann", ALL, "bad_query"),
             ("/x?%ff=1", ALL, "bad_query"),
+            ("/x?deadline=1s%", ALL, "bad_query"),
         ];
         for (uri, known, code) in cases {
             let error = Options::read(&request(uri, &[]), known).expect_err(uri);
@@ -301,7 +229,14 @@ mod tests {
     #[test]
     fn users_are_decoded_and_checked() {
         assert_eq!(user("ann%2Fb%20c+d").expect("good").as_str(), "ann/b c+d");
-        for segment in ["", "%ff", "%00", &"x".repeat(129)] {
+        let dots = ["..", ".", "%2e%2E", "a%2F..%2Fb", "%252e"];
+        let undecodable = ["%ff", "%zz", "ann%", "ann%6"];
+        let long = "x".repeat(129);
+        for segment in ["", "%00", &long]
+            .into_iter()
+            .chain(dots)
+            .chain(undecodable)
+        {
             let error = user(segment).expect_err("no user");
             assert_eq!(error.status().1, "bad_user", "{segment}");
         }
@@ -319,67 +254,6 @@ mod tests {
             assert_eq!(frame_kind(&parts.headers), kind, "{value}");
         }
         assert_eq!(frame_kind(&request("/x", &[]).headers), FrameKind::Text);
-    }
-
-    #[test]
-    fn a_push_to_a_list_is_read() {
-        let config = Config::default();
-        let text = ListedPush::read(
-            br#"{"users": ["ann", "b\u00f6b"], "text": "h\u00e9"}"#,
-            &config,
-        );
-        let text = text.expect("good");
-        assert_eq!(text.users[1].as_str(), "böb");
-        assert_eq!(text.payload.kind(), FrameKind::Text);
-        assert_eq!(text.payload.bytes().as_ref(), "hé".as_bytes());
-        let binary = ListedPush::read(br#"{"base64": "AP8=", "users": ["ann"]}"#, &config);
-        assert_eq!(
-            binary.expect("good").payload,
-            Payload::binary(Bytes::from_static(&[0, 255]))
-        );
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_read_is_refused() {
-        let config = Config {
-            push_users: 2,
-            ..Config::default()
-        };
-        for (body, code) in [
-            ("", "bad_body"),
-            ("[]", "bad_body"),
-            (r#"{"users": ["ann"]}"#, "bad_body"),
-            (r#"{"text": "x"}"#, "bad_body"),
-            (
-                r#"{"users": ["ann"], "text": "x", "base64": ""}"#,
-                "bad_body",
-            ),
-            (
-                r#"{"users": ["ann"], "text": "x", "deadline": "1s"}"#,
-                "bad_body",
-            ),
-            (r#"{"users": ["ann"], "base64": "%%"}"#, "bad_body"),
-            (r#"{"users": "ann", "text": "x"}"#, "bad_body"),
-            (r#"{"users": ["ann", ""], "text": "x"}"#, "bad_user"),
-            (
-                r#"{"users": ["a", "b", "c"], "text": "x"}"#,
-                "too_many_users",
-            ),
-        ] {
-            let error = ListedPush::read(body.as_bytes(), &config).expect_err(body);
-            assert_eq!(
-                error.status(),
-                (http::StatusCode::BAD_REQUEST, code),
-                "{body}"
-            );
-        }
-        let escaped = format!(
-            r#"{{"users": ["{user}", "{user}"], "text": "{text}"}}"#,
-            user = "\\u0041".repeat(UserId::MAX_BYTES),
-            text = "\\u0041".repeat(config.push_bytes),
-        );
-        assert!(escaped.len() <= ListedPush::largest(&config));
-        assert!(ListedPush::read(escaped.as_bytes(), &config).is_ok());
     }
 
     const ALL: Known = Known::ConnectionAndDeadline;

@@ -19,6 +19,10 @@ pub(crate) enum Route<'a> {
         user: &'a str,
         connection: Option<&'a str>,
     },
+    /// As `Connections`, of a user whom the body names.
+    ConnectionsOfNamed,
+    /// As `Kick`, of a user whom the body names.
+    KickNamed,
     Instances,
     Metrics,
     Live,
@@ -38,6 +42,8 @@ pub(crate) enum Place<'a> {
     Broadcast,
     Connections { user: &'a str },
     Connection { user: &'a str, connection: &'a str },
+    ConnectionsOfNamed,
+    KickNamed,
     Instances,
     Metrics,
     Live,
@@ -74,6 +80,8 @@ impl<'a> Place<'a> {
             ["v1", "users", user, "connections", connection] => {
                 Self::Connection { user, connection }
             }
+            ["v1", "connections"] => Self::ConnectionsOfNamed,
+            ["v1", "kick"] => Self::KickNamed,
             ["v1", "instances"] => Self::Instances,
             ["metrics"] => Self::Metrics,
             ["health", "live"] => Self::Live,
@@ -95,6 +103,8 @@ impl<'a> Place<'a> {
             Self::Broadcast => "/v1/broadcast",
             Self::Connections { .. } => "/v1/users/{user}/connections",
             Self::Connection { .. } => "/v1/users/{user}/connections/{connection}",
+            Self::ConnectionsOfNamed => "/v1/connections",
+            Self::KickNamed => "/v1/kick",
             Self::Instances => "/v1/instances",
             Self::Metrics => "/metrics",
             Self::Live => "/health/live",
@@ -130,6 +140,8 @@ impl<'a> Place<'a> {
                 let connection = Some(connection);
                 (delete, Route::Kick { user, connection }, "DELETE")
             }
+            Self::ConnectionsOfNamed => (post, Route::ConnectionsOfNamed, "POST"),
+            Self::KickNamed => (post, Route::KickNamed, "POST"),
             Self::Instances => (read, Route::Instances, READ),
             Self::Metrics => (read, Route::Metrics, READ),
             Self::Live => (read, Route::Live, READ),
@@ -184,6 +196,8 @@ mod tests {
                     connection: Some("7"),
                 },
             ),
+            ("POST", "/v1/connections", Route::ConnectionsOfNamed),
+            ("POST", "/v1/kick", Route::KickNamed),
             ("GET", "/v1/instances", Route::Instances),
             ("HEAD", "/health/live", Route::Live),
             ("GET", "/health/ready", Route::Ready),
@@ -216,6 +230,8 @@ mod tests {
         for (method, path, allow) in [
             ("GET", "/v1/users/a/push", "POST"),
             ("PUT", "/v1/push", "POST"),
+            ("GET", "/v1/connections", "POST"),
+            ("DELETE", "/v1/kick", "POST"),
             ("POST", "/v1/users/a/connections", "GET, HEAD, DELETE"),
             ("GET", "/v1/users/a/connections/b", "DELETE"),
             ("POST", "/metrics", "GET, HEAD"),

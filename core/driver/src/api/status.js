@@ -41,10 +41,10 @@ function say(node, text, className) {
 
 async function call(method, path, body) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  if (body !== undefined) headers["Content-Type"] = "text/plain; charset=utf-8";
+  if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers, body, cache: "no-store" });
+    response = await fetch(path, { method, headers, body: JSON.stringify(body), cache: "no-store" });
   } catch {
     throw new Error("the server does not answer");
   }
@@ -208,7 +208,8 @@ at("send-form").addEventListener("submit", (event) => {
 
 // Push
 
-const ofUser = () => `/v1/users/${encodeURIComponent(at("push-user").value)}`;
+// Users are named in bodies: of a path, a browser resolves some of what may be typed.
+const named = () => at("push-user").value;
 
 function showReceipt(receipt) {
   at("receipt").hidden = false;
@@ -230,12 +231,13 @@ async function attempt(work) {
 
 at("push-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(async () => showReceipt(await call("POST", `${ofUser()}/push`, at("push-text").value)));
+  const push = { users: [named()], text: at("push-text").value };
+  attempt(async () => showReceipt(await call("POST", "/v1/push", push)));
 });
 
 async function listConnections() {
-  const path = `${ofUser()}/connections`;
-  const { connections, degraded } = await call("GET", path);
+  const user = named();
+  const { connections, degraded } = await call("POST", "/v1/connections", { user });
   const count = connections.length === 1 ? "1 connection" : `${connections.length} connections`;
   say(at("push-state"), count + (degraded ? ", degraded: some may be missing" : ""), degraded ? "bad" : "");
   at("receipt").hidden = true;
@@ -243,7 +245,7 @@ async function listConnections() {
     const kick = element("button", "Kick");
     kick.type = "button";
     kick.addEventListener("click", () => attempt(async () => {
-      showReceipt(await call("DELETE", `${path}/${connection}`));
+      showReceipt(await call("POST", "/v1/kick", { user, connections: [connection] }));
       kick.closest("li").remove();
     }));
     return element("li", [kick, ` ${connection} at ${instance}`]);

@@ -132,7 +132,8 @@ impl Sentinel {
 fn sentinel_credentials(query: Option<&str>) -> Result<String, &'static str> {
     let (mut user, mut password) = (None, None);
     for pair in query::pairs(query) {
-        let (name, value) = pair.map_err(|_| "the login at the Sentinels is not UTF-8")?;
+        let (name, value) =
+            pair.map_err(|_| "the login at the Sentinels is not percent-encoded UTF-8")?;
         let place = match name.as_ref() {
             "sentinel_user" => &mut user,
             "sentinel_password" => &mut password,

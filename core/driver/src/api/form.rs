@@ -1,0 +1,289 @@
+//! Bodies that name users. What stands in a body nothing on the way takes for a part of a path.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use switchboard_core::config::Config;
+use switchboard_core::frame::Payload;
+use switchboard_core::id::UserId;
+use switchboard_core::message::{Audience, PushRefused};
+
+use super::error::ApiError;
+use super::request::{self, CONNECTIONS};
+
+/// JSON may write each byte of a text as six.
+const ESCAPED: usize = 6;
+
+/// Bytes of a body beside names and payload.
+const FRAME: usize = 1024;
+
+/// Bytes of a user in a list.
+const USER: usize = ESCAPED * UserId::MAX_BYTES + 4;
+
+/// Bytes of a connection in a list.
+const CONNECTION: usize = ESCAPED * 36 + 4;
+
+/// The body of a push to users, or to some connections of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PushForm {
+    pub(crate) to: Audience,
+    pub(crate) payload: Payload,
+}
+
+impl PushForm {
+    /// The most bytes that such a body can have.
+    pub(crate) const fn largest(config: &Config) -> usize {
+        ESCAPED * config.push_bytes + config.push_users * USER + CONNECTIONS * CONNECTION + FRAME
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not of the form, or a user or a connection cannot be one.
+    pub(crate) fn read(body: &[u8], config: &Config) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            users: Vec<String>,
+            connections: Option<Vec<String>>,
+            text: Option<String>,
+            base64: Option<String>,
+        }
+        const FORM: &str = r#"{"users": [...], "text": "..."}, with "base64" instead of "text" for binary, and perhaps "connections": [...] of one user"#;
+        let form: Form = json(body, FORM)?;
+        let bad = |why: String| ApiError::BadBody { form: FORM, why };
+        let limit = config.push_users;
+        if form.users.len() > limit {
+            let users = form.users.len();
+            return Err(PushRefused::TooManyUsers { users, limit }.into());
+        }
+        let payload = match (form.text, form.base64) {
+            (Some(text), None) => Payload::text(text.into())?,
+            (None, Some(base64)) => Payload::binary(
+                STANDARD
+                    .decode(base64)
+                    .map_err(|error| bad(format!("`base64`: {error}")))?
+                    .into(),
+            ),
+            (Some(_), Some(_)) => {
+                return Err(bad("it has both `text` and `base64`".to_owned()));
+            }
+            (None, None) => {
+                return Err(bad("it has neither `text` nor `base64`".to_owned()));
+            }
+        };
+        let listed = |(index, text): (usize, &String)| {
+            UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
+        };
+        let mut users = form
+            .users
+            .iter()
+            .enumerate()
+            .map(listed)
+            .collect::<Result<Vec<_>, _>>()?;
+        let to = match (form.connections, users.len()) {
+            (None, _) => Audience::Users(users),
+            (Some(connections), 1) => some_of(users.remove(0), &connections)?,
+            (Some(_), _) => {
+                return Err(bad(
+                    "`connections` are of one user: name that one in `users`".to_owned(),
+                ));
+            }
+        };
+        Ok(Self { to, payload })
+    }
+}
+
+/// The most bytes that a body can have which names a user, and perhaps connections.
+pub(crate) const USER_FORM_LARGEST: usize = USER + CONNECTIONS * CONNECTION + FRAME;
+
+/// The user of a body that names one.
+///
+/// # Errors
+///
+/// If it is not of the form, or cannot be a user.
+pub(crate) fn user(body: &[u8]) -> Result<UserId, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        user: String,
+    }
+    let form: Form = json(body, r#"{"user": "..."}"#)?;
+    Ok(UserId::new(&form.user)?)
+}
+
+/// Whose connections are to be ended, and which of them.
+///
+/// # Errors
+///
+/// If the body is not of the form, or a user or a connection cannot be one.
+pub(crate) fn kicked(body: &[u8]) -> Result<Audience, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Form {
+        user: String,
+        connections: Option<Vec<String>>,
+    }
+    let form: Form = json(body, r#"{"user": "..."}, and perhaps "connections": [...]"#)?;
+    let user = UserId::new(&form.user)?;
+    match form.connections {
+        None => Ok(Audience::User(user)),
+        Some(connections) => some_of(user, &connections),
+    }
+}
+
+/// Some connections of a user. An empty list is refused: it may be meant as none, or as all.
+fn some_of(user: UserId, connections: &[String]) -> Result<Audience, ApiError> {
+    if connections.is_empty() {
+        return Err(ApiError::NoConnections);
+    }
+    if connections.len() > CONNECTIONS {
+        return Err(ApiError::TooManyConnections { limit: CONNECTIONS });
+    }
+    let connections = connections
+        .iter()
+        .map(|text| request::connection(text))
+        .collect::<Result<_, _>>()?;
+    Ok(Audience::Connections { user, connections })
+}
+
+fn json<T: DeserializeOwned>(body: &[u8], form: &'static str) -> Result<T, ApiError> {
+    let bad = |why: String| ApiError::BadBody { form, why };
+    // serde would take a list for the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad("it is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use switchboard_core::frame::FrameKind;
+
+    use super::*;
+
+    const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+
+    #[test]
+    fn a_push_to_a_list_is_read() {
+        let config = Config::default();
+        let text = PushForm::read(
+            br#"{"users": ["ann", "b\u00f6b"], "text": "h\u00e9"}"#,
+            &config,
+        );
+        let text = text.expect("good");
+        let users = ["ann", "böb"].map(|user| UserId::new(user).expect("a good user"));
+        assert_eq!(text.to, Audience::Users(users.to_vec()));
+        assert_eq!(text.payload.kind(), FrameKind::Text);
+        assert_eq!(text.payload.bytes().as_ref(), "hé".as_bytes());
+        let binary = PushForm::read(br#"{"base64": "AP8=", "users": ["ann"]}"#, &config);
+        assert_eq!(
+            binary.expect("good").payload,
+            Payload::binary(Bytes::from_static(&[0, 255]))
+        );
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_refused() {
+        let config = Config {
+            push_users: 2,
+            ..Config::default()
+        };
+        for (body, code) in [
+            ("", "bad_body"),
+            ("[]", "bad_body"),
+            (r#"[["ann"], null, "x", null]"#, "bad_body"),
+            (r#"{"users": ["ann"]}"#, "bad_body"),
+            (r#"{"text": "x"}"#, "bad_body"),
+            (
+                r#"{"users": ["ann"], "text": "x", "base64": ""}"#,
+                "bad_body",
+            ),
+            (
+                r#"{"users": ["ann"], "text": "x", "deadline": "1s"}"#,
+                "bad_body",
+            ),
+            (r#"{"users": ["ann"], "base64": "%%"}"#, "bad_body"),
+            (r#"{"users": "ann", "text": "x"}"#, "bad_body"),
+            (r#"{"users": ["ann", ""], "text": "x"}"#, "bad_user"),
+            (
+                r#"{"users": ["a", "b", "c"], "text": "x"}"#,
+                "too_many_users",
+            ),
+        ] {
+            let error = PushForm::read(body.as_bytes(), &config).expect_err(body);
+            assert_eq!(
+                error.status(),
+                (http::StatusCode::BAD_REQUEST, code),
+                "{body}"
+            );
+        }
+        let escaped = format!(
+            r#"{{"users": ["{user}", "{user}"], "text": "{text}"}}"#,
+            user = "\\u0041".repeat(UserId::MAX_BYTES),
+            text = "\\u0041".repeat(config.push_bytes),
+        );
+        assert!(escaped.len() <= PushForm::largest(&config));
+        assert!(PushForm::read(escaped.as_bytes(), &config).is_ok());
+    }
+
+    #[test]
+    fn connections_are_of_one_user() {
+        let config = Config::default();
+        let push = |users: &str, connections: &str| {
+            let body =
+                format!(r#"{{"users": {users}, "connections": {connections}, "text": "x"}}"#);
+            PushForm::read(body.as_bytes(), &config).map(|form| form.to)
+        };
+        let kick = |connections: &str| {
+            kicked(format!(r#"{{"user": "ann", "connections": {connections}}}"#).as_bytes())
+        };
+        let one = format!(r#"["{UUID}"]"#);
+        let expected = Audience::Connections {
+            user: UserId::new("ann").expect("a good user"),
+            connections: vec![UUID.parse().expect("a UUID")],
+        };
+        assert_eq!(push(r#"["ann"]"#, &one), Ok(expected.clone()));
+        assert_eq!(kick(&one), Ok(expected));
+        for users in ["[]", r#"["ann", "bob"]"#] {
+            let error = push(users, &one).expect_err(users);
+            assert_eq!(error.status().1, "bad_body", "{users}");
+        }
+        let many = format!(
+            "[{}]",
+            vec![format!("\"{UUID}\""); CONNECTIONS + 1].join(",")
+        );
+        for connections in ["[]", r#"["7"]"#, &many] {
+            for error in [push(r#"["ann"]"#, connections), kick(connections)] {
+                let error = error.expect_err(connections);
+                assert_eq!(error.status().1, "bad_connection", "{connections}");
+            }
+        }
+    }
+
+    /// H07: a body that names nobody is for nobody.
+    #[test]
+    fn a_body_names_its_user() {
+        let ann = UserId::new("ann/..b").expect("a good user");
+        let body = br#"{"user": "ann/..b"}"#;
+        assert_eq!(user(body), Ok(ann.clone()));
+        assert_eq!(kicked(body), Ok(Audience::User(ann)));
+        for (body, code) in [
+            ("", "bad_body"),
+            ("{}", "bad_body"),
+            (r#"{"user": null}"#, "bad_body"),
+            (r#" ["ann"]"#, "bad_body"),
+            (r#"{"user": "ann", "connection": "7"}"#, "bad_body"),
+            (r#"{"user": ""}"#, "bad_user"),
+            (r#"{"user": ".."}"#, "bad_user"),
+        ] {
+            let body = body.as_bytes();
+            for error in [user(body).map(drop), kicked(body).map(drop)] {
+                assert_eq!(error.expect_err("wrong").status().1, code);
+            }
+        }
+    }
+}
