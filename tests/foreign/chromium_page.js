@@ -1,5 +1,5 @@
-// Chromium, as Debian has it, on the status page. Its terminal goes through nginx with its default
-// timeouts. Screenshots are written for people to look at.
+// Chromium, as Debian has it, on the status page. Its terminal goes through nginx with the configuration
+// of `deploy/`. Screenshots are written for people to look at.
 "use strict";
 
 const path = require("node:path");
@@ -8,7 +8,12 @@ const { Api, assert, eventually, holder, place, run, sleep, token, within } = re
 const { payloads } = require("./terminal");
 
 const [first, second] = place.servers;
-const SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+const LAUNCH = {
+  executablePath: process.env.FOREIGN_CHROMIUM,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+  // As a person's browser: it keeps pages that were left.
+  ignoreDefaultArgs: ["--disable-back-forward-cache"],
+};
 
 let browser;
 let page;
@@ -93,7 +98,7 @@ let uuid;
 
 run({
   "the page asks for a key, says that a wrong one is wrong, and shows the cluster with the right one": async () => {
-    browser = await chromium.launch({ executablePath: process.env.FOREIGN_CHROMIUM, args: SWITCHES });
+    browser = await chromium.launch(LAUNCH);
     page = await openPage(first, { viewport: { width: 1100, height: 800 } });
     await page.getByLabel("API key").fill("a key of somebody else");
     await page.getByRole("button", { name: "Use key" }).click();
@@ -173,6 +178,15 @@ run({
     await shows(page, "#frames li", "still here");
     await shows(page, "#instances td", "up");
     await screenshot(page, "4-after-a-burst-and-an-idle-minute");
+  },
+
+  "a page that is left ends its terminal, though the browser keeps the page": async () => {
+    const api = new Api(second);
+    await page.goto(`${first.api}/health/live`);
+    await eventually("its terminal is gone", async () => (await api.connections("ann")).length === 0);
+    page.goBack().catch(() => {}); // It waits for a load, and a page that was kept is not loaded.
+    await shows(page, "#terminal-state", "closed (1000)");
+    uuid = await connect(page);
   },
 
   "a kick from the page closes it with 4001, and it connects again": async () => {

@@ -200,6 +200,10 @@ at("connect-form").addEventListener("submit", (event) => {
   else connect();
 });
 
+// A browser may keep a page that was left, with its connection, and answer the server's pings for it:
+// what is pushed meanwhile would count as written, and nobody would see it.
+addEventListener("pagehide", () => socket?.close(1000));
+
 at("send-form").addEventListener("submit", (event) => {
   event.preventDefault();
   socket?.send(at("message").value);

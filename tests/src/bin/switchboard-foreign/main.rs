@@ -1,8 +1,8 @@
 //! Runs clients that others wrote against real servers: each script of `tests/foreign` has a place
 //! of its own, which is built, handed over and torn down here.
 
-mod nginx;
 mod place;
+mod proxy;
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -17,6 +17,7 @@ use switchboard_tests::adapter::Adapter;
 use switchboard_tests::matrix::Fleet;
 
 use crate::place::{Heartbeat, Place};
+use crate::proxy::Program;
 
 /// Runs clients that others wrote against real servers. `.ci/foreign` gets what it needs.
 #[derive(Parser)]
@@ -83,7 +84,7 @@ fn run_all(fleet: Fleet, arguments: &Arguments) -> Vec<Outcome> {
     let only = &arguments.only;
     let selected = SCRIPTS
         .iter()
-        .filter(|script| only.is_empty() || only.iter().any(|text| script.file.contains(text)));
+        .filter(|script| only.is_empty() || only.iter().any(|text| script.name().contains(text)));
     thread::scope(|scope| {
         let running: Vec<_> = selected
             .map(|script| scope.spawn(move || script.run(fleet, arguments)))
@@ -97,20 +98,26 @@ fn run_all(fleet: Fleet, arguments: &Arguments) -> Vec<Outcome> {
 
 const SCRIPTS: &[Script] = &[
     Script::new("node_ws.js", Heartbeat::Quick),
-    Script::new("node_ws_nginx.js", Heartbeat::Default),
+    Script::behind(Program::Nginx, "node_ws_proxy.js"),
+    Script::behind(Program::Haproxy, "node_ws_proxy.js"),
+    Script::behind(Program::Caddy, "node_ws_proxy.js"),
     Script::new("python_websockets.py", Heartbeat::Quick),
-    Script::new("python_websockets_nginx.py", Heartbeat::Default),
-    Script::new("chromium_page.js", Heartbeat::Default),
+    Script::behind(Program::Nginx, "python_websockets_proxy.py"),
+    Script::behind(Program::Haproxy, "python_websockets_proxy.py"),
+    Script::behind(Program::Caddy, "python_websockets_proxy.py"),
+    Script::behind(Program::Nginx, "chromium_page.js"),
     Script::new("curl_api.py", Heartbeat::Default),
 ];
 
-/// When a script is given up. The longest wait is that for nginx's idle timeout.
+/// When a script is given up. The longest wait is that for a proxy's idle timeout.
 const ENDS_WITHIN: Duration = Duration::from_secs(300);
 
 /// A file of `tests/foreign`.
 struct Script {
     file: &'static str,
     heartbeat: Heartbeat,
+    /// The proxy that it goes through, if it goes through any.
+    proxy: Option<Program>,
 }
 
 /// How many checks of a script passed and failed.
@@ -128,12 +135,31 @@ impl Outcome {
 
 impl Script {
     const fn new(file: &'static str, heartbeat: Heartbeat) -> Self {
-        Self { file, heartbeat }
+        Self {
+            file,
+            heartbeat,
+            proxy: None,
+        }
+    }
+
+    const fn behind(proxy: Program, file: &'static str) -> Self {
+        Self {
+            file,
+            heartbeat: Heartbeat::Default,
+            proxy: Some(proxy),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{} behind {proxy}", self.file),
+            None => self.file.to_owned(),
+        }
     }
 
     fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
-        let place = Place::start(fleet, self.heartbeat);
-        let label = format!("{fleet}/{}", self.file);
+        let place = Place::start(fleet, self.heartbeat, self.proxy);
+        let label = format!("{fleet}/{}", self.name());
         let output = arguments.output.join(fleet.to_string());
         let mut command = match Path::new(self.file).extension() {
             Some(extension) if extension == "js" => Command::new("node"),

@@ -1,7 +1,5 @@
-//! What a script finds: two servers with Redis, nginx in front of them, and a server that takes
+//! What a script finds: two servers with Redis, a proxy in front of them, and a server that takes
 //! tokens.
-
-use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use switchboard_tests::matrix::Fleet;
@@ -10,7 +8,7 @@ use switchboard_tests::redis::RedisServer;
 use switchboard_tests::server::Server;
 use switchboard_tests::settings::Settings;
 
-use crate::nginx::{Nginx, quiet_port};
+use crate::proxy::{Program, Proxy, quiet_port};
 
 /// How often the servers ping.
 #[derive(Clone, Copy)]
@@ -23,8 +21,7 @@ pub(crate) enum Heartbeat {
 
 /// Servers and what belongs to them. All of it ends with this value.
 pub(crate) struct Place {
-    nginx: Nginx,
-    proxy: SocketAddr,
+    proxy: Option<Proxy>,
     servers: [Server; 2],
     tokens: Server,
     _redis: RedisServer,
@@ -32,17 +29,21 @@ pub(crate) struct Place {
 
 impl Place {
     /// Starts everything and waits until the two servers know each other.
-    pub(crate) fn start(fleet: Fleet, heartbeat: Heartbeat) -> Self {
+    pub(crate) fn start(fleet: Fleet, heartbeat: Heartbeat, program: Option<Program>) -> Self {
         let redis = RedisServer::start();
-        let proxy = quiet_port();
+        let listen = quiet_port();
         let any = settings(heartbeat)
             .with("drain", "2s")
             .with_file("api_key_file", API_KEY);
-        let of_cluster = any
+        let mut of_cluster = any
             .clone()
             .with("redis", redis.url())
-            .with_file("cluster_secret_file", CLUSTER_SECRET)
-            .with("public_url", format!("ws://{proxy}/connect"));
+            .with_file("cluster_secret_file", CLUSTER_SECRET);
+        if program.is_some() {
+            of_cluster = of_cluster
+                .with("connections", CONNECTIONS)
+                .with("public_url", format!("ws://{listen}/connect"));
+        }
         let with_tokens = any
             .with("auth", "jwt")
             .with_file("jwt_secret_file", JWT_SECRET);
@@ -55,8 +56,7 @@ impl Place {
             });
         }
         Self {
-            nginx: Nginx::start(proxy, [servers[0].terminals(), servers[1].terminals()]),
-            proxy,
+            proxy: program.map(|program| Proxy::start(program, listen, &servers)),
             servers,
             tokens: Server::start(fleet.adapter(1), &with_tokens),
             _redis: redis,
@@ -70,15 +70,16 @@ impl Place {
         json!({
             "servers": [server(&self.servers[0]), server(&self.servers[1])],
             "tokens": tokens,
-            "nginx": format!("ws://{}/connect", self.proxy),
+            "proxy": self.proxy.as_ref().map(Proxy::describe),
             "key": API_KEY,
             "frame_bytes": FRAME_BYTES,
             "push_bytes": PUSH_BYTES,
+            "connections": CONNECTIONS,
             "idle_seconds": IDLE_SECONDS,
         })
     }
 
-    /// Prints what servers and nginx have logged.
+    /// Prints what servers and proxy have logged.
     pub(crate) fn show_logs(&self) {
         for server in self.servers.iter().chain([&self.tokens]) {
             println!(
@@ -87,7 +88,9 @@ impl Place {
                 server.log()
             );
         }
-        println!("--- log of nginx at {}\n{}", self.proxy, self.nginx.log());
+        if let Some(proxy) = &self.proxy {
+            println!("--- log of the proxy\n{}", proxy.log());
+        }
     }
 }
 
@@ -101,8 +104,11 @@ const FRAME_BYTES: usize = 64 << 10;
 /// The documented default of `--push-bytes`.
 const PUSH_BYTES: usize = 1 << 20;
 
-/// Longer than nginx's timeout of 60 s for a silent upstream, and than two heartbeats of the
-/// default 25 s with their jitter.
+/// How many terminals each of two servers behind a proxy takes: few, so that a script can fill one.
+const CONNECTIONS: i64 = 50;
+
+/// Longer than any timeout of `deploy/` and of nginx's defaults (60 s) for a silent upstream, and than
+/// two heartbeats of the default 25 s with their jitter.
 const IDLE_SECONDS: u64 = 75;
 
 fn settings(heartbeat: Heartbeat) -> Settings {

@@ -1,4 +1,4 @@
-"""Python's `websockets` behind nginx with its default timeouts."""
+"""Python's `websockets` behind a proxy with the configuration of `deploy/`."""
 
 import asyncio
 import os
@@ -9,10 +9,10 @@ from terminal import Terminal, payloads
 
 
 def url(user):
-    return f"{PLACE['nginx']}?user={user}"
+    return f"{PLACE['proxy']['url']}?user={user}"
 
 
-@check("an idle terminal outlives nginx's 60 s by the pings of the server")
+@check("an idle terminal outlives the timeouts of the proxy by the pings of the server")
 async def _():
     terminal = await Terminal.open(url("idle"))
     await asyncio.sleep(PLACE["idle_seconds"])
@@ -21,7 +21,7 @@ async def _():
     assert await terminal.frame() == "still here"
 
 
-@check("payloads arrive byte for byte through nginx")
+@check("payloads arrive byte for byte through the proxy")
 async def _():
     terminal = await Terminal.open(url("bytes"))
     api = Api(PLACE["servers"][0])

@@ -1,13 +1,34 @@
-// Node's `ws` behind nginx with its default timeouts.
+// Node's `ws` behind a proxy with the configuration of `deploy/`.
 "use strict";
 
+const { execFileSync } = require("node:child_process");
 const { Api, assert, eventually, holder, place, run, sleep } = require("./check");
 const { Terminal, payloads } = require("./terminal");
 
-const url = (user) => `${place.nginx}?user=${user}`;
+const url = (user) => `${place.proxy.url}?user=${user}`;
+const direct = (server, user) => `${server.terminals}?user=${user}`;
+
+/** The value of one of the server's metrics. */
+async function metric(server, name) {
+  const text = await (await fetch(`${server.api}/metrics`)).text();
+  const lines = text.split("\n").filter((line) => line.startsWith(name) && "{ ".includes(line[name.length]));
+  return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+/** Terminals that come one after the other through the proxy, and where each is. */
+async function arrivals(user, count) {
+  const api = new Api(place.servers[0]);
+  const terminals = [];
+  for (let times = 0; times < count; times += 1) terminals.push(await Terminal.open(url(user)));
+  const listed = await api.connections(user);
+  const instances = terminals.map(({ uuid }) => listed.find(({ connection }) => connection === uuid).instance);
+  for (const { socket } of terminals) socket.close();
+  await eventually("they are gone", async () => (await api.connections(user)).length === 0);
+  return instances;
+}
 
 run({
-  "an idle terminal outlives nginx's 60 s by the pings of the server": async () => {
+  "an idle terminal outlives the timeouts of the proxy by the pings of the server": async () => {
     const terminal = await Terminal.open(url("idle"));
     await sleep(place.idle_seconds * 1000);
     assert.ok(terminal.pings >= 2, `${terminal.pings} pings`);
@@ -15,7 +36,7 @@ run({
     assert.equal(await terminal.frame(), "still here");
   },
 
-  "payloads arrive byte for byte through nginx": async () => {
+  "payloads arrive byte for byte through the proxy": async () => {
     const terminal = await Terminal.open(url("bytes"));
     const api = new Api(place.servers[0]);
     for (const payload of payloads(place.push_bytes)) {
@@ -25,11 +46,11 @@ run({
     }
   },
 
-  "kicks and refusals pass through nginx": async () => {
+  "kicks and refusals pass through the proxy": async () => {
     const terminal = await Terminal.open(url("kick"));
     await new Api(place.servers[0]).kick("kick", terminal.uuid);
     assert.deepEqual(await terminal.ending(), { code: 4001, reason: "kicked" });
-    const { status, body } = await Terminal.refused(place.nginx);
+    const { status, body } = await Terminal.refused(place.proxy.url);
     assert.deepEqual([status, body.error.code], [400, "bad_request"]);
   },
 
@@ -53,6 +74,48 @@ run({
     assert.equal((await terminal.ending()).code, 1006);
     const api = new Api(place.servers[0]);
     await eventually("it is not listed", async () => (await api.connections("half")).length === 0);
+  },
+
+  [place.proxy.reload_keeps_terminals
+    ? "a reload of the proxy keeps its terminals, and takes new ones"
+    : "a reload of the proxy ends its terminals as one that goes away, and takes new ones"]: async () => {
+    const api = new Api(place.servers[0]);
+    const before = await Terminal.open(url("reload"));
+    const [command, ...args] = place.proxy.reload;
+    execFileSync(command, args, { stdio: "ignore" });
+    const connected = async () => Terminal.open(url("new")).catch(() => null);
+    const after = await eventually("the proxy takes terminals", connected);
+    await api.pushToOne("new", "to the new one");
+    assert.equal(await after.frame(), "to the new one");
+    if (place.proxy.reload_keeps_terminals) {
+      await api.pushToOne("reload", "to the old one");
+      assert.equal(await before.frame(), "to the old one");
+      before.socket.close();
+    } else {
+      assert.equal((await before.ending()).code, 1001);
+    }
+    await eventually("it is not listed", async () => (await api.connections("reload")).length === 0);
+  },
+
+  "one server is full, then the other: each terminal comes to the one that has room": async () => {
+    const instances = await Promise.all(place.servers.map((server) => new Api(server).instance()));
+    for (const [full, free] of [[0, 1], [1, 0], [0, 1]]) {
+      const filling = [];
+      let refused = null;
+      while (!refused) {
+        assert.ok(filling.length <= place.connections, "the server is never full");
+        const target = direct(place.servers[full], `filling${full}`);
+        try {
+          filling.push(await Terminal.open(target));
+        } catch (error) {
+          refused = error;
+        }
+      }
+      assert.match(refused.message, /503/);
+      assert.deepEqual(await arrivals("moving", 6), Array(6).fill(instances[free]));
+      for (const { socket } of filling) socket.terminate();
+      await eventually("there is room", async () => await metric(place.servers[full], "switchboard_connections") < place.connections / 2);
+    }
   },
 
   "after a drain the other upstream has the terminal, and loses nothing pushed after its hello": async () => {
@@ -87,7 +150,7 @@ run({
     assert.ok(written.every((count) => count >= 1));
   },
 
-  "a server that has gone is not missed: nginx goes on to the other": async () => {
+  "a server that has gone is not missed: the proxy goes on to the other": async () => {
     for (let times = 0; times < 10; times += 1) (await Terminal.open(url("again"))).socket.terminate();
   },
 });
