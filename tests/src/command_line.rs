@@ -78,8 +78,25 @@ impl Drop for Demo {
 /// If it does not end.
 #[track_caller]
 pub fn run(adapter: Adapter, arguments: &[&str]) -> Output {
+    run_with(adapter, arguments, &[], Stdio::null())
+}
+
+/// The same, with variables and something to read.
+///
+/// # Panics
+///
+/// If it does not end.
+#[track_caller]
+pub fn run_with(
+    adapter: Adapter,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    input: impl Into<Stdio>,
+) -> Output {
     let mut child = command(adapter)
         .args(arguments)
+        .envs(variables.iter().copied())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -144,6 +144,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Its settings file. Those that it names stand beside it.
+    pub fn settings_file(&self) -> PathBuf {
+        self.folder.path().join("switchboard.toml")
+    }
+
     /// What it has logged until this moment.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()

@@ -55,6 +55,8 @@ mod damper;
 pub mod directory;
 pub mod events;
 mod execute;
+#[cfg(feature = "command-line")]
+mod fetch;
 mod foreign;
 mod handle;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod api_errors;
 mod command_line;
+mod commands;
 mod connections;
 mod crash;
 mod drain;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         api_errors::LIST,
         operations::LIST,
         command_line::LIST,
+        commands::LIST,
         half_closed::LIST,
         handshake::LIST,
         hostile_terminals::LIST,

@@ -6,16 +6,19 @@
 )]
 
 mod assemble;
+mod client;
 mod demo;
 mod load;
 mod log_queue;
 mod logging;
 mod open_files;
 mod options;
+mod sample;
 mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +57,25 @@ enum Command {
     Serve(Box<Serve>),
     /// Runs two servers in this process, to look at and to try with curl. Nothing is kept.
     Demo(Logging),
+    /// Pushes a text to all terminals of a user, and prints the receipt.
+    #[command(after_long_help = client::AFTER_HELP)]
+    Push(client::Push),
+    /// Shows where a user is connected.
+    #[command(after_long_help = client::AFTER_HELP)]
+    Where(client::Where),
+    /// Ends a user's connections (4001), or one of them.
+    #[command(after_long_help = client::AFTER_HELP)]
+    Kick(client::Kick),
+    /// Lists the instances of the cluster.
+    #[command(after_long_help = client::AFTER_HELP)]
+    Instances(client::ListInstances),
+    /// Prints a token for a terminal, for development: signed with the secret of --jwt-secret-file.
+    ///
+    /// It is one that a server with the same settings takes; they come from flags, variables and file,
+    /// as those of `switchboard serve` do.
+    Token(Box<token::Token>),
+    /// Prints a settings file with every setting, its explanation and its default.
+    Config,
 }
 
 /// The flags of `switchboard serve`.
@@ -83,6 +105,8 @@ enum Failure {
     Unfit(#[from] assemble::Unfit),
     #[error("{0}")]
     Start(String),
+    #[error("{0}")]
+    Asked(String),
     #[error("{0}; the server has ended")]
     Died(crate::InstanceDied),
     #[error("the operating system refuses {doing}: {error}")]
@@ -115,19 +139,29 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let result = match cli.command {
-        Command::Serve(serve) => match matches.subcommand_matches("serve") {
-            Some(matches) => start::<R>(*serve, matches),
-            None => unreachable!("the command that was parsed is the one that was given"),
-        },
-        Command::Demo(logging) => demonstrate::<R>(&logging),
-    };
+    let result = execute::<R>(cli.command, of_command(&matches));
     let code = result.unwrap_or_else(|failure| {
         logging::last_words(&format!("switchboard: {failure}"));
         ExitCode::FAILURE
     });
     logging::finish();
     code
+}
+
+fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(serve) => start::<R>(*serve, matches),
+        Command::Demo(logging) => demonstrate::<R>(&logging),
+        Command::Push(push) => client::push(&push),
+        Command::Where(locate) => client::locate(&locate),
+        Command::Kick(kick) => client::kick(&kick),
+        Command::Instances(list) => client::instances(&list),
+        Command::Token(token) => token::print(&token, matches),
+        Command::Config => {
+            serve::say(sample_file().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }
 
 fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
@@ -153,12 +187,31 @@ fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Fai
     wait_for::<R, _>(serve::run::<R>(parts, stop))
 }
 
+/// What was given to the command.
+fn of_command(matches: &ArgMatches) -> &ArgMatches {
+    match matches.subcommand() {
+        Some((_, matches)) => matches,
+        None => unreachable!("there is a command: clap asks for one"),
+    }
+}
+
+/// A settings file with every setting.
+fn sample_file() -> String {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve");
+    serve.map_or_else(String::new, |serve| sample::file(serve, &load::defaults()))
+}
+
 /// The command line, with variables and defaults in its help.
 fn command() -> clap::Command {
     let (defaults, settings) = (load::defaults(), load::settings());
     Cli::command()
         .mut_subcommand("serve", |serve| {
             options::with_variables_and_defaults(serve, &defaults, &settings)
+        })
+        .mut_subcommand("token", |token| {
+            options::with_variables_and_defaults(token, &defaults, &settings)
+                .mut_args(token::hide_what_is_not_about_tokens)
         })
         .mut_subcommand("demo", |demo| {
             let defaults = toml::Table::from_iter([

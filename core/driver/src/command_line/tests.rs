@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use super::assemble::{Parts, Unfit, assemble};
 use super::load::{self, LoadError, Loaded};
-use super::{Cli, Command, command, options};
+use super::{Cli, Command, command, options, sample, sample_file};
 
 #[test]
 fn the_command_line_is_sound() {
@@ -67,6 +67,55 @@ fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
         let changed = by_flag.server != default.server || by_flag.core != default.core;
         assert!(changed, "{setting} changes nothing");
     }
+}
+
+#[test]
+fn the_sample_file_has_every_setting_and_says_the_defaults() {
+    let sample = sample_file();
+    assert_eq!(
+        sample.parse(),
+        Ok(toml::Table::new()),
+        "all is commented out"
+    );
+    assert!(sample.lines().all(|line| line.chars().count() <= 100));
+
+    let is_setting =
+        |line: &&str| line.starts_with('#') && !line.starts_with("# ") && !line.starts_with("##");
+    let all: String = sample
+        .lines()
+        .filter(is_setting)
+        .map(|line| format!("{}\n", &line[1..]))
+        .collect();
+    let table: toml::Table = all.parse().unwrap_or_else(|error| panic!("{error}: {all}"));
+    let settings: BTreeSet<_> = load::settings().into_iter().collect();
+    let named: BTreeSet<_> = table.keys().map(String::as_str).collect();
+    assert_eq!(named, settings);
+
+    let examples = sample::examples();
+    for example in examples.keys() {
+        assert!(
+            !load::defaults().contains_key(example),
+            "{example} has a default"
+        );
+    }
+    // Without the examples it is a file that changes nothing.
+    let defaults: String = all
+        .lines()
+        .filter(|line| {
+            !examples
+                .keys()
+                .any(|name| line.starts_with(&format!("{name} =")))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let file = File::with("sample", &defaults);
+    let loaded = load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{error}"));
+    let default = load(&[], None).expect("the defaults");
+    assert_eq!(loaded.server, default.server);
+    assert_eq!(loaded.core, default.core);
+    // And with them each is one that can be.
+    let file = File::with("examples", &all);
+    load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

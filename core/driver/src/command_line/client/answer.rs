@@ -1,0 +1,109 @@
+//! Answers of the API, as far as they are printed. What they say beyond that is for `--json`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// An answer that is done with, whatever it says.
+pub(super) trait Answer: DeserializeOwned {
+    /// Whether the server may have missed something.
+    fn is_degraded(&self) -> bool;
+
+    /// Whether something has failed.
+    fn has_failed(&self) -> bool {
+        false
+    }
+}
+
+/// What became of a push, or of the end of connections.
+#[derive(Debug, Deserialize)]
+pub(super) struct Receipt {
+    pub(super) degraded: bool,
+    pub(super) written: u64,
+    pub(super) queued: u64,
+    pub(super) failed: u64,
+    pub(super) terminals: Vec<Terminal>,
+    #[serde(default)]
+    pub(super) truncated: bool,
+}
+
+/// What became of it at one terminal.
+#[derive(Debug, Deserialize)]
+pub(super) struct Terminal {
+    pub(super) connection: String,
+    pub(super) outcome: String,
+}
+
+/// Where a user is connected.
+#[derive(Debug, Deserialize)]
+pub(super) struct Connections {
+    pub(super) degraded: bool,
+    pub(super) connections: Vec<Connection>,
+}
+
+/// One connection.
+#[derive(Debug, Deserialize)]
+pub(super) struct Connection {
+    pub(super) connection: String,
+    pub(super) instance: String,
+    pub(super) connected: Option<String>,
+}
+
+/// The cluster.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Instances {
+    pub(super) instances: Vec<Instance>,
+}
+
+/// One instance of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Instance {
+    pub(super) instance: String,
+    pub(super) address: String,
+    pub(super) state: String,
+    pub(super) connections: u64,
+    pub(super) pushes: u64,
+    pub(super) this: bool,
+}
+
+/// A request that the server does not execute.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) error: Reason,
+}
+
+/// Why.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reason {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Answer for Receipt {
+    fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed > 0
+    }
+}
+
+impl Answer for Connections {
+    fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+}
+
+impl Answer for Instances {
+    fn is_degraded(&self) -> bool {
+        false
+    }
+}
+
+impl Instances {
+    /// What other instances dial to reach this one.
+    pub(super) fn address(&self, id: &str) -> &str {
+        let found = self.instances.iter().find(|known| known.instance == id);
+        found.map_or("-", |known| &known.address)
+    }
+}

@@ -1,0 +1,284 @@
+//! Commands that ask a running server: each is one call of its HTTP API.
+
+mod answer;
+mod api;
+mod table;
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use switchboard_core::config::{Config, duration};
+use switchboard_core::id::{InvalidUser, UserId};
+use uuid::Uuid;
+
+use answer::{Answer, Connections, Instances, Receipt};
+use api::{Api, ApiUrl, Body, Call};
+use table::Table;
+
+use super::Failure;
+use super::serve::say;
+
+/// What commands that ask a server end with, for their help.
+pub(super) const AFTER_HELP: &str = "\
+Exit status: 0 done; 1 the server could not be asked, or refused; 2 wrong usage; 3 done, and not all
+is well: something failed, or the answer is degraded.";
+
+/// Done, and not all is well.
+const IN_DOUBT: u8 = 3;
+
+/// Bytes of a push, at most: what `--push-bytes` can allow.
+const PUSH_BYTES: u64 = 16 << 20;
+
+/// What a server may need for an answer beyond the deadline that it was given.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Which server is asked, and how its answer is printed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Server")]
+pub(super) struct Asking {
+    /// Where its API is: HOST:PORT, or a URL with http:// or https://
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SWITCHBOARD_API",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8081"
+    )]
+    api: ApiUrl,
+    /// File with a key of the API, as the server's --api-key-file: the first one in it is sent
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SWITCHBOARD_API_KEY_FILE",
+        hide_env_values = true
+    )]
+    key_file: Option<PathBuf>,
+    /// Print the answer as it came, in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The flags of `switchboard push`.
+#[derive(Args, Debug)]
+pub(super) struct Push {
+    /// Whom to push to
+    #[arg(value_parser = user)]
+    user: UserId,
+    /// What; - for standard input, byte for byte
+    text: String,
+    /// Only to this connection of the user; may be repeated
+    #[arg(long, value_name = "UUID")]
+    connection: Vec<Uuid>,
+    /// When the receipt is due, 10ms to 30s
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    deadline: Duration,
+    /// Make it a binary frame
+    #[arg(long)]
+    binary: bool,
+    /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
+    #[arg(long, value_name = "UUID")]
+    id: Option<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of `switchboard where`.
+#[derive(Args, Debug)]
+pub(super) struct Where {
+    /// Whose connections
+    #[arg(value_parser = user)]
+    user: UserId,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of `switchboard kick`.
+#[derive(Args, Debug)]
+pub(super) struct Kick {
+    /// Whose connections
+    #[arg(value_parser = user)]
+    user: UserId,
+    /// This one alone
+    connection: Option<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of `switchboard instances`.
+#[derive(Args, Debug)]
+pub(super) struct ListInstances {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Pushes to a user.
+pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
+    let mut path = format!(
+        "{}/push?deadline={}ms",
+        path_of(&push.user),
+        push.deadline.as_millis()
+    );
+    for connection in &push.connection {
+        path.push_str(&format!("&connection={connection}"));
+    }
+    let content = match push.text.as_str() {
+        "-" => standard_input()?,
+        text => text.as_bytes().to_vec(),
+    };
+    let kind = match push.binary {
+        true => "application/octet-stream",
+        false => "text/plain; charset=utf-8",
+    };
+    let call = Call {
+        method: Method::POST,
+        path,
+        id: push.id,
+        body: Some(Body { kind, content }),
+        limit: push.deadline.saturating_add(MARGIN),
+    };
+    ask(&push.asking, &call, |receipt: &Receipt, _| {
+        print_receipt(receipt, &push.user, "is offline: nothing was written");
+    })
+}
+
+/// Shows where a user is connected.
+pub(super) fn locate(locate: &Where) -> Result<ExitCode, Failure> {
+    let call = Call::get(format!("{}/connections", path_of(&locate.user)));
+    ask(&locate.asking, &call, |found: &Connections, api| {
+        if found.connections.is_empty() {
+            say(&format!("{} is offline", locate.user));
+            return;
+        }
+        // For people, an address says more than an instance's id. The answer is true without it.
+        let asked = api.call(&Call::get("/v1/instances".to_owned()));
+        let instances: Instances = asked.and_then(|answer| answer.read()).unwrap_or_default();
+        let mut table = Table::new(["CONNECTION", "INSTANCE", "ADDRESS", "CONNECTED"]);
+        for connection in &found.connections {
+            table.row([
+                &connection.connection,
+                &connection.instance,
+                instances.address(&connection.instance),
+                connection.connected.as_deref().unwrap_or("-"),
+            ]);
+        }
+        table.print();
+    })
+}
+
+/// Ends connections of a user.
+pub(super) fn kick(kick: &Kick) -> Result<ExitCode, Failure> {
+    let mut path = format!("{}/connections", path_of(&kick.user));
+    let nobody = match kick.connection {
+        None => "is offline: there is nothing to end",
+        Some(connection) => {
+            path.push_str(&format!("/{connection}"));
+            "has no such connection"
+        }
+    };
+    let call = Call {
+        method: Method::DELETE,
+        limit: Config::DEADLINE_DEFAULT + MARGIN,
+        ..Call::get(path)
+    };
+    ask(&kick.asking, &call, |receipt: &Receipt, _| {
+        print_receipt(receipt, &kick.user, nobody);
+    })
+}
+
+/// Lists the cluster's instances.
+pub(super) fn instances(list: &ListInstances) -> Result<ExitCode, Failure> {
+    let call = Call::get("/v1/instances".to_owned());
+    ask(&list.asking, &call, |answer: &Instances, _| {
+        let mut table = Table::new(["INSTANCE", "ADDRESS", "STATE", "CONNECTIONS", "PUSHES", ""]);
+        for instance in &answer.instances {
+            table.row([
+                &instance.instance,
+                &instance.address,
+                &instance.state,
+                &instance.connections.to_string(),
+                &instance.pushes.to_string(),
+                if instance.this { "(answers)" } else { "" },
+            ]);
+        }
+        table.print();
+    })
+}
+
+/// Asks the server, and prints the answer: as it came, or in `print`'s words.
+fn ask<T: Answer>(
+    asking: &Asking,
+    call: &Call,
+    print: impl FnOnce(&T, &Api),
+) -> Result<ExitCode, Failure> {
+    let api = Api::new(&asking.api, asking.key_file.as_deref())?;
+    let reply = api.call(call)?;
+    let answer: T = reply.read()?;
+    if asking.json {
+        say(reply.text().trim_end());
+    } else {
+        print(&answer, &api);
+        if answer.is_degraded() {
+            eprintln!("switchboard: degraded: there may be terminals that the server did not see");
+        }
+    }
+    Ok(match answer.is_degraded() || answer.has_failed() {
+        true => ExitCode::from(IN_DOUBT),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn print_receipt(receipt: &Receipt, user: &UserId, nobody: &str) {
+    let Receipt {
+        written,
+        queued,
+        failed,
+        ..
+    } = receipt;
+    if written + queued + failed == 0 {
+        say(&format!("{user} {nobody}"));
+        return;
+    }
+    say(&format!(
+        "written {written}, queued {queued}, failed {failed}"
+    ));
+    let mut table = Table::new(["CONNECTION", "OUTCOME"]);
+    for terminal in &receipt.terminals {
+        table.row([&terminal.connection, &terminal.outcome]);
+    }
+    table.print();
+    if receipt.truncated {
+        say("and others, which the receipt does not list");
+    }
+}
+
+/// The path of all that is a user's. Everything but letters and digits is encoded: nothing on the way
+/// can take a part of the name for one of the path.
+fn path_of(user: &UserId) -> String {
+    format!(
+        "/v1/users/{}",
+        utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC)
+    )
+}
+
+fn user(text: &str) -> Result<UserId, InvalidUser> {
+    UserId::new(text)
+}
+
+fn standard_input() -> Result<Vec<u8>, Failure> {
+    let mut content = Vec::new();
+    let read = io::stdin().take(PUSH_BYTES + 1).read_to_end(&mut content);
+    match read {
+        Ok(_) if content.len() as u64 <= PUSH_BYTES => Ok(content),
+        Ok(_) => Err(Failure::Asked(format!(
+            "standard input has more than {PUSH_BYTES} bytes, and no server takes such a push"
+        ))),
+        Err(error) => Err(Failure::Asked(format!(
+            "cannot read standard input: {error}"
+        ))),
+    }
+}
