@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::directory::Outcome;
+use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
 use crate::message::Push;
 use crate::time::WallTime;
@@ -159,7 +160,7 @@ pub enum Closure {
     /// Without one: reset, end of file, failed write, failed upgrade.
     Abrupt,
     /// By the driver, because the terminal broke the protocol; it was told this code.
-    Violation(crate::frame::CloseCode),
+    Violation(CloseCode),
 }
 
 /// A round trip whose link was lost before it was answered.
@@ -213,6 +214,63 @@ pub enum Notice {
     },
 }
 
+/// How a connection ended, for counters and log: also one that was never greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its upgrade failed, or took too long.
+    NotOpened,
+    /// The terminal closed it.
+    ByTerminal,
+    /// The socket broke.
+    Lost,
+    /// Switchboard closed it.
+    ByServer(CloseCode),
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 11] = {
+        let mut all = [Self::NotOpened; 11];
+        all[1] = Self::ByTerminal;
+        all[2] = Self::Lost;
+        let mut code = 0;
+        while code < CloseCode::ALL.len() {
+            all[3 + code] = Self::ByServer(CloseCode::ALL[code]);
+            code += 1;
+        }
+        all
+    };
+
+    /// Its name in metrics and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotOpened => "not_opened",
+            Self::ByTerminal => "by_terminal",
+            Self::Lost => "lost",
+            Self::ByServer(code) => code.name(),
+        }
+    }
+}
+
+/// What there is to say of a connection that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// Its name.
+    pub id: ConnectionId,
+    /// Whose.
+    pub user: &'a UserId,
+    /// Why.
+    pub ending: Ending,
+    /// How long it lived, from the handshake on.
+    pub lived: Duration,
+    /// Messages that the terminal sent.
+    pub messages: u64,
+    /// Frames that it was sent: those given to its socket.
+    pub frames: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// Why a terminal is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Disconnected {
@@ -221,5 +279,5 @@ pub enum Disconnected {
     /// The socket broke.
     Lost,
     /// Switchboard closed it.
-    ByServer(crate::frame::CloseCode),
+    ByServer(CloseCode),
 }

@@ -168,6 +168,20 @@ impl CloseCode {
         }
     }
 
+    /// Its name in metrics and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProtocolError => "protocol_error",
+            Self::InvalidPayload => "invalid_payload",
+            Self::TooLarge => "too_large",
+            Self::ServiceRestart => "service_restart",
+            Self::Kicked => "kicked",
+            Self::TokenExpired => "token_expired",
+            Self::SlowConsumer => "slow_consumer",
+            Self::PingTimeout => "ping_timeout",
+        }
+    }
+
     /// The text in the Close frame.
     pub const fn reason(self) -> &'static str {
         match self {

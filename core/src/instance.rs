@@ -20,7 +20,7 @@ use crate::repeat::Repeats;
 use crate::rng::{Purpose, Seed, SeededHash, Stream};
 use crate::rows::Upkeep;
 use crate::slots::Slots;
-use crate::stats::{Gauges, Level, Stats};
+use crate::stats::{Gauges, Level, Levels, Stats};
 use crate::time::{Instant, Now};
 use crate::timer::Timers;
 use crate::trips::Trips;
@@ -368,7 +368,7 @@ impl Instance {
 
     /// How full its tables and queues are; of queues of which there are many, the fullest. It looks
     /// at every connection, every user that is pushed to and every peer.
-    pub fn levels(&self) -> [Level; 9] {
+    pub fn levels(&self) -> Levels {
         let config = &self.config;
         let waiting = || (self.registry.iter()).map(|(_, connection)| &connection.outbound);
         let level = |setting, used, limit| Level {

@@ -1,19 +1,17 @@
 //! What an instance counts.
 
+use crate::event::Ending;
+
 /// Counters since the instance's start. They decide nothing; one of them, `pushes`, is published
 /// with the lease ([`Load`](crate::directory::Load)), for people to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Terminals accepted.
     pub accepted: u64,
-    /// Terminals refused.
-    pub refused: u64,
     /// Terminals greeted as degraded, because their row was not written in time.
     pub greeted_degraded: u64,
-    /// Terminals gone.
-    pub forgotten: u64,
-    /// Terminals that sent nothing after a ping.
-    pub ping_timeouts: u64,
+    /// Terminals whose socket has gone, by reason.
+    pub gone: Gone,
     /// Messages from terminals.
     pub messages: u64,
     /// Frames given to sockets.
@@ -62,6 +60,30 @@ pub struct Stats {
     pub bugs: u64,
 }
 
+/// How many connections have ended, by reason: in the order of [`Ending::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone(pub [u64; Ending::ALL.len()]);
+
+impl Gone {
+    /// Each reason and how often it came.
+    pub fn iter(&self) -> impl Iterator<Item = (Ending, u64)> + '_ {
+        Ending::ALL.into_iter().zip(self.0)
+    }
+
+    /// How many ended for this reason.
+    pub fn of(&self, ending: Ending) -> u64 {
+        let found = self.iter().find(|(other, _)| *other == ending);
+        found.map_or(0, |(_, count)| count)
+    }
+
+    pub(crate) fn count(&mut self, ending: Ending) {
+        let position = Ending::ALL.iter().position(|other| *other == ending);
+        if let Some(count) = position.and_then(|position| self.0.get_mut(position)) {
+            *count += 1;
+        }
+    }
+}
+
 /// How full one of an instance's tables or queues is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -72,6 +94,9 @@ pub struct Level {
     /// What it may hold.
     pub limit: usize,
 }
+
+/// All levels of an instance.
+pub type Levels = [Level; 9];
 
 /// What an instance holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -162,9 +162,20 @@ impl Api {
     /// If the server does not report it.
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "")
+    }
+
+    /// The sum of a metric over the samples with this label, as `code="no_token"`.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not report it.
+    #[track_caller]
+    pub fn metric_of(&self, name: &str, label: &str) -> f64 {
         let text = self.get("/metrics").text();
         let values: Vec<f64> = text
             .lines()
+            .filter(|line| line.contains(label))
             .filter_map(|line| {
                 let rest = line.strip_prefix(name)?;
                 let is_whole_name = rest.starts_with([' ', '{']);

@@ -18,6 +18,7 @@ use crate::auth::{AuthError, selected_subprotocol};
 use crate::handle::ConnectBody;
 use crate::login::Login;
 use crate::members::{Accept, Input, Member, Shared};
+use crate::refusals;
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;
@@ -32,6 +33,18 @@ pub(crate) async fn connect<B>(
     mut request: Request<B>,
     login: Login,
 ) -> Response<ConnectBody> {
+    let user = login.user.clone();
+    let response = answer(shared, member, &mut request, login).await;
+    refusals::note(member, request.headers(), Some(&user), &response);
+    response
+}
+
+async fn answer<B>(
+    shared: &Shared,
+    member: &Member,
+    request: &mut Request<B>,
+    login: Login,
+) -> Response<ConnectBody> {
     let accept = match check(request.method(), request.version(), request.headers()) {
         Ok(accept) => accept,
         Err(error) => return error.response(),
@@ -44,7 +57,7 @@ pub(crate) async fn connect<B>(
     {
         return unavailable("the application does not keep up with the terminals that come and go");
     }
-    match ask(member, hyper::upgrade::on(&mut request), login).await {
+    match ask(member, hyper::upgrade::on(request), login).await {
         Some(Ok(())) => switching(&accept, subprotocol),
         Some(Err(refused)) => refused_response(refused),
         None => unavailable("this server has stopped"),

@@ -7,7 +7,7 @@
 //! nothing more happens, a line of the damper's own does. So a cause writes one line an interval, and
 //! nothing is missing from the count.
 //!
-//! Lines at DEBUG and TRACE pass by it: whoever asks for those wants each of them.
+//! What is not written is there at DEBUG: whoever asks for that wants each of them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,11 +30,12 @@ const CAUSES: usize = 1024;
 /// The damper on the log of this process.
 pub(crate) static LOG: Damper = Damper::new();
 
-/// Writes a line to the log, unless its cause has written one lately.
+/// Writes a line to the log; at DEBUG, if its cause has written one lately.
 macro_rules! damped {
     ($level:ident, $cause:expr, $($line:tt)+) => {
-        if let Some(untold) = $crate::damper::LOG.due(tracing::Level::$level, $cause) {
-            tracing::event!(tracing::Level::$level, untold, $($line)+);
+        match $crate::damper::LOG.due(tracing::Level::$level, $cause) {
+            Some(untold) => tracing::event!(tracing::Level::$level, untold, $($line)+),
+            None => tracing::event!(tracing::Level::DEBUG, $($line)+),
         }
     };
 }

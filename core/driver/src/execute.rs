@@ -8,6 +8,7 @@ use bytes::Bytes;
 use switchboard_core::command::Command;
 use switchboard_core::event::{Answer, Notice};
 use switchboard_core::id::{ConnectionKey, LinkKey};
+use tracing::Level;
 
 use crate::events::TerminalEvent;
 use crate::link::Outgoing;
@@ -23,7 +24,13 @@ impl Worker {
             Command::Send {
                 connection,
                 payload,
-            } => self.terminals.post(connection, Order::Send(payload)),
+            } => {
+                if tracing::enabled!(Level::TRACE) {
+                    let id = self.instance.connection_id(connection);
+                    journal::sent(self.local.me.id, id, &payload);
+                }
+                self.terminals.post(connection, Order::Send(payload));
+            }
             Command::Flush { connection } => self.terminals.post(connection, Order::Flush),
             Command::Ping { connection } => self.terminals.post(connection, Order::Ping),
             Command::Close { connection, code } => {
@@ -65,6 +72,15 @@ impl Worker {
     }
 
     fn notify(&mut self, notice: Notice) {
+        if let Notice::Connected {
+            connection,
+            id,
+            user,
+        } = &notice
+        {
+            let degraded = self.instance.is_degraded(*connection);
+            journal::greeted(self.local.me.id, *id, user, degraded);
+        }
         let Some(queue) = &self.local.shared.events else {
             return;
         };

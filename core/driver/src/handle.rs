@@ -14,7 +14,7 @@ use switchboard_core::id::{ConnectionId, InstanceId, UserId};
 use switchboard_core::message::{
     Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
 };
-use switchboard_core::stats::{Gauges, Stats};
+use switchboard_core::stats::{Gauges, Levels, Stats};
 
 use crate::connect;
 use crate::login::Login;
@@ -58,6 +58,17 @@ pub struct Snapshot {
     pub gauges: Gauges,
     /// Whether a balancer should send terminals to it.
     pub ready: bool,
+}
+
+/// All that a scraper gets of one instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    /// Which of the server's instances, counted from 0.
+    pub(crate) worker: usize,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) levels: Levels,
+    /// Handshakes that were refused, by code.
+    pub(crate) refused: Vec<(&'static str, u64)>,
 }
 
 /// The body of an answer to a handshake.
@@ -144,12 +155,28 @@ impl Handle {
     pub async fn snapshots(&self) -> Vec<Snapshot> {
         let mut snapshots = Vec::with_capacity(self.shared.members.len());
         for member in &self.shared.members {
-            let (answer, answered) = oneshot::channel();
-            if member.inbox.send(Input::Snapshot(answer)).await.is_ok() {
-                snapshots.extend(answered.await.ok());
-            }
+            snapshots.extend(ask_for(member, Input::Snapshot).await);
         }
         snapshots
+    }
+
+    /// All figures of this server's instances, for a scraper.
+    pub(crate) async fn figures(&self) -> Vec<Figures> {
+        let mut figures = Vec::with_capacity(self.shared.members.len());
+        for (worker, member) in self.shared.members.iter().enumerate() {
+            let snapshot = ask_for(member, Input::Snapshot).await;
+            let levels = ask_for(member, Input::Levels).await;
+            if let (Some(snapshot), Some(levels)) = (snapshot, levels) {
+                let refused = member.refusals.counts();
+                figures.push(Figures {
+                    worker,
+                    snapshot,
+                    levels,
+                    refused,
+                });
+            }
+        }
+        figures
     }
 
     /// Whether a balancer should send terminals here: all instances are ready.
@@ -194,17 +221,18 @@ impl Handle {
     }
 }
 
+/// `None` if the instance has stopped.
+async fn ask_for<T>(member: &Member, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    member.inbox.send(input(answer)).await.ok()?;
+    answered.await.ok()
+}
+
 async fn ask(
     member: &Member,
     input: impl FnOnce(oneshot::Sender<Answer>) -> Input,
 ) -> Result<Answer, CallError> {
-    let (answer, answered) = oneshot::channel();
-    member
-        .inbox
-        .send(input(answer))
-        .await
-        .map_err(|_| CallError::Stopped)?;
-    answered.await.map_err(|_| CallError::Stopped)
+    ask_for(member, input).await.ok_or(CallError::Stopped)
 }
 
 async fn connections_by(member: &Member, user: UserId) -> Result<Connections, CallError> {

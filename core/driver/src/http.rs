@@ -12,6 +12,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
@@ -25,8 +26,10 @@ use crate::connect;
 use crate::handle::ConnectBody;
 use crate::head::Heads;
 use crate::link;
+use crate::login::Login;
 use crate::members::{Entry, Input, LinkEnd, Member, Service};
 use crate::origin;
+use crate::refusals;
 use crate::runtime::Runtime;
 use crate::task::{self, Portion};
 use crate::worker::Local;
@@ -87,30 +90,42 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
 }
 
 async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
-    if request.uri().path() != TERMINALS {
-        return refusal(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "terminals connect at /connect",
-        );
-    }
-    let shared = &local.shared;
     let (parts, body) = request.into_parts();
-    if let Err(error) = connect::check(&parts.method, parts.version, &parts.headers) {
-        return error.response();
+    match admit(local, &parts).await {
+        Ok(login) => {
+            let request = Request::from_parts(parts, body);
+            connect::connect(&local.shared, &local.me, request, login).await
+        }
+        Err(refusal) => {
+            refusals::note(&local.me, &parts.headers, None, &refusal);
+            *refusal
+        }
     }
-    if let Err(error) = origin::check(&parts, &local.gate.origins) {
-        return refusal(StatusCode::FORBIDDEN, "foreign_origin", &error.to_string());
+}
+
+/// Finds out who a terminal belongs to, if it may connect.
+async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<ConnectBody>>> {
+    if parts.uri.path() != TERMINALS {
+        let text = "terminals connect at /connect";
+        return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
+    }
+    if let Err(error) = connect::check(&parts.method, parts.version, &parts.headers) {
+        return Err(Box::new(error.response()));
+    }
+    if let Err(error) = origin::check(parts, &local.gate.origins) {
+        let text = error.to_string();
+        return Err(Box::new(refusal(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            &text,
+        )));
     }
     let Some(authenticator) = &local.gate.authenticator else {
-        return connect::unavailable("nobody says who a terminal belongs to");
+        let text = "nobody says who a terminal belongs to";
+        return Err(Box::new(connect::unavailable(text)));
     };
-    match authenticator.authenticate(&parts).await {
-        Ok(login) => {
-            connect::connect(shared, &local.me, Request::from_parts(parts, body), login).await
-        }
-        Err(error) => api::unauthenticated(&error),
-    }
+    let login = authenticator.authenticate(parts).await;
+    login.map_err(|error| Box::new(api::unauthenticated(&error)))
 }
 
 async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
@@ -158,7 +173,11 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
     let handshake = builder(local).serve_connection(
         FuturesIo::new(stream),
-        service_fn(|request| async { Ok::<_, Infallible>(once(peer::<R>(local, request))) }),
+        service_fn(|request| async {
+            let response = peer::<R>(local, request);
+            refusals::note_of_peer(&response);
+            Ok::<_, Infallible>(once(response))
+        }),
     );
     in_time::<R>(local, handshake.with_upgrades()).await;
 }

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchboard_core::command::Log;
+use switchboard_core::event::{Closure, Ended};
 use switchboard_core::frame::{FrameKind, Payload};
-use switchboard_core::id::InstanceId;
+use switchboard_core::id::{ConnectionId, InstanceId, UserId};
 use switchboard_core::message::{Action, Audience, Push, Receipt};
-use tracing::trace;
+use tracing::{debug, trace};
 
 use crate::damper::{Cause, damped};
 
@@ -101,6 +102,52 @@ fn code(answer: &str) -> String {
         .find(is_code)
         .unwrap_or("other")
         .to_owned()
+}
+
+/// A terminal whose handshake is being completed.
+pub(crate) fn accepted(this: InstanceId, uuid: ConnectionId, user: &UserId) {
+    debug!(%this, %uuid, %user, "a terminal is accepted");
+}
+
+/// A terminal that gets its hello.
+pub(crate) fn greeted(this: InstanceId, uuid: ConnectionId, user: &UserId, degraded: bool) {
+    debug!(%this, %uuid, %user, degraded, "a terminal is greeted");
+}
+
+/// A terminal whose socket has gone.
+pub(crate) fn ended(this: InstanceId, closure: Closure, ended: &Ended<'_>) {
+    let Ended {
+        id: uuid,
+        user,
+        ending,
+        lived,
+        messages,
+        frames,
+        bytes,
+    } = *ended;
+    let handshake = match closure {
+        Closure::Clean => "complete",
+        Closure::Abrupt => "none",
+        Closure::Violation(_) => "cut short",
+    };
+    let (reason, lived_ms) = (ending.name(), lived.as_millis() as u64);
+    debug!(
+        %this, %uuid, %user, reason, closing_handshake = handshake, lived_ms, messages, frames, bytes,
+        "a terminal is gone"
+    );
+}
+
+/// A frame for a terminal.
+pub(crate) fn sent(this: InstanceId, uuid: Option<ConnectionId>, payload: &Payload) {
+    trace!(
+        %this, uuid = uuid.map(display), kind = kind(payload), bytes = payload.len(),
+        "a frame is sent"
+    );
+}
+
+/// A message from a terminal.
+pub(crate) fn heard(this: InstanceId, uuid: ConnectionId, user: &UserId, payload: &Payload) {
+    trace!(%this, %uuid, %user, kind = kind(payload), bytes = payload.len(), "a message came");
 }
 
 /// A push that was handed in.

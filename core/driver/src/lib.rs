@@ -72,6 +72,7 @@ mod members;
 mod newcomer;
 pub mod origin;
 mod query;
+mod refusals;
 pub mod runtime;
 mod server;
 pub mod settings;

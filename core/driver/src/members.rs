@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use switchboard_core::event::{Answer, Event, Handshake, Refused};
 use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::Push;
+use switchboard_core::stats::Levels;
 
 use crate::api::ApiContext;
 use crate::directory::Troubles;
@@ -19,6 +20,7 @@ use crate::events::Queue;
 use crate::handle::Snapshot;
 use crate::login::Authenticator;
 use crate::origin::Origins;
+use crate::refusals::Refusals;
 use crate::settings::Settings;
 
 /// Inputs that wait for one instance, at most; whoever sends more waits. Large enough for several
@@ -43,6 +45,8 @@ pub(crate) enum Input {
     Instances(oneshot::Sender<Answer>),
     /// The application asks for figures.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// A scraper asks how full tables and queues are.
+    Levels(oneshot::Sender<Levels>),
     /// The application wants the instance to end; the channel is dropped when it is drained.
     Drain {
         delay: Duration,
@@ -110,6 +114,8 @@ pub(crate) struct Member {
     pub(crate) id: InstanceId,
     pub(crate) inbox: Sender<Input>,
     pub(crate) ready: AtomicBool,
+    /// The handshakes that it was handed, and that were refused.
+    pub(crate) refusals: Refusals,
     terminals: Arc<AtomicUsize>,
 }
 
@@ -149,6 +155,7 @@ impl Member {
             id,
             inbox,
             ready: AtomicBool::new(false),
+            refusals: Refusals::default(),
             terminals: Arc::default(),
         }
     }

@@ -175,7 +175,13 @@ impl<R: Runtime> Builder<R> {
         let gate = Arc::new(Gate {
             origins: Origins::new(&self.settings.origins)?,
             authenticator: self.authenticator,
-            api: ApiContext::new(handle.clone(), &self.settings, kind, doors.terminals)?,
+            api: ApiContext::new(
+                handle.clone(),
+                &self.settings,
+                kind,
+                doors.terminals,
+                self.settings.name.as_deref().unwrap_or(&address),
+            )?,
         });
         let mut server = Server {
             threads: Arc::new(Threads::new(handle.clone())),

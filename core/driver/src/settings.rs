@@ -23,6 +23,9 @@ pub struct Settings {
     pub peer: SocketAddr,
     /// What other instances dial, as `host:port`. Without it, the peer address in use.
     pub advertise: Option<String>,
+    /// The server's name in metrics, the same after each start. Without it, what other instances
+    /// dial.
+    pub name: Option<String>,
     /// Where it is written down which connection lives on which instance.
     #[serde(skip)]
     pub directory: DirectoryChoice,
@@ -66,6 +69,7 @@ impl Default for Settings {
             api: None,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: None,
+            name: None,
             directory: DirectoryChoice::Embedded(EmbeddedDirectory::default()),
             prefix: "sb:".to_owned(),
             cluster_secret: None,
@@ -116,6 +120,11 @@ impl Settings {
                 "must be `host:port`, neither unspecified nor with port 0",
             ),
             (
+                self.name.as_deref().is_none_or(is_name),
+                "name",
+                "must have 1 to 128 bytes, and no control characters",
+            ),
+            (
                 !self.prefix.is_empty() && !self.prefix.contains(char::is_whitespace),
                 "prefix",
                 "must not be empty and must hold no space",
@@ -146,6 +155,10 @@ impl Settings {
             None => Ok(()),
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 fn is_dialable(address: &str) -> bool {

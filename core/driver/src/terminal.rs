@@ -23,6 +23,7 @@ use tungstenite::error::{CapacityError, Error, ProtocolError};
 use crate::damper::{Cause, damped};
 use crate::events::{NotTaken, TerminalEvent};
 use crate::foreign::Foreign;
+use crate::journal;
 use crate::members::{Input, Seat};
 use crate::runtime::Runtime;
 use crate::socket::Socket;
@@ -382,6 +383,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
         let (Some(payload), Phase::Open) = (payload, self.phase) else {
             return Poll::Ready(Step::Heard(Heard::Control));
         };
+        let Terminal { id, user, .. } = &*self.terminal;
+        journal::heard(self.local.me.id, *id, user, &payload);
         self.held = Some(Box::new(Held::Untold(TerminalEvent::Message {
             user: self.terminal.user.clone(),
             connection: self.terminal.id,

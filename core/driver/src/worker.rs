@@ -131,7 +131,17 @@ impl Worker {
 
     fn input<R: Runtime>(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
-            Input::Event(event) => self.instance.handle(now, event, out),
+            Input::Event(event) => {
+                if let Event::Closed {
+                    connection,
+                    closure,
+                } = event
+                    && let Some(ended) = self.instance.ended(now, connection, closure)
+                {
+                    journal::ended(self.local.me.id, closure, &ended);
+                }
+                self.instance.handle(now, event, out);
+            }
             Input::Accept(accept) => self.accept::<R>(now, *accept),
             Input::AcceptLink(end) => {
                 if let Some(key) = self.instance.accept_link(now) {
@@ -161,6 +171,9 @@ impl Worker {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.snapshot());
             }
+            Input::Levels(answer) => {
+                let _ = answer.send(self.instance.levels());
+            }
             Input::Drain {
                 delay,
                 spread,
@@ -188,6 +201,7 @@ impl Worker {
             debug_assert!(false, "an accepted connection has an id");
             return;
         };
+        journal::accepted(self.local.me.id, id, &user);
         let mailbox = self.terminals.insert(key, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,

@@ -123,7 +123,6 @@ impl Instance {
             }
             Liveness::Pinged { at } if at + self.config.ping_timeout <= now.mono => {
                 if connection.heard < at {
-                    self.stats.ping_timeouts += 1;
                     let drop = Waiting::Drop(Outcome::Gone);
                     self.close(now, key, CloseCode::PingTimeout, drop, None, out);
                 } else {

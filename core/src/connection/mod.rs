@@ -25,8 +25,10 @@ use crate::time::{Instant, Now, WallTime};
 
 mod liveness;
 mod phase;
+mod report;
 
 use liveness::Liveness;
+use phase::Reached;
 pub(crate) use phase::{ClosingStage, Greeting, Phase, RowState};
 
 /// One terminal's connection.
@@ -47,6 +49,9 @@ pub(crate) struct Connection {
     heard: Instant,
     expires: Option<Instant>,
     messages: Messages,
+    /// Frames given to its socket, and the bytes of their payloads: for people to see.
+    frames: u64,
+    bytes: u64,
     armed: Option<Instant>,
 }
 
@@ -79,13 +84,7 @@ impl Instance {
     ///
     /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
-        let expires = match self.admit(now, &handshake) {
-            Ok(expires) => expires,
-            Err(refused) => {
-                self.stats.refused += 1;
-                return Err(refused);
-            }
-        };
+        let expires = self.admit(now, &handshake)?;
         self.stats.accepted += 1;
         let key = self.registry.insert(Connection {
             id: ConnectionId::new(self.connection_ids.uuid()),
@@ -103,6 +102,8 @@ impl Instance {
             heard: now.mono,
             expires,
             messages: Messages::default(),
+            frames: 0,
+            bytes: 0,
             armed: None,
         });
         self.arm_connection(key);
@@ -211,6 +212,7 @@ impl Instance {
             self.stats.stale_events += 1;
             return;
         };
+        let ending = connection.ending(closure);
         let phase = std::mem::replace(&mut connection.phase, Phase::Gone);
         let tickets = connection.outbound.drop_all();
         let (id, user) = (connection.id, connection.user.clone());
@@ -228,7 +230,7 @@ impl Instance {
             Phase::Closing {
                 code,
                 stage,
-                greeted,
+                reached,
                 ticket,
                 ..
             } => {
@@ -237,13 +239,14 @@ impl Instance {
                     ClosingStage::Writing | ClosingStage::Aborted => Outcome::Gone,
                 };
                 self.resolve_all(id, ticket, outcome);
-                greeted.then_some(Disconnected::ByServer(code))
+                (reached == Reached::Greeted).then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
                 self.stats.stale_events += 1;
                 return;
             }
         };
+        self.stats.gone.count(ending);
         if let Some(reason) = reason {
             out.push(Command::Notify(Box::new(Notice::Disconnected {
                 connection: key,
@@ -273,11 +276,12 @@ impl Instance {
             self.bug("closing a connection that is not there");
             return;
         };
-        let (greeting, waiting) = match connection.phase {
-            Phase::Upgrading { .. } => (None, Waiting::Drop(Outcome::Gone)),
-            // Nothing overtakes the hello, and there will be none.
-            Phase::Registering { .. } => (None, Waiting::Drop(Outcome::Gone)),
-            Phase::Live(greeting) => (Some(greeting), waiting),
+        // Nothing overtakes the hello, and to who was not greeted there will be none.
+        let drop = Waiting::Drop(Outcome::Gone);
+        let (reached, greeting, waiting) = match connection.phase {
+            Phase::Upgrading { .. } => (Reached::Accepted, None, drop),
+            Phase::Registering { .. } => (Reached::Opened, None, drop),
+            Phase::Live(greeting) => (Reached::Greeted, Some(greeting), waiting),
             Phase::Closing { .. } | Phase::Gone => {
                 let id = connection.id;
                 self.resolve_all(id, ticket, Outcome::Gone);
@@ -288,8 +292,7 @@ impl Instance {
             Waiting::Write => None,
             Waiting::Drop(outcome) => Some((connection.outbound.drop_waiting(), outcome)),
         };
-        let upgraded = !matches!(connection.phase, Phase::Upgrading { .. });
-        let stage = if !upgraded {
+        let stage = if reached == Reached::Accepted {
             out.push(Command::Abort { connection: key });
             ClosingStage::Aborted
         } else if connection.outbound.is_empty() {
@@ -306,7 +309,7 @@ impl Instance {
             code,
             until: now.mono + self.config.close_timeout,
             stage,
-            greeted: greeting.is_some(),
+            reached,
             ticket,
         };
         let id = connection.id;
@@ -377,14 +380,17 @@ impl Instance {
         if !may_write {
             return;
         }
-        let mut frames = 0;
+        let (mut frames, mut bytes) = (0, 0);
         for payload in connection.outbound.next_batch() {
             frames += 1;
+            bytes += payload.len() as u64;
             out.push(Command::Send {
                 connection: key,
                 payload: payload.clone(),
             });
         }
+        connection.frames += frames;
+        connection.bytes += bytes;
         if frames > 0 {
             self.stats.frames += frames;
             out.push(Command::Flush { connection: key });
@@ -432,7 +438,6 @@ impl Instance {
         };
         if matches!(connection.phase, Phase::Gone) && connection.row == RowState::Absent {
             self.registry.remove(key);
-            self.stats.forgotten += 1;
             out.push(Command::Forget { connection: key });
         }
     }

@@ -34,13 +34,24 @@ pub(crate) enum Phase {
         until: Instant,
         /// How far it is.
         stage: ClosingStage,
-        /// It was greeted before.
-        greeted: bool,
+        /// How far it had come before.
+        reached: Reached,
         /// Whom to tell when the Close frame is written.
         ticket: Option<Ticket>,
     },
     /// The socket has gone; the row has not.
     Gone,
+}
+
+/// How far a connection came before its end began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reached {
+    /// It was accepted, and never opened.
+    Accepted,
+    /// It was opened, and never greeted.
+    Opened,
+    /// It was greeted.
+    Greeted,
 }
 
 /// What a terminal was told.
@@ -96,11 +107,11 @@ impl Fingerprint for Phase {
                 code,
                 until,
                 stage,
-                greeted,
+                reached,
                 ticket,
             } => {
                 until.fingerprint(now, hasher);
-                (code, stage, greeted, ticket).hash(hasher);
+                (code, stage, reached, ticket).hash(hasher);
             }
             Self::Gone => {}
         }

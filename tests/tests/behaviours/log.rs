@@ -8,14 +8,20 @@ use serde_json::Value;
 use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, ONE};
 use switchboard_tests::behaviours;
 use switchboard_tests::matrix::Cell;
-use switchboard_tests::patience::eventually;
+use switchboard_tests::patience::{eventually, eventually_some};
 use switchboard_tests::raw::opcode;
 use switchboard_tests::server::Server;
 use switchboard_tests::settings::Settings;
 use switchboard_tests::terminal::Connect;
+use uuid::Uuid;
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, the_log_can_be_json),
+    (ONE, the_log_tells_the_life_of_each_connection),
+    (
+        ONE,
+        refused_handshakes_are_counted_and_told_once_an_interval
+    ),
     (COMMAND_LINE, a_log_that_nobody_reads_stops_nothing),
     (COMMAND_LINE, a_server_ends_although_nobody_reads_its_log),
     (
@@ -47,6 +53,101 @@ fn the_log_can_be_json(cell: Cell) {
         assert!(["INFO", "WARN"].contains(&level.as_str()), "{line}");
     }
     assert!(log.lines().count() < 20, "nothing is logged per message");
+}
+
+/// H54, H55: what happens to connections is there at `debug`, messages at `trace`; never what is in
+/// them, nor the query string.
+fn the_log_tells_the_life_of_each_connection(cell: Cell) {
+    const SECRET: &str = "nobody-else-reads-this";
+    let cluster = cell.start_with(1, |s| s.with("log", "json").with("log_level", "trace"));
+    let server = &cluster[0];
+    let lines = || entries(server);
+    let gone = |uuid: Uuid| {
+        eventually_some("its end is told", || {
+            lines()
+                .into_iter()
+                .find(|line| line["uuid"] == uuid.to_string() && line["reason"].is_string())
+        })
+    };
+
+    let mut stays = server.terminal("ann");
+    stays.send_text(SECRET);
+    stays.recv();
+    server.api().push("ann", SECRET).expect_written(1);
+    stays.expect_text(SECRET);
+    let uuid = stays.uuid;
+    stays.close();
+    let end = gone(uuid);
+    assert_eq!(
+        (&end["user"], &end["reason"]),
+        (&"ann".into(), &"by_terminal".into())
+    );
+    assert_eq!(
+        (&end["messages"], &end["frames"]),
+        (&1.into(), &3.into()),
+        "{end}"
+    );
+    assert!(end["bytes"].as_u64() > Some(SECRET.len() as u64), "{end}");
+    assert!(end["lived_ms"].is_u64(), "{end}");
+
+    let kicked = server.terminal("bob");
+    let uuid = kicked.uuid;
+    server.api().kick("bob");
+    drop(kicked);
+    assert_eq!(gone(uuid)["reason"], "kicked");
+    assert_eq!(server.connect().refused().status, 400);
+
+    let log = server.log();
+    for text in [
+        "a terminal is accepted",
+        "a terminal is greeted",
+        "a message came",
+        "a push is handed in",
+        "a push has its receipt",
+        "a frame is sent",
+        "a handshake is refused",
+    ] {
+        assert!(log.contains(text), "{text}: {log}");
+    }
+    assert!(!log.contains(SECRET) && !log.contains("user="), "{log}");
+    for (reason, count) in [("by_terminal", 1.0), ("kicked", 1.0), ("lost", 0.0)] {
+        let label = format!("reason=\"{reason}\"");
+        let counted = server
+            .api()
+            .metric_of("switchboard_terminals_gone_total", &label);
+        assert_eq!(counted, count, "{reason}");
+    }
+}
+
+/// H04, H54, H55: an operator sees who is kept out and why, and strangers do not fill the log.
+fn refused_handshakes_are_counted_and_told_once_an_interval(cell: Cell) {
+    const STRANGERS: u64 = 50;
+    let begin = Instant::now();
+    let cluster = cell.start_with(1, |s| s.with("log", "json"));
+    let server = &cluster[0];
+    for _ in 0..STRANGERS {
+        let page = server
+            .connect()
+            .user("ann")
+            .header("Origin", "https://elsewhere.example");
+        assert_eq!(page.refused().status, 403);
+    }
+
+    let foreign = "code=\"foreign_origin\"";
+    let counted = server
+        .api()
+        .metric_of("switchboard_terminals_refused_total", foreign);
+    assert_eq!(counted, STRANGERS as f64);
+    let lines = || told(server, &["a handshake is refused", "handshakes refused"]);
+    eventually("each of them is in the count", || {
+        lines().iter().sum::<u64>() == STRANGERS
+    });
+    assert_few(&lines(), begin);
+    let all = entries(server);
+    let first = all.iter().find(|line| line["code"] == "foreign_origin");
+    let first = first.expect("it is told");
+    assert_eq!(first["status"], 403);
+    assert_eq!(first["origin"], "\"https://elsewhere.example\"");
 }
 
 /// H55: whoever reads the log is slow or stopped: pushes go on, and what is missing from the log is
@@ -139,21 +240,25 @@ fn unheard(cell: Cell) -> (Server, ChildStderr) {
     (server, log)
 }
 
-/// How often each line with one of these texts says that it happened: once, and what is untold.
-fn told(server: &Server, texts: &[&str]) -> Vec<u64> {
+/// The lines of its log, which is in JSON.
+fn entries(server: &Server) -> Vec<Value> {
     let log = server.log();
     // What follows the last newline is still being written.
     let lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
-    lines
-        .lines()
-        .filter(|line| texts.iter().any(|text| line.contains(text)))
-        .map(|line| {
-            let entry: Value = serde_json::from_str(line).expect("each line is JSON");
-            let untold = entry["untold"].as_u64().unwrap_or(0);
-            let message = entry["message"].as_str().expect("a line has a text");
-            untold + u64::from(!message.starts_with("and no more for a while"))
-        })
-        .collect()
+    let entry = |line| serde_json::from_str(line).expect("each line is JSON");
+    lines.lines().map(entry).collect()
+}
+
+/// How often each line with one of these texts says that it happened: once, and what is untold.
+fn told(server: &Server, texts: &[&str]) -> Vec<u64> {
+    let told = |entry: Value| {
+        let message = entry["message"].as_str()?;
+        let untold = entry["untold"].as_u64().unwrap_or(0);
+        let itself = u64::from(!message.starts_with("and no more for a while"));
+        let is_one = texts.iter().any(|text| message.contains(text));
+        is_one.then_some(untold + itself)
+    };
+    entries(server).into_iter().filter_map(told).collect()
 }
 
 /// One line at once, and then one an interval of ten seconds.

@@ -5,6 +5,7 @@ use switchboard_tests::behaviours;
 use switchboard_tests::certificate::Certificate;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::directory::Directory;
+use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::redis::RedisServer;
@@ -31,6 +32,9 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         clusters_with_different_prefixes_do_not_see_each_other
     ),
     (ONE, health_and_metrics_tell_what_happens),
+    (ONE, metrics_say_which_server_and_worker_they_are_of),
+    (ONE, each_scraper_gets_the_format_that_it_asks_for),
+    (ONE, metrics_show_how_full_queues_are),
     (PROCESSES, instances_are_listed_with_their_load),
     (ONE, the_status_page_is_complete_in_itself),
     (ONE.embedded(), a_server_without_redis_says_that_it_is_alone),
@@ -167,6 +171,83 @@ fn health_and_metrics_tell_what_happens(cell: Cell) {
     eventually("the gauge falls", || {
         api.metric("switchboard_connections") < 0.5
     });
+}
+
+/// H54: the labels are the same after a restart; Prometheus keeps `instance` for itself.
+fn metrics_say_which_server_and_worker_they_are_of(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("workers", 2).with("name", "web1"));
+    let text = cluster[0].api().get("/metrics").text();
+
+    for worker in 0..2 {
+        let sample = format!("switchboard_connections{{node=\"web1\",worker=\"{worker}\"}} 0");
+        assert!(text.lines().any(|line| line == sample), "{sample}:\n{text}");
+    }
+    assert!(!text.contains("instance=\""), "{text}");
+    for instance in cluster[0].api().instances() {
+        assert!(text.contains(&instance.instance), "{instance:?}:\n{text}");
+    }
+
+    let unnamed = cell.start(1);
+    let node = format!("node=\"{}\"", unnamed[0].peer());
+    let connections = unnamed[0].api().metric_of("switchboard_connections", &node);
+    assert!(connections.abs() < 0.5);
+}
+
+/// H54: Prometheus gets what it asks for, and whoever asks for nothing what all of them read.
+fn each_scraper_gets_the_format_that_it_asks_for(cell: Cell) {
+    let cluster = cell.start(1);
+    let scrape = |accept: Option<&str>| {
+        let request = Request::new("GET", "/metrics");
+        let request = match accept {
+            Some(accept) => request.header("Accept", accept),
+            None => request,
+        };
+        let response = cluster[0].api().send(request);
+        let kind = response
+            .header("content-type")
+            .unwrap_or_default()
+            .to_owned();
+        (kind, response.text())
+    };
+
+    for accept in [None, Some("*/*"), Some("text/plain;version=0.0.4")] {
+        let (kind, text) = scrape(accept);
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        assert!(
+            text.contains("# TYPE switchboard_pushes_total counter\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE switchboard_build_info gauge\n"),
+            "{text}"
+        );
+        assert!(!text.contains("# EOF"), "{text}");
+    }
+    let (kind, text) = scrape(Some("application/openmetrics-text;version=1.0.0,*/*;q=0.1"));
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
+    assert!(
+        text.contains("# TYPE switchboard_pushes counter\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+/// H54: who watches them sees a limit come near.
+fn metrics_show_how_full_queues_are(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("connections", 7));
+    let api = cluster[0].api();
+    let _terminals = [cluster[0].terminal("ann"), cluster[0].terminal("bob")];
+
+    let of = |name, setting: &str| api.metric_of(name, &format!("setting=\"{setting}\""));
+    let connections = (
+        of("switchboard_level", "connections"),
+        of("switchboard_level_limit", "connections"),
+    );
+    assert_eq!(connections, (2.0, 7.0));
+    assert!(of("switchboard_level_limit", "queue_frames") > 0.5);
 }
 
 /// H54: `/v1/instances` shows each instance with its load, the same at every server.

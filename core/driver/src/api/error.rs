@@ -15,6 +15,7 @@ use switchboard_core::message::PushRefused;
 use crate::CallError;
 use crate::auth::AuthError;
 use crate::query::BadEncoding;
+use crate::refusals::Code;
 
 /// Why a request is not answered with what it asked for. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,7 +165,11 @@ impl From<CallError> for ApiError {
 }
 
 /// An answer that says what was wrong, as `{"error": {"code", "message"}}`.
-pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+pub(crate) fn refusal(
+    status: StatusCode,
+    code: &'static str,
+    message: &str,
+) -> Response<Full<Bytes>> {
     #[derive(Serialize)]
     struct Body<'a> {
         error: Content<'a>,
@@ -180,6 +185,7 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
     body.push(b'\n');
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
+    response.extensions_mut().insert(Code(code));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

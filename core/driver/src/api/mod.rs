@@ -36,7 +36,7 @@ use body::Timed;
 use error::ApiError;
 use form::PushForm;
 use guard::{ApiHosts, Keys};
-use metrics::Metrics;
+use metrics::{Format, Metrics};
 use page::Page;
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
@@ -54,7 +54,7 @@ pub(crate) struct ApiContext {
 
 impl ApiContext {
     /// The API of a server with these settings. `terminals` is where terminals connect, if this
-    /// server listens for them itself.
+    /// server listens for them itself; `node` is the server's name.
     ///
     /// # Errors
     ///
@@ -64,6 +64,7 @@ impl ApiContext {
         settings: &Settings,
         auth: AuthKind,
         terminals: Option<SocketAddr>,
+        node: &str,
     ) -> Result<Self, ConfigError> {
         let keys = Keys::new(&settings.api_keys);
         let page = Page::new(
@@ -77,7 +78,7 @@ impl ApiContext {
             config: settings.core.clone(),
             hosts: ApiHosts::new(&settings.api_hosts)?,
             keys,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(node),
             page,
         })
     }
@@ -252,10 +253,11 @@ where
             let instances = context.handle.instances().await?;
             json(StatusCode::OK, &InstanceList(&instances))
         }
-        Route::Metrics => text(
-            metrics::CONTENT_TYPE,
-            context.metrics.text(context.handle.snapshots().await),
-        ),
+        Route::Metrics => {
+            let format = Format::asked_for(&parts.headers);
+            let figures = context.handle.figures().await;
+            text(format.content_type(), context.metrics.text(figures, format))
+        }
         Route::Live => json(StatusCode::OK, &page::LIVE),
         Route::Ready => context.readiness().await,
         Route::Page => context.page.html(parts),

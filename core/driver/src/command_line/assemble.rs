@@ -51,6 +51,7 @@ pub(super) fn assemble(
         api: Some(server.api),
         peer: server.peer,
         advertise,
+        name: server.name,
         directory,
         prefix: server.prefix,
         cluster_secret,

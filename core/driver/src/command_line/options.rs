@@ -64,6 +64,10 @@ struct Listeners {
     /// What other instances dial [default: the peer address in use]
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// Name of this server in metrics (label `node`), the same after each start
+    /// [default: what other instances dial]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Instances in this process, each with a thread of its own; 0: one for each core
     #[arg(long, value_name = "N")]
     workers: Option<u32>,

@@ -11,6 +11,7 @@ auth = "jwt"
 cluster_secret_file = "/etc/switchboard/cluster-secret"
 jwt_public_key_file = "/etc/switchboard/jwt-public.pem"
 jwt_secret_file = "/etc/switchboard/jwt-secret"
+name = "web1"
 public_url = "wss://push.example.com/connect"
 redis = "redis://127.0.0.1:6379"
 "#;

@@ -19,6 +19,7 @@ pub(super) struct ServerSettings {
     pub(super) api: SocketAddr,
     pub(super) peer: SocketAddr,
     pub(super) advertise: Option<String>,
+    pub(super) name: Option<String>,
     pub(super) workers: usize,
 
     pub(super) redis: Option<String>,
@@ -59,6 +60,7 @@ impl Default for ServerSettings {
             api: loopback(8081),
             peer: loopback(8082),
             advertise: None,
+            name: None,
             workers: 0,
             redis: None,
             prefix: driver.prefix,

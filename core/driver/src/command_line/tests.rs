@@ -346,6 +346,7 @@ fn samples() -> toml::Table {
         jwt_secret_file = "secret"
         log = "json"
         log_level = "debug"
+        name = "web1"
         prefix = "other:"
         public_url = "wss://example.com/connect"
         redis = "redis://127.0.0.1"

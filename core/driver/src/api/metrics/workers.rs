@@ -1,0 +1,399 @@
+//! The figures of this process's workers.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use switchboard_core::message::Outcome;
+use switchboard_core::stats::{Gauges, Stats};
+
+use super::full;
+use crate::handle::Figures;
+
+/// The workers of this process.
+#[derive(Debug)]
+pub(super) struct Workers(pub(super) Vec<Figures>);
+
+struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
+
+struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
+
+const COUNTERS: [CounterRow; 24] = [
+    CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
+    CounterRow(
+        "terminals_greeted_degraded",
+        "Terminals greeted before their row was written",
+        |s| s.greeted_degraded,
+    ),
+    CounterRow("terminal_messages", "Messages from terminals", |s| {
+        s.messages
+    }),
+    CounterRow("terminal_frames", "Frames given to sockets", |s| s.frames),
+    CounterRow(
+        "terminal_overflows",
+        "Frames lost to full queues of slow terminals",
+        |s| s.overflows,
+    ),
+    CounterRow("pushes", "Pushes accepted", |s| s.pushes),
+    CounterRow("pushes_refused", "Pushes refused", |s| s.pushes_refused),
+    CounterRow("pushes_degraded", "Receipts that said degraded", |s| {
+        s.degraded
+    }),
+    CounterRow(
+        "push_repeats",
+        "Frames not written because the push had reached the terminal before",
+        |s| s.repeats,
+    ),
+    CounterRow("directory_trips", "Round trips to the directory", |s| {
+        s.trips
+    }),
+    CounterRow(
+        "directory_operations",
+        "Operations in round trips to the directory",
+        |s| s.operations,
+    ),
+    CounterRow(
+        "directory_timeouts",
+        "Round trips to the directory that were given up",
+        |s| s.trips_timed_out,
+    ),
+    CounterRow(
+        "directory_late_answers",
+        "Answers of the directory that came after their round trip was given up",
+        |s| s.late_answers,
+    ),
+    CounterRow(
+        "directory_refusals",
+        "Operations that the directory refused",
+        |s| s.directory_refusals,
+    ),
+    CounterRow(
+        "directory_malformed_entries",
+        "Entries of the directory that could not be understood",
+        |s| s.malformed_entries,
+    ),
+    CounterRow(
+        "directory_rows_removed",
+        "Rows of other instances that were found dead or gone, and removed",
+        |s| s.rows_removed,
+    ),
+    CounterRow(
+        "settlings",
+        "Times that the instance wrote all its rows again",
+        |s| s.settlings,
+    ),
+    CounterRow("links_opened", "Links to other instances opened", |s| {
+        s.links_opened
+    }),
+    CounterRow(
+        "links_failed",
+        "Links that broke or could not be opened",
+        |s| s.links_failed,
+    ),
+    CounterRow(
+        "link_overflows",
+        "Messages to other instances that found no room in the queue of their link",
+        |s| s.link_overflows,
+    ),
+    CounterRow(
+        "peers_refused",
+        "Peers refused: wrong version, wrong secret, not of the protocol",
+        |s| s.peers_refused,
+    ),
+    CounterRow(
+        "strangers_ended",
+        "Connections to the peers' port that had proven nothing and gave way to newer ones",
+        |s| s.strangers_ended,
+    ),
+    CounterRow(
+        "stale_events",
+        "Events for keys that were out of date; links that end leave some",
+        |s| s.stale_events,
+    ),
+    CounterRow(
+        "bugs",
+        "States that only a bug can reach: an alert on any increase is right",
+        |s| s.bugs,
+    ),
+];
+
+const GAUGES: [GaugeRow; 7] = [
+    GaugeRow(
+        "connections",
+        "Connections at this worker, also those whose end has begun",
+        |g| g.connections as u64,
+    ),
+    GaugeRow(
+        "users",
+        "Users with a connection at this worker; who is connected at several counts at each of them",
+        |g| g.users as u64,
+    ),
+    GaugeRow(
+        "pushes_pending",
+        "Pushes that wait for their receipt",
+        |g| g.pushes as u64,
+    ),
+    GaugeRow("links", "Open links to other instances", |g| g.links as u64),
+    GaugeRow("instances_seen", "Instances in this one's view", |g| {
+        g.instances as u64
+    }),
+    GaugeRow("epoch", "The instance's epoch", |g| g.epoch),
+    GaugeRow(
+        "directory_up",
+        "1 if the directory works and the lease is held",
+        |g| u64::from(g.directory),
+    ),
+];
+
+const OUTCOMES: [Outcome; 5] = [
+    Outcome::Written,
+    Outcome::Queued,
+    Outcome::Gone,
+    Outcome::Overflow,
+    Outcome::Unreachable,
+];
+
+impl Collector for Workers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for CounterRow(name, help, value) in &COUNTERS {
+            self.family(&mut encoder, name, help, MetricType::Counter, |worker| {
+                vec![([], value(&worker.snapshot.stats))]
+            })?;
+        }
+        for GaugeRow(name, help, value) in &GAUGES {
+            self.family(&mut encoder, name, help, MetricType::Gauge, |worker| {
+                vec![([], value(&worker.snapshot.gauges))]
+            })?;
+        }
+        let ready = "1 if a balancer should send terminals here";
+        self.family(&mut encoder, "ready", ready, MetricType::Gauge, |worker| {
+            vec![([], u64::from(worker.snapshot.ready))]
+        })?;
+        self.terminals(&mut encoder)?;
+        self.levels(&mut encoder)?;
+        self.ids(&mut encoder)
+    }
+}
+
+impl Workers {
+    /// Terminals by what became of them: their handshakes, their connections, what was pushed to them.
+    fn terminals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let refused = "Handshakes refused, by the code of the answer";
+        let kind = MetricType::Counter;
+        self.family(encoder, "terminals_refused", refused, kind, |worker| {
+            let counts = worker.refused.iter();
+            counts
+                .map(|&(code, count)| ([("code", code)], count))
+                .collect()
+        })?;
+        let gone = "Terminals whose socket has gone, by reason";
+        self.family(encoder, "terminals_gone", gone, kind, |worker| {
+            let counts = worker.snapshot.stats.gone.iter();
+            counts
+                .map(|(ending, count)| ([("reason", ending.name())], count))
+                .collect()
+        })?;
+        let outcomes = "Terminals in receipts, by outcome";
+        self.family(encoder, "push_terminals", outcomes, kind, |worker| {
+            let counts = &worker.snapshot.stats.outcomes;
+            let count = |outcome| match outcome {
+                Outcome::Written => counts.written,
+                Outcome::Queued => counts.queued,
+                Outcome::Gone => counts.gone,
+                Outcome::Overflow => counts.overflow,
+                Outcome::Unreachable => counts.unreachable,
+            };
+            OUTCOMES
+                .map(|outcome| ([("outcome", outcome.name())], count(outcome)))
+                .to_vec()
+        })
+    }
+
+    fn levels(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let used = "What a table or queue holds, by the setting that limits it; of many queues, the fullest";
+        let limit = "What a table or queue may hold";
+        let kind = MetricType::Gauge;
+        self.family(encoder, "level", used, kind, |worker| {
+            let levels = worker.levels.iter();
+            levels
+                .map(|level| ([("setting", level.setting)], level.used as u64))
+                .collect()
+        })?;
+        self.family(encoder, "level_limit", limit, kind, |worker| {
+            let levels = worker.levels.iter();
+            levels
+                .map(|level| ([("setting", level.setting)], level.limit as u64))
+                .collect()
+        })
+    }
+
+    /// The ids under which log and API know the workers. They are new at each start.
+    fn ids(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let name = full("instance");
+        let help = "The instance id of a worker";
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Info)?;
+        for worker in &self.0 {
+            let id = Info::new([("id", worker.snapshot.instance.to_string())]);
+            id.encode(family.encode_family(&worker.labels([]))?)?;
+        }
+        Ok(())
+    }
+
+    /// One family, with what each worker has in it.
+    fn family<const N: usize>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl Fn(&Figures) -> Vec<([(&'static str, &'static str); N], u64)>,
+    ) -> fmt::Result {
+        let name = full(name);
+        let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
+        for worker in &self.0 {
+            for (labels, value) in samples(worker) {
+                let labels = worker.labels(labels);
+                let sample = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => ConstCounter::new(value).encode(sample)?,
+                    _ => ConstGauge::new(value).encode(sample)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Figures {
+    fn labels<const N: usize>(
+        &self,
+        more: [(&'static str, &'static str); N],
+    ) -> Vec<(&'static str, String)> {
+        let worker = [("worker", self.worker.to_string())];
+        let more = more.map(|(name, value)| (name, value.to_owned()));
+        worker.into_iter().chain(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_core::id::InstanceId;
+    use switchboard_core::message::Counts;
+    use switchboard_core::stats::{Gone, Level};
+
+    use super::super::{Format, Metrics};
+    use super::*;
+    use crate::Snapshot;
+
+    /// H54: whatever an instance counts can be seen from outside.
+    #[test]
+    fn every_figure_of_a_worker_is_there() {
+        let text = Metrics::new("web1:8082").text(vec![figures()], Format::OpenMetrics);
+        let labels = r#"node="web1:8082",worker="3""#;
+        let values: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains(labels))
+            .filter_map(|line| line.rsplit(' ').next())
+            .collect();
+        for number in 101..=156 {
+            let found = values
+                .iter()
+                .filter(|value| **value == number.to_string())
+                .count();
+            assert_eq!(found, 1, "figure {number}:\n{text}");
+        }
+        for line in [
+            "# TYPE switchboard_pushes counter".to_owned(),
+            format!("switchboard_directory_up{{{labels}}} 1"),
+            format!("switchboard_ready{{{labels}}} 0"),
+            concat!(
+                r#"switchboard_instance_info{node="web1:8082","#,
+                r#"id="000000000000000a",worker="3"} 1"#
+            )
+            .to_owned(),
+            format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 156"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1147"#),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+    }
+
+    /// Figures that differ from each other: 101 to 156.
+    fn figures() -> Figures {
+        let mut number = 100;
+        let mut next = || {
+            number += 1;
+            number
+        };
+        let stats = Stats {
+            accepted: next(),
+            greeted_degraded: next(),
+            gone: Gone(std::array::from_fn(|_| next())),
+            messages: next(),
+            frames: next(),
+            overflows: next(),
+            pushes: next(),
+            pushes_refused: next(),
+            degraded: next(),
+            outcomes: Counts {
+                written: next(),
+                queued: next(),
+                gone: next(),
+                overflow: next(),
+                unreachable: next(),
+            },
+            repeats: next(),
+            trips: next(),
+            operations: next(),
+            trips_timed_out: next(),
+            late_answers: next(),
+            directory_refusals: next(),
+            malformed_entries: next(),
+            rows_removed: next(),
+            settlings: next(),
+            links_opened: next(),
+            links_failed: next(),
+            link_overflows: next(),
+            peers_refused: next(),
+            strangers_ended: next(),
+            stale_events: next(),
+            bugs: next(),
+        };
+        let gauges = Gauges {
+            connections: next() as usize,
+            users: next() as usize,
+            pushes: next() as usize,
+            links: next() as usize,
+            instances: next() as usize,
+            epoch: next(),
+            directory: true,
+        };
+        let levels = std::array::from_fn(|_| {
+            let (setting, used) = ("connections", next() as usize);
+            let limit = 1000 + used;
+            Level {
+                setting,
+                used,
+                limit,
+            }
+        });
+        let refused = vec![("no_token", next())];
+        assert_eq!(number, 156, "the figures of a test that knows them all");
+        Figures {
+            worker: 3,
+            snapshot: Snapshot {
+                instance: InstanceId::new(10),
+                stats,
+                gauges,
+                ready: false,
+            },
+            levels,
+            refused,
+        }
+    }
+}

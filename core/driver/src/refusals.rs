@@ -1,0 +1,102 @@
+//! Handshakes that are refused: counted by code, and told.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use http::header::{HeaderMap, ORIGIN};
+use http::{Response, StatusCode};
+use switchboard_core::id::UserId;
+
+use crate::damper::{Cause, damped};
+use crate::handle::ConnectBody;
+use crate::members::Member;
+
+/// What an answer that refuses is called, in its extensions and in its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Code(pub(crate) &'static str);
+
+/// The codes of the terminals' port. They are counted from the start, so that the first one is seen
+/// to increase something.
+const CODES: [&str; 12] = [
+    "bad_handshake",
+    "bad_request",
+    "forbidden",
+    "foreign_origin",
+    "invalid_token",
+    "method_not_allowed",
+    "no_token",
+    "not_found",
+    "token_expired",
+    "too_many_connections",
+    "unavailable",
+    "websocket_version",
+];
+
+/// What an instance has refused, by code.
+pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Mutex::new(CODES.map(|code| (code, 0)).into()))
+    }
+}
+
+impl Refusals {
+    /// Counts one.
+    fn count(&self, code: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(code).or_default() += 1;
+    }
+
+    /// Each code and how often it came.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(&code, &count)| (code, count)).collect()
+    }
+}
+
+/// Counts and tells the answer to a terminal's handshake if it is a refusal. Who it is for is known
+/// if the authenticator has let it in.
+pub(crate) fn note(
+    member: &Member,
+    headers: &HeaderMap,
+    user: Option<&UserId>,
+    response: &Response<ConnectBody>,
+) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let code = code(response);
+    member.refusals.count(code);
+    let origin = headers.get(ORIGIN);
+    damped!(
+        INFO,
+        Cause::one("handshakes refused", code),
+        this = %member.id,
+        status = response.status().as_u16(),
+        code,
+        user = user.map(UserId::as_str),
+        origin = origin.map(tracing::field::debug),
+        "a handshake is refused"
+    );
+}
+
+/// Tells the answer to a handshake at the peers' port if it is a refusal.
+pub(crate) fn note_of_peer(response: &Response<ConnectBody>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let code = code(response);
+    damped!(
+        INFO,
+        Cause::one("handshakes at the peers' port refused", code),
+        status = response.status().as_u16(),
+        code,
+        "a handshake at the peers' port is refused"
+    );
+}
+
+fn code<B>(response: &Response<B>) -> &'static str {
+    let code = response.extensions().get::<Code>();
+    code.map_or("none", |code| code.0)
+}
