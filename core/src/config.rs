@@ -152,6 +152,11 @@ impl Config {
     ///
     /// Names the first field that does not fit, and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.misfits().first().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// Everything that does not fit together, a field each, and what would.
+    pub fn misfits(&self) -> Vec<ConfigError> {
         let second = Duration::from_secs(1);
         let rules: &[(bool, &'static str, &'static str)] = &[
             (self.lease >= second, "lease", "must be at least 1s"),
@@ -244,10 +249,7 @@ impl Config {
             ),
             (self.links > 0, "links", "must be above zero"),
         ];
-        match rules.iter().find(|(holds, ..)| !holds) {
-            Some(&(_, field, rule)) => Err(ConfigError { field, rule }),
-            None => Ok(()),
-        }
+        ConfigError::broken(rules).collect()
     }
 }
 
@@ -259,6 +261,14 @@ pub struct ConfigError {
     pub field: &'static str,
     /// The rule that it breaks.
     pub rule: &'static str,
+}
+
+impl ConfigError {
+    /// Those of some rules that do not hold: whether one does, its field, and what it says.
+    pub fn broken(rules: &[(bool, &'static str, &'static str)]) -> impl Iterator<Item = Self> {
+        let broken = rules.iter().filter(|(holds, ..)| !holds);
+        broken.map(|&(_, field, rule)| Self { field, rule })
+    }
 }
 
 /// What happens to a terminal that does not read as fast as frames come.

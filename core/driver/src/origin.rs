@@ -1,5 +1,7 @@
 //! Whose pages may connect: a browser sends the page's origin, and cannot be made to lie about it.
 
+use std::net::Ipv6Addr;
+
 use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
 use switchboard_core::config::ConfigError;
@@ -23,11 +25,12 @@ pub struct OriginRefused {
 
 impl Origins {
     /// Reads the setting. An entry is an origin, as `https://app.example.com` or
-    /// `capacitor://localhost`, or a host name, which stands for all its schemes and ports.
+    /// `capacitor://localhost`, or a host name, which stands for all its schemes and ports. `*.` at
+    /// the beginning of a name stands for one label or more.
     ///
     /// # Errors
     ///
-    /// If an entry is neither.
+    /// If an entry is neither, or could match no origin that a browser sends.
     pub fn new(entries: &[String]) -> Result<Self, ConfigError> {
         entries
             .iter()
@@ -37,11 +40,14 @@ impl Origins {
     }
 
     fn contain(&self, origin: &Origin<'_>) -> bool {
-        self.0.iter().any(|entry| match entry {
-            Entry::Origin(allowed) => origin.text.eq_ignore_ascii_case(allowed),
-            Entry::Name(allowed) => origin
-                .host
-                .is_some_and(|host| host.name.eq_ignore_ascii_case(allowed)),
+        let Some(host) = origin.host else {
+            return false;
+        };
+        self.0.iter().any(|entry| {
+            let here = entry.from.as_ref().is_none_or(|(scheme, port)| {
+                origin.scheme.eq_ignore_ascii_case(scheme) && origin.port() == *port
+            });
+            here && entry.name.matches(host.name)
         })
     }
 }
@@ -87,7 +93,6 @@ pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<&str>, OriginRefused>
 /// An origin as a browser states it. It has no host if it is `null`, or of a scheme without one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    text: &'a str,
     scheme: &'a str,
     /// Where the page is from.
     pub(crate) host: Option<Host<'a>>,
@@ -98,7 +103,6 @@ impl<'a> Origin<'a> {
     pub(crate) fn parse(text: &'a str) -> Self {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", ""));
         Self {
-            text,
             scheme,
             host: Host::parse(rest),
         }
@@ -106,37 +110,95 @@ impl<'a> Origin<'a> {
 
     /// The port, also where it is the scheme's own and not written.
     pub(crate) fn port(&self) -> Option<u16> {
-        let own = match self.scheme {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        };
+        let own = [("http", 80), ("https", 443)]
+            .into_iter()
+            .find(|(scheme, _)| self.scheme.eq_ignore_ascii_case(scheme));
+        let own = own.map(|(_, port)| port);
         self.host.and_then(|host| host.port).or(own)
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
-    Origin(String),
-    Name(String),
+struct Entry {
+    name: Name,
+    /// Scheme and port; without them, all.
+    from: Option<(String, Option<u16>)>,
+}
+
+/// The hosts of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    /// This one.
+    One(String),
+    /// All that end in this, which begins with a dot.
+    Below(String),
 }
 
 impl Entry {
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = ConfigError {
             field: "origins",
-            rule: "must list origins, as `https://app.example.com` without a path, or host names",
+            rule: "must list origins as browsers state them, as `https://app.example.com` without a path, \
+                or host names; `*.example.com` is all names below one",
         };
         let text = text.trim();
-        if let Some((scheme, host)) = text.split_once("://") {
-            let whole = !scheme.is_empty() && Host::parse(host).is_some();
-            return whole.then(|| Self::Origin(text.to_owned())).ok_or(invalid);
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("", _)) => return Err(invalid),
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
+        let host = Host::parse(rest).ok_or(invalid)?;
+        if scheme.is_none() && host.port.is_some() {
+            return Err(invalid);
         }
-        match Host::parse(text) {
-            Some(Host { name, port: None }) if !name.contains('*') => {
-                Ok(Self::Name(name.to_owned()))
+        let origin = Origin::parse(text);
+        Ok(Self {
+            name: Name::parse(host.name).ok_or(invalid)?,
+            from: scheme.map(|scheme| (scheme.to_owned(), origin.port())),
+        })
+    }
+}
+
+impl Name {
+    /// Reads a name, and `None` if no browser says one like it: names of other letters are sent as
+    /// `xn--...`, and an IPv6 address in its shortest form.
+    fn parse(text: &str) -> Option<Self> {
+        if !text.is_ascii() || text.eq_ignore_ascii_case("null") {
+            return None;
+        }
+        if let Some(below) = text.strip_prefix("*.") {
+            let last = below.rsplit('.').next().unwrap_or_default();
+            let labels = !below.is_empty() && below.split('.').all(|label| !label.is_empty());
+            // All of `.com` is not meant, and what ends in a number is an address.
+            let fits = below.contains('.') || below.eq_ignore_ascii_case("localhost");
+            let number = last.starts_with(|first: char| first.is_ascii_digit());
+            let plain = labels && fits && !number && !below.contains(['*', '[']);
+            return plain.then(|| Self::Below(format!(".{below}")));
+        }
+        if text.contains('*') {
+            return None;
+        }
+        let address = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
+        match address {
+            Some(address) => {
+                let address: Ipv6Addr = address.parse().ok()?;
+                Some(Self::One(format!("[{address}]")))
             }
-            Some(_) | None => Err(invalid),
+            None => Some(Self::One(text.to_owned())),
+        }
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::One(name) => host.eq_ignore_ascii_case(name),
+            Self::Below(ending) => host
+                .len()
+                .checked_sub(ending.len())
+                .filter(|&label| label > 0)
+                .and_then(|label| host.get(label..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(ending)),
         }
     }
 }
@@ -233,12 +295,69 @@ mod tests {
         }
     }
 
+    /// What is listed is found as browsers state it.
     #[test]
-    fn an_entry_that_is_no_origin_is_refused() {
+    fn an_entry_matches_however_it_is_written() {
+        for (entry, origin, passes) in [
+            ("https://*.example.com", "https://a.example.com", true),
+            ("https://*.example.com", "https://a.b.Example.com", true),
+            ("https://*.example.com", "https://example.com", false),
+            ("https://*.example.com", "https://.example.com", false),
+            ("https://*.example.com", "https://aexample.com", false),
+            (
+                "https://*.example.com",
+                "https://a.example.com.evil.example",
+                false,
+            ),
+            ("https://*.example.com", "http://a.example.com", false),
+            ("https://*.example.com", "https://a.example.com:8443", false),
+            (
+                "https://*.example.com:8443",
+                "https://a.example.com:8443",
+                true,
+            ),
+            ("*.example.com", "http://a.example.com:3000", true),
+            ("*.example.com", "http://example.com", false),
+            ("*.localhost", "http://app.localhost:5173", true),
+            (
+                "https://app.example.com:443",
+                "https://app.example.com",
+                true,
+            ),
+            ("http://app.example.com:80", "http://app.example.com", true),
+            ("HTTPS://App.Example.com.", "https://app.example.com", true),
+            ("capacitor://localhost", "capacitor://localhost", true),
+            ("http://[0:0:0::1]:3000", "http://[::1]:3000", true),
+            (
+                "xn--bcher-kva.example",
+                "https://xn--bcher-kva.example",
+                true,
+            ),
+        ] {
+            let allowed = Origins::new(&[entry.to_owned()]).expect(entry);
+            let parts = request("push.example.org", &[origin]);
+            assert_eq!(check(&parts, &allowed).is_ok(), passes, "{entry}: {origin}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_matches_nothing_is_refused() {
         for entry in [
             "",
             "*",
-            "*.example.com",
+            "https://*",
+            "*.com",
+            "*.",
+            "*..example.com",
+            "*.0.0.1",
+            "a.*.example.com",
+            "a*.example.com",
+            "*.*.example.com",
+            "null",
+            "https://null",
+            "https://bücher.example",
+            "https://[::g]",
+            "://a.example",
             "https://",
             "https://a.example/",
             "a.example:80",

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
 
+use crate::api::{ApiHosts, websocket_url};
 use crate::directory::{EmbeddedDirectory, RedisUrl};
+use crate::origin::Origins;
 
 /// Settings of a server: one process with one or more instances.
 #[derive(Clone, Debug, Deserialize)]
@@ -106,8 +108,11 @@ impl Settings {
     ///
     /// Names the first field that does not fit, and what would.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.core.validate()?;
-        self.secret()?;
+        self.misfits().first().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// Everything that does not fit together, and what would.
+    pub fn misfits(&self) -> Vec<ConfigError> {
         let rules: &[(bool, &'static str, &'static str)] = &[
             (
                 self.advertise.is_some() || !self.peer.ip().is_unspecified(),
@@ -150,10 +155,17 @@ impl Settings {
                 "must have at least 16 bytes each",
             ),
         ];
-        match rules.iter().find(|(holds, ..)| !holds) {
-            Some(&(_, field, rule)) => Err(ConfigError { field, rule }),
-            None => Ok(()),
-        }
+        let mut misfits = self.core.misfits();
+        misfits.extend(self.secret().err());
+        misfits.extend(ConfigError::broken(rules));
+        misfits.extend(Origins::new(&self.origins).err());
+        misfits.extend(ApiHosts::new(&self.api_hosts).err());
+        misfits.extend(
+            self.public_url
+                .as_deref()
+                .and_then(|url| websocket_url(url).err()),
+        );
+        misfits
     }
 }
 

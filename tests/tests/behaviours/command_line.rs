@@ -1,10 +1,11 @@
 //! What the executable does with what it is told, before it serves.
 
 use std::fs;
+use std::process::Stdio;
 
 use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE};
 use switchboard_tests::behaviours;
-use switchboard_tests::command_line::{Demo, run};
+use switchboard_tests::command_line::{Demo, run, run_with};
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::terminal::Connect;
 use tempfile::TempDir;
@@ -13,6 +14,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (COMMAND_LINE, the_command_alone_prints_help_and_exits_with_2),
     (COMMAND_LINE, the_demo_pushes_between_two_servers),
     (COMMAND_LINE, a_setting_that_does_not_fit_is_named),
+    (
+        COMMAND_LINE,
+        all_bad_settings_are_named_at_once_wherever_they_are_from
+    ),
     (
         COMMAND_LINE,
         settings_come_from_flag_variable_and_file_in_this_order
@@ -118,15 +123,63 @@ fn a_setting_that_does_not_fit_is_named(cell: Cell) {
         (&["--config", &unknown], "leese"),
         (&["--config", &wrong], "queue_frames"),
         (&["--config", &broken], "line 1"),
+        (&["--origins", "https://a*.example.com"], "--origins"),
+        (&["--api-hosts", "http://a"], "--api-hosts"),
+        (&["--public-url", "nowhere"], "--public-url"),
         (&["--no-such-flag"], "--no-such-flag"),
     ];
     for (arguments, named) in cases {
-        let error = complaint(cell, arguments);
+        let error = complaint(cell, arguments, WRONG_USAGE);
         assert!(
             error.contains(named),
             "{arguments:?} should name {named}: {error}"
         );
     }
+}
+
+/// H45: a file and a variable are read as strictly as a flag, and say as much; and nobody has to start
+/// the server once for each mistake.
+fn all_bad_settings_are_named_at_once_wherever_they_are_from(cell: Cell) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("settings.toml");
+    let file = "queue_bytes = \"4MB\"\nlisten = \"here\"\nsweep = 30\norigin = []\nlinks = \n";
+    fs::write(&path, file).expect("the folder is writable");
+    let path = path.display().to_string();
+    let in_file = [
+        "line 1: `queue_bytes`: `4MB` is not a size",
+        "line 2: `listen`: `here` is not an address",
+        "line 3: `sweep`: `30` is not a duration",
+        "line 4: there is no setting `origin`: did you mean `origins`?",
+        "line 5: ",
+    ];
+    let elsewhere = [
+        "--lease: `soon` is not a duration",
+        "SWITCHBOARD_PUSHES: `many` is not a number",
+        "SWITCHBOARD_LOG: `loud` is none of human, json",
+    ];
+    let variables = [
+        ("SWITCHBOARD_PUSHES", "many"),
+        ("SWITCHBOARD_LOG", "loud"),
+        ("SWITCHBOARD_CONFIG", &*path),
+    ];
+    let named = |arguments: &[&str], variables: &[(&str, &str)], expected: &[&str]| {
+        let output = run_with(cell.fleet.adapter(0), arguments, variables, Stdio::null());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(WRONG_USAGE), "{error}");
+        for complaint in expected {
+            assert_eq!(error.matches(complaint).count(), 1, "{complaint}: {error}");
+        }
+        let count = format!("{} settings cannot be used:", expected.len());
+        assert!(error.contains(&count), "{error}");
+    };
+    named(&["serve", "--config", &path], &[], &in_file);
+    let all = [&in_file[..], &elsewhere].concat();
+    named(&["serve", "--lease", "soon"], &variables, &all);
+    named(
+        &["serve", "--lease-renewal=9s", "--api=0.0.0.0:0"],
+        &[("SWITCHBOARD_FRAME_BYTES", "1")],
+        &["--lease-renewal: ", "--api: ", "SWITCHBOARD_FRAME_BYTES: "],
+    );
 }
 
 /// Flags come before variables, and those before the file.
@@ -162,7 +215,7 @@ fn settings_come_from_flag_variable_and_file_in_this_order(cell: Cell) {
 fn a_taken_port_is_an_error(cell: Cell) {
     let cluster = cell.start(1);
     let taken = cluster[0].terminals().to_string();
-    let error = complaint(cell, &["--listen", &taken]);
+    let error = complaint(cell, &["--listen", &taken], COULD_NOT_START);
     assert!(
         error.contains(&taken) && error.contains("--listen"),
         "{error}"
@@ -171,20 +224,20 @@ fn a_taken_port_is_an_error(cell: Cell) {
 
 /// H03: an API for everybody's network needs keys.
 fn an_api_off_loopback_without_keys_is_refused_at_start(cell: Cell) {
-    let error = complaint(cell, &["--api", "0.0.0.0:0"]);
+    let error = complaint(cell, &["--api", "0.0.0.0:0"], WRONG_USAGE);
     assert!(error.contains("--api-key-file"), "{error}");
 }
 
 /// Off loopback there is no default of who may connect.
 fn open_authentication_is_a_choice_off_loopback(cell: Cell) {
-    let error = complaint(cell, &["--listen", "0.0.0.0:0"]);
+    let error = complaint(cell, &["--listen", "0.0.0.0:0"], WRONG_USAGE);
     assert!(error.contains("--auth"), "{error}");
 }
 
-/// What a server says that does not start with these flags. Its ports are free unless they are among
-/// them.
+/// What a server says that does not start with these flags, and ends with this status. Its ports are
+/// free unless they are among them.
 #[track_caller]
-fn complaint(cell: Cell, flags: &[&str]) -> String {
+fn complaint(cell: Cell, flags: &[&str], status: i32) -> String {
     let mut arguments = vec!["serve"];
     for port in ["--listen", "--api", "--peer"] {
         if !flags.contains(&port) {
@@ -194,11 +247,7 @@ fn complaint(cell: Cell, flags: &[&str]) -> String {
     arguments.extend(flags);
     let output = run(cell.fleet.adapter(0), &arguments);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        matches!(output.status.code(), Some(COULD_NOT_START | WRONG_USAGE)),
-        "{flags:?}: {}, {error}",
-        output.status
-    );
+    assert_eq!(output.status.code(), Some(status), "{flags:?}: {error}");
     assert!(!error.contains("panicked"), "{flags:?}: {error}");
     error
 }

@@ -24,10 +24,12 @@ impl ApiHosts {
     /// If an entry is not a host name.
     pub(crate) fn new(entries: &[String]) -> Result<Self, ConfigError> {
         let name = |entry: &String| match Host::parse(entry.trim()) {
-            Some(Host { name, port: None }) if !name.contains('*') => Ok(name.to_owned()),
+            Some(Host { name, port: None }) if name.is_ascii() && !name.contains('*') => {
+                Ok(name.to_owned())
+            }
             Some(_) | None => Err(ConfigError {
                 field: "api_hosts",
-                rule: "must list host names, without scheme and port",
+                rule: "must list host names, without scheme, port and `*`",
             }),
         };
         entries.iter().map(name).collect::<Result<_, _>>().map(Self)
@@ -214,7 +216,9 @@ mod tests {
         for headers in cases {
             assert_eq!(hosts.check(&request(headers)), Ok(()), "{headers:?}");
         }
-        assert!(ApiHosts::new(&["http://a".to_owned()]).is_err());
+        for entry in ["http://a", "a:80", "*.internal", "bücher.internal", ""] {
+            assert!(ApiHosts::new(&[entry.to_owned()]).is_err(), "{entry}");
+        }
     }
 
     /// H02, H03: where keys are set, nothing of `/v1` is done without one.

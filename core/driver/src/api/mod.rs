@@ -28,6 +28,8 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 
 pub(crate) use error::{refusal, unauthenticated};
+pub(crate) use guard::ApiHosts;
+pub(crate) use page::websocket_url;
 
 use crate::auth::AuthKind;
 use crate::damper::{Cause, damped};
@@ -35,7 +37,7 @@ use crate::{Handle, Settings};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
-use guard::{ApiHosts, Keys};
+use guard::Keys;
 use metrics::{Format, Metrics};
 use page::Page;
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};

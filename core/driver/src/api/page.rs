@@ -155,7 +155,7 @@ fn protect(headers: &mut HeaderMap) {
 }
 
 /// Reads the public URL: a WebSocket's or a page's scheme, and a path if it is not `/connect`.
-fn websocket_url(text: &str) -> Result<String, ConfigError> {
+pub(crate) fn websocket_url(text: &str) -> Result<String, ConfigError> {
     let invalid = ConfigError {
         field: "public_url",
         rule: "must be an URL as `wss://push.example.com/connect`, without query",

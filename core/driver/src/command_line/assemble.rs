@@ -9,6 +9,7 @@ use crate::directory::{EmbeddedDirectory, RedisUrl};
 use crate::{Authenticator, DirectoryChoice, Settings};
 use switchboard_core::config::ClusterSecret;
 
+use super::complaints::Complaints;
 use super::load::{Loaded, Origins};
 use super::secrets;
 use super::settings::{Auth, ServerSettings};
@@ -24,53 +25,66 @@ pub(super) struct Parts {
 /// A combination of settings that cannot be, or must not. It says what to do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Unfit(String);
+struct Unfit(String);
 
 /// Checks the settings as a whole, and reads the files that they name. `variable` reads a variable
 /// of the environment.
 ///
 /// # Errors
 ///
-/// Names the setting, and says what would do.
+/// Names each setting that does not fit, and says what would do.
 pub(super) fn assemble(
     loaded: Loaded,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Parts, Unfit> {
+) -> Result<Parts, Complaints> {
     let Loaded {
         server,
         core,
         origins,
     } = loaded;
-    let authenticator = authenticator(&server, &origins)?;
-    let api_keys = api_keys(&server, &origins)?;
-    let advertise = advertise(&server, &origins)?;
-    let (directory, cluster_secret) = directory(&server, &origins, variable)?;
+    let mut complaints = Complaints::default();
+    let authenticator = complaints.note(authenticator(&server, &origins));
+    let api_keys = complaints.note(api_keys(&server, &origins));
+    let advertise = complaints.note(advertise(&server, &origins));
+    let secret = complaints.note(cluster_secret(&server, &origins, variable));
+    let directory = complaints.note(directory(&server, &origins, secret.as_ref()));
+    // Of what is missing here something was said already.
+    let said = [
+        ("advertise", advertise.is_none()),
+        ("cluster_secret", secret.is_none()),
+    ];
     let settings = Settings {
         core,
         terminals: Some(server.listen),
         api: Some(server.api),
         peer: server.peer,
-        advertise,
+        advertise: advertise.flatten(),
         name: server.name,
-        directory,
+        directory: directory
+            .unwrap_or_else(|| DirectoryChoice::Embedded(EmbeddedDirectory::default())),
         prefix: server.prefix,
-        cluster_secret,
+        cluster_secret: secret.flatten(),
         workers: server.workers,
         frame_bytes: server.frame_bytes,
         header_bytes: server.header_bytes,
         origins: server.origins,
         public_url: server.public_url,
-        api_keys,
+        api_keys: api_keys.unwrap_or_default(),
         api_hosts: server.api_hosts,
     };
-    settings
-        .validate()
-        .map_err(|error| Unfit(origins.complaint(&error)))?;
-    Ok(Parts {
-        settings,
-        authenticator,
-        origins,
-    })
+    for misfit in settings.misfits() {
+        if !said.contains(&(misfit.field, true)) {
+            complaints.add(origins.complaint(&misfit));
+        }
+    }
+    match authenticator {
+        Some(authenticator) if complaints.is_empty() => Ok(Parts {
+            settings,
+            authenticator,
+            origins,
+        }),
+        _ => Err(complaints),
+    }
 }
 
 /// H03, H04: nobody is believed without a check unless somebody chose that.
@@ -215,15 +229,14 @@ fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String
     Ok(Some(address.clone()))
 }
 
-fn directory(
+/// What the instances prove to each other, if somebody chose something.
+fn cluster_secret(
     server: &ServerSettings,
     origins: &Origins,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<(DirectoryChoice, Option<ClusterSecret>), Unfit> {
-    let secret = match (
-        &server.cluster_secret_file,
-        variable(secrets::CLUSTER_SECRET),
-    ) {
+) -> Result<Option<ClusterSecret>, Unfit> {
+    let given = variable(secrets::CLUSTER_SECRET);
+    let (setting, bytes) = match (&server.cluster_secret_file, given) {
         (Some(_), Some(_)) => {
             return Err(unfit(
                 "cluster_secret_file",
@@ -231,30 +244,32 @@ fn directory(
                 "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one",
             ));
         }
-        (Some(path), None) => Some((
-            "cluster_secret_file",
-            secret_file(path, "cluster_secret_file", origins)?,
-        )),
-        (None, Some(text)) => Some((secrets::CLUSTER_SECRET, text.trim_end().as_bytes().to_vec())),
-        (None, None) => None,
+        (Some(path), None) => {
+            let setting = "cluster_secret_file";
+            (setting, secret_file(path, setting, origins)?)
+        }
+        (None, Some(text)) => (secrets::CLUSTER_SECRET, text.trim_end().as_bytes().to_vec()),
+        (None, None) => return Ok(None),
     };
-    let secret = match secret {
-        Some((setting, bytes)) => Some(
-            secrets::cluster(&bytes)
-                .map_err(|error| unfit(setting, origins, &error.to_string()))?,
-        ),
-        None => None,
-    };
+    let secret = secrets::cluster(&bytes);
+    secret
+        .map(Some)
+        .map_err(|error| unfit(setting, origins, &error.to_string()))
+}
+
+/// Where the directory is. Of a `secret` that is `None` something was said already.
+fn directory(
+    server: &ServerSettings,
+    origins: &Origins,
+    secret: Option<&Option<ClusterSecret>>,
+) -> Result<DirectoryChoice, Unfit> {
     let Some(url) = &server.redis else {
-        return Ok((
-            DirectoryChoice::Embedded(EmbeddedDirectory::default()),
-            secret,
-        ));
+        return Ok(DirectoryChoice::Embedded(EmbeddedDirectory::default()));
     };
     let url: RedisUrl = url
         .parse()
         .map_err(|error| unfit("redis", origins, &format!("{error}")))?;
-    if secret.is_none() {
+    if secret.is_some_and(Option::is_none) {
         return Err(unfit(
             "redis",
             origins,
@@ -262,7 +277,7 @@ fn directory(
              and name it with --cluster-secret-file, or put it into SWITCHBOARD_CLUSTER_SECRET",
         ));
     }
-    Ok((DirectoryChoice::Redis(url), secret))
+    Ok(DirectoryChoice::Redis(url))
 }
 
 fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {

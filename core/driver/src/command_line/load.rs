@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use serde::Deserialize as _;
 use serde::de::value::Error as ProbeError;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use switchboard_core::config::{Config, ConfigError};
-use toml::de::DeTable;
+use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};
 
+use super::complaints::Complaints;
 use super::options::{self, Options};
 use super::settings::ServerSettings;
+use super::values;
 
 /// All settings of a server, and where each is from.
 #[derive(Debug)]
@@ -34,65 +37,68 @@ enum Origin {
     File { path: PathBuf, line: usize },
 }
 
-/// Why settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoadError {
-    #[error("cannot read the settings: {}: {error}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        error: std::io::Error,
-    },
-    #[error("{}, line {line}: {message}", path.display())]
-    Syntax {
-        path: PathBuf,
-        line: usize,
-        message: String,
-    },
-    #[error("{}, line {line}: there is no setting `{key}`{}", path.display(), meant(*suggestion))]
-    Unknown {
-        path: PathBuf,
-        line: usize,
-        key: String,
-        suggestion: Option<&'static str>,
-    },
-    #[error("{place}: {message}")]
-    Value { place: String, message: String },
-}
-
 /// Puts the settings together: `given` are the flags and variables, which `matches` tells apart.
 ///
 /// # Errors
 ///
-/// Names the setting that is unknown or has a bad value, and where it stands.
+/// Names each setting that is unknown or has a bad value, and where it stands.
 pub(super) fn load(
     file: Option<&Path>,
     given: &Options,
     matches: &ArgMatches,
-) -> Result<Loaded, LoadError> {
+) -> Result<Loaded, Complaints> {
     let mut origins = Origins::default();
+    let mut complaints = Complaints::default();
     let mut table = match file {
-        Some(path) => read(path, &mut origins)?,
+        Some(path) => read(path, &mut origins, &mut complaints),
         None => Table::new(),
     };
-    let given = Table::try_from(given).map_err(|error| LoadError::Value {
-        place: "flags and variables".to_owned(),
-        message: error.to_string(),
-    })?;
+    complaints.check()?;
+    let mut complaints = Complaints::default();
+    // It cannot fail: flags are texts, numbers and lists of texts.
+    let given = complaints.note(Table::try_from(given)).unwrap_or_default();
     for (key, value) in given {
-        let origin = match matches.value_source(&key) {
-            Some(ValueSource::EnvVariable) => Origin::Variable,
-            _ => Origin::Flag,
-        };
-        origins.0.insert(key.clone(), origin);
+        origins.0.insert(key.clone(), Origin::of(matches, &key));
         table.insert(key, value);
     }
-    let core = section(&mut table, &origins)?;
-    let server = section(&mut table, &origins)?;
-    Ok(Loaded {
-        server,
-        core,
-        origins,
-    })
+    let core = complaints.note(section(&mut table, &origins));
+    let server = complaints.note(section(&mut table, &origins));
+    match (core, server) {
+        (Some(core), Some(server)) if complaints.is_empty() => Ok(Loaded {
+            server,
+            core,
+            origins,
+        }),
+        _ => Err(complaints),
+    }
+}
+
+/// Everything that is wrong with single values, if something is: of flags, variables and file.
+/// `matches` are those of a command that takes any text for its settings.
+pub(super) fn wrong_values(matches: &ArgMatches) -> Complaints {
+    let serve = super::serve_command();
+    let mut complaints = Complaints::default();
+    for setting in settings() {
+        let given = !matches!(
+            matches.value_source(setting),
+            None | Some(ValueSource::DefaultValue)
+        );
+        let texts: Option<Vec<String>> = matches.get_raw(setting).filter(|_| given).map(|texts| {
+            texts
+                .map(|text| text.to_string_lossy().into_owned())
+                .collect()
+        });
+        if let Some(texts) = texts {
+            let origin = Origin::of(matches, setting);
+            let origin = Origins(BTreeMap::from([(setting.to_owned(), origin)]));
+            let read = values::read(&serve, setting, &texts);
+            complaints.note(read.map_err(|why| format!("{}: {why}", origin.place(setting))));
+        }
+    }
+    if let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") {
+        read(path, &mut Origins::default(), &mut complaints);
+    }
+    complaints
 }
 
 /// The names of all settings.
@@ -107,6 +113,16 @@ pub(super) fn defaults() -> Table {
     all.extend(Table::try_from(Config::default()).unwrap_or_default());
     all.extend(Table::try_from(ServerSettings::default()).unwrap_or_default());
     all
+}
+
+impl Origin {
+    /// Where a setting is from that is among the flags and variables.
+    fn of(matches: &ArgMatches, setting: &str) -> Self {
+        match matches.value_source(setting) {
+            Some(ValueSource::EnvVariable) => Self::Variable,
+            _ => Self::Flag,
+        }
+    }
 }
 
 impl Origins {
@@ -143,39 +159,62 @@ pub(super) fn setting_of(field: &'static str) -> &'static str {
     }
 }
 
-fn read(path: &Path, origins: &mut Origins) -> Result<Table, LoadError> {
-    let text = std::fs::read_to_string(path).map_err(|error| LoadError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let syntax = |error: toml::de::Error| LoadError::Syntax {
-        path: path.to_owned(),
-        line: error.span().map_or(1, |span| line(&text, span.start)),
-        message: error.message().to_owned(),
-    };
-    let known = settings();
-    for key in DeTable::parse(&text).map_err(syntax)?.get_ref().keys() {
-        let line = line(&text, key.span().start);
-        let name: &str = key.get_ref();
-        if !known.contains(&name) {
-            return Err(LoadError::Unknown {
-                path: path.to_owned(),
-                line,
-                key: name.to_owned(),
-                suggestion: nearest(name, &known),
-            });
+/// Reads a settings file. What is wrong in it is left out, and noted.
+fn read(path: &Path, origins: &mut Origins, complaints: &mut Complaints) -> Table {
+    let mut settings_read = Table::new();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            complaints.add(format!(
+                "cannot read the settings: {}: {error}",
+                path.display()
+            ));
+            return settings_read;
         }
-        let origin = Origin::File {
-            path: path.to_owned(),
-            line,
-        };
-        origins.0.insert(name.to_owned(), origin);
+    };
+    let (document, broken) = DeTable::parse_recoverable(&text);
+    let mut broken_lines = Vec::new();
+    for error in broken {
+        let line = error.span().map_or(1, |span| line(&text, span.start));
+        broken_lines.push(line);
+        complaints.add(format!(
+            "{}, line {line}: {}",
+            path.display(),
+            error.message()
+        ));
     }
-    text.parse().map_err(syntax)
+    let (known, serve) = (settings(), super::serve_command());
+    let mut found: Vec<_> = document.into_inner().into_iter().collect();
+    found.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in found {
+        let line = line(&text, key.span().start);
+        if broken_lines.contains(&line) {
+            continue;
+        }
+        let key = key.into_inner().into_owned();
+        if !known.contains(&&*key) {
+            let meant = meant(nearest(&key, &known));
+            complaints.add(format!(
+                "{}, line {line}: there is no setting `{key}`{meant}",
+                path.display()
+            ));
+            continue;
+        }
+        let path = path.to_owned();
+        origins.0.insert(key.clone(), Origin::File { path, line });
+        let read = Value::deserialize(ValueDeserializer::from(value))
+            .map_err(|error| error.message().to_owned())
+            .and_then(|value| values::read_toml(&serve, &key, &value))
+            .map_err(|why| format!("{}: {why}", origins.place(&key)));
+        if let Some(value) = complaints.note(read) {
+            settings_read.insert(key, value);
+        }
+    }
+    settings_read
 }
 
 /// Takes the settings of one struct out of the table.
-fn section<T: DeserializeOwned>(table: &mut Table, origins: &Origins) -> Result<T, LoadError> {
+fn section<T: DeserializeOwned>(table: &mut Table, origins: &Origins) -> Result<T, String> {
     let mut own = Table::new();
     for field in fields::<T>() {
         let Some(value) = table.remove(*field) else {
@@ -184,19 +223,12 @@ fn section<T: DeserializeOwned>(table: &mut Table, origins: &Origins) -> Result<
         // Each by itself, so that an error can say which.
         let alone = Table::from_iter([((*field).to_owned(), value.clone())]);
         if let Err(error) = Value::Table(alone).try_into::<T>() {
-            return Err(LoadError::Value {
-                place: origins.place(field),
-                message: error.message().to_owned(),
-            });
+            return Err(format!("{}: {}", origins.place(field), error.message()));
         }
         own.insert((*field).to_owned(), value);
     }
-    Value::Table(own)
-        .try_into()
-        .map_err(|error| LoadError::Value {
-            place: "settings".to_owned(),
-            message: error.message().to_owned(),
-        })
+    let all = Value::Table(own).try_into();
+    all.map_err(|error| format!("settings: {}", error.message()))
 }
 
 /// The names of a struct's fields, as serde knows them.

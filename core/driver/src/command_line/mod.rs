@@ -7,6 +7,7 @@
 
 mod assemble;
 mod client;
+mod complaints;
 mod demo;
 mod load;
 mod log_queue;
@@ -19,6 +20,7 @@ mod serve;
 mod settings;
 mod signals;
 mod token;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -28,11 +30,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::runtime::Runtime;
 
+use complaints::Complaints;
 use options::{Logging, Options};
 use settings::{Level, LogFormat};
 
@@ -51,8 +54,9 @@ enum Command {
     /// Settings come from flags, variables and file: a flag goes before its variable, a variable
     /// before the file, the file before the default.
     ///
-    /// Times are a whole number and ms, s, m or h: 500ms, 10s. Sizes are in bytes. In the file,
-    /// lists and numbers are written as TOML has them: origins = ["https://example.com"].
+    /// Times are a whole number and ms, s, m or h: 500ms, 10s. Sizes are in bytes, or in KiB, MiB or
+    /// GiB: 65536, 64KiB. In the file, lists are written as TOML has them, numbers too, and what has a
+    /// unit as a text: origins = ["https://example.com"], links = 64, push_bytes = "4MiB".
     #[command(after_long_help = AFTER_HELP)]
     Serve(Box<Serve>),
     /// Runs two servers in this process, to look at and to try with curl. Nothing is kept.
@@ -94,15 +98,14 @@ const AFTER_HELP: &str = "\
 Standard output says where the server is, one listener a line, and then `ready`.
 SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
 evenly over --drain, then exit with 0. A second signal ends it at once.
-Exit status: 0 drained, 1 could not start or died, 2 wrong usage, 130 or 143 second signal.";
+Exit status: 0 drained, 1 could not start or died, 2 wrong usage or settings, 130 or 143 second
+signal.";
 
 /// Why the process ends with an error.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Settings(#[from] load::LoadError),
-    #[error(transparent)]
-    Unfit(#[from] assemble::Unfit),
+    Settings(#[from] Complaints),
     #[error("{0}")]
     Start(String),
     #[error("{0}")]
@@ -114,6 +117,20 @@ enum Failure {
         doing: &'static str,
         error: std::io::Error,
     },
+}
+
+/// The exit status of a process that was not told what to do, or what cannot be done.
+const WRONG_USAGE: u8 = 2;
+
+impl Failure {
+    fn status(&self) -> ExitCode {
+        match self {
+            Self::Settings(_) => ExitCode::from(WRONG_USAGE),
+            Self::Start(_) | Self::Asked(_) | Self::Died(_) | Self::System { .. } => {
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 /// Runs what these arguments say, the first of which is the program's name; servers run on `R`. What
@@ -128,12 +145,7 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => {
-            let error = with_variable_named(error, &arguments);
-            // Nothing is left to say if it cannot be written.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return refuse(error, &arguments),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -142,7 +154,7 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
     let result = execute::<R>(cli.command, of_command(&matches));
     let code = result.unwrap_or_else(|failure| {
         logging::last_words(&format!("switchboard: {failure}"));
-        ExitCode::FAILURE
+        failure.status()
     });
     logging::finish();
     code
@@ -229,6 +241,48 @@ fn wait_for<R: Runtime, T>(main: impl Future<Output = Result<T, Failure>>) -> Re
     R::run(async { result = Some(main.await) })
         .map_err(|error| Failure::System { doing, error })?;
     result.unwrap_or_else(|| unreachable!("a runtime runs its main future to the end"))
+}
+
+/// The command that takes all settings.
+fn serve_command() -> clap::Command {
+    let command = command();
+    command
+        .find_subcommand("serve")
+        .cloned()
+        .unwrap_or_else(|| unreachable!("it is one of the commands"))
+}
+
+/// Says what is wrong with the arguments. clap stops at the first bad value; all of them are told.
+fn refuse(error: clap::Error, arguments: &[OsString]) -> ExitCode {
+    let wrong_value = matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    );
+    let wrong = wrong_value.then(|| wrong_values(arguments)).flatten();
+    if let Some(complaints) = wrong {
+        logging::last_words(&format!("switchboard: {complaints}"));
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let error = with_variable_named(error, arguments);
+    // Nothing is left to say if it cannot be written.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
+}
+
+/// All settings whose values cannot be, of a command that takes settings.
+fn wrong_values(arguments: &[OsString]) -> Option<Complaints> {
+    const WITH_SETTINGS: [&str; 2] = ["serve", "token"];
+    let settings = load::settings();
+    let lenient = WITH_SETTINGS.iter().fold(command(), |command, name| {
+        command.mut_subcommand(name, |command| values::lenient(command, &settings))
+    });
+    let matches = lenient.try_get_matches_from(arguments).ok()?;
+    let (name, matches) = matches.subcommand()?;
+    let takes_settings = WITH_SETTINGS.contains(&name);
+    takes_settings
+        .then(|| load::wrong_values(matches))?
+        .check()
+        .err()
 }
 
 /// Adds to a complaint about a value that it came from a variable.

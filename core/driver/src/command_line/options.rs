@@ -7,12 +7,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, Command};
 use serde::Serialize;
-use switchboard_core::config::duration;
 
 use super::settings::{Auth, Level, LogFormat};
+use super::values::{address, boolean, count, size, time, written_size};
 
 /// All settings of a server. What is `None` was not given.
 #[derive(Args, Debug, Default, Serialize)]
@@ -69,7 +68,7 @@ struct Listeners {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Instances in this process, each with a thread of its own; 0: one for each core
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     workers: Option<u32>,
 }
 
@@ -113,13 +112,14 @@ struct Terminals {
     jwt_issuer: Option<Vec<String>>,
     /// Take tokens without `exp`; with it, a connection ends when its token does
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = boolean)]
     jwt_allow_unexpiring: Option<bool>,
     /// Take tokens from ?token= as well. URLs end up in logs: prefer header or subprotocol
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = boolean)]
     token_in_query: Option<bool>,
-    /// Origins whose pages may connect, beside those of the same host: https://example.com,...
+    /// Origins whose pages may connect, beside those of the same host: https://example.com,... A bare
+    /// host name stands for all its schemes and ports, *.example.com for all names below that one
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     origins: Option<Vec<String>>,
 }
@@ -165,22 +165,22 @@ pub(super) struct Logging {
 #[command(next_help_heading = "Connections of an instance")]
 struct Connections {
     /// Connections at an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     connections: Option<u32>,
     /// Connections of a user at an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     connections_per_user: Option<u32>,
-    /// The largest message that a terminal may send, in bytes
-    #[arg(long, value_name = "BYTES")]
+    /// The largest message that a terminal may send
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     frame_bytes: Option<u32>,
-    /// The largest head of an HTTP request, in bytes
-    #[arg(long, value_name = "BYTES")]
+    /// The largest head of an HTTP request
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     header_bytes: Option<u32>,
     /// Bytes of payload that wait for one terminal, at most
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     queue_bytes: Option<u32>,
     /// Frames that wait for one terminal, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     queue_frames: Option<u32>,
     /// When a terminal's queue is full: `close` its connection, `drop-oldest` or `drop-newest` frame
     #[arg(long, value_name = "POLICY", value_parser = ["close", "drop-oldest", "drop-newest"])]
@@ -205,32 +205,32 @@ struct Connections {
 #[derive(Args, Debug, Default, Serialize)]
 #[command(next_help_heading = "Pushes")]
 struct Pushes {
-    /// The largest payload of a push, in bytes
-    #[arg(long, value_name = "BYTES")]
+    /// The largest payload of a push
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     push_bytes: Option<u32>,
     /// Users whom one push may name, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     push_users: Option<u32>,
     /// Pushes that wait for their receipt at an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pushes: Option<u32>,
     /// Pushes for one user that wait at an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pushes_per_user: Option<u32>,
     /// Terminals that a receipt lists, at most; its counts stay true beyond that
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     receipt_terminals: Option<u32>,
     /// Frames per second of all broadcasts at an instance
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     broadcast_rate: Option<u32>,
     /// Broadcasts that wait to be written at an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     broadcasts: Option<u32>,
     /// How long an instance remembers what it wrote, to recognise repeats
     #[arg(long, value_name = "TIME", value_parser = time)]
     repeat_memory: Option<String>,
     /// Pairs of push and connection that it remembers, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     repeat_entries: Option<u32>,
 }
 
@@ -238,10 +238,10 @@ struct Pushes {
 #[command(next_help_heading = "Links between instances")]
 struct Links {
     /// Links of an instance, at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     links: Option<u32>,
     /// Bytes that wait for one peer, at most
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     link_queue_bytes: Option<u32>,
     /// When an attempt to open a link is given up
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -273,7 +273,7 @@ struct Directory {
     #[arg(long, value_name = "TIME", value_parser = time)]
     directory_timeout: Option<String>,
     /// Entries per second that all instances together write after the directory was away
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     settle_rate: Option<u32>,
     /// How long an instance may be without its lease, while a peer says that the directory works,
     /// before it sends its terminals elsewhere
@@ -293,7 +293,10 @@ pub(super) fn with_variables_and_defaults(
             return arg;
         }
         let arg = arg.env(variable(&id)).hide_env_values(true);
-        match defaults.get(&id).and_then(written) {
+        let is_size = arg
+            .get_value_names()
+            .is_some_and(|names| names.iter().any(|name| name == "BYTES"));
+        match defaults.get(&id).and_then(|value| written(value, is_size)) {
             Some(default) => with_default(arg, &default),
             None => arg,
         }
@@ -316,23 +319,12 @@ fn with_default(arg: Arg, default: &str) -> Arg {
 }
 
 /// A default as one would write it; `None` if it is that there is nothing.
-fn written(value: &toml::Value) -> Option<String> {
+fn written(value: &toml::Value, is_size: bool) -> Option<String> {
     match value {
+        toml::Value::Integer(bytes) if is_size => Some(written_size(*bytes)),
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(true) => Some("true".to_owned()),
         _ => None,
     }
-}
-
-/// A duration that the settings will take, as it was written.
-fn time(text: &str) -> Result<String, duration::InvalidDuration> {
-    duration::parse(text).map(|_| text.to_owned())
-}
-
-/// An address to listen at: names are not looked up, so that it is clear which interface is meant.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080".to_owned()
-    })
 }

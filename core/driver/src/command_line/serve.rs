@@ -14,6 +14,7 @@ use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
 
 use super::Failure;
 use super::assemble::Parts;
+use super::complaints::Complaints;
 use super::load::{Origins, setting_of};
 use super::logging;
 use super::signals::{Signal, Signals};
@@ -62,7 +63,7 @@ pub(super) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
         .shared_authenticator(parts.authenticator)
         .start()
         .await
-        .map_err(|error| Failure::Start(explain(error, &parts.origins)))
+        .map_err(|error| explain(error, &parts.origins))
 }
 
 /// Waits for a signal that asks to end, or for a server to die. When all servers are ready, that is
@@ -226,15 +227,19 @@ pub(super) fn say(line: &str) {
 }
 
 /// Says what to do about it.
-fn explain(error: StartError, origins: &Origins) -> String {
+fn explain(error: StartError, origins: &Origins) -> Failure {
     let (field, address, error) = match error {
         StartError::Listen {
             field,
             address,
             error,
         } => (field, address, error),
-        StartError::Settings(error) => return origins.complaint(&error),
-        other => return other.to_string(),
+        StartError::Settings(error) => {
+            let mut complaints = Complaints::default();
+            complaints.add(origins.complaint(&error));
+            return Failure::Settings(complaints);
+        }
+        other => return Failure::Start(other.to_string()),
     };
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "something else listens there; stop it, or choose another port",
@@ -245,5 +250,7 @@ fn explain(error: StartError, origins: &Origins) -> String {
         _ => "choose another address",
     };
     let place = origins.place(setting_of(field));
-    format!("{place}: cannot listen at {address}: {error}: {advice}")
+    Failure::Start(format!(
+        "{place}: cannot listen at {address}: {error}: {advice}"
+    ))
 }

@@ -7,9 +7,10 @@ use crate::DirectoryChoice;
 use crate::auth::AuthKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use super::assemble::{Parts, Unfit, assemble};
-use super::load::{self, LoadError, Loaded};
-use super::{Cli, Command, command, options, sample, sample_file};
+use super::assemble::{Parts, assemble};
+use super::complaints::Complaints;
+use super::load::{self, Loaded};
+use super::{Cli, Command, command, options, sample, sample_file, serve_command, values};
 
 #[test]
 fn the_command_line_is_sound() {
@@ -152,23 +153,147 @@ fn what_is_wrong_in_the_file_is_named_with_its_line() {
         ),
         (
             "# lease\nlease = 10\n",
-            "line 2: `lease`: invalid type: integer `10`, expected a string",
+            "line 2: `lease`: `10` is not a duration: write a whole number and ms, s, m or h, as in 500ms or 10s",
         ),
         (
             "lease = \"10\"\n",
             "line 1: `lease`: `10` is not a duration",
         ),
-        ("listen = \"nowhere\"\n", "line 1: `listen`: "),
-        ("connections = -1\n", "line 1: `connections`: "),
+        (
+            "listen = \"nowhere\"\n",
+            "line 1: `listen`: `nowhere` is not an address: write an IP address and a port, as in 127.0.0.1:8080",
+        ),
+        (
+            "listen = 8080\n",
+            "line 1: `listen`: `8080` is not an address",
+        ),
+        (
+            "connections = -1\n",
+            "line 1: `connections`: `-1` is not a number: write a whole one, as in 1000",
+        ),
+        (
+            "connections = 1.5\n",
+            "line 1: `connections`: `1.5` is not a number",
+        ),
+        (
+            "connections = 99999999999\n",
+            "line 1: `connections`: `99999999999` is too large",
+        ),
+        (
+            "connections = 99999999999999999999\n",
+            "line 1: `connections`: ",
+        ),
+        (
+            "connections = [1]\n",
+            "line 1: `connections`: a list stands here, and one value is needed",
+        ),
+        (
+            "queue_bytes = \"4MB\"\n",
+            "line 1: `queue_bytes`: `4MB` is not a size: write a whole number of bytes, or of KiB, MiB or GiB",
+        ),
         (
             "auth = \"closed\"\n",
-            "line 1: `auth`: unknown variant `closed`",
+            "line 1: `auth`: `closed` is none of open, jwt",
+        ),
+        ("auth = \"\"\n", "line 1: `auth`: a value is missing"),
+        (
+            "token_in_query = \"maybe\"\n",
+            "line 1: `token_in_query`: `maybe` is neither true nor false",
+        ),
+        (
+            "origins = [[\"a\"]]\n",
+            "line 1: `origins`: a list stands in a list",
+        ),
+        (
+            "redis = {url = \"redis://a\"}\n",
+            "line 1: `redis`: a table stands here, and a value is needed",
         ),
         ("lease = \n", "line 1: "),
     ] {
         let file = File::with("wrong", content);
         let error = load(&[], Some(&file.0)).expect_err(content).to_string();
         assert!(error.contains(complaint), "{content:?} gave {error:?}");
+    }
+}
+
+/// A file says as much as a flag does.
+#[test]
+fn a_value_in_the_file_is_complained_about_as_that_of_a_flag() {
+    let serve = serve_command();
+    for setting in load::settings() {
+        let by_flag = values::read(&serve, setting, &["?".to_owned()]);
+        let by_file = values::read_toml(&serve, setting, &"?".into());
+        assert_eq!(by_flag.err(), by_file.err(), "{setting}");
+    }
+}
+
+#[test]
+fn units_and_lists_may_be_written_as_text() {
+    let file = File::with(
+        "text",
+        "queue_bytes = \"8MiB\"\nlinks = \"7\"\norigins = \"a.example,b.example\"\njwt_audience = [\"a,b\"]\n",
+    );
+    let loaded = load(&["--push-bytes=64KiB"], Some(&file.0)).expect("good settings");
+    assert_eq!(loaded.core.queue_bytes, 8 << 20);
+    assert_eq!(loaded.core.push_bytes, 64 << 10);
+    assert_eq!(loaded.core.links, 7);
+    assert_eq!(loaded.server.origins, ["a.example", "b.example"]);
+    assert_eq!(loaded.server.jwt_audience, ["a,b"]);
+    assert!(
+        load(&[], Some(&File::with("none", "origins = []\n").0))
+            .expect("a good setting")
+            .server
+            .origins
+            .is_empty()
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_in_the_file_is_named_at_once() {
+    let file = File::with(
+        "all",
+        "lease = 10\nleese = 1\nauth = \nlinks = \"many\"\nlisten = \"here\"\n",
+    );
+    let error = load(&[], Some(&file.0)).expect_err("wrong").to_string();
+    assert!(error.starts_with("5 settings cannot be used:\n"), "{error}");
+    for line in 1..=5 {
+        let named = format!(", line {line}: ");
+        assert_eq!(error.matches(&named).count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn everything_that_does_not_fit_together_is_named_at_once() {
+    let error = refusal(&[
+        "--lease-renewal=9s",
+        "--listen=0.0.0.0:0",
+        "--api=0.0.0.0:0",
+        "--peer=0.0.0.0:0",
+        "--redis=http://a",
+        "--origins=https://*",
+        "--api-hosts=http://a",
+        "--public-url=nowhere",
+        "--frame-bytes=1",
+        "--cluster-secret-file=/nonexistent",
+    ]);
+    assert!(
+        error.starts_with("10 settings cannot be used:\n"),
+        "{error}"
+    );
+    for flag in [
+        "--lease-renewal: ",
+        "--listen: ",
+        "--api: ",
+        "--peer: ",
+        "--redis: ",
+        "--origins: ",
+        "--api-hosts: ",
+        "--public-url: ",
+        "--frame-bytes: ",
+        "--cluster-secret-file: ",
+    ] {
+        let named = format!("\n  {flag}");
+        assert_eq!(error.matches(&named).count(), 1, "{flag} in {error}");
     }
 }
 
@@ -282,7 +407,7 @@ fn tokens_need_exactly_one_key() {
     );
 }
 
-fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, LoadError> {
+fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, Complaints> {
     let all = ["switchboard", "serve"].iter().chain(arguments);
     // Variables of the machine that runs the tests are not theirs.
     let command =
@@ -298,7 +423,7 @@ fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, LoadError> {
     load::load(file, &serve.options, matches)
 }
 
-fn assembled(arguments: &[&str]) -> Result<Parts, Unfit> {
+fn assembled(arguments: &[&str]) -> Result<Parts, Complaints> {
     let loaded = load(arguments, None).unwrap_or_else(|error| panic!("{error}"));
     assemble(loaded, |_| None)
 }
@@ -312,14 +437,6 @@ fn refusal(arguments: &[&str]) -> String {
         Ok(_) => panic!("{arguments:?} was accepted"),
         Err(error) => error.to_string(),
     }
-}
-
-fn serve_command() -> clap::Command {
-    let command = command();
-    command
-        .find_subcommand("serve")
-        .expect("there is one")
-        .clone()
 }
 
 /// A value for each setting that is not its default.
