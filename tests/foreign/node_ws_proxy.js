@@ -8,11 +8,18 @@ const { Terminal, payloads } = require("./terminal");
 const url = (user) => `${place.proxy.url}?user=${user}`;
 const direct = (server, user) => `${server.terminals}?user=${user}`;
 
-/** The value of one of the server's metrics. */
-async function metric(server, name) {
+/** The sum of a server's samples of this name that have these labels. */
+async function metric(server, name, labels = "") {
   const text = await (await fetch(`${server.api}/metrics`)).text();
-  const lines = text.split("\n").filter((line) => line.startsWith(name) && "{ ".includes(line[name.length]));
+  const lines = text.split("\n").filter((line) => line.startsWith(`${name}{`) && line.includes(labels));
+  assert.ok(lines.length > 0, `no ${name} with ${labels}`);
   return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+/** How many terminals of both servers have gone for this reason. */
+async function gone(reason) {
+  const counts = place.servers.map((server) => metric(server, "switchboard_terminals_gone_total", `reason="${reason}"`));
+  return (await Promise.all(counts)).reduce((sum, count) => sum + count);
 }
 
 /** Terminals that come one after the other through the proxy, and where each is. */
@@ -80,6 +87,7 @@ run({
     ? "a reload of the proxy keeps its terminals, and takes new ones"
     : "a reload of the proxy ends its terminals as one that goes away, and takes new ones"]: async () => {
     const api = new Api(place.servers[0]);
+    const byTerminals = await gone("by_terminal");
     const before = await Terminal.open(url("reload"));
     const [command, ...args] = place.proxy.reload;
     execFileSync(command, args, { stdio: "ignore" });
@@ -95,6 +103,9 @@ run({
       assert.equal((await before.ending()).code, 1001);
     }
     await eventually("it is not listed", async () => (await api.connections("reload")).length === 0);
+    // Whoever says goodbye has broken no protocol.
+    await eventually("it is counted", async () => await gone("by_terminal") === byTerminals + 1);
+    assert.equal(await gone("protocol_error"), 0);
   },
 
   "one server is full, then the other: each terminal comes to the one that has room": async () => {

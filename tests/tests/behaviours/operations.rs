@@ -1,5 +1,7 @@
 //! What an operator sees: secrets, Redis in every form, health, metrics, status page.
 
+use std::collections::HashSet;
+
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::certificate::Certificate;
@@ -35,6 +37,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, metrics_say_which_server_and_worker_they_are_of),
     (ONE, each_scraper_gets_the_format_that_it_asks_for),
     (ONE, metrics_show_how_full_queues_are),
+    (ONE, metrics_have_whatever_alerts_and_dashboard_ask_for),
     (PROCESSES, instances_are_listed_with_their_load),
     (ONE, the_status_page_is_complete_in_itself),
     (ONE.embedded(), a_server_without_redis_says_that_it_is_alone),
@@ -248,6 +251,29 @@ fn metrics_show_how_full_queues_are(cell: Cell) {
     );
     assert_eq!(connections, (2.0, 7.0));
     assert!(of("switchboard_level_limit", "queue_frames") > 0.5);
+}
+
+/// H54: a metric that is renamed is renamed in `deploy/` as well.
+fn metrics_have_whatever_alerts_and_dashboard_ask_for(cell: Cell) {
+    const ALERTS: &str = include_str!("../../../deploy/prometheus/alerts.yml");
+    const DASHBOARD: &str = include_str!("../../../deploy/grafana/switchboard.json");
+    let cluster = cell.start(1);
+    let text = cluster[0].api().get("/metrics").text();
+    let printed: HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+
+    for file in [ALERTS, DASHBOARD] {
+        let words = file.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        let asked: HashSet<&str> = words
+            .filter(|word| word.starts_with("switchboard_"))
+            .collect();
+        assert!(asked.len() > 10, "{asked:?}");
+        for name in asked {
+            assert!(printed.contains(name), "nobody prints {name}:\n{text}");
+        }
+    }
 }
 
 /// H54: `/v1/instances` shows each instance with its load, the same at every server.
