@@ -12,7 +12,6 @@ use crate::flaws::Flaws;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::inbound::Inbound;
 use crate::lease::Keeper;
-use crate::outbound::Outbound;
 use crate::peer::Peers;
 use crate::push::Pushes;
 use crate::registry::Registry;
@@ -370,14 +369,15 @@ impl Instance {
     /// at every connection, every user that is pushed to and every peer.
     pub fn levels(&self) -> Levels {
         let config = &self.config;
-        let waiting = || (self.registry.iter()).map(|(_, connection)| &connection.outbound);
+        let waiting = (self.registry.iter()).map(|(_, connection)| &connection.outbound);
+        let (frames, bytes) = waiting.fold((0, 0), |(frames, bytes): (usize, usize), queue| {
+            (frames.max(queue.frames()), bytes.max(queue.bytes()))
+        });
         let level = |setting, used, limit| Level {
             setting,
             used,
             limit,
         };
-        let frames = waiting().map(Outbound::frames).max();
-        let bytes = waiting().map(Outbound::bytes).max();
         [
             level("connections", self.registry.len(), config.connections),
             level("pushes", self.pushes.len(), config.pushes),
@@ -394,8 +394,8 @@ impl Instance {
                 self.peers.longest_queue(),
                 config.link_queue_bytes,
             ),
-            level("queue_frames", frames.unwrap_or(0), config.queue_frames),
-            level("queue_bytes", bytes.unwrap_or(0), config.queue_bytes),
+            level("queue_frames", frames, config.queue_frames),
+            level("queue_bytes", bytes, config.queue_bytes),
         ]
     }
 

@@ -146,7 +146,7 @@ impl Damper {
                     Level::$level,
                     untold = $untold,
                     which = $which,
-                    "and no more for a while: {}",
+                    "{}: more of the same, not told one by one",
                     $kind
                 )
             };
