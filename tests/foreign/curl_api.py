@@ -191,7 +191,7 @@ async def _():
     text = DOCUMENT.read_text()
     for name in set(re.findall(r"`(switchboard_[a-z_]+)", text)):
         assert re.search(rf"^(# TYPE )?{name.removesuffix('_total')}", metrics, re.MULTILINE), name
-    assert metrics.endswith("# EOF\n")
+    assert metrics.startswith("# HELP ") and "# EOF" not in metrics, "the text format of Prometheus"
     assert "<title>Switchboard</title>" in SHELL.text(named("xdg-open"))
 
 
