@@ -123,6 +123,10 @@ impl Runtime for SmolRuntime {
         stream.0.into_inner()
     }
 
+    fn unacknowledged(stream: &Self::Stream) -> Option<usize> {
+        runtime::unacknowledged(&stream.0)
+    }
+
     async fn dial(address: String) -> io::Result<Self::Stream> {
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in net::resolve(address).await? {

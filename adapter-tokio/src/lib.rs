@@ -83,6 +83,10 @@ impl Runtime for TokioRuntime {
         stream.into_inner().into_std()
     }
 
+    fn unacknowledged(stream: &Self::Stream) -> Option<usize> {
+        runtime::unacknowledged(stream.get_ref())
+    }
+
     async fn dial(address: String) -> io::Result<Self::Stream> {
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -96,6 +96,13 @@ pub enum Command {
     /// The instance has ended: no connection, no row, no lease, no link is left, or cannot be
     /// removed because the directory is away.
     Drained,
+
+    /// A terminal has not answered its ping: read what has come of it, then report `Probed`. There is
+    /// never a second `Probe` before that, unless the terminal was pinged again.
+    Probe {
+        /// Which.
+        connection: ConnectionKey,
+    },
 }
 
 const _: () = assert!(

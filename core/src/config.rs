@@ -50,7 +50,8 @@ pub struct Config {
     /// The time between two pings to a terminal, at most; jitter shortens it by up to a quarter.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
-    /// How long after a ping a frame of any kind must have come.
+    /// How long after a ping, or after the last sign of life since, a frame of any kind must have
+    /// come, or another sign of life.
     #[serde(with = "duration")]
     pub ping_timeout: Duration,
     /// How long a closing handshake may take before the socket is dropped.

@@ -139,6 +139,25 @@ pub enum Event {
         /// The time over which terminals are closed.
         spread: Duration,
     },
+
+    /// What a `Probe` found. Frames that had come before it are reported before.
+    Probed {
+        /// Of which connection.
+        connection: ConnectionKey,
+        /// Whether the terminal lives, although no frame of it has come.
+        life: Life,
+    },
+}
+
+/// Whether there were signs of life of a terminal, beside frames, since its last ping or probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Life {
+    /// Bytes came; or the other end took some of what was sent before the ping, which therefore
+    /// still waits; or nothing is read of the terminal at present. That the operating system took
+    /// bytes is no sign: it does so if nobody is there any more.
+    Shown,
+    /// None of these.
+    NotShown,
 }
 
 /// A frame from a terminal.

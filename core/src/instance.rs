@@ -284,6 +284,7 @@ impl Instance {
             Event::Connections { call, user } => self.connections(call, user, out),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => self.drain(now, delay, spread),
+            Event::Probed { connection, life } => self.probed(now, connection, life, out),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::directory::memory::MemoryDirectory;
 use crate::directory::{
     DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Outcome, Row,
 };
-use crate::event::{Answer, Closure, Event, Handshake, Heard, Notice, TripLost};
+use crate::event::{Answer, Closure, Event, Handshake, Heard, Life, Notice, TripLost};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
@@ -37,6 +37,8 @@ pub(crate) struct Rig {
     pub(crate) server: Server,
     /// Sockets write at once.
     pub(crate) writes: bool,
+    /// What probes find. `None`: they are not answered.
+    pub(crate) life: Option<Life>,
     pub(crate) trips: VecDeque<RoundTrip>,
     pub(crate) answers: Vec<Answer>,
     pushes: u128,
@@ -68,6 +70,7 @@ impl Rig {
             directory,
             server: Server::Answers,
             writes: true,
+            life: Some(Life::NotShown),
             trips: VecDeque::new(),
             answers: Vec::new(),
             pushes: 0,
@@ -360,6 +363,9 @@ impl Rig {
                 Command::Flush { connection } if self.writes => {
                     follow.push(Event::Written { connection })
                 }
+                Command::Probe { connection } => {
+                    follow.extend(self.life.map(|life| Event::Probed { connection, life }));
+                }
                 Command::Answer { answer, .. } => self.answers.push(*answer),
                 _ => {}
             }
@@ -427,6 +433,7 @@ fn text(command: &Command) -> Option<String> {
         }
         Command::Flush { connection } => format!("flush {}", connection.slot()),
         Command::Ping { connection } => format!("ping {}", connection.slot()),
+        Command::Probe { connection } => format!("probe {}", connection.slot()),
         Command::Close { connection, code } => {
             format!("close {} {}", connection.slot(), code.number())
         }

@@ -423,6 +423,7 @@ impl World {
             } => self.send(host, connection, payload),
             Command::Flush { connection } => self.flush(life, connection),
             Command::Ping { connection } => self.ping(host, connection),
+            Command::Probe { connection } => self.probe(life, connection),
             Command::Close { connection, code } => self.close(life, connection, code),
             Command::Abort { connection } => self.abort(life, connection),
             Command::Forget { connection } => {

@@ -184,6 +184,24 @@ fn a_slow_reader_gets_everything_late() {
     assert!((0..5).all(|push| has(&world, "c1", push)));
 }
 
+/// The terminal takes 30 frames in 60 s. Its ping is 20 frames behind.
+#[test]
+fn a_slow_reader_is_not_given_up_while_its_ping_waits() {
+    let pushes: Vec<String> = (0..30)
+        .map(|push| format!("15.{push:02}s push i2 alice m{push}"))
+        .collect();
+    let items = |reads: &str| {
+        format!(
+            "1s client c1 connects i1 as alice\n2s client c1 {reads}\n{}\n80s client c1 reads",
+            pushes.join("\n")
+        )
+    };
+    let world = end_of(schedule(&items("reads every 2s")));
+    assert!((0..30).all(|push| has(&world, "c1", push)));
+    let world = end_of(schedule(&items("stops reading")));
+    assert!(!has(&world, "c1", 29), "it was given up");
+}
+
 #[test]
 fn a_blind_balancer_sends_terminals_to_those_that_take_none() {
     let connects: Vec<String> = (0..20)

@@ -75,6 +75,23 @@ impl RawTerminal {
         Ok((frame[0] & 0x0F, frame[2 + extra..].to_vec()))
     }
 
+    /// Reads what comes next, up to so many bytes, and keeps it for `read_frame`. Gives how many
+    /// came.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has ended.
+    pub fn trickle(&mut self, bytes: usize) -> io::Result<usize> {
+        let mut chunk = vec![0; bytes];
+        match self.stream.read(&mut chunk)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.unread.extend_from_slice(&chunk[..n]);
+                Ok(n)
+            }
+        }
+    }
+
     /// Reads frames until a Close frame, and gives its code.
     ///
     /// # Errors

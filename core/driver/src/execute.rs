@@ -33,6 +33,7 @@ impl Worker {
             }
             Command::Flush { connection } => self.terminals.post(connection, Order::Flush),
             Command::Ping { connection } => self.terminals.post(connection, Order::Ping),
+            Command::Probe { connection } => self.terminals.post(connection, Order::Probe),
             Command::Close { connection, code } => {
                 self.terminals.post(connection, Order::Close(code))
             }

@@ -57,6 +57,10 @@ impl Runtime for Hasty {
         unreachable!("there are no sockets")
     }
 
+    fn unacknowledged(_: &Stuck) -> Option<usize> {
+        None
+    }
+
     async fn dial(_: String) -> io::Result<Stuck> {
         unreachable!("nothing is dialled")
     }

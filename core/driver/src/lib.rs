@@ -41,7 +41,7 @@
 //! Terminals can as well come through the application's own HTTP server: [`Handle::connect`]
 //! answers their handshake.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod api;
 pub mod auth;
@@ -71,11 +71,13 @@ mod login;
 mod members;
 mod newcomer;
 pub mod origin;
+mod outlet;
 mod query;
 mod refusals;
 pub mod runtime;
 mod server;
 pub mod settings;
+mod signs;
 mod socket;
 mod task;
 mod terminal;

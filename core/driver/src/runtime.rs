@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::{AsFd, AsRawFd as _};
+
 /// An asynchronous runtime, as a type: it has no value, because every function is called on a
 /// thread that [`Runtime::run`] entered, and finds its runtime there.
 ///
@@ -64,6 +67,28 @@ pub trait Runtime: Send + Sync + 'static {
     /// If the runtime cannot let go of it.
     fn release(stream: Self::Stream) -> io::Result<TcpStream>;
 
+    /// Bytes that the operating system holds for the other end, which has not acknowledged them;
+    /// `None` where it does not tell. [`unacknowledged`] asks it, given the socket.
+    fn unacknowledged(stream: &Self::Stream) -> Option<usize>;
+
     /// Resolves `host:port` and connects to it, without delay for small packets (`TCP_NODELAY`).
     fn dial(address: String) -> impl Future<Output = io::Result<Self::Stream>>;
+}
+
+/// What [`Runtime::unacknowledged`] asks for, of a TCP socket.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[expect(unsafe_code, reason = "nobody has wrapped this question yet")]
+pub fn unacknowledged(socket: &impl AsFd) -> Option<usize> {
+    let socket = socket.as_fd();
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as it is borrowed, and for this question the kernel
+    // writes an `int` to the address that it is given, and nothing else.
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    (asked == 0).then(|| usize::try_from(bytes).ok())?
+}
+
+/// What [`Runtime::unacknowledged`] asks for: nobody tells here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub const fn unacknowledged<S>(_: &S) -> Option<usize> {
+    None
 }

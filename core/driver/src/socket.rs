@@ -1,7 +1,6 @@
 //! One terminal's WebSocket over any stream: tungstenite reads, and writes control frames; the
 //! frames of pushes are written from their shared bytes, so that nothing large stays allocated.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,12 +9,14 @@ use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use switchboard_core::frame::{CloseCode, FrameKind, Payload};
 use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
-use tungstenite::protocol::frame::{CloseFrame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
 use crate::boundary::Boundary;
+use crate::outlet::Outlet;
+use crate::signs::Signs;
 use crate::task::Portion;
 
 /// A WebSocket, server's side.
@@ -25,7 +26,13 @@ pub(crate) struct Socket<S> {
     outlet: Outlet,
     boundary: Boundary,
     portion: Portion,
+    signs: Signs,
+    unacknowledged: Unacknowledged<S>,
 }
+
+/// Asks how much of what was written to a stream the other end has not acknowledged, if the
+/// operating system tells.
+type Unacknowledged<S> = fn(&S) -> Option<usize>;
 
 /// Frames of this size leave nothing behind that is worth giving back.
 const KEPT: u64 = 4096;
@@ -37,18 +44,14 @@ const READ_BUFFER: usize = 1024;
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
 const CONTROL_BUFFER: usize = 4096;
 
-/// What one write to the operating system takes at most, unless a single frame is larger.
-const WRITE_CHUNK: usize = 16 << 10;
-
-/// Bytes of the longest frame header that a server writes: flags, and a length of 8 bytes.
-const HEADER_MAX: usize = 10;
-
-/// Chunks that wait for the stream before tungstenite's answers to pings wait too.
-const OUTLET_CHUNKS: usize = 64;
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// A socket whose upgrade is done; `read` is what was read from it beyond that.
-    pub(crate) fn new(stream: S, read: &[u8], frame_bytes: usize) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        read: &[u8],
+        frame_bytes: usize,
+        unacknowledged: Unacknowledged<S>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -67,6 +70,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             outlet: Outlet::default(),
             boundary,
             portion: Portion::default(),
+            signs: Signs::default(),
+            unacknowledged,
         }
     }
 
@@ -82,8 +87,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Queues a ping.
     pub(crate) fn ping(&mut self) {
+        let unacknowledged = (self.unacknowledged)(&self.stream);
+        self.signs.pinged(self.outlet.bytes(), unacknowledged);
         self.outlet
             .push_frame(OpCode::Control(Control::Ping), Bytes::new());
+    }
+
+    /// Whether the other end has shown life since the ping, or since this was asked last.
+    pub(crate) fn shows_life(&mut self) -> bool {
+        self.signs.look((self.unacknowledged)(&self.stream))
     }
 
     /// Queues a Close frame, unless there was one.
@@ -96,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
+            signs: &mut self.signs,
             portion: &mut self.portion,
             cx,
         };
@@ -109,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
             boundary: &mut self.boundary,
+            signs: &mut self.signs,
             portion: &mut self.portion,
             cx,
         };
@@ -150,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Whether everything queued is with the operating system.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.outlet.chunks.is_empty()
+        self.outlet.is_empty()
     }
 
     /// Writes what is queued, by way of `scratch`, which is shared by all terminals of a thread.
@@ -159,12 +173,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         cx: &mut Context<'_>,
         scratch: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
-        while !self.outlet.chunks.is_empty() {
+        while !self.outlet.is_empty() {
             let bytes = self.outlet.gather(scratch);
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes)? else {
+                self.signs.full();
+                return Poll::Pending;
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.signs.handed(written);
             self.outlet.consume(written);
         }
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -188,102 +206,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-/// Whole frames that wait to be written, in their order.
-#[derive(Default)]
-struct Outlet {
-    chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that are written.
-    written: usize,
-}
-
-struct Chunk {
-    /// The header of a frame. Empty if the payload holds whole frames already.
-    header: [u8; HEADER_MAX],
-    header_len: u8,
-    payload: Bytes,
-}
-
-impl Outlet {
-    fn push_frame(&mut self, opcode: OpCode, payload: Bytes) {
-        let mut header = [0; HEADER_MAX];
-        let frame = FrameHeader {
-            is_final: true,
-            opcode,
-            ..FrameHeader::default()
-        };
-        let mut room: &mut [u8] = &mut header;
-        let formatted = frame.format(payload.len() as u64, &mut room);
-        debug_assert!(formatted.is_ok(), "every header fits");
-        let header_len = (HEADER_MAX - room.len()) as u8;
-        self.chunks.push_back(Chunk {
-            header,
-            header_len,
-            payload,
-        });
-    }
-
-    fn push_raw(&mut self, bytes: &[u8]) {
-        self.chunks.push_back(Chunk {
-            header: [0; HEADER_MAX],
-            header_len: 0,
-            payload: Bytes::copy_from_slice(bytes),
-        });
-    }
-
-    /// What is to be written next: the rest of a large payload as it lies, else as many chunks as
-    /// fit into a write, side by side.
-    fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-        scratch.clear();
-        let mut skip = self.written;
-        for chunk in &self.chunks {
-            for part in [
-                &chunk.header[..usize::from(chunk.header_len)],
-                &chunk.payload,
-            ] {
-                let skipped = skip.min(part.len());
-                skip -= skipped;
-                let part = &part[skipped..];
-                if scratch.is_empty() && part.len() >= WRITE_CHUNK {
-                    return part;
-                }
-                let room = WRITE_CHUNK - scratch.len();
-                scratch.extend_from_slice(&part[..part.len().min(room)]);
-            }
-            if scratch.len() == WRITE_CHUNK {
-                break;
-            }
-        }
-        scratch
-    }
-
-    fn consume(&mut self, mut written: usize) {
-        written += self.written;
-        while let Some(chunk) = self.chunks.front() {
-            let Some(rest) = written.checked_sub(chunk.len()) else {
-                break;
-            };
-            written = rest;
-            self.chunks.pop_front();
-        }
-        self.written = written;
-        if self.chunks.is_empty() {
-            // An idle terminal keeps no buffer.
-            self.chunks = VecDeque::new();
-        }
-    }
-}
-
-impl Chunk {
-    fn len(&self) -> usize {
-        usize::from(self.header_len) + self.payload.len()
-    }
-}
-
 /// What tungstenite reads from and writes to during one poll.
 struct Io<'a, 'cx, S> {
     stream: &'a mut S,
     outlet: &'a mut Outlet,
     boundary: &'a mut Boundary,
+    signs: &'a mut Signs,
     portion: &'a mut Portion,
     cx: &'a mut Context<'cx>,
 }
@@ -296,6 +224,7 @@ impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
         match Pin::new(&mut *self.stream).poll_read(self.cx, buffer) {
             Poll::Ready(result) => {
                 if let Ok(read) = &result {
+                    self.signs.came();
                     self.boundary.pass(&buffer[..*read]);
                 }
                 result
@@ -308,7 +237,7 @@ impl<S: AsyncRead + Unpin> Read for Io<'_, '_, S> {
 impl<S> Write for Io<'_, '_, S> {
     /// Takes whole frames: tungstenite hands over all that it has buffered.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.outlet.chunks.len() >= OUTLET_CHUNKS {
+        if self.outlet.is_full() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.outlet.push_raw(bytes);
@@ -325,11 +254,12 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::outlet::WRITE_CHUNK;
 
     #[test]
     fn frames_are_written_whole_and_in_order_however_little_the_stream_takes() {
         for step in [1, 2, 7, 1000, 1 << 20] {
-            let mut socket = Socket::new(Pipe::taking(step), &[], 1024);
+            let mut socket = Socket::new(Pipe::taking(step), &[], 1024, |_| None);
             let large = vec![7; 2 * WRITE_CHUNK + 1];
             socket.send(&Payload::text("hello".into()).unwrap());
             socket.send(&Payload::binary(large.clone().into()));
@@ -353,6 +283,7 @@ mod tests {
             Pipe::taking(100),
             &masked(0x88, &1000_u16.to_be_bytes()),
             1024,
+            |_| None,
         );
         assert!(matches!(
             read(&mut socket),
@@ -365,7 +296,7 @@ mod tests {
     /// Caddy's at a reload, up to 2.6.2.
     #[test]
     fn a_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is() {
-        let mut socket = Socket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024);
+        let mut socket = Socket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024, |_| None);
         socket.stream.unread = vec![0x88, 2, 0x03, 0xe9];
         assert!(matches!(
             read(&mut socket),
@@ -381,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_ping_is_answered_between_frames() {
-        let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024);
+        let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024, |_| None);
         socket.send(&Payload::text("hi".into()).unwrap());
         assert!(matches!(
             read(&mut socket),
@@ -399,6 +330,7 @@ mod tests {
             Pipe::taking(100),
             &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0],
             1024,
+            |_| None,
         );
         assert!(matches!(
             read(&mut socket),
@@ -409,7 +341,7 @@ mod tests {
     #[test]
     fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
         let large = vec![7; 60_000];
-        let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16);
+        let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16, |_| None);
         socket.stream.unread = masked(0x82, &large);
         // In several portions.
         let message = (0..10).find_map(|_| match read(&mut socket) {
@@ -427,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_read_in_portions() {
-        let mut socket = Socket::new(Pipe::taking(100), &masked(0x01, b""), 1024);
+        let mut socket = Socket::new(Pipe::taking(100), &masked(0x01, b""), 1024, |_| None);
         // Continuations of nothing: the message stays within its limit, and does not end.
         socket.stream.unread = masked(0x00, b"").repeat(1 << 15);
         let all = socket.stream.unread.len();

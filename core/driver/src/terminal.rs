@@ -14,7 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
-use switchboard_core::event::{Closure, Event, Heard};
+use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
 use tungstenite::Message;
@@ -47,6 +47,7 @@ pub(crate) enum Order {
     Send(Payload),
     Flush,
     Ping,
+    Probe,
     Close(CloseCode),
 }
 
@@ -138,7 +139,7 @@ async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUp
     let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
         return Ended::With(Closure::Abrupt);
     };
-    match Pump::<R::Stream>::over(local, terminal, upgraded) {
+    match Pump::<R::Stream>::over(local, terminal, upgraded, R::unacknowledged) {
         Ok(pump) => pump.serve::<R>().await,
         Err(foreign) => foreign.serve::<R>().await,
     }
@@ -161,9 +162,7 @@ struct Pump<'a, S> {
     /// The first frame is on its way: `Connected` precedes what the terminal says.
     greeted: bool,
     flush_due: bool,
-    /// A pong cannot be read while the application holds the terminal up: its silence is not
-    /// held against it.
-    spared: bool,
+    probe_due: bool,
     held: Option<Box<Held>>,
     phase: Phase,
 }
@@ -186,6 +185,7 @@ enum Phase {
 enum Step {
     Heard(Heard),
     Written,
+    Probed(Life),
     Ended(Closure),
 }
 
@@ -198,6 +198,7 @@ impl<'a, S> Pump<'a, S> {
         local: &'a Local,
         terminal: Box<Terminal>,
         upgraded: Upgraded,
+        unacknowledged: fn(&S) -> Option<usize>,
     ) -> Result<Box<Self>, ForeignPump<'a>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -207,11 +208,12 @@ impl<'a, S> Pump<'a, S> {
             Ok(parts) => {
                 // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
                 // it is copied, and the buffer is dropped here.
-                let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, frame_bytes);
+                let stream = parts.io.into_inner();
+                let socket = Socket::new(stream, &parts.read_buf, frame_bytes, unacknowledged);
                 Ok(Self::new(local, terminal, socket))
             }
             Err(upgraded) => {
-                let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes);
+                let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes, |_| None);
                 Err(Pump::new(local, terminal, socket))
             }
         }
@@ -224,7 +226,7 @@ impl<'a, S> Pump<'a, S> {
             socket,
             greeted: false,
             flush_due: false,
-            spared: false,
+            probe_due: false,
             held: None,
             phase: Phase::Open,
         })
@@ -243,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             event = match poll_fn(|cx| self.poll(cx)).await {
                 Step::Heard(frame) => Event::Heard { connection, frame },
                 Step::Written => Event::Written { connection },
+                Step::Probed(life) => Event::Probed { connection, life },
                 Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
                     return Ended::With(closure);
                 }
@@ -271,9 +274,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             return Poll::Ready(Step::Ended(Closure::Abrupt));
         }
         self.take_orders(cx);
-        if std::mem::take(&mut self.spared) {
-            return Poll::Ready(Step::Heard(Heard::Control));
+        let step = self.poll_socket(cx);
+        if step.is_pending() && std::mem::take(&mut self.probe_due) {
+            return Poll::Ready(Step::Probed(self.life()));
         }
+        step
+    }
+
+    /// `Pending` when all that has come is read.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             let blocked = match self.poll_write(cx) {
                 Poll::Ready(Some(step)) => return Poll::Ready(step),
@@ -305,13 +314,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                     self.socket.send(&payload);
                 }
                 (Order::Flush, Phase::Open) => self.flush_due = true,
-                (Order::Ping, Phase::Open) => {
-                    self.socket.ping();
-                    self.spared = matches!(self.held.as_deref(), Some(Held::Waiting(..)));
-                }
+                (Order::Ping, Phase::Open) => self.socket.ping(),
+                (Order::Probe, Phase::Open) => self.probe_due = true,
                 (Order::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
                     self.flush_due = false;
+                    self.probe_due = false;
                     // `Disconnected` is the last that the application hears of a terminal.
                     self.held = None;
                     self.socket.close(cx, code);
@@ -319,6 +327,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                 // Nothing may follow a Close frame, and the instance expects nothing after it.
                 (_, Phase::Closing | Phase::Ending(_)) => {}
             }
+        }
+    }
+
+    /// Signs of life of a terminal from which no frame has come. While the application holds it
+    /// up nothing is read: its silence is not held against it.
+    fn life(&mut self) -> Life {
+        match self.held.is_some() || self.socket.shows_life() {
+            true => Life::Shown,
+            false => Life::NotShown,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Cluster, Delivery};
 use crate::command::{Command, Dial, Outbox, RoundTrip};
-use crate::event::{Closure, Event, Heard, LinkFailure};
+use crate::event::{Closure, Event, Heard, Life, LinkFailure};
 use crate::id::{ConnectionId, ConnectionKey, LinkKey};
 
 impl Cluster {
@@ -28,6 +28,10 @@ impl Cluster {
             Command::Ping { connection } => {
                 let frame = Heard::Control;
                 self.enqueue(index, Event::Heard { connection, frame });
+            }
+            Command::Probe { connection } => {
+                let life = Life::NotShown;
+                self.enqueue(index, Event::Probed { connection, life });
             }
             Command::Close { connection, code } => {
                 self.end_socket(index, connection, Closure::Clean);

@@ -27,6 +27,7 @@ impl Delivery {
             Self::Event(index, event) => match event {
                 Event::Opened { connection }
                 | Event::Heard { connection, .. }
+                | Event::Probed { connection, .. }
                 | Event::Written { connection }
                 | Event::Closed { connection, .. } => Channel::Connection(*index, *connection),
                 Event::DirectoryUp | Event::DirectoryDown | Event::Directory { .. } => {

@@ -1,12 +1,18 @@
 //! Whether a terminal is still there: pings, the end of its token, and the one timer of a
 //! connection.
 //!
-//! A frame of any kind is a sign of life. The timer is lazy: what puts a deadline off only writes
-//! the new one, and a timer that fires early finds nothing due.
+//! A frame of any kind is a sign of life. A ping can wait behind frames that the terminal takes
+//! slowly, and its answer behind a message that the terminal sends slowly: so before a terminal is
+//! given up the driver is asked whether bytes moved. The timer is lazy: what puts a deadline off only
+//! writes the new one, and a timer that fires early finds nothing due.
+
+use std::hash::{Hash, Hasher};
 
 use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
 use crate::command::{Command, Outbox};
 use crate::config::Config;
+use crate::event::Life;
+use crate::fingerprint::Fingerprint;
 use crate::flaws::Flaw;
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
@@ -19,8 +25,14 @@ use crate::time::{Instant, Now};
 pub(super) enum Liveness {
     /// The next ping is due then.
     Waiting { ping_at: Instant },
-    /// A ping was sent then.
-    Pinged { at: Instant },
+    /// A ping was sent.
+    Pinged {
+        at: Instant,
+        /// The last sign of life beside frames, or else the ping.
+        since: Instant,
+    },
+    /// A ping was sent, and the driver was asked for signs of life.
+    Probed { at: Instant, since: Instant },
 }
 
 impl Connection {
@@ -29,7 +41,9 @@ impl Connection {
         let alive = || {
             let liveness = match self.liveness {
                 Liveness::Waiting { ping_at } => ping_at,
-                Liveness::Pinged { at } => at + config.ping_timeout,
+                Liveness::Pinged { since, .. } | Liveness::Probed { since, .. } => {
+                    since + config.ping_timeout
+                }
             };
             self.expires
                 .map_or(liveness, |expires| expires.min(liveness))
@@ -46,11 +60,16 @@ impl Connection {
         }
     }
 
-    /// The next ping, or the last one and whether anything came since: what a fingerprint covers.
-    pub(super) fn heard_since_ping(&self) -> (Option<Instant>, Option<(Instant, bool)>) {
+    /// The next ping; or the last one, whether anything came since, and when the terminal last
+    /// showed life or was probed.
+    pub(super) fn fingerprint_liveness(&self, now: Instant, hasher: &mut impl Hasher) {
+        std::mem::discriminant(&self.liveness).hash(hasher);
         match self.liveness {
-            Liveness::Waiting { ping_at } => (Some(ping_at), None),
-            Liveness::Pinged { at } => (None, Some((at, self.heard >= at))),
+            Liveness::Waiting { ping_at } => ping_at.fingerprint(now, hasher),
+            Liveness::Pinged { at, since } | Liveness::Probed { at, since } => {
+                (at, since).fingerprint(now, hasher);
+                (self.heard >= at).hash(hasher);
+            }
         }
     }
 }
@@ -109,30 +128,71 @@ impl Instance {
             self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
             return;
         }
-        match connection.liveness {
-            Liveness::Waiting { ping_at } if ping_at <= now.mono => {
-                connection.liveness = Liveness::Pinged { at: now.mono };
-                out.push(Command::Ping { connection: key });
-            }
-            // This instance stood still as well, and what the terminal said may wait to be read.
-            Liveness::Pinged { at }
-                if connection.heard < at && at + 2 * self.config.ping_timeout <= now.mono =>
-            {
-                connection.liveness = Liveness::Pinged { at: now.mono };
-                out.push(Command::Ping { connection: key });
-            }
-            Liveness::Pinged { at } if at + self.config.ping_timeout <= now.mono => {
-                if connection.heard < at {
-                    let drop = Waiting::Drop(Outcome::Gone);
-                    self.close(now, key, CloseCode::PingTimeout, drop, None, out);
-                } else {
-                    let period = self.jitter.shortened(self.config.ping_interval);
-                    let ping_at = (at + period).max(now.mono);
-                    connection.liveness = Liveness::Waiting { ping_at };
+        let timeout = self.config.ping_timeout;
+        let (at, since, probed) = match connection.liveness {
+            Liveness::Waiting { ping_at } => {
+                if ping_at <= now.mono {
+                    self.ping(now, key, out);
                 }
+                return;
             }
-            Liveness::Waiting { .. } | Liveness::Pinged { .. } => {}
+            Liveness::Pinged { at, since } => (at, since, false),
+            Liveness::Probed { at, since } => (at, since, true),
+        };
+        if since + timeout > now.mono {
+            return;
         }
+        if connection.heard >= at {
+            let period = self.jitter.shortened(self.config.ping_interval);
+            let ping_at = (at + period).max(now.mono);
+            connection.liveness = Liveness::Waiting { ping_at };
+        } else if since + 2 * timeout <= now.mono {
+            // This instance stood still as well, and what the terminal said may wait to be read.
+            self.ping(now, key, out);
+        } else if probed {
+            self.give_up(now, key, out);
+        } else {
+            let since = now.mono;
+            connection.liveness = Liveness::Probed { at, since };
+            out.push(Command::Probe { connection: key });
+        }
+    }
+
+    fn ping(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        connection.liveness = Liveness::Pinged {
+            at: now.mono,
+            since: now.mono,
+        };
+        out.push(Command::Ping { connection: key });
+    }
+
+    /// The driver says whether a terminal that was silent after a ping shows life.
+    pub(crate) fn probed(&mut self, now: Now, key: ConnectionKey, life: Life, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        // It may have been pinged again meanwhile.
+        let Liveness::Probed { at, .. } = connection.liveness else {
+            return;
+        };
+        if !connection.wants_row() {
+            return;
+        }
+        if life == Life::NotShown && connection.heard < at {
+            return self.give_up(now, key, out);
+        }
+        let since = now.mono;
+        connection.liveness = Liveness::Pinged { at, since };
+        self.arm_connection(key);
+    }
+
+    fn give_up(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let drop = Waiting::Drop(Outcome::Gone);
+        self.close(now, key, CloseCode::PingTimeout, drop, None, out);
     }
 
     /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire

@@ -465,7 +465,7 @@ impl Fingerprint for Connection {
         self.row.hash(hasher);
         self.unsettled.fingerprint(now, hasher);
         self.outbound.fingerprint(now, hasher);
-        self.heard_since_ping().fingerprint(now, hasher);
+        self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);
         self.messages.hash(hasher);
         self.armed.fingerprint(now, hasher);

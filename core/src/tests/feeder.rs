@@ -232,6 +232,7 @@ impl Feeder {
                 },
                 Command::Send { .. }
                 | Command::Ping { .. }
+                | Command::Probe { .. }
                 | Command::DirectoryReset
                 | Command::Log(_)
                 | Command::Drained => {}

@@ -9,7 +9,7 @@ use super::feeder::{Feeder, action, push_id, user_id};
 use super::steps::{Answering, Step};
 use crate::config::Config;
 use crate::directory::{self, OperationError, Reply};
-use crate::event::{Closure, Event, Handshake, Heard, LinkFailure, TripLost};
+use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
 use crate::message::Push;
@@ -43,6 +43,15 @@ impl Feeder {
                     && self.flushing.remove(&connection)
                 {
                     self.event(Event::Written { connection });
+                }
+            }
+            Step::Probed { connection, life } => {
+                let life = match life {
+                    true => Life::Shown,
+                    false => Life::NotShown,
+                };
+                if let Some(connection) = self.connection(*connection) {
+                    self.event(Event::Probed { connection, life });
                 }
             }
             Step::Closed {

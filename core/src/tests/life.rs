@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::directory::LeaseState;
-use crate::event::{Closure, Ending, Event, Handshake, Heard, Refused};
+use crate::event::{Closure, Ending, Event, Handshake, Heard, Life, Refused};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, UserId};
 use crate::rig::{Rig, Server};
@@ -243,7 +243,7 @@ fn ends_are_counted_by_reason() {
     count(
         |rig, key| {
             rig.opened(key);
-            while rig.pass_ms(100) != ["close 0 4004"] {}
+            while rig.pass_ms(100) != ["probe 0", "close 0 4004"] {}
             Closure::Abrupt
         },
         Ending::ByServer(CloseCode::PingTimeout),
@@ -306,9 +306,57 @@ fn a_terminal_that_says_nothing_after_a_ping_is_closed() {
     let key = rig.connect("ann");
     while rig.pass_ms(100) != ["ping 0"] {}
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
-    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 4004"]);
     assert!(rig.row_epochs().is_empty());
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
+}
+
+/// H23, H27: a ping waits behind frames that the terminal takes slowly: as long as it takes them it
+/// stays, and no longer.
+#[test]
+fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
+    let mut rig = Rig::up();
+    let key = rig.connect("ann");
+    while rig.pass_ms(100) != ["ping 0"] {}
+    rig.life = Some(Life::Shown);
+    for _ in 0..5 {
+        assert_eq!(rig.pass_ms(9_800), [""; 0]);
+        assert_eq!(rig.pass_ms(200), ["probe 0"]);
+    }
+    rig.heard(key, Heard::Control);
+    while rig.pass_ms(100) != ["ping 0"] {}
+    assert_eq!(rig.pass_ms(9_800), [""; 0]);
+    assert_eq!(rig.pass_ms(300), ["probe 0"]);
+    rig.life = Some(Life::NotShown);
+    assert_eq!(rig.pass_ms(9_600), [""; 0]);
+    assert_eq!(rig.pass_ms(500), ["probe 0", "close 0 4004"]);
+}
+
+/// What comes while the driver looks is heard, whatever it finds then.
+#[test]
+fn a_pong_that_comes_during_a_probe_counts() {
+    let mut rig = Rig::up();
+    let connection = rig.connect("ann");
+    rig.life = None;
+    while rig.pass_ms(100) != ["ping 0"] {}
+    while rig.pass_ms(100) != ["probe 0"] {}
+    rig.heard(connection, Heard::Control);
+    let life = Life::NotShown;
+    assert_eq!(rig.event(Event::Probed { connection, life }), [""; 0]);
+    while rig.pass_ms(100) != ["ping 0"] {}
+    assert_eq!(rig.row_epochs(), [1]);
+}
+
+/// A terminal's task that never answers keeps nobody.
+#[test]
+fn a_probe_that_is_not_answered_ends_as_one_that_found_nothing() {
+    let mut rig = Rig::up();
+    rig.connect("ann");
+    rig.life = None;
+    while rig.pass_ms(100) != ["ping 0"] {}
+    while rig.pass_ms(100) != ["probe 0"] {}
+    assert_eq!(rig.pass_ms(9_800), [""; 0]);
+    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
 }
 
 /// A pause of the instance is not the terminal's silence: its answer may wait to be read.
@@ -319,7 +367,7 @@ fn a_ping_timeout_that_is_noticed_late_pings_again() {
     while rig.pass_ms(100) != ["ping 0"] {}
     assert_eq!(rig.pause(Duration::from_secs(30)), ["ping 0"]);
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
-    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 4004"]);
 }
 
 /// H27: any frame after the ping is a sign of life, and the next ping follows.

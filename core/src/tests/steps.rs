@@ -25,6 +25,10 @@ pub(super) enum Step {
     Written {
         connection: usize,
     },
+    Probed {
+        connection: usize,
+        life: bool,
+    },
     Closed {
         connection: usize,
         violation: bool,
@@ -152,6 +156,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..20_usize, any::<bool>())
             .prop_map(|(connection, message)| Step::Heard { connection, message }),
         8 => (0..20_usize).prop_map(|connection| Step::Written { connection }),
+        2 => (0..20_usize, any::<bool>())
+            .prop_map(|(connection, life)| Step::Probed { connection, life }),
         3 => (0..20_usize, any::<bool>())
             .prop_map(|(connection, violation)| Step::Closed { connection, violation }),
         1 => (0..9_u32, 0..9_u32, any::<u8>())

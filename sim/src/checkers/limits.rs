@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Refused;
+use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Outcome, PushRefused, Receipt};
 use switchboard_core::time::Instant;
@@ -16,7 +17,7 @@ use crate::terminal::Pace;
 
 /// Every queue and table is within its limit. Who is refused, or told that a queue was full, was so
 /// because enough was there to fill it; who loses a frame to a full queue is told, and his terminal is
-/// treated as the policy says.
+/// treated as the policy says. A terminal that takes what it is sent, however slowly, is not given up.
 #[derive(Clone, Debug)]
 pub struct Limits {
     told: Vec<Told>,
@@ -74,6 +75,9 @@ impl Checker for Limits {
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
+            Observed::SeenClose { session, code } if *code == CloseCode::PingTimeout => {
+                given_up(watch, *session);
+            }
             _ => {}
         }
     }
@@ -165,6 +169,17 @@ fn judge(watch: &mut Watch<'_>, holds: bool, otherwise: impl FnOnce() -> String)
     } else {
         watch.violated(otherwise());
     }
+}
+
+/// A terminal that reads is not given up for its silence, however long its pings wait behind frames.
+fn given_up(watch: &mut Watch<'_>, session: usize) {
+    let timeout = watch.world().config().ping_timeout;
+    // The ping may have been repeated once.
+    let since = watch.now().before(timeout * 3);
+    let has_read = watch.world().sessions()[session].has_read_since(since);
+    judge(watch, !has_read, || {
+        format!("session {session} reads, and is closed for its silence")
+    });
 }
 
 /// What an instance holds is within its limits.

@@ -96,13 +96,21 @@ impl Maker {
         self.put(place.until, Act::Read { client: reads });
     }
 
-    /// A terminal does not read, and more comes for it than its queue holds where limits are tight.
+    /// A terminal does not read, or slowly, and more comes for it than its queue holds where limits
+    /// are tight.
     pub(super) fn flood(&mut self, place: Place) {
         let Place { nth, at, until, .. } = place;
         let (number, client) = self.client("flooded", nth);
         let to = To::User(self.user_of(number).to_owned());
-        let stops = client.clone();
-        self.put(at, Act::StopReading { client: stops });
+        let flooded = client.clone();
+        let act = match self.below(2, "how flooded", nth) {
+            0 => Act::StopReading { client: flooded },
+            _ => Act::ReadSlowly {
+                client: flooded,
+                every: self.span(ms(500), ms(3000), "flooded every", nth),
+            },
+        };
+        self.put(at, act);
         let mut at = at;
         for push in 0..5 + self.count(10, "flood", nth) {
             let nth = nth * 100 + push;

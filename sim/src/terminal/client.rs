@@ -56,6 +56,7 @@ impl World {
             ended: None,
             silent: false,
             pace: Pace::AtOnce,
+            deaf_until: None,
             written: BTreeMap::new(),
             key: None,
             gone: false,

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Heard, Refused};
-use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 
-use crate::fingerprint::{Fingerprint, Print, fingerprint};
-use crate::host::WRITE;
-use crate::ledger::{FaultKind, Scope};
+use crate::fingerprint::{Fingerprint, Print};
 use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
 use crate::queue::{Happening, Input, Seen};
@@ -19,6 +16,9 @@ use crate::trace::Entry;
 use crate::world::World;
 
 mod client;
+mod socket;
+
+pub(crate) use socket::Connection;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Session {
     /// It went without a sign.
     pub(crate) silent: bool,
     pub(crate) pace: Pace,
+    /// Until then it read nothing, if it ever did so.
+    pub(crate) deaf_until: Option<Instant>,
     /// Pushes whose frames are with the operating system, and since when.
     pub(crate) written: BTreeMap<PushId, Instant>,
     key: Option<ConnectionKey>,
@@ -72,6 +74,7 @@ impl Fingerprint for Session {
             ended,
             silent,
             pace,
+            deaf_until: _,
             written: _,
             key,
             gone,
@@ -97,7 +100,7 @@ impl Fingerprint for Session {
 pub enum Pace {
     /// What comes, when it comes.
     AtOnce,
-    /// All that has come, once in so long.
+    /// One frame, once in so long.
     Every(Duration),
     /// Nothing.
     Never,
@@ -165,6 +168,11 @@ impl Session {
         self.pace
     }
 
+    /// Whether its client has read all the time since then, at whatever pace.
+    pub fn has_read_since(&self, since: Instant) -> bool {
+        self.pace != Pace::Never && self.deaf_until.is_none_or(|until| until < since)
+    }
+
     /// Whether a frame of this push is with the operating system.
     pub fn has_written(&self, push: PushId) -> bool {
         self.written.contains_key(&push)
@@ -186,30 +194,6 @@ impl Session {
     }
 }
 
-/// The instance's end of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Connection {
-    pub(crate) session: usize,
-    /// Frames that are not flushed.
-    buffer: Vec<Payload>,
-    /// The terminal does not read: a flush waits, and perhaps the end.
-    stuck: bool,
-    /// A flush waits for a terminal that reads slowly.
-    slow: bool,
-    closing: Option<CloseCode>,
-    /// The instance has been told, or will be, that it is over.
-    reported: bool,
-}
-
-fingerprint!(Connection {
-    session,
-    buffer,
-    stuck,
-    slow,
-    closing,
-    reported,
-});
-
 /// The base of the delay between a terminal and its instance.
 const WAY: Duration = Duration::from_millis(2);
 
@@ -221,17 +205,9 @@ impl World {
         key: ConnectionKey,
         id: ConnectionId,
     ) {
-        self.processes[life.host].connections.insert(
-            key,
-            Connection {
-                session,
-                buffer: Vec::new(),
-                stuck: false,
-                slow: false,
-                closing: None,
-                reported: false,
-            },
-        );
+        self.processes[life.host]
+            .connections
+            .insert(key, Connection::new(session));
         self.record.connections.insert(id, session);
         let this = &mut self.sessions[session];
         this.key = Some(key);
@@ -264,139 +240,6 @@ impl World {
         if self.sessions[session].ended.is_none() {
             self.sessions[session].ended = Some(self.now);
             self.observe(Observed::Ended { session });
-        }
-    }
-
-    pub(crate) fn set_pace(&mut self, session: usize, pace: Pace) {
-        self.sessions[session].pace = pace;
-        let this = &self.sessions[session];
-        let (true, Some(life), Some(key)) = (pace != Pace::Never, this.life, this.key) else {
-            return;
-        };
-        if !self.lives(life) {
-            return;
-        }
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        // Whatever the pace was, it makes room for what waits.
-        if std::mem::take(&mut connection.stuck) | std::mem::take(&mut connection.slow) {
-            match connection.closing {
-                Some(code) => self.close(life, key, code),
-                None => self.flush(life, key),
-            }
-        } else if pace == Pace::AtOnce {
-            self.slow_read(life, key);
-        }
-    }
-
-    pub(crate) fn send(&mut self, host: usize, key: ConnectionKey, payload: Payload) {
-        if let Some(connection) = self.processes[host].connections.get_mut(&key) {
-            connection.buffer.push(payload);
-        }
-    }
-
-    pub(crate) fn flush(&mut self, life: Life, key: ConnectionKey) {
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        let session = connection.session;
-        match self.sessions[session].pace {
-            Pace::AtOnce => {
-                self.hand_over(life, key);
-                self.tell(life, WRITE, Event::Written { connection: key });
-            }
-            Pace::Every(span) => {
-                connection.slow = true;
-                let at = self.now + span;
-                self.queue.put(at, Happening::SlowRead(life, key));
-                self.waits_for_reader(session);
-            }
-            Pace::Never => {
-                connection.stuck = true;
-                self.waits_for_reader(session);
-            }
-        }
-    }
-
-    /// A terminal that reads slowly has made room for what waits.
-    pub(crate) fn slow_read(&mut self, life: Life, key: ConnectionKey) {
-        if !self.lives(life) {
-            return;
-        }
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        if std::mem::take(&mut connection.slow) {
-            self.hand_over(life, key);
-            self.tell(life, WRITE, Event::Written { connection: key });
-        }
-    }
-
-    /// What was sent is with the operating system, and on its way.
-    fn hand_over(&mut self, life: Life, key: ConnectionKey) {
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        let session = connection.session;
-        for payload in std::mem::take(&mut connection.buffer) {
-            self.frame_written(session, &payload);
-            let at = self.downwards(session);
-            let seen = Seen::Frame(payload);
-            self.queue.put(at, Happening::AtTerminal { session, seen });
-        }
-    }
-
-    /// Something waits for a terminal to read, if it does not read at once.
-    fn waits_for_reader(&mut self, session: usize) {
-        if self.sessions[session].pace != Pace::AtOnce {
-            self.fault_opens(FaultKind::SlowReader, Scope::Session(session));
-        }
-    }
-
-    pub(crate) fn ping(&mut self, host: usize, key: ConnectionKey) {
-        let Some(connection) = self.processes[host].connections.get(&key) else {
-            return;
-        };
-        let session = connection.session;
-        let at = self.downwards(session);
-        let seen = Seen::Ping;
-        self.queue.put(at, Happening::AtTerminal { session, seen });
-    }
-
-    pub(crate) fn close(&mut self, life: Life, key: ConnectionKey, code: CloseCode) {
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        let session = connection.session;
-        if self.sessions[session].pace == Pace::Never {
-            connection.stuck = true;
-            connection.closing = Some(code);
-            self.waits_for_reader(session);
-            self.session_ended(session);
-            return;
-        }
-        self.hand_over(life, key);
-        self.session_ended(session);
-        let at = self.downwards(session);
-        let seen = Seen::Close(code);
-        self.queue.put(at, Happening::AtTerminal { session, seen });
-    }
-
-    pub(crate) fn abort(&mut self, life: Life, key: ConnectionKey) {
-        let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
-            return;
-        };
-        let session = connection.session;
-        let reported = std::mem::replace(&mut connection.reported, true);
-        self.session_ended(session);
-        self.reset_terminal(session, Duration::ZERO);
-        if !reported {
-            let event = Event::Closed {
-                connection: key,
-                closure: Closure::Abrupt,
-            };
-            self.tell(life, WRITE, event);
         }
     }
 
@@ -455,7 +298,7 @@ impl World {
         let Some(connection) = self.processes[life.host].connections.get_mut(&key) else {
             return;
         };
-        if !std::mem::replace(&mut connection.reported, true) {
+        if !connection.report() {
             let event = Event::Closed {
                 connection: key,
                 closure,

@@ -311,10 +311,10 @@ fn a_terminal_that_answers_no_ping_is_closed_and_unregistered(cell: Cell) {
         .push("answering", "still there")
         .expect_written(1);
     assert!(
-        cluster[0]
-            .api()
-            .metric("switchboard_terminal_ping_timeouts_total")
-            >= 1.0
+        cluster[0].api().metric_of(
+            "switchboard_terminals_gone_total",
+            r#"reason="ping_timeout""#
+        ) >= 1.0
     );
 }
 

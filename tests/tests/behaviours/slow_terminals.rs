@@ -2,10 +2,11 @@
 //! else anything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use switchboard_tests::api::{Receipt, push};
-use switchboard_tests::behaviour::{Behaviour, INSTANCES};
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::matrix::Cell;
@@ -23,6 +24,12 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_frame_that_waits_is_reported_as_queued),
     (INSTANCES, a_burst_of_messages_closes_nobody),
     (INSTANCES, a_burst_of_messages_displaces_no_push),
+    (INSTANCES, a_terminal_that_takes_pushes_slowly_stays),
+    (ONE, a_terminal_that_sends_a_message_slowly_stays),
+    (
+        INSTANCES,
+        a_terminal_that_takes_no_more_is_given_up_in_the_middle_of_a_push
+    ),
 ];
 
 /// Large, so that a few fill what the kernel's buffers and the queue hold.
@@ -205,6 +212,95 @@ fn read_answers(phone: &mut RawTerminal) -> Vec<Vec<u8>> {
     }
     assert_eq!(answered, MESSAGES as u64);
     others
+}
+
+/// What a slow line carries in a moment.
+const TRICKLE: usize = 16 * 1024;
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Pings often, and gives up soon: within a fraction of the time that the tests below trickle.
+fn impatient(cell: Cell, instances: usize) -> Cluster {
+    cell.start_with(instances, |s| {
+        s.with("ping_interval", "300ms").with("ping_timeout", "2s")
+    })
+}
+
+/// H23, H27: pings wait behind two pushes for several times as long as an answer may take; bytes are
+/// taken all the time.
+fn a_terminal_that_takes_pushes_slowly_stays(cell: Cell) {
+    const BYTES: usize = 1 << 20;
+    let cluster = impatient(cell, 2);
+    let mut slow = silent(&cluster);
+
+    std::thread::scope(|scope| {
+        for body in ["a", "b"] {
+            let api = cluster[1].api();
+            scope
+                .spawn(move || assert_eq!(api.receipt(push("slow", body.repeat(BYTES))).failed, 0));
+        }
+        let mut taken = 0;
+        while taken < 2 * BYTES {
+            std::thread::sleep(MOMENT);
+            taken += slow.trickle(TRICKLE).expect("it stays connected");
+        }
+    });
+
+    let mut bodies = Vec::new();
+    while bodies.len() < 2 {
+        match slow.read_frame().expect("it stays connected") {
+            (opcode::PING, payload) => slow.send(opcode::PONG, &payload).expect("it is there"),
+            (_, payload) => {
+                assert!(payload.len() == BYTES && payload.iter().all(|byte| *byte == payload[0]));
+                bodies.push(payload[0]);
+            }
+        }
+    }
+    bodies.sort_unstable();
+    assert_eq!(bodies, [b'a', b'b']);
+    cluster[1]
+        .api()
+        .push("slow", "all is well")
+        .expect_written(1);
+}
+
+/// H27: no frame is complete for several times as long as an answer may take; bytes come all the
+/// time.
+fn a_terminal_that_sends_a_message_slowly_stays(cell: Cell) {
+    let cluster = impatient(cell, 1);
+    let mut slow = silent(&cluster);
+    let message = masked_frame(0x80 | opcode::BINARY, &[7; 60_000]);
+
+    for chunk in message.chunks(message.len() / 100) {
+        std::thread::sleep(MOMENT);
+        slow.write(chunk).expect("it stays connected");
+    }
+
+    let answered = std::iter::repeat_with(|| slow.read_frame().expect("it stays connected"))
+        .find(|(kind, _)| *kind == opcode::TEXT);
+    let (_, answer) = answered.expect("an answer");
+    assert_eq!(answer, br#"{"switchboard":{"received":1}}"#);
+}
+
+/// H13, H23, H27: the operating systems on the way hold the rest of a push, and nobody takes it.
+fn a_terminal_that_takes_no_more_is_given_up_in_the_middle_of_a_push(cell: Cell) {
+    let cluster = impatient(cell, 2);
+    let mut slow = silent(&cluster);
+    let receipt = cluster[1].api().receipt(push("slow", "x".repeat(1 << 20)));
+    assert_eq!(receipt.failed, 0, "{receipt:?}");
+    slow.trickle(TRICKLE).expect("what has come");
+
+    eventually("it is given up", || {
+        cluster[1].api().connections("slow").connections.is_empty()
+    });
+    let timeouts: f64 = (cluster.servers().iter())
+        .map(|server| {
+            server.api().metric_of(
+                "switchboard_terminals_gone_total",
+                r#"reason="ping_timeout""#,
+            )
+        })
+        .sum();
+    assert!(timeouts >= 1.0);
 }
 
 const LAST: usize = 999_999;

@@ -191,7 +191,7 @@ struct Connections {
     /// The time between two pings to a terminal, at most; jitter shortens it by up to a quarter
     #[arg(long, value_name = "TIME", value_parser = time)]
     ping_interval: Option<String>,
-    /// How long after a ping a frame of any kind must have come
+    /// How long after a ping, or the last sign of life since, there must be another one
     #[arg(long, value_name = "TIME", value_parser = time)]
     ping_timeout: Option<String>,
     /// How long a closing handshake may take before the socket is dropped

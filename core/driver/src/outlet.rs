@@ -1,0 +1,125 @@
+//! Frames on their way from a terminal's task to its socket.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::OpCode;
+
+/// What one write to the operating system takes at most, unless a single frame is larger.
+pub(crate) const WRITE_CHUNK: usize = 16 << 10;
+
+/// Bytes of the longest frame header that a server writes: flags, and a length of 8 bytes.
+const HEADER_MAX: usize = 10;
+
+/// Chunks that wait for the stream before tungstenite's answers to pings wait too.
+const OUTLET_CHUNKS: usize = 64;
+
+/// Whole frames that wait to be written, in their order.
+#[derive(Default)]
+pub(crate) struct Outlet {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are written.
+    written: usize,
+}
+
+struct Chunk {
+    /// The header of a frame. Empty if the payload holds whole frames already.
+    header: [u8; HEADER_MAX],
+    header_len: u8,
+    payload: Bytes,
+}
+
+impl Outlet {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Whether tungstenite's answers to pings must wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.chunks.len() >= OUTLET_CHUNKS
+    }
+
+    /// Adds a frame.
+    pub(crate) fn push_frame(&mut self, opcode: OpCode, payload: Bytes) {
+        let mut header = [0; HEADER_MAX];
+        let frame = FrameHeader {
+            is_final: true,
+            opcode,
+            ..FrameHeader::default()
+        };
+        let mut room: &mut [u8] = &mut header;
+        let formatted = frame.format(payload.len() as u64, &mut room);
+        debug_assert!(formatted.is_ok(), "every header fits");
+        let header_len = (HEADER_MAX - room.len()) as u8;
+        self.chunks.push_back(Chunk {
+            header,
+            header_len,
+            payload,
+        });
+    }
+
+    /// Adds whole frames that are encoded already.
+    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+        self.chunks.push_back(Chunk {
+            header: [0; HEADER_MAX],
+            header_len: 0,
+            payload: Bytes::copy_from_slice(bytes),
+        });
+    }
+
+    /// What is to be written next: the rest of a large payload as it lies, else as many chunks as
+    /// fit into a write, side by side.
+    pub(crate) fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        scratch.clear();
+        let mut skip = self.written;
+        for chunk in &self.chunks {
+            for part in [
+                &chunk.header[..usize::from(chunk.header_len)],
+                &chunk.payload,
+            ] {
+                let skipped = skip.min(part.len());
+                skip -= skipped;
+                let part = &part[skipped..];
+                if scratch.is_empty() && part.len() >= WRITE_CHUNK {
+                    return part;
+                }
+                let room = WRITE_CHUNK - scratch.len();
+                scratch.extend_from_slice(&part[..part.len().min(room)]);
+            }
+            if scratch.len() == WRITE_CHUNK {
+                break;
+            }
+        }
+        scratch
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::len).sum::<usize>() - self.written
+    }
+
+    /// So many bytes are written.
+    pub(crate) fn consume(&mut self, mut written: usize) {
+        written += self.written;
+        while let Some(chunk) = self.chunks.front() {
+            let Some(rest) = written.checked_sub(chunk.len()) else {
+                break;
+            };
+            written = rest;
+            self.chunks.pop_front();
+        }
+        self.written = written;
+        if self.chunks.is_empty() {
+            // An idle terminal keeps no buffer.
+            self.chunks = VecDeque::new();
+        }
+    }
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        usize::from(self.header_len) + self.payload.len()
+    }
+}
