@@ -1,6 +1,6 @@
-//! A way to a server that a test can cut.
+//! A way to a server that a test can cut, and on which the server can be made to say something else.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +58,16 @@ impl Relay {
     pub fn mend(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
     }
+
+    /// From here on, the byte behind this text is another one in all that the server says.
+    pub fn alter(&self, text: &'static str, byte: u8) {
+        self.state.set_altered(Some((text, byte)));
+    }
+
+    /// What the server says arrives as it is.
+    pub fn restore(&self) {
+        self.state.set_altered(None);
+    }
 }
 
 impl Drop for Relay {
@@ -74,22 +84,54 @@ struct State {
     cut: AtomicBool,
     ended: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
+    altered: Mutex<Option<(&'static str, u8)>>,
 }
 
 impl State {
-    fn pass_on(&self, near: TcpStream, port: u16) -> io::Result<()> {
+    fn set_altered(&self, altered: Option<(&'static str, u8)>) {
+        *self.altered.lock().unwrap_or_else(PoisonError::into_inner) = altered;
+    }
+
+    /// Copies what the server says. An answer that is to be altered must come in one piece, as short
+    /// ones do.
+    fn answer(&self, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            let read = from.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            let said = &mut buffer[..read];
+            let altered = *self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((text, byte)) = altered {
+                let found = said
+                    .windows(text.len())
+                    .position(|part| part == text.as_bytes());
+                if let Some(behind) = found.and_then(|at| said.get_mut(at + text.len())) {
+                    *behind = byte;
+                }
+            }
+            to.write_all(said)?;
+        }
+    }
+
+    fn pass_on(self: &Arc<Self>, near: TcpStream, port: u16) -> io::Result<()> {
         let far = TcpStream::connect(("127.0.0.1", port))?;
         self.streams(|streams| {
             if self.cut.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            for (from, to) in [(&near, &far), (&far, &near)] {
-                let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
-                thread::spawn(move || {
-                    let _ = io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-            }
+            let (mut from, mut to) = (near.try_clone()?, far.try_clone()?);
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            let (mut from, mut to) = (far.try_clone()?, near.try_clone()?);
+            let state = Arc::clone(self);
+            thread::spawn(move || {
+                let _ = state.answer(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
             streams.extend([near, far]);
             Ok(())
         })

@@ -1,7 +1,5 @@
 //! From a WebSocket handshake to an accepted terminal, for any hyper-based server.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::header::{
@@ -147,13 +145,21 @@ pub(crate) fn check(
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return Err(BadHandshake::Header("send one `Sec-WebSocket-Key`"));
     };
-    if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
+    if !is_sixteen_bytes(key.as_bytes()) {
         return Err(BadHandshake::Header(
             "`Sec-WebSocket-Key` is not 16 bytes in base64",
         ));
     }
     HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| BadHandshake::Header("`Sec-WebSocket-Key` cannot be answered"))
+}
+
+/// Whether a text is 16 bytes in base64. Of its last symbol four bits say nothing, and whatever they are
+/// is taken: the key that RFC 6455 prints in section 4.1 has some that are not zero.
+fn is_sixteen_bytes(text: &[u8]) -> bool {
+    let symbol = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    text.strip_suffix(b"==")
+        .is_some_and(|symbols| symbols.len() == 22 && symbols.iter().all(symbol))
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -229,6 +235,31 @@ mod tests {
             check(&Method::GET, Version::HTTP_11, &headers(&[])),
             Ok(HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="))
         );
+    }
+
+    /// RFC 6455, section 4.1, prints the first.
+    #[test]
+    fn bits_of_the_key_that_say_nothing_are_not_looked_at() {
+        for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PE/=="] {
+            let sent = headers(&[("sec-websocket-key", key)]);
+            let accept = check(&Method::GET, Version::HTTP_11, &sent).expect(key);
+            assert_eq!(accept, derive_accept_key(key.as_bytes()));
+        }
+        for key in [
+            "AQIDBAUGBwgJCgsMDQ4PEC",
+            "AQIDBAUGBwgJCgsMDQ4PEC=",
+            "AQIDBAUGBwgJCgsMDQ4PECA=",
+            "AQIDBAUGBwgJCgsMDQ4P==",
+            "AQIDBAUGBwgJCgsMDQ4PECAg",
+            "AQIDBAUGBwg-CgsMDQ4PEC==",
+            "AQIDBAUGBwgJCgsMDQ4=EC==",
+        ] {
+            let sent = headers(&[("sec-websocket-key", key)]);
+            assert!(
+                check(&Method::GET, Version::HTTP_11, &sent).is_err(),
+                "{key}"
+            );
+        }
     }
 
     #[test]

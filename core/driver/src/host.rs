@@ -57,16 +57,15 @@ pub(crate) enum Asked<'a> {
     Nonsense,
 }
 
-/// The host that a request is for.
+/// The host that a request is for. A target that names one counts, whatever `Host` says beside it (RFC
+/// 9112, section 3.2.2).
 pub(crate) fn asked(parts: &Parts) -> Asked<'_> {
     let mut hosts = parts.headers.get_all(HOST).iter();
-    let text = match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return Asked::Nonsense,
-        (Some(host), None) => host.to_str().ok(),
-        (None, _) => match parts.uri.authority() {
-            Some(authority) => Some(authority.as_str()),
-            None => return Asked::Nothing,
-        },
+    let text = match (parts.uri.authority(), hosts.next(), hosts.next()) {
+        (_, Some(_), Some(_)) => return Asked::Nonsense,
+        (Some(authority), ..) => Some(authority.as_str()),
+        (None, Some(host), None) => host.to_str().ok(),
+        (None, None, _) => return Asked::Nothing,
     };
     text.and_then(Host::parse)
         .map_or(Asked::Nonsense, Asked::Host)
@@ -100,6 +99,31 @@ mod tests {
             "::1",
         ] {
             assert_eq!(Host::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_the_target_goes_before_the_header() {
+        let cases: &[(&str, &[&str], Option<&str>)] = &[
+            ("/x", &["a.example"], Some("a.example")),
+            ("http://b.example/x", &["a.example"], Some("b.example")),
+            ("http://b.example:81/x", &[], Some("b.example")),
+            ("http://b.example/x", &["a.example", "b.example"], None),
+            ("http://user@b.example/x", &["b.example"], None),
+            ("/x", &["a b"], None),
+            ("/x", &["http://a.example"], None),
+        ];
+        for (target, hosts, name) in cases {
+            let mut request = http::Request::get(*target);
+            for host in *hosts {
+                request = request.header("host", *host);
+            }
+            let parts = request.body(()).expect("a request").into_parts().0;
+            let found = match asked(&parts) {
+                Asked::Host(host) => Some(host.name),
+                Asked::Nothing | Asked::Nonsense => None,
+            };
+            assert_eq!(found, *name, "{target} {hosts:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use switchboard_tests::behaviour::{Behaviour, ONE};
 use switchboard_tests::behaviours;
-use switchboard_tests::http::Request;
+use switchboard_tests::http::{HttpStream, Request};
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::SILENCE;
 use switchboard_tests::raw::{exchange, status};
@@ -13,6 +13,9 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_handshake_that_names_two_users_is_refused),
     (ONE, the_terminals_port_has_no_api),
     (ONE, a_foreign_origin_is_refused_by_name),
+    (ONE, the_host_of_the_target_counts_and_not_the_header),
+    (ONE, the_key_that_the_rfc_prints_is_taken),
+    (ONE, pages_below_a_listed_name_may_connect),
     (
         ONE,
         a_request_that_is_no_handshake_is_answered_with_an_error
@@ -91,6 +94,80 @@ fn a_foreign_origin_is_refused_by_name(cell: Cell) {
             .header("Origin", origin)
             .open();
     }
+}
+
+/// H04: a name with a star stands for those below it, and for no other.
+fn pages_below_a_listed_name_may_connect(cell: Cell) {
+    let listed = vec![
+        "https://*.example.com",
+        "*.tools.example",
+        "https://a.example:443",
+    ];
+    let cluster = cell.start_with(1, |s| s.with("origins", listed));
+    for (origin, passes) in [
+        ("https://app.example.com", true),
+        ("https://preview.app.example.com", true),
+        ("https://example.com", false),
+        ("http://app.example.com", false),
+        ("https://app.example.com.evil.example", false),
+        ("https://evilexample.com", false),
+        ("http://x.tools.example:3000", true),
+        ("https://a.example", true),
+    ] {
+        let connect = cluster[0].connect().user("ann").header("Origin", origin);
+        match (connect.try_open(), passes) {
+            (Ok(_), true) => {}
+            (Err(response), false) => response.expect_error(403, "foreign_origin"),
+            (answer, _) => panic!("{origin}: {answer:?}"),
+        }
+    }
+}
+
+/// H04: an absolute target names its host (RFC 9112, section 3.2.2).
+fn the_host_of_the_target_counts_and_not_the_header(cell: Cell) {
+    let cluster = cell.start(1);
+    let own = "http://127.0.0.1:1";
+    for (host, header, expected) in [
+        ("127.0.0.1", "evil.example", 101),
+        ("evil.example", "127.0.0.1", 403),
+        ("user@127.0.0.1", "127.0.0.1", 403),
+    ] {
+        let target = format!("http://{host}/connect?user=ann");
+        let connect = Connect::at(cluster[0].terminals(), &target);
+        let connect = connect.header("Host", header).header("Origin", own);
+        let (response, ..) = connect.handshake().expect("it answers");
+        assert_eq!(response.status, expected, "{target} {header}");
+    }
+    let api = cluster[0].api();
+    for (host, header, expected) in [
+        ("127.0.0.1", "evil.example", 200),
+        ("evil.example", "127.0.0.1", 403),
+    ] {
+        let request = Request::new("GET", format!("http://{host}/v1/instances"));
+        let response = api.send(request.header("Host", header));
+        assert_eq!(
+            response.status,
+            expected,
+            "{host} {header}: {}",
+            response.text()
+        );
+    }
+}
+
+/// Agents send keys whose last symbol has bits that say nothing, as the one of RFC 6455, section 4.1.
+fn the_key_that_the_rfc_prints_is_taken(cell: Cell) {
+    let cluster = cell.start(1);
+    let mut stream = HttpStream::open(cluster[0].terminals()).expect("it listens");
+    let handshake = Request::new("GET", "/connect?user=ann")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEC==");
+    stream.send(&handshake).expect("it reads");
+    let response = stream.receive().expect("it answers");
+    assert_eq!(response.status, 101, "{}", response.text());
+    let accept = response.header("sec-websocket-accept");
+    assert_eq!(accept, Some("OfS0wDaT5NoxF2gqm7Zj2YtetzM="));
 }
 
 /// H20: what is no WebSocket handshake gets an HTTP error that says what is missing.

@@ -13,6 +13,7 @@ mod hostile_terminals;
 mod kick;
 mod links;
 mod log;
+mod old_redis;
 mod operations;
 mod push;
 mod receipts;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         receipts::LIST,
         push::LIST,
         kick::LIST,
+        old_redis::LIST,
         tokens::LIST,
         users::LIST,
         api_errors::LIST,

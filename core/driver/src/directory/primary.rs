@@ -53,6 +53,9 @@ impl Primary {
     }
 
     async fn verified(mut connection: MultiplexedConnection) -> Result<Self, Trouble> {
+        if let Some(old) = version(&mut connection).await?.filter(Version::is_too_old) {
+            return Err(Trouble::TooOld(old.to_string()));
+        }
         let run = match standing(&mut connection).await? {
             Standing::Primary { run } => run,
             Standing::Replica => return Err(Trouble::Replica),
@@ -101,17 +104,88 @@ fn understood(answers: &[Value]) -> Standing {
     if matches!(role, Some(Value::BulkString(role)) if role != b"master") {
         return Standing::Replica;
     }
-    let about = match answers.get(1) {
-        Some(Value::BulkString(text)) => std::str::from_utf8(text).ok(),
-        Some(Value::VerbatimString { text, .. }) => Some(text.as_str()),
-        _ => None,
-    };
-    let run = about
+    let run = text(answers.get(1))
         .unwrap_or_default()
         .lines()
         .find_map(|line| line.strip_prefix("run_id:"));
     Standing::Primary {
         run: run.map(|run| run.trim().to_owned()),
+    }
+}
+
+/// Which server it is, and of which version, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    server: &'static str,
+    number: String,
+}
+
+impl Version {
+    /// Whether it is older than Redis 7.0, whose scripts and commands are needed. Others than Redis
+    /// count from elsewhere; Valkey began at 7.2.
+    fn is_too_old(&self) -> bool {
+        const LEAST: u32 = 7;
+        let major = self.number.split('.').next().unwrap_or_default();
+        self.server == REDIS && major.parse::<u32>().is_ok_and(|major| major < LEAST)
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.server, self.number)
+    }
+}
+
+const REDIS: &str = "Redis";
+const VALKEY: &str = "Valkey";
+
+/// Asks a server for its version: by INFO, and if that is forbidden by HELLO, which hardly can be.
+/// `None` if it does not say.
+async fn version(connection: &mut MultiplexedConnection) -> Result<Option<Version>, RedisError> {
+    let mut questions = redis::pipe();
+    questions.ignore_errors();
+    questions.cmd("INFO").arg("server").cmd("HELLO");
+    let count = questions.len();
+    let answers = connection.req_packed_commands(&questions, 0, count).await?;
+    Ok(stated_version(&answers))
+}
+
+fn stated_version(answers: &[Value]) -> Option<Version> {
+    let version = |server, number: &str| Version {
+        server,
+        number: number.trim().to_owned(),
+    };
+    let about = text(answers.first()).unwrap_or_default();
+    let line = |name| about.lines().find_map(|line| line.strip_prefix(name));
+    if let Some(number) = line("valkey_version:") {
+        return Some(version(VALKEY, number));
+    }
+    if let Some(number) = line("redis_version:") {
+        return Some(version(REDIS, number));
+    }
+    let pairs: Vec<(&Value, &Value)> = match answers.get(1) {
+        Some(Value::Array(items)) => items.as_chunks().0.iter().map(|[a, b]| (a, b)).collect(),
+        Some(Value::Map(pairs)) => pairs.iter().map(|(a, b)| (a, b)).collect(),
+        _ => Vec::new(),
+    };
+    let of = |name| {
+        let mut values = pairs
+            .iter()
+            .filter(|(key, _)| text(Some(key)) == Some(name));
+        text(values.next().map(|(_, value)| *value))
+    };
+    let server = match of("server")? {
+        "valkey" => VALKEY,
+        _ => REDIS,
+    };
+    Some(version(server, of("version")?))
+}
+
+fn text(value: Option<&Value>) -> Option<&str> {
+    match value? {
+        Value::BulkString(text) => std::str::from_utf8(text).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
     }
 }
 
@@ -172,6 +246,41 @@ mod tests {
             Standing::Primary { run }
         );
         assert_eq!(understood(&[role("slave"), info]), Standing::Replica);
+    }
+
+    /// Redis below 7.0 lacks what scripts and leases need; what others count is their own.
+    #[test]
+    fn redis_below_7_is_too_old() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let info = |lines: &str| vec![bulk(&format!("# Server\r\n{lines}run_id:4f2a\r\n"))];
+        let hello = |server, version| {
+            let items = ["server", server, "version", version].map(bulk);
+            vec![
+                Value::Nil,
+                Value::Array([&items[..], &[bulk("proto")]].concat()),
+            ]
+        };
+        for (answers, found, too_old) in [
+            (info("redis_version:6.2.14\r\n"), "Redis 6.2.14", true),
+            (info("redis_version:2.8.0\r\n"), "Redis 2.8.0", true),
+            (info("redis_version:7.0.0\r\n"), "Redis 7.0.0", false),
+            (info("redis_version:10.1.2\r\n"), "Redis 10.1.2", false),
+            (
+                info("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.3\r\n"),
+                "Valkey 8.1.3",
+                false,
+            ),
+            (hello("redis", "6.0.16"), "Redis 6.0.16", true),
+            (hello("redis", "7.4.1"), "Redis 7.4.1", false),
+            (hello("valkey", "8.0.0"), "Valkey 8.0.0", false),
+        ] {
+            let version = stated_version(&answers).expect(found);
+            assert_eq!(
+                (&*version.to_string(), version.is_too_old()),
+                (found, too_old)
+            );
+        }
+        assert_eq!(stated_version(&[Value::Nil, Value::Nil]), None);
     }
 
     #[test]

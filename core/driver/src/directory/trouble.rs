@@ -19,6 +19,8 @@ pub(super) enum Trouble {
     SentinelLogin(String),
     /// The server is a replica.
     Replica,
+    /// The server is of a version that cannot do what is needed: its name and number.
+    TooOld(String),
     /// Anything that passes by itself, as a restart.
     Unreachable(String),
     /// A link that was up has ended.
@@ -32,6 +34,7 @@ impl Trouble {
             Self::Permission(_) => "permission refused",
             Self::SentinelLogin(_) => "login refused by a Sentinel",
             Self::Replica => "it is a replica",
+            Self::TooOld(_) => "too old",
             Self::Unreachable(_) => "unreachable",
             Self::Lost(_) => "lost",
         }
@@ -44,7 +47,7 @@ impl Trouble {
                 Self::SentinelLogin(format!("Sentinel {host}: {why}"))
             }
             Self::Unreachable(why) => Self::Unreachable(format!("Sentinel {host}: {why}")),
-            Self::SentinelLogin(_) | Self::Replica | Self::Lost(_) => self,
+            Self::SentinelLogin(_) | Self::Replica | Self::TooOld(_) | Self::Lost(_) => self,
         }
     }
 }
@@ -111,6 +114,10 @@ impl Troubles {
                 ERROR, cause, %this, %url,
                 "the directory server is a replica: name the primary in --redis, or let Sentinels name \
                  it with redis+sentinel://"
+            ),
+            Trouble::TooOld(found) => damped!(
+                ERROR, cause, %this, %url, found,
+                "the directory server is too old and is not used: Redis 7.0 or newer, or Valkey, is needed"
             ),
             Trouble::Unreachable(why) => damped!(
                 WARN, cause, %this, %url, why, "directory link cannot be established"
