@@ -58,6 +58,8 @@ pub struct Epoch(u64);
 impl Epoch {
     /// Before the first claim.
     pub const ZERO: Self = Self(0);
+    /// The last that is read as one. Nobody counts so far: whatever is beyond was written by hand.
+    pub const LAST: Self = Self(u64::MAX >> 1);
 
     /// The epoch with this number.
     pub const fn new(value: u64) -> Self {
@@ -72,7 +74,13 @@ impl Epoch {
     /// The one after it.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Whether an instance can have counted up to it. One that cannot be stands in nobody's way: to
+    /// claim above it could lead beyond [`Self::LAST`], where no other instance would read the claim.
+    pub const fn is_counted(self) -> bool {
+        self.0 <= Self::LAST.0 >> 1
     }
 }
 

@@ -74,7 +74,8 @@ pub(super) fn parse_instance(text: &[u8]) -> Option<InstanceId> {
 }
 
 pub(super) fn parse_epoch(text: &[u8]) -> Option<Epoch> {
-    (text.len() == 16).then(|| hex(text).map(Epoch::new))?
+    let epoch = (text.len() == 16).then(|| hex(text).map(Epoch::new))??;
+    (epoch <= Epoch::LAST).then_some(epoch)
 }
 
 /// What a lease says, as it is compared.
@@ -166,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_is_read_as_it_was_written(instance: u64, epoch: u64, connected in 0..1_u64 << 48) {
+        fn a_row_is_read_as_it_was_written(instance: u64, epoch in epochs(), connected in 0..1_u64 << 48) {
             let row = Row {
                 instance: InstanceId::new(instance),
                 epoch: Epoch::new(epoch),
@@ -179,7 +180,7 @@ mod tests {
 
         #[test]
         fn a_lease_is_read_as_it_was_written(
-            deadline: u64, connections: u64, pushes: u64, epoch: u64, floor: u64, address in ".*",
+            deadline: u64, connections: u64, pushes: u64, epoch in epochs(), floor in epochs(), address in ".*",
         ) {
             let lease = Lease {
                 epoch: Epoch::new(epoch),
@@ -243,6 +244,30 @@ mod tests {
         let user = UserId::new("ann").expect("a valid user");
         assert_eq!(user_key("sb:", &user), b"sb:u:ann");
         assert_eq!(instances_key("sb:"), b"sb:instances");
+    }
+
+    /// H36: the epoch after the last is none, and nobody counts on from there.
+    #[test]
+    fn an_epoch_that_nobody_can_have_is_malformed() {
+        for (text, epoch) in [
+            ("7fffffffffffffff", Some(Epoch::LAST)),
+            ("8000000000000000", None),
+            ("ffffffffffffffff", None),
+        ] {
+            assert_eq!(parse_epoch(text.as_bytes()), epoch, "{text}");
+            let row = format!("00000000000000a1 {text} 000000000003");
+            assert_eq!(parse_row(row.as_bytes()).is_some(), epoch.is_some());
+            for lease in [
+                format!("5000 7 8 {text} 0000000000000001 7 up 127.0.0.1:9"),
+                format!("5000 7 8 0000000000000001 {text} 7 up 127.0.0.1:9"),
+            ] {
+                assert_eq!(parse_entry(lease.as_bytes()).is_some(), epoch.is_some());
+            }
+        }
+    }
+
+    fn epochs() -> std::ops::RangeInclusive<u64> {
+        0..=Epoch::LAST.get()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use switchboard_tests::api::InstanceInfo;
 use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
@@ -55,6 +56,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         INSTANCES.in_redis(),
         a_malformed_row_does_not_hide_the_others
+    ),
+    (
+        INSTANCES.in_redis(),
+        a_lease_with_an_impossible_epoch_is_taken_back
     ),
 ];
 
@@ -425,6 +430,31 @@ fn every_row_has_an_expiry(cell: Cell) {
         let seconds: i64 = cluster.redis().command(&["TTL", &key]);
         assert!(seconds > 0, "{key} never expires");
     }
+}
+
+/// H36: an epoch that nobody can have counted to, written by hand, is not counted on from: the next one
+/// would be none.
+fn a_lease_with_an_impossible_epoch_is_taken_back(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut terminal = cluster[0].terminal("ann");
+    let instances = || cluster[1].api().instances();
+    for instance in instances() {
+        let lease = "99999999999999 0 0 ffffffffffffffff 0000000000000001 7 up 127.0.0.1:9";
+        let _: i64 = cluster
+            .redis()
+            .command(&["HSET", "sb:instances", &instance.instance, lease]);
+    }
+
+    eventually("both hold their leases again", || {
+        let seen = instances();
+        let up = |i: &InstanceInfo| i.state == "up" && (2..100).contains(&i.epoch);
+        seen.len() == 2 && seen.iter().all(up)
+    });
+    eventually("pushes are without a doubt", || {
+        let receipt = cluster[1].api().push("ann", "still works");
+        receipt.outcome(terminal.uuid) == Some("written") && !receipt.degraded
+    });
+    terminal.expect_text("still works");
 }
 
 /// H36: an entry that nobody can read does not stop a push, and does not hide the others.

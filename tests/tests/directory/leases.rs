@@ -26,6 +26,53 @@ fn a_claim_needs_a_higher_epoch_than_the_entrys_dead_or_alive() {
     assert_eq!(pair.reply(&claim(1, 3)), Reply::Claimed { replaced });
 }
 
+/// H36: an epoch that nobody can have counted to is nobody's: it is not counted on from, not even where
+/// it is still read.
+#[test]
+fn an_entry_with_an_epoch_that_nobody_can_have_gives_way() {
+    let mut redis = RedisDirectory::start();
+    let id = InstanceId::new(1).to_string();
+    for epoch in ["ffffffffffffffff", "8000000000000000", "4000000000000000"] {
+        let entry = format!("99999999999999 0 0 {epoch} 0000000000000001 7 up 127.0.0.1:9");
+        redis.raw::<()>(&["HSET", "sb:instances", &id, &entry]);
+        let readable = epoch.starts_with('4');
+        match redis.execute(&Operation::View) {
+            Ok(Reply::Leases { leases, malformed }) => {
+                assert_eq!(
+                    (leases.len(), malformed),
+                    (readable.into(), (!readable).into())
+                );
+            }
+            other => panic!("{epoch}: {other:?}"),
+        }
+        let claimed = redis.execute(&claim(1, 5));
+        assert!(
+            matches!(claimed, Ok(Reply::Claimed { .. })),
+            "{epoch}: {claimed:?}"
+        );
+        assert_eq!(
+            redis.execute(&read_lease(1)),
+            Ok(Reply::Lease(Some(lease(5))))
+        );
+    }
+    let highest = (1 << 62) - 1;
+    let mut pair = Pair::start();
+    assert_eq!(
+        pair.reply(&claim(1, highest)),
+        Reply::Claimed { replaced: None }
+    );
+    let epoch = Epoch::new(highest);
+    assert_eq!(pair.reply(&claim(1, 6)), Reply::ClaimRefused { epoch });
+    assert!(epoch.next() <= Epoch::LAST, "what is claimed next is read");
+    let replaced = Some(lease(highest));
+    assert_eq!(
+        pair.reply(&claim(1, highest + 1)),
+        Reply::Claimed { replaced }
+    );
+    let replaced = Some(lease(highest + 1));
+    assert_eq!(pair.reply(&claim(1, 7)), Reply::Claimed { replaced });
+}
+
 /// H29: a late renewal brings nothing back, neither what was released nor what has run out nor what
 /// was lost.
 #[test]

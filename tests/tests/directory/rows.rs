@@ -147,6 +147,24 @@ fn malformed_rows_are_skipped_counted_and_overwritten() {
     }
 }
 
+/// H36: a row of an epoch that nobody can have is nobody's.
+#[test]
+fn a_row_with_an_epoch_that_nobody_can_have_gives_way() {
+    let mut redis = RedisDirectory::start();
+    let field = connection(1).to_string();
+    for epoch in ["ffffffffffffffff", "8000000000000000"] {
+        let text = format!("00000000000000a1 {epoch} 000000000003");
+        redis.raw::<()>(&["HSET", "sb:u:ann", &field, &text]);
+        let rows = Vec::new();
+        let expected = Reply::Rows { rows, malformed: 1 };
+        assert_eq!(redis.execute(&lookup()), Ok(expected), "{epoch}");
+        assert_eq!(
+            redis.execute(&register(1, row(1, 1))),
+            Ok(Reply::Registered)
+        );
+    }
+}
+
 /// A user's rows stay in Redis's compact form, where a small HASH costs a tenth of a large one.
 #[test]
 fn the_rows_of_a_user_stay_compact() {
@@ -154,7 +172,7 @@ fn the_rows_of_a_user_stay_compact() {
     for number in 0..100 {
         let longest = Row {
             instance: InstanceId::new(u64::MAX),
-            epoch: Epoch::new(u64::MAX),
+            epoch: Epoch::LAST,
             connected: WallTime::from_millis(u64::MAX),
         };
         assert_eq!(

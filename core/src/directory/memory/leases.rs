@@ -105,7 +105,10 @@ impl Leases {
                 vacant.insert(kept);
                 Reply::Claimed { replaced: None }
             }
-            btree_map::Entry::Occupied(standing) if lease.epoch <= standing.get().lease.epoch => {
+            btree_map::Entry::Occupied(standing)
+                if lease.epoch <= standing.get().lease.epoch
+                    && standing.get().lease.epoch.is_counted() =>
+            {
                 Reply::ClaimRefused {
                     epoch: standing.get().lease.epoch,
                 }

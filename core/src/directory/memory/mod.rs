@@ -223,7 +223,8 @@ impl MemoryDirectory {
                 let standing = &mut kept.rows[at].1;
                 let higher =
                     standing.epoch > row.epoch && !self.flaws.has(Flaw::LowerEpochOverwrites);
-                if standing.instance != row.instance || higher {
+                let other = standing.instance != row.instance;
+                if standing.epoch.is_counted() && (other || higher) {
                     return Reply::Superseded;
                 }
                 *standing = row;

@@ -3,7 +3,7 @@
 local standing = redis.call('HGET', KEYS[1], ARGV[1])
 if standing then
   local epoch = string.match(standing, '^%d+ %d+ %d+ ([0-9a-f]+) ')
-  if epoch and #epoch == 16 and not above(string.sub(ARGV[4], 1, 16), epoch) then
+  if epoch and #epoch == 16 and counted(epoch) and not above(string.sub(ARGV[4], 1, 16), epoch) then
     return {0, epoch}
   end
 end

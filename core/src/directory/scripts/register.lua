@@ -3,7 +3,7 @@
 local standing = redis.call('HGET', KEYS[1], ARGV[1])
 if standing and #standing == #ARGV[2] then
   local instance, epoch = string.match(standing, '^([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+$')
-  if instance and #instance == 16 and #epoch == 16 then
+  if instance and #instance == 16 and #epoch == 16 and counted(epoch) then
     if instance ~= string.sub(ARGV[2], 1, 16) or above(epoch, string.sub(ARGV[2], 18, 33)) then
       return 0
     end
