@@ -5,6 +5,8 @@ use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::adapter::Adapter;
 use crate::api::Api;
 use crate::patience::PATIENCE;
@@ -49,6 +51,15 @@ impl Demo {
             demo.note(&line);
         }
         demo
+    }
+
+    /// Asks it to read settings again, which it does not have.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn sighup(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the demo runs");
     }
 
     fn note(&mut self, line: &str) {

@@ -164,6 +164,17 @@ impl Server {
         self.signal(Signal::INT);
     }
 
+    /// Asks it to read its settings again.
+    pub fn sighup(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// The same, once these are what stands in its files.
+    pub fn reload(&self, settings: &Settings) {
+        settings.write(self.folder.path());
+        self.sighup();
+    }
+
     /// Stalls it, and returns when none of its threads runs any more.
     ///
     /// # Panics

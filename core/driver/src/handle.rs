@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::future::join_all;
-use switchboard_core::config::Config;
+use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::{ConnectionId, InstanceId, UserId};
@@ -16,6 +16,7 @@ use switchboard_core::message::{
 };
 use switchboard_core::stats::{Gauges, Levels, Stats};
 
+use crate::admission::{Admission, Admitted};
 use crate::connect;
 use crate::login::Login;
 use crate::members::{Input, Member, Shared};
@@ -177,6 +178,29 @@ impl Handle {
             }
         }
         figures
+    }
+
+    /// Who may come in at present.
+    pub fn admission(&self) -> Admission {
+        self.shared.admitted.load().admission.clone()
+    }
+
+    /// Changes who may come in, from the next request on. Connections that are there stay.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that does not fit, and what would. Nothing has changed then.
+    pub fn admit(&self, admission: Admission) -> Result<(), ConfigError> {
+        if self.shared.settings.terminals.is_some() && admission.authenticator.is_none() {
+            return Err(ConfigError {
+                field: "authenticator",
+                rule: "is required where terminals connect",
+            });
+        }
+        self.shared
+            .admitted
+            .store(Arc::new(Admitted::new(admission)?));
+        Ok(())
     }
 
     /// Whether a balancer should send terminals here: all instances are ready.

@@ -112,7 +112,8 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
     if let Err(error) = connect::check(&parts.method, parts.version, &parts.headers) {
         return Err(Box::new(error.response()));
     }
-    if let Err(error) = origin::check(parts, &local.gate.origins) {
+    let admitted = local.shared.admitted.load_full();
+    if let Err(error) = origin::check(parts, &admitted.origins) {
         let text = error.to_string();
         return Err(Box::new(refusal(
             StatusCode::FORBIDDEN,
@@ -120,7 +121,7 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
             &text,
         )));
     }
-    let Some(authenticator) = &local.gate.authenticator else {
+    let Some(authenticator) = &admitted.admission.authenticator else {
         let text = "nobody says who a terminal belongs to";
         return Err(Box::new(connect::unavailable(text)));
     };
@@ -139,7 +140,7 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
             service_fn(|request| {
                 let answering = heads.answering();
                 Box::pin(async {
-                    let answer = api::serve(&local.gate.api, request, R::sleep(API_BODY)).await;
+                    let answer = api::serve(&local.api, request, R::sleep(API_BODY)).await;
                     drop(answering);
                     Ok::<_, Infallible>(answer)
                 })

@@ -43,6 +43,7 @@
 
 #![deny(unsafe_code)]
 
+mod admission;
 mod api;
 pub mod auth;
 mod backoff;
@@ -83,6 +84,7 @@ mod task;
 mod terminal;
 mod worker;
 
+pub use admission::Admission;
 pub use auth::AuthError;
 pub use events::{Events, TerminalEvent};
 pub use handle::{CallError, ConnectBody, Handle, Snapshot};

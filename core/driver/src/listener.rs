@@ -152,7 +152,10 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
+    use arc_swap::ArcSwap;
+
     use super::*;
+    use crate::admission::{Admission, Admitted};
     use crate::directory::Troubles;
     use crate::hasty::Hasty;
     use crate::settings::Settings;
@@ -164,6 +167,9 @@ mod tests {
             members: Vec::new(),
             events: None,
             troubles: Troubles::default(),
+            admitted: ArcSwap::from_pointee(
+                Admitted::new(Admission::default()).expect("nobody is a good list"),
+            ),
         });
         let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
         let mut accepting = pin!(accepting);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_channel::Sender;
 use bytes::Bytes;
 use futures_channel::oneshot;
@@ -14,12 +15,10 @@ use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::Push;
 use switchboard_core::stats::Levels;
 
-use crate::api::ApiContext;
+use crate::admission::Admitted;
 use crate::directory::Troubles;
 use crate::events::Queue;
 use crate::handle::Snapshot;
-use crate::login::Authenticator;
-use crate::origin::Origins;
 use crate::refusals::Refusals;
 use crate::settings::Settings;
 
@@ -100,13 +99,8 @@ pub(crate) struct Shared {
     pub(crate) members: Vec<Arc<Member>>,
     pub(crate) events: Option<Arc<Queue>>,
     pub(crate) troubles: Troubles,
-}
-
-/// Who comes in through the listeners.
-pub(crate) struct Gate {
-    pub(crate) origins: Origins,
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
-    pub(crate) api: ApiContext,
+    /// Who may come in. Whoever asks more than once about one request takes a copy.
+    pub(crate) admitted: ArcSwap<Admitted>,
 }
 
 /// One instance of this process, seen from other threads.

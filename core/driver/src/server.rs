@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, io, thread};
 
+use arc_swap::ArcSwap;
 use async_channel::Receiver;
 use event_listener::Event as Signal;
 use futures_channel::oneshot;
@@ -16,8 +17,8 @@ use switchboard_core::config::{ClusterSecret, ConfigError, Identity};
 use switchboard_core::id::InstanceId;
 use switchboard_core::{Instance, Seed};
 
+use crate::admission::{Admission, Admitted};
 use crate::api::ApiContext;
-use crate::auth::AuthKind;
 use crate::clock;
 use crate::damper;
 use crate::directory::{self, Troubles};
@@ -25,8 +26,7 @@ use crate::events::{Events, Queue};
 use crate::handle::Handle;
 use crate::listener::{self, Door};
 use crate::login::Authenticator;
-use crate::members::{Gate, INBOX, Input, Member, Service, Shared};
-use crate::origin::Origins;
+use crate::members::{INBOX, Input, Member, Service, Shared};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::task;
@@ -160,29 +160,22 @@ impl<R: Runtime> Builder<R> {
             instances.push((instance, inbox));
         }
         let (queue, events) = self.events.map(Queue::new).unzip();
+        let admission = Admission::of(&self.settings, self.authenticator);
         let handle = Handle {
             shared: Arc::new(Shared {
                 settings: self.settings.clone(),
                 members,
                 events: queue,
                 troubles: Troubles::default(),
+                admitted: ArcSwap::from_pointee(Admitted::new(admission)?),
             }),
         };
-        let kind = self
-            .authenticator
-            .as_ref()
-            .map_or(AuthKind::Custom, |authenticator| authenticator.kind());
-        let gate = Arc::new(Gate {
-            origins: Origins::new(&self.settings.origins)?,
-            authenticator: self.authenticator,
-            api: ApiContext::new(
-                handle.clone(),
-                &self.settings,
-                kind,
-                doors.terminals,
-                self.settings.name.as_deref().unwrap_or(&address),
-            )?,
-        });
+        let api = Arc::new(ApiContext::new(
+            handle.clone(),
+            &self.settings,
+            doors.terminals,
+            self.settings.name.as_deref().unwrap_or(&address),
+        )?);
         let mut server = Server {
             threads: Arc::new(Threads::new(handle.clone())),
             handle,
@@ -191,7 +184,7 @@ impl<R: Runtime> Builder<R> {
             api: doors.api,
             peer: doors.peer,
         };
-        server.run::<R>(instances, &gate, doors.all).await?;
+        server.run::<R>(instances, &api, doors.all).await?;
         Ok(server)
     }
 }
@@ -299,7 +292,7 @@ impl Server {
     async fn run<R: Runtime>(
         &mut self,
         instances: Vec<(Instance, Receiver<Input>)>,
-        gate: &Arc<Gate>,
+        api: &Arc<ApiContext>,
         mut doors: Vec<Door>,
     ) -> Result<(), StartError> {
         let members = self.handle.shared.members.clone();
@@ -311,7 +304,7 @@ impl Server {
                 inbox,
                 me,
                 shared: Arc::clone(&self.handle.shared),
-                gate: Arc::clone(gate),
+                api: Arc::clone(api),
                 // The first instance's thread accepts for all.
                 doors: std::mem::take(&mut doors),
                 started,
@@ -359,7 +352,7 @@ struct Seated {
     inbox: Receiver<Input>,
     me: Arc<Member>,
     shared: Arc<Shared>,
-    gate: Arc<Gate>,
+    api: Arc<ApiContext>,
     doors: Vec<Door>,
     started: oneshot::Sender<io::Result<()>>,
 }
@@ -414,7 +407,7 @@ impl Threads {
         let local = Rc::new(Local {
             inbox: seated.me.inbox.clone(),
             shared: seated.shared,
-            gate: seated.gate,
+            api: seated.api,
             me: seated.me,
             scratch: RefCell::default(),
         });

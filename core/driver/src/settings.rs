@@ -149,15 +149,11 @@ impl Settings {
                 "header_bytes",
                 "must be between 8 KiB and 1 MiB",
             ),
-            (
-                self.api_keys.iter().all(|key| key.len() >= 16),
-                "api_keys",
-                "must have at least 16 bytes each",
-            ),
         ];
         let mut misfits = self.core.misfits();
         misfits.extend(self.secret().err());
         misfits.extend(ConfigError::broken(rules));
+        misfits.extend(check_api_keys(&self.api_keys).err());
         misfits.extend(Origins::new(&self.origins).err());
         misfits.extend(ApiHosts::new(&self.api_hosts).err());
         misfits.extend(
@@ -171,6 +167,17 @@ impl Settings {
 
 fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.contains(char::is_control)
+}
+
+/// Whether no key of the API can be guessed.
+pub(crate) fn check_api_keys(keys: &[String]) -> Result<(), ConfigError> {
+    match keys.iter().all(|key| key.len() >= 16) {
+        true => Ok(()),
+        false => Err(ConfigError {
+            field: "api_keys",
+            rule: "must have at least 16 bytes each",
+        }),
+    }
 }
 
 fn is_dialable(address: &str) -> bool {

@@ -15,6 +15,7 @@ use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
 
+use crate::api::ApiContext;
 use crate::clock;
 use crate::directory::DirectoryLink;
 use crate::execute::{Links, Terminals};
@@ -22,7 +23,7 @@ use crate::handle::Snapshot;
 use crate::http;
 use crate::journal;
 use crate::link;
-use crate::members::{Accept, Gate, Input, Member, Shared};
+use crate::members::{Accept, Input, Member, Shared};
 use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::task::{give_way, race};
@@ -38,7 +39,7 @@ const CHUNKS: usize = 64;
 /// What the tasks of one thread share.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) api: Arc<ApiContext>,
     pub(crate) me: Arc<Member>,
     pub(crate) inbox: async_channel::Sender<Input>,
     /// What frames are gathered in before they are written.

@@ -18,6 +18,7 @@ mod operations;
 mod push;
 mod receipts;
 mod redis_away;
+mod reload;
 mod slow_terminals;
 mod tokens;
 mod traffic;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         operations::LIST,
         command_line::LIST,
         commands::LIST,
+        reload::LIST,
         half_closed::LIST,
         handshake::LIST,
         hostile_terminals::LIST,

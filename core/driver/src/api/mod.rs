@@ -28,18 +28,16 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 
 pub(crate) use error::{refusal, unauthenticated};
-pub(crate) use guard::ApiHosts;
+pub(crate) use guard::{ApiHosts, Keys};
 pub(crate) use page::websocket_url;
 
-use crate::auth::AuthKind;
 use crate::damper::{Cause, damped};
 use crate::{Handle, Settings};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
-use guard::Keys;
 use metrics::{Format, Metrics};
-use page::Page;
+use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
 use route::{Place, Route};
@@ -48,8 +46,6 @@ use route::{Place, Route};
 pub(crate) struct ApiContext {
     handle: Handle,
     config: Config,
-    hosts: ApiHosts,
-    keys: Keys,
     metrics: Metrics,
     page: Page,
 }
@@ -64,25 +60,23 @@ impl ApiContext {
     pub(crate) fn new(
         handle: Handle,
         settings: &Settings,
-        auth: AuthKind,
         terminals: Option<SocketAddr>,
         node: &str,
     ) -> Result<Self, ConfigError> {
-        let keys = Keys::new(&settings.api_keys);
-        let page = Page::new(
-            settings.public_url.as_deref(),
-            terminals,
-            auth,
-            keys.are_set(),
-        )?;
+        let page = Page::new(settings.public_url.as_deref(), terminals)?;
         Ok(Self {
             handle,
             config: settings.core.clone(),
-            hosts: ApiHosts::new(&settings.api_hosts)?,
-            keys,
             metrics: Metrics::new(node),
             page,
         })
+    }
+
+    /// What the status page must ask its reader for.
+    fn facts(&self, parts: &Parts) -> Facts {
+        let admitted = self.handle.shared.admitted.load();
+        let keys = admitted.keys.are_set();
+        self.page.facts(parts, admitted.kind(), keys)
     }
 
     /// Whether a balancer should send terminals here is told without asking the instances when all
@@ -193,9 +187,10 @@ fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
 
 /// Finds out what a request is for, if whoever sends it may ask for it.
 fn admit<'a>(context: &ApiContext, parts: &Parts, place: Place<'a>) -> Result<Route<'a>, ApiError> {
-    context.hosts.check(parts)?;
+    let admitted = context.handle.shared.admitted.load();
+    admitted.hosts.check(parts)?;
     if route::needs_key(parts.uri.path()) {
-        context.keys.check(&parts.headers)?;
+        admitted.keys.check(&parts.headers)?;
     }
     place.route(&parts.method)
 }
@@ -265,7 +260,7 @@ where
         Route::Page => context.page.html(parts),
         Route::PageScript => page::script(),
         Route::PageStyle => page::style(),
-        Route::PageFacts => json(StatusCode::OK, &context.page.facts(parts)),
+        Route::PageFacts => json(StatusCode::OK, &context.facts(parts)),
     })
 }
 

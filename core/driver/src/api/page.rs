@@ -26,8 +26,6 @@ const STYLE: &str = include_str!("status.css");
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     terminals: Terminals,
-    auth: AuthKind,
-    keys: bool,
 }
 
 /// Where the page's terminals connect.
@@ -69,27 +67,21 @@ impl Page {
     pub(crate) fn new(
         public_url: Option<&str>,
         terminals: Option<SocketAddr>,
-        auth: AuthKind,
-        keys: bool,
     ) -> Result<Self, ConfigError> {
         let terminals = match (public_url, terminals) {
             (Some(url), _) => Terminals::Url(websocket_url(url)?),
             (None, Some(address)) => Terminals::Port(address.port()),
             (None, None) => Terminals::Unknown,
         };
-        Ok(Self {
-            terminals,
-            auth,
-            keys,
-        })
+        Ok(Self { terminals })
     }
 
     /// What the script of a page that was asked for like this needs to know.
-    pub(crate) fn facts(&self, parts: &Parts) -> Facts {
+    pub(crate) fn facts(&self, parts: &Parts, auth: AuthKind, keys: bool) -> Facts {
         Facts {
             version: env!("CARGO_PKG_VERSION"),
-            keys: self.keys,
-            auth: match self.auth {
+            keys,
+            auth: match auth {
                 AuthKind::Open => "open",
                 AuthKind::Jwt => "jwt",
                 AuthKind::Custom => "custom",
@@ -211,8 +203,8 @@ mod tests {
             (None, None, None),
         ];
         for (public_url, terminals, url) in cases {
-            let page = Page::new(public_url, terminals, AuthKind::Open, false).expect("a good URL");
-            let facts = page.facts(&request("localhost:8081"));
+            let page = Page::new(public_url, terminals).expect("a good URL");
+            let facts = page.facts(&request("localhost:8081"), AuthKind::Open, false);
             assert_eq!(facts.terminals.as_deref(), url, "{public_url:?}");
         }
         for url in [
@@ -223,7 +215,7 @@ mod tests {
             "wss://a/b?c",
             "wss://a b",
         ] {
-            let error = Page::new(Some(url), None, AuthKind::Open, false).expect_err(url);
+            let error = Page::new(Some(url), None).expect_err(url);
             assert_eq!(error.field, "public_url");
         }
     }
@@ -231,7 +223,7 @@ mod tests {
     #[test]
     fn the_page_may_load_ours_and_nothing_else() {
         let terminals = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let page = Page::new(None, terminals, AuthKind::Jwt, true).expect("no URL");
+        let page = Page::new(None, terminals).expect("no URL");
         let response = page.html(&request("127.0.0.1:8081"));
         let policy = response.headers()[CONTENT_SECURITY_POLICY]
             .to_str()
@@ -267,8 +259,9 @@ mod tests {
 
     #[test]
     fn the_facts_say_what_the_page_must_ask_for() {
-        let page = Page::new(None, None, AuthKind::Jwt, true).expect("no URL");
-        let facts = serde_json::to_string(&page.facts(&request("localhost"))).expect("JSON");
+        let page = Page::new(None, None).expect("no URL");
+        let facts = page.facts(&request("localhost"), AuthKind::Jwt, true);
+        let facts = serde_json::to_string(&facts).expect("JSON");
         let expected = format!(
             r#"{{"version":"{}","keys":true,"auth":"jwt","terminals":null}}"#,
             env!("CARGO_PKG_VERSION")

@@ -23,7 +23,7 @@ pub struct Jwt {
 }
 
 /// What a [`Jwt`] believes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtSettings {
     /// What tokens are signed with.
     pub key: JwtKey,

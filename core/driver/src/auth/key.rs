@@ -8,7 +8,7 @@ use super::key_set::{Key, KeySet};
 
 /// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
 /// refused.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum JwtKey {
     /// A shared secret of at least [`JwtKey::SECRET_MIN_BYTES`] bytes: HS256. Line breaks at its end
     /// do not count, so that it can be a text file.

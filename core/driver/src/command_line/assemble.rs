@@ -18,6 +18,8 @@ use super::settings::{Auth, ServerSettings};
 pub(super) struct Parts {
     pub(super) settings: Settings,
     pub(super) authenticator: Arc<dyn Authenticator>,
+    /// What it believes, if that is tokens.
+    pub(super) jwt: Option<JwtSettings>,
     /// For complaints that come as late as the start.
     pub(super) origins: Origins,
 }
@@ -78,9 +80,10 @@ pub(super) fn assemble(
         }
     }
     match authenticator {
-        Some(authenticator) if complaints.is_empty() => Ok(Parts {
+        Some((authenticator, jwt)) if complaints.is_empty() => Ok(Parts {
             settings,
             authenticator,
+            jwt,
             origins,
         }),
         _ => Err(complaints),
@@ -91,7 +94,7 @@ pub(super) fn assemble(
 fn authenticator(
     server: &ServerSettings,
     origins: &Origins,
-) -> Result<Arc<dyn Authenticator>, Unfit> {
+) -> Result<(Arc<dyn Authenticator>, Option<JwtSettings>), Unfit> {
     let auth = match server.auth {
         Some(auth) => auth,
         None if origins.is_given("jwt_secret_file") || origins.is_given("jwt_public_key_file") => {
@@ -127,13 +130,16 @@ fn authenticator(
                     origins.place(setting)
                 )));
             }
-            Ok(Arc::new(Open))
+            Ok((Arc::new(Open), None))
         }
-        Auth::Jwt => Ok(Arc::new(jwt(server, origins)?)),
+        Auth::Jwt => {
+            let (jwt, settings) = jwt(server, origins)?;
+            Ok((Arc::new(jwt), Some(settings)))
+        }
     }
 }
 
-fn jwt(server: &ServerSettings, origins: &Origins) -> Result<Jwt, Unfit> {
+fn jwt(server: &ServerSettings, origins: &Origins) -> Result<(Jwt, JwtSettings), Unfit> {
     let (setting, key) = match (&server.jwt_secret_file, &server.jwt_public_key_file) {
         (Some(path), None) => {
             let setting = "jwt_secret_file";
@@ -179,7 +185,8 @@ fn jwt(server: &ServerSettings, origins: &Origins) -> Result<Jwt, Unfit> {
             QueryToken::Ignored
         },
     };
-    Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))
+    let jwt = Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))?;
+    Ok((jwt, settings))
 }
 
 /// H02, H03: off loopback the API has keys.

@@ -49,6 +49,7 @@ fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
     Parts {
         settings,
         authenticator: Arc::new(Open),
+        jwt: None,
         origins: Origins::default(),
     }
 }

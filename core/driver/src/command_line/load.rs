@@ -18,7 +18,7 @@ use super::settings::ServerSettings;
 use super::values;
 
 /// All settings of a server, and where each is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) server: ServerSettings,
     pub(super) core: Config,
@@ -26,7 +26,7 @@ pub(super) struct Loaded {
 }
 
 /// Where settings are from; those that are not here are defaults.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Origins(BTreeMap<String, Origin>);
 
 /// Where a setting is from.
@@ -108,10 +108,21 @@ pub(super) fn settings() -> Vec<&'static str> {
 
 /// The defaults of all settings that have one.
 pub(super) fn defaults() -> Table {
+    table(&Config::default(), &ServerSettings::default())
+}
+
+impl Loaded {
+    /// All settings that have a value.
+    pub(super) fn table(&self) -> Table {
+        table(&self.core, &self.server)
+    }
+}
+
+fn table(core: &Config, server: &ServerSettings) -> Table {
     let mut all = Table::new();
     // Neither can fail: numbers, text and lists have a form in TOML. What is absent is left out.
-    all.extend(Table::try_from(Config::default()).unwrap_or_default());
-    all.extend(Table::try_from(ServerSettings::default()).unwrap_or_default());
+    all.extend(Table::try_from(core).unwrap_or_default());
+    all.extend(Table::try_from(server).unwrap_or_default());
     all
 }
 

@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
 use crate::damper::{self, Cause, damped};
 
@@ -26,19 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
 
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts the log. What libraries have to say is written from warnings upwards only, and a panic is a
 /// line like any other.
 pub(super) fn start(format: LogFormat, level: Level) -> Result<(), Failure> {
-    let level = match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
-    };
-    let targets = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("switchboard", level);
+    let (targets, level) = reload::Layer::new(targets(level));
+    let _ = LEVEL.set(level);
     let queue = QUEUE.get_or_init(Arc::default);
     let lines = Arc::clone(queue);
     let layer = layer(format, move || Lines(Arc::clone(&lines)));
@@ -53,6 +47,27 @@ pub(super) fn start(format: LogFormat, level: Level) -> Result<(), Failure> {
             doing: "a thread for the log",
             error,
         })
+}
+
+/// Writes from this level upwards, from now on.
+pub(super) fn set_level(level: Level) {
+    if let Some(current) = LEVEL.get() {
+        // It fails only if the log has ended.
+        let _ = current.reload(targets(level));
+    }
+}
+
+fn targets(level: Level) -> Targets {
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("switchboard", level)
 }
 
 /// Writes what is left of the log, if it is read.

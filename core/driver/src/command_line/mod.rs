@@ -14,6 +14,7 @@ mod log_queue;
 mod logging;
 mod open_files;
 mod options;
+mod reload;
 mod sample;
 mod secrets;
 mod serve;
@@ -37,6 +38,7 @@ use crate::runtime::Runtime;
 
 use complaints::Complaints;
 use options::{Logging, Options};
+use reload::Reloader;
 use settings::{Level, LogFormat};
 
 /// Pushes messages to people's terminals over WebSocket, across any number of server instances.
@@ -98,6 +100,9 @@ const AFTER_HELP: &str = "\
 Standard output says where the server is, one listener a line, and then `ready`.
 SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
 evenly over --drain, then exit with 0. A second signal ends it at once.
+SIGHUP reads the settings file, and those that settings name, again: who may connect, origins, the
+API's keys and hosts, drain times and log level are taken. The log says what was taken and what was
+not. If a file is faulty, all stays as it was.
 Exit status: 0 drained, 1 could not start or died, 2 wrong usage or settings, 130 or 143 second
 signal.";
 
@@ -185,18 +190,15 @@ fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
 }
 
 fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let signals = serve::listen_for_signals()?;
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
     logging::start(loaded.server.log, loaded.server.log_level)?;
     warn_of_unknown_variables();
-    let stop = serve::Stop {
-        delay: loaded.server.drain_delay,
-        spread: loaded.server.drain,
-        closing: loaded.core.close_timeout,
-    };
     let connections_given = loaded.origins.is_given("connections");
-    let parts = assemble::assemble(loaded, |name| std::env::var(name).ok())?;
+    let parts = assemble::assemble(loaded.clone(), |name| std::env::var(name).ok())?;
     open_files::raise_limit(&parts.settings, connections_given);
-    wait_for::<R, _>(serve::run::<R>(parts, stop))
+    let reloader = Reloader::new(serve, matches.clone(), &loaded, &parts);
+    wait_for::<R, _>(serve::run::<R>(parts, reloader, signals))
 }
 
 /// What was given to the command.

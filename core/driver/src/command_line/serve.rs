@@ -1,5 +1,6 @@
 //! `switchboard serve`: start, wait, drain.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -15,8 +16,9 @@ use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
 use super::Failure;
 use super::assemble::Parts;
 use super::complaints::Complaints;
-use super::load::{Origins, setting_of};
+use super::load::{Loaded, Origins, setting_of};
 use super::logging;
+use super::reload::{Reloader, at_each_hangup};
 use super::signals::{Signal, Signals};
 
 /// How a server stops.
@@ -30,6 +32,17 @@ pub(super) struct Stop {
     pub(super) closing: Duration,
 }
 
+impl Stop {
+    /// As the settings say.
+    pub(super) const fn of(loaded: &Loaded) -> Self {
+        Self {
+            delay: loaded.server.drain_delay,
+            spread: loaded.server.drain,
+            closing: loaded.core.close_timeout,
+        }
+    }
+}
+
 /// How long an instance may take beyond the closing handshakes, before what is left is cut off: it
 /// waits for the directory as well.
 const CLOSING_MARGIN: Duration = Duration::from_secs(10);
@@ -39,13 +52,20 @@ const CLOSING_MARGIN: Duration = Duration::from_secs(10);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts a server, and serves until a signal has drained it.
-pub(super) async fn run<R: Runtime>(parts: Parts, stop: Stop) -> Result<ExitCode, Failure> {
-    let signals = listen_for_signals()?;
+pub(super) async fn run<R: Runtime>(
+    parts: Parts,
+    reloader: Reloader,
+    signals: Signals,
+) -> Result<ExitCode, Failure> {
     announce(&parts);
-    let servers = vec![start::<R>(parts).await?];
-    servers.iter().for_each(print_addresses);
-    let signal = until_signal::<R>(&servers, &signals, || say("ready")).await?;
-    drain::<R>(servers, stop, signal, signals).await
+    let server = start::<R>(parts).await?;
+    print_addresses(&server);
+    let stop = Cell::new(reloader.stop());
+    let reloading = at_each_hangup(reloader, server.handle(), &signals, &stop);
+    let servers = vec![server];
+    let serving = until_signal::<R>(&servers, &signals, || say("ready"));
+    let signal = race(serving, reloading).await?;
+    drain::<R>(servers, stop.get(), signal, signals).await
 }
 
 /// Listens for the signals that ask the process to end.
@@ -202,9 +222,13 @@ fn announce(parts: &Parts) {
             }
         }
     }
-    let reachable = settings
-        .terminals
-        .is_some_and(|address| !address.ip().is_loopback());
+    warn_if_open(parts);
+}
+
+/// Says so if everybody may connect as anybody.
+pub(super) fn warn_if_open(parts: &Parts) {
+    let address = parts.settings.terminals;
+    let reachable = address.is_some_and(|address| !address.ip().is_loopback());
     if parts.authenticator.kind() == AuthKind::Open && reachable {
         tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
     }

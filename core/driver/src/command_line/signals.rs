@@ -1,23 +1,25 @@
-//! SIGTERM and SIGINT, on whatever runtime: a thread waits for them.
+//! SIGTERM, SIGINT and SIGHUP, on whatever runtime: a thread waits for them.
 
 use std::future::pending;
 use std::{io, thread};
 
 use async_channel::Receiver;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator;
 
 /// Signals that nobody has taken yet, at most: the first drains, and the second ends.
 const UNHEARD: usize = 2;
 
-/// The signals that ask a process to end. Listened for from the moment this is made, so that none
-/// that comes while the server starts is missed.
+/// The signals that ask a process to end, and the one that asks it to read its settings again.
+/// Listened for from the moment this is made, so that none that comes while the server starts is
+/// missed, and none kills it.
 pub(super) struct Signals {
     heard: Receiver<Signal>,
+    hangups: Receiver<()>,
     listening: iterator::Handle,
 }
 
-/// One of them.
+/// One that asks to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     Terminate,
@@ -31,26 +33,39 @@ impl Signals {
     ///
     /// If the operating system refuses.
     pub(super) fn listen() -> io::Result<Self> {
-        let mut signals = iterator::Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let listening = signals.handle();
         let (sender, heard) = async_channel::bounded(UNHEARD);
+        // One that waits stands for all that come meanwhile.
+        let (hang_up, hangups) = async_channel::bounded(1);
         let listen = move || {
             for number in signals.forever() {
-                let signal = match number {
-                    SIGINT => Signal::Interrupt,
-                    _ => Signal::Terminate,
-                };
                 // Whatever else comes changes nothing.
-                let _ = sender.try_send(signal);
+                let _ = match number {
+                    SIGHUP => hang_up.try_send(()).is_ok(),
+                    SIGINT => sender.try_send(Signal::Interrupt).is_ok(),
+                    _ => sender.try_send(Signal::Terminate).is_ok(),
+                };
             }
         };
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(listen)?;
-        Ok(Self { heard, listening })
+        Ok(Self {
+            heard,
+            hangups,
+            listening,
+        })
     }
 
-    /// Waits for the next one.
+    /// Waits until the settings are to be read again.
+    pub(super) async fn hangup(&self) {
+        if self.hangups.recv().await.is_err() {
+            pending().await
+        }
+    }
+
+    /// Waits for the next one that asks to end.
     pub(super) async fn next(&self) -> Signal {
         match self.heard.recv().await {
             Ok(signal) => signal,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use async_tungstenite::tungstenite::Message;
 use async_tungstenite::{WebSocketStream, client_async, tungstenite};
 use futures_util::{StreamExt as _, future};
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -19,8 +21,8 @@ use switchboard_driver::core::event::Disconnected;
 use switchboard_driver::core::frame::CloseCode;
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{
-    Audience, Builder, CallError, ConnectBody, Events, Handle, Login, Payload, Push, Server,
-    Settings, TerminalEvent, UserId, new_push_id,
+    Admission, Audience, AuthError, AuthFuture, Authenticator, Builder, CallError, ConnectBody,
+    Events, Handle, Login, Payload, Push, Server, Settings, TerminalEvent, UserId, new_push_id,
 };
 
 use super::in_time;
@@ -102,6 +104,46 @@ pub(crate) async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtim
 
     let answer = r#"{"switchboard":{"dropped":1}}"#;
     assert_eq!(text::<R>(&mut terminal).await, answer);
+}
+
+/// Who may come in is changed as a whole or not at all, and nobody who is in is sent away.
+pub(crate) async fn who_may_come_in_changes_while_the_server_runs<R: Runtime>() {
+    let [server] = servers::<R, 1>().await;
+    let handle = server.handle();
+    let address = server.terminals_addr().expect("it listens");
+    let mut before = connect::<R>(address, "/connect?user=ann").await;
+
+    let mut admission = handle.admission();
+    admission.origins = vec!["https://a.example/path".to_owned()];
+    admission.authenticator = Some(Arc::new(Nobody));
+    let error = handle.admit(admission.clone()).expect_err("no origin");
+    assert_eq!(error.field, "origins");
+    connect::<R>(address, "/connect?user=ann").await;
+
+    admission.origins.clear();
+    handle.admit(admission).expect("it fits");
+    let stream = R::dial(address.to_string()).await.expect("it connects");
+    let url = format!("ws://{address}/connect?user=ann");
+    let Err(tungstenite::Error::Http(refusal)) = client_async(url, stream).await else {
+        panic!("nobody may come in");
+    };
+    assert_eq!(refusal.status(), 403);
+    let nobody = Admission::default();
+    assert!(handle.admit(nobody).is_err(), "somebody must say who it is");
+
+    let receipt = handle.push(push("ann", "still here")).await;
+    assert_eq!(receipt.expect("accepted").counts.written, 1);
+    assert_eq!(text::<R>(&mut before).await, "still here");
+}
+
+/// Lets nobody in.
+struct Nobody;
+
+impl Authenticator for Nobody {
+    fn authenticate<'a>(&'a self, _request: &'a Parts) -> AuthFuture<'a> {
+        let refused = AuthError::Forbidden("we are closed".to_owned());
+        Box::pin(future::ready(Err(refused)))
+    }
 }
 
 /// Nothing interrupts a task: one that always has something to read must give way by itself.

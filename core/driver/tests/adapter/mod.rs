@@ -35,6 +35,7 @@ macro_rules! adapter_suite {
             servers_that_share_a_directory_are_a_cluster,
             what_happens_to_a_terminal_is_told_in_order,
             messages_that_nobody_takes_are_answered_as_dropped,
+            who_may_come_in_changes_while_the_server_runs,
             a_terminal_that_never_stops_sending_holds_nobody_up,
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,

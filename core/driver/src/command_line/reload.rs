@@ -1,0 +1,263 @@
+//! SIGHUP: settings and the files that they name are read again, and what a running server can take
+//! of them it takes.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use clap::ArgMatches;
+use futures_channel::oneshot;
+use switchboard_core::config::ClusterSecret;
+use toml::Table;
+
+use crate::auth::JwtSettings;
+use crate::{Admission, Handle};
+
+use super::assemble::{Parts, assemble};
+use super::load::{self, Loaded};
+use super::serve::{Stop, warn_if_open};
+use super::signals::Signals;
+use super::{Failure, Serve, logging};
+
+/// Settings that a running server takes. Where one names a file, it takes what stands there.
+const TAKEN: [&str; 13] = [
+    "api_hosts",
+    "api_key_file",
+    "auth",
+    "drain",
+    "drain_delay",
+    "jwt_allow_unexpiring",
+    "jwt_audience",
+    "jwt_issuer",
+    "jwt_public_key_file",
+    "jwt_secret_file",
+    "log_level",
+    "origins",
+    "token_in_query",
+];
+
+/// What was given to the process, and what of it is in force.
+pub(super) struct Reloader {
+    serve: Serve,
+    matches: ArgMatches,
+    force: Force,
+    stop: Stop,
+}
+
+/// What counts: the settings, and what stands in the files that some of them name.
+#[derive(Clone, Debug)]
+struct Force {
+    settings: Table,
+    jwt: Option<JwtSettings>,
+    api_keys: Vec<String>,
+    cluster_secret: Option<ClusterSecret>,
+}
+
+/// Settings that say something else than before, by themselves or in their files.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    taken: BTreeSet<&'static str>,
+    /// They count once the process is started again.
+    at_restart: BTreeSet<&'static str>,
+}
+
+/// Reads the settings again at each SIGHUP. What has to wait for anything does so on a thread of its
+/// own, so that the signals that end the process are heard meanwhile.
+pub(super) async fn at_each_hangup<T>(
+    reloader: Reloader,
+    handle: Handle,
+    signals: &Signals,
+    stop: &Cell<Stop>,
+) -> T {
+    let reloader = Arc::new(Mutex::new(reloader));
+    loop {
+        signals.hangup().await;
+        let (reloader, handle) = (Arc::clone(&reloader), handle.clone());
+        let (done, reloaded) = oneshot::channel();
+        let reload = move || {
+            let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
+            reloader.reload(&handle);
+            // Nobody waits if the process ends.
+            let _ = done.send(reloader.stop);
+        };
+        if let Err(error) = thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(reload)
+        {
+            tracing::error!(%error, "settings are not read again: there is no thread for it");
+        }
+        if let Ok(newest) = reloaded.await {
+            stop.set(newest);
+        }
+    }
+}
+
+impl Reloader {
+    /// Remembers what was given, and what it came to.
+    pub(super) fn new(serve: Serve, matches: ArgMatches, loaded: &Loaded, parts: &Parts) -> Self {
+        Self {
+            serve,
+            matches,
+            force: Force::of(loaded.table(), parts),
+            stop: Stop::of(loaded),
+        }
+    }
+
+    /// How the server is to stop.
+    pub(super) const fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Reads the settings again and says what came of it.
+    fn reload(&mut self, handle: &Handle) {
+        match self.try_reload(handle) {
+            Ok(changes) => changes.tell(),
+            Err(failure) => tracing::error!(
+                error = %failure,
+                "SIGHUP: the settings cannot be taken; what was in force stays in force"
+            ),
+        }
+    }
+
+    fn try_reload(&mut self, handle: &Handle) -> Result<Changes, Failure> {
+        let file = self.serve.config.as_deref();
+        let loaded = load::load(file, &self.serve.options, &self.matches)?;
+        let (table, stop) = (loaded.table(), Stop::of(&loaded));
+        let level = loaded.server.log_level;
+        let parts = assemble(loaded, |name| std::env::var(name).ok())?;
+        let newest = Force::of(table, &parts);
+        let changes = self.force.changes(&newest);
+        handle
+            .admit(Admission {
+                authenticator: Some(parts.authenticator.clone()),
+                origins: parts.settings.origins.clone(),
+                api_keys: parts.settings.api_keys.clone(),
+                api_hosts: parts.settings.api_hosts.clone(),
+            })
+            .map_err(|error| Failure::Start(parts.origins.complaint(&error)))?;
+        warn_if_open(&parts);
+        logging::set_level(level);
+        // The time for the last closing handshakes is the instances' own.
+        self.stop = Stop {
+            closing: self.stop.closing,
+            ..stop
+        };
+        self.force.take(newest, &changes);
+        Ok(changes)
+    }
+}
+
+impl Force {
+    fn of(settings: Table, parts: &Parts) -> Self {
+        Self {
+            settings,
+            jwt: parts.jwt.clone(),
+            api_keys: parts.settings.api_keys.clone(),
+            cluster_secret: parts.settings.cluster_secret.clone(),
+        }
+    }
+
+    fn changes(&self, newest: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for setting in load::settings() {
+            let same_value = self.settings.get(setting) == newest.settings.get(setting);
+            if same_value && self.has_same_content(newest, setting) {
+                continue;
+            }
+            let changed = match TAKEN.contains(&setting) {
+                true => &mut changes.taken,
+                false => &mut changes.at_restart,
+            };
+            changed.insert(setting);
+        }
+        changes
+    }
+
+    /// Whether the file that a setting names has what it had.
+    fn has_same_content(&self, newest: &Self, setting: &str) -> bool {
+        let key = |force: &Self| force.jwt.as_ref().map(|jwt| jwt.key.clone());
+        match setting {
+            "api_key_file" => self.api_keys == newest.api_keys,
+            "cluster_secret_file" => self.cluster_secret == newest.cluster_secret,
+            "jwt_public_key_file" | "jwt_secret_file" if newest.settings.contains_key(setting) => {
+                key(self) == key(newest)
+            }
+            _ => true,
+        }
+    }
+
+    /// What was taken is in force; the rest stays a change until a restart.
+    fn take(&mut self, newest: Self, changes: &Changes) {
+        let before = std::mem::replace(self, newest);
+        for setting in &changes.at_restart {
+            match before.settings.get(*setting) {
+                Some(value) => self.settings.insert((*setting).to_owned(), value.clone()),
+                None => self.settings.remove(*setting),
+            };
+        }
+        self.cluster_secret = before.cluster_secret;
+    }
+}
+
+impl Changes {
+    fn tell(&self) {
+        let list = |settings: &BTreeSet<&'static str>| {
+            let names: Vec<_> = settings.iter().copied().collect();
+            names.join(", ")
+        };
+        if !self.taken.is_empty() {
+            tracing::info!(
+                taken = list(&self.taken),
+                "SIGHUP: the settings were read again"
+            );
+        } else if self.at_restart.is_empty() {
+            tracing::info!("SIGHUP: the settings were read again, and say what they said before");
+        }
+        if !self.at_restart.is_empty() {
+            tracing::warn!(
+                not_taken = list(&self.at_restart),
+                "SIGHUP: these settings have changed, and count after a restart only"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_are_settings() {
+        let settings = load::settings();
+        for taken in TAKEN {
+            assert!(settings.contains(&taken), "{taken}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_needs_a_restart_is_one_until_then() {
+        let force = |settings: &str, secret: &[u8]| Force {
+            settings: settings.parse().expect("TOML"),
+            jwt: None,
+            api_keys: Vec::new(),
+            cluster_secret: ClusterSecret::new(secret).ok(),
+        };
+        let (old, new) = (
+            b"an old secret of the cluster",
+            b"a new secret of the cluster!",
+        );
+        let mut current = force("lease = '10s'\nlog_level = 'info'\n", old);
+        let newest = force("lease = '9s'\nlog_level = 'debug'\norigins = ['a']\n", new);
+
+        let changes = current.changes(&newest);
+        let at_restart = BTreeSet::from(["cluster_secret_file", "lease"]);
+        assert_eq!(changes.taken, BTreeSet::from(["log_level", "origins"]));
+        assert_eq!(changes.at_restart, at_restart);
+        current.take(newest.clone(), &changes);
+
+        let again = current.changes(&newest);
+        assert_eq!(again.taken, BTreeSet::new());
+        assert_eq!(again.at_restart, at_restart);
+    }
+}
