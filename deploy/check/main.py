@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -120,6 +121,38 @@ def systemd_settings_start_a_server():
         assert get(server.api, "/health/ready")[0] == 200
         assert get(server.api, "/v1/instances")[0] == 401, "it has keys"
         server.drain(int(grace))
+
+
+@check
+def systemd_filter_allows_what_a_server_calls():
+    lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", (DEPLOY / "switchboard.service").read_text(), re.MULTILINE)
+    allowed = set()
+    for tilde, names in lines:
+        calls = set().union(*(system_calls(name) for name in names.split()))
+        allowed = allowed - calls if tilde else allowed | calls
+    with tempfile.NamedTemporaryFile("r") as trace, redis() as url:
+        environment = image_environment() | {"SWITCHBOARD_CLUSTER_SECRET_FILE": "/secrets/cluster-secret"}
+        environment |= {"SWITCHBOARD_API_KEY_FILE": "/secrets/api-keys", "SWITCHBOARD_AUTH": "open"}
+        environment |= {"SWITCHBOARD_REDIS": url, "SWITCHBOARD_ADVERTISE": "a:8082", "SWITCHBOARD_DRAIN": "1s"}
+        under = ["strace", "--follow-forks", "--output", trace.name]
+        with Server(url, ["serve"], environment, "/secrets", under) as server:
+            with server.connect("ann"):
+                assert server.push("ann", "hello")["written"] == 1
+            assert get(server.api, "/metrics")[0] == 200
+            os.kill(int(trace.readline().split()[0]), signal.SIGTERM)
+            assert server.child.wait(60) == 0, server.said()
+        trace.seek(0)
+        called = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", trace.read(), re.MULTILINE))
+    assert len(called) > 20, called
+    assert called <= allowed, f"the unit forbids {called - allowed}"
+
+
+def system_calls(name):
+    """Those of a set of systemd's."""
+    if not name.startswith("@"):
+        return {name}
+    words = [line.strip() for line in run("systemd-analyze", "syscall-filter", name).splitlines()[1:]]
+    return set().union(*(system_calls(word) for word in words if word and not word.startswith("#")))
 
 
 def manifests():

@@ -92,9 +92,10 @@ def reaches(port):
 
 
 class Server:
-    """A server with settings from a file of this folder, but for its addresses."""
+    """A server with settings from a file of this folder, but for its addresses. `under` is the command
+    of a program that runs it, as strace does."""
 
-    def __init__(self, url, arguments, environment, secrets):
+    def __init__(self, url, arguments, environment, secrets, under=()):
         self.folder = tempfile.TemporaryDirectory()
         self.terminals, self.api, peer = (free_port() for _ in range(3))
         used = {
@@ -124,7 +125,7 @@ class Server:
         self.log = open(pathlib.Path(self.folder.name, "log"), "w+")
         words = [replaced(str(word)).replace("/etc/switchboard/switchboard.toml", str(settings)) for word in arguments]
         self.child = subprocess.Popen(
-            [SERVER, *words],
+            [*under, SERVER, *words],
             env={"PATH": os.environ["PATH"], **{name: replaced(str(value)) for name, value in environment.items()}},
             stdout=subprocess.PIPE,
             stderr=self.log,
