@@ -176,7 +176,7 @@ fn a_burst_of_messages_displaces_no_push(cell: Cell) {
     let sent: Vec<_> = (0..4).collect();
     for n in &sent {
         slow.write(&burst()).expect("it is read");
-        let request = push("slow", n.to_string()).query("deadline", "200ms");
+        let request = push("slow", n.to_string()).query("deadline", "1s");
         let receipt = cluster[1].api().receipt(request);
         assert_eq!(receipt.failed, 0, "{receipt:?}");
         slow.write(&burst()).expect("it is read");
