@@ -130,14 +130,6 @@ impl Keeper {
         }
     }
 
-    /// Whether the lease was given back.
-    pub(crate) const fn is_released(&self) -> bool {
-        match self.hold {
-            Hold::Released => true,
-            Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Held { .. } => false,
-        }
-    }
-
     /// Whether the lease was ever held.
     pub(crate) const fn has_held(&self) -> bool {
         self.acknowledged.is_some()
@@ -318,15 +310,20 @@ impl Instance {
         self.begin_claim(Instant::START);
     }
 
-    pub(crate) fn claim_unknown(&mut self, unknown: Unknown) {
+    pub(crate) fn claim_unknown(&mut self, now: Now, unknown: Unknown) {
         match unknown {
-            Unknown::TimedOut => self.begin_claim(Instant::START),
+            Unknown::TimedOut => {
+                self.begin_claim(Instant::START);
+                // Whoever cannot claim cannot renew: leases run out whose instances live.
+                self.doubt_everyone(now);
+            }
             Unknown::LinkLost => {}
         }
     }
 
     pub(crate) fn claim_failed(&mut self, now: Now) {
         self.begin_claim(now.mono + RETRY);
+        self.doubt_everyone(now);
     }
 
     pub(crate) fn renewed(&mut self, now: Now, asked: Instant, lease: Lease, out: &mut Outbox) {

@@ -250,7 +250,7 @@ impl Instance {
         key: PushKey,
         out: &mut Outbox,
     ) {
-        let mut instances = self.view.everybody(since);
+        let mut instances = self.view.everybody(since, now.mono);
         let doubtful = !self.view.doubtful(since, now.mono).is_empty();
         let blind = !self.keeper.has_lease(now.mono)
             || self.view.asked().is_none_or(|asked| asked < since)

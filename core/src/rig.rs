@@ -378,7 +378,7 @@ impl Rig {
 
 pub(crate) fn other_lease(epoch: u64, state: LeaseState) -> Lease {
     let floor = match state {
-        LeaseState::Up | LeaseState::Draining => epoch,
+        LeaseState::Up | LeaseState::Draining | LeaseState::Released => epoch,
         LeaseState::Settling => epoch - 1,
     };
     Lease {
@@ -396,6 +396,14 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
     match operation {
         Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => refused(),
         _ => None,
+    }
+}
+
+/// Refuses what a primary without enough replicas refuses: all that would write.
+pub(crate) fn no_replicas(operation: &Operation) -> Option<Outcome> {
+    match operation {
+        Operation::Lookup { .. } | Operation::View | Operation::ReadLease { .. } => None,
+        _ => refused(),
     }
 }
 
@@ -446,6 +454,7 @@ fn text(command: &Command) -> Option<String> {
             }
         },
         Command::DirectoryReset => "reset".to_owned(),
+        Command::Dial { dial, .. } => format!("dial {}", dial.instance.get()),
         Command::Drained => "drained".to_owned(),
         _ => return None,
     })

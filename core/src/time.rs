@@ -12,6 +12,8 @@ pub struct Instant(u64);
 impl Instant {
     /// The start of the clock.
     pub const START: Self = Self(0);
+    /// Later than anything that happens: "never".
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the clock's start.
     pub const fn from_nanos(nanos: u64) -> Self {

@@ -240,7 +240,7 @@ impl Instance {
             Purpose::Connections { call, user } => self.connections_unknown(call, &user, out),
             Purpose::RemoveRow | Purpose::Release => {}
             Purpose::View => self.view_failed(now, out),
-            Purpose::Claim { .. } => self.claim_unknown(unknown),
+            Purpose::Claim { .. } => self.claim_unknown(now, unknown),
             Purpose::Renew { lease } => self.renewal_unknown(now, lease, unknown),
             Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
         }

@@ -3,7 +3,12 @@
 //! A push asks, beside the instances that the rows name, each *doubtful* instance by user, because
 //! a lookup cannot tell "offline" from "row lost". Doubtful are an instance that settles, one whose
 //! lease vanished before its time, and, after this instance's own link was re-established or its
-//! own lease lost, everybody for one lease time or until a higher epoch shows that they noticed.
+//! own lease lost, everybody for one lease time or until a higher epoch shows that they noticed; and
+//! for as long as the directory grants nobody a lease, everybody.
+//!
+//! A link says more than a lease: an instance whose lease has run out while there is a link to it
+//! lives, and cannot renew it. It is doubted, not dead; and where there is no link, one is dialled
+//! when a lease runs out.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -20,6 +25,10 @@ use crate::route::Standing;
 use crate::time::{Instant, Now};
 use crate::trips::Purpose;
 
+mod known;
+
+use known::{Contact, Known};
+
 /// Leases as last read, and doubts about them.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
@@ -32,37 +41,11 @@ pub(crate) struct View {
     quiet_since: Instant,
     /// Instances that settle.
     settling: usize,
+    /// When the first lease runs out of an instance that there is a link to, or that was dialled.
+    first_end: Instant,
     /// Everybody is doubted from the first of these moments to the second, those included who are
     /// not known yet.
     everyone: (Instant, Instant),
-}
-
-/// What is known of one instance.
-#[derive(Clone, Debug)]
-struct Known {
-    lease: Lease,
-    load: Load,
-    /// When the lease runs out, counted from when it was asked for.
-    until: Instant,
-    /// It is doubted until then.
-    doubted_until: Instant,
-    /// When it was read, counted from when that was asked.
-    read: Instant,
-}
-
-impl Known {
-    fn settles(&self) -> bool {
-        match self.lease.state {
-            LeaseState::Up => false,
-            LeaseState::Settling => true,
-            // A draining lease cannot say that it settles as well; its floor does.
-            LeaseState::Draining => self.lease.floor < self.lease.epoch,
-        }
-    }
-
-    fn doubtful(&self, since: Instant, now: Instant) -> bool {
-        self.doubted_until > since || (self.settles() && self.until > now)
-    }
 }
 
 impl View {
@@ -73,6 +56,7 @@ impl View {
             asked_in: None,
             quiet_since: now.mono,
             settling: 0,
+            first_end: Instant::NEVER,
             everyone: (Instant::START, Instant::START),
         }
     }
@@ -90,7 +74,7 @@ impl View {
     /// What rows of this instance are worth.
     pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Instant) -> Standing {
         match self.known.get(&instance) {
-            Some(known) if known.until > now || known.doubted_until > since => Standing::Live {
+            Some(known) if known.until > now || known.doubtful(since, now) => Standing::Live {
                 floor: known.lease.floor,
                 doubtful: known.doubtful(since, now),
             },
@@ -100,12 +84,12 @@ impl View {
 
     /// Whether an instance was alive when it was last read, however long ago that is.
     pub(crate) fn was_alive(&self, instance: InstanceId) -> bool {
-        (self.known.get(&instance)).is_some_and(|known| known.until > known.read)
+        (self.known.get(&instance)).is_some_and(Known::was_alive)
     }
 
     /// Those who were doubtful at some moment since, in the order of their ids.
     pub(crate) fn doubtful(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
-        if self.settling == 0 && self.quiet_since <= since {
+        if self.settling == 0 && self.quiet_since <= since && now < self.first_end {
             return Vec::new();
         }
         (self.known.iter())
@@ -116,9 +100,9 @@ impl View {
 
     /// Everybody who was alive when last read, however long ago that is, or is in doubt. In the
     /// order of their ids.
-    pub(crate) fn everybody(&self, since: Instant) -> Vec<InstanceId> {
+    pub(crate) fn everybody(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
         (self.known.iter())
-            .filter(|(_, known)| known.until > known.read || known.doubted_until > since)
+            .filter(|(_, known)| known.was_alive() || known.doubtful(since, now))
             .map(|(instance, _)| *instance)
             .collect()
     }
@@ -141,13 +125,55 @@ impl View {
         Some(&known.lease.address)
     }
 
-    /// An instance said that it goes: its lease will vanish, and that means nothing.
+    /// An instance said that it goes: its lease ends, and that means nothing.
     pub(crate) fn said_goodbye(&mut self, instance: InstanceId) {
+        self.known.remove(&instance);
+        self.recount();
+    }
+
+    /// There is a link to an instance.
+    pub(crate) fn linked(&mut self, instance: InstanceId) {
         if let Some(known) = self.known.get_mut(&instance) {
-            known.lease.state = LeaseState::Draining;
-            known.lease.floor = known.lease.epoch;
-            self.count_settling();
+            known.contact = Contact::Linked;
+            self.recount();
         }
+    }
+
+    /// There is no link to an instance, and none is being opened: pushes that began before this moment
+    /// doubt it still.
+    pub(crate) fn unlinked(&mut self, now: Instant, lease: Duration, instance: InstanceId) {
+        let Some(known) = self.known.get_mut(&instance) else {
+            return;
+        };
+        let dial_from = match known.contact {
+            Contact::Untried | Contact::Lost { .. } => return,
+            Contact::Linked => now,
+            Contact::Dialled => now + lease,
+        };
+        known.contact = Contact::Lost { dial_from };
+        if known.until <= now {
+            self.doubt(instance, now);
+        }
+        self.recount();
+    }
+
+    /// Those whose leases had run out when they were read, and to whom there is no link: they are to be
+    /// dialled. Until that has ended they are doubted, but only the first time: a dead host that swallows
+    /// what is sent to it must not delay receipts for as long as its lease is kept.
+    fn without_a_sign(&mut self, now: Instant, lease: Duration) -> Vec<InstanceId> {
+        let mut silent = Vec::new();
+        let run_out = |(_, known): &(_, &mut Known)| !known.was_alive();
+        for (instance, known) in self.known.iter_mut().filter(run_out) {
+            known.contact = match known.contact {
+                Contact::Untried => Contact::Dialled,
+                Contact::Lost { dial_from } if dial_from <= now => Contact::Lost {
+                    dial_from: now + lease,
+                },
+                Contact::Lost { .. } | Contact::Dialled | Contact::Linked => continue,
+            };
+            silent.push(*instance);
+        }
+        silent
     }
 
     fn doubt(&mut self, instance: InstanceId, until: Instant) {
@@ -157,23 +183,45 @@ impl View {
         }
     }
 
-    fn count_settling(&mut self) {
-        self.settling = self.known.values().filter(|known| known.settles()).count();
+    /// Counts anew what [`Self::doubtful`] goes by.
+    fn recount(&mut self) {
+        let known = || self.known.values();
+        self.settling = known().filter(|known| known.settles()).count();
+        let ends = known()
+            .filter(|known| known.may_live())
+            .map(|known| known.until);
+        self.first_end = ends.min().unwrap_or(Instant::NEVER);
     }
 
     /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
     /// noticed what caused it; pushes that began before this moment doubt it still.
-    fn take_in(&mut self, asked: Instant, now: Instant, config: &Config, seen: SeenLease) {
-        let until = seen.remaining.map_or(Instant::START, |left| asked + left);
+    fn take_in(
+        &mut self,
+        asked: Instant,
+        now: Instant,
+        config: &Config,
+        seen: SeenLease,
+        linked: bool,
+    ) {
+        if seen.lease.state == LeaseState::Released {
+            self.known.remove(&seen.instance);
+            return;
+        }
+        let before = self.known.get(&seen.instance);
         let mut known = Known {
             lease: seen.lease,
             load: seen.load,
-            until,
+            until: seen.remaining.map_or(Instant::START, |left| asked + left),
             doubted_until: Instant::START,
             read: asked,
+            contact: match before {
+                _ if linked => Contact::Linked,
+                Some(before) => before.contact,
+                None => Contact::Untried,
+            },
         };
-        known.doubted_until = match self.known.get(&seen.instance) {
-            Some(before) if went_back(before, &known, config) => {
+        known.doubted_until = match before {
+            Some(before) if known.went_back(before, config) => {
                 before.doubted_until.max(now + config.lease)
             }
             // Whoever comes while everybody is doubted may have missed the cause as well.
@@ -205,25 +253,13 @@ impl View {
     }
 }
 
-/// Whether a lease runs out earlier than it was seen to: the directory's clock has jumped, or the
-/// directory has lost a renewal. Its instance cannot know that, and may not renew it in time.
-fn went_back(before: &Known, known: &Known, config: &Config) -> bool {
-    let asked = known.read;
-    if known.until > asked {
-        // The time that remains was counted from before it was read.
-        return known.until + config.directory_timeout < before.until;
-    }
-    // What was claimed since the last reading has a time of its own.
-    let claimed = known.lease.epoch > before.lease.epoch && before.read + config.lease > asked;
-    before.until > asked || claimed
-}
-
 impl Instance {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(crate) fn doubt_everyone(&mut self, now: Now) {
         let until = now.mono + self.config.lease;
-        // A lease that had run out when it was read is dead, whatever the directory has lost since.
-        let alive = |known: &&mut Known| known.until > known.read;
+        // A lease that had run out when it was read is dead, whatever the directory has lost since;
+        // unless it ran out while there was doubt.
+        let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now.mono, now.mono);
         for known in self.view.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);
         }
@@ -262,19 +298,21 @@ impl Instance {
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
             if seen.instance != self.identity.instance {
-                self.view.take_in(asked, now.mono, &self.config, seen);
+                let linked = self.peers.is_linked(seen.instance);
+                (self.view).take_in(asked, now.mono, &self.config, seen, linked);
             }
         }
-        // A lease that was given back is missing, and nothing else is lost with it.
-        let wiped = !self.keeper.is_released() && !present.contains(&self.identity.instance);
         let absent: Vec<InstanceId> = (self.view.known.keys())
             .filter(|instance| present.binary_search(instance).is_err())
             .copied()
             .collect();
         for instance in absent {
-            self.vanished(now, asked, wiped, instance, out);
+            self.vanished(now, asked, instance, out);
         }
-        self.view.count_settling();
+        for instance in self.view.without_a_sign(now.mono, self.config.lease) {
+            self.look_for_peer(now, instance, out);
+        }
+        self.view.recount();
         self.peers.forget_strangers(&self.view);
         let waiting = std::mem::take(&mut self.pushes.waiting_for_view);
         for (since, waits) in waiting {
@@ -297,29 +335,18 @@ impl Instance {
         }
     }
 
-    /// A lease is no longer there. Without a goodbye it was wiped, and its instance may live; and a
-    /// goodbye that comes with the loss of everything else was none.
-    fn vanished(
-        &mut self,
-        now: Now,
-        asked: Instant,
-        wiped: bool,
-        instance: InstanceId,
-        out: &mut Outbox,
-    ) {
+    /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may
+    /// live.
+    fn vanished(&mut self, now: Now, asked: Instant, instance: InstanceId, out: &mut Outbox) {
         let Some(known) = self.view.known.get_mut(&instance) else {
             return;
         };
-        let goodbye = match known.lease.state {
-            LeaseState::Draining => !wiped,
-            LeaseState::Up | LeaseState::Settling => false,
-        };
-        if !goodbye && known.until > asked {
+        if known.until > asked {
             known.until = Instant::START;
             out.log(Log::LeaseVanished { instance });
             let until = now.mono + self.config.lease;
             self.view.doubt(instance, until);
-        } else if goodbye || known.doubted_until <= now.mono {
+        } else if !known.doubtful(now.mono, now.mono) {
             self.view.known.remove(&instance);
         }
     }
@@ -347,6 +374,7 @@ impl Fingerprint for View {
             known.until.fingerprint(now, hasher);
             known.doubted_until.fingerprint(now, hasher);
             known.read.fingerprint(now, hasher);
+            known.contact.fingerprint(now, hasher);
         }
         self.asked.fingerprint(now, hasher);
         self.asked_in.fingerprint(now, hasher);

@@ -135,8 +135,12 @@ impl Cluster {
         if !self.directory_answers {
             return;
         }
+        let refuses = self.refuses.filter(|_| self.refused.contains(&index));
         let outcomes = (trip.operations.iter())
-            .map(|operation| self.directory.execute(self.now.mono, operation))
+            .map(|operation| {
+                let refused = refuses.and_then(|refuses| refuses(operation));
+                refused.unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
+            })
             .collect();
         let event = Event::Directory {
             op: trip.op,

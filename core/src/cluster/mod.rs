@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::command::{Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
-use crate::directory::DirectorySettings;
 use crate::directory::memory::MemoryDirectory;
+use crate::directory::{DirectorySettings, Operation, Outcome};
 use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
@@ -30,6 +30,9 @@ pub(crate) struct Cluster {
     pub(crate) instances: Vec<Instance>,
     pub(crate) directory: MemoryDirectory,
     pub(crate) directory_answers: bool,
+    /// What the directory refuses, and to whom.
+    pub(crate) refuses: Option<fn(&Operation) -> Option<Outcome>>,
+    pub(crate) refused: BTreeSet<usize>,
     pub(crate) down: Vec<bool>,
     pub(crate) received: BTreeMap<ConnectionId, Vec<Payload>>,
     pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
@@ -79,6 +82,8 @@ impl Cluster {
             instances: Vec::new(),
             directory,
             directory_answers: true,
+            refuses: None,
+            refused: BTreeSet::new(),
             down: Vec::new(),
             received: BTreeMap::new(),
             closed: BTreeMap::new(),
@@ -202,6 +207,16 @@ impl Cluster {
             let failure = LinkFailure::Broken;
             self.enqueue(index, Event::LinkDown { link, failure });
         }
+    }
+
+    /// The directory refuses something to these instances.
+    pub(crate) fn refuse(
+        &mut self,
+        refuses: fn(&Operation) -> Option<Outcome>,
+        to: impl IntoIterator<Item = usize>,
+    ) {
+        self.refuses = Some(refuses);
+        self.refused = to.into_iter().collect();
     }
 
     /// The directory answers what it has held back.

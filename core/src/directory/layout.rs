@@ -84,6 +84,7 @@ pub(super) fn lease_text(lease: &Lease) -> Vec<u8> {
         LeaseState::Up => "up",
         LeaseState::Settling => "settling",
         LeaseState::Draining => "draining",
+        LeaseState::Released => "released",
     };
     let (epoch, floor) = (epoch_text(lease.epoch), epoch_text(lease.floor));
     format!("{epoch} {floor} {} {state} {}", lease.beat, lease.address).into_bytes()
@@ -117,6 +118,7 @@ pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
         "up" => LeaseState::Up,
         "settling" => LeaseState::Settling,
         "draining" => LeaseState::Draining,
+        "released" => LeaseState::Released,
         _ => return None,
     };
     let address = next()?.to_owned();

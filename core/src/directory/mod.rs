@@ -42,6 +42,16 @@ pub struct Lease {
     pub address: String,
 }
 
+impl Lease {
+    /// What it says when it was given back.
+    fn released(&self) -> Self {
+        Self {
+            state: LeaseState::Released,
+            ..self.clone()
+        }
+    }
+}
+
 /// What an instance is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum LeaseState {
@@ -51,6 +61,8 @@ pub enum LeaseState {
     Settling,
     /// It takes no new terminals and will say goodbye.
     Draining,
+    /// It has ended and given its lease back.
+    Released,
 }
 
 /// Figures that an instance publishes with its lease. They never decide anything.
@@ -133,7 +145,8 @@ pub enum Operation {
         /// The load to publish.
         load: Load,
     },
-    /// Removes a lease that says exactly `expected`.
+    /// Ends a lease that says exactly `expected`: it runs out at once, and says that it was given back.
+    /// A lease that is no longer there at all was lost.
     Release {
         /// Whose lease.
         instance: InstanceId,
@@ -185,7 +198,7 @@ pub enum Reply {
     Renewed,
     /// `Renew`: no unexpired entry says what was expected; nothing is written.
     Lost,
-    /// `Release`: whether the lease was removed.
+    /// `Release`: whether the lease was given back.
     Released(bool),
     /// `ReadLease`: what it says.
     Lease(Option<Lease>),

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::layout::{instances_key, lease_text, load_text, row_text, user_key};
-use super::{DirectorySettings, LEASES_KEPT_DEAD, Operation};
+use super::{DirectorySettings, LEASES_KEPT_DEAD, Load, Operation};
 
 pub use super::answer::Value;
 
@@ -92,7 +92,10 @@ impl Script {
                 include_str!("scripts/clock.lua"),
                 include_str!("scripts/renew.lua")
             ),
-            Self::Release => include_str!("scripts/release.lua"),
+            Self::Release => concat!(
+                include_str!("scripts/clock.lua"),
+                include_str!("scripts/release.lua")
+            ),
         }
     }
 }
@@ -175,7 +178,12 @@ impl Operation {
             Self::Release { instance, expected } => Request::Eval {
                 script: Script::Release,
                 key: instances_key(prefix),
-                args: vec![text(instance), lease_text(expected)],
+                args: vec![
+                    text(instance),
+                    lease_text(expected),
+                    load_text(Load::default()),
+                    lease_text(&expected.released()),
+                ],
             },
             Self::ReadLease { instance } => Request::Command {
                 name: "HGET",

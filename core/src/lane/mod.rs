@@ -326,7 +326,7 @@ impl Instance {
             };
             part.degraded = true;
             let since = part.started;
-            let hops = (self.view.everybody(since).into_iter())
+            let hops = (self.view.everybody(since, now.mono).into_iter())
                 .map(|instance| Hop {
                     instance,
                     named: Vec::new(),

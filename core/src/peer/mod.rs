@@ -141,6 +141,11 @@ impl Peers {
         }
     }
 
+    /// Whether a link to this instance serves.
+    pub(crate) fn is_linked(&self, instance: InstanceId) -> bool {
+        (self.peers.get(&instance)).is_some_and(|peer| matches!(peer.state, PeerState::Open(_)))
+    }
+
     /// The delivery to this peer that was queued last, if it has not left.
     pub(crate) fn last_waiting(&self, to: InstanceId) -> Option<&Deliver> {
         self.peers.get(&to)?.queue.last()
@@ -221,11 +226,27 @@ impl Instance {
         }
     }
 
+    /// Dials an instance to see whether it lives, unless that is under way or was in vain just now.
+    pub(crate) fn look_for_peer(&mut self, now: Now, instance: InstanceId, out: &mut Outbox) {
+        let peer = (self.peers.peers.entry(instance)).or_insert_with(|| Peer::new(now.mono));
+        match peer.state {
+            PeerState::Unlinked { until } if until <= now.mono => self.dial(now, instance, out),
+            PeerState::Unlinked { .. } => self.peer_unlinked(now, instance),
+            PeerState::Opening(_) | PeerState::Expecting { .. } | PeerState::Open(_) => {}
+        }
+    }
+
+    /// There is no link to a peer, and none is being opened.
+    fn peer_unlinked(&mut self, now: Now, instance: InstanceId) {
+        (self.view).unlinked(now.mono, self.config.lease, instance);
+    }
+
     fn dial(&mut self, now: Now, to: InstanceId, out: &mut Outbox) {
         let address = self.view.address(to).map(str::to_owned);
         let full = self.peers.members() >= self.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
+            self.peer_unlinked(now, to);
             return;
         };
         let until = now.mono + self.config.link_timeout;
@@ -283,6 +304,7 @@ impl Instance {
             self.take_back(instance, 0);
         }
         self.stats.links_opened += 1;
+        self.view.linked(instance);
         out.log(Log::PeerUp { instance });
         self.turn.links.push(key);
     }
@@ -313,6 +335,7 @@ impl Instance {
             PeerState::Open(open) if open == key => {
                 out.log(Log::PeerDown { instance });
                 peer.state = PeerState::Unlinked { until: now.mono };
+                self.peer_unlinked(now, instance);
                 self.take_back(instance, 1);
                 let waits =
                     (self.peers.peers.get(&instance)).is_some_and(|peer| peer.queue.waits());
@@ -334,6 +357,7 @@ impl Instance {
                 };
                 let until = now.mono + cooldown;
                 peer.state = PeerState::Unlinked { until };
+                self.peer_unlinked(now, instance);
                 self.fail_waiting(instance);
             }
             PeerState::Unlinked { .. }
@@ -352,7 +376,9 @@ impl Instance {
             PeerState::Expecting { until } if until <= now.mono => {
                 peer.state = PeerState::Unlinked { until: now.mono };
                 peer.queue.forget_overdue(now.mono);
-                if peer.queue.waits() {
+                let waits = peer.queue.waits();
+                self.peer_unlinked(now, instance);
+                if waits {
                     self.dial(now, instance, out);
                 }
             }

@@ -130,7 +130,8 @@ fn a_claim_that_is_answered_after_the_last_terminal_is_released() {
     rig.answer();
     assert_eq!(rig.pass_ms(100), ["drained"]);
     let now = rig.now.mono;
-    assert_eq!(rig.directory.leases(now).count(), 0);
+    assert!(rig.directory.is_empty(now));
+    assert_eq!(rig.lease().2, LeaseState::Released);
 }
 
 /// H53: however short the spread, everybody is told before the end.

@@ -13,6 +13,7 @@ mod links;
 mod order;
 mod peers;
 mod receipts;
+mod refusals;
 mod rows;
 mod settling;
 mod steps;

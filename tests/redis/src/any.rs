@@ -98,6 +98,7 @@ fn leases() -> impl Strategy<Value = Lease> {
         LeaseState::Up,
         LeaseState::Settling,
         LeaseState::Draining,
+        LeaseState::Released,
     ]);
     (epochs(), state).prop_map(|(epoch, state)| Lease {
         epoch,

@@ -213,6 +213,7 @@ const fn state(state: LeaseState) -> &'static str {
         LeaseState::Up => "up",
         LeaseState::Settling => "settling",
         LeaseState::Draining => "draining",
+        LeaseState::Released => "released",
     }
 }
 

@@ -71,8 +71,9 @@ impl Leases {
         Some(self.kept.get(&instance)?.seen(now, instance))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, instance: InstanceId) {
+        self.kept.remove(&instance);
     }
 
     pub(super) fn clear(&mut self) {
@@ -151,12 +152,21 @@ impl Leases {
         }
     }
 
-    pub(super) fn release(&mut self, instance: InstanceId, expected: &Lease) -> Reply {
-        let released = self.get(instance) == Some(expected);
-        if released {
-            self.kept.remove(&instance);
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        instance: InstanceId,
+        expected: &Lease,
+    ) -> Reply {
+        match self.kept.get_mut(&instance) {
+            Some(kept) if kept.lease == *expected => {
+                kept.deadline = now;
+                kept.lease = expected.released();
+                kept.load = Load::default();
+                Reply::Released(true)
+            }
+            Some(_) | None => Reply::Released(false),
         }
-        Reply::Released(released)
     }
 
     /// Hashes what decides future answers.

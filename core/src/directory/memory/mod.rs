@@ -98,7 +98,9 @@ impl MemoryDirectory {
                 lease,
                 load,
             } => self.leases.renew(now, *instance, expected, lease, *load),
-            Operation::Release { instance, expected } => self.leases.release(*instance, expected),
+            Operation::Release { instance, expected } => {
+                self.leases.release(now, *instance, expected)
+            }
             Operation::ReadLease { instance } => Reply::Lease(self.leases.get(*instance).cloned()),
         })
     }
@@ -137,9 +139,9 @@ impl MemoryDirectory {
         self.standing(now).map(|(_, kept)| kept.rows.len()).sum()
     }
 
-    /// Whether there is neither a lease nor a row that has not expired.
+    /// Whether there is neither a lease that has not run out nor a row that has not expired.
     pub fn is_empty(&self, now: Instant) -> bool {
-        self.leases.is_empty() && self.standing(now).next().is_none()
+        self.leases.floors(now).next().is_none() && self.standing(now).next().is_none()
     }
 
     /// Loses everything, as a server that restarts without persistence does.
@@ -160,6 +162,12 @@ impl MemoryDirectory {
     /// Loses all leases without a sign, as a server that evicts keys does.
     pub fn evict_leases(&mut self) {
         self.leases.clear();
+    }
+
+    /// Loses one lease.
+    #[cfg(test)]
+    pub(crate) fn evict_lease(&mut self, instance: InstanceId) {
+        self.leases.remove(instance);
     }
 
     /// Drops the rows that have expired. Nobody can tell, but for those whose clock goes back from

@@ -1,0 +1,97 @@
+//! What is known of one instance: its lease as last read, and other signs of its life.
+
+use std::hash::Hasher;
+
+use crate::config::Config;
+use crate::directory::{Lease, LeaseState, Load};
+use crate::fingerprint::Fingerprint;
+use crate::time::Instant;
+
+/// What is known of one instance.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) lease: Lease,
+    pub(super) load: Load,
+    /// When the lease runs out, counted from when it was asked for.
+    pub(super) until: Instant,
+    /// It is doubted until then.
+    pub(super) doubted_until: Instant,
+    /// When it was read, counted from when that was asked.
+    pub(super) read: Instant,
+    pub(super) contact: Contact,
+}
+
+/// Whether an instance shows beside its lease that it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// There was no link to it yet.
+    Untried,
+    /// It was dialled because its lease had run out.
+    Dialled,
+    /// There is a link to it.
+    Linked,
+    /// There was one, or it was dialled in vain. If its lease has run out it is dialled again, not
+    /// before this moment.
+    Lost { dial_from: Instant },
+}
+
+impl Known {
+    pub(super) fn settles(&self) -> bool {
+        match self.lease.state {
+            LeaseState::Up | LeaseState::Released => false,
+            LeaseState::Settling => true,
+            // A draining lease cannot say that it settles as well; its floor does.
+            LeaseState::Draining => self.lease.floor < self.lease.epoch,
+        }
+    }
+
+    /// Whether its lease had not run out when it was read.
+    pub(super) fn was_alive(&self) -> bool {
+        self.until > self.read
+    }
+
+    /// Whether it may live although its lease has run out.
+    pub(super) const fn may_live(&self) -> bool {
+        match self.contact {
+            Contact::Untried | Contact::Lost { .. } => false,
+            Contact::Dialled | Contact::Linked => true,
+        }
+    }
+
+    /// Whether it was doubtful at some moment since.
+    pub(super) fn doubtful(&self, since: Instant, now: Instant) -> bool {
+        let doubtful_at_present = if self.until > now {
+            self.settles()
+        } else {
+            self.may_live()
+        };
+        self.doubted_until > since || doubtful_at_present
+    }
+
+    /// Whether the lease runs out earlier than it was seen to before: the directory's clock has jumped,
+    /// or the directory has lost a renewal. Its instance cannot know that, and may not renew it in time.
+    pub(super) fn went_back(&self, before: &Self, config: &Config) -> bool {
+        let asked = self.read;
+        if self.until > asked {
+            // The time that remains was counted from before it was read.
+            return self.until + config.directory_timeout < before.until;
+        }
+        // What was claimed since the last reading has a time of its own.
+        let claimed = self.lease.epoch > before.lease.epoch && before.read + config.lease > asked;
+        before.until > asked || claimed
+    }
+}
+
+impl Fingerprint for Contact {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Untried => hasher.write_u8(0),
+            Self::Dialled => hasher.write_u8(1),
+            Self::Linked => hasher.write_u8(2),
+            Self::Lost { dial_from } => {
+                hasher.write_u8(3);
+                dial_from.fingerprint(now, hasher);
+            }
+        }
+    }
+}
