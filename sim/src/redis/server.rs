@@ -149,18 +149,16 @@ impl Server {
             Role::Replica => Some(ErrorReply::ReadOnly),
         };
         match refusal {
-            Some(
-                error @ (ErrorReply::ReadOnly | ErrorReply::NoReplicas | ErrorReply::OutOfMemory),
-            ) if writes(operation) => {
+            Some(error) if is_refused_by(error, operation) => {
                 let before = self.content.clone();
                 let outcome = self.content.execute(clock, operation);
-                if changed(&outcome, &before, &self.content, clock)
-                    && is_refused_by(error, operation)
-                {
+                if changed(&outcome, &before, &self.content, clock) {
                     self.content = before;
-                    return refuse(error);
+                    // A view does without the removal of old leases.
+                    if *operation != Operation::View {
+                        return refuse(error);
+                    }
                 }
-                self.remember(now, clock, operation, before.leases(clock).len());
                 outcome
             }
             Some(_) | None => {
@@ -267,6 +265,7 @@ impl ErrorReply {
             Self::Loading | Self::Busy | Self::ClusterDown | Self::Moved | Self::Ask => true,
             Self::ReadOnly
             | Self::NoReplicas
+            | Self::Misconfigured
             | Self::OutOfMemory
             | Self::MasterDown
             | Self::NoScript => false,
@@ -279,6 +278,7 @@ impl ErrorReply {
         match self {
             Self::ReadOnly | Self::MasterDown | Self::Loading | Self::Busy => true,
             Self::NoReplicas
+            | Self::Misconfigured
             | Self::OutOfMemory
             | Self::ClusterDown
             | Self::Moved
@@ -354,14 +354,18 @@ fn changed(
 /// Whether a server that refuses writes with this error refuses those of an operation.
 const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
     match error {
-        ErrorReply::ReadOnly | ErrorReply::NoReplicas => true,
+        ErrorReply::ReadOnly | ErrorReply::NoReplicas | ErrorReply::Misconfigured => {
+            writes(operation)
+        }
         // What frees memory is served.
         ErrorReply::OutOfMemory => match operation {
-            Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => true,
+            Operation::Register { .. }
+            | Operation::Claim { .. }
+            | Operation::Renew { .. }
+            | Operation::Release { .. } => true,
             Operation::Unregister { .. }
             | Operation::RemoveRow { .. }
             | Operation::View
-            | Operation::Release { .. }
             | Operation::Lookup { .. }
             | Operation::ReadLease { .. } => false,
         },

@@ -60,13 +60,15 @@ pub enum ErrorReply {
     Ask,
     /// It takes no writes while it has no replica.
     NoReplicas,
+    /// It takes no writes while its snapshots fail: its disk is full.
+    Misconfigured,
     /// It does not know the script.
     NoScript,
 }
 
 impl ErrorReply {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ReadOnly,
         Self::Loading,
         Self::OutOfMemory,
@@ -76,6 +78,7 @@ impl ErrorReply {
         Self::Moved,
         Self::Ask,
         Self::NoReplicas,
+        Self::Misconfigured,
         Self::NoScript,
     ];
 
@@ -97,6 +100,13 @@ impl ErrorReply {
             Self::Moved => "MOVED 3999 127.0.0.1:6381",
             Self::Ask => "ASK 3999 127.0.0.1:6381",
             Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
+            Self::Misconfigured => {
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
+                 persist to disk. Commands that may modify the data set are disabled, because this \
+                 instance is configured to report errors during writes if RDB snapshotting fails \
+                 (stop-writes-on-bgsave-error option). Please check the Redis logs for details about \
+                 the RDB error."
+            }
             Self::NoScript => "NOSCRIPT No matching script. Please use EVAL.",
         }
     }

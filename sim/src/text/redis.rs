@@ -115,6 +115,7 @@ pub(super) const ERRORS: Table<ErrorReply> = &[
     ("MOVED", ErrorReply::Moved),
     ("ASK", ErrorReply::Ask),
     ("NOREPLICAS", ErrorReply::NoReplicas),
+    ("MISCONF", ErrorReply::Misconfigured),
     ("NOSCRIPT", ErrorReply::NoScript),
 ];
 

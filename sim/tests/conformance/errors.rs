@@ -14,6 +14,7 @@ fn what_a_server_of_its_own_refuses_with_is_what_the_model_says() {
         ErrorReply::ReadOnly,
         ErrorReply::NoReplicas,
         ErrorReply::OutOfMemory,
+        ErrorReply::Misconfigured,
         ErrorReply::Busy,
         ErrorReply::MasterDown,
         ErrorReply::NoScript,

@@ -24,7 +24,7 @@ pub(crate) struct Real {
 
 /// A script becomes a nuisance after a millisecond. A replica syncs at once, and leaves no snapshot
 /// behind.
-const ARGUMENTS: [&str; 8] = [
+const ARGUMENTS: [&str; 10] = [
     "--busy-reply-threshold",
     "1",
     "--repl-diskless-sync",
@@ -33,6 +33,8 @@ const ARGUMENTS: [&str; 8] = [
     "yes",
     "--hz",
     "500",
+    "--enable-protected-configs",
+    "yes",
 ];
 
 /// Nobody listens there.
@@ -141,6 +143,7 @@ impl Real {
             ErrorReply::ReadOnly => self.tell(&NOWHERE),
             ErrorReply::NoReplicas => self.tell(&["CONFIG", "SET", "min-replicas-to-write", "1"]),
             ErrorReply::OutOfMemory => self.tell(&["CONFIG", "SET", "maxmemory", "1"]),
+            ErrorReply::Misconfigured => self.primary.fail_to_save(),
             ErrorReply::MasterDown => {
                 self.tell(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
                 self.tell(&NOWHERE);
@@ -166,6 +169,7 @@ impl Real {
             ErrorReply::ReadOnly => self.tell(&NO_REPLICA),
             ErrorReply::NoReplicas => self.tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
             ErrorReply::OutOfMemory => self.tell(&["CONFIG", "SET", "maxmemory", "0"]),
+            ErrorReply::Misconfigured => self.primary.save_again(),
             ErrorReply::MasterDown => {
                 self.tell(&NO_REPLICA);
                 self.tell(&["CONFIG", "SET", "replica-serve-stale-data", "yes"]);

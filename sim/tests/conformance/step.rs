@@ -87,6 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
         ErrorReply::ReadOnly,
         ErrorReply::NoReplicas,
         ErrorReply::OutOfMemory,
+        ErrorReply::Misconfigured,
         ErrorReply::Busy,
         ErrorReply::MasterDown,
     ]);

@@ -101,6 +101,28 @@ impl RedisServer {
         }
     }
 
+    /// Lets it refuse writes as a server does whose disk is full (`MISCONF`): its snapshots fail. It must
+    /// have been started with `--enable-protected-configs yes`.
+    pub fn fail_to_save(&self) {
+        let gone = self.directory.join("gone");
+        fs::create_dir(&gone).expect("a directory can be made");
+        self.command::<()>(&["CONFIG", "SET", "dir", &gone.to_string_lossy()]);
+        fs::remove_dir(&gone).expect("it is empty");
+        self.command::<()>(&["CONFIG", "SET", "save", "3600 1000000"]);
+        self.command::<()>(&["BGSAVE"]);
+        self.wait_until("its snapshot has failed", |server| {
+            let about = server.command::<redis::InfoDict>(&["INFO", "persistence"]);
+            about.get::<String>("rdb_last_bgsave_status").as_deref() == Some("err")
+        });
+    }
+
+    /// It saves again.
+    pub fn save_again(&self) {
+        let directory = self.directory.to_string_lossy();
+        self.command::<()>(&["CONFIG", "SET", "dir", &directory]);
+        self.command::<()>(&["CONFIG", "SET", "save", ""]);
+    }
+
     /// Makes it a replica of another one, and returns when it has all that the other one has.
     pub fn follow(&self, primary: &Self) {
         self.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
