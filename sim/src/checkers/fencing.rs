@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard_core::directory::{Operation, Reply, Row, SeenLease};
+use switchboard_core::directory::{LeaseState, Operation, Reply, Row, SeenLease};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 
 use super::allowance::{is_being_kicked, leases_last_longer, may_be_closing, recovery};
@@ -174,12 +174,13 @@ impl Fencing {
         }
         let (before, after) = (before?, after?);
         let changed = before.lease != after.lease || before.remaining != after.remaining;
+        let ended = after.remaining.is_none() && after.lease.state == LeaseState::Released;
         let ran_out = before.remaining.is_none();
         if after.lease.epoch < before.lease.epoch {
             Some("lowered its epoch")
         } else if after.lease.floor < before.lease.floor {
             Some("lowered its floor")
-        } else if changed && ran_out && after.lease.epoch == before.lease.epoch {
+        } else if changed && ran_out && !ended && after.lease.epoch == before.lease.epoch {
             Some("revived a lease that had run out")
         } else if after.lease.floor > before.lease.floor && buries(watch, before, after) {
             Some("raised its floor over the row of a connection that it holds")

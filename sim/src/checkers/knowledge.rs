@@ -5,7 +5,8 @@
 //! - nobody had told the publisher of it, because one of the two had only just started or its lease had
 //!   only just been claimed anew;
 //! - the publisher could read nothing for so long that what it had been told has run out;
-//! - the instance's lease had run out, because it could not renew it in time;
+//! - the instance's lease had run out, because it stood still, or could not renew it in time while no
+//!   link could show that it lives: one of the two stood still, or the way between them was disturbed;
 //! - or a former primary answers the publisher, or was the last to tell it who there is.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use switchboard_core::directory::{Reply, SeenLease};
 use switchboard_core::id::InstanceId;
 use switchboard_core::time::Instant;
 
+use super::allowance::concerns;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Change, Executed, HandIn, Life, Observed};
@@ -50,14 +52,40 @@ struct Reader {
 
 /// What kept an instance from renewing its lease, which had run out at some time since then: it lies
 /// up to two leases further back.
-fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
+fn could_not_renew(
+    watch: &Watch<'_>,
+    publisher: Life,
+    holder: Life,
+    since: Instant,
+) -> Option<Excuse> {
     let from = since.before(watch.world().config().lease * 2);
-    watch.excuse(from, watch.now(), |excuse| match excuse.scope {
-        Scope::All => excuse.kind.part() == Part::Directory,
-        Scope::Instance(host) if host == holder.host => {
-            excuse.kind == FaultKind::LongPause || excuse.kind.part() == Part::Directory
+    let stood_still = watch.excuse(from, watch.now(), |excuse| {
+        excuse.kind == FaultKind::LongPause && excuse.scope == Scope::Instance(holder.host)
+    });
+    stood_still.or_else(|| {
+        watch.excuse(from, watch.now(), |excuse| {
+            excuse.kind.part() == Part::Directory && concerns(excuse, holder.host)
+        })?;
+        out_of_sight(watch, publisher, holder, from)
+    })
+}
+
+/// Why no link could show the publisher that the holder lives, although its lease had run out.
+fn out_of_sight(
+    watch: &Watch<'_>,
+    publisher: Life,
+    holder: Life,
+    since: Instant,
+) -> Option<Excuse> {
+    watch.excuse(since, watch.now(), |excuse| match excuse.scope {
+        Scope::All => excuse.kind.part() == Part::Links,
+        Scope::Instance(host) => {
+            excuse.kind.part() == Part::Process && [publisher.host, holder.host].contains(&host)
         }
-        Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+        Scope::Between(one, other) => {
+            [(one, other), (other, one)].contains(&(publisher.host, holder.host))
+        }
+        Scope::Session(_) => false,
     })
 }
 
@@ -151,7 +179,7 @@ impl Knowledge {
         let lately = at.before(config.view_interval);
         let since = viewed.min(lately).before(config.directory_timeout);
         if self.was_out(instance, since, watch.now()) {
-            let out = could_not_renew(watch, holder, since);
+            let out = could_not_renew(watch, publisher, holder, since);
             if out.is_some() {
                 return out;
             }
@@ -184,7 +212,10 @@ impl Knowledge {
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         });
-        started.or_else(|| could_not_renew(watch, holder, self.tenures.get(&instance)?.again))
+        started.or_else(|| {
+            let again = self.tenures.get(&instance)?.again;
+            could_not_renew(watch, publisher, holder, again)
+        })
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
