@@ -404,7 +404,7 @@ impl Instance {
         match timer {
             Timer::Connection(key) => self.connection_due(now, key, out),
             Timer::Trip(op) => self.trip_due(now, op, out),
-            Timer::Push(key) => self.push_due(now, key, out),
+            Timer::Push(key) => self.push_timer_due(now, key, out),
             Timer::Inbound(key) => self.inbound_due(key),
             Timer::Link(key) => self.link_due(now, key, out),
             Timer::Peer(instance) => self.peer_due(now, instance, out),

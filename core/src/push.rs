@@ -22,6 +22,10 @@ use crate::slots::Slots;
 use crate::time::{Instant, Now};
 use crate::wire::{Addressees, Deliver, Delivered, Outcomes};
 
+/// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
+/// and back.
+const HURRIES_AFTER: u32 = 3;
+
 /// All pushes whose receipts are not complete.
 #[derive(Clone, Debug)]
 pub(crate) struct Pushes {
@@ -144,8 +148,9 @@ impl Instance {
         }
         self.stats.pushes += 1;
         let due = now.mono + push.deadline;
-        let key = (self.pushes.pending).insert(Pending::new(call, &push, due));
-        self.timers.arm(due, Timer::Push(key));
+        let hurries = now.mono + push.deadline / HURRIES_AFTER;
+        let key = (self.pushes.pending).insert(Pending::new(call, &push, hurries, due));
+        self.timers.arm(hurries, Timer::Push(key));
         match push.to {
             Audience::User(user) => self.begin_parts(now, key, vec![(user, Selection::All)], out),
             Audience::Connections { user, connections } => {
@@ -238,6 +243,28 @@ impl Instance {
             self.wait_for_view(now, WaitsForView::Everyone(key));
         } else {
             self.send_to_everyone(now, now.mono, key, out);
+        }
+    }
+
+    /// A timer of a push is due: it waits for the directory no longer, or for nothing any more.
+    pub(crate) fn push_timer_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+        let Some(pending) = self.pushes.pending.get_mut(key) else {
+            return;
+        };
+        let due = pending.due;
+        if due <= now.mono {
+            return self.push_due(now, key, out);
+        }
+        self.timers.arm(due, Timer::Push(key));
+        pending.hurries = due;
+        for (user, sequence) in pending.parts.clone() {
+            self.part_hurries(now, &user, sequence, out);
+        }
+        let everyone = WaitsForView::Everyone(key);
+        let waiting = &mut self.pushes.waiting_for_view;
+        if let Some(at) = waiting.iter().position(|(_, waits)| *waits == everyone) {
+            let (since, _) = waiting.remove(at);
+            self.send_to_everyone(now, since, key, out);
         }
     }
 

@@ -16,6 +16,8 @@ use crate::time::{Instant, Now};
 pub(crate) struct Pending {
     pub(crate) call: CallId,
     pub(crate) action: Action,
+    /// Until when it waits for the directory.
+    pub(crate) hurries: Instant,
     pub(crate) due: Instant,
     pub(crate) receipt: Receipt,
     /// Parts, or instances of a push to everyone, that are not over.
@@ -26,10 +28,11 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Of a push of which nothing is known yet.
-    pub(crate) fn new(call: CallId, push: &Push, due: Instant) -> Self {
+    pub(crate) fn new(call: CallId, push: &Push, hurries: Instant, due: Instant) -> Self {
         Self {
             call,
             action: push.action.clone(),
+            hurries,
             due,
             receipt: Receipt {
                 push: push.id,
@@ -166,6 +169,7 @@ impl Fingerprint for Pending {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.call.fingerprint(now, hasher);
         self.action.fingerprint(now, hasher);
+        self.hurries.fingerprint(now, hasher);
         self.due.fingerprint(now, hasher);
         self.receipt.push.fingerprint(now, hasher);
         self.receipt.degraded.fingerprint(now, hasher);

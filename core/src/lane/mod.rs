@@ -5,6 +5,10 @@
 //! next lookup, and is routed in order. A part that has ended stays in the lane until all before it
 //! have ended: a second lookup of an earlier push must not serve a connection that a later one has
 //! served.
+//!
+//! Terminals of this instance need no lookup, and are served at once. And nobody waits for rows beyond
+//! a fraction of the deadline: from there on everybody is asked by user, so that a directory that hangs
+//! costs a push no terminal.
 
 use crate::command::Outbox;
 use crate::directory::{Operation, Row};
@@ -32,6 +36,10 @@ impl Instance {
             return;
         };
         lane.forget_ended();
+        self.serve_here(now, user, out);
+        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            return;
+        };
         match &lane.lookup {
             Lookup::None => {}
             Lookup::Asked { turn: asked } if *asked == turn => {}
@@ -54,32 +62,34 @@ impl Instance {
                 .ask(operation, Purpose::Lookup { user: user.clone() });
         }
         for sequence in waiting {
-            self.begin_part(now, user, sequence, out);
+            if let Some(part) = self.part_mut(user, sequence) {
+                part.stage = Stage::LookingUp;
+            }
         }
         if !self.keeper.is_linked() {
             self.lookup_failed(now, user, out);
         }
     }
 
-    /// Serves the local terminals at once; the rest is looked up.
-    fn begin_part(&mut self, now: Now, user: &UserId, sequence: Sequence, out: &mut Outbox) {
-        let local = self.greeted_of(user);
-        let here = self.identity.instance;
-        let Some(part) = self.part_mut(user, sequence) else {
-            return;
-        };
-        part.stage = Stage::LookingUp;
-        match part.round {
-            Round::First => {}
-            Round::Second => return,
-        }
-        let selected = Selected::new(&part.selection);
-        let named: Vec<_> = (local.into_iter())
-            .filter(|connection| selected.contains(*connection))
-            .map(|connection| (connection, None))
-            .collect();
-        if !named.is_empty() {
-            self.send_hop(now, user, sequence, here, named, false, out);
+    /// Serves the terminals of this instance, for all parts that need not wait with that.
+    fn serve_here(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
+        while let Some(sequence) = self.pushes.lanes.get_mut(user).and_then(Lane::serve_next) {
+            let local = self.greeted_of(user);
+            let here = self.identity.instance;
+            let Some(part) = self.part_mut(user, sequence) else {
+                return;
+            };
+            if part.stage == Stage::Ended {
+                continue;
+            }
+            let selected = Selected::new(&part.selection);
+            let named: Vec<_> = (local.into_iter())
+                .filter(|connection| selected.contains(*connection))
+                .map(|connection| (connection, None))
+                .collect();
+            if !named.is_empty() {
+                self.send_hop(now, user, sequence, here, named, false, out);
+            }
         }
     }
 
@@ -211,7 +221,7 @@ impl Instance {
             }
         }
         if let Some(part) = self.part_mut(user, sequence)
-            && part.stage == Stage::LookingUp
+            && part.stage.is_unrouted()
         {
             part.stage = Stage::Routed;
         }
@@ -321,21 +331,45 @@ impl Instance {
         };
         lane.lookup = Lookup::None;
         for sequence in lane.at_stage(Stage::LookingUp) {
-            let Some(part) = self.part_mut(user, sequence) else {
-                continue;
-            };
-            part.degraded = true;
-            let since = part.started;
-            let hops = (self.view.everybody(since, now.mono).into_iter())
-                .map(|instance| Hop {
-                    instance,
-                    named: Vec::new(),
-                    ask: true,
-                })
-                .collect();
-            self.follow(now, user, sequence, hops, out);
+            self.ask_everybody(now, user, sequence, out);
         }
         self.advance_lane(now, user, out);
+    }
+
+    /// A push has waited for rows as long as its deadline allows. Earlier ones of its lane go with it, so
+    /// that it does not overtake them.
+    pub(crate) fn part_hurries(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        sequence: Sequence,
+        out: &mut Outbox,
+    ) {
+        let Some(lane) = self.pushes.lanes.get(user) else {
+            return;
+        };
+        for earlier in lane.unrouted_up_to(sequence) {
+            self.ask_everybody(now, user, earlier, out);
+            self.serve_here(now, user, out);
+        }
+        self.advance_lane(now, user, out);
+    }
+
+    /// Asks everybody by user, without rows.
+    fn ask_everybody(&mut self, now: Now, user: &UserId, sequence: Sequence, out: &mut Outbox) {
+        let Some(part) = self.part_mut(user, sequence) else {
+            return;
+        };
+        part.degraded = true;
+        let since = part.started;
+        let hops = (self.view.everybody(since, now.mono).into_iter())
+            .map(|instance| Hop {
+                instance,
+                named: Vec::new(),
+                ask: true,
+            })
+            .collect();
+        self.follow(now, user, sequence, hops, out);
     }
 
     /// A fresh view decides about lanes that wait for it.

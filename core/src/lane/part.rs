@@ -23,6 +23,8 @@ pub(crate) struct Lane {
     pub(super) parts: VecDeque<Part>,
     /// The number of the first part.
     pub(super) first: u64,
+    /// The number of the first part whose terminals at this instance were not served.
+    unserved: u64,
     pub(super) lookup: Lookup,
 }
 
@@ -65,6 +67,16 @@ pub(super) enum Stage {
     Routed,
     /// Its outcomes are in the receipt.
     Ended,
+}
+
+impl Stage {
+    /// Whether it waits for rows.
+    pub(super) const fn is_unrouted(self) -> bool {
+        match self {
+            Self::Waiting | Self::LookingUp => true,
+            Self::Routed | Self::Ended => false,
+        }
+    }
 }
 
 /// Which lookup a part is at.
@@ -121,6 +133,7 @@ impl Lane {
         Self {
             parts: VecDeque::new(),
             first,
+            unserved: first,
             lookup: Lookup::None,
         }
     }
@@ -157,6 +170,29 @@ impl Lane {
     pub(super) fn get(&self, sequence: Sequence) -> Option<&Part> {
         let index = sequence.0.checked_sub(self.first)?;
         self.parts.get(usize::try_from(index).ok()?)
+    }
+
+    /// The next part whose terminals at this instance can be served, which it counts as served. They
+    /// need no lookup, and do not wait for that of an earlier part; but whom the second lookup of one
+    /// finds here is served first.
+    pub(super) fn serve_next(&mut self) -> Option<Sequence> {
+        let next = self.unserved.max(self.first);
+        let before = usize::try_from(next - self.first).ok()?;
+        let owes = |part: &Part| part.round == Round::Second && part.stage.is_unrouted();
+        if before >= self.parts.len() || self.parts.iter().take(before).any(owes) {
+            return None;
+        }
+        self.unserved = next + 1;
+        Some(Sequence(next))
+    }
+
+    /// The parts up to this one that have not been routed, in order.
+    pub(super) fn unrouted_up_to(&self, sequence: Sequence) -> Vec<Sequence> {
+        (self.first..=sequence.0)
+            .zip(&self.parts)
+            .filter(|(_, part)| part.stage.is_unrouted())
+            .map(|(number, _)| Sequence(number))
+            .collect()
     }
 
     pub(super) fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
@@ -233,6 +269,7 @@ impl Fingerprint for Lane {
             part.asked.hash(hasher);
         }
         self.first.fingerprint(now, hasher);
+        self.unserved.max(self.first).fingerprint(now, hasher);
         self.lookup.hash(hasher);
     }
 }

@@ -205,7 +205,11 @@ impl Knowledge {
         if told.is_some_and(|told| told < at) {
             return None;
         }
-        let from = since.before(config.lease);
+        // Who has started while nothing could be read knows nobody.
+        let from = match self.viewed_before.get(&hand_in) {
+            Some(_) => since.before(config.lease),
+            None => Instant::START,
+        };
         let started = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
             Scope::Instance(host) if host == publisher.host || host == holder.host => {
                 excuse.kind == FaultKind::Start
