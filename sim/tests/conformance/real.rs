@@ -24,7 +24,7 @@ pub(crate) struct Real {
 
 /// A script becomes a nuisance after a millisecond. A replica syncs at once, and leaves no snapshot
 /// behind.
-const ARGUMENTS: [&str; 10] = [
+const ARGUMENTS: [&str; 8] = [
     "--busy-reply-threshold",
     "1",
     "--repl-diskless-sync",
@@ -33,8 +33,6 @@ const ARGUMENTS: [&str; 10] = [
     "yes",
     "--hz",
     "500",
-    "--enable-protected-configs",
-    "yes",
 ];
 
 /// Nobody listens there.

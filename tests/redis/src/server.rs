@@ -101,8 +101,7 @@ impl RedisServer {
         }
     }
 
-    /// Lets it refuse writes as a server does whose disk is full (`MISCONF`): its snapshots fail. It must
-    /// have been started with `--enable-protected-configs yes`.
+    /// Lets it refuse writes as a server does whose disk is full (`MISCONF`): its snapshots fail.
     pub fn fail_to_save(&self) {
         let gone = self.directory.join("gone");
         fs::create_dir(&gone).expect("a directory can be made");
@@ -210,6 +209,8 @@ impl RedisServer {
         let command = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            // For `fail_to_save`.
+            .args(["--enable-protected-configs", "yes"])
             .arg("--dir")
             .arg(&self.directory)
             .args(&self.arguments)

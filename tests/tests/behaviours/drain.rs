@@ -30,6 +30,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_terminal_that_never_reads_does_not_hold_up_the_drain
     ),
     (ONE.single_redis(), a_drain_without_redis_ends),
+    (
+        PROCESSES.in_redis(),
+        a_server_that_ends_without_terminals_leaves_no_doubt
+    ),
     (PROCESSES, a_rolling_restart_leaves_everybody_reachable),
 ];
 
@@ -55,13 +59,33 @@ fn sigterm_closes_every_terminal_with_1012_and_ends_cleanly(cell: Cell) {
     let rows = cluster.rows();
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0].1, stays.uuid.to_string());
-    // A lease that is released is gone at once, rather than after its time.
-    let leases: Vec<String> = cluster.redis().command(&["HKEYS", "sb:instances"]);
-    assert_eq!(leases.len(), 1);
     eventually("the other knows", || {
         cluster[1].api().instances().len() == 1
     });
     cluster[1].api().push("ann", "no doubt").expect_written(1);
+}
+
+/// H53: a server to which nobody is connected ends before anybody has seen it drain. That is no wipe.
+fn a_server_that_ends_without_terminals_leaves_no_doubt(cell: Cell) {
+    let mut cluster = cell.start_with(3, |s| s.with("workers", 2));
+    let _terminal = cluster[1].terminal("ann");
+    cluster[0].sigterm();
+    assert!(cluster[0].wait_exit().success());
+
+    eventually("the others know", || {
+        cluster[1].api().push("ann", "no doubt").expect_written(1);
+        [1, 2]
+            .iter()
+            .all(|&at| cluster[at].api().instances().len() == 4)
+    });
+    for at in [1, 2] {
+        cluster[at].api().push("ann", "no doubt").expect_written(1);
+        assert!(
+            !cluster[at].log().contains("wiped"),
+            "{}",
+            cluster[at].log()
+        );
+    }
 }
 
 /// H53: from the first moment on, new terminals are sent elsewhere, while the listener stays open.

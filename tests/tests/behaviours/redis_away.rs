@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use switchboard_tests::api::push;
+use switchboard_test_redis::RedisServer;
+use switchboard_tests::api::{json_post, push};
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
@@ -11,7 +12,9 @@ use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually, eventually_some};
 use switchboard_tests::relay::Relay;
 
-use crate::traffic::{after_settling, nobody_is_missed_while, settlings};
+use crate::traffic::{
+    after_settling, everybody_is_reached_while, nobody_is_missed_while, settlings,
+};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -37,6 +40,22 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         PROCESSES.single_redis(),
         redis_demoted_in_place_misses_nobody_without_saying_so
+    ),
+    (
+        PROCESSES.single_redis(),
+        redis_out_of_memory_for_longer_than_leases_misses_nobody
+    ),
+    (
+        PROCESSES.single_redis(),
+        redis_without_its_replica_misses_nobody
+    ),
+    (
+        PROCESSES.single_redis(),
+        redis_with_a_full_disk_misses_nobody
+    ),
+    (
+        PROCESSES.single_redis(),
+        short_deadlines_are_kept_while_redis_hangs
     ),
     (
         PROCESSES.single_redis(),
@@ -144,6 +163,69 @@ fn redis_demoted_in_place_misses_nobody_without_saying_so(cell: Cell) {
             cluster.redis().command::<()>(&["REPLICAOF", "NO", "ONE"]);
         });
     });
+}
+
+/// H38: a Redis that refuses writes and answers reads is no worse than one that is away: leases run out
+/// in everybody's view, and nobody is dead of that, neither meanwhile nor when writes are taken again.
+fn redis_out_of_memory_for_longer_than_leases_misses_nobody(cell: Cell) {
+    writes_are_refused(
+        cell,
+        |redis| redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1mb"]),
+        |redis| redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]),
+    );
+}
+
+/// H38: the same with `min-replicas-to-write`, which a failover wants.
+fn redis_without_its_replica_misses_nobody(cell: Cell) {
+    writes_are_refused(
+        cell,
+        |redis| redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]),
+        |redis| redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
+    );
+}
+
+/// H38: the same when it cannot save.
+fn redis_with_a_full_disk_misses_nobody(cell: Cell) {
+    writes_are_refused(cell, RedisServer::fail_to_save, RedisServer::save_again);
+}
+
+#[track_caller]
+fn writes_are_refused(cell: Cell, refuse: impl Fn(&RedisServer), take: impl Fn(&RedisServer)) {
+    everybody_is_reached_while(cell.start(3), |cluster, traffic| {
+        traffic.flows();
+        after_settling(cluster, |cluster| {
+            refuse(cluster.redis());
+            // The doubt that comes with the first refusals lasts for a lease, and leases for another.
+            thread::sleep(LONGER_THAN_A_LEASE * 3);
+            take(cluster.redis());
+        });
+        traffic.flows();
+    });
+}
+
+/// H38, H46: pushes whose deadline is shorter than the time for which a lookup is waited for reach the
+/// terminals of all servers, however many of them wait for the same user.
+fn short_deadlines_are_kept_while_redis_hangs(cell: Cell) {
+    const PUSHES: usize = 5;
+    let cluster = cell.start(2);
+    let terminals = [0, 1].map(|at| cluster[at].terminal("ann").follow());
+    for server in cluster.servers() {
+        server.api().push("ann", "before").expect_written(2);
+    }
+    cluster.redis().pause();
+
+    thread::scope(|scope| {
+        for n in 0..PUSHES {
+            let api = cluster[0].api();
+            let push = json_post("/v1/users/ann/push?deadline=600ms", &serde_json::json!(n));
+            scope.spawn(move || assert!(api.receipt(push).degraded));
+        }
+    });
+    for terminal in &terminals {
+        terminal.await_frames(1 + PUSHES);
+    }
+
+    cluster.redis().resume();
 }
 
 /// H38, H41: without Redis, pushes go to local terminals and to all known peers, and say that

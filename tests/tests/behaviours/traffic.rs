@@ -17,8 +17,31 @@ use uuid::Uuid;
 /// in order; afterwards every server reaches all of them without a doubt; and no terminal has had to
 /// reconnect.
 #[track_caller]
-pub(crate) fn nobody_is_missed_while(
+pub(crate) fn nobody_is_missed_while(cluster: Cluster, act: impl FnOnce(&mut Cluster, &Traffic)) {
+    traffic_goes_on_while(cluster, Missing::WithDegraded, act);
+}
+
+/// The same, and receipts with `degraded` name all three as written too: nothing is between the servers.
+#[track_caller]
+pub(crate) fn everybody_is_reached_while(
+    cluster: Cluster,
+    act: impl FnOnce(&mut Cluster, &Traffic),
+) {
+    traffic_goes_on_while(cluster, Missing::Nobody, act);
+}
+
+/// Whom a receipt may miss.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Nobody,
+    /// Anybody, if it says `degraded`.
+    WithDegraded,
+}
+
+#[track_caller]
+fn traffic_goes_on_while(
     mut cluster: Cluster,
+    missing: Missing,
     act: impl FnOnce(&mut Cluster, &Traffic),
 ) {
     let terminals = three_of_ann(&cluster);
@@ -29,7 +52,7 @@ pub(crate) fn nobody_is_missed_while(
         let _stop = Stop(&traffic);
         for (publisher, server) in cluster.servers().iter().enumerate() {
             let (api, traffic, uuids) = (server.api(), &traffic, &uuids);
-            scope.spawn(move || traffic.publish(&api, publisher, uuids));
+            scope.spawn(move || traffic.publish(&api, publisher, uuids, missing));
         }
         act(&mut cluster, &traffic);
     });
@@ -92,7 +115,7 @@ impl Traffic {
         });
     }
 
-    fn publish(&self, api: &Api, publisher: usize, uuids: &[Uuid]) {
+    fn publish(&self, api: &Api, publisher: usize, uuids: &[Uuid], missing: Missing) {
         const PAUSE: Duration = Duration::from_millis(5);
         let mut connection = api.publisher();
         for n in 0.. {
@@ -102,7 +125,7 @@ impl Traffic {
             let text = format!("{publisher}/{n}");
             connection.send(push("ann", text.clone()));
             let receipt = connection.receipt();
-            if !receipt.degraded {
+            if !receipt.degraded || missing == Missing::Nobody {
                 for uuid in uuids {
                     let outcome = receipt.outcome(*uuid);
                     assert_eq!(outcome, Some("written"), "{text}: {receipt:?}");
