@@ -52,21 +52,11 @@ struct Reader {
 
 /// What kept an instance from renewing its lease, which had run out at some time since then: it lies
 /// up to two leases further back.
-fn could_not_renew(
-    watch: &Watch<'_>,
-    publisher: Life,
-    holder: Life,
-    since: Instant,
-) -> Option<Excuse> {
+fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
     let from = since.before(watch.world().config().lease * 2);
-    let stood_still = watch.excuse(from, watch.now(), |excuse| {
-        excuse.kind == FaultKind::LongPause && excuse.scope == Scope::Instance(holder.host)
-    });
-    stood_still.or_else(|| {
-        watch.excuse(from, watch.now(), |excuse| {
-            excuse.kind.part() == Part::Directory && concerns(excuse, holder.host)
-        })?;
-        out_of_sight(watch, publisher, holder, from)
+    watch.excuse(from, watch.now(), |excuse| {
+        let stood_still = excuse.kind == FaultKind::LongPause;
+        (stood_still || excuse.kind.part() == Part::Directory) && concerns(excuse, holder.host)
     })
 }
 
@@ -77,7 +67,8 @@ fn out_of_sight(
     holder: Life,
     since: Instant,
 ) -> Option<Excuse> {
-    watch.excuse(since, watch.now(), |excuse| match excuse.scope {
+    let from = since.before(watch.world().config().lease * 2);
+    watch.excuse(from, watch.now(), |excuse| match excuse.scope {
         Scope::All => excuse.kind.part() == Part::Links,
         Scope::Instance(host) => {
             excuse.kind.part() == Part::Process && [publisher.host, holder.host].contains(&host)
@@ -150,10 +141,6 @@ impl Knowledge {
         let tenure = (self.tenures.entry(instance)).or_insert(Tenure { until, again: now });
         if tenure.until < now {
             tenure.again = now;
-            // Whoever was told of it before has seen it run out.
-            for reader in self.readers.values_mut() {
-                reader.told.retain(|(told_of, _)| *told_of != instance);
-            }
         }
         tenure.until = until;
     }
@@ -178,8 +165,15 @@ impl Knowledge {
         let viewed = self.viewed_before.get(&hand_in).copied().unwrap_or(at);
         let lately = at.before(config.view_interval);
         let since = viewed.min(lately).before(config.directory_timeout);
+        let reader = self.readers.get(&publisher);
+        let told =
+            (reader.and_then(|reader| reader.told_since(instance))).is_some_and(|told| told < at);
         if self.was_out(instance, since, watch.now()) {
-            let out = could_not_renew(watch, publisher, holder, since);
+            // Who was told of it looks for it when its lease has run out.
+            let out = could_not_renew(watch, holder, since).and_then(|out| match told {
+                true => out_of_sight(watch, publisher, holder, since),
+                false => Some(out),
+            });
             if out.is_some() {
                 return out;
             }
@@ -200,9 +194,7 @@ impl Knowledge {
         if let Some(forgot) = self.had_forgotten(watch, hand_in) {
             return Some(forgot);
         }
-        let reader = self.readers.get(&publisher);
-        let told = reader.and_then(|reader| reader.told_since(instance));
-        if told.is_some_and(|told| told < at) {
+        if told {
             return None;
         }
         // Who has started while nothing could be read knows nobody.
@@ -216,10 +208,7 @@ impl Knowledge {
             }
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         });
-        started.or_else(|| {
-            let again = self.tenures.get(&instance)?.again;
-            could_not_renew(watch, publisher, holder, again)
-        })
+        started.or_else(|| could_not_renew(watch, holder, self.tenures.get(&instance)?.again))
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
