@@ -55,6 +55,9 @@ impl World {
             } => self.deploy(*delay, *spread, *deadline),
             Act::Redis(act) => self.redis_acts(act),
             Act::RedisAway { host, span } => self.directory_away(host.0, *span),
+            Act::RedisRefuses { host, error, span } => {
+                self.refuse_writes_of(host.0, *error, *span);
+            }
             Act::NextTrip {
                 host,
                 operation,

@@ -16,7 +16,7 @@ use crate::noise::Purpose;
 use crate::observed::Life;
 use crate::queue::{Happening, Input};
 use crate::redis::{Connection, ServerId, is_unknown_script, kind};
-use crate::schedule::{OperationKind, TripFault};
+use crate::schedule::{ErrorReply, OperationKind, TripFault};
 use crate::world::World;
 
 /// An instance's end of it.
@@ -28,6 +28,8 @@ pub(crate) struct DirectoryLink {
     pub(crate) faults: Vec<(OperationKind, TripFault)>,
     /// Until then none can be opened.
     away_until: Instant,
+    /// With what writes over it are refused, and until when.
+    refused: Option<(ErrorReply, Instant)>,
     number: u32,
     marks: BTreeMap<OpId, (OperationKind, TripFault)>,
     /// Nothing reaches the directory before this moment, nothing comes back before that.
@@ -39,6 +41,7 @@ fingerprint!(DirectoryLink {
     connection,
     faults,
     away_until,
+    refused,
     number,
     marks,
     there,
@@ -51,6 +54,7 @@ impl Default for DirectoryLink {
             connection: None,
             faults: Vec::new(),
             away_until: Instant::START,
+            refused: None,
             number: 0,
             marks: BTreeMap::new(),
             there: Instant::START,
@@ -68,6 +72,11 @@ impl DirectoryLink {
     /// The server that it leads to, if it is open.
     pub(crate) fn server(&self) -> Option<ServerId> {
         self.connection.map(Connection::server)
+    }
+
+    /// With what writes over it are refused, and until when.
+    pub(crate) fn refused(&self, now: Instant) -> Option<(ErrorReply, Instant)> {
+        self.refused.filter(|(_, until)| now < *until)
     }
 
     /// It is gone, and nobody is told.
@@ -129,9 +138,16 @@ impl World {
         self.break_directory(host);
     }
 
-    /// It can be reached from everywhere.
+    /// The directory refuses the writes of an instance for a while. It is a fault when one is refused.
+    pub(crate) fn refuse_writes_of(&mut self, host: usize, error: ErrorReply, span: Duration) {
+        self.fault_ends(FaultKind::RedisRefuses, Some(Scope::Instance(host)));
+        self.processes[host].directory.refused = Some((error, self.now + span));
+    }
+
+    /// It can be reached from everywhere, and refuses nobody.
     pub(crate) fn directory_back(&mut self) {
         for process in &mut self.processes {
+            process.directory.refused = None;
             process.directory.away_until = self.now;
         }
     }

@@ -23,9 +23,16 @@ impl World {
         operation: &Operation,
     ) -> Option<Outcome> {
         let before = self.standing(connection, operation);
-        let outcome = self.redis.execute(self.now, connection, operation)?;
-        if outcome.is_err() && connection == self.redis.at_primary() {
-            self.redis_refuses();
+        let at_primary = connection == self.redis.at_primary();
+        let own = (self.processes[life.host].directory.refused(self.now)).filter(|_| at_primary);
+        let error = own.map(|(error, _)| error);
+        let outcome = self.redis.execute(self.now, connection, error, operation)?;
+        match own {
+            _ if outcome.is_ok() || !at_primary => {}
+            Some((_, until)) => {
+                self.fault_shows(FaultKind::RedisRefuses, Scope::Instance(life.host), until);
+            }
+            None => self.redis_refuses(),
         }
         let after = self.standing(connection, operation);
         self.row_is_back(operation, &outcome, &after);
@@ -44,7 +51,7 @@ impl World {
             life,
             operation,
             outcome: &outcome,
-            at_primary: connection == self.redis.at_primary(),
+            at_primary,
             change,
         }));
         Some(outcome)

@@ -172,6 +172,7 @@ impl World {
             FaultKind::LongPause,
             FaultKind::Drain,
             FaultKind::RedisAway,
+            FaultKind::RedisRefuses,
         ] {
             self.fault_ends(kind, Some(Scope::Instance(host)));
         }

@@ -218,6 +218,15 @@ pub enum Act {
         /// How long.
         span: Duration,
     },
+    /// For so long the directory refuses the writes of one instance; others do not notice.
+    RedisRefuses {
+        /// Whose.
+        host: Host,
+        /// With which error: one of those that refuse writes.
+        error: ErrorReply,
+        /// How long.
+        span: Duration,
+    },
     /// Something happens to the next round trip of an instance that holds such an operation.
     NextTrip {
         /// Whose.

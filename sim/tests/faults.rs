@@ -301,6 +301,7 @@ fn what_hits_something_is_in_the_ledger() {
         ("redis i1 away 2s", FaultKind::RedisAway),
         ("redis clock +1ms", FaultKind::RedisClock),
         ("redis refuses OOM 2s", FaultKind::RedisRefuses),
+        ("redis i1 refused OOM 2s", FaultKind::RedisRefuses),
         ("client c1 closes sudden", FaultKind::SuddenEnd),
         ("client c1 closes silent", FaultKind::SilentEnd),
         ("client c1 moves i2 clean", FaultKind::Moved),

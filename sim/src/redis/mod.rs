@@ -140,16 +140,18 @@ impl Redis {
         Some(self.primary.connection())
     }
 
-    /// Executes an operation. `None` if nobody is at the other end of the connection.
+    /// Executes an operation, or refuses it if it is a write and the primary takes none, from anybody or
+    /// from whoever asks. `None` if nobody is at the other end of the connection.
     pub fn execute(
         &mut self,
         now: Instant,
         connection: Connection,
+        refused: Option<ErrorReply>,
         operation: &Operation,
     ) -> Option<Outcome> {
         let clock = self.clock.at(now);
         if connection == self.primary.connection() {
-            let refusal = self.refusal(now);
+            let refusal = self.refusal(now).or(refused);
             let primary = self.reachable.then_some(&mut self.primary)?;
             return Some(primary.execute(now, clock, refusal, operation));
         }

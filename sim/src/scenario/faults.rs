@@ -150,7 +150,9 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Drain { .. }
         | Act::Deploy { .. } => FaultClass::Instances,
         Act::StepClock { .. } | Act::Redis(RedisAct::Clock(_)) => FaultClass::Clocks,
-        Act::Redis(_) | Act::RedisAway { .. } | Act::NextTrip { .. } => FaultClass::Directory,
+        Act::Redis(_) | Act::RedisAway { .. } | Act::RedisRefuses { .. } | Act::NextTrip { .. } => {
+            FaultClass::Directory
+        }
         Act::Cut { .. }
         | Act::Clog { .. }
         | Act::Mend { .. }
@@ -180,7 +182,8 @@ fn end_by(act: &mut Act, left: Duration) {
         Act::Pause { span, .. }
         | Act::RefuseDials { span, .. }
         | Act::BlindBalancer(span)
-        | Act::RedisAway { span, .. } => *span = left.min(*span),
+        | Act::RedisAway { span, .. }
+        | Act::RedisRefuses { span, .. } => *span = left.min(*span),
         Act::Redis(act) => end_in_directory_by(act, left),
         Act::On { act, .. } => end_by(act, left),
         // They last a moment, until they are healed, or as long as they take.

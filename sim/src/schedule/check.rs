@@ -138,6 +138,7 @@ impl Act {
             | Self::Drain { .. }
             | Self::Deploy { .. }
             | Self::RedisAway { .. }
+            | Self::RedisRefuses { .. }
             | Self::NextTrip { .. }
             | Self::Cut { .. }
             | Self::Clog { .. }
@@ -165,6 +166,7 @@ impl Act {
             | Self::KillMidBatch { host, .. }
             | Self::Drain { host, .. }
             | Self::RedisAway { host, .. }
+            | Self::RedisRefuses { host, .. }
             | Self::NextTrip { host, .. } => (Some(*host), None),
             Self::Restart { host, address } => match address {
                 NewAddress::Same | NewAddress::New => (Some(*host), None),
@@ -219,6 +221,7 @@ impl Act {
             | Self::BlindBalancer(span)
             | Self::Pause { span, .. }
             | Self::RedisAway { span, .. }
+            | Self::RedisRefuses { span, .. }
             | Self::RefuseDials { span, .. }
             | Self::LinkLatency(span)
             | Self::On { after: span, .. } => one(*span),

@@ -82,6 +82,9 @@ impl ErrorReply {
         Self::NoScript,
     ];
 
+    /// Those of a server that answers reads, and takes no writes.
+    pub const OF_WRITES: [Self; 3] = [Self::OutOfMemory, Self::NoReplicas, Self::Misconfigured];
+
     /// As a server says it. Where a script was stopped, it adds which one and where; in `MOVED` and
     /// `ASK`, slot and address are some.
     pub const fn text(self) -> &'static str {

@@ -72,6 +72,7 @@ impl Maker {
             Kind::Race => self.race(place),
             Kind::Flood => self.flood(place),
             Kind::Away => self.away(place),
+            Kind::RefuseOne => self.refuse_one(place),
         }
     }
 

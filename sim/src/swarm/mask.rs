@@ -42,11 +42,12 @@ pub(super) enum Kind {
     Race,
     Flood,
     Away,
+    RefuseOne,
 }
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 37] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::Kill,
         Self::KillMidBatch,
         Self::Pause,
@@ -84,6 +85,7 @@ impl Kind {
         Self::Race,
         Self::Flood,
         Self::Away,
+        Self::RefuseOne,
     ];
 
     /// How often it happens in one schedule, at most. What disturbs everybody is rarer, so that the
@@ -103,7 +105,8 @@ impl Kind {
             | Self::RedisLatency
             | Self::LinkLatency
             | Self::Storm
-            | Self::Away => 3,
+            | Self::Away
+            | Self::RefuseOne => 3,
             Self::Kill
             | Self::KillMidBatch
             | Self::Pause

@@ -50,8 +50,29 @@ impl Maker {
     }
 
     pub(super) fn refuse(&mut self, place: Place) {
-        let (error, span) = (self.error(place.nth), place.until - place.at);
+        let error = self.error(place.nth);
+        let span = self.refused_for(place);
         self.put(place.at, Act::Redis(RedisAct::Refuse(error, span)));
+    }
+
+    pub(super) fn refuse_one(&mut self, place: Place) {
+        let error = self.one_of(&ErrorReply::OF_WRITES, "error", place.nth);
+        let act = Act::RedisRefuses {
+            host: place.host,
+            error,
+            span: self.refused_for(place),
+        };
+        self.put(place.at, act);
+    }
+
+    /// Half of all refusals last until the doubt that comes with the first has ended, and leases have
+    /// run out.
+    fn refused_for(&self, place: Place) -> Duration {
+        let long = match self.below(2, "refused", place.nth) {
+            0 => Duration::ZERO,
+            _ => self.lease * 4,
+        };
+        (place.until + long).min(FAULTS.1) - place.at
     }
 
     pub(super) fn redis_latency(&mut self, place: Place) {

@@ -59,6 +59,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "redis refuses ERROR TIME",
             "redis latency TIME",
             "redis i1 away TIME",
+            "redis i1 refused OOM|NOREPLICAS|MISCONF TIME",
             "redis i1 next OPERATION FAULT",
             "redis i1 next OPERATION refused ERROR",
         ],

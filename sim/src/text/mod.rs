@@ -193,6 +193,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 6.000s  redis latency 0.050s
 6.000s  redis refuses CLUSTERDOWN 0.500s
 6.000s  redis i1 away 20.000s
+6.000s  redis i1 refused MISCONF 20.000s
 6.000s  redis i1 next register reply-lost
 6.000s  redis i1 next renew reply-late
 6.000s  redis i1 next lookup refused MOVED

@@ -1,7 +1,7 @@
 //! Items, as they are read: the first word says which form the others have.
 
 use super::forms::{first_words, forms};
-use super::redis::{redis_act, redis_next};
+use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
     Act, ClockStep, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To, too_nested,
@@ -48,6 +48,11 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
         }),
         ("redis", [at, "away", time]) => Ok(Act::RedisAway {
             host: host(at)?,
+            span: span(time)?,
+        }),
+        ("redis", [at, "refused", error, time]) => Ok(Act::RedisRefuses {
+            host: host(at)?,
+            error: from_table(WRITE_ERRORS, error)?,
             span: span(time)?,
         }),
         ("redis", [at, "next", rest @ ..]) => redis_next(host(at)?, rest),

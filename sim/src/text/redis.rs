@@ -105,6 +105,13 @@ impl Display for RedisAct {
     }
 }
 
+/// Those of [`ErrorReply::OF_WRITES`].
+pub(super) const WRITE_ERRORS: Table<ErrorReply> = &[
+    ("OOM", ErrorReply::OutOfMemory),
+    ("NOREPLICAS", ErrorReply::NoReplicas),
+    ("MISCONF", ErrorReply::Misconfigured),
+];
+
 pub(super) const ERRORS: Table<ErrorReply> = &[
     ("READONLY", ErrorReply::ReadOnly),
     ("LOADING", ErrorReply::Loading),

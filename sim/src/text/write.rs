@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use super::redis::Next;
+use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{Act, ClockStep, Host, HowClosed, HowKilled, Moment, NewAddress, Sent, To};
 
@@ -51,6 +51,10 @@ impl Display for Act {
             } => deploys(f, *delay, *spread, *deadline),
             Self::Redis(act) => write!(f, "redis {act}"),
             Self::RedisAway { host, span } => write!(f, "redis {host} away {}", Span(*span)),
+            Self::RedisRefuses { host, error, span } => {
+                let error = name_of(WRITE_ERRORS, error);
+                write!(f, "redis {host} refused {error} {}", Span(*span))
+            }
             Self::NextTrip {
                 host,
                 operation,

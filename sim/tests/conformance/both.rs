@@ -200,7 +200,7 @@ impl Both {
         let mut outcomes = Vec::with_capacity(operations.len());
         for operation in operations {
             self.now = self.now + MOMENT;
-            outcomes.push(self.model.execute(self.now, connection, operation)?);
+            outcomes.push(self.model.execute(self.now, connection, None, operation)?);
         }
         Some(outcomes)
     }

@@ -31,7 +31,7 @@ fn leases_and_rows_run_out_by_the_servers_clock() {
     let mut model = Redis::new(settings());
     let link = model.connect(Instant::START).expect("it serves");
     let mut model = |at: Instant, operation: &Operation| {
-        let outcome = model.execute(at, link, operation);
+        let outcome = model.execute(at, link, None, operation);
         outcome.expect("it serves")
     };
 
