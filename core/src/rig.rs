@@ -403,7 +403,12 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
 pub(crate) fn no_replicas(operation: &Operation) -> Option<Outcome> {
     match operation {
         Operation::Lookup { .. } | Operation::View | Operation::ReadLease { .. } => None,
-        _ => refused(),
+        Operation::Register { .. }
+        | Operation::Unregister { .. }
+        | Operation::RemoveRow { .. }
+        | Operation::Claim { .. }
+        | Operation::Renew { .. }
+        | Operation::Release { .. } => refused(),
     }
 }
 
