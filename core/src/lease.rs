@@ -18,6 +18,7 @@ use crate::instance::{Instance, Once};
 use crate::settle::{Missing, Settling};
 use crate::time::{Instant, Now};
 use crate::trips::{Purpose, Unknown};
+use crate::wire::Service;
 
 /// When a claim or a renewal is tried again that the directory refused.
 const RETRY: Duration = Duration::from_millis(250);
@@ -116,6 +117,30 @@ impl Keeper {
         self.held_epoch().is_some() && now < self.held_until
     }
 
+    /// How the directory serves this instance.
+    pub(crate) fn service(&self, now: Instant) -> Service {
+        match &self.hold {
+            Hold::Held { lease, .. } if now < self.held_until => {
+                let told = lease.state == LeaseState::Settling;
+                if self.lacks_rows() && !told {
+                    Service::Behind
+                } else {
+                    Service::Full
+                }
+            }
+            Hold::Unlinked
+            | Hold::Unclaimed { .. }
+            | Hold::Claiming
+            | Hold::Held { .. }
+            | Hold::Released => Service::None,
+        }
+    }
+
+    /// Whether rows of this instance may be missing from the directory.
+    fn lacks_rows(&self) -> bool {
+        self.degraded > 0 || self.missing != Missing::Nothing
+    }
+
     /// The epoch under which rows are written, if the lease has not run out by this instance's own
     /// count.
     pub(crate) fn held_epoch_at(&self, now: Instant) -> Option<Epoch> {
@@ -150,7 +175,7 @@ impl Keeper {
             floor: self.floor,
             beat,
             // Whom others must ask comes before what they may want to know.
-            state: if self.degraded > 0 || self.missing != Missing::Nothing {
+            state: if self.lacks_rows() {
                 LeaseState::Settling
             } else if draining {
                 LeaseState::Draining

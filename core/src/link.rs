@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::id::{InstanceId, LinkKey};
 use crate::instance::{Instance, Timer};
 use crate::time::{Instant, Now};
-use crate::wire::{self, Hello, Message, Role, Transcript, WireError};
+use crate::wire::{self, Hello, Message, Role, Service, Transcript, WireError};
 
 /// A link is dead when nothing came over it for so many heartbeats.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -198,6 +198,9 @@ impl Instance {
                 self.open_link_due(now, key);
                 if let Some(peer) = peer {
                     self.link_open(now, key, peer, out);
+                }
+                if self.peers.service != Service::Full {
+                    self.say_service(key);
                 }
                 self.batch_received(now, key, batch, out);
             }
@@ -450,9 +453,25 @@ impl Instance {
 
     /// Says that this instance lives, and when to say it again.
     fn link_heartbeat(&mut self, now: Now, key: LinkKey) {
-        let directory = self.keeper.has_lease(now.mono);
-        self.send_on(key, Message::Heartbeat { directory });
+        self.say_service(key);
         self.open_link_due(now, key);
+    }
+
+    fn say_service(&mut self, key: LinkKey) {
+        let directory = self.peers.service;
+        self.send_on(key, Message::Heartbeat { directory });
+    }
+
+    /// Tells all peers when the directory serves this instance otherwise than they were told.
+    pub(crate) fn tell_service(&mut self, now: Now) {
+        let service = self.keeper.service(now.mono);
+        if service == self.peers.service {
+            return;
+        }
+        self.peers.service = service;
+        for key in self.peers.open_links() {
+            self.say_service(key);
+        }
     }
 }
 

@@ -47,6 +47,7 @@ impl Instance {
         if self.turn.lease {
             self.tend_lease(now);
         }
+        self.tell_service(now);
         let mut connections = std::mem::take(&mut self.turn.connections);
         for key in connections.drain(..) {
             self.flush_connection(key, out);

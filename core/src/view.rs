@@ -8,7 +8,8 @@
 //!
 //! A link says more than a lease: an instance whose lease has run out while there is a link to it
 //! lives, and cannot renew it. It is doubted, not dead; and where there is no link, one is dialled
-//! when a lease runs out.
+//! when a lease runs out. On its links an instance also says that it lacks rows, which its lease cannot
+//! say before the directory takes writes.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -24,10 +25,11 @@ use crate::push::WaitsForView;
 use crate::route::Standing;
 use crate::time::{Instant, Now};
 use crate::trips::Purpose;
+use crate::wire::Service;
 
 mod known;
 
-use known::{Contact, Known};
+use known::{Contact, Known, Word};
 
 /// Leases as last read, and doubts about them.
 #[derive(Clone, Debug)]
@@ -39,8 +41,8 @@ pub(crate) struct View {
     asked_in: Option<u64>,
     /// Nobody was doubtful after this moment, but those who settle.
     quiet_since: Instant,
-    /// Instances that settle.
-    settling: usize,
+    /// Instances that say that they are to be asked, by their leases or on their links.
+    to_ask: usize,
     /// When the first lease runs out of an instance that there is a link to, or that was dialled.
     first_end: Instant,
     /// Everybody is doubted from the first of these moments to the second, those included who are
@@ -55,7 +57,7 @@ impl View {
             asked: None,
             asked_in: None,
             quiet_since: now.mono,
-            settling: 0,
+            to_ask: 0,
             first_end: Instant::NEVER,
             everyone: (Instant::START, Instant::START),
         }
@@ -89,7 +91,7 @@ impl View {
 
     /// Those who were doubtful at some moment since, in the order of their ids.
     pub(crate) fn doubtful(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
-        if self.settling == 0 && self.quiet_since <= since && now < self.first_end {
+        if self.to_ask == 0 && self.quiet_since <= since && now < self.first_end {
             return Vec::new();
         }
         (self.known.iter())
@@ -139,6 +141,22 @@ impl View {
         }
     }
 
+    /// An instance says how the directory serves it.
+    pub(crate) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
+        let Some(known) = self.known.get_mut(&instance) else {
+            return;
+        };
+        let before = known.word;
+        known.word = match (service, before) {
+            (Service::Behind | Service::None, _) => Word::Ask,
+            (Service::Full, Word::Ask) => Word::AskUntilRead { since: now },
+            (Service::Full, Word::Nothing | Word::AskUntilRead { .. }) => before,
+        };
+        if known.word != before {
+            self.recount();
+        }
+    }
+
     /// There is no link to an instance, and none is being opened: pushes that began before this moment
     /// doubt it still.
     pub(crate) fn unlinked(&mut self, now: Instant, lease: Duration, instance: InstanceId) {
@@ -151,8 +169,12 @@ impl View {
             Contact::Dialled => now + lease,
         };
         known.contact = Contact::Lost { dial_from };
-        if known.until <= now {
+        let asked_for = std::mem::take(&mut known.word) != Word::Nothing;
+        let until = known.until;
+        if until <= now {
             self.doubt(instance, now);
+        } else if asked_for {
+            self.doubt(instance, until);
         }
         self.recount();
     }
@@ -186,7 +208,7 @@ impl View {
     /// Counts anew what [`Self::doubtful`] goes by.
     fn recount(&mut self) {
         let known = || self.known.values();
-        self.settling = known().filter(|known| known.settles()).count();
+        self.to_ask = known().filter(|known| known.asks()).count();
         let ends = known()
             .filter(|known| known.may_live())
             .map(|known| known.until);
@@ -214,6 +236,7 @@ impl View {
             until: seen.remaining.map_or(Instant::START, |left| asked + left),
             doubted_until: Instant::START,
             read: asked,
+            word: before.map_or(Word::Nothing, |before| before.word.after_reading(asked)),
             contact: match before {
                 _ if linked => Contact::Linked,
                 Some(before) => before.contact,
@@ -234,7 +257,7 @@ impl View {
                     before.doubted_until.max(now)
                 }
             }
-            Some(before) if before.settles() && !known.settles() => before.doubted_until.max(now),
+            Some(before) if before.asks() && !known.asks() => before.doubted_until.max(now),
             Some(before) => before.doubted_until,
         };
         self.quiet_since = self.quiet_since.max(known.doubted_until);
@@ -375,6 +398,7 @@ impl Fingerprint for View {
             known.doubted_until.fingerprint(now, hasher);
             known.read.fingerprint(now, hasher);
             known.contact.fingerprint(now, hasher);
+            known.word.fingerprint(now, hasher);
         }
         self.asked.fingerprint(now, hasher);
         self.asked_in.fingerprint(now, hasher);

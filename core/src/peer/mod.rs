@@ -21,7 +21,7 @@ use crate::link::{Link, Side, Stage};
 use crate::slots::Slots;
 use crate::time::{Instant, Now};
 use crate::view::View;
-use crate::wire::{self, Addressee, Batch, Deliver, Message};
+use crate::wire::{self, Addressee, Batch, Deliver, Message, Service};
 
 mod queue;
 
@@ -49,6 +49,8 @@ pub(crate) struct Peers {
     batch: Batch,
     /// Links begun so far.
     begun: u64,
+    /// How the directory serves this instance, as its peers were told.
+    pub(crate) service: Service,
 }
 
 /// One other instance.
@@ -89,6 +91,7 @@ impl Peers {
             giving_way: BTreeSet::new(),
             batch: Batch::new(),
             begun: 0,
+            service: Service::None,
         }
     }
 
@@ -139,6 +142,14 @@ impl Peers {
         if let Some(link) = self.links.get_mut(key) {
             link.crossed = self.begun;
         }
+    }
+
+    /// The links that batches can leave over.
+    pub(crate) fn open_links(&self) -> Vec<LinkKey> {
+        (self.links.iter())
+            .filter(|(_, link)| link.stage.carries())
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// Whether a link to this instance serves.
@@ -439,8 +450,13 @@ impl Instance {
                 }
                 self.delivered(now, from, delivered, out);
             }
-            Message::Heartbeat { directory: true } => self.directory_works_elsewhere(now, out),
-            Message::Heartbeat { directory: false } => {}
+            Message::Heartbeat { directory } => {
+                self.view.heard(now.mono, from, directory);
+                match directory {
+                    Service::Full | Service::Behind => self.directory_works_elsewhere(now, out),
+                    Service::None => {}
+                }
+            }
             Message::Goodbye => self.view.said_goodbye(from),
             Message::Proof(_) => self.peer_misbehaved(now, key, "a second proof", out),
         }
@@ -448,11 +464,7 @@ impl Instance {
 
     /// Tells all peers that this instance ends.
     pub(crate) fn say_goodbye(&mut self) {
-        let open: Vec<LinkKey> = (self.peers.links.iter())
-            .filter(|(_, link)| link.stage.carries())
-            .map(|(key, _)| key)
-            .collect();
-        for key in open {
+        for key in self.peers.open_links() {
             self.send_on(key, Message::Goodbye);
         }
     }
@@ -476,6 +488,7 @@ impl Fingerprint for Peers {
         self.peers.fingerprint(now, hasher);
         self.links.fingerprint(now, hasher);
         self.begun.fingerprint(now, hasher);
+        self.service.hash(hasher);
     }
 }
 

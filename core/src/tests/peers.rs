@@ -12,7 +12,7 @@ use crate::message::{Audience, Counts, Outcome};
 use crate::time::WallTime;
 use crate::wire::{
     self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
-    Transcript,
+    Service, Transcript,
 };
 
 impl Feeder {
@@ -64,7 +64,9 @@ impl Feeder {
             self.event(Event::LinkWritten { link });
             self.turn();
             let mut batch = Batch::new();
-            batch.push(&Message::Heartbeat { directory: true });
+            batch.push(&Message::Heartbeat {
+                directory: Service::Full,
+            });
             self.receive(self.links.len() - 1 - number, batch.take());
         }
     }

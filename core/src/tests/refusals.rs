@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::id::{ConnectionId, UserId};
 use crate::instance::Instance;
 use crate::message::{Counts, Outcome};
-use crate::rig::{no_replicas, out_of_memory};
+use crate::rig::{is_register, no_replicas, out_of_memory, refused};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -175,4 +175,54 @@ fn a_receipt_says_degraded_while_writes_are_refused() {
         .iter()
         .all(|terminal| terminal.outcome == Outcome::Unreachable);
     assert!(receipt.degraded && lost, "{receipt:?}");
+}
+
+/// A terminal whose row cannot be written is found by those who have a link to its instance, before any
+/// lease has run out: the instance says so.
+#[test]
+fn an_instance_whose_rows_cannot_be_written_says_so_on_its_links() {
+    for alone in [
+        |cluster: &mut Cluster| cluster.refuse(out_of_memory, [1]),
+        |cluster: &mut Cluster| cluster.event(1, Event::DirectoryDown),
+    ] {
+        let (mut cluster, _) = three();
+        all_reach_all(&mut cluster, "at first");
+        alone(&mut cluster);
+        let (_, dora) = cluster.connect(1, "dora");
+        cluster.pass(Duration::from_millis(1100));
+        let call = cluster.push_user(0, "dora", "x");
+        let receipt = cluster.receipt(call);
+        assert_eq!((receipt.counts.written, receipt.degraded), (1, true));
+        assert_eq!(cluster.texts(dora), ["x"]);
+
+        cluster.refuse(out_of_memory, []);
+        cluster.event(1, Event::DirectoryUp);
+        for _ in 0..30 {
+            cluster.pass(Duration::from_millis(100));
+            let call = cluster.push_user(0, "dora", "y");
+            assert_eq!(cluster.receipt(call).counts.written, 1);
+        }
+        assert!(all_reach_all(&mut cluster, "at the end"));
+    }
+}
+
+/// What the directory was slow to write is doubted until it is read, and no longer.
+#[test]
+fn the_word_of_an_instance_counts_until_its_lease_says_what_there_is_to_say() {
+    let (mut cluster, _) = three();
+    all_reach_all(&mut cluster, "at first");
+    cluster.refuse(
+        |operation| is_register(operation).then(refused).flatten(),
+        [1],
+    );
+    cluster.connect(1, "dora");
+    cluster.pass(seconds(5));
+    let call = cluster.push_user(0, "dora", "x");
+    let receipt = cluster.receipt(call);
+    assert_eq!((receipt.counts.written, receipt.degraded), (1, true));
+    cluster.refuse(out_of_memory, []);
+    cluster.pass(seconds(5));
+    let call = cluster.push_user(0, "dora", "x");
+    let receipt = cluster.receipt(call);
+    assert_eq!((receipt.counts.written, receipt.degraded), (1, false));
 }

@@ -7,6 +7,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::wire::Service;
 
 /// Something that happens to the instance. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -140,7 +143,7 @@ pub(super) enum Said {
         number: u64,
     },
     Heartbeat {
-        directory: bool,
+        directory: Service,
     },
     Goodbye,
     Proof,
@@ -224,7 +227,8 @@ fn said() -> impl Strategy<Value = Said> {
         6 => (small(), vec((any::<u8>(), 0..9_usize, any::<u8>()), 0..4))
             .prop_map(|(delivery, connections)| Said::Outcomes { delivery, connections }),
         1 => (small(), any::<u64>()).prop_map(|(delivery, number)| Said::Counts { delivery, number }),
-        2 => any::<bool>().prop_map(|directory| Said::Heartbeat { directory }),
+        2 => select(vec![Service::Full, Service::Behind, Service::None])
+            .prop_map(|directory| Said::Heartbeat { directory }),
         1 => Just(Said::Goodbye),
         1 => Just(Said::Proof),
     ]

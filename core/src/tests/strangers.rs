@@ -16,7 +16,7 @@ use crate::message::{Action, Audience, Counts, Outcome};
 use crate::time::WallTime;
 use crate::wire::{
     self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
-    Transcript,
+    Service, Transcript,
 };
 
 const PEER: InstanceId = InstanceId::new(9);
@@ -196,7 +196,9 @@ fn another_version_is_refused_and_named() {
 #[test]
 fn nonsense_ends_its_own_link_only() {
     let mut cluster = pair();
-    let heartbeat = batch(&[Message::Heartbeat { directory: true }]);
+    let heartbeat = batch(&[Message::Heartbeat {
+        directory: Service::Full,
+    }]);
     for nonsense in [
         Bytes::new(),
         Bytes::from_static(b"GET / HTTP/1.1"),

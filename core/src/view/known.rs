@@ -19,6 +19,7 @@ pub(super) struct Known {
     /// When it was read, counted from when that was asked.
     pub(super) read: Instant,
     pub(super) contact: Contact,
+    pub(super) word: Word,
 }
 
 /// Whether an instance shows beside its lease that it lives.
@@ -35,8 +36,35 @@ pub(super) enum Contact {
     Lost { dial_from: Instant },
 }
 
+/// What an instance has said on its link of its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Nothing: its lease says it.
+    #[default]
+    Nothing,
+    /// It is to be asked.
+    Ask,
+    /// It was, until this moment: a lease that is read later says what there is to say.
+    AskUntilRead { since: Instant },
+}
+
+impl Word {
+    /// What is left of it when the lease was read that was asked for at this moment.
+    pub(super) fn after_reading(self, asked: Instant) -> Self {
+        match self {
+            Self::AskUntilRead { since } if asked > since => Self::Nothing,
+            Self::Nothing | Self::Ask | Self::AskUntilRead { .. } => self,
+        }
+    }
+}
+
 impl Known {
-    pub(super) fn settles(&self) -> bool {
+    /// Whether it says that it must be asked by user, by its lease or on its link.
+    pub(super) fn asks(&self) -> bool {
+        self.settles() || self.word != Word::Nothing
+    }
+
+    fn settles(&self) -> bool {
         match self.lease.state {
             LeaseState::Up | LeaseState::Released => false,
             LeaseState::Settling => true,
@@ -61,7 +89,7 @@ impl Known {
     /// Whether it was doubtful at some moment since.
     pub(super) fn doubtful(&self, since: Instant, now: Instant) -> bool {
         let doubtful_at_present = if self.until > now {
-            self.settles()
+            self.asks()
         } else {
             self.may_live()
         };
@@ -91,6 +119,19 @@ impl Fingerprint for Contact {
             Self::Lost { dial_from } => {
                 hasher.write_u8(3);
                 dial_from.fingerprint(now, hasher);
+            }
+        }
+    }
+}
+
+impl Fingerprint for Word {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Nothing => hasher.write_u8(0),
+            Self::Ask => hasher.write_u8(1),
+            Self::AskUntilRead { since } => {
+                hasher.write_u8(2);
+                since.fingerprint(now, hasher);
             }
         }
     }

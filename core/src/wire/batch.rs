@@ -132,6 +132,7 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
     use serde::Serialize;
     use uuid::Uuid;
 
@@ -140,7 +141,7 @@ mod tests {
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
     use crate::message::{Action, Counts, Outcome};
     use crate::wire::form::{ActionForm, Form};
-    use crate::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
+    use crate::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes, Service};
 
     proptest! {
         /// H51: payloads cross as they are; the rest is bounded by the estimate.
@@ -374,7 +375,8 @@ mod tests {
             4 => deliver,
             3 => delivered,
             1 => any::<[u8; 32]>().prop_map(Message::Proof),
-            1 => any::<bool>().prop_map(|directory| Message::Heartbeat { directory }),
+            1 => select(vec![Service::Full, Service::Behind, Service::None])
+                .prop_map(|directory| Message::Heartbeat { directory }),
             1 => Just(Message::Goodbye),
         ]
     }
@@ -383,7 +385,7 @@ mod tests {
         prop_oneof![
             vec(any::<u8>(), 0..600).prop_map(|bytes| Action::Frame(Payload::binary(bytes.into()))),
             ".{0,200}".prop_map(|text| Action::Frame(Payload::text(text.into()).unwrap())),
-            prop::sample::select(&CloseCode::ALL[..]).prop_map(Action::Close),
+            select(&CloseCode::ALL[..]).prop_map(Action::Close),
         ]
     }
 
@@ -407,7 +409,7 @@ mod tests {
     }
 
     fn outcomes() -> impl Strategy<Value = Outcomes> {
-        let outcome = prop::sample::select(vec![
+        let outcome = select(vec![
             Outcome::Written,
             Outcome::Queued,
             Outcome::Gone,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Addressees, Deliver, Delivered, Message, WireError};
+use super::{Addressees, Deliver, Delivered, Message, Service, WireError};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
 use crate::message::Action;
@@ -25,7 +25,7 @@ pub(super) enum Form<'a, To, Done> {
     },
     Delivered(Done),
     Heartbeat {
-        directory: bool,
+        directory: Service,
     },
     Goodbye,
 }

@@ -42,11 +42,23 @@ pub(crate) enum Message {
     Delivered(Delivered),
     /// The sender lives.
     Heartbeat {
-        /// The sender holds its lease: the directory works, as far as it can see.
-        directory: bool,
+        /// How the directory serves it.
+        directory: Service,
     },
     /// The sender ends and takes no more deliveries.
     Goodbye,
+}
+
+/// How the directory serves an instance, as far as it can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Service {
+    /// It holds its lease, and what its rows lack its lease says.
+    Full,
+    /// It holds its lease, and rows of it are missing of which its lease does not say so yet: it is to
+    /// be asked by user.
+    Behind,
+    /// It holds no lease: it is to be asked by user.
+    None,
 }
 
 /// One push, or the part of it that one instance serves.
