@@ -119,6 +119,7 @@ impl Instance {
 
     pub(crate) fn drain_due(&mut self, now: Now, out: &mut Outbox) {
         let present = self.registry.present();
+        let mut next = now.mono + STEP;
         match &mut self.drain {
             Drain::No | Drain::Done => return,
             Drain::Isolated { pace } => {
@@ -136,6 +137,10 @@ impl Instance {
                 let patience = self.config.close_timeout + 2 * self.config.directory_timeout;
                 let impatient = now.mono >= ends.max(*told) + patience;
                 self.send_away(now, left, out);
+                if self.registry.present() > left {
+                    // It is behind: the rest is told as soon as others have had their turn.
+                    next = now.mono;
+                }
                 let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
                 if begun && (rest == 0 || impatient) {
                     self.release(now);
@@ -154,7 +159,7 @@ impl Instance {
                 }
             }
         }
-        self.arm_once(Once::Drain, now.mono + STEP);
+        self.arm_once(Once::Drain, next);
     }
 
     fn release(&mut self, now: Now) {

@@ -104,6 +104,12 @@ impl Cluster {
         Server::start(self.fleet.adapter(self.servers.len()), &settings)
     }
 
+    /// Begins to start such a server, and waits for nothing.
+    pub fn begin_stranger(&self, configure: impl FnOnce(Settings) -> Settings) -> Server {
+        let settings = configure(self.settings.clone());
+        Server::begin(self.fleet.adapter(self.servers.len()), &settings)
+    }
+
     /// All servers, also those that have ended.
     pub fn servers(&self) -> &[Server] {
         &self.servers

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use crate::adapter::Adapter;
 
@@ -28,6 +28,19 @@ pub(crate) fn command(adapter: Adapter) -> Command {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
     }
     command
+}
+
+/// Lets it open so many files, and no more.
+pub(crate) fn limit_open_files(command: &mut Command, files: u64) {
+    let limit = Rlimit {
+        current: Some(files),
+        maximum: Some(files),
+    };
+    #[expect(unsafe_code, reason = "a system call between fork and exec")]
+    // SAFETY: setrlimit may be called there, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+    }
 }
 
 /// The lines of its output, read in a thread of its own so that the pipe never fills.

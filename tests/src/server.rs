@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::adapter::Adapter;
 use crate::api::Api;
 use crate::patience::{PATIENCE, eventually};
-use crate::process::{address, command, lines};
+use crate::process::{address, command, limit_open_files, lines};
 use crate::settings::Settings;
 use crate::sockets::is_stopped;
 use crate::terminal::{Connect, Terminal};
@@ -53,6 +53,13 @@ impl Server {
         Self::start_until(adapter, settings, |line| line.starts_with("peer "))
     }
 
+    /// Starts a server and waits for nothing.
+    pub fn begin(adapter: Adapter, settings: &Settings) -> Self {
+        let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
+        let log = File::create(folder.path().join("log")).expect("the folder is writable");
+        Self::spawn(adapter, settings, folder, log.into()).0
+    }
+
     /// Starts a server whose log is a pipe, which nobody reads but who is given it.
     ///
     /// # Panics
@@ -83,8 +90,24 @@ impl Server {
         log: Stdio,
         far_enough: fn(&str) -> bool,
     ) -> Self {
+        let (mut server, announced) = Self::spawn(adapter, settings, folder, log);
+        server.await_line(&announced, far_enough);
+        server
+    }
+
+    /// The server, and what it says on its standard output.
+    fn spawn(
+        adapter: Adapter,
+        settings: &Settings,
+        folder: TempDir,
+        log: Stdio,
+    ) -> (Self, mpsc::Receiver<String>) {
         let file = settings.write(folder.path());
-        let mut child = command(adapter)
+        let mut command = command(adapter);
+        if let Some(files) = settings.open_files() {
+            limit_open_files(&mut command, files);
+        }
+        let mut child = command
             .args(["serve", "--config"])
             .arg(file)
             .args(settings.flags())
@@ -95,7 +118,7 @@ impl Server {
             .expect("the server can be executed");
         let output = child.stdout.take().expect("it is piped");
         let announced = lines(output);
-        let mut server = Self {
+        let server = Self {
             child,
             terminals: UNKNOWN,
             api: UNKNOWN,
@@ -103,8 +126,7 @@ impl Server {
             folder,
             ended: None,
         };
-        server.await_line(&announced, far_enough);
-        server
+        (server, announced)
     }
 
     /// Where terminals connect.

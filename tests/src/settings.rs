@@ -15,6 +15,7 @@ pub struct Settings {
     files: BTreeMap<String, Vec<u8>>,
     flags: Vec<String>,
     variables: BTreeMap<String, String>,
+    open_files: Option<u64>,
 }
 
 impl Settings {
@@ -25,6 +26,7 @@ impl Settings {
             files: BTreeMap::new(),
             flags: Vec::new(),
             variables: BTreeMap::new(),
+            open_files: None,
         };
         nothing
             .with("listen", "127.0.0.1:0")
@@ -71,6 +73,18 @@ impl Settings {
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// With so many open files that the system allows it.
+    #[must_use]
+    pub const fn with_open_files(mut self, files: u64) -> Self {
+        self.open_files = Some(files);
+        self
+    }
+
+    /// How many open files the system allows it, if that is limited for it alone.
+    pub const fn open_files(&self) -> Option<u64> {
+        self.open_files
     }
 
     /// How many workers each process has.

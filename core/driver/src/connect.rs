@@ -1,5 +1,7 @@
 //! From a WebSocket handshake to an accepted terminal, for any hyper-based server.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::header::{
@@ -15,7 +17,7 @@ use crate::api::{refusal, unauthenticated};
 use crate::auth::{AuthError, selected_subprotocol};
 use crate::handle::ConnectBody;
 use crate::login::Login;
-use crate::members::{Accept, Input, Member, Shared};
+use crate::members::{Accept, Input, Member, Seat, Shared};
 use crate::refusals;
 
 /// What a terminal is told that finds no place: by then another instance may have one.
@@ -30,9 +32,10 @@ pub(crate) async fn connect<B>(
     member: &Member,
     mut request: Request<B>,
     login: Login,
+    place: Option<Arc<Seat>>,
 ) -> Response<ConnectBody> {
     let user = login.user.clone();
-    let response = answer(shared, member, &mut request, login).await;
+    let response = answer(shared, member, &mut request, login, place).await;
     refusals::note(member, request.headers(), Some(&user), &response);
     response
 }
@@ -42,6 +45,7 @@ async fn answer<B>(
     member: &Member,
     request: &mut Request<B>,
     login: Login,
+    place: Option<Arc<Seat>>,
 ) -> Response<ConnectBody> {
     let accept = match check(request.method(), request.version(), request.headers()) {
         Ok(accept) => accept,
@@ -55,14 +59,19 @@ async fn answer<B>(
     {
         return unavailable("the application does not keep up with the terminals that come and go");
     }
-    match ask(member, hyper::upgrade::on(request), login).await {
+    match ask(member, hyper::upgrade::on(request), login, place).await {
         Some(Ok(())) => switching(&accept, subprotocol),
         Some(Err(refused)) => refused_response(refused),
         None => unavailable("this server has stopped"),
     }
 }
 
-async fn ask(member: &Member, upgrade: OnUpgrade, login: Login) -> Option<Result<(), Refused>> {
+async fn ask(
+    member: &Member,
+    upgrade: OnUpgrade,
+    login: Login,
+    place: Option<Arc<Seat>>,
+) -> Option<Result<(), Refused>> {
     let (answer, answered) = oneshot::channel();
     let accept = Accept {
         handshake: Handshake {
@@ -72,6 +81,7 @@ async fn ask(member: &Member, upgrade: OnUpgrade, login: Login) -> Option<Result
         session: login.session,
         upgrade,
         seat: member.seat(),
+        place,
         answer,
     };
     member

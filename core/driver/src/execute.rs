@@ -2,6 +2,7 @@
 //! of its own, and what has failed already becomes an event of the next batch.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use async_channel::Sender;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tracing::Level;
 
 use crate::events::TerminalEvent;
 use crate::link::Outgoing;
+use crate::members::Entry;
 use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::terminal::{Mailbox, Order};
@@ -48,7 +50,7 @@ impl Worker {
                 self.outcomes.extend(events);
             }
             Command::Dial { link, dial } => {
-                let end = self.links.insert(link, Trust::before_http());
+                let end = self.links.insert(link, Trust::before_http(), None);
                 link::dial::<R>(&self.local, link, *dial, end);
             }
             Command::LinkWrite { link, batch } => self.links.write(link, batch),
@@ -168,16 +170,24 @@ struct LinkEntry {
     key: LinkKey,
     batches: Sender<Bytes>,
     trust: Trust,
+    /// What it counts as until its other end has proven itself.
+    newcomer: Option<Arc<Entry>>,
 }
 
 impl Links {
     /// What the link's task is given. There is never a second batch before the first is written.
-    pub(crate) fn insert(&mut self, key: LinkKey, trust: Trust) -> Outgoing {
+    pub(crate) fn insert(
+        &mut self,
+        key: LinkKey,
+        trust: Trust,
+        newcomer: Option<Arc<Entry>>,
+    ) -> Outgoing {
         let (batches, receiver) = async_channel::bounded(1);
         let entry = LinkEntry {
             key,
             batches,
             trust: trust.clone(),
+            newcomer,
         };
         place(&mut self.0, key.slot(), entry);
         Outgoing {
@@ -197,9 +207,13 @@ impl Links {
         }
     }
 
-    fn proven(&self, key: LinkKey) {
-        if let Some(entry) = self.get(key) {
+    fn proven(&mut self, key: LinkKey) {
+        let entry = self.0.get_mut(key.slot()).and_then(Option::as_mut);
+        if let Some(entry) = entry.filter(|entry| entry.key == key) {
             entry.trust.is_proven();
+            if let Some(newcomer) = entry.newcomer.take() {
+                newcomer.stays();
+            }
         }
     }
 

@@ -1,12 +1,17 @@
 //! What the application asks of a running server.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, join_all, select};
+use futures_util::stream::FuturesUnordered;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
@@ -70,6 +75,21 @@ pub(crate) struct Figures {
     pub(crate) levels: Levels,
     /// Handshakes that were refused, by code.
     pub(crate) refused: Vec<(&'static str, u64)>,
+}
+
+/// What instances have answered, in their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<T> {
+    pub(crate) answers: Vec<T>,
+    pub(crate) silent: Vec<Silent>,
+}
+
+/// An instance that did not answer in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silent {
+    /// Which of the server's instances, counted from 0.
+    pub(crate) worker: usize,
+    pub(crate) instance: InstanceId,
 }
 
 /// The body of an answer to a handshake.
@@ -152,32 +172,58 @@ impl Handle {
         }
     }
 
-    /// The figures of this server's instances. An instance that has stopped has none.
+    /// The figures of this server's instances. An instance that has stopped has none. It waits for
+    /// all.
     pub async fn snapshots(&self) -> Vec<Snapshot> {
-        let mut snapshots = Vec::with_capacity(self.shared.members.len());
-        for member in &self.shared.members {
-            snapshots.extend(ask_for(member, Input::Snapshot).await);
-        }
-        snapshots
+        self.snapshots_until(pending()).await.answers
     }
 
-    /// All figures of this server's instances, for a scraper.
-    pub(crate) async fn figures(&self) -> Vec<Figures> {
-        let mut figures = Vec::with_capacity(self.shared.members.len());
-        for (worker, member) in self.shared.members.iter().enumerate() {
-            let snapshot = ask_for(member, Input::Snapshot).await;
-            let levels = ask_for(member, Input::Levels).await;
-            if let (Some(snapshot), Some(levels)) = (snapshot, levels) {
-                let refused = member.refusals.counts();
-                figures.push(Figures {
-                    worker,
-                    snapshot,
-                    levels,
-                    refused,
-                });
-            }
+    /// As [`Handle::snapshots`], of those who answer until a timer ends.
+    pub(crate) async fn snapshots_until(&self, timer: impl Future<Output = ()>) -> Asked<Snapshot> {
+        let snapshot = async |_, member: &Member| ask_for(member, Input::Snapshot).await;
+        self.ask_all(timer, snapshot).await
+    }
+
+    /// All figures of this server's instances, for a scraper, of those who answer until a timer ends.
+    pub(crate) async fn figures_until(&self, timer: impl Future<Output = ()>) -> Asked<Figures> {
+        let figures = async |worker, member: &Member| {
+            Some(Figures {
+                worker,
+                snapshot: ask_for(member, Input::Snapshot).await?,
+                levels: ask_for(member, Input::Levels).await?,
+                refused: member.refusals.counts(),
+            })
+        };
+        self.ask_all(timer, figures).await
+    }
+
+    /// Asks all instances at once. One that has stopped is not waited for.
+    async fn ask_all<T>(
+        &self,
+        timer: impl Future<Output = ()>,
+        ask: impl AsyncFn(usize, &Member) -> Option<T>,
+    ) -> Asked<T> {
+        let members = &self.shared.members;
+        let mut asked: FuturesUnordered<_> = (members.iter().enumerate())
+            .map(async |(worker, member)| (worker, ask(worker, member).await))
+            .collect();
+        let mut answered = BTreeMap::new();
+        let mut timer = pin!(timer);
+        while let Either::Left((Some((worker, answer)), _)) =
+            select(asked.next(), timer.as_mut()).await
+        {
+            answered.insert(worker, answer);
         }
-        figures
+        let silent = members.iter().enumerate();
+        let silent = silent.filter(|(worker, _)| !answered.contains_key(worker));
+        let silent = silent.map(|(worker, member)| Silent {
+            worker,
+            instance: member.id,
+        });
+        Asked {
+            silent: silent.collect(),
+            answers: answered.into_values().flatten().collect(),
+        }
     }
 
     /// Who may come in at present.
@@ -215,23 +261,14 @@ impl Handle {
     /// `delay`, evenly over `spread`. Returns when all are gone and the directory knows. A second
     /// call may only shorten it.
     pub async fn drain(&self, delay: Duration, spread: Duration) {
-        let mut drains = Vec::with_capacity(self.shared.members.len());
-        for member in &self.shared.members {
-            let (drained, ended) = oneshot::channel();
-            let drain = Input::Drain {
-                delay,
-                spread,
-                drained,
-            };
-            // An instance that has stopped is drained.
-            if member.inbox.send(drain).await.is_ok() {
-                drains.push(ended);
-            }
-        }
-        for ended in drains {
-            // The sender is dropped when the instance is drained, or has stopped.
-            let _ = ended.await;
-        }
+        let drain = |drained| Input::Drain {
+            delay,
+            spread,
+            drained,
+        };
+        // An instance that has stopped is drained.
+        let drains = (self.shared.members.iter()).map(|member| ask_for(member, drain));
+        join_all(drains).await;
     }
 
     /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
@@ -241,7 +278,7 @@ impl Handle {
         request: http::Request<B>,
         login: Login,
     ) -> http::Response<ConnectBody> {
-        connect::connect(&self.shared, self.shared.emptiest(), request, login).await
+        connect::connect(&self.shared, self.shared.emptiest(), request, login, None).await
     }
 }
 

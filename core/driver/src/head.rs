@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use crate::beginning::Begun;
 use crate::runtime::Runtime;
 
 /// How long a client may take nothing of its answer. Whoever asks for more than it reads would
@@ -20,7 +21,7 @@ const STALLED: Duration = Duration::from_secs(60);
 /// nor of an answer: reading fails when a head that has begun is not complete in time, and writing
 /// when the client takes nothing.
 pub(crate) struct Heads<R: Runtime> {
-    stream: R::Stream,
+    stream: Begun<R::Stream>,
     stage: Rc<Cell<Stage>>,
     time: Duration,
     timer: Option<Pin<Box<R::Sleep>>>,
@@ -46,7 +47,7 @@ enum Stage {
 
 impl<R: Runtime> Heads<R> {
     /// Gives each head this time.
-    pub(crate) fn new(stream: R::Stream, time: Duration) -> (Self, HeadWatch) {
+    pub(crate) fn new(stream: Begun<R::Stream>, time: Duration) -> (Self, HeadWatch) {
         let stage = Rc::new(Cell::new(Stage::Idle));
         let heads = Self {
             stream,
@@ -59,7 +60,7 @@ impl<R: Runtime> Heads<R> {
     }
 
     /// The stream without the watch over it.
-    pub(crate) fn into_inner(self) -> R::Stream {
+    pub(crate) fn into_inner(self) -> Begun<R::Stream> {
         self.stream
     }
 }
@@ -140,13 +141,17 @@ impl<R: Runtime> AsyncWrite for Heads<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::beginning::Beginning;
     use crate::hasty::{Hasty, Stuck};
 
     /// H10: whoever sends half a head, or takes nothing of an answer, does not stay for ever.
     #[test]
     fn a_client_may_be_idle_but_neither_in_a_head_nor_in_an_answer() {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let (mut heads, watch) = Heads::<Hasty>::new(Stuck { unread: 1 }, Duration::ZERO);
+        let (mut heads, watch) = Heads::<Hasty>::new(
+            Beginning::default().put_back(Stuck { unread: 1 }),
+            Duration::ZERO,
+        );
         let mut read = |heads: &mut Heads<Hasty>| Pin::new(heads).poll_read(&mut cx, &mut [0; 8]);
         assert!(matches!(read(&mut heads), Poll::Ready(Ok(1))));
         assert!(matches!(read(&mut heads), Poll::Ready(Err(_))));

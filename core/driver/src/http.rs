@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
-use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -22,12 +23,13 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
 
 use crate::api::{self, refusal};
+use crate::beginning::{Beginning, Begun, Over};
 use crate::connect;
 use crate::handle::ConnectBody;
 use crate::head::Heads;
 use crate::link;
 use crate::login::Login;
-use crate::members::{Entry, Input, LinkEnd, Member, Service};
+use crate::members::{Arrival, Entry, Input, LinkEnd, Member, Newcomer, Room, Service};
 use crate::origin;
 use crate::refusals;
 use crate::runtime::Runtime;
@@ -37,9 +39,6 @@ use crate::worker::Local;
 /// How long a connection to the API may be without a request. Longer than what common clients and
 /// proxies keep an idle connection.
 const API_IDLE: Duration = Duration::from_secs(75);
-
-/// How long the body of a request to the API may take. A push of 1 MiB comes in time at 140 kbit/s.
-const API_BODY: Duration = Duration::from_secs(60);
 
 /// How long a client of the API that has been answered may go on sending the body that was too
 /// large, before its connection is closed on it.
@@ -53,12 +52,12 @@ const TERMINALS: &str = "/connect";
 
 /// Serves one socket on the calling thread. The entry is given up when the connection ends or is
 /// upgraded.
-pub(crate) fn serve<R: Runtime>(
-    local: &Rc<Local>,
-    service: Service,
-    socket: TcpStream,
-    entry: Entry,
-) {
+pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, arrival: Arrival) {
+    let Arrival {
+        service,
+        socket,
+        entry,
+    } = arrival;
     // Frames are small, and somebody waits for them.
     let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
     let Ok(stream) = adopted else {
@@ -70,31 +69,49 @@ pub(crate) fn serve<R: Runtime>(
         Service::Api => "API connection",
         Service::Peers => "peer handshake",
     };
+    let entry = Arc::new(entry);
     task::spawn::<R>(name, async move {
-        let _entry = entry;
         match service {
-            Service::Terminals => terminals::<R>(&local, stream).await,
-            Service::Api => apis::<R>(&local, stream).await,
-            Service::Peers => peers::<R>(&local, stream).await,
+            Service::Terminals => terminals::<R>(&local, stream, &entry).await,
+            Service::Api => apis::<R>(&local, stream, &entry).await,
+            Service::Peers => peers::<R>(&local, stream, &entry).await,
         }
     });
 }
 
 /// H10: whoever has not completed its handshake in time is dropped, wherever it is in it.
-async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
-    let handshake = builder(local).serve_connection(
-        FuturesIo::new(stream),
-        service_fn(|request| async { Ok::<_, Infallible>(once(terminal(local, request).await)) }),
-    );
-    in_time::<R>(local, handshake.with_upgrades()).await;
+async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
+    let answer = async |request| {
+        let response = match entry.room {
+            Room::Enough | Room::Until(_) => terminal(local, request, entry).await,
+            Room::Spare => connect::unavailable("this server has no room for more terminals"),
+        };
+        Ok::<_, Infallible>(once(response))
+    };
+    let handshake = async {
+        let Some(stream) = begun::<R>(local, Service::Terminals, stream).await else {
+            return;
+        };
+        let served = builder(local)
+            .serve_connection(FuturesIo::new(stream), service_fn(answer))
+            .with_upgrades();
+        // It fails if the client has gone. Boxed: few are at this point at the same time.
+        let _ = Box::pin(served).await;
+    };
+    in_time::<R>(local, handshake).await;
 }
 
-async fn terminal(local: &Local, request: Request<Incoming>) -> Response<ConnectBody> {
+async fn terminal(
+    local: &Local,
+    request: Request<Incoming>,
+    entry: &Entry,
+) -> Response<ConnectBody> {
     let (parts, body) = request.into_parts();
     match admit(local, &parts).await {
         Ok(login) => {
             let request = Request::from_parts(parts, body);
-            connect::connect(&local.shared, &local.me, request, login).await
+            let place = entry.place.clone();
+            connect::connect(&local.shared, &local.me, request, login, place).await
         }
         Err(refusal) => {
             refusals::note(&local.me, &parts.headers, None, &refusal);
@@ -129,28 +146,95 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
     login.map_err(|error| Box::new(api::unauthenticated(&error)))
 }
 
-async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
+async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
     let head_time = local.shared.settings.core.handshake_timeout;
+    let (spare, idle) = match entry.room {
+        Room::Enough | Room::Until(_) => (false, API_IDLE),
+        Room::Spare => (true, head_time),
+    };
+    let Some(stream) = first_request::<R>(local, stream, idle).await else {
+        return;
+    };
     let (stream, heads) = Heads::<R>::new(stream, head_time);
     let connection = builder(local)
         .timer(RuntimeTimer::<R>::new())
-        .header_read_timeout(API_IDLE)
+        .header_read_timeout(idle)
         .serve_connection(
             FuturesIo::new(stream),
             service_fn(|request| {
                 let answering = heads.answering();
                 Box::pin(async {
-                    let answer = api::serve(&local.api, request, R::sleep(API_BODY)).await;
+                    let answer = match spare {
+                        false => api::serve(&local.api, request, R::sleep).await,
+                        true => once(api::serve_crowded(&local.api, request, R::sleep).await),
+                    };
                     drop(answering);
                     Ok::<_, Infallible>(answer)
                 })
             }),
         );
     // It fails if the client has gone.
-    if let Ok(parts) = connection.without_shutdown().await {
-        let stream = parts.io.into_inner().into_inner();
+    if let Ok(parts) = Box::pin(connection.without_shutdown()).await {
+        let (_, stream) = parts.io.into_inner().into_inner().into_parts();
         task::race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
     }
+}
+
+/// Waits for the first request to the API: some time for it to begin, and then as long as any head
+/// may take.
+async fn first_request<R: Runtime>(
+    local: &Local,
+    mut stream: R::Stream,
+    idle: Duration,
+) -> Option<Begun<R::Stream>> {
+    let limit = local.shared.settings.header_bytes;
+    let heads = &local.shared.heads;
+    let mut beginning = Beginning::default();
+    let read = async { Some(beginning.read(&mut stream, limit, heads).await) };
+    let late = async {
+        R::sleep(idle).await;
+        None
+    };
+    let begun = match task::race(read, late).await? {
+        Ok(begun) => begun,
+        Err(over) => return not_begun(local, Service::Api, over),
+    };
+    if !begun {
+        let rest = async { Some(beginning.read_all(&mut stream, limit, heads).await) };
+        let late = async {
+            R::sleep(local.shared.settings.core.handshake_timeout).await;
+            None
+        };
+        if let Err(over) = task::race(rest, late).await? {
+            return not_begun(local, Service::Api, over);
+        }
+    }
+    Some(beginning.put_back(stream))
+}
+
+/// Waits for the head of a handshake.
+async fn begun<R: Runtime>(
+    local: &Local,
+    service: Service,
+    mut stream: R::Stream,
+) -> Option<Begun<R::Stream>> {
+    let limit = local.shared.settings.header_bytes;
+    let mut beginning = Beginning::default();
+    match beginning
+        .read_all(&mut stream, limit, &local.shared.heads)
+        .await
+    {
+        Ok(()) => Some(beginning.put_back(stream)),
+        Err(over) => not_begun(local, service, over),
+    }
+}
+
+fn not_begun<T>(local: &Local, service: Service, over: Over) -> Option<T> {
+    match over {
+        Over::Ended => {}
+        Over::Crowded => local.shared.drop_one(service),
+    }
+    None
 }
 
 /// Lets a client that is still sending read what it was answered: a socket that is closed with
@@ -171,19 +255,34 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     }
 }
 
-async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream) {
-    let handshake = builder(local).serve_connection(
-        FuturesIo::new(stream),
-        service_fn(|request| async {
-            let response = peer::<R>(local, request);
-            refusals::note_of_peer(&response);
-            Ok::<_, Infallible>(once(response))
-        }),
-    );
-    in_time::<R>(local, handshake.with_upgrades()).await;
+async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Entry>) {
+    let answer = async |request| {
+        let response = peer::<R>(local, request, entry);
+        refusals::note_of_peer(&response);
+        Ok::<_, Infallible>(once(response))
+    };
+    let handshake = async {
+        let Some(stream) = begun::<R>(local, Service::Peers, stream).await else {
+            return;
+        };
+        let served = builder(local)
+            .serve_connection(FuturesIo::new(stream), service_fn(answer))
+            .with_upgrades();
+        // It fails if the peer has gone.
+        let _ = Box::pin(served).await;
+    };
+    let sent_away = async {
+        entry.sent_away().await;
+        local.shared.drop_one(Service::Peers);
+    };
+    task::race(in_time::<R>(local, handshake), sent_away).await;
 }
 
-fn peer<R: Runtime>(local: &Rc<Local>, mut request: Request<Incoming>) -> Response<ConnectBody> {
+fn peer<R: Runtime>(
+    local: &Rc<Local>,
+    mut request: Request<Incoming>,
+    entry: &Arc<Entry>,
+) -> Response<ConnectBody> {
     let Some(id) = link::named(request.uri().path()) else {
         return refusal(
             StatusCode::NOT_FOUND,
@@ -203,37 +302,50 @@ fn peer<R: Runtime>(local: &Rc<Local>, mut request: Request<Incoming>) -> Respon
         Err(error) => return error.response(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    task::spawn::<R>("peer upgrade", hand_over::<R>(Arc::clone(member), upgrade));
+    let hand_over = hand_over::<R>(Arc::clone(member), upgrade, Arc::clone(entry));
+    task::spawn::<R>("peer upgrade", hand_over);
     connect::switching(&accept, None)
 }
 
 /// Hands an upgraded link to the thread of the instance that it is for.
-async fn hand_over<R: Runtime>(member: Arc<Member>, upgrade: OnUpgrade) {
+async fn hand_over<R: Runtime>(member: Arc<Member>, upgrade: OnUpgrade, entry: Arc<Entry>) {
     let Ok(upgraded) = upgrade.await else {
         return;
     };
-    if let Some(end) = released::<R>(upgraded) {
+    if let Some((socket, read)) = released::<R>(upgraded) {
+        let end = LinkEnd::Socket(Newcomer {
+            socket,
+            read,
+            entry,
+        });
         // It fails only when that instance has ended.
         let _ = member.inbox.send(Input::AcceptLink(end)).await;
     }
 }
 
-fn released<R: Runtime>(upgraded: Upgraded) -> Option<LinkEnd> {
-    let parts = upgraded.downcast::<FuturesIo<R::Stream>>().ok()?;
-    let socket = R::release(parts.io.into_inner()).ok()?;
-    Some(LinkEnd::Socket(socket, parts.read_buf))
+fn released<R: Runtime>(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<FuturesIo<Begun<R::Stream>>>().ok()?;
+    let (unread, stream) = parts.io.into_inner().into_parts();
+    let socket = R::release(stream).ok()?;
+    Some((socket, joined(parts.read_buf, unread)))
+}
+
+/// What hyper has read beyond the handshake, and what it has not.
+pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {
+    if unread.is_empty() {
+        return read;
+    }
+    [read, unread].concat().into()
 }
 
 /// Serves a handshake, and drops it when its time is over.
 fn in_time<R: Runtime>(
     local: &Local,
-    handshake: impl Future<Output = hyper::Result<()>>,
+    handshake: impl Future<Output = ()>,
 ) -> impl Future<Output = ()> {
-    // It fails if the client has gone. Boxed: an `async fn` holds each argument twice, and after a
-    // restart everybody comes at once.
-    let served = Box::pin(handshake.map(drop));
     let timeout = local.shared.settings.core.handshake_timeout;
-    task::race(served, R::sleep(timeout))
+    // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
+    task::race(Box::pin(handshake), R::sleep(timeout))
 }
 
 /// One request a connection, unless it is upgraded.
@@ -287,6 +399,7 @@ impl<S: Future<Output = ()> + Send + Sync> Sleep for TimerSleep<S> {}
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use futures_util::io::Cursor;
 
     use super::*;

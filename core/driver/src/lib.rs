@@ -32,8 +32,8 @@
 //!
 //! # The way of a terminal
 //!
-//! One accept loop for each listener hands every socket to the thread that is to serve it:
-//! terminals to the instance with the fewest. HTTP is spoken there until the upgrade, under one
+//! One accept loop for each listener, on a thread of their own, hands every socket to the thread that
+//! is to serve it: terminals to the instance with the fewest. HTTP is spoken there until the upgrade, under one
 //! deadline; then hyper is dropped, and a single future reads and writes the WebSocket. A frame is
 //! written from its shared bytes. An idle terminal keeps a read buffer of 1 KiB and nothing else of
 //! size.
@@ -47,6 +47,7 @@ mod admission;
 mod api;
 pub mod auth;
 mod backoff;
+mod beginning;
 mod boundary;
 mod clock;
 #[cfg(feature = "command-line")]
@@ -65,6 +66,7 @@ mod hasty;
 mod head;
 mod host;
 mod http;
+mod inbox;
 mod journal;
 mod link;
 mod listener;
@@ -80,6 +82,7 @@ mod server;
 pub mod settings;
 mod signs;
 mod socket;
+mod sockets;
 mod task;
 mod terminal;
 mod worker;
@@ -91,6 +94,7 @@ pub use handle::{CallError, ConnectBody, Handle, Snapshot};
 pub use login::{AuthFuture, Authenticator, Login};
 pub use server::{Builder, InstanceDied, Server, StartError};
 pub use settings::{DirectoryChoice, Settings};
+pub use sockets::Sockets;
 pub use switchboard_core as core;
 pub use switchboard_core::frame::Payload;
 pub use switchboard_core::id::UserId;

@@ -17,7 +17,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
 use crate::damper::{Cause, damped};
-use crate::members::{ChannelEnd, Input, LinkEnd, Member};
+use crate::members::{ChannelEnd, Input, LinkEnd, Member, Newcomer, Service};
 use crate::newcomer::{Trust, Watched};
 use crate::runtime::Runtime;
 use crate::task::{caught, race};
@@ -97,7 +97,12 @@ async fn accepted<R: Runtime>(
     let Outgoing { batches, trust } = outgoing;
     match end {
         LinkEnd::Channel(end) => over_channel(local, link, end, batches).await,
-        LinkEnd::Socket(socket, read) => {
+        LinkEnd::Socket(newcomer) => {
+            let Newcomer {
+                socket,
+                read,
+                entry,
+            } = newcomer;
             let Ok(stream) = R::adopt(socket) else {
                 return LinkFailure::Broken;
             };
@@ -109,7 +114,13 @@ async fn accepted<R: Runtime>(
             let stream =
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
-            over_socket::<R, _>(local, link, stream, batches).await
+            let sent_away = async {
+                entry.sent_away().await;
+                local.shared.drop_one(Service::Peers);
+                LinkFailure::Broken
+            };
+            let served = over_socket::<R, _>(local, link, stream, batches);
+            race(served, sent_away).await
         }
     }
 }

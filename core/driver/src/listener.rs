@@ -1,24 +1,33 @@
 //! Listening sockets: one accept loop for each, which hands every socket to the thread that is to
 //! serve it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use event_listener::Event as Signal;
 use futures_util::future::poll_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::damper::{Cause, damped};
-use crate::members::{Entry, Input, Member, Seat, Service, Shared};
+use crate::members::{Arrival, Entry, Room, Seat, Service, Shared};
 use crate::runtime::Runtime;
 use crate::server::StartError;
+use crate::sockets::Sockets;
 use crate::task::Portion;
 
 /// How long nothing is accepted after the operating system refused: it has run out of descriptors
 /// or memory, and every further attempt would fail at once.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long nothing is accepted while all threads have more sockets than they take.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
+/// A thread that has not taken so many sockets is slower than one that has taken all.
+const SLOW: usize = 4;
 
 /// Connections that the operating system keeps until they are accepted: after a restart everybody
 /// comes at once, and a dropped handshake is repeated a second later at the earliest.
@@ -64,6 +73,124 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// The sockets of one listener that speak HTTP, and of the terminals' listener all.
+struct Hall {
+    service: Service,
+    limits: Sockets,
+    inside: Arc<AtomicUsize>,
+    spare: Arc<AtomicUsize>,
+    places: Arc<AtomicUsize>,
+    strangers: Strangers,
+}
+
+impl Hall {
+    fn new(service: Service, limits: Sockets) -> Self {
+        Self {
+            service,
+            limits,
+            inside: Arc::default(),
+            spare: Arc::default(),
+            places: Arc::default(),
+            strangers: Strangers::default(),
+        }
+    }
+
+    /// What one more socket counts as. `None` if there is no room for it.
+    fn admit(&mut self) -> Option<Entry> {
+        let inside = self.inside.load(Ordering::Relaxed);
+        let (full, place) = match self.service {
+            Service::Terminals => {
+                let all = self.places.load(Ordering::Relaxed);
+                let full = inside >= self.limits.handshakes || all >= self.limits.terminals;
+                (full, (!full).then(|| Arc::new(Seat::take(&self.places))))
+            }
+            Service::Api => (inside >= self.limits.api, None),
+            Service::Peers => {
+                if inside >= self.limits.peers {
+                    self.strangers.send_away_oldest()?;
+                }
+                let room = Room::Until(self.strangers.add(self.limits.peers));
+                return Some(self.entry(room, None));
+            }
+        };
+        if !full {
+            return Some(self.entry(Room::Enough, place));
+        }
+        let spare = self.spare.load(Ordering::Relaxed) < self.limits.spare;
+        spare.then(|| self.entry(Room::Spare, None))
+    }
+
+    fn entry(&self, room: Room, place: Option<Arc<Seat>>) -> Entry {
+        let counter = match room {
+            Room::Enough | Room::Until(_) => &self.inside,
+            Room::Spare => &self.spare,
+        };
+        Entry {
+            _listener: Seat::take(counter),
+            member: None,
+            place,
+            room,
+        }
+    }
+}
+
+/// Sockets whose other end may be anybody, oldest first.
+#[derive(Default)]
+struct Strangers(VecDeque<Weak<Farewell>>);
+
+/// Tells a socket that others need its room.
+#[derive(Default)]
+pub(crate) struct Farewell {
+    said: AtomicBool,
+    never: AtomicBool,
+    signal: Signal,
+}
+
+impl Farewell {
+    fn say(&self) {
+        self.said.store(true, Ordering::Release);
+        self.signal.notify(usize::MAX);
+    }
+
+    /// It will not be said.
+    pub(crate) fn never(&self) {
+        self.never.store(true, Ordering::Release);
+    }
+
+    /// Ends when it is said.
+    pub(crate) async fn heard(&self) {
+        loop {
+            let signal = self.signal.listen();
+            if self.said.load(Ordering::Acquire) {
+                return;
+            }
+            signal.await;
+        }
+    }
+}
+
+impl Strangers {
+    fn add(&mut self, limit: usize) -> Arc<Farewell> {
+        if self.0.len() > limit.saturating_mul(2) {
+            self.0.retain(|farewell| farewell.strong_count() > 0);
+        }
+        let farewell = Arc::default();
+        self.0.push_back(Arc::downgrade(&farewell));
+        farewell
+    }
+
+    /// `None` if there is nobody to send away.
+    fn send_away_oldest(&mut self) -> Option<()> {
+        loop {
+            let oldest = self.0.pop_front()?.upgrade();
+            if let Some(farewell) = oldest.filter(|one| !one.never.load(Ordering::Acquire)) {
+                farewell.say();
+                return Some(());
+            }
+        }
+    }
+}
+
 impl Service {
     /// The setting that names its address.
     const fn setting(self) -> &'static str {
@@ -71,16 +198,6 @@ impl Service {
             Self::Terminals => "terminals",
             Self::Api => "api",
             Self::Peers => "peer",
-        }
-    }
-
-    /// Sockets that speak HTTP at the same time, at most; further ones are closed at once. A
-    /// terminal counts until its handshake is done, a link too.
-    const fn limit(self) -> usize {
-        match self {
-            Self::Terminals => 16_384,
-            Self::Api => 4096,
-            Self::Peers => 1024,
         }
     }
 }
@@ -91,11 +208,12 @@ pub(crate) async fn accept<R: Runtime>(
     service: Service,
     listener: R::Listener,
 ) {
-    let inside = Arc::new(AtomicUsize::new(0));
-    let mut turn = 0;
+    let mut hall = Hall::new(service, shared.settings.sockets);
+    let mut reserve = Reserve::default();
     let mut portion = Portion::default();
     loop {
         poll_fn(|cx| portion.poll_take(cx)).await;
+        reserve.fill();
         let socket = match R::accept(&listener).await {
             Ok((socket, _)) => socket,
             Err(error) if is_about_the_client(&error) => continue,
@@ -104,24 +222,71 @@ pub(crate) async fn accept<R: Runtime>(
                     WARN, Cause::one("connections not accepted", service.setting()), %error, ?service,
                     "connections cannot be accepted"
                 );
-                R::sleep(REFUSED_PAUSE).await;
+                if !reserve.give() {
+                    R::sleep(REFUSED_PAUSE).await;
+                }
                 continue;
             }
         };
-        if inside.load(Ordering::Relaxed) >= service.limit() {
-            continue;
-        }
-        turn += 1;
-        let (member, seat) = choose(&shared, service, turn);
-        let entry = Entry {
-            _listener: Seat::take(&inside),
-            _member: seat,
+        let entry = if reserve.is_full() {
+            hall.admit()
+        } else {
+            None
         };
-        // It fails only when that instance has ended: then the socket is closed.
-        let _ = member
-            .inbox
-            .send(Input::Serve(service, socket, entry))
-            .await;
+        let Some(entry) = entry else {
+            shared.drop_one(service);
+            continue;
+        };
+        let mut arrival = Arrival {
+            service,
+            socket,
+            entry,
+        };
+        while let Some(back) = hand_over(&shared, arrival) {
+            arrival = back;
+            R::sleep(FULL_PAUSE).await;
+        }
+    }
+}
+
+/// A descriptor that is kept to be given away when there are no others: then a connection can still
+/// be accepted and closed, rather than wait for an answer that does not come.
+#[derive(Default)]
+struct Reserve(Option<Socket>);
+
+impl Reserve {
+    fn fill(&mut self) {
+        if self.0.is_none() {
+            self.0 = Socket::new(Domain::IPV4, Type::STREAM, None).ok();
+        }
+    }
+
+    /// Whether there was one.
+    fn give(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
+    fn is_full(&mut self) -> bool {
+        self.fill();
+        self.0.is_some()
+    }
+}
+
+/// Hands a socket to the thread that is to serve it: a terminal to the one with the fewest, and
+/// not to one that does not take what it has; everything else to whoever is the first to take it.
+/// Gives it back if there is no room anywhere.
+fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
+    match arrival.service {
+        Service::Terminals => {
+            let mut members: Vec<_> = shared.members.iter().collect();
+            members.sort_by_key(|member| (member.arrivals.len() / SLOW, member.terminals()));
+            for member in members {
+                arrival.entry.member = Some(member.seat());
+                arrival = member.arrivals.push(arrival)?;
+            }
+            Some(arrival)
+        }
+        Service::Api | Service::Peers => shared.arrivals.push(arrival),
     }
 }
 
@@ -133,17 +298,6 @@ fn is_about_the_client(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
-}
-
-/// Terminals go to the instance with the fewest, everything else to each in turn.
-fn choose(shared: &Shared, service: Service, turn: usize) -> (&Member, Option<Seat>) {
-    match service {
-        Service::Terminals => {
-            let member = shared.emptiest();
-            (member, Some(member.seat()))
-        }
-        Service::Api | Service::Peers => (&shared.members[turn % shared.members.len()], None),
-    }
 }
 
 #[cfg(test)]
@@ -158,6 +312,8 @@ mod tests {
     use crate::admission::{Admission, Admitted};
     use crate::directory::Troubles;
     use crate::hasty::Hasty;
+    use crate::inbox;
+    use crate::members::{Arrivals, Dropped};
     use crate::settings::Settings;
 
     #[test]
@@ -170,6 +326,9 @@ mod tests {
             admitted: ArcSwap::from_pointee(
                 Admitted::new(Admission::default()).expect("nobody is a good list"),
             ),
+            arrivals: Arrivals::new(),
+            dropped: Dropped::default(),
+            heads: inbox::Room::new(0),
         });
         let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
         let mut accepting = pin!(accepting);

@@ -1,6 +1,7 @@
 //! Starting and stopping a server.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use std::{fmt, io, thread};
 
 use arc_swap::ArcSwap;
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 use event_listener::Event as Signal;
 use futures_channel::oneshot;
 use switchboard_core::config::{ClusterSecret, ConfigError, Identity};
@@ -24,13 +25,19 @@ use crate::damper;
 use crate::directory::{self, Troubles};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
+use crate::http;
+use crate::inbox::{self, Inbox, Posted};
 use crate::listener::{self, Door};
 use crate::login::Authenticator;
-use crate::members::{INBOX, Input, Member, Service, Shared};
+use crate::members::{Arrivals, Dropped, Member, Service, Shared};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::task;
 use crate::worker::{self, Local};
+
+/// Bytes of heads of requests that are not complete, of all connections together, at most. Most heads
+/// come in one piece and never count.
+const HEADS: usize = 64 << 20;
 
 /// A server that is to be started.
 pub struct Builder<R: Runtime> {
@@ -168,6 +175,9 @@ impl<R: Runtime> Builder<R> {
                 events: queue,
                 troubles: Troubles::default(),
                 admitted: ArcSwap::from_pointee(Admitted::new(admission)?),
+                arrivals: Arrivals::new(),
+                dropped: Dropped::default(),
+                heads: inbox::Room::new(HEADS),
             }),
         };
         let api = Arc::new(ApiContext::new(
@@ -220,7 +230,7 @@ fn new_instance(
     settings: &Settings,
     address: &str,
     secret: &ClusterSecret,
-) -> Result<(Instance, Member, Receiver<Input>), ConfigError> {
+) -> Result<(Instance, Member, Receiver<Posted>), ConfigError> {
     let id = InstanceId::new(u64::from_le_bytes(crate::random_bytes()));
     let identity = Identity {
         instance: id,
@@ -229,7 +239,7 @@ fn new_instance(
     };
     let seed = Seed::new(crate::random_bytes());
     let instance = Instance::new(settings.core.clone(), identity, seed, clock::now())?;
-    let (sender, inbox) = async_channel::bounded(INBOX);
+    let (sender, inbox) = Inbox::new();
     Ok((instance, Member::new(id, sender), inbox))
 }
 
@@ -291,12 +301,12 @@ impl Server {
 
     async fn run<R: Runtime>(
         &mut self,
-        instances: Vec<(Instance, Receiver<Input>)>,
+        instances: Vec<(Instance, Receiver<Posted>)>,
         api: &Arc<ApiContext>,
-        mut doors: Vec<Door>,
+        doors: Vec<Door>,
     ) -> Result<(), StartError> {
         let members = self.handle.shared.members.clone();
-        let mut starts = Vec::with_capacity(members.len());
+        let mut starts = Vec::with_capacity(members.len() + 1);
         for ((instance, inbox), me) in instances.into_iter().zip(members) {
             let (started, start) = oneshot::channel();
             let seat = Seated {
@@ -305,27 +315,37 @@ impl Server {
                 me,
                 shared: Arc::clone(&self.handle.shared),
                 api: Arc::clone(api),
-                // The first instance's thread accepts for all.
-                doors: std::mem::take(&mut doors),
                 started,
             };
-            let threads = Arc::clone(&self.threads);
-            threads.lock().running += 1;
-            let spawned = thread::Builder::new()
-                .name("switchboard".to_owned())
-                .spawn(move || threads.serve::<R>(seat));
-            if let Err(error) = spawned {
-                self.threads.lock().running -= 1;
-                let doing = "start a thread";
-                return Err(StartError::System { doing, error });
-            }
+            self.spawn("switchboard", move |threads| threads.serve::<R>(seat))?;
             starts.push(start);
         }
+        let (started, start) = oneshot::channel();
+        self.spawn("accept", move |threads| threads.accept::<R>(doors, started))?;
+        starts.push(start);
         for start in starts {
             if let Ok(Err(error)) = start.await {
                 let doing = "set up the runtime";
                 return Err(StartError::System { doing, error });
             }
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        life: impl FnOnce(&Threads) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let threads = Arc::clone(&self.threads);
+        threads.lock().running += 1;
+        let spawned = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || life(&threads));
+        if let Err(error) = spawned {
+            self.threads.lock().running -= 1;
+            let doing = "start a thread";
+            return Err(StartError::System { doing, error });
         }
         Ok(())
     }
@@ -349,22 +369,39 @@ impl fmt::Debug for Server {
 /// An instance on its way to its thread.
 struct Seated {
     instance: Instance,
-    inbox: Receiver<Input>,
+    inbox: Receiver<Posted>,
     me: Arc<Member>,
     shared: Arc<Shared>,
     api: Arc<ApiContext>,
-    doors: Vec<Door>,
     started: oneshot::Sender<io::Result<()>>,
 }
 
 /// Starts to accept at all listeners.
-fn accept_all<R: Runtime>(local: &Local, doors: Vec<Door>) -> io::Result<()> {
+fn accept_all<R: Runtime>(shared: &Arc<Shared>, doors: Vec<Door>) -> io::Result<()> {
     for door in doors {
         let listener = R::listen(door.listener)?;
-        let accept = listener::accept::<R>(Arc::clone(&local.shared), door.service, listener);
+        let accept = listener::accept::<R>(Arc::clone(shared), door.service, listener);
         task::spawn::<R>("accept loop", accept);
     }
     Ok(())
+}
+
+/// Serves the sockets that come for this thread, and those that any thread may serve.
+fn serve_arrivals<R: Runtime>(local: &Rc<Local>) {
+    let own = Rc::clone(local);
+    task::spawn::<R>("terminals that arrive", async move {
+        while let Some(arrival) = own.me.arrivals.next().await {
+            http::serve::<R>(&own, arrival);
+            task::give_way().await;
+        }
+    });
+    let any = Rc::clone(local);
+    task::spawn::<R>("callers and peers that arrive", async move {
+        while let Some(arrival) = any.shared.arrivals.next().await {
+            http::serve::<R>(&any, arrival);
+            task::give_way().await;
+        }
+    });
 }
 
 /// The threads of a server, and how they ended.
@@ -372,6 +409,8 @@ struct Threads {
     handle: Handle,
     state: Mutex<ThreadsState>,
     changed: Signal,
+    /// Closed when the server ends.
+    end: (Sender<Infallible>, Receiver<Infallible>),
 }
 
 #[derive(Default)]
@@ -386,20 +425,57 @@ impl Threads {
             handle,
             state: Mutex::default(),
             changed: Signal::new(),
+            end: async_channel::bounded(1),
         }
     }
 
     /// Ends all instances as they are.
     fn stop(&self) {
+        self.end.0.close();
+        self.handle.shared.arrivals.close();
         for member in &self.handle.shared.members {
             member.inbox.close();
+            member.arrivals.close();
         }
         if let Some(events) = &self.handle.shared.events {
             events.end();
         }
     }
 
-    /// The whole life of a thread.
+    /// The whole life of the thread that accepts. It serves nothing, so that whatever keeps an instance
+    /// busy keeps nobody from those that are not.
+    fn accept<R: Runtime>(&self, doors: Vec<Door>, started: oneshot::Sender<io::Result<()>>) {
+        let shared = &self.handle.shared;
+        let mut started = Some(started);
+        let main = async {
+            task::spawn::<R>("count of untold lines", async {
+                loop {
+                    R::sleep(damper::CATCH_UP).await;
+                    damper::LOG.catch_up();
+                }
+            });
+            directory::warn_of_eviction::<R>(&shared.settings.directory);
+            let opened = accept_all::<R>(shared, doors);
+            if let Some(started) = started.take() {
+                // If nobody waits any more, the server ends.
+                let _ = started.send(opened);
+            }
+            // Nothing is ever sent: it is closed.
+            let _ = self.end.1.recv().await;
+        };
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
+        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
+            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
+        }
+        let cause = match ran {
+            Err(_) => Some("the runtime of the listeners has panicked".to_owned()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Ok(())) => None,
+        };
+        self.ended(shared.members[0].id, cause);
+    }
+
+    /// The whole life of an instance's thread.
     fn serve<R: Runtime>(&self, seated: Seated) {
         let id = seated.me.id;
         let inbox = seated.inbox.clone();
@@ -413,23 +489,10 @@ impl Threads {
         });
         let mut end = Ok(());
         let main = async {
-            if !seated.doors.is_empty() {
-                task::spawn::<R>("count of untold lines", async {
-                    loop {
-                        R::sleep(damper::CATCH_UP).await;
-                        damper::LOG.catch_up();
-                    }
-                });
-                directory::warn_of_eviction::<R>(&local.shared.settings.directory);
-            }
-            let opened = accept_all::<R>(&local, seated.doors);
-            let failed = opened.is_err();
+            serve_arrivals::<R>(&local);
             if let Some(started) = started.take() {
                 // If nobody waits any more, the inbox is closed too.
-                let _ = started.send(opened);
-            }
-            if failed {
-                return;
+                let _ = started.send(Ok(()));
             }
             end = task::caught(worker::run::<R>(
                 seated.instance,

@@ -8,6 +8,7 @@ use switchboard_core::config::{ClusterSecret, Config, ConfigError};
 use crate::api::{ApiHosts, websocket_url};
 use crate::directory::{EmbeddedDirectory, RedisUrl};
 use crate::origin::Origins;
+use crate::sockets::Sockets;
 
 /// Settings of a server: one process with one or more instances.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Settings {
     pub frame_bytes: usize,
     /// The largest head of an HTTP request, in bytes.
     pub header_bytes: usize,
+    /// Sockets that the listeners hold at the same time, at most.
+    #[serde(skip)]
+    pub sockets: Sockets,
     /// Origins, beside the server's own host, whose pages may connect: `https://example.com`.
     pub origins: Vec<String>,
     /// The URL under which terminals reach the server, for the status page.
@@ -78,6 +82,7 @@ impl Default for Settings {
             workers: 1,
             frame_bytes: 64 << 10,
             header_bytes: 16 << 10,
+            sockets: Sockets::default(),
             origins: Vec::new(),
             public_url: None,
             api_keys: Vec::new(),

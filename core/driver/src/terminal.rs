@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
 use tungstenite::Message;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 
+use crate::beginning::Begun;
 use crate::damper::{Cause, damped};
 use crate::events::{NotTaken, TerminalEvent};
 use crate::foreign::Foreign;
+use crate::http::joined;
 use crate::journal;
 use crate::members::{Input, Seat};
 use crate::runtime::Runtime;
@@ -101,6 +104,7 @@ pub(crate) struct Terminal {
     pub(crate) mailbox: Rc<Mailbox>,
     /// Given up when the task ends.
     pub(crate) _seat: Seat,
+    pub(crate) _place: Option<Arc<Seat>>,
 }
 
 /// Waits for the upgrade and serves the terminal. Reports `Closed` exactly once, come what may.
@@ -204,12 +208,13 @@ impl<'a, S> Pump<'a, S> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let frame_bytes = local.shared.settings.frame_bytes;
-        match upgraded.downcast::<FuturesIo<S>>() {
+        match upgraded.downcast::<FuturesIo<Begun<S>>>() {
             Ok(parts) => {
                 // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
                 // it is copied, and the buffer is dropped here.
-                let stream = parts.io.into_inner();
-                let socket = Socket::new(stream, &parts.read_buf, frame_bytes, unacknowledged);
+                let (unread, stream) = parts.io.into_inner().into_parts();
+                let read = joined(parts.read_buf, unread);
+                let socket = Socket::new(stream, &read, frame_bytes, unacknowledged);
                 Ok(Self::new(local, terminal, socket))
             }
             Err(upgraded) => {

@@ -20,10 +20,10 @@ use crate::clock;
 use crate::directory::DirectoryLink;
 use crate::execute::{Links, Terminals};
 use crate::handle::Snapshot;
-use crate::http;
+use crate::inbox::{Inbox, Posted};
 use crate::journal;
 use crate::link;
-use crate::members::{Accept, Input, Member, Shared};
+use crate::members::{Accept, Input, LinkEnd, Member, Shared};
 use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::task::{give_way, race};
@@ -41,7 +41,7 @@ pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
     pub(crate) api: Arc<ApiContext>,
     pub(crate) me: Arc<Member>,
-    pub(crate) inbox: async_channel::Sender<Input>,
+    pub(crate) inbox: Inbox,
     /// What frames are gathered in before they are written.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Worker {
 }
 
 /// Runs an instance until its inbox is closed.
-pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox: Receiver<Input>) {
+pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox: Receiver<Posted>) {
     let directory = DirectoryLink::open::<R>(&local);
     let mut worker = Worker {
         local,
@@ -81,7 +81,7 @@ pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox:
 }
 
 impl Worker {
-    async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Input>) {
+    async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Posted>) {
         let mut out = Outbox::new();
         let mut timer = Timer {
             due: None,
@@ -91,7 +91,7 @@ impl Worker {
             let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
                 timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
                 match timer.wait(inbox).await {
-                    Woken::Input(input) => Some(input),
+                    Woken::Input(posted) => Some(posted),
                     Woken::Timer => None,
                     Woken::Closed => return,
                 }
@@ -103,8 +103,8 @@ impl Worker {
                 self.instance.handle(now, event, &mut out);
             }
             let batch = std::iter::from_fn(|| inbox.try_recv().ok());
-            for input in first.into_iter().chain(batch).take(BATCH) {
-                self.input::<R>(now, input, &mut out);
+            for posted in first.into_iter().chain(batch).take(BATCH) {
+                self.input::<R>(now, posted.input, &mut out);
             }
             for _ in 0..CHUNKS {
                 if !self.is_due(now.mono) {
@@ -146,12 +146,13 @@ impl Worker {
             Input::Accept(accept) => self.accept::<R>(now, *accept),
             Input::AcceptLink(end) => {
                 if let Some(key) = self.instance.accept_link(now) {
-                    let outgoing = self.links.insert(key, Trust::in_newcomer());
+                    let newcomer = match &end {
+                        LinkEnd::Socket(newcomer) => Some(Arc::clone(&newcomer.entry)),
+                        LinkEnd::Channel(_) => None,
+                    };
+                    let outgoing = self.links.insert(key, Trust::in_newcomer(), newcomer);
                     link::serve::<R>(&self.local, key, end, outgoing);
                 }
-            }
-            Input::Serve(service, socket, entry) => {
-                http::serve::<R>(&self.local, service, socket, entry)
             }
             Input::Push(push, answer) => {
                 journal::push(self.local.me.id, &push);
@@ -210,6 +211,7 @@ impl Worker {
             user,
             mailbox,
             _seat: accept.seat,
+            _place: accept.place,
         });
         // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
@@ -238,7 +240,7 @@ impl Worker {
 }
 
 enum Woken {
-    Input(Input),
+    Input(Posted),
     Timer,
     Closed,
 }
@@ -259,10 +261,10 @@ impl<S: Future<Output = ()>> Timer<'_, S> {
         }
     }
 
-    async fn wait(&mut self, inbox: &Receiver<Input>) -> Woken {
+    async fn wait(&mut self, inbox: &Receiver<Posted>) -> Woken {
         let received = async {
             match inbox.recv().await {
-                Ok(input) => Woken::Input(input),
+                Ok(posted) => Woken::Input(posted),
                 Err(async_channel::RecvError) => Woken::Closed,
             }
         };

@@ -34,6 +34,17 @@ fn answer_closes(rig: &mut Rig, keys: &[crate::id::ConnectionKey], said: &[Strin
     all
 }
 
+/// H53: however many they are, a drain is not longer than it was ordered to be.
+#[test]
+fn a_drain_that_is_behind_does_not_wait_for_its_next_step() {
+    let mut rig = Rig::up();
+    for number in 0..3000 {
+        rig.connect(&format!("user{number}"));
+    }
+    let said = drain(&mut rig, 0, 0);
+    assert_eq!(closes(&said) + closes(&rig.pass_ms(1)), 3000);
+}
+
 /// H53: the lease says so at once, terminals leave evenly, oldest first, then the lease goes, and
 /// `Drained` is the last word.
 #[test]

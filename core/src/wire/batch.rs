@@ -402,10 +402,13 @@ mod tests {
             Just(Ask::All),
             vec(connection(), 0..4).prop_map(Ask::Only),
         ];
-        let user = "[a-zäöü@. -]{1,60}"
-            .prop_filter_map("it is no user", |user| UserId::new(&user).ok());
-        (user, vec(connection(), 0..4), ask)
-            .prop_map(|(user, named, ask)| Addressee { user, named, ask })
+        let user =
+            "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| UserId::new(&user).ok());
+        (user, vec(connection(), 0..4), ask).prop_map(|(user, named, ask)| Addressee {
+            user,
+            named,
+            ask,
+        })
     }
 
     fn outcomes() -> impl Strategy<Value = Outcomes> {

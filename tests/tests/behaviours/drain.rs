@@ -1,6 +1,7 @@
 //! A server that is told to end lets everybody down gently.
 
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
@@ -34,6 +35,8 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         PROCESSES.in_redis(),
         a_server_that_ends_without_terminals_leaves_no_doubt
     ),
+    (ONE.single_redis(), whatever_hangs_the_end_comes),
+    (ONE.single_redis(), a_server_that_starts_can_be_ended),
     (PROCESSES, a_rolling_restart_leaves_everybody_reachable),
 ];
 
@@ -224,6 +227,52 @@ fn a_drain_without_redis_ends(cell: Cell) {
 
     assert_eq!(terminal.await_ending().code(), Some(SERVICE_RESTART));
     assert!(cluster[0].wait_exit().success());
+}
+
+/// H53: terminals that are half open, pushes that wait for long and a Redis that answers nothing add
+/// no more than what is documented.
+fn whatever_hangs_the_end_comes(cell: Cell) {
+    // A push may wait for longer than the whole drain.
+    const DEADLINE: &str = "30s";
+    let mut cluster = cell.start_with(1, |s| {
+        s.with("drain", "500ms").with("close_timeout", "500ms")
+    });
+    let half_open: Vec<_> = (0..3)
+        .map(|_| cluster[0].connect().user("ann").raw())
+        .collect();
+    cluster.redis().pause();
+    let mut publisher = cluster[0].api().publisher();
+    let push = switchboard_tests::api::push("bob", "waits");
+    publisher.send(push.query("deadline", DEADLINE));
+    eventually("it waits", || {
+        cluster[0].api().metric("switchboard_pushes_pending") >= 1.0
+    });
+    cluster[0].sigterm();
+
+    assert!(cluster[0].wait_exit().success());
+    cluster.redis().resume();
+    drop(half_open);
+}
+
+/// H53: at whatever moment of its start.
+fn a_server_that_starts_can_be_ended(cell: Cell) {
+    let cluster = cell.start(1);
+    for hangs in [false, true] {
+        if hangs {
+            cluster.redis().pause();
+        }
+        for moment in 0..20 {
+            let mut server = cluster.begin_stranger(|s| s);
+            // Not a time that is waited for, but the moment that is tried.
+            std::thread::sleep(Duration::from_millis(moment));
+            server.sigterm();
+            let status = server.wait_exit();
+            // Before it listens for signals the system ends it.
+            let ended = status.success() || status.signal() == Some(15);
+            assert!(ended, "{moment} ms: {status}\n{}", server.log());
+        }
+    }
+    cluster.redis().resume();
 }
 
 /// H53: a rollout: everybody reconnects elsewhere and misses nothing that was pushed afterwards.

@@ -5,6 +5,7 @@ mod command_line;
 mod commands;
 mod connections;
 mod crash;
+mod crowded;
 mod drain;
 mod failover;
 mod half_closed;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         workers::LIST,
         links::LIST,
         log::LIST,
+        crowded::LIST,
         receipts::LIST,
         push::LIST,
         kick::LIST,

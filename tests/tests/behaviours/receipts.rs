@@ -13,6 +13,7 @@ use switchboard_tests::terminal::Terminal;
 use uuid::{Uuid, uuid};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
+    (INSTANCES, a_repeat_is_about_those_who_are_connected_then),
     (
         INSTANCES,
         a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outcome
@@ -73,6 +74,28 @@ fn a_repeat_at_the_same_instance_is_not_written_twice_and_reports_the_first_outc
     assert_eq!(repeat.push, PUSH);
     assert_eq!(first.connections(), repeat.connections());
     expect_once(&mut terminals);
+}
+
+/// H41, H49: whoever has gone is not called offline by the first push, and not named by its repeat;
+/// whoever has come since gets it.
+fn a_repeat_is_about_those_who_are_connected_then(cell: Cell) {
+    let cluster = cell.start(2);
+    let gone = cluster[0].terminal("ann");
+    let request = push("ann", "once").header("Idempotency-Key", PUSH.to_string());
+    cluster[1].api().receipt(request.clone()).expect_written(1);
+
+    gone.close();
+    eventually("it has gone", || {
+        cluster[1].api().connections("ann").connections.is_empty()
+    });
+    let repeat = cluster[1].api().receipt(request.clone());
+    assert_eq!((repeat.total(), repeat.degraded), (0, false), "{repeat:?}");
+
+    let mut came = cluster[0].terminal("ann");
+    cluster[1].api().receipt(request.clone()).expect_written(1);
+    came.expect_text("once");
+    cluster[0].api().receipt(request).expect_written(1);
+    came.expect_silence(SILENCE);
 }
 
 /// H49: also when a balancer sends the repeat elsewhere.

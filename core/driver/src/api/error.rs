@@ -80,6 +80,8 @@ pub(crate) enum ApiError {
     Refused(#[from] PushRefused),
     #[error("the server is stopping")]
     Stopping,
+    #[error("too many connections to the API are open: close those that are idle")]
+    Crowded,
 }
 
 /// When a caller may try again, in seconds: an overload of pushes passes within their deadline.
@@ -115,6 +117,7 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Self::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Refused(refused) => match refused {
                 PushRefused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
                 PushRefused::NoUsers => (StatusCode::BAD_REQUEST, "no_users"),

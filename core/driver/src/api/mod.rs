@@ -14,7 +14,7 @@ mod route;
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -32,6 +32,7 @@ pub(crate) use guard::{ApiHosts, Keys};
 pub(crate) use page::websocket_url;
 
 use crate::damper::{Cause, damped};
+use crate::handle::Asked;
 use crate::{Handle, Settings};
 use body::Timed;
 use error::ApiError;
@@ -41,6 +42,13 @@ use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
 use route::{Place, Route};
+
+/// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
+const BODY: Duration = Duration::from_secs(60);
+
+/// How long an instance may take to give its figures. It takes a millisecond; a probe waits for a
+/// second, often.
+const SNAPSHOTS: Duration = Duration::from_millis(500);
 
 /// What the API needs to know, shared by all requests of a process.
 pub(crate) struct ApiContext {
@@ -79,18 +87,22 @@ impl ApiContext {
         self.page.facts(parts, admitted.kind(), keys)
     }
 
-    /// Whether a balancer should send terminals here is told without asking the instances when all
-    /// is well.
-    async fn readiness(&self) -> Response<Full<Bytes>> {
-        let ready = self.handle.is_ready();
-        let snapshots = self.handle.snapshots().await;
+    /// Whether a balancer should send terminals here. An instance that does not answer would not answer
+    /// them either.
+    async fn readiness(&self, timer: impl Future<Output = ()>) -> Response<Full<Bytes>> {
+        let Asked { answers, silent } = self.handle.snapshots_until(timer).await;
+        let ready = self.handle.is_ready() && silent.is_empty();
         let status = if ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let instances = &snapshots;
-        json(status, &Readiness { ready, instances })
+        let readiness = Readiness {
+            ready,
+            instances: &answers,
+            silent: &silent,
+        };
+        json(status, &readiness)
     }
 
     async fn push(
@@ -124,12 +136,29 @@ impl ApiContext {
     }
 }
 
-/// Answers a request. What the caller does wrong is an answer too, and so is a body that has not
-/// come when the timer ends.
+/// As [`serve`], where there is no room for more callers: what tells how the server does is
+/// answered, and nothing else.
+pub(crate) async fn serve_crowded<B, T>(
+    context: &ApiContext,
+    request: Request<B>,
+    sleep: impl Fn(Duration) -> T,
+) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    T: Future<Output = ()>,
+{
+    if Place::at(request.uri().path()).is_of_operation() {
+        return serve(context, request, sleep).await;
+    }
+    ApiError::Crowded.response()
+}
+
+/// Answers a request. What the caller does wrong is an answer too, and so is a body that does not
+/// come.
 pub(crate) async fn serve<B, T>(
     context: &ApiContext,
     request: Request<B>,
-    timer: T,
+    sleep: impl Fn(Duration) -> T,
 ) -> Response<Full<Bytes>>
 where
     B: Body<Data = Bytes>,
@@ -139,11 +168,11 @@ where
     let mut body = pin!(body);
     let timed = Timed {
         body: body.as_mut(),
-        timer,
+        timer: sleep(BODY),
     };
     let place = Place::at(parts.uri.path());
     let answer = match admit(context, &parts, place) {
-        Ok(route) => answer(context, &parts, route, timed).await,
+        Ok(route) => answer(context, &parts, route, timed, || sleep(SNAPSHOTS)).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
@@ -200,6 +229,7 @@ async fn answer<B, T>(
     parts: &Parts,
     route: Route<'_>,
     body: Timed<B, T>,
+    until: impl FnOnce() -> T,
 ) -> Result<Response<Full<Bytes>>, ApiError>
 where
     B: Body<Data = Bytes>,
@@ -252,11 +282,13 @@ where
         }
         Route::Metrics => {
             let format = Format::asked_for(&parts.headers);
-            let figures = context.handle.figures().await;
-            text(format.content_type(), context.metrics.text(figures, format))
+            let figures = context.handle.figures_until(until()).await;
+            let dropped = &context.handle.shared.dropped;
+            let figures = context.metrics.text(figures, dropped, format);
+            text(format.content_type(), figures)
         }
         Route::Live => json(StatusCode::OK, &page::LIVE),
-        Route::Ready => context.readiness().await,
+        Route::Ready => context.readiness(until()).await,
         Route::Page => context.page.html(parts),
         Route::PageScript => page::script(),
         Route::PageStyle => page::style(),

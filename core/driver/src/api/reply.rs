@@ -1,5 +1,7 @@
 //! Receipts and other answers as JSON.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -14,6 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::Snapshot;
+use crate::handle::Silent;
 
 /// A receipt, terminal by terminal.
 pub(crate) struct ByTerminal<'a>(pub(crate) &'a Receipt);
@@ -31,6 +34,8 @@ pub(crate) struct InstanceList<'a>(pub(crate) &'a [InstanceInfo]);
 pub(crate) struct Readiness<'a> {
     pub(crate) ready: bool,
     pub(crate) instances: &'a [Snapshot],
+    /// Those that did not answer.
+    pub(crate) silent: &'a [Silent],
 }
 
 /// An answer with a JSON body.
@@ -90,7 +95,7 @@ impl Serialize for Readiness<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("ready", &self.ready)?;
         if let Some(reason) = self.reason() {
-            map.serialize_entry("reason", reason)?;
+            map.serialize_entry("reason", &reason)?;
         }
         map.serialize_entry("instances", &List(self.instances))?;
         map.end()
@@ -98,15 +103,18 @@ impl Serialize for Readiness<'_> {
 }
 
 impl Readiness<'_> {
-    fn reason(&self) -> Option<&'static str> {
+    fn reason(&self) -> Option<Cow<'static, str>> {
         if self.ready {
             return None;
         }
+        if let Some(Silent { instance, .. }) = self.silent.first() {
+            return Some(format!("instance {instance} does not answer").into());
+        }
         let unready = self.instances.iter().find(|instance| !instance.ready);
-        Some(match unready {
+        Some(Cow::Borrowed(match unready {
             Some(instance) => why(instance),
             None => "the server starts or stops",
-        })
+        }))
     }
 }
 
@@ -318,6 +326,7 @@ mod tests {
         let ready = Readiness {
             ready: true,
             instances: &[snapshot(true, true)],
+            silent: &[],
         };
         let expected = r#"{"ready":true,"instances":[{"instance":"000000000000000a","ready":true,"directory":true,"connections":0}]}"#;
         assert_eq!(text(&ready), expected);
@@ -332,6 +341,7 @@ mod tests {
             let unready = Readiness {
                 ready: false,
                 instances: &instances,
+                silent: &[],
             };
             let reason = unready.reason().expect("it is not ready");
             assert!(reason.contains(word), "{reason}");

@@ -58,6 +58,26 @@ pub(crate) enum Place<'a> {
 const SEGMENTS: usize = 6;
 
 impl<'a> Place<'a> {
+    /// Whether it tells how the server does.
+    pub(crate) const fn is_of_operation(&self) -> bool {
+        match self {
+            Self::Metrics | Self::Live | Self::Ready => true,
+            Self::Nothing
+            | Self::UserPush { .. }
+            | Self::Push
+            | Self::Broadcast
+            | Self::Connections { .. }
+            | Self::Connection { .. }
+            | Self::Instances
+            | Self::Page
+            | Self::PageScript
+            | Self::PageStyle
+            | Self::ConnectionsOfNamed
+            | Self::KickNamed
+            | Self::PageFacts => false,
+        }
+    }
+
     /// What is at this path.
     pub(crate) fn at(path: &'a str) -> Self {
         let Some(path) = path.strip_prefix('/') else {

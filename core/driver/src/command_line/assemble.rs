@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, Open, QueryToken};
 use crate::directory::{EmbeddedDirectory, RedisUrl};
-use crate::{Authenticator, DirectoryChoice, Settings};
+use crate::{Authenticator, DirectoryChoice, Settings, Sockets};
 use switchboard_core::config::ClusterSecret;
 
 use super::complaints::Complaints;
@@ -69,6 +69,7 @@ pub(super) fn assemble(
         workers: server.workers,
         frame_bytes: server.frame_bytes,
         header_bytes: server.header_bytes,
+        sockets: Sockets::default(),
         origins: server.origins,
         public_url: server.public_url,
         api_keys: api_keys.unwrap_or_default(),

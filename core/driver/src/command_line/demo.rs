@@ -19,11 +19,7 @@ use super::serve::{self, Stop, say};
 const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
 
 /// Nobody waits for the end of a demo.
-const STOP: Stop = Stop {
-    delay: Duration::ZERO,
-    spread: Duration::from_millis(500),
-    closing: Duration::from_secs(1),
-};
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// Runs two servers until a signal comes.
 pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
@@ -36,7 +32,8 @@ pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
     ];
     let signal =
         serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers)).await?;
-    serve::drain::<R>(servers, STOP, signal, signals).await
+    let stop = Stop::new(Duration::ZERO, SPREAD, &Settings::default().core);
+    serve::drain::<R>(servers, stop, signal, signals).await
 }
 
 fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {

@@ -99,7 +99,8 @@ const CONFIG: &str = "SWITCHBOARD_CONFIG";
 const AFTER_HELP: &str = "\
 Standard output says where the server is, one listener a line, and then `ready`.
 SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
-evenly over --drain, then exit with 0. A second signal ends it at once.
+evenly over --drain, then exit with 0, at most --close-timeout and three times --directory-timeout
+later. A second signal ends it at once.
 SIGHUP reads the settings file, and those that settings name, again: who may connect, origins, the
 API's keys and hosts, drain times and log level are taken. The log says what was taken and what was
 not. If a file is faulty, all stays as it was.
@@ -190,13 +191,14 @@ fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
 }
 
 fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    // Before anything else: an order to end that comes while the server starts is not lost.
     let signals = serve::listen_for_signals()?;
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
     logging::start(loaded.server.log, loaded.server.log_level)?;
     warn_of_unknown_variables();
     let connections_given = loaded.origins.is_given("connections");
-    let parts = assemble::assemble(loaded.clone(), |name| std::env::var(name).ok())?;
-    open_files::raise_limit(&parts.settings, connections_given);
+    let mut parts = assemble::assemble(loaded.clone(), |name| std::env::var(name).ok())?;
+    open_files::raise_limit(&mut parts.settings, connections_given);
     let reloader = Reloader::new(serve, matches.clone(), &loaded, &parts);
     wait_for::<R, _>(serve::run::<R>(parts, reloader, signals))
 }

@@ -140,7 +140,7 @@ impl Reloader {
         logging::set_level(level);
         // The time for the last closing handshakes is the instances' own.
         self.stop = Stop {
-            closing: self.stop.closing,
+            rest: self.stop.rest,
             ..stop
         };
         self.force.take(newest, &changes);

@@ -12,6 +12,7 @@ use crate::auth::AuthKind;
 use crate::runtime::Runtime;
 use crate::task::race;
 use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
+use switchboard_core::config::Config;
 
 use super::Failure;
 use super::assemble::Parts;
@@ -28,28 +29,39 @@ pub(super) struct Stop {
     pub(super) delay: Duration,
     /// The time over which they are closed.
     pub(super) spread: Duration,
-    /// How long the last closing handshake may take.
-    pub(super) closing: Duration,
+    /// How long the instances may take beyond that.
+    pub(super) rest: Duration,
 }
 
 impl Stop {
     /// As the settings say.
-    pub(super) const fn of(loaded: &Loaded) -> Self {
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        let server = &loaded.server;
+        Self::new(server.drain_delay, server.drain, &loaded.core)
+    }
+
+    /// What is told to instances with these settings. After the last terminal is told, its closing
+    /// handshake may take its time, its row is removed, which is tried twice, and then the lease.
+    pub(super) fn new(delay: Duration, spread: Duration, config: &Config) -> Self {
+        let rest = config
+            .close_timeout
+            .saturating_add(config.directory_timeout.saturating_mul(3));
         Self {
-            delay: loaded.server.drain_delay,
-            spread: loaded.server.drain,
-            closing: loaded.core.close_timeout,
+            delay,
+            spread,
+            rest,
         }
+    }
+
+    /// When the process ends, whatever is left.
+    fn longest(&self) -> Duration {
+        let stop = self.delay.saturating_add(self.spread);
+        stop.saturating_add(self.rest).saturating_add(MARGIN)
     }
 }
 
-/// How long an instance may take beyond the closing handshakes, before what is left is cut off: it
-/// waits for the directory as well.
-const CLOSING_MARGIN: Duration = Duration::from_secs(10);
-
-/// How long rows and lease may take to be removed before the process ends without. They die with
-/// the lease then.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// What processor time, and threads that are stuck, may add.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Starts a server, and serves until a signal has drained it.
 pub(super) async fn run<R: Runtime>(
@@ -137,36 +149,23 @@ pub(super) async fn drain<R: Runtime>(
     race(drained, race(report::<R, _>(&handles), again)).await
 }
 
-/// Sends the terminals away, then removes rows and leases.
+/// Sends the terminals away, then removes rows and leases. It ends in time, whatever is left.
 async fn shut_down<R: Runtime>(servers: Vec<Server>, stop: Stop) {
-    let limit = stop
-        .delay
-        .saturating_add(stop.spread)
-        .saturating_add(stop.closing)
-        .saturating_add(CLOSING_MARGIN);
-    let drains = servers
-        .iter()
-        .map(|server| server.drain(stop.delay, stop.spread));
-    if !ends_within::<R>(limit, join_all(drains)).await {
-        tracing::warn!("not all terminals have gone in time: they are cut off");
-    }
-    for server in servers {
-        if !ends_within::<R>(SHUTDOWN_LIMIT, server.shutdown()).await {
-            tracing::warn!("rows and lease could not be removed in time; they die with the lease");
-        }
-    }
-}
-
-async fn ends_within<R: Runtime>(limit: Duration, work: impl Future) -> bool {
-    let ended = async {
-        work.await;
-        true
+    let gone = async {
+        let drains = servers
+            .iter()
+            .map(|server| server.drain(stop.delay, stop.spread));
+        join_all(drains).await;
+        join_all(servers.into_iter().map(Server::shutdown)).await;
     };
-    let over = async {
-        R::sleep(limit).await;
-        false
+    let late = async {
+        R::sleep(stop.longest()).await;
+        tracing::warn!(
+            "not all has ended in time: terminals that are left are cut off; rows and lease that are \
+             left die with the lease"
+        );
     };
-    race(ended, over).await
+    race(gone, late).await;
 }
 
 /// Says each second how many terminals are left.

@@ -4,6 +4,7 @@
 //! Every payload says who pushed it, as which of its pushes, and when; every terminal keeps what
 //! came. At the end both are compared with the receipts.
 
+mod half_open;
 mod publishers;
 mod report;
 mod terminals;
@@ -70,19 +71,39 @@ struct Options {
     /// A server's process id, for its memory and processor time; repeat it for several
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
+    /// Only open so many handshakes that never get on, and show the memory that they take; needs --pid
+    #[arg(long, value_name = "COUNT", requires = "pid")]
+    half_open: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    if let Some(count) = options.half_open {
+        return match half_open(&options, count) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
+    match run(&options) {
         Ok(report) if report.is_clean() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("switchboard-load: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &io::Error) -> ExitCode {
+    eprintln!("switchboard-load: {error}");
+    ExitCode::from(2)
+}
+
+fn half_open(options: &Options, count: usize) -> io::Result<()> {
+    let servers = addresses(&options.ws, "ws://")?;
+    match (servers.first(), options.pid.first()) {
+        (Some((server, _)), Some(pid)) if count > 0 => half_open::measure(*server, count, *pid),
+        _ => Err(io::Error::other("at least one handshake, and --pid")),
     }
 }
 

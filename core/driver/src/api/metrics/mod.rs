@@ -4,6 +4,7 @@ mod format;
 mod workers;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,8 +22,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use format::Format;
 
-use crate::handle::Figures;
+use crate::handle::{Asked, Figures};
 use crate::journal;
+use crate::members::{Dropped, Service};
 use workers::Workers;
 
 /// Bounds of the push latency's buckets, in seconds: from a push between two terminals of one
@@ -97,9 +99,17 @@ impl Metrics {
     }
 
     /// All figures as text.
-    pub(crate) fn text(&self, workers: Vec<Figures>, format: Format) -> String {
+    pub(crate) fn text(
+        &self,
+        workers: Asked<Figures>,
+        dropped: &Dropped,
+        format: Format,
+    ) -> String {
         let mut registry = labelled(&self.node);
-        registry.register_collector(Box::new(Workers(workers)));
+        registry.register_collector(Box::new(Answering::of(&workers)));
+        registry.register_collector(Box::new(Workers(workers.answers)));
+        let dropped = Service::ALL.map(|service| (service.name(), dropped.of(service)));
+        registry.register_collector(Box::new(Listeners(dropped)));
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &registry))
@@ -134,6 +144,48 @@ pub(super) fn known_method(method: &Method) -> &'static str {
     }
 }
 
+/// Connections closed unanswered, by listener.
+#[derive(Debug)]
+struct Listeners([(&'static str, u64); 3]);
+
+impl Collector for Listeners {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let name = full("connections_dropped");
+        let help = "Connections closed unanswered, because their listener had no room for them";
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+        for (listener, count) in self.0 {
+            let labels = [("listener", listener)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which workers have given their figures.
+#[derive(Debug)]
+struct Answering(BTreeMap<usize, bool>);
+
+impl Answering {
+    fn of(asked: &Asked<Figures>) -> Self {
+        let answers = asked.answers.iter().map(|figures| (figures.worker, true));
+        let silent = asked.silent.iter().map(|silent| (silent.worker, false));
+        Self(answers.chain(silent).collect())
+    }
+}
+
+impl Collector for Answering {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let name = full("worker_answers");
+        let help = "1 if the worker gave its figures within half a second; if not, it is stuck";
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+        for (worker, answers) in &self.0 {
+            let labels = [("worker", worker.to_string())];
+            ConstGauge::new(u64::from(*answers)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// What the log has lost.
 #[derive(Debug)]
 struct LogLinesDropped;
@@ -153,7 +205,10 @@ fn full(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use switchboard_core::id::InstanceId;
+
     use super::*;
+    use crate::handle::Silent;
 
     #[test]
     fn requests_and_latencies_are_counted() {
@@ -166,7 +221,7 @@ mod tests {
             StatusCode::NOT_FOUND,
         );
         metrics.push(Duration::from_micros(700));
-        let text = metrics.text(Vec::new(), Format::OpenMetrics);
+        let text = metrics.text(nobody(), &Dropped::default(), Format::OpenMetrics);
         for line in [
             r#"switchboard_http_requests_total{node="web1:8082",method="POST",route="/v1/push",status="200"} 2"#,
             r#"switchboard_http_requests_total{node="web1:8082",method="other",route="none",status="404"} 1"#,
@@ -179,6 +234,8 @@ mod tests {
                 r#""} 1"#
             ),
             r#"switchboard_log_lines_dropped_total{node="web1:8082"} 0"#,
+            r#"switchboard_connections_dropped_total{node="web1:8082",listener="peers"} 0"#,
+            r#"switchboard_worker_answers{node="web1:8082",worker="1"} 0"#,
             "# EOF",
         ] {
             assert!(
@@ -195,8 +252,18 @@ mod tests {
             .filter(|line| line.starts_with("# TYPE"))
             .count();
         assert_eq!(described, typed);
-        let older = metrics.text(Vec::new(), Format::Prometheus);
+        let older = metrics.text(nobody(), &Dropped::default(), Format::Prometheus);
         let typed = "# TYPE switchboard_http_requests_total counter";
         assert!(older.contains(typed), "{older}");
+    }
+    /// One worker that does not answer.
+    fn nobody() -> Asked<Figures> {
+        Asked {
+            answers: Vec::new(),
+            silent: vec![Silent {
+                worker: 1,
+                instance: InstanceId::new(7),
+            }],
+        }
     }
 }

@@ -288,11 +288,20 @@ mod tests {
     use super::super::{Format, Metrics};
     use super::*;
     use crate::Snapshot;
+    use crate::handle::Asked;
+    use crate::members::Dropped;
 
     /// H54: whatever an instance counts can be seen from outside.
     #[test]
     fn every_figure_of_a_worker_is_there() {
-        let text = Metrics::new("web1:8082").text(vec![figures()], Format::OpenMetrics);
+        let text = Metrics::new("web1:8082").text(
+            Asked {
+                answers: vec![figures()],
+                silent: Vec::new(),
+            },
+            &Dropped::default(),
+            Format::OpenMetrics,
+        );
         let labels = r#"node="web1:8082",worker="3""#;
         let values: Vec<&str> = text
             .lines()
