@@ -111,12 +111,24 @@ const CONNECTIONS: i64 = 50;
 /// two heartbeats of the default 25 s with their jitter.
 const IDLE_SECONDS: u64 = 75;
 
+/// The defaults, but for ports and workers: nothing here is about leases, and a busy machine may be slow.
 fn settings(heartbeat: Heartbeat) -> Settings {
+    let hurried = [
+        "lease",
+        "lease_renewal",
+        "view_interval",
+        "directory_timeout",
+    ];
+    let settings = hurried
+        .iter()
+        .fold(Settings::for_tests(), |settings, name| {
+            settings.without(name)
+        });
     match heartbeat {
-        Heartbeat::Quick => Settings::for_tests()
+        Heartbeat::Quick => settings
             .with("ping_interval", "1s")
             .with("ping_timeout", "5s"),
-        Heartbeat::Default => Settings::for_tests(),
+        Heartbeat::Default => settings,
     }
 }
 
