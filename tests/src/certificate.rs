@@ -7,6 +7,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
     SignatureAlgorithm,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 use crate::redis::RedisServer;
@@ -50,6 +52,28 @@ impl Certificate {
     /// The authority's certificate, for those who shall trust it.
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join(AUTHORITY)
+    }
+
+    /// What a server shows.
+    ///
+    /// # Panics
+    ///
+    /// If the file is gone.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let file = self.folder.path().join(CERTIFICATE);
+        let chain = CertificateDer::pem_file_iter(file).expect("the file is there");
+        chain
+            .map(|item| item.expect("it is a certificate"))
+            .collect()
+    }
+
+    /// What a server proves it with.
+    ///
+    /// # Panics
+    ///
+    /// If the file is gone.
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_file(self.folder.path().join(KEY)).expect("the file is there")
     }
 
     /// A Redis with this certificate, and its URL.

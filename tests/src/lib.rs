@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod command_line;
 pub mod directory;
 pub mod http;
+pub mod key_server;
 pub mod matrix;
 pub mod patience;
 mod process;

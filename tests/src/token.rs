@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
@@ -65,6 +66,17 @@ impl Signer {
     /// The public key, as servers get it.
     pub fn public_pem(&self) -> &str {
         &self.public
+    }
+
+    /// The public key, as identity providers publish it under this name.
+    ///
+    /// # Panics
+    ///
+    /// If the library cannot write it.
+    pub fn jwk(&self, kid: &str) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).expect("a good key");
+        jwk.common.key_id = Some(kid.to_owned());
+        serde_json::to_value(&jwk).expect("it is made for JSON")
     }
 
     /// A token with these claims.

@@ -4,63 +4,100 @@
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
 
-/// Who is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// A server without TLS.
-    Plainly,
-    /// One with a certificate by an authority that the machine trusts, or one of those in the file
-    /// that the variable `SSL_CERT_FILE` names.
-    OverTls,
+/// Who may vouch for a server that is asked over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The authorities that the machine trusts, or those of the variable `SSL_CERT_FILE`.
+    Machine,
+    /// The authorities of this PEM file, and no others.
+    Authorities(Vec<u8>),
 }
 
-/// This machine trusts nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this machine has no certificates of authorities (Debian: ca-certificates); name a file with them \
-     in SSL_CERT_FILE"
-)]
-pub(crate) struct NoAuthorities;
+/// Whether the proxy of the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxies {
+    /// As they say: the server is anywhere.
+    OfEnvironment,
+    /// The server is near, and no proxy would find it.
+    Ignored,
+}
 
-/// What makes requests to a server that is near: the proxy of the environment is not used. A whole
-/// request, with its answer, may take `limit`. Statuses are answers, not errors, and no redirect is
-/// followed.
+/// Authorities that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoAuthorities {
+    /// The machine has none.
+    #[error(
+        "this machine has no certificates of authorities (Debian: ca-certificates); name a file with \
+         them in SSL_CERT_FILE"
+    )]
+    Machine,
+    /// The file has none.
+    #[error(
+        "this is not a PEM file with certificates: one that begins with `-----BEGIN CERTIFICATE-----` \
+         is needed"
+    )]
+    File,
+}
+
+/// What makes requests. A whole one, with its answer, may take `limit`. Statuses are answers, not
+/// errors, and no redirect is followed.
 ///
 /// # Errors
 ///
-/// If it is asked over TLS, and this machine trusts nobody.
-pub(crate) fn agent(asked: Asked, limit: Duration) -> Result<Agent, NoAuthorities> {
+/// If `trust` is given, and holds nobody.
+pub(crate) fn agent(
+    trust: Option<&Trust>,
+    proxies: Proxies,
+    limit: Duration,
+) -> Result<Agent, NoAuthorities> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .max_response_header_size(HEAD_BYTES)
         .timeout_global(Some(limit))
-        .proxy(None)
         .user_agent(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
-    if asked == Asked::OverTls {
+    if proxies == Proxies::Ignored {
+        config = config.proxy(None);
+    }
+    if let Some(trust) = trust {
         // It is asked for when TLS begins. If there is one already, somebody chose it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let roots = RootCerts::new_with_certs(&authorities()?);
+        let roots = RootCerts::new_with_certs(&authorities(trust)?);
         config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
     }
     Ok(config.build().into())
 }
 
-fn authorities() -> Result<Vec<Certificate<'static>>, NoAuthorities> {
-    // What cannot be read of them is as if it were not there.
-    let found = rustls_native_certs::load_native_certs().certs;
-    let certificates: Vec<_> = found
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
-        .collect();
-    match certificates.is_empty() {
-        true => Err(NoAuthorities),
-        false => Ok(certificates),
+fn authorities(trust: &Trust) -> Result<Vec<Certificate<'static>>, NoAuthorities> {
+    let (certificates, nobody) = match trust {
+        // What cannot be read of them is as if it were not there.
+        Trust::Machine => {
+            let found = rustls_native_certs::load_native_certs().certs;
+            let certificates = found
+                .iter()
+                .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
+                .collect();
+            (certificates, NoAuthorities::Machine)
+        }
+        Trust::Authorities(pem) => {
+            let certificates = parse_pem(pem)
+                .filter_map(|item| match item {
+                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                    Ok(_) | Err(_) => None,
+                })
+                .collect();
+            (certificates, NoAuthorities::File)
+        }
+    };
+    let certificates: Vec<_> = certificates;
+    if certificates.is_empty() {
+        return Err(nobody);
     }
+    Ok(certificates)
 }

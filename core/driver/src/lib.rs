@@ -57,7 +57,7 @@ mod damper;
 pub mod directory;
 pub mod events;
 mod execute;
-#[cfg(feature = "command-line")]
+#[cfg(feature = "jwks-url")]
 mod fetch;
 mod foreign;
 mod handle;

@@ -11,6 +11,7 @@ mod failover;
 mod half_closed;
 mod handshake;
 mod hostile_terminals;
+mod key_sets;
 mod kick;
 mod links;
 mod log;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         command_line::LIST,
         commands::LIST,
         reload::LIST,
+        key_sets::LIST,
         half_closed::LIST,
         handshake::LIST,
         hostile_terminals::LIST,

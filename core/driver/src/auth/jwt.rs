@@ -1,6 +1,5 @@
 //! The authenticator that believes signed tokens.
 
-use std::future::ready;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::request::Parts;
@@ -11,13 +10,14 @@ use switchboard_core::id::UserId;
 use super::claims::{self, Claims};
 use super::key::{JwtError, JwtKey};
 use super::key_set::KeySet;
+use super::keys::Keys;
 use super::token::{self, QueryToken};
 use super::{AuthError, AuthKind};
 use crate::{AuthFuture, Authenticator, Login};
 
 /// Believes a JSON Web Token: the user is its `sub`, and the connection ends with it.
 pub struct Jwt {
-    keys: KeySet,
+    keys: Keys,
     validation: Validation,
     query_token: QueryToken,
 }
@@ -60,33 +60,43 @@ impl Jwt {
         // The choice is the process's and is made once; an application that has made it keeps it.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         Ok(Self {
-            keys: settings.key.read()?,
+            keys: settings.key.keys()?,
             validation: claims::validation(settings),
             query_token: settings.query_token,
         })
     }
 
-    /// The algorithms that the keys fix, as tokens name them.
+    /// The algorithms that the keys fix, as tokens name them. Those of keys that are fetched are known
+    /// once they were.
     pub fn algorithms(&self) -> Vec<String> {
-        let algorithms = self.keys.algorithms();
-        algorithms.iter().map(|name| format!("{name:?}")).collect()
+        self.keys
+            .known()
+            .map_or_else(|_| Vec::new(), |keys| names(&keys))
     }
 
     /// Who the request's token says it is.
     ///
     /// # Errors
     ///
-    /// If there is not exactly one token, or it does not count here.
+    /// If there is not exactly one token, or it does not count here. Keys that are not known are not
+    /// fetched: [`Authenticator::authenticate`] does that.
     pub fn login(&self, parts: &Parts) -> Result<Login, AuthError> {
         let token = token::find(parts, self.query_token)?;
-        self.verify(&token)
+        self.verify(&token, &*self.keys.known()?)
     }
 
-    fn verify(&self, token: &str) -> Result<Login, AuthError> {
-        let verified = self.decode(token).map_err(|error| match error.kind() {
-            ErrorKind::ExpiredSignature => AuthError::TokenExpired(self.explain(&error)),
-            _ => AuthError::InvalidToken(self.explain(&error)),
-        })?;
+    async fn login_with_newest_keys(&self, parts: &Parts) -> Result<Login, AuthError> {
+        let token = token::find(parts, self.query_token)?;
+        self.verify(&token, &*self.keys.for_token(&token).await?)
+    }
+
+    fn verify(&self, token: &str, keys: &KeySet) -> Result<Login, AuthError> {
+        let verified = self
+            .decode(token, keys)
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => AuthError::TokenExpired(explain(&error, keys)),
+                _ => AuthError::InvalidToken(explain(&error, keys)),
+            })?;
         if verified.header.crit.is_some() {
             return Err(AuthError::InvalidToken(
                 "the token has critical extensions (`crit`), and none is known here".to_owned(),
@@ -110,16 +120,16 @@ impl Jwt {
     }
 
     /// The claims of a token that one of the keys has signed.
-    fn decode(&self, token: &str) -> Result<TokenData<Claims>, Error> {
+    fn decode(&self, token: &str, keys: &KeySet) -> Result<TokenData<Claims>, Error> {
         let header = jsonwebtoken::decode_header(token)?;
-        if !self.keys.algorithms().contains(&header.alg) {
+        if !keys.algorithms().contains(&header.alg) {
             return Err(ErrorKind::InvalidAlgorithm.into());
         }
         let validation = Validation {
             algorithms: vec![header.alg],
             ..self.validation.clone()
         };
-        for key in self.keys.candidates(&header) {
+        for key in keys.candidates(&header) {
             match jsonwebtoken::decode(token, &key.key, &validation) {
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
                 decoded => return decoded,
@@ -127,42 +137,48 @@ impl Jwt {
         }
         Err(ErrorKind::InvalidSignature.into())
     }
-
-    /// What is wrong with a token, without any part of it.
-    fn explain(&self, error: &Error) -> String {
-        let wanted = self.algorithms().join(" or ");
-        match error.kind() {
-            ErrorKind::ExpiredSignature => "the token has expired: get a new one".to_owned(),
-            ErrorKind::ImmatureSignature => {
-                "the token is not valid yet (`nbf`, in seconds since 1970): compare the clocks".to_owned()
-            }
-            ErrorKind::InvalidSignature => {
-                format!("the token's signature is wrong: it must be signed with {wanted} and a key that this server was given, the one that it names (`kid`) if it names one")
-            }
-            ErrorKind::InvalidAlgorithm => {
-                format!("the token is signed with another algorithm: {wanted} is needed (`alg`)")
-            }
-            ErrorKind::InvalidAudience => "the token is for another audience (`aud`)".to_owned(),
-            ErrorKind::InvalidIssuer => "the token is of another issuer (`iss`)".to_owned(),
-            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
-                format!("the token has no valid `{claim}`, which is required")
-            }
-            ErrorKind::Json(_) => {
-                "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers".to_owned()
-            }
-            _ => "the token is not a JSON Web Token (three parts in base64url)".to_owned(),
-        }
-    }
 }
 
 impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> AuthFuture<'a> {
-        Box::pin(ready(self.login(request)))
+        Box::pin(self.login_with_newest_keys(request))
     }
 
     fn kind(&self) -> AuthKind {
         AuthKind::Jwt
     }
+}
+
+/// What is wrong with a token, without any part of it.
+fn explain(error: &Error, keys: &KeySet) -> String {
+    let wanted = names(keys).join(" or ");
+    match error.kind() {
+        ErrorKind::ExpiredSignature => "the token has expired: get a new one".to_owned(),
+        ErrorKind::ImmatureSignature => {
+            "the token is not valid yet (`nbf`, in seconds since 1970): compare the clocks".to_owned()
+        }
+        ErrorKind::InvalidSignature => {
+            format!("the token's signature is wrong: it must be signed with {wanted} and a key that this server was given, the one that it names (`kid`) if it names one")
+        }
+        ErrorKind::InvalidAlgorithm => {
+            format!("the token is signed with another algorithm: {wanted} is needed (`alg`)")
+        }
+        ErrorKind::InvalidAudience => "the token is for another audience (`aud`)".to_owned(),
+        ErrorKind::InvalidIssuer => "the token is of another issuer (`iss`)".to_owned(),
+        ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => {
+            format!("the token has no valid `{claim}`, which is required")
+        }
+        ErrorKind::Json(_) => {
+            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers".to_owned()
+        }
+        _ => "the token is not a JSON Web Token (three parts in base64url)".to_owned(),
+    }
+}
+
+/// The algorithms of keys, as tokens name them.
+fn names(keys: &KeySet) -> Vec<String> {
+    let algorithms = keys.algorithms();
+    algorithms.iter().map(|name| format!("{name:?}")).collect()
 }
 
 impl std::fmt::Debug for Jwt {

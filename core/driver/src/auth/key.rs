@@ -1,10 +1,15 @@
 //! What tokens are signed with.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 
+use super::jwk;
+#[cfg(feature = "jwks-url")]
+use super::jwks::Jwks;
 use super::key_set::{Key, KeySet};
+use super::keys::Keys;
 
 /// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
 /// refused.
@@ -16,6 +21,12 @@ pub enum JwtKey {
     /// Public keys as PEM, one or several, of which each counts: RS256 for an RSA key, ES256 for one
     /// on P-256, EdDSA for Ed25519. A line `kid: NAME` before a key names it.
     PublicPem(Vec<u8>),
+    /// Public keys as identity providers publish them: a JSON Web Key Set, of which those for
+    /// signatures count. RSA, P-256, P-384 and Ed25519 keys are known.
+    Published(Vec<u8>),
+    /// Such a set at an address.
+    #[cfg(feature = "jwks-url")]
+    Fetched(Jwks),
 }
 
 /// Why a key cannot be used.
@@ -59,6 +70,15 @@ pub enum JwtError {
         /// Keys that can be.
         limit: usize,
     },
+    /// The text is not a JSON Web Key Set.
+    #[error("this is not a JSON Web Key Set, which is {{\"keys\": [...]}}: {0}")]
+    NotASet(String),
+    /// No key of a set can be used.
+    #[error(
+        "the set has no public key for signatures: RSA, P-256, P-384 and Ed25519 keys count, and shared \
+         secrets never do"
+    )]
+    NothingUsable,
     /// One of several keys cannot be used.
     #[error("key {number} of the file: {error}")]
     OfSeveral {
@@ -79,15 +99,19 @@ impl JwtKey {
     /// # Errors
     ///
     /// If one cannot be used.
-    pub(super) fn read(&self) -> Result<KeySet, JwtError> {
-        KeySet::new(match self {
-            Self::Secret(secret) => vec![Key {
+    pub(super) fn keys(&self) -> Result<Keys, JwtError> {
+        let read = match self {
+            Self::Secret(secret) => KeySet::new(vec![Key {
                 id: None,
                 algorithm: Algorithm::HS256,
                 key: secret_key(secret)?,
-            }],
-            Self::PublicPem(pem) => public_keys(pem)?,
-        })
+            }]),
+            Self::PublicPem(pem) => KeySet::new(public_keys(pem)?),
+            Self::Published(text) => jwk::read(text),
+            #[cfg(feature = "jwks-url")]
+            Self::Fetched(jwks) => return Ok(Keys::Fetched(jwks.clone())),
+        };
+        read.map(Arc::new).map(Keys::Fixed)
     }
 }
 
@@ -96,6 +120,9 @@ impl fmt::Debug for JwtKey {
         f.write_str(match self {
             Self::Secret(_) => "Secret(..)",
             Self::PublicPem(_) => "PublicPem(..)",
+            Self::Published(_) => "Published(..)",
+            #[cfg(feature = "jwks-url")]
+            Self::Fetched(_) => "Fetched(..)",
         })
     }
 }
@@ -224,12 +251,11 @@ mod tests {
             ),
         ];
         for (pem, algorithm) in cases {
-            let keys = JwtKey::PublicPem(pem.to_vec()).read().expect("a good key");
+            let keys = read(&JwtKey::PublicPem(pem.to_vec())).expect("a good key");
             assert_eq!(keys.algorithms(), [algorithm]);
         }
-        let keys = JwtKey::Secret(vec![b's'; JwtKey::SECRET_MIN_BYTES])
-            .read()
-            .expect("a good secret");
+        let secret = JwtKey::Secret(vec![b's'; JwtKey::SECRET_MIN_BYTES]);
+        let keys = read(&secret).expect("a good secret");
         assert_eq!(keys.algorithms(), [Algorithm::HS256]);
     }
 
@@ -285,10 +311,15 @@ mod tests {
         }
     }
 
+    fn read(key: &JwtKey) -> Result<Arc<KeySet>, JwtError> {
+        key.keys()
+            .map(|keys| keys.known().expect("they are in the file"))
+    }
+
     #[test]
     fn keys_that_cannot_be_used_are_refused_at_once() {
-        let secret = |bytes: &[u8]| JwtKey::Secret(bytes.to_vec()).read().err();
-        let public = |bytes: &[u8]| JwtKey::PublicPem(bytes.to_vec()).read().err();
+        let secret = |bytes: &[u8]| read(&JwtKey::Secret(bytes.to_vec())).err();
+        let public = |bytes: &[u8]| read(&JwtKey::PublicPem(bytes.to_vec())).err();
         assert_eq!(secret(b""), Some(JwtError::EmptySecret));
         assert_eq!(secret(b"\r\n"), Some(JwtError::EmptySecret));
         let short = JwtError::ShortSecret {

@@ -47,6 +47,19 @@ impl KeySet {
         algorithms
     }
 
+    /// What its keys are called; `-` for one without a name.
+    #[cfg(any(test, feature = "jwks-url"))]
+    pub(super) fn names(&self) -> Vec<String> {
+        let name = |key: &Key| key.id.clone().unwrap_or_else(|| "-".to_owned());
+        self.0.iter().map(name).collect()
+    }
+
+    /// Whether a token that says this name, or none, can be judged by this set.
+    #[cfg(feature = "jwks-url")]
+    pub(super) fn knows(&self, name: Option<&str>) -> bool {
+        name.is_none_or(|name| self.0.iter().any(|key| key.id.as_deref() == Some(name)))
+    }
+
     /// The keys that can have signed a token: those of its algorithm and of the name that it says.
     /// A token without a name may be of each, and a key without one may be the one of each name that
     /// no other key has.

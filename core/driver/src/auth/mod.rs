@@ -5,13 +5,19 @@
 
 mod claims;
 mod error;
+mod jwk;
+#[cfg(feature = "jwks-url")]
+mod jwks;
 mod jwt;
 mod key;
 mod key_set;
+mod keys;
 mod open;
 mod token;
 
 pub use error::AuthError;
+#[cfg(feature = "jwks-url")]
+pub use jwks::{Jwks, JwksError, JwksSettings};
 pub use jwt::{Expiry, Jwt, JwtSettings};
 pub use key::{JwtError, JwtKey};
 pub use open::Open;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, Open, QueryToken};
+use crate::auth::JwtSettings;
 use crate::directory::{EmbeddedDirectory, RedisUrl};
 use crate::{Authenticator, DirectoryChoice, Settings, Sockets};
 use switchboard_core::config::ClusterSecret;
@@ -12,7 +12,8 @@ use switchboard_core::config::ClusterSecret;
 use super::complaints::Complaints;
 use super::load::{Loaded, Origins};
 use super::secrets;
-use super::settings::{Auth, ServerSettings};
+use super::settings::ServerSettings;
+use super::tokens::{Fetching, authenticator};
 
 /// What a server is started with.
 pub(super) struct Parts {
@@ -27,7 +28,7 @@ pub(super) struct Parts {
 /// A combination of settings that cannot be, or must not. It says what to do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-struct Unfit(String);
+pub(super) struct Unfit(pub(super) String);
 
 /// Checks the settings as a whole, and reads the files that they name. `variable` reads a variable
 /// of the environment.
@@ -38,6 +39,7 @@ struct Unfit(String);
 pub(super) fn assemble(
     loaded: Loaded,
     variable: impl Fn(&str) -> Option<String>,
+    fetching: Fetching<'_>,
 ) -> Result<Parts, Complaints> {
     let Loaded {
         server,
@@ -45,7 +47,7 @@ pub(super) fn assemble(
         origins,
     } = loaded;
     let mut complaints = Complaints::default();
-    let authenticator = complaints.note(authenticator(&server, &origins));
+    let authenticator = complaints.note(authenticator(&server, &core, &origins, fetching));
     let api_keys = complaints.note(api_keys(&server, &origins));
     let advertise = complaints.note(advertise(&server, &origins));
     let secret = complaints.note(cluster_secret(&server, &origins, variable));
@@ -89,105 +91,6 @@ pub(super) fn assemble(
         }),
         _ => Err(complaints),
     }
-}
-
-/// H03, H04: nobody is believed without a check unless somebody chose that.
-fn authenticator(
-    server: &ServerSettings,
-    origins: &Origins,
-) -> Result<(Arc<dyn Authenticator>, Option<JwtSettings>), Unfit> {
-    let auth = match server.auth {
-        Some(auth) => auth,
-        None if origins.is_given("jwt_secret_file") || origins.is_given("jwt_public_key_file") => {
-            return Err(Unfit(
-                "there is a key for tokens, but --auth is not given: add --auth jwt".to_owned(),
-            ));
-        }
-        None if server.listen.ip().is_loopback() => Auth::Open,
-        None => {
-            return Err(Unfit(format!(
-                "{}: others can reach {}, so choose who may connect: --auth jwt with \
-                 --jwt-secret-file or --jwt-public-key-file, or --auth open to believe every name",
-                origins.place("listen"),
-                server.listen
-            )));
-        }
-    };
-    match auth {
-        Auth::Open => {
-            let needless = [
-                "jwt_secret_file",
-                "jwt_public_key_file",
-                "jwt_audience",
-                "jwt_issuer",
-                "jwt_allow_unexpiring",
-                "token_in_query",
-            ]
-            .into_iter()
-            .find(|setting| origins.is_given(setting));
-            if let Some(setting) = needless {
-                return Err(Unfit(format!(
-                    "{}: does nothing unless --auth is jwt",
-                    origins.place(setting)
-                )));
-            }
-            Ok((Arc::new(Open), None))
-        }
-        Auth::Jwt => {
-            let (jwt, settings) = jwt(server, origins)?;
-            Ok((Arc::new(jwt), Some(settings)))
-        }
-    }
-}
-
-fn jwt(server: &ServerSettings, origins: &Origins) -> Result<(Jwt, JwtSettings), Unfit> {
-    let (setting, key) = match (&server.jwt_secret_file, &server.jwt_public_key_file) {
-        (Some(path), None) => {
-            let setting = "jwt_secret_file";
-            (
-                setting,
-                JwtKey::Secret(secret_file(path, setting, origins)?),
-            )
-        }
-        (None, Some(path)) => {
-            let setting = "jwt_public_key_file";
-            let pem = std::fs::read(path).map_err(|error| {
-                unfit(setting, origins, &format!("{}: {error}", path.display()))
-            })?;
-            (setting, JwtKey::PublicPem(pem))
-        }
-        (None, None) => {
-            return Err(Unfit(
-                "--auth jwt needs a key: --jwt-secret-file for HS256, or --jwt-public-key-file for \
-                 RS256, ES256 or EdDSA"
-                    .to_owned(),
-            ));
-        }
-        (Some(_), Some(_)) => {
-            return Err(unfit(
-                "jwt_secret_file",
-                origins,
-                "and --jwt-public-key-file exclude each other: the key fixes the algorithm",
-            ));
-        }
-    };
-    let settings = JwtSettings {
-        key,
-        audience: server.jwt_audience.clone(),
-        issuer: server.jwt_issuer.clone(),
-        expiry: if server.jwt_allow_unexpiring {
-            Expiry::Optional
-        } else {
-            Expiry::Required
-        },
-        query_token: if server.token_in_query {
-            QueryToken::Accepted
-        } else {
-            QueryToken::Ignored
-        },
-    };
-    let jwt = Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))?;
-    Ok((jwt, settings))
 }
 
 /// H02, H03: off loopback the API has keys.
@@ -288,11 +191,11 @@ fn directory(
     Ok(DirectoryChoice::Redis(url))
 }
 
-fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
+pub(super) fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
     secrets::read(path).map_err(|error| unfit(setting, origins, &error.to_string()))
 }
 
-fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
+pub(super) fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
     if setting == secrets::CLUSTER_SECRET {
         return Unfit(format!("{setting}: {what}"));
     }

@@ -21,6 +21,7 @@ mod serve;
 mod settings;
 mod signals;
 mod token;
+mod tokens;
 mod values;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ use complaints::Complaints;
 use options::{Logging, Options};
 use reload::Reloader;
 use settings::{Level, LogFormat};
+use tokens::Fetching;
 
 /// Pushes messages to people's terminals over WebSocket, across any number of server instances.
 #[derive(Debug, Parser)]
@@ -197,7 +199,11 @@ fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Fai
     logging::start(loaded.server.log, loaded.server.log_level)?;
     warn_of_unknown_variables();
     let connections_given = loaded.origins.is_given("connections");
-    let mut parts = assemble::assemble(loaded.clone(), |name| std::env::var(name).ok())?;
+    let mut parts = assemble::assemble(
+        loaded.clone(),
+        |name| std::env::var(name).ok(),
+        Fetching::Begun,
+    )?;
     open_files::raise_limit(&mut parts.settings, connections_given);
     let reloader = Reloader::new(serve, matches.clone(), &loaded, &parts);
     wait_for::<R, _>(serve::run::<R>(parts, reloader, signals))

@@ -104,6 +104,25 @@ struct Terminals {
     /// Several keys count side by side; a line `kid: NAME` before one says which tokens are its own
     #[arg(long, value_name = "FILE")]
     jwt_public_key_file: Option<PathBuf>,
+    /// Address of the JSON Web Key Set with the public keys that tokens are signed with, by kid:
+    /// https://..., or http://... on this machine. A token with an unknown kid has it fetched again
+    #[arg(long, value_name = "URL")]
+    jwks_url: Option<String>,
+    /// File with a JSON Web Key Set
+    #[arg(long, value_name = "FILE")]
+    jwks_file: Option<PathBuf>,
+    /// PEM file with the authorities that vouch for --jwks-url, in place of the machine's
+    #[arg(long, value_name = "FILE")]
+    jwks_ca_file: Option<PathBuf>,
+    /// The time between two fetches of the keys
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    jwks_refresh: Option<String>,
+    /// The time after a fetch before tokens with an unknown kid cause another one
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    jwks_pause: Option<String>,
+    /// When a fetch is given up; below --handshake-timeout
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    jwks_timeout: Option<String>,
     /// Audiences of which a token must name one (`aud`)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     jwt_audience: Option<Vec<String>>,

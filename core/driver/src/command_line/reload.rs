@@ -18,15 +18,22 @@ use super::assemble::{Parts, assemble};
 use super::load::{self, Loaded};
 use super::serve::{Stop, warn_if_open};
 use super::signals::Signals;
+use super::tokens::Fetching;
 use super::{Failure, Serve, logging};
 
 /// Settings that a running server takes. Where one names a file, it takes what stands there.
-const TAKEN: [&str; 13] = [
+const TAKEN: [&str; 19] = [
     "api_hosts",
     "api_key_file",
     "auth",
     "drain",
     "drain_delay",
+    "jwks_ca_file",
+    "jwks_file",
+    "jwks_pause",
+    "jwks_refresh",
+    "jwks_timeout",
+    "jwks_url",
     "jwt_allow_unexpiring",
     "jwt_audience",
     "jwt_issuer",
@@ -125,7 +132,8 @@ impl Reloader {
         let loaded = load::load(file, &self.serve.options, &self.matches)?;
         let (table, stop) = (loaded.table(), Stop::of(&loaded));
         let level = loaded.server.log_level;
-        let parts = assemble(loaded, |name| std::env::var(name).ok())?;
+        let before = Fetching::Awaited(self.force.jwt.as_ref());
+        let parts = assemble(loaded, |name| std::env::var(name).ok(), before)?;
         let newest = Force::of(table, &parts);
         let changes = self.force.changes(&newest);
         handle
@@ -180,7 +188,9 @@ impl Force {
         match setting {
             "api_key_file" => self.api_keys == newest.api_keys,
             "cluster_secret_file" => self.cluster_secret == newest.cluster_secret,
-            "jwt_public_key_file" | "jwt_secret_file" if newest.settings.contains_key(setting) => {
+            "jwks_ca_file" | "jwks_file" | "jwt_public_key_file" | "jwt_secret_file"
+                if newest.settings.contains_key(setting) =>
+            {
                 key(self) == key(newest)
             }
             _ => true,

@@ -29,6 +29,15 @@ pub(super) struct ServerSettings {
     pub(super) auth: Option<Auth>,
     pub(super) jwt_secret_file: Option<PathBuf>,
     pub(super) jwt_public_key_file: Option<PathBuf>,
+    pub(super) jwks_url: Option<String>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) jwks_ca_file: Option<PathBuf>,
+    #[serde(with = "duration")]
+    pub(super) jwks_refresh: Duration,
+    #[serde(with = "duration")]
+    pub(super) jwks_pause: Duration,
+    #[serde(with = "duration")]
+    pub(super) jwks_timeout: Duration,
     pub(super) jwt_audience: Vec<String>,
     pub(super) jwt_issuer: Vec<String>,
     pub(super) jwt_allow_unexpiring: bool,
@@ -68,6 +77,12 @@ impl Default for ServerSettings {
             auth: None,
             jwt_secret_file: None,
             jwt_public_key_file: None,
+            jwks_url: None,
+            jwks_file: None,
+            jwks_ca_file: None,
+            jwks_refresh: Duration::from_secs(600),
+            jwks_pause: Duration::from_secs(10),
+            jwks_timeout: Duration::from_secs(3),
             jwt_audience: Vec::new(),
             jwt_issuer: Vec::new(),
             jwt_allow_unexpiring: false,

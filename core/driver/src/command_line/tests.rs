@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches};
 use super::assemble::{Parts, assemble};
 use super::complaints::Complaints;
 use super::load::{self, Loaded};
+use super::tokens::Fetching;
 use super::{Cli, Command, command, options, sample, sample_file, serve_command, values};
 
 #[test]
@@ -374,16 +375,17 @@ fn redis_needs_a_cluster_secret_from_one_place() {
 
     let variable = |_: &str| Some("a secret of the cluster".to_owned());
     let loaded = load(&[redis], None).expect("good settings");
-    let by_variable = assemble(loaded, variable).unwrap_or_else(|error| panic!("{error}"));
+    let by_variable =
+        assemble(loaded, variable, Fetching::Begun).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         by_variable.settings.cluster_secret,
         parts.settings.cluster_secret
     );
 
     let loaded = load(&[redis, &by_file], None).expect("good settings");
-    assert!(assemble(loaded, variable).is_err());
+    assert!(assemble(loaded, variable, Fetching::Begun).is_err());
     let loaded = load(&[redis], None).expect("good settings");
-    assert!(assemble(loaded, |_| Some("short".to_owned())).is_err());
+    assert!(assemble(loaded, |_| Some("short".to_owned()), Fetching::Begun).is_err());
 }
 
 /// H06: tokens expire unless somebody chose that they need not; and the key is one.
@@ -425,7 +427,7 @@ fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, Complaints> {
 
 fn assembled(arguments: &[&str]) -> Result<Parts, Complaints> {
     let loaded = load(arguments, None).unwrap_or_else(|error| panic!("{error}"));
-    assemble(loaded, |_| None)
+    assemble(loaded, |_| None, Fetching::Begun)
 }
 
 fn accepted(arguments: &[&str]) -> Parts {
@@ -459,6 +461,9 @@ fn samples() -> toml::Table {
         api_key_file = "keys"
         auth = "jwt"
         cluster_secret_file = "secret"
+        jwks_ca_file = "authorities.pem"
+        jwks_file = "jwks.json"
+        jwks_url = "https://id.example.com/jwks"
         jwt_public_key_file = "key.pem"
         jwt_secret_file = "secret"
         log = "json"

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::answer::{Reason, Refusal};
 use crate::command_line::{Failure, secrets};
-use crate::fetch::{self, Asked};
+use crate::fetch::{self, Proxies, Trust};
 
 /// Bytes of an answer, at most: those of a receipt for as many terminals as a server can be told to
 /// list have less.
@@ -30,7 +30,7 @@ pub(super) struct ApiUrl(String);
 pub(super) struct Api {
     url: ApiUrl,
     key: Option<Key>,
-    asked: Asked,
+    trust: Option<Trust>,
 }
 
 struct Key {
@@ -82,12 +82,9 @@ impl FromStr for ApiUrl {
 }
 
 impl ApiUrl {
-    fn asked(&self) -> Asked {
+    fn is_encrypted(&self) -> bool {
         let scheme = self.0.split("://").next().unwrap_or_default();
-        match scheme.eq_ignore_ascii_case("https") {
-            true => Asked::OverTls,
-            false => Asked::Plainly,
-        }
+        scheme.eq_ignore_ascii_case("https")
     }
 }
 
@@ -121,7 +118,7 @@ impl Api {
         Ok(Self {
             url: url.clone(),
             key,
-            asked: url.asked(),
+            trust: url.is_encrypted().then_some(Trust::Machine),
         })
     }
 
@@ -131,7 +128,7 @@ impl Api {
     ///
     /// If there is no answer, or the server refuses. It says what to do.
     pub(super) fn call(&self, call: &Call) -> Result<Reply, Failure> {
-        let agent = fetch::agent(self.asked, call.limit)
+        let agent = fetch::agent(self.trust.as_ref(), Proxies::Ignored, call.limit)
             .map_err(|error| Failure::Asked(error.to_string()))?;
         let (status, text) = self
             .send(&agent, call)

@@ -1,0 +1,445 @@
+//! Keys that an identity provider publishes at an address, fetched by a thread of their own.
+//!
+//! What was fetched counts until something else was: an outage of the provider closes nobody, and
+//! keeps nobody out whose key is known. A token that names an unknown key has the set fetched, and is
+//! refused for good only by a set that was asked for after it came. That is bounded whatever tokens
+//! come: one fetch is under way, the next one is a pause later, and a name that was looked for in vain
+//! has nothing fetched for [`FORGOTTEN`].
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+use event_listener::{Event as Signal, EventListener, Listener as _};
+use http::{StatusCode, Uri};
+use jsonwebtoken::Header;
+use ureq::{Agent, Error};
+
+use super::key::JwtError;
+use super::key_set::KeySet;
+use super::{AuthError, jwk};
+use crate::fetch::{self, Proxies, Trust};
+
+/// How long a name that was not in the set causes no fetch.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Names that are remembered as unknown, and names that wait for a fetch, at most. Tokens with further
+/// ones are told to come back.
+const NAMES: usize = 1024;
+
+/// The longest name of a key, in bytes, for which a set is fetched.
+const NAME_BYTES: usize = 256;
+
+/// Bytes of a set, at most: as many large keys as count, with their certificates, have less.
+const SET_BYTES: u64 = 1 << 20;
+
+/// Where keys are, and how they are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksSettings {
+    /// The set's address: `https://...`, or `http://...` of this machine.
+    pub url: String,
+    /// Authorities that vouch for it, as PEM. Without it those that the machine trusts do, or those of
+    /// the file that the variable `SSL_CERT_FILE` names.
+    pub authorities: Option<Vec<u8>>,
+    /// The time between two fetches.
+    pub refresh: Duration,
+    /// The time after a fetch before tokens can cause another one. While the provider is away, it
+    /// grows up to `refresh`.
+    pub pause: Duration,
+    /// How long a fetch may take. Below the time for a handshake, so that it can be answered.
+    pub timeout: Duration,
+}
+
+/// Keys at an address. Clones are the same; when the last one is dropped, nothing is fetched any more.
+#[derive(Clone)]
+pub struct Jwks(Arc<Owner>);
+
+/// Why keys cannot be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwksError {
+    /// The address cannot be one.
+    #[error(
+        "write https://HOST/PATH; http:// is for this machine alone, because whoever can change keys on \
+         their way can be anybody"
+    )]
+    Url,
+    /// Nobody can vouch for the provider.
+    #[error("{0}")]
+    Authorities(String),
+    /// The operating system refuses a thread.
+    #[error("the operating system refuses a thread: {0}")]
+    Thread(String),
+    /// There was no answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The certificate does not count.
+    #[error("the certificate does not count ({0}): is its authority one that is trusted here?")]
+    Certificate(String),
+    /// The answer is something else.
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    /// The answer is no set of keys that can be used.
+    #[error("{0}")]
+    Set(JwtError),
+}
+
+/// Ends the thread when it is dropped.
+struct Owner(Arc<Inner>);
+
+struct Inner {
+    settings: JwksSettings,
+    state: Mutex<State>,
+    /// The thread has something to do.
+    wake: Condvar,
+    /// A fetch has ended.
+    ended: Signal,
+}
+
+/// What is known of the keys.
+#[derive(Default)]
+struct State {
+    keys: Option<Arc<KeySet>>,
+    /// Why the last fetch has failed, and how many have in a row.
+    failure: Option<(JwksError, u32)>,
+    /// When the last fetch ended.
+    last: Option<Instant>,
+    begun: u64,
+    ended: u64,
+    /// Who wants a fetch before it is due.
+    wanted: Wanted,
+    /// Names that are to be looked for in the set that is fetched next.
+    sought: Vec<String>,
+    /// Names that are looked for in the set that is being fetched.
+    awaited: Vec<String>,
+    /// Names that were in no set, and when that was found.
+    unknown: HashMap<String, Instant>,
+    /// Nobody needs keys any more.
+    over: bool,
+}
+
+/// Who wants a fetch before it is due.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    /// Nobody.
+    #[default]
+    Not,
+    /// A token: after the pause.
+    ByToken,
+    /// Whoever runs the server: at once.
+    AtOnce,
+}
+
+/// What is found for a token.
+enum Found {
+    /// Keys that say whether it counts.
+    Keys(Arc<KeySet>),
+    /// Nothing, until a fetch has ended.
+    AfterFetch(EventListener),
+    /// Nothing at present.
+    Nothing,
+}
+
+impl Jwks {
+    /// Begins to fetch.
+    ///
+    /// # Errors
+    ///
+    /// If the settings cannot be used. A provider that does not answer is no error: it is asked again.
+    pub fn start(settings: JwksSettings) -> Result<Self, JwksError> {
+        let agent = agent(&settings)?;
+        let inner = Arc::new(Inner {
+            settings,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            ended: Signal::new(),
+        });
+        let fetching = Arc::clone(&inner);
+        thread::Builder::new()
+            .name("jwks".to_owned())
+            .spawn(move || fetching.serve(&agent))
+            .map_err(|error| JwksError::Thread(error.to_string()))?;
+        Ok(Self(Arc::new(Owner(inner))))
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &JwksSettings {
+        &self.0.0.settings
+    }
+
+    /// Blocks until something was fetched, or could not be.
+    ///
+    /// # Errors
+    ///
+    /// If the last fetch has failed.
+    pub fn fetched(&self) -> Result<(), JwksError> {
+        self.0.0.wait(|state| state.ended > 0)
+    }
+
+    /// Fetches once more, and blocks until that has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it has failed. The keys that are there count on.
+    pub fn refresh(&self) -> Result<(), JwksError> {
+        let inner = &self.0.0;
+        let before = {
+            let mut state = inner.lock();
+            state.wanted = Wanted::AtOnce;
+            inner.wake.notify_all();
+            // One that is under way may have been answered before something changed.
+            state.begun
+        };
+        inner.wait(|state| state.ended > before)
+    }
+
+    /// The keys that are known.
+    pub(super) fn known(&self) -> Option<Arc<KeySet>> {
+        self.0.0.lock().keys.clone()
+    }
+
+    /// The keys that say whether a token counts; they are fetched if they must be.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can say at present.
+    pub(super) async fn keys_for(&self, token: &Header) -> Result<Arc<KeySet>, AuthError> {
+        let inner = &self.0.0;
+        let found = match inner.find(token) {
+            Found::AfterFetch(ended) => {
+                ended.await;
+                inner.find(token)
+            }
+            found @ (Found::Keys(_) | Found::Nothing) => found,
+        };
+        match found {
+            Found::Keys(keys) => Ok(keys),
+            Found::AfterFetch(_) | Found::Nothing => Err(unavailable()),
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.wake.notify_all();
+    }
+}
+
+impl PartialEq for Jwks {
+    /// Whether both fetch the same in the same way.
+    fn eq(&self, other: &Self) -> bool {
+        self.settings() == other.settings()
+    }
+}
+
+impl Eq for Jwks {}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Jwks({})", self.settings().url)
+    }
+}
+
+impl Inner {
+    /// The life of the thread.
+    fn serve(&self, agent: &Agent) {
+        while self.await_turn() {
+            let fetched = fetch(agent, &self.settings.url);
+            self.note(fetched);
+        }
+    }
+
+    /// Waits until a fetch is due. `false` once nobody needs keys any more.
+    fn await_turn(&self) -> bool {
+        let mut state = self.lock();
+        while !state.over {
+            let now = Instant::now();
+            let left = state.due(&self.settings).map(|due| due.duration_since(now));
+            if left.is_none_or(|left| left.is_zero()) {
+                state.begun += 1;
+                state.wanted = Wanted::Not;
+                state.awaited = std::mem::take(&mut state.sought);
+                return true;
+            }
+            let waited = self.wake.wait_timeout(state, left.unwrap_or_default());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+
+    fn note(&self, fetched: Result<KeySet, JwksError>) {
+        let url = &self.settings.url;
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.ended += 1;
+        state.last = Some(now);
+        let failures = state.failure.as_ref().map_or(0, |(_, failures)| *failures);
+        match fetched {
+            Ok(keys) => {
+                let before = state.keys.as_ref().map(|keys| keys.names());
+                if failures > 0 || before.as_ref() != Some(&keys.names()) {
+                    tracing::info!(url, keys = ?keys.names(), "the keys of tokens were fetched");
+                }
+                state.take(keys, now);
+            }
+            Err(error) => {
+                let known = state.keys.is_some();
+                match failures {
+                    0 => tracing::warn!(
+                        url, %error, known,
+                        "the keys of tokens cannot be fetched; those that are known count on"
+                    ),
+                    _ => {
+                        tracing::debug!(url, %error, known, "the keys of tokens cannot be fetched")
+                    }
+                }
+                state.awaited.clear();
+                state.failure = Some((error, failures.saturating_add(1)));
+            }
+        }
+        drop(state);
+        self.ended.notify(usize::MAX);
+    }
+
+    fn find(&self, token: &Header) -> Found {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let name = token.kid.as_deref();
+        if let Some(keys) = &state.keys
+            && (keys.knows(name) || state.is_in_vain(name.unwrap_or_default(), now))
+        {
+            return Found::Keys(Arc::clone(keys));
+        }
+        if !state.seek(name.unwrap_or_default()) {
+            return Found::Nothing;
+        }
+        state.wanted = state.wanted.max(Wanted::ByToken);
+        self.wake.notify_all();
+        let paused = state.due(&self.settings).is_some_and(|due| due > now);
+        match paused && state.begun == state.ended {
+            true => Found::Nothing,
+            false => Found::AfterFetch(self.ended.listen()),
+        }
+    }
+
+    fn wait(&self, is_over: impl Fn(&State) -> bool) -> Result<(), JwksError> {
+        loop {
+            let ended = {
+                let state = self.lock();
+                if is_over(&state) {
+                    return match &state.failure {
+                        None => Ok(()),
+                        Some((error, _)) => Err(error.clone()),
+                    };
+                }
+                self.ended.listen()
+            };
+            ended.wait();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// When the next fetch is due; `None`: at once.
+    fn due(&self, settings: &JwksSettings) -> Option<Instant> {
+        let JwksSettings { refresh, pause, .. } = *settings;
+        let last = self.last?;
+        let grown = |failures: u32| pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let after = match (self.wanted, &self.failure) {
+            (Wanted::AtOnce, _) => return None,
+            (Wanted::Not, None) => refresh,
+            (Wanted::ByToken, None) => pause.min(refresh),
+            (Wanted::Not | Wanted::ByToken, Some((_, failures))) => grown(*failures).min(refresh),
+        };
+        Some(last + after)
+    }
+
+    /// Takes keys that were fetched.
+    fn take(&mut self, keys: KeySet, now: Instant) {
+        self.unknown
+            .retain(|_, found| now.duration_since(*found) < FORGOTTEN);
+        for name in std::mem::take(&mut self.awaited) {
+            if !keys.knows(Some(&name)) && self.unknown.len() < NAMES {
+                self.unknown.insert(name, now);
+            }
+        }
+        self.keys = Some(Arc::new(keys));
+        self.failure = None;
+    }
+
+    /// Whether it is known that nothing is found by this name.
+    fn is_in_vain(&self, name: &str, now: Instant) -> bool {
+        let found = self.unknown.get(name);
+        name.len() > NAME_BYTES || found.is_some_and(|found| now.duration_since(*found) < FORGOTTEN)
+    }
+
+    /// Has this name looked for. `false` if too many are.
+    fn seek(&mut self, name: &str) -> bool {
+        if self.sought.iter().any(|sought| sought == name) {
+            return true;
+        }
+        if name.len() > NAME_BYTES || self.sought.len() >= NAMES {
+            return false;
+        }
+        self.sought.push(name.to_owned());
+        true
+    }
+}
+
+/// Nobody can say whether a token counts.
+pub(super) fn unavailable() -> AuthError {
+    AuthError::Unavailable(
+        "the keys that tokens are signed with are being fetched: try again".to_owned(),
+    )
+}
+
+fn agent(settings: &JwksSettings) -> Result<Agent, JwksError> {
+    let uri: Uri = settings.url.parse().map_err(|_| JwksError::Url)?;
+    let host = uri.host().filter(|host| !host.is_empty());
+    let host = host.ok_or(JwksError::Url)?;
+    let own = settings.authorities.clone().map(Trust::Authorities);
+    let trust = own.unwrap_or(Trust::Machine);
+    let near = is_this_machine(host);
+    let trust = match uri.scheme_str() {
+        Some("https") => Some(&trust),
+        Some("http") if near => None,
+        _ => return Err(JwksError::Url),
+    };
+    let proxies = match near {
+        true => Proxies::Ignored,
+        false => Proxies::OfEnvironment,
+    };
+    let made = fetch::agent(trust, proxies, settings.timeout);
+    made.map_err(|error| JwksError::Authorities(error.to_string()))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn fetch(agent: &Agent, url: &str) -> Result<KeySet, JwksError> {
+    let unreachable = |error: Error| match error {
+        Error::Rustls(error @ rustls::Error::InvalidCertificate(_)) => {
+            JwksError::Certificate(error.to_string())
+        }
+        Error::Io(error) => JwksError::Unreachable(error.to_string()),
+        other => JwksError::Unreachable(other.to_string()),
+    };
+    let mut response = agent.get(url).call().map_err(unreachable)?;
+    if response.status() != StatusCode::OK {
+        return Err(JwksError::Status(response.status()));
+    }
+    let body = response.body_mut().with_config().limit(SET_BYTES);
+    let text = body.read_to_vec().map_err(unreachable)?;
+    jwk::read(&text).map_err(JwksError::Set)
+}

@@ -1,0 +1,53 @@
+//! Where the keys of tokens are from: a file that was read, or an address that is asked.
+
+use std::sync::Arc;
+
+use super::AuthError;
+#[cfg(feature = "jwks-url")]
+use super::jwks::Jwks;
+use super::key_set::KeySet;
+
+/// Where the keys of tokens are from.
+pub(super) enum Keys {
+    /// They are these.
+    Fixed(Arc<KeySet>),
+    /// They change.
+    #[cfg(feature = "jwks-url")]
+    Fetched(Jwks),
+}
+
+impl Keys {
+    /// The keys that are known.
+    ///
+    /// # Errors
+    ///
+    /// If none were fetched yet.
+    pub(super) fn known(&self) -> Result<Arc<KeySet>, AuthError> {
+        match self {
+            Self::Fixed(keys) => Ok(Arc::clone(keys)),
+            #[cfg(feature = "jwks-url")]
+            Self::Fetched(jwks) => jwks.known().ok_or_else(super::jwks::unavailable),
+        }
+    }
+
+    /// The keys that say whether a token counts.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can say at present.
+    #[cfg_attr(
+        not(feature = "jwks-url"),
+        expect(unused_variables, reason = "fixed keys are the same for all tokens")
+    )]
+    pub(super) async fn for_token(&self, token: &str) -> Result<Arc<KeySet>, AuthError> {
+        match self {
+            Self::Fixed(keys) => Ok(Arc::clone(keys)),
+            #[cfg(feature = "jwks-url")]
+            Self::Fetched(jwks) => match jsonwebtoken::decode_header(token) {
+                Ok(header) => jwks.keys_for(&header).await,
+                // What cannot be read counts with no key.
+                Err(_) => self.known(),
+            },
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Keys of tokens as identity providers publish them: in a file, and at an address.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, ONE};
+use switchboard_tests::behaviours;
+use switchboard_tests::certificate::Certificate;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::command_line::run;
+use switchboard_tests::key_server::KeyServer;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::settings::Settings;
+use switchboard_tests::token::{KeyKind, Signer, seconds_from_now, signed};
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, a_set_is_fetched_over_https_if_its_authority_is_trusted),
+    (ONE, a_new_key_counts_once_a_token_names_it),
+    (ONE, a_removed_key_counts_until_the_next_fetch),
+    (ONE, an_outage_closes_nobody_and_keeps_the_last_keys),
+    (ONE, a_server_starts_without_its_provider),
+    (ONE, a_provider_that_hangs_is_given_up),
+    (ONE, tokens_cause_no_more_fetches_than_the_pause_allows),
+    (
+        ONE,
+        a_key_that_was_looked_for_in_vain_is_not_looked_for_again
+    ),
+    (ONE, a_shared_secret_in_a_set_never_counts),
+    (ONE, a_set_in_a_file_is_read_again_at_a_hangup),
+    (COMMAND_LINE, an_address_that_cannot_be_trusted_is_refused),
+];
+
+const UNAUTHORIZED: u16 = 401;
+const UNAVAILABLE: u16 = 503;
+const SWITCHED: u16 = 101;
+
+/// H01: what comes over the network counts if its sender has proven itself.
+fn a_set_is_fetched_over_https_if_its_authority_is_trusted(cell: Cell) {
+    let certificate = Certificate::for_loopback();
+    let provider = KeyServer::https(&certificate);
+    let signer = Signer::new(KeyKind::Rsa);
+    provider.publish(&[signer.jwk("one")]);
+    let authority = fs::read(certificate.authority()).expect("it was written");
+
+    let trusting = start(cell, &provider, |s| s.with_file("jwks_ca_file", authority));
+    assert_eq!(
+        status(&trusting, &signer.sign_as("one", &claims())),
+        SWITCHED
+    );
+    let other = Certificate::for_loopback();
+    let other = fs::read(other.authority()).expect("it was written");
+    let distrusting = start(cell, &provider, |s| s.with_file("jwks_ca_file", other));
+    let refused = distrusting[0]
+        .connect()
+        .bearer(&signer.sign_as("one", &claims()))
+        .refused();
+    assert_eq!(refused.status, UNAVAILABLE);
+    eventually("the log says why", || {
+        distrusting[0].log().contains("certificate")
+    });
+}
+
+/// A rotation needs nobody who tells the servers.
+fn a_new_key_counts_once_a_token_names_it(cell: Cell) {
+    let provider = KeyServer::http();
+    let (old, new) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::Rsa));
+    provider.publish(&[old.jwk("old")]);
+    let cluster = start(cell, &provider, |s| s);
+    assert_eq!(status(&cluster, &old.sign_as("old", &claims())), SWITCHED);
+
+    provider.publish(&[old.jwk("old"), new.jwk("new")]);
+
+    let token = new.sign_as("new", &claims());
+    eventually("the new key counts", || {
+        status(&cluster, &token) == SWITCHED
+    });
+    assert_eq!(status(&cluster, &old.sign_as("old", &claims())), SWITCHED);
+    // The name of one key does not help a token of another.
+    let forged = old.sign_as("new", &claims());
+    assert_eq!(status(&cluster, &forged), UNAUTHORIZED);
+}
+
+/// What the provider has withdrawn is not kept for ever.
+fn a_removed_key_counts_until_the_next_fetch(cell: Cell) {
+    let provider = KeyServer::http();
+    let (old, new) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::P256));
+    provider.publish(&[old.jwk("old")]);
+    let cluster = start(cell, &provider, |s| s.with("jwks_refresh", "100ms"));
+    let token = old.sign_as("old", &claims());
+    let mut terminal = cluster[0].connect().bearer(&token).open();
+
+    provider.publish(&[new.jwk("new")]);
+
+    eventually("the old key counts no more", || {
+        status(&cluster, &token) == UNAUTHORIZED
+    });
+    assert_eq!(status(&cluster, &new.sign_as("new", &claims())), SWITCHED);
+    terminal.expect_silence(SILENCE);
+}
+
+/// H06: who is in stays, and whose key is known comes in. Nobody is told that their token is wrong
+/// while that is not known.
+fn an_outage_closes_nobody_and_keeps_the_last_keys(cell: Cell) {
+    let provider = KeyServer::http();
+    let (old, new) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::P256));
+    provider.publish(&[old.jwk("old")]);
+    let cluster = start(cell, &provider, |s| s.with("jwks_refresh", "100ms"));
+    let (known, unknown) = (old.sign_as("old", &claims()), new.sign_as("new", &claims()));
+    let mut terminal = cluster[0].connect().bearer(&known).open();
+
+    for fail in [KeyServer::go_away, nonsense] {
+        fail(&provider);
+        let before = provider.requests();
+        eventually("it is asked in vain", || provider.requests() > before + 1);
+        assert_eq!(status(&cluster, &known), SWITCHED);
+        assert_eq!(status(&cluster, &unknown), UNAVAILABLE);
+    }
+    let log = cluster[0].log();
+    assert_eq!(log.matches("cannot be fetched").count(), 1, "{log}");
+    terminal.expect_silence(SILENCE);
+
+    provider.publish(&[new.jwk("new")]);
+    eventually("it is back", || status(&cluster, &unknown) == SWITCHED);
+}
+
+/// A provider that is away when all servers start again keeps none of them from it.
+fn a_server_starts_without_its_provider(cell: Cell) {
+    let provider = KeyServer::http();
+    provider.go_away();
+    let signer = Signer::new(KeyKind::P256);
+    let cluster = start(cell, &provider, |s| s);
+    let token = signer.sign_as("one", &claims());
+
+    let refused = cluster[0].connect().bearer(&token).refused();
+    refused.expect_error(UNAVAILABLE, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+
+    provider.publish(&[signer.jwk("one")]);
+    eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
+}
+
+/// The handshake is answered before its own time is over.
+fn a_provider_that_hangs_is_given_up(cell: Cell) {
+    let provider = KeyServer::http();
+    provider.hang();
+    let signer = Signer::new(KeyKind::P256);
+    let cluster = start(cell, &provider, |s| s.with("jwks_timeout", "300ms"));
+    let token = signer.sign_as("one", &claims());
+    assert_eq!(status(&cluster, &token), UNAVAILABLE);
+    provider.publish(&[signer.jwk("one")]);
+    eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
+}
+
+/// H10: whoever invents keys has no power over the provider.
+fn tokens_cause_no_more_fetches_than_the_pause_allows(cell: Cell) {
+    let provider = KeyServer::http();
+    let signer = Signer::new(KeyKind::P256);
+    provider.publish(&[signer.jwk("one")]);
+    let cluster = start(cell, &provider, |s| {
+        s.with("jwks_pause", "1h").with("jwks_refresh", "1h")
+    });
+    assert_eq!(
+        status(&cluster, &signer.sign_as("one", &claims())),
+        SWITCHED
+    );
+    for n in 0..30 {
+        let token = signer.sign_as(&format!("invented {n}"), &claims());
+        assert_eq!(status(&cluster, &token), UNAVAILABLE);
+    }
+    assert_eq!(provider.requests(), 1, "at the start, and not since");
+    assert_eq!(
+        status(&cluster, &signer.sign_as("one", &claims())),
+        SWITCHED
+    );
+}
+
+/// A terminal that comes again and again with the token of a key that is gone costs one fetch.
+fn a_key_that_was_looked_for_in_vain_is_not_looked_for_again(cell: Cell) {
+    let provider = KeyServer::http();
+    let signer = Signer::new(KeyKind::P256);
+    provider.publish(&[signer.jwk("one")]);
+    let cluster = start(cell, &provider, |s| s);
+    let gone = signer.sign_as("gone", &claims());
+    eventually("it is known to be unknown", || {
+        status(&cluster, &gone) == UNAUTHORIZED
+    });
+    let before = provider.requests();
+    // Far longer than the pause.
+    for _ in 0..20 {
+        assert_eq!(status(&cluster, &gone), UNAUTHORIZED);
+        std::thread::sleep(SILENCE / 10);
+    }
+    assert_eq!(provider.requests(), before);
+}
+
+/// H01: a set is public, and so would the secret be.
+fn a_shared_secret_in_a_set_never_counts(cell: Cell) {
+    let provider = KeyServer::http();
+    let signer = Signer::new(KeyKind::P256);
+    // The text of the secret, in base64url.
+    let secret = json!({"kty": "oct", "kid": "secret", "alg": "HS256",
+        "k": "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw"});
+    provider.publish(&[secret, signer.jwk("one")]);
+    let cluster = start(cell, &provider, |s| s);
+    let header = json!({"alg": "HS256", "kid": "secret"});
+    let token = signed(&header, b"a secret of at least thirty-two bytes", &claims());
+    eventually("it is refused for good", || {
+        status(&cluster, &token) == UNAUTHORIZED
+    });
+    // Nor does a public key as one.
+    let header = json!({"alg": "HS256", "kid": "one"});
+    let token = signed(&header, signer.public_pem().as_bytes(), &claims());
+    assert_eq!(status(&cluster, &token), UNAUTHORIZED);
+    assert_eq!(
+        status(&cluster, &signer.sign_as("one", &claims())),
+        SWITCHED
+    );
+}
+
+/// Who has no address that can be asked hands the file over.
+fn a_set_in_a_file_is_read_again_at_a_hangup(cell: Cell) {
+    let (old, new) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::Rsa));
+    let file = |keys: &[Value]| json!({"keys": keys}).to_string();
+    let cluster = cell.start_with(1, |s| {
+        s.with("auth", "jwt")
+            .with_file("jwks_file", file(&[old.jwk("old")]))
+    });
+    assert_eq!(status(&cluster, &old.sign_as("old", &claims())), SWITCHED);
+    let token = new.sign_as("new", &claims());
+    assert_eq!(status(&cluster, &token), UNAUTHORIZED);
+
+    let both = file(&[old.jwk("old"), new.jwk("new")]);
+    cluster[0].reload(&cluster.settings().clone().with_file("jwks_file", both));
+    eventually("the new key counts", || {
+        status(&cluster, &token) == SWITCHED
+    });
+
+    cluster[0].reload(&cluster.settings().clone().with_file("jwks_file", file(&[])));
+    eventually("an empty set is refused", || {
+        cluster[0].log().contains("stays in force")
+    });
+    assert_eq!(status(&cluster, &token), SWITCHED);
+}
+
+/// Whoever can change keys on their way can be anybody.
+fn an_address_that_cannot_be_trusted_is_refused(cell: Cell) {
+    for (arguments, hint) in [
+        (&["--jwks-url=http://id.example.com/keys"][..], "--jwks-url"),
+        (&["--jwks-url=id.example.com"], "--jwks-url"),
+        (
+            &[
+                "--jwks-url=https://a.example",
+                "--jwks-ca-file=/nonexistent",
+            ],
+            "--jwks-ca-file",
+        ),
+        (
+            &["--jwks-url=https://a.example", "--jwks-file=keys.json"],
+            "exclude each other",
+        ),
+        (
+            &["--jwks-url=http://127.0.0.1:1", "--jwks-timeout=1m"],
+            "--jwks-timeout",
+        ),
+        (
+            &["--jwks-file=keys.json", "--jwks-pause=1s"],
+            "--jwks-pause",
+        ),
+    ] {
+        let all = [&["serve", "--auth=jwt", "--api=127.0.0.1:0"], arguments].concat();
+        let output = run(cell.fleet.adapter(0), &all);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(hint), "{arguments:?}: {text}");
+    }
+}
+
+/// A server that takes the keys of this provider.
+fn start(
+    cell: Cell,
+    provider: &KeyServer,
+    configure: impl FnOnce(Settings) -> Settings,
+) -> Cluster {
+    cell.start_with(1, |s| {
+        configure(
+            s.with("auth", "jwt")
+                .with("jwks_url", provider.url())
+                .with("jwks_pause", "100ms"),
+        )
+    })
+}
+
+fn nonsense(provider: &KeyServer) {
+    provider.publish_nonsense(200, "<html>Please log in</html>");
+}
+
+fn claims() -> Value {
+    json!({"sub": "ann", "exp": seconds_from_now(600)})
+}
+
+/// What a handshake with this token is answered.
+#[track_caller]
+fn status(cluster: &Cluster, token: &str) -> u16 {
+    let opened = cluster[0].connect().bearer(token).try_open();
+    opened.map_or_else(|refusal| refusal.status, |_| SWITCHED)
+}
