@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::redis::{ERRORS, OPERATIONS, TRIP_FAULTS};
+use super::redis::{ERRORS, OPERATIONS, TRIP_FAULTS, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, POLICIES, SENT, names};
 use crate::bugs;
 
@@ -59,7 +59,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "redis refuses ERROR TIME",
             "redis latency TIME",
             "redis i1 away TIME",
-            "redis i1 refused OOM|NOREPLICAS|MISCONF TIME",
+            "redis i1 refused WRITE-ERROR TIME",
             "redis i1 next OPERATION FAULT",
             "redis i1 next OPERATION refused ERROR",
         ],
@@ -126,6 +126,7 @@ pub(crate) fn grammar() -> String {
         ("OPERATION", names(OPERATIONS)),
         ("FAULT", names(TRIP_FAULTS)),
         ("ERROR", names(ERRORS)),
+        ("WRITE-ERROR", names(WRITE_ERRORS)),
         ("POLICY", names(POLICIES)),
         ("FLAW", bugs::names()),
         ("CHECKER", "the name of a checker, or no-panic".to_owned()),

@@ -347,7 +347,7 @@ expect violation orphan-debt by 20.000s
                 "MOMENT" => "hello".to_owned(),
                 "OPERATION" => "lookup".to_owned(),
                 "FAULT" => "late".to_owned(),
-                "ERROR" => "OOM".to_owned(),
+                "ERROR" | "WRITE-ERROR" => "OOM".to_owned(),
                 "ITEM" => "heal".to_owned(),
                 other => other.to_lowercase(),
             };
