@@ -31,6 +31,7 @@ use crate::link;
 use crate::login::Login;
 use crate::members::{Arrival, Entry, Input, LinkEnd, Member, Newcomer, Room, Service};
 use crate::origin;
+use crate::parting::{LINGER, Parting};
 use crate::refusals;
 use crate::runtime::Runtime;
 use crate::task::{self, Portion};
@@ -40,12 +41,12 @@ use crate::worker::Local;
 /// proxies keep an idle connection.
 const API_IDLE: Duration = Duration::from_secs(75);
 
-/// How long a client of the API that has been answered may go on sending the body that was too
-/// large, before its connection is closed on it.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How much of it: as much as the largest push that can be allowed.
+/// How much a client of the API that has been answered may go on sending: as much as the largest
+/// push that can be allowed.
 const LINGER_BYTES: usize = 16 << 20;
+
+/// The stream of a handshake, as hyper has it.
+pub(crate) type Served<R> = Parting<R, Begun<<R as Runtime>::Stream>>;
 
 /// Where terminals connect.
 const TERMINALS: &str = "/connect";
@@ -93,7 +94,10 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
             return;
         };
         let served = builder(local)
-            .serve_connection(FuturesIo::new(stream), service_fn(answer))
+            .serve_connection(
+                FuturesIo::new(Parting::<R, _>::new(stream)),
+                service_fn(answer),
+            )
             .with_upgrades();
         // It fails if the client has gone. Boxed: few are at this point at the same time.
         let _ = Box::pin(served).await;
@@ -156,11 +160,11 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
         return;
     };
     let (stream, heads) = Heads::<R>::new(stream, head_time);
-    let connection = builder(local)
+    let mut connection = builder(local)
         .timer(RuntimeTimer::<R>::new())
         .header_read_timeout(idle)
         .serve_connection(
-            FuturesIo::new(stream),
+            FuturesIo::new(Parting::<R, _>::new(stream)),
             service_fn(|request| {
                 let answering = heads.answering();
                 Box::pin(async {
@@ -173,11 +177,12 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
                 })
             }),
         );
-    // It fails if the client has gone.
-    if let Ok(parts) = Box::pin(connection.without_shutdown()).await {
-        let (_, stream) = parts.io.into_inner().into_inner().into_parts();
-        task::race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
-    }
+    // It fails if the client has gone, and if what it sent was no request: then it has an answer.
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let _ = Box::pin(served).await;
+    let stream = connection.into_parts().io.into_inner();
+    let (_, stream) = stream.into_inner().into_inner().into_parts();
+    task::race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
 }
 
 /// Waits for the first request to the API: some time for it to begin, and then as long as any head
@@ -266,7 +271,10 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Ent
             return;
         };
         let served = builder(local)
-            .serve_connection(FuturesIo::new(stream), service_fn(answer))
+            .serve_connection(
+                FuturesIo::new(Parting::<R, _>::new(stream)),
+                service_fn(answer),
+            )
             .with_upgrades();
         // It fails if the peer has gone.
         let _ = Box::pin(served).await;
@@ -324,8 +332,8 @@ async fn hand_over<R: Runtime>(member: Arc<Member>, upgrade: OnUpgrade, entry: A
 }
 
 fn released<R: Runtime>(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<FuturesIo<Begun<R::Stream>>>().ok()?;
-    let (unread, stream) = parts.io.into_inner().into_parts();
+    let parts = upgraded.downcast::<FuturesIo<Served<R>>>().ok()?;
+    let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
     let socket = R::release(stream).ok()?;
     Some((socket, joined(parts.read_buf, unread)))
 }

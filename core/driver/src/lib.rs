@@ -75,6 +75,7 @@ mod members;
 mod newcomer;
 pub mod origin;
 mod outlet;
+mod parting;
 mod query;
 mod refusals;
 pub mod runtime;
@@ -85,6 +86,7 @@ mod socket;
 mod sockets;
 mod task;
 mod terminal;
+mod unreadable;
 mod worker;
 
 pub use admission::Admission;

@@ -21,11 +21,10 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
 use tungstenite::Message;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 
-use crate::beginning::Begun;
 use crate::damper::{Cause, damped};
 use crate::events::{NotTaken, TerminalEvent};
 use crate::foreign::Foreign;
-use crate::http::joined;
+use crate::http::{Served, joined};
 use crate::journal;
 use crate::members::{Input, Seat};
 use crate::runtime::Runtime;
@@ -143,7 +142,7 @@ async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUp
     let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
         return Ended::With(Closure::Abrupt);
     };
-    match Pump::<R::Stream>::over(local, terminal, upgraded, R::unacknowledged) {
+    match Pump::<R::Stream>::over::<R>(local, terminal, upgraded) {
         Ok(pump) => pump.serve::<R>().await,
         Err(foreign) => foreign.serve::<R>().await,
     }
@@ -198,23 +197,22 @@ type ForeignPump<'a> = Box<Pump<'a, Foreign>>;
 
 impl<'a, S> Pump<'a, S> {
     /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
-    fn over(
+    fn over<R: Runtime<Stream = S>>(
         local: &'a Local,
         terminal: Box<Terminal>,
         upgraded: Upgraded,
-        unacknowledged: fn(&S) -> Option<usize>,
     ) -> Result<Box<Self>, ForeignPump<'a>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let frame_bytes = local.shared.settings.frame_bytes;
-        match upgraded.downcast::<FuturesIo<Begun<S>>>() {
+        match upgraded.downcast::<FuturesIo<Served<R>>>() {
             Ok(parts) => {
                 // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
                 // it is copied, and the buffer is dropped here.
-                let (unread, stream) = parts.io.into_inner().into_parts();
+                let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
                 let read = joined(parts.read_buf, unread);
-                let socket = Socket::new(stream, &read, frame_bytes, unacknowledged);
+                let socket = Socket::new(stream, &read, frame_bytes, R::unacknowledged);
                 Ok(Self::new(local, terminal, socket))
             }
             Err(upgraded) => {

@@ -13,6 +13,7 @@ mod handshake;
 mod hostile_terminals;
 mod key_sets;
 mod kick;
+mod limits;
 mod links;
 mod log;
 mod old_redis;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         key_sets::LIST,
         half_closed::LIST,
         handshake::LIST,
+        limits::LIST,
         hostile_terminals::LIST,
     ])
 }

@@ -173,6 +173,17 @@ pub(crate) fn refusal(
     code: &'static str,
     message: &str,
 ) -> Response<Full<Bytes>> {
+    let body = error_body(code, message);
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.extensions_mut().insert(Code(code));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The body of an answer that says what was wrong.
+pub(crate) fn error_body(code: &str, message: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Body<'a> {
         error: Content<'a>,
@@ -186,12 +197,7 @@ pub(crate) fn refusal(
     let mut body =
         serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
     body.push(b'\n');
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.extensions_mut().insert(Code(code));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+    body
 }
 
 /// The answer to a handshake that the authenticator does not let in.

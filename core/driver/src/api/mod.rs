@@ -27,7 +27,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 
-pub(crate) use error::{refusal, unauthenticated};
+pub(crate) use error::{error_body, refusal, unauthenticated};
 pub(crate) use guard::{ApiHosts, Keys};
 pub(crate) use page::websocket_url;
 
