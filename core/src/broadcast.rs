@@ -98,6 +98,7 @@ const ZERO: Counts = Counts {
     gone: 0,
     overflow: 0,
     unreachable: 0,
+    too_large: 0,
 };
 
 impl Instance {
@@ -206,8 +207,7 @@ impl Instance {
                 self.stats.repeats += 1;
                 known.outcome()
             }
-            None if self.act(now, connection, &action, ticket, out) => None,
-            None => Some(Outcome::Overflow),
+            None => self.act(now, connection, &action, ticket, out).err(),
         };
         if let Some(outcome) = outcome {
             self.set_outcome(ticket, outcome);

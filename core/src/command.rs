@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::alike::Difference;
 use crate::directory::Operation;
 use crate::event::{Answer, Notice};
 use crate::frame::{CloseCode, Payload};
@@ -191,6 +192,13 @@ pub enum Log {
     PeerMisbehaved {
         /// What.
         what: &'static str,
+    },
+    /// A peer has other settings where all instances should have the same.
+    SettingsDiffer {
+        /// Which.
+        instance: InstanceId,
+        /// What differs.
+        differences: Vec<Difference>,
     },
     /// Cut off from the directory while it works for others: terminals are sent elsewhere.
     Isolated,

@@ -140,6 +140,10 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Bytes of the largest batch that instances send each other, whatever their settings: the
+    /// largest payload that any may allow (16 MiB), and as much again for the names of those who
+    /// get it, which is a thousand users with nearly a thousand connections each.
+    pub const BATCH_BYTES_MAX: usize = 32 << 20;
     /// The shortest deadline of a push.
     pub const DEADLINE_MIN: Duration = Duration::from_millis(10);
     /// The longest deadline of a push.

@@ -210,13 +210,17 @@ impl Instance {
         if self.flaws.has(Flaw::QueuedSaidWritten) {
             self.set_outcome(ticket, Outcome::Written);
         }
-        if !self.act(now, key, action, ticket, out) {
-            self.repeats.end(connection, ticket.push, Outcome::Overflow);
-            self.set_outcome(ticket, Outcome::Overflow);
+        if let Err(outcome) = self.act(now, key, action, ticket, out) {
+            self.repeats.end(connection, ticket.push, outcome);
+            self.set_outcome(ticket, outcome);
         }
     }
 
-    /// Does to one terminal what a push says. Returns whether the ticket will be told.
+    /// Does to one terminal what a push says. The ticket will be told.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if nothing will be told.
     pub(crate) fn act(
         &mut self,
         now: Now,
@@ -224,7 +228,7 @@ impl Instance {
         action: &Action,
         ticket: Ticket,
         out: &mut Outbox,
-    ) -> bool {
+    ) -> Result<(), Outcome> {
         match action {
             Action::Frame(payload) => {
                 let guesses = self.flaws.has(Flaw::KindGuessed);
@@ -234,7 +238,7 @@ impl Instance {
             }
             Action::Close(code) => {
                 self.close(now, key, *code, Waiting::Write, Some(ticket), out);
-                true
+                Ok(())
             }
         }
     }

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+pub mod alike;
 mod broadcast;
 #[cfg(test)]
 mod cluster;

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::alike::Alike;
 use crate::command::{Command, Log, Outbox};
 use crate::event::LinkFailure;
 use crate::fingerprint::Fingerprint;
@@ -29,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) answers: VecDeque<Message>,
     answer_bytes: usize,
     heard: Instant,
+    /// The longer of the times between two heartbeats that its ends have.
+    heartbeat: Duration,
     /// When it next needs attention.
     due: Instant,
     /// Links are numbered in the order in which they began.
@@ -90,6 +94,7 @@ impl Link {
             answers: VecDeque::new(),
             answer_bytes: 0,
             heard: now,
+            heartbeat: Duration::ZERO,
             due,
             number: 0,
             crossed: 0,
@@ -135,10 +140,28 @@ impl Instance {
         Some(key)
     }
 
-    /// The other end knows the cluster's secret.
-    fn link_proven(&mut self, key: LinkKey, out: &mut Outbox) {
+    /// The other end knows the cluster's secret, and has these settings.
+    fn link_proven(
+        &mut self,
+        key: LinkKey,
+        instance: InstanceId,
+        theirs: &Alike,
+        out: &mut Outbox,
+    ) {
         self.peers.no_stranger(key);
         out.push(Command::LinkProven { link: key });
+        let ours = Alike::of(&self.config);
+        if let Some(link) = self.peers.links.get_mut(key) {
+            link.heartbeat = ours.link_heartbeat().max(theirs.link_heartbeat());
+        }
+        let differences = ours.differences(theirs);
+        if !differences.is_empty() {
+            self.stats.peers_differ += 1;
+            out.log(Log::SettingsDiffer {
+                instance,
+                differences,
+            });
+        }
     }
 
     pub(crate) fn link_up(&mut self, key: LinkKey, out: &mut Outbox) {
@@ -158,6 +181,7 @@ impl Instance {
             from: self.identity.instance,
             to,
             nonce,
+            alike: Alike::of(&self.config),
             proof: None,
         };
         let batch = wire::encode_hello(&hello);
@@ -221,6 +245,8 @@ impl Instance {
             acceptor: here,
             dialler_nonce: hello.nonce,
             acceptor_nonce: self.nonces.bytes16(),
+            dialler_alike: hello.alike,
+            acceptor_alike: Alike::of(&self.config),
             version: wire::VERSION,
         };
         let answer = Hello {
@@ -228,6 +254,7 @@ impl Instance {
             from: here,
             to: hello.from,
             nonce: transcript.acceptor_nonce,
+            alike: transcript.acceptor_alike,
             proof: Some(transcript.prove(&self.identity.secret, Role::Acceptor)),
         };
         if let Some(link) = self.peers.links.get_mut(key) {
@@ -264,6 +291,8 @@ impl Instance {
             acceptor: hello.from,
             dialler_nonce: nonce,
             acceptor_nonce: hello.nonce,
+            dialler_alike: Alike::of(&self.config),
+            acceptor_alike: hello.alike,
             version: wire::VERSION,
         };
         let proven = (hello.proof.as_ref())
@@ -272,7 +301,7 @@ impl Instance {
             self.wrong_secret(now, key, hello.from, out);
             return;
         }
-        self.link_proven(key, out);
+        self.link_proven(key, hello.from, &hello.alike, out);
         let proof = transcript.prove(&self.identity.secret, Role::Dialler);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Proven;
@@ -332,7 +361,7 @@ impl Instance {
             self.end_link(now, key, LinkFailure::Broken, out);
             return;
         }
-        self.link_proven(key, out);
+        self.link_proven(key, from, &transcript.dialler_alike, out);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Open;
         }
@@ -417,7 +446,9 @@ impl Instance {
             return;
         };
         let size = wire::encoded_size_hint(&message);
-        if link.answer_bytes + size > self.config.link_queue_bytes {
+        // A queue that is empty takes any answer: a large one would never leave otherwise.
+        let full = link.answer_bytes + size > self.config.link_queue_bytes;
+        if full && !link.answers.is_empty() {
             // A peer that does not read will be silent soon; its publisher knows by its deadline.
             self.stats.link_overflows += 1;
             return;
@@ -443,7 +474,7 @@ impl Instance {
         if link.due > now.mono {
             return;
         }
-        let silent = link.heard + self.config.link_heartbeat * SILENT_HEARTBEATS <= now.mono;
+        let silent = link.heard + link.heartbeat * SILENT_HEARTBEATS <= now.mono;
         if link.stage != Stage::Open || silent {
             self.end_link(now, key, LinkFailure::Broken, out);
             return;
@@ -480,6 +511,7 @@ impl Fingerprint for Link {
         (self.side, &self.stage, self.peer, self.writing).hash(hasher);
         self.answers.fingerprint(now, hasher);
         self.heard.fingerprint(now, hasher);
+        self.heartbeat.hash(hasher);
         self.due.fingerprint(now, hasher);
         (self.number, self.crossed).hash(hasher);
     }

@@ -113,6 +113,9 @@ pub enum Outcome {
     Overflow,
     /// The owning instance did not answer, or could not be reached.
     Unreachable,
+    /// The owning instance's queues are smaller than the frame: its settings are other ones than
+    /// those of the instance that took the push.
+    TooLarge,
 }
 
 impl Outcome {
@@ -124,6 +127,7 @@ impl Outcome {
             Self::Gone => "gone",
             Self::Overflow => "overflow",
             Self::Unreachable => "unreachable",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -141,6 +145,8 @@ pub struct Counts {
     pub overflow: u64,
     /// [`Outcome::Unreachable`].
     pub unreachable: u64,
+    /// [`Outcome::TooLarge`].
+    pub too_large: u64,
 }
 
 impl Counts {
@@ -149,6 +155,7 @@ impl Counts {
         self.gone
             .saturating_add(self.overflow)
             .saturating_add(self.unreachable)
+            .saturating_add(self.too_large)
     }
 
     /// Adds one terminal.
@@ -159,6 +166,7 @@ impl Counts {
             Outcome::Gone => self.gone += 1,
             Outcome::Overflow => self.overflow += 1,
             Outcome::Unreachable => self.unreachable += 1,
+            Outcome::TooLarge => self.too_large += 1,
         }
     }
 
@@ -169,6 +177,7 @@ impl Counts {
         self.gone = self.gone.saturating_add(other.gone);
         self.overflow = self.overflow.saturating_add(other.overflow);
         self.unreachable = self.unreachable.saturating_add(other.unreachable);
+        self.too_large = self.too_large.saturating_add(other.too_large);
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Offered {
     Queued(Vec<Ticket>),
     /// There is no room for it.
     Refused,
+    /// There will never be room for it.
+    TooLarge,
     /// There is no room for it, and the terminal is to be closed.
     Close,
 }
@@ -90,6 +92,9 @@ impl Outbound {
 
     /// Queues a push, if there is room by the policy.
     pub(crate) fn offer(&mut self, payload: Payload, ticket: Ticket, config: &Config) -> Offered {
+        if payload.len() > config.queue_bytes {
+            return Offered::TooLarge;
+        }
         let mut gave_way = Vec::new();
         if !self.has_room(payload.len(), config) {
             match config.slow_consumer {
@@ -354,11 +359,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_way_to_a_frame_that_can_never_fit() {
+    fn nothing_gives_way_to_a_frame_that_does_not_fit_beside_what_is_being_written() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
         let offered = outbound.offer(frame(25), ticket(3), &config);
         assert_eq!(offered, Offered::Refused);
         assert_eq!(outbound.frames(), 3);
+    }
+
+    /// Whatever the policy: it is not the terminal's fault.
+    #[test]
+    fn a_frame_that_can_never_fit_costs_its_terminal_nothing() {
+        for policy in [
+            SlowConsumer::Close,
+            SlowConsumer::DropNewest,
+            SlowConsumer::DropOldest,
+        ] {
+            let config = config(policy);
+            for mut outbound in [Outbound::new(), filled(&config)] {
+                let frames = outbound.frames();
+                let offered = outbound.offer(frame(31), ticket(3), &config);
+                assert_eq!(offered, Offered::TooLarge);
+                assert_eq!(outbound.frames(), frames);
+            }
+        }
     }
 }

@@ -50,6 +50,8 @@ pub struct Stats {
     pub links_failed: u64,
     /// Messages to peers that found no room in the queue of their link: answers, and signs of life.
     pub link_overflows: u64,
+    /// Links opened to peers that have other settings.
+    pub peers_differ: u64,
     /// Peers refused: wrong version, wrong secret, not of the protocol.
     pub peers_refused: u64,
     /// Links whose other end had not proven itself when so many others came that it gave way.

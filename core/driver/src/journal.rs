@@ -82,6 +82,17 @@ pub(crate) fn write(this: InstanceId, log: &Log) {
             WARN, Cause::all("peers that broke the protocol"), %this, what,
             "a peer broke the links' protocol"
         ),
+        Log::SettingsDiffer {
+            instance,
+            differences,
+        } => {
+            let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
+            damped!(
+                WARN, Cause::one("settings that differ between instances", instance.to_string()),
+                %this, %instance, differences = list.join(", "),
+                "another instance has other settings: what the cluster promises is what both keep"
+            );
+        }
         Log::Isolated => damped!(
             ERROR, own("cut off from the directory"), %this,
             "cut off from the directory while it works for others: terminals are sent elsewhere"
@@ -173,7 +184,7 @@ pub(crate) fn receipt(this: InstanceId, receipt: &Receipt) {
     let counts = &receipt.counts;
     trace!(
         %this, push = %receipt.push, degraded = receipt.degraded, written = counts.written,
-        queued = counts.queued, failed = counts.gone + counts.overflow + counts.unreachable,
+        queued = counts.queued, failed = counts.failed(),
         "a push has its receipt"
     );
 }

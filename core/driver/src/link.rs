@@ -11,6 +11,7 @@ use async_tungstenite::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use switchboard_core::command::Dial;
+use switchboard_core::config::Config;
 use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::id::{InstanceId, LinkKey};
 use tungstenite::protocol::{Role, WebSocketConfig};
@@ -25,10 +26,6 @@ use crate::worker::Local;
 
 /// The path under which an instance takes links.
 pub(crate) const PATH: &str = "/link/";
-
-/// What a batch may hold beyond the payloads that wait for a peer: headers and ids. A batch is
-/// never larger than the queue that it is formed of.
-const BATCH_OVERHEAD: usize = 1 << 20;
 
 /// What is read at once. Whoever connects to the peers' port costs so much before it has proven
 /// anything.
@@ -110,7 +107,7 @@ async fn accepted<R: Runtime>(
             if stream.pass(&read).is_err() {
                 return LinkFailure::Broken;
             }
-            let config = Some(config(local));
+            let config = Some(config());
             let stream =
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
@@ -135,7 +132,7 @@ async fn dialled<R: Runtime>(
     if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
         return within_process(local, link, &member, batches).await;
     }
-    let opened = race(async { Some(open::<R>(local, dial, trust).await) }, async {
+    let opened = race(async { Some(open::<R>(dial, trust).await) }, async {
         // Nothing is written before the link is up: this ends when the instance gives up.
         let _ = batches.recv().await;
         None
@@ -151,7 +148,6 @@ async fn dialled<R: Runtime>(
 }
 
 async fn open<R: Runtime>(
-    local: &Local,
     dial: Dial,
     trust: &Trust,
 ) -> Result<WebSocketStream<Watched<R::Stream>>, LinkFailure> {
@@ -162,7 +158,7 @@ async fn open<R: Runtime>(
     })?;
     let url = format!("ws://{address}{PATH}{instance}");
     let stream = Watched::new(stream, trust.clone());
-    match client_async_with_config(url, stream, Some(config(local))).await {
+    match client_async_with_config(url, stream, Some(config())).await {
         Ok((stream, _)) => {
             trust.frames_follow();
             Ok(stream)
@@ -286,8 +282,8 @@ async fn write_socket<R: Runtime, S>(
     race(closed, R::sleep(LAST_BATCH)).await;
 }
 
-fn config(local: &Local) -> WebSocketConfig {
-    let largest = local.shared.settings.core.link_queue_bytes + BATCH_OVERHEAD;
+fn config() -> WebSocketConfig {
+    let largest = Config::BATCH_BYTES_MAX;
     WebSocketConfig::default()
         .max_message_size(Some(largest))
         .max_frame_size(Some(largest))

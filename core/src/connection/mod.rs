@@ -321,14 +321,21 @@ impl Instance {
         if let Some((tickets, outcome)) = dropped {
             self.stats.overflows += match outcome {
                 Outcome::Overflow => tickets.len() as u64,
-                Outcome::Written | Outcome::Queued | Outcome::Gone | Outcome::Unreachable => 0,
+                Outcome::Written
+                | Outcome::Queued
+                | Outcome::Gone
+                | Outcome::Unreachable
+                | Outcome::TooLarge => 0,
             };
             self.resolve_all(id, tickets, outcome);
         }
     }
 
-    /// Queues a push for a terminal. Returns whether it was taken; if not, the terminal's policy
-    /// has been applied.
+    /// Queues a push for a terminal.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if it was not taken. The terminal's policy has been applied.
     pub(crate) fn offer(
         &mut self,
         now: Now,
@@ -336,10 +343,10 @@ impl Instance {
         payload: Payload,
         ticket: Ticket,
         out: &mut Outbox,
-    ) -> bool {
+    ) -> Result<(), Outcome> {
         let Some(connection) = self.registry.get_mut(key) else {
             self.bug("a frame for a connection that is not there");
-            return false;
+            return Err(Outcome::Gone);
         };
         let id = connection.id;
         match connection.outbound.offer(payload, ticket, &self.config) {
@@ -349,17 +356,21 @@ impl Instance {
                 }
                 self.stats.overflows += gave_way.len() as u64;
                 self.resolve_all(id, gave_way, Outcome::Overflow);
-                true
+                Ok(())
             }
+            Offered::TooLarge => Err(Outcome::TooLarge),
             Offered::Refused => {
                 self.stats.overflows += 1;
-                self.flaws.has(Flaw::SilentOverflow)
+                if self.flaws.has(Flaw::SilentOverflow) {
+                    return Ok(());
+                }
+                Err(Outcome::Overflow)
             }
             Offered::Close => {
                 self.stats.overflows += 1;
                 let drop = Waiting::Drop(Outcome::Overflow);
                 self.close(now, key, CloseCode::SlowConsumer, drop, None, out);
-                false
+                Err(Outcome::Overflow)
             }
         }
     }

@@ -9,15 +9,15 @@ use std::hash::{Hash, Hasher};
 use crate::fingerprint::Fingerprint;
 use crate::id::DeliveryId;
 use crate::time::Instant;
-use crate::wire::{Addressee, Addressees, Ask, Batch, Deliver, Message};
+use crate::wire::{Addressee, Addressees, Ask, Batch, Deliver, MAX_BATCH_BYTES, Message};
 
 /// How many links may break under a delivery until it is given up.
 const BREAKS: u8 = 2;
-/// Bytes that a delivery, and each of its addressees, is taken for beside payload and names: a user
-/// has at most so many.
-const OVERHEAD: usize = 128;
-/// Bytes of a connection's name.
-const NAME: usize = 16;
+/// Bytes that a delivery, and each of its addressees, is taken for beside payload and names: it has
+/// no more in a batch, with a user of 128 bytes.
+const OVERHEAD: usize = 160;
+/// Bytes of a connection's name after its length.
+const NAME: usize = 17;
 
 /// Deliveries to one peer.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl Queue {
         limit: usize,
     ) -> Result<(), DeliveryId> {
         let size = size(&deliver);
-        if self.bytes + size > limit {
+        if self.bytes + size > limit || size > MAX_BATCH_BYTES {
             return Err(deliver.delivery);
         }
         self.bytes += size;
@@ -77,7 +77,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// Gives it back if there is no room, or no delivery to users.
+    /// Gives it back if there is no room, in the queue or in a batch, or no delivery to users.
     pub(super) fn join(&mut self, addressee: Addressee, limit: usize) -> Result<(), Addressee> {
         let size = addressee_size(&addressee);
         if self.bytes + size > limit {
@@ -86,6 +86,9 @@ impl Queue {
         let Some(last) = self.waiting.back_mut() else {
             return Err(addressee);
         };
+        if last.size + size > MAX_BATCH_BYTES {
+            return Err(addressee);
+        }
         match &mut last.deliver.to {
             Addressees::Everyone => Err(addressee),
             Addressees::Users(addressees) => {
@@ -230,6 +233,7 @@ mod tests {
     use crate::frame::Payload;
     use crate::id::{ConnectionId, PushId, UserId};
     use crate::message::Action;
+    use crate::wire::encoded_size_hint;
 
     const DUE: Instant = Instant::from_nanos(1_000_000_000);
 
@@ -269,6 +273,21 @@ mod tests {
         assert_eq!(queue.bytes(), full);
         queue.forget_overdue(DUE);
         assert_eq!((queue.bytes(), queue.is_idle()), (0, true));
+    }
+
+    /// A batch that no peer takes would break the link, and the next one.
+    #[test]
+    fn a_delivery_never_outgrows_a_batch() {
+        let limit = usize::MAX;
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(deliver(), DUE, limit), Ok(()));
+        let mut joined = 0;
+        while queue.join(addressee(100_000), limit).is_ok() {
+            joined += 1;
+        }
+        let last = queue.last().expect("it waits").clone();
+        let size = encoded_size_hint(&Message::Deliver(last));
+        assert!(joined > 10 && size <= MAX_BATCH_BYTES, "{joined}: {size}");
     }
 
     /// A delivery under which links keep breaking is given up.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{outcomes, pair};
 use crate::cluster::{Cluster, frame, user};
+use crate::command::Log;
 use crate::config::Config;
-use crate::message::Outcome;
+use crate::message::{Audience, Outcome};
 
 /// H43: both sides dial, and one link serves both; nothing that was sent is lost.
 #[test]
@@ -186,4 +187,95 @@ fn a_full_link_queue_makes_further_pushes_unreachable() {
             .filter(|outcome| **outcome == Outcome::Written)
             .count()
     );
+}
+
+/// An instance that takes large pushes, and one that has no room for them and seldom says that it
+/// lives.
+fn unequal() -> Cluster {
+    let mut cluster = Cluster::new(
+        &Config {
+            push_bytes: 8 << 20,
+            queue_bytes: 16 << 20,
+            ..Config::default()
+        },
+        1,
+    );
+    cluster.start(&Config {
+        link_queue_bytes: 2 << 20,
+        link_heartbeat: Duration::from_secs(30),
+        ..Config::default()
+    });
+    cluster.pass(Duration::from_secs(3));
+    cluster
+}
+
+/// H25: a frame that can never fit is told so, and closes neither the terminal nor the link.
+#[test]
+fn a_push_that_is_too_large_for_another_instance_costs_nobody_anything() {
+    let mut cluster = unequal();
+    let (_, there) = cluster.connect(1, "ann");
+    let large = "x".repeat(6 << 20);
+    let call = cluster.push_user(0, "ann", &large);
+    assert_eq!(outcomes(&cluster, call), [(there, Outcome::TooLarge)]);
+    assert_eq!(cluster.receipt(call).counts.failed(), 1);
+    let call = cluster.push(0, Audience::Everyone, &large, 77);
+    assert_eq!(cluster.receipt(call).counts.too_large, 1);
+    let call = cluster.push_user(0, "ann", "small");
+    assert_eq!(outcomes(&cluster, call), [(there, Outcome::Written)]);
+    assert_eq!(
+        (cluster.texts(there), cluster.dials),
+        (vec!["small".to_owned()], 1)
+    );
+    assert!(cluster.closed.is_empty());
+}
+
+/// H41: a repeat reports the same.
+#[test]
+fn a_repeat_of_a_push_that_is_too_large_is_too_large() {
+    let mut cluster = unequal();
+    let (_, there) = cluster.connect(1, "ann");
+    let large = "x".repeat(6 << 20);
+    for _ in 0..2 {
+        let call = cluster.hand_in(0, frame(user("ann"), &large, 5));
+        cluster.settle_down();
+        assert_eq!(outcomes(&cluster, call), [(there, Outcome::TooLarge)]);
+    }
+}
+
+/// What should be alike is compared when a link opens, at both ends, and breaks nothing.
+#[test]
+fn settings_that_differ_are_told_by_name_and_the_link_stays() {
+    let mut cluster = unequal();
+    let (_, there) = cluster.connect(1, "ann");
+    for number in 0..10 {
+        let call = cluster.push_user(0, "ann", &number.to_string());
+        assert_eq!(outcomes(&cluster, call), [(there, Outcome::Written)]);
+        cluster.pass(Duration::from_secs(20));
+    }
+    assert_eq!(cluster.dials, 1, "a heartbeat each 30 s is enough");
+    let differing = |at: usize| -> Vec<String> {
+        let logs = cluster.log.iter().filter(|(index, _)| *index == at);
+        logs.filter_map(|(_, log)| {
+            let Log::SettingsDiffer { differences, .. } = log else {
+                return None;
+            };
+            Some(differences)
+        })
+        .flatten()
+        .map(|difference| difference.setting.to_owned())
+        .collect()
+    };
+    let names = ["push_bytes", "queue_bytes", "link_heartbeat"];
+    assert_eq!(
+        (differing(0), differing(1)),
+        (
+            names.map(str::to_owned).to_vec(),
+            names.map(str::to_owned).to_vec()
+        )
+    );
+    let counts = cluster
+        .instances
+        .iter()
+        .map(|instance| instance.stats().peers_differ);
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1]);
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
 use super::steps::{Said, To};
+use crate::alike::Alike;
 use crate::config::ClusterSecret;
+use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
@@ -86,6 +88,7 @@ impl Feeder {
             from,
             to: HERE,
             nonce: [7; 16],
+            alike: Alike::of(&Config::default()),
             proof: None,
         };
         let Some(ours) = ours else {
@@ -112,6 +115,8 @@ impl Feeder {
             acceptor,
             dialler_nonce,
             acceptor_nonce,
+            dialler_alike: if dialled { ours.alike } else { hello.alike },
+            acceptor_alike: if dialled { hello.alike } else { ours.alike },
             version: wire::VERSION,
         };
         if dialled {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{outcomes, pair};
+use crate::alike::Alike;
 use crate::cluster::{Cluster, frame, user};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
@@ -32,8 +33,13 @@ fn hello(to: InstanceId, proof: Option<[u8; 32]>) -> Hello {
         from: PEER,
         to,
         nonce: [7; 16],
+        alike: alike(),
         proof,
     }
+}
+
+fn alike() -> Alike {
+    Alike::of(&Config::default())
 }
 
 fn batch(messages: &[Message]) -> Bytes {
@@ -60,6 +66,8 @@ fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
         acceptor: HERE,
         dialler_nonce: [7; 16],
         acceptor_nonce: theirs.nonce,
+        dialler_alike: alike(),
+        acceptor_alike: theirs.alike,
         version: wire::VERSION,
     };
     let proof = theirs.proof.expect("its proof");
@@ -342,6 +350,7 @@ fn absurd_counts_of_a_peer_do_no_harm() {
             gone: u64::MAX,
             overflow: u64::MAX,
             unreachable: u64::MAX,
+            too_large: u64::MAX,
         };
         let deliver = delivery(&mut cluster);
         receive(

@@ -418,15 +418,18 @@ mod tests {
             Outcome::Gone,
             Outcome::Overflow,
             Outcome::Unreachable,
+            Outcome::TooLarge,
         ]);
-        let counts =
-            any::<[u64; 5]>().prop_map(|[written, queued, gone, overflow, unreachable]| Counts {
+        let counts = any::<[u64; 6]>().prop_map(
+            |[written, queued, gone, overflow, unreachable, too_large]| Counts {
                 written,
                 queued,
                 gone,
                 overflow,
                 unreachable,
-            });
+                too_large,
+            },
+        );
         prop_oneof![
             vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Users),
             counts.prop_map(Outcomes::Everyone),

@@ -5,6 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::{VERSION, WireError};
+use crate::alike::Alike;
 use crate::config::ClusterSecret;
 use crate::id::InstanceId;
 
@@ -12,7 +13,8 @@ use crate::id::InstanceId;
 ///
 /// Its layout is fixed, and the part up to `from` is the same in all versions, so that unequal
 /// versions recognise each other: `SWB`, the version (2 bytes), `from` (8), `to` (8), the nonce
-/// (16), and in an acceptor's the proof (32). Numbers are big endian.
+/// (16), the settings that should be alike (8 each), and in an acceptor's the proof (32). Numbers
+/// are big endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// The sender's [`VERSION`].
@@ -23,12 +25,14 @@ pub(crate) struct Hello {
     pub(crate) to: InstanceId,
     /// Random, never used twice.
     pub(crate) nonce: [u8; 16],
+    /// The sender's settings that should be those of all.
+    pub(crate) alike: Alike,
     /// The acceptor's proof. The dialler's follows as a message, once it knows both nonces.
     pub(crate) proof: Option<[u8; 32]>,
 }
 
 const MAGIC: &[u8; 3] = b"SWB";
-const LENGTH: usize = 37;
+const LENGTH: usize = 37 + size_of::<Alike>();
 const LENGTH_WITH_PROOF: usize = LENGTH + 32;
 
 /// Encodes the first message.
@@ -39,6 +43,9 @@ pub(crate) fn encode_hello(hello: &Hello) -> Bytes {
     bytes.put_u64(hello.from.get());
     bytes.put_u64(hello.to.get());
     bytes.put_slice(&hello.nonce);
+    for setting in hello.alike.0 {
+        bytes.put_u64(setting);
+    }
     if let Some(proof) = &hello.proof {
         bytes.put_slice(proof);
     }
@@ -66,7 +73,12 @@ pub(crate) fn decode_hello(bytes: &[u8]) -> Result<Hello, WireError> {
     let body = || {
         let (from, rest) = from?;
         let (to, rest) = number::<8>(rest)?;
-        let (nonce, rest) = number::<16>(rest)?;
+        let (nonce, mut rest) = number::<16>(rest)?;
+        let mut settings = [0; size_of::<Alike>() / 8];
+        for setting in &mut settings {
+            let (value, tail) = number::<8>(rest)?;
+            (*setting, rest) = (u64::from_be_bytes(value), tail);
+        }
         let proof = if rest.is_empty() {
             None
         } else {
@@ -77,6 +89,7 @@ pub(crate) fn decode_hello(bytes: &[u8]) -> Result<Hello, WireError> {
             from,
             to: InstanceId::new(u64::from_be_bytes(to)),
             nonce,
+            alike: Alike(settings),
             proof,
         })
     };
@@ -109,6 +122,10 @@ pub(crate) struct Transcript {
     pub(crate) dialler_nonce: [u8; 16],
     /// From the acceptor's Hello.
     pub(crate) acceptor_nonce: [u8; 16],
+    /// From the dialler's Hello.
+    pub(crate) dialler_alike: Alike,
+    /// From the acceptor's Hello.
+    pub(crate) acceptor_alike: Alike,
     /// What both speak.
     pub(crate) version: u16,
 }
@@ -141,6 +158,11 @@ impl Transcript {
         mac.update(&self.acceptor.get().to_be_bytes());
         mac.update(&self.dialler_nonce);
         mac.update(&self.acceptor_nonce);
+        for alike in [&self.dialler_alike, &self.acceptor_alike] {
+            for setting in alike.0 {
+                mac.update(&setting.to_be_bytes());
+            }
+        }
         mac
     }
 }
@@ -228,7 +250,15 @@ mod tests {
                 ..made_for.clone()
             },
             Transcript {
-                version: 2,
+                dialler_alike: Alike([7; 6]),
+                ..made_for.clone()
+            },
+            Transcript {
+                acceptor_alike: Alike([7; 6]),
+                ..made_for.clone()
+            },
+            Transcript {
+                version: VERSION + 1,
                 ..made_for.clone()
             },
         ];
@@ -255,7 +285,7 @@ mod tests {
         /// H36: no bytes panic the reader.
         #[test]
         fn arbitrary_bytes_are_a_hello_or_an_error(tail: Vec<u8>, ours: bool) {
-            let head: &[u8] = if ours { b"SWB\0\x01" } else { b"" };
+            let head: &[u8] = if ours { b"SWB\0\x02" } else { b"" };
             let bytes = [head, &tail].concat();
             if let Ok(hello) = decode_hello(&bytes) {
                 prop_assert_eq!(&encode_hello(&hello)[..], &bytes[..]);
@@ -269,6 +299,7 @@ mod tests {
             from: InstanceId::new(1),
             to: InstanceId::new(2),
             nonce: [3; 16],
+            alike: Alike([5; 6]),
             proof: None,
         }
     }
@@ -279,6 +310,8 @@ mod tests {
             acceptor: InstanceId::new(2),
             dialler_nonce: [3; 16],
             acceptor_nonce: [4; 16],
+            dialler_alike: Alike([5; 6]),
+            acceptor_alike: Alike([6; 6]),
             version: VERSION,
         }
     }

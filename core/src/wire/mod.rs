@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushId, UserId};
 use crate::message::{Action, Counts, Outcome};
 
@@ -20,12 +21,10 @@ pub(crate) use batch::{Batch, decode_batch};
 pub(crate) use hello::{Hello, Role, Transcript, decode_hello, encode_hello};
 
 /// The version of all that is in this module. Instances of unequal versions refuse each other.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
-/// The largest batch that a peer may send, in bytes: the largest payload that a configuration
-/// allows (16 MiB) and as much again for the names of those who get it, which is a thousand users
-/// with a thousand connections each.
-pub(crate) const MAX_BATCH_BYTES: usize = 32 << 20;
+/// The largest batch that a peer may send, in bytes.
+pub(crate) const MAX_BATCH_BYTES: usize = Config::BATCH_BYTES_MAX;
 
 /// Messages in one batch, at most: a message of two bytes takes a hundred in memory, so bytes alone
 /// would let a peer claim far more memory than it sends.
@@ -156,7 +155,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Users(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
-            Outcomes::Everyone(_) => 2 * TAG + 6 * NUMBER,
+            Outcomes::Everyone(_) => 2 * TAG + 7 * NUMBER,
         },
         Message::Heartbeat { .. } => 2 * TAG,
         Message::Goodbye => TAG,

@@ -151,7 +151,10 @@ impl Limits {
                     }
                     (Follows::Closed, patience + WELL)
                 }
-                (Outcome::Written | Outcome::Gone | Outcome::Unreachable, _) => continue,
+                (
+                    Outcome::Written | Outcome::Gone | Outcome::Unreachable | Outcome::TooLarge,
+                    _,
+                ) => continue,
             };
             watch.call_at(watch.now() + within, self.told.len() as u64);
             self.told.push(Told {

@@ -77,6 +77,7 @@ fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<&'
         gone: count(Outcome::Gone),
         overflow: count(Outcome::Overflow),
         unreachable: count(Outcome::Unreachable),
+        too_large: count(Outcome::TooLarge),
     };
     (counts != receipt.counts).then_some("counts others than it names")
 }
@@ -147,6 +148,8 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
         Outcome::Unreachable if !this.life().is_some_and(|life| world.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
+        // All instances have the same settings.
+        Outcome::TooLarge => Truth::NotSo,
         // Whether the queue can have been full is for `limits` to say.
         Outcome::Overflow => Truth::So,
     };

@@ -1,5 +1,6 @@
 //! Links between servers, and what else comes to their listener.
 
+use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::http::Request;
@@ -13,6 +14,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         pushes_open_no_further_connections_between_servers
     ),
     (ONE.in_redis(), the_peers_port_refuses_strangers),
+    (
+        PROCESSES,
+        a_push_that_is_too_large_for_another_server_costs_nobody_anything
+    ),
     (
         PROCESSES,
         first_pushes_in_all_directions_at_once_are_delivered_once
@@ -125,5 +130,57 @@ fn first_pushes_in_all_directions_at_once_are_delivered_once(cell: Cell) {
             let mut terminal = terminal.stop();
             terminal.expect_silence(SILENCE / 3);
         }
+    }
+}
+
+/// H25: servers with other limits say so by name, and what never fits is told so: neither terminal nor
+/// link is closed for it.
+fn a_push_that_is_too_large_for_another_server_costs_nobody_anything(cell: Cell) {
+    const LARGE: usize = 6 << 20;
+    let mut cluster = cell.start_with(1, |s| {
+        s.with("push_bytes", 8 << 20).with("queue_bytes", 16 << 20)
+    });
+    cluster.add(|s| {
+        s.with("push_bytes", 1 << 20)
+            .with("queue_bytes", 4 << 20)
+            .with("link_queue_bytes", 2 << 20)
+    });
+    let here = cluster[0].terminal("ann").follow();
+    let there = cluster[1].terminal("ann").follow();
+    let api = cluster[0].api();
+
+    for request in [
+        push("ann", "x".repeat(LARGE)),
+        Request::new("POST", "/v1/broadcast").body("x".repeat(LARGE)),
+    ] {
+        let receipt = api.receipt(request);
+        assert_eq!(
+            (receipt.written, receipt.queued, receipt.failed),
+            (1, 0, 1),
+            "{receipt:?}"
+        );
+        let told = receipt
+            .terminals
+            .iter()
+            .map(|terminal| terminal.outcome.as_str());
+        assert!(
+            told.clone().count() == 0 || told.clone().any(|outcome| outcome == "too_large"),
+            "{receipt:?}"
+        );
+    }
+    api.push("ann", "all is well").expect_written(2);
+
+    here.await_frames(3);
+    there.await_frames(1);
+    assert_eq!(there.texts(), ["all is well"]);
+    for server in cluster.servers() {
+        let failed = server.api().metric("switchboard_links_failed_total");
+        let differ = server.api().metric("switchboard_peers_differ_total");
+        assert!(failed == 0.0 && differ >= 1.0, "{failed} {differ}");
+        let log = server.log();
+        assert!(
+            log.contains("push_bytes is ") && log.contains("queue_bytes is "),
+            "{log}"
+        );
     }
 }

@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 24] = [
+const COUNTERS: [CounterRow; 25] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -105,6 +105,11 @@ const COUNTERS: [CounterRow; 24] = [
         |s| s.peers_refused,
     ),
     CounterRow(
+        "peers_differ",
+        "Links opened to other instances that have other settings; the log names them",
+        |s| s.peers_differ,
+    ),
+    CounterRow(
         "strangers_ended",
         "Connections to the peers' port that had proven nothing and gave way to newer ones",
         |s| s.strangers_ended,
@@ -149,12 +154,13 @@ const GAUGES: [GaugeRow; 7] = [
     ),
 ];
 
-const OUTCOMES: [Outcome; 5] = [
+const OUTCOMES: [Outcome; 6] = [
     Outcome::Written,
     Outcome::Queued,
     Outcome::Gone,
     Outcome::Overflow,
     Outcome::Unreachable,
+    Outcome::TooLarge,
 ];
 
 impl Collector for Workers {
@@ -206,6 +212,7 @@ impl Workers {
                 Outcome::Gone => counts.gone,
                 Outcome::Overflow => counts.overflow,
                 Outcome::Unreachable => counts.unreachable,
+                Outcome::TooLarge => counts.too_large,
             };
             OUTCOMES
                 .map(|outcome| ([("outcome", outcome.name())], count(outcome)))
@@ -355,6 +362,7 @@ mod tests {
                 gone: next(),
                 overflow: next(),
                 unreachable: next(),
+                too_large: next(),
             },
             repeats: next(),
             trips: next(),
@@ -369,6 +377,7 @@ mod tests {
             links_failed: next(),
             link_overflows: next(),
             peers_refused: next(),
+            peers_differ: next(),
             strangers_ended: next(),
             stale_events: next(),
             bugs: next(),
