@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
-use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -85,7 +85,11 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
     let answer = async |request| {
         let response = match entry.room {
             Room::Enough | Room::Until(_) => terminal(local, request, entry).await,
-            Room::Spare => connect::unavailable("this server has no room for more terminals"),
+            Room::Spare => {
+                let full = connect::unavailable("this server has no room for more terminals");
+                refusals::note(&local.me, request.headers(), None, &full);
+                full
+            }
         };
         Ok::<_, Infallible>(once(response))
     };
@@ -102,7 +106,7 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
         // It fails if the client has gone. Boxed: few are at this point at the same time.
         let _ = Box::pin(served).await;
     };
-    in_time::<R>(local, handshake).await;
+    in_time::<R>(local, Service::Terminals, handshake).await;
 }
 
 async fn terminal(
@@ -283,7 +287,7 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Ent
         entry.sent_away().await;
         local.shared.drop_one(Service::Peers);
     };
-    task::race(in_time::<R>(local, handshake), sent_away).await;
+    task::race(in_time::<R>(local, Service::Peers, handshake), sent_away).await;
 }
 
 fn peer<R: Runtime>(
@@ -349,11 +353,13 @@ pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {
 /// Serves a handshake, and drops it when its time is over.
 fn in_time<R: Runtime>(
     local: &Local,
+    service: Service,
     handshake: impl Future<Output = ()>,
 ) -> impl Future<Output = ()> {
-    let timeout = local.shared.settings.core.handshake_timeout;
+    let timeout = R::sleep(local.shared.settings.core.handshake_timeout);
+    let late = timeout.map(move |()| refusals::note_late(&local.me, service));
     // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
-    task::race(Box::pin(handshake), R::sleep(timeout))
+    task::race(Box::pin(handshake), late)
 }
 
 /// One request a connection, unless it is upgraded.

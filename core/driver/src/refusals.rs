@@ -9,19 +9,23 @@ use switchboard_core::id::UserId;
 
 use crate::damper::{Cause, damped};
 use crate::handle::ConnectBody;
-use crate::members::Member;
+use crate::members::{Member, Service};
 
 /// What an answer that refuses is called, in its extensions and in its body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code(pub(crate) &'static str);
 
+/// What a handshake is counted as that is closed unanswered, because its time was over.
+const LATE: &str = "handshake_timeout";
+
 /// The codes of the terminals' port. They are counted from the start, so that the first one is seen
 /// to increase something.
-const CODES: [&str; 12] = [
+const CODES: [&str; 13] = [
     "bad_handshake",
     "bad_request",
     "forbidden",
     "foreign_origin",
+    LATE,
     "invalid_token",
     "method_not_allowed",
     "no_token",
@@ -93,6 +97,20 @@ pub(crate) fn note_of_peer(response: &Response<ConnectBody>) {
         status = response.status().as_u16(),
         code,
         "a handshake at the peers' port is refused"
+    );
+}
+
+/// Counts and tells a handshake that was not complete in time.
+pub(crate) fn note_late(member: &Member, service: Service) {
+    if service == Service::Terminals {
+        member.refusals.count(LATE);
+    }
+    damped!(
+        INFO,
+        Cause::one("handshakes not complete in time", service.name()),
+        this = %member.id,
+        listener = service.name(),
+        "a handshake was not complete in time"
     );
 }
 

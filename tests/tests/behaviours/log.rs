@@ -1,6 +1,7 @@
 //! The log: what it says, how much of it, and what becomes of it when nobody reads it.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::process::ChildStderr;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         ONE,
         refused_handshakes_are_counted_and_told_once_an_interval
     ),
+    (ONE, a_handshake_that_takes_too_long_is_counted_and_told),
     (COMMAND_LINE, a_log_that_nobody_reads_stops_nothing),
     (COMMAND_LINE, a_server_ends_although_nobody_reads_its_log),
     (
@@ -148,6 +150,22 @@ fn refused_handshakes_are_counted_and_told_once_an_interval(cell: Cell) {
     let first = first.expect("it is told");
     assert_eq!(first["status"], 403);
     assert_eq!(first["origin"], "\"https://elsewhere.example\"");
+}
+
+/// H10, H54: a client that does not get on with its handshake is closed, and that is no secret.
+fn a_handshake_that_takes_too_long_is_counted_and_told(cell: Cell) {
+    let cluster = cell.start_with(1, |s| s.with("handshake_timeout", "300ms"));
+    let server = &cluster[0];
+    let _silent = TcpStream::connect(server.terminals()).expect("it listens");
+    let _stranger = TcpStream::connect(server.peer()).expect("it listens");
+
+    let late = "code=\"handshake_timeout\"";
+    eventually("both are told, and the terminal is counted", || {
+        let counted = "switchboard_terminals_refused_total";
+        let log = server.log();
+        let told = log.matches("a handshake was not complete in time").count();
+        server.api().metric_of(counted, late) > 0.5 && told == 2
+    });
 }
 
 /// H55: whoever reads the log is slow or stopped: pushes go on, and what is missing from the log is

@@ -188,7 +188,7 @@ impl Collector for Workers {
 impl Workers {
     /// Terminals by what became of them: their handshakes, their connections, what was pushed to them.
     fn terminals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let refused = "Handshakes refused, by the code of the answer";
+        let refused = "Handshakes refused, by the code of the answer, or closed for being late";
         let kind = MetricType::Counter;
         self.family(encoder, "terminals_refused", refused, kind, |worker| {
             let counts = worker.refused.iter();
