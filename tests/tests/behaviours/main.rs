@@ -1,6 +1,7 @@
 //! All behaviours of the server, each tried in the cells of the matrix in which it applies.
 
 mod api_errors;
+mod check;
 mod command_line;
 mod commands;
 mod connections;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         api_errors::LIST,
         operations::LIST,
         command_line::LIST,
+        check::LIST,
         commands::LIST,
         reload::LIST,
         key_sets::LIST,

@@ -6,6 +6,7 @@
 )]
 
 mod assemble;
+mod check;
 mod client;
 mod complaints;
 mod demo;
@@ -82,6 +83,11 @@ enum Command {
     /// It is one that a server with the same settings takes; they come from flags, variables and file,
     /// as those of `switchboard serve` do.
     Token(Box<token::Token>),
+    /// Looks for what is wrong with settings, Redis and the other instances, and says what to do.
+    ///
+    /// It takes the settings that `switchboard serve` takes, and changes nothing.
+    #[command(after_long_help = check::AFTER_HELP)]
+    Check(Box<Serve>),
     /// Prints a settings file with every setting, its explanation and its default.
     Config,
 }
@@ -176,6 +182,7 @@ fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCod
         Command::Where(locate) => client::locate(&locate),
         Command::Kick(kick) => client::kick(&kick),
         Command::Instances(list) => client::instances(&list),
+        Command::Check(serve) => check::run::<R>(&serve, matches),
         Command::Token(token) => token::print(&token, matches),
         Command::Config => {
             serve::say(sample_file().trim_end());
@@ -230,6 +237,9 @@ fn command() -> clap::Command {
     Cli::command()
         .mut_subcommand("serve", |serve| {
             options::with_variables_and_defaults(serve, &defaults, &settings)
+        })
+        .mut_subcommand("check", |check| {
+            options::with_variables_and_defaults(check, &defaults, &settings)
         })
         .mut_subcommand("token", |token| {
             options::with_variables_and_defaults(token, &defaults, &settings)

@@ -2,6 +2,8 @@
 
 mod convert;
 mod primary;
+#[cfg(feature = "command-line")]
+mod probe;
 mod redis_link;
 mod redis_url;
 mod trouble;
@@ -26,6 +28,8 @@ use crate::settings::{DirectoryChoice, Settings};
 use crate::task;
 use crate::worker::Local;
 
+#[cfg(feature = "command-line")]
+pub(crate) use probe::examine;
 pub use redis_url::{InvalidRedisUrl, RedisUrl};
 pub(crate) use trouble::Troubles;
 

@@ -1,0 +1,164 @@
+//! `switchboard check`: what is wrong with settings, Redis and the other instances, and what to do.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_tungstenite::client_async;
+use clap::ArgMatches;
+use http::StatusCode;
+use switchboard_core::directory::SeenLease;
+use tungstenite::Error;
+
+use crate::directory::{self, examine};
+use crate::link;
+use crate::runtime::Runtime;
+use crate::task::race;
+use crate::{DirectoryChoice, Settings};
+
+use super::assemble::{Parts, assemble};
+use super::serve::{say, warn_if_open};
+use super::settings::{Level, LogFormat};
+use super::tokens::Fetching;
+use super::{Failure, Serve, load, logging, wait_for};
+
+/// What `check` ends with, for its help.
+pub(super) const AFTER_HELP: &str = "\
+Exit status: 0 a server with these settings can serve, though there may be warnings; 1 something is
+wrong with what they name; 2 wrong usage or settings.";
+
+/// How long Redis, and each other instance, may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was found so far.
+#[derive(Default)]
+struct Report {
+    errors: usize,
+}
+
+impl Report {
+    fn good(&self, what: &str) {
+        say(&format!("ok       {what}"));
+    }
+
+    fn warn(&self, what: &str) {
+        say(&format!("warning  {what}"));
+    }
+
+    fn error(&mut self, what: &str) {
+        self.errors += 1;
+        say(&format!("error    {what}"));
+    }
+}
+
+/// Checks what a server with these settings would meet.
+pub(super) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Human, Level::Warn)?;
+    let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let parts = assemble(loaded, variable, Fetching::Awaited(None))?;
+    wait_for::<R, _>(async {
+        let mut report = Report::default();
+        report.good("settings: they fit together, and the files that they name can be used");
+        warn_if_open(&parts);
+        check_listeners(&parts, &mut report);
+        check_directory::<R>(&parts.settings, &mut report).await;
+        Ok(match report.errors {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    })
+}
+
+fn check_listeners(parts: &Parts, report: &mut Report) {
+    let settings = &parts.settings;
+    let listeners = [
+        ("listen", settings.terminals),
+        ("api", settings.api),
+        ("peer", Some(settings.peer)),
+    ];
+    for (setting, address) in listeners {
+        let Some(address) = address else { continue };
+        let place = parts.origins.place(setting);
+        match can_listen(address) {
+            Ok(()) => report.good(&format!("{place}: {address} is free")),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => report.warn(&format!(
+                "{place}: something listens at {address}; that is as it should be if this server runs"
+            )),
+            Err(error) => report.error(&format!(
+                "{place}: this machine cannot listen at {address}: {error}"
+            )),
+        }
+    }
+}
+
+fn can_listen(address: SocketAddr) -> io::Result<()> {
+    TcpListener::bind(address).map(drop)
+}
+
+async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
+    let url = match &settings.directory {
+        DirectoryChoice::Redis(url) => url,
+        DirectoryChoice::Embedded(_) => {
+            return report.good("redis: none is set; the process is a cluster of its own");
+        }
+    };
+    directory::prepare(&settings.directory);
+    let examined = race(examine(url, settings), async {
+        R::sleep(PATIENCE).await;
+        Err("it does not answer in time".to_owned())
+    });
+    let findings = match examined.await {
+        Ok(findings) => findings,
+        Err(why) => return report.error(&format!("redis: {url}: {why}")),
+    };
+    for fault in &findings.faults {
+        report.error(&format!("redis: {url}: {fault}"));
+    }
+    for doubt in &findings.doubts {
+        report.warn(&format!("redis: {url}: {doubt}"));
+    }
+    if findings.faults.is_empty() {
+        report.good(&format!("redis: {url}: it takes reads, writes and scripts"));
+    }
+    if findings.instances.is_empty() {
+        report.good("peers: no other instance runs");
+    }
+    for lease in &findings.instances {
+        let (instance, address) = (lease.instance, &lease.lease.address);
+        match check_peer::<R>(lease).await {
+            Ok(()) => report.good(&format!("peers: {instance} takes links at {address}")),
+            Err(why) => report.error(&format!("peers: {instance} at {address}: {why}")),
+        }
+    }
+}
+
+/// Opens a link as another instance would, and says nothing over it.
+async fn check_peer<R: Runtime>(lease: &SeenLease) -> Result<(), String> {
+    let (instance, address) = (lease.instance, lease.lease.address.clone());
+    let url = format!("ws://{address}{}{instance}", link::PATH);
+    let opened = async {
+        let dialled = R::dial(address).await;
+        let stream = dialled.map_err(|error| {
+            format!(
+                "it cannot be dialled from here ({error}): does a firewall forbid it, and is what its \
+                 --peer or --advertise says an address for others?"
+            )
+        })?;
+        match client_async(url, stream).await {
+            Ok(_) => Ok(()),
+            Err(Error::Http(answer)) if answer.status() == StatusCode::MISDIRECTED_REQUEST => Err(
+                "another server is at that address: it was given to a new one, or this one has crashed \
+                 and its lease runs out soon"
+                    .to_owned(),
+            ),
+            Err(error) => Err(format!("what is there takes no link ({error})")),
+        }
+    };
+    race(opened, async {
+        R::sleep(PATIENCE).await;
+        Err("it does not answer in time".to_owned())
+    })
+    .await
+}

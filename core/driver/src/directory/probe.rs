@@ -1,0 +1,113 @@
+//! A look at the directory server, for whoever wants to know what is wrong before a server starts.
+
+use redis::RedisError;
+use redis::aio::ConnectionLike as _;
+use switchboard_core::directory::{Operation, Reply, SeenLease};
+
+use super::primary::Primary;
+use super::redis_url::RedisUrl;
+use super::trouble::Trouble;
+use super::{convert, directory_settings};
+use crate::settings::Settings;
+
+/// What was found at a directory server that answers.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Instances whose lease has not run out.
+    pub(crate) instances: Vec<SeenLease>,
+    /// What makes it unfit, each with what to do.
+    pub(crate) faults: Vec<String>,
+    /// What can make it unfit.
+    pub(crate) doubts: Vec<String>,
+}
+
+/// Asks the server what an instance would ask it.
+///
+/// # Errors
+///
+/// Says why it cannot be asked.
+pub(crate) async fn examine(url: &RedisUrl, settings: &Settings) -> Result<Findings, String> {
+    let mut primary = Primary::connect(url)
+        .await
+        .map_err(|trouble| explain(&trouble))?;
+    let mut findings = Findings::default();
+    let connection = &mut primary.connection;
+
+    // As instances' rows: reads may be answered while writes are refused.
+    let key = format!("{}check", settings.prefix);
+    let mut write = redis::cmd("SET");
+    write.arg(key).arg("").arg("PX").arg(1000);
+    let written: Result<(), RedisError> = write.query_async(connection).await;
+    if let Err(error) = written {
+        findings.faults.push(format!(
+            "it refuses to write ({error}): mend that, as no terminal can be registered"
+        ));
+    }
+
+    // It may forbid the question; then nothing is known, and nothing is said.
+    let mut question = redis::cmd("CONFIG");
+    question.arg("GET").arg("maxmemory-policy");
+    let policy: Result<Vec<String>, RedisError> = question.query_async(connection).await;
+    if let Some(policy) = policy.ok().and_then(|pair| pair.into_iter().nth(1))
+        && policy != "noeviction"
+    {
+        findings.doubts.push(format!(
+            "its maxmemory-policy is {policy}, which may throw rows away: set it to noeviction"
+        ));
+    }
+
+    let view = convert::command(&Operation::View.request(&directory_settings(settings)));
+    let answer = connection.req_packed_command(&view).await;
+    let reply = answer
+        .map_err(|error| error.to_string())
+        .and_then(|answer| {
+            let reply = Operation::View.decode(convert::value(answer));
+            reply.map_err(|error| error.to_string())
+        });
+    match reply {
+        Ok(Reply::Leases { leases, malformed }) => {
+            if malformed > 0 {
+                findings.doubts.push(format!(
+                    "{malformed} of the instances' entries cannot be understood: does something else, \
+                     or another version, use the prefix {}?",
+                    settings.prefix
+                ));
+            }
+            let lives = |lease: &SeenLease| lease.remaining.is_some();
+            findings.instances = leases.into_iter().filter(lives).collect();
+        }
+        Ok(_) => {}
+        Err(error) => findings
+            .faults
+            .push(format!("it does not execute a script ({error})")),
+    }
+    Ok(findings)
+}
+
+fn explain(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Login(why) => format!(
+            "it refuses the login ({why}): give user and password in --redis, as \
+             redis://user:password@host:port"
+        ),
+        Trouble::Permission(why) => format!(
+            "its user may not do what is needed ({why}); with the default --prefix this is enough: \
+             ACL SETUSER name on >password ~sb:* +@all -@dangerous +role +info"
+        ),
+        Trouble::SentinelLogin(why) => format!(
+            "{why}: give user and password of the Sentinels in --redis, as \
+             ...?sentinel_user=NAME&sentinel_password=PASSWORD"
+        ),
+        Trouble::Replica => {
+            "it is a replica: name the primary in --redis, or let Sentinels name it \
+             with redis+sentinel://"
+                .to_owned()
+        }
+        Trouble::TooOld(found) => {
+            format!("it is {found}: Redis 7.0 or newer, or Valkey, is needed")
+        }
+        Trouble::Unreachable(why) | Trouble::Lost(why) => {
+            format!("it cannot be asked ({why}): does it run, and is this its address?")
+        }
+    }
+}
