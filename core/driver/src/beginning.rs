@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(read(&mut first), Some(Ok(false)));
         assert_eq!(read(&mut second), Some(Err(Over::Crowded)));
         drop(first);
-        assert_eq!(read(&mut second), Some(Ok(false)));
+        let mut third = Beginning::default();
+        assert_eq!(read(&mut third), Some(Ok(false)));
     }
 }
