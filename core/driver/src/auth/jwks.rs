@@ -20,6 +20,7 @@ use ureq::{Agent, Error};
 use super::key::JwtError;
 use super::key_set::KeySet;
 use super::{AuthError, jwk};
+use crate::damper::{Cause, damped};
 use crate::fetch::{self, Proxies, Trust};
 
 /// How long a name that was not in the set causes no fetch.
@@ -280,15 +281,18 @@ impl Inner {
             Ok(keys) => {
                 let before = state.keys.as_ref().map(|keys| keys.names());
                 if failures > 0 || before.as_ref() != Some(&keys.names()) {
-                    tracing::info!(url, keys = ?keys.names(), "the keys of tokens were fetched");
+                    damped!(
+                        INFO, Cause::all("keys of tokens fetched"), url, keys = ?keys.names(),
+                        "the keys of tokens were fetched"
+                    );
                 }
                 state.take(keys, now);
             }
             Err(error) => {
                 let known = state.keys.is_some();
                 match failures {
-                    0 => tracing::warn!(
-                        url, %error, known,
+                    0 => damped!(
+                        WARN, Cause::all("keys of tokens not fetched"), url, %error, known,
                         "the keys of tokens cannot be fetched; those that are known count on"
                     ),
                     _ => {
