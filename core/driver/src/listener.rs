@@ -316,6 +316,31 @@ mod tests {
     use crate::members::{Arrivals, Dropped};
     use crate::settings::Settings;
 
+    /// What is given away when there are no descriptors is taken back when there are.
+    #[test]
+    fn a_reserve_is_given_once_and_filled_again() {
+        let mut reserve = Reserve::default();
+        assert!(!reserve.give());
+        assert!(reserve.is_full());
+        assert!(reserve.give());
+        assert!(!reserve.give());
+        assert!(reserve.is_full());
+    }
+
+    /// H08: whoever has proven itself stays; of the others the oldest goes.
+    #[test]
+    fn strangers_are_sent_away_oldest_first() {
+        let mut strangers = Strangers::default();
+        let [gone, member, oldest, newest] = std::array::from_fn(|_| strangers.add(2));
+        drop(gone);
+        member.never();
+        assert_eq!(strangers.send_away_oldest(), Some(()));
+        let said = |farewell: &Farewell| farewell.said.load(Ordering::Relaxed);
+        assert!(said(&oldest) && !said(&member) && !said(&newest));
+        assert_eq!(strangers.send_away_oldest(), Some(()));
+        assert_eq!(strangers.send_away_oldest(), None);
+    }
+
     #[test]
     fn clients_that_come_and_go_without_end_leave_the_thread_to_others() {
         let shared = Arc::new(Shared {
