@@ -94,7 +94,8 @@ pub struct Config {
     /// When an attempt to open a link is given up.
     #[serde(with = "duration")]
     pub link_timeout: Duration,
-    /// The time between two heartbeats on a link; a link that is silent for three of them is dead.
+    /// The time between two heartbeats on a link; a link that is silent for three of them is dead. The
+    /// longer of its two ends' times counts.
     #[serde(with = "duration")]
     pub link_heartbeat: Duration,
     /// Links of this instance, at most.

@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) answers: VecDeque<Message>,
     answer_bytes: usize,
     heard: Instant,
+    /// What its peer said last of the directory.
+    pub(crate) said: Service,
     /// The longer of the times between two heartbeats that its ends have.
     heartbeat: Duration,
     /// When it next needs attention.
@@ -94,6 +96,7 @@ impl Link {
             answers: VecDeque::new(),
             answer_bytes: 0,
             heard: now,
+            said: Service::Full,
             heartbeat: Duration::ZERO,
             due,
             number: 0,
@@ -495,7 +498,13 @@ impl Instance {
 
     /// Tells all peers when the directory serves this instance otherwise than they were told.
     pub(crate) fn tell_service(&mut self, now: Now) {
-        let service = self.keeper.service(now.mono);
+        let nobody = !self.takes_terminals() && self.registry.len() == 0;
+        let service = match self.keeper.service(now.mono) {
+            Service::None if nobody => Service::Vacant,
+            service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
+                service
+            }
+        };
         if service == self.peers.service {
             return;
         }
@@ -511,6 +520,7 @@ impl Fingerprint for Link {
         (self.side, &self.stage, self.peer, self.writing).hash(hasher);
         self.answers.fingerprint(now, hasher);
         self.heard.fingerprint(now, hasher);
+        self.said.hash(hasher);
         self.heartbeat.hash(hasher);
         self.due.fingerprint(now, hasher);
         (self.number, self.crossed).hash(hasher);

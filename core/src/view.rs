@@ -149,7 +149,9 @@ impl View {
         let before = known.word;
         known.word = match (service, before) {
             (Service::Behind | Service::None, _) => Word::Ask,
+            (Service::Vacant, _) => Word::Nobody,
             (Service::Full, Word::Ask) => Word::AskUntilRead { since: now },
+            (Service::Full, Word::Nobody) => Word::Nothing,
             (Service::Full, Word::Nothing | Word::AskUntilRead { .. }) => before,
         };
         if known.word != before {
@@ -157,26 +159,33 @@ impl View {
         }
     }
 
-    /// There is no link to an instance, and none is being opened: pushes that began before this moment
-    /// doubt it still.
-    pub(crate) fn unlinked(&mut self, now: Instant, lease: Duration, instance: InstanceId) {
+    /// There is no link to an instance, and none is being opened. Returns whether one is to be dialled at
+    /// once, because nothing else shows that it lives. Pushes that began before this moment doubt it as
+    /// they did.
+    pub(crate) fn unlinked(&mut self, now: Instant, config: &Config, instance: InstanceId) -> bool {
         let Some(known) = self.known.get_mut(&instance) else {
-            return;
+            return false;
         };
-        let dial_from = match known.contact {
-            Contact::Untried | Contact::Lost { .. } => return,
-            Contact::Linked => now,
-            Contact::Dialled => now + lease,
+        let run_out = known.until <= now;
+        let asks = known.asks();
+        let look = match known.contact {
+            Contact::Untried | Contact::Lost { .. } => return false,
+            Contact::Linked => run_out && known.word != Word::Nobody,
+            Contact::Dialled => false,
         };
-        known.contact = Contact::Lost { dial_from };
-        let asked_for = std::mem::take(&mut known.word) != Word::Nothing;
-        let until = known.until;
-        if until <= now {
-            self.doubt(instance, now);
-        } else if asked_for {
-            self.doubt(instance, until);
-        }
+        known.contact = match known.contact {
+            Contact::Linked if look => Contact::Dialled,
+            Contact::Linked => Contact::Untried,
+            Contact::Dialled | Contact::Untried | Contact::Lost { .. } => Contact::Lost {
+                dial_from: now + config.lease,
+            },
+        };
+        known.word = Word::Nothing;
+        // It says no more that it lacks rows; when its lease has run out it is looked for.
+        let until = known.until + config.view_interval + config.directory_timeout;
+        self.doubt(instance, if asks && !run_out { until } else { now });
         self.recount();
+        look
     }
 
     /// Those whose leases had run out when they were read, and to whom there is no link: they are to be
@@ -216,14 +225,15 @@ impl View {
     }
 
     /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
-    /// noticed what caused it; pushes that began before this moment doubt it still.
+    /// noticed what caused it; pushes that began before this moment doubt it still. `said`: what
+    /// it says on the link to it, if there is one.
     fn take_in(
         &mut self,
         asked: Instant,
         now: Instant,
         config: &Config,
         seen: SeenLease,
-        linked: bool,
+        said: Option<Service>,
     ) {
         if seen.lease.state == LeaseState::Released {
             self.known.remove(&seen.instance);
@@ -236,11 +246,15 @@ impl View {
             until: seen.remaining.map_or(Instant::START, |left| asked + left),
             doubted_until: Instant::START,
             read: asked,
-            word: before.map_or(Word::Nothing, |before| before.word.after_reading(asked)),
-            contact: match before {
-                _ if linked => Contact::Linked,
-                Some(before) => before.contact,
-                None => Contact::Untried,
+            word: match (before, said) {
+                (Some(before), _) => before.word.after_reading(asked),
+                (None, Some(service)) => Word::of(service),
+                (None, None) => Word::Nothing,
+            },
+            contact: match (before, said) {
+                (_, Some(_)) => Contact::Linked,
+                (Some(before), None) => before.contact,
+                (None, None) => Contact::Untried,
             },
         };
         known.doubted_until = match before {
@@ -286,7 +300,7 @@ impl Instance {
         for known in self.view.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);
         }
-        self.view.quiet_since = until;
+        self.view.quiet_since = self.view.quiet_since.max(until);
         self.view.everyone = (now.mono, until);
     }
 
@@ -321,8 +335,8 @@ impl Instance {
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
             if seen.instance != self.identity.instance {
-                let linked = self.peers.is_linked(seen.instance);
-                (self.view).take_in(asked, now.mono, &self.config, seen, linked);
+                let said = self.peers.said_by(seen.instance);
+                (self.view).take_in(asked, now.mono, &self.config, seen, said);
             }
         }
         let absent: Vec<InstanceId> = (self.view.known.keys())

@@ -85,6 +85,7 @@ impl Instance {
             let selected = Selected::new(&part.selection);
             let named: Vec<_> = (local.into_iter())
                 .filter(|connection| selected.contains(*connection))
+                .filter(|connection| !part.targets.has(*connection))
                 .map(|connection| (connection, None))
                 .collect();
             if !named.is_empty() {
@@ -152,6 +153,7 @@ impl Instance {
         lane.lookup = Lookup::None;
         let mut dead = None;
         for sequence in lane.at_stage(Stage::LookingUp) {
+            self.serve_here(now, user, out);
             let Some(part) = self.part_mut(user, sequence) else {
                 continue;
             };
@@ -210,12 +212,15 @@ impl Instance {
             let Some(part) = lane.get(sequence) else {
                 return;
             };
-            let later = lane.served_later(sequence, hop.instance, here);
-            let named: Vec<_> = (hop.named.into_iter())
-                .filter(|(connection, _)| !part.targets.has(*connection))
-                .filter(|(connection, _)| overtakes || !later.has(*connection))
-                .map(|(connection, row)| (connection, Some(row)))
-                .collect();
+            let mut named = Vec::new();
+            if !hop.named.is_empty() {
+                let later = lane.served_later(sequence, hop.instance, here);
+                named = (hop.named.into_iter())
+                    .filter(|(connection, _)| !part.targets.has(*connection))
+                    .filter(|(connection, _)| overtakes || !later.has(*connection))
+                    .map(|(connection, row)| (connection, Some(row)))
+                    .collect();
+            }
             if !named.is_empty() || ask {
                 self.send_hop(now, user, sequence, hop.instance, named, ask, out);
             }
@@ -331,6 +336,7 @@ impl Instance {
         };
         lane.lookup = Lookup::None;
         for sequence in lane.at_stage(Stage::LookingUp) {
+            self.serve_here(now, user, out);
             self.ask_everybody(now, user, sequence, out);
         }
         self.advance_lane(now, user, out);
@@ -348,9 +354,15 @@ impl Instance {
         let Some(lane) = self.pushes.lanes.get(user) else {
             return;
         };
+        if !lane
+            .get(sequence)
+            .is_some_and(|part| part.stage.is_unrouted())
+        {
+            return;
+        }
         for earlier in lane.unrouted_up_to(sequence) {
-            self.ask_everybody(now, user, earlier, out);
             self.serve_here(now, user, out);
+            self.ask_everybody(now, user, earlier, out);
         }
         self.advance_lane(now, user, out);
     }

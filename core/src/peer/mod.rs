@@ -152,9 +152,14 @@ impl Peers {
             .collect()
     }
 
-    /// Whether a link to this instance serves.
-    pub(crate) fn is_linked(&self, instance: InstanceId) -> bool {
-        (self.peers.get(&instance)).is_some_and(|peer| matches!(peer.state, PeerState::Open(_)))
+    /// What an instance said last of the directory, if a link to it serves.
+    pub(crate) fn said_by(&self, instance: InstanceId) -> Option<Service> {
+        match self.peers.get(&instance)?.state {
+            PeerState::Open(key) => Some(self.links.get(key)?.said),
+            PeerState::Unlinked { .. } | PeerState::Opening(_) | PeerState::Expecting { .. } => {
+                None
+            }
+        }
     }
 
     /// The delivery to this peer that was queued last, if it has not left.
@@ -242,14 +247,16 @@ impl Instance {
         let peer = (self.peers.peers.entry(instance)).or_insert_with(|| Peer::new(now.mono));
         match peer.state {
             PeerState::Unlinked { until } if until <= now.mono => self.dial(now, instance, out),
-            PeerState::Unlinked { .. } => self.peer_unlinked(now, instance),
+            PeerState::Unlinked { .. } => {
+                self.peer_unlinked(now, instance);
+            }
             PeerState::Opening(_) | PeerState::Expecting { .. } | PeerState::Open(_) => {}
         }
     }
 
-    /// There is no link to a peer, and none is being opened.
-    fn peer_unlinked(&mut self, now: Now, instance: InstanceId) {
-        (self.view).unlinked(now.mono, self.config.lease, instance);
+    /// There is no link to a peer, and none is being opened. Returns whether it is to be looked for.
+    fn peer_unlinked(&mut self, now: Now, instance: InstanceId) -> bool {
+        (self.view).unlinked(now.mono, &self.config, instance)
     }
 
     fn dial(&mut self, now: Now, to: InstanceId, out: &mut Outbox) {
@@ -346,11 +353,11 @@ impl Instance {
             PeerState::Open(open) if open == key => {
                 out.log(Log::PeerDown { instance });
                 peer.state = PeerState::Unlinked { until: now.mono };
-                self.peer_unlinked(now, instance);
+                let look = self.peer_unlinked(now, instance);
                 self.take_back(instance, 1);
                 let waits =
                     (self.peers.peers.get(&instance)).is_some_and(|peer| peer.queue.waits());
-                if waits {
+                if waits || look {
                     self.dial(now, instance, out);
                 }
             }
@@ -451,10 +458,13 @@ impl Instance {
                 self.delivered(now, from, delivered, out);
             }
             Message::Heartbeat { directory } => {
+                if let Some(link) = self.peers.links.get_mut(key) {
+                    link.said = directory;
+                }
                 self.view.heard(now.mono, from, directory);
                 match directory {
                     Service::Full | Service::Behind => self.directory_works_elsewhere(now, out),
-                    Service::None => {}
+                    Service::None | Service::Vacant => {}
                 }
             }
             Message::Goodbye => self.view.said_goodbye(from),

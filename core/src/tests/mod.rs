@@ -7,6 +7,7 @@ mod drain;
 mod everyone;
 mod feeder;
 mod happen;
+mod here;
 mod hurry;
 mod lease;
 mod life;

@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::command::Log;
 use crate::config::Config;
 use crate::event::Event;
-use crate::id::{ConnectionId, UserId};
+use crate::id::{ConnectionId, InstanceId, UserId};
 use crate::instance::Instance;
 use crate::message::{Counts, Outcome};
 use crate::rig::{is_register, no_replicas, out_of_memory, refused};
@@ -225,4 +225,47 @@ fn the_word_of_an_instance_counts_until_its_lease_says_what_there_is_to_say() {
     let call = cluster.push_user(0, "dora", "x");
     let receipt = cluster.receipt(call);
     assert_eq!((receipt.counts.written, receipt.degraded), (1, false));
+}
+
+/// Whoever had a link once is no worse off than who never had one.
+#[test]
+fn an_instance_whose_link_broke_before_its_lease_ran_out_is_looked_for() {
+    let (mut cluster, _) = three();
+    all_reach_all(&mut cluster, "at first");
+    for at in [0, 2] {
+        cluster.cut(at, 1);
+    }
+    cluster.settle_down();
+    cluster.refuse(out_of_memory, [1]);
+    for second in 0..15 {
+        cluster.pass(seconds(1));
+        all_reach_all(&mut cluster, &format!("{second} s after"));
+        for at in [0, 2] {
+            cluster.cut(at, 1);
+        }
+        cluster.settle_down();
+        let run_out = cluster.instances[0].view.leases(cluster.now.mono).count() < 2;
+        let linked = cluster.instances[0]
+            .peers
+            .said_by(InstanceId::new(2))
+            .is_some();
+        assert!(linked || !run_out, "nothing else shows that it lives");
+    }
+}
+
+/// Doubt about an instance ends when nobody is left there, although its link stays and it has no lease.
+#[test]
+fn an_instance_without_lease_and_terminals_leaves_no_doubt() {
+    let (mut cluster, _) = three();
+    all_reach_all(&mut cluster, "at first");
+    cluster.event(1, Event::DirectoryDown);
+    cluster.pass(seconds(45));
+    assert_eq!(holders(&cluster, "bob"), 0);
+    let call = cluster.push_user(0, "bob", "x");
+    assert!(!cluster.receipt(call).degraded);
+    cluster.event(1, Event::DirectoryUp);
+    cluster.pass(seconds(3));
+    cluster.connect(1, "bob");
+    let call = cluster.push_user(0, "bob", "x");
+    assert_eq!(cluster.receipt(call).counts.written, 1);
 }

@@ -227,7 +227,7 @@ fn said() -> impl Strategy<Value = Said> {
         6 => (small(), vec((any::<u8>(), 0..9_usize, any::<u8>()), 0..4))
             .prop_map(|(delivery, connections)| Said::Outcomes { delivery, connections }),
         1 => (small(), any::<u64>()).prop_map(|(delivery, number)| Said::Counts { delivery, number }),
-        2 => select(vec![Service::Full, Service::Behind, Service::None])
+        2 => select(vec![Service::Full, Service::Behind, Service::None, Service::Vacant])
             .prop_map(|directory| Said::Heartbeat { directory }),
         1 => Just(Said::Goodbye),
         1 => Just(Said::Proof),

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load};
 use crate::fingerprint::Fingerprint;
 use crate::time::Instant;
+use crate::wire::Service;
 
 /// What is known of one instance.
 #[derive(Clone, Debug)]
@@ -25,14 +26,13 @@ pub(super) struct Known {
 /// Whether an instance shows beside its lease that it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Contact {
-    /// There was no link to it yet.
+    /// There is no link to it.
     Untried,
     /// It was dialled because its lease had run out.
     Dialled,
     /// There is a link to it.
     Linked,
-    /// There was one, or it was dialled in vain. If its lease has run out it is dialled again, not
-    /// before this moment.
+    /// It was dialled in vain when its lease had run out, and is dialled again, not before this moment.
     Lost { dial_from: Instant },
 }
 
@@ -44,16 +44,26 @@ pub(super) enum Word {
     Nothing,
     /// It is to be asked.
     Ask,
+    /// It has no terminals and takes none.
+    Nobody,
     /// It was, until this moment: a lease that is read later says what there is to say.
     AskUntilRead { since: Instant },
 }
 
 impl Word {
+    pub(super) const fn of(service: Service) -> Self {
+        match service {
+            Service::Full => Self::Nothing,
+            Service::Behind | Service::None => Self::Ask,
+            Service::Vacant => Self::Nobody,
+        }
+    }
+
     /// What is left of it when the lease was read that was asked for at this moment.
     pub(super) fn after_reading(self, asked: Instant) -> Self {
         match self {
             Self::AskUntilRead { since } if asked > since => Self::Nothing,
-            Self::Nothing | Self::Ask | Self::AskUntilRead { .. } => self,
+            Self::Nothing | Self::Ask | Self::Nobody | Self::AskUntilRead { .. } => self,
         }
     }
 }
@@ -61,7 +71,10 @@ impl Word {
 impl Known {
     /// Whether it says that it must be asked by user, by its lease or on its link.
     pub(super) fn asks(&self) -> bool {
-        self.settles() || self.word != Word::Nothing
+        match self.word {
+            Word::Ask | Word::AskUntilRead { .. } => true,
+            Word::Nothing | Word::Nobody => self.settles(),
+        }
     }
 
     fn settles(&self) -> bool {
@@ -78,11 +91,11 @@ impl Known {
         self.until > self.read
     }
 
-    /// Whether it may live although its lease has run out.
-    pub(super) const fn may_live(&self) -> bool {
+    /// Whether it may have terminals although its lease has run out.
+    pub(super) fn may_live(&self) -> bool {
         match self.contact {
             Contact::Untried | Contact::Lost { .. } => false,
-            Contact::Dialled | Contact::Linked => true,
+            Contact::Dialled | Contact::Linked => self.word != Word::Nobody,
         }
     }
 
@@ -133,6 +146,7 @@ impl Fingerprint for Word {
                 hasher.write_u8(2);
                 since.fingerprint(now, hasher);
             }
+            Self::Nobody => hasher.write_u8(3),
         }
     }
 }

@@ -375,7 +375,7 @@ mod tests {
             4 => deliver,
             3 => delivered,
             1 => any::<[u8; 32]>().prop_map(Message::Proof),
-            1 => select(vec![Service::Full, Service::Behind, Service::None])
+            1 => select(vec![Service::Full, Service::Behind, Service::None, Service::Vacant])
                 .prop_map(|directory| Message::Heartbeat { directory }),
             1 => Just(Message::Goodbye),
         ]

@@ -58,6 +58,8 @@ pub(crate) enum Service {
     Behind,
     /// It holds no lease: it is to be asked by user.
     None,
+    /// It holds no lease, has no terminals and takes none: nobody is to be asked for.
+    Vacant,
 }
 
 /// One push, or the part of it that one instance serves.

@@ -69,12 +69,14 @@ fn out_of_sight(
 ) -> Option<Excuse> {
     let from = since.before(watch.world().config().lease * 2);
     watch.excuse(from, watch.now(), |excuse| match excuse.scope {
-        Scope::All => excuse.kind.part() == Part::Links,
+        Scope::All => excuse.kind.part() == Part::Links && excuse.kind != FaultKind::LinkReset,
         Scope::Instance(host) => {
             excuse.kind.part() == Part::Process && [publisher.host, holder.host].contains(&host)
         }
+        // A link that breaks is opened anew.
         Scope::Between(one, other) => {
-            [(one, other), (other, one)].contains(&(publisher.host, holder.host))
+            excuse.kind != FaultKind::LinkReset
+                && [(one, other), (other, one)].contains(&(publisher.host, holder.host))
         }
         Scope::Session(_) => false,
     })
