@@ -181,9 +181,13 @@ impl View {
             },
         };
         known.word = Word::Nothing;
-        // It says no more that it lacks rows; when its lease has run out it is looked for.
-        let until = known.until + config.view_interval + config.directory_timeout;
-        self.doubt(instance, if asks && !run_out { until } else { now });
+        if run_out {
+            self.doubt(instance, now);
+        } else if asks {
+            // It says so no more; when its lease has run out it is looked for.
+            let until = known.until + config.view_interval + config.directory_timeout;
+            self.doubt(instance, until);
+        }
         self.recount();
         look
     }
