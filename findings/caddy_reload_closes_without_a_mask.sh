@@ -8,9 +8,9 @@
 # nothing ends them, if it is forced.
 # Seen with Caddy 2.6.2 of Debian 12.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-.ci/install caddy caddy
-.ci/install python3 python3
+for program in caddy python3; do
+    command -v "$program" >/dev/null || { echo "needed: $program" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -7,14 +7,13 @@
 # 503 of the last time. Only `option redispatch` sends it elsewhere.
 # Seen with HAProxy 2.6.12 of Debian 12.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin"
-.ci/install haproxy haproxy
-.ci/install python3 python3
+for program in haproxy python3; do
+    command -v "$program" >/dev/null || { echo "needed: $program" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 cat >"$work/run.py" <<'PYTHON'
 import http.client, http.server, socket, subprocess, sys, threading, time

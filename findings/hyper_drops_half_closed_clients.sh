@@ -8,10 +8,7 @@
 # connection is closed without a byte. With `half_close(true)` it is answered.
 # Seen with hyper 1.12.0, tokio 1.54.1 and hyper-util 0.1.21.
 set -euo pipefail
-if ! command -v cargo >/dev/null; then
-    echo "needed: cargo" >&2
-    exit 1
-fi
+command -v cargo >/dev/null || { echo "needed: cargo" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

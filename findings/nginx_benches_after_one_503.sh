@@ -10,14 +10,13 @@
 # `server` line gives what was guessed.
 # Seen with nginx 1.22.1 of Debian 12.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin"
-.ci/install nginx nginx
-.ci/install python3 python3
+for program in nginx python3; do
+    command -v "$program" >/dev/null || { echo "needed: $program" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 cat >"$work/run.py" <<'PYTHON'
 import http.client, http.server, socket, subprocess, sys, threading, time

@@ -10,9 +10,9 @@
 # they came from; `up` has the address either way.
 # Seen with Prometheus 2.42.0 of Debian 12.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-.ci/install prometheus prometheus
-.ci/install python3 python3
+for program in prometheus python3; do
+    command -v "$program" >/dev/null || { echo "needed: $program" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

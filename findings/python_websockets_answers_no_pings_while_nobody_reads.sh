@@ -8,13 +8,13 @@
 # dead whose event loop runs and whose network is well. With a larger `max_queue`, or None, they are answered.
 # Seen with websockets 17.4 on Python 3.11.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-.ci/install python3 python3-venv
+command -v python3 >/dev/null || { echo "needed: python3" >&2; exit 1; }
+python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "needed: Python's venv and ensurepip" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/python"
-"$work/python/bin/pip" install --quiet websockets==17.4
+timeout 120 python3 -m venv "$work/python"
+timeout 300 "$work/python/bin/pip" install --quiet websockets==17.4
 
 cat >"$work/run.py" <<'PYTHON'
 import asyncio

@@ -4,21 +4,17 @@
 #
 # A good guess: a script is refused as a whole, or runs as a whole, by what it does.
 # What happens: a script without `#!` runs until its first write. One that happens to write nothing is
-# answered, so that readers see a server that is well. With a full memory that first write decides for all
-# that follow: after a DEL, which frees memory (also one of a key that is not there), SET goes beyond the
-# limit. With too few replicas DEL is refused as well. A script with `#!lua` and no flags is refused before
+# answered, so that readers see a server that is well. A script with `#!lua` and no flags is refused before
 # it runs, although it only reads; `no-writes` must say so.
 # Seen with Redis 7.0.15 of Debian 12.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-.ci/install redis-server redis-server
+command -v redis-server >/dev/null || { echo "needed: redis-server" >&2; exit 1; }
 
 work=$(mktemp -d)
-port=$((20000 + RANDOM % 10000))
-redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work" >"$work/log" &
+timeout 60 redis-server --port 0 --unixsocket "$work/socket" --save "" --dir "$work" >"$work/log" &
 server=$!
-trap 'kill "$server"; wait "$server"; rm -rf "$work"' EXIT
-ask() { timeout 10 redis-cli -p "$port" "$@" 2>&1 | sed 's/ .*//'; } # the first word says what came of it
+trap 'kill "$server" 2>/dev/null || true; wait "$server" || true; rm -rf "$work"' EXIT
+ask() { timeout 10 redis-cli -s "$work/socket" "$@" 2>&1 | sed 's/ .*//'; } # the first word says what came of it
 for _ in $(seq 100); do
     [ "$(ask ping)" = PONG ] && break
     sleep 0.1
@@ -28,28 +24,27 @@ newline=$'\n'
 failed=0
 expect() { # what, expected, script
     local seen
-    seen=$(ask eval "$3" 2 key nothing)
+    seen=$(ask eval "$3" 1 key)
     printf '  %-34s %s\n' "$1" "$seen"
     [ "$seen" = "$2" ] || failed=1
 }
-scripts() { # what reads, reads and writes, deletes and writes, reads with #!, reads with no-writes give
+scripts() { # what reads, reads and writes, reads with #!, reads with no-writes give
     expect 'it reads' "$1" "return redis.call('get', KEYS[1])"
     expect 'it reads, then writes' "$2" "redis.call('get', KEYS[1]) redis.call('set', KEYS[1], 'old') return 'done'"
-    expect 'it deletes nothing, then writes' "$3" "redis.call('del', KEYS[2]) redis.call('set', KEYS[1], 'old') return 'done'"
-    expect '#!lua: it reads' "$4" "#!lua${newline}return redis.call('get', KEYS[1])"
-    expect '#!lua flags=no-writes: it reads' "$5" "#!lua flags=no-writes${newline}return redis.call('get', KEYS[1])"
+    expect '#!lua: it reads' "$3" "#!lua${newline}return redis.call('get', KEYS[1])"
+    expect '#!lua flags=no-writes: it reads' "$4" "#!lua flags=no-writes${newline}return redis.call('get', KEYS[1])"
 }
 
 ask set key old >/dev/null
 echo 'all is well'
-scripts old done done old old
+scripts old done old old
 echo 'maxmemory is reached'
 ask config set maxmemory 100kb >/dev/null
-scripts old OOM done OOM old
+scripts old OOM OOM old
 ask config set maxmemory 0 >/dev/null
 echo 'too few replicas'
 ask config set min-replicas-to-write 1 >/dev/null
-scripts old NOREPLICAS NOREPLICAS NOREPLICAS old
+scripts old NOREPLICAS NOREPLICAS old
 
 if [ "$failed" -ne 0 ]; then
     echo "this is not what was seen" >&2

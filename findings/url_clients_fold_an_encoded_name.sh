@@ -9,10 +9,9 @@
 # with --path-as-is), and `http.request` of Node with a path and Python's `urllib` fold neither.
 # Seen with Node 20.20.2, curl 7.88.1 and Python 3.11.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-.ci/install node nodejs
-.ci/install curl curl
-.ci/install python3 python3
+for program in node curl python3; do
+    command -v "$program" >/dev/null || { echo "needed: $program" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
