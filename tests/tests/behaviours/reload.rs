@@ -16,6 +16,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_hangup_takes_new_keys_of_tokens_and_closes_nobody),
     (ONE, a_hangup_takes_origins_and_log_level),
     (ONE, a_faulty_file_leaves_all_as_it_was),
+    (
+        ONE.embedded(),
+        what_is_safe_is_judged_by_the_addresses_in_force
+    ),
     (ONE, what_needs_a_restart_is_said_at_each_hangup),
     (ONE, a_hangup_ends_no_drain),
     (COMMAND_LINE, a_hangup_does_not_end_the_demo),
@@ -152,6 +156,46 @@ fn a_faulty_file_leaves_all_as_it_was(cell: Cell) {
     assert!(server.log().contains("stays in force"));
     server.reload(&good.with("origins", vec!["https://a.example"]));
     eventually("the next good file counts", || connect("https://a.example"));
+}
+
+/// H02, H03: a file that would be safe after a restart opens nothing before it.
+fn what_is_safe_is_judged_by_the_addresses_in_force(cell: Cell) {
+    let signer = Signer::new(KeyKind::Ed25519);
+    let public = Settings::for_tests()
+        .with("listen", "0.0.0.0:0")
+        .with("api", "0.0.0.0:0")
+        .with("auth", "jwt")
+        .with_file("jwt_public_key_file", signer.public_pem())
+        .with_file("api_key_file", format!("{OLD}\n"));
+    let server = Server::start(cell.fleet.adapter(0), &public);
+    let with_key = server.api().with_key(OLD);
+    let opens = || server.connect().user("ann").try_open().is_ok();
+
+    let near = public
+        .with("listen", "127.0.0.1:0")
+        .with("api", "127.0.0.1:0");
+    let open = near.clone().without("auth").without("jwt_public_key_file");
+    for (unsafe_now, hint) in [
+        (open.clone().without("api_key_file"), "others can reach"),
+        (open, "so choose who may connect"),
+        (
+            near.clone().without("api_key_file"),
+            "so the API needs keys",
+        ),
+    ] {
+        let refusals = || server.log().matches("stays in force").count();
+        let before = refusals();
+        server.reload(&unsafe_now);
+        eventually("it is refused", || refusals() > before);
+        await_log(&server, hint);
+        assert_eq!(server.api().get("/v1/instances").status, 401, "{hint}");
+        assert_eq!(with_key.get("/v1/instances").status, 200, "{hint}");
+        assert!(!opens(), "{hint}: nobody is believed without a token");
+    }
+    server.reload(&near);
+    await_log(&server, "api, listen");
+    assert_eq!(server.api().get("/v1/instances").status, 401);
+    assert!(!opens());
 }
 
 /// What cannot be taken is named, until the server is started again.

@@ -30,15 +30,22 @@ pub(super) struct Parts {
 #[error("{0}")]
 pub(super) struct Unfit(pub(super) String);
 
-/// Checks the settings as a whole, and reads the files that they name. `variable` reads a variable
-/// of the environment.
+/// Where the cluster's secret is.
+pub(super) enum Secret<F> {
+    /// In a file, or in a variable of the environment, which this reads.
+    Read(F),
+    /// Here.
+    Known(Option<ClusterSecret>),
+}
+
+/// Checks the settings as a whole, and reads the files that they name.
 ///
 /// # Errors
 ///
 /// Names each setting that does not fit, and says what would do.
 pub(super) fn assemble(
     loaded: Loaded,
-    variable: impl Fn(&str) -> Option<String>,
+    secret: Secret<impl Fn(&str) -> Option<String>>,
     fetching: Fetching<'_>,
 ) -> Result<Parts, Complaints> {
     let Loaded {
@@ -50,7 +57,10 @@ pub(super) fn assemble(
     let authenticator = complaints.note(authenticator(&server, &core, &origins, fetching));
     let api_keys = complaints.note(api_keys(&server, &origins));
     let advertise = complaints.note(advertise(&server, &origins));
-    let secret = complaints.note(cluster_secret(&server, &origins, variable));
+    let secret = match secret {
+        Secret::Read(variable) => complaints.note(cluster_secret(&server, &origins, variable)),
+        Secret::Known(secret) => Some(secret),
+    };
     let directory = complaints.note(directory(&server, &origins, secret.as_ref()));
     // Of what is missing here something was said already.
     let said = [

@@ -17,7 +17,7 @@ use crate::runtime::Runtime;
 use crate::task::race;
 use crate::{DirectoryChoice, Settings};
 
-use super::assemble::{Parts, assemble};
+use super::assemble::{Parts, Secret, assemble};
 use super::serve::{say, warn_if_open};
 use super::settings::{Level, LogFormat};
 use super::tokens::Fetching;
@@ -57,7 +57,7 @@ pub(super) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<Exi
     logging::start(LogFormat::Human, Level::Warn)?;
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
     let variable = |name: &str| std::env::var(name).ok();
-    let parts = assemble(loaded, variable, Fetching::Awaited(None))?;
+    let parts = assemble(loaded, Secret::Read(variable), Fetching::Awaited(None))?;
     wait_for::<R, _>(async {
         let mut report = Report::default();
         report.good("settings: they fit together, and the files that they name can be used");

@@ -34,7 +34,12 @@ pub(super) struct Origins(BTreeMap<String, Origin>);
 enum Origin {
     Flag,
     Variable,
-    File { path: PathBuf, line: usize },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    /// The start of the process: what is set differs, and counts after a restart only.
+    Start,
 }
 
 /// Puts the settings together: `given` are the flags and variables, which `matches` tells apart.
@@ -116,6 +121,39 @@ impl Loaded {
     pub(super) fn table(&self) -> Table {
         table(&self.core, &self.server)
     }
+
+    /// With the values of `force`, as [`Self::table`] gave them, for these settings.
+    ///
+    /// # Errors
+    ///
+    /// None, if the values are those of settings.
+    pub(super) fn keeping(
+        mut self,
+        force: &Table,
+        settings: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Self, Complaints> {
+        let mut table = self.table();
+        for setting in settings {
+            let kept = match force.get(setting) {
+                Some(value) => table.insert(setting.to_owned(), value.clone()),
+                None => table.remove(setting),
+            };
+            if kept.as_ref() != force.get(setting) {
+                self.origins.0.insert(setting.to_owned(), Origin::Start);
+            }
+        }
+        let mut complaints = Complaints::default();
+        let core = complaints.note(section(&mut table, &self.origins));
+        let server = complaints.note(section(&mut table, &self.origins));
+        match (core, server) {
+            (Some(core), Some(server)) => Ok(Self {
+                core,
+                server,
+                origins: self.origins,
+            }),
+            _ => Err(complaints),
+        }
+    }
 }
 
 fn table(core: &Config, server: &ServerSettings) -> Table {
@@ -150,6 +188,7 @@ impl Origins {
             Some(Origin::File { path, line }) => {
                 format!("{}, line {line}: `{setting}`", path.display())
             }
+            Some(Origin::Start) => format!("{} (as it was at the start)", options::flag(setting)),
             None => format!("{} (not given)", options::flag(setting)),
         }
     }

@@ -208,7 +208,7 @@ fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Fai
     let connections_given = loaded.origins.is_given("connections");
     let mut parts = assemble::assemble(
         loaded.clone(),
-        |name| std::env::var(name).ok(),
+        assemble::Secret::Read(|name: &str| std::env::var(name).ok()),
         Fetching::Begun,
     )?;
     open_files::raise_limit(&mut parts.settings, connections_given);

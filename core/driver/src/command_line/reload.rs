@@ -14,7 +14,8 @@ use toml::Table;
 use crate::auth::JwtSettings;
 use crate::{Admission, Handle};
 
-use super::assemble::{Parts, assemble};
+use super::assemble::{Parts, Secret, assemble};
+use super::complaints::Complaints;
 use super::load::{self, Loaded};
 use super::serve::{Stop, warn_if_open};
 use super::signals::Signals;
@@ -130,10 +131,12 @@ impl Reloader {
     fn try_reload(&mut self, handle: &Handle) -> Result<Changes, Failure> {
         let file = self.serve.config.as_deref();
         let loaded = load::load(file, &self.serve.options, &self.matches)?;
-        let (table, stop) = (loaded.table(), Stop::of(&loaded));
-        let level = loaded.server.log_level;
+        let table = loaded.table();
+        let secret = self.force.secret(&table);
+        let loaded = self.force.with_what_is_taken(loaded)?;
+        let (stop, level) = (Stop::of(&loaded), loaded.server.log_level);
         let before = Fetching::Awaited(self.force.jwt.as_ref());
-        let parts = assemble(loaded, |name| std::env::var(name).ok(), before)?;
+        let parts = assemble(loaded, secret, before)?;
         let newest = Force::of(table, &parts);
         let changes = self.force.changes(&newest);
         handle
@@ -146,11 +149,7 @@ impl Reloader {
             .map_err(|error| Failure::Start(parts.origins.complaint(&error)))?;
         warn_if_open(&parts);
         logging::set_level(level);
-        // The time for the last closing handshakes is the instances' own.
-        self.stop = Stop {
-            rest: self.stop.rest,
-            ..stop
-        };
+        self.stop = stop;
         self.force.take(newest, &changes);
         Ok(changes)
     }
@@ -163,6 +162,26 @@ impl Force {
             jwt: parts.jwt.clone(),
             api_keys: parts.settings.api_keys.clone(),
             cluster_secret: parts.settings.cluster_secret.clone(),
+        }
+    }
+
+    /// What counts once these settings were taken. What is safe depends on settings that are not taken,
+    /// so that it is judged by those in force.
+    fn with_what_is_taken(&self, newest: Loaded) -> Result<Loaded, Complaints> {
+        let all = load::settings().into_iter();
+        newest.keeping(
+            &self.settings,
+            all.filter(|setting| !TAKEN.contains(setting)),
+        )
+    }
+
+    /// Where the cluster's secret is. Another file counts after a restart only, and the one in force may
+    /// be gone.
+    fn secret(&self, newest: &Table) -> Secret<impl Fn(&str) -> Option<String> + use<>> {
+        const FILE: &str = "cluster_secret_file";
+        match self.settings.get(FILE) == newest.get(FILE) {
+            true => Secret::Read(|name: &str| std::env::var(name).ok()),
+            false => Secret::Known(self.cluster_secret.clone()),
         }
     }
 
@@ -235,7 +254,11 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::super::options::Options;
     use super::*;
+    use crate::command_line;
 
     #[test]
     fn what_is_taken_are_settings() {
@@ -243,6 +266,35 @@ mod tests {
         for taken in TAKEN {
             assert!(settings.contains(&taken), "{taken}");
         }
+    }
+
+    #[test]
+    fn what_is_not_taken_is_judged_as_it_is_in_force() {
+        let load = |flags: &[&str]| {
+            let arguments = ["switchboard", "serve"].iter().chain(flags);
+            let matches = command_line::command().get_matches_from(arguments);
+            let serve = command_line::of_command(&matches);
+            let given = Options::from_arg_matches(serve).expect("flags");
+            load::load(None, &given, serve).expect("settings")
+        };
+        let before = load(&["--api=0.0.0.0:1", "--handshake-timeout=2s", "--name=one"]);
+        let force = Force {
+            settings: before.table(),
+            jwt: None,
+            api_keys: Vec::new(),
+            cluster_secret: None,
+        };
+        let newest = load(&["--peer=127.0.0.1:2", "--auth=open", "--jwks-timeout=4s"]);
+        let judged = force.with_what_is_taken(newest.clone()).expect("settings");
+        assert_eq!(judged.server.api, before.server.api);
+        assert_eq!(judged.server.peer, before.server.peer);
+        assert_eq!(judged.server.name, before.server.name);
+        assert_eq!(judged.core, before.core);
+        assert_eq!(judged.server.auth, newest.server.auth);
+        assert_eq!(judged.server.jwks_timeout, newest.server.jwks_timeout);
+        assert!(judged.origins.place("api").contains("at the start"));
+        assert_eq!(judged.origins.place("auth"), "--auth");
+        assert!(!judged.origins.place("lease").contains("at the start"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::DirectoryChoice;
 use crate::auth::AuthKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use super::assemble::{Parts, assemble};
+use super::assemble::{Parts, Secret, assemble};
 use super::complaints::Complaints;
 use super::load::{self, Loaded};
 use super::tokens::Fetching;
@@ -375,17 +375,24 @@ fn redis_needs_a_cluster_secret_from_one_place() {
 
     let variable = |_: &str| Some("a secret of the cluster".to_owned());
     let loaded = load(&[redis], None).expect("good settings");
-    let by_variable =
-        assemble(loaded, variable, Fetching::Begun).unwrap_or_else(|error| panic!("{error}"));
+    let by_variable = assemble(loaded, Secret::Read(variable), Fetching::Begun)
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         by_variable.settings.cluster_secret,
         parts.settings.cluster_secret
     );
 
     let loaded = load(&[redis, &by_file], None).expect("good settings");
-    assert!(assemble(loaded, variable, Fetching::Begun).is_err());
+    assert!(assemble(loaded, Secret::Read(variable), Fetching::Begun).is_err());
     let loaded = load(&[redis], None).expect("good settings");
-    assert!(assemble(loaded, |_| Some("short".to_owned()), Fetching::Begun).is_err());
+    assert!(
+        assemble(
+            loaded,
+            Secret::Read(|_: &str| Some("short".to_owned())),
+            Fetching::Begun
+        )
+        .is_err()
+    );
 }
 
 /// H06: tokens expire unless somebody chose that they need not; and the key is one.
@@ -427,7 +434,7 @@ fn load(arguments: &[&str], file: Option<&Path>) -> Result<Loaded, Complaints> {
 
 fn assembled(arguments: &[&str]) -> Result<Parts, Complaints> {
     let loaded = load(arguments, None).unwrap_or_else(|error| panic!("{error}"));
-    assemble(loaded, |_| None, Fetching::Begun)
+    assemble(loaded, Secret::Read(|_: &str| None), Fetching::Begun)
 }
 
 fn accepted(arguments: &[&str]) -> Parts {
