@@ -21,6 +21,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, an_outage_closes_nobody_and_keeps_the_last_keys),
     (ONE, a_server_starts_without_its_provider),
     (ONE, a_provider_that_hangs_is_given_up),
+    (ONE, a_token_may_name_a_key_that_is_published_without_a_name),
     (ONE, tokens_cause_no_more_fetches_than_the_pause_allows),
     (
         ONE,
@@ -152,6 +153,34 @@ fn a_provider_that_hangs_is_given_up(cell: Cell) {
     eventually("it is asked again", || status(&cluster, &token) == SWITCHED);
 }
 
+/// A key without a name may be the one of each name: who was signed with it waits for no fetch.
+fn a_token_may_name_a_key_that_is_published_without_a_name(cell: Cell) {
+    let provider = KeyServer::http();
+    let (nameless, named) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::P256));
+    let mut key = nameless.jwk("-");
+    key.as_object_mut().expect("an object").remove("kid");
+    provider.publish(&[key, named.jwk("named")]);
+    let cluster = start(cell, &provider, |s| {
+        s.with("jwks_pause", "1h").with("jwks_refresh", "1h")
+    });
+    assert_eq!(
+        status(&cluster, &named.sign_as("named", &claims())),
+        SWITCHED
+    );
+
+    provider.go_away();
+    let known = nameless.sign_as("whatever", &claims());
+    assert_eq!(status(&cluster, &known), SWITCHED);
+    let unknown = Signer::new(KeyKind::P256).sign_as("whatever", &claims());
+    assert_eq!(status(&cluster, &unknown), UNAVAILABLE);
+    let another = nameless.sign_as("named", &claims());
+    assert_eq!(
+        status(&cluster, &another),
+        UNAUTHORIZED,
+        "that is another key"
+    );
+}
+
 /// H10: whoever invents keys has no power over the provider.
 fn tokens_cause_no_more_fetches_than_the_pause_allows(cell: Cell) {
     let provider = KeyServer::http();
@@ -248,6 +277,10 @@ fn an_address_that_cannot_be_trusted_is_refused(cell: Cell) {
     for (arguments, hint) in [
         (&["--jwks-url=http://id.example.com/keys"][..], "--jwks-url"),
         (&["--jwks-url=id.example.com"], "--jwks-url"),
+        (
+            &["--jwks-url=https://ann:secret@id.example.com"],
+            "without a user",
+        ),
         (
             &[
                 "--jwks-url=https://a.example",

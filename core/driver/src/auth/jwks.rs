@@ -26,6 +26,9 @@ use crate::fetch::{self, Proxies, Trust};
 /// How long a name that was not in the set causes no fetch.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
+/// The longest pause after failures while a fetch would let somebody in.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// Names that are remembered as unknown, and names that wait for a fetch, at most. Tokens with further
 /// ones are told to come back.
 const NAMES: usize = 1024;
@@ -37,9 +40,9 @@ const NAME_BYTES: usize = 256;
 const SET_BYTES: u64 = 1 << 20;
 
 /// Where keys are, and how they are fetched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwksSettings {
-    /// The set's address: `https://...`, or `http://...` of this machine.
+    /// The set's address: `https://...`, or `http://...` of this machine, without user and password.
     pub url: String,
     /// Authorities that vouch for it, as PEM. Without it those that the machine trusts do, or those of
     /// the file that the variable `SSL_CERT_FILE` names.
@@ -47,7 +50,7 @@ pub struct JwksSettings {
     /// The time between two fetches.
     pub refresh: Duration,
     /// The time after a fetch before tokens can cause another one. While the provider is away, it
-    /// grows up to `refresh`.
+    /// grows up to `refresh`, and up to 30 s while a token waits, or no key is known.
     pub pause: Duration,
     /// How long a fetch may take. Below the time for a handshake, so that it can be answered.
     pub timeout: Duration,
@@ -66,6 +69,11 @@ pub enum JwksError {
          their way can be anybody"
     )]
     Url,
+    /// The address has a user or a password.
+    #[error(
+        "write the address without a user and a password: keys to check tokens with are public"
+    )]
+    UserInfo,
     /// Nobody can vouch for the provider.
     #[error("{0}")]
     Authorities(String),
@@ -91,6 +99,8 @@ struct Owner(Arc<Inner>);
 
 struct Inner {
     settings: JwksSettings,
+    /// The address as the log may have it.
+    shown: String,
     state: Mutex<State>,
     /// The thread has something to do.
     wake: Condvar,
@@ -151,6 +161,7 @@ impl Jwks {
     pub fn start(settings: JwksSettings) -> Result<Self, JwksError> {
         let agent = agent(&settings)?;
         let inner = Arc::new(Inner {
+            shown: shown(&settings.url),
             settings,
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -239,7 +250,7 @@ impl Eq for Jwks {}
 
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Jwks({})", self.settings().url)
+        write!(f, "Jwks({})", self.0.0.shown)
     }
 }
 
@@ -271,7 +282,7 @@ impl Inner {
     }
 
     fn note(&self, fetched: Result<KeySet, JwksError>) {
-        let url = &self.settings.url;
+        let url = &self.shown;
         let now = Instant::now();
         let mut state = self.lock();
         state.ended += 1;
@@ -291,9 +302,14 @@ impl Inner {
             Err(error) => {
                 let known = state.keys.is_some();
                 match failures {
-                    0 => damped!(
-                        WARN, Cause::all("keys of tokens not fetched"), url, %error, known,
+                    0 if known => damped!(
+                        WARN, Cause::all("keys of tokens not fetched"), url, %error,
                         "the keys of tokens cannot be fetched; those that are known count on"
+                    ),
+                    0 => damped!(
+                        WARN, Cause::all("keys of tokens not fetched"), url, %error,
+                        "the keys of tokens cannot be fetched, and none is known: every terminal gets 503 \
+                         until they are"
                     ),
                     _ => {
                         tracing::debug!(url, %error, known, "the keys of tokens cannot be fetched")
@@ -354,12 +370,17 @@ impl State {
     fn due(&self, settings: &JwksSettings) -> Option<Instant> {
         let JwksSettings { refresh, pause, .. } = *settings;
         let last = self.last?;
+        let urgent = self.keys.is_none() || self.wanted == Wanted::ByToken;
+        let longest = match urgent {
+            true => refresh.min(LONGEST_PAUSE.max(pause)),
+            false => refresh,
+        };
         let grown = |failures: u32| pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
         let after = match (self.wanted, &self.failure) {
             (Wanted::AtOnce, _) => return None,
             (Wanted::Not, None) => refresh,
             (Wanted::ByToken, None) => pause.min(refresh),
-            (Wanted::Not | Wanted::ByToken, Some((_, failures))) => grown(*failures).min(refresh),
+            (Wanted::Not | Wanted::ByToken, Some((_, failures))) => grown(*failures).min(longest),
         };
         Some(last + after)
     }
@@ -403,8 +424,38 @@ pub(super) fn unavailable() -> AuthError {
     )
 }
 
+impl fmt::Debug for JwksSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksSettings")
+            .field("url", &shown(&self.url))
+            .field("refresh", &self.refresh)
+            .field("pause", &self.pause)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of an address may be logged: its query may hold a secret.
+fn shown(url: &str) -> String {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return "-".to_owned();
+    };
+    let host = uri.host().unwrap_or_default();
+    let port = uri
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let scheme = uri.scheme_str().unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", uri.path())
+}
+
 fn agent(settings: &JwksSettings) -> Result<Agent, JwksError> {
     let uri: Uri = settings.url.parse().map_err(|_| JwksError::Url)?;
+    if uri
+        .authority()
+        .is_some_and(|all| all.as_str().contains('@'))
+    {
+        return Err(JwksError::UserInfo);
+    }
     let host = uri.host().filter(|host| !host.is_empty());
     let host = host.ok_or(JwksError::Url)?;
     let own = settings.authorities.clone().map(Trust::Authorities);
@@ -446,4 +497,70 @@ fn fetch(agent: &Agent, url: &str) -> Result<KeySet, JwksError> {
     let body = response.body_mut().with_config().limit(SET_BYTES);
     let text = body.read_to_vec().map_err(unreachable)?;
     jwk::read(&text).map_err(JwksError::Set)
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, DecodingKey};
+
+    use super::super::key_set::Key;
+    use super::*;
+
+    /// An outage that was long is no reason to keep people out for long after it.
+    #[test]
+    fn a_long_outage_is_over_soon_for_whoever_waits() {
+        let settings = settings("https://id.example.com/keys");
+        let ended = Instant::now();
+        let pause = |keys: Option<KeySet>, wanted, failures| {
+            let state = State {
+                keys: keys.map(Arc::new),
+                wanted,
+                failure: Some((JwksError::Url, failures)),
+                last: Some(ended),
+                ..State::default()
+            };
+            state.due(&settings).map(|due| due - ended)
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (wanted, failures, expected) in [
+            (Wanted::Not, 1, seconds(10)),
+            (Wanted::Not, 3, seconds(40)),
+            (Wanted::Not, 99, seconds(600)),
+            (Wanted::ByToken, 1, seconds(10)),
+            (Wanted::ByToken, 99, seconds(30)),
+            (Wanted::AtOnce, 99, None),
+        ] {
+            assert_eq!(pause(Some(key_set()), wanted, failures), expected);
+        }
+        assert_eq!(pause(None, Wanted::Not, 99), seconds(30));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        let url = "https://id.example.com:8443/keys?secret=12345";
+        assert_eq!(shown(url), "https://id.example.com:8443/keys");
+        let debug = format!("{:?}", settings(url));
+        assert!(!debug.contains("12345"), "{debug}");
+        let refused = Jwks::start(settings("https://ann:12345@id.example.com/keys"));
+        assert_eq!(refused.err(), Some(JwksError::UserInfo));
+    }
+
+    fn settings(url: &str) -> JwksSettings {
+        JwksSettings {
+            url: url.to_owned(),
+            authorities: None,
+            refresh: Duration::from_secs(600),
+            pause: Duration::from_secs(10),
+            timeout: Duration::from_secs(3),
+        }
+    }
+
+    fn key_set() -> KeySet {
+        let key = Key {
+            id: None,
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(b"secret"),
+        };
+        KeySet::new(vec![key]).expect("one key")
+    }
 }

@@ -54,27 +54,32 @@ impl KeySet {
         self.0.iter().map(name).collect()
     }
 
+    /// Whether a key has no name, so that it may be the one of a name that is not here.
+    #[cfg(feature = "jwks-url")]
+    pub(super) fn has_nameless(&self) -> bool {
+        self.0.iter().any(|key| key.id.is_none())
+    }
+
     /// Whether a token that says this name, or none, can be judged by this set.
     #[cfg(feature = "jwks-url")]
     pub(super) fn knows(&self, name: Option<&str>) -> bool {
-        name.is_none_or(|name| self.0.iter().any(|key| key.id.as_deref() == Some(name)))
+        name.is_none_or(|name| self.has(name))
     }
 
     /// The keys that can have signed a token: those of its algorithm and of the name that it says.
     /// A token without a name may be of each, and a key without one may be the one of each name that
-    /// no other key has.
+    /// no other key has, of whatever algorithm.
     pub(super) fn candidates(&self, token: &Header) -> Vec<&Key> {
         let fitting = || self.0.iter().filter(|key| key.algorithm == token.alg);
         let Some(name) = &token.kid else {
             return fitting().collect();
         };
-        let named: Vec<_> = fitting()
-            .filter(|key| key.id.as_ref() == Some(name))
-            .collect();
-        if named.is_empty() {
-            return fitting().filter(|key| key.id.is_none()).collect();
-        }
-        named
+        let meant = self.has(name).then_some(name);
+        fitting().filter(|key| key.id.as_ref() == meant).collect()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|key| key.id.as_deref() == Some(name))
     }
 }
 
@@ -92,12 +97,18 @@ mod tests {
 
     #[test]
     fn keys_of_another_algorithm_are_not_tried() {
-        let set = set(&[Some("new")]);
+        let rsa = Key {
+            algorithm: Algorithm::RS256,
+            ..key(Some("rsa"))
+        };
+        let nameless = KeySet::new(vec![key(None), rsa]).expect("few keys");
+        assert_eq!(candidates(&nameless, Some("rsa")), [] as [usize; 0]);
+        assert_eq!(candidates(&nameless, None), [0]);
         let token = Header {
             kid: Some("new".to_owned()),
             ..Header::new(Algorithm::RS256)
         };
-        assert!(set.candidates(&token).is_empty());
+        assert!(set(&[Some("new"), None]).candidates(&token).is_empty());
     }
 
     #[test]

@@ -30,6 +30,15 @@ impl Keys {
         }
     }
 
+    /// Keys one of which may be that of a token, although a fetch is to say whether it is.
+    pub(super) fn before_fetch(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Fixed(_) => None,
+            #[cfg(feature = "jwks-url")]
+            Self::Fetched(jwks) => jwks.known().filter(|keys| keys.has_nameless()),
+        }
+    }
+
     /// The keys that say whether a token counts.
     ///
     /// # Errors
