@@ -1,7 +1,7 @@
 //! The server's command line: what it does beside serving with a settings file.
 
 use std::net::SocketAddr;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,13 +53,23 @@ impl Demo {
         demo
     }
 
-    /// Asks it to read settings again, which it does not have.
+    /// Tells it that its window was closed.
     ///
     /// # Panics
     ///
     /// If it has ended.
     pub fn sighup(&self) {
         kill_process(Pid::from_child(&self.child), Signal::HUP).expect("the demo runs");
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        wait(&mut self.child)
     }
 
     fn note(&mut self, line: &str) {
@@ -112,13 +122,22 @@ pub fn run_with(
         .stderr(Stdio::piped())
         .spawn()
         .expect("the server can be executed");
+    wait(&mut child);
+    child.wait_with_output().expect("its output can be read")
+}
+
+/// Waits until a process has ended, which it does by itself.
+#[track_caller]
+fn wait(child: &mut Child) -> ExitStatus {
     let end = Instant::now() + PATIENCE;
-    while child.try_wait().expect("it is our child").is_none() {
+    loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return status;
+        }
         if Instant::now() > end {
             let _ = child.kill();
-            panic!("the server does not end with {arguments:?}");
+            panic!("the server does not end");
         }
         thread::sleep(Duration::from_millis(10));
     }
-    child.wait_with_output().expect("its output can be read")
 }

@@ -1,9 +1,11 @@
 //! `check`: what is wrong before a server is started, and its exit status.
 
+use std::process::Stdio;
+
 use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, INSTANCES, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
-use switchboard_tests::command_line::run;
+use switchboard_tests::command_line::{run, run_with};
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
 
@@ -21,6 +23,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         a_redis_that_refuses_writes_or_may_evict_is_told
     ),
     (COMMAND_LINE, what_is_wrong_is_an_exit_status),
+    (COMMAND_LINE, a_variable_that_is_misspelt_is_told),
 ];
 
 const WELL: Option<i32> = Some(0);
@@ -118,6 +121,24 @@ fn what_is_wrong_is_an_exit_status(cell: Cell) {
         assert_eq!(output.status.code(), expected, "{arguments:?}: {text}");
         assert!(text.contains(hint), "{arguments:?}: {text}");
     }
+}
+
+/// It would be ignored.
+fn a_variable_that_is_misspelt_is_told(cell: Cell) {
+    let arguments = [
+        "check",
+        "--listen=127.0.0.1:0",
+        "--api=127.0.0.1:0",
+        "--peer=127.0.0.1:0",
+    ];
+    let misspelt = [("SWITCHBOARD_LEESE", "9s")];
+    let output = run_with(cell.fleet.adapter(0), &arguments, &misspelt, Stdio::null());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), WELL, "{text}");
+    assert!(
+        text.contains("SWITCHBOARD_LEESE") && text.contains("did you mean SWITCHBOARD_LEASE?"),
+        "{text}"
+    );
 }
 
 /// What `check` says of the settings of the first server.

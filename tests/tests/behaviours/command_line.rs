@@ -174,7 +174,9 @@ fn all_bad_settings_are_named_at_once_wherever_they_are_from(cell: Cell) {
     };
     named(&["serve", "--config", &path], &[], &in_file);
     let all = [&in_file[..], &elsewhere].concat();
-    named(&["serve", "--lease", "soon"], &variables, &all);
+    for command in ["serve", "check"] {
+        named(&[command, "--lease", "soon"], &variables, &all);
+    }
     named(
         &["serve", "--lease-renewal=9s", "--api=0.0.0.0:0"],
         &[("SWITCHBOARD_FRAME_BYTES", "1")],

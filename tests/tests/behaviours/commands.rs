@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
-use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, INSTANCES, ONE};
+use switchboard_tests::behaviour::{Behaviour, COMMAND_LINE, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
 use switchboard_tests::command_line::{run, run_with};
@@ -23,6 +23,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         ONE,
         a_push_that_nobody_gets_is_told_apart_from_one_that_fails
+    ),
+    (
+        PROCESSES.single_redis(),
+        nobody_is_called_offline_while_that_is_not_known
     ),
     (ONE, a_repeated_push_prints_the_first_outcome),
     (INSTANCES, where_a_user_is_connected_is_listed),
@@ -112,6 +116,39 @@ fn a_push_that_nobody_gets_is_told_apart_from_one_that_fails(cell: Cell) {
     let output = ask(cell, &cluster, &["push", "ann", &payload]);
     assert_eq!(output.status.code(), IN_DOUBT, "{output:?}");
     assert!(printed(&output).contains("overflow"), "{output:?}");
+}
+
+/// A server without its directory, and a push to some connections only, know nothing of the user.
+fn nobody_is_called_offline_while_that_is_not_known(cell: Cell) {
+    let cluster = cell.start(1);
+    let id = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+    for arguments in [
+        &["push", "ann", "x", "--connection", id],
+        &["push", "ann", "x", "--id", id],
+    ] {
+        let output = ask(cell, &cluster, arguments);
+        assert_eq!(output.status.code(), DONE, "{output:?}");
+        assert!(
+            printed(&output).contains("nobody was reached"),
+            "{output:?}"
+        );
+    }
+
+    cluster.redis().pause();
+    eventually("the server is in doubt", || {
+        cluster[0].api().push("ann", "x").degraded
+    });
+    for (arguments, hint) in [
+        (&["push", "ann", "x"][..], "nobody was reached"),
+        (&["kick", "ann"], "nobody was reached"),
+        (&["kick", "ann", id], "nobody was reached"),
+        (&["where", "ann"], "no connection of ann is known"),
+    ] {
+        let output = ask(cell, &cluster, arguments);
+        assert_eq!(output.status.code(), IN_DOUBT, "{output:?}");
+        let text = printed(&output);
+        assert!(text.contains(hint) && !text.contains("offline"), "{text}");
+    }
 }
 
 /// An id of the caller's makes a push one that can be repeated.
@@ -315,7 +352,7 @@ fn a_token_needs_a_secret(cell: Cell) {
         ),
     ] {
         let output = run(adapter, arguments);
-        assert_eq!(output.status.code(), REFUSED, "{output:?}");
+        assert_eq!(output.status.code(), WRONG_USAGE, "{output:?}");
         assert!(complaint(&output).contains(hint), "{output:?}");
     }
 }

@@ -21,7 +21,7 @@ use super::assemble::{Parts, Secret, assemble};
 use super::serve::{say, warn_if_open};
 use super::settings::{Level, LogFormat};
 use super::tokens::Fetching;
-use super::{Failure, Serve, load, logging, wait_for};
+use super::{Failure, Serve, load, logging, wait_for, warn_of_unknown_variables};
 
 /// What `check` ends with, for its help.
 pub(super) const AFTER_HELP: &str = "\
@@ -55,6 +55,7 @@ impl Report {
 /// Checks what a server with these settings would meet.
 pub(super) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Human, Level::Warn)?;
+    warn_of_unknown_variables();
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
     let variable = |name: &str| std::env::var(name).ok();
     let parts = assemble(loaded, Secret::Read(variable), Fetching::Awaited(None))?;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use crate::auth::Open;
 use crate::directory::EmbeddedDirectory;
 use crate::runtime::Runtime;
+use crate::task::race;
 use crate::{DirectoryChoice, Server, Settings};
 
 use super::Failure;
 use super::assemble::Parts;
 use super::load::Origins;
 use super::serve::{self, Stop, say};
+use super::signals::Signal;
 
 /// Ports of the two servers, for terminals and for the API, if they are free.
 const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
@@ -21,7 +23,7 @@ const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
 /// Nobody waits for the end of a demo.
 const SPREAD: Duration = Duration::from_millis(500);
 
-/// Runs two servers until a signal comes.
+/// Runs two servers until a signal comes, also the one that says that its window was closed.
 pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
     let signals = serve::listen_for_signals()?;
     let directory = EmbeddedDirectory::default();
@@ -30,8 +32,12 @@ pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
         serve::start::<R>(first).await?,
         serve::start::<R>(second).await?,
     ];
-    let signal =
-        serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers)).await?;
+    let asked = serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers));
+    let left = async {
+        signals.hangup().await;
+        Ok(Signal::HangUp)
+    };
+    let signal = race(asked, left).await?;
     let stop = Stop::new(Duration::ZERO, SPREAD, &Settings::default().core);
     serve::drain::<R>(servers, stop, signal, signals).await
 }

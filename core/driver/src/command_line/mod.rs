@@ -85,7 +85,8 @@ enum Command {
     Token(Box<token::Token>),
     /// Looks for what is wrong with settings, Redis and the other instances, and says what to do.
     ///
-    /// It takes the settings that `switchboard serve` takes, and changes nothing.
+    /// It takes the settings that `switchboard serve` takes, and changes nothing in Redis but for one key
+    /// that lives a second.
     #[command(after_long_help = check::AFTER_HELP)]
     Check(Box<Serve>),
     /// Prints a settings file with every setting, its explanation and its default.
@@ -107,8 +108,8 @@ const CONFIG: &str = "SWITCHBOARD_CONFIG";
 const AFTER_HELP: &str = "\
 Standard output says where the server is, one listener a line, and then `ready`.
 SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
-evenly over --drain, then exit with 0, at most --close-timeout and three times --directory-timeout
-later. A second signal ends it at once.
+evenly over --drain, then exit with 0. All of it takes --drain-delay, --drain, --close-timeout, three
+times --directory-timeout and a second at most. A second signal ends it at once.
 SIGHUP reads the settings file, and those that settings name, again: who may connect, origins, the
 API's keys and hosts, drain times and log level are taken. The log says what was taken and what was
 not. If a file is faulty, all stays as it was.
@@ -291,7 +292,7 @@ fn refuse(error: clap::Error, arguments: &[OsString]) -> ExitCode {
 
 /// All settings whose values cannot be, of a command that takes settings.
 fn wrong_values(arguments: &[OsString]) -> Option<Complaints> {
-    const WITH_SETTINGS: [&str; 2] = ["serve", "token"];
+    const WITH_SETTINGS: [&str; 3] = ["serve", "check", "token"];
     let settings = load::settings();
     let lenient = WITH_SETTINGS.iter().fold(command(), |command, name| {
         command.mut_subcommand(name, |command| values::lenient(command, &settings))

@@ -22,6 +22,8 @@ pub(super) struct Signals {
 /// One that asks to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
+    /// Asks what has no settings: its window was closed.
+    HangUp,
     Terminate,
     Interrupt,
 }
@@ -84,6 +86,7 @@ impl Signal {
     /// The status with which shells report a process that the signal ended.
     pub(super) fn status(self) -> u8 {
         match self {
+            Self::HangUp => 129,
             Self::Interrupt => 130,
             Self::Terminate => 143,
         }
@@ -92,6 +95,7 @@ impl Signal {
     /// Its name.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::HangUp => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         }

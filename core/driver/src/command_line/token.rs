@@ -11,6 +11,7 @@ use switchboard_core::id::{InvalidUser, UserId};
 
 use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
 
+use super::complaints::Complaints;
 use super::load::{self, Loaded};
 use super::serve::say;
 use super::{Failure, Serve, secrets};
@@ -47,14 +48,14 @@ pub(super) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Fai
         server, origins, ..
     } = load::load(file, &token.serve.options, matches)?;
     let Some(path) = &server.jwt_secret_file else {
-        return Err(Failure::Asked(
+        return Err(wrong(
             "a token needs the secret that the server knows: name its file with --jwt-secret-file. \
              Tokens for a public key are signed by whoever has the private one"
                 .to_owned(),
         ));
     };
     let place = || origins.place("jwt_secret_file");
-    let complain = |error: String| Failure::Asked(format!("{}: {error}", place()));
+    let complain = |error: String| wrong(format!("{}: {error}", place()));
     let secret = secrets::read(path).map_err(|error| complain(error.to_string()))?;
     check(&secret).map_err(&complain)?;
     let expires = SystemTime::now() + token.expires_in;
@@ -80,6 +81,12 @@ struct Claims<'a> {
     aud: Option<&'a String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a String>,
+}
+
+fn wrong(complaint: String) -> Failure {
+    let mut complaints = Complaints::default();
+    complaints.add(complaint);
+    Failure::Settings(complaints)
 }
 
 /// Whether a server would take the secret.

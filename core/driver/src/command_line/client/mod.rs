@@ -141,8 +141,14 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
         body: Some(Body { kind, content }),
         limit: push.deadline.saturating_add(MARGIN),
     };
+    // A repeat prints the first outcome, which may be old.
+    let is_of_now = push.id.is_none() && push.connection.is_empty();
     ask(&push.asking, &call, |receipt: &Receipt, _| {
-        print_receipt(receipt, &push.user, "is offline: nothing was written");
+        let nobody = match is_of_now && !receipt.degraded {
+            true => format!("{} is offline: nothing was written", push.user),
+            false => "nobody was reached: nothing was written".to_owned(),
+        };
+        print_receipt(receipt, &nobody);
     })
 }
 
@@ -151,7 +157,10 @@ pub(super) fn locate(locate: &Where) -> Result<ExitCode, Failure> {
     let call = Call::get(format!("{}/connections", path_of(&locate.user)));
     ask(&locate.asking, &call, |found: &Connections, api| {
         if found.connections.is_empty() {
-            say(&format!("{} is offline", locate.user));
+            match found.degraded {
+                false => say(&format!("{} is offline", locate.user)),
+                true => say(&format!("no connection of {} is known", locate.user)),
+            }
             return;
         }
         // For people, an address says more than an instance's id. The answer is true without it.
@@ -173,20 +182,22 @@ pub(super) fn locate(locate: &Where) -> Result<ExitCode, Failure> {
 /// Ends connections of a user.
 pub(super) fn kick(kick: &Kick) -> Result<ExitCode, Failure> {
     let mut path = format!("{}/connections", path_of(&kick.user));
-    let nobody = match kick.connection {
-        None => "is offline: there is nothing to end",
-        Some(connection) => {
-            path.push_str(&format!("/{connection}"));
-            "has no such connection"
-        }
-    };
+    if let Some(connection) = kick.connection {
+        path.push_str(&format!("/{connection}"));
+    }
     let call = Call {
         method: Method::DELETE,
         limit: Config::DEADLINE_DEFAULT + MARGIN,
         ..Call::get(path)
     };
     ask(&kick.asking, &call, |receipt: &Receipt, _| {
-        print_receipt(receipt, &kick.user, nobody);
+        let user = &kick.user;
+        let nobody = match (receipt.degraded, kick.connection) {
+            (true, _) => "nobody was reached: nothing was ended".to_owned(),
+            (false, None) => format!("{user} is offline: there is nothing to end"),
+            (false, Some(_)) => format!("{user} has no such connection"),
+        };
+        print_receipt(receipt, &nobody);
     })
 }
 
@@ -232,7 +243,8 @@ fn ask<T: Answer>(
     })
 }
 
-fn print_receipt(receipt: &Receipt, user: &UserId, nobody: &str) {
+/// Prints a receipt, or that it is about `nobody`.
+fn print_receipt(receipt: &Receipt, nobody: &str) {
     let Receipt {
         written,
         queued,
@@ -240,7 +252,7 @@ fn print_receipt(receipt: &Receipt, user: &UserId, nobody: &str) {
         ..
     } = receipt;
     if written + queued + failed == 0 {
-        say(&format!("{user} {nobody}"));
+        say(nobody);
         return;
     }
     say(&format!(
