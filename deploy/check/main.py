@@ -13,7 +13,7 @@ import traceback
 import yaml
 
 import figures
-from place import DEPLOY, SERVER, Server, eventually, get, prometheus, redis, run
+from place import DEPLOY, SERVER, eventually, get, prometheus, redis, run, serving
 
 TOOLS = pathlib.Path(sys.executable).parent
 CHECKS = []
@@ -82,7 +82,7 @@ def compose_servers_are_one_cluster():
 
 
 def server_of_compose(url, service):
-    return Server(url, ["serve"], {**image_environment(), **service["environment"]}, "/run/secrets")
+    return serving(url, ["serve"], {**image_environment(), **service["environment"]}, "/run/secrets")
 
 
 def image_environment():
@@ -117,7 +117,7 @@ def systemd_settings_start_a_server():
     [command] = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
     environment = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
     [grace] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
-    with redis() as url, Server(url, command.split(), environment, "%d") as server:
+    with redis() as url, serving(url, command.split(), environment, "%d") as server:
         assert get(server.api, "/health/ready")[0] == 200
         assert get(server.api, "/v1/instances")[0] == 401, "it has keys"
         server.drain(int(grace))
@@ -135,7 +135,7 @@ def systemd_filter_allows_what_a_server_calls():
         environment |= {"SWITCHBOARD_API_KEY_FILE": "/secrets/api-keys", "SWITCHBOARD_AUTH": "open"}
         environment |= {"SWITCHBOARD_REDIS": url, "SWITCHBOARD_ADVERTISE": "a:8082", "SWITCHBOARD_DRAIN": "1s"}
         under = ["strace", "--follow-forks", "--output", trace.name]
-        with Server(url, ["serve"], environment, "/secrets", under) as server:
+        with serving(url, ["serve"], environment, "/secrets", under) as server:
             with server.connect("ann"):
                 assert server.push("ann", "hello")["written"] == 1
             assert get(server.api, "/metrics")[0] == 200
@@ -189,7 +189,7 @@ def kubernetes_settings_start_servers_that_pass_the_probes():
     assert grace > stop + 10, "the drain has time"
     with redis() as url, contextlib.ExitStack() as stack:
         first, second = (
-            stack.enter_context(Server(url, container["args"], environment, "/secrets")) for _ in range(2)
+            stack.enter_context(serving(url, container["args"], environment, "/secrets")) for _ in range(2)
         )
         eventually("they know each other", lambda: first.knows(2) and second.knows(2))
         with second.connect("ann"):

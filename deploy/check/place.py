@@ -60,16 +60,17 @@ def get(port, path, key=None, data=None):
 
 @contextlib.contextmanager
 def process(*command, **options):
-    child = subprocess.Popen([str(word) for word in command], **options)
+    """A program, which ends with all that it has started."""
+    child = subprocess.Popen([str(word) for word in command], start_new_session=True, **options)
     try:
         yield child
     finally:
         child.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 @contextlib.contextmanager
@@ -91,12 +92,28 @@ def reaches(port):
     return True
 
 
-class Server:
-    """A server with settings from a file of this folder, but for its addresses. `under` is the command
-    of a program that runs it, as strace does."""
+@contextlib.contextmanager
+def serving(url, arguments, environment, secrets, under=()):
+    """A server that is ready, with settings from a file of this folder, but for its addresses. `under` is
+    the command of a program that runs it, as strace does."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = Server(folder, url, arguments, environment, secrets)
+        with (
+            open(pathlib.Path(folder, "log"), "w+") as started.log,
+            process(*under, *started.command, env=started.environment, stdout=subprocess.PIPE, stderr=started.log, text=True)
+            as started.child,
+        ):
+            try:
+                started.await_ready()
+                yield started
+            finally:
+                started.child.kill()  # it has drained, or is not to
 
-    def __init__(self, url, arguments, environment, secrets, under=()):
-        self.folder = tempfile.TemporaryDirectory()
+
+class Server:
+    """A server of `serving`, whose files are in a folder."""
+
+    def __init__(self, folder, url, arguments, environment, secrets):
         self.terminals, self.api, peer = (free_port() for _ in range(3))
         used = {
             "redis://redis:6379": url,
@@ -108,7 +125,7 @@ class Server:
             "b:8082": f"127.0.0.1:{peer}",
             "10.0.0.1:8082": f"127.0.0.1:{peer}",
             "$(POD_IP):8082": f"127.0.0.1:{peer}",
-            secrets: self.folder.name,
+            secrets: folder,
         }
 
         def replaced(text):
@@ -117,38 +134,30 @@ class Server:
             return text
 
         for name, content in {"cluster-secret": SECRET, "api-keys": KEY}.items():
-            path = pathlib.Path(self.folder.name, name)
+            path = pathlib.Path(folder, name)
             path.write_text(content)
             path.chmod(0o600)
-        settings = pathlib.Path(self.folder.name, "switchboard.toml")
+        settings = pathlib.Path(folder, "switchboard.toml")
         settings.write_text(replaced((DEPLOY / "switchboard.toml").read_text()))
-        self.log = open(pathlib.Path(self.folder.name, "log"), "w+")
         words = [replaced(str(word)).replace("/etc/switchboard/switchboard.toml", str(settings)) for word in arguments]
-        self.child = subprocess.Popen(
-            [*under, SERVER, *words],
-            env={"PATH": os.environ["PATH"], **{name: replaced(str(value)) for name, value in environment.items()}},
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        self.lines = queue.Queue()
-        threading.Thread(target=self.read, daemon=True).start()
+        self.command = [SERVER, *words]
+        self.environment = {"PATH": os.environ["PATH"]}
+        self.environment |= {name: replaced(str(value)) for name, value in environment.items()}
 
-    def read(self):
-        for line in self.child.stdout:
-            self.lines.put(line.strip())
-        self.lines.put("it has ended")
+    def await_ready(self):
+        lines = queue.Queue()
 
-    def __enter__(self):
-        while (line := self.lines.get(timeout=PATIENCE)) != "ready":
-            assert line != "it has ended", f"it did not start: {self.said()}"
-        return self
+        def read():
+            for line in self.child.stdout:
+                lines.put(line.strip())
+            lines.put("it has ended")
 
-    def __exit__(self, *_):
-        self.child.kill()
-        self.child.wait()
-        self.log.close()
-        self.folder.cleanup()
+        threading.Thread(target=read, daemon=True).start()
+        try:
+            while (line := lines.get(timeout=PATIENCE)) != "ready":
+                assert line != "it has ended", f"it did not start: {self.said()}"
+        except queue.Empty:
+            raise AssertionError(f"it is not ready: {self.said()}") from None
 
     def said(self):
         self.log.seek(0)
