@@ -2,7 +2,7 @@
 //!
 //! What was fetched counts until something else was: an outage of the provider closes nobody, and
 //! keeps nobody out whose key is known. A token that names an unknown key has the set fetched, and is
-//! refused for good only by a set that was asked for after it came. That is bounded whatever tokens
+//! refused for good only by a set that was asked for after this name came. That is bounded whatever tokens
 //! come: one fetch is under way, the next one is a pause later, and a name that was looked for in vain
 //! has nothing fetched for [`FORGOTTEN`].
 
@@ -332,7 +332,11 @@ impl Inner {
         {
             return Found::Keys(Arc::clone(keys));
         }
-        if !state.seek(name.unwrap_or_default()) {
+        let name = name.unwrap_or_default();
+        if state.awaited.iter().any(|awaited| awaited == name) {
+            return Found::AfterFetch(self.ended.listen());
+        }
+        if !state.seek(name) {
             return Found::Nothing;
         }
         state.wanted = state.wanted.max(Wanted::ByToken);

@@ -1,6 +1,6 @@
 //! `switchboard demo`: two servers in one process, on one embedded directory.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ const SPREAD: Duration = Duration::from_millis(500);
 pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
     let signals = serve::listen_for_signals()?;
     let directory = EmbeddedDirectory::default();
-    let [first, second] = PORTS.map(|ports| parts(ports, &directory));
+    let [first, second] = PORTS;
     let servers = vec![
-        serve::start::<R>(first).await?,
-        serve::start::<R>(second).await?,
+        start::<R>(first, &directory).await?,
+        start::<R>(second, &directory).await?,
     ];
     let asked = serve::until_signal::<R>(&servers, &signals, || print_how_to_try_it(&servers));
     let left = async {
@@ -42,10 +42,22 @@ pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
     serve::drain::<R>(servers, stop, signal, signals).await
 }
 
+/// Starts a server at these ports, or at any others if one of them is taken.
+async fn start<R: Runtime>(
+    ports: (u16, u16),
+    directory: &EmbeddedDirectory,
+) -> Result<Server, Failure> {
+    match serve::start::<R>(parts(ports, directory)).await {
+        Err(Failure::Start(_)) => serve::start::<R>(parts((0, 0), directory)).await,
+        started => started,
+    }
+}
+
 fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
+    let near = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let settings = Settings {
-        terminals: Some(free_or_any(terminals)),
-        api: Some(free_or_any(api)),
+        terminals: near(terminals),
+        api: near(api),
         directory: DirectoryChoice::Embedded(directory.clone()),
         ..Settings::default()
     };
@@ -78,13 +90,4 @@ Then push through either; every terminal of ann gets it, wherever it is:
 
 Ctrl-C ends it."
     ));
-}
-
-/// This port of the loopback interface, or any other if it is taken.
-fn free_or_any(port: u16) -> SocketAddr {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match TcpListener::bind(address) {
-        Ok(_) => address,
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    }
 }
