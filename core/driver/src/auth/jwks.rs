@@ -4,9 +4,8 @@
 //! keeps nobody out whose key is known. A token that names an unknown key has the set fetched, and is
 //! refused for good only by a set that was asked for after this name came. That is bounded whatever tokens
 //! come: one fetch is under way, the next one is a pause later, and a name that was looked for in vain
-//! has nothing fetched for [`FORGOTTEN`].
+//! has nothing fetched for a minute.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,24 +16,12 @@ use http::{StatusCode, Uri};
 use jsonwebtoken::Header;
 use ureq::{Agent, Error};
 
+use super::fetched_keys::{State, Wanted};
 use super::key::JwtError;
 use super::key_set::KeySet;
 use super::{AuthError, jwk};
 use crate::damper::{Cause, damped};
 use crate::fetch::{self, Proxies, Trust};
-
-/// How long a name that was not in the set causes no fetch.
-const FORGOTTEN: Duration = Duration::from_secs(60);
-
-/// The longest pause after failures while a fetch would let somebody in.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Names that are remembered as unknown, and names that wait for a fetch, at most. Tokens with further
-/// ones are told to come back.
-const NAMES: usize = 1024;
-
-/// The longest name of a key, in bytes, for which a set is fetched.
-const NAME_BYTES: usize = 256;
 
 /// Bytes of a set, at most: as many large keys as count, with their certificates, have less.
 const SET_BYTES: u64 = 1 << 20;
@@ -106,40 +93,6 @@ struct Inner {
     wake: Condvar,
     /// A fetch has ended.
     ended: Signal,
-}
-
-/// What is known of the keys.
-#[derive(Default)]
-struct State {
-    keys: Option<Arc<KeySet>>,
-    /// Why the last fetch has failed, and how many have in a row.
-    failure: Option<(JwksError, u32)>,
-    /// When the last fetch ended.
-    last: Option<Instant>,
-    begun: u64,
-    ended: u64,
-    /// Who wants a fetch before it is due.
-    wanted: Wanted,
-    /// Names that are to be looked for in the set that is fetched next.
-    sought: Vec<String>,
-    /// Names that are looked for in the set that is being fetched.
-    awaited: Vec<String>,
-    /// Names that were in no set, and when that was found.
-    unknown: HashMap<String, Instant>,
-    /// Nobody needs keys any more.
-    over: bool,
-}
-
-/// Who wants a fetch before it is due.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Wanted {
-    /// Nobody.
-    #[default]
-    Not,
-    /// A token: after the pause.
-    ByToken,
-    /// Whoever runs the server: at once.
-    AtOnce,
 }
 
 /// What is found for a token.
@@ -369,58 +322,6 @@ impl Inner {
     }
 }
 
-impl State {
-    /// When the next fetch is due; `None`: at once.
-    fn due(&self, settings: &JwksSettings) -> Option<Instant> {
-        let JwksSettings { refresh, pause, .. } = *settings;
-        let last = self.last?;
-        let urgent = self.keys.is_none() || self.wanted == Wanted::ByToken;
-        let longest = match urgent {
-            true => refresh.min(LONGEST_PAUSE.max(pause)),
-            false => refresh,
-        };
-        let grown = |failures: u32| pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let after = match (self.wanted, &self.failure) {
-            (Wanted::AtOnce, _) => return None,
-            (Wanted::Not, None) => refresh,
-            (Wanted::ByToken, None) => pause.min(refresh),
-            (Wanted::Not | Wanted::ByToken, Some((_, failures))) => grown(*failures).min(longest),
-        };
-        Some(last + after)
-    }
-
-    /// Takes keys that were fetched.
-    fn take(&mut self, keys: KeySet, now: Instant) {
-        self.unknown
-            .retain(|_, found| now.duration_since(*found) < FORGOTTEN);
-        for name in std::mem::take(&mut self.awaited) {
-            if !keys.knows(Some(&name)) && self.unknown.len() < NAMES {
-                self.unknown.insert(name, now);
-            }
-        }
-        self.keys = Some(Arc::new(keys));
-        self.failure = None;
-    }
-
-    /// Whether it is known that nothing is found by this name.
-    fn is_in_vain(&self, name: &str, now: Instant) -> bool {
-        let found = self.unknown.get(name);
-        name.len() > NAME_BYTES || found.is_some_and(|found| now.duration_since(*found) < FORGOTTEN)
-    }
-
-    /// Has this name looked for. `false` if too many are.
-    fn seek(&mut self, name: &str) -> bool {
-        if self.sought.iter().any(|sought| sought == name) {
-            return true;
-        }
-        if name.len() > NAME_BYTES || self.sought.len() >= NAMES {
-            return false;
-        }
-        self.sought.push(name.to_owned());
-        true
-    }
-}
-
 /// Nobody can say whether a token counts.
 pub(super) fn unavailable() -> AuthError {
     AuthError::Unavailable(
@@ -505,39 +406,7 @@ fn fetch(agent: &Agent, url: &str) -> Result<KeySet, JwksError> {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{Algorithm, DecodingKey};
-
-    use super::super::key_set::Key;
     use super::*;
-
-    /// An outage that was long is no reason to keep people out for long after it.
-    #[test]
-    fn a_long_outage_is_over_soon_for_whoever_waits() {
-        let settings = settings("https://id.example.com/keys");
-        let ended = Instant::now();
-        let pause = |keys: Option<KeySet>, wanted, failures| {
-            let state = State {
-                keys: keys.map(Arc::new),
-                wanted,
-                failure: Some((JwksError::Url, failures)),
-                last: Some(ended),
-                ..State::default()
-            };
-            state.due(&settings).map(|due| due - ended)
-        };
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        for (wanted, failures, expected) in [
-            (Wanted::Not, 1, seconds(10)),
-            (Wanted::Not, 3, seconds(40)),
-            (Wanted::Not, 99, seconds(600)),
-            (Wanted::ByToken, 1, seconds(10)),
-            (Wanted::ByToken, 99, seconds(30)),
-            (Wanted::AtOnce, 99, None),
-        ] {
-            assert_eq!(pause(Some(key_set()), wanted, failures), expected);
-        }
-        assert_eq!(pause(None, Wanted::Not, 99), seconds(30));
-    }
 
     #[test]
     fn an_address_is_shown_without_what_may_be_a_secret() {
@@ -557,14 +426,5 @@ mod tests {
             pause: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
         }
-    }
-
-    fn key_set() -> KeySet {
-        let key = Key {
-            id: None,
-            algorithm: Algorithm::HS256,
-            key: DecodingKey::from_secret(b"secret"),
-        };
-        KeySet::new(vec![key]).expect("one key")
     }
 }

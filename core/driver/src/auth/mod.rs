@@ -5,6 +5,8 @@
 
 mod claims;
 mod error;
+#[cfg(feature = "jwks-url")]
+mod fetched_keys;
 mod jwk;
 #[cfg(feature = "jwks-url")]
 mod jwks;
