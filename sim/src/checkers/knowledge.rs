@@ -15,7 +15,7 @@ use switchboard_core::directory::{Reply, SeenLease};
 use switchboard_core::id::InstanceId;
 use switchboard_core::time::Instant;
 
-use super::allowance::concerns;
+use super::allowance::{concerns, leases_last_longer};
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Change, Executed, HandIn, Life, Observed};
@@ -197,7 +197,7 @@ impl Knowledge {
             return Some(forgot);
         }
         if told {
-            return None;
+            return Self::lives_on_at_the_former(watch, holder, since);
         }
         // Who has started while nothing could be read knows nobody.
         let from = match self.viewed_before.get(&hand_in) {
@@ -211,6 +211,20 @@ impl Knowledge {
             Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
         });
         started.or_else(|| could_not_renew(watch, holder, self.tenures.get(&instance)?.again))
+    }
+
+    /// Why the publisher does not look for a holder that goes on with a former primary: the clock was set
+    /// back, and the lease that it had there until then lasts longer than the doubt after the failover.
+    fn lives_on_at_the_former(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
+        leases_last_longer(watch)?;
+        let from = since.before(watch.world().config().lease * 2);
+        watch.excuse(from, watch.now(), |excuse| {
+            let split = matches!(
+                excuse.kind,
+                FaultKind::RedisSplit | FaultKind::RedisLongSplit
+            );
+            split && excuse.scope == Scope::Instance(holder.host)
+        })
     }
 
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
