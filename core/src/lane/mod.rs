@@ -354,10 +354,9 @@ impl Instance {
         let Some(lane) = self.pushes.lanes.get(user) else {
             return;
         };
-        if !lane
-            .get(sequence)
-            .is_some_and(|part| part.stage.is_unrouted())
-        {
+        // A second lookup is for those who may have moved, and began when that was known.
+        let waits = |part: &Part| part.stage.is_unrouted() && part.round == Round::First;
+        if !lane.get(sequence).is_some_and(waits) {
             return;
         }
         for earlier in lane.unrouted_up_to(sequence) {
