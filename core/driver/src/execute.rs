@@ -207,7 +207,8 @@ impl Links {
         }
     }
 
-    fn proven(&mut self, key: LinkKey) {
+    /// The other end is a newcomer no more, and leaves its room to others.
+    pub(crate) fn proven(&mut self, key: LinkKey) {
         let entry = self.0.get_mut(key.slot()).and_then(Option::as_mut);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
             entry.trust.is_proven();

@@ -1,5 +1,6 @@
 //! HTTP/1.1 on the sockets of the three listeners: terminals, API, peers.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::TcpStream;
 use std::pin::Pin;
@@ -62,7 +63,7 @@ pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, arrival: Arrival) {
     // Frames are small, and somebody waits for them.
     let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
     let Ok(stream) = adopted else {
-        return;
+        return local.shared.drop_one(service);
     };
     let local = Rc::clone(local);
     let name = match service {
@@ -82,6 +83,7 @@ pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, arrival: Arrival) {
 
 /// H10: whoever has not completed its handshake in time is dropped, wherever it is in it.
 async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
+    let refused = Cell::new(false);
     let answer = async |request| {
         let response = match entry.room {
             Room::Enough | Room::Until(_) => terminal(local, request, entry).await,
@@ -91,6 +93,7 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
                 full
             }
         };
+        refused.set(is_refusal(&response));
         Ok::<_, Infallible>(once(response))
     };
     let handshake = async {
@@ -106,7 +109,7 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
         // It fails if the client has gone. Boxed: few are at this point at the same time.
         let _ = Box::pin(served).await;
     };
-    in_time::<R>(local, Service::Terminals, handshake).await;
+    in_time::<R>(local, Service::Terminals, handshake, &refused).await;
 }
 
 async fn terminal(
@@ -197,7 +200,7 @@ async fn first_request<R: Runtime>(
     idle: Duration,
 ) -> Option<Begun<R::Stream>> {
     let limit = local.shared.settings.header_bytes;
-    let heads = &local.shared.heads;
+    let heads = local.shared.heads(Service::Api);
     let mut beginning = Beginning::default();
     let read = async { Some(beginning.read(&mut stream, limit, heads).await) };
     let late = async {
@@ -230,7 +233,7 @@ async fn begun<R: Runtime>(
     let limit = local.shared.settings.header_bytes;
     let mut beginning = Beginning::default();
     match beginning
-        .read_all(&mut stream, limit, &local.shared.heads)
+        .read_all(&mut stream, limit, local.shared.heads(service))
         .await
     {
         Ok(()) => Some(beginning.put_back(stream)),
@@ -265,9 +268,11 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 }
 
 async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Entry>) {
+    let refused = Cell::new(false);
     let answer = async |request| {
         let response = peer::<R>(local, request, entry);
         refusals::note_of_peer(&response);
+        refused.set(is_refusal(&response));
         Ok::<_, Infallible>(once(response))
     };
     let handshake = async {
@@ -284,10 +289,11 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Ent
         let _ = Box::pin(served).await;
     };
     let sent_away = async {
-        entry.sent_away().await;
+        Arc::clone(entry).sent_away().await;
         local.shared.drop_one(Service::Peers);
     };
-    task::race(in_time::<R>(local, Service::Peers, handshake), sent_away).await;
+    let in_time = in_time::<R>(local, Service::Peers, handshake, &refused);
+    task::race(in_time, sent_away).await;
 }
 
 fn peer<R: Runtime>(
@@ -314,25 +320,43 @@ fn peer<R: Runtime>(
         Err(error) => return error.response(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let hand_over = hand_over::<R>(Arc::clone(member), upgrade, Arc::clone(entry));
+    let hand_over = hand_over::<R>(
+        Rc::clone(local),
+        Arc::clone(member),
+        upgrade,
+        Arc::clone(entry),
+    );
     task::spawn::<R>("peer upgrade", hand_over);
     connect::switching(&accept, None)
 }
 
 /// Hands an upgraded link to the thread of the instance that it is for.
-async fn hand_over<R: Runtime>(member: Arc<Member>, upgrade: OnUpgrade, entry: Arc<Entry>) {
+async fn hand_over<R: Runtime>(
+    local: Rc<Local>,
+    member: Arc<Member>,
+    upgrade: OnUpgrade,
+    entry: Arc<Entry>,
+) {
     let Ok(upgraded) = upgrade.await else {
         return;
     };
-    if let Some((socket, read)) = released::<R>(upgraded) {
-        let end = LinkEnd::Socket(Newcomer {
-            socket,
-            read,
-            entry,
-        });
+    let Some((socket, read)) = released::<R>(upgraded) else {
+        return local.shared.drop_one(Service::Peers);
+    };
+    let end = LinkEnd::Socket(Newcomer {
+        socket,
+        read,
+        entry: Arc::clone(&entry),
+    });
+    let sent = async {
         // It fails only when that instance has ended.
         let _ = member.inbox.send(Input::AcceptLink(end)).await;
-    }
+    };
+    let sent_away = async {
+        entry.sent_away().await;
+        local.shared.drop_one(Service::Peers);
+    };
+    task::race(sent, sent_away).await;
 }
 
 fn released<R: Runtime>(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
@@ -350,21 +374,31 @@ pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {
     [read, unread].concat().into()
 }
 
-/// Serves a handshake, and drops it when its time is over.
+/// Serves a handshake, and drops it when its time is over. One that was refused has been told of: its
+/// client has not read the answer yet.
 fn in_time<R: Runtime>(
     local: &Local,
     service: Service,
     handshake: impl Future<Output = ()>,
+    refused: &Cell<bool>,
 ) -> impl Future<Output = ()> {
     let timeout = R::sleep(local.shared.settings.core.handshake_timeout);
-    let late = timeout.map(move |()| refusals::note_late(&local.me, service));
+    let late = timeout.map(move |()| {
+        if !refused.get() {
+            refusals::note_late(&local.me, service);
+        }
+    });
     // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
     task::race(Box::pin(handshake), late)
 }
 
+fn is_refusal(response: &Response<ConnectBody>) -> bool {
+    response.status() != StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// One request a connection, unless it is upgraded.
 fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if is_refusal(&response) {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long nothing is accepted while all threads have more sockets than they take.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
+
+/// Pauses for those who are sent away to hear it, at most. A thread that is not stuck needs one.
+const FAREWELLS: usize = 20;
 
 /// A thread that has not taken so many sockets is slower than one that has taken all.
 const SLOW: usize = 4;
@@ -106,6 +109,9 @@ impl Hall {
             }
             Service::Api => (inside >= self.limits.api, None),
             Service::Peers => {
+                if self.is_overfull() {
+                    return None;
+                }
                 if inside >= self.limits.peers {
                     self.strangers.send_away_oldest()?;
                 }
@@ -118,6 +124,13 @@ impl Hall {
         }
         let spare = self.spare.load(Ordering::Relaxed) < self.limits.spare;
         spare.then(|| self.entry(Room::Spare, None))
+    }
+
+    /// Whether as many as were to be there are sent away and still there: whoever is has its room until
+    /// it hears that.
+    fn is_overfull(&self) -> bool {
+        let inside = self.inside.load(Ordering::Relaxed);
+        self.service == Service::Peers && inside >= self.limits.peers.saturating_mul(2)
     }
 
     fn entry(&self, room: Room, place: Option<Arc<Seat>>) -> Entry {
@@ -138,34 +151,44 @@ impl Hall {
 #[derive(Default)]
 struct Strangers(VecDeque<Weak<Farewell>>);
 
-/// Tells a socket that others need its room.
+/// Tells a socket that others need its room. It is decided once whether that is said, or never.
 #[derive(Default)]
 pub(crate) struct Farewell {
-    said: AtomicBool,
-    never: AtomicBool,
-    signal: Signal,
+    state: AtomicU8,
+    decided: Signal,
 }
 
 impl Farewell {
-    fn say(&self) {
-        self.said.store(true, Ordering::Release);
-        self.signal.notify(usize::MAX);
+    const OPEN: u8 = 0;
+    const SAID: u8 = 1;
+    const NEVER: u8 = 2;
+
+    /// Whether it is said: it is not if that will never be, or was done before.
+    fn say(&self) -> bool {
+        self.decide(Self::SAID)
     }
 
-    /// It will not be said.
+    /// It will not be said, unless it was.
     pub(crate) fn never(&self) {
-        self.never.store(true, Ordering::Release);
+        self.decide(Self::NEVER);
     }
 
-    /// Ends when it is said.
-    pub(crate) async fn heard(&self) {
+    /// Waits until it is decided. Returns whether it was said.
+    pub(crate) async fn is_said(&self) -> bool {
         loop {
-            let signal = self.signal.listen();
-            if self.said.load(Ordering::Acquire) {
-                return;
+            let decided = self.decided.listen();
+            match self.state.load(Ordering::Acquire) {
+                Self::OPEN => decided.await,
+                state => return state == Self::SAID,
             }
-            signal.await;
         }
+    }
+
+    fn decide(&self, state: u8) -> bool {
+        let decided =
+            (self.state).compare_exchange(Self::OPEN, state, Ordering::AcqRel, Ordering::Acquire);
+        self.decided.notify(usize::MAX);
+        decided.is_ok()
     }
 }
 
@@ -183,8 +206,7 @@ impl Strangers {
     fn send_away_oldest(&mut self) -> Option<()> {
         loop {
             let oldest = self.0.pop_front()?.upgrade();
-            if let Some(farewell) = oldest.filter(|one| !one.never.load(Ordering::Acquire)) {
-                farewell.say();
+            if oldest.is_some_and(|farewell| farewell.say()) {
                 return Some(());
             }
         }
@@ -213,6 +235,12 @@ pub(crate) async fn accept<R: Runtime>(
     let mut portion = Portion::default();
     loop {
         poll_fn(|cx| portion.poll_take(cx)).await;
+        for _ in 0..FAREWELLS {
+            if !hall.is_overfull() {
+                break;
+            }
+            R::sleep(FULL_PAUSE).await;
+        }
         reserve.fill();
         let socket = match R::accept(&listener).await {
             Ok((socket, _)) => socket,
@@ -279,7 +307,8 @@ fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
     match arrival.service {
         Service::Terminals => {
             let mut members: Vec<_> = shared.members.iter().collect();
-            members.sort_by_key(|member| (member.arrivals.len() / SLOW, member.terminals()));
+            // Cached: the other threads change these figures while this one sorts.
+            members.sort_by_cached_key(|member| (member.arrivals.len() / SLOW, member.terminals()));
             for member in members {
                 arrival.entry.member = Some(member.seat());
                 arrival = member.arrivals.push(arrival)?;
@@ -307,13 +336,20 @@ mod tests {
     use std::task::{Context, Waker};
 
     use arc_swap::ArcSwap;
+    use futures_util::FutureExt as _;
+    use switchboard_core::config::{Config, Identity};
+    use switchboard_core::id::InstanceId;
+    use switchboard_core::{Instance, Seed};
 
     use super::*;
     use crate::admission::{Admission, Admitted};
+    use crate::clock;
     use crate::directory::Troubles;
+    use crate::execute::Links;
     use crate::hasty::Hasty;
     use crate::inbox;
     use crate::members::{Arrivals, Dropped};
+    use crate::newcomer::Trust;
     use crate::settings::Settings;
 
     /// What is given away when there are no descriptors is taken back when there are.
@@ -335,10 +371,65 @@ mod tests {
         drop(gone);
         member.never();
         assert_eq!(strangers.send_away_oldest(), Some(()));
-        let said = |farewell: &Farewell| farewell.said.load(Ordering::Relaxed);
-        assert!(said(&oldest) && !said(&member) && !said(&newest));
+        let said = |farewell: &Arc<Farewell>| farewell.is_said().now_or_never();
+        let all = [&oldest, &member, &newest].map(said);
+        assert_eq!(all, [Some(true), Some(false), None]);
         assert_eq!(strangers.send_away_oldest(), Some(()));
         assert_eq!(strangers.send_away_oldest(), None);
+        // Who is on its way out does not stay.
+        oldest.never();
+        assert_eq!(said(&oldest), Some(true));
+    }
+
+    /// H08: links that are proven leave their room to others, however many they are.
+    #[test]
+    fn a_link_that_is_proven_counts_as_a_newcomer_no_more() {
+        let mut hall = hall(1);
+        let mut links = Links::default();
+        let mut served = Vec::new();
+        let mut instance = instance();
+        for _ in 0..3 {
+            let entry = Arc::new(hall.admit().expect("the last one has proven itself"));
+            let mut sent_away = Box::pin(Arc::clone(&entry).sent_away());
+            assert!(sent_away.as_mut().now_or_never().is_none());
+            let key = (instance.accept_link(clock::now())).expect("there is room for a link");
+            links.insert(key, Trust::in_newcomer(), Some(entry));
+            assert_eq!(hall.inside.load(Ordering::Relaxed), 1);
+            links.proven(key);
+            assert!(sent_away.as_mut().now_or_never().is_none());
+            assert_eq!(hall.inside.load(Ordering::Relaxed), 0);
+            served.push(sent_away);
+        }
+    }
+
+    /// H10: who was sent away and has not heard it is inside, and there are no more than twice as
+    /// many as there are to be.
+    #[test]
+    fn those_who_do_not_hear_that_they_are_sent_away_have_a_limit_too() {
+        let mut hall = hall(2);
+        let mut inside: Vec<_> = (0..4).map_while(|_| hall.admit()).collect();
+        assert_eq!(inside.len(), 4);
+        assert!(hall.admit().is_none());
+        inside.pop();
+        assert!(hall.admit().is_some());
+    }
+
+    fn instance() -> Instance {
+        let identity = Identity {
+            instance: InstanceId::new(1),
+            address: "127.0.0.1:1".to_owned(),
+            secret: Settings::default().secret().expect("a random one"),
+        };
+        let seed = Seed::new([0; 32]);
+        Instance::new(Config::default(), identity, seed, clock::now()).expect("it fits")
+    }
+
+    fn hall(peers: usize) -> Hall {
+        let limits = Sockets {
+            peers,
+            ..Sockets::default()
+        };
+        Hall::new(Service::Peers, limits)
     }
 
     #[test]
@@ -353,7 +444,7 @@ mod tests {
             ),
             arrivals: Arrivals::new(),
             dropped: Dropped::default(),
-            heads: inbox::Room::new(0),
+            heads: Service::ALL.map(|_| inbox::Room::new(0)),
         });
         let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
         let mut accepting = pin!(accepting);

@@ -128,11 +128,16 @@ pub(crate) enum Room {
 }
 
 impl Entry {
-    /// Ends when others need its room.
-    pub(crate) async fn sent_away(&self) {
-        match &self.room {
-            Room::Until(farewell) => farewell.heard().await,
+    /// Ends when others need its room. Once whoever is there has proven to be of the cluster, that
+    /// never is, and the entry is given up.
+    pub(crate) async fn sent_away(self: Arc<Self>) {
+        let is_said = match &self.room {
+            Room::Until(farewell) => farewell.is_said().await,
             Room::Enough | Room::Spare => pending().await,
+        };
+        if !is_said {
+            drop(self);
+            pending().await
         }
     }
 
@@ -156,8 +161,8 @@ pub(crate) struct Shared {
     /// Sockets that any thread may serve: one that is stuck takes none.
     pub(crate) arrivals: Arrivals,
     pub(crate) dropped: Dropped,
-    /// What has come of heads that are not complete, on all threads.
-    pub(crate) heads: Arc<inbox::Room>,
+    /// What has come of heads that are not complete, on all threads, by service.
+    pub(crate) heads: [Arc<inbox::Room>; 3],
 }
 
 /// A queue of sockets.
@@ -254,6 +259,11 @@ impl Shared {
             listener = service.name(),
             "too many connections at once: one was closed unanswered"
         );
+    }
+
+    /// What has come of heads that are not complete, at the listener of a service.
+    pub(crate) fn heads(&self, service: Service) -> &Arc<inbox::Room> {
+        &self.heads[service as usize]
     }
 
     /// The instance with this id, if it is of this process.

@@ -214,12 +214,18 @@ fn remedy(origin: &str) -> String {
         .to_owned()
 }
 
-/// The longest origin that an answer repeats, in bytes.
+/// The longest origin that an answer or a line of the log repeats, in characters.
 const SHOWN: usize = 200;
 
+/// What is repeated of an origin.
+pub(crate) fn shown(origin: &str) -> String {
+    origin.chars().take(SHOWN).collect()
+}
+
 fn refused(origin: &str) -> OriginRefused {
-    let shown = origin.chars().take(SHOWN).collect();
-    OriginRefused { origin: shown }
+    OriginRefused {
+        origin: shown(origin),
+    }
 }
 
 #[cfg(test)]

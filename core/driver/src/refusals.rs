@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use http::header::{HeaderMap, ORIGIN};
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Response, StatusCode};
 use switchboard_core::id::UserId;
 
 use crate::damper::{Cause, damped};
 use crate::handle::ConnectBody;
 use crate::members::{Member, Service};
+use crate::origin;
 
 /// What an answer that refuses is called, in its extensions and in its body.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +73,7 @@ pub(crate) fn note(
     }
     let code = code(response);
     member.refusals.count(code);
-    let origin = headers.get(ORIGIN);
+    let origin = headers.get(ORIGIN).map(shown);
     damped!(
         INFO,
         Cause::one("handshakes refused", code),
@@ -80,7 +81,7 @@ pub(crate) fn note(
         status = response.status().as_u16(),
         code,
         user = user.map(UserId::as_str),
-        origin = origin.map(tracing::field::debug),
+        origin = origin.as_deref().map(tracing::field::debug),
         "a handshake is refused"
     );
 }
@@ -114,7 +115,25 @@ pub(crate) fn note_late(member: &Member, service: Service) {
     );
 }
 
+/// An origin as a line of the log repeats it.
+fn shown(origin: &HeaderValue) -> String {
+    origin::shown(&String::from_utf8_lossy(origin.as_bytes()))
+}
+
 fn code<B>(response: &Response<B>) -> &'static str {
     let code = response.extensions().get::<Code>();
     code.map_or("none", |code| code.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H13: what a stranger sends does not fill the log.
+    #[test]
+    fn a_line_of_the_log_repeats_no_more_of_an_origin_than_an_answer_does() {
+        let long = HeaderValue::from_bytes(&[0xff; 9000]).expect("a header");
+        assert_eq!(shown(&long).chars().count(), 200);
+        assert_eq!(shown(&HeaderValue::from_static("null")), "null");
+    }
 }

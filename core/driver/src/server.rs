@@ -35,8 +35,8 @@ use crate::settings::Settings;
 use crate::task;
 use crate::worker::{self, Local};
 
-/// Bytes of heads of requests that are not complete, of all connections together, at most. Most heads
-/// come in one piece and never count.
+/// Bytes of heads of requests that are not complete, of all connections of one listener together, at
+/// most. Most heads come in one piece and never count.
 const HEADS: usize = 64 << 20;
 
 /// A server that is to be started.
@@ -177,7 +177,7 @@ impl<R: Runtime> Builder<R> {
                 admitted: ArcSwap::from_pointee(Admitted::new(admission)?),
                 arrivals: Arrivals::new(),
                 dropped: Dropped::default(),
-                heads: inbox::Room::new(HEADS),
+                heads: Service::ALL.map(|_| inbox::Room::new(HEADS)),
             }),
         };
         let api = Arc::new(ApiContext::new(

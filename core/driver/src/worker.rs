@@ -23,7 +23,7 @@ use crate::handle::Snapshot;
 use crate::inbox::{Inbox, Posted};
 use crate::journal;
 use crate::link;
-use crate::members::{Accept, Input, LinkEnd, Member, Shared};
+use crate::members::{Accept, Input, LinkEnd, Member, Service, Shared};
 use crate::newcomer::Trust;
 use crate::runtime::Runtime;
 use crate::task::{give_way, race};
@@ -152,6 +152,8 @@ impl Worker {
                     };
                     let outgoing = self.links.insert(key, Trust::in_newcomer(), newcomer);
                     link::serve::<R>(&self.local, key, end, outgoing);
+                } else if matches!(end, LinkEnd::Socket(_)) {
+                    self.local.shared.drop_one(Service::Peers);
                 }
             }
             Input::Push(push, answer) => {
