@@ -86,6 +86,7 @@ mod socket;
 mod sockets;
 mod task;
 mod terminal;
+mod threads;
 mod unreadable;
 mod worker;
 
@@ -94,7 +95,7 @@ pub use auth::AuthError;
 pub use events::{Events, TerminalEvent};
 pub use handle::{CallError, ConnectBody, Handle, Snapshot};
 pub use login::{AuthFuture, Authenticator, Login};
-pub use server::{Builder, InstanceDied, Server, StartError};
+pub use server::{Builder, Died, Server, StartError};
 pub use settings::{DirectoryChoice, Settings};
 pub use sockets::Sockets;
 pub use switchboard_core as core;

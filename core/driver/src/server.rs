@@ -1,18 +1,13 @@
 //! Starting and stopping a server.
 
-use std::cell::RefCell;
-use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::panic::{self, AssertUnwindSafe};
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, thread};
 
 use arc_swap::ArcSwap;
-use async_channel::{Receiver, Sender};
-use event_listener::Event as Signal;
+use async_channel::Receiver;
 use futures_channel::oneshot;
 use switchboard_core::config::{ClusterSecret, ConfigError, Identity};
 use switchboard_core::id::InstanceId;
@@ -21,19 +16,16 @@ use switchboard_core::{Instance, Seed};
 use crate::admission::{Admission, Admitted};
 use crate::api::ApiContext;
 use crate::clock;
-use crate::damper;
 use crate::directory::{self, Troubles};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
-use crate::http;
 use crate::inbox::{self, Inbox, Posted};
-use crate::listener::{self, Door};
+use crate::listener::Door;
 use crate::login::Authenticator;
 use crate::members::{Arrivals, Dropped, Member, Service, Shared};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::task;
-use crate::worker::{self, Local};
+use crate::threads::{Seated, Threads};
 
 /// Bytes of heads of requests that are not complete, of all connections of one listener together, at
 /// most. Most heads come in one piece and never count.
@@ -86,14 +78,23 @@ pub enum StartError {
     },
 }
 
-/// An instance died of a bug; the server has ended.
+/// A part of the server died of a bug; all of it has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("instance {instance} has died: {cause}")]
-pub struct InstanceDied {
-    /// Which.
-    pub instance: InstanceId,
-    /// What the panic said.
-    pub cause: String,
+pub enum Died {
+    /// An instance, or what brings sockets to it.
+    #[error("instance {instance} has died: {cause}")]
+    Instance {
+        /// Which.
+        instance: InstanceId,
+        /// What the panic said.
+        cause: String,
+    },
+    /// What accepts at the listeners.
+    #[error("the listeners have died: {cause}")]
+    Listeners {
+        /// What the panic said.
+        cause: String,
+    },
 }
 
 impl<R: Runtime> Default for Builder<R> {
@@ -274,9 +275,9 @@ impl Server {
         self.handle.drain(delay, spread).await;
     }
 
-    /// Waits until an instance dies of a bug: the whole server has ended then. Never returns while
-    /// all is well.
-    pub async fn died(&self) -> InstanceDied {
+    /// Waits until an instance or the listeners die of a bug: the whole server has ended then. Never
+    /// returns while all is well.
+    pub async fn died(&self) -> Died {
         loop {
             let changed = self.threads.changed.listen();
             if let Some(died) = self.threads.lock().died.clone() {
@@ -363,176 +364,5 @@ impl fmt::Debug for Server {
             .field("handle", &self.handle)
             .field("peer", &self.peer)
             .finish()
-    }
-}
-
-/// An instance on its way to its thread.
-struct Seated {
-    instance: Instance,
-    inbox: Receiver<Posted>,
-    me: Arc<Member>,
-    shared: Arc<Shared>,
-    api: Arc<ApiContext>,
-    started: oneshot::Sender<io::Result<()>>,
-}
-
-/// Starts to accept at all listeners.
-fn accept_all<R: Runtime>(shared: &Arc<Shared>, doors: Vec<Door>) -> io::Result<()> {
-    for door in doors {
-        let listener = R::listen(door.listener)?;
-        let accept = listener::accept::<R>(Arc::clone(shared), door.service, listener);
-        task::spawn::<R>("accept loop", accept);
-    }
-    Ok(())
-}
-
-/// Serves the sockets that come for this thread, and those that any thread may serve.
-fn serve_arrivals<R: Runtime>(local: &Rc<Local>) {
-    let own = Rc::clone(local);
-    task::spawn::<R>("terminals that arrive", async move {
-        while let Some(arrival) = own.me.arrivals.next().await {
-            http::serve::<R>(&own, arrival);
-            task::give_way().await;
-        }
-    });
-    let any = Rc::clone(local);
-    task::spawn::<R>("callers and peers that arrive", async move {
-        while let Some(arrival) = any.shared.arrivals.next().await {
-            http::serve::<R>(&any, arrival);
-            task::give_way().await;
-        }
-    });
-}
-
-/// The threads of a server, and how they ended.
-struct Threads {
-    handle: Handle,
-    state: Mutex<ThreadsState>,
-    changed: Signal,
-    /// Closed when the server ends.
-    end: (Sender<Infallible>, Receiver<Infallible>),
-}
-
-#[derive(Default)]
-struct ThreadsState {
-    running: usize,
-    died: Option<InstanceDied>,
-}
-
-impl Threads {
-    fn new(handle: Handle) -> Self {
-        Self {
-            handle,
-            state: Mutex::default(),
-            changed: Signal::new(),
-            end: async_channel::bounded(1),
-        }
-    }
-
-    /// Ends all instances as they are.
-    fn stop(&self) {
-        self.end.0.close();
-        self.handle.shared.arrivals.close();
-        for member in &self.handle.shared.members {
-            member.inbox.close();
-            member.arrivals.close();
-        }
-        if let Some(events) = &self.handle.shared.events {
-            events.end();
-        }
-    }
-
-    /// The whole life of the thread that accepts. It serves nothing, so that whatever keeps an instance
-    /// busy keeps nobody from those that are not.
-    fn accept<R: Runtime>(&self, doors: Vec<Door>, started: oneshot::Sender<io::Result<()>>) {
-        let shared = &self.handle.shared;
-        let mut started = Some(started);
-        let main = async {
-            task::spawn::<R>("count of untold lines", async {
-                loop {
-                    R::sleep(damper::CATCH_UP).await;
-                    damper::LOG.catch_up();
-                }
-            });
-            directory::warn_of_eviction::<R>(&shared.settings.directory);
-            let opened = accept_all::<R>(shared, doors);
-            if let Some(started) = started.take() {
-                // If nobody waits any more, the server ends.
-                let _ = started.send(opened);
-            }
-            // Nothing is ever sent: it is closed.
-            let _ = self.end.1.recv().await;
-        };
-        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
-        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
-            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
-        }
-        let cause = match ran {
-            Err(_) => Some("the runtime of the listeners has panicked".to_owned()),
-            Ok(Err(error)) => Some(error.to_string()),
-            Ok(Ok(())) => None,
-        };
-        self.ended(shared.members[0].id, cause);
-    }
-
-    /// The whole life of an instance's thread.
-    fn serve<R: Runtime>(&self, seated: Seated) {
-        let id = seated.me.id;
-        let inbox = seated.inbox.clone();
-        let mut started = Some(seated.started);
-        let local = Rc::new(Local {
-            inbox: seated.me.inbox.clone(),
-            shared: seated.shared,
-            api: seated.api,
-            me: seated.me,
-            scratch: RefCell::default(),
-        });
-        let mut end = Ok(());
-        let main = async {
-            serve_arrivals::<R>(&local);
-            if let Some(started) = started.take() {
-                // If nobody waits any more, the inbox is closed too.
-                let _ = started.send(Ok(()));
-            }
-            end = task::caught(worker::run::<R>(
-                seated.instance,
-                Rc::clone(&local),
-                seated.inbox,
-            ))
-            .await;
-        };
-        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
-        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
-            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
-        }
-        let cause = match (end, ran) {
-            (Err(cause), _) => Some(cause),
-            (Ok(()), Err(_)) => Some("the runtime has panicked".to_owned()),
-            (Ok(()), Ok(Err(error))) => Some(error.to_string()),
-            (Ok(()), Ok(Ok(()))) => None,
-        };
-        // What still waits is dropped here: its callers are told that the server has stopped.
-        inbox.close();
-        while inbox.try_recv().is_ok() {}
-        self.ended(id, cause);
-    }
-
-    fn ended(&self, instance: InstanceId, cause: Option<String>) {
-        let mut state = self.lock();
-        state.running -= 1;
-        if state.running == 0 {
-            damper::LOG.tell_all();
-        }
-        if let Some(cause) = cause {
-            tracing::error!(%instance, cause, "an instance has died: the server ends");
-            state.died.get_or_insert(InstanceDied { instance, cause });
-            drop(state);
-            self.stop();
-        }
-        self.changed.notify(usize::MAX);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ThreadsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
 //! Tasks whose panics are seen.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use async_channel::{Receiver, RecvError, Sender};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, poll_fn, select};
 
@@ -26,6 +27,28 @@ pub(crate) fn spawn<R: Runtime>(name: &'static str, task: impl Future<Output = (
             );
         }
     });
+}
+
+/// A task without which its thread is of no use: if it panics, what that said is reported.
+pub(crate) fn vital(
+    name: &'static str,
+    died: Sender<String>,
+    task: impl Future<Output = ()>,
+) -> impl Future<Output = ()> {
+    caught(task).map(move |ended| {
+        if let Err(cause) = ended {
+            // One report is enough.
+            let _ = died.try_send(format!("{name}: {cause}"));
+        }
+    })
+}
+
+/// What the report of a [`vital`] task says. Never ends while all is well.
+pub(crate) async fn death(deaths: &Receiver<String>) -> String {
+    match deaths.recv().await {
+        Ok(cause) => cause,
+        Err(RecvError) => pending().await,
+    }
 }
 
 /// The future's output, or what its panic said. No `async fn`: that would hold the task twice, as
@@ -92,6 +115,20 @@ mod tests {
     use std::task::{Wake, Waker};
 
     use super::*;
+
+    #[test]
+    fn a_vital_task_that_panics_is_reported_and_one_that_ends_is_not() {
+        let (died, deaths) = async_channel::bounded(1);
+        let dead = || death(&deaths).now_or_never();
+        vital("one that ends", died.clone(), async {}).now_or_never();
+        assert_eq!(dead(), None);
+        for cause in ["no luck", "none again"] {
+            vital("a loop", died.clone(), async move { panic!("{cause}") }).now_or_never();
+        }
+        assert_eq!(dead().as_deref(), Some("a loop: no luck"));
+        drop(died);
+        assert_eq!(dead(), None);
+    }
 
     #[test]
     fn a_portion_that_is_used_up_is_followed_by_the_next_one() {

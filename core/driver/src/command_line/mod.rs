@@ -126,7 +126,7 @@ enum Failure {
     #[error("{0}")]
     Asked(String),
     #[error("{0}; the server has ended")]
-    Died(crate::InstanceDied),
+    Died(crate::Died),
     #[error("the operating system refuses {doing}: {error}")]
     System {
         doing: &'static str,

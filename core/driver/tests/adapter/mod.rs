@@ -11,6 +11,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod embedding;
+pub(crate) mod faulty;
 pub(crate) mod stuck;
 
 use std::time::Duration;
@@ -40,6 +41,10 @@ macro_rules! adapter_suite {
             a_terminal_that_never_stops_sending_holds_nobody_up,
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,
+        ] }
+        adapter_suite! { $runtime, faulty: [
+            a_server_that_can_no_longer_accept_ends,
+            a_server_that_can_no_longer_serve_sockets_ends,
         ] }
         adapter_suite! { $runtime, stuck: [
             an_instance_that_is_stuck_is_named_and_holds_nobody_up,

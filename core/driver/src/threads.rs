@@ -1,0 +1,218 @@
+//! The threads of a server: one for each instance, and one that accepts.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{io, thread};
+
+use async_channel::{Receiver, Sender};
+use event_listener::Event as Signal;
+use futures_channel::oneshot;
+use futures_util::FutureExt as _;
+use switchboard_core::Instance;
+
+use crate::api::ApiContext;
+use crate::handle::Handle;
+use crate::inbox::Posted;
+use crate::listener::{self, Door};
+use crate::members::{Member, Shared};
+use crate::runtime::Runtime;
+use crate::server::Died;
+use crate::worker::{self, Local};
+use crate::{damper, directory, http, task};
+
+/// The threads of a server, and how they ended.
+pub(crate) struct Threads {
+    handle: Handle,
+    state: Mutex<ThreadsState>,
+    pub(crate) changed: Signal,
+    /// Closed when the server ends.
+    end: (Sender<Infallible>, Receiver<Infallible>),
+}
+
+#[derive(Default)]
+pub(crate) struct ThreadsState {
+    pub(crate) running: usize,
+    pub(crate) died: Option<Died>,
+}
+
+impl Threads {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            state: Mutex::default(),
+            changed: Signal::new(),
+            end: async_channel::bounded(1),
+        }
+    }
+
+    /// Ends all instances as they are.
+    pub(crate) fn stop(&self) {
+        self.end.0.close();
+        self.handle.shared.arrivals.close();
+        for member in &self.handle.shared.members {
+            member.inbox.close();
+            member.arrivals.close();
+        }
+        if let Some(events) = &self.handle.shared.events {
+            events.end();
+        }
+    }
+
+    /// The whole life of the thread that accepts. It serves nothing, so that whatever keeps an instance
+    /// busy keeps nobody from those that are not.
+    pub(crate) fn accept<R: Runtime>(
+        &self,
+        doors: Vec<Door>,
+        started: oneshot::Sender<io::Result<()>>,
+    ) {
+        let shared = &self.handle.shared;
+        let mut started = Some(started);
+        let (died, deaths) = async_channel::bounded(1);
+        let mut end = None;
+        let main = async {
+            task::spawn::<R>("count of untold lines", async {
+                loop {
+                    R::sleep(damper::CATCH_UP).await;
+                    damper::LOG.catch_up();
+                }
+            });
+            directory::warn_of_eviction::<R>(&shared.settings.directory);
+            let opened = accept_all::<R>(shared, doors, &died);
+            if let Some(started) = started.take() {
+                // If nobody waits any more, the server ends.
+                let _ = started.send(opened);
+            }
+            let asked = async {
+                // Nothing is ever sent: it is closed.
+                let _ = self.end.1.recv().await;
+                None
+            };
+            end = task::race(asked, async { Some(task::death(&deaths).await) }).await;
+        };
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
+        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
+            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
+        }
+        let cause = cause_of_end(end, ran);
+        self.ended(cause.map(|cause| Died::Listeners { cause }));
+    }
+
+    /// The whole life of an instance's thread.
+    pub(crate) fn serve<R: Runtime>(&self, seated: Seated) {
+        let id = seated.me.id;
+        let inbox = seated.inbox.clone();
+        let mut started = Some(seated.started);
+        let local = Rc::new(Local {
+            inbox: seated.me.inbox.clone(),
+            shared: seated.shared,
+            api: seated.api,
+            me: seated.me,
+            scratch: RefCell::default(),
+        });
+        let (died, deaths) = async_channel::bounded(1);
+        let mut end = None;
+        let main = async {
+            serve_arrivals::<R>(&local, &died);
+            if let Some(started) = started.take() {
+                // If nobody waits any more, the inbox is closed too.
+                let _ = started.send(Ok(()));
+            }
+            let run = worker::run::<R>(seated.instance, Rc::clone(&local), seated.inbox);
+            let ran = task::caught(run).map(Result::err);
+            end = task::race(ran, async { Some(task::death(&deaths).await) }).await;
+        };
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
+        if let (Ok(Err(error)), Some(started)) = (&ran, started) {
+            let _ = started.send(Err(io::Error::new(error.kind(), error.to_string())));
+        }
+        let cause = cause_of_end(end, ran);
+        // What still waits is dropped here: its callers are told that the server has stopped.
+        inbox.close();
+        while inbox.try_recv().is_ok() {}
+        let instance = id;
+        self.ended(cause.map(|cause| Died::Instance { instance, cause }));
+    }
+
+    fn ended(&self, died: Option<Died>) {
+        let mut state = self.lock();
+        state.running -= 1;
+        if state.running == 0 {
+            damper::LOG.tell_all();
+        }
+        if let Some(died) = died {
+            tracing::error!("{died}: the server ends");
+            state.died.get_or_insert(died);
+            drop(state);
+            self.stop();
+        }
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ThreadsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An instance on its way to its thread.
+pub(crate) struct Seated {
+    pub(crate) instance: Instance,
+    pub(crate) inbox: Receiver<Posted>,
+    pub(crate) me: Arc<Member>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) api: Arc<ApiContext>,
+    pub(crate) started: oneshot::Sender<io::Result<()>>,
+}
+
+/// Starts to accept at all listeners.
+fn accept_all<R: Runtime>(
+    shared: &Arc<Shared>,
+    doors: Vec<Door>,
+    died: &Sender<String>,
+) -> io::Result<()> {
+    for door in doors {
+        let listener = R::listen(door.listener)?;
+        let accept = listener::accept::<R>(Arc::clone(shared), door.service, listener);
+        R::spawn(task::vital(door.service.name(), died.clone(), accept));
+    }
+    Ok(())
+}
+
+/// Serves the sockets that come for this thread, and those that any thread may serve.
+fn serve_arrivals<R: Runtime>(local: &Rc<Local>, died: &Sender<String>) {
+    let own = Rc::clone(local);
+    let terminals = async move {
+        while let Some(arrival) = own.me.arrivals.next().await {
+            http::serve::<R>(&own, arrival);
+            task::give_way().await;
+        }
+    };
+    R::spawn(task::vital(
+        "terminals that arrive",
+        died.clone(),
+        terminals,
+    ));
+    let any = Rc::clone(local);
+    let others = async move {
+        while let Some(arrival) = any.shared.arrivals.next().await {
+            http::serve::<R>(&any, arrival);
+            task::give_way().await;
+        }
+    };
+    R::spawn(task::vital(
+        "callers and peers that arrive",
+        died.clone(),
+        others,
+    ));
+}
+
+/// Why a thread ended that should not have: what its tasks said, or else its runtime.
+fn cause_of_end(died: Option<String>, ran: thread::Result<io::Result<()>>) -> Option<String> {
+    died.or_else(|| match ran {
+        Err(_) => Some("the runtime has panicked".to_owned()),
+        Ok(Err(error)) => Some(error.to_string()),
+        Ok(Ok(())) => None,
+    })
+}
