@@ -122,16 +122,28 @@ impl Handle {
     ///
     /// If it is refused, or the server has stopped.
     pub async fn connections(&self, user: UserId) -> Result<Connections, CallError> {
+        self.connections_until(user, pending()).await
+    }
+
+    /// As [`Handle::connections`]. While the directory cannot tell, the other instances of this
+    /// process are waited for until a timer ends, which starts when it is polled.
+    pub(crate) async fn connections_until(
+        &self,
+        user: UserId,
+        timer: impl Future<Output = ()>,
+    ) -> Result<Connections, CallError> {
         let publisher = self.shared.publisher(Some(&user));
         let first = connections_by(publisher, user.clone()).await?;
         if !first.degraded {
             return Ok(first);
         }
-        let members = self.shared.members.iter();
-        let others = members.filter(|member| member.id != publisher.id);
-        let lists = join_all(others.map(|member| connections_by(member, user.clone()))).await;
+        let other = async |_, member: &Member| match member.id == publisher.id {
+            true => None,
+            false => connections_by(member, user.clone()).await.ok(),
+        };
         // An instance that does not answer adds nothing to what is incomplete anyway.
-        Ok(merged(first, lists.into_iter().flatten()))
+        let others = self.ask_all(timer, other).await;
+        Ok(merged(first, others.answers.into_iter()))
     }
 
     /// Ends a user's connections, or one of them, on whatever instance, with close code 4001.

@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
 
-use crate::api::{self, refusal};
+use crate::api::{self, Scope, refusal};
 use crate::beginning::{Beginning, Begun, Over};
 use crate::connect;
 use crate::handle::ConnectBody;
@@ -159,9 +159,9 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
 
 async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
     let head_time = local.shared.settings.core.handshake_timeout;
-    let (spare, idle) = match entry.room {
-        Room::Enough | Room::Until(_) => (false, API_IDLE),
-        Room::Spare => (true, head_time),
+    let (scope, idle) = match entry.room {
+        Room::Enough | Room::Until(_) => (Scope::Everything, API_IDLE),
+        Room::Spare => (Scope::Operation, head_time),
     };
     let Some(stream) = first_request::<R>(local, stream, idle).await else {
         return;
@@ -175,12 +175,12 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
             service_fn(|request| {
                 let answering = heads.answering();
                 Box::pin(async {
-                    let answer = match spare {
-                        false => api::serve(&local.api, request, R::sleep).await,
-                        true => once(api::serve_crowded(&local.api, request, R::sleep).await),
-                    };
+                    let answer = api::serve(&local.api, request, scope, R::sleep).await;
                     drop(answering);
-                    Ok::<_, Infallible>(answer)
+                    Ok::<_, Infallible>(match scope {
+                        Scope::Everything => answer,
+                        Scope::Operation => once(answer),
+                    })
                 })
             }),
         );

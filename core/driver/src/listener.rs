@@ -335,20 +335,15 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    use arc_swap::ArcSwap;
     use futures_util::FutureExt as _;
     use switchboard_core::config::{Config, Identity};
     use switchboard_core::id::InstanceId;
     use switchboard_core::{Instance, Seed};
 
     use super::*;
-    use crate::admission::{Admission, Admitted};
     use crate::clock;
-    use crate::directory::Troubles;
     use crate::execute::Links;
     use crate::hasty::Hasty;
-    use crate::inbox;
-    use crate::members::{Arrivals, Dropped};
     use crate::newcomer::Trust;
     use crate::settings::Settings;
 
@@ -434,18 +429,7 @@ mod tests {
 
     #[test]
     fn clients_that_come_and_go_without_end_leave_the_thread_to_others() {
-        let shared = Arc::new(Shared {
-            settings: Settings::default(),
-            members: Vec::new(),
-            events: None,
-            troubles: Troubles::default(),
-            admitted: ArcSwap::from_pointee(
-                Admitted::new(Admission::default()).expect("nobody is a good list"),
-            ),
-            arrivals: Arrivals::new(),
-            dropped: Dropped::default(),
-            heads: Service::ALL.map(|_| inbox::Room::new(0)),
-        });
+        let shared = Arc::new(Shared::of(Vec::new()));
         let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
         let mut accepting = pin!(accepting);
         let mut cx = Context::from_waker(Waker::noop());

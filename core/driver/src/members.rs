@@ -250,6 +250,22 @@ impl Dropped {
 }
 
 impl Shared {
+    /// For tests: of these instances, with all settings as they are by default.
+    #[cfg(test)]
+    pub(crate) fn of(members: Vec<Arc<Member>>) -> Self {
+        let admitted = Admitted::new(crate::Admission::default());
+        Self {
+            settings: Settings::default(),
+            members,
+            events: None,
+            troubles: Troubles::default(),
+            admitted: ArcSwap::from_pointee(admitted.expect("nobody is a good list")),
+            arrivals: Arrivals::new(),
+            dropped: Dropped::default(),
+            heads: Service::ALL.map(|_| inbox::Room::new(0)),
+        }
+    }
+
     /// A socket is closed unanswered, because there is no room for it.
     pub(crate) fn drop_one(&self, service: Service) {
         self.dropped.count(service);

@@ -78,6 +78,10 @@ pub(crate) enum ApiError {
     SlowBody,
     #[error("{0}")]
     Refused(#[from] PushRefused),
+    #[error(
+        "an instance of this server does not answer (see `/health/ready`); what was asked of it may still be done"
+    )]
+    Silent,
     #[error("the server is stopping")]
     Stopping,
     #[error("too many connections to the API are open: close those that are idle")]
@@ -116,6 +120,7 @@ impl ApiError {
             Self::UnknownTransfer(_) => (StatusCode::NOT_IMPLEMENTED, "unknown_transfer"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
+            Self::Silent => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Refused(refused) => match refused {

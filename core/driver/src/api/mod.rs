@@ -33,7 +33,8 @@ pub(crate) use page::websocket_url;
 
 use crate::damper::{Cause, damped};
 use crate::handle::Asked;
-use crate::{Handle, Settings};
+use crate::task::race;
+use crate::{CallError, Handle, Settings};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
@@ -49,6 +50,10 @@ const BODY: Duration = Duration::from_secs(60);
 /// How long an instance may take to give its figures. It takes a millisecond; a probe waits for a
 /// second, often.
 const SNAPSHOTS: Duration = Duration::from_millis(500);
+
+/// How much longer than it should need an instance may take to answer. One that is stuck never does,
+/// and would keep its callers' connections.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the API needs to know, shared by all requests of a process.
 pub(crate) struct ApiContext {
@@ -105,11 +110,17 @@ impl ApiContext {
         json(status, &readiness)
     }
 
-    async fn push(
+    /// How long a question to the directory may take.
+    fn question(&self) -> Duration {
+        self.config.directory_timeout + PATIENCE
+    }
+
+    async fn push<T: Future<Output = ()>>(
         &self,
         to: Audience,
         action: Action,
         options: Options,
+        sleep: impl Fn(Duration) -> T,
     ) -> Result<Receipt, ApiError> {
         let start = Instant::now();
         let push = Push {
@@ -118,39 +129,57 @@ impl ApiContext {
             action,
             deadline: options.deadline,
         };
-        let receipt = self.handle.push(push).await?;
+        let late = sleep(push.deadline + PATIENCE);
+        let receipt = in_time(self.handle.push(push), late).await?;
         self.metrics.push(start.elapsed());
         Ok(receipt)
     }
 
-    async fn kick(&self, to: Audience, parts: &Parts) -> Result<Response<Full<Bytes>>, ApiError> {
+    async fn kick<T: Future<Output = ()>>(
+        &self,
+        to: Audience,
+        parts: &Parts,
+        sleep: impl Fn(Duration) -> T,
+    ) -> Result<Response<Full<Bytes>>, ApiError> {
         let options = Options::read(parts, Known::Deadline)?;
         let close = Action::Close(CloseCode::Kicked);
-        Ok(terminals(&self.push(to, close, options).await?))
+        Ok(terminals(&self.push(to, close, options, sleep).await?))
     }
 
-    async fn list(&self, user: UserId, parts: &Parts) -> Result<Response<Full<Bytes>>, ApiError> {
+    async fn list<T: Future<Output = ()>>(
+        &self,
+        user: UserId,
+        parts: &Parts,
+        sleep: impl Fn(Duration) -> T,
+    ) -> Result<Response<Full<Bytes>>, ApiError> {
         request::no_parameters(parts)?;
-        let connections = self.handle.connections(user).await?;
+        let others = async { sleep(SNAPSHOTS).await };
+        let connections = self.handle.connections_until(user, others);
+        let connections = in_time(connections, sleep(self.question())).await?;
         Ok(json(StatusCode::OK, &ConnectionList(&connections)))
     }
 }
 
-/// As [`serve`], where there is no room for more callers: what tells how the server does is
-/// answered, and nothing else.
-pub(crate) async fn serve_crowded<B, T>(
-    context: &ApiContext,
-    request: Request<B>,
-    sleep: impl Fn(Duration) -> T,
-) -> Response<Full<Bytes>>
-where
-    B: Body<Data = Bytes>,
-    T: Future<Output = ()>,
-{
-    if Place::at(request.uri().path()).is_of_operation() {
-        return serve(context, request, sleep).await;
-    }
-    ApiError::Crowded.response()
+/// What a caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Whatever it may ask for.
+    Everything,
+    /// What tells how the server does, and nothing else: there is no room for more callers.
+    Operation,
+}
+
+/// What an instance answers, unless a timer ends first.
+async fn in_time<V>(
+    answer: impl Future<Output = Result<V, CallError>>,
+    timer: impl Future<Output = ()>,
+) -> Result<V, ApiError> {
+    let answered = async { Ok(answer.await?) };
+    let silent = async {
+        timer.await;
+        Err(ApiError::Silent)
+    };
+    race(answered, silent).await
 }
 
 /// Answers a request. What the caller does wrong is an answer too, and so is a body that does not
@@ -158,6 +187,7 @@ where
 pub(crate) async fn serve<B, T>(
     context: &ApiContext,
     request: Request<B>,
+    scope: Scope,
     sleep: impl Fn(Duration) -> T,
 ) -> Response<Full<Bytes>>
 where
@@ -171,8 +201,8 @@ where
         timer: sleep(BODY),
     };
     let place = Place::at(parts.uri.path());
-    let answer = match admit(context, &parts, place) {
-        Ok(route) => answer(context, &parts, route, timed, || sleep(SNAPSHOTS)).await,
+    let answer = match admit(context, &parts, place, scope) {
+        Ok(route) => answer(context, &parts, route, timed, &sleep).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
@@ -215,7 +245,15 @@ fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
 }
 
 /// Finds out what a request is for, if whoever sends it may ask for it.
-fn admit<'a>(context: &ApiContext, parts: &Parts, place: Place<'a>) -> Result<Route<'a>, ApiError> {
+fn admit<'a>(
+    context: &ApiContext,
+    parts: &Parts,
+    place: Place<'a>,
+    scope: Scope,
+) -> Result<Route<'a>, ApiError> {
+    if scope == Scope::Operation && !place.is_of_operation() {
+        return Err(ApiError::Crowded);
+    }
     let admitted = context.handle.shared.admitted.load();
     admitted.hosts.check(parts)?;
     if route::needs_key(parts.uri.path()) {
@@ -229,7 +267,7 @@ async fn answer<B, T>(
     parts: &Parts,
     route: Route<'_>,
     body: Timed<B, T>,
-    until: impl FnOnce() -> T,
+    sleep: &impl Fn(Duration) -> T,
 ) -> Result<Response<Full<Bytes>>, ApiError>
 where
     B: Body<Data = Bytes>,
@@ -245,50 +283,53 @@ where
                 true => Audience::User(user),
                 false => Audience::Connections { user, connections },
             };
-            terminals(&context.push(to, Action::Frame(payload), options).await?)
+            let push = Action::Frame(payload);
+            terminals(&context.push(to, push, options, sleep).await?)
         }
         Route::PushToUsers => {
             let options = Options::read(parts, Known::Deadline)?;
             let limit = PushForm::largest(&context.config);
             let body = body::read(&parts.headers, body, limit).await?;
             let PushForm { to, payload } = PushForm::read(&body, &context.config)?;
-            terminals(&context.push(to, Action::Frame(payload), options).await?)
+            let push = Action::Frame(payload);
+            terminals(&context.push(to, push, options, sleep).await?)
         }
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline)?;
             let payload = payload(context, parts, body).await?;
             let receipt = context
-                .push(Audience::Everyone, Action::Frame(payload), options)
+                .push(Audience::Everyone, Action::Frame(payload), options, sleep)
                 .await?;
             json(StatusCode::OK, &ByInstance(&receipt))
         }
         Route::Kick { user, connection } => {
             let to = kicked(request::user(user)?, connection)?;
-            context.kick(to, parts).await?
+            context.kick(to, parts, sleep).await?
         }
         Route::KickNamed => {
             let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
-            context.kick(form::kicked(&body)?, parts).await?
+            context.kick(form::kicked(&body)?, parts, sleep).await?
         }
-        Route::Connections { user } => context.list(request::user(user)?, parts).await?,
+        Route::Connections { user } => context.list(request::user(user)?, parts, sleep).await?,
         Route::ConnectionsOfNamed => {
             let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
-            context.list(form::user(&body)?, parts).await?
+            context.list(form::user(&body)?, parts, sleep).await?
         }
         Route::Instances => {
             request::no_parameters(parts)?;
-            let instances = context.handle.instances().await?;
+            let late = sleep(context.question());
+            let instances = in_time(context.handle.instances(), late).await?;
             json(StatusCode::OK, &InstanceList(&instances))
         }
         Route::Metrics => {
             let format = Format::asked_for(&parts.headers);
-            let figures = context.handle.figures_until(until()).await;
+            let figures = context.handle.figures_until(sleep(SNAPSHOTS)).await;
             let dropped = &context.handle.shared.dropped;
             let figures = context.metrics.text(figures, dropped, format);
             text(format.content_type(), figures)
         }
         Route::Live => json(StatusCode::OK, &page::LIVE),
-        Route::Ready => context.readiness(until()).await,
+        Route::Ready => context.readiness(sleep(SNAPSHOTS)).await,
         Route::Page => context.page.html(parts),
         Route::PageScript => page::script(),
         Route::PageStyle => page::style(),
@@ -329,4 +370,74 @@ fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> 
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+    use switchboard_core::id::InstanceId;
+
+    use super::*;
+    use crate::inbox::Inbox;
+    use crate::members::{Member, Shared};
+
+    /// H54: an instance that takes what it is asked, and answers nothing, does not keep callers.
+    #[test]
+    fn an_instance_that_is_stuck_is_told_of_in_time() {
+        let (inbox, _unread) = Inbox::new();
+        let context = context(vec![Arc::new(Member::new(InstanceId::new(1), inbox))]);
+        let questions = [
+            ("POST", "/v1/users/ann/push"),
+            ("POST", "/v1/broadcast"),
+            ("GET", "/v1/users/ann/connections"),
+            ("DELETE", "/v1/users/ann/connections"),
+            ("GET", "/v1/instances"),
+        ];
+        for (method, path) in questions {
+            let ask = || request(method, path);
+            let waits = serve(&context, ask(), Scope::Everything, |_| pending());
+            assert!(waits.now_or_never().is_none(), "{method} {path}");
+            let answer = serve(&context, ask(), Scope::Everything, |_| ready(()));
+            let answer = answer.now_or_never();
+            let answer = answer.expect("it does not wait");
+            assert_eq!(answer.status(), 503, "{method} {path}");
+            assert!(answer.headers().contains_key("retry-after"));
+        }
+    }
+
+    /// Who finds no room is counted, as whoever is refused.
+    #[test]
+    fn callers_that_are_too_many_are_counted() {
+        let context = context(Vec::new());
+        let ask = |path| {
+            let answer = serve(&context, request("GET", path), Scope::Operation, |_| {
+                ready(())
+            });
+            answer.now_or_never().expect("it does not wait").status()
+        };
+        assert_eq!(ask("/v1/instances"), 503);
+        assert_eq!(ask("/health/live"), 200);
+        let none = Asked {
+            answers: Vec::new(),
+            silent: Vec::new(),
+        };
+        let dropped = &context.handle.shared.dropped;
+        let text = context.metrics.text(none, dropped, Format::Prometheus);
+        let counted = r#"route="/v1/instances",status="503"} 1"#;
+        assert!(text.contains(counted), "{text}");
+    }
+
+    fn context(members: Vec<Arc<Member>>) -> ApiContext {
+        let shared = Arc::new(Shared::of(members));
+        ApiContext::new(Handle { shared }, &Settings::default(), None, "a").expect("it fits")
+    }
+
+    fn request(method: &str, path: &str) -> Request<Full<Bytes>> {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "127.0.0.1");
+        request.body(Full::default()).expect("a request")
+    }
 }
