@@ -21,7 +21,7 @@ const READ: usize = 2 << 10;
 #[derive(Default)]
 pub(crate) struct Beginning {
     gathered: Vec<u8>,
-    held: Vec<Held>,
+    held: Option<Held>,
 }
 
 /// Why a connection does not begin.
@@ -50,15 +50,13 @@ impl Beginning {
                 Ok(read) => read,
                 Err(_) => return Poll::Ready(Err(Over::Ended)),
             };
-            self.gathered.extend_from_slice(&buffer[..read]);
-            if !is_part_of_head(&self.gathered) || self.gathered.len() >= limit {
+            if self.is_enough_with(&buffer[..read], limit) {
                 return Poll::Ready(Ok(true));
             }
-            match room.try_take(read) {
-                Some(held) => self.held.push(held),
-                None => return Poll::Ready(Err(Over::Crowded)),
+            match self.hold(read, room) {
+                true => Poll::Ready(Ok(false)),
+                false => Poll::Ready(Err(Over::Crowded)),
             }
-            Poll::Ready(Ok(false))
         })
         .await
     }
@@ -75,6 +73,26 @@ impl Beginning {
             poll_fn(|cx| portion.poll_take(cx)).await;
         }
         Ok(())
+    }
+
+    /// Gathers what has come. A head is looked at from its beginning, so that is done at the first bytes,
+    /// which tell what is no request, and where a line ends, and not for each byte of whoever sends one
+    /// by one.
+    fn is_enough_with(&mut self, came: &[u8], limit: usize) -> bool {
+        let look = self.gathered.is_empty() || came.contains(&b'\n');
+        self.gathered.extend_from_slice(came);
+        (look && !is_part_of_head(&self.gathered)) || self.gathered.len() >= limit
+    }
+
+    /// Takes room for some more of it.
+    fn hold(&mut self, bytes: usize, room: &Arc<Room>) -> bool {
+        match &mut self.held {
+            Some(held) => held.grow(bytes),
+            none => {
+                *none = room.try_take(bytes);
+                none.is_some()
+            }
+        }
     }
 
     /// The stream from its beginning.
@@ -195,6 +213,27 @@ mod tests {
         assert!(enough(&tls));
         assert!(enough(b"GET / HTTP/9.9\r\nHost: x\r\n"));
         assert!(!enough(b"GET / HTTP/1.1\r\nHost: x\r\n"));
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_enough_with_its_last_one() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let room = Room::new(head.len());
+        let mut beginning = Beginning::default();
+        let reads = head.iter().map(|byte| {
+            let mut stream = Cursor::new([*byte]);
+            let read = beginning.read(&mut stream, 1000, &room).now_or_never();
+            read == Some(Ok(true))
+        });
+        let enough: Vec<_> = reads.collect();
+        assert_eq!(
+            enough.iter().position(|&enough| enough),
+            Some(head.len() - 1)
+        );
+        // All of it is held, and given back.
+        assert!(room.try_take(2).is_none());
+        drop(beginning);
+        assert!(room.try_take(head.len()).is_some());
     }
 
     /// H10: heads that never end take no more than there is for all of them together.

@@ -114,12 +114,18 @@ impl Room {
 
     /// Takes some, if there is as much or nobody has any.
     pub(crate) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        self.has(bytes).then(|| Held {
+            room: Arc::clone(self),
+            bytes,
+        })
+    }
+
+    /// Whether there is as much, or nobody has any. Then it is used.
+    fn has(&self, bytes: usize) -> bool {
         let more = |used: usize| (used == 0 || used + bytes <= self.limit).then_some(used + bytes);
         (self.used)
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .ok()?;
-        let room = Arc::clone(self);
-        Some(Held { room, bytes })
+            .is_ok()
     }
 
     /// Waits until there is as much.
@@ -134,6 +140,17 @@ impl Room {
             }
             freed.await;
         }
+    }
+}
+
+impl Held {
+    /// Takes some more, if there is as much. Returns whether there was.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let grown = self.room.has(bytes);
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
     }
 }
 
