@@ -19,7 +19,8 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// The stream of a connection that may be idle for long, but not in the middle of a request's head,
 /// nor of an answer: reading fails when a head that has begun is not complete in time, and writing
-/// when the client takes nothing.
+/// when the client takes nothing. A head of which some came with the request before it is no different
+/// from none here: hyper ends it when the connection has been idle for too long.
 pub(crate) struct Heads<R: Runtime> {
     stream: Begun<R::Stream>,
     stage: Rc<Cell<Stage>>,
