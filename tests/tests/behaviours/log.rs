@@ -1,6 +1,6 @@
 //! The log: what it says, how much of it, and what becomes of it when nobody reads it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::ChildStderr;
 use std::time::Instant;
@@ -156,6 +156,11 @@ fn refused_handshakes_are_counted_and_told_once_an_interval(cell: Cell) {
 fn a_handshake_that_takes_too_long_is_counted_and_told(cell: Cell) {
     let cluster = cell.start_with(1, |s| s.with("handshake_timeout", "300ms"));
     let server = &cluster[0];
+    // One that is refused is counted as that alone, however long its client stays.
+    let mut refused = TcpStream::connect(server.terminals()).expect("it listens");
+    let request = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    refused.write_all(request).expect("it is open");
+    refused.read_exact(&mut [0; 12]).expect("it is answered");
     let _silent = TcpStream::connect(server.terminals()).expect("it listens");
     let _stranger = TcpStream::connect(server.peer()).expect("it listens");
 
@@ -166,6 +171,8 @@ fn a_handshake_that_takes_too_long_is_counted_and_told(cell: Cell) {
         let told = log.matches("a handshake was not complete in time").count();
         server.api().metric_of(counted, late) > 0.5 && told == 2
     });
+    let all = server.api().metric("switchboard_terminals_refused_total");
+    assert!(all < 2.5, "{all} are counted, and there were two");
 }
 
 /// H55: whoever reads the log is slow or stopped: pushes go on, and what is missing from the log is
