@@ -168,18 +168,16 @@ impl View {
         };
         let run_out = known.until <= now;
         let asks = known.asks();
-        let look = match known.contact {
+        let (contact, look) = match known.contact {
             Contact::Untried | Contact::Lost { .. } => return false,
-            Contact::Linked => run_out && known.word != Word::Nobody,
-            Contact::Dialled => false,
+            Contact::Linked if run_out && known.word != Word::Nobody => (Contact::Dialled, true),
+            Contact::Linked => (Contact::Untried, false),
+            Contact::Dialled => {
+                let dial_from = now + config.lease;
+                (Contact::Lost { dial_from }, false)
+            }
         };
-        known.contact = match known.contact {
-            Contact::Linked if look => Contact::Dialled,
-            Contact::Linked => Contact::Untried,
-            Contact::Dialled | Contact::Untried | Contact::Lost { .. } => Contact::Lost {
-                dial_from: now + config.lease,
-            },
-        };
+        known.contact = contact;
         known.word = Word::Nothing;
         if run_out {
             self.doubt(instance, now);
