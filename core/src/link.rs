@@ -124,7 +124,7 @@ impl Link {
 
 impl Instance {
     /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
-    /// be closed.
+    /// be closed. All commands have been executed before, as with [`Instance::accept`].
     pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
         if self.peers.members() >= self.config.links {
             return None;

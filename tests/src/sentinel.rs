@@ -1,7 +1,7 @@
 //! A Redis with a replica, and a Sentinel that lets the replica take over.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -10,7 +10,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tempfile::TempDir;
 
 use crate::patience::eventually;
-use crate::redis::RedisServer;
+use crate::redis::{RedisServer, free_port};
 
 /// Two Redis servers, one of which replicates the other, and the Sentinel that watches them.
 #[derive(Debug)]
@@ -121,11 +121,7 @@ impl Sentinel {
     #[track_caller]
     fn start(primary: u16) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
-        drop(listener);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let file = folder.path().join("sentinel.conf");
         let settings = format!(
             "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {primary} 1\n\

@@ -225,6 +225,11 @@ impl Links {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = LinkKey> {
+        self.0.iter().flatten().map(|entry| entry.key)
+    }
+
     fn get(&self, key: LinkKey) -> Option<&LinkEntry> {
         let entry = self.0.get(key.slot())?.as_ref();
         entry.filter(|entry| entry.key == key)

@@ -15,7 +15,7 @@ use crate::runtime::Runtime;
 /// More clients than an accept loop may take in one go.
 const CLIENTS: usize = 10_000;
 
-/// A runtime whose timers end at once, and whose clients have gone before they are accepted.
+/// A runtime whose timers and tasks end at once, and whose clients have gone before they are accepted.
 pub(crate) struct Hasty;
 
 impl Runtime for Hasty {
@@ -27,9 +27,8 @@ impl Runtime for Hasty {
         unreachable!("nothing is run")
     }
 
-    fn spawn(_: impl Future<Output = ()> + 'static) {
-        unreachable!("nothing is spawned")
-    }
+    /// Tasks end before they begin.
+    fn spawn(_: impl Future<Output = ()> + 'static) {}
 
     fn sleep(_: Duration) -> Ready<()> {
         ready(())

@@ -63,24 +63,26 @@ pub(crate) struct Worker {
 
 /// Runs an instance until its inbox is closed.
 pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox: Receiver<Posted>) {
-    let directory = DirectoryLink::open::<R>(&local);
-    let mut worker = Worker {
-        local,
-        instance,
-        terminals: Terminals::default(),
-        links: Links::default(),
-        directory,
-        outcomes: VecDeque::new(),
-        calls: HashMap::new(),
-        drained: Vec::new(),
-        ended: false,
-        calls_made: 0,
-    };
-    worker.outcomes.extend(worker.directory.first_event());
-    worker.serve::<R>(&inbox).await;
+    Worker::new::<R>(instance, local).serve::<R>(&inbox).await;
 }
 
 impl Worker {
+    fn new<R: Runtime>(instance: Instance, local: Rc<Local>) -> Self {
+        let directory = DirectoryLink::open::<R>(&local);
+        Self {
+            local,
+            instance,
+            terminals: Terminals::default(),
+            links: Links::default(),
+            outcomes: directory.first_event().into_iter().collect(),
+            directory,
+            calls: HashMap::new(),
+            drained: Vec::new(),
+            ended: false,
+            calls_made: 0,
+        }
+    }
+
     async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Posted>) {
         let mut out = Outbox::new();
         let mut timer = Timer {
@@ -112,15 +114,21 @@ impl Worker {
                 }
                 self.instance.handle_timeout(now, &mut out);
             }
-            for command in out.drain() {
-                self.execute::<R>(command);
-            }
+            self.execute_all::<R>(&mut out);
             self.local
                 .me
                 .ready
                 .store(self.instance.is_ready(), Ordering::Relaxed);
             // The tasks of this thread get their turn: what they report makes the next batch.
             give_way().await;
+        }
+    }
+
+    /// Before anything is accepted as well: what is still to be done for somebody who has ended in this
+    /// batch would be done to whoever comes into the slot.
+    fn execute_all<R: Runtime>(&mut self, out: &mut Outbox) {
+        for command in out.drain() {
+            self.execute::<R>(command);
         }
     }
 
@@ -143,8 +151,12 @@ impl Worker {
                 }
                 self.instance.handle(now, event, out);
             }
-            Input::Accept(accept) => self.accept::<R>(now, *accept),
+            Input::Accept(accept) => {
+                self.execute_all::<R>(out);
+                self.accept::<R>(now, *accept);
+            }
             Input::AcceptLink(end) => {
+                self.execute_all::<R>(out);
                 if let Some(key) = self.instance.accept_link(now) {
                     let newcomer = match &end {
                         LinkEnd::Socket(newcomer) => Some(Arc::clone(&newcomer.entry)),
@@ -283,5 +295,106 @@ impl<S: Future<Output = ()>> Timer<'_, S> {
             self.sleep.set(None);
         }
         woken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use switchboard_core::Seed;
+    use switchboard_core::command::Command;
+    use switchboard_core::config::Identity;
+    use switchboard_core::event::LinkFailure;
+    use switchboard_core::frame::Payload;
+    use switchboard_core::id::{InstanceId, LinkKey};
+    use switchboard_core::message::{Audience, Push};
+
+    use super::*;
+    use crate::handle::Handle;
+    use crate::hasty::Hasty;
+    use crate::members::ChannelEnd;
+
+    /// H43: of all that two instances do when both dial at once, a dial that is given up, and a link that
+    /// is accepted, may fall into one batch, and into one slot.
+    #[test]
+    fn a_link_is_not_taken_for_one_that_ended_in_its_slot() {
+        let shared = Arc::new(Shared::of(Vec::new()));
+        let [_, mut worker] = [1, 2].map(|id| {
+            let mut worker = worker(id, &shared);
+            assert_eq!(worker.batch(&mut Outbox::new()), None);
+            worker
+        });
+        let push = Push::new(
+            crate::new_push_id(),
+            Audience::Everyone,
+            Payload::binary(Bytes::new()),
+        );
+        let (answer, _) = oneshot::channel();
+        let mut out = Outbox::new();
+        worker.input::<Hasty>(clock::now(), Input::Push(Box::new(push), answer), &mut out);
+        let link = worker.batch(&mut out).expect("it dials the other");
+        let failure = LinkFailure::Broken;
+        let down = Input::Event(Event::LinkDown { link, failure });
+        worker.input::<Hasty>(clock::now(), down, &mut out);
+        let (sender, batches) = async_channel::bounded(1);
+        let end = LinkEnd::Channel(ChannelEnd {
+            sender,
+            receiver: batches.clone(),
+        });
+        worker.input::<Hasty>(clock::now(), Input::AcceptLink(end), &mut out);
+        worker.execute_all::<Hasty>(&mut out);
+        let keys: Vec<_> = worker.links.keys().collect();
+        assert_eq!(keys.len(), 1);
+        assert!(keys[0] != link && keys[0].slot() == link.slot(), "{keys:?}");
+    }
+
+    impl Worker {
+        /// Does all there is to do, until a link is to be dialled.
+        fn batch(&mut self, out: &mut Outbox) -> Option<LinkKey> {
+            loop {
+                let now = clock::now();
+                while self.is_due(now.mono) {
+                    self.instance.handle_timeout(now, out);
+                }
+                let dialled = out.commands().iter().find_map(|command| match command {
+                    Command::Dial { link, .. } => Some(*link),
+                    _ => None,
+                });
+                if dialled.is_some() {
+                    return dialled;
+                }
+                self.execute_all::<Hasty>(out);
+                if self.outcomes.is_empty() {
+                    return None;
+                }
+                for event in std::mem::take(&mut self.outcomes) {
+                    self.instance.handle(now, event, out);
+                }
+            }
+        }
+    }
+
+    fn worker(id: u64, shared: &Arc<Shared>) -> Worker {
+        let id = InstanceId::new(id);
+        let settings = &shared.settings;
+        let identity = Identity {
+            instance: id,
+            address: "127.0.0.1:1".to_owned(),
+            secret: settings.secret().expect("a random one"),
+        };
+        let seed = Seed::new([0; 32]);
+        let instance = Instance::new(settings.core.clone(), identity, seed, clock::now());
+        let (inbox, _) = Inbox::new();
+        let handle = Handle {
+            shared: Arc::clone(shared),
+        };
+        let local = Local {
+            shared: Arc::clone(shared),
+            api: Arc::new(ApiContext::new(handle, settings, None, "a").expect("it fits")),
+            me: Arc::new(Member::new(id, inbox.clone())),
+            inbox,
+            scratch: RefCell::default(),
+        };
+        Worker::new::<Hasty>(instance.expect("it fits"), Rc::new(local))
     }
 }

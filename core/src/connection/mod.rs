@@ -78,7 +78,8 @@ impl Connection {
 
 impl Instance {
     /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
-    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case.
+    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case. It has executed all
+    /// commands before: the key may be in the slot of a connection that they are about.
     ///
     /// # Errors
     ///

@@ -6,5 +6,5 @@ mod server;
 mod wire;
 
 pub use asked::{Scripts, age, same, value};
-pub use server::RedisServer;
+pub use server::{RedisServer, free_port};
 pub use wire::Wire;

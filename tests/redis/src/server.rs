@@ -324,12 +324,26 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+/// A port that nothing listens at, for a server that cannot be told to find one itself. This process is given
+/// it once, and the kernel gives it to nobody who asks for any: those are beyond the range.
+///
+/// # Panics
+///
+/// If all of the range are taken.
+pub fn free_port() -> u16 {
+    const RANGE: std::ops::Range<u32> = 10_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let size = RANGE.end - RANGE.start;
+    // Another process begins elsewhere.
+    let first = process::id().wrapping_mul(997);
+    for _ in 0..size {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(RANGE.start + next % size).expect("the range is one of ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports of {RANGE:?} are taken");
 }
 
 fn new_directory() -> PathBuf {
