@@ -3,12 +3,12 @@
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::base::fingerprint::Fingerprint;
 use crate::command::{Command, Log, Outbox};
-use crate::connection::Waiting;
-use crate::fingerprint::Fingerprint;
 use crate::frame::CloseCode;
 use crate::instance::{Instance, Once};
-use crate::registry::Age;
+use crate::terminals::connection::Waiting;
+use crate::terminals::registry::Age;
 use crate::time::{Instant, Now};
 
 /// The time between two steps of a drain.

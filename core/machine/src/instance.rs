@@ -3,28 +3,28 @@
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
+use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaws;
+use crate::base::rng::{Purpose, Seed, SeededHash, Stream};
+use crate::base::slots::Slots;
+use crate::base::timer::Timers;
 use crate::command::Outbox;
 use crate::config::{Config, ConfigError, Identity};
+use crate::deliver::inbound::Inbound;
+use crate::deliver::repeat::Repeats;
 use crate::drain::Drain;
 use crate::event::Event;
-use crate::fingerprint::Fingerprint;
-use crate::flaws::Flaws;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
-use crate::inbound::Inbound;
-use crate::lease::Keeper;
-use crate::peer::Peers;
-use crate::push::Pushes;
-use crate::registry::Registry;
-use crate::repeat::Repeats;
-use crate::rng::{Purpose, Seed, SeededHash, Stream};
-use crate::rows::Upkeep;
-use crate::slots::Slots;
+use crate::membership::lease::Keeper;
+use crate::membership::rows::Upkeep;
+use crate::membership::trips::Trips;
+use crate::membership::view::View;
+use crate::peers::peer::Peers;
+use crate::publish::push::Pushes;
 use crate::stats::{Gauges, Level, Levels, Stats};
+use crate::terminals::registry::Registry;
 use crate::time::{Instant, Now};
-use crate::timer::Timers;
-use crate::trips::Trips;
 use crate::turn::Turn;
-use crate::view::View;
 
 /// One server instance.
 ///

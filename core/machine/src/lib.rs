@@ -17,50 +17,25 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
-pub mod alike;
-mod broadcast;
-#[cfg(test)]
-mod cluster;
-pub mod command;
-pub mod config;
-mod connection;
+mod base;
+mod deliver;
 pub mod directory;
 mod drain;
-pub mod event;
-mod fingerprint;
-#[doc(hidden)]
-pub mod flaws;
-pub mod frame;
-pub mod id;
-mod inbound;
 mod instance;
-mod lane;
-mod lease;
-mod link;
-mod list;
-pub mod message;
-mod outbound;
-mod peer;
-mod push;
-mod receipt;
-mod registry;
-mod repeat;
+mod membership;
+mod peers;
+mod publish;
+mod terminals;
 #[cfg(test)]
-mod rig;
-mod rng;
-mod route;
-mod rows;
-mod settle;
-mod slots;
-pub mod stats;
+mod testing;
 #[cfg(test)]
 mod tests;
-pub mod time;
-mod timer;
-mod trips;
 mod turn;
-mod view;
-mod wire;
+mod vocabulary;
 
+#[doc(hidden)]
+pub use base::flaws;
+pub use base::rng::Seed;
 pub use instance::{Instance, TimerKind};
-pub use rng::Seed;
+pub use peers::alike;
+pub use vocabulary::{command, config, event, frame, id, message, stats, time};

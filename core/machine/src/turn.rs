@@ -2,12 +2,12 @@
 
 use std::hash::Hasher;
 
+use crate::base::fingerprint::Fingerprint;
 use crate::command::Outbox;
-use crate::fingerprint::Fingerprint;
 use crate::id::{ConnectionKey, DeliveryId, LinkKey};
 use crate::instance::Instance;
+use crate::peers::wire::Delivered;
 use crate::time::{Instant, Now};
-use crate::wire::Delivered;
 
 /// What is left to do before the turn ends.
 #[derive(Clone, Debug, Default)]

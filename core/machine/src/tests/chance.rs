@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::directory::LeaseState;
 use crate::event::{Event, Heard};
 use crate::id::{ConnectionKey, Epoch};
-use crate::rig::{HERE, Rig, Server, refused};
+use crate::testing::rig::{HERE, Rig, Server, refused};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -113,7 +113,7 @@ impl World {
             },
             Step::Answer => rig.answer(),
             Step::Refuse => rig.answer_but(|_| refused()),
-            Step::RefuseRows => rig.answer_but(crate::rig::out_of_memory),
+            Step::RefuseRows => rig.answer_but(crate::testing::rig::out_of_memory),
             Step::Execute => {
                 rig.execute_unanswered();
                 Vec::new()

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::directory::LeaseState;
 use crate::event::{Answer, Event};
 use crate::message::{Audience, Push, PushRefused};
-use crate::rig::{Rig, Server};
+use crate::testing::cluster::{Cluster, frame, user};
+use crate::testing::rig::{Rig, Server};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

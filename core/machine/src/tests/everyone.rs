@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::pair;
-use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::message::{Audience, Push};
+use crate::testing::cluster::{Cluster, frame, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 

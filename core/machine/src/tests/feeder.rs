@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
 
 use super::steps::Step;
+use crate::base::rng::Seed;
 use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity, SlowConsumer};
 use crate::directory::DirectorySettings;
@@ -14,7 +15,6 @@ use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::Action;
-use crate::rng::Seed;
 use crate::time::{Instant, Now, WallTime};
 use bytes::Bytes;
 

@@ -7,15 +7,15 @@ use bytes::Bytes;
 
 use super::feeder::{Feeder, action, push_id, user_id};
 use super::steps::{Answering, Step};
+use crate::base::slots::Key as _;
 use crate::config::Config;
 use crate::directory::{self, OperationError, Reply};
 use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
 use crate::message::Push;
-use crate::slots::Key as _;
+use crate::peers::wire::Batch;
 use crate::time::WallTime;
-use crate::wire::Batch;
 
 impl Feeder {
     pub(super) fn happen(&mut self, step: &Step) {

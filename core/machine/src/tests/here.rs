@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::pair;
-use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::message::Push;
+use crate::testing::cluster::{Cluster, frame, user};
 
 /// A laptop of ann's here, and a phone whose row still names the other instance. Of three pushes the
 /// first is at its second lookup, the second's is under way, and the third waits.

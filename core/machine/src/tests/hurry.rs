@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId};
 use crate::message::Audience;
+use crate::testing::cluster::{Cluster, frame, user};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::directory::{LeaseState, Operation, OperationError, Outcome, Reply};
 use crate::id::Epoch;
-use crate::rig::{HERE, Rig, Server, out_of_memory, refused};
+use crate::testing::rig::{HERE, Rig, Server, out_of_memory, refused};
 
 fn is_evidence(operation: &Operation) -> bool {
     matches!(operation, Operation::ReadLease { .. })

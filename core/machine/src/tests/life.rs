@@ -7,7 +7,7 @@ use crate::directory::LeaseState;
 use crate::event::{Closure, Ending, Event, Handshake, Heard, Life, Refused};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, UserId};
-use crate::rig::{Rig, Server};
+use crate::testing::rig::{Rig, Server};
 use crate::time::WallTime;
 
 fn handshake(user: &str, expires: Option<WallTime>) -> Handshake {
@@ -106,12 +106,12 @@ fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
     rig.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
-    rig.answer_but(crate::rig::out_of_memory);
+    rig.answer_but(crate::testing::rig::out_of_memory);
     for _ in 0..20 {
         rig.pass_ms(100);
         rig.answer_but(|operation| {
-            crate::rig::is_register(operation)
-                .then(crate::rig::refused)
+            crate::testing::rig::is_register(operation)
+                .then(crate::testing::rig::refused)
                 .flatten()
         });
     }

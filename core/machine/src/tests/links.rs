@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{outcomes, pair};
-use crate::cluster::{Cluster, frame, user};
 use crate::command::Log;
 use crate::config::Config;
 use crate::message::{Audience, Outcome};
+use crate::testing::cluster::{Cluster, frame, user};
 
 /// H43: both sides dial, and one link serves both; nothing that was sent is lost.
 #[test]

@@ -23,10 +23,10 @@ mod strangers;
 mod together;
 mod view;
 
-use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId};
 use crate::message::Outcome;
+use crate::testing::cluster::Cluster;
 
 /// Two instances with default settings.
 fn pair() -> Cluster {

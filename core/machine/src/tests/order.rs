@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{outcomes, pair};
-use crate::cluster::{Cluster, user};
 use crate::config::Config;
 use crate::directory::{Operation, Reply, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
 use crate::message::{Counts, Outcome};
+use crate::testing::cluster::{Cluster, user};
 use crate::time::WallTime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -256,7 +256,7 @@ fn a_second_lookup_does_not_overtake_a_later_push() {
         cluster.push_user(0, "nobody", "x");
         let (key, _) = cluster.connect(1, "ann");
         cluster.shuffle = Some(shuffle);
-        cluster.hand_in(0, crate::cluster::frame(user("ann"), "1", 1));
+        cluster.hand_in(0, crate::testing::cluster::frame(user("ann"), "1", 1));
         cluster.enqueue(
             1,
             Event::Closed {
@@ -268,11 +268,11 @@ fn a_second_lookup_does_not_overtake_a_later_push() {
             cluster.step();
         }
         let (_, new) = cluster.connect_on_the_way(2, "ann");
-        cluster.hand_in(0, crate::cluster::frame(user("ann"), "2", 2));
+        cluster.hand_in(0, crate::testing::cluster::frame(user("ann"), "2", 2));
         for _ in 0..shuffle % 5 {
             cluster.step();
         }
-        cluster.hand_in(0, crate::cluster::frame(user("ann"), "3", 3));
+        cluster.hand_in(0, crate::testing::cluster::frame(user("ann"), "3", 3));
         cluster.settle_down();
         cluster.pass(4 * SECOND);
         let texts = cluster.texts(new);

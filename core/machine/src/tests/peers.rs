@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
 use super::steps::{Said, To};
-use crate::alike::Alike;
 use crate::config::ClusterSecret;
 use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
 use crate::message::{Audience, Counts, Outcome};
-use crate::time::WallTime;
-use crate::wire::{
+use crate::peers::alike::Alike;
+use crate::peers::wire::{
     self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
     Service, Transcript,
 };
+use crate::time::WallTime;
 
 impl Feeder {
     pub(super) fn plant(&mut self, instance: u8, epoch: u8, state: u8, user: u8, connection: u8) {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{outcomes, pair};
-use crate::cluster::{Cluster, frame, user};
 use crate::config::{Config, SlowConsumer};
 use crate::event::{Answer, Event};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, PushId, UserId};
 use crate::message::{Action, Audience, Counts, Outcome, Push, PushRefused};
+use crate::testing::cluster::{Cluster, frame, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 

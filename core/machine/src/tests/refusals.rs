@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::cluster::Cluster;
 use crate::command::Log;
 use crate::config::Config;
 use crate::event::Event;
 use crate::id::{ConnectionId, InstanceId, UserId};
 use crate::instance::Instance;
 use crate::message::{Counts, Outcome};
-use crate::rig::{is_register, no_replicas, out_of_memory, refused};
+use crate::testing::cluster::Cluster;
+use crate::testing::rig::{is_register, no_replicas, out_of_memory, refused};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::rig::{Rig, Server, is_register, is_unregister, out_of_memory, refused};
+use crate::testing::rig::{Rig, Server, is_register, is_unregister, out_of_memory, refused};
 
 /// H29: on one link the repeat runs last, so it is safe.
 #[test]

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::directory::LeaseState;
 use crate::event::Heard;
 use crate::id::ConnectionKey;
-use crate::rig::{Rig, Server};
+use crate::testing::rig::{Rig, Server};
 
 fn with_terminals(settle_rate: u32, terminals: usize) -> (Rig, Vec<ConnectionKey>) {
     let mut rig = Rig::new(Config {

@@ -6,19 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{outcomes, pair};
-use crate::alike::Alike;
-use crate::cluster::{Cluster, frame, user};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, LinkKey, PushId, UserId};
 use crate::message::{Action, Audience, Counts, Outcome};
-use crate::time::WallTime;
-use crate::wire::{
+use crate::peers::alike::Alike;
+use crate::peers::wire::{
     self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
     Service, Transcript,
 };
+use crate::testing::cluster::{Cluster, frame, user};
+use crate::time::WallTime;
 
 const PEER: InstanceId = InstanceId::new(9);
 const HERE: InstanceId = InstanceId::new(1);

@@ -13,11 +13,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::outcomes;
-use crate::cluster::{Cluster, frame, user};
 use crate::config::Config;
 use crate::event::{Closure, Event};
 use crate::id::{CallId, ConnectionId, ConnectionKey};
 use crate::message::Outcome;
+use crate::testing::cluster::{Cluster, frame, user};
 
 #[derive(Clone, Debug)]
 enum Act {

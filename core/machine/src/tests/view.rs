@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
-use crate::rig::{HERE, OTHER, Rig, Server, other_lease};
+use crate::testing::rig::{HERE, OTHER, Rig, Server, other_lease};
 
 fn beside_another() -> Rig {
     let mut rig = Rig::up();
@@ -308,7 +308,7 @@ fn the_floor_of_a_lease_is_taken_in() {
     rig.other_claims(4, LeaseState::Up);
     rig.pass_ms(1100);
     let now = rig.now.mono;
-    let live = crate::route::Standing::Live {
+    let live = crate::publish::route::Standing::Live {
         floor: Epoch::new(4),
         doubtful: false,
     };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, btree_map};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use crate::base::flaws::{Flaw, Flaws};
 use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
-use crate::flaws::{Flaw, Flaws};
 use crate::id::{Epoch, InstanceId};
 use crate::time::Instant;
 

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
-use crate::flaws::{Flaw, Flaws};
+use crate::base::flaws::{Flaw, Flaws};
 use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
 use crate::time::Instant;
 

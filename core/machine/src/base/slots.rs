@@ -1,0 +1,118 @@
+//! A table whose keys notice that they are out of date.
+
+use std::hash::Hasher;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::time::Instant;
+
+/// An index and the generation of what lived there when the key was made.
+pub(crate) trait Key: Copy {
+    fn new(slot: u32, generation: u32) -> Self;
+    fn slot(self) -> u32;
+    fn generation(self) -> u32;
+}
+
+/// Values in numbered slots. A slot is used again, first freed first, and its generation goes up
+/// each time, so that a key of the former value finds nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots<K, T> {
+    slots: Vec<Slot<T>>,
+    free: std::collections::VecDeque<u32>,
+    key: std::marker::PhantomData<K>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<K: Key, T> Slots<K, T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: std::collections::VecDeque::new(),
+            key: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> K {
+        if let Some(index) = self.free.pop_front() {
+            let slot = &mut self.slots[index as usize];
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.value = Some(value);
+            return K::new(index, slot.generation);
+        }
+        let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 slots");
+        self.slots.push(Slot {
+            generation: 0,
+            value: Some(value),
+        });
+        K::new(index, 0)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        let slot = self.slots.get(key.slot() as usize)?;
+        (slot.generation == key.generation()).then_some(slot.value.as_ref())?
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.slot() as usize)?;
+        (slot.generation == key.generation()).then_some(slot.value.as_mut())?
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<T> {
+        let slot = self.slots.get_mut(key.slot() as usize)?;
+        if slot.generation != key.generation() {
+            return None;
+        }
+        let value = slot.value.take()?;
+        self.free.push_back(key.slot());
+        Some(value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// In the order of the slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let value = slot.value.as_ref()?;
+            Some((K::new(u32::try_from(index).ok()?, slot.generation), value))
+        })
+    }
+}
+
+impl<K: Key, T: Fingerprint> Fingerprint for Slots<K, T> {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.free.fingerprint(now, hasher);
+        for slot in &self.slots {
+            slot.generation.fingerprint(now, hasher);
+            slot.value.fingerprint(now, hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::PushKey;
+
+    #[test]
+    fn a_key_of_a_removed_value_finds_nothing_even_when_the_slot_is_used_again() {
+        let mut slots: Slots<PushKey, &str> = Slots::new();
+        let old = slots.insert("old");
+        assert_eq!(slots.remove(old), Some("old"));
+        let new = slots.insert("new");
+        assert_eq!(new.slot(), old.slot());
+        assert_eq!(slots.get(old), None);
+        assert_eq!(slots.remove(old), None);
+        assert_eq!((slots.get(new), slots.len()), (Some(&"new"), 1));
+    }
+}

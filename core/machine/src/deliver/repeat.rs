@@ -1,0 +1,225 @@
+//! What was written lately, so that a repeat of a push is recognised: by its publisher's retry over
+//! a new link, or by its caller at whatever instance.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::base::rng::{SeededHash, SeededMap};
+use crate::id::{ConnectionId, InboundKey, PushId, UserId};
+use crate::message::{Counts, Outcome};
+use crate::terminals::outbound::Ticket;
+use crate::time::Instant;
+
+/// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeats {
+    frames: SeededMap<(PushId, ConnectionId), State<Outcome, Ticket>>,
+    broadcasts: SeededMap<PushId, State<Counts, InboundKey>>,
+    asks: SeededMap<(PushId, UserId), ()>,
+    order: VecDeque<(Instant, Entry)>,
+    span: Duration,
+    limit: usize,
+}
+
+/// One thing that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Entry {
+    /// A push at a connection.
+    Frame(PushId, ConnectionId),
+    /// A push to everyone.
+    Broadcast(PushId),
+    /// A push for which the terminals of a user were looked up here.
+    Ask(PushId, UserId),
+}
+
+/// How far one push is at one connection, or a push to everyone at this instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State<Result, Waiter> {
+    /// It is not over. Who else is to be told.
+    Pending(Vec<Waiter>),
+    /// It is over.
+    Ended(Result),
+}
+
+/// What is known of a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known<Result> {
+    /// The first one is not over: this one is told with it.
+    Pending,
+    /// The first one is not over, and this one is not told: too many wait for it.
+    Crowded,
+    /// This became of the first one.
+    Ended(Result),
+}
+
+impl Known<Outcome> {
+    /// The outcome, if the repeat does not wait for the first one.
+    pub(crate) const fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Pending => None,
+            Self::Crowded => Some(Outcome::Queued),
+            Self::Ended(outcome) => Some(outcome),
+        }
+    }
+}
+
+/// Repeats that wait for the same first one, at most. An honest caller repeats a push a few times.
+const WAITERS: usize = 16;
+
+impl<Result: Copy, Waiter> State<Result, Waiter> {
+    /// What is known. If it is not over, the waiter will be told.
+    fn join(&mut self, waiter: Waiter) -> Known<Result> {
+        match self {
+            Self::Pending(waiters) if waiters.len() >= WAITERS => Known::Crowded,
+            Self::Pending(waiters) => {
+                waiters.push(waiter);
+                Known::Pending
+            }
+            Self::Ended(result) => Known::Ended(*result),
+        }
+    }
+
+    /// It is over. Who else is to be told.
+    fn end(&mut self, result: Result) -> Vec<Waiter> {
+        match std::mem::replace(self, Self::Ended(result)) {
+            Self::Pending(waiters) => waiters,
+            Self::Ended(_) => Vec::new(),
+        }
+    }
+}
+
+impl Repeats {
+    pub(crate) fn new(span: Duration, limit: usize, hash: &SeededHash) -> Self {
+        Self {
+            frames: SeededMap::with_hasher(hash.clone()),
+            broadcasts: SeededMap::with_hasher(hash.clone()),
+            asks: SeededMap::with_hasher(hash.clone()),
+            order: VecDeque::new(),
+            span,
+            limit,
+        }
+    }
+
+    /// What is known of this push at this connection. If it is pending, the ticket will be told.
+    pub(crate) fn known(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        ticket: Ticket,
+    ) -> Option<Known<Outcome>> {
+        self.forget_old(now);
+        let state = self.frames.get_mut(&(ticket.push, connection))?;
+        Some(state.join(ticket))
+    }
+
+    /// A push begins at a connection.
+    pub(crate) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
+        self.frames
+            .insert((push, connection), State::Pending(Vec::new()));
+        self.remember(now, Entry::Frame(push, connection));
+    }
+
+    /// A push has ended at a connection. Who else is to be told.
+    pub(crate) fn end(
+        &mut self,
+        connection: ConnectionId,
+        push: PushId,
+        outcome: Outcome,
+    ) -> Vec<Ticket> {
+        (self.frames.get_mut(&(push, connection))).map_or(Vec::new(), |state| state.end(outcome))
+    }
+
+    /// Notes that the terminals of a user are looked up for a push. Returns whether it is the first
+    /// time. A publisher's second try must not reach a terminal that has come since: a later push
+    /// may have reached it already.
+    pub(crate) fn begin_ask(&mut self, now: Instant, push: PushId, user: &UserId) -> bool {
+        self.forget_old(now);
+        let first = self.asks.insert((push, user.clone()), ()).is_none();
+        if first {
+            self.remember(now, Entry::Ask(push, user.clone()));
+        }
+        first
+    }
+
+    /// Whether a push is known at a connection.
+    pub(crate) fn knows(&self, connection: ConnectionId, push: PushId) -> bool {
+        self.frames.contains_key(&(push, connection))
+    }
+
+    /// What is known of this push to everyone. If it is pending, the delivery will be told.
+    pub(crate) fn known_broadcast(
+        &mut self,
+        now: Instant,
+        push: PushId,
+        delivery: InboundKey,
+    ) -> Option<Known<Counts>> {
+        self.forget_old(now);
+        Some(self.broadcasts.get_mut(&push)?.join(delivery))
+    }
+
+    /// A push to everyone begins.
+    pub(crate) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
+        self.broadcasts.insert(push, State::Pending(Vec::new()));
+        self.remember(now, Entry::Broadcast(push));
+    }
+
+    /// A push to everyone has ended. Who else is to be told.
+    pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
+        (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
+    }
+
+    /// Pairs of push and connection, and broadcasts, that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn remember(&mut self, now: Instant, entry: Entry) {
+        self.order.push_back((now + self.span, entry));
+        if self.order.len() > self.limit {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        // Two for each new one: the memory shrinks as fast as it once grew, in bounded steps.
+        for _ in 0..2 {
+            if self.order.front().is_none_or(|(until, _)| *until > now) {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        match self.order.pop_front() {
+            Some((_, Entry::Frame(push, connection))) => {
+                self.frames.remove(&(push, connection));
+            }
+            Some((_, Entry::Broadcast(push))) => {
+                self.broadcasts.remove(&push);
+            }
+            Some((_, Entry::Ask(push, user))) => {
+                self.asks.remove(&(push, user));
+            }
+            None => {}
+        }
+    }
+}
+
+impl Fingerprint for Repeats {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (until, entry) in &self.order {
+            until.fingerprint(now, hasher);
+            entry.hash(hasher);
+            match entry {
+                Entry::Frame(push, connection) => {
+                    self.frames.get(&(*push, *connection)).hash(hasher);
+                }
+                Entry::Broadcast(push) => self.broadcasts.get(push).hash(hasher),
+                Entry::Ask(..) => {}
+            }
+        }
+    }
+}

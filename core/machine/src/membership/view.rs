@@ -1,0 +1,424 @@
+//! What this instance knows of the others, and whom it doubts.
+//!
+//! A push asks, beside the instances that the rows name, each *doubtful* instance by user, because
+//! a lookup cannot tell "offline" from "row lost". Doubtful are an instance that settles, one whose
+//! lease vanished before its time, and, after this instance's own link was re-established or its
+//! own lease lost, everybody for one lease time or until a higher epoch shows that they noticed; and
+//! for as long as the directory grants nobody a lease, everybody.
+//!
+//! A link says more than a lease: an instance whose lease has run out while there is a link to it
+//! lives, and cannot renew it. It is doubted, not dead; and where there is no link, one is dialled
+//! when a lease runs out. On its links an instance also says that it lacks rows, which its lease cannot
+//! say before the directory takes writes.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::command::{Log, Outbox};
+use crate::config::Config;
+use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
+use crate::id::InstanceId;
+use crate::instance::{Instance, Once};
+use crate::membership::trips::Purpose;
+use crate::peers::wire::Service;
+use crate::publish::push::WaitsForView;
+use crate::publish::route::Standing;
+use crate::time::{Instant, Now};
+
+mod known;
+
+use known::{Contact, Known, Word};
+
+/// Leases as last read, and doubts about them.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    known: BTreeMap<InstanceId, Known>,
+    /// When the last reading that was answered was asked.
+    asked: Option<Instant>,
+    /// The turn in which a reading was last asked for.
+    asked_in: Option<u64>,
+    /// Nobody was doubtful after this moment, but those who settle.
+    quiet_since: Instant,
+    /// Instances that say that they are to be asked, by their leases or on their links.
+    to_ask: usize,
+    /// When the first lease runs out of an instance that there is a link to, or that was dialled.
+    first_end: Instant,
+    /// Everybody is doubted from the first of these moments to the second, those included who are
+    /// not known yet.
+    everyone: (Instant, Instant),
+}
+
+impl View {
+    pub(crate) const fn new(now: Now) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            asked: None,
+            asked_in: None,
+            quiet_since: now.mono,
+            to_ask: 0,
+            first_end: Instant::NEVER,
+            everyone: (Instant::START, Instant::START),
+        }
+    }
+
+    /// When the last reading that was answered was asked.
+    pub(crate) const fn asked(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    /// Other instances, as last read.
+    pub(crate) fn alive(&self) -> usize {
+        self.known.len()
+    }
+
+    /// What rows of this instance are worth.
+    pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Instant) -> Standing {
+        match self.known.get(&instance) {
+            Some(known) if known.until > now || known.doubtful(since, now) => Standing::Live {
+                floor: known.lease.floor,
+                doubtful: known.doubtful(since, now),
+            },
+            Some(_) | None => Standing::Unknown,
+        }
+    }
+
+    /// Whether an instance was alive when it was last read, however long ago that is.
+    pub(crate) fn was_alive(&self, instance: InstanceId) -> bool {
+        (self.known.get(&instance)).is_some_and(Known::was_alive)
+    }
+
+    /// Those who were doubtful at some moment since, in the order of their ids.
+    pub(crate) fn doubtful(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
+        if self.to_ask == 0 && self.quiet_since <= since && now < self.first_end {
+            return Vec::new();
+        }
+        (self.known.iter())
+            .filter(|(_, known)| known.doubtful(since, now))
+            .map(|(instance, _)| *instance)
+            .collect()
+    }
+
+    /// Everybody who was alive when last read, however long ago that is, or is in doubt. In the
+    /// order of their ids.
+    pub(crate) fn everybody(&self, since: Instant, now: Instant) -> Vec<InstanceId> {
+        (self.known.iter())
+            .filter(|(_, known)| known.was_alive() || known.doubtful(since, now))
+            .map(|(instance, _)| *instance)
+            .collect()
+    }
+
+    /// The leases that have not run out.
+    pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = (InstanceId, &Lease, Load)> {
+        (self.known.iter())
+            .filter(move |(_, known)| known.until > now)
+            .map(|(instance, known)| (*instance, &known.lease, known.load))
+    }
+
+    /// Whether the instance was in the last reading, or is doubted.
+    pub(crate) fn knows(&self, instance: InstanceId) -> bool {
+        self.known.contains_key(&instance)
+    }
+
+    /// Where an instance is dialled.
+    pub(crate) fn address(&self, instance: InstanceId) -> Option<&str> {
+        let known = self.known.get(&instance)?;
+        Some(&known.lease.address)
+    }
+
+    /// An instance said that it goes: its lease ends, and that means nothing.
+    pub(crate) fn said_goodbye(&mut self, instance: InstanceId) {
+        self.known.remove(&instance);
+        self.recount();
+    }
+
+    /// There is a link to an instance.
+    pub(crate) fn linked(&mut self, instance: InstanceId) {
+        if let Some(known) = self.known.get_mut(&instance) {
+            known.contact = Contact::Linked;
+            self.recount();
+        }
+    }
+
+    /// An instance says how the directory serves it.
+    pub(crate) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
+        let Some(known) = self.known.get_mut(&instance) else {
+            return;
+        };
+        let before = known.word;
+        known.word = match (service, before) {
+            (Service::Behind | Service::None, _) => Word::Ask,
+            (Service::Vacant, _) => Word::Nobody,
+            (Service::Full, Word::Ask) => Word::AskUntilRead { since: now },
+            (Service::Full, Word::Nobody) => Word::Nothing,
+            (Service::Full, Word::Nothing | Word::AskUntilRead { .. }) => before,
+        };
+        if known.word != before {
+            self.recount();
+        }
+    }
+
+    /// There is no link to an instance, and none is being opened. Returns whether one is to be dialled at
+    /// once, because nothing else shows that it lives. Pushes that began before this moment doubt it as
+    /// they did.
+    pub(crate) fn unlinked(&mut self, now: Instant, config: &Config, instance: InstanceId) -> bool {
+        let Some(known) = self.known.get_mut(&instance) else {
+            return false;
+        };
+        let run_out = known.until <= now;
+        let asks = known.asks();
+        let (contact, look) = match known.contact {
+            Contact::Untried | Contact::Lost { .. } => return false,
+            Contact::Linked if run_out && known.word != Word::Nobody => (Contact::Dialled, true),
+            Contact::Linked => (Contact::Untried, false),
+            Contact::Dialled => {
+                let dial_from = now + config.lease;
+                (Contact::Lost { dial_from }, false)
+            }
+        };
+        known.contact = contact;
+        known.word = Word::Nothing;
+        if run_out {
+            self.doubt(instance, now);
+        } else if asks {
+            // It says so no more; when its lease has run out it is looked for.
+            let until = known.until + config.view_interval + config.directory_timeout;
+            self.doubt(instance, until);
+        }
+        self.recount();
+        look
+    }
+
+    /// Those whose leases had run out when they were read, and to whom there is no link: they are to be
+    /// dialled. Until that has ended they are doubted, but only the first time: a dead host that swallows
+    /// what is sent to it must not delay receipts for as long as its lease is kept.
+    fn without_a_sign(&mut self, now: Instant, lease: Duration) -> Vec<InstanceId> {
+        let mut silent = Vec::new();
+        let run_out = |(_, known): &(_, &mut Known)| !known.was_alive();
+        for (instance, known) in self.known.iter_mut().filter(run_out) {
+            known.contact = match known.contact {
+                Contact::Untried => Contact::Dialled,
+                Contact::Lost { dial_from } if dial_from <= now => Contact::Lost {
+                    dial_from: now + lease,
+                },
+                Contact::Lost { .. } | Contact::Dialled | Contact::Linked => continue,
+            };
+            silent.push(*instance);
+        }
+        silent
+    }
+
+    fn doubt(&mut self, instance: InstanceId, until: Instant) {
+        if let Some(known) = self.known.get_mut(&instance) {
+            known.doubted_until = known.doubted_until.max(until);
+            self.quiet_since = self.quiet_since.max(until);
+        }
+    }
+
+    /// Counts anew what [`Self::doubtful`] goes by.
+    fn recount(&mut self) {
+        let known = || self.known.values();
+        self.to_ask = known().filter(|known| known.asks()).count();
+        let ends = known()
+            .filter(|known| known.may_live())
+            .map(|known| known.until);
+        self.first_end = ends.min().unwrap_or(Instant::NEVER);
+    }
+
+    /// Takes in one lease as read. A doubt ends when a higher epoch shows that the instance has
+    /// noticed what caused it; pushes that began before this moment doubt it still. `said`: what
+    /// it says on the link to it, if there is one.
+    fn take_in(
+        &mut self,
+        asked: Instant,
+        now: Instant,
+        config: &Config,
+        seen: SeenLease,
+        said: Option<Service>,
+    ) {
+        if seen.lease.state == LeaseState::Released {
+            self.known.remove(&seen.instance);
+            return;
+        }
+        let before = self.known.get(&seen.instance);
+        let mut known = Known {
+            lease: seen.lease,
+            load: seen.load,
+            until: seen.remaining.map_or(Instant::START, |left| asked + left),
+            doubted_until: Instant::START,
+            read: asked,
+            word: match (before, said) {
+                (Some(before), _) => before.word.after_reading(asked),
+                (None, Some(service)) => Word::of(service),
+                (None, None) => Word::Nothing,
+            },
+            contact: match (before, said) {
+                (_, Some(_)) => Contact::Linked,
+                (Some(before), None) => before.contact,
+                (None, None) => Contact::Untried,
+            },
+        };
+        known.doubted_until = match before {
+            Some(before) if known.went_back(before, config) => {
+                before.doubted_until.max(now + config.lease)
+            }
+            // Whoever comes while everybody is doubted may have missed the cause as well.
+            None => self.everyone.1,
+            Some(before) if known.lease.epoch > before.lease.epoch => {
+                // An epoch that was claimed before the cause shows nothing.
+                if before.read >= self.everyone.0 {
+                    now
+                } else {
+                    before.doubted_until.max(now)
+                }
+            }
+            Some(before) if before.asks() && !known.asks() => before.doubted_until.max(now),
+            Some(before) => before.doubted_until,
+        };
+        self.quiet_since = self.quiet_since.max(known.doubted_until);
+        self.known.insert(seen.instance, known);
+    }
+
+    /// The directory link is gone, and with it what was asked.
+    pub(crate) const fn link_lost(&mut self) {
+        self.asked_in = None;
+    }
+
+    /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
+    pub(crate) fn is_blind(&self, since: Instant, now: Instant, lease: Duration) -> bool {
+        let old = (self.asked).is_none_or(|asked| asked + lease <= now);
+        old || self.everyone.1 > since
+    }
+}
+
+impl Instance {
+    /// Doubts everybody: they may not have noticed yet what this instance has.
+    pub(crate) fn doubt_everyone(&mut self, now: Now) {
+        let until = now.mono + self.config.lease;
+        // A lease that had run out when it was read is dead, whatever the directory has lost since;
+        // unless it ran out while there was doubt.
+        let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now.mono, now.mono);
+        for known in self.view.known.values_mut().filter(alive) {
+            known.doubted_until = known.doubted_until.max(until);
+        }
+        self.view.quiet_since = self.view.quiet_since.max(until);
+        self.view.everyone = (now.mono, until);
+    }
+
+    /// The regular reading.
+    pub(crate) fn view_due(&mut self, now: Now) {
+        self.arm_once(Once::View, now.mono + self.config.view_interval);
+        self.read_view();
+    }
+
+    /// Asks for a reading, once a turn.
+    fn read_view(&mut self) {
+        if self.keeper.is_linked() && self.view.asked_in != Some(self.turn.number) {
+            self.view.asked_in = Some(self.turn.number);
+            self.trips.ask_first(Operation::View, Purpose::View);
+        }
+    }
+
+    /// Judges something by a view that is asked from this moment on.
+    pub(crate) fn wait_for_view(&mut self, now: Now, waits: WaitsForView) {
+        self.pushes.waiting_for_view.push((now.mono, waits));
+        self.read_view();
+    }
+
+    pub(crate) fn view_read(
+        &mut self,
+        now: Now,
+        asked: Instant,
+        leases: Vec<SeenLease>,
+        out: &mut Outbox,
+    ) {
+        self.view.asked = Some(asked);
+        let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
+        for seen in leases {
+            if seen.instance != self.identity.instance {
+                let said = self.peers.said_by(seen.instance);
+                (self.view).take_in(asked, now.mono, &self.config, seen, said);
+            }
+        }
+        let absent: Vec<InstanceId> = (self.view.known.keys())
+            .filter(|instance| present.binary_search(instance).is_err())
+            .copied()
+            .collect();
+        for instance in absent {
+            self.vanished(now, asked, instance, out);
+        }
+        for instance in self.view.without_a_sign(now.mono, self.config.lease) {
+            self.look_for_peer(now, instance, out);
+        }
+        self.view.recount();
+        self.peers.forget_strangers(&self.view);
+        let waiting = std::mem::take(&mut self.pushes.waiting_for_view);
+        for (since, waits) in waiting {
+            if since > asked {
+                self.pushes.waiting_for_view.push((since, waits));
+                continue;
+            }
+            match waits {
+                WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
+                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
+                WaitsForView::List {
+                    call,
+                    asked,
+                    user,
+                    rows,
+                } => {
+                    self.list_connections(now, asked, call, &user, &rows, out);
+                }
+            }
+        }
+    }
+
+    /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may
+    /// live.
+    fn vanished(&mut self, now: Now, asked: Instant, instance: InstanceId, out: &mut Outbox) {
+        let Some(known) = self.view.known.get_mut(&instance) else {
+            return;
+        };
+        if known.until > asked {
+            known.until = Instant::START;
+            out.log(Log::LeaseVanished { instance });
+            let until = now.mono + self.config.lease;
+            self.view.doubt(instance, until);
+        } else if !known.doubtful(now.mono, now.mono) {
+            self.view.known.remove(&instance);
+        }
+    }
+
+    /// A reading failed: nobody can be judged by it.
+    pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
+        for (since, waits) in std::mem::take(&mut self.pushes.waiting_for_view) {
+            match waits {
+                WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
+                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
+                WaitsForView::List { call, user, .. } => {
+                    self.connections_unknown(call, &user, out);
+                }
+            }
+        }
+    }
+}
+
+impl Fingerprint for View {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (instance, known) in &self.known {
+            instance.fingerprint(now, hasher);
+            known.lease.fingerprint(now, hasher);
+            known.load.fingerprint(now, hasher);
+            known.until.fingerprint(now, hasher);
+            known.doubted_until.fingerprint(now, hasher);
+            known.read.fingerprint(now, hasher);
+            known.contact.fingerprint(now, hasher);
+            known.word.fingerprint(now, hasher);
+        }
+        self.asked.fingerprint(now, hasher);
+        self.asked_in.fingerprint(now, hasher);
+        self.quiet_since.fingerprint(now, hasher);
+        self.everyone.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,305 @@
+//! What one peer is to get: deliveries that wait, and those that have left without an answer.
+//!
+//! What waits is bounded by bytes. What has left does not count any more, and comes back when its
+//! link breaks, as far as there is room.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
+use crate::id::DeliveryId;
+use crate::peers::wire::{Addressee, Addressees, Ask, Batch, Deliver, MAX_BATCH_BYTES, Message};
+use crate::time::Instant;
+
+/// How many links may break under a delivery until it is given up.
+const BREAKS: u8 = 2;
+/// Bytes that a delivery, and each of its addressees, is taken for beside payload and names: it has
+/// no more in a batch, with a user of 128 bytes.
+const OVERHEAD: usize = 160;
+/// Bytes of a connection's name after its length.
+const NAME: usize = 17;
+
+/// Deliveries to one peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    /// Deliveries that have not left, in order.
+    waiting: VecDeque<Waiting>,
+    /// Their sizes, together.
+    bytes: usize,
+    /// Deliveries that have left and were not answered.
+    unanswered: BTreeMap<DeliveryId, Waiting>,
+}
+
+/// One delivery.
+#[derive(Clone, Debug)]
+struct Waiting {
+    deliver: Deliver,
+    /// Bytes that it is taken for.
+    size: usize,
+    /// When the receipt is due.
+    due: Instant,
+    /// Links that broke after it had left.
+    breaks: u8,
+}
+
+impl Queue {
+    /// Queues a delivery.
+    ///
+    /// # Errors
+    ///
+    /// Gives back its id if there is no room.
+    pub(super) fn push(
+        &mut self,
+        deliver: Deliver,
+        due: Instant,
+        limit: usize,
+    ) -> Result<(), DeliveryId> {
+        let size = size(&deliver);
+        if self.bytes + size > limit || size > MAX_BATCH_BYTES {
+            return Err(deliver.delivery);
+        }
+        self.bytes += size;
+        self.waiting.push_back(Waiting {
+            deliver,
+            size,
+            due,
+            breaks: 0,
+        });
+        Ok(())
+    }
+
+    /// The delivery that was queued last, if it has not left.
+    pub(super) fn last(&self) -> Option<&Deliver> {
+        Some(&self.waiting.back()?.deliver)
+    }
+
+    /// Adds an addressee to the delivery that was queued last.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if there is no room, in the queue or in a batch, or no delivery to users.
+    pub(super) fn join(&mut self, addressee: Addressee, limit: usize) -> Result<(), Addressee> {
+        let size = addressee_size(&addressee);
+        if self.bytes + size > limit {
+            return Err(addressee);
+        }
+        let Some(last) = self.waiting.back_mut() else {
+            return Err(addressee);
+        };
+        if last.size + size > MAX_BATCH_BYTES {
+            return Err(addressee);
+        }
+        match &mut last.deliver.to {
+            Addressees::Everyone => Err(addressee),
+            Addressees::Users(addressees) => {
+                addressees.push(addressee);
+                last.size += size;
+                self.bytes += size;
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves into a batch what there is room for. Deliveries whose receipts are complete are
+    /// forgotten: the receipts have said that they are unreachable.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        has_room: impl Fn(&Batch, &Message) -> bool,
+    ) {
+        while let Some(mut waiting) = self.waiting.pop_front() {
+            if waiting.due <= now {
+                self.bytes -= waiting.size;
+                continue;
+            }
+            waiting.deliver.within = waiting.due.since(now);
+            let message = Message::Deliver(waiting.deliver);
+            let fits = has_room(batch, &message);
+            if fits {
+                batch.push(&message);
+            }
+            let Message::Deliver(deliver) = message else {
+                break;
+            };
+            waiting.deliver = deliver;
+            if !fits {
+                self.waiting.push_front(waiting);
+                break;
+            }
+            self.bytes -= waiting.size;
+            (self.unanswered).insert(waiting.deliver.delivery, waiting);
+        }
+    }
+
+    /// A delivery was answered, or its receipt is complete.
+    pub(super) fn answered(&mut self, delivery: DeliveryId) {
+        self.unanswered.remove(&delivery);
+    }
+
+    /// What had left over a link that is gone, and was not answered, waits again, in its order.
+    /// `breaks` is how many links broke by that. Gives what is given up.
+    pub(super) fn take_back(&mut self, breaks: u8, limit: usize) -> Vec<DeliveryId> {
+        let mut failed = Vec::new();
+        for (delivery, mut waiting) in std::mem::take(&mut self.unanswered).into_iter().rev() {
+            waiting.breaks += breaks;
+            if waiting.breaks >= BREAKS || self.bytes + waiting.size > limit {
+                failed.push(delivery);
+                continue;
+            }
+            self.bytes += waiting.size;
+            self.waiting.push_front(waiting);
+        }
+        failed
+    }
+
+    /// Gives up all that waits.
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = DeliveryId> {
+        self.bytes = 0;
+        (self.waiting.drain(..)).map(|waiting| waiting.deliver.delivery)
+    }
+
+    /// Forgets what waits for receipts that are complete.
+    pub(super) fn forget_overdue(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| waiting.due > now);
+        self.bytes = self.waiting.iter().map(|waiting| waiting.size).sum();
+    }
+
+    /// Whether anything waits.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether nothing waits and everything was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Deliveries that were not answered.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.waiting.len() + self.unanswered.len()
+    }
+}
+
+fn size(deliver: &Deliver) -> usize {
+    let payload = match &deliver.action {
+        crate::message::Action::Frame(payload) => payload.len(),
+        crate::message::Action::Close(_) => 0,
+    };
+    let addressees = match &deliver.to {
+        Addressees::Everyone => 0,
+        Addressees::Users(addressees) => addressees.iter().map(addressee_size).sum(),
+    };
+    OVERHEAD + payload + addressees
+}
+
+fn addressee_size(addressee: &Addressee) -> usize {
+    let asked = match &addressee.ask {
+        Ask::Nobody | Ask::All => 0,
+        Ask::Only(connections) => connections.len(),
+    };
+    OVERHEAD + NAME * (addressee.named.len() + asked)
+}
+
+impl Fingerprint for Queue {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.waiting.fingerprint(now, hasher);
+        self.unanswered.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Waiting {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.deliver.delivery.fingerprint(now, hasher);
+        self.deliver.push.fingerprint(now, hasher);
+        self.deliver.action.fingerprint(now, hasher);
+        self.deliver.to.hash(hasher);
+        self.due.fingerprint(now, hasher);
+        hasher.write_u8(self.breaks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::frame::Payload;
+    use crate::id::{ConnectionId, PushId, UserId};
+    use crate::message::Action;
+    use crate::peers::wire::encoded_size_hint;
+
+    const DUE: Instant = Instant::from_nanos(1_000_000_000);
+
+    fn addressee(names: usize) -> Addressee {
+        Addressee {
+            user: UserId::new("ann").expect("a user"),
+            named: vec![ConnectionId::new(uuid::Uuid::nil()); names],
+            ask: Ask::Nobody,
+        }
+    }
+
+    fn deliver() -> Deliver {
+        Deliver {
+            delivery: DeliveryId::new(1),
+            push: PushId::new(uuid::Uuid::nil()),
+            within: Duration::ZERO,
+            action: Action::Frame(Payload::binary(vec![0; 100].into())),
+            to: Addressees::Users(vec![addressee(1)]),
+        }
+    }
+
+    /// H24: whom a delivery names counts, and what was counted is given back.
+    #[test]
+    fn addressees_that_join_count_until_the_delivery_has_left() {
+        let limit = 2000;
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(deliver(), DUE, limit), Ok(()));
+        let alone = queue.bytes();
+        assert_eq!(queue.join(addressee(10), limit), Ok(()));
+        assert!(queue.bytes() > alone + 160);
+        assert_eq!(queue.join(addressee(100), limit), Err(addressee(100)));
+        let full = queue.bytes();
+        let mut batch = Batch::new();
+        queue.leave(Instant::START, &mut batch, |_, _| true);
+        assert_eq!((queue.bytes(), queue.waits(), queue.open()), (0, false, 1));
+        assert_eq!(queue.take_back(1, limit), []);
+        assert_eq!(queue.bytes(), full);
+        queue.forget_overdue(DUE);
+        assert_eq!((queue.bytes(), queue.is_idle()), (0, true));
+    }
+
+    /// A batch that no peer takes would break the link, and the next one.
+    #[test]
+    fn a_delivery_never_outgrows_a_batch() {
+        let limit = usize::MAX;
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(deliver(), DUE, limit), Ok(()));
+        let mut joined = 0;
+        while queue.join(addressee(100_000), limit).is_ok() {
+            joined += 1;
+        }
+        let last = queue.last().expect("it waits").clone();
+        let size = encoded_size_hint(&Message::Deliver(last));
+        assert!(joined > 10 && size <= MAX_BATCH_BYTES, "{joined}: {size}");
+    }
+
+    /// A delivery under which links keep breaking is given up.
+    #[test]
+    fn a_delivery_survives_one_broken_link() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(deliver(), DUE, 2000), Ok(()));
+        let mut batch = Batch::new();
+        queue.leave(Instant::START, &mut batch, |_, _| true);
+        assert_eq!(queue.take_back(1, 2000), []);
+        queue.leave(Instant::START, &mut batch, |_, _| true);
+        assert_eq!(queue.take_back(1, 2000), [DeliveryId::new(1)]);
+        assert!(queue.is_idle());
+    }
+}

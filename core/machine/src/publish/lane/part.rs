@@ -1,0 +1,275 @@
+//! A lane's content: its parts in their order, how far each is, and whom it serves.
+//!
+//! Nothing here looks beyond the lane; what is asked and sent for it stands in the module above.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use super::targets::Targets;
+use crate::base::fingerprint::Fingerprint;
+use crate::directory::Row;
+use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
+use crate::message::Outcome;
+use crate::publish::route::Selection;
+use crate::time::Instant;
+
+/// A part's number in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Sequence(u64);
+
+/// The pushes for one user.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(super) parts: VecDeque<Part>,
+    /// The number of the first part.
+    pub(super) first: u64,
+    /// The number of the first part whose terminals at this instance were not served.
+    unserved: u64,
+    pub(super) lookup: Lookup,
+}
+
+/// The lane's lookup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Lookup {
+    /// None is under way.
+    #[default]
+    None,
+    /// It was asked for in this turn. Until that turn ends others can join it.
+    Asked { turn: u64 },
+    /// Its rows name instances that the view does not know; a fresh view decides.
+    Unjudged { rows: Vec<(ConnectionId, Row)> },
+}
+
+/// What one push is to one user.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(super) push: PushKey,
+    pub(super) selection: Selection,
+    pub(super) started: Instant,
+    pub(super) stage: Stage,
+    pub(super) round: Round,
+    /// Deliveries without an answer.
+    pub(super) hops: usize,
+    /// Instances that were asked by user: whom they served is known when they answer.
+    pub(super) asked: Vec<InstanceId>,
+    pub(super) targets: Targets,
+    pub(super) degraded: bool,
+}
+
+/// How far a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// The lookup of an earlier part is under way.
+    Waiting,
+    /// Its own is.
+    LookingUp,
+    /// All deliveries that its rows call for have left.
+    Routed,
+    /// Its outcomes are in the receipt.
+    Ended,
+}
+
+impl Stage {
+    /// Whether it waits for rows.
+    pub(super) const fn is_unrouted(self) -> bool {
+        match self {
+            Self::Waiting | Self::LookingUp => true,
+            Self::Routed | Self::Ended => false,
+        }
+    }
+}
+
+/// Which lookup a part is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Round {
+    /// The first.
+    First,
+    /// The second and last, because a terminal had gone and may just have moved.
+    Second,
+}
+
+/// One terminal of a part.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct Target {
+    pub(super) connection: ConnectionId,
+    /// The delivery that serves it.
+    pub(super) hop: DeliveryId,
+    /// The row that named it.
+    pub(super) row: Option<Row>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Part {
+    pub(crate) const fn new(push: PushKey, selection: Selection, started: Instant) -> Self {
+        Self {
+            push,
+            selection,
+            started,
+            stage: Stage::Waiting,
+            round: Round::First,
+            hops: 0,
+            asked: Vec::new(),
+            targets: Targets::new(),
+            degraded: false,
+        }
+    }
+
+    /// Whether deliveries of it have left that its rows call for.
+    const fn is_routed(&self) -> bool {
+        match self.stage {
+            Stage::Routed | Stage::Ended => true,
+            Stage::Waiting | Stage::LookingUp => match self.round {
+                Round::First => false,
+                Round::Second => true,
+            },
+        }
+    }
+}
+
+impl Lane {
+    /// A lane whose first part has this number. No number is given twice, so that whoever comes
+    /// late with one finds nothing.
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            parts: VecDeque::new(),
+            first,
+            unserved: first,
+            lookup: Lookup::None,
+        }
+    }
+
+    /// The number after those that were given.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.parts.len() as u64
+    }
+
+    /// Adds a part.
+    pub(crate) fn push(&mut self, part: Part) -> Sequence {
+        let sequence = Sequence(self.next());
+        self.parts.push_back(part);
+        sequence
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Forgets the parts that have ended, up to the first that has not.
+    pub(super) fn forget_ended(&mut self) {
+        while (self.parts.front()).is_some_and(|part| part.stage == Stage::Ended) {
+            self.parts.pop_front();
+            self.first += 1;
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, sequence: Sequence) -> Option<&mut Part> {
+        let index = sequence.0.checked_sub(self.first)?;
+        self.parts.get_mut(usize::try_from(index).ok()?)
+    }
+
+    pub(super) fn get(&self, sequence: Sequence) -> Option<&Part> {
+        let index = sequence.0.checked_sub(self.first)?;
+        self.parts.get(usize::try_from(index).ok()?)
+    }
+
+    /// The next part whose terminals at this instance can be served, which it counts as served. They
+    /// need no lookup, and do not wait for that of an earlier part; but whom the second lookup of one
+    /// finds here is served first.
+    pub(super) fn serve_next(&mut self) -> Option<Sequence> {
+        let next = self.unserved.max(self.first);
+        let before = usize::try_from(next - self.first).ok()?;
+        let owes = |part: &Part| part.round == Round::Second && part.stage.is_unrouted();
+        if before >= self.parts.len() || self.parts.iter().take(before).any(owes) {
+            return None;
+        }
+        self.unserved = next + 1;
+        Some(Sequence(next))
+    }
+
+    /// The parts up to this one that have not been routed, in order.
+    pub(super) fn unrouted_up_to(&self, sequence: Sequence) -> Vec<Sequence> {
+        (self.first..=sequence.0)
+            .zip(&self.parts)
+            .filter(|(_, part)| part.stage.is_unrouted())
+            .map(|(number, _)| Sequence(number))
+            .collect()
+    }
+
+    pub(super) fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
+        (self.first..)
+            .zip(&self.parts)
+            .filter(|(_, part)| part.stage == stage)
+            .map(|(number, _)| Sequence(number))
+            .collect()
+    }
+
+    /// Since when the parts that are being looked up must not miss anybody.
+    pub(super) fn asked_since(&self, now: Instant) -> Instant {
+        (self.parts.iter())
+            .filter(|part| part.stage == Stage::LookingUp)
+            .map(|part| part.started)
+            .min()
+            .unwrap_or(now)
+    }
+
+    /// What later parts have served of an instance, or may have: whom an instance serves that was
+    /// asked by user is known when it answers.
+    pub(super) fn served_later(
+        &self,
+        sequence: Sequence,
+        instance: InstanceId,
+        here: InstanceId,
+    ) -> ServedLater<'_> {
+        if (self.later(sequence)).any(|part| part.asked.contains(&instance)) {
+            return ServedLater::Anybody;
+        }
+        // A part that is not routed yet has served local terminals alone.
+        let may_have = |part: &&Part| instance == here || part.is_routed();
+        let parts = self.later(sequence).filter(may_have);
+        ServedLater::By(parts.filter(|part| !part.targets.is_empty()).collect())
+    }
+
+    /// Whether deliveries of a later part have left.
+    pub(super) fn routed_later(&self, sequence: Sequence) -> bool {
+        self.later(sequence).any(Part::is_routed)
+    }
+
+    fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
+        let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
+        self.parts.iter().skip(later)
+    }
+}
+
+/// Whom later parts have served at one instance.
+pub(super) enum ServedLater<'a> {
+    /// That is not known: it may be anybody.
+    Anybody,
+    /// The targets of these parts.
+    By(Vec<&'a Part>),
+}
+
+impl ServedLater<'_> {
+    pub(super) fn has(&self, connection: ConnectionId) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::By(parts) => parts.iter().any(|part| part.targets.has(connection)),
+        }
+    }
+}
+
+impl Fingerprint for Lane {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        hasher.write_usize(self.parts.len());
+        for part in &self.parts {
+            part.push.fingerprint(now, hasher);
+            part.selection.hash(hasher);
+            part.started.fingerprint(now, hasher);
+            (part.stage, part.round, part.hops, part.degraded).hash(hasher);
+            part.targets.hash(hasher);
+            part.asked.hash(hasher);
+        }
+        self.first.fingerprint(now, hasher);
+        self.unserved.max(self.first).fingerprint(now, hasher);
+        self.lookup.hash(hasher);
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a terminal is still there: pings, the end of its token, and the one timer of a
+//! connection.
+//!
+//! A frame of any kind is a sign of life. A ping can wait behind frames that the terminal takes
+//! slowly, and its answer behind a message that the terminal sends slowly: so before a terminal is
+//! given up the driver is asked whether bytes moved. The timer is lazy: what puts a deadline off only
+//! writes the new one, and a timer that fires early finds nothing due.
+
+use std::hash::{Hash, Hasher};
+
+use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
+use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaw;
+use crate::command::{Command, Outbox};
+use crate::config::Config;
+use crate::event::Life;
+use crate::frame::CloseCode;
+use crate::id::ConnectionKey;
+use crate::instance::{Instance, Timer};
+use crate::message::Outcome;
+use crate::time::{Instant, Now};
+
+/// Whether a terminal answers.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) enum Liveness {
+    /// The next ping is due then.
+    Waiting { ping_at: Instant },
+    /// A ping was sent.
+    Pinged {
+        at: Instant,
+        /// The last sign of life beside frames, or else the ping.
+        since: Instant,
+    },
+    /// A ping was sent, and the driver was asked for signs of life.
+    Probed { at: Instant, since: Instant },
+}
+
+impl Connection {
+    /// When it next needs attention.
+    fn deadline(&self, config: &Config) -> Option<Instant> {
+        let alive = || {
+            let liveness = match self.liveness {
+                Liveness::Waiting { ping_at } => ping_at,
+                Liveness::Pinged { since, .. } | Liveness::Probed { since, .. } => {
+                    since + config.ping_timeout
+                }
+            };
+            self.expires
+                .map_or(liveness, |expires| expires.min(liveness))
+        };
+        match self.phase {
+            Phase::Upgrading { until } => Some(until),
+            Phase::Registering { greet_by } => Some(greet_by.min(alive())),
+            Phase::Live(_) => Some(alive()),
+            Phase::Closing { until, stage, .. } => match stage {
+                ClosingStage::Writing | ClosingStage::Sent => Some(until),
+                ClosingStage::Aborted => None,
+            },
+            Phase::Gone => None,
+        }
+    }
+
+    /// The next ping; or the last one, whether anything came since, and when the terminal last
+    /// showed life or was probed.
+    pub(super) fn fingerprint_liveness(&self, now: Instant, hasher: &mut impl Hasher) {
+        std::mem::discriminant(&self.liveness).hash(hasher);
+        match self.liveness {
+            Liveness::Waiting { ping_at } => ping_at.fingerprint(now, hasher),
+            Liveness::Pinged { at, since } | Liveness::Probed { at, since } => {
+                (at, since).fingerprint(now, hasher);
+                (self.heard >= at).hash(hasher);
+            }
+        }
+    }
+}
+
+impl Instance {
+    /// Does what is due for one connection.
+    pub(crate) fn connection_due(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        if connection.armed.is_none_or(|armed| armed > now.mono) {
+            return;
+        }
+        connection.armed = None;
+        let due = connection.deadline(&self.config);
+        if due.is_some_and(|due| due <= now.mono) {
+            self.attend(now, key, out);
+        }
+        self.arm_connection(key);
+    }
+
+    fn attend(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        match &mut connection.phase {
+            Phase::Upgrading { .. } => {
+                let drop = Waiting::Drop(Outcome::Gone);
+                self.close(now, key, CloseCode::PingTimeout, drop, None, out);
+            }
+            Phase::Registering { greet_by } => {
+                if *greet_by <= now.mono {
+                    self.greet(key, Greeting::Degraded, out);
+                }
+                self.check_alive(now, key, out);
+            }
+            Phase::Live(_) => self.check_alive(now, key, out),
+            Phase::Closing { stage, .. } => {
+                if !self.flaws.has(Flaw::TimerLeftAfterClose) {
+                    *stage = ClosingStage::Aborted;
+                }
+                out.push(Command::Abort { connection: key });
+            }
+            Phase::Gone => {}
+        }
+    }
+
+    fn check_alive(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        if connection
+            .expires
+            .is_some_and(|expires| expires <= now.mono)
+        {
+            self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
+            return;
+        }
+        let timeout = self.config.ping_timeout;
+        let (at, since, probed) = match connection.liveness {
+            Liveness::Waiting { ping_at } => {
+                if ping_at <= now.mono {
+                    self.ping(now, key, out);
+                }
+                return;
+            }
+            Liveness::Pinged { at, since } => (at, since, false),
+            Liveness::Probed { at, since } => (at, since, true),
+        };
+        if since + timeout > now.mono {
+            return;
+        }
+        if connection.heard >= at {
+            let period = self.jitter.shortened(self.config.ping_interval);
+            let ping_at = (at + period).max(now.mono);
+            connection.liveness = Liveness::Waiting { ping_at };
+        } else if since + 2 * timeout <= now.mono {
+            // This instance stood still as well, and what the terminal said may wait to be read.
+            self.ping(now, key, out);
+        } else if probed {
+            self.give_up(now, key, out);
+        } else {
+            let since = now.mono;
+            connection.liveness = Liveness::Probed { at, since };
+            out.push(Command::Probe { connection: key });
+        }
+    }
+
+    fn ping(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        connection.liveness = Liveness::Pinged {
+            at: now.mono,
+            since: now.mono,
+        };
+        out.push(Command::Ping { connection: key });
+    }
+
+    /// The driver says whether a terminal that was silent after a ping shows life.
+    pub(crate) fn probed(&mut self, now: Now, key: ConnectionKey, life: Life, out: &mut Outbox) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            self.stats.stale_events += 1;
+            return;
+        };
+        // It may have been pinged again meanwhile.
+        let Liveness::Probed { at, .. } = connection.liveness else {
+            return;
+        };
+        if !connection.wants_row() {
+            return;
+        }
+        if life == Life::NotShown && connection.heard < at {
+            return self.give_up(now, key, out);
+        }
+        let since = now.mono;
+        connection.liveness = Liveness::Pinged { at, since };
+        self.arm_connection(key);
+    }
+
+    fn give_up(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let drop = Waiting::Drop(Outcome::Gone);
+        self.close(now, key, CloseCode::PingTimeout, drop, None, out);
+    }
+
+    /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire
+    /// early find nothing due.
+    pub(super) fn arm_connection(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let Some(due) = connection.deadline(&self.config) else {
+            return;
+        };
+        if connection.armed.is_none_or(|armed| due < armed) {
+            connection.armed = Some(due);
+            self.timers.arm(due, Timer::Connection(key));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where a connection is in its life, and what is known of its row.
+//!
+//! The two go side by side: a row can still be under way when its socket has gone, and a terminal
+//! is greeted without one when the directory is away.
+
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
+use crate::frame::CloseCode;
+use crate::id::Epoch;
+use crate::terminals::outbound::Ticket;
+use crate::time::Instant;
+
+/// Where a connection is in its life.
+#[derive(Clone, Debug, Hash)]
+pub(crate) enum Phase {
+    /// Accepted; the upgrade is on its way.
+    Upgrading {
+        /// When it is given up.
+        until: Instant,
+    },
+    /// Open; the row is on its way. Frames wait behind the hello.
+    Registering {
+        /// When the terminal is greeted as degraded.
+        greet_by: Instant,
+    },
+    /// Greeted.
+    Live(Greeting),
+    /// Told to end, for this reason.
+    Closing {
+        /// The code of the Close frame.
+        code: CloseCode,
+        /// When patience ends.
+        until: Instant,
+        /// How far it is.
+        stage: ClosingStage,
+        /// How far it had come before.
+        reached: Reached,
+        /// Whom to tell when the Close frame is written.
+        ticket: Option<Ticket>,
+    },
+    /// The socket has gone; the row has not.
+    Gone,
+}
+
+/// How far a connection came before its end began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reached {
+    /// It was accepted, and never opened.
+    Accepted,
+    /// It was opened, and never greeted.
+    Opened,
+    /// It was greeted.
+    Greeted,
+}
+
+/// What a terminal was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Greeting {
+    /// Its row is, or was, written.
+    Reachable,
+    /// It was greeted without a row, and the row is not written yet.
+    Degraded,
+}
+
+/// How far a closing connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ClosingStage {
+    /// Frames are being written before the Close frame.
+    Writing,
+    /// The Close frame is on its way.
+    Sent,
+    /// Patience has ended, or nothing could be written any more.
+    Aborted,
+}
+
+/// What is known of a connection's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RowState {
+    /// There is none.
+    Absent,
+    /// It must be written, or removed once its connection has ended, and nothing is under way: it
+    /// waits for a claim, for settling or for another try.
+    Due,
+    /// It is being written.
+    Writing {
+        /// Under this epoch.
+        epoch: Epoch,
+    },
+    /// It is written.
+    Written {
+        /// Under this epoch.
+        epoch: Epoch,
+    },
+    /// It is being removed.
+    Removing,
+}
+
+impl Fingerprint for Phase {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(hasher);
+        match self {
+            Self::Upgrading { until } => until.fingerprint(now, hasher),
+            Self::Registering { greet_by } => greet_by.fingerprint(now, hasher),
+            Self::Live(greeting) => greeting.hash(hasher),
+            Self::Closing {
+                code,
+                until,
+                stage,
+                reached,
+                ticket,
+            } => {
+                until.fingerprint(now, hasher);
+                (code, stage, reached, ticket).hash(hasher);
+            }
+            Self::Gone => {}
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What waits for one terminal.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
+use crate::config::{Config, SlowConsumer};
+use crate::frame::{self, Messages, Payload};
+use crate::id::{InboundKey, PushId};
+use crate::time::Instant;
+
+/// Whom to tell what became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    /// The delivery that the frame belongs to.
+    pub(crate) delivery: InboundKey,
+    /// Which of its terminals.
+    pub(crate) index: u32,
+    /// The push. It outlives the delivery, which is answered before a slow write ends.
+    pub(crate) push: PushId,
+}
+
+/// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
+/// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
+/// from pushes and give way to none: the hello, which stands before all others, and the answer to
+/// the terminal's messages, of which at most one waits, whatever the terminal sends.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbound {
+    queue: VecDeque<Queued>,
+    /// Bytes of the pushes in it.
+    bytes: usize,
+    /// Pushes in it.
+    pushes: usize,
+    in_flight: usize,
+    /// The terminal's messages that are to be answered. The answer leaves with the next batch.
+    unanswered: Option<Messages>,
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    payload: Payload,
+    purpose: Purpose,
+}
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// The hello: the first frame of all.
+    Hello,
+    /// The answer to messages of the terminal.
+    Answer,
+    /// A push.
+    Push(Ticket),
+}
+
+impl Queued {
+    fn ticket(&self) -> Option<Ticket> {
+        match self.purpose {
+            Purpose::Push(ticket) => Some(ticket),
+            Purpose::Hello | Purpose::Answer => None,
+        }
+    }
+}
+
+/// What became of an offered frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It waits. The tickets of the frames that gave way.
+    Queued(Vec<Ticket>),
+    /// There is no room for it.
+    Refused,
+    /// There will never be room for it.
+    TooLarge,
+    /// There is no room for it, and the terminal is to be closed.
+    Close,
+}
+
+/// Slots of an empty queue that are kept: a terminal that gets a message now and then allocates
+/// nothing for it, and an idle one holds next to nothing.
+const KEPT_SLOTS: usize = 4;
+
+impl Outbound {
+    pub(crate) const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            pushes: 0,
+            in_flight: 0,
+            unanswered: None,
+        }
+    }
+
+    /// Queues a push, if there is room by the policy.
+    pub(crate) fn offer(&mut self, payload: Payload, ticket: Ticket, config: &Config) -> Offered {
+        if payload.len() > config.queue_bytes {
+            return Offered::TooLarge;
+        }
+        let mut gave_way = Vec::new();
+        if !self.has_room(payload.len(), config) {
+            match config.slow_consumer {
+                SlowConsumer::Close => return Offered::Close,
+                SlowConsumer::DropNewest => return Offered::Refused,
+                SlowConsumer::DropOldest => {
+                    if !self.could_make_room(payload.len(), config) {
+                        return Offered::Refused;
+                    }
+                    while !self.has_room(payload.len(), config) {
+                        let oldest = self.in_flight.max(self.hello());
+                        let Some(oldest) = self.queue.remove(oldest) else {
+                            break;
+                        };
+                        gave_way.extend(self.let_go(&oldest));
+                    }
+                }
+            }
+        }
+        self.bytes += payload.len();
+        self.pushes += 1;
+        let purpose = Purpose::Push(ticket);
+        self.queue.push_back(Queued { payload, purpose });
+        Offered::Queued(gave_way)
+    }
+
+    /// The terminal's messages up to now are to be answered. Returns whether no answer waited.
+    pub(crate) const fn answer(&mut self, messages: Messages) -> bool {
+        self.unanswered.replace(messages).is_none()
+    }
+
+    /// Puts the hello before all that wait: nothing has been written yet.
+    pub(crate) fn greet(&mut self, payload: Payload) {
+        debug_assert!(!self.is_writing(), "something overtakes the hello");
+        let purpose = Purpose::Hello;
+        self.queue.push_front(Queued { payload, purpose });
+    }
+
+    /// Takes the next batch, if none is with the driver.
+    pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
+        let start = if self.in_flight == 0 {
+            let answer = self.unanswered.take().map(|messages| Queued {
+                payload: frame::answer(messages),
+                purpose: Purpose::Answer,
+            });
+            self.queue.extend(answer);
+            self.in_flight = self.queue.len();
+            0
+        } else {
+            self.queue.len()
+        };
+        self.queue.range(start..).map(|queued| &queued.payload)
+    }
+
+    /// The batch with the driver is written: its tickets, in order.
+    pub(crate) fn written(&mut self) -> Vec<Ticket> {
+        let batch = std::mem::take(&mut self.in_flight);
+        let mut tickets = Vec::with_capacity(batch);
+        for _ in 0..batch {
+            let Some(queued) = self.queue.pop_front() else {
+                break;
+            };
+            tickets.extend(self.let_go(&queued));
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS {
+            self.queue = VecDeque::with_capacity(KEPT_SLOTS);
+        }
+        tickets
+    }
+
+    /// Drops what waits and is not with the driver: its tickets, in order.
+    pub(crate) fn drop_waiting(&mut self) -> Vec<Ticket> {
+        self.unanswered = None;
+        let waiting = self.queue.split_off(self.in_flight);
+        (waiting.iter())
+            .filter_map(|queued| self.let_go(queued))
+            .collect()
+    }
+
+    /// Drops everything: the tickets, in order.
+    pub(crate) fn drop_all(&mut self) -> Vec<Ticket> {
+        let all = std::mem::replace(self, Self::new());
+        all.queue.iter().filter_map(Queued::ticket).collect()
+    }
+
+    /// Whether a batch is with the driver.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.unanswered.is_none()
+    }
+
+    /// Bytes of pushes that wait or are with the driver.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Pushes that wait or are with the driver.
+    pub(crate) const fn frames(&self) -> usize {
+        self.pushes
+    }
+
+    /// How many frames at the front are the hello: one or none.
+    fn hello(&self) -> usize {
+        let first = self.queue.front();
+        usize::from(first.is_some_and(|queued| queued.purpose == Purpose::Hello))
+    }
+
+    const fn has_room(&self, bytes: usize, config: &Config) -> bool {
+        self.pushes < config.queue_frames && self.bytes + bytes <= config.queue_bytes
+    }
+
+    /// Whether there is room once all that waits has given way.
+    fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
+        let held = (self.queue.iter().take(self.in_flight))
+            .filter(|queued| queued.ticket().is_some())
+            .map(|queued| queued.payload.len());
+        let (frames, held) = held.fold((0, 0), |(frames, held), bytes| (frames + 1, held + bytes));
+        frames < config.queue_frames && held + bytes <= config.queue_bytes
+    }
+
+    /// A frame is in the queue no more.
+    fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
+        let ticket = queued.ticket()?;
+        self.bytes -= queued.payload.len();
+        self.pushes -= 1;
+        Some(ticket)
+    }
+}
+
+impl Fingerprint for Outbound {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        hasher.write_usize(self.in_flight);
+        self.unanswered.hash(hasher);
+        for queued in &self.queue {
+            queued.payload.fingerprint(now, hasher);
+            queued.purpose.hash(hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::slots::Key;
+
+    fn config(slow_consumer: SlowConsumer) -> Config {
+        Config {
+            queue_bytes: 30,
+            queue_frames: 3,
+            slow_consumer,
+            ..Config::default()
+        }
+    }
+
+    fn ticket(index: u32) -> Ticket {
+        Ticket {
+            delivery: InboundKey::new(0, 0),
+            index,
+            push: PushId::new(uuid::Uuid::nil()),
+        }
+    }
+
+    fn frame(bytes: usize) -> Payload {
+        Payload::binary(Bytes::from(vec![0; bytes]))
+    }
+
+    fn filled(config: &Config) -> Outbound {
+        let mut outbound = Outbound::new();
+        for index in 0..3 {
+            let offered = outbound.offer(frame(10), ticket(index), config);
+            assert_eq!(offered, Offered::Queued(vec![]));
+            if index == 0 {
+                assert_eq!(outbound.next_batch().count(), 1);
+            }
+        }
+        outbound
+    }
+
+    /// H24: what arrives during a write leaves as one batch, and never overtakes it.
+    #[test]
+    fn one_batch_at_a_time_is_with_the_driver() {
+        let mut outbound = filled(&config(SlowConsumer::Close));
+        assert_eq!(outbound.next_batch().count(), 0);
+        assert_eq!(outbound.written(), vec![ticket(0)]);
+        assert_eq!(outbound.next_batch().count(), 2);
+        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
+    }
+
+    /// H23, H24: each policy does what its name says, and spares what is being written.
+    #[test]
+    fn a_full_queue_follows_its_policy() {
+        let full = |policy| {
+            let config = config(policy);
+            filled(&config).offer(frame(10), ticket(9), &config)
+        };
+        assert_eq!(full(SlowConsumer::Close), Offered::Close);
+        assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
+        assert_eq!(
+            full(SlowConsumer::DropOldest),
+            Offered::Queued(vec![ticket(1)])
+        );
+    }
+
+    /// H21: whatever comes for a terminal that is not greeted yet, its hello comes first, and once.
+    #[test]
+    fn a_hello_takes_no_room_and_gives_way_to_nothing() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = Outbound::new();
+        let hello = Payload::binary(Bytes::from_static(b"hello"));
+        outbound.greet(hello.clone());
+        for index in 0..3 {
+            let offered = outbound.offer(frame(10), ticket(index), &config);
+            assert_eq!(offered, Offered::Queued(vec![]));
+        }
+        assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
+        let offered = outbound.offer(frame(10), ticket(3), &config);
+        assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
+        let batch: Vec<_> = outbound.next_batch().cloned().collect();
+        assert_eq!(batch, [hello, frame(10), frame(10), frame(10)]);
+        let offered = outbound.offer(frame(10), ticket(4), &config);
+        assert_eq!(offered, Offered::Refused, "the batch is with the driver");
+        assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
+    }
+
+    /// H24: a terminal that sends much fills its own queue with nothing.
+    #[test]
+    fn an_answer_takes_no_room_and_stands_for_all_messages_before_it() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = filled(&config);
+        let first = |outbound: &mut Outbound| outbound.next_batch().next().cloned();
+        let sent = |received| Messages {
+            received,
+            dropped: 0,
+        };
+        assert!(outbound.answer(sent(1)));
+        assert!((2..=5000).all(|message| !outbound.answer(sent(message))));
+        assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
+        assert_eq!(outbound.written(), vec![ticket(0)]);
+        let batch: Vec<_> = outbound.next_batch().cloned().collect();
+        assert_eq!(batch, [frame(10), frame(10), frame::answer(sent(5000))]);
+        assert!(
+            outbound.answer(sent(5001)),
+            "one is with the driver, none waits"
+        );
+        let offered = outbound.offer(frame(10), ticket(3), &config);
+        assert_eq!(offered, Offered::Queued(vec![]));
+        assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
+        assert_eq!(first(&mut outbound), Some(frame(10)));
+        assert_eq!(outbound.written(), vec![ticket(3)]);
+        assert!(outbound.is_empty());
+        assert!(outbound.answer(sent(5002)) && !outbound.is_empty());
+        assert_eq!(first(&mut outbound), Some(frame::answer(sent(5002))));
+        assert_eq!(outbound.written(), []);
+        assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_gives_way_to_a_frame_that_does_not_fit_beside_what_is_being_written() {
+        let config = config(SlowConsumer::DropOldest);
+        let mut outbound = filled(&config);
+        let offered = outbound.offer(frame(25), ticket(3), &config);
+        assert_eq!(offered, Offered::Refused);
+        assert_eq!(outbound.frames(), 3);
+    }
+
+    /// Whatever the policy: it is not the terminal's fault.
+    #[test]
+    fn a_frame_that_can_never_fit_costs_its_terminal_nothing() {
+        for policy in [
+            SlowConsumer::Close,
+            SlowConsumer::DropNewest,
+            SlowConsumer::DropOldest,
+        ] {
+            let config = config(policy);
+            for mut outbound in [Outbound::new(), filled(&config)] {
+                let frames = outbound.frames();
+                let offered = outbound.offer(frame(31), ticket(3), &config);
+                assert_eq!(offered, Offered::TooLarge);
+                assert_eq!(outbound.frames(), frames);
+            }
+        }
+    }
+}

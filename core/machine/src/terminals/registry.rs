@@ -1,0 +1,149 @@
+//! The local table: which connections live here, by key, by name, by user and by age.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::base::rng::{SeededHash, SeededMap};
+use crate::base::slots::Slots;
+use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::terminals::connection::Connection;
+use crate::time::Instant;
+
+/// The order in which connections came, counted from zero. A walk over all connections goes by
+/// age: what comes or goes meanwhile neither repeats nor skips anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Age(u64);
+
+impl Age {
+    /// Younger than every connection.
+    pub(crate) const YOUNGEST: Self = Self(u64::MAX);
+    /// As old as the first connection.
+    pub(crate) const OLDEST: Self = Self(0);
+
+    /// The age just younger than this one.
+    pub(crate) const fn younger(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// All connections from `accept` to `Forget`. A connection is *present* until its end begins: only
+/// then is it found by name, by user and by age.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    connections: Slots<ConnectionKey, Connection>,
+    by_id: SeededMap<ConnectionId, ConnectionKey>,
+    by_user: SeededMap<UserId, Vec<ConnectionKey>>,
+    by_age: BTreeMap<Age, ConnectionKey>,
+    next_age: Age,
+}
+
+impl Registry {
+    pub(crate) fn new(hash: &SeededHash) -> Self {
+        Self {
+            connections: Slots::new(),
+            by_id: SeededMap::with_hasher(hash.clone()),
+            by_user: SeededMap::with_hasher(hash.clone()),
+            by_age: BTreeMap::new(),
+            next_age: Age::OLDEST,
+        }
+    }
+
+    /// Adds a connection and gives it its age.
+    pub(crate) fn insert(&mut self, mut connection: Connection) -> ConnectionKey {
+        let age = self.next_age;
+        self.next_age = age.younger();
+        connection.age = age;
+        let (id, user) = (connection.id, connection.user.clone());
+        let key = self.connections.insert(connection);
+        self.by_id.insert(id, key);
+        self.by_age.insert(age, key);
+        self.by_user.entry(user).or_default().push(key);
+        key
+    }
+
+    /// Ends the presence of a connection: it is found by its key alone.
+    pub(crate) fn retire(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        if self.by_age.remove(&connection.age).is_none() {
+            return;
+        }
+        self.by_id.remove(&connection.id);
+        let Some(keys) = self.by_user.get_mut(&connection.user) else {
+            return;
+        };
+        // They came in the order of their age.
+        let age = |key: &ConnectionKey| Some(self.connections.get(*key)?.age);
+        if let Ok(place) = keys.binary_search_by_key(&Some(connection.age), age) {
+            keys.remove(place);
+        }
+        if keys.is_empty() {
+            self.by_user.remove(&connection.user);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
+        self.retire(key);
+        self.connections.remove(key)
+    }
+
+    pub(crate) fn get(&self, key: ConnectionKey) -> Option<&Connection> {
+        self.connections.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        self.connections.get_mut(key)
+    }
+
+    /// A present connection by its name.
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<ConnectionKey> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The present connections of a user, oldest first.
+    pub(crate) fn of_user(&self, user: &UserId) -> &[ConnectionKey] {
+        self.by_user.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// The youngest present connection that is older than `age`.
+    pub(crate) fn next_older(&self, age: Age) -> Option<(Age, ConnectionKey)> {
+        let (age, key) = self.by_age.range(..age).next_back()?;
+        Some((*age, *key))
+    }
+
+    /// The oldest present connection that is at least as young as `age`.
+    pub(crate) fn next_younger(&self, age: Age) -> Option<(Age, ConnectionKey)> {
+        let (age, key) = self.by_age.range(age..).next()?;
+        Some((*age, *key))
+    }
+
+    /// All connections, in the order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionKey, &Connection)> {
+        self.connections.iter()
+    }
+
+    /// Connections, those included whose end has begun.
+    pub(crate) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Present connections.
+    pub(crate) fn present(&self) -> usize {
+        self.by_age.len()
+    }
+
+    /// Users with present connections.
+    pub(crate) fn users(&self) -> usize {
+        self.by_user.len()
+    }
+}
+
+impl Fingerprint for Registry {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        // The other tables follow from this one.
+        self.connections.fingerprint(now, hasher);
+        self.next_age.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,390 @@
+//! For tests: several instances on one directory in memory, with sockets that write at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::rng::Seed;
+use crate::command::{Outbox, RoundTrip};
+use crate::config::{ClusterSecret, Config, Identity};
+use crate::directory::memory::MemoryDirectory;
+use crate::directory::{DirectorySettings, Operation, Outcome};
+use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
+use crate::frame::{CloseCode, Payload};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
+use crate::instance::Instance;
+use crate::message::{Action, Audience, Push, Receipt};
+use crate::time::{Instant, Now, WallTime};
+
+mod execute;
+mod transit;
+
+use transit::Delivery;
+
+/// Instances, their directory, and what is between them. Everything that is on the way arrives
+/// before time passes.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) now: Now,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) directory: MemoryDirectory,
+    pub(crate) directory_answers: bool,
+    /// What the directory refuses, and to whom.
+    pub(crate) refuses: Option<fn(&Operation) -> Option<Outcome>>,
+    pub(crate) refused: BTreeSet<usize>,
+    pub(crate) down: Vec<bool>,
+    pub(crate) received: BTreeMap<ConnectionId, Vec<Payload>>,
+    pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
+    pub(crate) answers: BTreeMap<CallId, Answer>,
+    pub(crate) drained: Vec<bool>,
+    pub(crate) log: Vec<(usize, crate::command::Log)>,
+    /// The directory is slow: trips wait here until [`Self::answer_held`].
+    pub(crate) directory_holds: bool,
+    /// Terminals that read nothing.
+    pub(crate) stalled: BTreeSet<ConnectionId>,
+    /// Instances whose address belongs to somebody else.
+    pub(crate) recycled: Vec<bool>,
+    /// What is sent from the first to the second vanishes.
+    pub(crate) mute: BTreeSet<(usize, usize)>,
+    /// If set, things on the way overtake each other at random, except within a channel.
+    pub(crate) shuffle: Option<u64>,
+    pub(crate) forgotten: Vec<(usize, ConnectionKey)>,
+    pub(crate) dials: usize,
+    pub(crate) batches: usize,
+    pub(crate) answered_twice: Vec<CallId>,
+    /// What links without another end carry, and those that were closed.
+    pub(crate) loose: Vec<(LinkKey, Bytes)>,
+    pub(crate) loose_closed: Vec<LinkKey>,
+    pub(crate) loose_dials: Vec<LinkKey>,
+    /// Links whose other end has proven itself.
+    proven: BTreeSet<(usize, LinkKey)>,
+    held: VecDeque<(usize, RoundTrip)>,
+    unwritten: Vec<(usize, ConnectionKey)>,
+    links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
+    on_the_way: VecDeque<Delivery>,
+    calls: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(config: &Config, instances: usize) -> Self {
+        let now = Now {
+            mono: Instant::from_nanos(1_000_000_000),
+            wall: WallTime::from_millis(1_700_000_000_000),
+        };
+        let directory = MemoryDirectory::new(DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: config.lease,
+            row_expiry: config.row_expiry,
+        });
+        let mut cluster = Self {
+            now,
+            instances: Vec::new(),
+            directory,
+            directory_answers: true,
+            refuses: None,
+            refused: BTreeSet::new(),
+            down: Vec::new(),
+            received: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            drained: Vec::new(),
+            log: Vec::new(),
+            directory_holds: false,
+            stalled: BTreeSet::new(),
+            recycled: Vec::new(),
+            mute: BTreeSet::new(),
+            shuffle: None,
+            forgotten: Vec::new(),
+            dials: 0,
+            batches: 0,
+            answered_twice: Vec::new(),
+            loose: Vec::new(),
+            loose_closed: Vec::new(),
+            loose_dials: Vec::new(),
+            proven: BTreeSet::new(),
+            held: VecDeque::new(),
+            unwritten: Vec::new(),
+            links: BTreeMap::new(),
+            on_the_way: VecDeque::new(),
+            calls: 0,
+        };
+        for _ in 0..instances {
+            cluster.start(config);
+        }
+        cluster.pass(Duration::from_secs(3));
+        cluster
+    }
+
+    pub(crate) fn start(&mut self, config: &Config) -> usize {
+        let index = self.instances.len();
+        let identity = Identity {
+            instance: InstanceId::new(index as u64 + 1),
+            address: format!("host{index}:1"),
+            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
+        };
+        let seed = Seed::new([index as u8 + 1; 32]);
+        let instance = Instance::new(config.clone(), identity, seed, self.now).expect("fits");
+        self.instances.push(instance);
+        self.down.push(false);
+        self.drained.push(false);
+        self.recycled.push(false);
+        self.event(index, Event::DirectoryUp);
+        index
+    }
+
+    /// How many links of each instance have another end that has proven itself.
+    pub(crate) fn proven(&self) -> Vec<usize> {
+        let of = |index| self.proven.iter().filter(|(at, _)| *at == index).count();
+        (0..self.instances.len()).map(of).collect()
+    }
+
+    /// A terminal connects and is greeted, if the directory answers.
+    pub(crate) fn connect(&mut self, instance: usize, user: &str) -> (ConnectionKey, ConnectionId) {
+        let connected = self.connect_on_the_way(instance, user);
+        self.settle_down();
+        connected
+    }
+
+    /// A terminal connects; what follows is on the way.
+    pub(crate) fn connect_on_the_way(
+        &mut self,
+        instance: usize,
+        user: &str,
+    ) -> (ConnectionKey, ConnectionId) {
+        let handshake = Handshake {
+            user: UserId::new(user).expect("a user"),
+            expires: None,
+        };
+        let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
+        let id = self.instances[instance].connection_id(key).expect("there");
+        self.enqueue(instance, Event::Opened { connection: key });
+        (key, id)
+    }
+
+    pub(crate) fn disconnect(&mut self, instance: usize, connection: ConnectionKey) {
+        let closure = Closure::Abrupt;
+        self.event(
+            instance,
+            Event::Closed {
+                connection,
+                closure,
+            },
+        );
+    }
+
+    /// Hands in a push with the default deadline. Its answer comes with [`Self::receipt`].
+    pub(crate) fn push(&mut self, instance: usize, to: Audience, text: &str, id: u128) -> CallId {
+        let call = self.hand_in(instance, frame(to, text, id));
+        self.settle_down();
+        call
+    }
+
+    /// Hands in a push; what follows is on the way.
+    pub(crate) fn hand_in(&mut self, instance: usize, push: Push) -> CallId {
+        self.calls += 1;
+        let call = CallId::new(self.calls);
+        self.enqueue(instance, Event::Push { call, push });
+        call
+    }
+
+    pub(crate) fn call_push(&mut self, instance: usize, push: Push) -> CallId {
+        let call = self.hand_in(instance, push);
+        self.settle_down();
+        call
+    }
+
+    /// Breaks all links between two instances; both learn of it.
+    pub(crate) fn cut(&mut self, one: usize, other: usize) {
+        let cut: Vec<_> = (self.links.iter())
+            .filter(|((from, _), (to, _))| {
+                (*from, *to) == (one, other) || (*from, *to) == (other, one)
+            })
+            .map(|(end, _)| *end)
+            .collect();
+        for (index, link) in cut {
+            self.links.remove(&(index, link));
+            let failure = LinkFailure::Broken;
+            self.enqueue(index, Event::LinkDown { link, failure });
+        }
+    }
+
+    /// The directory refuses something to these instances.
+    pub(crate) fn refuse(
+        &mut self,
+        refuses: fn(&Operation) -> Option<Outcome>,
+        to: impl IntoIterator<Item = usize>,
+    ) {
+        self.refuses = Some(refuses);
+        self.refused = to.into_iter().collect();
+    }
+
+    /// The directory answers what it has held back.
+    pub(crate) fn answer_held(&mut self) {
+        self.directory_holds = false;
+        for (index, trip) in std::mem::take(&mut self.held) {
+            self.ask_directory(index, &trip);
+        }
+        self.settle_down();
+    }
+
+    /// Stalled terminals read again.
+    pub(crate) fn read_again(&mut self) {
+        self.stalled.clear();
+        for (index, connection) in std::mem::take(&mut self.unwritten) {
+            self.enqueue(index, Event::Written { connection });
+        }
+        self.settle_down();
+    }
+
+    /// Links whose ends are both there.
+    pub(crate) fn link_ends(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(crate) fn push_user(&mut self, instance: usize, user: &str, text: &str) -> CallId {
+        let to = self::user(user);
+        let id = u128::from(self.calls) + 1000;
+        self.push(instance, to, text, id)
+    }
+
+    pub(crate) fn receipt(&self, call: CallId) -> &Receipt {
+        match self.answers.get(&call) {
+            Some(Answer::Push(Ok(receipt))) => receipt,
+            other => panic!("no receipt: {other:?}"),
+        }
+    }
+
+    /// The texts that a terminal got, the hello left out.
+    pub(crate) fn texts(&self, connection: ConnectionId) -> Vec<String> {
+        (self.received.get(&connection).into_iter().flatten())
+            .map(|payload| String::from_utf8_lossy(payload.bytes()).into_owned())
+            .filter(|text| !text.starts_with(r#"{"switchboard":"#))
+            .collect()
+    }
+
+    /// Lets an event happen, and all that follows from it at once.
+    pub(crate) fn event(&mut self, instance: usize, event: Event) {
+        self.enqueue(instance, event);
+        self.settle_down();
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let until = self.now.mono + span;
+        loop {
+            let next = (self.instances.iter().enumerate())
+                .filter(|(index, _)| !self.down[*index])
+                .filter_map(|(_, instance)| instance.next_timeout())
+                .map(|(at, _)| at)
+                .min();
+            let Some(at) = next.filter(|at| *at <= until) else {
+                break;
+            };
+            self.at(at.max(self.now.mono));
+            for index in 0..self.instances.len() {
+                self.turn(index);
+            }
+            self.settle_down();
+        }
+        self.at(until);
+    }
+
+    fn at(&mut self, mono: Instant) {
+        let passed = mono.since(self.now.mono).as_millis() as u64;
+        self.now = Now {
+            mono,
+            wall: WallTime::from_millis(self.now.wall.as_millis() + passed),
+        };
+    }
+
+    pub(crate) fn settle_down(&mut self) {
+        for _ in 0..1_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    /// Lets one thing arrive. Returns whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(delivery) = self.take_next() else {
+            return false;
+        };
+        match delivery {
+            Delivery::Event(index, _) if self.down[index] => {}
+            Delivery::Event(index, event) => {
+                let mut out = Outbox::new();
+                self.instances[index].handle(self.now, event, &mut out);
+                self.execute(index, &mut out);
+                self.turn(index);
+            }
+            Delivery::Accept { dialler, link } => self.accept(dialler, link),
+        }
+        true
+    }
+
+    /// Calls `handle_timeout` as long as something is due.
+    fn turn(&mut self, index: usize) {
+        if self.down[index] {
+            return;
+        }
+        for _ in 0..100_000 {
+            let due = self.instances[index].next_timeout();
+            if due.is_none_or(|(at, _)| at > self.now.mono) {
+                return;
+            }
+            let mut out = Outbox::new();
+            self.instances[index].handle_timeout(self.now, &mut out);
+            self.execute(index, &mut out);
+        }
+        panic!("instance {index} is busy without end");
+    }
+
+    fn accept(&mut self, dialler: usize, link: LinkKey) {
+        let Some(&(acceptor, _)) = self.links.get(&(dialler, link)) else {
+            return;
+        };
+        let key = self.instances[acceptor]
+            .accept_link(self.now)
+            .expect("room");
+        self.links.insert((dialler, link), (acceptor, key));
+        self.links.insert((acceptor, key), (dialler, link));
+        (self.on_the_way).push_back(Delivery::Event(dialler, Event::LinkUp { link }));
+    }
+}
+
+/// A push of a text frame with the default deadline.
+pub(crate) fn frame(to: Audience, text: &str, id: u128) -> Push {
+    let payload = Payload::text(text.to_owned().into()).expect("UTF-8");
+    Push {
+        id: PushId::new(uuid::Uuid::from_u128(id)),
+        to,
+        action: Action::Frame(payload),
+        deadline: Config::DEADLINE_DEFAULT,
+    }
+}
+
+/// All terminals of a user.
+pub(crate) fn user(name: &str) -> Audience {
+    Audience::User(UserId::new(name).expect("a user"))
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_reaches_terminals_on_three_instances_from_a_fourth() {
+        let mut cluster = Cluster::new(&Config::default(), 4);
+        let ids: Vec<_> = (0..3)
+            .map(|index| cluster.connect(index, "alice").1)
+            .collect();
+        let call = cluster.push_user(3, "alice", "hello");
+        let receipt = cluster.receipt(call);
+        assert_eq!((receipt.counts.written, receipt.degraded), (3, false));
+        for id in ids {
+            assert_eq!(cluster.texts(id), ["hello"]);
+        }
+    }
+}

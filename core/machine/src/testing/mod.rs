@@ -1,0 +1,4 @@
+//! For tests: executors of commands.
+
+pub(crate) mod cluster;
+pub(crate) mod rig;

@@ -1,0 +1,245 @@
+//! What an instance wants done.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::directory::Operation;
+use crate::event::{Answer, Notice};
+use crate::frame::{CloseCode, Payload};
+use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
+use crate::peers::alike::Difference;
+
+/// Something to be done. Commands of one connection, of one link and of the directory are executed
+/// in the order given; everything else may run at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Command {
+    /// Write a frame to a terminal. It may be kept until the next `Flush`.
+    Send {
+        /// Which.
+        connection: ConnectionKey,
+        /// The frame.
+        payload: Payload,
+    },
+    /// Hand what was sent to the operating system, then report `Written`, once for each `Flush`.
+    /// There is never a second `Flush` before that.
+    Flush {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// Send a ping, at once if that is possible.
+    Ping {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// Send what was sent before, then a Close frame, and end the connection with a closing
+    /// handshake; then report `Closed`. No `Written` is expected any more.
+    Close {
+        /// Which.
+        connection: ConnectionKey,
+        /// The code.
+        code: CloseCode,
+    },
+    /// Drop the socket at once; then report `Closed`.
+    Abort {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// The connection is over: its slot may be used again.
+    Forget {
+        /// Which.
+        connection: ConnectionKey,
+    },
+
+    /// Send these operations to the directory as one pipeline, behind the earlier ones, and report
+    /// their outcomes as one event.
+    Directory(Box<RoundTrip>),
+    /// The directory answered that it may have lost writes: drop its link and establish it anew.
+    DirectoryReset,
+
+    /// Open a link; report `LinkUp` or `LinkDown`.
+    Dial {
+        /// The link's key.
+        link: LinkKey,
+        /// Where to.
+        dial: Box<Dial>,
+    },
+    /// Send a batch as one binary WebSocket message, then report `LinkWritten`. There is never a
+    /// second one before that.
+    LinkWrite {
+        /// Which.
+        link: LinkKey,
+        /// The batch.
+        batch: Bytes,
+    },
+    /// The other end has proven that it is of the cluster. Before that it may be anybody, and says no
+    /// more than a handshake has to: nothing larger is to be read for it.
+    LinkProven {
+        /// Which.
+        link: LinkKey,
+    },
+    /// Send what was written before, close the link, and forget its key. No event is expected.
+    LinkClose {
+        /// Which.
+        link: LinkKey,
+    },
+
+    /// Answer a call.
+    Answer {
+        /// Which.
+        call: CallId,
+        /// With what.
+        answer: Box<Answer>,
+    },
+    /// Tell the application.
+    Notify(Box<Notice>),
+    /// Tell the operator.
+    Log(Box<Log>),
+    /// The instance has ended: no connection, no row, no lease, no link is left, or cannot be
+    /// removed because the directory is away.
+    Drained,
+
+    /// A terminal has not answered its ping: read what has come of it, then report `Probed`. There is
+    /// never a second `Probe` before that, unless the terminal was pinged again.
+    Probe {
+        /// Which.
+        connection: ConnectionKey,
+    },
+}
+
+const _: () = assert!(
+    size_of::<Command>() <= 56,
+    "commands are moved often: keep them small"
+);
+
+/// Operations that share one round trip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoundTrip {
+    /// For the answer.
+    pub op: OpId,
+    /// What is to be done, in this order.
+    pub operations: Vec<Operation>,
+}
+
+/// Where a link is to be opened to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dial {
+    /// The instance that is expected there.
+    pub instance: InstanceId,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// Rare things that an operator wants to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Log {
+    /// A lease was claimed.
+    Claimed {
+        /// The epoch.
+        epoch: Epoch,
+        /// Rows that are now written again.
+        rows: usize,
+    },
+    /// All rows are written.
+    Settled {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The lease was lost: it had expired, or the directory lost it.
+    LeaseLost {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// Another instance's lease vanished before its time: the directory was wiped.
+    LeaseVanished {
+        /// Whose.
+        instance: InstanceId,
+    },
+    /// The directory does not serve as a primary.
+    DirectoryNotPrimary {
+        /// What it said.
+        answer: String,
+    },
+    /// The directory refused an operation.
+    DirectoryRefused {
+        /// What it said.
+        answer: String,
+    },
+    /// A link to another instance is open.
+    PeerUp {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A link to another instance ended.
+    PeerDown {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A peer speaks another version of the links' protocol.
+    WireVersion {
+        /// Ours.
+        ours: u16,
+        /// Theirs.
+        theirs: u16,
+        /// Who, as it says, if it says so.
+        instance: Option<InstanceId>,
+    },
+    /// A peer could not prove that it knows the cluster's secret.
+    WrongSecret {
+        /// Who, as it says.
+        instance: InstanceId,
+    },
+    /// A peer sent something that is not of the protocol.
+    PeerMisbehaved {
+        /// What.
+        what: &'static str,
+    },
+    /// A peer has other settings where all instances should have the same.
+    SettingsDiffer {
+        /// Which.
+        instance: InstanceId,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
+    /// Cut off from the directory while it works for others: terminals are sent elsewhere.
+    Isolated,
+    /// The directory is reachable again after an isolation.
+    Rejoined,
+}
+
+/// Where an instance puts its commands: one list, owned and reused by the caller.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    commands: Vec<Command>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self {
+            commands: Vec::new(),
+        }
+    }
+
+    /// Takes all commands, in their order. Its memory is kept for the next use.
+    pub fn drain(&mut self) -> impl Iterator<Item = Command> + '_ {
+        self.commands.drain(..)
+    }
+
+    /// The commands, in their order.
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    pub(crate) fn log(&mut self, log: Log) {
+        self.push(Command::Log(Box::new(log)));
+    }
+}

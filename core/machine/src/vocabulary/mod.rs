@@ -1,0 +1,10 @@
+//! What callers and wings say to each other: values without logic.
+
+pub mod command;
+pub mod config;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod message;
+pub mod stats;
+pub mod time;
