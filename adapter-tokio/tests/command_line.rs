@@ -39,7 +39,7 @@ fn wrong_usage_ends_with_2_and_names_the_flag_or_the_variable() {
     let output = switchboard(&["serve", "--lease", "5"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        errors(&output).contains("--lease <TIME>"),
+        errors(&output).contains("--lease: `5` is not a duration"),
         "{}",
         errors(&output)
     );
@@ -51,14 +51,14 @@ fn wrong_usage_ends_with_2_and_names_the_flag_or_the_variable() {
     let output = switchboard(&["serve"], &[("SWITCHBOARD_LEASE", "5")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        errors(&output).contains("variable SWITCHBOARD_LEASE"),
+        errors(&output).contains("SWITCHBOARD_LEASE: `5` is not"),
         "{}",
         errors(&output)
     );
 }
 
 #[test]
-fn what_cannot_be_started_ends_with_1_and_one_line() {
+fn a_setting_that_does_not_fit_ends_with_2_and_one_line() {
     for (arguments, variables, complaint) in [
         (
             &["--config=/nonexistent.toml"][..],
@@ -81,7 +81,7 @@ fn what_cannot_be_started_ends_with_1_and_one_line() {
         ),
     ] {
         let output = switchboard(&[&["serve"], arguments].concat(), variables);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let errors = errors(&output);
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert!(
