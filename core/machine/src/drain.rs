@@ -113,12 +113,12 @@ impl Instance {
             }
             Drain::Releasing { .. } | Drain::Done => return,
         }
-        self.turn.lease = true;
+        self.membership.lease_due = true;
         self.arm_once(Once::Drain, now.mono);
     }
 
     pub(crate) fn drain_due(&mut self, now: Now, out: &mut Outbox) {
-        let present = self.registry.present();
+        let present = self.terminals.registry.present();
         let mut next = now.mono + STEP;
         match &mut self.drain {
             Drain::No | Drain::Done => return,
@@ -134,20 +134,24 @@ impl Instance {
                 let begun = now.mono >= pace.from;
                 let ends = pace.from + pace.spread;
                 // Rows that cannot be removed die with the lease.
-                let patience = self.config.close_timeout + 2 * self.config.directory_timeout;
+                let patience =
+                    self.base.config.close_timeout + 2 * self.base.config.directory_timeout;
                 let impatient = now.mono >= ends.max(*told) + patience;
                 self.send_away(now, left, out);
-                if self.registry.present() > left {
+                if self.terminals.registry.present() > left {
                     // It is behind: the rest is told as soon as others have had their turn.
                     next = now.mono;
                 }
-                let rest = self.registry.len() + self.pushes.len() + self.inbound.len();
+                let rest = self.terminals.registry.len()
+                    + self.publish.pushes.len()
+                    + self.deliver.inbound.len();
                 if begun && (rest == 0 || impatient) {
                     self.release(now);
                 }
             }
             Drain::Releasing { until } => {
-                let given_back = !self.keeper.is_owed() && self.trips.is_idle();
+                let given_back =
+                    !self.membership.keeper.is_owed() && self.membership.trips.is_idle();
                 if given_back || *until <= now.mono {
                     self.drain = Drain::Done;
                     // Nothing is asked from here on, and whatever was asked ends.
@@ -164,9 +168,9 @@ impl Instance {
 
     fn release(&mut self, now: Now) {
         self.drain = Drain::Releasing {
-            until: now.mono + self.config.directory_timeout,
+            until: now.mono + self.base.config.directory_timeout,
         };
-        self.turn.lease = true;
+        self.membership.lease_due = true;
         self.answer_inbound();
         self.say_goodbye();
     }
@@ -174,10 +178,10 @@ impl Instance {
     /// Closes the oldest terminals until so many are left.
     fn send_away(&mut self, now: Now, left: usize, out: &mut Outbox) {
         for _ in 0..STEP_TERMINALS {
-            if self.registry.present() <= left {
+            if self.terminals.registry.present() <= left {
                 return;
             }
-            let Some((_, key)) = self.registry.next_younger(Age::OLDEST) else {
+            let Some((_, key)) = self.terminals.registry.next_younger(Age::OLDEST) else {
                 return;
             };
             let code = CloseCode::ServiceRestart;
@@ -187,12 +191,12 @@ impl Instance {
 
     /// A peer says whether the directory works for it.
     pub(crate) fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
-        if self.keeper.has_lease(now.mono) {
+        if self.membership.keeper.has_lease(now.mono) {
             return;
         }
         // Not before a peer says so: when the directory comes back, somebody is the first.
-        let since = *self.keeper.cut_off.get_or_insert(now.mono);
-        if now.mono >= since + self.config.isolation && matches!(self.drain, Drain::No) {
+        let since = *self.membership.keeper.cut_off.get_or_insert(now.mono);
+        if now.mono >= since + self.base.config.isolation && matches!(self.drain, Drain::No) {
             out.log(Log::Isolated);
             self.drain = Drain::Isolated {
                 pace: Pace {

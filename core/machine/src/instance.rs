@@ -1,30 +1,24 @@
 //! The instance: its parts, and which of them an event or a timer is for.
 
-use std::collections::VecDeque;
 use std::hash::Hasher;
 
 use crate::base::fingerprint::Fingerprint;
+#[cfg(feature = "flaws")]
 use crate::base::flaws::Flaws;
-use crate::base::rng::{Purpose, Seed, SeededHash, Stream};
-use crate::base::slots::Slots;
-use crate::base::timer::Timers;
+use crate::base::rng::{Seed, SeededHash};
 use crate::command::Outbox;
 use crate::config::{Config, ConfigError, Identity};
-use crate::deliver::inbound::Inbound;
-use crate::deliver::repeat::Repeats;
+use crate::context::Base;
+use crate::deliver::Deliveries;
 use crate::drain::Drain;
 use crate::event::Event;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
-use crate::membership::lease::Keeper;
-use crate::membership::rows::Upkeep;
-use crate::membership::trips::Trips;
-use crate::membership::view::View;
+use crate::membership::Membership;
 use crate::peers::peer::Peers;
-use crate::publish::push::Pushes;
+use crate::publish::Publish;
 use crate::stats::{Gauges, Level, Levels, Stats};
-use crate::terminals::registry::Registry;
+use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
-use crate::turn::Turn;
 
 /// One server instance.
 ///
@@ -153,27 +147,13 @@ use crate::turn::Turn;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
-    pub(crate) config: Config,
-    pub(crate) identity: Identity,
-    pub(crate) registry: Registry,
-    pub(crate) upkeep: Upkeep,
-    pub(crate) trips: Trips,
-    pub(crate) keeper: Keeper,
-    pub(crate) view: View,
-    pub(crate) pushes: Pushes,
-    pub(crate) inbound: Slots<InboundKey, Inbound>,
-    pub(crate) broadcasts: VecDeque<InboundKey>,
-    pub(crate) repeats: Repeats,
+    pub(crate) base: Base,
+    pub(crate) terminals: Terminals,
+    pub(crate) membership: Membership,
+    pub(crate) publish: Publish,
+    pub(crate) deliver: Deliveries,
     pub(crate) peers: Peers,
     pub(crate) drain: Drain,
-    pub(crate) timers: Timers<Timer>,
-    pub(crate) once: [Option<Instant>; Once::COUNT],
-    pub(crate) turn: Turn,
-    pub(crate) connection_ids: Stream,
-    pub(crate) nonces: Stream,
-    pub(crate) jitter: Stream,
-    pub(crate) stats: Stats,
-    pub(crate) flaws: Flaws,
 }
 
 /// What a timer is for.
@@ -201,7 +181,7 @@ pub(crate) enum Once {
 }
 
 impl Once {
-    const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 7;
 }
 
 /// What a timeout is for.
@@ -231,27 +211,13 @@ impl Instance {
         config.validate()?;
         let hash = SeededHash::new(&seed);
         Ok(Self {
-            registry: Registry::new(&hash),
-            upkeep: Upkeep::new(),
-            trips: Trips::new(),
-            keeper: Keeper::new(now),
-            view: View::new(now),
-            pushes: Pushes::new(&hash),
-            inbound: Slots::new(),
-            broadcasts: VecDeque::new(),
-            repeats: Repeats::new(config.repeat_memory, config.repeat_entries, &hash),
+            terminals: Terminals::new(&hash),
+            membership: Membership::new(now),
+            publish: Publish::new(&hash),
+            deliver: Deliveries::new(&config, &hash),
             peers: Peers::new(),
             drain: Drain::No,
-            timers: Timers::new(now.mono),
-            once: [None; Once::COUNT],
-            turn: Turn::default(),
-            connection_ids: Stream::new(&seed, Purpose::ConnectionIds),
-            nonces: Stream::new(&seed, Purpose::Nonces),
-            jitter: Stream::new(&seed, Purpose::Jitter),
-            stats: Stats::default(),
-            flaws: Flaws::NONE,
-            config,
-            identity,
+            base: Base::new(config, identity, &seed, now),
         })
     }
 
@@ -259,7 +225,8 @@ impl Instance {
     #[cfg(feature = "flaws")]
     #[doc(hidden)]
     pub fn with_flaws(self, flaws: Flaws) -> Self {
-        Self { flaws, ..self }
+        let base = Base { flaws, ..self.base };
+        Self { base, ..self }
     }
 
     /// Takes in something that happened. What follows at once is added to `out`; round trips,
@@ -291,7 +258,7 @@ impl Instance {
     /// Does what is due and ends the turn. A call when nothing is due emits nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
         for _ in 0..TIMERS_PER_CALL {
-            let Some(timer) = self.timers.pop(now.mono) else {
+            let Some(timer) = self.base.timers.pop(now.mono) else {
                 break;
             };
             self.timer_due(now, timer, out);
@@ -301,43 +268,43 @@ impl Instance {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, and what for.
     pub fn next_timeout(&self) -> Option<(Instant, TimerKind)> {
-        if !self.turn.is_over() || self.trips.is_due() {
+        if !self.turn_is_over() || self.membership.trips.is_due() {
             return Some((Instant::START, TimerKind::Turn));
         }
-        Some((self.timers.next()?, TimerKind::Deadline))
+        Some((self.base.timers.next()?, TimerKind::Deadline))
     }
 
     /// Hashes all that decides future behaviour, in canonical order, with times relative to `now`.
     /// Instances with equal fingerprints give equal commands for equal calls.
     pub fn fingerprint(&self, now: Now, hasher: &mut impl Hasher) {
         let now = now.mono;
-        self.identity.instance.fingerprint(now, hasher);
-        self.registry.fingerprint(now, hasher);
-        self.upkeep.fingerprint(now, hasher);
-        self.trips.fingerprint(now, hasher);
-        self.keeper.fingerprint(now, hasher);
-        self.view.fingerprint(now, hasher);
-        self.pushes.fingerprint(now, hasher);
-        self.inbound.fingerprint(now, hasher);
-        self.broadcasts.fingerprint(now, hasher);
-        self.repeats.fingerprint(now, hasher);
+        self.base.identity.instance.fingerprint(now, hasher);
+        self.terminals.registry.fingerprint(now, hasher);
+        self.membership.upkeep.fingerprint(now, hasher);
+        self.membership.trips.fingerprint(now, hasher);
+        self.membership.keeper.fingerprint(now, hasher);
+        self.membership.view.fingerprint(now, hasher);
+        self.publish.pushes.fingerprint(now, hasher);
+        self.deliver.inbound.fingerprint(now, hasher);
+        self.deliver.broadcasts.fingerprint(now, hasher);
+        self.deliver.repeats.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
         self.drain.fingerprint(now, hasher);
-        self.once.as_slice().fingerprint(now, hasher);
-        self.turn.fingerprint(now, hasher);
-        hasher.write_u128(self.connection_ids.position());
-        hasher.write_u128(self.nonces.position());
-        hasher.write_u128(self.jitter.position());
+        self.base.once.as_slice().fingerprint(now, hasher);
+        self.fingerprint_turn(now, hasher);
+        hasher.write_u128(self.base.random.connection_ids.position());
+        hasher.write_u128(self.base.random.nonces.position());
+        hasher.write_u128(self.base.random.jitter.position());
     }
 
     /// The id that it was given.
     pub const fn id(&self) -> InstanceId {
-        self.identity.instance
+        self.base.identity.instance
     }
 
     /// The name of a connection that is not forgotten.
     pub fn connection_id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
-        Some(self.registry.get(connection)?.id)
+        Some(self.terminals.registry.get(connection)?.id)
     }
 
     /// Whether a balancer should send terminals here: it takes terminals, and the directory has
@@ -345,32 +312,32 @@ impl Instance {
     /// matter: while the directory is away terminals are served, and moving them helps nobody. An
     /// instance that is cut off alone takes no terminals, and is not ready until it is back.
     pub const fn is_ready(&self) -> bool {
-        self.takes_terminals() && self.keeper.has_held()
+        self.takes_terminals() && self.membership.keeper.has_held()
     }
 
     /// Counters since the start.
     pub const fn stats(&self) -> &Stats {
-        &self.stats
+        &self.base.stats
     }
 
     /// What it holds at present.
     pub fn gauges(&self, now: Now) -> Gauges {
         Gauges {
-            connections: self.registry.len(),
-            users: self.registry.users(),
-            pushes: self.pushes.len(),
+            connections: self.terminals.registry.len(),
+            users: self.terminals.registry.users(),
+            pushes: self.publish.pushes.len(),
             links: self.peers.members(),
-            instances: self.view.alive() + 1,
-            epoch: self.keeper.epoch().get(),
-            directory: self.keeper.has_lease(now.mono),
+            instances: self.membership.view.alive() + 1,
+            epoch: self.membership.keeper.epoch().get(),
+            directory: self.membership.keeper.has_lease(now.mono),
         }
     }
 
     /// How full its tables and queues are; of queues of which there are many, the fullest. It looks
     /// at every connection, every user that is pushed to and every peer.
     pub fn levels(&self) -> Levels {
-        let config = &self.config;
-        let waiting = (self.registry.iter()).map(|(_, connection)| &connection.outbound);
+        let config = &self.base.config;
+        let waiting = (self.terminals.registry.iter()).map(|(_, connection)| &connection.outbound);
         let (frames, bytes) = waiting.fold((0, 0), |(frames, bytes): (usize, usize), queue| {
             (frames.max(queue.frames()), bytes.max(queue.bytes()))
         });
@@ -380,15 +347,27 @@ impl Instance {
             limit,
         };
         [
-            level("connections", self.registry.len(), config.connections),
-            level("pushes", self.pushes.len(), config.pushes),
+            level(
+                "connections",
+                self.terminals.registry.len(),
+                config.connections,
+            ),
+            level("pushes", self.publish.pushes.len(), config.pushes),
             level(
                 "pushes_per_user",
-                self.pushes.longest_lane(),
+                self.publish.pushes.longest_lane(),
                 config.pushes_per_user,
             ),
-            level("broadcasts", self.broadcasts.len(), config.broadcasts),
-            level("repeat_entries", self.repeats.len(), config.repeat_entries),
+            level(
+                "broadcasts",
+                self.deliver.broadcasts.len(),
+                config.broadcasts,
+            ),
+            level(
+                "repeat_entries",
+                self.deliver.repeats.len(),
+                config.repeat_entries,
+            ),
             level("links", self.peers.members(), config.links),
             level(
                 "link_queue_bytes",
@@ -409,7 +388,7 @@ impl Instance {
             Timer::Link(key) => self.link_due(now, key, out),
             Timer::Peer(instance) => self.peer_due(now, instance, out),
             Timer::Once(once) => {
-                let armed = &mut self.once[once as usize];
+                let armed = &mut self.base.once[once as usize];
                 if armed.is_none_or(|armed| armed > now.mono) {
                     return;
                 }
@@ -421,7 +400,7 @@ impl Instance {
 
     fn once_due(&mut self, now: Now, once: Once, out: &mut Outbox) {
         match once {
-            Once::Lease => self.turn.lease = true,
+            Once::Lease => self.membership.lease_due = true,
             Once::View => self.view_due(now),
             Once::Sweep => self.sweep_due(now),
             Once::Settle => self.settle_due(now, out),
@@ -433,21 +412,21 @@ impl Instance {
 
     /// Arms a timer of which there is one. The earlier moment counts.
     pub(crate) fn arm_once(&mut self, once: Once, at: Instant) {
-        let armed = &mut self.once[once as usize];
+        let armed = &mut self.base.once[once as usize];
         if armed.is_none_or(|armed| at < armed) {
             *armed = Some(at);
-            self.timers.arm(at, Timer::Once(once));
+            self.base.timers.arm(at, Timer::Once(once));
         }
     }
 
     /// Whether such a timer is armed.
     pub(crate) const fn is_armed(&self, once: Once) -> bool {
-        self.once[once as usize].is_some()
+        self.base.once[once as usize].is_some()
     }
 
     /// A state that only a bug can reach.
     pub(crate) fn bug(&mut self, what: &str) {
-        self.stats.bugs += 1;
+        self.base.stats.bugs += 1;
         debug_assert!(false, "{what}");
     }
 
@@ -460,16 +439,16 @@ impl Instance {
     /// Whether nothing is left but so many connections.
     #[cfg(test)]
     pub(crate) fn is_at_rest_but_for(&self, connections: usize) -> bool {
-        self.registry.len() == connections
-            && self.registry.present() == connections
-            && self.broadcasts.is_empty()
-            && self.pushes.waiting_for_view.is_empty()
-            && self.turn.is_over()
-            && self.pushes.len() == 0
-            && self.pushes.lanes() == 0
-            && self.pushes.hops() == 0
-            && self.inbound.is_empty()
+        self.terminals.registry.len() == connections
+            && self.terminals.registry.present() == connections
+            && self.deliver.broadcasts.is_empty()
+            && self.publish.pushes.waiting_for_view.is_empty()
+            && self.turn_is_over()
+            && self.publish.pushes.len() == 0
+            && self.publish.pushes.lanes() == 0
+            && self.publish.pushes.hops() == 0
+            && self.deliver.inbound.is_empty()
             && self.peers.open() == 0
-            && self.trips.open() == 0
+            && self.membership.trips.open() == 0
     }
 }

@@ -18,6 +18,7 @@
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 mod base;
+mod context;
 mod deliver;
 pub mod directory;
 mod drain;

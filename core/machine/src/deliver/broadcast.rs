@@ -103,7 +103,7 @@ const ZERO: Counts = Counts {
 
 impl Instance {
     pub(crate) fn begin_broadcast(&mut self, now: Now, key: InboundKey) {
-        let Some(inbound) = self.inbound.get_mut(key) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
             self.bug("a broadcast ended before it began");
             return;
         };
@@ -112,27 +112,27 @@ impl Instance {
             self.bug("a broadcast has users");
             return;
         };
-        let present = self.registry.present() as u64;
-        match self.repeats.known_broadcast(now.mono, push, key) {
+        let present = self.terminals.registry.present() as u64;
+        match self.deliver.repeats.known_broadcast(now.mono, push, key) {
             Some(Known::Ended(counts)) => {
                 broadcasting.skip(counts);
-                self.stats.repeats += counts.written;
+                self.base.stats.repeats += counts.written;
             }
             Some(Known::Pending) => broadcasting.walk = Walk::Waiting,
             Some(Known::Crowded) => broadcasting.skip(Counts {
                 queued: present,
                 ..ZERO
             }),
-            None if self.broadcasts.len() >= self.config.broadcasts => {
+            None if self.deliver.broadcasts.len() >= self.base.config.broadcasts => {
                 broadcasting.skip(Counts {
                     overflow: present,
                     ..ZERO
                 });
-                self.stats.overflows += present;
+                self.base.stats.overflows += present;
             }
             None => {
-                self.repeats.begin_broadcast(now.mono, push);
-                self.broadcasts.push_back(key);
+                self.deliver.repeats.begin_broadcast(now.mono, push);
+                self.deliver.broadcasts.push_back(key);
                 if !self.is_armed(Once::Broadcast) {
                     self.arm_once(Once::Broadcast, now.mono);
                 }
@@ -144,12 +144,12 @@ impl Instance {
     /// The first delivery of a push to everyone has ended, for whose counts this one waits.
     pub(crate) fn first_broadcast_ended(&mut self, key: InboundKey, counts: Counts) {
         // It may have been answered at its own deadline.
-        let Some(inbound) = self.inbound.get_mut(key) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
             return;
         };
         if let Progress::Everyone(broadcasting) = &mut inbound.progress {
             broadcasting.skip(counts);
-            self.stats.repeats += counts.written;
+            self.base.stats.repeats += counts.written;
         }
         self.answer_if_complete(key);
     }
@@ -157,13 +157,13 @@ impl Instance {
     /// Serves the next terminals of the broadcast that has waited longest.
     pub(crate) fn broadcast_due(&mut self, now: Now, out: &mut Outbox) {
         let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
-        let mut budget = (self.config.broadcast_rate / steps_per_second).max(1);
+        let mut budget = (self.base.config.broadcast_rate / steps_per_second).max(1);
         while budget > 0 {
-            let Some(&key) = self.broadcasts.front() else {
+            let Some(&key) = self.deliver.broadcasts.front() else {
                 return;
             };
             if !self.broadcast_one(now, key, out) {
-                self.broadcasts.pop_front();
+                self.deliver.broadcasts.pop_front();
                 self.answer_if_complete(key);
                 continue;
             }
@@ -174,7 +174,7 @@ impl Instance {
 
     /// Serves one terminal. Returns whether there was one.
     fn broadcast_one(&mut self, now: Now, key: InboundKey, out: &mut Outbox) -> bool {
-        let Some(inbound) = self.inbound.get_mut(key) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
             return false;
         };
         let push = inbound.push;
@@ -184,13 +184,13 @@ impl Instance {
         let Walk::At { age } = broadcasting.walk else {
             return false;
         };
-        let Some((age, connection)) = self.registry.next_older(age) else {
+        let Some((age, connection)) = self.terminals.registry.next_older(age) else {
             broadcasting.walk = Walk::Done;
             return false;
         };
         broadcasting.walk = Walk::At { age };
         broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
-        let greeted = (self.registry.get(connection)).filter(|found| found.is_live());
+        let greeted = (self.terminals.registry.get(connection)).filter(|found| found.is_live());
         let Some(id) = greeted.map(|found| found.id) else {
             return true;
         };
@@ -202,9 +202,9 @@ impl Instance {
             push,
         };
         // The same push may have named this terminal's user before.
-        let outcome = match self.repeats.known(now.mono, id, ticket) {
+        let outcome = match self.deliver.repeats.known(now.mono, id, ticket) {
             Some(known) => {
-                self.stats.repeats += 1;
+                self.base.stats.repeats += 1;
                 known.outcome()
             }
             None => self.act(now, connection, &action, ticket, out).err(),

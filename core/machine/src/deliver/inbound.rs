@@ -82,8 +82,10 @@ impl Instance {
         };
         match deliver.to {
             Addressees::Everyone => {
-                inbound.progress =
-                    Progress::Everyone(Broadcasting::new(deliver.action, self.registry.present()));
+                inbound.progress = Progress::Everyone(Broadcasting::new(
+                    deliver.action,
+                    self.terminals.registry.present(),
+                ));
                 let key = self.begin_inbound(inbound);
                 self.begin_broadcast(now, key);
             }
@@ -99,8 +101,8 @@ impl Instance {
 
     fn begin_inbound(&mut self, inbound: Inbound) -> InboundKey {
         let answer_by = inbound.answer_by;
-        let key = self.inbound.insert(inbound);
-        self.timers.arm(answer_by, Timer::Inbound(key));
+        let key = self.deliver.inbound.insert(inbound);
+        self.base.timers.arm(answer_by, Timer::Inbound(key));
         key
     }
 
@@ -117,7 +119,7 @@ impl Instance {
         for connection in &addressee.named {
             self.serve_one(now, key, index, &addressee.user, *connection, action, out);
         }
-        let Some(push) = self.inbound.get(key).map(|inbound| inbound.push) else {
+        let Some(push) = self.deliver.inbound.get(key).map(|inbound| inbound.push) else {
             return;
         };
         let mut asked = match &addressee.ask {
@@ -130,8 +132,12 @@ impl Instance {
                 greeted
             }
         };
-        if !self.repeats.begin_ask(now.mono, push, &addressee.user) {
-            asked.retain(|connection| self.repeats.knows(*connection, push));
+        if !self
+            .deliver
+            .repeats
+            .begin_ask(now.mono, push, &addressee.user)
+        {
+            asked.retain(|connection| self.deliver.repeats.knows(*connection, push));
         }
         let named = Selected::only(&addressee.named);
         for connection in asked {
@@ -143,8 +149,8 @@ impl Instance {
 
     /// The greeted connections of a user, oldest first.
     pub(crate) fn greeted_of(&self, user: &UserId) -> Vec<ConnectionId> {
-        (self.registry.of_user(user).iter())
-            .filter_map(|key| self.registry.get(*key))
+        (self.terminals.registry.of_user(user).iter())
+            .filter_map(|key| self.terminals.registry.get(*key))
             .filter(|connection| connection.is_live())
             .map(|connection| connection.id)
             .collect()
@@ -161,7 +167,7 @@ impl Instance {
         action: &Action,
         out: &mut Outbox,
     ) {
-        let Some(inbound) = self.inbound.get_mut(key) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
             self.bug("a delivery ended while its terminals were being found");
             return;
         };
@@ -180,9 +186,9 @@ impl Instance {
             connection,
             outcome: None,
         });
-        match self.repeats.known(now.mono, connection, ticket) {
-            Some(known) if !self.flaws.has(Flaw::RepeatNotRecognised) => {
-                self.stats.repeats += 1;
+        match self.deliver.repeats.known(now.mono, connection, ticket) {
+            Some(known) if !self.base.flaws.has(Flaw::RepeatNotRecognised) => {
+                self.base.stats.repeats += 1;
                 if let Some(outcome) = known.outcome() {
                     self.set_outcome(ticket, outcome);
                 }
@@ -200,18 +206,21 @@ impl Instance {
         action: &Action,
         out: &mut Outbox,
     ) {
-        let key = (self.registry.find(connection))
-            .filter(|key| (self.registry.get(*key)).is_some_and(|found| found.user == *user));
+        let key = (self.terminals.registry.find(connection)).filter(|key| {
+            (self.terminals.registry.get(*key)).is_some_and(|found| found.user == *user)
+        });
         let Some(key) = key else {
             self.set_outcome(ticket, Outcome::Gone);
             return;
         };
-        self.repeats.begin(now.mono, connection, ticket.push);
-        if self.flaws.has(Flaw::QueuedSaidWritten) {
+        self.deliver
+            .repeats
+            .begin(now.mono, connection, ticket.push);
+        if self.base.flaws.has(Flaw::QueuedSaidWritten) {
             self.set_outcome(ticket, Outcome::Written);
         }
         if let Err(outcome) = self.act(now, key, action, ticket, out) {
-            self.repeats.end(connection, ticket.push, outcome);
+            self.deliver.repeats.end(connection, ticket.push, outcome);
             self.set_outcome(ticket, outcome);
         }
     }
@@ -231,7 +240,7 @@ impl Instance {
     ) -> Result<(), Outcome> {
         match action {
             Action::Frame(payload) => {
-                let guesses = self.flaws.has(Flaw::KindGuessed);
+                let guesses = self.base.flaws.has(Flaw::KindGuessed);
                 let guessed = guesses.then(|| Payload::text(payload.bytes().clone()).ok());
                 let payload = guessed.flatten().unwrap_or_else(|| payload.clone());
                 self.offer(now, key, payload, ticket, out)
@@ -251,7 +260,7 @@ impl Instance {
         outcome: Outcome,
     ) {
         for ticket in tickets {
-            let waiters = self.repeats.end(connection, ticket.push, outcome);
+            let waiters = self.deliver.repeats.end(connection, ticket.push, outcome);
             for ticket in std::iter::once(ticket).chain(waiters) {
                 self.set_outcome(ticket, outcome);
                 self.answer_if_complete(ticket.delivery);
@@ -262,7 +271,7 @@ impl Instance {
     /// Takes down what became of one terminal of a delivery.
     pub(crate) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
         // A delivery that was answered in the meantime needs no outcome.
-        let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(ticket.delivery) else {
             return;
         };
         match &mut inbound.progress {
@@ -279,7 +288,7 @@ impl Instance {
 
     /// Answers and ends a delivery whose terminals all have an outcome.
     pub(crate) fn answer_if_complete(&mut self, key: InboundKey) {
-        let Some(inbound) = self.inbound.get(key) else {
+        let Some(inbound) = self.deliver.inbound.get(key) else {
             return;
         };
         let complete = match &inbound.progress {
@@ -289,14 +298,14 @@ impl Instance {
         if !complete {
             return;
         }
-        let Some(inbound) = self.inbound.remove(key) else {
+        let Some(inbound) = self.deliver.inbound.remove(key) else {
             return;
         };
         if let Progress::Everyone(broadcasting) = &inbound.progress
             && broadcasting.is_first()
         {
             let counts = broadcasting.counts();
-            for waiter in self.repeats.end_broadcast(inbound.push, counts) {
+            for waiter in self.deliver.repeats.end_broadcast(inbound.push, counts) {
                 self.first_broadcast_ended(waiter, counts);
             }
         }
@@ -306,12 +315,12 @@ impl Instance {
 
     /// The publisher must know: what has no outcome is queued.
     pub(crate) fn inbound_due(&mut self, key: InboundKey) {
-        let Some(inbound) = self.inbound.get_mut(key) else {
+        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
             return;
         };
         let from = std::mem::replace(&mut inbound.from, From::Answered);
         let delivery = inbound.delivery;
-        let Some(inbound) = self.inbound.get(key) else {
+        let Some(inbound) = self.deliver.inbound.get(key) else {
             return;
         };
         let outcomes = inbound.outcomes();
@@ -321,14 +330,14 @@ impl Instance {
             Progress::Everyone(broadcasting) => broadcasting.is_first(),
         };
         if !goes_on {
-            self.inbound.remove(key);
+            self.deliver.inbound.remove(key);
         }
         self.answer(from, delivery, outcomes);
     }
 
     /// The instance ends: all publishers are told what is known.
     pub(crate) fn answer_inbound(&mut self) {
-        let keys: Vec<InboundKey> = self.inbound.iter().map(|(key, _)| key).collect();
+        let keys: Vec<InboundKey> = self.deliver.inbound.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.inbound_due(key);
         }
@@ -338,7 +347,7 @@ impl Instance {
         let delivered = Delivered { delivery, outcomes };
         match from {
             // Taken up at the end of the turn, when nothing is half done.
-            From::Here => self.turn.delivered.push(delivered),
+            From::Here => self.publish.delivered.push(delivered),
             From::Link(link) => self.send_on(link, Message::Delivered(delivered)),
             From::Answered => {}
         }

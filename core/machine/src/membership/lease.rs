@@ -192,10 +192,12 @@ impl Instance {
         if self.has_ended() {
             return;
         }
-        if self.keeper.is_linked() {
+        if self.membership.keeper.is_linked() {
             self.directory_down(now, out);
         }
-        if self.keeper.epoch > Epoch::ZERO && !self.flaws.has(Flaw::NoDoubtAfterReconnection) {
+        if self.membership.keeper.epoch > Epoch::ZERO
+            && !self.base.flaws.has(Flaw::NoDoubtAfterReconnection)
+        {
             self.doubt_everyone(now);
         }
         self.begin_claim(now.mono);
@@ -204,9 +206,9 @@ impl Instance {
     }
 
     pub(crate) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
-        self.keeper.hold = Hold::Unlinked;
+        self.membership.keeper.hold = Hold::Unlinked;
         self.stop_settling();
-        self.view.link_lost();
+        self.membership.view.link_lost();
         self.fail_trips(now, out);
         self.drop_refused(out);
     }
@@ -214,7 +216,7 @@ impl Instance {
     /// The lease has expired, or the directory has lost it.
     pub(crate) fn lease_lost(&mut self, now: Now, out: &mut Outbox) {
         out.log(Log::LeaseLost {
-            epoch: self.keeper.epoch,
+            epoch: self.membership.keeper.epoch,
         });
         self.stop_settling();
         self.begin_claim(now.mono);
@@ -222,23 +224,26 @@ impl Instance {
     }
 
     fn begin_claim(&mut self, from: Instant) {
-        self.keeper.epoch = self.keeper.epoch.next();
-        self.keeper.hold = Hold::Unclaimed { from };
-        self.turn.lease = true;
+        self.membership.keeper.epoch = self.membership.keeper.epoch.next();
+        self.membership.keeper.hold = Hold::Unclaimed { from };
+        self.membership.lease_due = true;
     }
 
     /// Claims or renews, if that is due.
     pub(crate) fn tend_lease(&mut self, now: Now) {
-        self.turn.lease = false;
+        self.membership.lease_due = false;
         match self.drain {
             Drain::No | Drain::Isolated { .. } | Drain::Ordered { .. } => {}
             Drain::Releasing { .. } => return self.release_lease(),
             Drain::Done => return,
         }
-        let instance = self.identity.instance;
-        let desired = self.keeper.desired(&self.drain, &self.identity.address);
+        let instance = self.base.identity.instance;
+        let desired = self
+            .membership
+            .keeper
+            .desired(&self.drain, &self.base.identity.address);
         let load = self.load();
-        match &mut self.keeper.hold {
+        match &mut self.membership.keeper.hold {
             Hold::Unlinked | Hold::Claiming | Hold::Released => {}
             Hold::Unclaimed { from } => {
                 if *from > now.mono {
@@ -246,7 +251,7 @@ impl Instance {
                     self.arm_once(Once::Lease, at);
                     return;
                 }
-                self.keeper.hold = Hold::Claiming;
+                self.membership.keeper.hold = Hold::Claiming;
                 // Rows may be missing until they are settled.
                 let lease = Lease {
                     state: LeaseState::Settling,
@@ -257,11 +262,13 @@ impl Instance {
                     lease: lease.clone(),
                     load,
                 };
-                self.trips.ask_first(operation, Purpose::Claim { lease });
+                self.membership
+                    .trips
+                    .ask_first(operation, Purpose::Claim { lease });
             }
             Hold::Held { lease, renewal } => match renewal {
                 Renewal::Asked => {}
-                Renewal::Unknown { .. } => self.trips.ask_evidence(),
+                Renewal::Unknown { .. } => self.membership.trips.ask_evidence(),
                 Renewal::Refused { until: at } if *at > now.mono => {
                     let at = *at;
                     self.arm_once(Once::Lease, at);
@@ -282,7 +289,8 @@ impl Instance {
                         lease: desired.clone(),
                         load,
                     };
-                    self.trips
+                    self.membership
+                        .trips
                         .ask_first(operation, Purpose::Renew { lease: desired });
                 }
             },
@@ -291,8 +299,8 @@ impl Instance {
 
     pub(crate) fn load(&self) -> Load {
         Load {
-            connections: self.registry.present() as u64,
-            pushes: self.stats.pushes,
+            connections: self.terminals.registry.present() as u64,
+            pushes: self.base.stats.pushes,
         }
     }
 
@@ -304,19 +312,25 @@ impl Instance {
         replaced: Option<&Lease>,
         out: &mut Outbox,
     ) {
-        if !matches!(self.keeper.hold, Hold::Claiming) || lease.epoch != self.keeper.epoch {
+        if !matches!(self.membership.keeper.hold, Hold::Claiming)
+            || lease.epoch != self.membership.keeper.epoch
+        {
             self.bug("a claim was answered that nobody waits for");
             return;
         }
-        let missing = if self.flaws.has(Flaw::UpTooEarly) {
+        let missing = if self.base.flaws.has(Flaw::UpTooEarly) {
             Missing::Nothing
-        } else if now.mono >= self.keeper.held_until {
+        } else if now.mono >= self.membership.keeper.held_until {
             // Others may have taken its rows for dead, and removed them.
             Missing::Everything
-        } else if replaced.is_some() && replaced == self.keeper.acknowledged.as_ref() {
+        } else if replaced.is_some() && replaced == self.membership.keeper.acknowledged.as_ref() {
             // The last renewal is still there, and all that was acknowledged before it came before
             // it in the directory's history: only a tail can be lost.
-            let renewed = self.keeper.held_until.before(self.config.lease);
+            let renewed = self
+                .membership
+                .keeper
+                .held_until
+                .before(self.base.config.lease);
             Missing::tail_after(renewed)
         } else {
             Missing::Everything
@@ -331,7 +345,7 @@ impl Instance {
 
     /// An entry of this epoch or a higher one stands there: of a claim whose answer was lost.
     pub(crate) fn claim_refused(&mut self, epoch: Epoch) {
-        self.keeper.epoch = self.keeper.epoch.max(epoch);
+        self.membership.keeper.epoch = self.membership.keeper.epoch.max(epoch);
         self.begin_claim(Instant::START);
     }
 
@@ -352,10 +366,10 @@ impl Instance {
     }
 
     pub(crate) fn renewed(&mut self, now: Now, asked: Instant, lease: Lease, out: &mut Outbox) {
-        if self.keeper.held_epoch() != Some(lease.epoch) {
+        if self.membership.keeper.held_epoch() != Some(lease.epoch) {
             return;
         }
-        if asked < self.keeper.held_until {
+        if asked < self.membership.keeper.held_until {
             self.hold(asked, lease);
         } else {
             // It had run out by this instance's own count, and the directory's clock went back:
@@ -365,23 +379,23 @@ impl Instance {
     }
 
     fn hold(&mut self, asked: Instant, lease: Lease) {
-        self.keeper.held_until = asked + self.config.lease;
-        self.keeper.cut_off = None;
-        self.keeper.acknowledged = Some(lease.clone());
-        self.keeper.hold = Hold::Held {
+        self.membership.keeper.held_until = asked + self.base.config.lease;
+        self.membership.keeper.cut_off = None;
+        self.membership.keeper.acknowledged = Some(lease.clone());
+        self.membership.keeper.hold = Hold::Held {
             lease,
             renewal: Renewal::Due {
-                at: asked + self.config.lease_renewal,
+                at: asked + self.base.config.lease_renewal,
             },
         };
-        self.turn.lease = true;
+        self.membership.lease_due = true;
     }
 
     pub(crate) fn renewal_unknown(&mut self, now: Now, perhaps: Lease, unknown: Unknown) {
-        match (unknown, &mut self.keeper.hold) {
+        match (unknown, &mut self.membership.keeper.hold) {
             (Unknown::TimedOut, Hold::Held { lease, renewal }) if lease.epoch == perhaps.epoch => {
                 *renewal = Renewal::Unknown { perhaps };
-                self.trips.ask_evidence();
+                self.membership.trips.ask_evidence();
                 // Others may have to wait as long, and their leases run out while they live.
                 self.doubt_everyone(now);
             }
@@ -390,7 +404,7 @@ impl Instance {
     }
 
     pub(crate) fn renewal_refused(&mut self, now: Now, refused: &Lease) {
-        if let Hold::Held { lease, renewal } = &mut self.keeper.hold
+        if let Hold::Held { lease, renewal } = &mut self.membership.keeper.hold
             && lease.epoch == refused.epoch
         {
             let at = now.mono + RETRY;
@@ -408,7 +422,7 @@ impl Instance {
         seen: Option<&Lease>,
         out: &mut Outbox,
     ) {
-        let Hold::Held { lease, renewal } = &mut self.keeper.hold else {
+        let Hold::Held { lease, renewal } = &mut self.membership.keeper.hold else {
             return;
         };
         if lease.epoch != epoch {
@@ -417,13 +431,13 @@ impl Instance {
         match renewal {
             Renewal::Unknown { perhaps } if seen == Some(perhaps) => {
                 *lease = perhaps.clone();
-                self.keeper.acknowledged = seen.cloned();
+                self.membership.keeper.acknowledged = seen.cloned();
                 *renewal = Renewal::Due { at: now.mono };
-                self.turn.lease = true;
+                self.membership.lease_due = true;
             }
             Renewal::Unknown { .. } if seen == Some(lease) => {
                 *renewal = Renewal::Due { at: now.mono };
-                self.turn.lease = true;
+                self.membership.lease_due = true;
             }
             // The answer to a renewal that is under way comes with its own trip, before or after.
             Renewal::Asked if seen.is_some_and(|seen| seen.epoch == epoch) => {}
@@ -439,25 +453,25 @@ impl Instance {
 
     /// A trip brought no evidence.
     pub(crate) fn evidence_unknown(&mut self, now: Now, epoch: Epoch) {
-        if self.keeper.held_epoch() == Some(epoch) {
+        if self.membership.keeper.held_epoch() == Some(epoch) {
             self.arm_once(Once::Lease, now.mono + RETRY);
         }
     }
 
     /// Gives the lease back, as soon as it is known what it says.
     fn release_lease(&mut self) {
-        match &self.keeper.hold {
+        match &self.membership.keeper.hold {
             Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => {}
             Hold::Held { lease, renewal } => match renewal {
                 Renewal::Asked => {}
-                Renewal::Unknown { .. } => self.trips.ask_evidence(),
+                Renewal::Unknown { .. } => self.membership.trips.ask_evidence(),
                 Renewal::Due { .. } | Renewal::Refused { .. } => {
                     let operation = Operation::Release {
-                        instance: self.identity.instance,
+                        instance: self.base.identity.instance,
                         expected: lease.clone(),
                     };
-                    self.trips.ask(operation, Purpose::Release);
-                    self.keeper.hold = Hold::Released;
+                    self.membership.trips.ask(operation, Purpose::Release);
+                    self.membership.keeper.hold = Hold::Released;
                 }
             },
         }
@@ -466,7 +480,7 @@ impl Instance {
     /// Whether a row that should be there is not known to be written under the present epoch.
     pub(crate) fn needs_settling(&self, row: RowState) -> bool {
         match row {
-            RowState::Written { epoch } => Some(epoch) != self.keeper.held_epoch(),
+            RowState::Written { epoch } => Some(epoch) != self.membership.keeper.held_epoch(),
             RowState::Absent | RowState::Due | RowState::Writing { .. } => true,
             RowState::Removing => false,
         }

@@ -48,14 +48,15 @@ impl Instance {
     /// Writes a connection's row under the present epoch, if the lease is held; if not, the
     /// settling that follows the next claim does.
     pub(crate) fn write_row(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
-        let early = self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.is_linked();
+        let early = self.base.flaws.has(Flaw::RowBeforeClaim) && self.membership.keeper.is_linked();
         let epoch = self
+            .membership
             .keeper
             .held_epoch()
-            .or(early.then_some(self.keeper.epoch()));
+            .or(early.then_some(self.membership.keeper.epoch()));
         let Some(epoch) = epoch else {
             connection.row = RowState::Due;
             return;
@@ -65,7 +66,7 @@ impl Instance {
             user: connection.user.clone(),
             connection: connection.id,
             row: Row {
-                instance: self.identity.instance,
+                instance: self.base.identity.instance,
                 epoch,
                 connected: connection.connected,
             },
@@ -74,14 +75,14 @@ impl Instance {
             connection: key,
             epoch,
         };
-        self.trips.ask(operation, purpose);
+        self.membership.trips.ask(operation, purpose);
     }
 
     /// Removes the row of a connection whose presence has ended. While the directory is away there
     /// is nothing to do: what it may hold is of an epoch that the next claim leaves behind.
     pub(crate) fn remove_row(&mut self, key: ConnectionKey) {
-        let linked = self.keeper.is_linked();
-        let Some(connection) = self.registry.get_mut(key) else {
+        let linked = self.membership.keeper.is_linked();
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         match connection.row {
@@ -97,9 +98,10 @@ impl Instance {
                 let operation = Operation::Unregister {
                     user: connection.user.clone(),
                     connection: connection.id,
-                    instance: self.identity.instance,
+                    instance: self.base.identity.instance,
                 };
-                self.trips
+                self.membership
+                    .trips
                     .ask(operation, Purpose::Unregister { connection: key });
             }
         }
@@ -112,15 +114,16 @@ impl Instance {
         epoch: Epoch,
         out: &mut Outbox,
     ) {
-        let present = self.keeper.held_epoch_at(now.mono) == Some(epoch)
-            || (self.flaws.has(Flaw::RowBeforeClaim) && self.keeper.epoch() == epoch);
-        let Some(connection) = self.registry.get_mut(key) else {
+        let present = self.membership.keeper.held_epoch_at(now.mono) == Some(epoch)
+            || (self.base.flaws.has(Flaw::RowBeforeClaim)
+                && self.membership.keeper.epoch() == epoch);
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a row was written for a connection that is forgotten");
             return;
         };
         connection.row = RowState::Written { epoch };
         if !connection.wants_row() {
-            if self.flaws.has(Flaw::LateRegisterKept) {
+            if self.base.flaws.has(Flaw::LateRegisterKept) {
                 return self.unregistered(key, out);
             }
             self.remove_row(key);
@@ -128,7 +131,7 @@ impl Instance {
         }
         if !present {
             // It proves nothing: the directory may have changed since, or the lease have run out.
-            if self.keeper.held_epoch() == Some(epoch) {
+            if self.membership.keeper.held_epoch() == Some(epoch) {
                 connection.row = RowState::Due;
                 self.try_later(now, key);
             } else {
@@ -158,15 +161,16 @@ impl Instance {
         epoch: Epoch,
         out: &mut Outbox,
     ) {
-        let present = self.keeper.held_epoch() == Some(epoch);
-        let wanted = (self.registry.get(key)).is_some_and(|connection| connection.wants_row());
+        let present = self.membership.keeper.held_epoch() == Some(epoch);
+        let wanted =
+            (self.terminals.registry.get(key)).is_some_and(|connection| connection.wants_row());
         if !present || !wanted {
             self.registered(now, key, epoch, out);
             return;
         }
         // Somebody else wrote a row under our id.
-        self.stats.directory_refusals += 1;
-        if let Some(connection) = self.registry.get_mut(key) {
+        self.base.stats.directory_refusals += 1;
+        if let Some(connection) = self.terminals.registry.get_mut(key) {
             connection.row = RowState::Due;
         }
         let code = CloseCode::ServiceRestart;
@@ -179,15 +183,15 @@ impl Instance {
         unknown: Unknown,
         out: &mut Outbox,
     ) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a row was asked for a connection that is forgotten");
             return;
         };
         connection.row = RowState::Due;
         let wanted = connection.wants_row();
-        let unsettled = connection.unsettled == Some(self.keeper.epoch());
+        let unsettled = connection.unsettled == Some(self.membership.keeper.epoch());
         match (unknown, wanted) {
-            (Unknown::TimedOut, true) if self.flaws.has(Flaw::LostRegisterNotRepeated) => {}
+            (Unknown::TimedOut, true) if self.base.flaws.has(Flaw::LostRegisterNotRepeated) => {}
             (Unknown::TimedOut, true) if unsettled => self.settle_again(key),
             (Unknown::TimedOut, true) => self.write_row(key),
             (Unknown::TimedOut, false) => self.remove_row(key),
@@ -200,7 +204,7 @@ impl Instance {
     }
 
     pub(crate) fn register_refused(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a row was asked for a connection that is forgotten");
             return;
         };
@@ -215,7 +219,7 @@ impl Instance {
     }
 
     pub(crate) fn unregistered(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a row was removed for a connection that is forgotten");
             return;
         };
@@ -231,7 +235,7 @@ impl Instance {
     ) {
         match unknown {
             Unknown::TimedOut => {
-                if let Some(connection) = self.registry.get_mut(key) {
+                if let Some(connection) = self.terminals.registry.get_mut(key) {
                     connection.row = RowState::Due;
                 }
                 self.remove_row(key);
@@ -241,7 +245,7 @@ impl Instance {
     }
 
     pub(crate) fn unregister_refused(&mut self, now: Now, key: ConnectionKey) {
-        if let Some(connection) = self.registry.get_mut(key) {
+        if let Some(connection) = self.terminals.registry.get_mut(key) {
             connection.row = RowState::Due;
         }
         self.try_later(now, key);
@@ -249,14 +253,14 @@ impl Instance {
 
     fn try_later(&mut self, now: Now, key: ConnectionKey) {
         let at = now.mono + RETRY;
-        self.upkeep.refused.push_back((at, key));
+        self.membership.upkeep.refused.push_back((at, key));
         self.arm_once(Once::Refused, at);
     }
 
     /// There is no link to try refused rows again on. The next settling writes those that are wanted.
     pub(crate) fn drop_refused(&mut self, out: &mut Outbox) {
-        for (_, key) in std::mem::take(&mut self.upkeep.refused) {
-            let ended = (self.registry.get(key)).is_some_and(|connection| {
+        for (_, key) in std::mem::take(&mut self.membership.upkeep.refused) {
+            let ended = (self.terminals.registry.get(key)).is_some_and(|connection| {
                 !connection.wants_row() && connection.row == RowState::Due
             });
             if ended {
@@ -270,7 +274,7 @@ impl Instance {
     /// be asked for everything, four times a second.
     pub(crate) fn refused_due(&mut self, now: Now) {
         let mut budget = self.settle_budget(0);
-        while let Some(&(at, key)) = self.upkeep.refused.front() {
+        while let Some(&(at, key)) = self.membership.upkeep.refused.front() {
             if budget == 0 {
                 self.arm_once(Once::Refused, now.mono + settle::STEP);
                 return;
@@ -280,8 +284,8 @@ impl Instance {
                 self.arm_once(Once::Refused, at);
                 return;
             }
-            self.upkeep.refused.pop_front();
-            let Some(connection) = self.registry.get_mut(key) else {
+            self.membership.upkeep.refused.pop_front();
+            let Some(connection) = self.terminals.registry.get_mut(key) else {
                 continue;
             };
             match connection.row {
@@ -299,21 +303,28 @@ impl Instance {
     /// Writes the next part of all rows again.
     pub(crate) fn sweep_due(&mut self, now: Now) {
         self.arm_once(Once::Sweep, now.mono + SWEEP_STEP);
-        if self.keeper.held_epoch().is_none() || self.keeper.is_settling() {
+        if self.membership.keeper.held_epoch().is_none() || self.membership.keeper.is_settling() {
             return;
         }
         // Each step owes its part of all rows, and few rows have steps without any.
-        let steps = (self.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
-        self.upkeep.owed += self.registry.present();
-        while self.upkeep.owed >= steps {
-            self.upkeep.owed -= steps;
-            let next = (self.registry.next_younger(self.upkeep.swept))
-                .or_else(|| self.registry.next_younger(Age::OLDEST));
+        let steps = (self.base.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
+        self.membership.upkeep.owed += self.terminals.registry.present();
+        while self.membership.upkeep.owed >= steps {
+            self.membership.upkeep.owed -= steps;
+            let next = (self
+                .terminals
+                .registry
+                .next_younger(self.membership.upkeep.swept))
+            .or_else(|| self.terminals.registry.next_younger(Age::OLDEST));
             let Some((age, key)) = next else {
                 return;
             };
-            self.upkeep.swept = age.younger();
-            let row = self.registry.get(key).map(|connection| connection.row);
+            self.membership.upkeep.swept = age.younger();
+            let row = self
+                .terminals
+                .registry
+                .get(key)
+                .map(|connection| connection.row);
             if let Some(RowState::Written { .. }) = row {
                 self.write_row(key);
             }

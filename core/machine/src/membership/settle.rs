@@ -77,33 +77,33 @@ impl Missing {
 impl Instance {
     /// The lease was claimed: all rows are to be written under its epoch.
     pub(crate) fn begin_settling(&mut self, now: Now, lost: Missing, out: &mut Outbox) {
-        self.stats.settlings += 1;
+        self.base.stats.settlings += 1;
         out.log(Log::Claimed {
-            epoch: self.keeper.epoch(),
-            rows: self.registry.present(),
+            epoch: self.membership.keeper.epoch(),
+            rows: self.terminals.registry.present(),
         });
-        self.keeper.missing = self.keeper.missing.and(lost);
-        self.keeper.settling = Some(Settling {
+        self.membership.keeper.missing = self.membership.keeper.missing.and(lost);
+        self.membership.keeper.settling = Some(Settling {
             visited: Age::YOUNGEST,
             again: VecDeque::new(),
             open: 0,
             slowed: 0,
             next: now.mono,
         });
-        if self.flaws.has(Flaw::FloorRaisedEarly) {
-            self.keeper.floor = self.keeper.epoch();
+        if self.base.flaws.has(Flaw::FloorRaisedEarly) {
+            self.membership.keeper.floor = self.membership.keeper.epoch();
         }
         self.settle_due(now, out);
     }
 
     /// The lease is no longer held: its settling means nothing.
     pub(crate) fn stop_settling(&mut self) {
-        self.keeper.settling = None;
+        self.membership.keeper.settling = None;
     }
 
     /// Writes the next batch of rows, if it is time, and ends settling when all are written.
     pub(crate) fn settle_due(&mut self, now: Now, out: &mut Outbox) {
-        let Some(settling) = &self.keeper.settling else {
+        let Some(settling) = &self.membership.keeper.settling else {
             return;
         };
         if settling.next > now.mono {
@@ -113,7 +113,7 @@ impl Instance {
         }
         let budget = self.settle_budget(settling.slowed);
         let more = self.settle_batch(budget);
-        let Some(settling) = &mut self.keeper.settling else {
+        let Some(settling) = &mut self.membership.keeper.settling else {
             return;
         };
         if more {
@@ -123,20 +123,20 @@ impl Instance {
             return;
         }
         if settling.open == 0 && settling.again.is_empty() {
-            self.keeper.settling = None;
-            if !self.flaws.has(Flaw::FloorNeverRaised) {
-                self.keeper.floor = self.keeper.epoch();
+            self.membership.keeper.settling = None;
+            if !self.base.flaws.has(Flaw::FloorNeverRaised) {
+                self.membership.keeper.floor = self.membership.keeper.epoch();
             }
-            self.turn.lease = true;
+            self.membership.lease_due = true;
             out.log(Log::Settled {
-                epoch: self.keeper.epoch(),
+                epoch: self.membership.keeper.epoch(),
             });
         }
     }
 
     /// Rows of one batch: this instance's share of the cluster's budget.
     pub(crate) fn settle_budget(&self, slowed: u32) -> usize {
-        let share = self.config.settle_rate as usize / (self.view.alive() + 1);
+        let share = self.base.config.settle_rate as usize / (self.membership.view.alive() + 1);
         let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
         ((share / steps) >> slowed).max(1)
     }
@@ -145,11 +145,11 @@ impl Instance {
     fn settle_batch(&mut self, budget: usize) -> bool {
         let mut budget = budget;
         while budget > 0 {
-            let again =
-                (self.keeper.settling.as_mut()).and_then(|settling| settling.again.pop_front());
+            let again = (self.membership.keeper.settling.as_mut())
+                .and_then(|settling| settling.again.pop_front());
             let Some(key) = again else { break };
             budget -= 1;
-            let due = (self.registry.get(key)).is_some_and(|connection| {
+            let due = (self.terminals.registry.get(key)).is_some_and(|connection| {
                 connection.wants_row() && connection.row == RowState::Due
             });
             if due {
@@ -160,27 +160,27 @@ impl Instance {
         let mut visits = budget.saturating_mul(8);
         while budget > 0 && visits > 0 {
             visits -= 1;
-            let Some(settling) = &mut self.keeper.settling else {
+            let Some(settling) = &mut self.membership.keeper.settling else {
                 return false;
             };
-            let Some((age, key)) = self.registry.next_older(settling.visited) else {
+            let Some((age, key)) = self.terminals.registry.next_older(settling.visited) else {
                 if settling.open + settling.again.len() == 0 {
-                    self.keeper.missing = Missing::Nothing;
+                    self.membership.keeper.missing = Missing::Nothing;
                 }
                 return !settling.again.is_empty();
             };
-            let Some(connection) = self.registry.get(key) else {
+            let Some(connection) = self.terminals.registry.get(key) else {
                 return false;
             };
-            if let Missing::Tail { after } = self.keeper.missing
+            if let Missing::Tail { after } = self.membership.keeper.missing
                 && connection.accepted < after
             {
                 if settling.open + settling.again.len() > 0 {
                     // The young ones first: others need not ask by user any more then.
                     return true;
                 }
-                self.keeper.missing = Missing::Nothing;
-                self.turn.lease = true;
+                self.membership.keeper.missing = Missing::Nothing;
+                self.membership.lease_due = true;
             }
             settling.visited = age;
             if !connection.wants_row() || !self.needs_settling(connection.row) {
@@ -193,12 +193,12 @@ impl Instance {
     }
 
     fn visit(&mut self, key: ConnectionKey) {
-        let epoch = self.keeper.epoch();
-        let Some(connection) = self.registry.get_mut(key) else {
+        let epoch = self.membership.keeper.epoch();
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         connection.unsettled = Some(epoch);
-        if let Some(settling) = &mut self.keeper.settling {
+        if let Some(settling) = &mut self.membership.keeper.settling {
             settling.open += 1;
         }
         match connection.row {
@@ -212,13 +212,13 @@ impl Instance {
 
     /// A row that settling waits for is written, or its connection has ended.
     pub(crate) fn settled_one(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
-        if connection.unsettled.take() != Some(self.keeper.epoch()) {
+        if connection.unsettled.take() != Some(self.membership.keeper.epoch()) {
             return;
         }
-        if let Some(settling) = &mut self.keeper.settling {
+        if let Some(settling) = &mut self.membership.keeper.settling {
             settling.open -= 1;
             if settling.open == 0 {
                 let at = settling.next;
@@ -229,7 +229,7 @@ impl Instance {
 
     /// A row's outcome is unknown: it is written once more, within the pace.
     pub(crate) fn settle_again(&mut self, key: ConnectionKey) {
-        let Some(settling) = &mut self.keeper.settling else {
+        let Some(settling) = &mut self.membership.keeper.settling else {
             self.write_row(key);
             return;
         };
@@ -240,7 +240,7 @@ impl Instance {
 
     /// A batch timed out: the directory is slower than the pace.
     pub(crate) fn settling_timed_out(&mut self, purposes: &[Purpose]) {
-        if let Some(settling) = &mut self.keeper.settling
+        if let Some(settling) = &mut self.membership.keeper.settling
             && (purposes.iter()).any(|purpose| matches!(purpose, Purpose::Register { .. }))
         {
             settling.slowed = (settling.slowed + 1).min(SLOWEST);

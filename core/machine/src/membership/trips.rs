@@ -124,13 +124,13 @@ impl Trips {
 impl Instance {
     /// Starts as many trips as may be under way.
     pub(crate) fn flush_trips(&mut self, now: Now, out: &mut Outbox) {
-        while self.trips.is_due() {
+        while self.membership.trips.is_due() {
             self.start_trip(now, out);
         }
     }
 
     fn start_trip(&mut self, now: Now, out: &mut Outbox) {
-        let trips = &mut self.trips;
+        let trips = &mut self.membership.trips;
         let count = trips.queue.len().min(TRIP_OPERATIONS);
         // The evidence comes on top.
         let mut operations = Vec::with_capacity(count + 1);
@@ -140,9 +140,9 @@ impl Instance {
             purposes.push(purpose);
         }
         trips.evidence = false;
-        if let Some(epoch) = self.keeper.held_epoch() {
+        if let Some(epoch) = self.membership.keeper.held_epoch() {
             operations.push(Operation::ReadLease {
-                instance: self.identity.instance,
+                instance: self.base.identity.instance,
             });
             purposes.push(Purpose::OwnLease { epoch });
         }
@@ -151,12 +151,12 @@ impl Instance {
         }
         let op = trips.next;
         trips.next = OpId::new(op.get() + 1);
-        self.stats.trips += 1;
-        self.stats.operations += operations.len() as u64;
+        self.base.stats.trips += 1;
+        self.base.stats.operations += operations.len() as u64;
         let asked = now.mono;
         trips.in_flight.insert(op, Trip { asked, purposes });
-        let deadline = now.mono + self.config.directory_timeout;
-        self.timers.arm(deadline, Timer::Trip(op));
+        let deadline = now.mono + self.base.config.directory_timeout;
+        self.base.timers.arm(deadline, Timer::Trip(op));
         out.push(Command::Directory(Box::new(RoundTrip { op, operations })));
     }
 
@@ -167,8 +167,8 @@ impl Instance {
         outcomes: Result<Vec<directory::Outcome>, TripLost>,
         out: &mut Outbox,
     ) {
-        let Some(trip) = self.trips.in_flight.remove(&op) else {
-            self.stats.late_answers += 1;
+        let Some(trip) = self.membership.trips.in_flight.remove(&op) else {
+            self.base.stats.late_answers += 1;
             return;
         };
         let Ok(outcomes) = outcomes else {
@@ -179,7 +179,7 @@ impl Instance {
         };
         if outcomes.len() != trip.purposes.len() {
             // An answer that does not fit its trip says nothing.
-            self.stats.directory_refusals += 1;
+            self.base.stats.directory_refusals += 1;
             self.fail_all(now, trip.purposes, Unknown::TimedOut, out);
             return;
         }
@@ -201,19 +201,19 @@ impl Instance {
 
     /// A trip's deadline has come.
     pub(crate) fn trip_due(&mut self, now: Now, op: OpId, out: &mut Outbox) {
-        let Some(trip) = self.trips.in_flight.remove(&op) else {
+        let Some(trip) = self.membership.trips.in_flight.remove(&op) else {
             return;
         };
-        self.stats.trips_timed_out += 1;
+        self.base.stats.trips_timed_out += 1;
         self.settling_timed_out(&trip.purposes);
         self.fail_all(now, trip.purposes, Unknown::TimedOut, out);
     }
 
     /// The link is gone: nothing that was asked has a known outcome.
     pub(crate) fn fail_trips(&mut self, now: Now, out: &mut Outbox) {
-        let trips = std::mem::take(&mut self.trips.in_flight);
-        let queued = std::mem::take(&mut self.trips.queue);
-        self.trips.evidence = false;
+        let trips = std::mem::take(&mut self.membership.trips.in_flight);
+        let queued = std::mem::take(&mut self.membership.trips.queue);
+        self.membership.trips.evidence = false;
         let purposes = (trips.into_values().flat_map(|trip| trip.purposes))
             .chain(queued.into_iter().map(|(_, purpose)| purpose))
             .collect();
@@ -257,7 +257,7 @@ impl Instance {
         let reply = match outcome {
             Ok(reply) => reply,
             Err(error) => {
-                self.stats.directory_refusals += 1;
+                self.base.stats.directory_refusals += 1;
                 out.log(Log::DirectoryRefused {
                     answer: error.to_string(),
                 });
@@ -287,18 +287,18 @@ impl Instance {
                 self.unregistered(connection, out);
             }
             (Purpose::Lookup { user }, Reply::Rows { rows, malformed }) => {
-                self.stats.malformed_entries += u64::from(malformed);
+                self.base.stats.malformed_entries += u64::from(malformed);
                 self.looked_up(now, &user, rows, out);
             }
             (Purpose::Connections { call, user }, Reply::Rows { rows, malformed }) => {
-                self.stats.malformed_entries += u64::from(malformed);
+                self.base.stats.malformed_entries += u64::from(malformed);
                 self.connections_read(now, asked, call, &user, rows, out);
             }
             (Purpose::RemoveRow, Reply::Removed(removed)) => {
-                self.stats.rows_removed += u64::from(removed);
+                self.base.stats.rows_removed += u64::from(removed);
             }
             (Purpose::View, Reply::Leases { leases, malformed }) => {
-                self.stats.malformed_entries += u64::from(malformed);
+                self.base.stats.malformed_entries += u64::from(malformed);
                 self.view_read(now, asked, leases, out);
             }
             (Purpose::Claim { lease }, Reply::Claimed { replaced }) => {
@@ -307,7 +307,7 @@ impl Instance {
             (Purpose::Claim { .. }, Reply::ClaimRefused { epoch }) => self.claim_refused(epoch),
             (Purpose::Renew { lease }, Reply::Renewed) => self.renewed(now, asked, lease, out),
             (Purpose::Renew { lease }, Reply::Lost) => {
-                if self.keeper.held_epoch() == Some(lease.epoch) {
+                if self.membership.keeper.held_epoch() == Some(lease.epoch) {
                     self.lease_lost(now, out);
                 }
             }
@@ -328,7 +328,7 @@ impl Instance {
                 | Purpose::OwnLease { .. }),
                 _,
             ) => {
-                self.stats.directory_refusals += 1;
+                self.base.stats.directory_refusals += 1;
                 self.operation_refused(now, purpose, out);
             }
         }

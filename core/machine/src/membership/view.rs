@@ -295,34 +295,38 @@ impl View {
 impl Instance {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(crate) fn doubt_everyone(&mut self, now: Now) {
-        let until = now.mono + self.config.lease;
+        let until = now.mono + self.base.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;
         // unless it ran out while there was doubt.
         let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now.mono, now.mono);
-        for known in self.view.known.values_mut().filter(alive) {
+        for known in self.membership.view.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);
         }
-        self.view.quiet_since = self.view.quiet_since.max(until);
-        self.view.everyone = (now.mono, until);
+        self.membership.view.quiet_since = self.membership.view.quiet_since.max(until);
+        self.membership.view.everyone = (now.mono, until);
     }
 
     /// The regular reading.
     pub(crate) fn view_due(&mut self, now: Now) {
-        self.arm_once(Once::View, now.mono + self.config.view_interval);
+        self.arm_once(Once::View, now.mono + self.base.config.view_interval);
         self.read_view();
     }
 
     /// Asks for a reading, once a turn.
     fn read_view(&mut self) {
-        if self.keeper.is_linked() && self.view.asked_in != Some(self.turn.number) {
-            self.view.asked_in = Some(self.turn.number);
-            self.trips.ask_first(Operation::View, Purpose::View);
+        if self.membership.keeper.is_linked()
+            && self.membership.view.asked_in != Some(self.base.turn)
+        {
+            self.membership.view.asked_in = Some(self.base.turn);
+            self.membership
+                .trips
+                .ask_first(Operation::View, Purpose::View);
         }
     }
 
     /// Judges something by a view that is asked from this moment on.
     pub(crate) fn wait_for_view(&mut self, now: Now, waits: WaitsForView) {
-        self.pushes.waiting_for_view.push((now.mono, waits));
+        self.publish.pushes.waiting_for_view.push((now.mono, waits));
         self.read_view();
     }
 
@@ -333,30 +337,34 @@ impl Instance {
         leases: Vec<SeenLease>,
         out: &mut Outbox,
     ) {
-        self.view.asked = Some(asked);
+        self.membership.view.asked = Some(asked);
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
-            if seen.instance != self.identity.instance {
+            if seen.instance != self.base.identity.instance {
                 let said = self.peers.said_by(seen.instance);
-                (self.view).take_in(asked, now.mono, &self.config, seen, said);
+                (self.membership.view).take_in(asked, now.mono, &self.base.config, seen, said);
             }
         }
-        let absent: Vec<InstanceId> = (self.view.known.keys())
+        let absent: Vec<InstanceId> = (self.membership.view.known.keys())
             .filter(|instance| present.binary_search(instance).is_err())
             .copied()
             .collect();
         for instance in absent {
             self.vanished(now, asked, instance, out);
         }
-        for instance in self.view.without_a_sign(now.mono, self.config.lease) {
+        for instance in self
+            .membership
+            .view
+            .without_a_sign(now.mono, self.base.config.lease)
+        {
             self.look_for_peer(now, instance, out);
         }
-        self.view.recount();
-        self.peers.forget_strangers(&self.view);
-        let waiting = std::mem::take(&mut self.pushes.waiting_for_view);
+        self.membership.view.recount();
+        self.peers.forget_strangers(&self.membership.view);
+        let waiting = std::mem::take(&mut self.publish.pushes.waiting_for_view);
         for (since, waits) in waiting {
             if since > asked {
-                self.pushes.waiting_for_view.push((since, waits));
+                self.publish.pushes.waiting_for_view.push((since, waits));
                 continue;
             }
             match waits {
@@ -377,22 +385,22 @@ impl Instance {
     /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may
     /// live.
     fn vanished(&mut self, now: Now, asked: Instant, instance: InstanceId, out: &mut Outbox) {
-        let Some(known) = self.view.known.get_mut(&instance) else {
+        let Some(known) = self.membership.view.known.get_mut(&instance) else {
             return;
         };
         if known.until > asked {
             known.until = Instant::START;
             out.log(Log::LeaseVanished { instance });
-            let until = now.mono + self.config.lease;
-            self.view.doubt(instance, until);
+            let until = now.mono + self.base.config.lease;
+            self.membership.view.doubt(instance, until);
         } else if !known.doubtful(now.mono, now.mono) {
-            self.view.known.remove(&instance);
+            self.membership.view.known.remove(&instance);
         }
     }
 
     /// A reading failed: nobody can be judged by it.
     pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
-        for (since, waits) in std::mem::take(&mut self.pushes.waiting_for_view) {
+        for (since, waits) in std::mem::take(&mut self.publish.pushes.waiting_for_view) {
             match waits {
                 WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
                 WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),

@@ -126,18 +126,18 @@ impl Instance {
     /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
     /// be closed. All commands have been executed before, as with [`Instance::accept`].
     pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
-        if self.peers.members() >= self.config.links {
+        if self.peers.members() >= self.base.config.links {
             return None;
         }
-        let until = now.mono + self.config.link_timeout;
+        let until = now.mono + self.base.config.link_timeout;
         let link = Link::new(Side::Acceptor, Stage::Accepted, None, now.mono, until);
-        let (key, gives_way) = self.peers.begin_stranger(link, self.config.links);
-        self.timers.arm(until, Timer::Link(key));
+        let (key, gives_way) = self.peers.begin_stranger(link, self.base.config.links);
+        self.base.timers.arm(until, Timer::Link(key));
         if let Some(key) = gives_way {
-            self.stats.strangers_ended += 1;
+            self.base.stats.strangers_ended += 1;
             if let Some(link) = self.peers.links.get_mut(key) {
                 link.due = now.mono;
-                self.timers.arm(now.mono, Timer::Link(key));
+                self.base.timers.arm(now.mono, Timer::Link(key));
             }
         }
         Some(key)
@@ -153,13 +153,13 @@ impl Instance {
     ) {
         self.peers.no_stranger(key);
         out.push(Command::LinkProven { link: key });
-        let ours = Alike::of(&self.config);
+        let ours = Alike::of(&self.base.config);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.heartbeat = ours.link_heartbeat().max(theirs.link_heartbeat());
         }
         let differences = ours.differences(theirs);
         if !differences.is_empty() {
-            self.stats.peers_differ += 1;
+            self.base.stats.peers_differ += 1;
             out.log(Log::SettingsDiffer {
                 instance,
                 differences,
@@ -168,23 +168,23 @@ impl Instance {
     }
 
     pub(crate) fn link_up(&mut self, key: LinkKey, out: &mut Outbox) {
-        let nonce = self.nonces.bytes16();
+        let nonce = self.base.random.nonces.bytes16();
         let Some(link) = self.peers.links.get_mut(key) else {
-            self.stats.stale_events += 1;
+            self.base.stats.stale_events += 1;
             return;
         };
         let Some(to) = link.peer.filter(|_| link.stage == Stage::Dialled) else {
-            self.stats.stale_events += 1;
+            self.base.stats.stale_events += 1;
             return;
         };
         link.stage = Stage::Greeting { nonce };
         link.writing = true;
         let hello = Hello {
             version: wire::VERSION,
-            from: self.identity.instance,
+            from: self.base.identity.instance,
             to,
             nonce,
-            alike: Alike::of(&self.config),
+            alike: Alike::of(&self.base.config),
             proof: None,
         };
         let batch = wire::encode_hello(&hello);
@@ -194,9 +194,9 @@ impl Instance {
     pub(crate) fn link_written(&mut self, key: LinkKey) {
         if let Some(link) = self.peers.links.get_mut(key) {
             link.writing = false;
-            self.turn.links.push(key);
+            self.peers.unflushed.push(key);
         } else {
-            self.stats.stale_events += 1;
+            self.base.stats.stale_events += 1;
         }
     }
 
@@ -208,12 +208,12 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let Some(link) = self.peers.links.get_mut(key) else {
-            self.stats.stale_events += 1;
+            self.base.stats.stale_events += 1;
             return;
         };
         link.heard = now.mono;
         match &link.stage {
-            Stage::Dialled => self.stats.stale_events += 1,
+            Stage::Dialled => self.base.stats.stale_events += 1,
             Stage::Greeting { nonce } => {
                 let nonce = *nonce;
                 self.greeted_by_acceptor(now, key, nonce, batch, out);
@@ -237,7 +237,7 @@ impl Instance {
 
     /// The dialler's Hello: it is answered with ours and our proof.
     fn greeted_by_dialler(&mut self, now: Now, key: LinkKey, batch: &[u8], out: &mut Outbox) {
-        let here = self.identity.instance;
+        let here = self.base.identity.instance;
         let hello = match wire::decode_hello(batch) {
             Ok(hello) if hello.to == here && hello.from != here => hello,
             Ok(_) => return self.peer_misbehaved(now, key, "a Hello for another instance", out),
@@ -247,9 +247,9 @@ impl Instance {
             dialler: hello.from,
             acceptor: here,
             dialler_nonce: hello.nonce,
-            acceptor_nonce: self.nonces.bytes16(),
+            acceptor_nonce: self.base.random.nonces.bytes16(),
             dialler_alike: hello.alike,
-            acceptor_alike: Alike::of(&self.config),
+            acceptor_alike: Alike::of(&self.base.config),
             version: wire::VERSION,
         };
         let answer = Hello {
@@ -258,7 +258,7 @@ impl Instance {
             to: hello.from,
             nonce: transcript.acceptor_nonce,
             alike: transcript.acceptor_alike,
-            proof: Some(transcript.prove(&self.identity.secret, Role::Acceptor)),
+            proof: Some(transcript.prove(&self.base.identity.secret, Role::Acceptor)),
         };
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Proving { transcript };
@@ -278,12 +278,12 @@ impl Instance {
         batch: &[u8],
         out: &mut Outbox,
     ) {
-        let here = self.identity.instance;
+        let here = self.base.identity.instance;
         let expected = self.peers.links.get(key).and_then(|link| link.peer);
         let hello = match wire::decode_hello(batch) {
             Ok(hello) if hello.to == here && Some(hello.from) == expected => hello,
             Ok(_) => {
-                self.stats.peers_refused += 1;
+                self.base.stats.peers_refused += 1;
                 self.end_link(now, key, LinkFailure::NotMe, out);
                 return;
             }
@@ -294,18 +294,19 @@ impl Instance {
             acceptor: hello.from,
             dialler_nonce: nonce,
             acceptor_nonce: hello.nonce,
-            dialler_alike: Alike::of(&self.config),
+            dialler_alike: Alike::of(&self.base.config),
             acceptor_alike: hello.alike,
             version: wire::VERSION,
         };
-        let proven = (hello.proof.as_ref())
-            .is_some_and(|proof| transcript.verify(&self.identity.secret, Role::Acceptor, proof));
+        let proven = (hello.proof.as_ref()).is_some_and(|proof| {
+            transcript.verify(&self.base.identity.secret, Role::Acceptor, proof)
+        });
         if !proven {
             self.wrong_secret(now, key, hello.from, out);
             return;
         }
         self.link_proven(key, hello.from, &hello.alike, out);
-        let proof = transcript.prove(&self.identity.secret, Role::Dialler);
+        let proof = transcript.prove(&self.base.identity.secret, Role::Dialler);
         if let Some(link) = self.peers.links.get_mut(key) {
             link.stage = Stage::Proven;
         }
@@ -355,11 +356,11 @@ impl Instance {
             self.peer_misbehaved(now, key, "a message before its proof", out);
             return;
         };
-        if !transcript.verify(&self.identity.secret, Role::Dialler, proof) {
+        if !transcript.verify(&self.base.identity.secret, Role::Dialler, proof) {
             self.wrong_secret(now, key, from, out);
             return;
         }
-        if self.peers.members() >= self.config.links {
+        if self.peers.members() >= self.base.config.links {
             // Others were quicker.
             self.end_link(now, key, LinkFailure::Broken, out);
             return;
@@ -376,7 +377,7 @@ impl Instance {
     fn hello_refused(&mut self, now: Now, key: LinkKey, error: WireError, out: &mut Outbox) {
         match error {
             WireError::Version { theirs, from } => {
-                self.stats.peers_refused += 1;
+                self.base.stats.peers_refused += 1;
                 out.log(Log::WireVersion {
                     ours: wire::VERSION,
                     theirs,
@@ -392,7 +393,7 @@ impl Instance {
     }
 
     fn wrong_secret(&mut self, now: Now, key: LinkKey, instance: InstanceId, out: &mut Outbox) {
-        self.stats.peers_refused += 1;
+        self.base.stats.peers_refused += 1;
         out.log(Log::WrongSecret { instance });
         self.end_link(now, key, LinkFailure::Broken, out);
     }
@@ -404,7 +405,7 @@ impl Instance {
         what: &'static str,
         out: &mut Outbox,
     ) {
-        self.stats.peers_refused += 1;
+        self.base.stats.peers_refused += 1;
         out.log(Log::PeerMisbehaved { what });
         self.end_link(now, key, LinkFailure::Broken, out);
     }
@@ -418,7 +419,7 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let Some(link) = self.peers.end(key) else {
-            self.stats.stale_events += 1;
+            self.base.stats.stale_events += 1;
             return;
         };
         if let Some(instance) = link.peer {
@@ -450,22 +451,22 @@ impl Instance {
         };
         let size = wire::encoded_size_hint(&message);
         // A queue that is empty takes any answer: a large one would never leave otherwise.
-        let full = link.answer_bytes + size > self.config.link_queue_bytes;
+        let full = link.answer_bytes + size > self.base.config.link_queue_bytes;
         if full && !link.answers.is_empty() {
             // A peer that does not read will be silent soon; its publisher knows by its deadline.
-            self.stats.link_overflows += 1;
+            self.base.stats.link_overflows += 1;
             return;
         }
         link.answer_bytes += size;
         link.answers.push_back(message);
-        self.turn.links.push(key);
+        self.peers.unflushed.push(key);
     }
 
     /// When the next heartbeat of a link is due.
     fn open_link_due(&mut self, now: Now, key: LinkKey) {
         if let Some(link) = self.peers.links.get_mut(key) {
-            link.due = now.mono + self.config.link_heartbeat;
-            self.timers.arm(link.due, Timer::Link(key));
+            link.due = now.mono + self.base.config.link_heartbeat;
+            self.base.timers.arm(link.due, Timer::Link(key));
         }
     }
 
@@ -498,8 +499,8 @@ impl Instance {
 
     /// Tells all peers when the directory serves this instance otherwise than they were told.
     pub(crate) fn tell_service(&mut self, now: Now) {
-        let nobody = !self.takes_terminals() && self.registry.len() == 0;
-        let service = match self.keeper.service(now.mono) {
+        let nobody = !self.takes_terminals() && self.terminals.registry.len() == 0;
+        let service = match self.membership.keeper.service(now.mono) {
             Service::None if nobody => Service::Vacant,
             service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
                 service

@@ -13,13 +13,13 @@ use crate::time::{Instant, Now};
 
 impl Instance {
     pub(crate) fn connections(&mut self, call: CallId, user: UserId, out: &mut Outbox) {
-        if self.trips.waiting() >= self.config.pushes {
+        if self.membership.trips.waiting() >= self.base.config.pushes {
             let answer = Box::new(Answer::Connections(Err(PushRefused::Overloaded)));
             out.push(Command::Answer { call, answer });
-        } else if self.keeper.is_linked() {
+        } else if self.membership.keeper.is_linked() {
             let operation = Operation::Lookup { user: user.clone() };
             let purpose = Purpose::Connections { call, user };
-            self.trips.ask(operation, purpose);
+            self.membership.trips.ask(operation, purpose);
         } else {
             self.connections_unknown(call, &user, out);
         }
@@ -67,7 +67,7 @@ impl Instance {
                 Standing::Live { floor, .. } => row.epoch >= floor,
                 Standing::Dead | Standing::Unknown => false,
             };
-            if live && row.instance != self.identity.instance {
+            if live && row.instance != self.base.identity.instance {
                 connections.push(ConnectionInfo {
                     connection: *connection,
                     instance: row.instance,
@@ -75,10 +75,10 @@ impl Instance {
                 });
             }
         }
-        let doubtful = !self.view.doubtful(asked, now.mono).is_empty();
+        let doubtful = !self.membership.view.doubtful(asked, now.mono).is_empty();
         // A view that was long on its way shows leases that may have been renewed since.
         let outdated = rows.iter().any(|(_, row)| {
-            self.view.was_alive(row.instance)
+            self.membership.view.was_alive(row.instance)
                 && self.standing(row.instance, asked, now) == Standing::Unknown
         });
         answer_connections(call, connections, doubtful || outdated, out);
@@ -90,19 +90,19 @@ impl Instance {
     }
 
     fn local_connections(&self, user: &UserId) -> Vec<ConnectionInfo> {
-        (self.registry.of_user(user).iter())
-            .filter_map(|key| self.registry.get(*key))
+        (self.terminals.registry.of_user(user).iter())
+            .filter_map(|key| self.terminals.registry.get(*key))
             .filter(|connection| connection.is_live())
             .map(|connection| ConnectionInfo {
                 connection: connection.id,
-                instance: self.identity.instance,
+                instance: self.base.identity.instance,
                 connected: connection.connected,
             })
             .collect()
     }
 
     pub(crate) fn instances(&self, now: Now, call: CallId, out: &mut Outbox) {
-        let mut instances: Vec<InstanceInfo> = (self.view.leases(now.mono))
+        let mut instances: Vec<InstanceInfo> = (self.membership.view.leases(now.mono))
             .map(|(instance, lease, load)| InstanceInfo {
                 instance,
                 lease: lease.clone(),
@@ -111,8 +111,11 @@ impl Instance {
             })
             .collect();
         instances.push(InstanceInfo {
-            instance: self.identity.instance,
-            lease: self.keeper.desired(&self.drain, &self.identity.address),
+            instance: self.base.identity.instance,
+            lease: self
+                .membership
+                .keeper
+                .desired(&self.drain, &self.base.identity.address),
             load: self.load(),
             this: true,
         });

@@ -141,16 +141,16 @@ impl Pushes {
 impl Instance {
     pub(crate) fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {
         if let Err(refused) = self.check_push(&push) {
-            self.stats.pushes_refused += 1;
+            self.base.stats.pushes_refused += 1;
             let answer = Box::new(Answer::Push(Err(refused)));
             out.push(Command::Answer { call, answer });
             return;
         }
-        self.stats.pushes += 1;
+        self.base.stats.pushes += 1;
         let due = now.mono + push.deadline;
         let hurries = now.mono + push.deadline / HURRIES_AFTER;
-        let key = (self.pushes.pending).insert(Pending::new(call, &push, hurries, due));
-        self.timers.arm(hurries, Timer::Push(key));
+        let key = (self.publish.pushes.pending).insert(Pending::new(call, &push, hurries, due));
+        self.base.timers.arm(hurries, Timer::Push(key));
         match push.to {
             Audience::User(user) => self.begin_parts(now, key, vec![(user, Selection::All)], out),
             Audience::Connections { user, connections } => {
@@ -172,15 +172,15 @@ impl Instance {
             return Err(PushRefused::Stopped);
         }
         if let Action::Frame(payload) = &push.action
-            && payload.len() > self.config.push_bytes
+            && payload.len() > self.base.config.push_bytes
         {
-            let (bytes, limit) = (payload.len(), self.config.push_bytes);
+            let (bytes, limit) = (payload.len(), self.base.config.push_bytes);
             return Err(PushRefused::TooLarge { bytes, limit });
         }
         if !(Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&push.deadline) {
             return Err(PushRefused::Deadline);
         }
-        let limit = self.config.push_users;
+        let limit = self.base.config.push_users;
         let users: &[UserId] = match &push.to {
             Audience::Connections { connections, .. } if connections.len() > limit => {
                 let connections = connections.len();
@@ -195,12 +195,12 @@ impl Instance {
             Audience::Users(users) => users,
             Audience::Everyone => &[],
         };
-        if self.pushes.len() >= self.config.pushes {
+        if self.publish.pushes.len() >= self.base.config.pushes {
             return Err(PushRefused::Overloaded);
         }
         let full = |user| {
-            let lane = self.pushes.lanes.get(user);
-            lane.is_some_and(|lane| lane.len() >= self.config.pushes_per_user)
+            let lane = self.publish.pushes.lanes.get(user);
+            lane.is_some_and(|lane| lane.len() >= self.base.config.pushes_per_user)
         };
         if users.iter().any(full) {
             return Err(PushRefused::UserOverloaded);
@@ -215,7 +215,10 @@ impl Instance {
         parts: Vec<(UserId, Selection)>,
         out: &mut Outbox,
     ) {
-        let (lanes, next) = (&mut self.pushes.lanes, &mut self.pushes.next_sequence);
+        let (lanes, next) = (
+            &mut self.publish.pushes.lanes,
+            &mut self.publish.pushes.next_sequence,
+        );
         let mut begun = Vec::with_capacity(parts.len());
         for (user, selection) in parts {
             let lane = lanes
@@ -225,7 +228,7 @@ impl Instance {
             *next = lane.next().max(*next);
             begun.push((user, sequence));
         }
-        if let Some(pending) = self.pushes.pending.get_mut(key) {
+        if let Some(pending) = self.publish.pushes.pending.get_mut(key) {
             pending.open = begun.len();
             pending.parts.clone_from(&begun);
         }
@@ -236,10 +239,10 @@ impl Instance {
 
     /// A fresh view tells who everyone is.
     fn push_to_everyone(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
-        if let Some(pending) = self.pushes.pending.get_mut(key) {
+        if let Some(pending) = self.publish.pushes.pending.get_mut(key) {
             pending.open = 1;
         }
-        if self.keeper.is_linked() {
+        if self.membership.keeper.is_linked() {
             self.wait_for_view(now, WaitsForView::Everyone(key));
         } else {
             self.send_to_everyone(now, now.mono, key, out);
@@ -248,20 +251,20 @@ impl Instance {
 
     /// A timer of a push is due: it waits for the directory no longer, or for nothing any more.
     pub(crate) fn push_timer_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         let due = pending.due;
         if due <= now.mono {
             return self.push_due(now, key, out);
         }
-        self.timers.arm(due, Timer::Push(key));
+        self.base.timers.arm(due, Timer::Push(key));
         pending.hurries = due;
         for (user, sequence) in pending.parts.clone() {
             self.part_hurries(now, &user, sequence, out);
         }
         let everyone = WaitsForView::Everyone(key);
-        let waiting = &mut self.pushes.waiting_for_view;
+        let waiting = &mut self.publish.pushes.waiting_for_view;
         if let Some(at) = waiting.iter().position(|(_, waits)| *waits == everyone) {
             let (since, _) = waiting.remove(at);
             self.send_to_everyone(now, since, key, out);
@@ -277,21 +280,28 @@ impl Instance {
         key: PushKey,
         out: &mut Outbox,
     ) {
-        let mut instances = self.view.everybody(since, now.mono);
-        let doubtful = !self.view.doubtful(since, now.mono).is_empty();
-        let blind = !self.keeper.has_lease(now.mono)
-            || self.view.asked().is_none_or(|asked| asked < since)
-            || self.view.is_blind(since, now.mono, self.config.lease);
-        instances.push(self.identity.instance);
+        let mut instances = self.membership.view.everybody(since, now.mono);
+        let doubtful = !self.membership.view.doubtful(since, now.mono).is_empty();
+        let blind = !self.membership.keeper.has_lease(now.mono)
+            || self
+                .membership
+                .view
+                .asked()
+                .is_none_or(|asked| asked < since)
+            || self
+                .membership
+                .view
+                .is_blind(since, now.mono, self.base.config.lease);
+        instances.push(self.base.identity.instance);
         // Its deadline may have come while it waited for the view.
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         pending.receipt.degraded = doubtful || blind;
         pending.open = instances.len();
         let (push, action, due) = (pending.receipt.push, pending.action.clone(), pending.due);
         for to in instances {
-            let delivery = self.pushes.begin_hop(key, to, Vec::new());
+            let delivery = self.publish.pushes.begin_hop(key, to, Vec::new());
             let deliver = Deliver {
                 delivery,
                 push,
@@ -313,11 +323,11 @@ impl Instance {
     ) {
         // An answer that comes after the receipt changes nothing any more.
         let expected =
-            (self.pushes.hops.get(&delivered.delivery)).is_some_and(|hop| hop.to == from);
+            (self.publish.pushes.hops.get(&delivered.delivery)).is_some_and(|hop| hop.to == from);
         if !expected {
             return;
         }
-        let Some(hop) = self.pushes.hops.remove(&delivered.delivery) else {
+        let Some(hop) = self.publish.pushes.hops.remove(&delivered.delivery) else {
             return;
         };
         match delivered.outcomes {
@@ -339,7 +349,7 @@ impl Instance {
 
     /// An instance could not be reached.
     pub(crate) fn delivery_failed(&mut self, now: Now, delivery: DeliveryId, out: &mut Outbox) {
-        let Some(hop) = self.pushes.end_hop(delivery) else {
+        let Some(hop) = self.publish.pushes.end_hop(delivery) else {
             return;
         };
         if hop.parts.is_empty() {

@@ -57,7 +57,7 @@ impl Instance {
         counts: Option<Counts>,
         out: &mut Outbox,
     ) {
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         let outcome = InstanceOutcome {
@@ -79,8 +79,8 @@ impl Instance {
         terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
         degraded: bool,
     ) {
-        let limit = self.config.receipt_terminals;
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let limit = self.base.config.receipt_terminals;
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         let receipt = &mut pending.receipt;
@@ -101,22 +101,22 @@ impl Instance {
 
     /// One part of a push, or one instance of a push to everyone, is over.
     pub(crate) fn part_of_push_ended(&mut self, key: PushKey, out: &mut Outbox) {
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         pending.open -= 1;
         if pending.open > 0 {
             return;
         }
-        let Some(mut pending) = self.pushes.pending.remove(key) else {
+        let Some(mut pending) = self.publish.pushes.pending.remove(key) else {
             return;
         };
         pending
             .receipt
             .instances
             .sort_unstable_by_key(|outcome| outcome.instance);
-        self.stats.degraded += u64::from(pending.receipt.degraded);
-        self.stats.outcomes.merge(&pending.receipt.counts);
+        self.base.stats.degraded += u64::from(pending.receipt.degraded);
+        self.base.stats.outcomes.merge(&pending.receipt.counts);
         out.push(Command::Answer {
             call: pending.call,
             answer: Box::new(Answer::Push(Ok(pending.receipt))),
@@ -126,9 +126,15 @@ impl Instance {
     /// The instance ends: each push is answered with what is known of it.
     pub(crate) fn complete_receipts(&mut self, now: Now, out: &mut Outbox) {
         self.answer_inbound();
-        let keys: Vec<PushKey> = self.pushes.pending.iter().map(|(key, _)| key).collect();
+        let keys: Vec<PushKey> = self
+            .publish
+            .pushes
+            .pending
+            .iter()
+            .map(|(key, _)| key)
+            .collect();
         for key in keys {
-            if let Some(pending) = self.pushes.pending.get_mut(key) {
+            if let Some(pending) = self.publish.pushes.pending.get_mut(key) {
                 pending.receipt.degraded = true;
             }
             self.push_due(now, key, out);
@@ -139,7 +145,7 @@ impl Instance {
     pub(crate) fn push_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
         // This instance's own answers may be of this turn.
         self.take_up_delivered(now, out);
-        let Some(pending) = self.pushes.pending.get_mut(key) else {
+        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
             return;
         };
         let parts = std::mem::take(&mut pending.parts);
@@ -151,7 +157,7 @@ impl Instance {
             return;
         }
         for delivery in hops {
-            let Some(hop) = self.pushes.end_hop(delivery) else {
+            let Some(hop) = self.publish.pushes.end_hop(delivery) else {
                 continue;
             };
             self.peers.forget_unanswered(hop.to, delivery);

@@ -312,7 +312,11 @@ impl Rig {
 
     pub(crate) fn is_doubtful(&self, instance: InstanceId) -> bool {
         let now = self.now.mono;
-        self.instance.view.doubtful(now, now).contains(&instance)
+        self.instance
+            .membership
+            .view
+            .doubtful(now, now)
+            .contains(&instance)
     }
 
     fn hand_in(&mut self, event: Event, said: &mut Vec<String>) {

@@ -244,7 +244,12 @@ fn an_instance_whose_link_broke_before_its_lease_ran_out_is_looked_for() {
             cluster.cut(at, 1);
         }
         cluster.settle_down();
-        let run_out = cluster.instances[0].view.leases(cluster.now.mono).count() < 2;
+        let run_out = cluster.instances[0]
+            .membership
+            .view
+            .leases(cluster.now.mono)
+            .count()
+            < 2;
         let linked = cluster.instances[0]
             .peers
             .said_by(InstanceId::new(2))

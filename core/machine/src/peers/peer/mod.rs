@@ -51,6 +51,10 @@ pub(crate) struct Peers {
     begun: u64,
     /// How the directory serves this instance, as its peers were told.
     pub(crate) service: Service,
+    /// Links with something to say at the end of the turn.
+    pub(crate) unflushed: Vec<LinkKey>,
+    /// Deliveries that cannot be sent, taken up at the end of the turn.
+    pub(crate) failed: Vec<DeliveryId>,
 }
 
 /// One other instance.
@@ -92,6 +96,8 @@ impl Peers {
             batch: Batch::new(),
             begun: 0,
             service: Service::None,
+            unflushed: Vec::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -225,17 +231,17 @@ impl Instance {
         due: Instant,
         out: &mut Outbox,
     ) {
-        if to == self.identity.instance {
+        if to == self.base.identity.instance {
             self.deliver(now, From::Here, deliver, out);
             return;
         }
         let peer = (self.peers.peers.entry(to)).or_insert_with(|| Peer::new(now.mono));
-        if let Err(delivery) = (peer.queue).push(deliver, due, self.config.link_queue_bytes) {
-            self.turn.failed.push(delivery);
+        if let Err(delivery) = (peer.queue).push(deliver, due, self.base.config.link_queue_bytes) {
+            self.peers.failed.push(delivery);
             return;
         }
         match peer.state {
-            PeerState::Open(link) => self.turn.links.push(link),
+            PeerState::Open(link) => self.peers.unflushed.push(link),
             PeerState::Opening(_) | PeerState::Expecting { .. } => {}
             PeerState::Unlinked { until } if until > now.mono => self.fail_waiting(to),
             PeerState::Unlinked { .. } => self.dial(now, to, out),
@@ -256,24 +262,24 @@ impl Instance {
 
     /// There is no link to a peer, and none is being opened. Returns whether it is to be looked for.
     fn peer_unlinked(&mut self, now: Now, instance: InstanceId) -> bool {
-        (self.view).unlinked(now.mono, &self.config, instance)
+        (self.membership.view).unlinked(now.mono, &self.base.config, instance)
     }
 
     fn dial(&mut self, now: Now, to: InstanceId, out: &mut Outbox) {
-        let address = self.view.address(to).map(str::to_owned);
-        let full = self.peers.members() >= self.config.links;
+        let address = self.membership.view.address(to).map(str::to_owned);
+        let full = self.peers.members() >= self.base.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
             self.peer_unlinked(now, to);
             return;
         };
-        let until = now.mono + self.config.link_timeout;
+        let until = now.mono + self.base.config.link_timeout;
         let link = Link::new(Side::Dialler, Stage::Dialled, Some(to), now.mono, until);
         let key = self.peers.begin(link);
         if let Some(peer) = self.peers.peers.get_mut(&to) {
             peer.state = PeerState::Opening(key);
         }
-        self.timers.arm(until, Timer::Link(key));
+        self.base.timers.arm(until, Timer::Link(key));
         let dial = Dial {
             instance: to,
             address,
@@ -287,7 +293,7 @@ impl Instance {
     /// Nothing that waits for this peer can be sent. Taken up at the end of the turn.
     fn fail_waiting(&mut self, to: InstanceId) {
         if let Some(peer) = self.peers.peers.get_mut(&to) {
-            self.turn.failed.extend(peer.queue.give_up());
+            self.peers.failed.extend(peer.queue.give_up());
         }
     }
 
@@ -299,7 +305,7 @@ impl Instance {
         instance: InstanceId,
         out: &mut Outbox,
     ) {
-        let here = self.identity.instance;
+        let here = self.base.identity.instance;
         let peer = (self.peers.peers.entry(instance)).or_insert_with(|| Peer::new(now.mono));
         let former = match peer.state {
             PeerState::Unlinked { .. } | PeerState::Expecting { .. } => None,
@@ -321,17 +327,19 @@ impl Instance {
             self.drop_link(former, out);
             self.take_back(instance, 0);
         }
-        self.stats.links_opened += 1;
-        self.view.linked(instance);
+        self.base.stats.links_opened += 1;
+        self.membership.view.linked(instance);
         out.log(Log::PeerUp { instance });
-        self.turn.links.push(key);
+        self.peers.unflushed.push(key);
     }
 
     /// What was not answered waits again. A link that another one replaced has not broken.
     fn take_back(&mut self, instance: InstanceId, breaks: u8) {
         if let Some(peer) = self.peers.peers.get_mut(&instance) {
-            let failed = peer.queue.take_back(breaks, self.config.link_queue_bytes);
-            self.turn.failed.extend(failed);
+            let failed = peer
+                .queue
+                .take_back(breaks, self.base.config.link_queue_bytes);
+            self.peers.failed.extend(failed);
         }
     }
 
@@ -362,16 +370,16 @@ impl Instance {
                 }
             }
             PeerState::Opening(opening) if opening == key && proven => {
-                let until = now.mono + self.config.link_timeout;
+                let until = now.mono + self.base.config.link_timeout;
                 peer.state = PeerState::Expecting { until };
-                self.timers.arm(until, Timer::Peer(instance));
+                self.base.timers.arm(until, Timer::Peer(instance));
             }
             PeerState::Opening(opening) if opening == key => {
-                self.stats.links_failed += 1;
+                self.base.stats.links_failed += 1;
                 let cooldown = match failure {
                     LinkFailure::Broken => COOLDOWN,
                     // It will never be at that address again.
-                    LinkFailure::NotMe => self.config.lease,
+                    LinkFailure::NotMe => self.base.config.lease,
                 };
                 let until = now.mono + cooldown;
                 peer.state = PeerState::Unlinked { until };
@@ -448,7 +456,7 @@ impl Instance {
     ) {
         match message {
             Message::Deliver(deliver) => self.deliver(now, From::Link(key), deliver, out),
-            Message::Delivered(delivered) if self.pushes.contradicts(&delivered) => {
+            Message::Delivered(delivered) if self.publish.pushes.contradicts(&delivered) => {
                 self.peer_misbehaved(now, key, "an answer of another kind", out);
             }
             Message::Delivered(delivered) => {
@@ -461,13 +469,13 @@ impl Instance {
                 if let Some(link) = self.peers.links.get_mut(key) {
                     link.said = directory;
                 }
-                self.view.heard(now.mono, from, directory);
+                self.membership.view.heard(now.mono, from, directory);
                 match directory {
                     Service::Full | Service::Behind => self.directory_works_elsewhere(now, out),
                     Service::None | Service::Vacant => {}
                 }
             }
-            Message::Goodbye => self.view.said_goodbye(from),
+            Message::Goodbye => self.membership.view.said_goodbye(from),
             Message::Proof(_) => self.peer_misbehaved(now, key, "a second proof", out),
         }
     }

@@ -31,13 +31,13 @@ use part::{Lookup, Round, Stage, Target};
 impl Instance {
     /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.
     pub(crate) fn advance_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let turn = self.turn.number;
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let turn = self.base.turn;
+        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
             return;
         };
         lane.forget_ended();
         self.serve_here(now, user, out);
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
             return;
         };
         match &lane.lookup {
@@ -47,7 +47,7 @@ impl Instance {
         }
         if lane.parts.is_empty() {
             if lane.lookup == Lookup::None {
-                self.pushes.lanes.remove(user);
+                self.publish.pushes.lanes.remove(user);
             }
             return;
         }
@@ -55,10 +55,11 @@ impl Instance {
         if waiting.is_empty() {
             return;
         }
-        if self.keeper.is_linked() && lane.lookup == Lookup::None {
+        if self.membership.keeper.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
             let operation = Operation::Lookup { user: user.clone() };
-            self.trips
+            self.membership
+                .trips
                 .ask(operation, Purpose::Lookup { user: user.clone() });
         }
         for sequence in waiting {
@@ -66,16 +67,22 @@ impl Instance {
                 part.stage = Stage::LookingUp;
             }
         }
-        if !self.keeper.is_linked() {
+        if !self.membership.keeper.is_linked() {
             self.lookup_failed(now, user, out);
         }
     }
 
     /// Serves the terminals of this instance, for all parts that need not wait with that.
     fn serve_here(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        while let Some(sequence) = self.pushes.lanes.get_mut(user).and_then(Lane::serve_next) {
+        while let Some(sequence) = self
+            .publish
+            .pushes
+            .lanes
+            .get_mut(user)
+            .and_then(Lane::serve_next)
+        {
             let local = self.greeted_of(user);
-            let here = self.identity.instance;
+            let here = self.base.identity.instance;
             let Some(part) = self.part_mut(user, sequence) else {
                 return;
             };
@@ -95,7 +102,7 @@ impl Instance {
     }
 
     fn part_mut(&mut self, user: &UserId, sequence: Sequence) -> Option<&mut Part> {
-        self.pushes.lanes.get_mut(user)?.get_mut(sequence)
+        self.publish.pushes.lanes.get_mut(user)?.get_mut(sequence)
     }
 
     /// The rows of a user have come.
@@ -106,7 +113,7 @@ impl Instance {
         rows: Vec<(ConnectionId, Row)>,
         out: &mut Outbox,
     ) {
-        let Some(lane) = self.pushes.lanes.get(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get(user) else {
             return;
         };
         let since = lane.asked_since(now.mono);
@@ -122,14 +129,14 @@ impl Instance {
 
     /// What rows of an instance are worth.
     pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Now) -> Standing {
-        if instance == self.identity.instance {
+        if instance == self.base.identity.instance {
             // Whether the connection is here is seen when it is served.
             return Standing::Live {
                 floor: crate::id::Epoch::ZERO,
                 doubtful: false,
             };
         }
-        self.view.standing(instance, since, now.mono)
+        self.membership.view.standing(instance, since, now.mono)
     }
 
     /// Routes all parts that waited for these rows. Whom the view does not know is dead.
@@ -141,13 +148,16 @@ impl Instance {
         rows: &[(ConnectionId, Row)],
         out: &mut Outbox,
     ) {
-        let mut doubtful = self.view.doubtful(since, now.mono);
-        let mut blind = !self.keeper.has_lease(now.mono)
-            || self.view.is_blind(since, now.mono, self.config.lease);
-        if rows.is_empty() && self.flaws.has(Flaw::EmptyLookupIsOffline) {
+        let mut doubtful = self.membership.view.doubtful(since, now.mono);
+        let mut blind = !self.membership.keeper.has_lease(now.mono)
+            || self
+                .membership
+                .view
+                .is_blind(since, now.mono, self.base.config.lease);
+        if rows.is_empty() && self.base.flaws.has(Flaw::EmptyLookupIsOffline) {
             (doubtful, blind) = (Vec::new(), false);
         }
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
             return;
         };
         lane.lookup = Lookup::None;
@@ -175,13 +185,13 @@ impl Instance {
     }
 
     fn remove_dead_row(&mut self, user: &UserId, connection: ConnectionId, row: Row) {
-        if self.keeper.is_linked() {
+        if self.membership.keeper.is_linked() {
             let operation = Operation::RemoveRow {
                 user: user.clone(),
                 connection,
                 row,
             };
-            self.trips.ask(operation, Purpose::RemoveRow);
+            self.membership.trips.ask(operation, Purpose::RemoveRow);
         }
     }
 
@@ -194,10 +204,10 @@ impl Instance {
         hops: Vec<Hop>,
         out: &mut Outbox,
     ) {
-        let here = self.identity.instance;
-        let overtakes = self.flaws.has(Flaw::OvertakenBySecondLookup);
+        let here = self.base.identity.instance;
+        let overtakes = self.base.flaws.has(Flaw::OvertakenBySecondLookup);
         for hop in hops {
-            let Some(lane) = self.pushes.lanes.get_mut(user) else {
+            let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
                 return;
             };
             let Some(part) = lane.get_mut(sequence) else {
@@ -267,13 +277,13 @@ impl Instance {
         match self.join_delivery(to, key, addressee, &place) {
             Ok(hop) => self.note_targets(user, sequence, hop, named),
             Err(addressee) => {
-                let Some(pending) = self.pushes.get(key) else {
+                let Some(pending) = self.publish.pushes.get(key) else {
                     self.bug("a part of a push that has ended");
                     return;
                 };
                 let (push, due) = (pending.receipt.push, pending.due);
                 let action = pending.action.clone();
-                let delivery = self.pushes.begin_hop(key, to, vec![place]);
+                let delivery = self.publish.pushes.begin_hop(key, to, vec![place]);
                 self.note_targets(user, sequence, delivery, named);
                 let deliver = Deliver {
                     delivery,
@@ -315,11 +325,11 @@ impl Instance {
         addressee: Addressee,
         place: &(UserId, Sequence),
     ) -> Result<DeliveryId, Addressee> {
-        let limit = self.config.link_queue_bytes;
+        let limit = self.base.config.link_queue_bytes;
         let Some(delivery) = self.peers.last_waiting(to).map(|last| last.delivery) else {
             return Err(addressee);
         };
-        match self.pushes.hop_mut(delivery) {
+        match self.publish.pushes.hop_mut(delivery) {
             Some(hop) if hop.push == push => {
                 self.peers.join_last(to, addressee, limit)?;
                 hop.parts.push(place.clone());
@@ -331,7 +341,7 @@ impl Instance {
 
     /// The lookup failed: everybody is asked by user.
     pub(crate) fn lookup_failed(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
             return;
         };
         lane.lookup = Lookup::None;
@@ -351,7 +361,7 @@ impl Instance {
         sequence: Sequence,
         out: &mut Outbox,
     ) {
-        let Some(lane) = self.pushes.lanes.get(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get(user) else {
             return;
         };
         // A second lookup is for those who may have moved, and began when that was known.
@@ -373,7 +383,7 @@ impl Instance {
         };
         part.degraded = true;
         let since = part.started;
-        let hops = (self.view.everybody(since, now.mono).into_iter())
+        let hops = (self.membership.view.everybody(since, now.mono).into_iter())
             .map(|instance| Hop {
                 instance,
                 named: Vec::new(),
@@ -385,7 +395,7 @@ impl Instance {
 
     /// A fresh view decides about lanes that wait for it.
     pub(crate) fn judge_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let Some(lane) = self.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
             return;
         };
         let Lookup::Unjudged { rows } = std::mem::take(&mut lane.lookup) else {
@@ -395,7 +405,7 @@ impl Instance {
         let since = lane.asked_since(now.mono);
         // A view that was long on its way shows leases that may have been renewed since.
         let outdated = rows.iter().any(|(_, row)| {
-            self.view.was_alive(row.instance)
+            self.membership.view.was_alive(row.instance)
                 && self.standing(row.instance, since, now) == Standing::Unknown
         });
         if outdated {
@@ -407,7 +417,7 @@ impl Instance {
 
     /// The rows are judged by a view that is asked for from this moment on.
     fn wait_for_judgement(&mut self, now: Now, user: &UserId, rows: Vec<(ConnectionId, Row)>) {
-        if let Some(lane) = self.pushes.lanes.get_mut(user) {
+        if let Some(lane) = self.publish.pushes.lanes.get_mut(user) {
             lane.lookup = Lookup::Unjudged { rows };
         }
         self.wait_for_view(now, WaitsForView::Lane(user.clone()));
@@ -450,7 +460,7 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let mut unanswered = Outcome::Unreachable;
-        if self.flaws.has(Flaw::UnreachableIsGone) {
+        if self.base.flaws.has(Flaw::UnreachableIsGone) {
             unanswered = Outcome::Gone;
         }
         let Some(part) = self.part_mut(user, sequence) else {

@@ -77,14 +77,14 @@ impl Connection {
 impl Instance {
     /// Does what is due for one connection.
     pub(crate) fn connection_due(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         if connection.armed.is_none_or(|armed| armed > now.mono) {
             return;
         }
         connection.armed = None;
-        let due = connection.deadline(&self.config);
+        let due = connection.deadline(&self.base.config);
         if due.is_some_and(|due| due <= now.mono) {
             self.attend(now, key, out);
         }
@@ -92,7 +92,7 @@ impl Instance {
     }
 
     fn attend(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         match &mut connection.phase {
@@ -108,7 +108,7 @@ impl Instance {
             }
             Phase::Live(_) => self.check_alive(now, key, out),
             Phase::Closing { stage, .. } => {
-                if !self.flaws.has(Flaw::TimerLeftAfterClose) {
+                if !self.base.flaws.has(Flaw::TimerLeftAfterClose) {
                     *stage = ClosingStage::Aborted;
                 }
                 out.push(Command::Abort { connection: key });
@@ -118,7 +118,7 @@ impl Instance {
     }
 
     fn check_alive(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         if connection
@@ -128,7 +128,7 @@ impl Instance {
             self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
             return;
         }
-        let timeout = self.config.ping_timeout;
+        let timeout = self.base.config.ping_timeout;
         let (at, since, probed) = match connection.liveness {
             Liveness::Waiting { ping_at } => {
                 if ping_at <= now.mono {
@@ -143,7 +143,11 @@ impl Instance {
             return;
         }
         if connection.heard >= at {
-            let period = self.jitter.shortened(self.config.ping_interval);
+            let period = self
+                .base
+                .random
+                .jitter
+                .shortened(self.base.config.ping_interval);
             let ping_at = (at + period).max(now.mono);
             connection.liveness = Liveness::Waiting { ping_at };
         } else if since + 2 * timeout <= now.mono {
@@ -159,7 +163,7 @@ impl Instance {
     }
 
     fn ping(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         connection.liveness = Liveness::Pinged {
@@ -171,8 +175,8 @@ impl Instance {
 
     /// The driver says whether a terminal that was silent after a ping shows life.
     pub(crate) fn probed(&mut self, now: Now, key: ConnectionKey, life: Life, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            self.stats.stale_events += 1;
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
+            self.base.stats.stale_events += 1;
             return;
         };
         // It may have been pinged again meanwhile.
@@ -198,15 +202,15 @@ impl Instance {
     /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire
     /// early find nothing due.
     pub(super) fn arm_connection(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
-        let Some(due) = connection.deadline(&self.config) else {
+        let Some(due) = connection.deadline(&self.base.config) else {
             return;
         };
         if connection.armed.is_none_or(|armed| due < armed) {
             connection.armed = Some(due);
-            self.timers.arm(due, Timer::Connection(key));
+            self.base.timers.arm(due, Timer::Connection(key));
         }
     }
 }

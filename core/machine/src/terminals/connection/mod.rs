@@ -86,15 +86,15 @@ impl Instance {
     /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
         let expires = self.admit(now, &handshake)?;
-        self.stats.accepted += 1;
-        let key = self.registry.insert(Connection {
-            id: ConnectionId::new(self.connection_ids.uuid()),
+        self.base.stats.accepted += 1;
+        let key = self.terminals.registry.insert(Connection {
+            id: ConnectionId::new(self.base.random.connection_ids.uuid()),
             user: handshake.user,
             age: Age::OLDEST,
             accepted: now.mono,
             connected: now.wall,
             phase: Phase::Upgrading {
-                until: now.mono + self.config.handshake_timeout,
+                until: now.mono + self.base.config.handshake_timeout,
             },
             row: RowState::Absent,
             unsettled: None,
@@ -115,12 +115,14 @@ impl Instance {
         if !self.takes_terminals() {
             return Err(Refused::Draining);
         }
-        if self.registry.len() >= self.config.connections {
-            let limit = self.config.connections;
+        if self.terminals.registry.len() >= self.base.config.connections {
+            let limit = self.base.config.connections;
             return Err(Refused::Full { limit });
         }
-        if self.registry.of_user(&handshake.user).len() >= self.config.connections_per_user {
-            let limit = self.config.connections_per_user;
+        if self.terminals.registry.of_user(&handshake.user).len()
+            >= self.base.config.connections_per_user
+        {
+            let limit = self.base.config.connections_per_user;
             return Err(Refused::TooManyOfUser { limit });
         }
         let Some(expires) = handshake.expires else {
@@ -129,7 +131,7 @@ impl Instance {
         if expires <= now.wall {
             return Err(Refused::TokenExpired);
         }
-        if self.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
+        if self.base.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
             return Ok(None);
         }
         let millis = expires.as_millis() - now.wall.as_millis();
@@ -137,26 +139,31 @@ impl Instance {
     }
 
     pub(crate) fn opened(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let ping_at = now.mono + self.jitter.shortened(self.config.ping_interval);
-        let Some(connection) = self.registry.get_mut(key) else {
-            self.stats.stale_events += 1;
+        let ping_at = now.mono
+            + self
+                .base
+                .random
+                .jitter
+                .shortened(self.base.config.ping_interval);
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
+            self.base.stats.stale_events += 1;
             return;
         };
         if !matches!(connection.phase, Phase::Upgrading { .. }) {
             // It was told to end while the upgrade was on its way.
             return;
         }
-        let grace = if self.flaws.has(Flaw::HelloWaitsForRow) {
+        let grace = if self.base.flaws.has(Flaw::HelloWaitsForRow) {
             Duration::MAX
         } else {
-            self.config.hello_grace
+            self.base.config.hello_grace
         };
         connection.phase = Phase::Registering {
             greet_by: now.mono + grace,
         };
         connection.liveness = Liveness::Waiting { ping_at };
         connection.heard = now.mono;
-        if self.flaws.has(Flaw::HelloBeforeRow) {
+        if self.base.flaws.has(Flaw::HelloBeforeRow) {
             self.greet(key, Greeting::Reachable, out);
         }
         self.write_row(key);
@@ -164,8 +171,8 @@ impl Instance {
     }
 
     pub(crate) fn heard(&mut self, now: Now, key: ConnectionKey, heard: Heard) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            self.stats.stale_events += 1;
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
+            self.base.stats.stale_events += 1;
             return;
         };
         connection.heard = now.mono;
@@ -175,25 +182,25 @@ impl Instance {
             Heard::Message => messages.received += 1,
             Heard::Unwanted => messages.dropped += 1,
         }
-        self.stats.messages += 1;
+        self.base.stats.messages += 1;
         if connection.wants_row()
             && connection.outbound.answer(connection.messages)
             && connection.is_live()
             && !connection.outbound.is_writing()
         {
-            self.turn.connections.push(key);
+            self.terminals.unflushed.push(key);
         }
     }
 
     pub(crate) fn written(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            self.stats.stale_events += 1;
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
+            self.base.stats.stale_events += 1;
             return;
         };
         let id = connection.id;
         let tickets = connection.outbound.written();
         if !connection.outbound.is_empty() {
-            self.turn.connections.push(key);
+            self.terminals.unflushed.push(key);
         } else if let Phase::Closing { code, stage, .. } = &mut connection.phase
             && *stage == ClosingStage::Writing
         {
@@ -209,8 +216,8 @@ impl Instance {
 
     /// The socket has gone.
     pub(crate) fn closed(&mut self, key: ConnectionKey, closure: Closure, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            self.stats.stale_events += 1;
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
+            self.base.stats.stale_events += 1;
             return;
         };
         let ending = connection.ending(closure);
@@ -243,11 +250,11 @@ impl Instance {
                 (reached == Reached::Greeted).then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
-                self.stats.stale_events += 1;
+                self.base.stats.stale_events += 1;
                 return;
             }
         };
-        self.stats.gone.count(ending);
+        self.base.stats.gone.count(ending);
         if let Some(reason) = reason {
             out.push(Command::Notify(Box::new(Notice::Disconnected {
                 connection: key,
@@ -258,7 +265,7 @@ impl Instance {
         }
         self.resolve_all(id, tickets, Outcome::Gone);
         self.end_presence(key);
-        if !self.flaws.has(Flaw::RowlessKept) {
+        if !self.base.flaws.has(Flaw::RowlessKept) {
             self.forget_if_over(key, out);
         }
     }
@@ -273,7 +280,7 @@ impl Instance {
         ticket: Option<Ticket>,
         out: &mut Outbox,
     ) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("closing a connection that is not there");
             return;
         };
@@ -303,12 +310,12 @@ impl Instance {
             });
             ClosingStage::Sent
         } else {
-            self.turn.connections.push(key);
+            self.terminals.unflushed.push(key);
             ClosingStage::Writing
         };
         connection.phase = Phase::Closing {
             code,
-            until: now.mono + self.config.close_timeout,
+            until: now.mono + self.base.config.close_timeout,
             stage,
             reached,
             ticket,
@@ -320,7 +327,7 @@ impl Instance {
         self.arm_connection(key);
         self.end_presence(key);
         if let Some((tickets, outcome)) = dropped {
-            self.stats.overflows += match outcome {
+            self.base.stats.overflows += match outcome {
                 Outcome::Overflow => tickets.len() as u64,
                 Outcome::Written
                 | Outcome::Queued
@@ -345,30 +352,33 @@ impl Instance {
         ticket: Ticket,
         out: &mut Outbox,
     ) -> Result<(), Outcome> {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a frame for a connection that is not there");
             return Err(Outcome::Gone);
         };
         let id = connection.id;
-        match connection.outbound.offer(payload, ticket, &self.config) {
+        match connection
+            .outbound
+            .offer(payload, ticket, &self.base.config)
+        {
             Offered::Queued(gave_way) => {
                 if connection.is_live() && !connection.outbound.is_writing() {
-                    self.turn.connections.push(key);
+                    self.terminals.unflushed.push(key);
                 }
-                self.stats.overflows += gave_way.len() as u64;
+                self.base.stats.overflows += gave_way.len() as u64;
                 self.resolve_all(id, gave_way, Outcome::Overflow);
                 Ok(())
             }
             Offered::TooLarge => Err(Outcome::TooLarge),
             Offered::Refused => {
-                self.stats.overflows += 1;
-                if self.flaws.has(Flaw::SilentOverflow) {
+                self.base.stats.overflows += 1;
+                if self.base.flaws.has(Flaw::SilentOverflow) {
                     return Ok(());
                 }
                 Err(Outcome::Overflow)
             }
             Offered::Close => {
-                self.stats.overflows += 1;
+                self.base.stats.overflows += 1;
                 let drop = Waiting::Drop(Outcome::Overflow);
                 self.close(now, key, CloseCode::SlowConsumer, drop, None, out);
                 Err(Outcome::Overflow)
@@ -378,7 +388,7 @@ impl Instance {
 
     /// Gives the driver the next batch of a terminal.
     pub(crate) fn flush_connection(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             return;
         };
         let may_write = match connection.phase {
@@ -404,14 +414,14 @@ impl Instance {
         connection.frames += frames;
         connection.bytes += bytes;
         if frames > 0 {
-            self.stats.frames += frames;
+            self.base.stats.frames += frames;
             out.push(Command::Flush { connection: key });
         }
     }
 
     /// Sends the hello, once, and what waited behind it.
     pub(crate) fn greet(&mut self, key: ConnectionKey, greeting: Greeting, out: &mut Outbox) {
-        let Some(connection) = self.registry.get_mut(key) else {
+        let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("greeting a connection that is not there");
             return;
         };
@@ -422,34 +432,34 @@ impl Instance {
         };
         let hello = frame::hello(connection.id, degraded);
         connection.outbound.greet(hello);
-        self.turn.connections.push(key);
+        self.terminals.unflushed.push(key);
         out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
             id: connection.id,
             user: connection.user.clone(),
         })));
         if degraded {
-            self.stats.greeted_degraded += 1;
-            self.keeper.degraded += 1;
-            self.turn.lease = true;
+            self.base.stats.greeted_degraded += 1;
+            self.membership.keeper.degraded += 1;
+            self.membership.lease_due = true;
         }
         self.arm_connection(key);
     }
 
     /// Removes a connection from all that looks for terminals, and its row from the directory.
     fn end_presence(&mut self, key: ConnectionKey) {
-        self.registry.retire(key);
+        self.terminals.registry.retire(key);
         self.settled_one(key);
         self.remove_row(key);
     }
 
     /// Forgets a connection whose socket and row have both gone.
     pub(crate) fn forget_if_over(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.registry.get(key) else {
+        let Some(connection) = self.terminals.registry.get(key) else {
             return;
         };
         if matches!(connection.phase, Phase::Gone) && connection.row == RowState::Absent {
-            self.registry.remove(key);
+            self.terminals.registry.remove(key);
             out.push(Command::Forget { connection: key });
         }
     }
@@ -459,8 +469,8 @@ impl Instance {
         match greeting {
             Greeting::Reachable => {}
             Greeting::Degraded => {
-                self.keeper.degraded -= 1;
-                self.turn.lease = true;
+                self.membership.keeper.degraded -= 1;
+                self.membership.lease_due = true;
             }
         }
     }

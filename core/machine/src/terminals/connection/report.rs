@@ -31,7 +31,7 @@ impl Connection {
 impl Instance {
     /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
     pub fn is_degraded(&self, connection: ConnectionKey) -> bool {
-        let connection = self.registry.get(connection);
+        let connection = self.terminals.registry.get(connection);
         connection.is_some_and(|found| matches!(found.phase, Phase::Live(Greeting::Degraded)))
     }
 
@@ -43,7 +43,7 @@ impl Instance {
         connection: ConnectionKey,
         closure: Closure,
     ) -> Option<Ended<'_>> {
-        let connection = self.registry.get(connection)?;
+        let connection = self.terminals.registry.get(connection)?;
         Some(Ended {
             id: connection.id,
             user: &connection.user,

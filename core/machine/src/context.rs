@@ -1,0 +1,110 @@
+//! What every wing may use, and what belongs to none.
+
+use crate::base::flaws::Flaws;
+use crate::base::rng::{Purpose, Seed, Stream};
+use crate::base::timer::Timers;
+use crate::command::Outbox;
+use crate::config::{Config, Identity};
+use crate::instance::{Once, Timer};
+use crate::stats::Stats;
+use crate::time::{Instant, Now};
+
+/// What lives as long as the instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) timers: Timers<Timer>,
+    pub(crate) once: [Option<Instant>; Once::COUNT],
+    pub(crate) random: Random,
+    pub(crate) stats: Stats,
+    pub(crate) flaws: Flaws,
+    /// Counts up when a turn ends.
+    pub(crate) turn: u64,
+}
+
+/// Random numbers, a stream for each purpose.
+#[derive(Clone, Debug)]
+pub(crate) struct Random {
+    pub(crate) connection_ids: Stream,
+    pub(crate) nonces: Stream,
+    pub(crate) jitter: Stream,
+}
+
+/// What a wing may use during a call. It is borrowed apart, so that one thing can be read while
+/// another is changed.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) config: &'a Config,
+    pub(crate) identity: &'a Identity,
+    pub(crate) out: &'a mut Outbox,
+    pub(crate) random: &'a mut Random,
+    pub(crate) stats: &'a mut Stats,
+    pub(crate) flaws: Flaws,
+    /// The number of this turn.
+    pub(crate) turn: u64,
+    timers: &'a mut Timers<Timer>,
+    once: &'a mut [Option<Instant>; Once::COUNT],
+}
+
+impl Base {
+    pub(crate) fn new(config: Config, identity: Identity, seed: &Seed, now: Now) -> Self {
+        Self {
+            config,
+            identity,
+            timers: Timers::new(now.mono),
+            once: [None; Once::COUNT],
+            random: Random {
+                connection_ids: Stream::new(seed, Purpose::ConnectionIds),
+                nonces: Stream::new(seed, Purpose::Nonces),
+                jitter: Stream::new(seed, Purpose::Jitter),
+            },
+            stats: Stats::default(),
+            flaws: Flaws::NONE,
+            turn: 0,
+        }
+    }
+
+    pub(crate) const fn context<'a>(&'a mut self, now: Now, out: &'a mut Outbox) -> Context<'a> {
+        Context {
+            now,
+            config: &self.config,
+            identity: &self.identity,
+            out,
+            random: &mut self.random,
+            stats: &mut self.stats,
+            flaws: self.flaws,
+            turn: self.turn,
+            timers: &mut self.timers,
+            once: &mut self.once,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Arms a timer.
+    pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
+        self.timers.arm(at, timer);
+    }
+
+    /// Arms a timer of which there is one. The earlier moment counts.
+    pub(crate) fn arm_once(&mut self, once: Once, at: Instant) {
+        let armed = &mut self.once[once as usize];
+        if armed.is_none_or(|armed| at < armed) {
+            *armed = Some(at);
+            self.timers.arm(at, Timer::Once(once));
+        }
+    }
+
+    /// Whether such a timer is armed.
+    pub(crate) const fn is_armed(&self, once: Once) -> bool {
+        self.once[once as usize].is_some()
+    }
+
+    /// A state that only a bug can reach.
+    pub(crate) fn bug(&mut self, what: &str) {
+        self.stats.bugs += 1;
+        debug_assert!(false, "{what}");
+    }
+}
