@@ -39,4 +39,5 @@ pub use base::flaws;
 pub use base::rng::Seed;
 pub use instance::{Instance, TimerKind};
 pub use peers::alike;
+use vocabulary::delivery;
 pub use vocabulary::{command, config, event, frame, id, message, stats, time};

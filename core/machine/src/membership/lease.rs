@@ -14,9 +14,9 @@ use crate::directory::{Lease, LeaseState, Load, Operation};
 use crate::drain::Drain;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
+use crate::membership::service::Service;
 use crate::membership::settle::{Missing, Settling};
 use crate::membership::trips::{Purpose, Unknown};
-use crate::peers::wire::Service;
 use crate::terminals::connection::RowState;
 use crate::time::{Instant, Now};
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod lease;
 pub(crate) mod rows;
+pub(crate) mod service;
 pub(crate) mod settle;
 pub(crate) mod trips;
 pub(crate) mod view;

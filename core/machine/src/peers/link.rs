@@ -11,8 +11,9 @@ use crate::command::{Command, Log, Outbox};
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
 use crate::instance::{Instance, Timer};
+use crate::membership::service::Service;
 use crate::peers::alike::Alike;
-use crate::peers::wire::{self, Hello, Message, Role, Service, Transcript, WireError};
+use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
 use crate::time::{Instant, Now};
 
 /// A link is dead when nothing came over it for so many heartbeats.

@@ -7,7 +7,7 @@ pub(crate) mod receipt;
 pub(crate) mod route;
 
 use crate::base::rng::SeededHash;
-use crate::peers::wire::Delivered;
+use crate::delivery::Delivered;
 
 use push::Pushes;
 

@@ -6,15 +6,14 @@ use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
 use super::steps::{Said, To};
 use crate::config::ClusterSecret;
 use crate::config::Config;
+use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
+use crate::membership::service::Service;
 use crate::message::{Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
-use crate::peers::wire::{
-    self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
-    Service, Transcript,
-};
+use crate::peers::wire::{self, Batch, Hello, Message, Role, Transcript};
 use crate::time::WallTime;
 
 impl Feeder {

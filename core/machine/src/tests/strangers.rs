@@ -8,15 +8,14 @@ use bytes::Bytes;
 use super::{outcomes, pair};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
+use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, LinkKey, PushId, UserId};
+use crate::membership::service::Service;
 use crate::message::{Action, Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
-use crate::peers::wire::{
-    self, Addressee, Addressees, Ask, Batch, Deliver, Delivered, Hello, Message, Outcomes, Role,
-    Service, Transcript,
-};
+use crate::peers::wire::{self, Batch, Hello, Message, Role, Transcript};
 use crate::testing::cluster::{Cluster, frame, user};
 use crate::time::WallTime;
 

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod config;
+pub(crate) mod delivery;
 pub mod event;
 pub mod frame;
 pub mod id;

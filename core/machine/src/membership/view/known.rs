@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load};
-use crate::peers::wire::Service;
+use crate::membership::service::Service;
 use crate::time::Instant;
 
 /// What is known of one instance.

@@ -15,12 +15,14 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::slots::Slots;
 use crate::command::{Command, Dial, Log, Outbox};
 use crate::deliver::inbound::From;
+use crate::delivery::{Addressee, Deliver};
 use crate::event::LinkFailure;
 use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::instance::{Instance, Timer};
+use crate::membership::service::Service;
 use crate::membership::view::View;
 use crate::peers::link::{Link, Side, Stage};
-use crate::peers::wire::{self, Addressee, Batch, Deliver, Message, Service};
+use crate::peers::wire::{self, Batch, Message};
 use crate::time::{Instant, Now};
 
 mod queue;

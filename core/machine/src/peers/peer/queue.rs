@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::delivery::{Addressee, Addressees, Ask, Deliver};
 use crate::id::DeliveryId;
-use crate::peers::wire::{Addressee, Addressees, Ask, Batch, Deliver, MAX_BATCH_BYTES, Message};
+use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
 use crate::time::Instant;
 
 /// How many links may break under a delivery until it is given up.

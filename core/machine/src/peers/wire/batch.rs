@@ -137,11 +137,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
+    use crate::membership::service::Service;
     use crate::message::{Action, Counts, Outcome};
     use crate::peers::wire::form::{ActionForm, Form};
-    use crate::peers::wire::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes, Service};
 
     proptest! {
         /// H51: payloads cross as they are; the rest is bounded by the estimate.

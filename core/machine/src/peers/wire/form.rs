@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Addressees, Deliver, Delivered, Message, Service, WireError};
+use super::{Message, WireError};
+use crate::delivery::{Addressees, Deliver, Delivered};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
+use crate::membership::service::Service;
 use crate::message::Action;
 
 /// A message: what is large is borrowed. One type for both directions, so that they cannot differ;

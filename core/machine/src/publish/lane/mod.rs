@@ -12,12 +12,12 @@
 
 use crate::base::flaws::Flaw;
 use crate::command::Outbox;
+use crate::delivery::{Addressee, Addressees, Ask, Deliver};
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
 use crate::membership::trips::Purpose;
 use crate::message::Outcome;
-use crate::peers::wire::{Addressee, Addressees, Ask, Deliver};
 use crate::publish::push::WaitsForView;
 use crate::publish::route::{self, Hop, Selected, Selection, Standing};
 use crate::time::{Instant, Now};
