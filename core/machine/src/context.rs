@@ -83,9 +83,9 @@ impl Base {
 }
 
 impl Context<'_> {
-    /// Arms a timer.
-    pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
-        self.timers.arm(at, timer);
+    /// Arms a timer of a wing.
+    pub(crate) fn arm(&mut self, at: Instant, timer: impl Into<Timer>) {
+        self.timers.arm(at, timer.into());
     }
 
     /// Arms a timer of which there is one. The earlier moment counts.

@@ -11,13 +11,16 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::context::Base;
 use crate::deliver::Deliveries;
 use crate::drain::Drain;
-use crate::event::Event;
+use crate::event::{Closure, Ended, Event, Handshake, Refused};
+use crate::frame::CloseCode;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::membership::Membership;
 use crate::peers::peer::Peers;
 use crate::publish::Publish;
 use crate::stats::{Gauges, Level, Levels, Stats};
-use crate::terminals::Terminals;
+use crate::terminals::connection::Waiting;
+use crate::terminals::outbound::Ticket;
+use crate::terminals::{self, Effect, Terminals};
 use crate::time::{Instant, Now};
 
 /// One server instance.
@@ -159,13 +162,19 @@ pub struct Instance {
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
-    Connection(ConnectionKey),
+    Terminals(terminals::Timer),
     Trip(OpId),
     Push(PushKey),
     Inbound(InboundKey),
     Link(LinkKey),
     Peer(InstanceId),
     Once(Once),
+}
+
+impl From<terminals::Timer> for Timer {
+    fn from(timer: terminals::Timer) -> Self {
+        Self::Terminals(timer)
+    }
 }
 
 /// Timers of which there is one.
@@ -229,17 +238,35 @@ impl Instance {
         Self { base, ..self }
     }
 
+    /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
+    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case. It has executed all
+    /// commands before: the key may be in the slot of a connection that they are about.
+    ///
+    /// # Errors
+    ///
+    /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
+    pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
+        if !self.takes_terminals() {
+            return Err(Refused::Draining);
+        }
+        let mut out = Outbox::new();
+        let accepted = (self.terminals).accept(&mut self.base.context(now, &mut out), handshake);
+        debug_assert!(out.is_empty(), "a terminal was told something unasked");
+        accepted
+    }
+
     /// Takes in something that happened. What follows at once is added to `out`; round trips,
     /// batches and writes come with the end of the turn.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
         match event {
-            Event::Opened { connection } => self.opened(now, connection, out),
-            Event::Heard { connection, frame } => self.heard(now, connection, frame),
-            Event::Written { connection } => self.written(connection, out),
+            Event::Opened { connection } => self.terminals.opened(cx, connection),
+            Event::Heard { connection, frame } => self.terminals.heard(cx, connection, frame),
+            Event::Written { connection } => self.terminals.written(cx, connection),
             Event::Closed {
                 connection,
                 closure,
-            } => self.closed(connection, closure, out),
+            } => self.terminals.closed(cx, connection, closure),
             Event::DirectoryUp => self.directory_up(now, out),
             Event::DirectoryDown => self.directory_down(now, out),
             Event::Directory { op, outcomes } => self.trip_answered(now, op, outcomes, out),
@@ -251,8 +278,9 @@ impl Instance {
             Event::Connections { call, user } => self.connections(call, user, out),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => self.drain(now, delay, spread),
-            Event::Probed { connection, life } => self.probed(now, connection, life, out),
+            Event::Probed { connection, life } => self.terminals.probed(cx, connection, life),
         }
+        self.carry(now, out);
     }
 
     /// Does what is due and ends the turn. A call when nothing is due emits nothing.
@@ -262,6 +290,7 @@ impl Instance {
                 break;
             };
             self.timer_due(now, timer, out);
+            self.carry(now, out);
         }
         self.end_turn(now, out);
     }
@@ -305,6 +334,22 @@ impl Instance {
     /// The name of a connection that is not forgotten.
     pub fn connection_id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
         Some(self.terminals.registry.get(connection)?.id)
+    }
+
+    /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
+    pub fn is_degraded(&self, connection: ConnectionKey) -> bool {
+        self.terminals.is_degraded(connection)
+    }
+
+    /// What there is to say of a connection whose [`Closed`](Event::Closed) is about to be handed
+    /// in. `None` if its key is out of date.
+    pub fn ended(
+        &self,
+        now: Now,
+        connection: ConnectionKey,
+        closure: Closure,
+    ) -> Option<Ended<'_>> {
+        self.terminals.ended(now.mono, connection, closure)
     }
 
     /// Whether a balancer should send terminals here: it takes terminals, and the directory has
@@ -381,7 +426,10 @@ impl Instance {
 
     fn timer_due(&mut self, now: Now, timer: Timer, out: &mut Outbox) {
         match timer {
-            Timer::Connection(key) => self.connection_due(now, key, out),
+            Timer::Terminals(timer) => {
+                let cx = &mut self.base.context(now, out);
+                self.terminals.timer_due(cx, timer);
+            }
             Timer::Trip(op) => self.trip_due(now, op, out),
             Timer::Push(key) => self.push_timer_due(now, key, out),
             Timer::Inbound(key) => self.inbound_due(key),
@@ -408,6 +456,48 @@ impl Instance {
             Once::Broadcast => self.broadcast_due(now, out),
             Once::Drain => self.drain_due(now, out),
         }
+    }
+
+    /// Hands on what a call has changed for other wings, in the order in which it changed.
+    pub(crate) fn carry(&mut self, now: Now, out: &mut Outbox) {
+        while let Some(effect) = self.terminals.next_effect() {
+            match effect {
+                Effect::Opened(key) => self.write_row(key),
+                Effect::Degraded => {
+                    self.membership.keeper.degraded += 1;
+                    self.membership.lease_due = true;
+                }
+                Effect::DegradationEnded => {
+                    self.membership.keeper.degraded -= 1;
+                    self.membership.lease_due = true;
+                }
+                Effect::Ended(key) => {
+                    self.settled_one(key);
+                    self.remove_row(key);
+                }
+                Effect::Gone(key) => self.forget_if_over(now, key, out),
+                Effect::Resolved {
+                    connection,
+                    ticket,
+                    outcome,
+                } => self.resolve(connection, ticket, outcome),
+            }
+        }
+    }
+
+    /// Tells a terminal to end, and hands on what follows.
+    pub(crate) fn close(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        code: CloseCode,
+        waiting: Waiting,
+        ticket: Option<Ticket>,
+        out: &mut Outbox,
+    ) {
+        let cx = &mut self.base.context(now, out);
+        self.terminals.close(cx, key, code, waiting, ticket);
+        self.carry(now, out);
     }
 
     /// Arms a timer of which there is one. The earlier moment counts.

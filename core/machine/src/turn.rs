@@ -18,11 +18,7 @@ impl Instance {
             self.tend_lease(now);
         }
         self.tell_service(now);
-        let mut connections = std::mem::take(&mut self.terminals.unflushed);
-        for key in connections.drain(..) {
-            self.flush_connection(key, out);
-        }
-        self.terminals.unflushed = connections;
+        self.terminals.end_turn(&mut self.base.context(now, out));
         self.flush_trips(now, out);
         let mut links = std::mem::take(&mut self.peers.unflushed);
         for key in links.drain(..) {

@@ -244,7 +244,10 @@ impl Instance {
                 let guesses = self.base.flaws.has(Flaw::KindGuessed);
                 let guessed = guesses.then(|| Payload::text(payload.bytes().clone()).ok());
                 let payload = guessed.flatten().unwrap_or_else(|| payload.clone());
-                self.offer(now, key, payload, ticket, out)
+                let cx = &mut self.base.context(now, out);
+                let offered = self.terminals.offer(cx, key, payload, ticket);
+                self.carry(now, out);
+                offered
             }
             Action::Close(code) => {
                 self.close(now, key, *code, Waiting::Write, Some(ticket), out);
@@ -253,19 +256,12 @@ impl Instance {
         }
     }
 
-    /// Tells the deliveries of these frames of one connection what became of them.
-    pub(crate) fn resolve_all(
-        &mut self,
-        connection: ConnectionId,
-        tickets: impl IntoIterator<Item = Ticket>,
-        outcome: Outcome,
-    ) {
-        for ticket in tickets {
-            let waiters = self.deliver.repeats.end(connection, ticket.push, outcome);
-            for ticket in std::iter::once(ticket).chain(waiters) {
-                self.set_outcome(ticket, outcome);
-                self.answer_if_complete(ticket.delivery);
-            }
+    /// Tells the deliveries of a frame of one connection what became of it.
+    pub(crate) fn resolve(&mut self, connection: ConnectionId, ticket: Ticket, outcome: Outcome) {
+        let waiters = self.deliver.repeats.end(connection, ticket.push, outcome);
+        for ticket in std::iter::once(ticket).chain(waiters) {
+            self.set_outcome(ticket, outcome);
+            self.answer_if_complete(ticket.delivery);
         }
     }
 

@@ -210,7 +210,7 @@ impl Instance {
         self.stop_settling();
         self.membership.view.link_lost();
         self.fail_trips(now, out);
-        self.drop_refused(out);
+        self.drop_refused(now, out);
     }
 
     /// The lease has expired, or the directory has lost it.

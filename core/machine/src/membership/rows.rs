@@ -13,7 +13,7 @@ use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
 use crate::membership::settle;
 use crate::membership::trips::{Purpose, Unknown};
-use crate::terminals::connection::{Greeting, Phase, RowState, Waiting};
+use crate::terminals::connection::{RowState, Waiting};
 use crate::terminals::registry::Age;
 use crate::time::{Instant, Now};
 
@@ -124,7 +124,7 @@ impl Instance {
         connection.row = RowState::Written { epoch };
         if !connection.wants_row() {
             if self.base.flaws.has(Flaw::LateRegisterKept) {
-                return self.unregistered(key, out);
+                return self.unregistered(now, key, out);
             }
             self.remove_row(key);
             return;
@@ -139,17 +139,9 @@ impl Instance {
             }
             return;
         }
-        match connection.phase {
-            Phase::Registering { .. } => self.greet(key, Greeting::Reachable, out),
-            Phase::Live(Greeting::Degraded) => {
-                connection.phase = Phase::Live(Greeting::Reachable);
-                self.no_longer_degraded(Greeting::Degraded);
-            }
-            Phase::Live(Greeting::Reachable)
-            | Phase::Upgrading { .. }
-            | Phase::Closing { .. }
-            | Phase::Gone => {}
-        }
+        let cx = &mut self.base.context(now, out);
+        self.terminals.row_written(cx, key);
+        self.carry(now, out);
         self.settled_one(key);
     }
 
@@ -179,6 +171,7 @@ impl Instance {
 
     pub(crate) fn register_unknown(
         &mut self,
+        now: Now,
         key: ConnectionKey,
         unknown: Unknown,
         out: &mut Outbox,
@@ -198,7 +191,7 @@ impl Instance {
             (Unknown::LinkLost, true) => {}
             (Unknown::LinkLost, false) => {
                 connection.row = RowState::Absent;
-                self.forget_if_over(key, out);
+                self.forget_if_over(now, key, out);
             }
         }
     }
@@ -214,21 +207,22 @@ impl Instance {
         } else {
             // Nothing was written now, but perhaps before.
             self.remove_row(key);
-            self.forget_if_over(key, out);
+            self.forget_if_over(now, key, out);
         }
     }
 
-    pub(crate) fn unregistered(&mut self, key: ConnectionKey, out: &mut Outbox) {
+    pub(crate) fn unregistered(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
         let Some(connection) = self.terminals.registry.get_mut(key) else {
             self.bug("a row was removed for a connection that is forgotten");
             return;
         };
         connection.row = RowState::Absent;
-        self.forget_if_over(key, out);
+        self.forget_if_over(now, key, out);
     }
 
     pub(crate) fn unregister_unknown(
         &mut self,
+        now: Now,
         key: ConnectionKey,
         unknown: Unknown,
         out: &mut Outbox,
@@ -240,7 +234,7 @@ impl Instance {
                 }
                 self.remove_row(key);
             }
-            Unknown::LinkLost => self.unregistered(key, out),
+            Unknown::LinkLost => self.unregistered(now, key, out),
         }
     }
 
@@ -251,6 +245,15 @@ impl Instance {
         self.try_later(now, key);
     }
 
+    /// Forgets a connection whose socket and row have both gone.
+    pub(crate) fn forget_if_over(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+        let row = self.terminals.registry.get(key).map(|found| found.row);
+        if row == Some(RowState::Absent) {
+            let cx = &mut self.base.context(now, out);
+            self.terminals.forget_if_gone(cx, key);
+        }
+    }
+
     fn try_later(&mut self, now: Now, key: ConnectionKey) {
         let at = now.mono + RETRY;
         self.membership.upkeep.refused.push_back((at, key));
@@ -258,14 +261,14 @@ impl Instance {
     }
 
     /// There is no link to try refused rows again on. The next settling writes those that are wanted.
-    pub(crate) fn drop_refused(&mut self, out: &mut Outbox) {
+    pub(crate) fn drop_refused(&mut self, now: Now, out: &mut Outbox) {
         for (_, key) in std::mem::take(&mut self.membership.upkeep.refused) {
             let ended = (self.terminals.registry.get(key)).is_some_and(|connection| {
                 !connection.wants_row() && connection.row == RowState::Due
             });
             if ended {
                 self.remove_row(key);
-                self.forget_if_over(key, out);
+                self.forget_if_over(now, key, out);
             }
         }
     }

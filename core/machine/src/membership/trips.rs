@@ -234,8 +234,12 @@ impl Instance {
         out: &mut Outbox,
     ) {
         match purpose {
-            Purpose::Register { connection, .. } => self.register_unknown(connection, unknown, out),
-            Purpose::Unregister { connection } => self.unregister_unknown(connection, unknown, out),
+            Purpose::Register { connection, .. } => {
+                self.register_unknown(now, connection, unknown, out)
+            }
+            Purpose::Unregister { connection } => {
+                self.unregister_unknown(now, connection, unknown, out)
+            }
             Purpose::Lookup { user } => self.lookup_failed(now, &user, out),
             Purpose::Connections { call, user } => self.connections_unknown(call, &user, out),
             Purpose::RemoveRow | Purpose::Release => {}
@@ -284,7 +288,7 @@ impl Instance {
                 self.superseded(now, connection, epoch, out);
             }
             (Purpose::Unregister { connection }, Reply::Removed(_)) => {
-                self.unregistered(connection, out);
+                self.unregistered(now, connection, out);
             }
             (Purpose::Lookup { user }, Reply::Rows { rows, malformed }) => {
                 self.base.stats.malformed_entries += u64::from(malformed);

@@ -11,14 +11,15 @@ use std::hash::{Hash, Hasher};
 use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
-use crate::command::{Command, Outbox};
+use crate::command::Command;
 use crate::config::Config;
+use crate::context::Context;
 use crate::event::Life;
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
-use crate::instance::{Instance, Timer};
 use crate::message::Outcome;
-use crate::time::{Instant, Now};
+use crate::terminals::{Terminals, Timer};
+use crate::time::Instant;
 
 /// Whether a terminal answers.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -74,109 +75,109 @@ impl Connection {
     }
 }
 
-impl Instance {
+impl Terminals {
     /// Does what is due for one connection.
-    pub(crate) fn connection_due(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    pub(in crate::terminals) fn connection_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        if connection.armed.is_none_or(|armed| armed > now.mono) {
+        if connection.armed.is_none_or(|armed| armed > cx.now.mono) {
             return;
         }
         connection.armed = None;
-        let due = connection.deadline(&self.base.config);
-        if due.is_some_and(|due| due <= now.mono) {
-            self.attend(now, key, out);
+        let due = connection.deadline(cx.config);
+        if due.is_some_and(|due| due <= cx.now.mono) {
+            self.attend(cx, key);
         }
-        self.arm_connection(key);
+        self.arm(cx, key);
     }
 
-    fn attend(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    fn attend(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
         match &mut connection.phase {
             Phase::Upgrading { .. } => {
                 let drop = Waiting::Drop(Outcome::Gone);
-                self.close(now, key, CloseCode::PingTimeout, drop, None, out);
+                self.close(cx, key, CloseCode::PingTimeout, drop, None);
             }
             Phase::Registering { greet_by } => {
-                if *greet_by <= now.mono {
-                    self.greet(key, Greeting::Degraded, out);
+                if *greet_by <= cx.now.mono {
+                    self.greet(cx, key, Greeting::Degraded);
                 }
-                self.check_alive(now, key, out);
+                self.check_alive(cx, key);
             }
-            Phase::Live(_) => self.check_alive(now, key, out),
+            Phase::Live(_) => self.check_alive(cx, key),
             Phase::Closing { stage, .. } => {
-                if !self.base.flaws.has(Flaw::TimerLeftAfterClose) {
+                if !cx.flaws.has(Flaw::TimerLeftAfterClose) {
                     *stage = ClosingStage::Aborted;
                 }
-                out.push(Command::Abort { connection: key });
+                cx.out.push(Command::Abort { connection: key });
             }
             Phase::Gone => {}
         }
     }
 
-    fn check_alive(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    fn check_alive(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
         if connection
             .expires
-            .is_some_and(|expires| expires <= now.mono)
+            .is_some_and(|expires| expires <= cx.now.mono)
         {
-            self.close(now, key, CloseCode::TokenExpired, Waiting::Write, None, out);
+            self.close(cx, key, CloseCode::TokenExpired, Waiting::Write, None);
             return;
         }
-        let timeout = self.base.config.ping_timeout;
+        let timeout = cx.config.ping_timeout;
         let (at, since, probed) = match connection.liveness {
             Liveness::Waiting { ping_at } => {
-                if ping_at <= now.mono {
-                    self.ping(now, key, out);
+                if ping_at <= cx.now.mono {
+                    self.ping(cx, key);
                 }
                 return;
             }
             Liveness::Pinged { at, since } => (at, since, false),
             Liveness::Probed { at, since } => (at, since, true),
         };
-        if since + timeout > now.mono {
+        if since + timeout > cx.now.mono {
             return;
         }
         if connection.heard >= at {
-            let period = self
-                .base
-                .random
-                .jitter
-                .shortened(self.base.config.ping_interval);
-            let ping_at = (at + period).max(now.mono);
+            let period = cx.random.jitter.shortened(cx.config.ping_interval);
+            let ping_at = (at + period).max(cx.now.mono);
             connection.liveness = Liveness::Waiting { ping_at };
-        } else if since + 2 * timeout <= now.mono {
+        } else if since + 2 * timeout <= cx.now.mono {
             // This instance stood still as well, and what the terminal said may wait to be read.
-            self.ping(now, key, out);
+            self.ping(cx, key);
         } else if probed {
-            self.give_up(now, key, out);
+            self.give_up(cx, key);
         } else {
-            let since = now.mono;
+            let since = cx.now.mono;
             connection.liveness = Liveness::Probed { at, since };
-            out.push(Command::Probe { connection: key });
+            cx.out.push(Command::Probe { connection: key });
         }
     }
 
-    fn ping(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    fn ping(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
         connection.liveness = Liveness::Pinged {
-            at: now.mono,
-            since: now.mono,
+            at: cx.now.mono,
+            since: cx.now.mono,
         };
-        out.push(Command::Ping { connection: key });
+        cx.out.push(Command::Ping { connection: key });
     }
 
     /// The driver says whether a terminal that was silent after a ping shows life.
-    pub(crate) fn probed(&mut self, now: Now, key: ConnectionKey, life: Life, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.base.stats.stale_events += 1;
+    pub(crate) fn probed(&mut self, cx: &mut Context<'_>, key: ConnectionKey, life: Life) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
             return;
         };
         // It may have been pinged again meanwhile.
@@ -187,30 +188,30 @@ impl Instance {
             return;
         }
         if life == Life::NotShown && connection.heard < at {
-            return self.give_up(now, key, out);
+            return self.give_up(cx, key);
         }
-        let since = now.mono;
+        let since = cx.now.mono;
         connection.liveness = Liveness::Pinged { at, since };
-        self.arm_connection(key);
+        self.arm(cx, key);
     }
 
-    fn give_up(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
+    fn give_up(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let drop = Waiting::Drop(Outcome::Gone);
-        self.close(now, key, CloseCode::PingTimeout, drop, None, out);
+        self.close(cx, key, CloseCode::PingTimeout, drop, None);
     }
 
     /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire
     /// early find nothing due.
-    pub(super) fn arm_connection(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        let Some(due) = connection.deadline(&self.base.config) else {
+        let Some(due) = connection.deadline(cx.config) else {
             return;
         };
         if connection.armed.is_none_or(|armed| due < armed) {
             connection.armed = Some(due);
-            self.base.timers.arm(due, Timer::Connection(key));
+            cx.arm(due, Timer(key));
         }
     }
 }

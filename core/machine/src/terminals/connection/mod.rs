@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
-use crate::command::{Command, Outbox};
+use crate::command::Command;
+use crate::context::Context;
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::frame::{self, CloseCode, Messages, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
-use crate::instance::Instance;
 use crate::message::Outcome;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
 use crate::terminals::registry::Age;
-use crate::time::{Instant, Now, WallTime};
+use crate::terminals::{Effect, Terminals};
+use crate::time::{Instant, WallTime};
 
 mod liveness;
 mod phase;
@@ -76,148 +77,138 @@ impl Connection {
     }
 }
 
-impl Instance {
-    /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
-    /// reports `Opened` within `handshake_timeout`, and `Closed` in any case. It has executed all
-    /// commands before: the key may be in the slot of a connection that they are about.
-    ///
-    /// # Errors
-    ///
-    /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
-    pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
-        let expires = self.admit(now, &handshake)?;
-        self.base.stats.accepted += 1;
-        let key = self.terminals.registry.insert(Connection {
-            id: ConnectionId::new(self.base.random.connection_ids.uuid()),
+impl Terminals {
+    /// Takes a terminal, if its token has not expired and there is room for it.
+    pub(crate) fn accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        handshake: Handshake,
+    ) -> Result<ConnectionKey, Refused> {
+        let expires = self.admit(cx, &handshake)?;
+        cx.stats.accepted += 1;
+        let key = self.registry.insert(Connection {
+            id: ConnectionId::new(cx.random.connection_ids.uuid()),
             user: handshake.user,
             age: Age::OLDEST,
-            accepted: now.mono,
-            connected: now.wall,
+            accepted: cx.now.mono,
+            connected: cx.now.wall,
             phase: Phase::Upgrading {
-                until: now.mono + self.base.config.handshake_timeout,
+                until: cx.now.mono + cx.config.handshake_timeout,
             },
             row: RowState::Absent,
             unsettled: None,
             outbound: Outbound::new(),
-            liveness: Liveness::Waiting { ping_at: now.mono },
-            heard: now.mono,
+            liveness: Liveness::Waiting {
+                ping_at: cx.now.mono,
+            },
+            heard: cx.now.mono,
             expires,
             messages: Messages::default(),
             frames: 0,
             bytes: 0,
             armed: None,
         });
-        self.arm_connection(key);
+        self.arm(cx, key);
         Ok(key)
     }
 
-    fn admit(&self, now: Now, handshake: &Handshake) -> Result<Option<Instant>, Refused> {
-        if !self.takes_terminals() {
-            return Err(Refused::Draining);
-        }
-        if self.terminals.registry.len() >= self.base.config.connections {
-            let limit = self.base.config.connections;
+    fn admit(&self, cx: &Context<'_>, handshake: &Handshake) -> Result<Option<Instant>, Refused> {
+        if self.registry.len() >= cx.config.connections {
+            let limit = cx.config.connections;
             return Err(Refused::Full { limit });
         }
-        if self.terminals.registry.of_user(&handshake.user).len()
-            >= self.base.config.connections_per_user
-        {
-            let limit = self.base.config.connections_per_user;
+        if self.registry.of_user(&handshake.user).len() >= cx.config.connections_per_user {
+            let limit = cx.config.connections_per_user;
             return Err(Refused::TooManyOfUser { limit });
         }
         let Some(expires) = handshake.expires else {
             return Ok(None);
         };
-        if expires <= now.wall {
+        if expires <= cx.now.wall {
             return Err(Refused::TokenExpired);
         }
-        if self.base.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
+        if cx.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
             return Ok(None);
         }
-        let millis = expires.as_millis() - now.wall.as_millis();
-        Ok(Some(now.mono + Duration::from_millis(millis)))
+        let millis = expires.as_millis() - cx.now.wall.as_millis();
+        Ok(Some(cx.now.mono + Duration::from_millis(millis)))
     }
 
-    pub(crate) fn opened(&mut self, now: Now, key: ConnectionKey, out: &mut Outbox) {
-        let ping_at = now.mono
-            + self
-                .base
-                .random
-                .jitter
-                .shortened(self.base.config.ping_interval);
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.base.stats.stale_events += 1;
+    pub(crate) fn opened(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let ping_at = cx.now.mono + cx.random.jitter.shortened(cx.config.ping_interval);
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
             return;
         };
         if !matches!(connection.phase, Phase::Upgrading { .. }) {
             // It was told to end while the upgrade was on its way.
             return;
         }
-        let grace = if self.base.flaws.has(Flaw::HelloWaitsForRow) {
+        let grace = if cx.flaws.has(Flaw::HelloWaitsForRow) {
             Duration::MAX
         } else {
-            self.base.config.hello_grace
+            cx.config.hello_grace
         };
         connection.phase = Phase::Registering {
-            greet_by: now.mono + grace,
+            greet_by: cx.now.mono + grace,
         };
         connection.liveness = Liveness::Waiting { ping_at };
-        connection.heard = now.mono;
-        if self.base.flaws.has(Flaw::HelloBeforeRow) {
-            self.greet(key, Greeting::Reachable, out);
+        connection.heard = cx.now.mono;
+        if cx.flaws.has(Flaw::HelloBeforeRow) {
+            self.greet(cx, key, Greeting::Reachable);
         }
-        self.write_row(key);
-        self.arm_connection(key);
+        self.effects.push_back(Effect::Opened(key));
+        self.arm(cx, key);
     }
 
-    pub(crate) fn heard(&mut self, now: Now, key: ConnectionKey, heard: Heard) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.base.stats.stale_events += 1;
+    pub(crate) fn heard(&mut self, cx: &mut Context<'_>, key: ConnectionKey, heard: Heard) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
             return;
         };
-        connection.heard = now.mono;
+        connection.heard = cx.now.mono;
         let messages = &mut connection.messages;
         match heard {
             Heard::Control => return,
             Heard::Message => messages.received += 1,
             Heard::Unwanted => messages.dropped += 1,
         }
-        self.base.stats.messages += 1;
+        cx.stats.messages += 1;
         if connection.wants_row()
             && connection.outbound.answer(connection.messages)
             && connection.is_live()
             && !connection.outbound.is_writing()
         {
-            self.terminals.unflushed.push(key);
+            self.unflushed.push(key);
         }
     }
 
-    pub(crate) fn written(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.base.stats.stale_events += 1;
+    pub(crate) fn written(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
             return;
         };
         let id = connection.id;
         let tickets = connection.outbound.written();
         if !connection.outbound.is_empty() {
-            self.terminals.unflushed.push(key);
+            self.unflushed.push(key);
         } else if let Phase::Closing { code, stage, .. } = &mut connection.phase
             && *stage == ClosingStage::Writing
         {
             *stage = ClosingStage::Sent;
             let code = *code;
-            out.push(Command::Close {
+            cx.out.push(Command::Close {
                 connection: key,
                 code,
             });
         }
-        self.resolve_all(id, tickets, Outcome::Written);
+        self.resolve(id, tickets, Outcome::Written);
     }
 
     /// The socket has gone.
-    pub(crate) fn closed(&mut self, key: ConnectionKey, closure: Closure, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.base.stats.stale_events += 1;
+    pub(crate) fn closed(&mut self, cx: &mut Context<'_>, key: ConnectionKey, closure: Closure) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
             return;
         };
         let ending = connection.ending(closure);
@@ -232,7 +223,7 @@ impl Instance {
         let reason = match phase {
             Phase::Upgrading { .. } | Phase::Registering { .. } => None,
             Phase::Live(greeting) => {
-                self.no_longer_degraded(greeting);
+                self.end_degradation(greeting);
                 Some(by_itself)
             }
             Phase::Closing {
@@ -246,42 +237,41 @@ impl Instance {
                     ClosingStage::Sent => Outcome::Written,
                     ClosingStage::Writing | ClosingStage::Aborted => Outcome::Gone,
                 };
-                self.resolve_all(id, ticket, outcome);
+                self.resolve(id, ticket, outcome);
                 (reached == Reached::Greeted).then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
-                self.base.stats.stale_events += 1;
+                cx.stats.stale_events += 1;
                 return;
             }
         };
-        self.base.stats.gone.count(ending);
+        cx.stats.gone.count(ending);
         if let Some(reason) = reason {
-            out.push(Command::Notify(Box::new(Notice::Disconnected {
+            cx.out.push(Command::Notify(Box::new(Notice::Disconnected {
                 connection: key,
                 id,
                 user,
                 reason,
             })));
         }
-        self.resolve_all(id, tickets, Outcome::Gone);
+        self.resolve(id, tickets, Outcome::Gone);
         self.end_presence(key);
-        if !self.base.flaws.has(Flaw::RowlessKept) {
-            self.forget_if_over(key, out);
+        if !cx.flaws.has(Flaw::RowlessKept) {
+            self.effects.push_back(Effect::Gone(key));
         }
     }
 
     /// Tells a terminal to end. `ticket` is told when the Close frame is written.
     pub(crate) fn close(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
         key: ConnectionKey,
         code: CloseCode,
         waiting: Waiting,
         ticket: Option<Ticket>,
-        out: &mut Outbox,
     ) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.bug("closing a connection that is not there");
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("closing a connection that is not there");
             return;
         };
         // Nothing overtakes the hello, and to who was not greeted there will be none.
@@ -292,7 +282,7 @@ impl Instance {
             Phase::Live(greeting) => (Reached::Greeted, Some(greeting), waiting),
             Phase::Closing { .. } | Phase::Gone => {
                 let id = connection.id;
-                self.resolve_all(id, ticket, Outcome::Gone);
+                self.resolve(id, ticket, Outcome::Gone);
                 return;
             }
         };
@@ -301,33 +291,33 @@ impl Instance {
             Waiting::Drop(outcome) => Some((connection.outbound.drop_waiting(), outcome)),
         };
         let stage = if reached == Reached::Accepted {
-            out.push(Command::Abort { connection: key });
+            cx.out.push(Command::Abort { connection: key });
             ClosingStage::Aborted
         } else if connection.outbound.is_empty() {
-            out.push(Command::Close {
+            cx.out.push(Command::Close {
                 connection: key,
                 code,
             });
             ClosingStage::Sent
         } else {
-            self.terminals.unflushed.push(key);
+            self.unflushed.push(key);
             ClosingStage::Writing
         };
         connection.phase = Phase::Closing {
             code,
-            until: now.mono + self.base.config.close_timeout,
+            until: cx.now.mono + cx.config.close_timeout,
             stage,
             reached,
             ticket,
         };
         let id = connection.id;
         if let Some(greeting) = greeting {
-            self.no_longer_degraded(greeting);
+            self.end_degradation(greeting);
         }
-        self.arm_connection(key);
+        self.arm(cx, key);
         self.end_presence(key);
         if let Some((tickets, outcome)) = dropped {
-            self.base.stats.overflows += match outcome {
+            cx.stats.overflows += match outcome {
                 Outcome::Overflow => tickets.len() as u64,
                 Outcome::Written
                 | Outcome::Queued
@@ -335,7 +325,7 @@ impl Instance {
                 | Outcome::Unreachable
                 | Outcome::TooLarge => 0,
             };
-            self.resolve_all(id, tickets, outcome);
+            self.resolve(id, tickets, outcome);
         }
     }
 
@@ -346,49 +336,45 @@ impl Instance {
     /// What became of it, if it was not taken. The terminal's policy has been applied.
     pub(crate) fn offer(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
         key: ConnectionKey,
         payload: Payload,
         ticket: Ticket,
-        out: &mut Outbox,
     ) -> Result<(), Outcome> {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.bug("a frame for a connection that is not there");
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("a frame for a connection that is not there");
             return Err(Outcome::Gone);
         };
         let id = connection.id;
-        match connection
-            .outbound
-            .offer(payload, ticket, &self.base.config)
-        {
+        match connection.outbound.offer(payload, ticket, cx.config) {
             Offered::Queued(gave_way) => {
                 if connection.is_live() && !connection.outbound.is_writing() {
-                    self.terminals.unflushed.push(key);
+                    self.unflushed.push(key);
                 }
-                self.base.stats.overflows += gave_way.len() as u64;
-                self.resolve_all(id, gave_way, Outcome::Overflow);
+                cx.stats.overflows += gave_way.len() as u64;
+                self.resolve(id, gave_way, Outcome::Overflow);
                 Ok(())
             }
             Offered::TooLarge => Err(Outcome::TooLarge),
             Offered::Refused => {
-                self.base.stats.overflows += 1;
-                if self.base.flaws.has(Flaw::SilentOverflow) {
+                cx.stats.overflows += 1;
+                if cx.flaws.has(Flaw::SilentOverflow) {
                     return Ok(());
                 }
                 Err(Outcome::Overflow)
             }
             Offered::Close => {
-                self.base.stats.overflows += 1;
+                cx.stats.overflows += 1;
                 let drop = Waiting::Drop(Outcome::Overflow);
-                self.close(now, key, CloseCode::SlowConsumer, drop, None, out);
+                self.close(cx, key, CloseCode::SlowConsumer, drop, None);
                 Err(Outcome::Overflow)
             }
         }
     }
 
-    /// Gives the driver the next batch of a terminal.
-    pub(crate) fn flush_connection(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
+    /// Gives the driver the next batch of one terminal.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
         let may_write = match connection.phase {
@@ -406,7 +392,7 @@ impl Instance {
         for payload in connection.outbound.next_batch() {
             frames += 1;
             bytes += payload.len() as u64;
-            out.push(Command::Send {
+            cx.out.push(Command::Send {
                 connection: key,
                 payload: payload.clone(),
             });
@@ -414,15 +400,15 @@ impl Instance {
         connection.frames += frames;
         connection.bytes += bytes;
         if frames > 0 {
-            self.base.stats.frames += frames;
-            out.push(Command::Flush { connection: key });
+            cx.stats.frames += frames;
+            cx.out.push(Command::Flush { connection: key });
         }
     }
 
     /// Sends the hello, once, and what waited behind it.
-    pub(crate) fn greet(&mut self, key: ConnectionKey, greeting: Greeting, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get_mut(key) else {
-            self.bug("greeting a connection that is not there");
+    pub(crate) fn greet(&mut self, cx: &mut Context<'_>, key: ConnectionKey, greeting: Greeting) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("greeting a connection that is not there");
             return;
         };
         connection.phase = Phase::Live(greeting);
@@ -432,47 +418,75 @@ impl Instance {
         };
         let hello = frame::hello(connection.id, degraded);
         connection.outbound.greet(hello);
-        self.terminals.unflushed.push(key);
-        out.push(Command::Notify(Box::new(Notice::Connected {
+        self.unflushed.push(key);
+        cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
             id: connection.id,
             user: connection.user.clone(),
         })));
         if degraded {
-            self.base.stats.greeted_degraded += 1;
-            self.membership.keeper.degraded += 1;
-            self.membership.lease_due = true;
+            cx.stats.greeted_degraded += 1;
+            self.effects.push_back(Effect::Degraded);
         }
-        self.arm_connection(key);
+        self.arm(cx, key);
+    }
+
+    /// The directory has a connection's row, and nothing has shown since that it may be lost.
+    pub(crate) fn row_written(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        match connection.phase {
+            Phase::Registering { .. } => self.greet(cx, key, Greeting::Reachable),
+            Phase::Live(greeting @ Greeting::Degraded) => {
+                connection.phase = Phase::Live(Greeting::Reachable);
+                self.end_degradation(greeting);
+            }
+            Phase::Live(Greeting::Reachable)
+            | Phase::Upgrading { .. }
+            | Phase::Closing { .. }
+            | Phase::Gone => {}
+        }
     }
 
     /// Removes a connection from all that looks for terminals, and its row from the directory.
     fn end_presence(&mut self, key: ConnectionKey) {
-        self.terminals.registry.retire(key);
-        self.settled_one(key);
-        self.remove_row(key);
+        self.registry.retire(key);
+        self.effects.push_back(Effect::Ended(key));
     }
 
-    /// Forgets a connection whose socket and row have both gone.
-    pub(crate) fn forget_if_over(&mut self, key: ConnectionKey, out: &mut Outbox) {
-        let Some(connection) = self.terminals.registry.get(key) else {
+    /// Forgets a connection if its socket has gone. It has no row.
+    pub(crate) fn forget_if_gone(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get(key) else {
             return;
         };
-        if matches!(connection.phase, Phase::Gone) && connection.row == RowState::Absent {
-            self.terminals.registry.remove(key);
-            out.push(Command::Forget { connection: key });
+        if matches!(connection.phase, Phase::Gone) {
+            self.registry.remove(key);
+            cx.out.push(Command::Forget { connection: key });
         }
     }
 
     /// A degraded greeting has been made good, or its terminal ends.
-    pub(crate) fn no_longer_degraded(&mut self, greeting: Greeting) {
+    fn end_degradation(&mut self, greeting: Greeting) {
         match greeting {
             Greeting::Reachable => {}
-            Greeting::Degraded => {
-                self.membership.keeper.degraded -= 1;
-                self.membership.lease_due = true;
-            }
+            Greeting::Degraded => self.effects.push_back(Effect::DegradationEnded),
         }
+    }
+
+    /// Tells whoever waits for these frames of one connection what became of them.
+    fn resolve(
+        &mut self,
+        connection: ConnectionId,
+        tickets: impl IntoIterator<Item = Ticket>,
+        outcome: Outcome,
+    ) {
+        let resolved = tickets.into_iter().map(|ticket| Effect::Resolved {
+            connection,
+            ticket,
+            outcome,
+        });
+        self.effects.extend(resolved);
     }
 }
 

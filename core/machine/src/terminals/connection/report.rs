@@ -4,8 +4,8 @@ use super::{Connection, Greeting, Phase, Reached};
 use crate::event::{Closure, Ended, Ending};
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
-use crate::instance::Instance;
-use crate::time::Now;
+use crate::terminals::Terminals;
+use crate::time::Instant;
 
 impl Connection {
     /// What its end is called if its socket goes like this.
@@ -28,27 +28,26 @@ impl Connection {
     }
 }
 
-impl Instance {
+impl Terminals {
     /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
-    pub fn is_degraded(&self, connection: ConnectionKey) -> bool {
-        let connection = self.terminals.registry.get(connection);
+    pub(crate) fn is_degraded(&self, connection: ConnectionKey) -> bool {
+        let connection = self.registry.get(connection);
         connection.is_some_and(|found| matches!(found.phase, Phase::Live(Greeting::Degraded)))
     }
 
-    /// What there is to say of a connection whose [`Closed`](crate::event::Event::Closed) is about to be
-    /// handed in. `None` if its key is out of date.
-    pub fn ended(
+    /// What there is to say of a connection whose end is about to be handed in.
+    pub(crate) fn ended(
         &self,
-        now: Now,
+        now: Instant,
         connection: ConnectionKey,
         closure: Closure,
     ) -> Option<Ended<'_>> {
-        let connection = self.terminals.registry.get(connection)?;
+        let connection = self.registry.get(connection)?;
         Some(Ended {
             id: connection.id,
             user: &connection.user,
             ending: connection.ending(closure),
-            lived: now.mono.since(connection.accepted),
+            lived: now.since(connection.accepted),
             messages: connection.messages.received + connection.messages.dropped,
             frames: connection.frames,
             bytes: connection.bytes,
