@@ -18,8 +18,8 @@ use crate::noise::Purpose;
 use crate::observed::{Life, Observed};
 use crate::queue::{Happening, Input};
 use crate::schedule::{ClockStep, HowKilled, Moment};
-use crate::terminal::Connection;
-use crate::trace::Entry;
+use crate::terminal::{Connection, PROTOCOL};
+use crate::trace::{Entry, Given};
 use crate::world::World;
 
 /// One process.
@@ -265,7 +265,7 @@ impl World {
             }
             let entry = Entry::Command {
                 at,
-                command: &command,
+                command: Given(&command),
             };
             self.trace(&entry);
             self.execute(life, command);
@@ -378,6 +378,7 @@ impl World {
                 let handshake = Handshake {
                     user: self.sessions[session].user.clone(),
                     expires: self.sessions[session].token,
+                    size: PROTOCOL.size(),
                 };
                 let Some(instance) = self.instance_mut(life) else {
                     return;
@@ -420,8 +421,8 @@ impl World {
         match command {
             Command::Send {
                 connection,
-                payload,
-            } => self.send(host, connection, payload),
+                outgoing,
+            } => self.send(host, connection, PROTOCOL.encode(&outgoing)),
             Command::Flush { connection } => self.flush(life, connection),
             Command::Ping { connection } => self.ping(host, connection),
             Command::Probe { connection } => self.probe(life, connection),

@@ -9,8 +9,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::terminal::PROTOCOL;
 use postcard::ser_flavors::Flavor;
-use serde::Serialize;
+use serde::ser::SerializeStructVariant as _;
+use serde::{Serialize, Serializer};
 use switchboard_core::command::Command;
 use switchboard_core::event::{Event, Refused};
 use switchboard_core::frame::{CloseCode, Payload};
@@ -42,7 +44,7 @@ pub(crate) enum Entry<'a> {
     /// The socket of a link reaches an instance.
     Link { at: Place, pipe: usize },
     /// An instance gives a command.
-    Command { at: Place, command: &'a Command },
+    Command { at: Place, command: Given<'a> },
     /// A frame reaches a terminal.
     Frame {
         session: usize,
@@ -52,6 +54,40 @@ pub(crate) enum Entry<'a> {
     Ping { session: usize },
     /// A Close frame reaches a terminal.
     Close { session: usize, code: CloseCode },
+}
+
+/// A command. What a terminal is told is there as the frame that it gets.
+pub(crate) struct Given<'a>(pub(crate) &'a Command);
+
+impl Serialize for Given<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Command::Send {
+            connection,
+            outgoing,
+        } = self.0
+        else {
+            return self.0.serialize(to);
+        };
+        let mut send = to.serialize_struct_variant("Command", 0, "Send", 2)?;
+        send.serialize_field("connection", connection)?;
+        send.serialize_field("payload", &PROTOCOL.encode(outgoing))?;
+        send.end()
+    }
+}
+
+impl fmt::Debug for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Command::Send {
+                connection,
+                outgoing,
+            } => (f.debug_struct("Send"))
+                .field("connection", connection)
+                .field("payload", &PROTOCOL.encode(outgoing))
+                .finish(),
+            command => command.fmt(f),
+        }
+    }
 }
 
 /// An instance: which process, and which of its lives.

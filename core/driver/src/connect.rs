@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use switchboard_core::event::{Handshake, Refused};
+use switchboard_protocol::Protocol;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::api::{refusal, unauthenticated};
@@ -73,11 +74,14 @@ async fn ask(
     place: Option<Arc<Seat>>,
 ) -> Option<Result<(), Refused>> {
     let (answer, answered) = oneshot::channel();
+    let protocol = Protocol::Plain;
     let accept = Accept {
         handshake: Handshake {
             user: login.user,
             expires: login.expires,
+            size: protocol.size(),
         },
+        protocol,
         session: login.session,
         upgrade,
         seat: member.seat(),

@@ -8,11 +8,13 @@ use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::command::Command;
 use switchboard_core::event::{Answer, Notice};
+use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey};
+use switchboard_protocol::{Encoder, Protocol};
 use tracing::Level;
 
 use crate::events::TerminalEvent;
-use crate::link::Outgoing;
+use crate::link::LinkFeed;
 use crate::members::Entry;
 use crate::newcomer::Trust;
 use crate::runtime::Runtime;
@@ -25,13 +27,16 @@ impl Worker {
         match command {
             Command::Send {
                 connection,
-                payload,
+                outgoing,
             } => {
+                let Some(frame) = self.terminals.encode(connection, &outgoing) else {
+                    return;
+                };
                 if tracing::enabled!(Level::TRACE) {
                     let id = self.instance.connection_id(connection);
-                    journal::sent(self.local.me.id, id, &payload);
+                    journal::sent(self.local.me.id, id, &frame);
                 }
-                self.terminals.post(connection, Order::Send(payload));
+                self.terminals.post(connection, Order::Send(frame));
             }
             Command::Flush { connection } => self.terminals.post(connection, Order::Flush),
             Command::Ping { connection } => self.terminals.post(connection, Order::Ping),
@@ -114,24 +119,45 @@ impl Worker {
 
 /// The terminals by slot.
 #[derive(Default)]
-pub(crate) struct Terminals(Vec<Option<TerminalEntry>>);
+pub(crate) struct Terminals {
+    entries: Vec<Option<TerminalEntry>>,
+    encoder: Encoder,
+}
 
 struct TerminalEntry {
     key: ConnectionKey,
+    protocol: Protocol,
     mailbox: Rc<Mailbox>,
     session: Option<Box<str>>,
 }
 
 impl Terminals {
-    pub(crate) fn insert(&mut self, key: ConnectionKey, session: Option<String>) -> Rc<Mailbox> {
+    pub(crate) fn insert(
+        &mut self,
+        key: ConnectionKey,
+        protocol: Protocol,
+        session: Option<String>,
+    ) -> Rc<Mailbox> {
         let mailbox = Rc::new(Mailbox::default());
         let entry = TerminalEntry {
             key,
+            protocol,
             mailbox: Rc::clone(&mailbox),
             session: session.map(String::into_boxed_str),
         };
-        place(&mut self.0, key.slot(), entry);
+        place(&mut self.entries, key.slot(), entry);
         mailbox
+    }
+
+    /// The frame that tells a terminal this, if it is there.
+    fn encode(&mut self, key: ConnectionKey, outgoing: &Outgoing) -> Option<Payload> {
+        let protocol = self.get(key)?.protocol;
+        Some(self.encoder.encode(protocol, outgoing))
+    }
+
+    /// All commands are executed: what was encoded for one terminal is not for others.
+    pub(crate) fn rest(&mut self) {
+        self.encoder.rest();
     }
 
     fn post(&self, key: ConnectionKey, order: Order) {
@@ -148,7 +174,7 @@ impl Terminals {
 
     fn forget(&mut self, key: ConnectionKey) {
         if self.get(key).is_some() {
-            self.0[key.slot()] = None;
+            self.entries[key.slot()] = None;
         }
     }
 
@@ -157,7 +183,7 @@ impl Terminals {
     }
 
     fn get(&self, key: ConnectionKey) -> Option<&TerminalEntry> {
-        let entry = self.0.get(key.slot())?.as_ref();
+        let entry = self.entries.get(key.slot())?.as_ref();
         entry.filter(|entry| entry.key == key)
     }
 }
@@ -181,7 +207,7 @@ impl Links {
         key: LinkKey,
         trust: Trust,
         newcomer: Option<Arc<Entry>>,
-    ) -> Outgoing {
+    ) -> LinkFeed {
         let (batches, receiver) = async_channel::bounded(1);
         let entry = LinkEntry {
             key,
@@ -190,7 +216,7 @@ impl Links {
             newcomer,
         };
         place(&mut self.0, key.slot(), entry);
-        Outgoing {
+        LinkFeed {
             batches: receiver,
             trust,
         }

@@ -36,31 +36,26 @@ const READ_BUFFER: usize = 16 << 10;
 const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// What an instance wants of a link: batches to send, and how far its other end is trusted.
-pub(crate) struct Outgoing {
+pub(crate) struct LinkFeed {
     pub(crate) batches: Receiver<Bytes>,
     pub(crate) trust: Trust,
 }
 
 /// Starts the task of a link that another instance opened.
-pub(crate) fn serve<R: Runtime>(
-    local: &Rc<Local>,
-    link: LinkKey,
-    end: LinkEnd,
-    outgoing: Outgoing,
-) {
+pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, feed: LinkFeed) {
     let local = Rc::clone(local);
     R::spawn(async move {
-        let ended = caught(accepted::<R>(&local, link, end, &outgoing)).await;
-        report(&local, link, &outgoing.batches, ended).await;
+        let ended = caught(accepted::<R>(&local, link, end, &feed)).await;
+        report(&local, link, &feed.batches, ended).await;
     });
 }
 
 /// Starts the task of a link that this instance opens.
-pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, outgoing: Outgoing) {
+pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, feed: LinkFeed) {
     let local = Rc::clone(local);
     R::spawn(async move {
-        let ended = caught(dialled::<R>(&local, link, dial, &outgoing)).await;
-        report(&local, link, &outgoing.batches, ended).await;
+        let ended = caught(dialled::<R>(&local, link, dial, &feed)).await;
+        report(&local, link, &feed.batches, ended).await;
     });
 }
 
@@ -89,9 +84,9 @@ async fn accepted<R: Runtime>(
     local: &Rc<Local>,
     link: LinkKey,
     end: LinkEnd,
-    outgoing: &Outgoing,
+    feed: &LinkFeed,
 ) -> LinkFailure {
-    let Outgoing { batches, trust } = outgoing;
+    let LinkFeed { batches, trust } = feed;
     match end {
         LinkEnd::Channel(end) => over_channel(local, link, end, batches).await,
         LinkEnd::Socket(newcomer) => {
@@ -126,9 +121,9 @@ async fn dialled<R: Runtime>(
     local: &Rc<Local>,
     link: LinkKey,
     dial: Dial,
-    outgoing: &Outgoing,
+    feed: &LinkFeed,
 ) -> LinkFailure {
-    let Outgoing { batches, trust } = outgoing;
+    let LinkFeed { batches, trust } = feed;
     if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
         return within_process(local, link, &member, batches).await;
     }

@@ -16,6 +16,7 @@ use switchboard_core::event::{Answer, Event, Handshake, Refused};
 use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::Push;
 use switchboard_core::stats::Levels;
+use switchboard_protocol::Protocol;
 
 use crate::admission::Admitted;
 use crate::damper::{Cause, damped};
@@ -59,6 +60,7 @@ pub(crate) enum Input {
 /// A terminal that passed the authenticator, before the answer to its handshake.
 pub(crate) struct Accept {
     pub(crate) handshake: Handshake,
+    pub(crate) protocol: Protocol,
     pub(crate) session: Option<String>,
     pub(crate) upgrade: OnUpgrade,
     pub(crate) seat: Seat,

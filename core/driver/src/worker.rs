@@ -130,6 +130,7 @@ impl Worker {
         for command in out.drain() {
             self.execute::<R>(command);
         }
+        self.terminals.rest();
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -162,8 +163,8 @@ impl Worker {
                         LinkEnd::Socket(newcomer) => Some(Arc::clone(&newcomer.entry)),
                         LinkEnd::Channel(_) => None,
                     };
-                    let outgoing = self.links.insert(key, Trust::in_newcomer(), newcomer);
-                    link::serve::<R>(&self.local, key, end, outgoing);
+                    let feed = self.links.insert(key, Trust::in_newcomer(), newcomer);
+                    link::serve::<R>(&self.local, key, end, feed);
                 } else if matches!(end, LinkEnd::Socket(_)) {
                     self.local.shared.drop_one(Service::Peers);
                 }
@@ -218,7 +219,7 @@ impl Worker {
             return;
         };
         journal::accepted(self.local.me.id, id, &user);
-        let mailbox = self.terminals.insert(key, accept.session);
+        let mailbox = self.terminals.insert(key, accept.protocol, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,
             id,

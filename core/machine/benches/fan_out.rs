@@ -132,10 +132,7 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        let handshake = Handshake {
-            user: user(),
-            expires: None,
-        };
+        let handshake = Handshake::new(user());
         let taken = self.instances[index].accept(self.now, handshake);
         let connection = taken.expect("there is room");
         self.events.push_back((index, Event::Opened { connection }));

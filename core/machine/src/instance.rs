@@ -94,6 +94,7 @@ use crate::time::{Instant, Now};
 /// use switchboard_core::config::{ClusterSecret, Config, Identity};
 /// use switchboard_core::directory::{DirectorySettings, memory::MemoryDirectory};
 /// use switchboard_core::event::{Event, Handshake};
+/// use switchboard_core::frame::Outgoing;
 /// use switchboard_core::id::{InstanceId, UserId};
 /// use switchboard_core::time::{Instant, Now, WallTime};
 /// use switchboard_core::{Instance, Seed};
@@ -117,8 +118,7 @@ use crate::time::{Instant, Now};
 /// let mut instance = Instance::new(config, identity, Seed::new([7; 32]), now)?;
 /// let mut out = Outbox::new();
 ///
-/// let (user, expires) = (UserId::new("ann")?, None);
-/// let connection = instance.accept(now, Handshake { user, expires })?;
+/// let connection = instance.accept(now, Handshake::new(UserId::new("ann")?))?;
 /// let mut events = vec![Event::DirectoryUp, Event::Opened { connection }];
 /// let mut sent = Vec::new();
 /// while !events.is_empty() {
@@ -135,16 +135,15 @@ use crate::time::{Instant, Now};
 ///                 let outcomes = operations.map(|asked| directory.execute(now.mono, asked)).collect();
 ///                 events.push(Event::Directory { op: trip.op, outcomes: Ok(outcomes) });
 ///             }
-///             Command::Send { payload, .. } => sent.push(payload),
+///             Command::Send { outgoing, .. } => sent.push(outgoing),
 ///             Command::Flush { connection } => events.push(Event::Written { connection }),
 ///             other => println!("{other:?}"),
 ///         }
 ///     }
 /// }
 ///
-/// let hello = String::from_utf8(sent[0].bytes().to_vec())?;
 /// let name = instance.connection_id(connection).expect("it is not forgotten");
-/// assert_eq!(hello, format!(r#"{{"switchboard":{{"hello":{{"uuid":"{name}"}}}}}}"#));
+/// assert_eq!(sent, [Outgoing::Hello { connection: name, degraded: false }]);
 /// # Ok(())
 /// # }
 /// ```

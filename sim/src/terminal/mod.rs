@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchboard_core::event::{Closure, Event, Heard, Refused};
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
+use switchboard_protocol::Protocol;
 
 use crate::fingerprint::{Fingerprint, Print};
 use crate::noise::Purpose;
@@ -19,6 +20,9 @@ mod client;
 mod socket;
 
 pub(crate) use socket::Connection;
+
+/// What all clients speak.
+pub(crate) const PROTOCOL: Protocol = Protocol::Plain;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
-use crate::frame::{self, Messages, Payload};
-use crate::id::{InboundKey, PushId};
+use crate::frame::{Messages, Outgoing, Payload};
+use crate::id::{ConnectionId, InboundKey, PushId};
 use crate::time::Instant;
 
 /// Whom to tell what became of a frame.
@@ -36,28 +36,47 @@ pub(crate) struct Outbound {
     unanswered: Option<Messages>,
 }
 
+/// One message to the terminal.
 #[derive(Clone, Debug)]
-struct Queued {
-    payload: Payload,
-    purpose: Purpose,
-}
-
-/// What a frame is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Purpose {
-    /// The hello: the first frame of all.
-    Hello,
+enum Queued {
+    /// The first of all.
+    Hello {
+        connection: ConnectionId,
+        degraded: bool,
+    },
     /// The answer to messages of the terminal.
-    Answer,
-    /// A push.
-    Push(Ticket),
+    Received(Messages),
+    Push {
+        payload: Payload,
+        /// Bytes after encoding.
+        size: usize,
+        ticket: Ticket,
+    },
 }
 
 impl Queued {
+    fn push(&self) -> Option<(Ticket, usize)> {
+        match self {
+            Self::Push { ticket, size, .. } => Some((*ticket, *size)),
+            Self::Hello { .. } | Self::Received(_) => None,
+        }
+    }
+
     fn ticket(&self) -> Option<Ticket> {
-        match self.purpose {
-            Purpose::Push(ticket) => Some(ticket),
-            Purpose::Hello | Purpose::Answer => None,
+        Some(self.push()?.0)
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        match self {
+            &Self::Hello {
+                connection,
+                degraded,
+            } => Outgoing::Hello {
+                connection,
+                degraded,
+            },
+            Self::Received(messages) => Outgoing::Received(*messages),
+            Self::Push { payload, .. } => Outgoing::Pushed(payload.clone()),
         }
     }
 }
@@ -90,21 +109,27 @@ impl Outbound {
         }
     }
 
-    /// Queues a push, if there is room by the policy.
-    pub(crate) fn offer(&mut self, payload: Payload, ticket: Ticket, config: &Config) -> Offered {
-        if payload.len() > config.queue_bytes {
+    /// Queues a push of this size after encoding, if there is room by the policy.
+    pub(crate) fn offer(
+        &mut self,
+        payload: Payload,
+        size: usize,
+        ticket: Ticket,
+        config: &Config,
+    ) -> Offered {
+        if size > config.queue_bytes {
             return Offered::TooLarge;
         }
         let mut gave_way = Vec::new();
-        if !self.has_room(payload.len(), config) {
+        if !self.has_room(size, config) {
             match config.slow_consumer {
                 SlowConsumer::Close => return Offered::Close,
                 SlowConsumer::DropNewest => return Offered::Refused,
                 SlowConsumer::DropOldest => {
-                    if !self.could_make_room(payload.len(), config) {
+                    if !self.could_make_room(size, config) {
                         return Offered::Refused;
                     }
-                    while !self.has_room(payload.len(), config) {
+                    while !self.has_room(size, config) {
                         let oldest = self.in_flight.max(self.hello());
                         let Some(oldest) = self.queue.remove(oldest) else {
                             break;
@@ -114,10 +139,13 @@ impl Outbound {
                 }
             }
         }
-        self.bytes += payload.len();
+        self.bytes += size;
         self.pushes += 1;
-        let purpose = Purpose::Push(ticket);
-        self.queue.push_back(Queued { payload, purpose });
+        self.queue.push_back(Queued::Push {
+            payload,
+            size,
+            ticket,
+        });
         Offered::Queued(gave_way)
     }
 
@@ -127,26 +155,24 @@ impl Outbound {
     }
 
     /// Puts the hello before all that wait: nothing has been written yet.
-    pub(crate) fn greet(&mut self, payload: Payload) {
+    pub(crate) fn greet(&mut self, connection: ConnectionId, degraded: bool) {
         debug_assert!(!self.is_writing(), "something overtakes the hello");
-        let purpose = Purpose::Hello;
-        self.queue.push_front(Queued { payload, purpose });
+        self.queue.push_front(Queued::Hello {
+            connection,
+            degraded,
+        });
     }
 
     /// Takes the next batch, if none is with the driver.
-    pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = &Payload> {
+    pub(crate) fn next_batch(&mut self) -> impl Iterator<Item = Outgoing> {
         let start = if self.in_flight == 0 {
-            let answer = self.unanswered.take().map(|messages| Queued {
-                payload: frame::answer(messages),
-                purpose: Purpose::Answer,
-            });
-            self.queue.extend(answer);
+            (self.queue).extend(self.unanswered.take().map(Queued::Received));
             self.in_flight = self.queue.len();
             0
         } else {
             self.queue.len()
         };
-        self.queue.range(start..).map(|queued| &queued.payload)
+        self.queue.range(start..).map(Queued::outgoing)
     }
 
     /// The batch with the driver is written: its tickets, in order.
@@ -202,7 +228,7 @@ impl Outbound {
     /// How many frames at the front are the hello: one or none.
     fn hello(&self) -> usize {
         let first = self.queue.front();
-        usize::from(first.is_some_and(|queued| queued.purpose == Purpose::Hello))
+        usize::from(matches!(first, Some(Queued::Hello { .. })))
     }
 
     const fn has_room(&self, bytes: usize, config: &Config) -> bool {
@@ -211,29 +237,29 @@ impl Outbound {
 
     /// Whether there is room once all that waits has given way.
     fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
-        let held = (self.queue.iter().take(self.in_flight))
-            .filter(|queued| queued.ticket().is_some())
-            .map(|queued| queued.payload.len());
-        let (frames, held) = held.fold((0, 0), |(frames, held), bytes| (frames + 1, held + bytes));
+        let held = (self.queue.iter().take(self.in_flight)).filter_map(Queued::push);
+        let (frames, held) = held.fold((0, 0), |(frames, held), (_, size)| {
+            (frames + 1, held + size)
+        });
         frames < config.queue_frames && held + bytes <= config.queue_bytes
     }
 
     /// A frame is in the queue no more.
     fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
-        let ticket = queued.ticket()?;
-        self.bytes -= queued.payload.len();
+        let (ticket, size) = queued.push()?;
+        self.bytes -= size;
         self.pushes -= 1;
         Some(ticket)
     }
 }
 
 impl Fingerprint for Outbound {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
         hasher.write_usize(self.in_flight);
         self.unanswered.hash(hasher);
         for queued in &self.queue {
-            queued.payload.fingerprint(now, hasher);
-            queued.purpose.hash(hasher);
+            queued.outgoing().hash(hasher);
+            queued.ticket().hash(hasher);
         }
     }
 }
@@ -266,10 +292,14 @@ mod tests {
         Payload::binary(Bytes::from(vec![0; bytes]))
     }
 
+    fn pushed(bytes: usize) -> Outgoing {
+        Outgoing::Pushed(frame(bytes))
+    }
+
     fn filled(config: &Config) -> Outbound {
         let mut outbound = Outbound::new();
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), ticket(index), config);
+            let offered = outbound.offer(frame(10), 10, ticket(index), config);
             assert_eq!(offered, Offered::Queued(vec![]));
             if index == 0 {
                 assert_eq!(outbound.next_batch().count(), 1);
@@ -294,7 +324,7 @@ mod tests {
     fn a_full_queue_follows_its_policy() {
         let full = |policy| {
             let config = config(policy);
-            filled(&config).offer(frame(10), ticket(9), &config)
+            filled(&config).offer(frame(10), 10, ticket(9), &config)
         };
         assert_eq!(full(SlowConsumer::Close), Offered::Close);
         assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
@@ -309,18 +339,22 @@ mod tests {
     fn a_hello_takes_no_room_and_gives_way_to_nothing() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = Outbound::new();
-        let hello = Payload::binary(Bytes::from_static(b"hello"));
-        outbound.greet(hello.clone());
+        let connection = ConnectionId::new(uuid::Uuid::nil());
+        outbound.greet(connection, false);
+        let hello = Outgoing::Hello {
+            connection,
+            degraded: false,
+        };
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), ticket(index), &config);
+            let offered = outbound.offer(frame(10), 10, ticket(index), &config);
             assert_eq!(offered, Offered::Queued(vec![]));
         }
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
-        let offered = outbound.offer(frame(10), ticket(3), &config);
+        let offered = outbound.offer(frame(10), 10, ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
-        let batch: Vec<_> = outbound.next_batch().cloned().collect();
-        assert_eq!(batch, [hello, frame(10), frame(10), frame(10)]);
-        let offered = outbound.offer(frame(10), ticket(4), &config);
+        let batch: Vec<_> = outbound.next_batch().collect();
+        assert_eq!(batch, [hello, pushed(10), pushed(10), pushed(10)]);
+        let offered = outbound.offer(frame(10), 10, ticket(4), &config);
         assert_eq!(offered, Offered::Refused, "the batch is with the driver");
         assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
@@ -331,7 +365,7 @@ mod tests {
     fn an_answer_takes_no_room_and_stands_for_all_messages_before_it() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
-        let first = |outbound: &mut Outbound| outbound.next_batch().next().cloned();
+        let first = |outbound: &mut Outbound| outbound.next_batch().next();
         let sent = |received| Messages {
             received,
             dropped: 0,
@@ -340,20 +374,23 @@ mod tests {
         assert!((2..=5000).all(|message| !outbound.answer(sent(message))));
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
         assert_eq!(outbound.written(), vec![ticket(0)]);
-        let batch: Vec<_> = outbound.next_batch().cloned().collect();
-        assert_eq!(batch, [frame(10), frame(10), frame::answer(sent(5000))]);
+        let batch: Vec<_> = outbound.next_batch().collect();
+        assert_eq!(
+            batch,
+            [pushed(10), pushed(10), Outgoing::Received(sent(5000))]
+        );
         assert!(
             outbound.answer(sent(5001)),
             "one is with the driver, none waits"
         );
-        let offered = outbound.offer(frame(10), ticket(3), &config);
+        let offered = outbound.offer(frame(10), 10, ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![]));
         assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
-        assert_eq!(first(&mut outbound), Some(frame(10)));
+        assert_eq!(first(&mut outbound), Some(pushed(10)));
         assert_eq!(outbound.written(), vec![ticket(3)]);
         assert!(outbound.is_empty());
         assert!(outbound.answer(sent(5002)) && !outbound.is_empty());
-        assert_eq!(first(&mut outbound), Some(frame::answer(sent(5002))));
+        assert_eq!(first(&mut outbound), Some(Outgoing::Received(sent(5002))));
         assert_eq!(outbound.written(), []);
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
     }
@@ -362,7 +399,7 @@ mod tests {
     fn nothing_gives_way_to_a_frame_that_does_not_fit_beside_what_is_being_written() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
-        let offered = outbound.offer(frame(25), ticket(3), &config);
+        let offered = outbound.offer(frame(25), 25, ticket(3), &config);
         assert_eq!(offered, Offered::Refused);
         assert_eq!(outbound.frames(), 3);
     }
@@ -378,7 +415,7 @@ mod tests {
             let config = config(policy);
             for mut outbound in [Outbound::new(), filled(&config)] {
                 let frames = outbound.frames();
-                let offered = outbound.offer(frame(31), ticket(3), &config);
+                let offered = outbound.offer(frame(31), 31, ticket(3), &config);
                 assert_eq!(offered, Offered::TooLarge);
                 assert_eq!(outbound.frames(), frames);
             }

@@ -12,7 +12,7 @@ use crate::directory::{
     DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Outcome, Row,
 };
 use crate::event::{Answer, Closure, Event, Handshake, Heard, Life, Notice, TripLost};
-use crate::frame::{CloseCode, Payload};
+use crate::frame::{CloseCode, Messages, Outgoing, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push};
@@ -141,8 +141,11 @@ impl Rig {
         let expires = token.map(|token| {
             WallTime::from_millis(self.now.wall.as_millis() + token.as_millis() as u64)
         });
-        let user = UserId::new(user).expect("a user");
-        (self.instance.accept(self.now, Handshake { user, expires })).expect("taken")
+        let handshake = Handshake {
+            expires,
+            ..Handshake::new(UserId::new(user).expect("a user"))
+        };
+        (self.instance.accept(self.now, handshake)).expect("taken")
     }
 
     pub(crate) fn opened(&mut self, connection: ConnectionKey) -> Vec<String> {
@@ -438,13 +441,15 @@ fn text(command: &Command) -> Option<String> {
     Some(match command {
         Command::Send {
             connection,
-            payload,
+            outgoing,
         } => {
-            let body = String::from_utf8_lossy(payload.bytes());
-            let what = match (body.contains("hello"), body.contains("degraded")) {
-                (true, false) if body.contains("uuid") => "hello",
-                (true, true) if body.contains("uuid") => "hello-degraded",
-                _ => &body,
+            let what = match outgoing {
+                Outgoing::Hello { degraded, .. } if *degraded => "hello-degraded".to_owned(),
+                Outgoing::Hello { .. } => "hello".to_owned(),
+                Outgoing::Pushed(payload) => String::from_utf8_lossy(payload.bytes()).into_owned(),
+                Outgoing::Received(Messages { received, dropped }) => {
+                    format!("received {received} dropped {dropped}")
+                }
             };
             format!("{what} {}", connection.slot())
         }

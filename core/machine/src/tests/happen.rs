@@ -143,7 +143,11 @@ impl Feeder {
         let expires = expires
             .map(|millis| WallTime::from_millis(self.now.wall.as_millis() + u64::from(millis)));
         let user = user_id(user);
-        if let Ok(key) = self.instance.accept(self.now, Handshake { user, expires }) {
+        let handshake = Handshake {
+            expires,
+            ..Handshake::new(user)
+        };
+        if let Ok(key) = self.instance.accept(self.now, handshake) {
             let id = self.instance.connection_id(key).expect("just accepted");
             self.connections.push((key, id));
             self.open.insert(key);

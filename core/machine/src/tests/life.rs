@@ -12,8 +12,8 @@ use crate::time::WallTime;
 
 fn handshake(user: &str, expires: Option<WallTime>) -> Handshake {
     Handshake {
-        user: UserId::new(user).expect("a user"),
         expires,
+        ..Handshake::new(UserId::new(user).expect("a user"))
     }
 }
 
@@ -149,7 +149,7 @@ fn a_frame_before_the_greeting_waits_behind_the_hello() {
     let key = rig.accept("ann");
     rig.opened(key);
     assert_eq!(rig.heard(key, Heard::Message), [""; 0]);
-    let answer = r#"{"switchboard":{"received":1}} 0"#;
+    let answer = "received 1 dropped 0 0";
     assert_eq!(rig.answer(), ["connected 0", "hello 0", answer, "flush 0"]);
 }
 
@@ -164,7 +164,7 @@ fn a_burst_of_messages_is_answered_once_and_fills_no_queue() {
     rig.link_up();
     let key = rig.connect("ann");
     rig.writes = false;
-    let answer = |n| format!(r#"{{"switchboard":{{"received":{n}}}}} 0"#);
+    let answer = |n| format!("received {n} dropped 0 0");
     let flush = || "flush 0".to_owned();
     assert_eq!(rig.heard(key, Heard::Message), [answer(1), flush()]);
     for _ in 0..1100 {
@@ -186,10 +186,10 @@ fn a_burst_of_messages_is_answered_once_and_fills_no_queue() {
 fn a_message_that_nobody_takes_is_answered_as_dropped() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    let received = r#"{"switchboard":{"received":1}} 0"#;
+    let received = "received 1 dropped 0 0";
     assert_eq!(rig.heard(key, Heard::Message), [received, "flush 0"]);
     rig.event(Event::Written { connection: key });
-    let dropped = r#"{"switchboard":{"received":1,"dropped":1}} 0"#;
+    let dropped = "received 1 dropped 1 0";
     assert_eq!(rig.heard(key, Heard::Unwanted), [dropped, "flush 0"]);
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::directory::Operation;
 use crate::event::{Answer, Notice};
-use crate::frame::{CloseCode, Payload};
+use crate::frame::{CloseCode, Outgoing};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
 use crate::peers::alike::Difference;
 
@@ -13,12 +13,12 @@ use crate::peers::alike::Difference;
 /// in the order given; everything else may run at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Command {
-    /// Write a frame to a terminal. It may be kept until the next `Flush`.
+    /// Tell a terminal something, in its protocol. It may be kept until the next `Flush`.
     Send {
         /// Which.
         connection: ConnectionKey,
-        /// The frame.
-        payload: Payload,
+        /// What it is told.
+        outgoing: Outgoing,
     },
     /// Hand what was sent to the operating system, then report `Written`, once for each `Flush`.
     /// There is never a second `Flush` before that.

@@ -6,18 +6,31 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::directory::Outcome;
-use crate::frame::CloseCode;
+use crate::frame::{CloseCode, EncodedSize};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
 use crate::message::Push;
 use crate::time::WallTime;
 
 /// A handshake that passed the authenticator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Handshake {
     /// Who the terminal belongs to.
     pub user: UserId,
     /// When the terminal's token runs out: the connection is closed then.
     pub expires: Option<WallTime>,
+    /// How large pushes are in the protocol that the terminal speaks.
+    pub size: EncodedSize,
+}
+
+impl Handshake {
+    /// A handshake without a token that expires, in a protocol in which payloads are frames.
+    pub const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            expires: None,
+            size: EncodedSize::UNCHANGED,
+        }
+    }
 }
 
 /// Why an instance does not take a terminal. Each is an HTTP status.
@@ -284,9 +297,9 @@ pub struct Ended<'a> {
     pub lived: Duration,
     /// Messages that the terminal sent.
     pub messages: u64,
-    /// Frames that it was sent: those given to its socket.
+    /// Messages that it was told: those given to its socket.
     pub frames: u64,
-    /// Bytes of their payloads.
+    /// Bytes of the payloads of the pushes among them.
     pub bytes: u64,
 }
 

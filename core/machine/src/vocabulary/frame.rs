@@ -1,4 +1,4 @@
-//! What terminals see: payloads, Switchboard's own frames, close codes.
+//! What terminals are told, and why they are closed: meanings and payloads, not frames.
 
 use std::fmt;
 
@@ -39,7 +39,10 @@ impl Payload {
     /// If the bytes are not UTF-8.
     pub fn text(bytes: Bytes) -> Result<Self, NotUtf8> {
         std::str::from_utf8(&bytes).map_err(|_| NotUtf8)?;
-        Ok(Self::own(bytes))
+        Ok(Self {
+            kind: FrameKind::Text,
+            bytes,
+        })
     }
 
     /// A frame of the given kind.
@@ -73,11 +76,13 @@ impl Payload {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+}
 
-    const fn own(bytes: Bytes) -> Self {
+impl From<String> for Payload {
+    fn from(text: String) -> Self {
         Self {
             kind: FrameKind::Text,
-            bytes,
+            bytes: text.into(),
         }
     }
 }
@@ -94,29 +99,54 @@ impl fmt::Debug for Payload {
 #[error("a text frame must be UTF-8; send binary as application/octet-stream")]
 pub struct NotUtf8;
 
-/// The first frame a terminal gets.
-pub(crate) fn hello(connection: ConnectionId, degraded: bool) -> Payload {
-    let flag = if degraded { r#","degraded":true"# } else { "" };
-    Payload::own(format!(r#"{{"switchboard":{{"hello":{{"uuid":"{connection}"{flag}}}}}}}"#).into())
+/// What a terminal is told. The terminal's protocol makes frames of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Outgoing {
+    /// The first of all: who the terminal is.
+    Hello {
+        /// Its name.
+        connection: ConnectionId,
+        /// Whether pushes may miss it until its row is written.
+        degraded: bool,
+    },
+    /// The content of a push, as it was handed in. All terminals of a push share its bytes.
+    Pushed(Payload),
+    /// The answer to all messages that the terminal has sent.
+    Received(Messages),
 }
 
 /// How many messages a terminal has sent, by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Messages {
-    /// The application has them.
-    pub(crate) received: u64,
-    /// Nobody took them. They came after those that somebody did.
-    pub(crate) dropped: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Messages {
+    /// Messages that the application has.
+    pub received: u64,
+    /// Messages that nobody took. They came after those that somebody did.
+    pub dropped: u64,
 }
 
-/// The answer to all messages that a terminal has sent.
-pub(crate) fn answer(Messages { received, dropped }: Messages) -> Payload {
-    let counts = match (received, dropped) {
-        (received, 0) => format!(r#""received":{received}"#),
-        (0, dropped) => format!(r#""dropped":{dropped}"#),
-        (received, dropped) => format!(r#""received":{received},"dropped":{dropped}"#),
-    };
-    Payload::own(format!(r#"{{"switchboard":{{{counts}}}}}"#).into())
+/// How large pushes are in a terminal's protocol: a function from a payload to the bytes of its frames.
+/// Limits of queues count these.
+#[derive(Clone, Copy)]
+pub struct EncodedSize(fn(&Payload) -> usize);
+
+impl EncodedSize {
+    /// Payloads that are frames as they are.
+    pub const UNCHANGED: Self = Self(Payload::len);
+
+    /// Sizes by a function. It gives the same for the same payload, always.
+    pub const fn new(size: fn(&Payload) -> usize) -> Self {
+        Self(size)
+    }
+
+    pub(crate) fn of(self, payload: &Payload) -> usize {
+        self.0(payload)
+    }
+}
+
+impl fmt::Debug for EncodedSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncodedSize(..)")
+    }
 }
 
 /// Why a connection is closed by Switchboard, as the code of the Close frame (RFC 6455, section

@@ -16,7 +16,7 @@ use crate::base::flaws::Flaw;
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
-use crate::frame::{self, CloseCode, Messages, Payload};
+use crate::frame::{CloseCode, EncodedSize, Messages, Outgoing, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
 use crate::message::Outcome;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
@@ -49,8 +49,9 @@ pub(crate) struct Connection {
     liveness: Liveness,
     heard: Instant,
     expires: Option<Instant>,
+    size: EncodedSize,
     messages: Messages,
-    /// Frames given to its socket, and the bytes of their payloads: for people to see.
+    /// Messages given to its socket, and the bytes of the pushes among them: for people to see.
     frames: u64,
     bytes: u64,
     armed: Option<Instant>,
@@ -103,6 +104,7 @@ impl Terminals {
             },
             heard: cx.now.mono,
             expires,
+            size: handshake.size,
             messages: Messages::default(),
             frames: 0,
             bytes: 0,
@@ -346,7 +348,8 @@ impl Terminals {
             return Err(Outcome::Gone);
         };
         let id = connection.id;
-        match connection.outbound.offer(payload, ticket, cx.config) {
+        let size = connection.size.of(&payload);
+        match (connection.outbound).offer(payload, size, ticket, cx.config) {
             Offered::Queued(gave_way) => {
                 if connection.is_live() && !connection.outbound.is_writing() {
                     self.unflushed.push(key);
@@ -389,12 +392,14 @@ impl Terminals {
             return;
         }
         let (mut frames, mut bytes) = (0, 0);
-        for payload in connection.outbound.next_batch() {
+        for outgoing in connection.outbound.next_batch() {
             frames += 1;
-            bytes += payload.len() as u64;
+            if let Outgoing::Pushed(payload) = &outgoing {
+                bytes += payload.len() as u64;
+            }
             cx.out.push(Command::Send {
                 connection: key,
-                payload: payload.clone(),
+                outgoing,
             });
         }
         connection.frames += frames;
@@ -416,8 +421,7 @@ impl Terminals {
             Greeting::Reachable => false,
             Greeting::Degraded => true,
         };
-        let hello = frame::hello(connection.id, degraded);
-        connection.outbound.greet(hello);
+        connection.outbound.greet(connection.id, degraded);
         self.unflushed.push(key);
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,

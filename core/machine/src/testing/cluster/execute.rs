@@ -18,10 +18,10 @@ impl Cluster {
         match command {
             Command::Send {
                 connection,
-                payload,
+                outgoing,
             } => {
                 if let Some(id) = self.name(index, connection) {
-                    self.received.entry(id).or_default().push(payload);
+                    self.received.entry(id).or_default().push(outgoing);
                 }
             }
             Command::Flush { connection } => self.flush(index, connection),

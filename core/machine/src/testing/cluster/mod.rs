@@ -11,7 +11,7 @@ use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{DirectorySettings, Operation, Outcome};
 use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
-use crate::frame::{CloseCode, Payload};
+use crate::frame::{CloseCode, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push, Receipt};
@@ -34,7 +34,7 @@ pub(crate) struct Cluster {
     pub(crate) refuses: Option<fn(&Operation) -> Option<Outcome>>,
     pub(crate) refused: BTreeSet<usize>,
     pub(crate) down: Vec<bool>,
-    pub(crate) received: BTreeMap<ConnectionId, Vec<Payload>>,
+    pub(crate) received: BTreeMap<ConnectionId, Vec<Outgoing>>,
     pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
     pub(crate) answers: BTreeMap<CallId, Answer>,
     pub(crate) drained: Vec<bool>,
@@ -152,10 +152,7 @@ impl Cluster {
         instance: usize,
         user: &str,
     ) -> (ConnectionKey, ConnectionId) {
-        let handshake = Handshake {
-            user: UserId::new(user).expect("a user"),
-            expires: None,
-        };
+        let handshake = Handshake::new(UserId::new(user).expect("a user"));
         let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
         let id = self.instances[instance].connection_id(key).expect("there");
         self.enqueue(instance, Event::Opened { connection: key });
@@ -258,8 +255,11 @@ impl Cluster {
     /// The texts that a terminal got, the hello left out.
     pub(crate) fn texts(&self, connection: ConnectionId) -> Vec<String> {
         (self.received.get(&connection).into_iter().flatten())
-            .map(|payload| String::from_utf8_lossy(payload.bytes()).into_owned())
-            .filter(|text| !text.starts_with(r#"{"switchboard":"#))
+            .filter_map(|outgoing| match outgoing {
+                Outgoing::Pushed(payload) => Some(payload.bytes()),
+                Outgoing::Hello { .. } | Outgoing::Received(_) => None,
+            })
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
             .collect()
     }
 
