@@ -337,18 +337,18 @@ impl Receipt {
 /// What became of a push at one terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TerminalOutcome {
-    /// Whose.
+    /// The user that the terminal belongs to.
     pub user: String,
-    /// Which.
+    /// The UUID of its connection, as in the terminal's hello.
     pub connection: Uuid,
-    /// `written`, `queued`, `gone`, `overflow` or `unreachable`.
+    /// `written`, `queued`, `gone`, `overflow`, `too_large` or `unreachable`.
     pub outcome: String,
 }
 
 /// What became of a broadcast at one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InstanceOutcome {
-    /// Which.
+    /// The id of the instance: sixteen hexadecimal digits.
     pub instance: String,
     /// Whether it answered.
     pub answered: bool,
@@ -381,11 +381,11 @@ impl Connections {
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ConnectionInfo {
-    /// Which.
+    /// Its UUID.
     pub connection: Uuid,
-    /// The instance that holds it.
+    /// The id of the instance that holds it: sixteen hexadecimal digits.
     pub instance: String,
-    /// When it connected.
+    /// When it connected, as RFC 3339 has it.
     pub connected: Value,
 }
 
@@ -397,7 +397,7 @@ struct Instances {
 /// One instance, as another one sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct InstanceInfo {
-    /// Which.
+    /// The id of the instance: sixteen hexadecimal digits.
     pub instance: String,
     /// `up`, `settling` or `draining`.
     pub state: String,

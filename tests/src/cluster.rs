@@ -81,7 +81,7 @@ impl Cluster {
         &self.settings
     }
 
-    /// Starts one more server, and gives its index.
+    /// Starts one more server, and returns its index.
     ///
     /// # Panics
     ///

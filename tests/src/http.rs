@@ -159,7 +159,7 @@ pub struct HttpStream {
 }
 
 impl HttpStream {
-    /// Connects.
+    /// Opens a connection to a server.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     eventually_some(what, || holds().then_some(()));
 }
 
-/// Waits until `find` gives something.
+/// Waits until `find` returns something.
 ///
 /// # Panics
 ///

@@ -10,15 +10,15 @@ use crate::sockets;
 pub mod opcode {
     /// A continuation.
     pub const CONTINUATION: u8 = 0x0;
-    /// Text.
+    /// A text frame.
     pub const TEXT: u8 = 0x1;
-    /// Binary.
+    /// A binary frame.
     pub const BINARY: u8 = 0x2;
-    /// Close.
+    /// A close frame.
     pub const CLOSE: u8 = 0x8;
-    /// Ping.
+    /// A ping frame.
     pub const PING: u8 = 0x9;
-    /// Pong.
+    /// A pong frame.
     pub const PONG: u8 = 0xA;
 }
 
@@ -92,7 +92,7 @@ impl RawTerminal {
         }
     }
 
-    /// Reads frames until a Close frame, and gives its code.
+    /// Reads frames until a Close frame, and returns its code.
     ///
     /// # Errors
     ///

@@ -93,7 +93,7 @@ impl Settings {
         workers.and_then(|n| usize::try_from(n).ok()).unwrap_or(1)
     }
 
-    /// Writes the settings file, and those that it names, into a folder, and gives its path.
+    /// Writes the settings file, and those that it names, into a folder, and returns its path.
     ///
     /// # Panics
     ///

@@ -119,7 +119,7 @@ impl Connect {
         Ok(Terminal::greeted(stream, unread, &response))
     }
 
-    /// Connects and gives the socket: frames are up to the test, also the hello.
+    /// Connects and returns the socket: frames are up to the test, also the hello.
     ///
     /// # Panics
     ///
@@ -336,7 +336,7 @@ impl Terminal {
         self.ending.clone().expect("the connection ends")
     }
 
-    /// Closes the connection with a closing handshake, and gives the server's answer.
+    /// Closes the connection with a closing handshake, and returns the server's answer.
     ///
     /// # Panics
     ///
@@ -458,7 +458,7 @@ impl Follower {
         crate::patience::eventually_some("the connection ends", || self.ending())
     }
 
-    /// Stops reading and gives the terminal back.
+    /// Stops reading and returns the terminal.
     pub fn stop(mut self) -> Terminal {
         self.state.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("taken here only");

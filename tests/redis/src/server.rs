@@ -32,7 +32,7 @@ impl RedisServer {
         Self::start_with::<&str>(&[])
     }
 
-    /// Starts a server that also speaks TLS, with a certificate and its key in PEM, and gives its URL
+    /// Starts a server that also speaks TLS, with a certificate and its key in PEM, and returns its URL
     /// for that.
     pub fn start_with_tls(certificate: &Path, key: &Path) -> (Self, String) {
         let path = |path: &Path| path.display().to_string();
