@@ -146,7 +146,7 @@ impl Instance {
                     + self.publish.pushes.len()
                     + self.deliver.inbound.len();
                 if begun && (rest == 0 || impatient) {
-                    self.release(now);
+                    self.release(now, out);
                 }
             }
             Drain::Releasing { until } => {
@@ -157,7 +157,7 @@ impl Instance {
                     // Nothing is asked from here on, and whatever was asked ends.
                     self.directory_down(now, out);
                     self.complete_receipts(now, out);
-                    self.close_links(out);
+                    self.peers.close(&mut self.base.context(now, out));
                     out.push(Command::Drained);
                     return;
                 }
@@ -166,13 +166,13 @@ impl Instance {
         self.arm_once(Once::Drain, next);
     }
 
-    fn release(&mut self, now: Now) {
+    fn release(&mut self, now: Now, out: &mut Outbox) {
         self.drain = Drain::Releasing {
             until: now.mono + self.base.config.directory_timeout,
         };
         self.membership.lease_due = true;
         self.answer_inbound();
-        self.say_goodbye();
+        (self.peers).say_goodbye(&mut self.base.context(now, out));
     }
 
     /// Closes the oldest terminals until so many are left.

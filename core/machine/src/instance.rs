@@ -2,6 +2,8 @@
 
 use std::hash::Hasher;
 
+use bytes::Bytes;
+
 use crate::base::fingerprint::Fingerprint;
 #[cfg(feature = "flaws")]
 use crate::base::flaws::Flaws;
@@ -10,12 +12,14 @@ use crate::command::Outbox;
 use crate::config::{Config, ConfigError, Identity};
 use crate::context::Base;
 use crate::deliver::Deliveries;
+use crate::deliver::inbound;
 use crate::drain::Drain;
 use crate::event::{Closure, Ended, Event, Handshake, Refused};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::membership::Membership;
-use crate::peers::peer::Peers;
+use crate::membership::service::Service;
+use crate::peers::{self, Peers};
 use crate::publish::Publish;
 use crate::stats::{Gauges, Level, Levels, Stats};
 use crate::terminals::connection::Waiting;
@@ -165,14 +169,19 @@ pub(crate) enum Timer {
     Trip(OpId),
     Push(PushKey),
     Inbound(InboundKey),
-    Link(LinkKey),
-    Peer(InstanceId),
+    Peers(peers::Timer),
     Once(Once),
 }
 
 impl From<terminals::Timer> for Timer {
     fn from(timer: terminals::Timer) -> Self {
         Self::Terminals(timer)
+    }
+}
+
+impl From<peers::Timer> for Timer {
+    fn from(timer: peers::Timer) -> Self {
+        Self::Peers(timer)
     }
 }
 
@@ -269,10 +278,16 @@ impl Instance {
             Event::DirectoryUp => self.directory_up(now, out),
             Event::DirectoryDown => self.directory_down(now, out),
             Event::Directory { op, outcomes } => self.trip_answered(now, op, outcomes, out),
-            Event::LinkUp { link } => self.link_up(link, out),
+            Event::LinkUp { link } => self.peers.link_up(&mut self.base.context(now, out), link),
             Event::LinkReceived { link, batch } => self.link_received(now, link, &batch, out),
-            Event::LinkWritten { link } => self.link_written(link),
-            Event::LinkDown { link, failure } => self.link_down(now, link, failure, out),
+            Event::LinkWritten { link } => {
+                self.peers
+                    .link_written(&mut self.base.context(now, out), link);
+            }
+            Event::LinkDown { link, failure } => {
+                let cx = &mut self.base.context(now, out);
+                (self.peers).link_down(cx, &mut self.membership, link, failure);
+            }
             Event::Push { call, push } => self.push(now, call, push, out),
             Event::Connections { call, user } => self.connections(call, user, out),
             Event::Instances { call } => self.instances(now, call, out),
@@ -280,6 +295,13 @@ impl Instance {
             Event::Probed { connection, life } => self.terminals.probed(cx, connection, life),
         }
         self.carry(now, out);
+    }
+
+    /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
+    /// be closed. All commands have been executed before, as with [`accept`](Self::accept).
+    pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
+        let mut nothing = Outbox::new();
+        self.peers.accept(&mut self.base.context(now, &mut nothing))
     }
 
     /// Does what is due and ends the turn. A call when nothing is due emits nothing.
@@ -423,6 +445,52 @@ impl Instance {
         ]
     }
 
+    fn link_received(&mut self, now: Now, link: LinkKey, batch: &Bytes, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
+        let said = (self.peers).received(cx, &mut self.membership, link, batch);
+        let Some(mut said) = said else { return };
+        loop {
+            let cx = &mut self.base.context(now, out);
+            let effect = (self.peers).next_effect(cx, &mut self.membership, &mut said);
+            let Some(effect) = effect else { return };
+            self.carry_from_peers(now, effect, out);
+        }
+    }
+
+    /// Hands on what a peer said that is for another wing.
+    fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
+        match effect {
+            peers::Effect::Deliver { link, deliver } => {
+                self.deliver(now, inbound::From::Link(link), deliver, out);
+            }
+            peers::Effect::Delivered {
+                link, delivered, ..
+            } if self.publish.pushes.contradicts(&delivered) => {
+                let cx = &mut self.base.context(now, out);
+                let what = "an answer of another kind";
+                self.peers.misbehaved(cx, &mut self.membership, link, what);
+            }
+            peers::Effect::Delivered { by, delivered, .. } => {
+                self.peers.forget_unanswered(by, delivered.delivery);
+                self.delivered(now, by, delivered, out);
+            }
+            peers::Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
+        }
+    }
+
+    /// Tells the peers how the directory serves this instance.
+    pub(crate) fn tell_service(&mut self, now: Now, out: &mut Outbox) {
+        let nobody = !self.takes_terminals() && self.terminals.registry.len() == 0;
+        let service = match self.membership.keeper.service(now.mono) {
+            Service::None if nobody => Service::Vacant,
+            service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
+                service
+            }
+        };
+        let cx = &mut self.base.context(now, out);
+        self.peers.tell_service(cx, service);
+    }
+
     fn timer_due(&mut self, now: Now, timer: Timer, out: &mut Outbox) {
         match timer {
             Timer::Terminals(timer) => {
@@ -432,8 +500,10 @@ impl Instance {
             Timer::Trip(op) => self.trip_due(now, op, out),
             Timer::Push(key) => self.push_timer_due(now, key, out),
             Timer::Inbound(key) => self.inbound_due(key),
-            Timer::Link(key) => self.link_due(now, key, out),
-            Timer::Peer(instance) => self.peer_due(now, instance, out),
+            Timer::Peers(timer) => {
+                let cx = &mut self.base.context(now, out);
+                self.peers.timer_due(cx, &mut self.membership, timer);
+            }
             Timer::Once(once) => {
                 let armed = &mut self.base.once[once as usize];
                 if armed.is_none_or(|armed| armed > now.mono) {

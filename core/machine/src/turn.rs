@@ -11,38 +11,34 @@ impl Instance {
     /// Takes up what was put off to the end of the turn. What comes of it is of the next turn.
     pub(crate) fn end_turn(&mut self, now: Now, out: &mut Outbox) {
         self.take_up_delivered(now, out);
-        for delivery in std::mem::take(&mut self.peers.failed) {
+        for delivery in self.peers.take_failed() {
             self.delivery_failed(now, delivery, out);
         }
         if self.membership.lease_due {
             self.tend_lease(now);
         }
-        self.tell_service(now);
+        self.tell_service(now, out);
         self.terminals.end_turn(&mut self.base.context(now, out));
         self.flush_trips(now, out);
-        let mut links = std::mem::take(&mut self.peers.unflushed);
-        for key in links.drain(..) {
-            self.flush_link(now, key, out);
-        }
-        self.peers.unflushed = links;
+        self.peers.flush(&mut self.base.context(now, out));
         self.base.turn += 1;
     }
 
     /// Whether nothing is left.
     pub(crate) fn turn_is_over(&self) -> bool {
         self.terminals.unflushed.is_empty()
-            && self.peers.unflushed.is_empty()
+            && self.peers.unflushed().is_empty()
             && self.publish.delivered.is_empty()
-            && self.peers.failed.is_empty()
+            && self.peers.failed().is_empty()
             && !self.membership.lease_due
     }
 
     pub(crate) fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
         self.base.turn.fingerprint(now, hasher);
         self.terminals.unflushed.fingerprint(now, hasher);
-        self.peers.unflushed.fingerprint(now, hasher);
+        self.peers.unflushed().fingerprint(now, hasher);
         std::hash::Hash::hash(&self.publish.delivered, hasher);
-        self.peers.failed.fingerprint(now, hasher);
+        self.peers.failed().fingerprint(now, hasher);
         self.membership.lease_due.fingerprint(now, hasher);
     }
 

@@ -8,13 +8,13 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
 use crate::command::Outbox;
 use crate::config::Config;
+use crate::context::Base;
 use crate::deliver::broadcast::Broadcasting;
 use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
 use crate::frame::Payload;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
-use crate::peers::wire::Message;
 use crate::publish::route::Selected;
 use crate::terminals::connection::Waiting;
 use crate::terminals::outbound::Ticket;
@@ -345,7 +345,10 @@ impl Instance {
         match from {
             // Taken up at the end of the turn, when nothing is half done.
             From::Here => self.publish.delivered.push(delivered),
-            From::Link(link) => self.send_on(link, Message::Delivered(delivered)),
+            From::Link(link) => {
+                let Base { config, stats, .. } = &mut self.base;
+                self.peers.answer(config, stats, link, delivered);
+            }
             From::Answered => {}
         }
     }

@@ -357,7 +357,8 @@ impl Instance {
             .view
             .without_a_sign(now.mono, self.base.config.lease)
         {
-            self.look_for_peer(now, instance, out);
+            let cx = &mut self.base.context(now, out);
+            self.peers.look_for(cx, &mut self.membership, instance);
         }
         self.membership.view.recount();
         self.peers.forget_strangers(&self.membership.view);

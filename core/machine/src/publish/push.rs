@@ -11,6 +11,7 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
 use crate::command::{Command, Outbox};
 use crate::config::Config;
+use crate::deliver::inbound::From;
 use crate::delivery::{Addressees, Deliver, Delivered, Outcomes};
 use crate::directory::Row;
 use crate::event::Answer;
@@ -310,6 +311,23 @@ impl Instance {
                 to: Addressees::Everyone,
             };
             self.send_delivery(now, to, deliver, due, out);
+        }
+    }
+
+    /// Sends a delivery to an instance, or to this one itself.
+    pub(crate) fn send_delivery(
+        &mut self,
+        now: Now,
+        to: InstanceId,
+        deliver: Deliver,
+        due: Instant,
+        out: &mut Outbox,
+    ) {
+        if to == self.base.identity.instance {
+            self.deliver(now, From::Here, deliver, out);
+        } else {
+            let cx = &mut self.base.context(now, out);
+            (self.peers).send(cx, &mut self.membership, to, deliver, due);
         }
     }
 

@@ -103,7 +103,7 @@ fn number<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
 
 /// Which end of a link proves itself. It is part of the proof, so that nobody can answer with the
 /// proof that was sent to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// The one that opened the link.
     Dialler,

@@ -9,11 +9,15 @@ mod batch;
 mod form;
 mod hello;
 
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
 use crate::id::InstanceId;
 use crate::membership::service::Service;
 use crate::message::Action;
+use crate::time::Instant;
 
 pub(crate) use batch::{Batch, decode_batch};
 pub(crate) use hello::{Hello, Role, Transcript, decode_hello, encode_hello};
@@ -63,6 +67,22 @@ pub(crate) enum WireError {
     /// The peer speaks our version, wrongly.
     #[error("the peer sent {0}")]
     Malformed(&'static str),
+}
+
+impl Fingerprint for Message {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(hasher);
+        match self {
+            Self::Proof(proof) => proof.hash(hasher),
+            Self::Deliver(deliver) => {
+                (deliver.delivery, deliver.push, deliver.within, &deliver.to).hash(hasher);
+                deliver.action.fingerprint(now, hasher);
+            }
+            Self::Delivered(delivered) => delivered.hash(hasher),
+            Self::Heartbeat { directory } => directory.hash(hasher),
+            Self::Goodbye => {}
+        }
+    }
 }
 
 /// Bytes that a message takes in a batch, at most. Close enough to the truth to account queues

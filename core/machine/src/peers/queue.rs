@@ -24,16 +24,16 @@ const NAME: usize = 17;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// Deliveries that have not left, in order.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedDelivery>,
     /// Their sizes, together.
     bytes: usize,
     /// Deliveries that have left and were not answered.
-    unanswered: BTreeMap<DeliveryId, Waiting>,
+    unanswered: BTreeMap<DeliveryId, QueuedDelivery>,
 }
 
-/// One delivery.
+/// A delivery that has not left, or was not answered.
 #[derive(Clone, Debug)]
-struct Waiting {
+struct QueuedDelivery {
     deliver: Deliver,
     /// Bytes that it is taken for.
     size: usize,
@@ -60,7 +60,7 @@ impl Queue {
             return Err(deliver.delivery);
         }
         self.bytes += size;
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(QueuedDelivery {
             deliver,
             size,
             due,
@@ -215,7 +215,7 @@ impl Fingerprint for Queue {
     }
 }
 
-impl Fingerprint for Waiting {
+impl Fingerprint for QueuedDelivery {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.deliver.delivery.fingerprint(now, hasher);
         self.deliver.push.fingerprint(now, hasher);

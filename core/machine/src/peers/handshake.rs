@@ -1,0 +1,324 @@
+//! The handshake of a link: who proves what, and what ends it.
+
+use bytes::Bytes;
+
+use crate::command::{Command, Log};
+use crate::context::Context;
+use crate::event::LinkFailure;
+use crate::id::{InstanceId, LinkKey};
+use crate::membership::Membership;
+use crate::membership::service::Service;
+use crate::peers::alike::Alike;
+use crate::peers::link::LinkStage;
+use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
+use crate::peers::{Peers, Said};
+
+impl Peers {
+    /// The driver has connected a link that was dialled.
+    pub(crate) fn link_up(&mut self, cx: &mut Context<'_>, key: LinkKey) {
+        let nonce = cx.random.nonces.bytes16();
+        let Some(link) = self.links.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        let Some(to) = link.peer.filter(|_| link.stage == LinkStage::Dialled) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        link.stage = LinkStage::Greeting { nonce };
+        link.writing = true;
+        let hello = Hello {
+            version: wire::VERSION,
+            from: cx.identity.instance,
+            to,
+            nonce,
+            alike: Alike::of(cx.config),
+            proof: None,
+        };
+        let batch = wire::encode_hello(&hello);
+        cx.out.push(Command::LinkWrite { link: key, batch });
+    }
+
+    /// A batch came over a link. What belongs to the handshake is dealt with; what an open link
+    /// carries is returned, to be taken [message by message](Self::next_effect).
+    pub(crate) fn received(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        batch: &Bytes,
+    ) -> Option<Said> {
+        let Some(link) = self.links.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return None;
+        };
+        link.heard = cx.now.mono;
+        match &link.stage {
+            LinkStage::Dialled => {
+                cx.stats.stale_events += 1;
+                None
+            }
+            LinkStage::Greeting { nonce } => {
+                let nonce = *nonce;
+                self.greeted_by_acceptor(cx, membership, key, nonce, batch);
+                None
+            }
+            LinkStage::Accepted => {
+                self.greeted_by_dialler(cx, membership, key, batch);
+                None
+            }
+            LinkStage::Proven => {
+                link.stage = LinkStage::Open;
+                let peer = link.peer;
+                self.arm_heartbeat(cx, key);
+                if let Some(peer) = peer {
+                    self.link_open(cx, membership, key, peer);
+                }
+                if self.service != Service::Full {
+                    self.say_service(cx, key);
+                }
+                self.decode(cx, membership, key, batch)
+            }
+            LinkStage::Proving { .. } | LinkStage::Open => self.decode(cx, membership, key, batch),
+        }
+    }
+
+    /// The dialler's Hello: it is answered with ours and our proof.
+    fn greeted_by_dialler(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        batch: &[u8],
+    ) {
+        let here = cx.identity.instance;
+        let hello = match wire::decode_hello(batch) {
+            Ok(hello) if hello.to == here && hello.from != here => hello,
+            Ok(_) => {
+                return self.misbehaved(cx, membership, key, "a Hello for another instance");
+            }
+            Err(error) => return self.hello_refused(cx, membership, key, error),
+        };
+        let transcript = Transcript {
+            dialler: hello.from,
+            acceptor: here,
+            dialler_nonce: hello.nonce,
+            acceptor_nonce: cx.random.nonces.bytes16(),
+            dialler_alike: hello.alike,
+            acceptor_alike: Alike::of(cx.config),
+            version: wire::VERSION,
+        };
+        let answer = Hello {
+            version: wire::VERSION,
+            from: here,
+            to: hello.from,
+            nonce: transcript.acceptor_nonce,
+            alike: transcript.acceptor_alike,
+            proof: Some(transcript.prove(&cx.identity.secret, Role::Acceptor)),
+        };
+        if let Some(link) = self.links.get_mut(key) {
+            link.stage = LinkStage::Proving { transcript };
+            link.peer = Some(hello.from);
+            link.writing = true;
+        }
+        let batch = wire::encode_hello(&answer);
+        cx.out.push(Command::LinkWrite { link: key, batch });
+    }
+
+    /// The acceptor's Hello, with its proof: it is answered with ours.
+    fn greeted_by_acceptor(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        nonce: [u8; 16],
+        batch: &[u8],
+    ) {
+        let here = cx.identity.instance;
+        let expected = self.links.get(key).and_then(|link| link.peer);
+        let hello = match wire::decode_hello(batch) {
+            Ok(hello) if hello.to == here && Some(hello.from) == expected => hello,
+            Ok(_) => {
+                cx.stats.peers_refused += 1;
+                return self.end_link(cx, membership, key, LinkFailure::NotMe);
+            }
+            Err(error) => return self.hello_refused(cx, membership, key, error),
+        };
+        let transcript = Transcript {
+            dialler: here,
+            acceptor: hello.from,
+            dialler_nonce: nonce,
+            acceptor_nonce: hello.nonce,
+            dialler_alike: Alike::of(cx.config),
+            acceptor_alike: hello.alike,
+            version: wire::VERSION,
+        };
+        let proven = (hello.proof.as_ref())
+            .is_some_and(|proof| transcript.verify(&cx.identity.secret, Role::Acceptor, proof));
+        if !proven {
+            return self.wrong_secret(cx, membership, key, hello.from);
+        }
+        self.link_proven(cx, key, hello.from, &hello.alike);
+        let proof = transcript.prove(&cx.identity.secret, Role::Dialler);
+        if let Some(link) = self.links.get_mut(key) {
+            link.stage = LinkStage::Proven;
+        }
+        self.say(cx.config, cx.stats, key, Message::Proof(proof));
+    }
+
+    fn decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        batch: &Bytes,
+    ) -> Option<Said> {
+        let what = match wire::decode_batch(batch) {
+            Ok(messages) => {
+                let messages = messages.into_iter();
+                return Some(Said {
+                    link: key,
+                    messages,
+                });
+            }
+            Err(WireError::Malformed(what)) => what,
+            Err(WireError::NotOurs | WireError::Version { .. }) => "a second Hello",
+        };
+        self.misbehaved(cx, membership, key, what);
+        None
+    }
+
+    /// The dialler's first message: its proof, which is answered with a heartbeat.
+    pub(super) fn proven_by_dialler(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        transcript: &Transcript,
+        message: &Message,
+    ) {
+        let from = transcript.dialler;
+        let Message::Proof(proof) = message else {
+            return self.misbehaved(cx, membership, key, "a message before its proof");
+        };
+        if !transcript.verify(&cx.identity.secret, Role::Dialler, proof) {
+            return self.wrong_secret(cx, membership, key, from);
+        }
+        if self.links.members() >= cx.config.links {
+            // Others were quicker.
+            return self.end_link(cx, membership, key, LinkFailure::Broken);
+        }
+        self.link_proven(cx, key, from, &transcript.dialler_alike);
+        if let Some(link) = self.links.get_mut(key) {
+            link.stage = LinkStage::Open;
+        }
+        self.link_open(cx, membership, key, from);
+        // It confirms the link to the dialler.
+        self.heartbeat(cx, key);
+    }
+
+    /// The other end knows the cluster's secret, and has these settings.
+    fn link_proven(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: LinkKey,
+        instance: InstanceId,
+        theirs: &Alike,
+    ) {
+        self.links.no_stranger(key);
+        cx.out.push(Command::LinkProven { link: key });
+        let ours = Alike::of(cx.config);
+        if let Some(link) = self.links.get_mut(key) {
+            link.heartbeat = ours.link_heartbeat().max(theirs.link_heartbeat());
+        }
+        let differences = ours.differences(theirs);
+        if !differences.is_empty() {
+            cx.stats.peers_differ += 1;
+            cx.out.log(Log::SettingsDiffer {
+                instance,
+                differences,
+            });
+        }
+    }
+
+    fn hello_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        error: WireError,
+    ) {
+        match error {
+            WireError::Version { theirs, from } => {
+                cx.stats.peers_refused += 1;
+                cx.out.log(Log::WireVersion {
+                    ours: wire::VERSION,
+                    theirs,
+                    instance: from,
+                });
+                self.end_link(cx, membership, key, LinkFailure::Broken);
+            }
+            WireError::NotOurs => {
+                self.misbehaved(cx, membership, key, "something that is not a Hello");
+            }
+            WireError::Malformed(what) => self.misbehaved(cx, membership, key, what),
+        }
+    }
+
+    fn wrong_secret(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        instance: InstanceId,
+    ) {
+        cx.stats.peers_refused += 1;
+        cx.out.log(Log::WrongSecret { instance });
+        self.end_link(cx, membership, key, LinkFailure::Broken);
+    }
+
+    /// The other end of a link said what no instance says: the link ends.
+    pub(crate) fn misbehaved(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        what: &'static str,
+    ) {
+        cx.stats.peers_refused += 1;
+        cx.out.log(Log::PeerMisbehaved { what });
+        self.end_link(cx, membership, key, LinkFailure::Broken);
+    }
+
+    /// The driver says that a link is gone.
+    pub(crate) fn link_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        failure: LinkFailure,
+    ) {
+        let Some(link) = self.links.end(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        if let Some(instance) = link.peer {
+            let proven = link.stage == LinkStage::Proven;
+            self.link_gone(cx, membership, key, instance, proven, failure);
+        }
+    }
+
+    /// Ends a link from this side.
+    pub(super) fn end_link(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        key: LinkKey,
+        failure: LinkFailure,
+    ) {
+        if self.links.get(key).is_some() {
+            cx.out.push(Command::LinkClose { link: key });
+            self.link_down(cx, membership, key, failure);
+        }
+    }
+}
