@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use switchboard_smol::{SmolRuntime, command_line};
+use switchboard_smol::SmolRuntime;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     if first.is_some_and(is_setting) {
         arguments.insert(1, "serve".into());
     }
-    command_line::run::<SmolRuntime>(arguments)
+    switchboard_cli::run::<SmolRuntime>(arguments)
 }
 
 fn is_setting(argument: &str) -> bool {

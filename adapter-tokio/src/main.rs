@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use switchboard_tokio::{TokioRuntime, command_line};
+use switchboard_tokio::TokioRuntime;
 
 fn main() -> ExitCode {
-    command_line::run::<TokioRuntime>(std::env::args_os())
+    switchboard_cli::run::<TokioRuntime>(std::env::args_os())
 }

@@ -31,9 +31,13 @@ const CAUSES: usize = 1024;
 pub(crate) static LOG: Damper = Damper::new();
 
 /// Writes a line to the log; at DEBUG, if its cause has written one lately.
+///
+/// The level, the [`Cause`](crate::log::Cause), and the line as the macros of `tracing` take it, which
+/// the caller depends on itself.
+#[macro_export]
 macro_rules! damped {
     ($level:ident, $cause:expr, $($line:tt)+) => {
-        match $crate::damper::LOG.due(tracing::Level::$level, $cause) {
+        match $crate::log::due(tracing::Level::$level, $cause) {
             Some(untold) => tracing::event!(tracing::Level::$level, untold, $($line)+),
             None => tracing::event!(tracing::Level::DEBUG, $($line)+),
         }
@@ -42,23 +46,23 @@ macro_rules! damped {
 
 pub(crate) use damped;
 
-/// What happens again and again.
+/// Why a line is written, again and again perhaps. Lines of one cause are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Cause {
+pub struct Cause {
     kind: &'static str,
     which: Cow<'static, str>,
 }
 
 impl Cause {
     /// All of a kind are one cause.
-    pub(crate) const fn all(kind: &'static str) -> Self {
+    pub const fn all(kind: &'static str) -> Self {
         let which = Cow::Borrowed("");
         Self { kind, which }
     }
 
     /// One of a kind. What a stranger can choose does not tell causes apart: he would have as many
     /// lines as he likes.
-    pub(crate) fn one(kind: &'static str, which: impl Into<Cow<'static, str>>) -> Self {
+    pub fn one(kind: &'static str, which: impl Into<Cow<'static, str>>) -> Self {
         let which = which.into();
         Self { kind, which }
     }
@@ -81,15 +85,20 @@ impl Told {
 }
 
 /// How often a cause came without a line.
-type Untold = Option<NonZeroU64>;
+pub type Untold = Option<NonZeroU64>;
+
+/// Whether a cause that has come up writes a line, and how often it came without one before; what
+/// [`damped!`](crate::damped) asks.
+pub fn due(level: Level, cause: Cause) -> Option<Untold> {
+    LOG.due(level, cause)
+}
 
 impl Damper {
     const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// Whether a cause that has come up writes a line, and how often it came without one before.
-    pub(crate) fn due(&self, level: Level, cause: Cause) -> Option<Untold> {
+    fn due(&self, level: Level, cause: Cause) -> Option<Untold> {
         self.due_at(Instant::now(), level, cause)
     }
 

@@ -11,7 +11,7 @@ const HEAD_BYTES: usize = 16 << 10;
 
 /// Who may vouch for a server that is asked over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// The authorities that the machine trusts, or those of the variable `SSL_CERT_FILE`.
     Machine,
     /// The authorities of this PEM file, and no others.
@@ -20,7 +20,7 @@ pub(crate) enum Trust {
 
 /// Whether the proxy of the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proxies {
+pub enum Proxies {
     /// As they say: the server is anywhere.
     OfEnvironment,
     /// The server is near, and no proxy would find it.
@@ -29,7 +29,7 @@ pub(crate) enum Proxies {
 
 /// Authorities that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoAuthorities {
+pub enum NoAuthorities {
     /// The machine has none.
     #[error(
         "this machine has no certificates of authorities (Debian: ca-certificates); name a file with \
@@ -50,7 +50,7 @@ pub(crate) enum NoAuthorities {
 /// # Errors
 ///
 /// If `trust` is given, and holds nobody.
-pub(crate) fn agent(
+pub fn agent(
     trust: Option<&Trust>,
     proxies: Proxies,
     limit: Duration,

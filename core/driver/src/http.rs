@@ -34,7 +34,7 @@ use crate::members::{Arrival, Entry, Input, LinkEnd, Member, Newcomer, Room, Ser
 use crate::origin;
 use crate::parting::{LINGER, Parting};
 use crate::refusals;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, race};
 use crate::task::{self, Portion};
 use crate::worker::Local;
 
@@ -189,7 +189,7 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
     let _ = Box::pin(served).await;
     let stream = connection.into_parts().io.into_inner();
     let (_, stream) = stream.into_inner().into_inner().into_parts();
-    task::race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
+    race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
 }
 
 /// Waits for the first request to the API: some time for it to begin, and then as long as any head
@@ -207,7 +207,7 @@ async fn first_request<R: Runtime>(
         R::sleep(idle).await;
         None
     };
-    let begun = match task::race(read, late).await? {
+    let begun = match race(read, late).await? {
         Ok(begun) => begun,
         Err(over) => return not_begun(local, Service::Api, over),
     };
@@ -217,7 +217,7 @@ async fn first_request<R: Runtime>(
             R::sleep(local.shared.settings.core.handshake_timeout).await;
             None
         };
-        if let Err(over) = task::race(rest, late).await? {
+        if let Err(over) = race(rest, late).await? {
             return not_begun(local, Service::Api, over);
         }
     }
@@ -293,7 +293,7 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Ent
         local.shared.drop_one(Service::Peers);
     };
     let in_time = in_time::<R>(local, Service::Peers, handshake, &refused);
-    task::race(in_time, sent_away).await;
+    race(in_time, sent_away).await;
 }
 
 fn peer<R: Runtime>(
@@ -356,7 +356,7 @@ async fn hand_over<R: Runtime>(
         entry.sent_away().await;
         local.shared.drop_one(Service::Peers);
     };
-    task::race(sent, sent_away).await;
+    race(sent, sent_away).await;
 }
 
 fn released<R: Runtime>(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
@@ -389,7 +389,7 @@ fn in_time<R: Runtime>(
         }
     });
     // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
-    task::race(Box::pin(handshake), late)
+    race(Box::pin(handshake), late)
 }
 
 fn is_refusal(response: &Response<ConnectBody>) -> bool {

@@ -1,7 +1,5 @@
 //! What happens at an instance, as log lines. Never payloads or tokens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use switchboard_core::command::Log;
 use switchboard_core::event::{Closure, Ended};
 use switchboard_core::frame::{FrameKind, Payload};
@@ -10,21 +8,6 @@ use switchboard_core::message::{Action, Audience, Push, Receipt};
 use tracing::{debug, trace};
 
 use crate::damper::{Cause, damped};
-
-/// Lines that the log of this process has lost.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// Lines that the log has lost, because nobody read it in time. Always zero where the application
-/// has a log of its own.
-pub(crate) fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
-}
-
-/// Counts lines that the log has lost.
-#[cfg(feature = "command-line")]
-pub(crate) fn count_dropped(lines: u64) {
-    DROPPED.fetch_add(lines, Ordering::Relaxed);
-}
 
 /// What an instance wants the operator to know. What an instance says of itself comes once for each instance of the process; what it
 /// says of another one, once for that one; of strangers, whose ids are what they like, once in all.

@@ -50,15 +50,13 @@ mod backoff;
 mod beginning;
 mod boundary;
 mod clock;
-#[cfg(feature = "command-line")]
-pub mod command_line;
 mod connect;
 mod damper;
 pub mod directory;
 pub mod events;
 mod execute;
 #[cfg(feature = "jwks-url")]
-mod fetch;
+pub mod fetch;
 mod foreign;
 mod handle;
 #[cfg(test)]
@@ -70,6 +68,7 @@ mod inbox;
 mod journal;
 mod link;
 mod listener;
+pub mod log;
 mod login;
 mod members;
 mod newcomer;
@@ -94,6 +93,7 @@ pub use admission::Admission;
 pub use auth::AuthError;
 pub use events::{Events, TerminalEvent};
 pub use handle::{CallError, ConnectBody, Handle, Snapshot};
+pub use link::{NoLink, try_link};
 pub use login::{AuthFuture, Authenticator, Login};
 pub use server::{Builder, Died, Server, StartError};
 pub use settings::{DirectoryChoice, Settings};

@@ -1,5 +1,6 @@
 //! Links between instances: batches in both directions, over a WebSocket or within the process.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use async_tungstenite::{
     WebSocketReceiver, WebSocketSender, WebSocketStream, client_async_with_config,
 };
 use bytes::Bytes;
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::StreamExt as _;
+use http::StatusCode;
 use switchboard_core::command::Dial;
 use switchboard_core::config::Config;
 use switchboard_core::event::{Event, LinkFailure};
@@ -20,12 +23,12 @@ use tungstenite::{Error, Message};
 use crate::damper::{Cause, damped};
 use crate::members::{ChannelEnd, Input, LinkEnd, Member, Newcomer, Service};
 use crate::newcomer::{Trust, Watched};
-use crate::runtime::Runtime;
-use crate::task::{caught, race};
+use crate::runtime::{Runtime, race};
+use crate::task::caught;
 use crate::worker::Local;
 
 /// The path under which an instance takes links.
-pub(crate) const PATH: &str = "/link/";
+const PATH: &str = "/link/";
 
 /// What is read at once. Whoever connects to the peers' port costs so much before it has proven
 /// anything.
@@ -34,6 +37,32 @@ const READ_BUFFER: usize = 16 << 10;
 /// How long a link that the instance has given up may take to send what it has: a peer that is
 /// stopped reads nothing, and its connection does not end by itself.
 const LAST_BATCH: Duration = Duration::from_secs(5);
+
+/// Why there is no link to another instance.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLink {
+    /// Its address cannot be dialled.
+    #[error("it cannot be dialled: {0}")]
+    Undialled(io::Error),
+    /// Another instance is at its address.
+    #[error("another instance is at its address")]
+    NotThere,
+    /// What is at its address takes no link, and this is what it answers.
+    #[error("what is at its address takes no link: {0}")]
+    Refused(String),
+}
+
+/// Opens a link to another instance as an instance does, and closes it without a word: whether there
+/// could be one. To be called on a thread of the runtime.
+///
+/// # Errors
+///
+/// Says why there is none.
+pub async fn try_link<R: Runtime>(instance: InstanceId, address: &str) -> Result<(), NoLink> {
+    request::<R, _>(instance, address, |stream| stream)
+        .await
+        .map(drop)
+}
 
 /// What an instance wants of a link: batches to send, and how far its other end is trusted.
 pub(crate) struct LinkFeed {
@@ -147,26 +176,42 @@ async fn open<R: Runtime>(
     trust: &Trust,
 ) -> Result<WebSocketStream<Watched<R::Stream>>, LinkFailure> {
     let Dial { instance, address } = dial;
-    let stream = R::dial(address.clone()).await.map_err(|error| {
-        tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
-        LinkFailure::Broken
-    })?;
-    let url = format!("ws://{address}{PATH}{instance}");
-    let stream = Watched::new(stream, trust.clone());
-    match client_async_with_config(url, stream, Some(config())).await {
-        Ok((stream, _)) => {
+    let watch = |stream| Watched::new(stream, trust.clone());
+    match request::<R, _>(instance, &address, watch).await {
+        Ok(stream) => {
             trust.frames_follow();
             Ok(stream)
         }
-        Err(Error::Http(response))
-            if response.status() == http::StatusCode::MISDIRECTED_REQUEST =>
-        {
-            Err(LinkFailure::NotMe)
+        Err(NoLink::NotThere) => Err(LinkFailure::NotMe),
+        Err(NoLink::Undialled(error)) => {
+            tracing::debug!(%instance, address, %error, "another instance cannot be dialled");
+            Err(LinkFailure::Broken)
         }
-        Err(error) => {
+        Err(NoLink::Refused(error)) => {
             tracing::debug!(%instance, address, %error, "another instance does not take a link");
             Err(LinkFailure::Broken)
         }
+    }
+}
+
+/// Dials another instance, and asks for a link over what `wrap` makes of the stream.
+async fn request<R: Runtime, S>(
+    instance: InstanceId,
+    address: &str,
+    wrap: impl FnOnce(R::Stream) -> S,
+) -> Result<WebSocketStream<S>, NoLink>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let dialled = R::dial(address.to_owned()).await;
+    let stream = wrap(dialled.map_err(NoLink::Undialled)?);
+    let url = format!("ws://{address}{PATH}{instance}");
+    match client_async_with_config(url, stream, Some(config())).await {
+        Ok((stream, _)) => Ok(stream),
+        Err(Error::Http(response)) if response.status() == StatusCode::MISDIRECTED_REQUEST => {
+            Err(NoLink::NotThere)
+        }
+        Err(error) => Err(NoLink::Refused(error.to_string())),
     }
 }
 
@@ -220,7 +265,7 @@ async fn over_socket<R: Runtime, S>(
     outbox: &Receiver<Bytes>,
 ) -> LinkFailure
 where
-    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, mut receiver) = stream.split();
     // Both at once: two peers that only write to each other would wait for ever.
@@ -234,7 +279,7 @@ where
 
 async fn read_socket<S>(local: &Rc<Local>, link: LinkKey, receiver: &mut WebSocketReceiver<S>)
 where
-    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = receiver.next().await {
         match message {
@@ -252,7 +297,7 @@ async fn write_socket<R: Runtime, S>(
     sender: &mut WebSocketSender<S>,
     outbox: &Receiver<Bytes>,
 ) where
-    S: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Ok(batch) = outbox.recv().await {
         // `send` ends when all is flushed.

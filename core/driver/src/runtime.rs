@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::future::{Either, select};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -73,6 +75,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Resolves `host:port` and connects to it, without delay for small packets (`TCP_NODELAY`).
     fn dial(address: String) -> impl Future<Output = io::Result<Self::Stream>>;
+}
+
+/// The output of whichever ends first; the other is dropped. The first one is polled first.
+pub async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
+    match select(pin!(first), pin!(second)).await {
+        Either::Left((output, _)) | Either::Right((output, _)) => output,
+    }
 }
 
 /// What [`Runtime::unacknowledged`] asks for, of a TCP socket.

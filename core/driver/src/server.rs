@@ -24,7 +24,7 @@ use crate::listener::Door;
 use crate::login::Authenticator;
 use crate::members::{Arrivals, Dropped, Member, Service, Shared};
 use crate::runtime::Runtime;
-use crate::settings::Settings;
+use crate::settings::{DirectoryChoice, Settings};
 use crate::threads::{Seated, Threads};
 
 /// Bytes of heads of requests that are not complete, of all connections of one listener together, at
@@ -153,7 +153,9 @@ impl<R: Runtime> Builder<R> {
         if settings.terminals.is_some() && self.authenticator.is_none() {
             return Err(StartError::NoAuthenticator);
         }
-        directory::prepare(&settings.directory);
+        if let DirectoryChoice::Redis(url) = &settings.directory {
+            directory::prepare(url);
+        }
         let doors = Doors::open(settings)?;
         let address = settings
             .advertise

@@ -3,12 +3,11 @@
 use std::any::Any;
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::task::{Context, Poll};
 
 use async_channel::{Receiver, RecvError, Sender};
 use futures_util::FutureExt as _;
-use futures_util::future::{Either, poll_fn, select};
+use futures_util::future::poll_fn;
 
 use crate::damper::{Cause, damped};
 use crate::runtime::Runtime;
@@ -57,13 +56,6 @@ pub(crate) fn caught<T>(task: impl Future<Output = T>) -> impl Future<Output = R
     AssertUnwindSafe(task)
         .catch_unwind()
         .map(|ended| ended.map_err(|panic| cause(&*panic)))
-}
-
-/// The output of whichever ends first; the other is dropped. The first one is polled first.
-pub(crate) async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
-    match select(pin!(first), pin!(second)).await {
-        Either::Left((output, _)) | Either::Right((output, _)) => output,
-    }
 }
 
 /// Lets the other tasks of the thread run.

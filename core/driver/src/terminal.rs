@@ -27,9 +27,9 @@ use crate::foreign::Foreign;
 use crate::http::{Served, joined};
 use crate::journal;
 use crate::members::{Input, Seat};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, race};
 use crate::socket::Socket;
-use crate::task::{caught, race};
+use crate::task::caught;
 use crate::worker::Local;
 
 /// How long a terminal that broke the protocol has to read why.

@@ -18,7 +18,7 @@ use crate::handle::Handle;
 use crate::inbox::Posted;
 use crate::listener::{self, Door};
 use crate::members::{Member, Shared};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, race};
 use crate::server::Died;
 use crate::worker::{self, Local};
 use crate::{damper, directory, http, task};
@@ -90,7 +90,7 @@ impl Threads {
                 let _ = self.end.1.recv().await;
                 None
             };
-            end = task::race(asked, async { Some(task::death(&deaths).await) }).await;
+            end = race(asked, async { Some(task::death(&deaths).await) }).await;
         };
         let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
         if let (Ok(Err(error)), Some(started)) = (&ran, started) {
@@ -122,7 +122,7 @@ impl Threads {
             }
             let run = worker::run::<R>(seated.instance, Rc::clone(&local), seated.inbox);
             let ran = task::caught(run).map(Result::err);
-            end = task::race(ran, async { Some(task::death(&deaths).await) }).await;
+            end = race(ran, async { Some(task::death(&deaths).await) }).await;
         };
         let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
         if let (Ok(Err(error)), Some(started)) = (&ran, started) {

@@ -25,8 +25,8 @@ use crate::journal;
 use crate::link;
 use crate::members::{Accept, Input, LinkEnd, Member, Service, Shared};
 use crate::newcomer::Trust;
-use crate::runtime::Runtime;
-use crate::task::{give_way, race};
+use crate::runtime::{Runtime, race};
+use crate::task::give_way;
 use crate::terminal;
 
 /// Events that are handled under one reading of the clock, at most. Measured: one by one the

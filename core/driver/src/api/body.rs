@@ -11,8 +11,9 @@ use http::header::{
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
+use crate::runtime::race;
+
 use super::error::ApiError;
-use crate::task::race;
 
 /// A body that must have come when a timer ends.
 pub(crate) struct Timed<B, T> {

@@ -33,7 +33,7 @@ pub(crate) use page::websocket_url;
 
 use crate::damper::{Cause, damped};
 use crate::handle::Asked;
-use crate::task::race;
+use crate::runtime::race;
 use crate::{CallError, Handle, Settings};
 use body::Timed;
 use error::ApiError;

@@ -2,7 +2,6 @@
 
 mod convert;
 mod primary;
-#[cfg(feature = "command-line")]
 mod probe;
 mod redis_link;
 mod redis_url;
@@ -28,8 +27,7 @@ use crate::settings::{DirectoryChoice, Settings};
 use crate::task;
 use crate::worker::Local;
 
-#[cfg(feature = "command-line")]
-pub(crate) use probe::examine;
+pub use probe::{Findings, examine};
 pub use redis_url::{InvalidRedisUrl, RedisUrl};
 pub(crate) use trouble::Troubles;
 
@@ -183,14 +181,11 @@ async fn keep<R: Runtime>(
     }
 }
 
-/// Makes TLS work where the directory needs it.
-pub(crate) fn prepare(directory: &DirectoryChoice) {
-    match directory {
-        DirectoryChoice::Redis(url) if url.is_encrypted() => {
-            // redis-rs panics without a provider. If there is one already, the embedder chose it.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        DirectoryChoice::Redis(_) | DirectoryChoice::Embedded(_) => {}
+/// Makes TLS work where the link needs it.
+pub(crate) fn prepare(url: &RedisUrl) {
+    if url.is_encrypted() {
+        // redis-rs panics without a provider. If there is one already, the embedder chose it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

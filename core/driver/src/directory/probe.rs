@@ -7,18 +7,18 @@ use switchboard_core::directory::{Operation, Reply, SeenLease};
 use super::primary::Primary;
 use super::redis_url::RedisUrl;
 use super::trouble::Trouble;
-use super::{convert, directory_settings};
+use super::{convert, directory_settings, prepare};
 use crate::settings::Settings;
 
 /// What was found at a directory server that answers.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     /// Instances whose lease has not run out.
-    pub(crate) instances: Vec<SeenLease>,
+    pub instances: Vec<SeenLease>,
     /// What makes it unfit, each with what to do.
-    pub(crate) faults: Vec<String>,
+    pub faults: Vec<String>,
     /// What can make it unfit.
-    pub(crate) doubts: Vec<String>,
+    pub doubts: Vec<String>,
 }
 
 /// Asks the server what an instance would ask it.
@@ -26,7 +26,8 @@ pub(crate) struct Findings {
 /// # Errors
 ///
 /// Says why it cannot be asked.
-pub(crate) async fn examine(url: &RedisUrl, settings: &Settings) -> Result<Findings, String> {
+pub async fn examine(url: &RedisUrl, settings: &Settings) -> Result<Findings, String> {
+    prepare(url);
     let mut primary = Primary::connect(url)
         .await
         .map_err(|trouble| explain(&trouble))?;

@@ -27,8 +27,7 @@ use super::{Order, convert, lost};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::members::Input;
-use crate::runtime::Runtime;
-use crate::task::race;
+use crate::runtime::{Runtime, race};
 use crate::worker::Local;
 
 /// How often a link in use is asked whether it still leads to the same run of the same primary: a

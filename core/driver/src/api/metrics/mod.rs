@@ -23,7 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub(crate) use format::Format;
 
 use crate::handle::{Asked, Figures};
-use crate::journal;
+use crate::log;
 use crate::members::{Dropped, Service};
 use workers::Workers;
 
@@ -195,7 +195,7 @@ impl Collector for LogLinesDropped {
         let name = full("log_lines_dropped");
         let help = "Lines of the log that were lost, because nobody read standard error in time";
         let family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-        ConstCounter::new(journal::dropped()).encode(family)
+        ConstCounter::new(log::lost()).encode(family)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The command line of the server `switchboard`: all of it but the runtime.
+//! The command line of the server `switchboard`: all of it but the runtime, which [`run`] is given.
 
+#![deny(unsafe_code)]
 #![allow(
     rustdoc::bare_urls,
     reason = "doc comments of flags are what `--help` prints"
@@ -35,13 +36,11 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-
-use crate::runtime::Runtime;
-
 use complaints::Complaints;
 use options::{Logging, Options};
 use reload::Reloader;
 use settings::{Level, LogFormat};
+use switchboard_driver::runtime::Runtime;
 use tokens::Fetching;
 
 /// Pushes messages to people's terminals over WebSocket, across any number of server instances.
@@ -126,7 +125,7 @@ enum Failure {
     #[error("{0}")]
     Asked(String),
     #[error("{0}; the server has ended")]
-    Died(crate::Died),
+    Died(switchboard_driver::Died),
     #[error("the operating system refuses {doing}: {error}")]
     System {
         doing: &'static str,
@@ -153,7 +152,7 @@ impl Failure {
 ///
 /// ```no_run
 /// # fn main_of<R: switchboard_driver::runtime::Runtime>() -> std::process::ExitCode {
-/// switchboard_driver::command_line::run::<R>(std::env::args_os())
+/// switchboard_cli::run::<R>(std::env::args_os())
 /// # }
 /// ```
 pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -28,7 +28,7 @@ const HEAD: &str = "\
 const WIDTH: usize = 100;
 
 /// The file, for the settings of this command.
-pub(super) fn file(serve: &Command, defaults: &Table) -> String {
+pub(crate) fn file(serve: &Command, defaults: &Table) -> String {
     let examples = examples();
     let mut file = HEAD.to_owned();
     let mut heading = None;
@@ -52,7 +52,7 @@ pub(super) fn file(serve: &Command, defaults: &Table) -> String {
 }
 
 /// The examples, by setting.
-pub(super) fn examples() -> Table {
+pub(crate) fn examples() -> Table {
     EXAMPLES
         .parse()
         .unwrap_or_else(|error| unreachable!("the examples are a constant: {error}"))

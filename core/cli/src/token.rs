@@ -8,17 +8,16 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use switchboard_core::config::duration;
 use switchboard_core::id::{InvalidUser, UserId};
+use switchboard_driver::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
 
-use crate::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
-
-use super::complaints::Complaints;
-use super::load::{self, Loaded};
-use super::serve::say;
-use super::{Failure, Serve, secrets};
+use crate::complaints::Complaints;
+use crate::load::{self, Loaded};
+use crate::serve::say;
+use crate::{Failure, Serve, secrets};
 
 /// The flags of `switchboard token`.
 #[derive(Args, Debug)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Whom the terminal belongs to: the token's `sub`
     #[arg(value_parser = user)]
     user: UserId,
@@ -34,7 +33,7 @@ pub(super) struct Token {
 const ABOUT_TOKENS: [&str; 3] = ["jwt_secret_file", "jwt_audience", "jwt_issuer"];
 
 /// Leaves out of the help what says nothing of tokens.
-pub(super) fn hide_what_is_not_about_tokens(arg: Arg) -> Arg {
+pub(crate) fn hide_what_is_not_about_tokens(arg: Arg) -> Arg {
     let setting = arg.get_id().as_str();
     let is_setting = load::settings().contains(&setting);
     let hide = is_setting && !ABOUT_TOKENS.contains(&setting);
@@ -42,7 +41,7 @@ pub(super) fn hide_what_is_not_about_tokens(arg: Arg) -> Arg {
 }
 
 /// Prints a token.
-pub(super) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+pub(crate) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let file = token.serve.config.as_deref();
     let Loaded {
         server, origins, ..

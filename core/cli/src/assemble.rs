@@ -4,34 +4,34 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::auth::JwtSettings;
-use crate::directory::{EmbeddedDirectory, RedisUrl};
-use crate::{Authenticator, DirectoryChoice, Settings, Sockets};
 use switchboard_core::config::ClusterSecret;
+use switchboard_driver::auth::JwtSettings;
+use switchboard_driver::directory::{EmbeddedDirectory, RedisUrl};
+use switchboard_driver::{Authenticator, DirectoryChoice, Settings, Sockets};
 
-use super::complaints::Complaints;
-use super::load::{Loaded, Origins};
-use super::secrets;
-use super::settings::ServerSettings;
-use super::tokens::{Fetching, authenticator};
+use crate::complaints::Complaints;
+use crate::load::{Loaded, Origins};
+use crate::secrets;
+use crate::settings::ServerSettings;
+use crate::tokens::{Fetching, authenticator};
 
 /// What a server is started with.
-pub(super) struct Parts {
-    pub(super) settings: Settings,
-    pub(super) authenticator: Arc<dyn Authenticator>,
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
     /// What it believes, if that is tokens.
-    pub(super) jwt: Option<JwtSettings>,
+    pub(crate) jwt: Option<JwtSettings>,
     /// For complaints that come as late as the start.
-    pub(super) origins: Origins,
+    pub(crate) origins: Origins,
 }
 
 /// A combination of settings that cannot be, or must not. It says what to do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Unfit(pub(super) String);
+pub(crate) struct Unfit(pub(crate) String);
 
 /// Where the cluster's secret is.
-pub(super) enum Secret<F> {
+pub(crate) enum Secret<F> {
     /// In a file, or in a variable of the environment, which this reads.
     Read(F),
     /// Here.
@@ -43,7 +43,7 @@ pub(super) enum Secret<F> {
 /// # Errors
 ///
 /// Names each setting that does not fit, and says what would do.
-pub(super) fn assemble(
+pub(crate) fn assemble(
     loaded: Loaded,
     secret: Secret<impl Fn(&str) -> Option<String>>,
     fetching: Fetching<'_>,
@@ -201,11 +201,11 @@ fn directory(
     Ok(DirectoryChoice::Redis(url))
 }
 
-pub(super) fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
+pub(crate) fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
     secrets::read(path).map_err(|error| unfit(setting, origins, &error.to_string()))
 }
 
-pub(super) fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
+pub(crate) fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
     if setting == secrets::CLUSTER_SECRET {
         return Unfit(format!("{setting}: {what}"));
     }

@@ -4,60 +4,60 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Settings;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use switchboard_core::config::duration;
+use switchboard_driver::Settings;
 
 /// Settings of the process. Those of an instance are [`switchboard_core::config::Config`];
 /// both stand side by side in one file. What each means is said in [`super::options`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "said once, where the flags are")]
-pub(super) struct ServerSettings {
-    pub(super) listen: SocketAddr,
-    pub(super) api: SocketAddr,
-    pub(super) peer: SocketAddr,
-    pub(super) advertise: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) workers: usize,
+pub(crate) struct ServerSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) api: SocketAddr,
+    pub(crate) peer: SocketAddr,
+    pub(crate) advertise: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) workers: usize,
 
-    pub(super) redis: Option<String>,
-    pub(super) prefix: String,
-    pub(super) cluster_secret_file: Option<PathBuf>,
+    pub(crate) redis: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) cluster_secret_file: Option<PathBuf>,
 
-    pub(super) auth: Option<Auth>,
-    pub(super) jwt_secret_file: Option<PathBuf>,
-    pub(super) jwt_public_key_file: Option<PathBuf>,
-    pub(super) jwks_url: Option<String>,
-    pub(super) jwks_file: Option<PathBuf>,
-    pub(super) jwks_ca_file: Option<PathBuf>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) jwt_secret_file: Option<PathBuf>,
+    pub(crate) jwt_public_key_file: Option<PathBuf>,
+    pub(crate) jwks_url: Option<String>,
+    pub(crate) jwks_file: Option<PathBuf>,
+    pub(crate) jwks_ca_file: Option<PathBuf>,
     #[serde(with = "duration")]
-    pub(super) jwks_refresh: Duration,
+    pub(crate) jwks_refresh: Duration,
     #[serde(with = "duration")]
-    pub(super) jwks_pause: Duration,
+    pub(crate) jwks_pause: Duration,
     #[serde(with = "duration")]
-    pub(super) jwks_timeout: Duration,
-    pub(super) jwt_audience: Vec<String>,
-    pub(super) jwt_issuer: Vec<String>,
-    pub(super) jwt_allow_unexpiring: bool,
-    pub(super) token_in_query: bool,
-    pub(super) origins: Vec<String>,
+    pub(crate) jwks_timeout: Duration,
+    pub(crate) jwt_audience: Vec<String>,
+    pub(crate) jwt_issuer: Vec<String>,
+    pub(crate) jwt_allow_unexpiring: bool,
+    pub(crate) token_in_query: bool,
+    pub(crate) origins: Vec<String>,
 
-    pub(super) api_key_file: Option<PathBuf>,
-    pub(super) api_hosts: Vec<String>,
-    pub(super) public_url: Option<String>,
+    pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) api_hosts: Vec<String>,
+    pub(crate) public_url: Option<String>,
 
     #[serde(with = "duration")]
-    pub(super) drain: Duration,
+    pub(crate) drain: Duration,
     #[serde(with = "duration")]
-    pub(super) drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
 
-    pub(super) log: LogFormat,
-    pub(super) log_level: Level,
+    pub(crate) log: LogFormat,
+    pub(crate) log_level: Level,
 
-    pub(super) frame_bytes: usize,
-    pub(super) header_bytes: usize,
+    pub(crate) frame_bytes: usize,
+    pub(crate) header_bytes: usize,
 }
 
 impl Default for ServerSettings {
@@ -104,7 +104,7 @@ impl Default for ServerSettings {
 /// Who a terminal belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Auth {
+pub(crate) enum Auth {
     /// To whom it says: ?user=NAME
     Open,
     /// To the `sub` of a signed token
@@ -114,7 +114,7 @@ pub(super) enum Auth {
 /// The log's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines for people
     Human,
     /// One JSON object a line
@@ -124,7 +124,7 @@ pub(super) enum LogFormat {
 /// The least level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// What needs somebody at once
     Error,
     /// And what is not as it should be

@@ -5,26 +5,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use async_tungstenite::client_async;
 use clap::ArgMatches;
-use http::StatusCode;
 use switchboard_core::directory::SeenLease;
-use tungstenite::Error;
+use switchboard_driver::directory::examine;
+use switchboard_driver::runtime::{Runtime, race};
+use switchboard_driver::{DirectoryChoice, NoLink, Settings, try_link};
 
-use crate::directory::{self, examine};
-use crate::link;
-use crate::runtime::Runtime;
-use crate::task::race;
-use crate::{DirectoryChoice, Settings};
-
-use super::assemble::{Parts, Secret, assemble};
-use super::serve::{say, warn_if_open};
-use super::settings::{Level, LogFormat};
-use super::tokens::Fetching;
-use super::{Failure, Serve, load, logging, wait_for, warn_of_unknown_variables};
+use crate::assemble::{Parts, Secret, assemble};
+use crate::serve::{say, warn_if_open};
+use crate::settings::{Level, LogFormat};
+use crate::tokens::Fetching;
+use crate::{Failure, Serve, load, logging, wait_for, warn_of_unknown_variables};
 
 /// What `check` ends with, for its help.
-pub(super) const AFTER_HELP: &str = "\
+pub(crate) const AFTER_HELP: &str = "\
 Exit status: 0 a server with these settings can serve, though there may be warnings; 1 something is
 wrong with what they name; 2 wrong usage or settings.";
 
@@ -53,7 +47,7 @@ impl Report {
 }
 
 /// Checks what a server with these settings would meet.
-pub(super) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+pub(crate) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Human, Level::Warn)?;
     warn_of_unknown_variables();
     let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
@@ -105,7 +99,6 @@ async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
             return report.good("redis: none is set; the process is a cluster of its own");
         }
     };
-    directory::prepare(&settings.directory);
     let examined = race(examine(url, settings), async {
         R::sleep(PATIENCE).await;
         Err("it does not answer in time".to_owned())
@@ -137,25 +130,20 @@ async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
 
 /// Opens a link as another instance would, and says nothing over it.
 async fn check_peer<R: Runtime>(lease: &SeenLease) -> Result<(), String> {
-    let (instance, address) = (lease.instance, lease.lease.address.clone());
-    let url = format!("ws://{address}{}{instance}", link::PATH);
     let opened = async {
-        let dialled = R::dial(address).await;
-        let stream = dialled.map_err(|error| {
-            format!(
+        let opened = try_link::<R>(lease.instance, &lease.lease.address).await;
+        opened.map_err(|no_link| match no_link {
+            NoLink::Undialled(error) => format!(
                 "it cannot be dialled from here ({error}): does a firewall forbid it, and is what its \
                  --peer or --advertise says an address for others?"
-            )
-        })?;
-        match client_async(url, stream).await {
-            Ok(_) => Ok(()),
-            Err(Error::Http(answer)) if answer.status() == StatusCode::MISDIRECTED_REQUEST => Err(
+            ),
+            NoLink::NotThere => {
                 "another server is at that address: it was given to a new one, or this one has crashed \
                  and its lease runs out soon"
-                    .to_owned(),
-            ),
-            Err(error) => Err(format!("what is there takes no link ({error})")),
-        }
+                    .to_owned()
+            }
+            NoLink::Refused(error) => format!("what is there takes no link ({error})"),
+        })
     };
     race(opened, async {
         R::sleep(PATIENCE).await;

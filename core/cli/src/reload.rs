@@ -9,18 +9,17 @@ use std::thread;
 use clap::ArgMatches;
 use futures_channel::oneshot;
 use switchboard_core::config::ClusterSecret;
+use switchboard_driver::auth::JwtSettings;
+use switchboard_driver::{Admission, Handle};
 use toml::Table;
 
-use crate::auth::JwtSettings;
-use crate::{Admission, Handle};
-
-use super::assemble::{Parts, Secret, assemble};
-use super::complaints::Complaints;
-use super::load::{self, Loaded};
-use super::serve::{Stop, warn_if_open};
-use super::signals::Signals;
-use super::tokens::Fetching;
-use super::{Failure, Serve, logging};
+use crate::assemble::{Parts, Secret, assemble};
+use crate::complaints::Complaints;
+use crate::load::{self, Loaded};
+use crate::serve::{Stop, warn_if_open};
+use crate::signals::Signals;
+use crate::tokens::Fetching;
+use crate::{Failure, Serve, logging};
 
 /// Settings that a running server takes. Where one names a file, it takes what stands there.
 const TAKEN: [&str; 19] = [
@@ -46,7 +45,7 @@ const TAKEN: [&str; 19] = [
 ];
 
 /// What was given to the process, and what of it is in force.
-pub(super) struct Reloader {
+pub(crate) struct Reloader {
     serve: Serve,
     matches: ArgMatches,
     force: Force,
@@ -72,7 +71,7 @@ struct Changes {
 
 /// Reads the settings again at each SIGHUP. What has to wait for anything does so on a thread of its
 /// own, so that the signals that end the process are heard meanwhile.
-pub(super) async fn at_each_hangup<T>(
+pub(crate) async fn at_each_hangup<T>(
     reloader: Reloader,
     handle: Handle,
     signals: &Signals,
@@ -103,7 +102,7 @@ pub(super) async fn at_each_hangup<T>(
 
 impl Reloader {
     /// Remembers what was given, and what it came to.
-    pub(super) fn new(serve: Serve, matches: ArgMatches, loaded: &Loaded, parts: &Parts) -> Self {
+    pub(crate) fn new(serve: Serve, matches: ArgMatches, loaded: &Loaded, parts: &Parts) -> Self {
         Self {
             serve,
             matches,
@@ -113,7 +112,7 @@ impl Reloader {
     }
 
     /// How the server is to stop.
-    pub(super) const fn stop(&self) -> Stop {
+    pub(crate) const fn stop(&self) -> Stop {
         self.stop
     }
 
@@ -256,9 +255,8 @@ impl Changes {
 mod tests {
     use clap::FromArgMatches as _;
 
-    use super::super::options::Options;
     use super::*;
-    use crate::command_line;
+    use crate::options::Options;
 
     #[test]
     fn what_is_taken_are_settings() {
@@ -272,8 +270,8 @@ mod tests {
     fn what_is_not_taken_is_judged_as_it_is_in_force() {
         let load = |flags: &[&str]| {
             let arguments = ["switchboard", "serve"].iter().chain(flags);
-            let matches = command_line::command().get_matches_from(arguments);
-            let serve = command_line::of_command(&matches);
+            let matches = crate::command().get_matches_from(arguments);
+            let serve = crate::of_command(&matches);
             let given = Options::from_arg_matches(serve).expect("flags");
             load::load(None, &given, serve).expect("settings")
         };

@@ -8,12 +8,12 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode, Uri};
 use serde::de::DeserializeOwned;
+use switchboard_driver::fetch::{self, Proxies, Trust};
 use ureq::{Agent, Error};
 use uuid::Uuid;
 
 use super::answer::{Reason, Refusal};
-use crate::command_line::{Failure, secrets};
-use crate::fetch::{self, Proxies, Trust};
+use crate::{Failure, secrets};
 
 /// Bytes of an answer, at most: those of a receipt for as many terminals as a server can be told to
 /// list have less.

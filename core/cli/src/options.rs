@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use clap::{Arg, Args, Command};
 use serde::Serialize;
 
-use super::settings::{Auth, Level, LogFormat};
-use super::values::{address, boolean, count, size, time, written_size};
+use crate::settings::{Auth, Level, LogFormat};
+use crate::values::{address, boolean, count, size, time, written_size};
 
 /// All settings of a server. What is `None` was not given.
 #[derive(Args, Debug, Default, Serialize)]
-pub(super) struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     #[serde(flatten)]
     listeners: Listeners,
@@ -171,13 +171,13 @@ struct Stopping {
 
 #[derive(Args, Debug, Default, Serialize)]
 #[command(next_help_heading = "Log, on standard error")]
-pub(super) struct Logging {
+pub(crate) struct Logging {
     /// Its form
     #[arg(long, value_name = "FORM")]
-    pub(super) log: Option<LogFormat>,
+    pub(crate) log: Option<LogFormat>,
     /// The least level that is written
     #[arg(long, value_name = "LEVEL")]
-    pub(super) log_level: Option<Level>,
+    pub(crate) log_level: Option<Level>,
 }
 
 #[derive(Args, Debug, Default, Serialize)]
@@ -301,7 +301,7 @@ struct Directory {
 }
 
 /// Gives each setting's flag its variable, and says its default.
-pub(super) fn with_variables_and_defaults(
+pub(crate) fn with_variables_and_defaults(
     command: Command,
     defaults: &toml::Table,
     settings: &[&str],
@@ -323,12 +323,12 @@ pub(super) fn with_variables_and_defaults(
 }
 
 /// The variable of a setting.
-pub(super) fn variable(setting: &str) -> String {
+pub(crate) fn variable(setting: &str) -> String {
     format!("SWITCHBOARD_{}", setting.to_uppercase())
 }
 
 /// The flag of a setting.
-pub(super) fn flag(setting: &str) -> String {
+pub(crate) fn flag(setting: &str) -> String {
     format!("--{}", setting.replace('_', "-"))
 }
 

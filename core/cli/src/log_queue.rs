@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::journal;
+use switchboard_driver::log;
 
 /// Bytes that wait to be written, at most: some thousand lines, as many as a busy server writes
 /// in a moment at `trace`.
@@ -16,7 +16,7 @@ const ROOM: usize = 1 << 20;
 
 /// The queue.
 #[derive(Default)]
-pub(super) struct LogQueue {
+pub(crate) struct LogQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -30,7 +30,7 @@ struct State {
 }
 
 /// One end of the queue, for those who have lines.
-pub(super) struct Lines(pub(super) Arc<LogQueue>);
+pub(crate) struct Lines(pub(crate) Arc<LogQueue>);
 
 impl Write for Lines {
     /// Takes a whole line. It neither waits nor fails.
@@ -46,11 +46,11 @@ impl Write for Lines {
 
 impl LogQueue {
     /// Adds a line, if there is room.
-    pub(super) fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.text.len() + line.len() > ROOM {
             state.dropped += 1;
-            journal::count_dropped(1);
+            log::count_lost(1);
             return;
         }
         state.text.extend_from_slice(line);
@@ -60,7 +60,7 @@ impl LogQueue {
 
     /// Writes what is in the queue when there is something, for ever; `tell` says how many lines were
     /// dropped behind what was written last.
-    pub(super) fn serve(&self, out: &mut impl Write, tell: impl Fn(u64)) -> ! {
+    pub(crate) fn serve(&self, out: &mut impl Write, tell: impl Fn(u64)) -> ! {
         loop {
             self.write_once(out, &tell);
         }
@@ -78,7 +78,7 @@ impl LogQueue {
         if out.write_all(&text).and_then(|()| out.flush()).is_err() {
             // Nobody can be told here; `/metrics` shows it.
             let lines = text.iter().filter(|&&byte| byte == b'\n').count();
-            journal::count_dropped(lines as u64);
+            log::count_lost(lines as u64);
         }
         if dropped > 0 {
             tell(dropped);
@@ -88,7 +88,7 @@ impl LogQueue {
     }
 
     /// Waits until all is written, and no longer than this.
-    pub(super) fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let mut state = self.lock();
         while state.writing || !state.text.is_empty() {

@@ -13,7 +13,7 @@ const UNHEARD: usize = 2;
 /// The signals that ask a process to end, and the one that asks it to read its settings again.
 /// Listened for from the moment this is made, so that none that comes while the server starts is
 /// missed, and none kills it.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     heard: Receiver<Signal>,
     hangups: Receiver<()>,
     listening: iterator::Handle,
@@ -21,7 +21,7 @@ pub(super) struct Signals {
 
 /// One that asks to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// Asks what has no settings: its window was closed.
     HangUp,
     Terminate,
@@ -34,7 +34,7 @@ impl Signals {
     /// # Errors
     ///
     /// If the operating system refuses.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let mut signals = iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let listening = signals.handle();
         let (sender, heard) = async_channel::bounded(UNHEARD);
@@ -61,14 +61,14 @@ impl Signals {
     }
 
     /// Waits until the settings are to be read again.
-    pub(super) async fn hangup(&self) {
+    pub(crate) async fn hangup(&self) {
         if self.hangups.recv().await.is_err() {
             pending().await
         }
     }
 
     /// Waits for the next one that asks to end.
-    pub(super) async fn next(&self) -> Signal {
+    pub(crate) async fn next(&self) -> Signal {
         match self.heard.recv().await {
             Ok(signal) => signal,
             Err(async_channel::RecvError) => pending().await,
@@ -84,7 +84,7 @@ impl Drop for Signals {
 
 impl Signal {
     /// The status with which shells report a process that the signal ended.
-    pub(super) fn status(self) -> u8 {
+    pub(crate) fn status(self) -> u8 {
         match self {
             Self::HangUp => 129,
             Self::Interrupt => 130,
@@ -93,7 +93,7 @@ impl Signal {
     }
 
     /// Its name.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HangUp => "SIGHUP",
             Self::Interrupt => "SIGINT",

@@ -9,14 +9,14 @@ use clap::{ArgAction, Command, FromArgMatches};
 use switchboard_core::config::duration;
 use toml::{Table, Value};
 
-use super::options::{Options, flag};
+use crate::options::{Options, flag};
 
 /// Reads the value of a setting as its flag would.
 ///
 /// # Errors
 ///
 /// Says what would do.
-pub(super) fn read(serve: &Command, setting: &str, texts: &[String]) -> Result<Value, String> {
+pub(crate) fn read(serve: &Command, setting: &str, texts: &[String]) -> Result<Value, String> {
     let flags = texts.iter().map(|text| format!("{}={text}", flag(setting)));
     let alone = serve
         .clone()
@@ -38,7 +38,7 @@ pub(super) fn read(serve: &Command, setting: &str, texts: &[String]) -> Result<V
 /// # Errors
 ///
 /// Says what would do.
-pub(super) fn read_toml(serve: &Command, setting: &str, value: &Value) -> Result<Value, String> {
+pub(crate) fn read_toml(serve: &Command, setting: &str, value: &Value) -> Result<Value, String> {
     let is_list = serve
         .get_arguments()
         .find(|arg| arg.get_id() == setting)
@@ -92,7 +92,7 @@ fn explain(error: &clap::Error) -> String {
 }
 
 /// The same command, which takes any text for its settings.
-pub(super) fn lenient(command: Command, settings: &[&str]) -> Command {
+pub(crate) fn lenient(command: Command, settings: &[&str]) -> Command {
     command.mut_args(|arg| {
         if settings.contains(&arg.get_id().as_str()) {
             arg.value_parser(ValueParser::string())
@@ -103,12 +103,12 @@ pub(super) fn lenient(command: Command, settings: &[&str]) -> Command {
 }
 
 /// A duration that the settings will take, as it was written.
-pub(super) fn time(text: &str) -> Result<String, duration::InvalidDuration> {
+pub(crate) fn time(text: &str) -> Result<String, duration::InvalidDuration> {
     duration::parse(text).map(|_| text.to_owned())
 }
 
 /// An address to listen at: names are not looked up, so that it is clear which interface is meant.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
             "`{text}` is not an address: write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080"
@@ -117,7 +117,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A number of things.
-pub(super) fn count(text: &str) -> Result<u32, String> {
+pub(crate) fn count(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits {
         return Err(format!(
@@ -132,7 +132,7 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
 const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 /// A number of bytes.
-pub(super) fn size(text: &str) -> Result<u32, String> {
+pub(crate) fn size(text: &str) -> Result<u32, String> {
     let (number, shift) = UNITS
         .iter()
         .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))
@@ -151,7 +151,7 @@ pub(super) fn size(text: &str) -> Result<u32, String> {
 }
 
 /// A size as [`size`] reads it, in the largest unit that divides it.
-pub(super) fn written_size(bytes: i64) -> String {
+pub(crate) fn written_size(bytes: i64) -> String {
     let fitting = UNITS
         .iter()
         .find(|(_, shift)| bytes != 0 && bytes.trailing_zeros() >= *shift);
@@ -162,7 +162,7 @@ pub(super) fn written_size(bytes: i64) -> String {
 }
 
 /// Yes or no.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
         "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),

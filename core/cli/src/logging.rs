@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use switchboard_driver::log::{self, Cause, damped};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::set_default;
 use tracing_subscriber::filter::Targets;
@@ -15,11 +16,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
-use crate::damper::{self, Cause, damped};
-
-use super::Failure;
-use super::log_queue::{Lines, LogQueue};
-use super::settings::{Level, LogFormat};
+use crate::Failure;
+use crate::log_queue::{Lines, LogQueue};
+use crate::settings::{Level, LogFormat};
 
 /// How long the end of the process waits for a log that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +29,7 @@ static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts the log. What libraries have to say is written from warnings upwards only, and a panic is a
 /// line like any other.
-pub(super) fn start(format: LogFormat, level: Level) -> Result<(), Failure> {
+pub(crate) fn start(format: LogFormat, level: Level) -> Result<(), Failure> {
     let (targets, level) = reload::Layer::new(targets(level));
     let _ = LEVEL.set(level);
     let queue = QUEUE.get_or_init(Arc::default);
@@ -50,7 +49,7 @@ pub(super) fn start(format: LogFormat, level: Level) -> Result<(), Failure> {
 }
 
 /// Writes from this level upwards, from now on.
-pub(super) fn set_level(level: Level) {
+pub(crate) fn set_level(level: Level) {
     if let Some(current) = LEVEL.get() {
         // It fails only if the log has ended.
         let _ = current.reload(targets(level));
@@ -71,15 +70,15 @@ fn targets(level: Level) -> Targets {
 }
 
 /// Writes what is left of the log, if it is read.
-pub(super) fn finish() {
-    damper::LOG.tell_all();
+pub(crate) fn finish() {
+    log::tell_all();
     if let Some(queue) = QUEUE.get() {
         queue.flush(PATIENCE);
     }
 }
 
 /// Says why the process ends, behind all that the log has said.
-pub(super) fn last_words(text: &str) {
+pub(crate) fn last_words(text: &str) {
     match QUEUE.get() {
         Some(queue) => queue.push(format!("{text}\n").as_bytes()),
         None => eprintln!("{text}"),

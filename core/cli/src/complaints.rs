@@ -5,21 +5,21 @@ use std::fmt;
 /// What is wrong with the settings, in the order in which it was found. Each names a setting where it
 /// was set, and says what would do.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Complaints(Vec<String>);
+pub(crate) struct Complaints(Vec<String>);
 
 impl Complaints {
     /// One more.
-    pub(super) fn add(&mut self, complaint: String) {
+    pub(crate) fn add(&mut self, complaint: String) {
         self.0.push(complaint);
     }
 
     /// Keeps what is right, and notes what is wrong.
-    pub(super) fn note<T>(&mut self, result: Result<T, impl fmt::Display>) -> Option<T> {
+    pub(crate) fn note<T>(&mut self, result: Result<T, impl fmt::Display>) -> Option<T> {
         result.map_err(|error| self.add(error.to_string())).ok()
     }
 
     /// Whether nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -28,7 +28,7 @@ impl Complaints {
     /// # Errors
     ///
     /// If something is wrong.
-    pub(super) fn check(self) -> Result<(), Self> {
+    pub(crate) fn check(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 }

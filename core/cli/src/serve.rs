@@ -7,42 +7,40 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
-
-use crate::auth::AuthKind;
-use crate::runtime::Runtime;
-use crate::task::race;
-use crate::{Builder, DirectoryChoice, Handle, Server, StartError};
 use switchboard_core::config::Config;
+use switchboard_driver::auth::AuthKind;
+use switchboard_driver::runtime::{Runtime, race};
+use switchboard_driver::{Builder, DirectoryChoice, Handle, Server, StartError};
 
-use super::Failure;
-use super::assemble::Parts;
-use super::complaints::Complaints;
-use super::load::{Loaded, Origins, setting_of};
-use super::logging;
-use super::reload::{Reloader, at_each_hangup};
-use super::signals::{Signal, Signals};
+use crate::Failure;
+use crate::assemble::Parts;
+use crate::complaints::Complaints;
+use crate::load::{Loaded, Origins, setting_of};
+use crate::logging;
+use crate::reload::{Reloader, at_each_hangup};
+use crate::signals::{Signal, Signals};
 
 /// How a server stops.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     /// How long terminals stay after the balancer is told.
-    pub(super) delay: Duration,
+    pub(crate) delay: Duration,
     /// The time over which they are closed.
-    pub(super) spread: Duration,
+    pub(crate) spread: Duration,
     /// How long the instances may take beyond that.
-    pub(super) rest: Duration,
+    pub(crate) rest: Duration,
 }
 
 impl Stop {
     /// As the settings say.
-    pub(super) fn of(loaded: &Loaded) -> Self {
+    pub(crate) fn of(loaded: &Loaded) -> Self {
         let server = &loaded.server;
         Self::new(server.drain_delay, server.drain, &loaded.core)
     }
 
     /// What is told to instances with these settings. After the last terminal is told, its closing
     /// handshake may take its time, its row is removed, which is tried twice, and then the lease.
-    pub(super) fn new(delay: Duration, spread: Duration, config: &Config) -> Self {
+    pub(crate) fn new(delay: Duration, spread: Duration, config: &Config) -> Self {
         let rest = config
             .close_timeout
             .saturating_add(config.directory_timeout.saturating_mul(3));
@@ -64,7 +62,7 @@ impl Stop {
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// Starts a server, and serves until a signal has drained it.
-pub(super) async fn run<R: Runtime>(
+pub(crate) async fn run<R: Runtime>(
     parts: Parts,
     reloader: Reloader,
     signals: Signals,
@@ -81,7 +79,7 @@ pub(super) async fn run<R: Runtime>(
 }
 
 /// Listens for the signals that ask the process to end.
-pub(super) fn listen_for_signals() -> Result<Signals, Failure> {
+pub(crate) fn listen_for_signals() -> Result<Signals, Failure> {
     Signals::listen().map_err(|error| Failure::System {
         doing: "to listen for signals",
         error,
@@ -89,7 +87,7 @@ pub(super) fn listen_for_signals() -> Result<Signals, Failure> {
 }
 
 /// Starts a server.
-pub(super) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
+pub(crate) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
     Builder::<R>::default()
         .settings(parts.settings)
         .shared_authenticator(parts.authenticator)
@@ -100,7 +98,7 @@ pub(super) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
 
 /// Waits for a signal that asks to end, or for a server to die. When all servers are ready, that is
 /// told.
-pub(super) async fn until_signal<R: Runtime>(
+pub(crate) async fn until_signal<R: Runtime>(
     servers: &[Server],
     signals: &Signals,
     tell_ready: impl FnOnce(),
@@ -121,7 +119,7 @@ pub(super) async fn until_signal<R: Runtime>(
 }
 
 /// Drains servers, and ends. A second signal ends at once.
-pub(super) async fn drain<R: Runtime>(
+pub(crate) async fn drain<R: Runtime>(
     servers: Vec<Server>,
     stop: Stop,
     signal: Signal,
@@ -225,7 +223,7 @@ fn announce(parts: &Parts) {
 }
 
 /// Says so if everybody may connect as anybody.
-pub(super) fn warn_if_open(parts: &Parts) {
+pub(crate) fn warn_if_open(parts: &Parts) {
     let address = parts.settings.terminals;
     let reachable = address.is_some_and(|address| !address.ip().is_loopback());
     if parts.authenticator.kind() == AuthKind::Open && reachable {
@@ -244,7 +242,7 @@ fn print_addresses(server: &Server) {
 }
 
 /// A line on standard output, at once. Who closed it does not want to hear it.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

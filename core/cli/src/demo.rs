@@ -5,17 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Open;
-use crate::directory::EmbeddedDirectory;
-use crate::runtime::Runtime;
-use crate::task::race;
-use crate::{DirectoryChoice, Server, Settings};
+use switchboard_driver::auth::Open;
+use switchboard_driver::directory::EmbeddedDirectory;
+use switchboard_driver::runtime::{Runtime, race};
+use switchboard_driver::{DirectoryChoice, Server, Settings};
 
-use super::Failure;
-use super::assemble::Parts;
-use super::load::Origins;
-use super::serve::{self, Stop, say};
-use super::signals::Signal;
+use crate::Failure;
+use crate::assemble::Parts;
+use crate::load::Origins;
+use crate::serve::{self, Stop, say};
+use crate::signals::Signal;
 
 /// Ports of the two servers, for terminals and for the API, if they are free.
 const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
@@ -24,7 +23,7 @@ const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
 const SPREAD: Duration = Duration::from_millis(500);
 
 /// Runs two servers until a signal comes, also the one that says that its window was closed.
-pub(super) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
+pub(crate) async fn run<R: Runtime>() -> Result<ExitCode, Failure> {
     let signals = serve::listen_for_signals()?;
     let directory = EmbeddedDirectory::default();
     let [first, second] = PORTS;

@@ -1,20 +1,20 @@
 //! Tables for people.
 
-use crate::command_line::serve::say;
+use crate::serve::say;
 
 /// Rows under a head, each column as wide as its widest cell.
-pub(in crate::command_line) struct Table<const N: usize>(Vec<[String; N]>);
+pub(super) struct Table<const N: usize>(Vec<[String; N]>);
 
 impl<const N: usize> Table<N> {
-    pub(in crate::command_line) fn new(head: [&str; N]) -> Self {
+    pub(super) fn new(head: [&str; N]) -> Self {
         Self(vec![head.map(str::to_owned)])
     }
 
-    pub(in crate::command_line) fn row(&mut self, cells: [&str; N]) {
+    pub(super) fn row(&mut self, cells: [&str; N]) {
         self.0.push(cells.map(str::to_owned));
     }
 
-    pub(in crate::command_line) fn print(&self) {
+    pub(super) fn print(&self) {
         self.lines().iter().for_each(|line| say(line));
     }
 

@@ -12,22 +12,22 @@ use switchboard_core::config::{Config, ConfigError};
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};
 
-use super::complaints::Complaints;
-use super::options::{self, Options};
-use super::settings::ServerSettings;
-use super::values;
+use crate::complaints::Complaints;
+use crate::options::{self, Options};
+use crate::settings::ServerSettings;
+use crate::values;
 
 /// All settings of a server, and where each is from.
 #[derive(Clone, Debug)]
-pub(super) struct Loaded {
-    pub(super) server: ServerSettings,
-    pub(super) core: Config,
-    pub(super) origins: Origins,
+pub(crate) struct Loaded {
+    pub(crate) server: ServerSettings,
+    pub(crate) core: Config,
+    pub(crate) origins: Origins,
 }
 
 /// Where settings are from; those that are not here are defaults.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Origins(BTreeMap<String, Origin>);
+pub(crate) struct Origins(BTreeMap<String, Origin>);
 
 /// Where a setting is from.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ enum Origin {
 /// # Errors
 ///
 /// Names each setting that is unknown or has a bad value, and where it stands.
-pub(super) fn load(
+pub(crate) fn load(
     file: Option<&Path>,
     given: &Options,
     matches: &ArgMatches,
@@ -80,7 +80,7 @@ pub(super) fn load(
 
 /// Everything that is wrong with single values, if something is: of flags, variables and file.
 /// `matches` are those of a command that takes any text for its settings.
-pub(super) fn wrong_values(matches: &ArgMatches) -> Complaints {
+pub(crate) fn wrong_values(matches: &ArgMatches) -> Complaints {
     let serve = super::serve_command();
     let mut complaints = Complaints::default();
     for setting in settings() {
@@ -107,18 +107,18 @@ pub(super) fn wrong_values(matches: &ArgMatches) -> Complaints {
 }
 
 /// The names of all settings.
-pub(super) fn settings() -> Vec<&'static str> {
+pub(crate) fn settings() -> Vec<&'static str> {
     [fields::<Config>(), fields::<ServerSettings>()].concat()
 }
 
 /// The defaults of all settings that have one.
-pub(super) fn defaults() -> Table {
+pub(crate) fn defaults() -> Table {
     table(&Config::default(), &ServerSettings::default())
 }
 
 impl Loaded {
     /// All settings that have a value.
-    pub(super) fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         table(&self.core, &self.server)
     }
 
@@ -127,7 +127,7 @@ impl Loaded {
     /// # Errors
     ///
     /// None, if the values are those of settings.
-    pub(super) fn keeping(
+    pub(crate) fn keeping(
         mut self,
         force: &Table,
         settings: impl IntoIterator<Item = &'static str>,
@@ -176,12 +176,12 @@ impl Origin {
 
 impl Origins {
     /// Whether the setting was given, rather than left at its default.
-    pub(super) fn is_given(&self, setting: &str) -> bool {
+    pub(crate) fn is_given(&self, setting: &str) -> bool {
         self.0.contains_key(setting)
     }
 
     /// What to call the setting when something is wrong with it.
-    pub(super) fn place(&self, setting: &str) -> String {
+    pub(crate) fn place(&self, setting: &str) -> String {
         match self.0.get(setting) {
             Some(Origin::Flag) => options::flag(setting),
             Some(Origin::Variable) => options::variable(setting),
@@ -194,13 +194,13 @@ impl Origins {
     }
 
     /// A complaint of the settings' own check.
-    pub(super) fn complaint(&self, error: &ConfigError) -> String {
+    pub(crate) fn complaint(&self, error: &ConfigError) -> String {
         format!("{}: {}", self.place(setting_of(error.field)), error.rule)
     }
 }
 
 /// The setting behind a field of the driver's settings.
-pub(super) fn setting_of(field: &'static str) -> &'static str {
+pub(crate) fn setting_of(field: &'static str) -> &'static str {
     match field {
         "terminals" => "listen",
         "api_keys" => "api_key_file",
@@ -316,7 +316,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 }
 
 /// The setting that was probably meant.
-pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Below this similarity a suggestion confuses more than it helps; it is what clap takes.
     const SIMILAR: f64 = 0.8;
     let name = name.replace('-', "_").to_lowercase();

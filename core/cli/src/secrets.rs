@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use switchboard_core::config::ClusterSecret;
 
 /// The variable that holds the cluster's secret.
-pub(super) const CLUSTER_SECRET: &str = "SWITCHBOARD_CLUSTER_SECRET";
+pub(crate) const CLUSTER_SECRET: &str = "SWITCHBOARD_CLUSTER_SECRET";
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SecretError {
+pub(crate) enum SecretError {
     #[error("{}: {error}", path.display())]
     Unreadable {
         path: PathBuf,
@@ -34,7 +34,7 @@ pub(super) enum SecretError {
 /// # Errors
 ///
 /// If it cannot be read, or is empty.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
     let mut bytes = std::fs::read(path).map_err(|error| SecretError::Unreadable {
         path: path.to_owned(),
         error,
@@ -59,7 +59,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
 /// # Errors
 ///
 /// If it cannot be read, holds no key, or one that is short.
-pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, SecretError> {
+pub(crate) fn read_keys(path: &Path) -> Result<Vec<String>, SecretError> {
     /// Shorter ones can be guessed.
     const LEAST: usize = 16;
     let text = String::from_utf8(read(path)?).map_err(|_| SecretError::NotText {
@@ -93,7 +93,7 @@ pub(super) fn read_keys(path: &Path) -> Result<Vec<String>, SecretError> {
 /// # Errors
 ///
 /// If there are too few.
-pub(super) fn cluster(bytes: &[u8]) -> Result<ClusterSecret, SecretError> {
+pub(crate) fn cluster(bytes: &[u8]) -> Result<ClusterSecret, SecretError> {
     ClusterSecret::new(bytes).map_err(|_| SecretError::Short {
         least: ClusterSecret::MIN_BYTES,
     })

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-
-use crate::Authenticator;
-use crate::auth::{
+use switchboard_driver::Authenticator;
+use switchboard_driver::auth::{
     Expiry, Jwks, JwksError, JwksSettings, Jwt, JwtKey, JwtSettings, Open, QueryToken,
 };
 
-use super::assemble::{Unfit, secret_file, unfit};
-use super::load::Origins;
-use super::settings::{Auth, ServerSettings};
+use crate::assemble::{Unfit, secret_file, unfit};
+use crate::load::Origins;
+use crate::settings::{Auth, ServerSettings};
 
 /// Settings that do nothing unless tokens are asked for.
 const ABOUT_TOKENS: [&str; 8] = [
@@ -40,7 +39,7 @@ enum Source<'a> {
 
 /// How keys at an address are fetched.
 #[derive(Clone, Copy)]
-pub(super) enum Fetching<'a> {
+pub(crate) enum Fetching<'a> {
     /// It is begun: a server starts although its identity provider is away.
     Begun,
     /// It is waited for, so that an address without keys can be refused. Those that were fetched are
@@ -54,7 +53,7 @@ pub(super) enum Fetching<'a> {
 /// # Errors
 ///
 /// Names the setting, and says what would do.
-pub(super) fn authenticator(
+pub(crate) fn authenticator(
     server: &ServerSettings,
     core: &Config,
     origins: &Origins,

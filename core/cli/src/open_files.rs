@@ -1,10 +1,10 @@
 //! The limit of open files: each terminal is one, and so is every other socket.
 
-use crate::{Settings, Sockets};
+use switchboard_driver::{Settings, Sockets};
 
 /// Raises the limit as far as it goes, holds the listeners to what fits, and says so if fewer terminals
 /// fit than may connect.
-pub(super) fn raise_limit(settings: &mut Settings, connections_given: bool) {
+pub(crate) fn raise_limit(settings: &mut Settings, connections_given: bool) {
     let limit = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => limit,
         Err(error) => {

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::DirectoryChoice;
-use crate::auth::AuthKind;
 use clap::{CommandFactory, FromArgMatches};
+use switchboard_driver::DirectoryChoice;
+use switchboard_driver::auth::AuthKind;
 
-use super::assemble::{Parts, Secret, assemble};
-use super::complaints::Complaints;
-use super::load::{self, Loaded};
-use super::tokens::Fetching;
-use super::{Cli, Command, command, options, sample, sample_file, serve_command, values};
+use crate::assemble::{Parts, Secret, assemble};
+use crate::complaints::Complaints;
+use crate::load::{self, Loaded};
+use crate::tokens::Fetching;
+use crate::{Cli, Command, command, options, sample, sample_file, serve_command, values};
 
 #[test]
 fn the_command_line_is_sound() {
