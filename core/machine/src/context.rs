@@ -1,11 +1,15 @@
 //! What every wing may use, and what belongs to none.
 
+use std::hash::{Hash, Hasher};
+
 use crate::base::flaws::Flaws;
-use crate::base::rng::{Purpose, Seed, Stream};
+use crate::base::rng::{self, Seed, Stream};
 use crate::base::timer::Timers;
 use crate::command::Outbox;
 use crate::config::{Config, Identity};
 use crate::instance::{Once, Timer};
+use crate::membership::purpose::{Judged, Judging, Purpose as MembershipPurpose};
+use crate::publish::purpose::Purpose as PublishPurpose;
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
 
@@ -48,6 +52,13 @@ pub(crate) struct Context<'a> {
     once: &'a mut [Option<Instant>; Once::COUNT],
 }
 
+/// What an operation of the directory is for: the purpose of the wing that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Membership(MembershipPurpose),
+    Publish(PublishPurpose),
+}
+
 impl Base {
     pub(crate) fn new(config: Config, identity: Identity, seed: &Seed, now: Now) -> Self {
         Self {
@@ -56,9 +67,9 @@ impl Base {
             timers: Timers::new(now.mono),
             once: [None; Once::COUNT],
             random: Random {
-                connection_ids: Stream::new(seed, Purpose::ConnectionIds),
-                nonces: Stream::new(seed, Purpose::Nonces),
-                jitter: Stream::new(seed, Purpose::Jitter),
+                connection_ids: Stream::new(seed, rng::Purpose::ConnectionIds),
+                nonces: Stream::new(seed, rng::Purpose::Nonces),
+                jitter: Stream::new(seed, rng::Purpose::Jitter),
             },
             stats: Stats::default(),
             flaws: Flaws::NONE,
@@ -106,5 +117,36 @@ impl Context<'_> {
     pub(crate) fn bug(&mut self, what: &str) {
         self.stats.bugs += 1;
         debug_assert!(false, "{what}");
+    }
+}
+
+impl From<MembershipPurpose> for Purpose {
+    fn from(purpose: MembershipPurpose) -> Self {
+        Self::Membership(purpose)
+    }
+}
+
+impl From<PublishPurpose> for Purpose {
+    fn from(purpose: PublishPurpose) -> Self {
+        Self::Publish(purpose)
+    }
+}
+
+impl Judging for Purpose {
+    fn judged(&self) -> Judged {
+        match self {
+            Self::Membership(purpose) => purpose.judged(),
+            Self::Publish(purpose) => purpose.judged(),
+        }
+    }
+}
+
+impl Hash for Purpose {
+    /// The purposes of the wings have different numbers.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::Membership(purpose) => purpose.hash(hasher),
+            Self::Publish(purpose) => purpose.hash(hasher),
+        }
     }
 }

@@ -8,17 +8,19 @@ use crate::base::fingerprint::Fingerprint;
 #[cfg(feature = "flaws")]
 use crate::base::flaws::Flaws;
 use crate::base::rng::{Seed, SeededHash};
-use crate::command::Outbox;
+use crate::command::{Log, Outbox};
 use crate::config::{Config, ConfigError, Identity};
-use crate::context::Base;
+use crate::context::{Base, Purpose};
 use crate::deliver::Deliveries;
 use crate::deliver::inbound;
+use crate::directory::Outcome;
 use crate::drain::Drain;
-use crate::event::{Closure, Ended, Event, Handshake, Refused};
+use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::membership::Membership;
 use crate::membership::service::Service;
+use crate::membership::trips::{Completion, Conclusion, TripEnd};
 use crate::peers::{self, Peers};
 use crate::publish::Publish;
 use crate::stats::{Gauges, Level, Levels, Stats};
@@ -511,6 +513,58 @@ impl Instance {
                 }
                 *armed = None;
                 self.once_due(now, once, out);
+            }
+        }
+    }
+
+    fn trip_answered(
+        &mut self,
+        now: Now,
+        op: OpId,
+        outcomes: Result<Vec<Outcome>, TripLost>,
+        out: &mut Outbox,
+    ) {
+        let cx = &mut self.base.context(now, out);
+        match self.membership.trips.answered(cx, op, outcomes) {
+            TripEnd::Ended(ended) => self.operations_ended(now, ended, out),
+            TripEnd::LinkLost(ended) => {
+                self.directory_down(now, out);
+                self.operations_ended(now, ended, out);
+            }
+        }
+    }
+
+    fn trip_due(&mut self, now: Now, op: OpId, out: &mut Outbox) {
+        let ended = (self.membership.trips).due(&mut self.base.context(now, out), op);
+        self.settling_timed_out(&ended);
+        self.operations_ended(now, ended, out);
+    }
+
+    /// Hands operations that have ended to the wings that asked for them.
+    pub(crate) fn operations_ended(
+        &mut self,
+        now: Now,
+        ended: Vec<Completion<Purpose>>,
+        out: &mut Outbox,
+    ) {
+        for Completion {
+            purpose,
+            conclusion,
+        } in ended
+        {
+            if let Conclusion::Refused(error) = &conclusion {
+                self.base.stats.directory_refusals += 1;
+                out.log(Log::DirectoryRefused {
+                    answer: error.to_string(),
+                });
+            }
+            match purpose {
+                Purpose::Membership(purpose) => {
+                    self.membership_operation_ended(now, purpose, conclusion, out);
+                }
+                Purpose::Publish(purpose) => {
+                    self.publish_operation_ended(now, purpose, conclusion, out);
+                }
             }
         }
     }

@@ -19,7 +19,8 @@ impl Instance {
         }
         self.tell_service(now, out);
         self.terminals.end_turn(&mut self.base.context(now, out));
-        self.flush_trips(now, out);
+        self.membership
+            .flush_trips(&mut self.base.context(now, out));
         self.peers.flush(&mut self.base.context(now, out));
         self.base.turn += 1;
     }

@@ -14,9 +14,10 @@ use crate::directory::{Lease, LeaseState, Load, Operation};
 use crate::drain::Drain;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
+use crate::membership::purpose::Purpose;
 use crate::membership::service::Service;
 use crate::membership::settle::{Missing, Settling};
-use crate::membership::trips::{Purpose, Unknown};
+use crate::membership::trips::Unknown;
 use crate::terminals::connection::RowState;
 use crate::time::{Instant, Now};
 
@@ -209,7 +210,8 @@ impl Instance {
         self.membership.keeper.hold = Hold::Unlinked;
         self.stop_settling();
         self.membership.view.link_lost();
-        self.fail_trips(now, out);
+        let lost = self.membership.trips.link_lost();
+        self.operations_ended(now, lost, out);
         self.drop_refused(now, out);
     }
 
@@ -264,7 +266,7 @@ impl Instance {
                 };
                 self.membership
                     .trips
-                    .ask_first(operation, Purpose::Claim { lease });
+                    .ask_first(operation, Purpose::Claim { lease }.into());
             }
             Hold::Held { lease, renewal } => match renewal {
                 Renewal::Asked => {}
@@ -291,7 +293,7 @@ impl Instance {
                     };
                     self.membership
                         .trips
-                        .ask_first(operation, Purpose::Renew { lease: desired });
+                        .ask_first(operation, Purpose::Renew { lease: desired }.into());
                 }
             },
         }
@@ -470,7 +472,9 @@ impl Instance {
                         instance: self.base.identity.instance,
                         expected: lease.clone(),
                     };
-                    self.membership.trips.ask(operation, Purpose::Release);
+                    self.membership
+                        .trips
+                        .ask(operation, Purpose::Release.into());
                     self.membership.keeper.hold = Hold::Released;
                 }
             },

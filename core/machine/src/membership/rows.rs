@@ -11,8 +11,9 @@ use crate::directory::{Operation, Row};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::instance::{Instance, Once};
+use crate::membership::purpose::Purpose;
 use crate::membership::settle;
-use crate::membership::trips::{Purpose, Unknown};
+use crate::membership::trips::Unknown;
 use crate::terminals::connection::{RowState, Waiting};
 use crate::terminals::registry::Age;
 use crate::time::{Instant, Now};
@@ -75,7 +76,7 @@ impl Instance {
             connection: key,
             epoch,
         };
-        self.membership.trips.ask(operation, purpose);
+        self.membership.trips.ask(operation, purpose.into());
     }
 
     /// Removes the row of a connection whose presence has ended. While the directory is away there
@@ -102,7 +103,7 @@ impl Instance {
                 };
                 self.membership
                     .trips
-                    .ask(operation, Purpose::Unregister { connection: key });
+                    .ask(operation, Purpose::Unregister { connection: key }.into());
             }
         }
     }

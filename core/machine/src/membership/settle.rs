@@ -10,9 +10,11 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
 use crate::command::{Log, Outbox};
+use crate::context;
 use crate::id::ConnectionKey;
 use crate::instance::{Instance, Once};
-use crate::membership::trips::Purpose;
+use crate::membership::purpose::Purpose;
+use crate::membership::trips::Completion;
 use crate::terminals::connection::RowState;
 use crate::terminals::registry::Age;
 use crate::time::{Instant, Now};
@@ -239,9 +241,15 @@ impl Instance {
     }
 
     /// A batch timed out: the directory is slower than the pace.
-    pub(crate) fn settling_timed_out(&mut self, purposes: &[Purpose]) {
+    pub(crate) fn settling_timed_out(&mut self, ended: &[Completion<context::Purpose>]) {
+        let writes = |ended: &Completion<_>| {
+            matches!(
+                ended.purpose,
+                context::Purpose::Membership(Purpose::Register { .. })
+            )
+        };
         if let Some(settling) = &mut self.membership.keeper.settling
-            && (purposes.iter()).any(|purpose| matches!(purpose, Purpose::Register { .. }))
+            && ended.iter().any(writes)
         {
             settling.slowed = (settling.slowed + 1).min(SLOWEST);
         }

@@ -21,8 +21,8 @@ use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
 use crate::id::InstanceId;
 use crate::instance::{Instance, Once};
+use crate::membership::purpose::Purpose;
 use crate::membership::service::Service;
-use crate::membership::trips::Purpose;
 use crate::publish::push::WaitsForView;
 use crate::publish::route::Standing;
 use crate::time::{Instant, Now};
@@ -320,7 +320,7 @@ impl Instance {
             self.membership.view.asked_in = Some(self.base.turn);
             self.membership
                 .trips
-                .ask_first(Operation::View, Purpose::View);
+                .ask_first(Operation::View, Purpose::View.into());
         }
     }
 

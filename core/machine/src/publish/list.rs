@@ -5,8 +5,8 @@ use crate::directory::{Operation, Row};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::instance::Instance;
-use crate::membership::trips::Purpose;
 use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
+use crate::publish::purpose::Purpose;
 use crate::publish::push::WaitsForView;
 use crate::publish::route::Standing;
 use crate::time::{Instant, Now};
@@ -19,7 +19,7 @@ impl Instance {
         } else if self.membership.keeper.is_linked() {
             let operation = Operation::Lookup { user: user.clone() };
             let purpose = Purpose::Connections { call, user };
-            self.membership.trips.ask(operation, purpose);
+            self.membership.trips.ask(operation, purpose.into());
         } else {
             self.connections_unknown(call, &user, out);
         }

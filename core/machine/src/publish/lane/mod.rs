@@ -16,8 +16,8 @@ use crate::delivery::{Addressee, Addressees, Ask, Deliver};
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
-use crate::membership::trips::Purpose;
 use crate::message::Outcome;
+use crate::publish::purpose::Purpose;
 use crate::publish::push::WaitsForView;
 use crate::publish::route::{self, Hop, Selected, Selection, Standing};
 use crate::time::{Instant, Now};
@@ -58,9 +58,8 @@ impl Instance {
         if self.membership.keeper.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
             let operation = Operation::Lookup { user: user.clone() };
-            self.membership
-                .trips
-                .ask(operation, Purpose::Lookup { user: user.clone() });
+            let purpose = Purpose::Lookup { user: user.clone() };
+            self.membership.trips.ask(operation, purpose.into());
         }
         for sequence in waiting {
             if let Some(part) = self.part_mut(user, sequence) {
@@ -191,7 +190,9 @@ impl Instance {
                 connection,
                 row,
             };
-            self.membership.trips.ask(operation, Purpose::RemoveRow);
+            self.membership
+                .trips
+                .ask(operation, Purpose::RemoveRow.into());
         }
     }
 
