@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
+use crate::base::selected::Selected;
 use crate::command::Outbox;
 use crate::config::Config;
 use crate::context::Base;
@@ -15,7 +16,6 @@ use crate::frame::Payload;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
 use crate::instance::{Instance, Timer};
 use crate::message::{Action, Outcome};
-use crate::publish::route::Selected;
 use crate::terminals::connection::Waiting;
 use crate::terminals::outbound::Ticket;
 use crate::time::{Instant, Now};

@@ -6,6 +6,7 @@ pub(crate) mod purpose;
 pub(crate) mod rows;
 pub(crate) mod service;
 pub(crate) mod settle;
+pub(crate) mod standing;
 pub(crate) mod trips;
 pub(crate) mod view;
 

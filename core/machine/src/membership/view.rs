@@ -23,8 +23,8 @@ use crate::id::InstanceId;
 use crate::instance::{Instance, Once};
 use crate::membership::purpose::Purpose;
 use crate::membership::service::Service;
+use crate::membership::standing::Standing;
 use crate::publish::push::WaitsForView;
-use crate::publish::route::Standing;
 use crate::time::{Instant, Now};
 
 mod known;

@@ -5,10 +5,10 @@ use crate::directory::{Operation, Row};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::instance::Instance;
+use crate::membership::standing::Standing;
 use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
 use crate::publish::purpose::Purpose;
 use crate::publish::push::WaitsForView;
-use crate::publish::route::Standing;
 use crate::time::{Instant, Now};
 
 impl Instance {

@@ -3,24 +3,10 @@
 //! A row is live if its instance's lease has not run out and the row's epoch is not below the
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
 
+use crate::base::selected::Selected;
 use crate::directory::Row;
-use crate::id::{ConnectionId, Epoch, InstanceId};
-
-/// What the view says of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It holds a lease, or may well hold one.
-    Live {
-        /// Its rows of a lower epoch are dead.
-        floor: Epoch,
-        /// It may have connections that no row names.
-        doubtful: bool,
-    },
-    /// Its lease has run out, and all its rows with it.
-    Dead,
-    /// The view does not know it: it must be looked up before it is called dead.
-    Unknown,
-}
+use crate::id::{ConnectionId, InstanceId};
+use crate::membership::standing::Standing;
 
 /// Which connections of a user a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +15,16 @@ pub(crate) enum Selection {
     All,
     /// Those of these that exist.
     Only(Vec<ConnectionId>),
+}
+
+impl Selection {
+    /// Itself in a form that is quick to ask.
+    pub(crate) fn selected(&self) -> Selected<'_> {
+        match self {
+            Self::All => Selected::All,
+            Self::Only(connections) => Selected::only(connections),
+        }
+    }
 }
 
 /// What is asked of one instance for one user.
@@ -66,7 +62,7 @@ pub(crate) fn plan(
     doubtful: &[InstanceId],
     standing: impl Fn(InstanceId) -> Standing,
 ) -> Plan {
-    let selected = Selected::new(selection);
+    let selected = selection.selected();
     let mut plan = Plan::default();
     for &instance in doubtful {
         plan.hop(instance).ask = true;
@@ -121,42 +117,6 @@ impl Plan {
     }
 }
 
-/// A selection in a form that is quick to ask for its size.
-pub(crate) enum Selected<'a> {
-    All,
-    Few(&'a [ConnectionId]),
-    Many(Vec<ConnectionId>),
-}
-
-/// Up to this many connections a look at each is as quick as a search among sorted ones.
-const FEW: usize = 16;
-
-impl<'a> Selected<'a> {
-    pub(crate) fn new(selection: &'a Selection) -> Self {
-        match selection {
-            Selection::All => Self::All,
-            Selection::Only(connections) => Self::only(connections),
-        }
-    }
-
-    pub(crate) fn only(connections: &'a [ConnectionId]) -> Self {
-        if connections.len() <= FEW {
-            return Self::Few(connections);
-        }
-        let mut sorted = connections.to_vec();
-        sorted.sort_unstable();
-        Self::Many(sorted)
-    }
-
-    pub(crate) fn contains(&self, connection: ConnectionId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Few(connections) => connections.contains(&connection),
-            Self::Many(sorted) => sorted.binary_search(&connection).is_ok(),
-        }
-    }
-}
-
 #[cfg(test)]
 #[expect(
     clippy::disallowed_types,
@@ -170,6 +130,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::id::Epoch;
     use crate::time::WallTime;
 
     /// H43: one hop for each instance, not one for each terminal, all known at once.

@@ -311,7 +311,7 @@ fn the_floor_of_a_lease_is_taken_in() {
     rig.other_claims(4, LeaseState::Up);
     rig.pass_ms(1100);
     let now = rig.now.mono;
-    let live = crate::publish::route::Standing::Live {
+    let live = crate::membership::standing::Standing::Live {
         floor: Epoch::new(4),
         doubtful: false,
     };

@@ -16,10 +16,11 @@ use crate::delivery::{Addressee, Addressees, Ask, Deliver};
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::Instance;
+use crate::membership::standing::Standing;
 use crate::message::Outcome;
 use crate::publish::purpose::Purpose;
 use crate::publish::push::WaitsForView;
-use crate::publish::route::{self, Hop, Selected, Selection, Standing};
+use crate::publish::route::{self, Hop, Selection};
 use crate::time::{Instant, Now};
 
 mod part;
@@ -88,7 +89,7 @@ impl Instance {
             if part.stage == Stage::Ended {
                 continue;
             }
-            let selected = Selected::new(&part.selection);
+            let selected = part.selection.selected();
             let named: Vec<_> = (local.into_iter())
                 .filter(|connection| selected.contains(*connection))
                 .filter(|connection| !part.targets.has(*connection))

@@ -1,0 +1,38 @@
+//! Connections that are asked for one after another.
+
+use crate::id::ConnectionId;
+
+/// Connections in a form that is quick to ask for how many they are.
+#[derive(Debug)]
+pub(crate) enum Selected<'a> {
+    /// Any.
+    All,
+    /// No more than [`FEW`].
+    Few(&'a [ConnectionId]),
+    /// Sorted.
+    Many(Vec<ConnectionId>),
+}
+
+/// Up to this many connections a look at each is as quick as a search among sorted ones.
+const FEW: usize = 16;
+
+impl<'a> Selected<'a> {
+    /// These and no others.
+    pub(crate) fn only(connections: &'a [ConnectionId]) -> Self {
+        if connections.len() <= FEW {
+            return Self::Few(connections);
+        }
+        let mut sorted = connections.to_vec();
+        sorted.sort_unstable();
+        Self::Many(sorted)
+    }
+
+    /// Whether a connection is among them.
+    pub(crate) fn contains(&self, connection: ConnectionId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Few(connections) => connections.contains(&connection),
+            Self::Many(sorted) => sorted.binary_search(&connection).is_ok(),
+        }
+    }
+}
