@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::base::alarm::Alarm;
 use crate::base::flaws::Flaws;
 use crate::base::rng::{self, Seed, Stream};
 use crate::base::timer::Timers;
@@ -99,6 +100,13 @@ impl Context<'_> {
         self.timers.arm(at, timer.into());
     }
 
+    /// Sets a timer of which there is one. The earlier moment counts.
+    pub(crate) fn set(&mut self, alarm: &mut Alarm, at: Instant, timer: impl Into<Timer>) {
+        if alarm.set(at) {
+            self.arm(at, timer);
+        }
+    }
+
     /// Arms a timer of which there is one. The earlier moment counts.
     pub(crate) fn arm_once(&mut self, once: Once, at: Instant) {
         let armed = &mut self.once[once as usize];
@@ -106,11 +114,6 @@ impl Context<'_> {
             *armed = Some(at);
             self.timers.arm(at, Timer::Once(once));
         }
-    }
-
-    /// Whether such a timer is armed.
-    pub(crate) const fn is_armed(&self, once: Once) -> bool {
-        self.once[once as usize].is_some()
     }
 
     /// A state that only a bug can reach.

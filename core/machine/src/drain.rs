@@ -118,7 +118,7 @@ impl Instance {
     }
 
     pub(crate) fn drain_due(&mut self, now: Now, out: &mut Outbox) {
-        let present = self.terminals.registry.present();
+        let present = self.terminals.present();
         let mut next = now.mono + STEP;
         match &mut self.drain {
             Drain::No | Drain::Done => return,
@@ -138,13 +138,11 @@ impl Instance {
                     self.base.config.close_timeout + 2 * self.base.config.directory_timeout;
                 let impatient = now.mono >= ends.max(*told) + patience;
                 self.send_away(now, left, out);
-                if self.terminals.registry.present() > left {
+                if self.terminals.present() > left {
                     // It is behind: the rest is told as soon as others have had their turn.
                     next = now.mono;
                 }
-                let rest = self.terminals.registry.len()
-                    + self.publish.pushes.len()
-                    + self.deliver.inbound.len();
+                let rest = self.terminals.len() + self.publish.pushes.len() + self.deliver.len();
                 if begun && (rest == 0 || impatient) {
                     self.release(now, out);
                 }
@@ -171,17 +169,18 @@ impl Instance {
             until: now.mono + self.base.config.directory_timeout,
         };
         self.membership.lease_due = true;
-        self.answer_inbound();
+        self.deliver.answer_all();
+        self.carry(now, out);
         (self.peers).say_goodbye(&mut self.base.context(now, out));
     }
 
     /// Closes the oldest terminals until so many are left.
     fn send_away(&mut self, now: Now, left: usize, out: &mut Outbox) {
         for _ in 0..STEP_TERMINALS {
-            if self.terminals.registry.present() <= left {
+            if self.terminals.present() <= left {
                 return;
             }
-            let Some((_, key)) = self.terminals.registry.next_younger(Age::OLDEST) else {
+            let Some((_, key)) = self.terminals.next_younger(Age::OLDEST) else {
                 return;
             };
             let code = CloseCode::ServiceRestart;

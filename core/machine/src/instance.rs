@@ -11,13 +11,13 @@ use crate::base::rng::{Seed, SeededHash};
 use crate::command::{Log, Outbox};
 use crate::config::{Config, ConfigError, Identity};
 use crate::context::{Base, Purpose};
-use crate::deliver::Deliveries;
-use crate::deliver::inbound;
+use crate::deliver::{self, Deliveries, Publisher};
+use crate::delivery::Deliver;
 use crate::directory::Outcome;
 use crate::drain::Drain;
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
-use crate::id::{ConnectionId, ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
+use crate::id::{ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushKey};
 use crate::membership::Membership;
 use crate::membership::service::Service;
 use crate::membership::trips::{Completion, Conclusion, TripEnd};
@@ -170,9 +170,15 @@ pub(crate) enum Timer {
     Terminals(terminals::Timer),
     Trip(OpId),
     Push(PushKey),
-    Inbound(InboundKey),
+    Deliver(deliver::Timer),
     Peers(peers::Timer),
     Once(Once),
+}
+
+impl From<deliver::Timer> for Timer {
+    fn from(timer: deliver::Timer) -> Self {
+        Self::Deliver(timer)
+    }
 }
 
 impl From<terminals::Timer> for Timer {
@@ -195,12 +201,11 @@ pub(crate) enum Once {
     Sweep,
     Settle,
     Refused,
-    Broadcast,
     Drain,
 }
 
 impl Once {
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 6;
 }
 
 /// What a timeout is for.
@@ -331,22 +336,31 @@ impl Instance {
     pub fn fingerprint(&self, now: Now, hasher: &mut impl Hasher) {
         let now = now.mono;
         self.base.identity.instance.fingerprint(now, hasher);
-        self.terminals.registry.fingerprint(now, hasher);
+        self.terminals.fingerprint(now, hasher);
         self.membership.upkeep.fingerprint(now, hasher);
         self.membership.trips.fingerprint(now, hasher);
         self.membership.keeper.fingerprint(now, hasher);
         self.membership.view.fingerprint(now, hasher);
         self.publish.pushes.fingerprint(now, hasher);
-        self.deliver.inbound.fingerprint(now, hasher);
-        self.deliver.broadcasts.fingerprint(now, hasher);
-        self.deliver.repeats.fingerprint(now, hasher);
+        self.deliver.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
         self.drain.fingerprint(now, hasher);
-        self.base.once.as_slice().fingerprint(now, hasher);
+        self.fingerprint_alarms(now, hasher);
         self.fingerprint_turn(now, hasher);
         hasher.write_u128(self.base.random.connection_ids.position());
         hasher.write_u128(self.base.random.nonces.position());
         hasher.write_u128(self.base.random.jitter.position());
+    }
+
+    /// All timers of which there is one, as one list.
+    fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
+        let [others @ .., drain] = self.base.once;
+        hasher.write_usize(Once::COUNT + 1);
+        for once in others {
+            once.fingerprint(now, hasher);
+        }
+        self.deliver.fingerprint_alarm(now, hasher);
+        drain.fingerprint(now, hasher);
     }
 
     /// The id that it was given.
@@ -356,7 +370,7 @@ impl Instance {
 
     /// The name of a connection that is not forgotten.
     pub fn connection_id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
-        Some(self.terminals.registry.get(connection)?.id)
+        Some(self.terminals.get(connection)?.id())
     }
 
     /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
@@ -391,8 +405,8 @@ impl Instance {
     /// What it holds at present.
     pub fn gauges(&self, now: Now) -> Gauges {
         Gauges {
-            connections: self.terminals.registry.len(),
-            users: self.terminals.registry.users(),
+            connections: self.terminals.len(),
+            users: self.terminals.users(),
             pushes: self.publish.pushes.len(),
             links: self.peers.members(),
             instances: self.membership.view.alive() + 1,
@@ -405,45 +419,31 @@ impl Instance {
     /// at every connection, every user that is pushed to and every peer.
     pub fn levels(&self) -> Levels {
         let config = &self.base.config;
-        let waiting = (self.terminals.registry.iter()).map(|(_, connection)| &connection.outbound);
-        let (frames, bytes) = waiting.fold((0, 0), |(frames, bytes): (usize, usize), queue| {
-            (frames.max(queue.frames()), bytes.max(queue.bytes()))
-        });
+        let [connections, queue_frames, queue_bytes] = self.terminals.levels(config);
+        let [broadcasts, repeat_entries] = self.deliver.levels(config);
         let level = |setting, used, limit| Level {
             setting,
             used,
             limit,
         };
         [
-            level(
-                "connections",
-                self.terminals.registry.len(),
-                config.connections,
-            ),
+            connections,
             level("pushes", self.publish.pushes.len(), config.pushes),
             level(
                 "pushes_per_user",
                 self.publish.pushes.longest_lane(),
                 config.pushes_per_user,
             ),
-            level(
-                "broadcasts",
-                self.deliver.broadcasts.len(),
-                config.broadcasts,
-            ),
-            level(
-                "repeat_entries",
-                self.deliver.repeats.len(),
-                config.repeat_entries,
-            ),
+            broadcasts,
+            repeat_entries,
             level("links", self.peers.members(), config.links),
             level(
                 "link_queue_bytes",
                 self.peers.longest_queue(),
                 config.link_queue_bytes,
             ),
-            level("queue_frames", frames, config.queue_frames),
-            level("queue_bytes", bytes, config.queue_bytes),
+            queue_frames,
+            queue_bytes,
         ]
     }
 
@@ -463,7 +463,7 @@ impl Instance {
     fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
         match effect {
             peers::Effect::Deliver { link, deliver } => {
-                self.deliver(now, inbound::From::Link(link), deliver, out);
+                self.deliver(now, Publisher::Link(link), deliver, out);
             }
             peers::Effect::Delivered {
                 link, delivered, ..
@@ -482,7 +482,7 @@ impl Instance {
 
     /// Tells the peers how the directory serves this instance.
     pub(crate) fn tell_service(&mut self, now: Now, out: &mut Outbox) {
-        let nobody = !self.takes_terminals() && self.terminals.registry.len() == 0;
+        let nobody = !self.takes_terminals() && self.terminals.len() == 0;
         let service = match self.membership.keeper.service(now.mono) {
             Service::None if nobody => Service::Vacant,
             service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
@@ -501,7 +501,10 @@ impl Instance {
             }
             Timer::Trip(op) => self.trip_due(now, op, out),
             Timer::Push(key) => self.push_timer_due(now, key, out),
-            Timer::Inbound(key) => self.inbound_due(key),
+            Timer::Deliver(timer) => {
+                let cx = &mut self.base.context(now, out);
+                self.deliver.timer_due(cx, &mut self.terminals, timer);
+            }
             Timer::Peers(timer) => {
                 let cx = &mut self.base.context(now, out);
                 self.peers.timer_due(cx, &mut self.membership, timer);
@@ -576,13 +579,24 @@ impl Instance {
             Once::Sweep => self.sweep_due(now),
             Once::Settle => self.settle_due(now, out),
             Once::Refused => self.refused_due(now),
-            Once::Broadcast => self.broadcast_due(now, out),
             Once::Drain => self.drain_due(now, out),
         }
     }
 
     /// Hands on what a call has changed for other wings, in the order in which it changed.
     pub(crate) fn carry(&mut self, now: Now, out: &mut Outbox) {
+        self.carry_from_terminals(now, out);
+        while let Some(effect) = self.deliver.next_effect() {
+            match effect {
+                deliver::Effect::Answer { link, delivered } => {
+                    let Base { config, stats, .. } = &mut self.base;
+                    self.peers.answer(config, stats, link, delivered);
+                }
+            }
+        }
+    }
+
+    fn carry_from_terminals(&mut self, now: Now, out: &mut Outbox) {
         while let Some(effect) = self.terminals.next_effect() {
             match effect {
                 Effect::Opened(key) => self.write_row(key),
@@ -599,13 +613,25 @@ impl Instance {
                     self.remove_row(key);
                 }
                 Effect::Gone(key) => self.forget_if_over(now, key, out),
-                Effect::Resolved {
-                    connection,
-                    ticket,
-                    outcome,
-                } => self.resolve(connection, ticket, outcome),
+                Effect::Resolved(resolved) => {
+                    let cx = &mut self.base.context(now, out);
+                    self.deliver.resolve(cx, resolved);
+                }
             }
         }
+    }
+
+    /// Takes a delivery, and hands on what follows.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Now,
+        from: Publisher,
+        deliver: Deliver,
+        out: &mut Outbox,
+    ) {
+        let cx = &mut self.base.context(now, out);
+        self.deliver.deliver(cx, &mut self.terminals, from, deliver);
+        self.carry(now, out);
     }
 
     /// Tells a terminal to end, and hands on what follows.
@@ -632,11 +658,6 @@ impl Instance {
         }
     }
 
-    /// Whether such a timer is armed.
-    pub(crate) const fn is_armed(&self, once: Once) -> bool {
-        self.base.once[once as usize].is_some()
-    }
-
     /// A state that only a bug can reach.
     pub(crate) fn bug(&mut self, what: &str) {
         self.base.stats.bugs += 1;
@@ -652,15 +673,14 @@ impl Instance {
     /// Whether nothing is left but so many connections.
     #[cfg(test)]
     pub(crate) fn is_at_rest_but_for(&self, connections: usize) -> bool {
-        self.terminals.registry.len() == connections
-            && self.terminals.registry.present() == connections
-            && self.deliver.broadcasts.is_empty()
+        self.terminals.len() == connections
+            && self.terminals.present() == connections
             && self.publish.pushes.waiting_for_view.is_empty()
             && self.turn_is_over()
             && self.publish.pushes.len() == 0
             && self.publish.pushes.lanes() == 0
             && self.publish.pushes.hops() == 0
-            && self.deliver.inbound.is_empty()
+            && self.deliver.is_at_rest()
             && self.peers.open() == 0
             && self.membership.trips.open() == 0
     }

@@ -27,25 +27,25 @@ impl Instance {
 
     /// Whether nothing is left.
     pub(crate) fn turn_is_over(&self) -> bool {
-        self.terminals.unflushed.is_empty()
+        self.terminals.turn_is_over()
             && self.peers.unflushed().is_empty()
-            && self.publish.delivered.is_empty()
+            && self.deliver.turn_is_over()
             && self.peers.failed().is_empty()
             && !self.membership.lease_due
     }
 
     pub(crate) fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
         self.base.turn.fingerprint(now, hasher);
-        self.terminals.unflushed.fingerprint(now, hasher);
+        self.terminals.fingerprint_turn(now, hasher);
         self.peers.unflushed().fingerprint(now, hasher);
-        std::hash::Hash::hash(&self.publish.delivered, hasher);
+        self.deliver.fingerprint_turn(hasher);
         self.peers.failed().fingerprint(now, hasher);
         self.membership.lease_due.fingerprint(now, hasher);
     }
 
     /// Takes up this instance's answers to its own deliveries.
     pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
-        for delivered in std::mem::take(&mut self.publish.delivered) {
+        for delivered in self.deliver.take_answers_here() {
             self.delivered(now, self.base.identity.instance, delivered, out);
         }
     }

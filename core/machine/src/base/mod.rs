@@ -1,5 +1,6 @@
 //! What everything stands on: tables, timers, random streams, fingerprints.
 
+pub(crate) mod alarm;
 pub(crate) mod fingerprint;
 #[doc(hidden)]
 pub mod flaws;

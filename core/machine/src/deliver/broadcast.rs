@@ -4,22 +4,24 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::command::Outbox;
-use crate::deliver::inbound::Progress;
+use crate::context::Context;
+use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Known;
+use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
-use crate::instance::{Instance, Once};
 use crate::message::{Action, Counts, Outcome};
+use crate::terminals::Terminals;
+use crate::terminals::connection::Connection;
 use crate::terminals::outbound::Ticket;
 use crate::terminals::registry::Age;
-use crate::time::{Instant, Now};
+use crate::time::Instant;
 
 /// The time between two steps.
 const STEP: Duration = Duration::from_millis(10);
 
 /// How far a push to everyone is.
 #[derive(Clone, Debug)]
-pub(crate) struct Broadcasting {
+pub(super) struct Broadcasting {
     action: Action,
     walk: Walk,
     counts: Counts,
@@ -43,7 +45,7 @@ enum Walk {
 }
 
 impl Broadcasting {
-    pub(crate) const fn new(action: Action, terminals: usize) -> Self {
+    pub(super) const fn new(action: Action, terminals: usize) -> Self {
         Self {
             action,
             walk: Walk::At { age: Age::YOUNGEST },
@@ -53,12 +55,12 @@ impl Broadcasting {
         }
     }
 
-    pub(crate) const fn resolved(&mut self, outcome: Outcome) {
+    pub(super) const fn resolved(&mut self, outcome: Outcome) {
         self.open = self.open.saturating_sub(1);
         self.counts.add(outcome);
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         match self.walk {
             Walk::At { .. } | Walk::Waiting => false,
             Walk::Done => self.open == 0,
@@ -67,15 +69,15 @@ impl Broadcasting {
     }
 
     /// Whether it serves terminals itself: its counts are what a repeat is told.
-    pub(crate) const fn is_first(&self) -> bool {
+    pub(super) const fn is_first(&self) -> bool {
         match self.walk {
             Walk::At { .. } | Walk::Done => true,
             Walk::Waiting | Walk::Skipped => false,
         }
     }
 
-    /// The counts. Who has no outcome is queued.
-    pub(crate) const fn counts(&self) -> Counts {
+    /// The counts. Terminals without an outcome count as queued.
+    pub(super) const fn counts(&self) -> Counts {
         let mut counts = self.counts;
         counts.queued += self.open;
         match self.walk {
@@ -101,97 +103,109 @@ const ZERO: Counts = Counts {
     too_large: 0,
 };
 
-impl Instance {
-    pub(crate) fn begin_broadcast(&mut self, now: Now, key: InboundKey) {
-        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
-            self.bug("a broadcast ended before it began");
+impl Deliveries {
+    /// Begins a push to everyone, unless it is a repeat. `present`: terminals that it is for.
+    pub(super) fn begin_broadcast(&mut self, cx: &mut Context<'_>, key: InboundKey, present: u64) {
+        let now = cx.now.mono;
+        let Some(inbound) = self.inbound.get_mut(key) else {
+            cx.bug("a broadcast ended before it began");
             return;
         };
         let push = inbound.push;
-        let Progress::Everyone(broadcasting) = &mut inbound.progress else {
-            self.bug("a broadcast has users");
+        let InboundProgress::Everyone(broadcasting) = &mut inbound.progress else {
+            cx.bug("a broadcast has users");
             return;
         };
-        let present = self.terminals.registry.present() as u64;
-        match self.deliver.repeats.known_broadcast(now.mono, push, key) {
+        match self.repeats.known_broadcast(now, push, key) {
             Some(Known::Ended(counts)) => {
                 broadcasting.skip(counts);
-                self.base.stats.repeats += counts.written;
+                cx.stats.repeats += counts.written;
             }
             Some(Known::Pending) => broadcasting.walk = Walk::Waiting,
             Some(Known::Crowded) => broadcasting.skip(Counts {
                 queued: present,
                 ..ZERO
             }),
-            None if self.deliver.broadcasts.len() >= self.base.config.broadcasts => {
+            None if self.broadcasts.len() >= cx.config.broadcasts => {
                 broadcasting.skip(Counts {
                     overflow: present,
                     ..ZERO
                 });
-                self.base.stats.overflows += present;
+                cx.stats.overflows += present;
             }
             None => {
-                self.deliver.repeats.begin_broadcast(now.mono, push);
-                self.deliver.broadcasts.push_back(key);
-                if !self.is_armed(Once::Broadcast) {
-                    self.arm_once(Once::Broadcast, now.mono);
+                self.repeats.begin_broadcast(now, push);
+                self.broadcasts.push_back(key);
+                if !self.step.is_set() {
+                    cx.set(&mut self.step, now, Timer::Broadcast);
                 }
             }
         }
-        self.answer_if_complete(key);
+        self.answer_if_complete(cx, key);
     }
 
     /// The first delivery of a push to everyone has ended, for whose counts this one waits.
-    pub(crate) fn first_broadcast_ended(&mut self, key: InboundKey, counts: Counts) {
+    pub(super) fn first_broadcast_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: InboundKey,
+        counts: Counts,
+    ) {
         // It may have been answered at its own deadline.
-        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
+        let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
-        if let Progress::Everyone(broadcasting) = &mut inbound.progress {
+        if let InboundProgress::Everyone(broadcasting) = &mut inbound.progress {
             broadcasting.skip(counts);
-            self.base.stats.repeats += counts.written;
+            cx.stats.repeats += counts.written;
         }
-        self.answer_if_complete(key);
+        self.answer_if_complete(cx, key);
     }
 
     /// Serves the next terminals of the broadcast that has waited longest.
-    pub(crate) fn broadcast_due(&mut self, now: Now, out: &mut Outbox) {
+    pub(super) fn broadcast_due(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
-        let mut budget = (self.base.config.broadcast_rate / steps_per_second).max(1);
+        let mut budget = (cx.config.broadcast_rate / steps_per_second).max(1);
         while budget > 0 {
-            let Some(&key) = self.deliver.broadcasts.front() else {
+            let Some(&key) = self.broadcasts.front() else {
                 return;
             };
-            if !self.broadcast_one(now, key, out) {
-                self.deliver.broadcasts.pop_front();
-                self.answer_if_complete(key);
+            if !self.broadcast_one(cx, terminals, key) {
+                self.broadcasts.pop_front();
+                self.answer_if_complete(cx, key);
                 continue;
             }
             budget -= 1;
         }
-        self.arm_once(Once::Broadcast, now.mono + STEP);
+        let at = cx.now.mono + STEP;
+        cx.set(&mut self.step, at, Timer::Broadcast);
     }
 
     /// Serves one terminal. Returns whether there was one.
-    fn broadcast_one(&mut self, now: Now, key: InboundKey, out: &mut Outbox) -> bool {
-        let Some(inbound) = self.deliver.inbound.get_mut(key) else {
+    fn broadcast_one(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        key: InboundKey,
+    ) -> bool {
+        let Some(inbound) = self.inbound.get_mut(key) else {
             return false;
         };
         let push = inbound.push;
-        let Progress::Everyone(broadcasting) = &mut inbound.progress else {
+        let InboundProgress::Everyone(broadcasting) = &mut inbound.progress else {
             return false;
         };
         let Walk::At { age } = broadcasting.walk else {
             return false;
         };
-        let Some((age, connection)) = self.terminals.registry.next_older(age) else {
+        let Some((age, connection)) = terminals.next_older(age) else {
             broadcasting.walk = Walk::Done;
             return false;
         };
         broadcasting.walk = Walk::At { age };
         broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
-        let greeted = (self.terminals.registry.get(connection)).filter(|found| found.is_live());
-        let Some(id) = greeted.map(|found| found.id) else {
+        let greeted = (terminals.get(connection)).filter(|found| found.is_live());
+        let Some(id) = greeted.map(Connection::id) else {
             return true;
         };
         broadcasting.open += 1;
@@ -202,12 +216,12 @@ impl Instance {
             push,
         };
         // The same push may have named this terminal's user before.
-        let outcome = match self.deliver.repeats.known(now.mono, id, ticket) {
+        let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
             Some(known) => {
-                self.base.stats.repeats += 1;
+                cx.stats.repeats += 1;
                 known.outcome()
             }
-            None => self.act(now, connection, &action, ticket, out).err(),
+            None => self.act(cx, terminals, connection, &action, ticket).err(),
         };
         if let Some(outcome) = outcome {
             self.set_outcome(ticket, outcome);

@@ -14,7 +14,7 @@ use crate::time::Instant;
 
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
 #[derive(Clone, Debug)]
-pub(crate) struct Repeats {
+pub(super) struct Repeats {
     frames: SeededMap<(PushId, ConnectionId), State<Outcome, Ticket>>,
     broadcasts: SeededMap<PushId, State<Counts, InboundKey>>,
     asks: SeededMap<(PushId, UserId), ()>,
@@ -45,7 +45,7 @@ enum State<Result, Waiter> {
 
 /// What is known of a repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known<Result> {
+pub(super) enum Known<Result> {
     /// The first one is not over: this one is told with it.
     Pending,
     /// The first one is not over, and this one is not told: too many wait for it.
@@ -56,7 +56,7 @@ pub(crate) enum Known<Result> {
 
 impl Known<Outcome> {
     /// The outcome, if the repeat does not wait for the first one.
-    pub(crate) const fn outcome(self) -> Option<Outcome> {
+    pub(super) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::Pending => None,
             Self::Crowded => Some(Outcome::Queued),
@@ -91,7 +91,7 @@ impl<Result: Copy, Waiter> State<Result, Waiter> {
 }
 
 impl Repeats {
-    pub(crate) fn new(span: Duration, limit: usize, hash: &SeededHash) -> Self {
+    pub(super) fn new(span: Duration, limit: usize, hash: &SeededHash) -> Self {
         Self {
             frames: SeededMap::with_hasher(hash.clone()),
             broadcasts: SeededMap::with_hasher(hash.clone()),
@@ -103,7 +103,7 @@ impl Repeats {
     }
 
     /// What is known of this push at this connection. If it is pending, the ticket will be told.
-    pub(crate) fn known(
+    pub(super) fn known(
         &mut self,
         now: Instant,
         connection: ConnectionId,
@@ -115,14 +115,14 @@ impl Repeats {
     }
 
     /// A push begins at a connection.
-    pub(crate) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
+    pub(super) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
         self.frames
             .insert((push, connection), State::Pending(Vec::new()));
         self.remember(now, Entry::Frame(push, connection));
     }
 
     /// A push has ended at a connection. Who else is to be told.
-    pub(crate) fn end(
+    pub(super) fn end(
         &mut self,
         connection: ConnectionId,
         push: PushId,
@@ -134,7 +134,7 @@ impl Repeats {
     /// Notes that the terminals of a user are looked up for a push. Returns whether it is the first
     /// time. A publisher's second try must not reach a terminal that has come since: a later push
     /// may have reached it already.
-    pub(crate) fn begin_ask(&mut self, now: Instant, push: PushId, user: &UserId) -> bool {
+    pub(super) fn begin_ask(&mut self, now: Instant, push: PushId, user: &UserId) -> bool {
         self.forget_old(now);
         let first = self.asks.insert((push, user.clone()), ()).is_none();
         if first {
@@ -144,12 +144,12 @@ impl Repeats {
     }
 
     /// Whether a push is known at a connection.
-    pub(crate) fn knows(&self, connection: ConnectionId, push: PushId) -> bool {
+    pub(super) fn knows(&self, connection: ConnectionId, push: PushId) -> bool {
         self.frames.contains_key(&(push, connection))
     }
 
     /// What is known of this push to everyone. If it is pending, the delivery will be told.
-    pub(crate) fn known_broadcast(
+    pub(super) fn known_broadcast(
         &mut self,
         now: Instant,
         push: PushId,
@@ -160,18 +160,18 @@ impl Repeats {
     }
 
     /// A push to everyone begins.
-    pub(crate) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
+    pub(super) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
         self.broadcasts.insert(push, State::Pending(Vec::new()));
         self.remember(now, Entry::Broadcast(push));
     }
 
     /// A push to everyone has ended. Who else is to be told.
-    pub(crate) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
+    pub(super) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
         (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }
 
     /// Pairs of push and connection, and broadcasts, that are remembered.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 

@@ -301,7 +301,7 @@ impl Instance {
 
     pub(crate) fn load(&self) -> Load {
         Load {
-            connections: self.terminals.registry.present() as u64,
+            connections: self.terminals.present() as u64,
             pushes: self.base.stats.pushes,
         }
     }

@@ -90,13 +90,11 @@ impl Instance {
     }
 
     fn local_connections(&self, user: &UserId) -> Vec<ConnectionInfo> {
-        (self.terminals.registry.of_user(user).iter())
-            .filter_map(|key| self.terminals.registry.get(*key))
-            .filter(|connection| connection.is_live())
+        (self.terminals.greeted_of(user))
             .map(|connection| ConnectionInfo {
-                connection: connection.id,
+                connection: connection.id(),
                 instance: self.base.identity.instance,
-                connected: connection.connected,
+                connected: connection.connected(),
             })
             .collect()
     }

@@ -9,7 +9,6 @@ pub(crate) mod route;
 
 use crate::base::rng::SeededHash;
 use crate::command::Outbox;
-use crate::delivery::Delivered;
 use crate::directory::Reply;
 use crate::instance::Instance;
 use crate::membership::trips::Conclusion;
@@ -22,15 +21,12 @@ use push::Pushes;
 #[derive(Clone, Debug)]
 pub(crate) struct Publish {
     pub(crate) pushes: Pushes,
-    /// This instance's answers to its own deliveries, taken up at the end of the turn.
-    pub(crate) delivered: Vec<Delivered>,
 }
 
 impl Publish {
     pub(crate) fn new(hash: &SeededHash) -> Self {
         Self {
             pushes: Pushes::new(hash),
-            delivered: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
 use crate::command::{Command, Outbox};
 use crate::config::Config;
-use crate::deliver::inbound::From;
+use crate::deliver::Publisher;
 use crate::delivery::{Addressees, Deliver, Delivered, Outcomes};
 use crate::directory::Row;
 use crate::event::Answer;
@@ -324,7 +324,7 @@ impl Instance {
         out: &mut Outbox,
     ) {
         if to == self.base.identity.instance {
-            self.deliver(now, From::Here, deliver, out);
+            self.deliver(now, Publisher::Here, deliver, out);
         } else {
             let cx = &mut self.base.context(now, out);
             (self.peers).send(cx, &mut self.membership, to, deliver, due);

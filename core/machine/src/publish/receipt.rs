@@ -125,7 +125,8 @@ impl Instance {
 
     /// The instance ends: each push is answered with what is known of it.
     pub(crate) fn complete_receipts(&mut self, now: Now, out: &mut Outbox) {
-        self.answer_inbound();
+        self.deliver.answer_all();
+        self.carry(now, out);
         let keys: Vec<PushKey> = self
             .publish
             .pushes

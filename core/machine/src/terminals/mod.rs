@@ -5,14 +5,20 @@ pub(crate) mod outbound;
 pub(crate) mod registry;
 
 use std::collections::VecDeque;
+use std::hash::Hasher;
 
+use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
+use crate::config::Config;
 use crate::context::Context;
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::message::Outcome;
+use crate::stats::Level;
+use crate::time::Instant;
 
+use connection::Connection;
 use outbound::Ticket;
-use registry::Registry;
+use registry::{Age, Registry};
 
 /// The terminals of this instance.
 #[derive(Clone, Debug)]
@@ -40,12 +46,16 @@ pub(crate) enum Effect {
     /// ([`forget_if_gone`](Terminals::forget_if_gone)), at once if it has no row, or else when
     /// the row has gone.
     Gone(ConnectionKey),
-    /// This became of a frame.
-    Resolved {
-        connection: ConnectionId,
-        ticket: Ticket,
-        outcome: Outcome,
-    },
+    /// It is known what became of a frame.
+    Resolved(Resolved),
+}
+
+/// What became of a frame for a terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) connection: ConnectionId,
+    pub(crate) ticket: Ticket,
+    pub(crate) outcome: Outcome,
 }
 
 /// Something is due for a connection.
@@ -61,9 +71,95 @@ impl Terminals {
         }
     }
 
+    /// A connection that is not forgotten.
+    pub(crate) fn get(&self, key: ConnectionKey) -> Option<&Connection> {
+        self.registry.get(key)
+    }
+
+    /// A present connection of this user, by its name.
+    pub(crate) fn find(&self, connection: ConnectionId, user: &UserId) -> Option<ConnectionKey> {
+        let key = self.registry.find(connection)?;
+        let found = self.registry.get(key)?;
+        (found.user == *user).then_some(key)
+    }
+
+    /// The greeted connections of a user, oldest first.
+    pub(crate) fn greeted_of(&self, user: &UserId) -> impl Iterator<Item = &Connection> {
+        (self.registry.of_user(user).iter())
+            .filter_map(|key| self.registry.get(*key))
+            .filter(|connection| connection.is_live())
+    }
+
+    /// The youngest present connection that is older than `age`.
+    pub(crate) fn next_older(&self, age: Age) -> Option<(Age, ConnectionKey)> {
+        self.registry.next_older(age)
+    }
+
+    /// The oldest present connection that is at least as young as `age`.
+    pub(crate) fn next_younger(&self, age: Age) -> Option<(Age, ConnectionKey)> {
+        self.registry.next_younger(age)
+    }
+
+    /// Connections, those included whose end has begun.
+    pub(crate) fn len(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Connections whose end has not begun.
+    pub(crate) fn present(&self) -> usize {
+        self.registry.present()
+    }
+
+    /// Users with present connections.
+    pub(crate) fn users(&self) -> usize {
+        self.registry.users()
+    }
+
+    /// How full its tables and queues are; of the queues, the fullest.
+    pub(crate) fn levels(&self, config: &Config) -> [Level; 3] {
+        let waiting = (self.registry.iter()).map(|(_, connection)| &connection.outbound);
+        let (frames, bytes) = waiting.fold((0, 0), |(frames, bytes): (usize, usize), queue| {
+            (frames.max(queue.frames()), bytes.max(queue.bytes()))
+        });
+        [
+            Level {
+                setting: "connections",
+                used: self.len(),
+                limit: config.connections,
+            },
+            Level {
+                setting: "queue_frames",
+                used: frames,
+                limit: config.queue_frames,
+            },
+            Level {
+                setting: "queue_bytes",
+                used: bytes,
+                limit: config.queue_bytes,
+            },
+        ]
+    }
+
     /// The oldest effect that was not handed on.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// What became of frames, of the effects that were not handed on.
+    pub(crate) fn take_resolved(&mut self) -> Vec<Resolved> {
+        let mut taken = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::Resolved(resolved) => {
+                taken.push(*resolved);
+                false
+            }
+            Effect::Opened(_)
+            | Effect::Degraded
+            | Effect::DegradationEnded
+            | Effect::Ended(_)
+            | Effect::Gone(_) => true,
+        });
+        taken
     }
 
     /// Does what is due.
@@ -78,5 +174,20 @@ impl Terminals {
             self.flush(cx, key);
         }
         self.unflushed = connections;
+    }
+
+    /// Whether nothing waits for the end of the turn.
+    pub(crate) const fn turn_is_over(&self) -> bool {
+        self.unflushed.is_empty()
+    }
+
+    pub(crate) fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.unflushed.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Terminals {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.registry.fingerprint(now, hasher);
     }
 }

@@ -140,7 +140,7 @@ impl World {
                 let keys = self.open.clone();
                 (keys.into_iter())
                     .filter(|key| {
-                        (self.rig.instance.terminals.registry.get(*key))
+                        (self.rig.instance.terminals.get(*key))
                             .is_some_and(|connection| connection.outbound.is_writing())
                     })
                     .collect::<Vec<_>>()

@@ -21,6 +21,7 @@ use crate::message::Outcome;
 use crate::publish::purpose::Purpose;
 use crate::publish::push::WaitsForView;
 use crate::publish::route::{self, Hop, Selection};
+use crate::terminals::connection::Connection;
 use crate::time::{Instant, Now};
 
 mod part;
@@ -81,7 +82,11 @@ impl Instance {
             .get_mut(user)
             .and_then(Lane::serve_next)
         {
-            let local = self.greeted_of(user);
+            let local: Vec<_> = self
+                .terminals
+                .greeted_of(user)
+                .map(Connection::id)
+                .collect();
             let here = self.base.identity.instance;
             let Some(part) = self.part_mut(user, sequence) else {
                 return;

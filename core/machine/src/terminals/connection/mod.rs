@@ -21,7 +21,7 @@ use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
 use crate::message::Outcome;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
 use crate::terminals::registry::Age;
-use crate::terminals::{Effect, Terminals};
+use crate::terminals::{Effect, Resolved, Terminals};
 use crate::time::{Instant, WallTime};
 
 mod liveness;
@@ -67,6 +67,16 @@ pub(crate) enum Waiting {
 }
 
 impl Connection {
+    /// Its name.
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// When it was accepted, by the clock that all instances share.
+    pub(crate) const fn connected(&self) -> WallTime {
+        self.connected
+    }
+
     /// Whether it was greeted and its end has not begun.
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
@@ -485,12 +495,12 @@ impl Terminals {
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
     ) {
-        let resolved = tickets.into_iter().map(|ticket| Effect::Resolved {
+        let resolved = tickets.into_iter().map(|ticket| Resolved {
             connection,
             ticket,
             outcome,
         });
-        self.effects.extend(resolved);
+        self.effects.extend(resolved.map(Effect::Resolved));
     }
 }
 
