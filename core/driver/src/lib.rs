@@ -81,12 +81,13 @@ pub mod runtime;
 mod server;
 pub mod settings;
 mod signs;
-mod socket;
 mod sockets;
 mod task;
 mod terminal;
 mod threads;
+mod transport;
 mod unreadable;
+mod websocket;
 mod worker;
 
 pub use admission::Admission;

@@ -18,8 +18,6 @@ use smol_hyper::rt::FuturesIo;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
-use tungstenite::Message;
-use tungstenite::error::{CapacityError, Error, ProtocolError};
 
 use crate::damper::{Cause, damped};
 use crate::events::{NotTaken, TerminalEvent};
@@ -28,8 +26,9 @@ use crate::http::{Served, joined};
 use crate::journal;
 use crate::members::{Input, Seat};
 use crate::runtime::{Runtime, race};
-use crate::socket::Socket;
 use crate::task::caught;
+use crate::transport::{Incoming, Transport};
+use crate::websocket::WebSocket;
 use crate::worker::Local;
 
 /// How long a terminal that broke the protocol has to read why.
@@ -142,7 +141,7 @@ async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUp
     let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
         return Ended::With(Closure::Abrupt);
     };
-    match Pump::<R::Stream>::over::<R>(local, terminal, upgraded) {
+    match Pump::<WebSocket<R::Stream>>::over::<R>(local, terminal, upgraded) {
         Ok(pump) => pump.serve::<R>().await,
         Err(foreign) => foreign.serve::<R>().await,
     }
@@ -158,10 +157,10 @@ async fn upgraded(mailbox: &Mailbox, upgrade: OnUpgrade) -> Option<Upgraded> {
     race(upgraded, aborted).await
 }
 
-struct Pump<'a, S> {
+struct Pump<'a, T> {
     local: &'a Local,
     terminal: Box<Terminal>,
-    socket: Socket<S>,
+    transport: T,
     /// The first frame is on its way: `Connected` precedes what the terminal says.
     greeted: bool,
     flush_due: bool,
@@ -193,9 +192,9 @@ enum Step {
 }
 
 /// A terminal of the embedder's own HTTP server, whatever its streams are.
-type ForeignPump<'a> = Box<Pump<'a, Foreign>>;
+type ForeignPump<'a> = Box<Pump<'a, WebSocket<Foreign>>>;
 
-impl<'a, S> Pump<'a, S> {
+impl<'a, S> Pump<'a, WebSocket<S>> {
     /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
     fn over<R: Runtime<Stream = S>>(
         local: &'a Local,
@@ -212,21 +211,23 @@ impl<'a, S> Pump<'a, S> {
                 // it is copied, and the buffer is dropped here.
                 let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
                 let read = joined(parts.read_buf, unread);
-                let socket = Socket::new(stream, &read, frame_bytes, R::unacknowledged);
+                let socket = WebSocket::new(stream, &read, frame_bytes, R::unacknowledged);
                 Ok(Self::new(local, terminal, socket))
             }
             Err(upgraded) => {
-                let socket = Socket::new(Foreign::new(upgraded), &[], frame_bytes, |_| None);
+                let socket = WebSocket::new(Foreign::new(upgraded), &[], frame_bytes, |_| None);
                 Err(Pump::new(local, terminal, socket))
             }
         }
     }
+}
 
-    fn new(local: &'a Local, terminal: Box<Terminal>, socket: Socket<S>) -> Box<Self> {
+impl<'a, T> Pump<'a, T> {
+    fn new(local: &'a Local, terminal: Box<Terminal>, transport: T) -> Box<Self> {
         Box::new(Self {
             local,
             terminal,
-            socket,
+            transport,
             greeted: false,
             flush_due: false,
             probe_due: false,
@@ -236,7 +237,7 @@ impl<'a, S> Pump<'a, S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
+impl<T: Transport> Pump<'_, T> {
     async fn serve<R: Runtime>(mut self: Box<Self>) -> Ended {
         let connection = self.terminal.key;
         let mut event = Event::Opened { connection };
@@ -302,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                 continue;
             }
             // Reading may have queued an answer to a ping.
-            if blocked || self.socket.is_flushed() {
+            if blocked || self.transport.is_flushed() {
                 return Poll::Pending;
             }
         }
@@ -314,10 +315,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             match (order, self.phase) {
                 (Order::Send(payload), Phase::Open) => {
                     self.greeted = true;
-                    self.socket.send(&payload);
+                    self.transport.send(&payload);
                 }
                 (Order::Flush, Phase::Open) => self.flush_due = true,
-                (Order::Ping, Phase::Open) => self.socket.ping(),
+                (Order::Ping, Phase::Open) => self.transport.ping(),
                 (Order::Probe, Phase::Open) => self.probe_due = true,
                 (Order::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
@@ -325,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
                     self.probe_due = false;
                     // `Disconnected` is the last that the application hears of a terminal.
                     self.held = None;
-                    self.socket.close(cx, code);
+                    self.transport.close(cx, code);
                 }
                 // Nothing may follow a Close frame, and the instance expects nothing after it.
                 (_, Phase::Closing | Phase::Ending(_)) => {}
@@ -336,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
     /// Signs of life of a terminal from which no frame has come. While the application holds it
     /// up nothing is read: its silence is not held against it.
     fn life(&mut self) -> Life {
-        match self.held.is_some() || self.socket.shows_life() {
+        match self.held.is_some() || self.transport.shows_life() {
             true => Life::Shown,
             false => Life::NotShown,
         }
@@ -345,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
     /// `Ready(None)`: everything is written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let flushed = self
-            .socket
+            .transport
             .poll_flush(cx, &mut self.local.scratch.borrow_mut());
         match (flushed, self.phase) {
             (_, Phase::Ending(Closure::Abrupt)) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
@@ -362,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
             ) => Poll::Ready(Some(Step::Ended(closure))),
             (Poll::Pending, _) => Poll::Pending,
             (Poll::Ready(Ok(())), Phase::Ending(closure)) => {
-                let shut = self.socket.poll_shutdown(cx);
+                let shut = self.transport.poll_shutdown(cx);
                 shut.map(|_| Some(Step::Ended(closure)))
             }
             (Poll::Ready(Ok(())), Phase::Open | Phase::Closing) => {
@@ -377,32 +378,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
         if self.held.is_some() {
             return self.poll_held(cx);
         }
-        let message = match self.socket.poll_read(cx) {
-            Poll::Ready(Ok(message)) => message,
-            Poll::Ready(Err(error)) => {
-                self.end(cx, &error);
-                return Poll::Pending;
-            }
-            Poll::Pending => return Poll::Pending,
-        };
-        match message {
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
-                Poll::Ready(Step::Heard(Heard::Control))
-            }
-            Message::Close(_) => {
-                self.phase = Phase::Ending(Closure::Clean);
+        match self.transport.poll_read(cx) {
+            Poll::Ready(Ok(Incoming::Control)) => Poll::Ready(Step::Heard(Heard::Control)),
+            Poll::Ready(Ok(Incoming::Message(payload))) => self.hold(cx, payload),
+            Poll::Ready(Err(closure)) => {
+                self.end(cx, closure);
                 Poll::Pending
             }
-            Message::Text(text) => self.hold(cx, Payload::text(text.into()).ok()),
-            Message::Binary(bytes) => self.hold(cx, Some(Payload::binary(bytes))),
+            Poll::Pending => Poll::Pending,
         }
     }
 
-    fn hold(&mut self, cx: &mut Context<'_>, payload: Option<Payload>) -> Poll<Step> {
-        // tungstenite has checked that text is UTF-8. What comes after a Close frame goes nowhere.
-        let (Some(payload), Phase::Open) = (payload, self.phase) else {
+    fn hold(&mut self, cx: &mut Context<'_>, payload: Payload) -> Poll<Step> {
+        if self.phase != Phase::Open {
+            // What comes after a Close frame goes nowhere.
             return Poll::Ready(Step::Heard(Heard::Control));
-        };
+        }
         let Terminal { id, user, .. } = &*self.terminal;
         journal::heard(self.local.me.id, *id, user, &payload);
         self.held = Some(Box::new(Held::Untold(TerminalEvent::Message {
@@ -443,10 +434,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
         }
     }
 
-    fn end(&mut self, cx: &mut Context<'_>, error: &Error) {
-        let closure = closure(error);
+    fn end(&mut self, cx: &mut Context<'_>, closure: Closure) {
         if let Closure::Violation(code) = closure {
-            self.socket.close(cx, code);
+            self.transport.close(cx, code);
         }
         self.phase = Phase::Ending(closure);
     }
@@ -455,34 +445,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<'_, S> {
     /// the connection, and the Close frame is lost on the way.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self
-            .socket
+            .transport
             .poll_flush(cx, &mut self.local.scratch.borrow_mut())
         {
             Poll::Ready(Ok(())) => {
-                let _ = self.socket.poll_shutdown(cx);
+                let _ = self.transport.poll_shutdown(cx);
             }
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Pending => {}
         }
-        self.socket.poll_discard(cx)
-    }
-}
-
-/// How a connection ended, by the error that reading it ended with.
-fn closure(error: &Error) -> Closure {
-    match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => Closure::Clean,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Closure::Abrupt,
-        Error::Protocol(_) | Error::AttackAttempt => Closure::Violation(CloseCode::ProtocolError),
-        Error::Utf8(_) => Closure::Violation(CloseCode::InvalidPayload),
-        Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
-            Closure::Violation(CloseCode::TooLarge)
-        }
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::WriteBufferFull(_)
-        | Error::Url(_)
-        | Error::Http(_)
-        | Error::HttpFormat(_) => Closure::Abrupt,
+        self.transport.poll_discard(cx)
     }
 }

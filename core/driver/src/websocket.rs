@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
+use switchboard_core::event::Closure;
 use switchboard_core::frame::{CloseCode, FrameKind, Payload};
-use tungstenite::error::{Error, ProtocolError};
+use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -18,9 +19,10 @@ use crate::boundary::Boundary;
 use crate::outlet::Outlet;
 use crate::signs::Signs;
 use crate::task::Portion;
+use crate::transport::{Incoming, Transport};
 
 /// A WebSocket, server's side.
-pub(crate) struct Socket<S> {
+pub(crate) struct WebSocket<S> {
     stream: S,
     protocol: WebSocketContext,
     outlet: Outlet,
@@ -44,7 +46,7 @@ const READ_BUFFER: usize = 1024;
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
 const CONTROL_BUFFER: usize = 4096;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// A socket whose upgrade is done; `read` is what was read from it beyond that.
     pub(crate) fn new(
         stream: S,
@@ -75,49 +77,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Queues a frame.
-    pub(crate) fn send(&mut self, payload: &Payload) {
-        let data = match payload.kind() {
-            FrameKind::Text => Data::Text,
-            FrameKind::Binary => Data::Binary,
-        };
-        self.outlet
-            .push_frame(OpCode::Data(data), payload.bytes().clone());
-    }
-
-    /// Queues a ping.
-    pub(crate) fn ping(&mut self) {
-        let unacknowledged = (self.unacknowledged)(&self.stream);
-        self.signs.pinged(self.outlet.bytes(), unacknowledged);
-        self.outlet
-            .push_frame(OpCode::Control(Control::Ping), Bytes::new());
-    }
-
-    /// Whether the other end has shown life since the ping, or since this was asked last.
-    pub(crate) fn shows_life(&mut self) -> bool {
-        self.signs.look((self.unacknowledged)(&self.stream))
-    }
-
-    /// Queues a Close frame, unless there was one.
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
-        let frame = CloseFrame {
-            code: code.number().into(),
-            reason: Utf8Bytes::from_static(code.reason()),
-        };
-        let mut io = Io {
-            stream: &mut self.stream,
-            outlet: &mut self.outlet,
-            boundary: &mut self.boundary,
-            signs: &mut self.signs,
-            portion: &mut self.portion,
-            cx,
-        };
-        // It fails if the connection is closed already, which is what is wanted.
-        let _ = self.protocol.close(&mut io, Some(frame));
-    }
-
     /// Reads a message. Answers to pings and Close frames are queued.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<tungstenite::Result<Message>> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<tungstenite::Result<Message>> {
         let mut io = Io {
             stream: &mut self.stream,
             outlet: &mut self.outlet,
@@ -161,18 +122,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.boundary = Boundary::default();
         }
     }
+}
 
-    /// Whether everything queued is with the operating system.
-    pub(crate) fn is_flushed(&self) -> bool {
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
+    fn send(&mut self, payload: &Payload) {
+        let data = match payload.kind() {
+            FrameKind::Text => Data::Text,
+            FrameKind::Binary => Data::Binary,
+        };
+        self.outlet
+            .push_frame(OpCode::Data(data), payload.bytes().clone());
+    }
+
+    fn ping(&mut self) {
+        let unacknowledged = (self.unacknowledged)(&self.stream);
+        self.signs.pinged(self.outlet.bytes(), unacknowledged);
+        self.outlet
+            .push_frame(OpCode::Control(Control::Ping), Bytes::new());
+    }
+
+    fn shows_life(&mut self) -> bool {
+        self.signs.look((self.unacknowledged)(&self.stream))
+    }
+
+    fn close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+        let frame = CloseFrame {
+            code: code.number().into(),
+            reason: Utf8Bytes::from_static(code.reason()),
+        };
+        let mut io = Io {
+            stream: &mut self.stream,
+            outlet: &mut self.outlet,
+            boundary: &mut self.boundary,
+            signs: &mut self.signs,
+            portion: &mut self.portion,
+            cx,
+        };
+        // It fails if the connection is closed already, which is what is wanted.
+        let _ = self.protocol.close(&mut io, Some(frame));
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Closure>> {
+        self.poll_message(cx).map(|message| match message {
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Incoming::Control),
+            Ok(Message::Close(_)) => Err(Closure::Clean),
+            Ok(Message::Binary(bytes)) => Ok(Incoming::Message(Payload::binary(bytes))),
+            // tungstenite has checked that text is UTF-8.
+            Ok(Message::Text(text)) => Payload::text(text.into())
+                .map(Incoming::Message)
+                .map_err(|_| Closure::Violation(CloseCode::InvalidPayload)),
+            Err(error) => Err(closure(&error)),
+        })
+    }
+
+    fn is_flushed(&self) -> bool {
         self.outlet.is_empty()
     }
 
-    /// Writes what is queued, by way of `scratch`, which is shared by all terminals of a thread.
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut Vec<u8>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>> {
         while !self.outlet.is_empty() {
             let bytes = self.outlet.gather(scratch);
             let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes)? else {
@@ -188,13 +195,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Ends the stream's writing half.
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
     }
 
-    /// Reads bytes that nobody wants. `Ready` at the end of the stream, or after an error.
-    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 1024];
         loop {
             ready!(self.portion.poll_take(cx));
@@ -203,6 +208,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// How a connection ended, by the error that reading it ended with.
+fn closure(error: &Error) -> Closure {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Closure::Clean,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Closure::Abrupt,
+        Error::Protocol(_) | Error::AttackAttempt => Closure::Violation(CloseCode::ProtocolError),
+        Error::Utf8(_) => Closure::Violation(CloseCode::InvalidPayload),
+        Error::Capacity(CapacityError::MessageTooLong { .. } | CapacityError::TooManyHeaders) => {
+            Closure::Violation(CloseCode::TooLarge)
+        }
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => Closure::Abrupt,
     }
 }
 
@@ -259,7 +283,7 @@ mod tests {
     #[test]
     fn frames_are_written_whole_and_in_order_however_little_the_stream_takes() {
         for step in [1, 2, 7, 1000, 1 << 20] {
-            let mut socket = Socket::new(Pipe::taking(step), &[], 1024, |_| None);
+            let mut socket = WebSocket::new(Pipe::taking(step), &[], 1024, |_| None);
             let large = vec![7; 2 * WRITE_CHUNK + 1];
             socket.send(&Payload::text("hello".into()).unwrap());
             socket.send(&Payload::binary(large.clone().into()));
@@ -279,7 +303,7 @@ mod tests {
     /// H18: the peer's Close frame is answered.
     #[test]
     fn a_close_frame_is_echoed() {
-        let mut socket = Socket::new(
+        let mut socket = WebSocket::new(
             Pipe::taking(100),
             &masked(0x88, &1000_u16.to_be_bytes()),
             1024,
@@ -296,7 +320,7 @@ mod tests {
     /// Caddy's at a reload, up to 2.6.2.
     #[test]
     fn a_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is() {
-        let mut socket = Socket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024, |_| None);
+        let mut socket = WebSocket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024, |_| None);
         socket.stream.unread = vec![0x88, 2, 0x03, 0xe9];
         assert!(matches!(
             read(&mut socket),
@@ -312,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_ping_is_answered_between_frames() {
-        let mut socket = Socket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024, |_| None);
+        let mut socket = WebSocket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024, |_| None);
         socket.send(&Payload::text("hi".into()).unwrap());
         assert!(matches!(
             read(&mut socket),
@@ -326,7 +350,7 @@ mod tests {
     /// H09: a frame that is too large is refused by its header.
     #[test]
     fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
-        let mut socket = Socket::new(
+        let mut socket = WebSocket::new(
             Pipe::taking(100),
             &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0],
             1024,
@@ -341,7 +365,7 @@ mod tests {
     #[test]
     fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
         let large = vec![7; 60_000];
-        let mut socket = Socket::new(Pipe::taking(100), &[], 1 << 16, |_| None);
+        let mut socket = WebSocket::new(Pipe::taking(100), &[], 1 << 16, |_| None);
         socket.stream.unread = masked(0x82, &large);
         // In several portions.
         let message = (0..10).find_map(|_| match read(&mut socket) {
@@ -359,7 +383,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_read_in_portions() {
-        let mut socket = Socket::new(Pipe::taking(100), &masked(0x01, b""), 1024, |_| None);
+        let mut socket = WebSocket::new(Pipe::taking(100), &masked(0x01, b""), 1024, |_| None);
         // Continuations of nothing: the message stays within its limit, and does not end.
         socket.stream.unread = masked(0x00, b"").repeat(1 << 15);
         let all = socket.stream.unread.len();
@@ -371,11 +395,11 @@ mod tests {
         assert!((1..left).contains(&socket.stream.unread.len()));
     }
 
-    fn read(socket: &mut Socket<Pipe>) -> Poll<tungstenite::Result<Message>> {
-        socket.poll_read(&mut Context::from_waker(&noop_waker()))
+    fn read(socket: &mut WebSocket<Pipe>) -> Poll<tungstenite::Result<Message>> {
+        socket.poll_message(&mut Context::from_waker(&noop_waker()))
     }
 
-    fn flush(socket: &mut Socket<Pipe>) {
+    fn flush(socket: &mut WebSocket<Pipe>) {
         let flushed = socket.poll_flush(&mut Context::from_waker(&noop_waker()), &mut Vec::new());
         assert!(matches!(flushed, Poll::Ready(Ok(()))));
     }
