@@ -1,26 +1,44 @@
 //! The end of an instance, and the isolation of one that is cut off from the directory.
+//!
+//! Both send terminals elsewhere, evenly over a span. What is to be done is returned: the wings
+//! that it concerns are not touched from here.
+//!
+//! ```text
+//! none -> ordered -> releasing -> done
+//!  |  ^      ^
+//!  v  |      |
+//! isolated --+
+//! ```
 
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::command::{Command, Log, Outbox};
-use crate::frame::CloseCode;
-use crate::instance::{Instance, Once};
-use crate::terminals::connection::Waiting;
-use crate::terminals::registry::Age;
-use crate::time::{Instant, Now};
+use crate::command::Log;
+use crate::context::Context;
+use crate::membership::departure::Departure;
+use crate::time::Instant;
 
 /// The time between two steps of a drain.
 const STEP: Duration = Duration::from_millis(20);
 /// The time over which an isolated instance sends its terminals elsewhere.
 const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
+/// Terminals closed in one step, at most, so that a step stays short.
+pub(crate) const STEP_TERMINALS: usize = 1024;
 
-/// Whether terminals are being sent away.
+/// Whether terminals are being sent away, and how far that is.
 #[derive(Clone, Debug)]
-pub(crate) enum Drain {
-    /// They are not.
-    No,
+pub(crate) struct Drain {
+    stage: DrainStage,
+    /// The next step.
+    step: Alarm,
+}
+
+#[derive(Clone, Debug)]
+enum DrainStage {
+    /// Terminals are not sent away.
+    None,
     /// They are, because the directory cannot be reached from here while it can from elsewhere.
     Isolated { pace: Pace },
     /// They are, because the application wants the instance to end.
@@ -37,14 +55,49 @@ pub(crate) enum Drain {
 
 /// Closes terminals evenly over a span.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace {
+struct Pace {
     from: Instant,
     spread: Duration,
     /// Terminals when the first was closed.
     total: Option<usize>,
 }
 
+/// The timer of a drain: its next step is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timer;
+
+/// What is left of an instance once the terminals of a step were told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remainder {
+    /// More terminals are present than there should be.
+    pub(crate) is_behind: bool,
+    /// Connections, pushes and deliveries.
+    pub(crate) open: usize,
+    /// The lease is given back and nothing waits for the directory.
+    pub(crate) is_released: bool,
+}
+
+/// What follows from a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing, before the next step.
+    None,
+    /// Publishers are told what is known, peers that this instance goes, and the lease is given
+    /// back.
+    Release,
+    /// The instance ends: whatever was asked is answered, and links are closed.
+    End,
+}
+
 impl Pace {
+    const fn new(from: Instant, spread: Duration) -> Self {
+        Self {
+            from,
+            spread,
+            total: None,
+        }
+    }
+
     /// How many terminals may be left at this moment.
     fn left(&mut self, now: Instant, present: usize) -> usize {
         if now < self.from {
@@ -61,180 +114,165 @@ impl Pace {
     }
 }
 
-/// Terminals closed in one step, at most, so that a step stays short.
-const STEP_TERMINALS: usize = 1024;
+impl Drain {
+    pub(crate) const fn new() -> Self {
+        Self {
+            stage: DrainStage::None,
+            step: Alarm::UNSET,
+        }
+    }
 
-impl Instance {
     /// Whether a handshake can succeed.
     pub(crate) const fn takes_terminals(&self) -> bool {
-        match self.drain {
-            Drain::No => true,
-            Drain::Isolated { .. }
-            | Drain::Ordered { .. }
-            | Drain::Releasing { .. }
-            | Drain::Done => false,
+        match self.stage {
+            DrainStage::None => true,
+            DrainStage::Isolated { .. }
+            | DrainStage::Ordered { .. }
+            | DrainStage::Releasing { .. }
+            | DrainStage::Done => false,
         }
     }
 
-    /// Whether the drain is over and nothing follows.
-    pub(crate) const fn has_ended(&self) -> bool {
-        match self.drain {
-            Drain::Done => true,
-            Drain::No
-            | Drain::Isolated { .. }
-            | Drain::Ordered { .. }
-            | Drain::Releasing { .. } => false,
+    /// How far the end of the instance is. An isolated one is to stay.
+    pub(crate) const fn departure(&self) -> Departure {
+        match self.stage {
+            DrainStage::None | DrainStage::Isolated { .. } => Departure::None,
+            DrainStage::Ordered { .. } => Departure::Announced,
+            DrainStage::Releasing { .. } => Departure::Releasing,
+            DrainStage::Done => Departure::Done,
         }
     }
 
-    pub(crate) fn drain(&mut self, now: Now, delay: Duration, spread: Duration) {
-        let from = now.mono + delay;
-        let ends = from + spread;
-        match &mut self.drain {
-            Drain::No | Drain::Isolated { .. } => {
-                let pace = Pace {
-                    from,
-                    spread,
-                    total: None,
-                };
-                self.drain = Drain::Ordered {
-                    pace,
-                    told: now.mono,
-                };
+    /// Orders the end: terminals are told between `delay` and `delay + spread` from now. A second
+    /// order counts if it ends sooner. Returns whether the lease has something else to say.
+    pub(crate) fn order(
+        &mut self,
+        cx: &mut Context<'_>,
+        delay: Duration,
+        spread: Duration,
+    ) -> bool {
+        let now = cx.now.mono;
+        let pace = Pace::new(now + delay, spread);
+        match &mut self.stage {
+            DrainStage::None | DrainStage::Isolated { .. } => {
+                self.stage = DrainStage::Ordered { pace, told: now };
             }
-            Drain::Ordered { pace, .. } => {
-                if ends < pace.from + pace.spread {
-                    *pace = Pace {
-                        from,
-                        spread,
-                        total: None,
-                    };
+            DrainStage::Ordered { pace: former, .. } => {
+                if pace.from + pace.spread < former.from + former.spread {
+                    *former = pace;
                 }
             }
-            Drain::Releasing { .. } | Drain::Done => return,
+            DrainStage::Releasing { .. } | DrainStage::Done => return false,
         }
-        self.membership.lease_due = true;
-        self.arm_once(Once::Drain, now.mono);
+        cx.set(&mut self.step, now, Timer);
+        true
     }
 
-    pub(crate) fn drain_due(&mut self, now: Now, out: &mut Outbox) {
-        let present = self.terminals.present();
-        let mut next = now.mono + STEP;
-        match &mut self.drain {
-            Drain::No | Drain::Done => return,
-            Drain::Isolated { pace } => {
-                let left = pace.left(now.mono, present);
-                self.send_away(now, left, out);
-            }
-            Drain::Ordered { pace, told } => {
-                let left = pace.left(now.mono, present);
-                if present > left {
-                    *told = now.mono;
-                }
-                let begun = now.mono >= pace.from;
-                let ends = pace.from + pace.spread;
-                // Rows that cannot be removed die with the lease.
-                let patience =
-                    self.base.config.close_timeout + 2 * self.base.config.directory_timeout;
-                let impatient = now.mono >= ends.max(*told) + patience;
-                self.send_away(now, left, out);
-                if self.terminals.present() > left {
-                    // It is behind: the rest is told as soon as others have had their turn.
-                    next = now.mono;
-                }
-                let rest = self.terminals.len() + self.publish.pushes.len() + self.deliver.len();
-                if begun && (rest == 0 || impatient) {
-                    self.release(now, out);
-                }
-            }
-            Drain::Releasing { until } => {
-                let given_back =
-                    !self.membership.keeper.is_owed() && self.membership.trips.is_idle();
-                if given_back || *until <= now.mono {
-                    self.drain = Drain::Done;
-                    // Nothing is asked from here on, and whatever was asked ends.
-                    self.directory_down(now, out);
-                    self.complete_receipts(now, out);
-                    self.peers.close(&mut self.base.context(now, out));
-                    out.push(Command::Drained);
-                    return;
-                }
-            }
-        }
-        self.arm_once(Once::Drain, next);
-    }
-
-    fn release(&mut self, now: Now, out: &mut Outbox) {
-        self.drain = Drain::Releasing {
-            until: now.mono + self.base.config.directory_timeout,
-        };
-        self.membership.lease_due = true;
-        self.deliver.answer_all();
-        self.carry(now, out);
-        (self.peers).say_goodbye(&mut self.base.context(now, out));
-    }
-
-    /// Closes the oldest terminals until so many are left.
-    fn send_away(&mut self, now: Now, left: usize, out: &mut Outbox) {
-        for _ in 0..STEP_TERMINALS {
-            if self.terminals.present() <= left {
-                return;
-            }
-            let Some((_, key)) = self.terminals.next_younger(Age::OLDEST) else {
-                return;
-            };
-            let code = CloseCode::ServiceRestart;
-            self.close(now, key, code, Waiting::Write, None, out);
-        }
-    }
-
-    /// A peer says whether the directory works for it.
-    pub(crate) fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
-        if self.membership.keeper.has_lease(now.mono) {
-            return;
-        }
-        // Not before a peer says so: when the directory comes back, somebody is the first.
-        let since = *self.membership.keeper.cut_off.get_or_insert(now.mono);
-        if now.mono >= since + self.base.config.isolation && matches!(self.drain, Drain::No) {
-            out.log(Log::Isolated);
-            self.drain = Drain::Isolated {
-                pace: Pace {
-                    from: now.mono,
-                    spread: ISOLATED_SPREAD,
-                    total: None,
-                },
-            };
-            self.arm_once(Once::Drain, now.mono);
+    /// The directory has worked elsewhere and not here since a moment: the instance sends its
+    /// terminals elsewhere when that lasts.
+    pub(crate) fn is_cut_off(&mut self, cx: &mut Context<'_>, since: Instant) {
+        let now = cx.now.mono;
+        if now >= since + cx.config.isolation && matches!(self.stage, DrainStage::None) {
+            cx.out.log(Log::Isolated);
+            let pace = Pace::new(now, ISOLATED_SPREAD);
+            self.stage = DrainStage::Isolated { pace };
+            cx.set(&mut self.step, now, Timer);
         }
     }
 
     /// The lease is held again.
-    pub(crate) fn end_isolation(&mut self, out: &mut Outbox) {
-        if matches!(self.drain, Drain::Isolated { .. }) {
-            out.log(Log::Rejoined);
-            self.drain = Drain::No;
+    pub(crate) fn end_isolation(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.stage, DrainStage::Isolated { .. }) {
+            cx.out.log(Log::Rejoined);
+            self.stage = DrainStage::None;
         }
+    }
+
+    /// A timer is due. Returns how many of the `present` terminals may be left: the oldest of the
+    /// others are told to leave, [`STEP_TERMINALS`] at most. Then comes [`Self::proceed`]. `None`
+    /// if no step is due.
+    pub(crate) fn timer_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: Timer,
+        present: usize,
+    ) -> Option<usize> {
+        let now = cx.now.mono;
+        if !self.step.rings(now) {
+            return None;
+        }
+        match &mut self.stage {
+            DrainStage::None | DrainStage::Done => None,
+            DrainStage::Isolated { pace } => Some(pace.left(now, present)),
+            DrainStage::Ordered { pace, told } => {
+                let left = pace.left(now, present);
+                if present > left {
+                    *told = now;
+                }
+                Some(left)
+            }
+            DrainStage::Releasing { .. } => Some(present),
+        }
+    }
+
+    /// The terminals of a step were told.
+    pub(crate) fn proceed(&mut self, cx: &mut Context<'_>, remainder: Remainder) -> Progress {
+        let now = cx.now.mono;
+        let mut next = now + STEP;
+        let mut progress = Progress::None;
+        match &self.stage {
+            DrainStage::None | DrainStage::Done => return Progress::None,
+            DrainStage::Isolated { .. } => {}
+            DrainStage::Ordered { pace, told } => {
+                if remainder.is_behind {
+                    // The rest is told as soon as others have had their turn.
+                    next = now;
+                }
+                let ends = pace.from + pace.spread;
+                // Rows that cannot be removed die with the lease.
+                let patience = cx.config.close_timeout + 2 * cx.config.directory_timeout;
+                let is_impatient = now >= ends.max(*told) + patience;
+                if now >= pace.from && (remainder.open == 0 || is_impatient) {
+                    self.stage = DrainStage::Releasing {
+                        until: now + cx.config.directory_timeout,
+                    };
+                    progress = Progress::Release;
+                }
+            }
+            DrainStage::Releasing { until } => {
+                if remainder.is_released || *until <= now {
+                    self.stage = DrainStage::Done;
+                    return Progress::End;
+                }
+            }
+        }
+        cx.set(&mut self.step, next, Timer);
+        progress
+    }
+
+    pub(crate) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.step.fingerprint(now, hasher);
     }
 }
 
 impl Fingerprint for Drain {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        match self {
-            Self::No => hasher.write_u8(0),
-            Self::Isolated { pace } => {
+        match &self.stage {
+            DrainStage::None => hasher.write_u8(0),
+            DrainStage::Isolated { pace } => {
                 hasher.write_u8(1);
                 pace.fingerprint(now, hasher);
             }
-            Self::Ordered { pace, told } => {
+            DrainStage::Ordered { pace, told } => {
                 hasher.write_u8(2);
                 pace.fingerprint(now, hasher);
                 told.fingerprint(now, hasher);
             }
-            Self::Releasing { until } => {
+            DrainStage::Releasing { until } => {
                 hasher.write_u8(3);
                 until.fingerprint(now, hasher);
             }
-            Self::Done => hasher.write_u8(4),
+            DrainStage::Done => hasher.write_u8(4),
         }
     }
 }

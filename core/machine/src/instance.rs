@@ -8,13 +8,13 @@ use crate::base::fingerprint::Fingerprint;
 #[cfg(feature = "flaws")]
 use crate::base::flaws::Flaws;
 use crate::base::rng::{Seed, SeededHash};
-use crate::command::{Log, Outbox};
+use crate::command::{Command, Log, Outbox};
 use crate::config::{Config, ConfigError, Identity};
 use crate::context::{Base, Purpose};
 use crate::deliver::{self, Deliveries, Publisher};
 use crate::delivery::Deliver;
 use crate::directory::Outcome;
-use crate::drain::Drain;
+use crate::drain::{self, Drain, Progress, Remainder};
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushKey};
@@ -171,6 +171,7 @@ pub(crate) enum Timer {
     Trip(OpId),
     Push(PushKey),
     Deliver(deliver::Timer),
+    Drain(drain::Timer),
     Peers(peers::Timer),
     Once(Once),
 }
@@ -178,6 +179,12 @@ pub(crate) enum Timer {
 impl From<deliver::Timer> for Timer {
     fn from(timer: deliver::Timer) -> Self {
         Self::Deliver(timer)
+    }
+}
+
+impl From<drain::Timer> for Timer {
+    fn from(timer: drain::Timer) -> Self {
+        Self::Drain(timer)
     }
 }
 
@@ -201,11 +208,10 @@ pub(crate) enum Once {
     Sweep,
     Settle,
     Refused,
-    Drain,
 }
 
 impl Once {
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 5;
 }
 
 /// What a timeout is for.
@@ -240,7 +246,7 @@ impl Instance {
             publish: Publish::new(&hash),
             deliver: Deliveries::new(&config, &hash),
             peers: Peers::new(),
-            drain: Drain::No,
+            drain: Drain::new(),
             base: Base::new(config, identity, &seed, now),
         })
     }
@@ -261,7 +267,7 @@ impl Instance {
     ///
     /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
-        if !self.takes_terminals() {
+        if !self.drain.takes_terminals() {
             return Err(Refused::Draining);
         }
         let mut out = Outbox::new();
@@ -298,7 +304,9 @@ impl Instance {
             Event::Push { call, push } => self.push(now, call, push, out),
             Event::Connections { call, user } => self.connections(call, user, out),
             Event::Instances { call } => self.instances(now, call, out),
-            Event::Drain { delay, spread } => self.drain(now, delay, spread),
+            Event::Drain { delay, spread } => {
+                self.membership.lease_due |= self.drain.order(cx, delay, spread);
+            }
             Event::Probed { connection, life } => self.terminals.probed(cx, connection, life),
         }
         self.carry(now, out);
@@ -354,13 +362,12 @@ impl Instance {
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        let [others @ .., drain] = self.base.once;
-        hasher.write_usize(Once::COUNT + 1);
-        for once in others {
+        hasher.write_usize(Once::COUNT + 2);
+        for once in self.base.once {
             once.fingerprint(now, hasher);
         }
         self.deliver.fingerprint_alarm(now, hasher);
-        drain.fingerprint(now, hasher);
+        self.drain.fingerprint_alarm(now, hasher);
     }
 
     /// The id that it was given.
@@ -394,7 +401,7 @@ impl Instance {
     /// matter: while the directory is away terminals are served, and moving them helps nobody. An
     /// instance that is cut off alone takes no terminals, and is not ready until it is back.
     pub const fn is_ready(&self) -> bool {
-        self.takes_terminals() && self.membership.keeper.has_held()
+        self.drain.takes_terminals() && self.membership.keeper.has_held()
     }
 
     /// Counters since the start.
@@ -482,7 +489,7 @@ impl Instance {
 
     /// Tells the peers how the directory serves this instance.
     pub(crate) fn tell_service(&mut self, now: Now, out: &mut Outbox) {
-        let nobody = !self.takes_terminals() && self.terminals.len() == 0;
+        let nobody = !self.drain.takes_terminals() && self.terminals.len() == 0;
         let service = match self.membership.keeper.service(now.mono) {
             Service::None if nobody => Service::Vacant,
             service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
@@ -509,6 +516,7 @@ impl Instance {
                 let cx = &mut self.base.context(now, out);
                 self.peers.timer_due(cx, &mut self.membership, timer);
             }
+            Timer::Drain(timer) => self.drain_due(now, timer, out),
             Timer::Once(once) => {
                 let armed = &mut self.base.once[once as usize];
                 if armed.is_none_or(|armed| armed > now.mono) {
@@ -579,7 +587,103 @@ impl Instance {
             Once::Sweep => self.sweep_due(now),
             Once::Settle => self.settle_due(now, out),
             Once::Refused => self.refused_due(now),
-            Once::Drain => self.drain_due(now, out),
+        }
+    }
+
+    /// Does a step of the drain.
+    fn drain_due(&mut self, now: Now, timer: drain::Timer, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
+        let Some(left) = (self.drain).timer_due(cx, timer, self.terminals.present()) else {
+            return;
+        };
+        for _ in 0..drain::STEP_TERMINALS {
+            if self.terminals.present() <= left {
+                break;
+            }
+            let cx = &mut self.base.context(now, out);
+            self.terminals.close_oldest(cx, CloseCode::ServiceRestart);
+            self.carry(now, out);
+        }
+        let remainder = Remainder {
+            is_behind: self.terminals.present() > left,
+            open: self.terminals.len() + self.publish.pushes.len() + self.deliver.len(),
+            is_released: !self.membership.keeper.is_owed() && self.membership.trips.is_idle(),
+        };
+        match (self.drain).proceed(&mut self.base.context(now, out), remainder) {
+            Progress::None => {}
+            Progress::Release => {
+                self.membership.lease_due = true;
+                self.deliver.answer_all();
+                self.carry(now, out);
+                self.peers.say_goodbye(&mut self.base.context(now, out));
+            }
+            Progress::End => {
+                // Nothing is asked from here on, and whatever was asked ends.
+                self.directory_down(now, out);
+                self.complete_receipts(now, out);
+                self.peers.close(&mut self.base.context(now, out));
+                out.push(Command::Drained);
+            }
+        }
+    }
+
+    /// A peer says that the directory works for it.
+    fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
+        if self.membership.keeper.has_lease(now.mono) {
+            return;
+        }
+        // Not before a peer says so: when the directory comes back, somebody is the first.
+        let since = *self.membership.keeper.cut_off.get_or_insert(now.mono);
+        self.drain
+            .is_cut_off(&mut self.base.context(now, out), since);
+    }
+
+    /// Takes up what was put off to the end of the turn, and lets it leave in one piece. What comes
+    /// of it is of the next turn.
+    ///
+    /// First what may still queue something: answers to this instance's own deliveries, and
+    /// deliveries that cannot be sent, end pushes, which may send new deliveries and ask the
+    /// directory. Then the lease and what peers are told of it, which follow from all that has
+    /// happened. Then what was queued leaves: for terminals, for the directory, and for peers, who
+    /// wait longest for it in any case.
+    fn end_turn(&mut self, now: Now, out: &mut Outbox) {
+        self.take_up_delivered(now, out);
+        for delivery in self.peers.take_failed() {
+            self.delivery_failed(now, delivery, out);
+        }
+        if self.membership.lease_due {
+            self.tend_lease(now);
+        }
+        self.tell_service(now, out);
+        let cx = &mut self.base.context(now, out);
+        self.terminals.end_turn(cx);
+        self.membership.flush_trips(cx);
+        self.peers.flush(cx);
+        self.base.turn += 1;
+    }
+
+    /// Whether nothing is put off to the end of the turn.
+    fn turn_is_over(&self) -> bool {
+        self.terminals.turn_is_over()
+            && self.peers.unflushed().is_empty()
+            && self.deliver.turn_is_over()
+            && self.peers.failed().is_empty()
+            && !self.membership.lease_due
+    }
+
+    fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.base.turn.fingerprint(now, hasher);
+        self.terminals.fingerprint_turn(now, hasher);
+        self.peers.unflushed().fingerprint(now, hasher);
+        self.deliver.fingerprint_turn(hasher);
+        self.peers.failed().fingerprint(now, hasher);
+        self.membership.lease_due.fingerprint(now, hasher);
+    }
+
+    /// Takes up this instance's answers to its own deliveries.
+    pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
+        for delivered in self.deliver.take_answers_here() {
+            self.delivered(now, self.base.identity.instance, delivered, out);
         }
     }
 

@@ -31,7 +31,6 @@ mod terminals;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod turn;
 mod vocabulary;
 
 #[doc(hidden)]

@@ -11,9 +11,9 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaw;
 use crate::command::{Log, Outbox};
 use crate::directory::{Lease, LeaseState, Load, Operation};
-use crate::drain::Drain;
 use crate::id::Epoch;
 use crate::instance::{Instance, Once};
+use crate::membership::departure::Departure;
 use crate::membership::purpose::Purpose;
 use crate::membership::service::Service;
 use crate::membership::settle::{Missing, Settling};
@@ -162,11 +162,7 @@ impl Keeper {
     }
 
     /// What the lease should say.
-    pub(crate) fn desired(&self, drain: &Drain, address: &str) -> Lease {
-        let draining = match drain {
-            Drain::Ordered { .. } | Drain::Releasing { .. } | Drain::Done => true,
-            Drain::No | Drain::Isolated { .. } => false,
-        };
+    pub(crate) fn desired(&self, departure: Departure, address: &str) -> Lease {
         let beat = match &self.hold {
             Hold::Held { lease, .. } => lease.beat,
             Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => 0,
@@ -178,10 +174,13 @@ impl Keeper {
             // Whom others must ask comes before what they may want to know.
             state: if self.lacks_rows() {
                 LeaseState::Settling
-            } else if draining {
-                LeaseState::Draining
             } else {
-                LeaseState::Up
+                match departure {
+                    Departure::None => LeaseState::Up,
+                    Departure::Announced | Departure::Releasing | Departure::Done => {
+                        LeaseState::Draining
+                    }
+                }
             },
             address: address.to_owned(),
         }
@@ -190,7 +189,7 @@ impl Keeper {
 
 impl Instance {
     pub(crate) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
-        if self.has_ended() {
+        if self.drain.departure() == Departure::Done {
             return;
         }
         if self.membership.keeper.is_linked() {
@@ -234,16 +233,16 @@ impl Instance {
     /// Claims or renews, if that is due.
     pub(crate) fn tend_lease(&mut self, now: Now) {
         self.membership.lease_due = false;
-        match self.drain {
-            Drain::No | Drain::Isolated { .. } | Drain::Ordered { .. } => {}
-            Drain::Releasing { .. } => return self.release_lease(),
-            Drain::Done => return,
+        match self.drain.departure() {
+            Departure::None | Departure::Announced => {}
+            Departure::Releasing => return self.release_lease(),
+            Departure::Done => return,
         }
         let instance = self.base.identity.instance;
         let desired = self
             .membership
             .keeper
-            .desired(&self.drain, &self.base.identity.address);
+            .desired(self.drain.departure(), &self.base.identity.address);
         let load = self.load();
         match &mut self.membership.keeper.hold {
             Hold::Unlinked | Hold::Claiming | Hold::Released => {}
@@ -338,10 +337,10 @@ impl Instance {
             Missing::Everything
         };
         self.hold(asked, lease);
-        if matches!(self.drain, Drain::Releasing { .. }) {
+        if self.drain.departure() == Departure::Releasing {
             return;
         }
-        self.end_isolation(out);
+        (self.drain).end_isolation(&mut self.base.context(now, out));
         self.begin_settling(now, missing, out);
     }
 

@@ -1,6 +1,7 @@
 //! This instance's place in the directory, and what it knows of the others: round trips, the lease,
 //! rows, settling, the view.
 
+pub(crate) mod departure;
 pub(crate) mod lease;
 pub(crate) mod purpose;
 pub(crate) mod rows;

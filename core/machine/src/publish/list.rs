@@ -113,7 +113,7 @@ impl Instance {
             lease: self
                 .membership
                 .keeper
-                .desired(&self.drain, &self.base.identity.address),
+                .desired(self.drain.departure(), &self.base.identity.address),
             load: self.load(),
             this: true,
         });

@@ -17,6 +17,7 @@ use crate::directory::Row;
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
 use crate::instance::{Instance, Timer};
+use crate::membership::departure::Departure;
 use crate::message::{Action, Audience, Push, PushRefused};
 use crate::publish::lane::{Lane, Part, Sequence};
 use crate::publish::receipt::Pending;
@@ -169,7 +170,7 @@ impl Instance {
     }
 
     fn check_push(&self, push: &Push) -> Result<(), PushRefused> {
-        if self.has_ended() {
+        if self.drain.departure() == Departure::Done {
             return Err(PushRefused::Stopped);
         }
         if let Action::Frame(payload) = &push.action

@@ -341,6 +341,13 @@ impl Terminals {
         }
     }
 
+    /// Tells the terminal to end that has been present longest. What waits for it is written.
+    pub(crate) fn close_oldest(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+        if let Some((_, key)) = self.registry.next_younger(Age::OLDEST) {
+            self.close(cx, key, code, Waiting::Write, None);
+        }
+    }
+
     /// Queues a push for a terminal.
     ///
     /// # Errors
