@@ -137,10 +137,12 @@ fn has_flaws(messages: &[u8]) -> bool {
     features.iter().any(|feature| feature == "flaws")
 }
 
-/// What cargo says that it has built, a JSON object a line.
+/// What cargo has built, among the JSON objects that it prints, a line each: warnings are there as well.
 fn artifacts(messages: &[u8]) -> impl Iterator<Item = Value> {
     let lines = messages.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| serde_json::from_slice(line).ok())
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .filter(|message: &Value| message["reason"] == "compiler-artifact")
 }
 
 const SET_BY_CARGO: &[&str] = &[
