@@ -644,8 +644,9 @@ impl Instance {
     /// First what may still queue something: answers to this instance's own deliveries, and
     /// deliveries that cannot be sent, end pushes, which may send new deliveries and ask the
     /// directory. Then the lease and what peers are told of it, which follow from all that has
-    /// happened. Then what was queued leaves: for terminals, for the directory, and for peers, who
-    /// wait longest for it in any case.
+    /// happened. Then what was queued leaves: for terminals, for the directory, and for peers.
+    /// Nothing depends on the order of these three; it is fixed because equal instances are to give
+    /// equal commands.
     fn end_turn(&mut self, now: Now, out: &mut Outbox) {
         self.take_up_delivered(now, out);
         for delivery in self.peers.take_failed() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
 use crate::deliver::inbound::InboundProgress;
-use crate::deliver::repeat::Known;
+use crate::deliver::repeat::Earlier;
 use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
 use crate::message::{Action, Counts, Outcome};
@@ -34,13 +34,13 @@ pub(super) struct Broadcasting {
 /// Which terminals have been visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Walk {
-    /// All younger ones; who comes after the beginning is not visited.
+    /// All that are younger; terminals that come after the beginning are not visited.
     At { age: Age },
-    /// All.
+    /// All of them.
     Done,
     /// None: an earlier delivery of the same push serves them, and its counts are waited for.
     Waiting,
-    /// None: an earlier delivery of the same push serves them, or nobody does.
+    /// None: an earlier delivery of the same push serves them, or there is no room for another one.
     Skipped,
 }
 
@@ -117,12 +117,12 @@ impl Deliveries {
             return;
         };
         match self.repeats.known_broadcast(now, push, key) {
-            Some(Known::Ended(counts)) => {
+            Some(Earlier::Ended(counts)) => {
                 broadcasting.skip(counts);
                 cx.stats.repeats += counts.written;
             }
-            Some(Known::Pending) => broadcasting.walk = Walk::Waiting,
-            Some(Known::Crowded) => broadcasting.skip(Counts {
+            Some(Earlier::Pending) => broadcasting.walk = Walk::Waiting,
+            Some(Earlier::Crowded) => broadcasting.skip(Counts {
                 queued: present,
                 ..ZERO
             }),

@@ -5,14 +5,13 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::base::selected::Selected;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::broadcast::Broadcasting;
+use crate::deliver::hooks;
 use crate::deliver::{Deliveries, Effect, Timer};
 use crate::delivery::{Addressees, Ask, Deliver, Delivered, Outcomes};
-use crate::frame::Payload;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
 use crate::message::{Action, Outcome};
 use crate::terminals::connection::{Connection, Waiting};
@@ -27,8 +26,10 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Inbound {
     pub(super) push: PushId,
+    /// The publisher's name for it.
     delivery: DeliveryId,
     from: Publisher,
+    /// When the answer must leave, whatever is known.
     answer_by: Instant,
     pub(super) progress: InboundProgress,
 }
@@ -54,13 +55,14 @@ pub(super) enum InboundProgress {
         /// How many have no outcome yet.
         open: usize,
     },
-    /// All terminals.
+    /// All terminals of this instance, in a walk.
     Everyone(Broadcasting),
 }
 
 /// One terminal of a delivery.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct ServedTerminal {
+    /// The index of its user among the addressees.
     addressee: u32,
     connection: ConnectionId,
     outcome: Option<Outcome>,
@@ -195,7 +197,7 @@ impl Deliveries {
             outcome: None,
         });
         match self.repeats.known(cx.now.mono, connection, ticket) {
-            Some(known) if !cx.flaws.has(Flaw::RepeatNotRecognised) => {
+            Some(known) if hooks::recognises_repeats(cx.flaws) => {
                 cx.stats.repeats += 1;
                 if let Some(outcome) = known.outcome() {
                     self.set_outcome(ticket, outcome);
@@ -218,8 +220,8 @@ impl Deliveries {
             return;
         };
         self.repeats.begin(cx.now.mono, connection, ticket.push);
-        if cx.flaws.has(Flaw::QueuedSaidWritten) {
-            self.set_outcome(ticket, Outcome::Written);
+        if let Some(outcome) = hooks::outcome_before_queued(cx.flaws) {
+            self.set_outcome(ticket, outcome);
         }
         if let Err(outcome) = self.act(cx, terminals, key, share.action, ticket) {
             self.repeats.end(connection, ticket.push, outcome);
@@ -242,9 +244,7 @@ impl Deliveries {
     ) -> Result<(), Outcome> {
         let acted = match action {
             Action::Frame(payload) => {
-                let guesses = cx.flaws.has(Flaw::KindGuessed);
-                let guessed = guesses.then(|| Payload::text(payload.bytes().clone()).ok());
-                let payload = guessed.flatten().unwrap_or_else(|| payload.clone());
+                let payload = hooks::with_its_kind(cx.flaws, payload);
                 terminals.offer(cx, key, payload, ticket)
             }
             Action::Close(code) => {

@@ -15,17 +15,17 @@ use crate::time::Instant;
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
-    frames: SeededMap<(PushId, ConnectionId), State<Outcome, Ticket>>,
-    broadcasts: SeededMap<PushId, State<Counts, InboundKey>>,
+    frames: SeededMap<(PushId, ConnectionId), RepeatState<Outcome, Ticket>>,
+    broadcasts: SeededMap<PushId, RepeatState<Counts, InboundKey>>,
     asks: SeededMap<(PushId, UserId), ()>,
-    order: VecDeque<(Instant, Entry)>,
+    order: VecDeque<(Instant, Remembered)>,
     span: Duration,
     limit: usize,
 }
 
 /// One thing that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Entry {
+enum Remembered {
     /// A push at a connection.
     Frame(PushId, ConnectionId),
     /// A push to everyone.
@@ -36,16 +36,16 @@ enum Entry {
 
 /// How far one push is at one connection, or a push to everyone at this instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum State<Result, Waiter> {
+enum RepeatState<Result, Waiter> {
     /// It is not over. Who else is to be told.
     Pending(Vec<Waiter>),
     /// It is over.
     Ended(Result),
 }
 
-/// What is known of a repeat.
+/// What became of the earlier delivery of a push that comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known<Result> {
+pub(super) enum Earlier<Result> {
     /// The first one is not over: this one is told with it.
     Pending,
     /// The first one is not over, and this one is not told: too many wait for it.
@@ -54,7 +54,7 @@ pub(super) enum Known<Result> {
     Ended(Result),
 }
 
-impl Known<Outcome> {
+impl Earlier<Outcome> {
     /// The outcome, if the repeat does not wait for the first one.
     pub(super) const fn outcome(self) -> Option<Outcome> {
         match self {
@@ -68,16 +68,16 @@ impl Known<Outcome> {
 /// Repeats that wait for the same first one, at most. An honest caller repeats a push a few times.
 const WAITERS: usize = 16;
 
-impl<Result: Copy, Waiter> State<Result, Waiter> {
+impl<Result: Copy, Waiter> RepeatState<Result, Waiter> {
     /// What is known. If it is not over, the waiter will be told.
-    fn join(&mut self, waiter: Waiter) -> Known<Result> {
+    fn join(&mut self, waiter: Waiter) -> Earlier<Result> {
         match self {
-            Self::Pending(waiters) if waiters.len() >= WAITERS => Known::Crowded,
+            Self::Pending(waiters) if waiters.len() >= WAITERS => Earlier::Crowded,
             Self::Pending(waiters) => {
                 waiters.push(waiter);
-                Known::Pending
+                Earlier::Pending
             }
-            Self::Ended(result) => Known::Ended(*result),
+            Self::Ended(result) => Earlier::Ended(*result),
         }
     }
 
@@ -108,7 +108,7 @@ impl Repeats {
         now: Instant,
         connection: ConnectionId,
         ticket: Ticket,
-    ) -> Option<Known<Outcome>> {
+    ) -> Option<Earlier<Outcome>> {
         self.forget_old(now);
         let state = self.frames.get_mut(&(ticket.push, connection))?;
         Some(state.join(ticket))
@@ -117,8 +117,8 @@ impl Repeats {
     /// A push begins at a connection.
     pub(super) fn begin(&mut self, now: Instant, connection: ConnectionId, push: PushId) {
         self.frames
-            .insert((push, connection), State::Pending(Vec::new()));
-        self.remember(now, Entry::Frame(push, connection));
+            .insert((push, connection), RepeatState::Pending(Vec::new()));
+        self.remember(now, Remembered::Frame(push, connection));
     }
 
     /// A push has ended at a connection. Who else is to be told.
@@ -138,7 +138,7 @@ impl Repeats {
         self.forget_old(now);
         let first = self.asks.insert((push, user.clone()), ()).is_none();
         if first {
-            self.remember(now, Entry::Ask(push, user.clone()));
+            self.remember(now, Remembered::Ask(push, user.clone()));
         }
         first
     }
@@ -154,15 +154,16 @@ impl Repeats {
         now: Instant,
         push: PushId,
         delivery: InboundKey,
-    ) -> Option<Known<Counts>> {
+    ) -> Option<Earlier<Counts>> {
         self.forget_old(now);
         Some(self.broadcasts.get_mut(&push)?.join(delivery))
     }
 
     /// A push to everyone begins.
     pub(super) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
-        self.broadcasts.insert(push, State::Pending(Vec::new()));
-        self.remember(now, Entry::Broadcast(push));
+        self.broadcasts
+            .insert(push, RepeatState::Pending(Vec::new()));
+        self.remember(now, Remembered::Broadcast(push));
     }
 
     /// A push to everyone has ended. Who else is to be told.
@@ -175,7 +176,7 @@ impl Repeats {
         self.order.len()
     }
 
-    fn remember(&mut self, now: Instant, entry: Entry) {
+    fn remember(&mut self, now: Instant, entry: Remembered) {
         self.order.push_back((now + self.span, entry));
         if self.order.len() > self.limit {
             self.forget_oldest();
@@ -194,13 +195,13 @@ impl Repeats {
 
     fn forget_oldest(&mut self) {
         match self.order.pop_front() {
-            Some((_, Entry::Frame(push, connection))) => {
+            Some((_, Remembered::Frame(push, connection))) => {
                 self.frames.remove(&(push, connection));
             }
-            Some((_, Entry::Broadcast(push))) => {
+            Some((_, Remembered::Broadcast(push))) => {
                 self.broadcasts.remove(&push);
             }
-            Some((_, Entry::Ask(push, user))) => {
+            Some((_, Remembered::Ask(push, user))) => {
                 self.asks.remove(&(push, user));
             }
             None => {}
@@ -214,11 +215,11 @@ impl Fingerprint for Repeats {
             until.fingerprint(now, hasher);
             entry.hash(hasher);
             match entry {
-                Entry::Frame(push, connection) => {
+                Remembered::Frame(push, connection) => {
                     self.frames.get(&(*push, *connection)).hash(hasher);
                 }
-                Entry::Broadcast(push) => self.broadcasts.get(push).hash(hasher),
-                Entry::Ask(..) => {}
+                Remembered::Broadcast(push) => self.broadcasts.get(push).hash(hasher),
+                Remembered::Ask(..) => {}
             }
         }
     }

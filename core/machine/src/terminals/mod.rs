@@ -1,6 +1,7 @@
 //! The terminals that are connected here: their lives, their table, what waits for each.
 
 pub(crate) mod connection;
+mod hooks;
 pub(crate) mod outbound;
 pub(crate) mod registry;
 

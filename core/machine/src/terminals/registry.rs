@@ -129,7 +129,7 @@ impl Registry {
         self.connections.len()
     }
 
-    /// Present connections.
+    /// Connections that are present.
     pub(crate) fn present(&self) -> usize {
         self.by_age.len()
     }

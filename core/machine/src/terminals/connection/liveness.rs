@@ -10,7 +10,6 @@ use std::hash::{Hash, Hasher};
 
 use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
@@ -18,6 +17,7 @@ use crate::event::Life;
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
 use crate::message::Outcome;
+use crate::terminals::hooks;
 use crate::terminals::{Terminals, Timer};
 use crate::time::Instant;
 
@@ -113,9 +113,7 @@ impl Terminals {
             }
             Phase::Live(_) => self.check_alive(cx, key),
             Phase::Closing { stage, .. } => {
-                if !cx.flaws.has(Flaw::TimerLeftAfterClose) {
-                    *stage = ClosingStage::Aborted;
-                }
+                *stage = hooks::stage_once_aborted(cx.flaws, *stage);
                 cx.out.push(Command::Abort { connection: key });
             }
             Phase::Gone => {}

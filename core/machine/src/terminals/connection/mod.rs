@@ -12,13 +12,13 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::frame::{CloseCode, EncodedSize, Messages, Outgoing, Payload};
 use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
 use crate::message::Outcome;
+use crate::terminals::hooks;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
 use crate::terminals::registry::Age;
 use crate::terminals::{Effect, Resolved, Terminals};
@@ -139,11 +139,9 @@ impl Terminals {
         if expires <= cx.now.wall {
             return Err(Refused::TokenExpired);
         }
-        if cx.flaws.has(Flaw::TokenCheckedAtConnectOnly) {
-            return Ok(None);
-        }
         let millis = expires.as_millis() - cx.now.wall.as_millis();
-        Ok(Some(cx.now.mono + Duration::from_millis(millis)))
+        let expires = cx.now.mono + Duration::from_millis(millis);
+        Ok(hooks::expiry_while_open(cx.flaws, expires))
     }
 
     pub(crate) fn opened(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
@@ -156,17 +154,12 @@ impl Terminals {
             // It was told to end while the upgrade was on its way.
             return;
         }
-        let grace = if cx.flaws.has(Flaw::HelloWaitsForRow) {
-            Duration::MAX
-        } else {
-            cx.config.hello_grace
-        };
         connection.phase = Phase::Registering {
-            greet_by: cx.now.mono + grace,
+            greet_by: cx.now.mono + hooks::hello_grace(cx.flaws, cx.config),
         };
         connection.liveness = Liveness::Waiting { ping_at };
         connection.heard = cx.now.mono;
-        if cx.flaws.has(Flaw::HelloBeforeRow) {
+        if !hooks::hello_waits_for_row(cx.flaws) {
             self.greet(cx, key, Greeting::Reachable);
         }
         self.effects.push_back(Effect::Opened(key));
@@ -268,7 +261,7 @@ impl Terminals {
         }
         self.resolve(id, tickets, Outcome::Gone);
         self.end_presence(key);
-        if !cx.flaws.has(Flaw::RowlessKept) {
+        if hooks::forgets_when_gone(cx.flaws) {
             self.effects.push_back(Effect::Gone(key));
         }
     }
@@ -378,10 +371,7 @@ impl Terminals {
             Offered::TooLarge => Err(Outcome::TooLarge),
             Offered::Refused => {
                 cx.stats.overflows += 1;
-                if cx.flaws.has(Flaw::SilentOverflow) {
-                    return Ok(());
-                }
-                Err(Outcome::Overflow)
+                hooks::refused_for_lack_of_room(cx.flaws)
             }
             Offered::Close => {
                 cx.stats.overflows += 1;

@@ -24,7 +24,7 @@ pub(crate) enum Phase {
         /// When the terminal is greeted as degraded.
         greet_by: Instant,
     },
-    /// Greeted.
+    /// Greeted, and served.
     Live(Greeting),
     /// Told to end, for this reason.
     Closing {
