@@ -77,16 +77,16 @@ impl World {
         }
         match operation {
             Operation::Register {
-                user, connection, ..
+                key, connection, ..
             }
             | Operation::Unregister {
-                user, connection, ..
+                key, connection, ..
             }
             | Operation::RemoveRow {
-                user, connection, ..
+                key, connection, ..
             } => {
                 let clock = self.redis.clock(self.now);
-                Standing::Row(self.redis.primary().row(clock, user, *connection))
+                Standing::Row(self.redis.primary().row(clock, key, *connection))
             }
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }

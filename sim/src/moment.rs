@@ -89,8 +89,8 @@ impl World {
             Operation::Unregister { connection, .. } => {
                 self.moment_of_connection(Moment::Unregister, *connection);
             }
-            Operation::Lookup { user, .. } => {
-                let looks = |world: &Self, of: &str| world.is_under_way(life, user, of);
+            Operation::Lookup { key } => {
+                let looks = |world: &Self, of: &str| world.is_under_way(life, key.user(), of);
                 self.moment(Moment::Lookup, looks);
             }
             Operation::RemoveRow { .. }

@@ -106,7 +106,7 @@ impl World {
         let Ok(user) = UserId::new(name) else {
             return;
         };
-        if !self.redis.evict_rows(self.now, &user) {
+        if !self.redis.evict_rows(self.now, &user.clone().into()) {
             return;
         }
         for session in 0..self.sessions.len() {

@@ -107,7 +107,8 @@ impl World {
     pub fn row_of(&self, session: usize) -> Option<Row> {
         let session = self.sessions.get(session)?;
         let clock = self.redis.clock(self.now);
-        (self.redis.primary()).row(clock, session.user(), session.connection()?)
+        let key = session.user().clone().into();
+        (self.redis.primary()).row(clock, &key, session.connection()?)
     }
 
     /// All leases, those that have run out too.

@@ -39,4 +39,4 @@ pub use base::rng::Seed;
 pub use instance::{Instance, TimerKind};
 pub use peers::alike;
 use vocabulary::delivery;
-pub use vocabulary::{command, config, event, frame, id, message, stats, time};
+pub use vocabulary::{command, config, event, frame, id, key, message, stats, time};

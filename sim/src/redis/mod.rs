@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
-use switchboard_core::id::UserId;
+use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
 use crate::fingerprint::{Fingerprint, Print};
@@ -234,9 +234,9 @@ impl Redis {
     }
 
     /// The primary evicts the rows of a user. Returns whether there were any.
-    pub fn evict_rows(&mut self, now: Instant, user: &UserId) -> bool {
+    pub fn evict_rows(&mut self, now: Instant, key: &Key) -> bool {
         let clock = self.clock.at(now);
-        self.primary.evict_rows(now, clock, user)
+        self.primary.evict_rows(now, clock, key)
     }
 
     /// The primary evicts the leases.

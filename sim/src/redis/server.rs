@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{Operation, OperationError, Outcome, Reply};
-use switchboard_core::id::UserId;
+use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
 use super::{Connection, ServerId};
@@ -47,7 +47,7 @@ enum Scripts {
 #[derive(Clone, Debug)]
 enum Change {
     Operation(Operation),
-    RowsEvicted(UserId),
+    RowsEvicted(Key),
     LeasesEvicted,
     RowsExpired,
 }
@@ -56,8 +56,8 @@ impl Change {
     fn apply(&self, content: &mut MemoryDirectory, clock: Instant) {
         match self {
             Self::Operation(operation) => drop(content.execute(clock, operation)),
-            Self::RowsEvicted(user) => {
-                content.evict(clock, user);
+            Self::RowsEvicted(key) => {
+                content.evict(clock, key);
             }
             Self::LeasesEvicted => content.evict_leases(),
             Self::RowsExpired => content.expire(clock),
@@ -204,9 +204,9 @@ impl Server {
         self.log.clear();
     }
 
-    pub(super) fn evict_rows(&mut self, now: Instant, clock: Instant, user: &UserId) -> bool {
-        self.push(now, clock, Change::RowsEvicted(user.clone()));
-        self.content.evict(clock, user)
+    pub(super) fn evict_rows(&mut self, now: Instant, clock: Instant, key: &Key) -> bool {
+        self.push(now, clock, Change::RowsEvicted(key.clone()));
+        self.content.evict(clock, key)
     }
 
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {

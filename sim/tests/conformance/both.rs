@@ -99,9 +99,9 @@ impl Both {
                 self.real.flush_scripts();
             }
             Step::Refused(error, trips) => self.refuse(*error, trips),
-            Step::EvictRows(user) => {
-                self.model.evict_rows(self.now, user);
-                self.real.evict_rows(user);
+            Step::EvictRows(key) => {
+                self.model.evict_rows(self.now, key);
+                self.real.evict_rows(key);
             }
             Step::EvictLeases => {
                 self.model.evict_leases(self.now);
@@ -134,7 +134,7 @@ impl Both {
         });
         let clock = self.model.clock(self.now);
         let primary = self.model.primary();
-        let users = primary.rows(clock).map(|(user, ..)| user.as_str());
+        let users = primary.rows(clock).map(|(key, ..)| key.user().as_str());
         let mut keys: Vec<_> = users.map(|user| format!("sb:u:{user}")).collect();
         if primary.leases(clock).next().is_some() {
             keys.push("sb:instances".to_owned());

@@ -6,6 +6,7 @@ use switchboard_core::directory::{
     DirectorySettings, Lease, LeaseState, Load, Operation, Outcome, Reply, Row,
 };
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
+use switchboard_core::key::Key;
 use switchboard_core::time::{Instant, WallTime};
 use switchboard_sim::redis::Redis;
 use switchboard_sim::schedule::ClockStep;
@@ -88,7 +89,7 @@ fn server_millis(server: &RedisServer) -> u128 {
 
 fn register() -> Operation {
     Operation::Register {
-        user: ann(),
+        key: ann(),
         connection: ConnectionId::new(uuid::Uuid::from_u128(1)),
         row: Row {
             instance: InstanceId::new(1),
@@ -99,7 +100,7 @@ fn register() -> Operation {
 }
 
 fn lookup() -> Operation {
-    Operation::Lookup { user: ann() }
+    Operation::Lookup { key: ann() }
 }
 
 fn claim() -> Operation {
@@ -129,6 +130,6 @@ fn lease() -> Lease {
     }
 }
 
-fn ann() -> UserId {
-    UserId::new("ann").expect("a valid user")
+fn ann() -> Key {
+    UserId::new("ann").expect("a valid user").into()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::directory::{DirectorySettings, Operation, OperationError, Outcome};
-use switchboard_core::id::UserId;
+use switchboard_core::key::Key;
 use switchboard_sim::schedule::ErrorReply;
 use switchboard_test_redis::{RedisServer, Scripts, Wire, age, value};
 
@@ -118,8 +118,8 @@ impl Real {
         self.tell(&["SCRIPT", "FLUSH"]);
     }
 
-    pub(crate) fn evict_rows(&mut self, user: &UserId) {
-        self.tell(&["DEL", &format!("sb:u:{}", user.as_str())]);
+    pub(crate) fn evict_rows(&mut self, key: &Key) {
+        self.tell(&["DEL", &format!("sb:u:{}", key.user())]);
     }
 
     pub(crate) fn evict_leases(&mut self) {

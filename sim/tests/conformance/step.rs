@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use switchboard_core::directory::Operation;
-use switchboard_core::id::UserId;
+use switchboard_core::key::Key;
 use switchboard_sim::schedule::{ClockStep, ErrorReply};
-use switchboard_test_redis::any::{any_user, operation};
+use switchboard_test_redis::any::{any_key, operation};
 
 /// Directory links that are open at a time.
 pub(crate) const LINKS: usize = 3;
@@ -50,7 +50,7 @@ pub(crate) enum Step {
     FlushScripts,
     /// A server that answers an error, and round trips meanwhile.
     Refused(ErrorReply, Vec<Trip>),
-    EvictRows(UserId),
+    EvictRows(Key),
     EvictLeases,
     Pass(Duration),
     Clock(ClockStep),
@@ -105,7 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Restart),
         3 => Just(Step::FlushScripts),
         4 => (refused, trips()).prop_map(|(error, trips)| Step::Refused(error, trips)),
-        3 => any_user().prop_map(Step::EvictRows),
+        3 => any_key().prop_map(Step::EvictRows),
         1 => Just(Step::EvictLeases),
         6 => ticks().prop_map(Step::Pass),
         2 => ticks().prop_map(|span| Step::Clock(ClockStep::Forward(span))),

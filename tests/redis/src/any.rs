@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use switchboard_core::directory::{Lease, LeaseState, Load, Operation, Row};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
+use switchboard_core::key::Key;
 use switchboard_core::time::WallTime;
 use uuid::Uuid;
 
@@ -15,38 +16,38 @@ const USERS: [&str; 2] = ["ann", "böb {1} %2F"];
 /// How many connections there are.
 const CONNECTIONS: u128 = 3;
 
-/// All users.
-pub fn users() -> impl Iterator<Item = UserId> {
-    USERS.into_iter().map(user)
+/// All keys.
+pub fn keys() -> impl Iterator<Item = Key> {
+    USERS.into_iter().map(key)
 }
 
 /// Reads everything that stands in a directory.
 pub fn reading_all() -> Vec<Operation> {
-    let rows = users().map(|user| Operation::Lookup { user });
+    let rows = keys().map(|key| Operation::Lookup { key });
     let leases = (0..INSTANCES).map(|number| Operation::ReadLease {
         instance: InstanceId::new(number),
     });
     rows.chain(leases).chain([Operation::View]).collect()
 }
 
-/// One of the users.
-pub fn any_user() -> impl Strategy<Value = UserId> {
-    select(&USERS).prop_map(user)
+/// One of the keys.
+pub fn any_key() -> impl Strategy<Value = Key> {
+    select(&USERS).prop_map(key)
 }
 
 /// An operation.
 pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => (any_user(), connections(), rows()).prop_map(|(user, connection, row)| {
-            Operation::Register { user, connection, row }
+        4 => (any_key(), connections(), rows()).prop_map(|(key, connection, row)| {
+            Operation::Register { key, connection, row }
         }),
-        2 => (any_user(), connections(), instances()).prop_map(|(user, connection, instance)| {
-            Operation::Unregister { user, connection, instance }
+        2 => (any_key(), connections(), instances()).prop_map(|(key, connection, instance)| {
+            Operation::Unregister { key, connection, instance }
         }),
-        2 => (any_user(), connections(), rows()).prop_map(|(user, connection, row)| {
-            Operation::RemoveRow { user, connection, row }
+        2 => (any_key(), connections(), rows()).prop_map(|(key, connection, row)| {
+            Operation::RemoveRow { key, connection, row }
         }),
-        2 => any_user().prop_map(|user| Operation::Lookup { user }),
+        2 => any_key().prop_map(|key| Operation::Lookup { key }),
         1 => Just(Operation::View),
         3 => (instances(), leases(), loads()).prop_map(|(instance, lease, load)| {
             Operation::Claim { instance, lease, load }
@@ -67,8 +68,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn user(name: &str) -> UserId {
-    UserId::new(name).expect("a valid user")
+fn key(name: &str) -> Key {
+    UserId::new(name).expect("a valid user").into()
 }
 
 fn connections() -> impl Strategy<Value = ConnectionId> {

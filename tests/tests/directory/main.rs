@@ -11,6 +11,7 @@ mod rows;
 use pair::{Pair, RedisDirectory};
 use switchboard_core::directory::{Lease, LeaseState, Load, Operation, OperationError, Reply, Row};
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
+use switchboard_core::key::Key;
 use switchboard_core::time::WallTime;
 use uuid::Uuid;
 
@@ -81,14 +82,14 @@ fn a_server_that_is_started_again_is_empty() {
 
 fn register(number: u128, row: Row) -> Operation {
     Operation::Register {
-        user: user("ann"),
+        key: key("ann"),
         connection: connection(number),
         row,
     }
 }
 
 fn lookup() -> Operation {
-    Operation::Lookup { user: user("ann") }
+    Operation::Lookup { key: key("ann") }
 }
 
 fn claim(instance: u64, epoch: u64) -> Operation {
@@ -99,8 +100,8 @@ fn claim(instance: u64, epoch: u64) -> Operation {
     }
 }
 
-fn user(name: &str) -> UserId {
-    UserId::new(name).expect("a valid user")
+fn key(name: &str) -> Key {
+    UserId::new(name).expect("a valid user").into()
 }
 
 fn connection(number: u128) -> ConnectionId {

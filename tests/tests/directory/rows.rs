@@ -7,7 +7,7 @@ use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
 use switchboard_core::time::WallTime;
 
 use crate::pair::{Pair, ROW_EXPIRY, RedisDirectory, TICK};
-use crate::{connection, lookup, register, row, user};
+use crate::{connection, key, lookup, register, row};
 
 /// H28: a row never stands without an expiry, and each register prolongs it.
 #[test]
@@ -190,7 +190,7 @@ fn the_rows_of_a_user_stay_compact() {
 
 fn unregister(number: u128, instance: u64) -> Operation {
     Operation::Unregister {
-        user: user("ann"),
+        key: key("ann"),
         connection: connection(number),
         instance: InstanceId::new(instance),
     }
@@ -198,7 +198,7 @@ fn unregister(number: u128, instance: u64) -> Operation {
 
 fn remove(number: u128, row: Row) -> Operation {
     Operation::RemoveRow {
-        user: user("ann"),
+        key: key("ann"),
         connection: connection(number),
         row,
     }

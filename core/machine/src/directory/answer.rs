@@ -192,6 +192,7 @@ mod tests {
     use super::*;
     use crate::directory::{Lease, LeaseState, Load, Row};
     use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+    use crate::key::Key;
     use crate::time::WallTime;
 
     const ROW: &str = "00000000000000a1 0000000000000002 000000000003";
@@ -347,7 +348,7 @@ mod tests {
     }
 
     fn lookup() -> Operation {
-        Operation::Lookup { user: ann() }
+        Operation::Lookup { key: ann() }
     }
 
     fn read_lease() -> Operation {
@@ -356,8 +357,8 @@ mod tests {
         }
     }
 
-    fn ann() -> UserId {
-        UserId::new("ann").unwrap()
+    fn ann() -> Key {
+        UserId::new("ann").unwrap().into()
     }
 
     fn uuid(number: u128) -> String {

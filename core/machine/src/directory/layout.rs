@@ -11,7 +11,8 @@ use std::str;
 use uuid::Uuid;
 
 use super::{Lease, LeaseState, Load, Row};
-use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::id::{ConnectionId, Epoch, InstanceId};
+use crate::key::Key;
 use crate::time::WallTime;
 
 /// The length of every row.
@@ -28,8 +29,8 @@ pub(super) fn kept(row: Row) -> Row {
     }
 }
 
-pub(super) fn user_key(prefix: &str, user: &UserId) -> Vec<u8> {
-    [prefix.as_bytes(), b"u:", user.as_bytes()].concat()
+pub(super) fn rows_key(prefix: &str, key: &Key) -> Vec<u8> {
+    [prefix.as_bytes(), b"u:", key.as_bytes()].concat()
 }
 
 pub(super) fn instances_key(prefix: &str) -> Vec<u8> {
@@ -243,8 +244,8 @@ mod tests {
             lease_text(&lease),
             b"0000000000000002 0000000000000001 7 draining [::1]:7"
         );
-        let user = UserId::new("ann").expect("a valid user");
-        assert_eq!(user_key("sb:", &user), b"sb:u:ann");
+        let user = crate::id::UserId::new("ann").expect("a valid user");
+        assert_eq!(rows_key("sb:", &user.into()), b"sb:u:ann");
         assert_eq!(instances_key("sb:"), b"sb:instances");
     }
 

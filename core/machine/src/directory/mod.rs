@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::id::{ConnectionId, Epoch, InstanceId};
+use crate::key::Key;
 use crate::time::WallTime;
 
 /// One connection's entry.
@@ -57,7 +58,7 @@ impl Lease {
 pub enum LeaseState {
     /// All its rows are written.
     Up,
-    /// Some of its rows may be missing: it must be asked by user.
+    /// Some of its rows may be missing: it must be asked by key.
     Settling,
     /// It takes no new terminals and will say goodbye.
     Draining,
@@ -90,11 +91,11 @@ pub struct SeenLease {
 /// Something to be done in the directory. Each touches one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Operation {
-    /// Writes a row and extends the expiry of the user's rows. It never lowers the epoch of the
+    /// Writes a row and extends the expiry of all rows under its key. It never lowers the epoch of the
     /// row, and never touches another instance's.
     Register {
-        /// Whose terminal it is.
-        user: UserId,
+        /// What the terminal is found by.
+        key: Key,
         /// Which connection.
         connection: ConnectionId,
         /// What the row says.
@@ -102,22 +103,22 @@ pub enum Operation {
     },
     /// Removes the row of a connection if it is this instance's, whatever its epoch.
     Unregister {
-        /// Whose terminal it was.
-        user: UserId,
+        /// What the terminal was found by.
+        key: Key,
         /// Which connection.
         connection: ConnectionId,
         /// The instance that held it.
         instance: InstanceId,
     },
-    /// Reads all rows of a user.
+    /// Reads all rows under a key.
     Lookup {
-        /// Whose.
-        user: UserId,
+        /// Which.
+        key: Key,
     },
     /// Removes a row if it is still exactly this one.
     RemoveRow {
-        /// Whose terminal it was.
-        user: UserId,
+        /// What the terminal was found by.
+        key: Key,
         /// Which connection.
         connection: ConnectionId,
         /// The row as it was read.
@@ -229,7 +230,7 @@ pub struct DirectorySettings {
     pub prefix: String,
     /// How long a lease lasts without renewal.
     pub lease: Duration,
-    /// When the rows of a user expire unless they are written again.
+    /// When the rows under a key expire unless they are written again.
     pub row_expiry: Duration,
 }
 

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use super::layout::{instances_key, lease_text, load_text, row_text, user_key};
+use super::layout::{instances_key, lease_text, load_text, row_text, rows_key};
 use super::{DirectorySettings, LEASES_KEPT_DEAD, Load, Operation};
 
 pub use super::answer::Value;
@@ -106,12 +106,12 @@ impl Operation {
         let prefix = settings.prefix.as_str();
         match self {
             Self::Register {
-                user,
+                key,
                 connection,
                 row,
             } => Request::Eval {
                 script: Script::Register,
-                key: user_key(prefix, user),
+                key: rows_key(prefix, key),
                 args: vec![
                     text(connection),
                     row_text(*row),
@@ -119,25 +119,25 @@ impl Operation {
                 ],
             },
             Self::Unregister {
-                user,
+                key,
                 connection,
                 instance,
             } => Request::Eval {
                 script: Script::Unregister,
-                key: user_key(prefix, user),
+                key: rows_key(prefix, key),
                 args: vec![text(connection), text(instance)],
             },
-            Self::Lookup { user } => Request::Command {
+            Self::Lookup { key } => Request::Command {
                 name: "HGETALL",
-                args: vec![user_key(prefix, user)],
+                args: vec![rows_key(prefix, key)],
             },
             Self::RemoveRow {
-                user,
+                key,
                 connection,
                 row,
             } => Request::Eval {
                 script: Script::RemoveRow,
-                key: user_key(prefix, user),
+                key: rows_key(prefix, key),
                 args: vec![text(connection), row_text(*row)],
             },
             Self::View => Request::Eval {
@@ -211,6 +211,7 @@ mod tests {
     use super::*;
     use crate::directory::{Lease, LeaseState, Load, Row};
     use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+    use crate::key::Key;
     use crate::time::WallTime;
 
     const ROW: &str = "00000000000000a1 0000000000000002 000000000003";
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn a_register_carries_the_expiry() {
         let request = Operation::Register {
-            user: ann(),
+            key: ann(),
             connection: connection(5),
             row: row(),
         }
@@ -290,7 +291,7 @@ mod tests {
     }
 
     fn lookup() -> Operation {
-        Operation::Lookup { user: ann() }
+        Operation::Lookup { key: ann() }
     }
 
     fn read_lease() -> Operation {
@@ -299,8 +300,8 @@ mod tests {
         }
     }
 
-    fn ann() -> UserId {
-        UserId::new("ann").unwrap()
+    fn ann() -> Key {
+        UserId::new("ann").unwrap().into()
     }
 
     fn uuid(number: u128) -> String {

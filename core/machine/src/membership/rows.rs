@@ -64,7 +64,7 @@ impl Instance {
         };
         connection.row = RowState::Writing { epoch };
         let operation = Operation::Register {
-            user: connection.user.clone(),
+            key: connection.user.clone().into(),
             connection: connection.id,
             row: Row {
                 instance: self.base.identity.instance,
@@ -97,7 +97,7 @@ impl Instance {
                 }
                 connection.row = RowState::Removing;
                 let operation = Operation::Unregister {
-                    user: connection.user.clone(),
+                    key: connection.user.clone().into(),
                     connection: connection.id,
                     instance: self.base.identity.instance,
                 };

@@ -17,7 +17,9 @@ impl Instance {
             let answer = Box::new(Answer::Connections(Err(PushRefused::Overloaded)));
             out.push(Command::Answer { call, answer });
         } else if self.membership.keeper.is_linked() {
-            let operation = Operation::Lookup { user: user.clone() };
+            let operation = Operation::Lookup {
+                key: user.clone().into(),
+            };
             let purpose = Purpose::Connections { call, user };
             self.membership.trips.ask(operation, purpose.into());
         } else {

@@ -478,13 +478,11 @@ fn describe(operation: &Operation) -> Option<String> {
     let row = |row: &Row| row.epoch.get();
     Some(match operation {
         Operation::Register {
-            user, row: written, ..
-        } => format!("register {user} {}", row(written)),
-        Operation::Unregister { user, .. } => format!("unregister {user}"),
-        Operation::Lookup { user } => format!("lookup {user}"),
-        Operation::RemoveRow {
-            user, row: read, ..
-        } => format!("remove {user} {}", row(read)),
+            key, row: written, ..
+        } => format!("register {key} {}", row(written)),
+        Operation::Unregister { key, .. } => format!("unregister {key}"),
+        Operation::Lookup { key } => format!("lookup {key}"),
+        Operation::RemoveRow { key, row: read, .. } => format!("remove {key} {}", row(read)),
         Operation::Claim { lease, .. } => format!("claim {}", lease.epoch.get()),
         Operation::Renew { lease, .. } => format!("renew {}", lease.epoch.get()),
         Operation::Release { .. } => "release".to_owned(),

@@ -86,7 +86,10 @@ fn a_terminal_here_stands_in_each_receipt_once() {
 fn a_terminal_here_without_a_row_is_served_by_every_push() {
     let mut scene = Scene::new();
     let ann = UserId::new("ann").expect("a user");
-    scene.cluster.directory.evict(scene.cluster.now.mono, &ann);
+    scene
+        .cluster
+        .directory
+        .evict(scene.cluster.now.mono, &ann.into());
     scene.ends();
 }
 
@@ -98,7 +101,7 @@ fn a_push_that_was_routed_hurries_no_other() {
     let first = begun(&mut cluster);
     cluster.stalled.insert(laptop);
     let ann = UserId::new("ann").expect("a user");
-    cluster.directory.evict(cluster.now.mono, &ann);
+    cluster.directory.evict(cluster.now.mono, &ann.into());
     cluster.hand_in(0, push("b", Duration::from_millis(300)));
     let trips = cluster.instances[0].stats().trips;
     while cluster.instances[0].stats().trips == trips {

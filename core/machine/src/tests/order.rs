@@ -21,7 +21,7 @@ fn ann() -> UserId {
 fn plant(cluster: &mut Cluster, connection: u128, instance: u64, epoch: u64) -> ConnectionId {
     let connection = ConnectionId::new(uuid::Uuid::from_u128(connection));
     let operation = Operation::Register {
-        user: ann(),
+        key: ann().into(),
         connection,
         row: Row {
             instance: InstanceId::new(instance),
@@ -114,7 +114,7 @@ fn a_row_that_has_changed_since_it_was_read_is_not_removed() {
     assert_eq!(outcomes(&cluster, call), [(connection, Outcome::Gone)]);
     assert_eq!(rows(&cluster), 0);
     let removal = Operation::RemoveRow {
-        user: ann(),
+        key: ann().into(),
         connection,
         row: Row {
             instance: InstanceId::new(2),

@@ -34,7 +34,7 @@ impl Feeder {
             load: Load::default(),
         };
         let register = Operation::Register {
-            user: user_id(user),
+            key: user_id(user).into(),
             connection: ConnectionId::new(uuid::Uuid::from_u128(u128::from(connection % 8))),
             row: Row {
                 instance,

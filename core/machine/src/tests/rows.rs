@@ -201,7 +201,7 @@ fn the_sweep_writes_each_row_within_its_period() {
         .collect();
     for number in 0..50 {
         let user = crate::id::UserId::new(&format!("user{number}")).expect("a user");
-        assert!(rig.directory.evict(rig.now.mono, &user));
+        assert!(rig.directory.evict(rig.now.mono, &user.clone().into()));
     }
     for _ in 0..22 {
         for key in &keys {

@@ -101,7 +101,7 @@ fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
     };
     let connection = ConnectionId::new(uuid::Uuid::from_u128(9));
     let register = Operation::Register {
-        user: UserId::new(name).expect("a user"),
+        key: UserId::new(name).expect("a user").into(),
         connection,
         row: Row {
             instance: PEER,

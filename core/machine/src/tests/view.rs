@@ -260,7 +260,7 @@ fn a_cached_lease_is_not_believed_beyond_its_deadline() {
 fn a_view_is_judged_in_the_light_of_the_own_lease() {
     let mut rig = beside_another();
     let stranger = Operation::Register {
-        user: UserId::new("ann").expect("a user"),
+        key: UserId::new("ann").expect("a user").into(),
         connection: ConnectionId::new(uuid::Uuid::from_u128(1)),
         row: Row {
             instance: InstanceId::new(3),

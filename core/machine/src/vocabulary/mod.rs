@@ -6,6 +6,7 @@ pub(crate) mod delivery;
 pub mod event;
 pub mod frame;
 pub mod id;
+pub mod key;
 pub mod message;
 pub mod stats;
 pub mod time;

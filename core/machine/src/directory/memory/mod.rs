@@ -6,7 +6,8 @@ use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
 use crate::base::flaws::{Flaw, Flaws};
-use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+use crate::id::{ConnectionId, Epoch, InstanceId};
+use crate::key::Key;
 use crate::time::Instant;
 
 mod leases;
@@ -23,10 +24,10 @@ use leases::Leases;
 #[derive(Clone, Debug)]
 pub struct MemoryDirectory {
     settings: DirectorySettings,
-    users: BTreeMap<UserId, UserRows>,
+    keys: BTreeMap<Key, KeptRows>,
     leases: Leases,
-    /// The user after whom the sweep goes on.
-    swept: Option<UserId>,
+    /// The key after which the sweep goes on.
+    swept: Option<Key>,
     flaws: Flaws,
 }
 
@@ -34,7 +35,7 @@ impl MemoryDirectory {
     /// An empty directory. The settings' key prefix has no effect.
     pub const fn new(settings: DirectorySettings) -> Self {
         Self {
-            users: BTreeMap::new(),
+            keys: BTreeMap::new(),
             leases: Leases::new(settings.lease),
             swept: None,
             settings,
@@ -61,30 +62,30 @@ impl MemoryDirectory {
     pub fn execute(&mut self, now: Instant, operation: &Operation) -> Outcome {
         Ok(match operation {
             Operation::Register {
-                user,
+                key,
                 connection,
                 row,
-            } => self.register(now, user, *connection, *row),
+            } => self.register(now, key, *connection, *row),
             Operation::Unregister {
-                user,
+                key,
                 connection,
                 instance,
             } => {
-                let reply = self.remove(now, user, *connection, |row| row.instance == *instance);
+                let reply = self.remove(now, key, *connection, |row| row.instance == *instance);
                 if self.flaws.has(Flaw::UnregisterByUser) {
-                    self.users.remove(user);
+                    self.keys.remove(key);
                 }
                 reply
             }
-            Operation::Lookup { user } => self.lookup(now, user),
+            Operation::Lookup { key } => self.lookup(now, key),
             Operation::RemoveRow {
-                user,
+                key,
                 connection,
                 row,
             } => {
                 let expected = layout::kept(*row);
                 let any = self.flaws.has(Flaw::DeadRowWithoutComparison);
-                self.remove(now, user, *connection, |row| any || *row == expected)
+                self.remove(now, key, *connection, |row| any || *row == expected)
             }
             Operation::View => self.leases.view(now),
             Operation::Claim {
@@ -105,10 +106,10 @@ impl MemoryDirectory {
         })
     }
 
-    /// The rows that have not expired, in the order of users and connections.
-    pub fn rows(&self, now: Instant) -> impl Iterator<Item = (&UserId, ConnectionId, &Row)> {
+    /// The rows that have not expired, in the order of keys and connections.
+    pub fn rows(&self, now: Instant) -> impl Iterator<Item = (&Key, ConnectionId, &Row)> {
         self.standing(now)
-            .flat_map(|(user, kept)| kept.rows.iter().map(move |(id, row)| (user, *id, row)))
+            .flat_map(|(key, kept)| kept.rows.iter().map(move |(id, row)| (key, *id, row)))
     }
 
     /// The leases, those that have run out too, in the order of instances.
@@ -123,8 +124,8 @@ impl MemoryDirectory {
     }
 
     /// The row of one connection, unless it has expired.
-    pub fn row(&self, now: Instant, user: &UserId, connection: ConnectionId) -> Option<Row> {
-        let kept = self.users.get(user).filter(|kept| kept.expires > now)?;
+    pub fn row(&self, now: Instant, key: &Key, connection: ConnectionId) -> Option<Row> {
+        let kept = self.keys.get(key).filter(|kept| kept.expires > now)?;
         let at = kept.position(connection).ok()?;
         Some(kept.rows[at].1)
     }
@@ -146,17 +147,15 @@ impl MemoryDirectory {
 
     /// Loses everything, as a server that restarts without persistence does.
     pub fn wipe(&mut self) {
-        self.users.clear();
+        self.keys.clear();
         self.leases.clear();
         self.swept = None;
     }
 
-    /// Loses the rows of one user without a sign, as a server that evicts keys does. Returns whether
+    /// Loses the rows under one key without a sign, as a server that evicts keys does. Returns whether
     /// there were any.
-    pub fn evict(&mut self, now: Instant, user: &UserId) -> bool {
-        self.users
-            .remove(user)
-            .is_some_and(|kept| kept.expires > now)
+    pub fn evict(&mut self, now: Instant, key: &Key) -> bool {
+        self.keys.remove(key).is_some_and(|kept| kept.expires > now)
     }
 
     /// Loses all leases without a sign, as a server that evicts keys does.
@@ -173,53 +172,47 @@ impl MemoryDirectory {
     /// Drops the rows that have expired. Nobody can tell, but for those whose clock goes back from
     /// here on: a server does the same by itself, within moments.
     pub fn expire(&mut self, now: Instant) {
-        self.users.retain(|_, kept| kept.expires > now);
+        self.keys.retain(|_, kept| kept.expires > now);
     }
 
     /// Hashes everything that decides future answers, with times relative to `now`: directories of
     /// equal settings and fingerprints answer the same from here on.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (user, kept) in self.standing(now) {
-            user.hash(hasher);
+        for (key, kept) in self.standing(now) {
+            key.hash(hasher);
             kept.expires.since(now).hash(hasher);
             kept.rows.hash(hasher);
         }
-        // Apart from the users: a list without its length would run into the next one.
+        // Apart from the keys: a list without its length would run into the next one.
         self.standing(now).count().hash(hasher);
         self.leases.fingerprint(now, hasher);
     }
 }
 
-/// How many users a register looks at for rows that have expired: more than the one that it can
+/// How many keys a register looks at for rows that have expired: more than the one that it can
 /// add, so that what nobody asks for is bounded by what stood there when it expired.
-const SWEEP_USERS: usize = 2;
+const SWEEP_KEYS: usize = 2;
 
 #[derive(Clone, Debug)]
-struct UserRows {
+struct KeptRows {
     /// When all of them expire.
     expires: Instant,
     /// In the order of their ids, never empty.
     rows: Vec<(ConnectionId, Row)>,
 }
 
-impl UserRows {
+impl KeptRows {
     fn position(&self, connection: ConnectionId) -> Result<usize, usize> {
         self.rows.binary_search_by_key(&connection, |(id, _)| *id)
     }
 }
 
 impl MemoryDirectory {
-    fn register(
-        &mut self,
-        now: Instant,
-        user: &UserId,
-        connection: ConnectionId,
-        row: Row,
-    ) -> Reply {
+    fn register(&mut self, now: Instant, key: &Key, connection: ConnectionId, row: Row) -> Reply {
         self.sweep(now);
         let row = layout::kept(row);
         let expires = now + self.settings.row_expiry;
-        let kept = self.users.entry(user.clone()).or_insert_with(|| UserRows {
+        let kept = self.keys.entry(key.clone()).or_insert_with(|| KeptRows {
             expires,
             rows: Vec::with_capacity(1),
         });
@@ -246,15 +239,15 @@ impl MemoryDirectory {
     fn remove(
         &mut self,
         now: Instant,
-        user: &UserId,
+        key: &Key,
         connection: ConnectionId,
         matches: impl FnOnce(&Row) -> bool,
     ) -> Reply {
-        let Some(kept) = self.users.get_mut(user) else {
+        let Some(kept) = self.keys.get_mut(key) else {
             return Reply::Removed(false);
         };
         if kept.expires <= now {
-            self.users.remove(user);
+            self.keys.remove(key);
             return Reply::Removed(false);
         }
         let Ok(at) = kept.position(connection) else {
@@ -265,43 +258,41 @@ impl MemoryDirectory {
         }
         kept.rows.remove(at);
         if kept.rows.is_empty() {
-            self.users.remove(user);
+            self.keys.remove(key);
         }
         Reply::Removed(true)
     }
 
-    fn lookup(&self, now: Instant, user: &UserId) -> Reply {
-        let kept = self.users.get(user).filter(|kept| kept.expires > now);
+    fn lookup(&self, now: Instant, key: &Key) -> Reply {
+        let kept = self.keys.get(key).filter(|kept| kept.expires > now);
         Reply::Rows {
             rows: kept.map(|kept| kept.rows.clone()).unwrap_or_default(),
             malformed: 0,
         }
     }
 
-    fn standing(&self, now: Instant) -> impl Iterator<Item = (&UserId, &UserRows)> {
-        self.users
-            .iter()
-            .filter(move |(_, kept)| kept.expires > now)
+    fn standing(&self, now: Instant) -> impl Iterator<Item = (&Key, &KeptRows)> {
+        self.keys.iter().filter(move |(_, kept)| kept.expires > now)
     }
 
-    /// Drops the expired rows of the next few users, in a circle.
+    /// Drops the expired rows of the next few keys, in a circle.
     fn sweep(&mut self, now: Instant) {
         let after = self
             .swept
             .as_ref()
             .map_or(Bound::Unbounded, Bound::Excluded);
         let seen: Vec<_> = self
-            .users
-            .range::<UserId, _>((after, Bound::Unbounded))
-            .take(SWEEP_USERS)
-            .map(|(user, kept)| (user.clone(), kept.expires <= now))
+            .keys
+            .range::<Key, _>((after, Bound::Unbounded))
+            .take(SWEEP_KEYS)
+            .map(|(key, kept)| (key.clone(), kept.expires <= now))
             .collect();
         self.swept = match seen.as_slice() {
-            [.., (last, _)] if seen.len() == SWEEP_USERS => Some(last.clone()),
+            [.., (last, _)] if seen.len() == SWEEP_KEYS => Some(last.clone()),
             _ => None,
         };
-        for (user, _) in seen.iter().filter(|(_, expired)| *expired) {
-            self.users.remove(user);
+        for (key, _) in seen.iter().filter(|(_, expired)| *expired) {
+            self.keys.remove(key);
         }
     }
 }
@@ -315,7 +306,7 @@ mod tests {
 
     use super::*;
     use crate::directory::{Lease, LeaseState, Load};
-    use crate::id::InstanceId;
+    use crate::id::{InstanceId, UserId};
     use crate::time::WallTime;
 
     const LEASE: Duration = Duration::from_secs(10);
@@ -344,10 +335,10 @@ mod tests {
                 number,
             );
         }
-        for _ in 0..=100 / SWEEP_USERS {
+        for _ in 0..=100 / SWEEP_KEYS {
             register(&mut directory, Instant::START + EXPIRY, "zoe", 1);
         }
-        assert_eq!(directory.users.len(), 1);
+        assert_eq!(directory.keys.len(), 1);
     }
 
     #[test]
@@ -418,16 +409,16 @@ mod tests {
     }
 
     #[test]
-    fn eviction_loses_one_user() {
+    fn eviction_loses_one_key() {
         let mut directory = directory();
         register(&mut directory, Instant::START, "ann", 1);
         register(&mut directory, Instant::START, "bob", 2);
-        let ann = UserId::new("ann").unwrap();
+        let ann = UserId::new("ann").unwrap().into();
         assert!(directory.evict(Instant::START, &ann));
         assert!(!directory.evict(Instant::START, &ann));
         let left: Vec<_> = directory
             .rows(Instant::START)
-            .map(|(user, ..)| user.as_str())
+            .map(|(key, ..)| key.user().as_str())
             .collect();
         assert_eq!(left, ["bob"]);
     }
@@ -462,7 +453,7 @@ mod tests {
 
     fn register(directory: &mut MemoryDirectory, now: Instant, user: &str, connection: u128) {
         let operation = Operation::Register {
-            user: UserId::new(user).unwrap(),
+            key: UserId::new(user).unwrap().into(),
             connection: ConnectionId::new(Uuid::from_u128(connection)),
             row: Row {
                 instance: InstanceId::new(1),

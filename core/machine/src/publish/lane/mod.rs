@@ -59,7 +59,9 @@ impl Instance {
         }
         if self.membership.keeper.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
-            let operation = Operation::Lookup { user: user.clone() };
+            let operation = Operation::Lookup {
+                key: user.clone().into(),
+            };
             let purpose = Purpose::Lookup { user: user.clone() };
             self.membership.trips.ask(operation, purpose.into());
         }
@@ -192,7 +194,7 @@ impl Instance {
     fn remove_dead_row(&mut self, user: &UserId, connection: ConnectionId, row: Row) {
         if self.membership.keeper.is_linked() {
             let operation = Operation::RemoveRow {
-                user: user.clone(),
+                key: user.clone().into(),
                 connection,
                 row,
             };
