@@ -36,7 +36,8 @@ mod vocabulary;
 #[doc(hidden)]
 pub use base::flaws;
 pub use base::rng::Seed;
+pub use base::time;
 pub use instance::{Instance, TimerKind};
 pub use peers::alike;
 use vocabulary::delivery;
-pub use vocabulary::{command, config, event, frame, id, key, message, stats, time};
+pub use vocabulary::{command, config, event, frame, id, key, message, stats};

@@ -4,7 +4,7 @@
 //! fingerprints behave equally.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
 use crate::base::rng::SeededMap;
 use crate::time::Instant;
@@ -18,42 +18,17 @@ pub(crate) trait Fingerprint {
 /// State without times hashes as it is.
 macro_rules! timeless {
     ($($type:ty),* $(,)?) => {
-        $(impl Fingerprint for $type {
-            fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
-                self.hash(hasher);
+        $(impl $crate::base::fingerprint::Fingerprint for $type {
+            fn fingerprint(&self, _: $crate::time::Instant, hasher: &mut impl std::hash::Hasher) {
+                std::hash::Hash::hash(self, hasher);
             }
         })*
     };
 }
 
-timeless!(
-    bool,
-    u32,
-    u64,
-    usize,
-    crate::directory::Lease,
-    crate::directory::Load,
-    crate::directory::Operation,
-    crate::directory::Row,
-    crate::frame::CloseCode,
-    crate::frame::Payload,
-    crate::id::CallId,
-    crate::id::ConnectionId,
-    crate::id::ConnectionKey,
-    crate::id::DeliveryId,
-    crate::id::Epoch,
-    crate::id::InboundKey,
-    crate::id::InstanceId,
-    crate::id::LinkKey,
-    crate::id::OpId,
-    crate::id::PushId,
-    crate::id::PushKey,
-    crate::id::UserId,
-    crate::message::Counts,
-    crate::message::Outcome,
-    crate::terminals::outbound::Ticket,
-    crate::terminals::registry::Age,
-);
+pub(crate) use timeless;
+
+timeless!(bool, u32, u64, usize);
 
 impl Fingerprint for Instant {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {

@@ -5,6 +5,6 @@ pub(crate) mod fingerprint;
 #[doc(hidden)]
 pub mod flaws;
 pub(crate) mod rng;
-pub(crate) mod selected;
 pub(crate) mod slots;
+pub mod time;
 pub(crate) mod timer;

@@ -5,7 +5,6 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::base::selected::Selected;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::broadcast::Broadcasting;
@@ -18,6 +17,7 @@ use crate::terminals::connection::{Connection, Waiting};
 use crate::terminals::outbound::Ticket;
 use crate::terminals::{Resolved, Terminals};
 use crate::time::Instant;
+use crate::vocabulary::selected::Selected;
 
 /// An answer leaves so long before the publisher's deadline that it arrives in time.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);

@@ -237,3 +237,5 @@ pub struct DirectorySettings {
 /// How many lease times a lease that has run out is kept: long enough for every reader to have
 /// seen that it ran out.
 const LEASES_KEPT_DEAD: u32 = 10;
+
+crate::base::fingerprint::timeless!(Lease, Load, Operation, Row);

@@ -3,10 +3,10 @@
 //! A row is live if its instance's lease has not run out and the row's epoch is not below the
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
 
-use crate::base::selected::Selected;
 use crate::directory::Row;
 use crate::id::{ConnectionId, InstanceId};
 use crate::membership::standing::Standing;
+use crate::vocabulary::selected::Selected;
 
 /// Which connections of a user a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

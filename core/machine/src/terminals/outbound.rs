@@ -264,6 +264,8 @@ impl Fingerprint for Outbound {
     }
 }
 
+crate::base::fingerprint::timeless!(Ticket);
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

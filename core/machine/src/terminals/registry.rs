@@ -147,3 +147,5 @@ impl Fingerprint for Registry {
         self.next_age.fingerprint(now, hasher);
     }
 }
+
+crate::base::fingerprint::timeless!(Age);

@@ -226,3 +226,5 @@ impl CloseCode {
         }
     }
 }
+
+crate::base::fingerprint::timeless!(CloseCode, Payload);

@@ -395,6 +395,21 @@ impl CallId {
     }
 }
 
+crate::base::fingerprint::timeless!(
+    CallId,
+    ConnectionId,
+    ConnectionKey,
+    DeliveryId,
+    Epoch,
+    InboundKey,
+    InstanceId,
+    LinkKey,
+    OpId,
+    PushId,
+    PushKey,
+    UserId
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

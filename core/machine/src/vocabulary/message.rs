@@ -257,3 +257,5 @@ pub struct InstanceInfo {
     /// It is the one that answers.
     pub this: bool,
 }
+
+crate::base::fingerprint::timeless!(Counts, Outcome);

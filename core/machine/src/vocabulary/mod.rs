@@ -8,5 +8,5 @@ pub mod frame;
 pub mod id;
 pub mod key;
 pub mod message;
+pub(crate) mod selected;
 pub mod stats;
-pub mod time;
