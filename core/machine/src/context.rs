@@ -8,7 +8,7 @@ use crate::base::rng::{self, Seed, Stream};
 use crate::base::timer::Timers;
 use crate::command::Outbox;
 use crate::config::{Config, Identity};
-use crate::instance::{Once, Timer};
+use crate::instance::Timer;
 use crate::membership::purpose::{Judged, Judging, Purpose as MembershipPurpose};
 use crate::publish::purpose::Purpose as PublishPurpose;
 use crate::stats::Stats;
@@ -20,7 +20,6 @@ pub(crate) struct Base {
     pub(crate) config: Config,
     pub(crate) identity: Identity,
     pub(crate) timers: Timers<Timer>,
-    pub(crate) once: [Option<Instant>; Once::COUNT],
     pub(crate) random: Random,
     pub(crate) stats: Stats,
     pub(crate) flaws: Flaws,
@@ -50,7 +49,6 @@ pub(crate) struct Context<'a> {
     /// The number of this turn.
     pub(crate) turn: u64,
     timers: &'a mut Timers<Timer>,
-    once: &'a mut [Option<Instant>; Once::COUNT],
 }
 
 /// What an operation of the directory is for: the purpose of the wing that asks.
@@ -66,7 +64,6 @@ impl Base {
             config,
             identity,
             timers: Timers::new(now.mono),
-            once: [None; Once::COUNT],
             random: Random {
                 connection_ids: Stream::new(seed, rng::Purpose::ConnectionIds),
                 nonces: Stream::new(seed, rng::Purpose::Nonces),
@@ -89,7 +86,6 @@ impl Base {
             flaws: self.flaws,
             turn: self.turn,
             timers: &mut self.timers,
-            once: &mut self.once,
         }
     }
 }
@@ -104,15 +100,6 @@ impl Context<'_> {
     pub(crate) fn set(&mut self, alarm: &mut Alarm, at: Instant, timer: impl Into<Timer>) {
         if alarm.set(at) {
             self.arm(at, timer);
-        }
-    }
-
-    /// Arms a timer of which there is one. The earlier moment counts.
-    pub(crate) fn arm_once(&mut self, once: Once, at: Instant) {
-        let armed = &mut self.once[once as usize];
-        if armed.is_none_or(|armed| at < armed) {
-            *armed = Some(at);
-            self.timers.arm(at, Timer::Once(once));
         }
     }
 

@@ -18,14 +18,13 @@ use crate::drain::{self, Drain, Progress, Remainder};
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushKey};
-use crate::membership::Membership;
+use crate::membership::departure::Departure;
 use crate::membership::service::Service;
 use crate::membership::trips::{Completion, Conclusion, TripEnd};
+use crate::membership::{self, Membership};
 use crate::peers::{self, Peers};
 use crate::publish::Publish;
 use crate::stats::{Gauges, Level, Levels, Stats};
-use crate::terminals::connection::Waiting;
-use crate::terminals::outbound::Ticket;
 use crate::terminals::{self, Effect, Terminals};
 use crate::time::{Instant, Now};
 
@@ -168,12 +167,11 @@ pub struct Instance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
     Terminals(terminals::Timer),
-    Trip(OpId),
+    Membership(membership::Timer),
     Push(PushKey),
     Deliver(deliver::Timer),
     Drain(drain::Timer),
     Peers(peers::Timer),
-    Once(Once),
 }
 
 impl From<deliver::Timer> for Timer {
@@ -185,6 +183,12 @@ impl From<deliver::Timer> for Timer {
 impl From<drain::Timer> for Timer {
     fn from(timer: drain::Timer) -> Self {
         Self::Drain(timer)
+    }
+}
+
+impl From<membership::Timer> for Timer {
+    fn from(timer: membership::Timer) -> Self {
+        Self::Membership(timer)
     }
 }
 
@@ -200,20 +204,6 @@ impl From<peers::Timer> for Timer {
     }
 }
 
-/// Timers of which there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Once {
-    Lease,
-    View,
-    Sweep,
-    Settle,
-    Refused,
-}
-
-impl Once {
-    pub(crate) const COUNT: usize = 5;
-}
-
 /// What a timeout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimerKind {
@@ -223,6 +213,8 @@ pub enum TimerKind {
     Deadline,
 }
 
+/// Timers of which there is one, over all wings.
+const ALARMS: usize = 7;
 /// Timers served in one call, at most. The rest is due at once.
 const TIMERS_PER_CALL: usize = 1024;
 
@@ -305,7 +297,9 @@ impl Instance {
             Event::Connections { call, user } => self.connections(call, user, out),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => {
-                self.membership.lease_due |= self.drain.order(cx, delay, spread);
+                if self.drain.order(cx, delay, spread) {
+                    self.membership.departure_changed();
+                }
             }
             Event::Probed { connection, life } => self.terminals.probed(cx, connection, life),
         }
@@ -333,7 +327,7 @@ impl Instance {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, and what for.
     pub fn next_timeout(&self) -> Option<(Instant, TimerKind)> {
-        if !self.turn_is_over() || self.membership.trips.is_due() {
+        if !self.turn_is_over() || self.membership.is_due() {
             return Some((Instant::START, TimerKind::Turn));
         }
         Some((self.base.timers.next()?, TimerKind::Deadline))
@@ -344,11 +338,10 @@ impl Instance {
     pub fn fingerprint(&self, now: Now, hasher: &mut impl Hasher) {
         let now = now.mono;
         self.base.identity.instance.fingerprint(now, hasher);
-        self.terminals.fingerprint(now, hasher);
-        self.membership.upkeep.fingerprint(now, hasher);
-        self.membership.trips.fingerprint(now, hasher);
-        self.membership.keeper.fingerprint(now, hasher);
-        self.membership.view.fingerprint(now, hasher);
+        (self.terminals).fingerprint(now, hasher, |connection, hasher| {
+            self.membership.fingerprint_row(now, connection, hasher);
+        });
+        self.membership.fingerprint(now, hasher);
         self.publish.pushes.fingerprint(now, hasher);
         self.deliver.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
@@ -362,10 +355,8 @@ impl Instance {
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        hasher.write_usize(Once::COUNT + 2);
-        for once in self.base.once {
-            once.fingerprint(now, hasher);
-        }
+        hasher.write_usize(ALARMS);
+        self.membership.fingerprint_alarms(now, hasher);
         self.deliver.fingerprint_alarm(now, hasher);
         self.drain.fingerprint_alarm(now, hasher);
     }
@@ -401,7 +392,7 @@ impl Instance {
     /// matter: while the directory is away terminals are served, and moving them helps nobody. An
     /// instance that is cut off alone takes no terminals, and is not ready until it is back.
     pub const fn is_ready(&self) -> bool {
-        self.drain.takes_terminals() && self.membership.keeper.has_held()
+        self.drain.takes_terminals() && self.membership.has_held()
     }
 
     /// Counters since the start.
@@ -416,9 +407,9 @@ impl Instance {
             users: self.terminals.users(),
             pushes: self.publish.pushes.len(),
             links: self.peers.members(),
-            instances: self.membership.view.alive() + 1,
-            epoch: self.membership.keeper.epoch().get(),
-            directory: self.membership.keeper.has_lease(now.mono),
+            instances: self.membership.view().alive() + 1,
+            epoch: self.membership.epoch().get(),
+            directory: self.membership.has_lease(now.mono),
         }
     }
 
@@ -490,7 +481,7 @@ impl Instance {
     /// Tells the peers how the directory serves this instance.
     pub(crate) fn tell_service(&mut self, now: Now, out: &mut Outbox) {
         let nobody = !self.drain.takes_terminals() && self.terminals.len() == 0;
-        let service = match self.membership.keeper.service(now.mono) {
+        let service = match self.membership.service(now.mono) {
             Service::None if nobody => Service::Vacant,
             service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
                 service
@@ -506,7 +497,11 @@ impl Instance {
                 let cx = &mut self.base.context(now, out);
                 self.terminals.timer_due(cx, timer);
             }
-            Timer::Trip(op) => self.trip_due(now, op, out),
+            Timer::Membership(timer) => {
+                let cx = &mut self.base.context(now, out);
+                let ended = self.membership.timer_due(cx, &self.terminals, timer);
+                self.operations_ended(now, ended, out);
+            }
             Timer::Push(key) => self.push_timer_due(now, key, out),
             Timer::Deliver(timer) => {
                 let cx = &mut self.base.context(now, out);
@@ -517,15 +512,24 @@ impl Instance {
                 self.peers.timer_due(cx, &mut self.membership, timer);
             }
             Timer::Drain(timer) => self.drain_due(now, timer, out),
-            Timer::Once(once) => {
-                let armed = &mut self.base.once[once as usize];
-                if armed.is_none_or(|armed| armed > now.mono) {
-                    return;
-                }
-                *armed = None;
-                self.once_due(now, once, out);
-            }
         }
+    }
+
+    fn directory_up(&mut self, now: Now, out: &mut Outbox) {
+        if self.drain.departure() == Departure::Done {
+            return;
+        }
+        if self.membership.is_linked() {
+            self.directory_down(now, out);
+        }
+        (self.membership).directory_up(&mut self.base.context(now, out));
+    }
+
+    pub(crate) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
+        let ended = self.membership.directory_down();
+        self.operations_ended(now, ended, out);
+        let cx = &mut self.base.context(now, out);
+        self.membership.drop_refused(cx, &mut self.terminals);
     }
 
     fn trip_answered(
@@ -536,7 +540,7 @@ impl Instance {
         out: &mut Outbox,
     ) {
         let cx = &mut self.base.context(now, out);
-        match self.membership.trips.answered(cx, op, outcomes) {
+        match self.membership.trip_answered(cx, op, outcomes) {
             TripEnd::Ended(ended) => self.operations_ended(now, ended, out),
             TripEnd::LinkLost(ended) => {
                 self.directory_down(now, out);
@@ -545,19 +549,8 @@ impl Instance {
         }
     }
 
-    fn trip_due(&mut self, now: Now, op: OpId, out: &mut Outbox) {
-        let ended = (self.membership.trips).due(&mut self.base.context(now, out), op);
-        self.settling_timed_out(&ended);
-        self.operations_ended(now, ended, out);
-    }
-
     /// Hands operations that have ended to the wings that asked for them.
-    pub(crate) fn operations_ended(
-        &mut self,
-        now: Now,
-        ended: Vec<Completion<Purpose>>,
-        out: &mut Outbox,
-    ) {
+    fn operations_ended(&mut self, now: Now, ended: Vec<Completion<Purpose>>, out: &mut Outbox) {
         for Completion {
             purpose,
             conclusion,
@@ -571,7 +564,14 @@ impl Instance {
             }
             match purpose {
                 Purpose::Membership(purpose) => {
-                    self.membership_operation_ended(now, purpose, conclusion, out);
+                    let cx = &mut self.base.context(now, out);
+                    let membership = &mut self.membership;
+                    let effect =
+                        membership.operation_ended(cx, &mut self.terminals, purpose, conclusion);
+                    self.carry(now, out);
+                    if let Some(effect) = effect {
+                        self.carry_from_membership(now, effect, out);
+                    }
                 }
                 Purpose::Publish(purpose) => {
                     self.publish_operation_ended(now, purpose, conclusion, out);
@@ -580,13 +580,25 @@ impl Instance {
         }
     }
 
-    fn once_due(&mut self, now: Now, once: Once, out: &mut Outbox) {
-        match once {
-            Once::Lease => self.membership.lease_due = true,
-            Once::View => self.view_due(now),
-            Once::Sweep => self.sweep_due(now),
-            Once::Settle => self.settle_due(now, out),
-            Once::Refused => self.refused_due(now),
+    fn carry_from_membership(&mut self, now: Now, effect: membership::Effect, out: &mut Outbox) {
+        match effect {
+            membership::Effect::Claimed { missing } => {
+                if self.drain.departure() != Departure::Releasing {
+                    let cx = &mut self.base.context(now, out);
+                    self.drain.end_isolation(cx);
+                    (self.membership).begin_settling(cx, &self.terminals, missing);
+                }
+            }
+            membership::Effect::Leases { asked, leases } => {
+                let cx = &mut self.base.context(now, out);
+                let said = |instance| self.peers.said_by(instance);
+                for instance in self.membership.view_read(cx, asked, leases, said) {
+                    self.peers.look_for(cx, &mut self.membership, instance);
+                }
+                self.peers.forget_strangers(self.membership.view());
+                self.judge_waiting(now, asked, out);
+            }
+            membership::Effect::ViewFailed => self.view_failed(now, out),
         }
     }
 
@@ -607,12 +619,12 @@ impl Instance {
         let remainder = Remainder {
             is_behind: self.terminals.present() > left,
             open: self.terminals.len() + self.publish.pushes.len() + self.deliver.len(),
-            is_released: !self.membership.keeper.is_owed() && self.membership.trips.is_idle(),
+            is_released: self.membership.is_released(),
         };
         match (self.drain).proceed(&mut self.base.context(now, out), remainder) {
             Progress::None => {}
             Progress::Release => {
-                self.membership.lease_due = true;
+                self.membership.departure_changed();
                 self.deliver.answer_all();
                 self.carry(now, out);
                 self.peers.say_goodbye(&mut self.base.context(now, out));
@@ -629,13 +641,9 @@ impl Instance {
 
     /// A peer says that the directory works for it.
     fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
-        if self.membership.keeper.has_lease(now.mono) {
-            return;
+        if let Some(since) = self.membership.directory_works_elsewhere(now.mono) {
+            (self.drain).is_cut_off(&mut self.base.context(now, out), since);
         }
-        // Not before a peer says so: when the directory comes back, somebody is the first.
-        let since = *self.membership.keeper.cut_off.get_or_insert(now.mono);
-        self.drain
-            .is_cut_off(&mut self.base.context(now, out), since);
     }
 
     /// Takes up what was put off to the end of the turn, and lets it leave in one piece. What comes
@@ -652,13 +660,13 @@ impl Instance {
         for delivery in self.peers.take_failed() {
             self.delivery_failed(now, delivery, out);
         }
-        if self.membership.lease_due {
-            self.tend_lease(now);
-        }
+        let departure = self.drain.departure();
+        let cx = &mut self.base.context(now, out);
+        (self.membership).tend_lease(cx, &self.terminals, departure);
         self.tell_service(now, out);
         let cx = &mut self.base.context(now, out);
         self.terminals.end_turn(cx);
-        self.membership.flush_trips(cx);
+        self.membership.flush(cx);
         self.peers.flush(cx);
         self.base.turn += 1;
     }
@@ -669,7 +677,7 @@ impl Instance {
             && self.peers.unflushed().is_empty()
             && self.deliver.turn_is_over()
             && self.peers.failed().is_empty()
-            && !self.membership.lease_due
+            && self.membership.turn_is_over()
     }
 
     fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
@@ -678,7 +686,7 @@ impl Instance {
         self.peers.unflushed().fingerprint(now, hasher);
         self.deliver.fingerprint_turn(hasher);
         self.peers.failed().fingerprint(now, hasher);
-        self.membership.lease_due.fingerprint(now, hasher);
+        self.membership.fingerprint_turn(now, hasher);
     }
 
     /// Takes up this instance's answers to its own deliveries.
@@ -702,26 +710,15 @@ impl Instance {
     }
 
     fn carry_from_terminals(&mut self, now: Now, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
         while let Some(effect) = self.terminals.next_effect() {
             match effect {
-                Effect::Opened(key) => self.write_row(key),
-                Effect::Degraded => {
-                    self.membership.keeper.degraded += 1;
-                    self.membership.lease_due = true;
-                }
-                Effect::DegradationEnded => {
-                    self.membership.keeper.degraded -= 1;
-                    self.membership.lease_due = true;
-                }
-                Effect::Ended(key) => {
-                    self.settled_one(key);
-                    self.remove_row(key);
-                }
-                Effect::Gone(key) => self.forget_if_over(now, key, out),
-                Effect::Resolved(resolved) => {
-                    let cx = &mut self.base.context(now, out);
-                    self.deliver.resolve(cx, resolved);
-                }
+                Effect::Opened(key) => self.membership.row_wanted(cx, &self.terminals, key),
+                Effect::Degraded => self.membership.degraded(),
+                Effect::DegradationEnded => self.membership.degradation_ended(),
+                Effect::Ended(key) => self.membership.row_unwanted(cx, &self.terminals, key),
+                Effect::Gone(key) => self.membership.socket_gone(cx, &mut self.terminals, key),
+                Effect::Resolved(resolved) => self.deliver.resolve(cx, resolved),
             }
         }
     }
@@ -739,34 +736,25 @@ impl Instance {
         self.carry(now, out);
     }
 
-    /// Tells a terminal to end, and hands on what follows.
-    pub(crate) fn close(
-        &mut self,
-        now: Now,
-        key: ConnectionKey,
-        code: CloseCode,
-        waiting: Waiting,
-        ticket: Option<Ticket>,
-        out: &mut Outbox,
-    ) {
-        let cx = &mut self.base.context(now, out);
-        self.terminals.close(cx, key, code, waiting, ticket);
-        self.carry(now, out);
-    }
-
-    /// Arms a timer of which there is one. The earlier moment counts.
-    pub(crate) fn arm_once(&mut self, once: Once, at: Instant) {
-        let armed = &mut self.base.once[once as usize];
-        if armed.is_none_or(|armed| at < armed) {
-            *armed = Some(at);
-            self.base.timers.arm(at, Timer::Once(once));
-        }
-    }
-
     /// A state that only a bug can reach.
     pub(crate) fn bug(&mut self, what: &str) {
         self.base.stats.bugs += 1;
         debug_assert!(false, "{what}");
+    }
+
+    /// Has a connection's row written, whatever is known of it.
+    #[cfg(test)]
+    pub(crate) fn write_row(&mut self, now: Now, key: ConnectionKey) {
+        let mut out = Outbox::new();
+        let cx = &mut self.base.context(now, &mut out);
+        self.membership.row_wanted(cx, &self.terminals, key);
+    }
+
+    /// Has the lease lost.
+    #[cfg(test)]
+    pub(crate) fn lose_lease(&mut self, now: Now) {
+        let mut out = Outbox::new();
+        (self.membership).lose_lease(&mut self.base.context(now, &mut out));
     }
 
     /// Whether nothing is left of any connection, push, delivery or operation.
@@ -787,6 +775,6 @@ impl Instance {
             && self.publish.pushes.hops() == 0
             && self.deliver.is_at_rest()
             && self.peers.open() == 0
-            && self.membership.trips.open() == 0
+            && self.membership.open() == 0
     }
 }

@@ -89,13 +89,67 @@ impl<K: Key, T> Slots<K, T> {
     }
 }
 
+impl<K: Key, T> Slots<K, T> {
+    /// Hashes the slots, and each value as `value` does.
+    pub(crate) fn fingerprint_by<H: Hasher>(
+        &self,
+        now: Instant,
+        hasher: &mut H,
+        value: impl Fn(K, &T, &mut H),
+    ) {
+        self.free.fingerprint(now, hasher);
+        for (index, slot) in (0..).zip(&self.slots) {
+            slot.generation.fingerprint(now, hasher);
+            hasher.write_u8(u8::from(slot.value.is_some()));
+            if let Some(found) = &slot.value {
+                value(K::new(index, slot.generation), found, hasher);
+            }
+        }
+    }
+}
+
 impl<K: Key, T: Fingerprint> Fingerprint for Slots<K, T> {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.free.fingerprint(now, hasher);
-        for slot in &self.slots {
-            slot.generation.fingerprint(now, hasher);
-            slot.value.fingerprint(now, hasher);
+        self.fingerprint_by(now, hasher, |_, value, hasher| {
+            value.fingerprint(now, hasher);
+        });
+    }
+}
+
+/// Values beside those of a [`Slots`] table, under its keys. What nothing was noted for has the default.
+/// A key that is out of date finds the default as well, and must not be written to.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside<K, T> {
+    /// With the generation of the key that each was noted under.
+    values: Vec<(u32, T)>,
+    key: std::marker::PhantomData<K>,
+}
+
+impl<K: Key, T: Copy + Default> Beside<K, T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            key: std::marker::PhantomData,
         }
+    }
+
+    pub(crate) fn get(&self, key: K) -> T {
+        match self.values.get(key.slot() as usize) {
+            Some((generation, value)) if *generation == key.generation() => *value,
+            Some(_) | None => T::default(),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> &mut T {
+        let slot = key.slot() as usize;
+        if slot >= self.values.len() {
+            self.values.resize(slot + 1, (0, T::default()));
+        }
+        let (generation, value) = &mut self.values[slot];
+        if *generation != key.generation() {
+            (*generation, *value) = (key.generation(), T::default());
+        }
+        value
     }
 }
 
@@ -114,5 +168,19 @@ mod tests {
         assert_eq!(slots.get(old), None);
         assert_eq!(slots.remove(old), None);
         assert_eq!((slots.get(new), slots.len()), (Some(&"new"), 1));
+    }
+
+    #[test]
+    fn what_was_noted_beside_a_value_goes_with_it() {
+        let mut slots: Slots<PushKey, ()> = Slots::new();
+        let mut beside: Beside<PushKey, u8> = Beside::new();
+        let (first, old) = (slots.insert(()), slots.insert(()));
+        *beside.get_mut(old) = 7;
+        assert_eq!((beside.get(first), beside.get(old)), (0, 7));
+        slots.remove(old);
+        let new = slots.insert(());
+        assert_eq!((new.slot(), beside.get(new)), (old.slot(), 0));
+        *beside.get_mut(new) += 1;
+        assert_eq!((beside.get(old), beside.get(new)), (0, 1));
     }
 }

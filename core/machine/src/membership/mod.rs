@@ -1,106 +1,395 @@
-//! This instance's place in the directory, and what it knows of the others: round trips, the lease,
-//! rows, settling, the view.
+//! This instance's standing in the directory, and what it knows of the others.
+//!
+//! **Lease.** Each instance keeps one entry in the directory, its lease, and renews it before it runs
+//! out. Each connection has one row, which says where it lives. A row counts if the lease of its
+//! instance has not run out and its epoch is not below the lease's floor, and nothing else decides:
+//! no clock of the writer, no expiry of the row.
+//!
+//! **Epoch.** The directory may lose its newest writes, come back empty, or execute an operation long
+//! after it was given up. So each time that an instance takes its lease, it takes it with a higher
+//! epoch, and each row carries the epoch under which it was written. Nothing of a lower epoch ever
+//! replaces something of a higher one: whatever still floats in the network can leave a row of an
+//! old epoch behind, and no more.
+//!
+//! **Floor.** Such leftovers are made void in one step. When all rows are written under the present
+//! epoch, the instance raises the floor of its lease to it, and rows of earlier epochs are dead from
+//! there on, by comparison. It must not rise earlier: rows that are not written again yet would be
+//! dead with the leftovers.
+//!
+//! **Settling** ([`shard`], `settle`) is what lies between the two: a claim under a new epoch, all rows
+//! again, then the floor. It follows whenever the directory may have changed behind the instance's
+//! back: after each new link, and after the lease was lost. Meanwhile the lease says `settling`.
+//!
+//! **Doubt** ([`view`]). A lookup cannot tell "the user is offline" from "the row was lost". So
+//! whoever may have terminals without rows is doubted, and asked by user beside those whom the rows
+//! name: an instance that settles, one whose lease vanished, and everybody after this instance's own
+//! link or lease was lost, because others may not have noticed yet what it has.
 
 pub(crate) mod departure;
-pub(crate) mod lease;
 pub(crate) mod purpose;
-pub(crate) mod rows;
 pub(crate) mod service;
-pub(crate) mod settle;
+mod shard;
 pub(crate) mod standing;
 pub(crate) mod trips;
 pub(crate) mod view;
 
-use crate::command::Outbox;
-use crate::context::{self, Context};
-use crate::directory::{Operation, Reply};
-use crate::instance::Instance;
-use crate::time::Now;
+use std::hash::Hasher;
 
-use lease::Keeper;
+use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
+use crate::context::{self, Context};
+use crate::directory::{Lease, Load, Operation, Outcome, Reply, SeenLease};
+use crate::event::TripLost;
+use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
+use crate::stats::Stats;
+use crate::terminals::Terminals;
+use crate::time::{Instant, Now};
+
+pub(crate) use shard::Missing;
+
+use departure::Departure;
 use purpose::Purpose;
-use rows::Upkeep;
-use trips::{Conclusion, RoundTrips, Unknown};
+use service::Service;
+use shard::Shard;
+use trips::{Completion, Conclusion, TripEnd, Unknown};
 use view::View;
 
-/// This instance's place in the directory, and what it knows of the others.
+/// This instance's standing in the directory, and what it knows of the others.
+///
+/// The directory is one Redis, so there is one [`Shard`]. Whoever asks goes through here, where
+/// several would be told apart, by user.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
-    pub(crate) trips: RoundTrips<context::Purpose>,
-    pub(crate) keeper: Keeper,
-    pub(crate) upkeep: Upkeep,
-    pub(crate) view: View,
-    /// What the lease should say may have changed.
-    pub(crate) lease_due: bool,
+    shard: Shard,
+    view: View,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A round trip has taken too long.
+    Trip(OpId),
+    /// The lease is claimed or renewed.
+    Lease,
+    /// The others' leases are read.
+    View,
+    /// The next part of all rows is written again.
+    Sweep,
+    /// The next rows of settling are written.
+    Settle,
+    /// Refused rows are tried again.
+    Retry,
+}
+
+/// What the end of an operation means for other wings.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// The lease was claimed: an isolation is over, and [settling](Membership::begin_settling) begins,
+    /// unless the lease is to be given back.
+    Claimed {
+        /// What may be missing from the directory.
+        missing: Missing,
+    },
+    /// The leases of all instances have come: they are to be [taken in](Membership::view_read).
+    Leases {
+        /// When they were asked for.
+        asked: Instant,
+        leases: Vec<SeenLease>,
+    },
+    /// They cannot be read: nobody can be judged by them.
+    ViewFailed,
 }
 
 impl Membership {
     pub(crate) fn new(now: Now) -> Self {
         Self {
-            trips: RoundTrips::new(),
-            keeper: Keeper::new(now),
-            upkeep: Upkeep::new(),
+            shard: Shard::new(now),
             view: View::new(now),
-            lease_due: false,
         }
     }
-}
 
-impl Membership {
-    /// Starts as many round trips as may be under way.
-    pub(crate) fn flush_trips(&mut self, cx: &mut Context<'_>) {
-        let evidence = self.keeper.held_epoch().map(|epoch| {
-            let instance = cx.identity.instance;
-            let operation = Operation::ReadLease { instance };
-            (operation, Purpose::OwnLease { epoch }.into())
-        });
-        self.trips.flush(cx, || evidence.clone());
+    /// What is known of the others.
+    pub(crate) const fn view(&self) -> &View {
+        &self.view
     }
-}
 
-impl Instance {
-    /// An operation of this wing has ended.
-    pub(crate) fn membership_operation_ended(
+    /// Asks the directory for something.
+    pub(crate) fn ask(&mut self, operation: Operation, purpose: impl Into<context::Purpose>) {
+        self.shard.ask(operation, purpose);
+    }
+
+    /// Operations that wait for a round trip.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shard.waiting()
+    }
+
+    /// Whether there is a directory link.
+    pub(crate) const fn is_linked(&self) -> bool {
+        self.shard.is_linked()
+    }
+
+    /// Whether the lease is held and has not run out by this instance's own count.
+    pub(crate) fn has_lease(&self, now: Instant) -> bool {
+        self.shard.has_lease(now)
+    }
+
+    /// Whether the lease was ever held.
+    pub(crate) const fn has_held(&self) -> bool {
+        self.shard.has_held()
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.shard.epoch()
+    }
+
+    /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
+    pub(crate) fn is_blind(&self, config: &Config, since: Instant, now: Instant) -> bool {
+        !self.has_lease(now) || self.view.is_blind(since, now, config.lease)
+    }
+
+    /// How the directory serves this instance.
+    pub(crate) fn service(&self, now: Instant) -> Service {
+        self.shard.service(now)
+    }
+
+    /// What the lease should say.
+    pub(crate) fn lease(&self, departure: Departure, address: &str) -> Lease {
+        self.shard.desired(departure, address)
+    }
+
+    /// There is a new directory link. The former one is [down](Self::directory_down).
+    pub(crate) fn directory_up(&mut self, cx: &mut Context<'_>) {
+        self.shard.claim_on_new_link(cx, &mut self.view);
+        self.view.begin(cx);
+        self.shard.begin_sweep(cx);
+    }
+
+    /// The directory link is gone. Returns what ends with it; once those who asked for it know,
+    /// [`drop_refused`](Self::drop_refused) follows.
+    pub(crate) fn directory_down(&mut self) -> Vec<Completion<context::Purpose>> {
+        self.view.link_lost();
+        self.shard.link_down()
+    }
+
+    /// There is no link to try refused rows again on. The next settling writes those that are wanted.
+    pub(crate) fn drop_refused(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
+        self.shard.drop_refused(cx, terminals);
+    }
+
+    /// The answer to a round trip has come.
+    pub(crate) fn trip_answered(
         &mut self,
-        now: Now,
-        purpose: Purpose,
-        conclusion: Conclusion,
-        out: &mut Outbox,
-    ) {
-        let (asked, reply) = match conclusion {
-            Conclusion::Answered { asked, reply } => (asked, reply),
-            Conclusion::Refused(_) => return self.operation_refused(now, purpose, out),
-            Conclusion::Unknown(unknown) => {
-                return self.operation_unknown(now, purpose, unknown, out);
-            }
-        };
-        match (purpose, reply) {
-            (Purpose::Register { connection, epoch }, Reply::Registered) => {
-                self.registered(now, connection, epoch, out);
-            }
-            (Purpose::Register { connection, epoch }, Reply::Superseded) => {
-                self.superseded(now, connection, epoch, out);
-            }
-            (Purpose::Unregister { connection }, Reply::Removed(_)) => {
-                self.unregistered(now, connection, out);
-            }
-            (Purpose::View, Reply::Leases { leases, malformed }) => {
-                self.base.stats.malformed_entries += u64::from(malformed);
-                self.view_read(now, asked, leases, out);
-            }
-            (Purpose::Claim { lease }, Reply::Claimed { replaced }) => {
-                self.claimed(now, asked, lease, replaced.as_ref(), out);
-            }
-            (Purpose::Claim { .. }, Reply::ClaimRefused { epoch }) => self.claim_refused(epoch),
-            (Purpose::Renew { lease }, Reply::Renewed) => self.renewed(now, asked, lease, out),
-            (Purpose::Renew { lease }, Reply::Lost) => {
-                if self.membership.keeper.held_epoch() == Some(lease.epoch) {
-                    self.lease_lost(now, out);
+        cx: &mut Context<'_>,
+        op: OpId,
+        outcomes: Result<Vec<Outcome>, TripLost>,
+    ) -> TripEnd<context::Purpose> {
+        self.shard.trip_answered(cx, op, outcomes)
+    }
+
+    /// Does what is due. Returns the operations that end with it.
+    pub(crate) fn timer_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        timer: Timer,
+    ) -> Vec<Completion<context::Purpose>> {
+        match timer {
+            Timer::Trip(op) => return self.shard.trip_due(cx, op),
+            Timer::Lease => self.shard.lease_due(cx.now.mono),
+            Timer::View => {
+                if self.view.is_due(cx) {
+                    self.read_view(cx.turn);
                 }
             }
+            Timer::Sweep => self.shard.sweep_due(cx, terminals),
+            Timer::Settle => self.shard.settle_due(cx, &self.view, terminals),
+            Timer::Retry => self.shard.retry_due(cx, &self.view, terminals),
+        }
+        Vec::new()
+    }
+
+    /// Asks for the others' leases, once a turn.
+    pub(crate) fn read_view(&mut self, turn: u64) {
+        if self.is_linked() && self.view.begin_reading(turn) {
+            self.shard.ask_view();
+        }
+    }
+
+    /// The others' leases have come. `said`: what an instance says on the link to it, if there is one.
+    /// Returns the instances that are to be looked for.
+    pub(crate) fn view_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Instant,
+        leases: Vec<SeenLease>,
+        said: impl Fn(InstanceId) -> Option<Service>,
+    ) -> Vec<InstanceId> {
+        self.view.read(cx, asked, leases, said)
+    }
+
+    /// All rows are to be written again.
+    pub(crate) fn begin_settling(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        missing: Missing,
+    ) {
+        self.shard
+            .begin_settling(cx, &self.view, terminals, missing);
+    }
+
+    /// Claims, renews or gives back the lease, if something has changed in this turn and it is time.
+    pub(crate) fn tend_lease(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        departure: Departure,
+    ) {
+        self.shard.tend_lease(cx, terminals, departure);
+    }
+
+    /// Starts as many round trips as may be under way.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.shard.flush(cx);
+    }
+
+    /// Whether nothing waits for the end of the turn.
+    pub(crate) const fn turn_is_over(&self) -> bool {
+        !self.shard.has_changed()
+    }
+
+    /// Whether a round trip can start.
+    pub(crate) fn is_due(&self) -> bool {
+        self.shard.is_due()
+    }
+
+    /// A terminal is open: its row is to be written.
+    pub(crate) fn row_wanted(
+        &mut self,
+        cx: &Context<'_>,
+        terminals: &Terminals,
+        key: ConnectionKey,
+    ) {
+        self.shard.write_row(cx, terminals, key);
+    }
+
+    /// A terminal's presence has ended: its row is to be removed.
+    pub(crate) fn row_unwanted(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        key: ConnectionKey,
+    ) {
+        self.shard.row_unwanted(cx, terminals, key);
+    }
+
+    /// A terminal's socket has gone: without a row it is forgotten at once.
+    pub(crate) fn socket_gone(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        key: ConnectionKey,
+    ) {
+        self.shard.forget_if_over(cx, terminals, key);
+    }
+
+    /// A terminal was greeted as degraded: others have to ask for it.
+    pub(crate) const fn degraded(&mut self) {
+        self.shard.degraded();
+    }
+
+    /// The row of a degraded terminal is written, or the terminal has ended.
+    pub(crate) const fn degradation_ended(&mut self) {
+        self.shard.degradation_ended();
+    }
+
+    /// How far the end of the instance is has changed, and the lease is to say so.
+    pub(crate) const fn departure_changed(&mut self) {
+        self.shard.note_change();
+    }
+
+    /// Whether the lease is given back, and nothing is asked.
+    pub(crate) fn is_released(&self) -> bool {
+        self.shard.is_released()
+    }
+
+    /// A peer says that the directory works for it. Returns since when the lease is not held although
+    /// a peer says so, if it is not held.
+    pub(crate) fn directory_works_elsewhere(&mut self, now: Instant) -> Option<Instant> {
+        self.shard.works_elsewhere(now)
+    }
+
+    /// There is a link to an instance.
+    pub(crate) fn linked(&mut self, instance: InstanceId) {
+        self.view.linked(instance);
+    }
+
+    /// There is no link to an instance, and none is being opened. Returns whether one is to be dialled
+    /// at once, because nothing else shows that it lives.
+    pub(crate) fn unlinked(&mut self, cx: &Context<'_>, instance: InstanceId) -> bool {
+        self.view.unlinked(cx.now.mono, cx.config, instance)
+    }
+
+    /// An instance says how the directory serves it.
+    pub(crate) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
+        self.view.heard(now, instance, service);
+    }
+
+    /// An instance said that it goes: its lease ends, and that means nothing.
+    pub(crate) fn said_goodbye(&mut self, instance: InstanceId) {
+        self.view.said_goodbye(instance);
+    }
+
+    /// An operation has ended that this wing asked for. Returns what it means for others.
+    pub(crate) fn operation_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        purpose: Purpose,
+        conclusion: Conclusion,
+    ) -> Option<Effect> {
+        match conclusion {
+            Conclusion::Answered { asked, reply } => {
+                self.operation_answered(cx, terminals, asked, purpose, reply)
+            }
+            Conclusion::Refused(_) => self.operation_refused(cx, terminals, purpose),
+            Conclusion::Unknown(unknown) => self.operation_unknown(cx, terminals, purpose, unknown),
+        }
+    }
+
+    fn operation_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        asked: Instant,
+        purpose: Purpose,
+        reply: Reply,
+    ) -> Option<Effect> {
+        let Self { shard, view } = self;
+        match (purpose, reply) {
+            (Purpose::Register { connection, epoch }, Reply::Registered) => {
+                shard.registered(cx, terminals, connection, epoch);
+            }
+            (Purpose::Register { connection, epoch }, Reply::Superseded) => {
+                shard.superseded(cx, terminals, connection, epoch);
+            }
+            (Purpose::Unregister { connection }, Reply::Removed(_)) => {
+                shard.unregistered(cx, terminals, connection);
+            }
+            (Purpose::View, Reply::Leases { leases, malformed }) => {
+                cx.stats.malformed_entries += u64::from(malformed);
+                return Some(Effect::Leases { asked, leases });
+            }
+            (Purpose::Claim { lease }, Reply::Claimed { replaced }) => {
+                let missing = shard.claimed(cx, asked, lease, replaced.as_ref())?;
+                return Some(Effect::Claimed { missing });
+            }
+            (Purpose::Claim { .. }, Reply::ClaimRefused { epoch }) => shard.claim_refused(epoch),
+            (Purpose::Renew { lease }, Reply::Renewed) => shard.renewed(cx, view, asked, lease),
+            (Purpose::Renew { lease }, Reply::Lost) => shard.renewal_lost(cx, view, lease.epoch),
             (Purpose::Release, Reply::Released(_)) => {}
             (Purpose::OwnLease { epoch }, Reply::Lease(seen)) => {
-                self.own_lease_seen(now, epoch, seen.as_ref(), out);
+                shard.own_lease_seen(cx, view, epoch, seen.as_ref());
             }
             (
                 purpose @ (Purpose::Register { .. }
@@ -112,44 +401,109 @@ impl Instance {
                 | Purpose::OwnLease { .. }),
                 _,
             ) => {
-                self.base.stats.directory_refusals += 1;
-                self.operation_refused(now, purpose, out);
+                cx.stats.directory_refusals += 1;
+                return self.operation_refused(cx, terminals, purpose);
             }
         }
+        None
     }
 
     /// The directory did not execute the operation, or answered what cannot be understood.
-    fn operation_refused(&mut self, now: Now, purpose: Purpose, out: &mut Outbox) {
+    fn operation_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        purpose: Purpose,
+    ) -> Option<Effect> {
+        let Self { shard, view } = self;
         match purpose {
-            Purpose::Register { connection, .. } => self.register_refused(now, connection, out),
-            Purpose::Unregister { connection } => self.unregister_refused(now, connection),
+            Purpose::Register { connection, .. } => {
+                shard.register_refused(cx, terminals, connection);
+            }
+            Purpose::Unregister { connection } => {
+                shard.unregister_refused(cx, terminals, connection);
+            }
             Purpose::Release => {}
-            Purpose::View => self.view_failed(now, out),
-            Purpose::Claim { .. } => self.claim_failed(now),
-            Purpose::Renew { lease } => self.renewal_refused(now, &lease),
-            Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
+            Purpose::View => return Some(Effect::ViewFailed),
+            Purpose::Claim { .. } => shard.claim_failed(cx, view),
+            Purpose::Renew { lease } => shard.renewal_refused(cx, view, &lease),
+            Purpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
+        None
     }
 
     fn operation_unknown(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
         purpose: Purpose,
         unknown: Unknown,
-        out: &mut Outbox,
-    ) {
+    ) -> Option<Effect> {
+        let Self { shard, view } = self;
         match purpose {
             Purpose::Register { connection, .. } => {
-                self.register_unknown(now, connection, unknown, out)
+                shard.register_unknown(cx, terminals, connection, unknown);
             }
             Purpose::Unregister { connection } => {
-                self.unregister_unknown(now, connection, unknown, out)
+                shard.unregister_unknown(cx, terminals, connection, unknown);
             }
             Purpose::Release => {}
-            Purpose::View => self.view_failed(now, out),
-            Purpose::Claim { .. } => self.claim_unknown(now, unknown),
-            Purpose::Renew { lease } => self.renewal_unknown(now, lease, unknown),
-            Purpose::OwnLease { epoch } => self.evidence_unknown(now, epoch),
+            Purpose::View => return Some(Effect::ViewFailed),
+            Purpose::Claim { .. } => shard.claim_unknown(cx, view, unknown),
+            Purpose::Renew { lease } => shard.renewal_unknown(cx, view, lease, unknown),
+            Purpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
+        None
+    }
+
+    /// What is known of one connection's row.
+    pub(crate) fn fingerprint_row(
+        &self,
+        now: Instant,
+        connection: ConnectionKey,
+        hasher: &mut impl Hasher,
+    ) {
+        self.shard.fingerprint_row(now, connection, hasher);
+    }
+
+    /// The timers of which there is one: of the lease, the view, the sweep, settling, and refused rows.
+    pub(crate) fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.shard.fingerprint_lease_alarm(now, hasher);
+        self.view.fingerprint_alarm(now, hasher);
+        self.shard.fingerprint_row_alarms(now, hasher);
+    }
+
+    /// What waits for the end of the turn.
+    pub(crate) fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.shard.has_changed().fingerprint(now, hasher);
+    }
+
+    /// Operations that wait or are under way.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
+        self.shard.open()
+    }
+
+    /// The lease is lost.
+    #[cfg(test)]
+    pub(crate) fn lose_lease(&mut self, cx: &mut Context<'_>) {
+        self.shard.lease_lost(cx, &mut self.view);
+    }
+}
+
+impl Fingerprint for Membership {
+    /// What is known of rows is hashed with their connections
+    /// ([`fingerprint_row`](Self::fingerprint_row)).
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.shard.fingerprint(now, hasher);
+        self.view.fingerprint(now, hasher);
+    }
+}
+
+/// The figures that this instance publishes with its lease.
+pub(crate) fn load(terminals: &Terminals, stats: &Stats) -> Load {
+    Load {
+        connections: terminals.present() as u64,
+        pushes: stats.pushes,
     }
 }

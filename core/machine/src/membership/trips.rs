@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::directory::{Operation, OperationError, Outcome, Reply};
 use crate::event::TripLost;
 use crate::id::OpId;
-use crate::instance::Timer;
+use crate::membership::Timer;
 use crate::membership::purpose::Judging;
 use crate::time::Instant;
 

@@ -15,16 +15,16 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::command::{Log, Outbox};
+use crate::command::Log;
 use crate::config::Config;
-use crate::directory::{Lease, LeaseState, Load, Operation, SeenLease};
+use crate::context::Context;
+use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
-use crate::instance::{Instance, Once};
-use crate::membership::purpose::Purpose;
+use crate::membership::Timer;
 use crate::membership::service::Service;
 use crate::membership::standing::Standing;
-use crate::publish::push::WaitsForView;
 use crate::time::{Instant, Now};
 
 mod known;
@@ -48,10 +48,11 @@ pub(crate) struct View {
     /// Everybody is doubted from the first of these moments to the second, those included who are
     /// not known yet.
     everyone: (Instant, Instant),
+    alarm: Alarm,
 }
 
 impl View {
-    pub(crate) const fn new(now: Now) -> Self {
+    pub(super) const fn new(now: Now) -> Self {
         Self {
             known: BTreeMap::new(),
             asked: None,
@@ -60,6 +61,7 @@ impl View {
             to_ask: 0,
             first_end: Instant::NEVER,
             everyone: (Instant::START, Instant::START),
+            alarm: Alarm::UNSET,
         }
     }
 
@@ -128,13 +130,13 @@ impl View {
     }
 
     /// An instance said that it goes: its lease ends, and that means nothing.
-    pub(crate) fn said_goodbye(&mut self, instance: InstanceId) {
+    pub(super) fn said_goodbye(&mut self, instance: InstanceId) {
         self.known.remove(&instance);
         self.recount();
     }
 
     /// There is a link to an instance.
-    pub(crate) fn linked(&mut self, instance: InstanceId) {
+    pub(super) fn linked(&mut self, instance: InstanceId) {
         if let Some(known) = self.known.get_mut(&instance) {
             known.contact = Contact::Linked;
             self.recount();
@@ -142,7 +144,7 @@ impl View {
     }
 
     /// An instance says how the directory serves it.
-    pub(crate) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
+    pub(super) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
         let Some(known) = self.known.get_mut(&instance) else {
             return;
         };
@@ -162,7 +164,7 @@ impl View {
     /// There is no link to an instance, and none is being opened. Returns whether one is to be dialled at
     /// once, because nothing else shows that it lives. Pushes that began before this moment doubt it as
     /// they did.
-    pub(crate) fn unlinked(&mut self, now: Instant, config: &Config, instance: InstanceId) -> bool {
+    pub(super) fn unlinked(&mut self, now: Instant, config: &Config, instance: InstanceId) -> bool {
         let Some(known) = self.known.get_mut(&instance) else {
             return false;
         };
@@ -281,135 +283,102 @@ impl View {
     }
 
     /// The directory link is gone, and with it what was asked.
-    pub(crate) const fn link_lost(&mut self) {
+    pub(super) const fn link_lost(&mut self) {
         self.asked_in = None;
     }
 
     /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
-    pub(crate) fn is_blind(&self, since: Instant, now: Instant, lease: Duration) -> bool {
+    pub(super) fn is_blind(&self, since: Instant, now: Instant, lease: Duration) -> bool {
         let old = (self.asked).is_none_or(|asked| asked + lease <= now);
         old || self.everyone.1 > since
     }
 }
 
-impl Instance {
+impl View {
     /// Doubts everybody: they may not have noticed yet what this instance has.
-    pub(crate) fn doubt_everyone(&mut self, now: Now) {
-        let until = now.mono + self.base.config.lease;
+    pub(super) fn doubt_everyone(&mut self, cx: &Context<'_>) {
+        let now = cx.now.mono;
+        let until = now + cx.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;
         // unless it ran out while there was doubt.
-        let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now.mono, now.mono);
-        for known in self.membership.view.known.values_mut().filter(alive) {
+        let alive = |known: &&mut Known| known.was_alive() || known.doubtful(now, now);
+        for known in self.known.values_mut().filter(alive) {
             known.doubted_until = known.doubted_until.max(until);
         }
-        self.membership.view.quiet_since = self.membership.view.quiet_since.max(until);
-        self.membership.view.everyone = (now.mono, until);
+        self.quiet_since = self.quiet_since.max(until);
+        self.everyone = (now, until);
     }
 
-    /// The regular reading.
-    pub(crate) fn view_due(&mut self, now: Now) {
-        self.arm_once(Once::View, now.mono + self.base.config.view_interval);
-        self.read_view();
+    /// Has it read at once, and from then on at regular intervals.
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
+        cx.set(&mut self.alarm, cx.now.mono, Timer::View);
     }
 
-    /// Asks for a reading, once a turn.
-    fn read_view(&mut self) {
-        if self.membership.keeper.is_linked()
-            && self.membership.view.asked_in != Some(self.base.turn)
-        {
-            self.membership.view.asked_in = Some(self.base.turn);
-            self.membership
-                .trips
-                .ask_first(Operation::View, Purpose::View.into());
+    /// Returns whether it is time for the regular reading.
+    pub(super) fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.alarm.rings(cx.now.mono) {
+            return false;
         }
+        cx.set(
+            &mut self.alarm,
+            cx.now.mono + cx.config.view_interval,
+            Timer::View,
+        );
+        true
     }
 
-    /// Judges something by a view that is asked from this moment on.
-    pub(crate) fn wait_for_view(&mut self, now: Now, waits: WaitsForView) {
-        self.publish.pushes.waiting_for_view.push((now.mono, waits));
-        self.read_view();
+    /// Notes that a reading is asked for. Returns whether it is the first in this turn.
+    pub(super) fn begin_reading(&mut self, turn: u64) -> bool {
+        self.asked_in.replace(turn) != Some(turn)
     }
 
-    pub(crate) fn view_read(
+    /// Takes in the leases that were asked for at this moment. `said`: what an instance says on the
+    /// link to it, if there is one. Returns who is to be looked for.
+    pub(super) fn read(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
         asked: Instant,
         leases: Vec<SeenLease>,
-        out: &mut Outbox,
-    ) {
-        self.membership.view.asked = Some(asked);
+        said: impl Fn(InstanceId) -> Option<Service>,
+    ) -> Vec<InstanceId> {
+        self.asked = Some(asked);
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
-            if seen.instance != self.base.identity.instance {
-                let said = self.peers.said_by(seen.instance);
-                (self.membership.view).take_in(asked, now.mono, &self.base.config, seen, said);
+            if seen.instance != cx.identity.instance {
+                let said = said(seen.instance);
+                self.take_in(asked, cx.now.mono, cx.config, seen, said);
             }
         }
-        let absent: Vec<InstanceId> = (self.membership.view.known.keys())
+        let absent: Vec<InstanceId> = (self.known.keys())
             .filter(|instance| present.binary_search(instance).is_err())
             .copied()
             .collect();
         for instance in absent {
-            self.vanished(now, asked, instance, out);
+            self.vanished(cx, asked, instance);
         }
-        for instance in self
-            .membership
-            .view
-            .without_a_sign(now.mono, self.base.config.lease)
-        {
-            let cx = &mut self.base.context(now, out);
-            self.peers.look_for(cx, &mut self.membership, instance);
-        }
-        self.membership.view.recount();
-        self.peers.forget_strangers(&self.membership.view);
-        let waiting = std::mem::take(&mut self.publish.pushes.waiting_for_view);
-        for (since, waits) in waiting {
-            if since > asked {
-                self.publish.pushes.waiting_for_view.push((since, waits));
-                continue;
-            }
-            match waits {
-                WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
-                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
-                WaitsForView::List {
-                    call,
-                    asked,
-                    user,
-                    rows,
-                } => {
-                    self.list_connections(now, asked, call, &user, &rows, out);
-                }
-            }
-        }
+        let silent = self.without_a_sign(cx.now.mono, cx.config.lease);
+        self.recount();
+        silent
     }
 
     /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may
     /// live.
-    fn vanished(&mut self, now: Now, asked: Instant, instance: InstanceId, out: &mut Outbox) {
-        let Some(known) = self.membership.view.known.get_mut(&instance) else {
+    fn vanished(&mut self, cx: &mut Context<'_>, asked: Instant, instance: InstanceId) {
+        let Some(known) = self.known.get_mut(&instance) else {
             return;
         };
+        let now = cx.now.mono;
         if known.until > asked {
             known.until = Instant::START;
-            out.log(Log::LeaseVanished { instance });
-            let until = now.mono + self.base.config.lease;
-            self.membership.view.doubt(instance, until);
-        } else if !known.doubtful(now.mono, now.mono) {
-            self.membership.view.known.remove(&instance);
+            cx.out.log(Log::LeaseVanished { instance });
+            self.doubt(instance, now + cx.config.lease);
+        } else if !known.doubtful(now, now) {
+            self.known.remove(&instance);
         }
     }
 
-    /// A reading failed: nobody can be judged by it.
-    pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
-        for (since, waits) in std::mem::take(&mut self.publish.pushes.waiting_for_view) {
-            match waits {
-                WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
-                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
-                WaitsForView::List { call, user, .. } => {
-                    self.connections_unknown(call, &user, out);
-                }
-            }
-        }
+    pub(super) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.alarm.fingerprint(now, hasher);
     }
 }
 

@@ -282,14 +282,14 @@ impl Peers {
                 if let Some(link) = self.links.get_mut(link) {
                     link.said = directory;
                 }
-                membership.view.heard(cx.now.mono, from, directory);
+                membership.heard(cx.now.mono, from, directory);
                 match directory {
                     Service::Full | Service::Behind => Some(Effect::DirectoryWorks),
                     Service::None | Service::Vacant => None,
                 }
             }
             Message::Goodbye => {
-                membership.view.said_goodbye(from);
+                membership.said_goodbye(from);
                 None
             }
             Message::Proof(_) => {

@@ -76,7 +76,7 @@ impl Peers {
         membership: &mut Membership,
         to: InstanceId,
     ) {
-        let address = membership.view.address(to).map(str::to_owned);
+        let address = membership.view().address(to).map(str::to_owned);
         let full = self.links.members() >= cx.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
@@ -136,7 +136,7 @@ impl Peers {
             self.take_back(cx, instance, 0);
         }
         cx.stats.links_opened += 1;
-        membership.view.linked(instance);
+        membership.linked(instance);
         cx.out.log(Log::PeerUp { instance });
         self.unflushed.push(key);
     }
@@ -243,7 +243,7 @@ impl Peers {
 
 /// There is no link to a peer, and none is being opened. Returns whether it is to be looked for.
 fn unlinked(cx: &Context<'_>, membership: &mut Membership, instance: InstanceId) -> bool {
-    (membership.view).unlinked(cx.now.mono, cx.config, instance)
+    membership.unlinked(cx, instance)
 }
 
 impl Fingerprint for Peer {

@@ -5,6 +5,7 @@ use crate::directory::{Operation, Row};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::instance::Instance;
+use crate::membership::load;
 use crate::membership::standing::Standing;
 use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
 use crate::publish::purpose::Purpose;
@@ -13,15 +14,15 @@ use crate::time::{Instant, Now};
 
 impl Instance {
     pub(crate) fn connections(&mut self, call: CallId, user: UserId, out: &mut Outbox) {
-        if self.membership.trips.waiting() >= self.base.config.pushes {
+        if self.membership.waiting() >= self.base.config.pushes {
             let answer = Box::new(Answer::Connections(Err(PushRefused::Overloaded)));
             out.push(Command::Answer { call, answer });
-        } else if self.membership.keeper.is_linked() {
+        } else if self.membership.is_linked() {
             let operation = Operation::Lookup {
                 key: user.clone().into(),
             };
             let purpose = Purpose::Connections { call, user };
-            self.membership.trips.ask(operation, purpose.into());
+            self.membership.ask(operation, purpose);
         } else {
             self.connections_unknown(call, &user, out);
         }
@@ -77,10 +78,10 @@ impl Instance {
                 });
             }
         }
-        let doubtful = !self.membership.view.doubtful(asked, now.mono).is_empty();
+        let doubtful = !self.membership.view().doubtful(asked, now.mono).is_empty();
         // A view that was long on its way shows leases that may have been renewed since.
         let outdated = rows.iter().any(|(_, row)| {
-            self.membership.view.was_alive(row.instance)
+            self.membership.view().was_alive(row.instance)
                 && self.standing(row.instance, asked, now) == Standing::Unknown
         });
         answer_connections(call, connections, doubtful || outdated, out);
@@ -102,7 +103,7 @@ impl Instance {
     }
 
     pub(crate) fn instances(&self, now: Now, call: CallId, out: &mut Outbox) {
-        let mut instances: Vec<InstanceInfo> = (self.membership.view.leases(now.mono))
+        let mut instances: Vec<InstanceInfo> = (self.membership.view().leases(now.mono))
             .map(|(instance, lease, load)| InstanceInfo {
                 instance,
                 lease: lease.clone(),
@@ -112,11 +113,8 @@ impl Instance {
             .collect();
         instances.push(InstanceInfo {
             instance: self.base.identity.instance,
-            lease: self
-                .membership
-                .keeper
-                .desired(self.drain.departure(), &self.base.identity.address),
-            load: self.load(),
+            lease: (self.membership).lease(self.drain.departure(), &self.base.identity.address),
+            load: load(&self.terminals, &self.base.stats),
             this: true,
         });
         instances.sort_unstable_by_key(|info| info.instance);

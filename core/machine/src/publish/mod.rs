@@ -6,6 +6,7 @@ pub(crate) mod purpose;
 pub(crate) mod push;
 pub(crate) mod receipt;
 pub(crate) mod route;
+mod waiting;
 
 use crate::base::rng::SeededHash;
 use crate::command::Outbox;

@@ -244,7 +244,7 @@ impl Instance {
         if let Some(pending) = self.publish.pushes.pending.get_mut(key) {
             pending.open = 1;
         }
-        if self.membership.keeper.is_linked() {
+        if self.membership.is_linked() {
             self.wait_for_view(now, WaitsForView::Everyone(key));
         } else {
             self.send_to_everyone(now, now.mono, key, out);
@@ -282,18 +282,10 @@ impl Instance {
         key: PushKey,
         out: &mut Outbox,
     ) {
-        let mut instances = self.membership.view.everybody(since, now.mono);
-        let doubtful = !self.membership.view.doubtful(since, now.mono).is_empty();
-        let blind = !self.membership.keeper.has_lease(now.mono)
-            || self
-                .membership
-                .view
-                .asked()
-                .is_none_or(|asked| asked < since)
-            || self
-                .membership
-                .view
-                .is_blind(since, now.mono, self.base.config.lease);
+        let mut instances = self.membership.view().everybody(since, now.mono);
+        let doubtful = !self.membership.view().doubtful(since, now.mono).is_empty();
+        let blind = self.membership.is_blind(&self.base.config, since, now.mono)
+            || (self.membership.view().asked()).is_none_or(|asked| asked < since);
         instances.push(self.base.identity.instance);
         // Its deadline may have come while it waited for the view.
         let Some(pending) = self.publish.pushes.pending.get_mut(key) else {

@@ -185,10 +185,14 @@ impl Terminals {
     pub(crate) fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
         self.unflushed.fingerprint(now, hasher);
     }
-}
 
-impl Fingerprint for Terminals {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.registry.fingerprint(now, hasher);
+    /// `row` hashes what is known of the row of a connection, which somebody else knows.
+    pub(crate) fn fingerprint<H: Hasher>(
+        &self,
+        now: Instant,
+        hasher: &mut H,
+        row: impl Fn(ConnectionKey, &mut H),
+    ) {
+        self.registry.fingerprint(now, hasher, row);
     }
 }

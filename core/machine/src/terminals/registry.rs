@@ -138,12 +138,18 @@ impl Registry {
     pub(crate) fn users(&self) -> usize {
         self.by_user.len()
     }
-}
 
-impl Fingerprint for Registry {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+    /// `row` hashes what is known of the row of a connection, which somebody else knows.
+    pub(crate) fn fingerprint<H: Hasher>(
+        &self,
+        now: Instant,
+        hasher: &mut H,
+        row: impl Fn(ConnectionKey, &mut H),
+    ) {
         // The other tables follow from this one.
-        self.connections.fingerprint(now, hasher);
+        (self.connections).fingerprint_by(now, hasher, |key, connection, hasher| {
+            connection.fingerprint(now, hasher, |hasher| row(key, hasher));
+        });
         self.next_age.fingerprint(now, hasher);
     }
 }

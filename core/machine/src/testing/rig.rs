@@ -317,7 +317,7 @@ impl Rig {
         let now = self.now.mono;
         self.instance
             .membership
-            .view
+            .view()
             .doubtful(now, now)
             .contains(&instance)
     }

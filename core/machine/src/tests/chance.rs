@@ -156,7 +156,7 @@ impl World {
         self.take(Step::Write);
         self.rig.server = Server::Answers;
         self.take(Step::Answer);
-        if !self.rig.instance.membership.keeper.is_linked() {
+        if !self.rig.instance.membership.is_linked() {
             self.take(Step::Up);
         }
         for _ in 0..20 {

@@ -246,7 +246,7 @@ fn an_instance_whose_link_broke_before_its_lease_ran_out_is_looked_for() {
         cluster.settle_down();
         let run_out = cluster.instances[0]
             .membership
-            .view
+            .view()
             .leases(cluster.now.mono)
             .count()
             < 2;

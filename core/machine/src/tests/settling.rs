@@ -183,10 +183,9 @@ fn settling_waits_for_rows_that_are_written_out_of_its_order() {
     rig.server = Server::Waits;
     // The register of the oldest is under way under epoch 1 when the lease is lost.
     let row = keys[0];
-    rig.instance.write_row(row);
+    rig.instance.write_row(rig.now, row);
     rig.pass_ms(0);
-    rig.instance
-        .lease_lost(rig.now, &mut crate::command::Outbox::new());
+    rig.instance.lose_lease(rig.now);
     rig.pass_ms(0);
     assert_eq!(rig.asked(), ["register user0 1", "claim 2"]);
     let register = rig.trips.pop_front().expect("the register's trip");

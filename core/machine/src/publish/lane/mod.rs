@@ -57,20 +57,20 @@ impl Instance {
         if waiting.is_empty() {
             return;
         }
-        if self.membership.keeper.is_linked() && lane.lookup == Lookup::None {
+        if self.membership.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
             let operation = Operation::Lookup {
                 key: user.clone().into(),
             };
             let purpose = Purpose::Lookup { user: user.clone() };
-            self.membership.trips.ask(operation, purpose.into());
+            self.membership.ask(operation, purpose);
         }
         for sequence in waiting {
             if let Some(part) = self.part_mut(user, sequence) {
                 part.stage = Stage::LookingUp;
             }
         }
-        if !self.membership.keeper.is_linked() {
+        if !self.membership.is_linked() {
             self.lookup_failed(now, user, out);
         }
     }
@@ -143,7 +143,7 @@ impl Instance {
                 doubtful: false,
             };
         }
-        self.membership.view.standing(instance, since, now.mono)
+        self.membership.view().standing(instance, since, now.mono)
     }
 
     /// Routes all parts that waited for these rows. Whom the view does not know is dead.
@@ -155,12 +155,8 @@ impl Instance {
         rows: &[(ConnectionId, Row)],
         out: &mut Outbox,
     ) {
-        let mut doubtful = self.membership.view.doubtful(since, now.mono);
-        let mut blind = !self.membership.keeper.has_lease(now.mono)
-            || self
-                .membership
-                .view
-                .is_blind(since, now.mono, self.base.config.lease);
+        let mut doubtful = self.membership.view().doubtful(since, now.mono);
+        let mut blind = (self.membership).is_blind(&self.base.config, since, now.mono);
         if rows.is_empty() && self.base.flaws.has(Flaw::EmptyLookupIsOffline) {
             (doubtful, blind) = (Vec::new(), false);
         }
@@ -192,15 +188,13 @@ impl Instance {
     }
 
     fn remove_dead_row(&mut self, user: &UserId, connection: ConnectionId, row: Row) {
-        if self.membership.keeper.is_linked() {
+        if self.membership.is_linked() {
             let operation = Operation::RemoveRow {
                 key: user.clone().into(),
                 connection,
                 row,
             };
-            self.membership
-                .trips
-                .ask(operation, Purpose::RemoveRow.into());
+            self.membership.ask(operation, Purpose::RemoveRow);
         }
     }
 
@@ -392,13 +386,17 @@ impl Instance {
         };
         part.degraded = true;
         let since = part.started;
-        let hops = (self.membership.view.everybody(since, now.mono).into_iter())
-            .map(|instance| Hop {
-                instance,
-                named: Vec::new(),
-                ask: true,
-            })
-            .collect();
+        let hops = (self
+            .membership
+            .view()
+            .everybody(since, now.mono)
+            .into_iter())
+        .map(|instance| Hop {
+            instance,
+            named: Vec::new(),
+            ask: true,
+        })
+        .collect();
         self.follow(now, user, sequence, hops, out);
     }
 
@@ -414,7 +412,7 @@ impl Instance {
         let since = lane.asked_since(now.mono);
         // A view that was long on its way shows leases that may have been renewed since.
         let outdated = rows.iter().any(|(_, row)| {
-            self.membership.view.was_alive(row.instance)
+            self.membership.view().was_alive(row.instance)
                 && self.standing(row.instance, since, now) == Standing::Unknown
         });
         if outdated {

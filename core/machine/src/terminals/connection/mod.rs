@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::frame::{CloseCode, EncodedSize, Messages, Outgoing, Payload};
-use crate::id::{ConnectionId, ConnectionKey, Epoch, UserId};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::message::Outcome;
 use crate::terminals::hooks;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
@@ -30,7 +30,7 @@ mod report;
 
 use liveness::Liveness;
 use phase::Reached;
-pub(crate) use phase::{ClosingStage, Greeting, Phase, RowState};
+pub(crate) use phase::{ClosingStage, Greeting, Phase};
 
 /// One terminal's connection.
 #[derive(Clone, Debug)]
@@ -42,9 +42,6 @@ pub(crate) struct Connection {
     pub(crate) accepted: Instant,
     pub(crate) connected: WallTime,
     pub(crate) phase: Phase,
-    pub(crate) row: RowState,
-    /// The settling of this epoch waits for this row.
-    pub(crate) unsettled: Option<Epoch>,
     pub(crate) outbound: Outbound,
     liveness: Liveness,
     heard: Instant,
@@ -70,6 +67,16 @@ impl Connection {
     /// Its name.
     pub(crate) const fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Whose it is.
+    pub(crate) const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// When it was accepted.
+    pub(crate) const fn accepted(&self) -> Instant {
+        self.accepted
     }
 
     /// When it was accepted, by the clock that all instances share.
@@ -106,8 +113,6 @@ impl Terminals {
             phase: Phase::Upgrading {
                 until: cx.now.mono + cx.config.handshake_timeout,
             },
-            row: RowState::Absent,
-            unsettled: None,
             outbound: Outbound::new(),
             liveness: Liveness::Waiting {
                 ping_at: cx.now.mono,
@@ -501,16 +506,21 @@ impl Terminals {
     }
 }
 
-impl Fingerprint for Connection {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+impl Connection {
+    /// `row` hashes what is known of its row.
+    pub(super) fn fingerprint<H: Hasher>(
+        &self,
+        now: Instant,
+        hasher: &mut H,
+        row: impl FnOnce(&mut H),
+    ) {
         self.id.fingerprint(now, hasher);
         self.user.fingerprint(now, hasher);
         self.age.fingerprint(now, hasher);
         self.accepted.fingerprint(now, hasher);
         self.connected.as_millis().fingerprint(now, hasher);
         self.phase.fingerprint(now, hasher);
-        self.row.hash(hasher);
-        self.unsettled.fingerprint(now, hasher);
+        row(hasher);
         self.outbound.fingerprint(now, hasher);
         self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);

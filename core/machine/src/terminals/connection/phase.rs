@@ -1,13 +1,9 @@
-//! Where a connection is in its life, and what is known of its row.
-//!
-//! The two go side by side: a row can still be under way when its socket has gone, and a terminal
-//! is greeted without one when the directory is away.
+//! Where a connection is in its life. Its row goes its own way beside it.
 
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::frame::CloseCode;
-use crate::id::Epoch;
 use crate::terminals::outbound::Ticket;
 use crate::time::Instant;
 
@@ -72,28 +68,6 @@ pub(crate) enum ClosingStage {
     Sent,
     /// Patience has ended, or nothing could be written any more.
     Aborted,
-}
-
-/// What is known of a connection's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RowState {
-    /// There is none.
-    Absent,
-    /// It must be written, or removed once its connection has ended, and nothing is under way: it
-    /// waits for a claim, for settling or for another try.
-    Due,
-    /// It is being written.
-    Writing {
-        /// Under this epoch.
-        epoch: Epoch,
-    },
-    /// It is written.
-    Written {
-        /// Under this epoch.
-        epoch: Epoch,
-    },
-    /// It is being removed.
-    Removing,
 }
 
 impl Fingerprint for Phase {

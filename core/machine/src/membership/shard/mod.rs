@@ -1,0 +1,211 @@
+//! This instance at one Redis: the link to it, the lease that it keeps there, the rows that it writes
+//! there, and whether the two are in step.
+//!
+//! What a Redis loses, it loses alone: a lease vouches for the rows that stand beside it, and the
+//! epoch and the floor of a shard say nothing about another. So all that depends on them is here.
+
+mod lease;
+mod rows;
+mod settle;
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::context::{self, Context};
+use crate::directory::{Lease, LeaseState, Operation, Outcome};
+use crate::event::TripLost;
+use crate::id::{Epoch, OpId};
+use crate::membership::departure::Departure;
+use crate::membership::purpose::Purpose;
+use crate::membership::service::Service;
+use crate::membership::trips::{Completion, RoundTrips, TripEnd};
+use crate::membership::view::View;
+use crate::time::{Instant, Now};
+
+pub(crate) use settle::Missing;
+
+use lease::LeaseHolder;
+use rows::Rows;
+use settle::Settlement;
+
+/// When an operation is tried again that the directory refused. It refuses for lack of memory or
+/// during a long script: neither passes at once, and terminals wait.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// This instance at one Redis.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    trips: RoundTrips<context::Purpose>,
+    lease: LeaseHolder,
+    rows: Rows,
+    settlement: Settlement,
+    /// Since when the lease is not held while a peer says that the directory works.
+    cut_off: Option<Instant>,
+}
+
+impl Shard {
+    pub(super) const fn new(now: Now) -> Self {
+        Self {
+            trips: RoundTrips::new(),
+            lease: LeaseHolder::new(now),
+            rows: Rows::new(),
+            settlement: Settlement::new(),
+            cut_off: None,
+        }
+    }
+
+    /// Asks for an operation with the next round trip.
+    pub(super) fn ask(&mut self, operation: Operation, purpose: impl Into<context::Purpose>) {
+        self.trips.ask(operation, purpose.into());
+    }
+
+    /// Asks for the leases of all instances.
+    pub(super) fn ask_view(&mut self) {
+        self.trips.ask_first(Operation::View, Purpose::View.into());
+    }
+
+    /// Starts as many round trips as may be under way.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        let evidence = self.lease.held_epoch().map(|epoch| {
+            let instance = cx.identity.instance;
+            let operation = Operation::ReadLease { instance };
+            (operation, Purpose::OwnLease { epoch }.into())
+        });
+        self.trips.flush(cx, || evidence.clone());
+    }
+
+    pub(super) fn trip_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        op: OpId,
+        outcomes: Result<Vec<Outcome>, TripLost>,
+    ) -> TripEnd<context::Purpose> {
+        self.trips.answered(cx, op, outcomes)
+    }
+
+    /// A trip's deadline has come. Returns what ends with it.
+    pub(super) fn trip_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        op: OpId,
+    ) -> Vec<Completion<context::Purpose>> {
+        let ended = self.trips.due(cx, op);
+        self.settlement.timed_out(&ended);
+        ended
+    }
+
+    /// There is a new link: the lease is claimed, and whoever may not have noticed what this instance
+    /// has is doubted.
+    pub(super) fn claim_on_new_link(&mut self, cx: &Context<'_>, view: &mut View) {
+        self.lease.link_up(cx, view);
+    }
+
+    /// Rows are written again from here on, a part of them at a time.
+    pub(super) fn begin_sweep(&mut self, cx: &mut Context<'_>) {
+        self.rows.begin_sweep(cx);
+    }
+
+    /// The link is gone. Returns what ends with it. Once those who asked for it know,
+    /// [`drop_refused`](Self::drop_refused) follows.
+    pub(super) fn link_down(&mut self) -> Vec<Completion<context::Purpose>> {
+        self.lease.link_down();
+        self.settlement.stop();
+        self.trips.link_lost()
+    }
+
+    /// Whether a round trip can start.
+    pub(super) fn is_due(&self) -> bool {
+        self.trips.is_due()
+    }
+
+    /// Operations that wait for a round trip.
+    pub(super) fn waiting(&self) -> usize {
+        self.trips.waiting()
+    }
+
+    /// Whether there is a link.
+    pub(super) const fn is_linked(&self) -> bool {
+        self.lease.is_linked()
+    }
+
+    /// Whether the lease is held and has not run out by this instance's own count.
+    pub(super) fn has_lease(&self, now: Instant) -> bool {
+        self.lease.held_epoch_at(now).is_some()
+    }
+
+    /// Whether the lease was ever held.
+    pub(super) const fn has_held(&self) -> bool {
+        self.lease.has_held()
+    }
+
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.lease.epoch()
+    }
+
+    /// What the lease should say may have changed: that is seen at the end of the turn.
+    pub(super) const fn note_change(&mut self) {
+        self.lease.note_change();
+    }
+
+    /// Whether nothing is owed to the directory, and nothing is asked of it.
+    pub(super) fn is_released(&self) -> bool {
+        !self.lease.is_owed() && self.trips.is_idle()
+    }
+
+    /// How the directory serves this instance.
+    pub(super) fn service(&self, now: Instant) -> Service {
+        match self.lease.held_at(now) {
+            None => Service::None,
+            Some(lease) => {
+                let told = lease.state == LeaseState::Settling;
+                if self.settlement.lacks_rows() && !told {
+                    Service::Behind
+                } else {
+                    Service::Full
+                }
+            }
+        }
+    }
+
+    /// What the lease should say.
+    pub(super) fn desired(&self, departure: Departure, address: &str) -> Lease {
+        (self.lease).desired(departure, self.settlement.lacks_rows(), address)
+    }
+
+    /// A peer says that the directory works for it. Returns since when the lease is not held although
+    /// a peer says so. Not before one does: when the directory comes back, somebody is the first.
+    pub(super) fn works_elsewhere(&mut self, now: Instant) -> Option<Instant> {
+        if self.has_lease(now) {
+            return None;
+        }
+        Some(*self.cut_off.get_or_insert(now))
+    }
+
+    pub(super) fn fingerprint_lease_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.lease.fingerprint_alarm(now, hasher);
+    }
+
+    /// The timers of rows and of settling.
+    pub(super) fn fingerprint_row_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.rows.sweep_alarm().fingerprint(now, hasher);
+        self.settlement.fingerprint_alarm(now, hasher);
+        self.rows.retry_alarm().fingerprint(now, hasher);
+    }
+
+    /// Operations that wait or are under way.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.trips.open()
+    }
+}
+
+impl Fingerprint for Shard {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.rows.fingerprint(now, hasher);
+        self.trips.fingerprint(now, hasher);
+        self.lease.fingerprint(now, hasher);
+        self.settlement.fingerprint(now, hasher);
+        self.cut_off.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,362 @@
+//! Settling: writing all local rows again under a new epoch, newest first.
+//!
+//! It follows every claim. When all rows are written the floor rises to the epoch, and whatever a
+//! lost, late or half-executed operation has left behind is dead from there on, by comparison.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use super::Shard;
+use super::rows::RowState;
+use crate::base::alarm::Alarm;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaw;
+use crate::command::Log;
+use crate::context::{self, Context};
+use crate::id::ConnectionKey;
+use crate::membership::Timer;
+use crate::membership::purpose::Purpose;
+use crate::membership::trips::Completion;
+use crate::membership::view::View;
+use crate::terminals::Terminals;
+use crate::terminals::registry::Age;
+use crate::time::Instant;
+
+/// The time between two batches of rows.
+pub(super) const STEP: Duration = Duration::from_millis(50);
+/// Connections younger than this may be in the tail that a failover loses: a replica that lags
+/// further behind is not promoted by any sensible configuration.
+const YOUNG: Duration = Duration::from_secs(60);
+/// The pace is halved this often at most when batches time out: a sixty-fourth of it goes on.
+const SLOWEST: u32 = 6;
+
+/// What the directory may lack of this instance, and how far it is made good.
+#[derive(Clone, Debug)]
+pub(super) struct Settlement {
+    /// Rows are being written again.
+    settling: Option<Settling>,
+    /// What of this instance may be missing from the directory.
+    missing: Missing,
+    /// Terminals greeted as degraded whose row is not written yet.
+    degraded: usize,
+    alarm: Alarm,
+}
+
+/// How far settling is.
+#[derive(Clone, Debug)]
+struct Settling {
+    /// All connections of this age or younger have been visited.
+    visited: Age,
+    /// Rows that were given up and wait to be written once more.
+    again: VecDeque<ConnectionKey>,
+    /// Rows visited and not yet written.
+    open: usize,
+    /// How often the pace was halved.
+    slowed: u32,
+    /// When the next batch may leave.
+    next: Instant,
+}
+
+/// What may be missing from the directory until rows are written again. It outlives a settling
+/// that is interrupted: the next claim may well replace what this one wrote, and the rows that this
+/// one had not come to are still not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Everything: the claim did not replace what was last acknowledged.
+    Everything,
+    /// The rows of connections accepted after this moment: the claim replaced exactly what was last
+    /// acknowledged.
+    Tail { after: Instant },
+    /// Nothing.
+    Nothing,
+}
+
+impl Missing {
+    /// What a failover can have taken from a directory that still knows a renewal asked then.
+    pub(super) fn tail_after(renewed: Instant) -> Self {
+        Self::Tail {
+            after: renewed.before(YOUNG),
+        }
+    }
+
+    /// What is missing if both this and the other is.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Everything, _) | (_, Self::Everything) => Self::Everything,
+            (Self::Nothing, missing) | (missing, Self::Nothing) => missing,
+            (Self::Tail { after }, Self::Tail { after: other }) => Self::Tail {
+                after: after.min(other),
+            },
+        }
+    }
+}
+
+impl Settlement {
+    pub(super) const fn new() -> Self {
+        Self {
+            settling: None,
+            missing: Missing::Nothing,
+            degraded: 0,
+            alarm: Alarm::UNSET,
+        }
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.settling.is_some()
+    }
+
+    /// The lease is no longer held: its settling means nothing.
+    pub(super) fn stop(&mut self) {
+        self.settling = None;
+    }
+
+    /// Whether rows of this instance may be missing from the directory.
+    pub(super) fn lacks_rows(&self) -> bool {
+        self.degraded > 0 || self.missing != Missing::Nothing
+    }
+
+    /// A trip has timed out: if it wrote rows, the directory is slower than the pace.
+    pub(super) fn timed_out(&mut self, ended: &[Completion<context::Purpose>]) {
+        let writes = |ended: &Completion<_>| {
+            matches!(
+                ended.purpose,
+                context::Purpose::Membership(Purpose::Register { .. })
+            )
+        };
+        if let Some(settling) = &mut self.settling
+            && ended.iter().any(writes)
+        {
+            settling.slowed = (settling.slowed + 1).min(SLOWEST);
+        }
+    }
+
+    pub(super) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.alarm.fingerprint(now, hasher);
+    }
+}
+
+impl Shard {
+    /// A terminal was greeted as degraded: others have to ask for it.
+    pub(in crate::membership) const fn degraded(&mut self) {
+        self.settlement.degraded += 1;
+        self.lease.note_change();
+    }
+
+    /// The row of a degraded terminal is written, or the terminal has ended.
+    pub(in crate::membership) const fn degradation_ended(&mut self) {
+        self.settlement.degraded -= 1;
+        self.lease.note_change();
+    }
+
+    /// The lease was claimed: all rows are to be written under its epoch.
+    pub(in crate::membership) fn begin_settling(
+        &mut self,
+        cx: &mut Context<'_>,
+        view: &View,
+        terminals: &Terminals,
+        lost: Missing,
+    ) {
+        cx.stats.settlings += 1;
+        cx.out.log(Log::Claimed {
+            epoch: self.lease.epoch(),
+            rows: terminals.present(),
+        });
+        self.settlement.missing = self.settlement.missing.and(lost);
+        self.settlement.settling = Some(Settling {
+            visited: Age::YOUNGEST,
+            again: VecDeque::new(),
+            open: 0,
+            slowed: 0,
+            next: cx.now.mono,
+        });
+        if cx.flaws.has(Flaw::FloorRaisedEarly) {
+            self.lease.raise_floor();
+        }
+        self.settle(cx, view, terminals);
+    }
+
+    pub(in crate::membership) fn settle_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        view: &View,
+        terminals: &Terminals,
+    ) {
+        if self.settlement.alarm.rings(cx.now.mono) {
+            self.settle(cx, view, terminals);
+        }
+    }
+
+    /// Writes the next batch of rows, if it is time, and ends settling when all are written.
+    fn settle(&mut self, cx: &mut Context<'_>, view: &View, terminals: &Terminals) {
+        let Some(settling) = &self.settlement.settling else {
+            return;
+        };
+        if settling.next > cx.now.mono {
+            cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+            return;
+        }
+        let budget = budget(cx, view, settling.slowed);
+        let more = self.settle_batch(cx, terminals, budget);
+        let Some(settling) = &mut self.settlement.settling else {
+            return;
+        };
+        if more {
+            settling.next = cx.now.mono + STEP;
+            cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+            return;
+        }
+        if settling.open == 0 && settling.again.is_empty() {
+            self.settlement.settling = None;
+            if !cx.flaws.has(Flaw::FloorNeverRaised) {
+                self.lease.raise_floor();
+            }
+            self.lease.note_change();
+            cx.out.log(Log::Settled {
+                epoch: self.lease.epoch(),
+            });
+        }
+    }
+
+    /// Writes up to `budget` rows. Returns whether there are more that can be written now or soon.
+    fn settle_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        mut budget: usize,
+    ) -> bool {
+        while budget > 0 {
+            let again =
+                (self.settlement.settling.as_mut()).and_then(|settling| settling.again.pop_front());
+            let Some(key) = again else { break };
+            budget -= 1;
+            let wanted = (terminals.get(key)).is_some_and(|connection| connection.wants_row());
+            if wanted && self.rows.state(key) == RowState::Due {
+                self.write_row(cx, terminals, key);
+            }
+        }
+        // Visiting is cheap, and most rows of a short settling need nothing: a bound of its own.
+        let mut visits = budget.saturating_mul(8);
+        while budget > 0 && visits > 0 {
+            visits -= 1;
+            let Some(settling) = &mut self.settlement.settling else {
+                return false;
+            };
+            let Some((age, key)) = terminals.next_older(settling.visited) else {
+                if settling.open + settling.again.len() == 0 {
+                    self.settlement.missing = Missing::Nothing;
+                }
+                return !settling.again.is_empty();
+            };
+            let Some(connection) = terminals.get(key) else {
+                return false;
+            };
+            if let Missing::Tail { after } = self.settlement.missing
+                && connection.accepted() < after
+            {
+                if settling.open + settling.again.len() > 0 {
+                    // The young ones first: others need not ask by user any more then.
+                    return true;
+                }
+                self.settlement.missing = Missing::Nothing;
+                self.lease.note_change();
+            }
+            settling.visited = age;
+            if !connection.wants_row() || !self.needs_settling(self.rows.state(key)) {
+                continue;
+            }
+            budget -= 1;
+            self.visit(cx, terminals, key);
+        }
+        true
+    }
+
+    /// Whether a row that should be there is not known to be written under the present epoch.
+    fn needs_settling(&self, row: RowState) -> bool {
+        match row {
+            RowState::Written { epoch } => Some(epoch) != self.lease.held_epoch(),
+            RowState::Absent | RowState::Due | RowState::Writing { .. } => true,
+            RowState::Removing => false,
+        }
+    }
+
+    fn visit(&mut self, cx: &mut Context<'_>, terminals: &Terminals, key: ConnectionKey) {
+        self.rows.await_settled(key, self.lease.epoch());
+        if let Some(settling) = &mut self.settlement.settling {
+            settling.open += 1;
+        }
+        match self.rows.state(key) {
+            // It ends first. If it is of an earlier epoch it proves nothing, and another follows.
+            RowState::Writing { .. } => {}
+            RowState::Absent | RowState::Due | RowState::Written { .. } | RowState::Removing => {
+                self.write_row(cx, terminals, key);
+            }
+        }
+    }
+
+    /// A row that settling waits for is written, or its connection has ended.
+    pub(super) fn settled_one(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        if self.rows.take_unsettled(key) != Some(self.lease.epoch()) {
+            return;
+        }
+        if let Some(settling) = &mut self.settlement.settling {
+            settling.open -= 1;
+            if settling.open == 0 {
+                cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+            }
+        }
+    }
+
+    /// A row's outcome is unknown: it is written once more, within the pace.
+    pub(super) fn settle_again(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        key: ConnectionKey,
+    ) {
+        let Some(settling) = &mut self.settlement.settling else {
+            self.write_row(cx, terminals, key);
+            return;
+        };
+        settling.again.push_back(key);
+        cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+    }
+}
+
+/// Rows of one batch: this instance's share of the cluster's budget.
+pub(super) fn budget(cx: &Context<'_>, view: &View, slowed: u32) -> usize {
+    let share = cx.config.settle_rate as usize / (view.alive() + 1);
+    let steps = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as usize;
+    ((share / steps) >> slowed).max(1)
+}
+
+impl Fingerprint for Settlement {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.settling.fingerprint(now, hasher);
+        self.missing.fingerprint(now, hasher);
+        self.degraded.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Settling {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.visited.fingerprint(now, hasher);
+        self.again.fingerprint(now, hasher);
+        self.open.fingerprint(now, hasher);
+        self.slowed.fingerprint(now, hasher);
+        self.next.fingerprint(now, hasher);
+    }
+}
+
+impl Fingerprint for Missing {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Everything => hasher.write_u8(0),
+            Self::Nothing => hasher.write_u8(1),
+            Self::Tail { after } => {
+                hasher.write_u8(2);
+                after.fingerprint(now, hasher);
+            }
+        }
+    }
+}
