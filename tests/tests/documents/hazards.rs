@@ -1,8 +1,8 @@
 //! Every hazard has a test that names it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::{files, read, root};
 
 /// How many hazards there are: H01 to H56.
 const HAZARDS: u32 = 56;
@@ -12,7 +12,7 @@ const HAZARDS: u32 = 56;
 #[test]
 fn every_hazard_is_named_by_a_test() {
     let mut named: BTreeMap<u32, usize> = BTreeMap::new();
-    for file in sources() {
+    for file in files("rs") {
         for number in numbers_in_doc_comments_of_tests(&read(&file)) {
             *named.entry(number).or_default() += 1;
         }
@@ -38,38 +38,6 @@ fn the_documentation_lists_every_hazard_once() {
     let text = read(&root().join("docs/hazards.md"));
     let listed: BTreeSet<u32> = text.lines().flat_map(numbers).collect();
     assert_eq!(listed, (1..=HAZARDS).collect());
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("a workspace member")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// All Rust sources of the workspace.
-fn sources() -> Vec<PathBuf> {
-    let mut sources = Vec::new();
-    let mut folders = vec![root().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the workspace is readable") {
-            let path = entry.expect("the workspace is readable").path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push(path);
-            }
-        }
-    }
-    sources
 }
 
 /// The hazards in doc comments that stand right above a `#[test]` or a behaviour.
