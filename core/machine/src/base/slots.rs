@@ -6,7 +6,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::time::Instant;
 
 /// An index and the generation of what lived there when the key was made.
-pub(crate) trait Key: Copy {
+pub(crate) trait SlotKey: Copy {
     fn new(slot: u32, generation: u32) -> Self;
     fn slot(self) -> u32;
     fn generation(self) -> u32;
@@ -27,7 +27,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-impl<K: Key, T> Slots<K, T> {
+impl<K: SlotKey, T> Slots<K, T> {
     pub(crate) const fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -89,7 +89,7 @@ impl<K: Key, T> Slots<K, T> {
     }
 }
 
-impl<K: Key, T> Slots<K, T> {
+impl<K: SlotKey, T> Slots<K, T> {
     /// Hashes the slots, and each value as `value` does.
     pub(crate) fn fingerprint_by<H: Hasher>(
         &self,
@@ -108,7 +108,7 @@ impl<K: Key, T> Slots<K, T> {
     }
 }
 
-impl<K: Key, T: Fingerprint> Fingerprint for Slots<K, T> {
+impl<K: SlotKey, T: Fingerprint> Fingerprint for Slots<K, T> {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.fingerprint_by(now, hasher, |_, value, hasher| {
             value.fingerprint(now, hasher);
@@ -125,7 +125,7 @@ pub(crate) struct Beside<K, T> {
     key: std::marker::PhantomData<K>,
 }
 
-impl<K: Key, T: Copy + Default> Beside<K, T> {
+impl<K: SlotKey, T: Copy + Default> Beside<K, T> {
     pub(crate) const fn new() -> Self {
         Self {
             values: Vec::new(),

@@ -21,7 +21,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Timers<T> {
     /// `LEVELS * SLOTS` of them, level by level. Within a slot in the order of arming.
-    slots: Vec<Vec<Entry<T>>>,
+    slots: Vec<Vec<Armed<T>>>,
     /// One bit for each slot that holds something.
     occupied: [u64; LEVELS],
     /// One bit for each level that holds something.
@@ -36,7 +36,7 @@ pub(crate) struct Timers<T> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry<T> {
+struct Armed<T> {
     tick: u64,
     timer: T,
 }
@@ -78,7 +78,7 @@ impl<T: Copy> Timers<T> {
         if tick <= self.present {
             self.due.push_back(timer);
         } else {
-            self.insert(Entry { tick, timer });
+            self.insert(Armed { tick, timer });
         }
     }
 
@@ -147,7 +147,7 @@ impl<T: Copy> Timers<T> {
     }
 
     /// The entry must be later than the present.
-    fn insert(&mut self, entry: Entry<T>) {
+    fn insert(&mut self, entry: Armed<T>) {
         let highest_difference = (self.present ^ entry.tick).ilog2();
         let level = (highest_difference / SLOT_BITS) as usize;
         let slot = (entry.tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;

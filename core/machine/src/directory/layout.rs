@@ -97,14 +97,14 @@ pub(super) fn load_text(load: Load) -> Vec<u8> {
 
 /// A lease as the server keeps it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct LeaseEntry {
     /// When it runs out, in milliseconds of the server's clock.
     pub(super) deadline: u64,
     pub(super) load: Load,
     pub(super) lease: Lease,
 }
 
-pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
+pub(super) fn parse_entry(text: &[u8]) -> Option<LeaseEntry> {
     let mut parts = str::from_utf8(text).ok()?.splitn(8, ' ');
     let mut next = || parts.next();
     let deadline = decimal(next()?)?;
@@ -123,7 +123,7 @@ pub(super) fn parse_entry(text: &[u8]) -> Option<Entry> {
         _ => return None,
     };
     let address = next()?.to_owned();
-    Some(Entry {
+    Some(LeaseEntry {
         deadline,
         load,
         lease: Lease {
@@ -199,7 +199,7 @@ mod tests {
                 lease_text(&lease),
             ]
             .join(&b' ');
-            prop_assert_eq!(parse_entry(&text), Some(Entry { deadline, load, lease }));
+            prop_assert_eq!(parse_entry(&text), Some(LeaseEntry { deadline, load, lease }));
         }
 
         /// H36: no text makes the reader panic.

@@ -271,7 +271,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::base::slots::Key;
+    use crate::base::slots::SlotKey;
 
     fn config(slow_consumer: SlowConsumer) -> Config {
         Config {

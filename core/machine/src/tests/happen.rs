@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::feeder::{Feeder, action, push_id, user_id};
 use super::steps::{Answering, Step};
-use crate::base::slots::Key as _;
+use crate::base::slots::SlotKey as _;
 use crate::config::Config;
 use crate::directory::{self, OperationError, Reply};
 use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};

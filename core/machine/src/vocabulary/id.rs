@@ -303,7 +303,7 @@ macro_rules! slot_key {
             generation: u32,
         }
 
-        impl crate::base::slots::Key for $name {
+        impl crate::base::slots::SlotKey for $name {
             fn new(slot: u32, generation: u32) -> Self {
                 Self { slot, generation }
             }
