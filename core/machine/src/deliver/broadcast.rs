@@ -210,11 +210,7 @@ impl Deliveries {
         };
         broadcasting.open += 1;
         let action = broadcasting.action.clone();
-        let ticket = Ticket {
-            delivery: key,
-            index: 0,
-            push,
-        };
+        let ticket = Ticket::new(key, 0, push);
         // The same push may have named this terminal's user before.
         let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
             Some(known) => {

@@ -185,11 +185,8 @@ impl Deliveries {
             cx.bug("a delivery to everyone has users");
             return;
         };
-        let ticket = Ticket {
-            delivery: share.delivery,
-            index: u32::try_from(served.len()).unwrap_or(u32::MAX),
-            push: share.push,
-        };
+        let index = u32::try_from(served.len()).unwrap_or(u32::MAX);
+        let ticket = Ticket::new(share.delivery, index, share.push);
         *open += 1;
         served.push(ServedTerminal {
             addressee: share.addressee,
@@ -219,12 +216,12 @@ impl Deliveries {
             self.set_outcome(ticket, Outcome::Gone);
             return;
         };
-        self.repeats.begin(cx.now.mono, connection, ticket.push);
+        self.repeats.begin(cx.now.mono, connection, ticket.push());
         if let Some(outcome) = hooks::outcome_before_queued(cx.flaws) {
             self.set_outcome(ticket, outcome);
         }
         if let Err(outcome) = self.act(cx, terminals, key, share.action, ticket) {
-            self.repeats.end(connection, ticket.push, outcome);
+            self.repeats.end(connection, ticket.push(), outcome);
             self.set_outcome(ticket, outcome);
         }
     }
@@ -266,22 +263,22 @@ impl Deliveries {
             ticket,
             outcome,
         } = resolved;
-        let waiters = self.repeats.end(connection, ticket.push, outcome);
+        let waiters = self.repeats.end(connection, ticket.push(), outcome);
         for ticket in std::iter::once(ticket).chain(waiters) {
             self.set_outcome(ticket, outcome);
-            self.answer_if_complete(cx, ticket.delivery);
+            self.answer_if_complete(cx, ticket.delivery());
         }
     }
 
     /// Takes down what became of one terminal of a delivery.
     pub(super) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
         // A delivery that was answered in the meantime needs no outcome.
-        let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
+        let Some(inbound) = self.inbound.get_mut(ticket.delivery()) else {
             return;
         };
         match &mut inbound.progress {
             InboundProgress::Users { terminals, open } => {
-                let terminal = terminals.get_mut(ticket.index as usize);
+                let terminal = terminals.get_mut(ticket.index() as usize);
                 if let Some(terminal) = terminal.filter(|terminal| terminal.outcome.is_none()) {
                     terminal.outcome = Some(outcome);
                     *open -= 1;

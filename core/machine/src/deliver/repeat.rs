@@ -110,7 +110,7 @@ impl Repeats {
         ticket: Ticket,
     ) -> Option<Earlier<Outcome>> {
         self.forget_old(now);
-        let state = self.frames.get_mut(&(ticket.push, connection))?;
+        let state = self.frames.get_mut(&(ticket.push(), connection))?;
         Some(state.join(ticket))
     }
 

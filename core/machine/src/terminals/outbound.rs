@@ -12,12 +12,36 @@ use crate::time::Instant;
 /// Whom to tell what became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
+    delivery: InboundKey,
+    index: u32,
+    push: PushId,
+}
+
+impl Ticket {
+    /// Of a frame of this delivery. `index` says for which of its terminals. The push outlives the
+    /// delivery, which is answered before a slow write ends.
+    pub(crate) const fn new(delivery: InboundKey, index: u32, push: PushId) -> Self {
+        Self {
+            delivery,
+            index,
+            push,
+        }
+    }
+
     /// The delivery that the frame belongs to.
-    pub(crate) delivery: InboundKey,
-    /// Which of its terminals.
-    pub(crate) index: u32,
-    /// The push. It outlives the delivery, which is answered before a slow write ends.
-    pub(crate) push: PushId,
+    pub(crate) const fn delivery(self) -> InboundKey {
+        self.delivery
+    }
+
+    /// Which of the delivery's terminals the frame is for.
+    pub(crate) const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// The push that the frame is of.
+    pub(crate) const fn push(self) -> PushId {
+        self.push
+    }
 }
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
