@@ -51,6 +51,8 @@ use smol::{Async, LocalExecutor, Timer, future, net};
 use switchboard_driver::runtime::Runtime;
 
 pub use switchboard_driver::*;
+#[cfg(feature = "http")]
+pub use switchboard_http::{Api, ApiAccess, ApiSettings, auth};
 
 /// The smol runtime: one `LocalExecutor` for each instance, on the thread of that instance.
 #[derive(Debug)]

@@ -1,7 +1,3 @@
 //! What every adapter must do, on smol.
 
-#[macro_use]
-#[path = "../../core/driver/tests/adapter/mod.rs"]
-mod adapter;
-
-adapter_suite!(switchboard_smol::SmolRuntime);
+switchboard_conformance::adapter_suite!(switchboard_smol::SmolRuntime);

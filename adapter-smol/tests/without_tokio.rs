@@ -12,11 +12,11 @@ use std::time::Duration;
 use async_tungstenite::smol::connect_async;
 use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt as _;
-use switchboard_smol::auth::{AuthError, Open};
+use switchboard_smol::auth::Open;
 use switchboard_smol::core::config::ClusterSecret;
 use switchboard_smol::{
-    Audience, AuthFuture, Authenticator, DirectoryChoice, Payload, Push, Server, Settings, UserId,
-    new_push_id,
+    Audience, AuthError, AuthFuture, Authenticator, DirectoryChoice, Payload, Push, Server,
+    Settings, UserId, new_push_id,
 };
 use switchboard_test_redis::RedisServer;
 

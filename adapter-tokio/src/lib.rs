@@ -33,6 +33,8 @@ use switchboard_driver::runtime::Runtime;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 pub use switchboard_driver::*;
+#[cfg(feature = "http")]
+pub use switchboard_http::{Api, ApiAccess, ApiSettings, auth};
 
 /// The tokio runtime: one current-thread runtime with a `LocalSet` for each instance.
 #[derive(Debug)]

@@ -1,7 +1,3 @@
 //! What every adapter must do, on tokio.
 
-#[macro_use]
-#[path = "../../core/driver/tests/adapter/mod.rs"]
-mod adapter;
-
-adapter_suite!(switchboard_tokio::TokioRuntime);
+switchboard_conformance::adapter_suite!(switchboard_tokio::TokioRuntime);

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use switchboard_core::config::ClusterSecret;
-use switchboard_driver::auth::JwtSettings;
 use switchboard_driver::directory::{EmbeddedDirectory, RedisUrl};
 use switchboard_driver::{Authenticator, DirectoryChoice, Settings, Sockets};
+use switchboard_http::auth::JwtSettings;
+use switchboard_http::{ApiAccess, ApiSettings};
 
 use crate::complaints::Complaints;
 use crate::load::{Loaded, Origins};
@@ -18,6 +19,7 @@ use crate::tokens::{Fetching, authenticator};
 /// What a server is started with.
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
+    pub(crate) api: ApiSettings,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     /// What it believes, if that is tokens.
     pub(crate) jwt: Option<JwtSettings>,
@@ -83,11 +85,15 @@ pub(crate) fn assemble(
         header_bytes: server.header_bytes,
         sockets: Sockets::default(),
         origins: server.origins,
-        public_url: server.public_url,
-        api_keys: api_keys.unwrap_or_default(),
-        api_hosts: server.api_hosts,
     };
-    for misfit in settings.misfits() {
+    let api = ApiSettings {
+        access: ApiAccess {
+            api_keys: api_keys.unwrap_or_default(),
+            api_hosts: server.api_hosts,
+        },
+        public_url: server.public_url,
+    };
+    for misfit in settings.misfits().into_iter().chain(api.misfits()) {
         if !said.contains(&(misfit.field, true)) {
             complaints.add(origins.complaint(&misfit));
         }
@@ -95,6 +101,7 @@ pub(crate) fn assemble(
     match authenticator {
         Some((authenticator, jwt)) if complaints.is_empty() => Ok(Parts {
             settings,
+            api,
             authenticator,
             jwt,
             origins,

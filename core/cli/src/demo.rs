@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_driver::auth::Open;
 use switchboard_driver::directory::EmbeddedDirectory;
 use switchboard_driver::runtime::{Runtime, race};
 use switchboard_driver::{DirectoryChoice, Server, Settings};
+use switchboard_http::ApiSettings;
+use switchboard_http::auth::Open;
 
 use crate::Failure;
 use crate::assemble::Parts;
@@ -46,10 +47,11 @@ async fn start<R: Runtime>(
     ports: (u16, u16),
     directory: &EmbeddedDirectory,
 ) -> Result<Server, Failure> {
-    match serve::start::<R>(parts(ports, directory)).await {
+    let started = match serve::start::<R>(parts(ports, directory)).await {
         Err(Failure::Start(_)) => serve::start::<R>(parts((0, 0), directory)).await,
         started => started,
-    }
+    };
+    started.map(|(server, _)| server)
 }
 
 fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
@@ -62,6 +64,7 @@ fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
     };
     Parts {
         settings,
+        api: ApiSettings::default(),
         authenticator: Arc::new(Open),
         jwt: None,
         origins: Origins::default(),

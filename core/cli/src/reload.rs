@@ -8,9 +8,10 @@ use std::thread;
 
 use clap::ArgMatches;
 use futures_channel::oneshot;
-use switchboard_core::config::ClusterSecret;
-use switchboard_driver::auth::JwtSettings;
+use switchboard_core::config::{ClusterSecret, ConfigError};
 use switchboard_driver::{Admission, Handle};
+use switchboard_http::auth::JwtSettings;
+use switchboard_http::{Api, ApiAccess};
 use toml::Table;
 
 use crate::assemble::{Parts, Secret, assemble};
@@ -52,12 +53,19 @@ pub(crate) struct Reloader {
     stop: Stop,
 }
 
+/// A server that is running, with its API.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
+    pub(crate) api: Arc<Api>,
+}
+
 /// What counts: the settings, and what stands in the files that some of them name.
 #[derive(Clone, Debug)]
 struct Force {
     settings: Table,
     jwt: Option<JwtSettings>,
-    api_keys: Vec<String>,
+    api: ApiAccess,
     cluster_secret: Option<ClusterSecret>,
 }
 
@@ -73,18 +81,18 @@ struct Changes {
 /// own, so that the signals that end the process are heard meanwhile.
 pub(crate) async fn at_each_hangup<T>(
     reloader: Reloader,
-    handle: Handle,
+    running: Running,
     signals: &Signals,
     stop: &Cell<Stop>,
 ) -> T {
     let reloader = Arc::new(Mutex::new(reloader));
     loop {
         signals.hangup().await;
-        let (reloader, handle) = (Arc::clone(&reloader), handle.clone());
+        let (reloader, running) = (Arc::clone(&reloader), running.clone());
         let (done, reloaded) = oneshot::channel();
         let reload = move || {
             let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
-            reloader.reload(&handle);
+            reloader.reload(&running);
             // Nobody waits if the process ends.
             let _ = done.send(reloader.stop);
         };
@@ -97,6 +105,14 @@ pub(crate) async fn at_each_hangup<T>(
         if let Ok(newest) = reloaded.await {
             stop.set(newest);
         }
+    }
+}
+
+impl Running {
+    /// Changes who may come in. Settings that were assembled fit, so that it is all of it or nothing.
+    fn admit(&self, admission: Admission, access: &ApiAccess) -> Result<(), ConfigError> {
+        self.handle.admit(admission)?;
+        self.api.admit(access)
     }
 }
 
@@ -117,8 +133,8 @@ impl Reloader {
     }
 
     /// Reads the settings again and says what came of it.
-    fn reload(&mut self, handle: &Handle) {
-        match self.try_reload(handle) {
+    fn reload(&mut self, running: &Running) {
+        match self.try_reload(running) {
             Ok(changes) => changes.tell(),
             Err(failure) => tracing::error!(
                 error = %failure,
@@ -127,7 +143,7 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&mut self, handle: &Handle) -> Result<Changes, Failure> {
+    fn try_reload(&mut self, running: &Running) -> Result<Changes, Failure> {
         let file = self.serve.config.as_deref();
         let loaded = load::load(file, &self.serve.options, &self.matches)?;
         let table = loaded.table();
@@ -138,13 +154,12 @@ impl Reloader {
         let parts = assemble(loaded, secret, before)?;
         let newest = Force::of(table, &parts);
         let changes = self.force.changes(&newest);
-        handle
-            .admit(Admission {
-                authenticator: Some(parts.authenticator.clone()),
-                origins: parts.settings.origins.clone(),
-                api_keys: parts.settings.api_keys.clone(),
-                api_hosts: parts.settings.api_hosts.clone(),
-            })
+        let admission = Admission {
+            authenticator: Some(parts.authenticator.clone()),
+            origins: parts.settings.origins.clone(),
+        };
+        running
+            .admit(admission, &parts.api.access)
             .map_err(|error| Failure::Start(parts.origins.complaint(&error)))?;
         warn_if_open(&parts);
         logging::set_level(level);
@@ -159,7 +174,7 @@ impl Force {
         Self {
             settings,
             jwt: parts.jwt.clone(),
-            api_keys: parts.settings.api_keys.clone(),
+            api: parts.api.access.clone(),
             cluster_secret: parts.settings.cluster_secret.clone(),
         }
     }
@@ -204,7 +219,7 @@ impl Force {
     fn has_same_content(&self, newest: &Self, setting: &str) -> bool {
         let key = |force: &Self| force.jwt.as_ref().map(|jwt| jwt.key.clone());
         match setting {
-            "api_key_file" => self.api_keys == newest.api_keys,
+            "api_key_file" => self.api.api_keys == newest.api.api_keys,
             "cluster_secret_file" => self.cluster_secret == newest.cluster_secret,
             "jwks_ca_file" | "jwks_file" | "jwt_public_key_file" | "jwt_secret_file"
                 if newest.settings.contains_key(setting) =>
@@ -279,7 +294,7 @@ mod tests {
         let force = Force {
             settings: before.table(),
             jwt: None,
-            api_keys: Vec::new(),
+            api: ApiAccess::default(),
             cluster_secret: None,
         };
         let newest = load(&["--peer=127.0.0.1:2", "--auth=open", "--jwks-timeout=4s"]);
@@ -300,7 +315,7 @@ mod tests {
         let force = |settings: &str, secret: &[u8]| Force {
             settings: settings.parse().expect("TOML"),
             jwt: None,
-            api_keys: Vec::new(),
+            api: ApiAccess::default(),
             cluster_secret: ClusterSecret::new(secret).ok(),
         };
         let (old, new) = (

@@ -4,20 +4,21 @@ use std::cell::Cell;
 use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
-use switchboard_core::config::Config;
-use switchboard_driver::auth::AuthKind;
+use switchboard_core::config::{Config, ConfigError};
 use switchboard_driver::runtime::{Runtime, race};
-use switchboard_driver::{Builder, DirectoryChoice, Handle, Server, StartError};
+use switchboard_driver::{AuthKind, Builder, DirectoryChoice, Handle, Server, StartError};
+use switchboard_http::Api;
 
 use crate::Failure;
 use crate::assemble::Parts;
 use crate::complaints::Complaints;
 use crate::load::{Loaded, Origins, setting_of};
 use crate::logging;
-use crate::reload::{Reloader, at_each_hangup};
+use crate::reload::{Reloader, Running, at_each_hangup};
 use crate::signals::{Signal, Signals};
 
 /// How a server stops.
@@ -68,10 +69,14 @@ pub(crate) async fn run<R: Runtime>(
     signals: Signals,
 ) -> Result<ExitCode, Failure> {
     announce(&parts);
-    let server = start::<R>(parts).await?;
+    let (server, api) = start::<R>(parts).await?;
     print_addresses(&server);
     let stop = Cell::new(reloader.stop());
-    let reloading = at_each_hangup(reloader, server.handle(), &signals, &stop);
+    let running = Running {
+        handle: server.handle(),
+        api,
+    };
+    let reloading = at_each_hangup(reloader, running, &signals, &stop);
     let servers = vec![server];
     let serving = until_signal::<R>(&servers, &signals, || say("ready"));
     let signal = race(serving, reloading).await?;
@@ -86,14 +91,18 @@ pub(crate) fn listen_for_signals() -> Result<Signals, Failure> {
     })
 }
 
-/// Starts a server.
-pub(crate) async fn start<R: Runtime>(parts: Parts) -> Result<Server, Failure> {
-    Builder::<R>::default()
+/// Starts a server, with its API.
+pub(crate) async fn start<R: Runtime>(parts: Parts) -> Result<(Server, Arc<Api>), Failure> {
+    let api = Api::new(parts.api).map_err(|error| misfit(&error, &parts.origins))?;
+    let api = Arc::new(api);
+    let server = Builder::<R>::default()
         .settings(parts.settings)
         .shared_authenticator(parts.authenticator)
+        .api(Arc::clone(&api))
         .start()
         .await
-        .map_err(|error| explain(error, &parts.origins))
+        .map_err(|error| explain(error, &parts.origins))?;
+    Ok((server, api))
 }
 
 /// Waits for a signal that asks to end, or for a server to die. When all servers are ready, that is
@@ -247,6 +256,12 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+fn misfit(error: &ConfigError, origins: &Origins) -> Failure {
+    let mut complaints = Complaints::default();
+    complaints.add(origins.complaint(error));
+    Failure::Settings(complaints)
+}
+
 /// Says what to do about it.
 fn explain(error: StartError, origins: &Origins) -> Failure {
     let (field, address, error) = match error {
@@ -255,11 +270,7 @@ fn explain(error: StartError, origins: &Origins) -> Failure {
             address,
             error,
         } => (field, address, error),
-        StartError::Settings(error) => {
-            let mut complaints = Complaints::default();
-            complaints.add(origins.complaint(&error));
-            return Failure::Settings(complaints);
-        }
+        StartError::Settings(error) => return misfit(&error, origins),
         other => return Failure::Start(other.to_string()),
     };
     let advice = match error.kind() {

@@ -89,7 +89,7 @@ impl Default for ServerSettings {
             token_in_query: false,
             origins: driver.origins,
             api_key_file: None,
-            api_hosts: driver.api_hosts,
+            api_hosts: Vec::new(),
             public_url: None,
             drain: Duration::from_secs(10),
             drain_delay: Duration::ZERO,

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches};
-use switchboard_driver::DirectoryChoice;
-use switchboard_driver::auth::AuthKind;
+use switchboard_driver::{AuthKind, DirectoryChoice};
 
 use crate::assemble::{Parts, Secret, assemble};
 use crate::complaints::Complaints;
@@ -331,7 +330,7 @@ fn off_loopback_nothing_is_open_unless_chosen() {
         "--api=[::]:0",
         &format!("--api-key-file={}", keys.0.display()),
     ]);
-    assert_eq!(parts.settings.api_keys, ["0123456789abcdef"]);
+    assert_eq!(parts.api.access.api_keys, ["0123456789abcdef"]);
 }
 
 /// H34, H35: an address that nobody can dial is not handed out.

@@ -8,7 +8,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use switchboard_core::config::duration;
 use switchboard_core::id::{InvalidUser, UserId};
-use switchboard_driver::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
+use switchboard_http::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
 
 use crate::complaints::Complaints;
 use crate::load::{self, Loaded};

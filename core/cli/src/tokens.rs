@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_driver::Authenticator;
-use switchboard_driver::auth::{
+use switchboard_http::auth::{
     Expiry, Jwks, JwksError, JwksSettings, Jwt, JwtKey, JwtSettings, Open, QueryToken,
 };
 

@@ -14,12 +14,12 @@ use switchboard_core::event::{Handshake, Refused};
 use switchboard_protocol::Protocol;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::api::{refusal, unauthenticated};
-use crate::auth::{AuthError, selected_subprotocol};
+use crate::answer::{refusal, unauthenticated};
 use crate::handle::ConnectBody;
-use crate::login::Login;
+use crate::login::{AuthError, Login};
 use crate::members::{Accept, Input, Member, Seat, Shared};
 use crate::refusals;
+use crate::subprotocol::selected_subprotocol;
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,8 @@ use switchboard_core::stats::{Gauges, Levels, Stats};
 use crate::admission::{Admission, Admitted};
 use crate::connect;
 use crate::login::Login;
-use crate::members::{Input, Member, Shared};
+use crate::members::{Input, Member, Service, Shared};
+use crate::settings::Settings;
 
 /// A running server, to be cloned and called from any thread and any runtime.
 #[derive(Clone)]
@@ -66,30 +68,35 @@ pub struct Snapshot {
     pub ready: bool,
 }
 
-/// All that a scraper gets of one instance.
+/// All figures of one instance, for a scraper.
 #[derive(Clone, Debug)]
-pub(crate) struct Figures {
+pub struct Figures {
     /// Which of the server's instances, counted from 0.
-    pub(crate) worker: usize,
-    pub(crate) snapshot: Snapshot,
-    pub(crate) levels: Levels,
-    /// Handshakes that were refused, by code.
-    pub(crate) refused: Vec<(&'static str, u64)>,
+    pub worker: usize,
+    /// Counters, and what it holds.
+    pub snapshot: Snapshot,
+    /// How full each of its tables and queues is.
+    pub levels: Levels,
+    /// Handshakes that were refused, by the code of the answer.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
-/// What instances have answered, in their order.
+/// What the instances of a server have answered within a time.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked<T> {
-    pub(crate) answers: Vec<T>,
-    pub(crate) silent: Vec<Silent>,
+pub struct Answers<T> {
+    /// In the order of the instances.
+    pub answers: Vec<T>,
+    /// Those that did not answer.
+    pub silent: Vec<SilentInstance>,
 }
 
 /// An instance that did not answer in time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Silent {
+pub struct SilentInstance {
     /// Which of the server's instances, counted from 0.
-    pub(crate) worker: usize,
-    pub(crate) instance: InstanceId,
+    pub worker: usize,
+    /// Its id.
+    pub instance: InstanceId,
 }
 
 /// The body of an answer to a handshake.
@@ -127,7 +134,11 @@ impl Handle {
 
     /// As [`Handle::connections`]. While the directory cannot tell, the other instances of this
     /// process are waited for until a timer ends, which starts when it is polled.
-    pub(crate) async fn connections_until(
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::connections`].
+    pub async fn connections_until(
         &self,
         user: UserId,
         timer: impl Future<Output = ()>,
@@ -191,13 +202,13 @@ impl Handle {
     }
 
     /// As [`Handle::snapshots`], of those who answer until a timer ends.
-    pub(crate) async fn snapshots_until(&self, timer: impl Future<Output = ()>) -> Asked<Snapshot> {
+    pub async fn snapshots_until(&self, timer: impl Future<Output = ()>) -> Answers<Snapshot> {
         let snapshot = async |_, member: &Member| ask_for(member, Input::Snapshot).await;
         self.ask_all(timer, snapshot).await
     }
 
     /// All figures of this server's instances, for a scraper, of those who answer until a timer ends.
-    pub(crate) async fn figures_until(&self, timer: impl Future<Output = ()>) -> Asked<Figures> {
+    pub async fn figures_until(&self, timer: impl Future<Output = ()>) -> Answers<Figures> {
         let figures = async |worker, member: &Member| {
             Some(Figures {
                 worker,
@@ -214,7 +225,7 @@ impl Handle {
         &self,
         timer: impl Future<Output = ()>,
         ask: impl AsyncFn(usize, &Member) -> Option<T>,
-    ) -> Asked<T> {
+    ) -> Answers<T> {
         let members = &self.shared.members;
         let mut asked: FuturesUnordered<_> = (members.iter().enumerate())
             .map(async |(worker, member)| (worker, ask(worker, member).await))
@@ -228,14 +239,38 @@ impl Handle {
         }
         let silent = members.iter().enumerate();
         let silent = silent.filter(|(worker, _)| !answered.contains_key(worker));
-        let silent = silent.map(|(worker, member)| Silent {
+        let silent = silent.map(|(worker, member)| SilentInstance {
             worker,
             instance: member.id,
         });
-        Asked {
+        Answers {
             silent: silent.collect(),
             answers: answered.into_values().flatten().collect(),
         }
+    }
+
+    /// What the server was started with. Who may come in may have changed since:
+    /// [`Handle::admission`].
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The server's name, the same after each start if [`Settings::name`] says one; else what other
+    /// instances dial.
+    pub fn name(&self) -> &str {
+        let name = self.shared.settings.name.as_deref();
+        name.unwrap_or(&self.shared.addresses.advertised)
+    }
+
+    /// Where terminals connect, if the server listens for them itself.
+    pub fn terminals_addr(&self) -> Option<SocketAddr> {
+        self.shared.addresses.terminals
+    }
+
+    /// Connections that were closed unanswered because there was no room for them, by listener.
+    pub fn connections_dropped(&self) -> [(&'static str, u64); 3] {
+        let dropped = &self.shared.dropped;
+        Service::ALL.map(|service| (service.name(), dropped.of(service)))
     }
 
     /// Who may come in at present.

@@ -5,16 +5,16 @@ use http::request::Parts;
 
 /// A host and perhaps a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Host<'a> {
+pub struct Host<'a> {
     /// The name or address; an IPv6 address in brackets.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// The port, if one is given.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
 }
 
 impl<'a> Host<'a> {
     /// Reads `name`, `name:port`, `[address]` or `[address]:port`.
-    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         let name_end = match text.strip_prefix('[') {
             Some(address) => address.find(']')? + 2,
             None => text.find(':').unwrap_or(text.len()),
@@ -31,12 +31,12 @@ impl<'a> Host<'a> {
     }
 
     /// Whether both are of the same name, whatever their ports.
-    pub(crate) fn same_name(&self, other: &Host<'_>) -> bool {
+    pub fn same_name(&self, other: &Host<'_>) -> bool {
         self.name.eq_ignore_ascii_case(other.name)
     }
 
     /// Whether it is an IP address rather than a name.
-    pub(crate) fn is_address(&self) -> bool {
+    pub fn is_address(&self) -> bool {
         match self.name.strip_prefix('[') {
             Some(address) => address
                 .strip_suffix(']')
@@ -48,7 +48,7 @@ impl<'a> Host<'a> {
 
 /// What a request says about the host that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked<'a> {
+pub enum RequestHost<'a> {
     /// One host.
     Host(Host<'a>),
     /// None: no browser does that.
@@ -59,16 +59,16 @@ pub(crate) enum Asked<'a> {
 
 /// The host that a request is for. A target that names one counts, whatever `Host` says beside it (RFC
 /// 9112, section 3.2.2).
-pub(crate) fn asked(parts: &Parts) -> Asked<'_> {
+pub fn of_request(parts: &Parts) -> RequestHost<'_> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let text = match (parts.uri.authority(), hosts.next(), hosts.next()) {
-        (_, Some(_), Some(_)) => return Asked::Nonsense,
+        (_, Some(_), Some(_)) => return RequestHost::Nonsense,
         (Some(authority), ..) => Some(authority.as_str()),
         (None, Some(host), None) => host.to_str().ok(),
-        (None, None, _) => return Asked::Nothing,
+        (None, None, _) => return RequestHost::Nothing,
     };
     text.and_then(Host::parse)
-        .map_or(Asked::Nonsense, Asked::Host)
+        .map_or(RequestHost::Nonsense, RequestHost::Host)
 }
 
 #[cfg(test)]
@@ -119,9 +119,9 @@ mod tests {
                 request = request.header("host", *host);
             }
             let parts = request.body(()).expect("a request").into_parts().0;
-            let found = match asked(&parts) {
-                Asked::Host(host) => Some(host.name),
-                Asked::Nothing | Asked::Nonsense => None,
+            let found = match of_request(&parts) {
+                RequestHost::Host(host) => Some(host.name),
+                RequestHost::Nothing | RequestHost::Nonsense => None,
             };
             assert_eq!(found, *name, "{target} {hosts:?}");
         }

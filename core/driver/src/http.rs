@@ -17,16 +17,17 @@ use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::rt::{Sleep, Timer};
+use hyper::rt::{Sleep as HyperSleep, Timer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
 
-use crate::api::{self, Scope, refusal};
+use crate::answer::{refusal, unauthenticated};
+use crate::api::{Scope, Sleep};
 use crate::beginning::{Beginning, Begun, Over};
 use crate::connect;
-use crate::handle::ConnectBody;
+use crate::handle::{ConnectBody, Handle};
 use crate::head::Heads;
 use crate::link;
 use crate::login::Login;
@@ -154,7 +155,7 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
         return Err(Box::new(connect::unavailable(text)));
     };
     let login = authenticator.authenticate(parts).await;
-    login.map_err(|error| Box::new(api::unauthenticated(&error)))
+    login.map_err(|error| Box::new(unauthenticated(&error)))
 }
 
 async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
@@ -163,9 +164,17 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
         Room::Enough | Room::Until(_) => (Scope::Everything, API_IDLE),
         Room::Spare => (Scope::Operation, head_time),
     };
+    let Some(service) = &local.shared.api else {
+        debug_assert!(false, "nobody listens where nothing answers");
+        return;
+    };
     let Some(stream) = first_request::<R>(local, stream, idle).await else {
         return;
     };
+    let server = Handle {
+        shared: Arc::clone(&local.shared),
+    };
+    let sleep: Sleep = |time| Box::pin(R::sleep(time));
     let (stream, heads) = Heads::<R>::new(stream, head_time);
     let mut connection = builder(local)
         .timer(RuntimeTimer::<R>::new())
@@ -174,8 +183,8 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
             FuturesIo::new(Parting::<R, _>::new(stream)),
             service_fn(|request| {
                 let answering = heads.answering();
-                Box::pin(async {
-                    let answer = api::serve(&local.api, request, scope, R::sleep).await;
+                let answer = service.answer(&server, request, scope, sleep);
+                answer.map(|answer| {
                     drop(answering);
                     Ok::<_, Infallible>(match scope {
                         Scope::Everything => answer,
@@ -424,11 +433,11 @@ impl<R> RuntimeTimer<R> {
 }
 
 impl<R: Runtime> Timer for RuntimeTimer<R> {
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Sleep>> {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn HyperSleep>> {
         Box::pin(TimerSleep(Box::pin(R::sleep(time))))
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
         self.sleep(deadline.saturating_duration_since(Instant::now()))
     }
 }
@@ -443,7 +452,7 @@ impl<S: Future<Output = ()>> Future for TimerSleep<S> {
     }
 }
 
-impl<S: Future<Output = ()> + Send + Sync> Sleep for TimerSleep<S> {}
+impl<S: Future<Output = ()> + Send + Sync> HyperSleep for TimerSleep<S> {}
 
 #[cfg(test)]
 mod tests {

@@ -44,8 +44,8 @@
 #![deny(unsafe_code)]
 
 mod admission;
+mod answer;
 mod api;
-pub mod auth;
 mod backoff;
 mod beginning;
 mod boundary;
@@ -55,14 +55,12 @@ mod damper;
 pub mod directory;
 pub mod events;
 mod execute;
-#[cfg(feature = "jwks-url")]
-pub mod fetch;
 mod foreign;
 mod handle;
 #[cfg(test)]
 mod hasty;
 mod head;
-mod host;
+pub mod host;
 mod http;
 mod inbox;
 mod journal;
@@ -75,15 +73,18 @@ mod newcomer;
 pub mod origin;
 mod outlet;
 mod parting;
-mod query;
+pub mod query;
 mod refusals;
 pub mod runtime;
 mod server;
 pub mod settings;
 mod signs;
 mod sockets;
+mod subprotocol;
 mod task;
 mod terminal;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod threads;
 mod transport;
 mod unreadable;
@@ -91,14 +92,16 @@ mod websocket;
 mod worker;
 
 pub use admission::Admission;
-pub use auth::AuthError;
+pub use answer::refusal;
+pub use api::{ApiFuture, ApiService, Scope, Sleep};
 pub use events::{Events, TerminalEvent};
-pub use handle::{CallError, ConnectBody, Handle, Snapshot};
+pub use handle::{Answers, CallError, ConnectBody, Figures, Handle, SilentInstance, Snapshot};
 pub use link::{NoLink, try_link};
-pub use login::{AuthFuture, Authenticator, Login};
+pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
 pub use server::{Builder, Died, Server, StartError};
 pub use settings::{DirectoryChoice, Settings};
 pub use sockets::Sockets;
+pub use subprotocol::{SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
 pub use switchboard_core as core;
 pub use switchboard_core::frame::Payload;
 pub use switchboard_core::id::UserId;

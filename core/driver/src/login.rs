@@ -3,14 +3,17 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use http::StatusCode;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
-
-use crate::auth::{AuthError, AuthKind};
 
 /// Says who a terminal belongs to.
 ///
 /// It runs in the task of the handshake and under its deadline, before the upgrade is answered.
+///
+/// It must not block: it is called on the thread of an instance, which serves nobody meanwhile, and is
+/// taken for stuck. What takes time is awaited, or done on a thread of its own whose result is awaited.
+/// The future is dropped when the handshake's time is over, or its client has gone.
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a handshake.
     fn authenticate<'a>(&'a self, request: &'a http::request::Parts) -> AuthFuture<'a>;
@@ -34,4 +37,96 @@ pub struct Login {
     /// The application's own name for what the terminal logged in with. It comes back in the
     /// events of the connection.
     pub session: Option<String>,
+}
+
+/// What terminals must send to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthKind {
+    /// The user's name, as `?user=`.
+    Open,
+    /// A JSON Web Token.
+    Jwt,
+    /// Something of the application's own.
+    Custom,
+}
+
+/// Why an authenticator does not let a terminal in. The text is for whoever wrote the terminal: it
+/// says what to do, and never repeats the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// 400: the request does not say clearly who connects.
+    #[error("{0}")]
+    Malformed(String),
+    /// 401: the request carries no token.
+    #[error("{0}")]
+    NoToken(String),
+    /// 401: the token is not one that counts here.
+    #[error("{0}")]
+    InvalidToken(String),
+    /// 401: the token counted here, and has expired.
+    #[error("{0}")]
+    TokenExpired(String),
+    /// 403: it is known who connects, and they may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 503: nobody can say at present; the terminal may try again.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl AuthError {
+    /// The status of the refusal.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NoToken(_) | Self::InvalidToken(_) | Self::TokenExpired(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The error's name in the answer's body.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "bad_request",
+            Self::NoToken(_) => "no_token",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::TokenExpired(_) => "token_expired",
+            Self::Forbidden(_) => "forbidden",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// The `WWW-Authenticate` header that belongs to the answer, if one does.
+    pub const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoToken(_) => Some("Bearer"),
+            // By RFC 6750 an expired token is an invalid one.
+            Self::InvalidToken(_) | Self::TokenExpired(_) => Some("Bearer error=\"invalid_token\""),
+            Self::Malformed(_) | Self::Forbidden(_) | Self::Unavailable(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_401_carries_a_challenge() {
+        let text = || "why".to_owned();
+        for error in [
+            AuthError::Malformed(text()),
+            AuthError::NoToken(text()),
+            AuthError::InvalidToken(text()),
+            AuthError::TokenExpired(text()),
+            AuthError::Forbidden(text()),
+            AuthError::Unavailable(text()),
+        ] {
+            let unauthorized = error.status() == StatusCode::UNAUTHORIZED;
+            assert_eq!(error.challenge().is_some(), unauthorized, "{error:?}");
+        }
+    }
 }

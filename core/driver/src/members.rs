@@ -1,7 +1,7 @@
 //! The instances of this process, as each other and the application see them.
 
 use std::future::pending;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use switchboard_core::stats::Levels;
 use switchboard_protocol::Protocol;
 
 use crate::admission::Admitted;
+use crate::api::ApiService;
 use crate::damper::{Cause, damped};
 use crate::directory::Troubles;
 use crate::events::Queue;
@@ -158,6 +159,10 @@ pub(crate) struct Shared {
     pub(crate) members: Vec<Arc<Member>>,
     pub(crate) events: Option<Arc<Queue>>,
     pub(crate) troubles: Troubles,
+    /// What answers at the API's listener.
+    pub(crate) api: Option<Box<dyn ApiService>>,
+    /// Where the listeners are.
+    pub(crate) addresses: Addresses,
     /// Who may come in. Whoever asks more than once about one request takes a copy.
     pub(crate) admitted: ArcSwap<Admitted>,
     /// Sockets that any thread may serve: one that is stuck takes none.
@@ -165,6 +170,16 @@ pub(crate) struct Shared {
     pub(crate) dropped: Dropped,
     /// What has come of heads that are not complete, on all threads, by service.
     pub(crate) heads: [Arc<inbox::Room>; 3],
+}
+
+/// Where a server can be reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) terminals: Option<SocketAddr>,
+    pub(crate) api: Option<SocketAddr>,
+    pub(crate) peer: SocketAddr,
+    /// What other instances dial.
+    pub(crate) advertised: String,
 }
 
 /// A queue of sockets.
@@ -253,7 +268,7 @@ impl Dropped {
 
 impl Shared {
     /// For tests: of these instances, with all settings as they are by default.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn of(members: Vec<Arc<Member>>) -> Self {
         let admitted = Admitted::new(crate::Admission::default());
         Self {
@@ -261,6 +276,13 @@ impl Shared {
             members,
             events: None,
             troubles: Troubles::default(),
+            api: None,
+            addresses: Addresses {
+                terminals: None,
+                api: None,
+                peer: SocketAddr::from(([127, 0, 0, 1], 0)),
+                advertised: "localhost:0".to_owned(),
+            },
             admitted: ArcSwap::from_pointee(admitted.expect("nobody is a good list")),
             arrivals: Arrivals::new(),
             dropped: Dropped::default(),

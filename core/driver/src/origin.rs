@@ -6,7 +6,7 @@ use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
 use switchboard_core::config::ConfigError;
 
-use crate::host::{self, Asked, Host};
+use crate::host::{self, Host, RequestHost};
 
 /// The origins whose pages may connect, beside those of the server's own host name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,9 +63,9 @@ pub fn check(parts: &Parts, allowed: &Origins) -> Result<(), OriginRefused> {
         return Ok(());
     };
     let origin = Origin::parse(text);
-    let own = match (origin.host, host::asked(parts)) {
-        (Some(page), Asked::Host(server)) => page.same_name(&server),
-        (None, _) | (_, Asked::Nothing | Asked::Nonsense) => false,
+    let own = match (origin.host, host::of_request(parts)) {
+        (Some(page), RequestHost::Host(server)) => page.same_name(&server),
+        (None, _) | (_, RequestHost::Nothing | RequestHost::Nonsense) => false,
     };
     if own || allowed.contain(&origin) {
         return Ok(());
@@ -78,7 +78,7 @@ pub fn check(parts: &Parts, allowed: &Origins) -> Result<(), OriginRefused> {
 /// # Errors
 ///
 /// If there is more than one, or it is no text.
-pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<&str>, OriginRefused> {
+pub fn stated(headers: &HeaderMap) -> Result<Option<&str>, OriginRefused> {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => Ok(None),
@@ -92,15 +92,15 @@ pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<&str>, OriginRefused>
 
 /// An origin as a browser states it. It has no host if it is `null`, or of a scheme without one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'a> {
+pub struct Origin<'a> {
     scheme: &'a str,
     /// Where the page is from.
-    pub(crate) host: Option<Host<'a>>,
+    pub host: Option<Host<'a>>,
 }
 
 impl<'a> Origin<'a> {
     /// Reads an origin.
-    pub(crate) fn parse(text: &'a str) -> Self {
+    pub fn parse(text: &'a str) -> Self {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", ""));
         Self {
             scheme,
@@ -109,7 +109,7 @@ impl<'a> Origin<'a> {
     }
 
     /// The port, also where it is the scheme's own and not written.
-    pub(crate) fn port(&self) -> Option<u16> {
+    pub fn port(&self) -> Option<u16> {
         let own = [("http", 80), ("https", 443)]
             .into_iter()
             .find(|(scheme, _)| self.scheme.eq_ignore_ascii_case(scheme));
@@ -218,7 +218,7 @@ fn remedy(origin: &str) -> String {
 const SHOWN: usize = 200;
 
 /// What is repeated of an origin.
-pub(crate) fn shown(origin: &str) -> String {
+pub fn shown(origin: &str) -> String {
     origin.chars().take(SHOWN).collect()
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 /// The pairs of a query string, in their order.
-pub(crate) fn pairs(
+pub fn pairs(
     query: Option<&str>,
 ) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), BadEncoding>> {
     query
@@ -23,7 +23,7 @@ pub(crate) fn pairs(
 /// # Errors
 ///
 /// If a percent sign is not followed by two hexadecimal digits, or what comes out is not UTF-8.
-pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
+pub fn decode(text: &str) -> Result<Cow<'_, str>, BadEncoding> {
     let encoded = text.split('%').skip(1);
     if encoded.clone().any(|behind| !begins_with_a_byte(behind)) {
         return Err(BadEncoding::Digits);
@@ -40,7 +40,7 @@ fn begins_with_a_byte(text: &str) -> bool {
 
 /// A text that cannot be percent-decoded. To take it as it stands would give one text two spellings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadEncoding {
+pub enum BadEncoding {
     /// A percent sign without a byte behind it.
     #[error("a `%` is not followed by two hexadecimal digits: write it as `%25`")]
     Digits,

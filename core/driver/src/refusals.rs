@@ -7,14 +7,11 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Response, StatusCode};
 use switchboard_core::id::UserId;
 
+use crate::answer::Code;
 use crate::damper::{Cause, damped};
 use crate::handle::ConnectBody;
 use crate::members::{Member, Service};
 use crate::origin;
-
-/// What an answer that refuses is called, in its extensions and in its body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Code(pub(crate) &'static str);
 
 /// What a handshake is counted as that is closed unanswered, because its time was over.
 const LATE: &str = "handshake_timeout";

@@ -14,7 +14,7 @@ use switchboard_core::id::InstanceId;
 use switchboard_core::{Instance, Seed};
 
 use crate::admission::{Admission, Admitted};
-use crate::api::ApiContext;
+use crate::api::ApiService;
 use crate::clock;
 use crate::directory::{self, Troubles};
 use crate::events::{Events, Queue};
@@ -22,7 +22,7 @@ use crate::handle::Handle;
 use crate::inbox::{self, Inbox, Posted};
 use crate::listener::Door;
 use crate::login::Authenticator;
-use crate::members::{Arrivals, Dropped, Member, Service, Shared};
+use crate::members::{Addresses, Arrivals, Dropped, Member, Service, Shared};
 use crate::runtime::Runtime;
 use crate::settings::{DirectoryChoice, Settings};
 use crate::threads::{Seated, Threads};
@@ -35,6 +35,7 @@ const HEADS: usize = 64 << 20;
 pub struct Builder<R: Runtime> {
     settings: Settings,
     authenticator: Option<Arc<dyn Authenticator>>,
+    api: Option<Box<dyn ApiService>>,
     events: Option<usize>,
     runtime: PhantomData<R>,
 }
@@ -44,9 +45,6 @@ pub struct Server {
     handle: Handle,
     threads: Arc<Threads>,
     events: Option<Events>,
-    terminals: Option<SocketAddr>,
-    api: Option<SocketAddr>,
-    peer: SocketAddr,
 }
 
 /// Why a server does not start.
@@ -68,6 +66,9 @@ pub enum StartError {
     /// `terminals` is set, and nobody says who a terminal belongs to.
     #[error("`terminals` needs an authenticator")]
     NoAuthenticator,
+    /// `api` is set, and nothing answers there.
+    #[error("`api` needs a service that answers")]
+    NoApi,
     /// The operating system refuses something.
     #[error("cannot {doing}: {error}")]
     System {
@@ -102,6 +103,7 @@ impl<R: Runtime> Default for Builder<R> {
         Self {
             settings: Settings::default(),
             authenticator: None,
+            api: None,
             events: None,
             runtime: PhantomData,
         }
@@ -129,6 +131,13 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
+    /// What answers at the API's listener. Needed if [`Settings::api`] is set.
+    #[must_use]
+    pub fn api(mut self, service: impl ApiService) -> Self {
+        self.api = Some(Box::new(service));
+        self
+    }
+
     /// Collects what happens to terminals, for [`Server::events`]. While `capacity` messages wait
     /// there, terminals are not read.
     #[must_use]
@@ -153,19 +162,19 @@ impl<R: Runtime> Builder<R> {
         if settings.terminals.is_some() && self.authenticator.is_none() {
             return Err(StartError::NoAuthenticator);
         }
+        if settings.api.is_some() && self.api.is_none() {
+            return Err(StartError::NoApi);
+        }
         if let DirectoryChoice::Redis(url) = &settings.directory {
             directory::prepare(url);
         }
         let doors = Doors::open(settings)?;
-        let address = settings
-            .advertise
-            .clone()
-            .unwrap_or_else(|| doors.peer.to_string());
+        let addresses = doors.addresses(settings);
         let mut instances = Vec::with_capacity(settings.workers);
         let mut members = Vec::with_capacity(settings.workers);
         let secret = settings.secret()?;
         for _ in 0..settings.workers {
-            let (instance, member, inbox) = new_instance(settings, &address, &secret)?;
+            let (instance, member, inbox) = new_instance(settings, &addresses.advertised, &secret)?;
             members.push(Arc::new(member));
             instances.push((instance, inbox));
         }
@@ -177,27 +186,20 @@ impl<R: Runtime> Builder<R> {
                 members,
                 events: queue,
                 troubles: Troubles::default(),
+                api: self.api,
+                addresses,
                 admitted: ArcSwap::from_pointee(Admitted::new(admission)?),
                 arrivals: Arrivals::new(),
                 dropped: Dropped::default(),
                 heads: Service::ALL.map(|_| inbox::Room::new(HEADS)),
             }),
         };
-        let api = Arc::new(ApiContext::new(
-            handle.clone(),
-            &self.settings,
-            doors.terminals,
-            self.settings.name.as_deref().unwrap_or(&address),
-        )?);
         let mut server = Server {
             threads: Arc::new(Threads::new(handle.clone())),
             handle,
             events,
-            terminals: doors.terminals,
-            api: doors.api,
-            peer: doors.peer,
         };
-        server.run::<R>(instances, &api, doors.all).await?;
+        server.run::<R>(instances, doors.all).await?;
         Ok(server)
     }
 }
@@ -227,6 +229,17 @@ impl Doors {
             all: [Some(peer), terminals, api].into_iter().flatten().collect(),
         })
     }
+
+    /// Where they are, and what other instances are told.
+    fn addresses(&self, settings: &Settings) -> Addresses {
+        let advertised = settings.advertise.clone();
+        Addresses {
+            terminals: self.terminals,
+            api: self.api,
+            peer: self.peer,
+            advertised: advertised.unwrap_or_else(|| self.peer.to_string()),
+        }
+    }
 }
 
 fn new_instance(
@@ -253,18 +266,18 @@ impl Server {
     }
 
     /// Where terminals connect.
-    pub const fn terminals_addr(&self) -> Option<SocketAddr> {
-        self.terminals
+    pub fn terminals_addr(&self) -> Option<SocketAddr> {
+        self.handle.terminals_addr()
     }
 
-    /// Where the HTTP API is.
-    pub const fn api_addr(&self) -> Option<SocketAddr> {
-        self.api
+    /// Where the API is.
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.handle.shared.addresses.api
     }
 
     /// Where other instances connect.
-    pub const fn peer_addr(&self) -> SocketAddr {
-        self.peer
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.handle.shared.addresses.peer
     }
 
     /// What happens to terminals, if [`Builder::events`] was called; at the first call.
@@ -305,7 +318,6 @@ impl Server {
     async fn run<R: Runtime>(
         &mut self,
         instances: Vec<(Instance, Receiver<Posted>)>,
-        api: &Arc<ApiContext>,
         doors: Vec<Door>,
     ) -> Result<(), StartError> {
         let members = self.handle.shared.members.clone();
@@ -317,7 +329,6 @@ impl Server {
                 inbox,
                 me,
                 shared: Arc::clone(&self.handle.shared),
-                api: Arc::clone(api),
                 started,
             };
             self.spawn("switchboard", move |threads| threads.serve::<R>(seat))?;
@@ -364,7 +375,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("handle", &self.handle)
-            .field("peer", &self.peer)
+            .field("peer", &self.peer_addr())
             .finish()
     }
 }

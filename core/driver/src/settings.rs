@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
 
-use crate::api::{ApiHosts, websocket_url};
 use crate::directory::{EmbeddedDirectory, RedisUrl};
 use crate::origin::Origins;
 use crate::sockets::Sockets;
@@ -20,7 +19,7 @@ pub struct Settings {
     /// Where terminals connect: `GET /connect`. `None` if they come through
     /// [`Handle::connect`](crate::Handle::connect) alone.
     pub terminals: Option<SocketAddr>,
-    /// Where the HTTP API listens.
+    /// Where the API listens. Needs [`Builder::api`](crate::Builder::api).
     pub api: Option<SocketAddr>,
     /// Where other instances connect.
     pub peer: SocketAddr,
@@ -49,13 +48,6 @@ pub struct Settings {
     pub sockets: Sockets,
     /// Origins, beside the server's own host, whose pages may connect: `https://example.com`.
     pub origins: Vec<String>,
-    /// The URL under which terminals reach the server, for the status page.
-    pub public_url: Option<String>,
-    /// Keys of the HTTP API. Without one, `/v1` is open.
-    #[serde(skip)]
-    pub api_keys: Vec<String>,
-    /// Host names, beside IP addresses and `localhost`, under which the HTTP API answers.
-    pub api_hosts: Vec<String>,
 }
 
 /// Which directory a server uses.
@@ -84,9 +76,6 @@ impl Default for Settings {
             header_bytes: 16 << 10,
             sockets: Sockets::default(),
             origins: Vec::new(),
-            public_url: None,
-            api_keys: Vec::new(),
-            api_hosts: Vec::new(),
         }
     }
 }
@@ -158,31 +147,13 @@ impl Settings {
         let mut misfits = self.core.misfits();
         misfits.extend(self.secret().err());
         misfits.extend(ConfigError::broken(rules));
-        misfits.extend(check_api_keys(&self.api_keys).err());
         misfits.extend(Origins::new(&self.origins).err());
-        misfits.extend(ApiHosts::new(&self.api_hosts).err());
-        misfits.extend(
-            self.public_url
-                .as_deref()
-                .and_then(|url| websocket_url(url).err()),
-        );
         misfits
     }
 }
 
 fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.contains(char::is_control)
-}
-
-/// Whether no key of the API can be guessed.
-pub(crate) fn check_api_keys(keys: &[String]) -> Result<(), ConfigError> {
-    match keys.iter().all(|key| key.len() >= 16) {
-        true => Ok(()),
-        false => Err(ConfigError {
-            field: "api_keys",
-            rule: "must have at least 16 bytes each",
-        }),
-    }
 }
 
 fn is_dialable(address: &str) -> bool {

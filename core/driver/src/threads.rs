@@ -13,7 +13,6 @@ use futures_channel::oneshot;
 use futures_util::FutureExt as _;
 use switchboard_core::Instance;
 
-use crate::api::ApiContext;
 use crate::handle::Handle;
 use crate::inbox::Posted;
 use crate::listener::{self, Door};
@@ -108,7 +107,6 @@ impl Threads {
         let local = Rc::new(Local {
             inbox: seated.me.inbox.clone(),
             shared: seated.shared,
-            api: seated.api,
             me: seated.me,
             scratch: RefCell::default(),
         });
@@ -162,7 +160,6 @@ pub(crate) struct Seated {
     pub(crate) inbox: Receiver<Posted>,
     pub(crate) me: Arc<Member>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) api: Arc<ApiContext>,
     pub(crate) started: oneshot::Sender<io::Result<()>>,
 }
 

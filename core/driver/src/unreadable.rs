@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use crate::api::error_body;
+use crate::answer::error_body;
 
 /// The length of a body, as hyper writes that there is none.
 const NO_BODY: &str = "content-length: 0\r\n";

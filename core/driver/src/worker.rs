@@ -15,7 +15,6 @@ use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
 
-use crate::api::ApiContext;
 use crate::clock;
 use crate::directory::DirectoryLink;
 use crate::execute::{Links, Terminals};
@@ -39,7 +38,6 @@ const CHUNKS: usize = 64;
 /// What the tasks of one thread share.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) api: Arc<ApiContext>,
     pub(crate) me: Arc<Member>,
     pub(crate) inbox: Inbox,
     /// What frames are gathered in before they are written.
@@ -311,7 +309,6 @@ mod tests {
     use switchboard_core::message::{Audience, Push};
 
     use super::*;
-    use crate::handle::Handle;
     use crate::hasty::Hasty;
     use crate::members::ChannelEnd;
 
@@ -386,12 +383,8 @@ mod tests {
         let seed = Seed::new([0; 32]);
         let instance = Instance::new(settings.core.clone(), identity, seed, clock::now());
         let (inbox, _) = Inbox::new();
-        let handle = Handle {
-            shared: Arc::clone(shared),
-        };
         let local = Local {
             shared: Arc::clone(shared),
-            api: Arc::new(ApiContext::new(handle, settings, None, "a").expect("it fits")),
             me: Arc::new(Member::new(id, inbox.clone())),
             inbox,
             scratch: RefCell::default(),

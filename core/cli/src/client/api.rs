@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode, Uri};
 use serde::de::DeserializeOwned;
-use switchboard_driver::fetch::{self, Proxies, Trust};
+use switchboard_http::fetch::{self, Proxies, Trust};
 use ureq::{Agent, Error};
 use uuid::Uuid;
 

@@ -15,8 +15,7 @@ use switchboard_core::time::WallTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::Snapshot;
-use crate::handle::Silent;
+use switchboard_driver::{SilentInstance, Snapshot};
 
 /// A receipt, terminal by terminal.
 pub(crate) struct ByTerminal<'a>(pub(crate) &'a Receipt);
@@ -35,7 +34,7 @@ pub(crate) struct Readiness<'a> {
     pub(crate) ready: bool,
     pub(crate) instances: &'a [Snapshot],
     /// Those that did not answer.
-    pub(crate) silent: &'a [Silent],
+    pub(crate) silent: &'a [SilentInstance],
 }
 
 /// An answer with a JSON body.
@@ -107,7 +106,7 @@ impl Readiness<'_> {
         if self.ready {
             return None;
         }
-        if let Some(Silent { instance, .. }) = self.silent.first() {
+        if let Some(SilentInstance { instance, .. }) = self.silent.first() {
             return Some(format!("instance {instance} does not answer").into());
         }
         let unready = self.instances.iter().find(|instance| !instance.ready);

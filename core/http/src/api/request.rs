@@ -11,7 +11,7 @@ use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::PushRefused;
 
 use super::error::ApiError;
-use crate::{new_push_id, query};
+use switchboard_driver::{new_push_id, query};
 
 /// Connections that one request may name.
 pub(crate) const CONNECTIONS: usize = 1000;

@@ -14,13 +14,14 @@ use std::{fmt, thread};
 use event_listener::{Event as Signal, EventListener, Listener as _};
 use http::{StatusCode, Uri};
 use jsonwebtoken::Header;
+use switchboard_driver::AuthError;
+use switchboard_driver::log::{Cause, damped};
 use ureq::{Agent, Error};
 
 use super::fetched_keys::{State, Wanted};
+use super::jwk;
 use super::key::JwtError;
 use super::key_set::KeySet;
-use super::{AuthError, jwk};
-use crate::damper::{Cause, damped};
 use crate::fetch::{self, Proxies, Trust};
 
 /// Bytes of a set, at most: as many large keys as count, with their certificates, have less.

@@ -11,7 +11,7 @@ use http::header::{
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
-use crate::runtime::race;
+use switchboard_driver::runtime::race;
 
 use super::error::ApiError;
 

@@ -1,44 +1,45 @@
 //! The HTTP API: pushes, connections, instances, health, metrics and the status page.
 //!
-//! It knows no runtime and no socket: [`serve`] takes a request and gives the answer.
+//! It knows no runtime and no socket: [`Api::answer`] takes a request and returns the answer.
 
 mod body;
 mod error;
 mod form;
 mod guard;
-mod metrics;
 mod page;
 mod reply;
 mod request;
 mod route;
 
-use std::net::SocketAddr;
+use std::fmt;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Deserialize;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
+use switchboard_driver::log::{Cause, damped};
+use switchboard_driver::runtime::race;
+use switchboard_driver::{
+    Answers, ApiFuture, ApiService, AuthKind, CallError, Handle, Scope, Sleep,
+};
 
-pub(crate) use error::{error_body, refusal, unauthenticated};
-pub(crate) use guard::{ApiHosts, Keys};
-pub(crate) use page::websocket_url;
-
-use crate::damper::{Cause, damped};
-use crate::handle::Asked;
-use crate::runtime::race;
-use crate::{CallError, Handle, Settings};
+use crate::metrics::{self, Format, Metrics};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
-use metrics::{Format, Metrics};
+use guard::{ApiHosts, Keys};
 use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
@@ -55,48 +56,182 @@ const SNAPSHOTS: Duration = Duration::from_millis(500);
 /// and would keep its callers' connections.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the API needs to know, shared by all requests of a process.
-pub(crate) struct ApiContext {
-    handle: Handle,
-    config: Config,
-    metrics: Metrics,
-    page: Page,
+/// What the API of a server is told.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiSettings {
+    /// Who may call it.
+    #[serde(flatten)]
+    pub access: ApiAccess,
+    /// The URL under which terminals reach the server, for the status page. Without it they connect to
+    /// the host of the page, at the port at which the server listens.
+    pub public_url: Option<String>,
 }
 
-impl ApiContext {
-    /// The API of a server with these settings. `terminals` is where terminals connect, if this
-    /// server listens for them itself; `node` is the server's name.
+/// Who may call the API of a server.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ApiAccess {
+    /// Keys, one of which `/v1` needs. Without one it is open.
+    #[serde(skip)]
+    pub api_keys: Vec<String>,
+    /// Host names, beside IP addresses and `localhost`, under which the API answers.
+    pub api_hosts: Vec<String>,
+}
+
+/// The HTTP API of one server, to be handed to [`Builder::api`](switchboard_driver::Builder::api).
+pub struct Api {
+    access: ArcSwap<Access>,
+    page: Page,
+    /// When the process started, near enough.
+    start: SystemTime,
+    /// They bear the server's name, which the first request tells.
+    metrics: OnceLock<Metrics>,
+}
+
+/// Who may call the API, as it is asked at each request.
+struct Access {
+    keys: Keys,
+    hosts: ApiHosts,
+}
+
+/// One request's view of the API and its server.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    api: &'a Api,
+    server: &'a Handle,
+    config: &'a Config,
+    metrics: &'a Metrics,
+}
+
+impl ApiSettings {
+    /// Everything that does not fit, and what would.
+    pub fn misfits(&self) -> Vec<ConfigError> {
+        let access = &self.access;
+        let page = Page::new(self.public_url.as_deref());
+        [
+            guard::check_keys(&access.api_keys).err(),
+            ApiHosts::new(&access.api_hosts).err(),
+            page.err(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiSettings")
+            .field("access", &self.access)
+            .field("public_url", &self.public_url)
+            .finish()
+    }
+}
+
+/// Keys are secrets: it says how many there are.
+impl fmt::Debug for ApiAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiAccess")
+            .field("api_keys", &self.api_keys.len())
+            .field("api_hosts", &self.api_hosts)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("page", &self.page).finish()
+    }
+}
+
+impl Access {
+    fn new(access: &ApiAccess) -> Result<Self, ConfigError> {
+        guard::check_keys(&access.api_keys)?;
+        Ok(Self {
+            keys: Keys::new(&access.api_keys),
+            hosts: ApiHosts::new(&access.api_hosts)?,
+        })
+    }
+}
+
+impl Api {
+    /// The API of one server, with these settings.
     ///
     /// # Errors
     ///
-    /// Names the setting that does not fit.
-    pub(crate) fn new(
-        handle: Handle,
-        settings: &Settings,
-        terminals: Option<SocketAddr>,
-        node: &str,
-    ) -> Result<Self, ConfigError> {
-        let page = Page::new(settings.public_url.as_deref(), terminals)?;
+    /// Names the first setting that does not fit, and what would.
+    pub fn new(settings: ApiSettings) -> Result<Self, ConfigError> {
         Ok(Self {
-            handle,
-            config: settings.core.clone(),
-            metrics: Metrics::new(node),
-            page,
+            access: ArcSwap::from_pointee(Access::new(&settings.access)?),
+            page: Page::new(settings.public_url.as_deref())?,
+            start: SystemTime::now(),
+            metrics: OnceLock::new(),
         })
     }
 
+    /// Changes who may call the API, from the next request on.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that does not fit, and what would. Nothing has changed then.
+    pub fn admit(&self, access: &ApiAccess) -> Result<(), ConfigError> {
+        self.access.store(Access::new(access)?.into());
+        Ok(())
+    }
+
+    /// Answers a request to the API of this server: for those who have an HTTP server of their own.
+    /// What the caller does wrong is an answer too, and so is a body that does not come. `sleep` is
+    /// the runtime's timer.
+    pub async fn answer<B, T>(
+        &self,
+        server: &Handle,
+        request: Request<B>,
+        scope: Scope,
+        sleep: impl Fn(Duration) -> T,
+    ) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        T: Future<Output = ()>,
+    {
+        let metrics = || Metrics::new(server.name(), self.start);
+        let call = Call {
+            api: self,
+            server,
+            config: &server.settings().core,
+            metrics: self.metrics.get_or_init(metrics),
+        };
+        serve(call, request, scope, sleep).await
+    }
+}
+
+impl ApiService for Api {
+    fn answer<'a>(
+        &'a self,
+        server: &'a Handle,
+        request: Request<Incoming>,
+        scope: Scope,
+        sleep: Sleep,
+    ) -> ApiFuture<'a> {
+        Box::pin(Self::answer(self, server, request, scope, sleep))
+    }
+}
+
+impl Call<'_> {
     /// What the status page must ask its reader for.
-    fn facts(&self, parts: &Parts) -> Facts {
-        let admitted = self.handle.shared.admitted.load();
-        let keys = admitted.keys.are_set();
-        self.page.facts(parts, admitted.kind(), keys)
+    fn facts(self, parts: &Parts) -> Facts {
+        let authenticator = self.server.admission().authenticator;
+        let auth = authenticator.map_or(AuthKind::Custom, |authenticator| authenticator.kind());
+        let keys = self.api.access.load().keys.are_set();
+        let terminals = self.server.terminals_addr();
+        self.api.page.facts(parts, terminals, auth, keys)
     }
 
     /// Whether a balancer should send terminals here. An instance that does not answer would not answer
     /// them either.
-    async fn readiness(&self, timer: impl Future<Output = ()>) -> Response<Full<Bytes>> {
-        let Asked { answers, silent } = self.handle.snapshots_until(timer).await;
-        let ready = self.handle.is_ready() && silent.is_empty();
+    async fn readiness(self, timer: impl Future<Output = ()>) -> Response<Full<Bytes>> {
+        let Answers { answers, silent } = self.server.snapshots_until(timer).await;
+        let ready = self.server.is_ready() && silent.is_empty();
         let status = if ready {
             StatusCode::OK
         } else {
@@ -111,12 +246,12 @@ impl ApiContext {
     }
 
     /// How long a question to the directory may take.
-    fn question(&self) -> Duration {
+    fn question(self) -> Duration {
         self.config.directory_timeout + PATIENCE
     }
 
     async fn push<T: Future<Output = ()>>(
-        &self,
+        self,
         to: Audience,
         action: Action,
         options: Options,
@@ -130,13 +265,13 @@ impl ApiContext {
             deadline: options.deadline,
         };
         let late = sleep(push.deadline + PATIENCE);
-        let receipt = in_time(self.handle.push(push), late).await?;
+        let receipt = in_time(self.server.push(push), late).await?;
         self.metrics.push(start.elapsed());
         Ok(receipt)
     }
 
     async fn kick<T: Future<Output = ()>>(
-        &self,
+        self,
         to: Audience,
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
@@ -147,26 +282,17 @@ impl ApiContext {
     }
 
     async fn list<T: Future<Output = ()>>(
-        &self,
+        self,
         user: UserId,
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
         request::no_parameters(parts)?;
         let others = async { sleep(SNAPSHOTS).await };
-        let connections = self.handle.connections_until(user, others);
+        let connections = self.server.connections_until(user, others);
         let connections = in_time(connections, sleep(self.question())).await?;
         Ok(json(StatusCode::OK, &ConnectionList(&connections)))
     }
-}
-
-/// What a caller is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// Whatever it may ask for.
-    Everything,
-    /// What tells how the server does, and nothing else: there is no room for more callers.
-    Operation,
 }
 
 /// What an instance answers, unless a timer ends first.
@@ -182,10 +308,8 @@ async fn in_time<V>(
     race(answered, silent).await
 }
 
-/// Answers a request. What the caller does wrong is an answer too, and so is a body that does not
-/// come.
-pub(crate) async fn serve<B, T>(
-    context: &ApiContext,
+async fn serve<B, T>(
+    call: Call<'_>,
     request: Request<B>,
     scope: Scope,
     sleep: impl Fn(Duration) -> T,
@@ -201,8 +325,8 @@ where
         timer: sleep(BODY),
     };
     let place = Place::at(parts.uri.path());
-    let answer = match admit(context, &parts, place, scope) {
-        Ok(route) => answer(context, &parts, route, timed, &sleep).await,
+    let answer = match admit(call, &parts, place, scope) {
+        Ok(route) => answer(call, &parts, route, timed, &sleep).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
@@ -216,8 +340,7 @@ where
         }
         response
     });
-    context
-        .metrics
+    call.metrics
         .request(&parts.method, place.label(), response.status());
     response
 }
@@ -246,7 +369,7 @@ fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
 
 /// Finds out what a request is for, if whoever sends it may ask for it.
 fn admit<'a>(
-    context: &ApiContext,
+    call: Call<'_>,
     parts: &Parts,
     place: Place<'a>,
     scope: Scope,
@@ -254,16 +377,16 @@ fn admit<'a>(
     if scope == Scope::Operation && !place.is_of_operation() {
         return Err(ApiError::Crowded);
     }
-    let admitted = context.handle.shared.admitted.load();
-    admitted.hosts.check(parts)?;
+    let access = call.api.access.load();
+    access.hosts.check(parts)?;
     if route::needs_key(parts.uri.path()) {
-        admitted.keys.check(&parts.headers)?;
+        access.keys.check(&parts.headers)?;
     }
     place.route(&parts.method)
 }
 
 async fn answer<B, T>(
-    context: &ApiContext,
+    call: Call<'_>,
     parts: &Parts,
     route: Route<'_>,
     body: Timed<B, T>,
@@ -277,68 +400,68 @@ where
         Route::PushToUser { user } => {
             let user = request::user(user)?;
             let mut options = Options::read(parts, Known::ConnectionAndDeadline)?;
-            let payload = payload(context, parts, body).await?;
+            let payload = payload(call, parts, body).await?;
             let connections = std::mem::take(&mut options.connections);
             let to = match connections.is_empty() {
                 true => Audience::User(user),
                 false => Audience::Connections { user, connections },
             };
             let push = Action::Frame(payload);
-            terminals(&context.push(to, push, options, sleep).await?)
+            terminals(&call.push(to, push, options, sleep).await?)
         }
         Route::PushToUsers => {
             let options = Options::read(parts, Known::Deadline)?;
-            let limit = PushForm::largest(&context.config);
+            let limit = PushForm::largest(call.config);
             let body = body::read(&parts.headers, body, limit).await?;
-            let PushForm { to, payload } = PushForm::read(&body, &context.config)?;
+            let PushForm { to, payload } = PushForm::read(&body, call.config)?;
             let push = Action::Frame(payload);
-            terminals(&context.push(to, push, options, sleep).await?)
+            terminals(&call.push(to, push, options, sleep).await?)
         }
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline)?;
-            let payload = payload(context, parts, body).await?;
-            let receipt = context
+            let payload = payload(call, parts, body).await?;
+            let receipt = call
                 .push(Audience::Everyone, Action::Frame(payload), options, sleep)
                 .await?;
             json(StatusCode::OK, &ByInstance(&receipt))
         }
         Route::Kick { user, connection } => {
             let to = kicked(request::user(user)?, connection)?;
-            context.kick(to, parts, sleep).await?
+            call.kick(to, parts, sleep).await?
         }
         Route::KickNamed => {
             let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
-            context.kick(form::kicked(&body)?, parts, sleep).await?
+            call.kick(form::kicked(&body)?, parts, sleep).await?
         }
-        Route::Connections { user } => context.list(request::user(user)?, parts, sleep).await?,
+        Route::Connections { user } => call.list(request::user(user)?, parts, sleep).await?,
         Route::ConnectionsOfNamed => {
             let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
-            context.list(form::user(&body)?, parts, sleep).await?
+            call.list(form::user(&body)?, parts, sleep).await?
         }
         Route::Instances => {
             request::no_parameters(parts)?;
-            let late = sleep(context.question());
-            let instances = in_time(context.handle.instances(), late).await?;
+            let late = sleep(call.question());
+            let instances = in_time(call.server.instances(), late).await?;
             json(StatusCode::OK, &InstanceList(&instances))
         }
         Route::Metrics => {
             let format = Format::asked_for(&parts.headers);
-            let figures = context.handle.figures_until(sleep(SNAPSHOTS)).await;
-            let dropped = &context.handle.shared.dropped;
-            let figures = context.metrics.text(figures, dropped, format);
+            let figures = call.server.figures_until(sleep(SNAPSHOTS)).await;
+            let dropped = call.server.connections_dropped();
+            let figures = call.metrics.text(figures, dropped, format);
             text(format.content_type(), figures)
         }
         Route::Live => json(StatusCode::OK, &page::LIVE),
-        Route::Ready => context.readiness(sleep(SNAPSHOTS)).await,
-        Route::Page => context.page.html(parts),
+        Route::Ready => call.readiness(sleep(SNAPSHOTS)).await,
+        Route::Page => call.api.page.html(parts, call.server.terminals_addr()),
         Route::PageScript => page::script(),
         Route::PageStyle => page::style(),
-        Route::PageFacts => json(StatusCode::OK, &context.facts(parts)),
+        Route::PageFacts => json(StatusCode::OK, &call.facts(parts)),
     })
 }
 
 async fn payload<B, T>(
-    context: &ApiContext,
+    call: Call<'_>,
     parts: &Parts,
     body: Timed<B, T>,
 ) -> Result<Payload, ApiError>
@@ -346,7 +469,7 @@ where
     B: Body<Data = Bytes>,
     T: Future<Output = ()>,
 {
-    let body = body::read(&parts.headers, body, context.config.push_bytes).await?;
+    let body = body::read(&parts.headers, body, call.config.push_bytes).await?;
     Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
 }
 
@@ -375,20 +498,16 @@ fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::sync::Arc;
 
     use futures_util::FutureExt as _;
-    use switchboard_core::id::InstanceId;
+    use switchboard_driver::testing::Silent;
 
     use super::*;
-    use crate::inbox::Inbox;
-    use crate::members::{Member, Shared};
 
     /// H54: an instance that takes what it is asked, and answers nothing, does not keep callers.
     #[test]
     fn an_instance_that_is_stuck_is_told_of_in_time() {
-        let (inbox, _unread) = Inbox::new();
-        let context = context(vec![Arc::new(Member::new(InstanceId::new(1), inbox))]);
+        let (server, api) = (Silent::new(1), api());
         let questions = [
             ("POST", "/v1/users/ann/push"),
             ("POST", "/v1/broadcast"),
@@ -398,9 +517,9 @@ mod tests {
         ];
         for (method, path) in questions {
             let ask = || request(method, path);
-            let waits = serve(&context, ask(), Scope::Everything, |_| pending());
+            let waits = api.answer(server.handle(), ask(), Scope::Everything, |_| pending());
             assert!(waits.now_or_never().is_none(), "{method} {path}");
-            let answer = serve(&context, ask(), Scope::Everything, |_| ready(()));
+            let answer = api.answer(server.handle(), ask(), Scope::Everything, |_| ready(()));
             let answer = answer.now_or_never();
             let answer = answer.expect("it does not wait");
             assert_eq!(answer.status(), 503, "{method} {path}");
@@ -411,28 +530,27 @@ mod tests {
     /// Who finds no room is counted, as whoever is refused.
     #[test]
     fn callers_that_are_too_many_are_counted() {
-        let context = context(Vec::new());
+        let (server, api) = (Silent::new(0), api());
         let ask = |path| {
-            let answer = serve(&context, request("GET", path), Scope::Operation, |_| {
-                ready(())
-            });
+            let asked = request("GET", path);
+            let answer = api.answer(server.handle(), asked, Scope::Operation, |_| ready(()));
             answer.now_or_never().expect("it does not wait").status()
         };
         assert_eq!(ask("/v1/instances"), 503);
         assert_eq!(ask("/health/live"), 200);
-        let none = Asked {
+        let none = Answers {
             answers: Vec::new(),
             silent: Vec::new(),
         };
-        let dropped = &context.handle.shared.dropped;
-        let text = context.metrics.text(none, dropped, Format::Prometheus);
+        let dropped = server.handle().connections_dropped();
+        let metrics = api.metrics.get().expect("there was a request");
+        let text = metrics.text(none, dropped, Format::Prometheus);
         let counted = r#"route="/v1/instances",status="503"} 1"#;
         assert!(text.contains(counted), "{text}");
     }
 
-    fn context(members: Vec<Arc<Member>>) -> ApiContext {
-        let shared = Arc::new(Shared::of(members));
-        ApiContext::new(Handle { shared }, &Settings::default(), None, "a").expect("it fits")
+    fn api() -> Api {
+        Api::new(ApiSettings::default()).expect("it fits")
     }
 
     fn request(method: &str, path: &str) -> Request<Full<Bytes>> {

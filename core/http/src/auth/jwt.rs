@@ -6,14 +6,13 @@ use http::request::Parts;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{TokenData, Validation};
 use switchboard_core::id::UserId;
+use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
 
 use super::claims::{self, Claims};
 use super::key::{JwtError, JwtKey};
 use super::key_set::KeySet;
 use super::keys::Keys;
 use super::token::{self, QueryToken};
-use super::{AuthError, AuthKind};
-use crate::{AuthFuture, Authenticator, Login};
 
 /// Believes a JSON Web Token: the user is its `sub`, and the connection ends with it.
 pub struct Jwt {

@@ -12,7 +12,7 @@ use switchboard_core::message::Outcome;
 use switchboard_core::stats::{Gauges, Stats};
 
 use super::full;
-use crate::handle::Figures;
+use switchboard_driver::Figures;
 
 /// The workers of this process.
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl Workers {
         let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Info)?;
         for worker in &self.0 {
             let id = Info::new([("id", worker.snapshot.instance.to_string())]);
-            id.encode(family.encode_family(&worker.labels([]))?)?;
+            id.encode(family.encode_family(&labels(worker, []))?)?;
         }
         Ok(())
     }
@@ -262,8 +262,8 @@ impl Workers {
         let name = full(name);
         let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
         for worker in &self.0 {
-            for (labels, value) in samples(worker) {
-                let labels = worker.labels(labels);
+            for (more, value) in samples(worker) {
+                let labels = labels(worker, more);
                 let sample = family.encode_family(&labels)?;
                 match kind {
                     MetricType::Counter => ConstCounter::new(value).encode(sample)?,
@@ -275,15 +275,14 @@ impl Workers {
     }
 }
 
-impl Figures {
-    fn labels<const N: usize>(
-        &self,
-        more: [(&'static str, &'static str); N],
-    ) -> Vec<(&'static str, String)> {
-        let worker = [("worker", self.worker.to_string())];
-        let more = more.map(|(name, value)| (name, value.to_owned()));
-        worker.into_iter().chain(more).collect()
-    }
+/// The labels of one worker's sample.
+fn labels<const N: usize>(
+    worker: &Figures,
+    more: [(&'static str, &'static str); N],
+) -> Vec<(&'static str, String)> {
+    let worker = [("worker", worker.worker.to_string())];
+    let more = more.map(|(name, value)| (name, value.to_owned()));
+    worker.into_iter().chain(more).collect()
 }
 
 #[cfg(test)]
@@ -292,21 +291,21 @@ mod tests {
     use switchboard_core::message::Counts;
     use switchboard_core::stats::{Gone, Level};
 
+    use std::time::SystemTime;
+
     use super::super::{Format, Metrics};
     use super::*;
-    use crate::Snapshot;
-    use crate::handle::Asked;
-    use crate::members::Dropped;
+    use switchboard_driver::{Answers, Snapshot};
 
     /// H54: whatever an instance counts can be seen from outside.
     #[test]
     fn every_figure_of_a_worker_is_there() {
-        let text = Metrics::new("web1:8082").text(
-            Asked {
+        let text = Metrics::new("web1:8082", SystemTime::now()).text(
+            Answers {
                 answers: vec![figures()],
                 silent: Vec::new(),
             },
-            &Dropped::default(),
+            [("terminals", 0), ("api", 0), ("peers", 0)],
             Format::OpenMetrics,
         );
         let labels = r#"node="web1:8082",worker="3""#;

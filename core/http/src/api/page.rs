@@ -15,8 +15,8 @@ use serde::Serialize;
 use switchboard_core::config::ConfigError;
 
 use super::text;
-use crate::auth::AuthKind;
-use crate::host::{self, Asked, Host};
+use switchboard_driver::AuthKind;
+use switchboard_driver::host::{self, Host, RequestHost};
 
 const HTML: &str = include_str!("status.html");
 const SCRIPT: &str = include_str!("status.js");
@@ -25,18 +25,8 @@ const STYLE: &str = include_str!("status.css");
 /// What the page needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
-    terminals: Terminals,
-}
-
-/// Where the page's terminals connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Terminals {
-    /// At this URL.
-    Url(String),
-    /// At this port of the host that the page came from.
-    Port(u16),
-    /// Nowhere that this server knows.
-    Unknown,
+    /// Where its terminals connect, whatever the server listens at.
+    public_url: Option<String>,
 }
 
 /// The facts that the page's script asks for.
@@ -58,26 +48,26 @@ pub(crate) struct Live {
 pub(crate) const LIVE: Live = Live { status: "live" };
 
 impl Page {
-    /// The page of a server whose terminals connect at `public_url`, or else at the port of
-    /// `terminals`.
+    /// The page of a server whose terminals connect at `public_url`, or else where it listens for them.
     ///
     /// # Errors
     ///
     /// If the URL is not one.
-    pub(crate) fn new(
-        public_url: Option<&str>,
-        terminals: Option<SocketAddr>,
-    ) -> Result<Self, ConfigError> {
-        let terminals = match (public_url, terminals) {
-            (Some(url), _) => Terminals::Url(websocket_url(url)?),
-            (None, Some(address)) => Terminals::Port(address.port()),
-            (None, None) => Terminals::Unknown,
-        };
-        Ok(Self { terminals })
+    pub(crate) fn new(public_url: Option<&str>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            public_url: public_url.map(websocket_url).transpose()?,
+        })
     }
 
-    /// What the script of a page that was asked for like this needs to know.
-    pub(crate) fn facts(&self, parts: &Parts, auth: AuthKind, keys: bool) -> Facts {
+    /// What the script of a page that was asked for like this needs to know. The server listens for
+    /// terminals at `terminals`.
+    pub(crate) fn facts(
+        &self,
+        parts: &Parts,
+        terminals: Option<SocketAddr>,
+        auth: AuthKind,
+        keys: bool,
+    ) -> Facts {
         Facts {
             version: env!("CARGO_PKG_VERSION"),
             keys,
@@ -86,14 +76,18 @@ impl Page {
                 AuthKind::Jwt => "jwt",
                 AuthKind::Custom => "custom",
             },
-            terminals: self.url(parts),
+            terminals: self.url(parts, terminals),
         }
     }
 
     /// The page, which may load what is ours and talk to this server, and nothing else.
-    pub(crate) fn html(&self, parts: &Parts) -> Response<Full<Bytes>> {
+    pub(crate) fn html(
+        &self,
+        parts: &Parts,
+        terminals: Option<SocketAddr>,
+    ) -> Response<Full<Bytes>> {
         let sockets = self
-            .url(parts)
+            .url(parts, terminals)
             .map_or(String::new(), |url| socket_source(&url));
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
@@ -110,15 +104,16 @@ impl Page {
         response
     }
 
-    fn url(&self, parts: &Parts) -> Option<String> {
-        match (&self.terminals, host::asked(parts)) {
-            (Terminals::Url(url), _) => Some(url.clone()),
-            (Terminals::Port(port), Asked::Host(host)) => {
-                Some(format!("ws://{}:{port}/connect", host.name))
+    /// Without a public URL, terminals connect to the host that the page came from.
+    fn url(&self, parts: &Parts, terminals: Option<SocketAddr>) -> Option<String> {
+        if let Some(url) = &self.public_url {
+            return Some(url.clone());
+        }
+        match (terminals, host::of_request(parts)) {
+            (Some(address), RequestHost::Host(host)) => {
+                Some(format!("ws://{}:{}/connect", host.name, address.port()))
             }
-            (Terminals::Port(_), Asked::Nothing | Asked::Nonsense) | (Terminals::Unknown, _) => {
-                None
-            }
+            (Some(_), RequestHost::Nothing | RequestHost::Nonsense) | (None, _) => None,
         }
     }
 }
@@ -203,8 +198,9 @@ mod tests {
             (None, None, None),
         ];
         for (public_url, terminals, url) in cases {
-            let page = Page::new(public_url, terminals).expect("a good URL");
-            let facts = page.facts(&request("localhost:8081"), AuthKind::Open, false);
+            let page = Page::new(public_url).expect("a good URL");
+            let asked = request("localhost:8081");
+            let facts = page.facts(&asked, terminals, AuthKind::Open, false);
             assert_eq!(facts.terminals.as_deref(), url, "{public_url:?}");
         }
         for url in [
@@ -215,7 +211,7 @@ mod tests {
             "wss://a/b?c",
             "wss://a b",
         ] {
-            let error = Page::new(Some(url), None).expect_err(url);
+            let error = Page::new(Some(url)).expect_err(url);
             assert_eq!(error.field, "public_url");
         }
     }
@@ -223,8 +219,8 @@ mod tests {
     #[test]
     fn the_page_may_load_ours_and_nothing_else() {
         let terminals = Some(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let page = Page::new(None, terminals).expect("no URL");
-        let response = page.html(&request("127.0.0.1:8081"));
+        let page = Page::new(None).expect("no URL");
+        let response = page.html(&request("127.0.0.1:8081"), terminals);
         let policy = response.headers()[CONTENT_SECURITY_POLICY]
             .to_str()
             .expect("a text");
@@ -234,7 +230,7 @@ mod tests {
             "{policy}"
         );
         assert!(!policy.contains("unsafe"), "{policy}");
-        let six = page.html(&request("[::1]:8081"));
+        let six = page.html(&request("[::1]:8081"), terminals);
         let policy = six.headers()[CONTENT_SECURITY_POLICY]
             .to_str()
             .expect("a text");
@@ -259,8 +255,8 @@ mod tests {
 
     #[test]
     fn the_facts_say_what_the_page_must_ask_for() {
-        let page = Page::new(None, None).expect("no URL");
-        let facts = page.facts(&request("localhost"), AuthKind::Jwt, true);
+        let page = Page::new(None).expect("no URL");
+        let facts = page.facts(&request("localhost"), None, AuthKind::Jwt, true);
         let facts = serde_json::to_string(&facts).expect("JSON");
         let expected = format!(
             r#"{{"version":"{}","keys":true,"auth":"jwt","terminals":null}}"#,

@@ -16,7 +16,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol_hyper::rt::FuturesIo;
-use switchboard_driver::auth::Open;
 use switchboard_driver::core::event::Disconnected;
 use switchboard_driver::core::frame::CloseCode;
 use switchboard_driver::runtime::Runtime;
@@ -24,10 +23,11 @@ use switchboard_driver::{
     Admission, Audience, AuthError, AuthFuture, Authenticator, Builder, CallError, ConnectBody,
     Events, Handle, Login, Payload, Push, Server, Settings, TerminalEvent, UserId, new_push_id,
 };
+use switchboard_http::auth::Open;
 
-use super::in_time;
+use crate::in_time;
 
-pub(crate) async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
+pub async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let address = first.terminals_addr().expect("it listens");
     let mut terminals = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) async fn servers_that_share_a_directory_are_a_cluster<R: Runtime>() {
     }
 }
 
-pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
+pub async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
     let [mut server] = servers::<R, 1>().await;
     let mut events = server.events().expect("they were asked for");
     let address = server.terminals_addr().expect("it listens");
@@ -92,7 +92,7 @@ pub(crate) async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
 }
 
 /// An application that does not listen has received nothing.
-pub(crate) async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtime>() {
+pub async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtime>() {
     let [mut server] = servers::<R, 1>().await;
     let events = server.events().expect("they were asked for");
     let address = server.terminals_addr().expect("it listens");
@@ -107,7 +107,7 @@ pub(crate) async fn messages_that_nobody_takes_are_answered_as_dropped<R: Runtim
 }
 
 /// Who may come in is changed as a whole or not at all, and nobody who is in is sent away.
-pub(crate) async fn who_may_come_in_changes_while_the_server_runs<R: Runtime>() {
+pub async fn who_may_come_in_changes_while_the_server_runs<R: Runtime>() {
     let [server] = servers::<R, 1>().await;
     let handle = server.handle();
     let address = server.terminals_addr().expect("it listens");
@@ -147,7 +147,7 @@ impl Authenticator for Nobody {
 }
 
 /// Nothing interrupts a task: one that always has something to read must give way by itself.
-pub(crate) async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
+pub async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
     let mut settings = Settings {
         terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
         ..Settings::default()
@@ -189,7 +189,7 @@ pub(crate) async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runti
     }
 }
 
-pub(crate) async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
+pub async fn terminals_come_through_the_embedders_own_server<R: Runtime>() {
     let server = Builder::<R>::default().events(16).start().await;
     let mut server = server.expect("it starts");
     let mut events = server.events().expect("they were asked for");
@@ -209,7 +209,7 @@ pub(crate) async fn terminals_come_through_the_embedders_own_server<R: Runtime>(
 }
 
 /// H53: a drain tells terminals to connect elsewhere, and what is handed in afterwards is refused.
-pub(crate) async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
+pub async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
     let address = first.terminals_addr().expect("it listens");
     let mut terminal = connect::<R>(address, "/connect?user=ann").await;

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::request::Parts;
 
-use super::AuthError;
-use crate::query;
-
-/// The subprotocol that terminals may offer. Browsers offer it together with `bearer.<token>`.
-pub const SUBPROTOCOL: &str = "switchboard.v1";
+use switchboard_driver::{
+    AuthError, SUBPROTOCOL, offered_subprotocols, query, selected_subprotocol,
+};
 
 const BEARER: &str = "bearer.";
 
@@ -23,14 +21,6 @@ pub enum QueryToken {
     Ignored,
     /// `?token=` is a token.
     Accepted,
-}
-
-/// What the answer to a handshake says in `Sec-WebSocket-Protocol`: [`SUBPROTOCOL`] if it was
-/// offered, else nothing. A token is never selected.
-pub fn selected_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    offered(headers)
-        .any(|protocol| protocol == SUBPROTOCOL)
-        .then(|| HeaderValue::from_static(SUBPROTOCOL))
 }
 
 /// The one token of a request.
@@ -55,7 +45,8 @@ pub(super) fn find(parts: &Parts, in_query: QueryToken) -> Result<Cow<'_, str>, 
     if token.is_empty() {
         return Err(AuthError::NoToken(HOW.to_owned()));
     }
-    let by_subprotocol = offered(&parts.headers).any(|protocol| protocol.starts_with(BEARER));
+    let by_subprotocol =
+        offered_subprotocols(&parts.headers).any(|protocol| protocol.starts_with(BEARER));
     if by_subprotocol && selected_subprotocol(&parts.headers).is_none() {
         return Err(AuthError::Malformed(format!(
             "`{SUBPROTOCOL}` is not offered beside the token: {HOW}"
@@ -75,16 +66,7 @@ pub(crate) fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    offered(headers).filter_map(|protocol| protocol.strip_prefix(BEARER))
-}
-
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    offered_subprotocols(headers).filter_map(|protocol| protocol.strip_prefix(BEARER))
 }
 
 fn query_tokens(

@@ -5,8 +5,7 @@ use std::future::ready;
 use http::request::Parts;
 use switchboard_core::id::UserId;
 
-use super::{AuthError, AuthKind};
-use crate::{AuthFuture, Authenticator, Login, query};
+use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login, query};
 
 /// Believes the user that the request names, as `GET /connect?user=NAME`. For development, and for
 /// networks in which everybody is trusted.

@@ -6,14 +6,15 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use hyper::http::request::Parts;
-use switchboard_driver::auth::Open;
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{AuthFuture, Authenticator, Builder, Settings};
+use switchboard_http::auth::Open;
+use switchboard_http::{Api, ApiSettings};
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// H54: readiness and metrics are answered, and say which instance does not answer.
-pub(crate) async fn an_instance_that_is_stuck_is_named_and_holds_nobody_up<R: Runtime>() {
+pub async fn an_instance_that_is_stuck_is_named_and_holds_nobody_up<R: Runtime>() {
     let (let_go, held) = mpsc::channel();
     let settings = Settings {
         terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
@@ -24,6 +25,7 @@ pub(crate) async fn an_instance_that_is_stuck_is_named_and_holds_nobody_up<R: Ru
     let server = Builder::<R>::default()
         .settings(settings)
         .authenticator(HeldUp(Mutex::new(held)))
+        .api(Api::new(ApiSettings::default()).expect("it fits"))
         .start()
         .await;
     let server = server.expect("it starts");

@@ -22,9 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use format::Format;
 
-use crate::handle::{Asked, Figures};
-use crate::log;
-use crate::members::{Dropped, Service};
+use switchboard_driver::{Answers, Figures, log};
 use workers::Workers;
 
 /// Bounds of the push latency's buckets, in seconds: from a push between two terminals of one
@@ -44,8 +42,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet, at a server of this name.
-    pub(crate) fn new(node: &str) -> Self {
+    /// Nothing counted yet, at a server of this name, whose process started then.
+    pub(crate) fn new(node: &str, start: SystemTime) -> Self {
         let mut registry = labelled(node);
         let requests = Family::<RequestLabels, Counter>::default();
         registry.register(
@@ -65,7 +63,7 @@ impl Metrics {
             "The version that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        let start = SystemTime::now()
+        let start = start
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64());
         registry.register_with_unit(
@@ -101,14 +99,13 @@ impl Metrics {
     /// All figures as text.
     pub(crate) fn text(
         &self,
-        workers: Asked<Figures>,
-        dropped: &Dropped,
+        workers: Answers<Figures>,
+        dropped: [(&'static str, u64); 3],
         format: Format,
     ) -> String {
         let mut registry = labelled(&self.node);
         registry.register_collector(Box::new(Answering::of(&workers)));
         registry.register_collector(Box::new(Workers(workers.answers)));
-        let dropped = Service::ALL.map(|service| (service.name(), dropped.of(service)));
         registry.register_collector(Box::new(Listeners(dropped)));
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
@@ -166,7 +163,7 @@ impl Collector for Listeners {
 struct Answering(BTreeMap<usize, bool>);
 
 impl Answering {
-    fn of(asked: &Asked<Figures>) -> Self {
+    fn of(asked: &Answers<Figures>) -> Self {
         let answers = asked.answers.iter().map(|figures| (figures.worker, true));
         let silent = asked.silent.iter().map(|silent| (silent.worker, false));
         Self(answers.chain(silent).collect())
@@ -208,11 +205,11 @@ mod tests {
     use switchboard_core::id::InstanceId;
 
     use super::*;
-    use crate::handle::Silent;
+    use switchboard_driver::SilentInstance;
 
     #[test]
     fn requests_and_latencies_are_counted() {
-        let metrics = Metrics::new("web1:8082");
+        let metrics = Metrics::new("web1:8082", SystemTime::now());
         metrics.request(&Method::POST, "/v1/push", StatusCode::OK);
         metrics.request(&Method::POST, "/v1/push", StatusCode::OK);
         metrics.request(
@@ -221,7 +218,11 @@ mod tests {
             StatusCode::NOT_FOUND,
         );
         metrics.push(Duration::from_micros(700));
-        let text = metrics.text(nobody(), &Dropped::default(), Format::OpenMetrics);
+        let text = metrics.text(
+            nobody(),
+            [("terminals", 0), ("api", 0), ("peers", 0)],
+            Format::OpenMetrics,
+        );
         for line in [
             r#"switchboard_http_requests_total{node="web1:8082",method="POST",route="/v1/push",status="200"} 2"#,
             r#"switchboard_http_requests_total{node="web1:8082",method="other",route="none",status="404"} 1"#,
@@ -252,15 +253,19 @@ mod tests {
             .filter(|line| line.starts_with("# TYPE"))
             .count();
         assert_eq!(described, typed);
-        let older = metrics.text(nobody(), &Dropped::default(), Format::Prometheus);
+        let older = metrics.text(
+            nobody(),
+            [("terminals", 0), ("api", 0), ("peers", 0)],
+            Format::Prometheus,
+        );
         let typed = "# TYPE switchboard_http_requests_total counter";
         assert!(older.contains(typed), "{older}");
     }
     /// One worker that does not answer.
-    fn nobody() -> Asked<Figures> {
-        Asked {
+    fn nobody() -> Answers<Figures> {
+        Answers {
             answers: Vec::new(),
-            silent: vec![Silent {
+            silent: vec![SilentInstance {
                 worker: 1,
                 instance: InstanceId::new(7),
             }],

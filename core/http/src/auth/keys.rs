@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::AuthError;
+use switchboard_driver::AuthError;
+
 #[cfg(feature = "jwks-url")]
 use super::jwks::Jwks;
 use super::key_set::KeySet;

@@ -1,18 +1,20 @@
-//! What every adapter must do, written once. An adapter includes this folder in a test of its own
-//! and names its runtime:
+//! What every adapter of Switchboard must do, written once: the contract of
+//! [`Runtime`](switchboard_driver::runtime::Runtime) function by function, and servers embedded in a
+//! program, with terminals over real sockets.
+//!
+//! An adapter names its runtime in a test of its own:
 //!
 //! ```ignore
-//! #[macro_use]
-//! #[path = "../../core/driver/tests/adapter/mod.rs"]
-//! mod adapter;
-//!
-//! adapter_suite!(switchboard_tokio::TokioRuntime);
+//! switchboard_conformance::adapter_suite!(switchboard_tokio::TokioRuntime);
 //! ```
 
-pub(crate) mod contract;
-pub(crate) mod embedding;
-pub(crate) mod faulty;
-pub(crate) mod stuck;
+#![allow(missing_docs, reason = "the name of a test is what it says")]
+#![deny(unsafe_code)]
+
+pub mod contract;
+pub mod embedding;
+pub mod faulty;
+pub mod stuck;
 
 use std::time::Duration;
 
@@ -23,9 +25,10 @@ use switchboard_driver::runtime::Runtime;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The tests, on one runtime.
+#[macro_export]
 macro_rules! adapter_suite {
     ($runtime:ty) => {
-        adapter_suite! { $runtime, contract: [
+        $crate::adapter_suite! { $runtime, contract: [
             tasks_run_in_turns_on_the_thread_that_spawned_them,
             tasks_that_are_left_are_dropped_with_what_they_own,
             a_sleep_does_not_end_early,
@@ -33,7 +36,7 @@ macro_rules! adapter_suite {
             a_closed_stream_ends_what_the_other_end_reads_and_can_be_read,
             a_dialled_name_is_resolved_and_a_refusal_is_told,
         ] }
-        adapter_suite! { $runtime, embedding: [
+        $crate::adapter_suite! { $runtime, embedding: [
             servers_that_share_a_directory_are_a_cluster,
             what_happens_to_a_terminal_is_told_in_order,
             messages_that_nobody_takes_are_answered_as_dropped,
@@ -42,24 +45,24 @@ macro_rules! adapter_suite {
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,
         ] }
-        adapter_suite! { $runtime, faulty: [
+        $crate::adapter_suite! { $runtime, faulty: [
             a_server_that_can_no_longer_accept_ends,
             a_server_that_can_no_longer_serve_sockets_ends,
         ] }
-        adapter_suite! { $runtime, stuck: [
+        $crate::adapter_suite! { $runtime, stuck: [
             an_instance_that_is_stuck_is_named_and_holds_nobody_up,
         ] }
     };
     ($runtime:ty, $module:ident: [$($behaviour:ident,)*]) => {
         $(#[test]
         fn $behaviour() {
-            adapter::run_test::<$runtime>(adapter::$module::$behaviour::<$runtime>());
+            $crate::run_test::<$runtime>($crate::$module::$behaviour::<$runtime>());
         })*
     };
 }
 
 /// Runs a test in a runtime of this thread.
-pub(crate) fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
+pub fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
     R::run(in_time::<R, _>(test)).expect("the runtime can be set up");
 }
 

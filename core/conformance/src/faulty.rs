@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{Builder, Died, Server, Settings};
+use switchboard_http::{Api, ApiSettings};
 
 /// H54: a port that nobody serves any more is not there behind a server that says it is ready.
-pub(crate) async fn a_server_that_can_no_longer_accept_ends<R: Runtime>() {
+pub async fn a_server_that_can_no_longer_accept_ends<R: Runtime>() {
     let server = started::<Faulty<R, ACCEPT>>().await;
     let died = server.died().await;
     assert!(matches!(died, Died::Listeners { .. }), "{died}");
@@ -18,7 +19,7 @@ pub(crate) async fn a_server_that_can_no_longer_accept_ends<R: Runtime>() {
 }
 
 /// H54: the same, of the sockets that are accepted.
-pub(crate) async fn a_server_that_can_no_longer_serve_sockets_ends<R: Runtime>() {
+pub async fn a_server_that_can_no_longer_serve_sockets_ends<R: Runtime>() {
     let server = started::<Faulty<R, ADOPT>>().await;
     let api = server.api_addr().expect("it listens");
     let _caller = TcpStream::connect(api).expect("it listens");
@@ -35,7 +36,9 @@ async fn started<R: Runtime>() -> Server {
         workers: 2,
         ..Settings::default()
     };
-    let server = Builder::<R>::default().settings(settings).start().await;
+    let api = Api::new(ApiSettings::default()).expect("it fits");
+    let builder = Builder::<R>::default().settings(settings).api(api);
+    let server = builder.start().await;
     server.expect("it starts")
 }
 

@@ -9,8 +9,8 @@ use switchboard_core::config::ConfigError;
 
 use super::error::ApiError;
 use crate::auth::bearer;
-use crate::host::{self, Asked, Host};
-use crate::origin::{self, Origin};
+use switchboard_driver::host::{self, Host, RequestHost};
+use switchboard_driver::origin::{self, Origin};
 
 /// The host names, beside IP addresses and `localhost`, under which the API answers.
 #[derive(Clone, Debug, Default)]
@@ -49,11 +49,13 @@ impl ApiHosts {
     ///
     /// If host, site or origin are foreign.
     pub(crate) fn check(&self, parts: &Parts) -> Result<(), ApiError> {
-        let host = match host::asked(parts) {
-            Asked::Host(host) if self.contain(&host) => Some(host),
-            Asked::Host(host) => return Err(ApiError::ForeignHost(host.name.to_owned())),
-            Asked::Nonsense => return Err(ApiError::ForeignHost("(not one host)".to_owned())),
-            Asked::Nothing => None,
+        let host = match host::of_request(parts) {
+            RequestHost::Host(host) if self.contain(&host) => Some(host),
+            RequestHost::Host(host) => return Err(ApiError::ForeignHost(host.name.to_owned())),
+            RequestHost::Nonsense => {
+                return Err(ApiError::ForeignHost("(not one host)".to_owned()));
+            }
+            RequestHost::Nothing => None,
         };
         let site = site(&parts.headers);
         if site == Some(b"cross-site".as_slice()) {
@@ -77,6 +79,21 @@ impl ApiHosts {
         } else {
             Err(ApiError::ForeignOrigin(text.to_owned()))
         }
+    }
+}
+
+/// Whether no key of the API can be guessed.
+///
+/// # Errors
+///
+/// If one is too short.
+pub(crate) fn check_keys(keys: &[String]) -> Result<(), ConfigError> {
+    match keys.iter().all(|key| key.len() >= 16) {
+        true => Ok(()),
+        false => Err(ConfigError {
+            field: "api_keys",
+            rule: "must have at least 16 bytes each",
+        }),
     }
 }
 

@@ -2,20 +2,17 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use serde::Serialize;
 use switchboard_core::config::duration::InvalidDuration;
 use switchboard_core::frame::NotUtf8;
 use switchboard_core::id::InvalidUser;
 use switchboard_core::message::PushRefused;
 
-use crate::CallError;
-use crate::auth::AuthError;
-use crate::query::BadEncoding;
-use crate::refusals::Code;
+use switchboard_driver::query::BadEncoding;
+use switchboard_driver::{CallError, refusal};
 
 /// Why a request is not answered with what it asked for. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,53 +169,6 @@ impl From<CallError> for ApiError {
     }
 }
 
-/// An answer that says what was wrong, as `{"error": {"code", "message"}}`.
-pub(crate) fn refusal(
-    status: StatusCode,
-    code: &'static str,
-    message: &str,
-) -> Response<Full<Bytes>> {
-    let body = error_body(code, message);
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.extensions_mut().insert(Code(code));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
-}
-
-/// The body of an answer that says what was wrong.
-pub(crate) fn error_body(code: &str, message: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: Content<'a>,
-    }
-    #[derive(Serialize)]
-    struct Content<'a> {
-        code: &'a str,
-        message: &'a str,
-    }
-    let error = Content { code, message };
-    let mut body =
-        serde_json::to_vec(&Body { error }).expect("texts can always be written as JSON");
-    body.push(b'\n');
-    body
-}
-
-/// The answer to a handshake that the authenticator does not let in.
-pub(crate) fn unauthenticated(error: &AuthError) -> Response<Full<Bytes>> {
-    let mut response = refusal(error.status(), error.code(), &error.to_string());
-    if let Some(challenge) = error.challenge() {
-        let challenge = HeaderValue::from_static(challenge);
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    }
-    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
-        let retry = HeaderValue::from_static(RETRY_SECONDS);
-        response.headers_mut().insert(RETRY_AFTER, retry);
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,17 +204,6 @@ mod tests {
             );
         }
         assert_eq!(ApiError::from(CallError::Stopped).response().status(), 503);
-    }
-
-    #[test]
-    fn a_terminal_without_token_is_told_so() {
-        let response = unauthenticated(&AuthError::NoToken("send one".to_owned()));
-        assert_eq!(response.status(), 401);
-        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
-        let busy = unauthenticated(&AuthError::Unavailable("later".to_owned()));
-        assert_eq!(busy.status(), 503);
-        assert!(busy.headers().contains_key(RETRY_AFTER));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, future};
 use switchboard_driver::runtime::Runtime;
 
-pub(crate) async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtime>() {
+pub async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtime>() {
     let home = thread::current().id();
     // Neither `Rc` nor `RefCell` may leave the thread.
     let turns = Rc::new(RefCell::new(Vec::new()));
@@ -31,7 +31,7 @@ pub(crate) async fn tasks_run_in_turns_on_the_thread_that_spawned_them<R: Runtim
     assert_eq!(*turns.borrow(), [("first", home), ("second", home)]);
 }
 
-pub(crate) async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtime>() {
+pub async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtime>() {
     let (owned, dropped) = oneshot::channel::<()>();
     let (begun, begins) = oneshot::channel();
     let other = thread::spawn(|| {
@@ -49,7 +49,7 @@ pub(crate) async fn tasks_that_are_left_are_dropped_with_what_they_own<R: Runtim
     assert_eq!(dropped.await, Err(oneshot::Canceled));
 }
 
-pub(crate) async fn a_sleep_does_not_end_early<R: Runtime>() {
+pub async fn a_sleep_does_not_end_early<R: Runtime>() {
     for time in [
         Duration::ZERO,
         Duration::from_micros(300),
@@ -61,7 +61,7 @@ pub(crate) async fn a_sleep_does_not_end_early<R: Runtime>() {
     }
 }
 
-pub(crate) async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
+pub async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let mut client = R::dial(address.to_string()).await.expect("it connects");
     let (socket, from) = R::accept(&listener).await.expect("somebody has connected");
@@ -92,7 +92,7 @@ pub(crate) async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
 }
 
 /// Nobody is left waiting for the end of what comes while the socket is still read.
-pub(crate) async fn a_closed_stream_ends_what_the_other_end_reads_and_can_be_read<R: Runtime>() {
+pub async fn a_closed_stream_ends_what_the_other_end_reads_and_can_be_read<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let mut client = R::dial(address.to_string()).await.expect("it connects");
     let (socket, _) = R::accept(&listener).await.expect("somebody has connected");
@@ -111,7 +111,7 @@ pub(crate) async fn a_closed_stream_ends_what_the_other_end_reads_and_can_be_rea
     stream.close().await.expect("a second time changes nothing");
 }
 
-pub(crate) async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
+pub async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
     let (listener, address) = listener::<R>();
     let stream = R::dial(format!("localhost:{}", address.port()))
         .await

@@ -1,0 +1,57 @@
+//! What answers at the API's listener. The driver speaks HTTP there, and knows none of its paths.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::Handle;
+
+/// Answers the requests that come to the listener of the API, at
+/// [`Settings::api`](crate::Settings::api).
+///
+/// It is called on the thread of an instance, and must not block it: what takes time is awaited. A
+/// caller that goes away drops the future.
+pub trait ApiService: Send + Sync + 'static {
+    /// Answers a request to this server. What the caller does wrong is an answer too. `sleep` is the
+    /// runtime's timer.
+    fn answer<'a>(
+        &'a self,
+        server: &'a Handle,
+        request: Request<Incoming>,
+        scope: Scope,
+        sleep: Sleep,
+    ) -> ApiFuture<'a>;
+}
+
+/// What [`ApiService::answer`] returns. It stays on its thread.
+pub type ApiFuture<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + 'a>>;
+
+/// A timer that ends after this time.
+pub type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// What a caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Whatever it may ask for.
+    Everything,
+    /// What tells how the server does, and nothing else: there is no room for more callers.
+    Operation,
+}
+
+impl<S: ApiService + ?Sized> ApiService for Arc<S> {
+    fn answer<'a>(
+        &'a self,
+        server: &'a Handle,
+        request: Request<Incoming>,
+        scope: Scope,
+        sleep: Sleep,
+    ) -> ApiFuture<'a> {
+        (**self).answer(server, request, scope, sleep)
+    }
+}
