@@ -1,6 +1,7 @@
 //! The instance: its parts, and which of them an event or a timer is for.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,23 +11,24 @@ use crate::base::flaws::Flaws;
 use crate::base::rng::{Seed, SeededHash};
 use crate::command::{Command, Log, Outbox};
 use crate::config::{Config, ConfigError, Identity};
-use crate::context::{Base, Purpose};
+use crate::context::{Base, Context, Purpose};
 use crate::deliver::{self, Deliveries, Publisher};
-use crate::delivery::Deliver;
 use crate::directory::Outcome;
 use crate::drain::{self, Drain, Progress, Remainder};
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
-use crate::id::{ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushKey};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId};
 use crate::membership::departure::Departure;
 use crate::membership::service::Service;
 use crate::membership::trips::{Completion, Conclusion, TripEnd};
 use crate::membership::{self, Membership};
+use crate::message::{Push, PushRefused};
 use crate::peers::{self, Peers};
-use crate::publish::Publish;
+use crate::publish::{self, Publish};
 use crate::stats::{Gauges, Level, Levels, Stats};
-use crate::terminals::{self, Effect, Terminals};
+use crate::terminals::{self, Terminals};
 use crate::time::{Instant, Now};
+use crate::wings::Wings;
 
 /// One server instance.
 ///
@@ -168,7 +170,7 @@ pub struct Instance {
 pub(crate) enum Timer {
     Terminals(terminals::Timer),
     Membership(membership::Timer),
-    Push(PushKey),
+    Publish(publish::Timer),
     Deliver(deliver::Timer),
     Drain(drain::Timer),
     Peers(peers::Timer),
@@ -195,6 +197,12 @@ impl From<membership::Timer> for Timer {
 impl From<terminals::Timer> for Timer {
     fn from(timer: terminals::Timer) -> Self {
         Self::Terminals(timer)
+    }
+}
+
+impl From<publish::Timer> for Timer {
+    fn from(timer: publish::Timer) -> Self {
+        Self::Publish(timer)
     }
 }
 
@@ -271,39 +279,68 @@ impl Instance {
     /// Takes in something that happened. What follows at once is added to `out`; round trips,
     /// batches and writes come with the end of the turn.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
-        let cx = &mut self.base.context(now, out);
+        let (cx, wings, publish) = &mut self.apart(now, out);
         match event {
-            Event::Opened { connection } => self.terminals.opened(cx, connection),
-            Event::Heard { connection, frame } => self.terminals.heard(cx, connection, frame),
-            Event::Written { connection } => self.terminals.written(cx, connection),
+            Event::Opened { connection } => wings.terminals.opened(cx, connection),
+            Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
+            Event::Written { connection } => wings.terminals.written(cx, connection),
             Event::Closed {
                 connection,
                 closure,
-            } => self.terminals.closed(cx, connection, closure),
+            } => wings.terminals.closed(cx, connection, closure),
             Event::DirectoryUp => self.directory_up(now, out),
             Event::DirectoryDown => self.directory_down(now, out),
             Event::Directory { op, outcomes } => self.trip_answered(now, op, outcomes, out),
-            Event::LinkUp { link } => self.peers.link_up(&mut self.base.context(now, out), link),
+            Event::LinkUp { link } => wings.peers.link_up(cx, link),
             Event::LinkReceived { link, batch } => self.link_received(now, link, &batch, out),
-            Event::LinkWritten { link } => {
-                self.peers
-                    .link_written(&mut self.base.context(now, out), link);
-            }
+            Event::LinkWritten { link } => wings.peers.link_written(cx, link),
             Event::LinkDown { link, failure } => {
-                let cx = &mut self.base.context(now, out);
-                (self.peers).link_down(cx, &mut self.membership, link, failure);
+                (wings.peers).link_down(cx, wings.membership, link, failure);
             }
             Event::Push { call, push } => self.push(now, call, push, out),
-            Event::Connections { call, user } => self.connections(call, user, out),
+            Event::Connections { call, user } => publish.connections(cx, wings, call, user),
             Event::Instances { call } => self.instances(now, call, out),
-            Event::Drain { delay, spread } => {
-                if self.drain.order(cx, delay, spread) {
-                    self.membership.departure_changed();
-                }
-            }
-            Event::Probed { connection, life } => self.terminals.probed(cx, connection, life),
+            Event::Drain { delay, spread } => self.drain(now, delay, spread, out),
+            Event::Probed { connection, life } => wings.terminals.probed(cx, connection, life),
         }
         self.carry(now, out);
+    }
+
+    /// Borrows apart what a wing may use, the wings below the one that publishes, and that one.
+    const fn apart<'a>(
+        &'a mut self,
+        now: Now,
+        out: &'a mut Outbox,
+    ) -> (Context<'a>, Wings<'a>, &'a mut Publish) {
+        let wings = Wings {
+            terminals: &mut self.terminals,
+            membership: &mut self.membership,
+            deliver: &mut self.deliver,
+            peers: &mut self.peers,
+        };
+        (self.base.context(now, out), wings, &mut self.publish)
+    }
+
+    fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {
+        let departure = self.drain.departure();
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        if departure == Departure::Done {
+            publish::refuse(cx, call, PushRefused::Stopped);
+        } else {
+            publish.push(cx, wings, call, push);
+        }
+    }
+
+    fn instances(&mut self, now: Now, call: CallId, out: &mut Outbox) {
+        let departure = self.drain.departure();
+        let (cx, wings, _) = &mut self.apart(now, out);
+        publish::list_instances(cx, wings, departure, call);
+    }
+
+    fn drain(&mut self, now: Now, delay: Duration, spread: Duration, out: &mut Outbox) {
+        if (self.drain).order(&mut self.base.context(now, out), delay, spread) {
+            self.membership.departure_changed();
+        }
     }
 
     /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
@@ -342,7 +379,7 @@ impl Instance {
             self.membership.fingerprint_row(now, connection, hasher);
         });
         self.membership.fingerprint(now, hasher);
-        self.publish.pushes.fingerprint(now, hasher);
+        self.publish.fingerprint(now, hasher);
         self.deliver.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
         self.drain.fingerprint(now, hasher);
@@ -405,7 +442,7 @@ impl Instance {
         Gauges {
             connections: self.terminals.len(),
             users: self.terminals.users(),
-            pushes: self.publish.pushes.len(),
+            pushes: self.publish.len(),
             links: self.peers.members(),
             instances: self.membership.view().alive() + 1,
             epoch: self.membership.epoch().get(),
@@ -418,6 +455,7 @@ impl Instance {
     pub fn levels(&self) -> Levels {
         let config = &self.base.config;
         let [connections, queue_frames, queue_bytes] = self.terminals.levels(config);
+        let [pushes, pushes_per_user] = self.publish.levels(config);
         let [broadcasts, repeat_entries] = self.deliver.levels(config);
         let level = |setting, used, limit| Level {
             setting,
@@ -426,12 +464,8 @@ impl Instance {
         };
         [
             connections,
-            level("pushes", self.publish.pushes.len(), config.pushes),
-            level(
-                "pushes_per_user",
-                self.publish.pushes.longest_lane(),
-                config.pushes_per_user,
-            ),
+            pushes,
+            pushes_per_user,
             broadcasts,
             repeat_entries,
             level("links", self.peers.members(), config.links),
@@ -459,20 +493,22 @@ impl Instance {
 
     /// Hands on what a peer said that is for another wing.
     fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
+        let (cx, wings, publish) = &mut self.apart(now, out);
         match effect {
             peers::Effect::Deliver { link, deliver } => {
-                self.deliver(now, Publisher::Link(link), deliver, out);
+                let publisher = Publisher::Link(link);
+                (wings.deliver).deliver(cx, wings.terminals, publisher, deliver);
+                wings.carry(cx);
             }
             peers::Effect::Delivered {
                 link, delivered, ..
-            } if self.publish.pushes.contradicts(&delivered) => {
-                let cx = &mut self.base.context(now, out);
+            } if publish.contradicts(&delivered) => {
                 let what = "an answer of another kind";
-                self.peers.misbehaved(cx, &mut self.membership, link, what);
+                wings.peers.misbehaved(cx, wings.membership, link, what);
             }
             peers::Effect::Delivered { by, delivered, .. } => {
-                self.peers.forget_unanswered(by, delivered.delivery);
-                self.delivered(now, by, delivered, out);
+                wings.peers.forget_unanswered(by, delivered.delivery);
+                publish.delivered(cx, wings, by, delivered);
             }
             peers::Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
         }
@@ -502,7 +538,10 @@ impl Instance {
                 let ended = self.membership.timer_due(cx, &self.terminals, timer);
                 self.operations_ended(now, ended, out);
             }
-            Timer::Push(key) => self.push_timer_due(now, key, out),
+            Timer::Publish(timer) => {
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.timer_due(cx, wings, timer);
+            }
             Timer::Deliver(timer) => {
                 let cx = &mut self.base.context(now, out);
                 self.deliver.timer_due(cx, &mut self.terminals, timer);
@@ -574,7 +613,8 @@ impl Instance {
                     }
                 }
                 Purpose::Publish(purpose) => {
-                    self.publish_operation_ended(now, purpose, conclusion, out);
+                    let (cx, wings, publish) = &mut self.apart(now, out);
+                    publish.operation_ended(cx, wings, purpose, conclusion);
                 }
             }
         }
@@ -596,9 +636,13 @@ impl Instance {
                     self.peers.look_for(cx, &mut self.membership, instance);
                 }
                 self.peers.forget_strangers(self.membership.view());
-                self.judge_waiting(now, asked, out);
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.view_read(cx, wings, asked);
             }
-            membership::Effect::ViewFailed => self.view_failed(now, out),
+            membership::Effect::ViewFailed => {
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.view_failed(cx, wings);
+            }
         }
     }
 
@@ -618,7 +662,7 @@ impl Instance {
         }
         let remainder = Remainder {
             is_behind: self.terminals.present() > left,
-            open: self.terminals.len() + self.publish.pushes.len() + self.deliver.len(),
+            open: self.terminals.len() + self.publish.len() + self.deliver.len(),
             is_released: self.membership.is_released(),
         };
         match (self.drain).proceed(&mut self.base.context(now, out), remainder) {
@@ -632,8 +676,9 @@ impl Instance {
             Progress::End => {
                 // Nothing is asked from here on, and whatever was asked ends.
                 self.directory_down(now, out);
-                self.complete_receipts(now, out);
-                self.peers.close(&mut self.base.context(now, out));
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.end(cx, wings);
+                wings.peers.close(cx);
                 out.push(Command::Drained);
             }
         }
@@ -656,10 +701,8 @@ impl Instance {
     /// Nothing depends on the order of these three; it is fixed because equal instances are to give
     /// equal commands.
     fn end_turn(&mut self, now: Now, out: &mut Outbox) {
-        self.take_up_delivered(now, out);
-        for delivery in self.peers.take_failed() {
-            self.delivery_failed(now, delivery, out);
-        }
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        publish.end_turn(cx, wings);
         let departure = self.drain.departure();
         let cx = &mut self.base.context(now, out);
         (self.membership).tend_lease(cx, &self.terminals, departure);
@@ -689,57 +732,10 @@ impl Instance {
         self.membership.fingerprint_turn(now, hasher);
     }
 
-    /// Takes up this instance's answers to its own deliveries.
-    pub(crate) fn take_up_delivered(&mut self, now: Now, out: &mut Outbox) {
-        for delivered in self.deliver.take_answers_here() {
-            self.delivered(now, self.base.identity.instance, delivered, out);
-        }
-    }
-
     /// Hands on what a call has changed for other wings, in the order in which it changed.
-    pub(crate) fn carry(&mut self, now: Now, out: &mut Outbox) {
-        self.carry_from_terminals(now, out);
-        while let Some(effect) = self.deliver.next_effect() {
-            match effect {
-                deliver::Effect::Answer { link, delivered } => {
-                    let Base { config, stats, .. } = &mut self.base;
-                    self.peers.answer(config, stats, link, delivered);
-                }
-            }
-        }
-    }
-
-    fn carry_from_terminals(&mut self, now: Now, out: &mut Outbox) {
-        let cx = &mut self.base.context(now, out);
-        while let Some(effect) = self.terminals.next_effect() {
-            match effect {
-                Effect::Opened(key) => self.membership.row_wanted(cx, &self.terminals, key),
-                Effect::Degraded => self.membership.degraded(),
-                Effect::DegradationEnded => self.membership.degradation_ended(),
-                Effect::Ended(key) => self.membership.row_unwanted(cx, &self.terminals, key),
-                Effect::Gone(key) => self.membership.socket_gone(cx, &mut self.terminals, key),
-                Effect::Resolved(resolved) => self.deliver.resolve(cx, resolved),
-            }
-        }
-    }
-
-    /// Takes a delivery, and hands on what follows.
-    pub(crate) fn deliver(
-        &mut self,
-        now: Now,
-        from: Publisher,
-        deliver: Deliver,
-        out: &mut Outbox,
-    ) {
-        let cx = &mut self.base.context(now, out);
-        self.deliver.deliver(cx, &mut self.terminals, from, deliver);
-        self.carry(now, out);
-    }
-
-    /// A state that only a bug can reach.
-    pub(crate) fn bug(&mut self, what: &str) {
-        self.base.stats.bugs += 1;
-        debug_assert!(false, "{what}");
+    fn carry(&mut self, now: Now, out: &mut Outbox) {
+        let (cx, wings, _) = &mut self.apart(now, out);
+        wings.carry(cx);
     }
 
     /// Has a connection's row written, whatever is known of it.
@@ -768,11 +764,8 @@ impl Instance {
     pub(crate) fn is_at_rest_but_for(&self, connections: usize) -> bool {
         self.terminals.len() == connections
             && self.terminals.present() == connections
-            && self.publish.pushes.waiting_for_view.is_empty()
             && self.turn_is_over()
-            && self.publish.pushes.len() == 0
-            && self.publish.pushes.lanes() == 0
-            && self.publish.pushes.hops() == 0
+            && self.publish.is_at_rest()
             && self.deliver.is_at_rest()
             && self.peers.open() == 0
             && self.membership.open() == 0

@@ -32,6 +32,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+mod wings;
 
 #[doc(hidden)]
 pub use base::flaws;

@@ -163,7 +163,7 @@ impl Peers {
         if let Some(link) = self.links.get_mut(key) {
             link.stage = LinkStage::Proven;
         }
-        self.say(cx.config, cx.stats, key, Message::Proof(proof));
+        self.say(cx, key, Message::Proof(proof));
     }
 
     fn decode(

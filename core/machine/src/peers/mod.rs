@@ -53,7 +53,6 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
-use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Addressee, Deliver, Delivered};
 use crate::event::LinkFailure;
@@ -61,7 +60,6 @@ use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::membership::service::Service;
 use crate::membership::view::View;
-use crate::stats::Stats;
 use crate::time::Instant;
 
 use link::{Link, LinkStage};
@@ -214,14 +212,8 @@ impl Peers {
 
     /// Answers a delivery on the link that it came over. The publisher sends it again over a new
     /// link if this one has ended and it still wants to know.
-    pub(crate) fn answer(
-        &mut self,
-        config: &Config,
-        stats: &mut Stats,
-        link: LinkKey,
-        delivered: Delivered,
-    ) {
-        self.say(config, stats, link, Message::Delivered(delivered));
+    pub(crate) fn answer(&mut self, cx: &mut Context<'_>, link: LinkKey, delivered: Delivered) {
+        self.say(cx, link, Message::Delivered(delivered));
     }
 
     /// Takes up the next message of a batch, and those after it as long as they are for the peers
@@ -363,26 +355,26 @@ impl Peers {
 
     fn say_service(&mut self, cx: &mut Context<'_>, key: LinkKey) {
         let directory = self.service;
-        self.say(cx.config, cx.stats, key, Message::Heartbeat { directory });
+        self.say(cx, key, Message::Heartbeat { directory });
     }
 
     /// Tells all peers that this instance ends.
     pub(crate) fn say_goodbye(&mut self, cx: &mut Context<'_>) {
         for key in self.links.open() {
-            self.say(cx.config, cx.stats, key, Message::Goodbye);
+            self.say(cx, key, Message::Goodbye);
         }
     }
 
     /// Says something on a link, with its next batch.
-    fn say(&mut self, config: &Config, stats: &mut Stats, key: LinkKey, message: Message) {
+    fn say(&mut self, cx: &mut Context<'_>, key: LinkKey, message: Message) {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        if link.say(message, config.link_queue_bytes) {
+        if link.say(message, cx.config.link_queue_bytes) {
             self.unflushed.push(key);
         } else {
             // A peer that does not read will be silent soon; its publisher knows by its deadline.
-            stats.link_overflows += 1;
+            cx.stats.link_overflows += 1;
         }
     }
 

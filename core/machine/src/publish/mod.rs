@@ -1,63 +1,125 @@
-//! Pushes and questions at the instance that is asked: order per user, routes, receipts.
+//! Pushes and questions at the instance that is asked: order, routes, deliveries, receipts.
+//!
+//! # From a push to its receipt
+//!
+//! A push is handed in for an audience, and the audience is taken apart into [keys](Key), each with
+//! the connections of it that are meant ([`push`]). What the push is to one key is a *part*. The
+//! parts of a key stand in its *lane*, in the order in which they were handed in ([`lane`]); the
+//! lane looks up the rows of its key, and each part is *routed* by them: which instance is to be
+//! asked for what ([`route`]). Each route leaves as a [`Delivery`](crate::delivery::Delivery), to
+//! another instance or to this one itself, and is open until it is answered, cannot be sent, or the
+//! push is due. The terminals that a part serves are its *targets*; when all have an outcome, the
+//! part ends and they go into the receipt of the push ([`receipt`]), which is answered when all its
+//! parts have ended, or at its deadline.
+//!
+//! A push to everyone has no parts: it is one delivery to each instance.
 
-pub(crate) mod lane;
-pub(crate) mod list;
+mod hooks;
+mod lane;
+mod list;
 pub(crate) mod purpose;
-pub(crate) mod push;
-pub(crate) mod receipt;
-pub(crate) mod route;
+mod push;
+mod receipt;
+mod route;
 mod waiting;
 
-use crate::base::rng::SeededHash;
-use crate::command::Outbox;
-use crate::directory::Reply;
-use crate::instance::Instance;
-use crate::membership::trips::Conclusion;
-use crate::time::Now;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
+use crate::base::fingerprint::Fingerprint;
+use crate::base::rng::{SeededHash, SeededMap};
+use crate::base::slots::Slots;
+use crate::config::Config;
+use crate::context::Context;
+use crate::delivery::{Delivered, Outcomes};
+use crate::directory::Reply;
+use crate::id::{DeliveryId, InstanceId, PushKey};
+use crate::key::Key;
+use crate::membership::standing::Standing;
+use crate::membership::trips::Conclusion;
+use crate::stats::Level;
+use crate::time::Instant;
+use crate::wings::Wings;
+
+pub(crate) use list::instances as list_instances;
+pub(crate) use push::refuse;
+
+use lane::{Lane, PartId};
 use purpose::Purpose;
-use push::Pushes;
+use receipt::OpenPush;
+use waiting::WaitsForView;
 
 /// The pushes and questions of this instance.
+///
+/// A push comes with [`push`](Self::push) and is answered by a command. What the wing waits for is
+/// handed in: the [end of an operation](Self::operation_ended), the [answer](Self::delivered) to a
+/// delivery, a [view](Self::view_read), a [timer](Self::timer_due); and at the end of each turn
+/// ([`end_turn`](Self::end_turn)) it takes this instance's own answers from those who serve its
+/// terminals, and from the peers what they cannot send.
 #[derive(Clone, Debug)]
 pub(crate) struct Publish {
-    pub(crate) pushes: Pushes,
+    /// Pushes whose receipts are not complete.
+    open: Slots<PushKey, OpenPush>,
+    lanes: SeededMap<Key, Lane>,
+    /// Deliveries that were not answered.
+    deliveries: BTreeMap<DeliveryId, OpenDelivery>,
+    next_delivery: DeliveryId,
+    /// The number of the first part of the next lane.
+    next_sequence: u64,
+    /// What cannot be judged before the next view, in the order it came.
+    waiting: Vec<(Instant, WaitsForView)>,
+}
+
+/// A push has waited for the directory for long enough, or its receipt is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timer(PushKey);
+
+/// What is kept of a delivery until it is answered.
+#[derive(Clone, Debug)]
+struct OpenDelivery {
+    push: PushKey,
+    to: InstanceId,
+    /// The part of each addressee; none for a push to everyone.
+    parts: Vec<PartId>,
 }
 
 impl Publish {
     pub(crate) fn new(hash: &SeededHash) -> Self {
         Self {
-            pushes: Pushes::new(hash),
+            open: Slots::new(),
+            lanes: SeededMap::with_hasher(hash.clone()),
+            deliveries: BTreeMap::new(),
+            next_delivery: DeliveryId::new(1),
+            next_sequence: 0,
+            waiting: Vec::new(),
         }
     }
-}
 
-impl Instance {
     /// An operation of this wing has ended.
-    pub(crate) fn publish_operation_ended(
+    pub(crate) fn operation_ended(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
         purpose: Purpose,
         conclusion: Conclusion,
-        out: &mut Outbox,
     ) {
         let (asked, reply) = match conclusion {
             Conclusion::Answered { asked, reply } => (asked, reply),
             Conclusion::Refused(_) | Conclusion::Unknown(_) => {
-                return self.operation_failed(now, purpose, out);
+                return self.operation_failed(cx, wings, purpose);
             }
         };
         match (purpose, reply) {
-            (Purpose::Lookup { user }, Reply::Rows { rows, malformed }) => {
-                self.base.stats.malformed_entries += u64::from(malformed);
-                self.looked_up(now, &user, rows, out);
+            (Purpose::Lookup { key }, Reply::Rows { rows, malformed }) => {
+                cx.stats.malformed_entries += u64::from(malformed);
+                self.looked_up(cx, wings, &key, rows);
             }
-            (Purpose::Connections { call, user }, Reply::Rows { rows, malformed }) => {
-                self.base.stats.malformed_entries += u64::from(malformed);
-                self.connections_read(now, asked, call, &user, rows, out);
+            (Purpose::Connections { call, key }, Reply::Rows { rows, malformed }) => {
+                cx.stats.malformed_entries += u64::from(malformed);
+                self.connections_read(cx, wings, asked, call, key, rows);
             }
             (Purpose::RemoveRow, Reply::Removed(removed)) => {
-                self.base.stats.rows_removed += u64::from(removed);
+                cx.stats.rows_removed += u64::from(removed);
             }
             (
                 purpose @ (Purpose::Lookup { .. }
@@ -65,18 +127,150 @@ impl Instance {
                 | Purpose::RemoveRow),
                 _,
             ) => {
-                self.base.stats.directory_refusals += 1;
-                self.operation_failed(now, purpose, out);
+                cx.stats.directory_refusals += 1;
+                self.operation_failed(cx, wings, purpose);
             }
         }
     }
 
     /// The directory did not execute the operation, or it is unknown whether it did.
-    fn operation_failed(&mut self, now: Now, purpose: Purpose, out: &mut Outbox) {
+    fn operation_failed(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, purpose: Purpose) {
         match purpose {
-            Purpose::Lookup { user } => self.lookup_failed(now, &user, out),
-            Purpose::Connections { call, user } => self.connections_unknown(call, &user, out),
+            Purpose::Lookup { key } => self.lookup_failed(cx, wings, &key),
+            Purpose::Connections { call, key } => list::connections_unknown(cx, wings, call, &key),
             Purpose::RemoveRow => {}
+        }
+    }
+
+    /// Whether an answer is of another kind than its delivery.
+    pub(crate) fn contradicts(&self, delivered: &Delivered) -> bool {
+        let Some(delivery) = self.deliveries.get(&delivered.delivery) else {
+            return false;
+        };
+        match &delivered.outcomes {
+            Outcomes::Everyone(_) => !delivery.parts.is_empty(),
+            Outcomes::Users(_) => delivery.parts.is_empty(),
+        }
+    }
+
+    /// An instance says what became of a delivery.
+    pub(crate) fn delivered(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        from: InstanceId,
+        delivered: Delivered,
+    ) {
+        let id = delivered.delivery;
+        // An answer that comes after the receipt changes nothing any more.
+        let expected = (self.deliveries.get(&id)).is_some_and(|delivery| delivery.to == from);
+        if !expected {
+            return;
+        }
+        let Some(delivery) = self.deliveries.remove(&id) else {
+            return;
+        };
+        match delivered.outcomes {
+            Outcomes::Everyone(counts) => {
+                self.instance_answered(cx, delivery.push, from, Some(counts));
+            }
+            Outcomes::Users(outcomes) => {
+                for (index, connection, outcome) in outcomes {
+                    if let Some(part) = delivery.parts.get(index as usize) {
+                        self.record(part, id, connection, outcome);
+                    }
+                }
+                for part in delivery.parts {
+                    self.delivery_of_part_ended(cx, wings, &part, id);
+                }
+            }
+        }
+    }
+
+    /// A delivery cannot be sent.
+    fn delivery_failed(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, id: DeliveryId) {
+        let Some(delivery) = self.deliveries.remove(&id) else {
+            return;
+        };
+        if delivery.parts.is_empty() {
+            self.instance_answered(cx, delivery.push, delivery.to, None);
+        }
+        for part in delivery.parts {
+            self.delivery_of_part_ended(cx, wings, &part, id);
+        }
+    }
+
+    /// Takes up this instance's answers to its own deliveries, and deliveries that cannot be sent.
+    pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        self.take_up_answers(cx, wings);
+        for delivery in wings.peers.take_failed() {
+            self.delivery_failed(cx, wings, delivery);
+        }
+    }
+
+    fn take_up_answers(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        for delivered in wings.deliver.take_answers_here() {
+            self.delivered(cx, wings, cx.identity.instance, delivered);
+        }
+    }
+
+    /// Pushes whose receipts are not complete.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// How full its tables are; of the lanes, the longest.
+    #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
+    pub(crate) fn levels(&self, config: &Config) -> [Level; 2] {
+        [
+            Level {
+                setting: "pushes",
+                used: self.open.len(),
+                limit: config.pushes,
+            },
+            Level {
+                setting: "pushes_per_user",
+                used: self.lanes.values().map(Lane::len).max().unwrap_or(0),
+                limit: config.pushes_per_user,
+            },
+        ]
+    }
+
+    /// Whether nothing is left of any push or question.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open.is_empty()
+            && self.lanes.is_empty()
+            && self.deliveries.is_empty()
+            && self.waiting.is_empty()
+    }
+}
+
+/// What rows of an instance are worth.
+fn standing(cx: &Context<'_>, wings: &Wings<'_>, instance: InstanceId, since: Instant) -> Standing {
+    if instance == cx.identity.instance {
+        // Whether the connection is here is seen when it is served.
+        return Standing::Live {
+            floor: crate::id::Epoch::ZERO,
+            doubtful: false,
+        };
+    }
+    (wings.membership.view()).standing(instance, since, cx.now.mono)
+}
+
+impl Fingerprint for Publish {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.open.fingerprint(now, hasher);
+        self.lanes.fingerprint(now, hasher);
+        for (id, delivery) in &self.deliveries {
+            id.fingerprint(now, hasher);
+            (delivery.push, delivery.to, &delivery.parts).hash(hasher);
+        }
+        self.next_delivery.fingerprint(now, hasher);
+        self.next_sequence.fingerprint(now, hasher);
+        for (since, waits) in &self.waiting {
+            since.fingerprint(now, hasher);
+            waits.hash(hasher);
         }
     }
 }

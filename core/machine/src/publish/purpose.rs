@@ -1,6 +1,7 @@
 //! What this wing asks the directory for.
 
-use crate::id::{CallId, UserId};
+use crate::id::CallId;
+use crate::key::Key;
 use crate::membership::purpose::{Judged, Judging};
 
 /// What an operation is for. The numbers go into fingerprints, and differ from those of the other
@@ -8,10 +9,10 @@ use crate::membership::purpose::{Judged, Judging};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(isize)]
 pub(crate) enum Purpose {
-    /// The pushes that wait for this user's rows.
-    Lookup { user: UserId } = 2,
-    /// A list of this user's connections.
-    Connections { call: CallId, user: UserId } = 3,
+    /// The pushes that wait for this key's rows.
+    Lookup { key: Key } = 2,
+    /// A list of this key's connections.
+    Connections { call: CallId, key: Key } = 3,
     /// The end of a row that is dead or gone.
     RemoveRow = 4,
 }

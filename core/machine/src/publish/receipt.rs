@@ -3,61 +3,72 @@
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
-use crate::command::{Command, Outbox};
+use crate::command::Command;
+use crate::context::Context;
 use crate::event::Answer;
-use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
-use crate::instance::Instance;
-use crate::message::{Action, Counts, InstanceOutcome, Outcome, Push, Receipt, TerminalOutcome};
-use crate::publish::lane::Sequence;
-use crate::time::{Instant, Now};
+use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey};
+use crate::key::Key;
+use crate::message::{Action, Counts, InstanceOutcome, Outcome, Receipt, TerminalOutcome};
+use crate::publish::Publish;
+use crate::publish::lane::PartId;
+use crate::time::Instant;
+use crate::wings::Wings;
 
 /// One push whose receipt is not complete.
 #[derive(Clone, Debug)]
-pub(crate) struct Pending {
-    pub(crate) call: CallId,
-    pub(crate) action: Action,
+pub(super) struct OpenPush {
+    call: CallId,
+    pub(super) action: Action,
     /// Until when it waits for the directory.
-    pub(crate) hurries: Instant,
-    pub(crate) due: Instant,
-    pub(crate) receipt: Receipt,
+    pub(super) hurries: Instant,
+    pub(super) due: Instant,
+    pub(super) receipt: Receipt,
     /// Parts, or instances of a push to everyone, that are not over.
-    pub(crate) open: usize,
-    pub(crate) parts: Vec<(UserId, Sequence)>,
-    pub(crate) hops: Vec<DeliveryId>,
+    pub(super) unfinished: usize,
+    pub(super) parts: Vec<PartId>,
+    /// All that were sent for it, answered or not.
+    pub(super) deliveries: Vec<DeliveryId>,
 }
 
-impl Pending {
+impl OpenPush {
     /// Of a push of which nothing is known yet.
-    pub(crate) fn new(call: CallId, push: &Push, hurries: Instant, due: Instant) -> Self {
+    pub(super) fn new(
+        call: CallId,
+        push: PushId,
+        action: Action,
+        hurries: Instant,
+        due: Instant,
+    ) -> Self {
         Self {
             call,
-            action: push.action.clone(),
+            action,
             hurries,
             due,
             receipt: Receipt {
-                push: push.id,
+                push,
                 degraded: false,
                 counts: Counts::default(),
                 terminals: Vec::new(),
                 truncated: false,
                 instances: Vec::new(),
             },
-            open: 0,
+            unfinished: 0,
             parts: Vec::new(),
-            hops: Vec::new(),
+            deliveries: Vec::new(),
         }
     }
 }
 
-impl Instance {
-    pub(crate) fn instance_answered(
+impl Publish {
+    /// An instance has answered a push to everyone, or cannot be reached.
+    pub(super) fn instance_answered(
         &mut self,
-        key: PushKey,
+        cx: &mut Context<'_>,
+        push: PushKey,
         instance: InstanceId,
         counts: Option<Counts>,
-        out: &mut Outbox,
     ) {
-        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
+        let Some(open) = self.open.get_mut(push) else {
             return;
         };
         let outcome = InstanceOutcome {
@@ -65,34 +76,34 @@ impl Instance {
             answered: counts.is_some(),
             counts: counts.unwrap_or_default(),
         };
-        pending.receipt.degraded |= !outcome.answered;
-        pending.receipt.counts.merge(&outcome.counts);
-        pending.receipt.instances.push(outcome);
-        self.part_of_push_ended(key, out);
+        open.receipt.degraded |= !outcome.answered;
+        open.receipt.counts.merge(&outcome.counts);
+        open.receipt.instances.push(outcome);
+        self.one_finished(cx, push);
     }
 
     /// Takes the outcomes of a part that has ended into the receipt.
-    pub(crate) fn take_into_receipt(
+    pub(super) fn take_into_receipt(
         &mut self,
-        key: PushKey,
-        user: &UserId,
+        cx: &Context<'_>,
+        push: PushKey,
+        key: &Key,
         terminals: impl Iterator<Item = (ConnectionId, Outcome)>,
         degraded: bool,
     ) {
-        let limit = self.base.config.receipt_terminals;
-        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
+        let Some(open) = self.open.get_mut(push) else {
             return;
         };
-        let receipt = &mut pending.receipt;
+        let receipt = &mut open.receipt;
         receipt.degraded |= degraded;
         for (connection, outcome) in terminals {
             receipt.counts.add(outcome);
-            if receipt.terminals.len() >= limit {
+            if receipt.terminals.len() >= cx.config.receipt_terminals {
                 receipt.truncated = true;
                 continue;
             }
             receipt.terminals.push(TerminalOutcome {
-                user: user.clone(),
+                user: key.user().clone(),
                 connection,
                 outcome,
             });
@@ -100,79 +111,71 @@ impl Instance {
     }
 
     /// One part of a push, or one instance of a push to everyone, is over.
-    pub(crate) fn part_of_push_ended(&mut self, key: PushKey, out: &mut Outbox) {
-        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
+    pub(super) fn one_finished(&mut self, cx: &mut Context<'_>, push: PushKey) {
+        let Some(open) = self.open.get_mut(push) else {
             return;
         };
-        pending.open -= 1;
-        if pending.open > 0 {
+        open.unfinished -= 1;
+        if open.unfinished > 0 {
             return;
         }
-        let Some(mut pending) = self.publish.pushes.pending.remove(key) else {
+        let Some(mut open) = self.open.remove(push) else {
             return;
         };
-        pending
-            .receipt
-            .instances
-            .sort_unstable_by_key(|outcome| outcome.instance);
-        self.base.stats.degraded += u64::from(pending.receipt.degraded);
-        self.base.stats.outcomes.merge(&pending.receipt.counts);
-        out.push(Command::Answer {
-            call: pending.call,
-            answer: Box::new(Answer::Push(Ok(pending.receipt))),
+        let receipt = &mut open.receipt;
+        (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);
+        cx.stats.degraded += u64::from(receipt.degraded);
+        cx.stats.outcomes.merge(&receipt.counts);
+        cx.out.push(Command::Answer {
+            call: open.call,
+            answer: Box::new(Answer::Push(Ok(open.receipt))),
         });
     }
 
     /// The instance ends: each push is answered with what is known of it.
-    pub(crate) fn complete_receipts(&mut self, now: Now, out: &mut Outbox) {
-        self.deliver.answer_all();
-        self.carry(now, out);
-        let keys: Vec<PushKey> = self
-            .publish
-            .pushes
-            .pending
-            .iter()
-            .map(|(key, _)| key)
-            .collect();
-        for key in keys {
-            if let Some(pending) = self.publish.pushes.pending.get_mut(key) {
-                pending.receipt.degraded = true;
+    pub(crate) fn end(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        wings.deliver.answer_all();
+        wings.carry(cx);
+        let pushes: Vec<PushKey> = self.open.iter().map(|(push, _)| push).collect();
+        for push in pushes {
+            if let Some(open) = self.open.get_mut(push) {
+                open.receipt.degraded = true;
             }
-            self.push_due(now, key, out);
+            self.push_due(cx, wings, push);
         }
     }
 
     /// A push's deadline has come: what is not known by now is not known.
-    pub(crate) fn push_due(&mut self, now: Now, key: PushKey, out: &mut Outbox) {
+    pub(super) fn push_due(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, push: PushKey) {
         // This instance's own answers may be of this turn.
-        self.take_up_delivered(now, out);
-        let Some(pending) = self.publish.pushes.pending.get_mut(key) else {
+        self.take_up_answers(cx, wings);
+        let Some(open) = self.open.get_mut(push) else {
             return;
         };
-        let parts = std::mem::take(&mut pending.parts);
-        let hops = std::mem::take(&mut pending.hops);
-        if parts.is_empty() && hops.is_empty() {
+        let parts = std::mem::take(&mut open.parts);
+        let deliveries = std::mem::take(&mut open.deliveries);
+        if parts.is_empty() && deliveries.is_empty() {
             // A push to everyone that has waited for a view in vain.
-            pending.receipt.degraded = true;
-            self.part_of_push_ended(key, out);
+            open.receipt.degraded = true;
+            self.one_finished(cx, push);
             return;
         }
-        for delivery in hops {
-            let Some(hop) = self.publish.pushes.end_hop(delivery) else {
+        for id in deliveries {
+            let Some(delivery) = self.deliveries.remove(&id) else {
                 continue;
             };
-            self.peers.forget_unanswered(hop.to, delivery);
-            if hop.parts.is_empty() {
-                self.instance_answered(key, hop.to, None, out);
+            wings.peers.forget_unanswered(delivery.to, id);
+            if delivery.parts.is_empty() {
+                self.instance_answered(cx, push, delivery.to, None);
             }
         }
-        for (user, sequence) in parts {
-            self.part_due(now, &user, sequence, out);
+        for part in parts {
+            self.part_due(cx, wings, &part);
         }
     }
 }
 
-impl Fingerprint for Pending {
+impl Fingerprint for OpenPush {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.call.fingerprint(now, hasher);
         self.action.fingerprint(now, hasher);
@@ -187,8 +190,8 @@ impl Fingerprint for Pending {
         for outcome in &self.receipt.instances {
             (outcome.instance, outcome.answered, outcome.counts).hash(hasher);
         }
-        self.open.fingerprint(now, hasher);
+        self.unfinished.fingerprint(now, hasher);
         self.parts.hash(hasher);
-        self.hops.hash(hasher);
+        self.deliveries.hash(hasher);
     }
 }

@@ -1,4 +1,4 @@
-//! Routing as a pure function: rows, view and selection in, hops out.
+//! Routing as a pure function: rows, view and selection in, routes out.
 //!
 //! A row is live if its instance's lease has not run out and the row's epoch is not below the
 //! lease's floor. Nothing else decides: no clock of the writer, no expiry of the row.
@@ -8,7 +8,7 @@ use crate::id::{ConnectionId, InstanceId};
 use crate::membership::standing::Standing;
 use crate::vocabulary::selected::Selected;
 
-/// Which connections of a user a push is for.
+/// Which connections of a key a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Selection {
     /// All of them.
@@ -27,9 +27,9 @@ impl Selection {
     }
 }
 
-/// What is asked of one instance for one user.
+/// What is asked of one instance for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub(crate) struct Route {
     /// Which instance.
     pub(crate) instance: InstanceId,
     /// The selected connections that live rows place there, in the order of their ids, with the
@@ -39,11 +39,11 @@ pub(crate) struct Hop {
     pub(crate) ask: bool,
 }
 
-/// What follows from a user's rows.
+/// What follows from the rows of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// One for each target instance, in the order of their ids.
-    pub(crate) hops: Vec<Hop>,
+    pub(crate) routes: Vec<Route>,
     /// Dead rows, selected or not, in the order of their connections. They are to be removed by
     /// comparison with the row that was read.
     pub(crate) dead: Vec<(ConnectionId, Row)>,
@@ -51,10 +51,10 @@ pub(crate) struct Plan {
     pub(crate) unknown: Vec<InstanceId>,
 }
 
-/// Plans a push to one user.
+/// Plans a push to one key.
 ///
 /// `rows` names each connection at most once, in any order. `doubtful` names all doubtful
-/// instances: each gets a hop, whether or not a row names it. `standing` is asked for the instance
+/// instances: each gets a route, whether or not a row names it. `standing` is asked for the instance
 /// of each row.
 pub(crate) fn plan(
     rows: &[(ConnectionId, Row)],
@@ -65,26 +65,27 @@ pub(crate) fn plan(
     let selected = selection.selected();
     let mut plan = Plan::default();
     for &instance in doubtful {
-        plan.hop(instance).ask = true;
+        plan.route(instance).ask = true;
     }
     for &(connection, row) in rows {
         match standing(row.instance) {
             Standing::Live { floor, doubtful } => {
                 if doubtful {
-                    plan.hop(row.instance).ask = true;
+                    plan.route(row.instance).ask = true;
                 }
                 if row.epoch < floor {
                     plan.dead.push((connection, row));
                 } else if selected.contains(connection) {
-                    plan.hop(row.instance).named.push((connection, row));
+                    plan.route(row.instance).named.push((connection, row));
                 }
             }
             Standing::Dead => plan.dead.push((connection, row)),
             Standing::Unknown => plan.look_up(row.instance),
         }
     }
-    for hop in &mut plan.hops {
-        hop.named
+    for route in &mut plan.routes {
+        route
+            .named
             .sort_unstable_by_key(|&(connection, _)| connection);
     }
     plan.dead
@@ -93,21 +94,21 @@ pub(crate) fn plan(
 }
 
 impl Plan {
-    /// The hop to an instance, made if there is none.
-    fn hop(&mut self, instance: InstanceId) -> &mut Hop {
+    /// The route to an instance, made if there is none.
+    fn route(&mut self, instance: InstanceId) -> &mut Route {
         let at = self
-            .hops
-            .binary_search_by_key(&instance, |hop| hop.instance);
+            .routes
+            .binary_search_by_key(&instance, |route| route.instance);
         let at = at.unwrap_or_else(|at| {
-            let hop = Hop {
+            let route = Route {
                 instance,
                 named: Vec::new(),
                 ask: false,
             };
-            self.hops.insert(at, hop);
+            self.routes.insert(at, route);
             at
         });
-        &mut self.hops[at]
+        &mut self.routes[at]
     }
 
     fn look_up(&mut self, instance: InstanceId) {
@@ -133,16 +134,16 @@ mod tests {
     use crate::id::Epoch;
     use crate::time::WallTime;
 
-    /// H43: one hop for each instance, not one for each terminal, all known at once.
+    /// H43: one route for each instance, not one for each terminal, all known at once.
     #[test]
     fn connections_of_one_instance_share_a_hop() {
         let rows = [row(1, 10, 1), row(2, 20, 1), row(3, 10, 1)];
         let plan = plan(&rows, &Selection::All, &[], |_| live(1));
         assert_eq!(
-            plan.hops,
+            plan.routes,
             [
-                hop(10, vec![rows[0], rows[2]], false),
-                hop(20, vec![rows[1]], false),
+                route(10, vec![rows[0], rows[2]], false),
+                route(20, vec![rows[1]], false),
             ]
         );
         assert_eq!((plan.dead, plan.unknown), (vec![], vec![]));
@@ -159,7 +160,7 @@ mod tests {
         };
         for selection in [Selection::All, Selection::Only(vec![connection(2)])] {
             let plan = plan(&rows, &selection, &[], standing);
-            assert_eq!(plan.hops, [hop(10, vec![rows[1]], false)]);
+            assert_eq!(plan.routes, [route(10, vec![rows[1]], false)]);
             assert_eq!(plan.dead, [rows[0], rows[2]]);
         }
     }
@@ -189,8 +190,8 @@ mod tests {
             doubtful: true,
         });
         assert_eq!(
-            plan.hops,
-            [hop(5, vec![], true), hop(10, vec![rows[0]], true)]
+            plan.routes,
+            [route(5, vec![], true), route(10, vec![rows[0]], true)]
         );
     }
 
@@ -208,9 +209,9 @@ mod tests {
         fn every_row_goes_where_the_view_says_and_nowhere_else(case in case()) {
             let plan = case.plan(&case.rows);
             let mut named = BTreeMap::new();
-            for hop in &plan.hops {
-                for &(connection, row) in &hop.named {
-                    prop_assert_eq!(row.instance, hop.instance);
+            for route in &plan.routes {
+                for &(connection, row) in &route.named {
+                    prop_assert_eq!(row.instance, route.instance);
                     prop_assert!(named.insert(connection, row).is_none(), "twice");
                 }
             }
@@ -235,15 +236,15 @@ mod tests {
             prop_assert_eq!(plan.unknown, unknown.into_iter().collect::<Vec<_>>());
         }
 
-        /// H43: one hop for each instance that is named or doubtful, and for no other.
+        /// H43: one route for each instance that is named or doubtful, and for no other.
         #[test]
         fn every_target_has_one_hop_and_every_doubtful_instance_is_asked(case in case()) {
             let plan = case.plan(&case.rows);
-            prop_assert!(plan.hops.is_sorted_by(|a, b| a.instance < b.instance));
+            prop_assert!(plan.routes.is_sorted_by(|a, b| a.instance < b.instance));
             let asked: Vec<_> =
-                plan.hops.iter().filter(|hop| hop.ask).map(|hop| hop.instance).collect();
+                plan.routes.iter().filter(|route| route.ask).map(|route| route.instance).collect();
             prop_assert_eq!(asked, case.doubtful());
-            prop_assert!(plan.hops.iter().all(|hop| hop.ask || !hop.named.is_empty()));
+            prop_assert!(plan.routes.iter().all(|route| route.ask || !route.named.is_empty()));
         }
 
         #[test]
@@ -324,8 +325,8 @@ mod tests {
         })
     }
 
-    fn hop(instance: u64, named: Vec<(ConnectionId, Row)>, ask: bool) -> Hop {
-        Hop {
+    fn route(instance: u64, named: Vec<(ConnectionId, Row)>, ask: bool) -> Route {
+        Route {
             instance: InstanceId::new(instance),
             named,
             ask,

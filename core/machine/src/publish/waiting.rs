@@ -1,50 +1,85 @@
 //! What cannot be judged before the others' leases are read again.
 
-use crate::command::Outbox;
-use crate::instance::Instance;
-use crate::publish::push::WaitsForView;
-use crate::time::{Instant, Now};
+use crate::context::Context;
+use crate::directory::Row;
+use crate::id::{CallId, ConnectionId, PushKey};
+use crate::key::Key;
+use crate::publish::{Publish, list};
+use crate::time::Instant;
+use crate::wings::Wings;
 
-impl Instance {
+/// Something that needs to know whether an instance lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum WaitsForView {
+    /// The lane of this key.
+    Lane(Key),
+    /// A push to everyone.
+    Everyone(PushKey),
+    /// A list of a key's connections.
+    List {
+        call: CallId,
+        /// Since when nobody must be missed.
+        asked: Instant,
+        key: Key,
+        rows: Vec<(ConnectionId, Row)>,
+    },
+}
+
+impl Publish {
     /// Judges something by a view that is asked from this moment on.
-    pub(crate) fn wait_for_view(&mut self, now: Now, waits: WaitsForView) {
-        self.publish.pushes.waiting_for_view.push((now.mono, waits));
-        self.membership.read_view(self.base.turn);
+    pub(super) fn wait_for_view(
+        &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
+        waits: WaitsForView,
+    ) {
+        self.waiting.push((cx.now.mono, waits));
+        wings.membership.read_view(cx.turn);
     }
 
     /// The view was read that was asked for at this moment: what waited since before is judged.
-    pub(crate) fn judge_waiting(&mut self, now: Now, asked: Instant, out: &mut Outbox) {
-        let waiting = std::mem::take(&mut self.publish.pushes.waiting_for_view);
-        for (since, waits) in waiting {
+    pub(crate) fn view_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        asked: Instant,
+    ) {
+        for (since, waits) in std::mem::take(&mut self.waiting) {
             if since > asked {
-                self.publish.pushes.waiting_for_view.push((since, waits));
+                self.waiting.push((since, waits));
                 continue;
             }
             match waits {
-                WaitsForView::Lane(user) => self.judge_lane(now, &user, out),
-                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
+                WaitsForView::Lane(key) => self.judge_lane(cx, wings, &key),
+                WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
                 WaitsForView::List {
                     call,
                     asked,
-                    user,
+                    key,
                     rows,
-                } => {
-                    self.list_connections(now, asked, call, &user, &rows, out);
-                }
+                } => list::answer(cx, wings, asked, call, &key, &rows),
             }
         }
     }
 
     /// A reading failed: nobody can be judged by it.
-    pub(crate) fn view_failed(&mut self, now: Now, out: &mut Outbox) {
-        for (since, waits) in std::mem::take(&mut self.publish.pushes.waiting_for_view) {
+    pub(crate) fn view_failed(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        for (since, waits) in std::mem::take(&mut self.waiting) {
             match waits {
-                WaitsForView::Lane(user) => self.lookup_failed(now, &user, out),
-                WaitsForView::Everyone(push) => self.send_to_everyone(now, since, push, out),
-                WaitsForView::List { call, user, .. } => {
-                    self.connections_unknown(call, &user, out);
+                WaitsForView::Lane(key) => self.lookup_failed(cx, wings, &key),
+                WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
+                WaitsForView::List { call, key, .. } => {
+                    list::connections_unknown(cx, wings, call, &key);
                 }
             }
         }
+    }
+
+    /// Takes a push to everyone from those that wait. Returns since when it has waited.
+    pub(super) fn stop_waiting(&mut self, push: PushKey) -> Option<Instant> {
+        let everyone = WaitsForView::Everyone(push);
+        let at = (self.waiting.iter()).position(|(_, waits)| *waits == everyone)?;
+        let (since, _) = self.waiting.remove(at);
+        Some(since)
     }
 }

@@ -44,3 +44,5 @@ impl fmt::Debug for Key {
         self.0.fmt(f)
     }
 }
+
+crate::base::fingerprint::timeless!(Key);

@@ -1,45 +1,47 @@
-//! A user's lane: the pushes of this publisher for one user, in the order they were handed in.
+//! A key's lane: the pushes of this publisher for one key, in the order they were handed in.
 //!
-//! Links are ordered, lookups are not: two lookups for one user could overtake each other. So a
+//! Links are ordered, lookups are not: two lookups for one key could overtake each other. So a
 //! lane has one lookup under way at most, and what comes meanwhile waits; all that waited shares the
 //! next lookup, and is routed in order. A part that has ended stays in the lane until all before it
 //! have ended: a second lookup of an earlier push must not serve a connection that a later one has
 //! served.
 //!
 //! Terminals of this instance need no lookup, and are served at once. And nobody waits for rows beyond
-//! a fraction of the deadline: from there on everybody is asked by user, so that a directory that hangs
+//! a fraction of the deadline: from there on everybody is asked by key, so that a directory that hangs
 //! costs a push no terminal.
 
-use crate::base::flaws::Flaw;
-use crate::command::Outbox;
+use crate::context::Context;
 use crate::delivery::{Addressee, Addressees, Ask, Deliver};
 use crate::directory::{Operation, Row};
-use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey, UserId};
-use crate::instance::Instance;
+use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
+use crate::key::Key;
 use crate::membership::standing::Standing;
 use crate::message::Outcome;
 use crate::publish::purpose::Purpose;
-use crate::publish::push::WaitsForView;
-use crate::publish::route::{self, Hop, Selection};
+use crate::publish::push::send;
+use crate::publish::route::{self, Route, Selection};
+use crate::publish::waiting::WaitsForView;
+use crate::publish::{Publish, hooks, standing};
 use crate::terminals::connection::Connection;
-use crate::time::{Instant, Now};
+use crate::time::Instant;
+use crate::wings::Wings;
 
 mod part;
 mod targets;
 
-pub(crate) use part::{Lane, Part, Sequence};
-use part::{Lookup, Round, Stage, Target};
+pub(super) use part::{Lane, Part, PartId, Sequence};
+use part::{Lookup, PartStage, Round, Target};
 
-impl Instance {
+impl Publish {
     /// Begins the parts that wait, if the lane is free for them, and ends the lane if it is empty.
-    pub(crate) fn advance_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let turn = self.base.turn;
-        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+    pub(super) fn advance_lane(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, key: &Key) {
+        let turn = cx.turn;
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         lane.forget_ended();
-        self.serve_here(now, user, out);
-        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+        self.serve_here(cx, wings, key);
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         match &lane.lookup {
@@ -49,219 +51,185 @@ impl Instance {
         }
         if lane.parts.is_empty() {
             if lane.lookup == Lookup::None {
-                self.publish.pushes.lanes.remove(user);
+                self.lanes.remove(key);
             }
             return;
         }
-        let waiting = lane.at_stage(Stage::Waiting);
+        let waiting = lane.at_stage(PartStage::Waiting);
         if waiting.is_empty() {
             return;
         }
-        if self.membership.is_linked() && lane.lookup == Lookup::None {
+        if wings.membership.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
-            let operation = Operation::Lookup {
-                key: user.clone().into(),
-            };
-            let purpose = Purpose::Lookup { user: user.clone() };
-            self.membership.ask(operation, purpose);
+            let operation = Operation::Lookup { key: key.clone() };
+            let purpose = Purpose::Lookup { key: key.clone() };
+            wings.membership.ask(operation, purpose);
         }
         for sequence in waiting {
-            if let Some(part) = self.part_mut(user, sequence) {
-                part.stage = Stage::LookingUp;
+            if let Some(part) = self.part_mut(key, sequence) {
+                part.stage = PartStage::LookingUp;
             }
         }
-        if !self.membership.is_linked() {
-            self.lookup_failed(now, user, out);
+        if !wings.membership.is_linked() {
+            self.lookup_failed(cx, wings, key);
         }
     }
 
     /// Serves the terminals of this instance, for all parts that need not wait with that.
-    fn serve_here(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        while let Some(sequence) = self
-            .publish
-            .pushes
-            .lanes
-            .get_mut(user)
-            .and_then(Lane::serve_next)
-        {
-            let local: Vec<_> = self
-                .terminals
-                .greeted_of(user)
-                .map(Connection::id)
-                .collect();
-            let here = self.base.identity.instance;
-            let Some(part) = self.part_mut(user, sequence) else {
+    fn serve_here(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, key: &Key) {
+        while let Some(sequence) = self.lanes.get_mut(key).and_then(Lane::serve_next) {
+            let here = cx.identity.instance;
+            let Some(part) = self.part_mut(key, sequence) else {
                 return;
             };
-            if part.stage == Stage::Ended {
+            if part.stage == PartStage::Ended {
                 continue;
             }
             let selected = part.selection.selected();
-            let named: Vec<_> = (local.into_iter())
+            let named: Vec<_> = (wings.terminals.greeted_of(key.user()))
+                .map(Connection::id)
                 .filter(|connection| selected.contains(*connection))
                 .filter(|connection| !part.targets.has(*connection))
                 .map(|connection| (connection, None))
                 .collect();
             if !named.is_empty() {
-                self.send_hop(now, user, sequence, here, named, false, out);
+                self.send_part(cx, wings, key, sequence, here, named, false);
             }
         }
     }
 
-    fn part_mut(&mut self, user: &UserId, sequence: Sequence) -> Option<&mut Part> {
-        self.publish.pushes.lanes.get_mut(user)?.get_mut(sequence)
+    fn part_mut(&mut self, key: &Key, sequence: Sequence) -> Option<&mut Part> {
+        self.lanes.get_mut(key)?.get_mut(sequence)
     }
 
-    /// The rows of a user have come.
-    pub(crate) fn looked_up(
+    /// The rows of a key have come.
+    pub(super) fn looked_up(
         &mut self,
-        now: Now,
-        user: &UserId,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
         rows: Vec<(ConnectionId, Row)>,
-        out: &mut Outbox,
     ) {
-        let Some(lane) = self.publish.pushes.lanes.get(user) else {
+        let Some(lane) = self.lanes.get(key) else {
             return;
         };
-        let since = lane.asked_since(now.mono);
+        let since = lane.asked_since(cx.now.mono);
         let unjudged = rows
             .iter()
-            .any(|(_, row)| self.standing(row.instance, since, now) == Standing::Unknown);
+            .any(|(_, row)| standing(cx, wings, row.instance, since) == Standing::Unknown);
         if unjudged {
-            self.wait_for_judgement(now, user, rows);
+            self.wait_for_judgement(cx, wings, key, rows);
             return;
         }
-        self.route_lane(now, user, since, &rows, out);
-    }
-
-    /// What rows of an instance are worth.
-    pub(crate) fn standing(&self, instance: InstanceId, since: Instant, now: Now) -> Standing {
-        if instance == self.base.identity.instance {
-            // Whether the connection is here is seen when it is served.
-            return Standing::Live {
-                floor: crate::id::Epoch::ZERO,
-                doubtful: false,
-            };
-        }
-        self.membership.view().standing(instance, since, now.mono)
+        self.route_lane(cx, wings, key, since, &rows);
     }
 
     /// Routes all parts that waited for these rows. Whom the view does not know is dead.
     fn route_lane(
         &mut self,
-        now: Now,
-        user: &UserId,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
         since: Instant,
         rows: &[(ConnectionId, Row)],
-        out: &mut Outbox,
     ) {
-        let mut doubtful = self.membership.view().doubtful(since, now.mono);
-        let mut blind = (self.membership).is_blind(&self.base.config, since, now.mono);
-        if rows.is_empty() && self.base.flaws.has(Flaw::EmptyLookupIsOffline) {
+        let now = cx.now.mono;
+        let mut doubtful = wings.membership.view().doubtful(since, now);
+        let mut blind = wings.membership.is_blind(cx.config, since, now);
+        if rows.is_empty() && !hooks::doubts_an_empty_lookup(cx.flaws) {
             (doubtful, blind) = (Vec::new(), false);
         }
-        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         lane.lookup = Lookup::None;
         let mut dead = None;
-        for sequence in lane.at_stage(Stage::LookingUp) {
-            self.serve_here(now, user, out);
-            let Some(part) = self.part_mut(user, sequence) else {
+        for sequence in lane.at_stage(PartStage::LookingUp) {
+            self.serve_here(cx, wings, key);
+            let Some(part) = self.part_mut(key, sequence) else {
                 continue;
             };
             part.degraded |= blind;
-            let selection = part.selection.clone();
-            let plan = route::plan(rows, &selection, &doubtful, |instance| {
-                match self.standing(instance, since, now) {
-                    Standing::Unknown => Standing::Dead,
-                    known @ (Standing::Live { .. } | Standing::Dead) => known,
-                }
+            let plan = route::plan(rows, &part.selection, &doubtful, |instance| match standing(
+                cx, wings, instance, since,
+            ) {
+                Standing::Unknown => Standing::Dead,
+                known @ (Standing::Live { .. } | Standing::Dead) => known,
             });
-            self.follow(now, user, sequence, plan.hops, out);
+            self.follow(cx, wings, key, sequence, plan.routes);
             dead.get_or_insert(plan.dead);
         }
         for (connection, row) in dead.into_iter().flatten() {
-            self.remove_dead_row(user, connection, row);
+            remove_dead_row(wings, key, connection, row);
         }
-        self.advance_lane(now, user, out);
-    }
-
-    fn remove_dead_row(&mut self, user: &UserId, connection: ConnectionId, row: Row) {
-        if self.membership.is_linked() {
-            let operation = Operation::RemoveRow {
-                key: user.clone().into(),
-                connection,
-                row,
-            };
-            self.membership.ask(operation, Purpose::RemoveRow);
-        }
+        self.advance_lane(cx, wings, key);
     }
 
     /// Sends what a part's plan calls for.
     fn follow(
         &mut self,
-        now: Now,
-        user: &UserId,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
         sequence: Sequence,
-        hops: Vec<Hop>,
-        out: &mut Outbox,
+        routes: Vec<Route>,
     ) {
-        let here = self.base.identity.instance;
-        let overtakes = self.base.flaws.has(Flaw::OvertakenBySecondLookup);
-        for hop in hops {
-            let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+        let here = cx.identity.instance;
+        let keeps_order = hooks::keeps_order_at_second_lookup(cx.flaws);
+        for route in routes {
+            let Some(lane) = self.lanes.get_mut(key) else {
                 return;
             };
             let Some(part) = lane.get_mut(sequence) else {
                 return;
             };
-            part.degraded |= hop.ask;
+            part.degraded |= route.ask;
             let ask = match part.round {
-                Round::First => hop.ask,
+                Round::First => route.ask,
                 // Nobody can say whom the later part has served there.
-                Round::Second => hop.ask && !lane.routed_later(sequence),
+                Round::Second => route.ask && !lane.routed_later(sequence),
             };
             let Some(part) = lane.get(sequence) else {
                 return;
             };
             let mut named = Vec::new();
-            if !hop.named.is_empty() {
-                let later = lane.served_later(sequence, hop.instance, here);
-                named = (hop.named.into_iter())
+            if !route.named.is_empty() {
+                let later = lane.served_later(sequence, route.instance, here);
+                named = (route.named.into_iter())
                     .filter(|(connection, _)| !part.targets.has(*connection))
-                    .filter(|(connection, _)| overtakes || !later.has(*connection))
+                    .filter(|(connection, _)| !keeps_order || !later.has(*connection))
                     .map(|(connection, row)| (connection, Some(row)))
                     .collect();
             }
             if !named.is_empty() || ask {
-                self.send_hop(now, user, sequence, hop.instance, named, ask, out);
+                self.send_part(cx, wings, key, sequence, route.instance, named, ask);
             }
         }
-        if let Some(part) = self.part_mut(user, sequence)
+        if let Some(part) = self.part_mut(key, sequence)
             && part.stage.is_unrouted()
         {
-            part.stage = Stage::Routed;
+            part.stage = PartStage::Routed;
         }
-        self.end_part_if_complete(user, sequence, out);
+        self.end_part_if_complete(cx, key, sequence);
     }
 
-    /// Sends one part's delivery to one instance.
+    /// Sends what a part is to one instance, with a delivery of the same push that has not left yet
+    /// if there is one.
     #[expect(clippy::too_many_arguments, reason = "each names another thing")]
-    fn send_hop(
+    fn send_part(
         &mut self,
-        now: Now,
-        user: &UserId,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
         sequence: Sequence,
         to: InstanceId,
         named: Vec<(ConnectionId, Option<Row>)>,
         ask: bool,
-        out: &mut Outbox,
     ) {
-        let Some(part) = self.part_mut(user, sequence) else {
+        let Some(part) = self.part_mut(key, sequence) else {
             return;
         };
-        let key = part.push;
+        let push = part.push;
         if ask {
             part.asked.push(to);
         }
@@ -270,48 +238,51 @@ impl Instance {
             (Selection::All, true) => Ask::All,
             (Selection::Only(connections), true) => Ask::Only(connections.clone()),
         };
-        part.hops += 1;
+        part.unanswered += 1;
         let addressee = Addressee {
-            user: user.clone(),
+            user: key.user().clone(),
             named: named.iter().map(|(connection, _)| *connection).collect(),
             ask,
         };
-        let place = (user.clone(), sequence);
-        match self.join_delivery(to, key, addressee, &place) {
-            Ok(hop) => self.note_targets(user, sequence, hop, named),
+        let id = PartId {
+            key: key.clone(),
+            sequence,
+        };
+        match self.join_delivery(cx, wings, to, push, addressee, &id) {
+            Ok(delivery) => self.note_targets(key, sequence, delivery, named),
             Err(addressee) => {
-                let Some(pending) = self.publish.pushes.get(key) else {
-                    self.bug("a part of a push that has ended");
+                let Some(open) = self.open.get(push) else {
+                    cx.bug("a part of a push that has ended");
                     return;
                 };
-                let (push, due) = (pending.receipt.push, pending.due);
-                let action = pending.action.clone();
-                let delivery = self.publish.pushes.begin_hop(key, to, vec![place]);
-                self.note_targets(user, sequence, delivery, named);
+                let (push_id, due) = (open.receipt.push, open.due);
+                let action = open.action.clone();
+                let delivery = self.begin_delivery(push, to, vec![id]);
+                self.note_targets(key, sequence, delivery, named);
                 let deliver = Deliver {
                     delivery,
-                    push,
-                    within: due.since(now.mono),
+                    push: push_id,
+                    within: due.since(cx.now.mono),
                     action,
                     to: Addressees::Users(vec![addressee]),
                 };
-                self.send_delivery(now, to, deliver, due, out);
+                send(cx, wings, to, deliver, due);
             }
         }
     }
 
     fn note_targets(
         &mut self,
-        user: &UserId,
+        key: &Key,
         sequence: Sequence,
-        hop: DeliveryId,
+        delivery: DeliveryId,
         named: Vec<(ConnectionId, Option<Row>)>,
     ) {
-        if let Some(part) = self.part_mut(user, sequence) {
+        if let Some(part) = self.part_mut(key, sequence) {
             for (connection, row) in named {
                 part.targets.push(Target {
                     connection,
-                    hop,
+                    delivery,
                     row,
                     outcome: None,
                 });
@@ -323,134 +294,142 @@ impl Instance {
     /// back if there is none.
     fn join_delivery(
         &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
         to: InstanceId,
         push: PushKey,
         addressee: Addressee,
-        place: &(UserId, Sequence),
+        part: &PartId,
     ) -> Result<DeliveryId, Addressee> {
-        let limit = self.base.config.link_queue_bytes;
-        let Some(delivery) = self.peers.last_waiting(to).map(|last| last.delivery) else {
+        let limit = cx.config.link_queue_bytes;
+        let Some(id) = wings.peers.last_waiting(to).map(|last| last.delivery) else {
             return Err(addressee);
         };
-        match self.publish.pushes.hop_mut(delivery) {
-            Some(hop) if hop.push == push => {
-                self.peers.join_last(to, addressee, limit)?;
-                hop.parts.push(place.clone());
-                Ok(delivery)
+        match self.deliveries.get_mut(&id) {
+            Some(delivery) if delivery.push == push => {
+                wings.peers.join_last(to, addressee, limit)?;
+                delivery.parts.push(part.clone());
+                Ok(id)
             }
             Some(_) | None => Err(addressee),
         }
     }
 
-    /// The lookup failed: everybody is asked by user.
-    pub(crate) fn lookup_failed(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+    /// The lookup failed: everybody is asked by key.
+    pub(super) fn lookup_failed(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, key: &Key) {
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         lane.lookup = Lookup::None;
-        for sequence in lane.at_stage(Stage::LookingUp) {
-            self.serve_here(now, user, out);
-            self.ask_everybody(now, user, sequence, out);
+        for sequence in lane.at_stage(PartStage::LookingUp) {
+            self.serve_here(cx, wings, key);
+            self.ask_everybody(cx, wings, key, sequence);
         }
-        self.advance_lane(now, user, out);
+        self.advance_lane(cx, wings, key);
     }
 
     /// A push has waited for rows as long as its deadline allows. Earlier ones of its lane go with it, so
     /// that it does not overtake them.
-    pub(crate) fn part_hurries(
+    pub(super) fn part_hurries(
         &mut self,
-        now: Now,
-        user: &UserId,
-        sequence: Sequence,
-        out: &mut Outbox,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
     ) {
-        let Some(lane) = self.publish.pushes.lanes.get(user) else {
+        let Some(lane) = self.lanes.get(key) else {
             return;
         };
         // A second lookup is for those who may have moved, and began when that was known.
         let waits = |part: &Part| part.stage.is_unrouted() && part.round == Round::First;
-        if !lane.get(sequence).is_some_and(waits) {
+        if !lane.get(*sequence).is_some_and(waits) {
             return;
         }
-        for earlier in lane.unrouted_up_to(sequence) {
-            self.serve_here(now, user, out);
-            self.ask_everybody(now, user, earlier, out);
+        for earlier in lane.unrouted_up_to(*sequence) {
+            self.serve_here(cx, wings, key);
+            self.ask_everybody(cx, wings, key, earlier);
         }
-        self.advance_lane(now, user, out);
+        self.advance_lane(cx, wings, key);
     }
 
-    /// Asks everybody by user, without rows.
-    fn ask_everybody(&mut self, now: Now, user: &UserId, sequence: Sequence, out: &mut Outbox) {
-        let Some(part) = self.part_mut(user, sequence) else {
+    /// Asks everybody by key, without rows.
+    fn ask_everybody(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
+        sequence: Sequence,
+    ) {
+        let Some(part) = self.part_mut(key, sequence) else {
             return;
         };
         part.degraded = true;
-        let since = part.started;
-        let hops = (self
-            .membership
-            .view()
-            .everybody(since, now.mono)
-            .into_iter())
-        .map(|instance| Hop {
-            instance,
-            named: Vec::new(),
-            ask: true,
-        })
-        .collect();
-        self.follow(now, user, sequence, hops, out);
+        let everybody = (wings.membership.view()).everybody(part.started, cx.now.mono);
+        let routes = (everybody.into_iter())
+            .map(|instance| Route {
+                instance,
+                named: Vec::new(),
+                ask: true,
+            })
+            .collect();
+        self.follow(cx, wings, key, sequence, routes);
     }
 
     /// A fresh view decides about lanes that wait for it.
-    pub(crate) fn judge_lane(&mut self, now: Now, user: &UserId, out: &mut Outbox) {
-        let Some(lane) = self.publish.pushes.lanes.get_mut(user) else {
+    pub(super) fn judge_lane(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, key: &Key) {
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
         let Lookup::Unjudged { rows } = std::mem::take(&mut lane.lookup) else {
-            self.bug("a lane waits for a view without rows");
+            cx.bug("a lane waits for a view without rows");
             return;
         };
-        let since = lane.asked_since(now.mono);
+        let since = lane.asked_since(cx.now.mono);
         // A view that was long on its way shows leases that may have been renewed since.
         let outdated = rows.iter().any(|(_, row)| {
-            self.membership.view().was_alive(row.instance)
-                && self.standing(row.instance, since, now) == Standing::Unknown
+            wings.membership.view().was_alive(row.instance)
+                && standing(cx, wings, row.instance, since) == Standing::Unknown
         });
         if outdated {
-            self.wait_for_judgement(now, user, rows);
+            self.wait_for_judgement(cx, wings, key, rows);
             return;
         }
-        self.route_lane(now, user, since, &rows, out);
+        self.route_lane(cx, wings, key, since, &rows);
     }
 
     /// The rows are judged by a view that is asked for from this moment on.
-    fn wait_for_judgement(&mut self, now: Now, user: &UserId, rows: Vec<(ConnectionId, Row)>) {
-        if let Some(lane) = self.publish.pushes.lanes.get_mut(user) {
+    fn wait_for_judgement(
+        &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
+        rows: Vec<(ConnectionId, Row)>,
+    ) {
+        if let Some(lane) = self.lanes.get_mut(key) {
             lane.lookup = Lookup::Unjudged { rows };
         }
-        self.wait_for_view(now, WaitsForView::Lane(user.clone()));
+        self.wait_for_view(cx, wings, WaitsForView::Lane(key.clone()));
     }
 
     /// Takes down what became of one terminal.
-    pub(crate) fn record(
+    pub(super) fn record(
         &mut self,
-        user: &UserId,
-        sequence: Sequence,
-        hop: DeliveryId,
+        PartId { key, sequence }: &PartId,
+        delivery: DeliveryId,
         connection: ConnectionId,
         outcome: Outcome,
     ) {
-        let Some(part) = self.part_mut(user, sequence) else {
+        let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
         match part.targets.find(connection) {
-            Some(target) if target.outcome.is_none() && target.hop == hop => {
+            Some(target) if target.outcome.is_none() && target.delivery == delivery => {
                 target.outcome = Some(outcome);
             }
             Some(_) => {}
-            // The instance was asked by user.
+            // The instance was asked by key.
             None => part.targets.push(Target {
                 connection,
-                hop,
+                delivery,
                 row: None,
                 outcome: Some(outcome),
             }),
@@ -458,27 +437,23 @@ impl Instance {
     }
 
     /// One delivery of a part was answered, or cannot be.
-    pub(crate) fn hop_ended(
+    pub(super) fn delivery_of_part_ended(
         &mut self,
-        now: Now,
-        user: &UserId,
-        sequence: Sequence,
-        hop: DeliveryId,
-        out: &mut Outbox,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
+        delivery: DeliveryId,
     ) {
-        let mut unanswered = Outcome::Unreachable;
-        if self.base.flaws.has(Flaw::UnreachableIsGone) {
-            unanswered = Outcome::Gone;
-        }
-        let Some(part) = self.part_mut(user, sequence) else {
+        let unanswered = hooks::outcome_of_unanswered(cx.flaws);
+        let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
-        if part.stage == Stage::Ended {
+        if part.stage == PartStage::Ended {
             return;
         }
-        part.hops -= 1;
+        part.unanswered -= 1;
         let mut gone = Vec::new();
-        for target in part.targets.served_by(hop) {
+        for target in part.targets.served_by(delivery) {
             let outcome = *target.outcome.get_or_insert(unanswered);
             if let (Outcome::Gone, Some(row)) = (outcome, target.row.take()) {
                 gone.push((target.connection, row));
@@ -488,50 +463,49 @@ impl Instance {
             part.round = Round::Second;
             part.stage = match part.stage {
                 // The lookup under way may be older than the move.
-                Stage::LookingUp | Stage::Waiting | Stage::Routed => Stage::Waiting,
-                Stage::Ended => Stage::Ended,
+                PartStage::LookingUp | PartStage::Waiting | PartStage::Routed => PartStage::Waiting,
+                PartStage::Ended => PartStage::Ended,
             };
         }
         for (connection, row) in gone {
-            self.remove_dead_row(user, connection, row);
+            remove_dead_row(wings, key, connection, row);
         }
-        self.end_part_if_complete(user, sequence, out);
-        self.advance_lane(now, user, out);
+        self.end_part_if_complete(cx, key, *sequence);
+        self.advance_lane(cx, wings, key);
     }
 
-    fn end_part_if_complete(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
-        let complete = (self.part_mut(user, sequence))
-            .is_some_and(|part| part.stage == Stage::Routed && part.hops == 0);
+    fn end_part_if_complete(&mut self, cx: &mut Context<'_>, key: &Key, sequence: Sequence) {
+        let complete = (self.part_mut(key, sequence))
+            .is_some_and(|part| part.stage == PartStage::Routed && part.unanswered == 0);
         if complete {
-            self.end_part(user, sequence, out);
+            self.end_part(cx, key, sequence);
         }
     }
 
     /// The push's deadline has come.
-    pub(crate) fn part_due(
+    pub(super) fn part_due(
         &mut self,
-        now: Now,
-        user: &UserId,
-        sequence: Sequence,
-        out: &mut Outbox,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
     ) {
-        let Some(part) = self.part_mut(user, sequence) else {
+        let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
         match part.stage {
-            Stage::Waiting | Stage::LookingUp => part.degraded = true,
-            Stage::Routed => {}
-            Stage::Ended => return,
+            PartStage::Waiting | PartStage::LookingUp => part.degraded = true,
+            PartStage::Routed => {}
+            PartStage::Ended => return,
         }
-        self.end_part(user, sequence, out);
-        self.advance_lane(now, user, out);
+        self.end_part(cx, key, *sequence);
+        self.advance_lane(cx, wings, key);
     }
 
-    fn end_part(&mut self, user: &UserId, sequence: Sequence, out: &mut Outbox) {
-        let Some(part) = self.part_mut(user, sequence) else {
+    fn end_part(&mut self, cx: &mut Context<'_>, key: &Key, sequence: Sequence) {
+        let Some(part) = self.part_mut(key, sequence) else {
             return;
         };
-        part.stage = Stage::Ended;
+        part.stage = PartStage::Ended;
         let (push, degraded) = (part.push, part.degraded);
         let terminals: Vec<_> = (part.targets.iter())
             .map(|target| {
@@ -539,7 +513,18 @@ impl Instance {
                 (target.connection, outcome)
             })
             .collect();
-        self.take_into_receipt(push, user, terminals.into_iter(), degraded);
-        self.part_of_push_ended(push, out);
+        self.take_into_receipt(cx, push, key, terminals.into_iter(), degraded);
+        self.one_finished(cx, push);
+    }
+}
+
+fn remove_dead_row(wings: &mut Wings<'_>, key: &Key, connection: ConnectionId, row: Row) {
+    if wings.membership.is_linked() {
+        let operation = Operation::RemoveRow {
+            key: key.clone(),
+            connection,
+            row,
+        };
+        wings.membership.ask(operation, Purpose::RemoveRow);
     }
 }

@@ -9,17 +9,26 @@ use super::targets::Targets;
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::Row;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
+use crate::key::Key;
 use crate::message::Outcome;
 use crate::publish::route::Selection;
 use crate::time::Instant;
 
 /// A part's number in its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Sequence(u64);
+pub(in crate::publish) struct Sequence(u64);
 
-/// The pushes for one user.
+/// Names a part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::publish) struct PartId {
+    /// Whose lane it stands in.
+    pub(in crate::publish) key: Key,
+    pub(in crate::publish) sequence: Sequence,
+}
+
+/// The pushes for one key.
 #[derive(Clone, Debug)]
-pub(crate) struct Lane {
+pub(in crate::publish) struct Lane {
     pub(super) parts: VecDeque<Part>,
     /// The number of the first part.
     pub(super) first: u64,
@@ -40,17 +49,17 @@ pub(super) enum Lookup {
     Unjudged { rows: Vec<(ConnectionId, Row)> },
 }
 
-/// What one push is to one user.
+/// What one push is to one key.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(in crate::publish) struct Part {
     pub(super) push: PushKey,
     pub(super) selection: Selection,
     pub(super) started: Instant,
-    pub(super) stage: Stage,
+    pub(super) stage: PartStage,
     pub(super) round: Round,
     /// Deliveries without an answer.
-    pub(super) hops: usize,
-    /// Instances that were asked by user: whom they served is known when they answer.
+    pub(super) unanswered: usize,
+    /// Instances that were asked by key: whom they served is known when they answer.
     pub(super) asked: Vec<InstanceId>,
     pub(super) targets: Targets,
     pub(super) degraded: bool,
@@ -58,7 +67,7 @@ pub(crate) struct Part {
 
 /// How far a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Stage {
+pub(super) enum PartStage {
     /// The lookup of an earlier part is under way.
     Waiting,
     /// Its own is.
@@ -69,7 +78,7 @@ pub(super) enum Stage {
     Ended,
 }
 
-impl Stage {
+impl PartStage {
     /// Whether it waits for rows.
     pub(super) const fn is_unrouted(self) -> bool {
         match self {
@@ -93,21 +102,25 @@ pub(super) enum Round {
 pub(super) struct Target {
     pub(super) connection: ConnectionId,
     /// The delivery that serves it.
-    pub(super) hop: DeliveryId,
+    pub(super) delivery: DeliveryId,
     /// The row that named it.
     pub(super) row: Option<Row>,
     pub(super) outcome: Option<Outcome>,
 }
 
 impl Part {
-    pub(crate) const fn new(push: PushKey, selection: Selection, started: Instant) -> Self {
+    pub(in crate::publish) const fn new(
+        push: PushKey,
+        selection: Selection,
+        started: Instant,
+    ) -> Self {
         Self {
             push,
             selection,
             started,
-            stage: Stage::Waiting,
+            stage: PartStage::Waiting,
             round: Round::First,
-            hops: 0,
+            unanswered: 0,
             asked: Vec::new(),
             targets: Targets::new(),
             degraded: false,
@@ -117,8 +130,8 @@ impl Part {
     /// Whether deliveries of it have left that its rows call for.
     const fn is_routed(&self) -> bool {
         match self.stage {
-            Stage::Routed | Stage::Ended => true,
-            Stage::Waiting | Stage::LookingUp => match self.round {
+            PartStage::Routed | PartStage::Ended => true,
+            PartStage::Waiting | PartStage::LookingUp => match self.round {
                 Round::First => false,
                 Round::Second => true,
             },
@@ -129,7 +142,7 @@ impl Part {
 impl Lane {
     /// A lane whose first part has this number. No number is given twice, so that whoever comes
     /// late with one finds nothing.
-    pub(crate) fn new(first: u64) -> Self {
+    pub(in crate::publish) fn new(first: u64) -> Self {
         Self {
             parts: VecDeque::new(),
             first,
@@ -139,24 +152,24 @@ impl Lane {
     }
 
     /// The number after those that were given.
-    pub(crate) fn next(&self) -> u64 {
+    pub(in crate::publish) fn next(&self) -> u64 {
         self.first + self.parts.len() as u64
     }
 
     /// Adds a part.
-    pub(crate) fn push(&mut self, part: Part) -> Sequence {
+    pub(in crate::publish) fn push(&mut self, part: Part) -> Sequence {
         let sequence = Sequence(self.next());
         self.parts.push_back(part);
         sequence
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::publish) fn len(&self) -> usize {
         self.parts.len()
     }
 
     /// Forgets the parts that have ended, up to the first that has not.
     pub(super) fn forget_ended(&mut self) {
-        while (self.parts.front()).is_some_and(|part| part.stage == Stage::Ended) {
+        while (self.parts.front()).is_some_and(|part| part.stage == PartStage::Ended) {
             self.parts.pop_front();
             self.first += 1;
         }
@@ -195,7 +208,7 @@ impl Lane {
             .collect()
     }
 
-    pub(super) fn at_stage(&self, stage: Stage) -> Vec<Sequence> {
+    pub(super) fn at_stage(&self, stage: PartStage) -> Vec<Sequence> {
         (self.first..)
             .zip(&self.parts)
             .filter(|(_, part)| part.stage == stage)
@@ -206,14 +219,14 @@ impl Lane {
     /// Since when the parts that are being looked up must not miss anybody.
     pub(super) fn asked_since(&self, now: Instant) -> Instant {
         (self.parts.iter())
-            .filter(|part| part.stage == Stage::LookingUp)
+            .filter(|part| part.stage == PartStage::LookingUp)
             .map(|part| part.started)
             .min()
             .unwrap_or(now)
     }
 
     /// What later parts have served of an instance, or may have: whom an instance serves that was
-    /// asked by user is known when it answers.
+    /// asked by key is known when it answers.
     pub(super) fn served_later(
         &self,
         sequence: Sequence,
@@ -264,7 +277,7 @@ impl Fingerprint for Lane {
             part.push.fingerprint(now, hasher);
             part.selection.hash(hasher);
             part.started.fingerprint(now, hasher);
-            (part.stage, part.round, part.hops, part.degraded).hash(hasher);
+            (part.stage, part.round, part.unanswered, part.degraded).hash(hasher);
             part.targets.hash(hasher);
             part.asked.hash(hasher);
         }

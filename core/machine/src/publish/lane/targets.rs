@@ -21,7 +21,7 @@ pub(super) struct Targets {
     /// Their places in the list, if they are more than a few.
     places: BTreeMap<ConnectionId, usize>,
     /// The places that each delivery serves. A delivery may have several.
-    hops: Vec<(DeliveryId, Range<usize>)>,
+    deliveries: Vec<(DeliveryId, Range<usize>)>,
 }
 
 impl Targets {
@@ -29,16 +29,16 @@ impl Targets {
         Self {
             list: Vec::new(),
             places: BTreeMap::new(),
-            hops: Vec::new(),
+            deliveries: Vec::new(),
         }
     }
 
     /// Adds a terminal that is not among them.
     pub(super) fn push(&mut self, target: Target) {
         let place = self.list.len();
-        match self.hops.last_mut() {
-            Some((hop, places)) if *hop == target.hop => places.end = place + 1,
-            Some(_) | None => self.hops.push((target.hop, place..place + 1)),
+        match self.deliveries.last_mut() {
+            Some((delivery, places)) if *delivery == target.delivery => places.end = place + 1,
+            Some(_) | None => self.deliveries.push((target.delivery, place..place + 1)),
         }
         self.list.push(target);
         if place == FEW {
@@ -68,12 +68,14 @@ impl Targets {
     }
 
     /// Those that one delivery serves.
-    pub(super) fn served_by(&mut self, hop: DeliveryId) -> impl Iterator<Item = &mut Target> {
-        let Self { list, hops, .. } = self;
+    pub(super) fn served_by(&mut self, delivery: DeliveryId) -> impl Iterator<Item = &mut Target> {
+        let Self {
+            list, deliveries, ..
+        } = self;
         let mut rest = list.as_mut_slice();
         let mut skipped = 0;
-        (hops.iter())
-            .filter(move |(of, _)| *of == hop)
+        (deliveries.iter())
+            .filter(move |(of, _)| *of == delivery)
             .flat_map(move |(_, places)| {
                 let all = std::mem::take(&mut rest);
                 let (_, from) = all.split_at_mut(places.start - skipped);
@@ -112,12 +114,12 @@ mod tests {
         /// Few or many, they are found as if each was looked at.
         #[test]
         fn targets_are_found_by_name_and_by_delivery(
-            hops in proptest::collection::vec(0..4_u64, 0..50),
+            deliveries in proptest::collection::vec(0..4_u64, 0..50),
             asked in 0..60_u128,
         ) {
             let all: Vec<Target> = (0_u128..)
-                .zip(&hops)
-                .map(|(name, hop)| target(name, *hop))
+                .zip(&deliveries)
+                .map(|(name, delivery)| target(name, *delivery))
                 .collect();
             let mut targets = Targets::new();
             all.iter().for_each(|target| targets.push(*target));
@@ -126,17 +128,17 @@ mod tests {
             prop_assert_eq!(targets.has(connection(asked)), there);
             let found = targets.find(connection(asked)).map(|target| target.connection);
             prop_assert_eq!(found, there.then_some(connection(asked)));
-            for hop in (0..5).map(DeliveryId::new) {
-                let of_hop = all.iter().filter(|target| target.hop == hop);
-                prop_assert!(targets.served_by(hop).map(|target| name(target)).eq(of_hop.map(name)));
+            for delivery in (0..5).map(DeliveryId::new) {
+                let served = all.iter().filter(|target| target.delivery == delivery);
+                prop_assert!(targets.served_by(delivery).map(|target| name(target)).eq(served.map(name)));
             }
         }
     }
 
-    fn target(name: u128, hop: u64) -> Target {
+    fn target(name: u128, delivery: u64) -> Target {
         Target {
             connection: connection(name),
-            hop: DeliveryId::new(hop),
+            delivery: DeliveryId::new(delivery),
             row: None,
             outcome: Some(Outcome::Written),
         }
