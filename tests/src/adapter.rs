@@ -68,7 +68,7 @@ const TOKIO_SERVER: Target = Target {
         "--exclude=switchboard-smol",
         "--exclude=switchboard-sim",
         "--bin=switchboard",
-        "--test=hazards",
+        "--test=documents",
     ],
 };
 
