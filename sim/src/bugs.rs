@@ -7,6 +7,7 @@ use crate::checkers;
 use crate::report::Violation;
 use crate::schedule::Schedule;
 use crate::swarm;
+use crate::text;
 use crate::trial::Trial;
 
 /// One bug of the catalogue.
@@ -14,8 +15,6 @@ use crate::trial::Trial;
 pub struct Bug {
     /// What is switched on.
     pub flaw: Flaw,
-    /// As it is called in schedules and reports.
-    pub name: &'static str,
     caught_by: &'static [Catch],
     /// Why somebody could well write it.
     pub tempting: &'static str,
@@ -56,8 +55,7 @@ pub fn catalogue() -> impl Iterator<Item = Bug> {
 
 /// The names of all bugs, as they are listed.
 pub fn names() -> String {
-    let names: Vec<_> = catalogue().map(|bug| bug.name).collect();
-    names.join(", ")
+    text::flaw_names()
 }
 
 /// What a search found.
@@ -72,6 +70,11 @@ pub struct Hunt {
 }
 
 impl Bug {
+    /// As it is called in schedules and reports.
+    pub fn name(&self) -> &'static str {
+        text::flaw_name(self.flaw)
+    }
+
     /// Which checkers must catch it, each by itself.
     pub fn catches(&self) -> impl Iterator<Item = Catch> {
         self.caught_by.iter().copied()
@@ -119,7 +122,7 @@ impl Bug {
 
     /// The bug of this name.
     pub fn named(name: &str) -> Option<Self> {
-        catalogue().find(|bug| bug.name == name)
+        catalogue().find(|bug| bug.name() == name)
     }
 
     /// The entry of a flaw.
@@ -131,7 +134,7 @@ impl Bug {
 impl Catch {
     /// The file in which a schedule is kept that shows a bug to this checker.
     pub fn file_name(self, bug: Bug) -> String {
-        format!("{}.{}.txt", bug.name, self.invariant)
+        format!("{}.{}.txt", bug.name(), self.invariant)
     }
 
     /// Only this checker watches.
@@ -153,7 +156,6 @@ fn is_clean(schedule: &Schedule) -> bool {
 const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     Bug {
         flaw: Flaw::UnregisterByUser,
-        name: "unregister-by-user",
         caught_by: &[
             shallow("orphan-debt"),
             shallow("hello-means-reachable"),
@@ -163,139 +165,116 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::HelloBeforeRow,
-        name: "hello-before-row",
         caught_by: &[deep("receipt-complete")],
         tempting: "the terminal is greeted a round trip sooner",
     },
     Bug {
         flaw: Flaw::LostRegisterNotRepeated,
-        name: "lost-register-not-repeated",
         caught_by: &[deep("convergence")],
         tempting: "the slow sweep will write it in any case",
     },
     Bug {
         flaw: Flaw::LateRegisterKept,
-        name: "late-register-kept",
         caught_by: &[deep("ghost-debt"), deep("no-resurrection")],
         tempting: "the connection is gone, so its answer seems to concern nobody",
     },
     Bug {
         flaw: Flaw::LeaseNeverExpires,
-        name: "lease-never-expires",
         caught_by: &[shallow("ghost-debt")],
         tempting: "in every test instances say goodbye",
     },
     Bug {
         flaw: Flaw::EmptyLookupIsOffline,
-        name: "empty-lookup-is-offline",
         caught_by: &[deep("receipt-complete")],
         tempting: "no rows, no terminals: what else should it mean",
     },
     Bug {
         flaw: Flaw::LowerEpochOverwrites,
-        name: "lower-epoch-overwrites",
         caught_by: &[deep("fencing")],
         tempting: "a plain HSET is one command and needs no script",
     },
     Bug {
         flaw: Flaw::FloorRaisedEarly,
-        name: "floor-raised-early",
         caught_by: &[deep("receipt-complete"), deep("fencing")],
         tempting: "the claim has a place for the floor, and one write fewer is needed",
     },
     Bug {
         flaw: Flaw::FloorNeverRaised,
-        name: "floor-never-raised",
         caught_by: &[deep("ghost-debt")],
         tempting: "everything is delivered without it",
     },
     Bug {
         flaw: Flaw::UpTooEarly,
-        name: "up-too-early",
         caught_by: &[deep("receipt-complete")],
         tempting: "the lease is held, so the instance is up",
     },
     Bug {
         flaw: Flaw::RenewedWithoutComparison,
-        name: "renewed-without-comparison",
         caught_by: &[deep("fencing")],
         tempting: "a SET with an expiry is how leases are written everywhere",
     },
     Bug {
         flaw: Flaw::NoDoubtAfterReconnection,
-        name: "no-doubt-after-reconnection",
         caught_by: &[deep("receipt-complete")],
         tempting: "a link that broke says nothing about the others",
     },
     Bug {
         flaw: Flaw::RowBeforeClaim,
-        name: "row-before-claim",
         caught_by: &[deep("fencing")],
         tempting: "the epoch is known when the claim is asked for, and a round trip is saved",
     },
     Bug {
         flaw: Flaw::UnreachableIsGone,
-        name: "unreachable-is-gone",
         caught_by: &[shallow("fencing"), shallow("recycled-address")],
         tempting: "whoever answers `not me` or nothing at all will not deliver anything",
     },
     Bug {
         flaw: Flaw::OvertakenBySecondLookup,
-        name: "overtaken-by-second-lookup",
         caught_by: &[deep("order")],
         tempting: "the second lookup finds a terminal, so the push is delivered there",
     },
     Bug {
         flaw: Flaw::QueuedSaidWritten,
-        name: "queued-said-written",
         caught_by: &[shallow("receipt-true")],
         tempting: "a write into a buffer returns at once and looks like a success",
     },
     Bug {
         flaw: Flaw::RepeatNotRecognised,
-        name: "repeat-not-recognised",
         caught_by: &[shallow("no-duplicate")],
         tempting: "nothing repeats a push while all links hold",
     },
     Bug {
         flaw: Flaw::DeadRowWithoutComparison,
-        name: "dead-row-without-comparison",
         caught_by: &[deep("fencing")],
         tempting: "the row was just read",
     },
     Bug {
         flaw: Flaw::TokenCheckedAtConnectOnly,
-        name: "token-checked-at-connect-only",
         caught_by: &[shallow("addressee")],
         tempting: "whoever was let in has shown who he is",
     },
     Bug {
         flaw: Flaw::HelloWaitsForRow,
-        name: "hello-waits-for-row",
         caught_by: &[shallow("connect-ends")],
         tempting: "the hello says `reachable`, so it has to wait for the row",
     },
     Bug {
         flaw: Flaw::SilentOverflow,
-        name: "silent-overflow",
         caught_by: &[deep("limits")],
         tempting: "the policy is to drop the frame, and dropped it is",
     },
     Bug {
         flaw: Flaw::TimerLeftAfterClose,
-        name: "timer-left-after-close",
         caught_by: &[shallow("hygiene")],
         tempting: "the connection is there until its socket has gone, so its timer is as well",
     },
     Bug {
         flaw: Flaw::RowlessKept,
-        name: "rowless-kept",
         caught_by: &[shallow("empty-at-rest")],
         tempting: "a connection is forgotten when its row is removed, and every connection has a row",
     },
     Bug {
         flaw: Flaw::KindGuessed,
-        name: "kind-guessed",
         caught_by: &[shallow("no-creation")],
         tempting: "what is UTF-8 is text, and nobody has to say so",
     },

@@ -68,13 +68,14 @@ pub(crate) use fingerprint;
 /// State without times hashes as it is.
 macro_rules! timeless {
     ($($type:ty),* $(,)?) => {
-        $(impl Fingerprint for $type {
-            fn fingerprint(&self, to: &mut Print) {
-                self.hash(&mut to.hasher);
+        $(impl $crate::fingerprint::Fingerprint for $type {
+            fn fingerprint(&self, to: &mut $crate::fingerprint::Print) {
+                std::hash::Hash::hash(self, &mut to.hasher);
             }
         })*
     };
 }
+pub(crate) use timeless;
 
 timeless!(
     bool,
@@ -85,10 +86,6 @@ timeless!(
     String,
     Bytes,
     Duration,
-    crate::observed::HandIn,
-    crate::observed::Life,
-    crate::redis::Connection,
-    crate::redis::ServerId,
     switchboard_core::directory::Operation,
     switchboard_core::frame::CloseCode,
     switchboard_core::frame::Payload,
@@ -106,22 +103,14 @@ timeless!(
 /// Words of schedules.
 macro_rules! words {
     ($($type:ty),* $(,)?) => {
-        $(impl Fingerprint for $type {
-            fn fingerprint(&self, to: &mut Print) {
+        $(impl $crate::fingerprint::Fingerprint for $type {
+            fn fingerprint(&self, to: &mut $crate::fingerprint::Print) {
                 to.word(self);
             }
         })*
     };
 }
-
-words!(
-    crate::schedule::Act,
-    crate::schedule::ErrorReply,
-    crate::schedule::HowKilled,
-    crate::schedule::Moment,
-    crate::schedule::OperationKind,
-    crate::schedule::TripFault,
-);
+pub(crate) use words;
 
 impl Fingerprint for Instant {
     fn fingerprint(&self, to: &mut Print) {

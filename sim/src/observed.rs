@@ -6,6 +6,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::InstanceId;
 use switchboard_core::message::{PushRefused, Receipt};
 
+use crate::fingerprint::timeless;
 use crate::ledger::Excuse;
 use crate::trace::Place;
 
@@ -51,6 +52,8 @@ impl HandIn {
         }
     }
 }
+
+timeless!(HandIn, Life);
 
 /// Something that has just happened. Sessions, processes and pushes are numbers into
 /// [`World::sessions`](crate::World::sessions), [`World::hosts`](crate::World::hosts) and

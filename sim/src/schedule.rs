@@ -1,12 +1,11 @@
 //! Schedules: what happens in a world, as plain text, one timed item a line.
 
-use std::fmt;
 use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
 use switchboard_core::flaws::Flaw;
 
-use crate::text;
+use crate::fingerprint::words;
 
 mod check;
 mod redis;
@@ -414,34 +413,15 @@ pub enum To {
     Everyone,
 }
 
+words!(Act, ErrorReply, HowKilled, Moment, OperationKind, TripFault);
+
 impl Schedule {
-    /// Reads a schedule.
-    ///
-    /// # Errors
-    ///
-    /// Names the line and what is wrong with it.
-    pub fn parse(schedule: &str) -> Result<Self, ScheduleError> {
-        text::parse(schedule)
-    }
-
-    /// How schedules are written: the forms of all items, and the words in them.
-    pub fn grammar() -> String {
-        text::grammar()
-    }
-
     /// The moment of the last item, or by which a violation must be found.
     pub fn end(&self) -> Duration {
         (self.items.iter().map(|item| item.at))
             .chain(self.expects.iter().map(|expected| expected.by))
             .max()
             .unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Schedule {
-    /// As [`Schedule::parse`] reads it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::print(self, f)
     }
 }
 

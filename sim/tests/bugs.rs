@@ -34,7 +34,7 @@ fn shallow_bugs_are_found_within_their_budget() {
     for bug in catalogue() {
         for by in bug.catches().filter(|by| by.depth == Depth::Shallow) {
             let hunt = bug.hunt(by, 0, || true);
-            assert!(hunt.found.is_some(), "{} by {by:?}: {hunt:?}", bug.name);
+            assert!(hunt.found.is_some(), "{} by {by:?}: {hunt:?}", bug.name());
         }
     }
 }
@@ -50,6 +50,6 @@ fn every_checker_catches_a_bug() {
 #[test]
 fn each_bug_has_a_name_of_its_own() {
     for bug in catalogue() {
-        assert_eq!(Bug::named(bug.name), Some(bug));
+        assert_eq!(Bug::named(bug.name()), Some(bug));
     }
 }

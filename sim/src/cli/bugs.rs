@@ -63,7 +63,7 @@ impl Bugs {
             .collect();
         let mut hunts = each(self.jobs, &searches, |(bug, by, from)| {
             let hunt = bug.hunt(*by, *from, || !interrupted());
-            (bug.name, hunt)
+            (bug.name(), hunt)
         });
         let mut all: Vec<Found> = (pairs.into_iter())
             .map(|(bug, by)| Found {
@@ -73,7 +73,7 @@ impl Bugs {
                 shrunk: None,
             })
             .collect();
-        let small = each(self.jobs, &all, |found| (found.bug.name, found.small()));
+        let small = each(self.jobs, &all, |found| (found.bug.name(), found.small()));
         // A schedule that is half shrunk takes no better one's place.
         let folder = self.out.as_deref().filter(|_| !interrupted());
         for (found, small) in all.iter_mut().zip(small) {
@@ -194,7 +194,7 @@ fn tell(all: &[Found]) {
         for seed in found.hunts.iter().flat_map(|hunt| &hunt.sick) {
             println!(
                 "seed {seed} fails without {} as well: {}",
-                found.bug.name,
+                found.bug.name(),
                 again(format_args!("replay {seed}"))
             );
         }
@@ -234,7 +234,7 @@ fn row(found: &Found) -> String {
     };
     format!(
         "| `{}` | `{}` | {} | {median} | {hits} of {} | {size} |",
-        bug.name,
+        bug.name(),
         by.invariant,
         by.depth.budget(),
         hunts.len(),

@@ -12,7 +12,7 @@ use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
-use crate::fingerprint::{Fingerprint, Print};
+use crate::fingerprint::{Fingerprint, Print, timeless};
 use crate::schedule::{ClockStep, ErrorReply};
 
 use server::Server;
@@ -68,6 +68,8 @@ pub struct Connection {
 /// One server: a replica is another one than its primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerId(u32);
+
+timeless!(Connection, ServerId);
 
 impl ServerId {
     pub(crate) const fn get(self) -> u64 {

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::redis::{ERRORS, OPERATIONS, TRIP_FAULTS, WRITE_ERRORS};
-use super::words::{HOW_CLOSED, MOMENTS, POLICIES, SENT, names};
-use crate::bugs;
+use super::words::{FLAWS, HOW_CLOSED, MOMENTS, POLICIES, SENT, names};
 
 /// The forms of the first line's settings.
 pub(super) const SETTINGS: &[&str] = &[
@@ -98,7 +97,7 @@ pub(super) fn settings() -> String {
 }
 
 /// All forms, and what can stand for the words in capitals.
-pub(crate) fn grammar() -> String {
+pub(super) fn grammar() -> String {
     let mut text = String::from(
         "A schedule is one line of settings and then one timed item a line; `#` begins a comment.\n\n",
     );
@@ -128,7 +127,7 @@ pub(crate) fn grammar() -> String {
         ("ERROR", names(ERRORS)),
         ("WRITE-ERROR", names(WRITE_ERRORS)),
         ("POLICY", names(POLICIES)),
-        ("FLAW", bugs::names()),
+        ("FLAW", names(FLAWS)),
         ("CHECKER", "the name of a checker, or no-panic".to_owned()),
     ] {
         let _ = writeln!(text, "{word:<10} {what}");

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bugs::{self, Bug};
 use crate::schedule::{Expected, Item, Schedule, ScheduleError};
 
 mod forms;
@@ -13,11 +12,33 @@ mod words;
 mod write;
 
 use forms::EXPECTED;
-pub(crate) use forms::grammar;
-pub(crate) use words::span;
-use words::{POLICIES, Read, Span, from_table, name_of, number};
+use words::{FLAWS, POLICIES, Read, Span, from_table, name_of, number};
+pub(crate) use words::{flaw_name, flaw_names, span};
 
-pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
+impl Schedule {
+    /// Reads a schedule.
+    ///
+    /// # Errors
+    ///
+    /// Names the line and what is wrong with it.
+    pub fn parse(schedule: &str) -> Result<Self, ScheduleError> {
+        parse(schedule)
+    }
+
+    /// How schedules are written: the forms of all items, and the words in them.
+    pub fn grammar() -> String {
+        forms::grammar()
+    }
+}
+
+impl fmt::Display for Schedule {
+    /// As [`Schedule::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(self, f)
+    }
+}
+
+fn parse(text: &str) -> Result<Schedule, ScheduleError> {
     let mut schedule = Schedule {
         seed: 0,
         instances: 0,
@@ -60,7 +81,7 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
     Ok(schedule)
 }
 
-pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Schedule {
         seed,
         instances,
@@ -83,7 +104,7 @@ pub(crate) fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Res
         write!(f, "  tight {}", name_of(POLICIES, policy))?;
     }
     if let Some(flaw) = flaw {
-        write!(f, "  flaw {}", Bug::of(*flaw).name)?;
+        write!(f, "  flaw {}", flaw_name(*flaw))?;
     }
     writeln!(f)?;
     for item in items {
@@ -112,11 +133,7 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "lease" => schedule.lease = span(value)?,
             "reconnect" => schedule.reconnect = Some(span(value)?),
             "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
-            "flaw" => {
-                let bug = Bug::named(value);
-                let unknown = || format!("`{value}` is none of {}", bugs::names());
-                schedule.flaw = Some(bug.ok_or_else(unknown)?.flaw);
-            }
+            "flaw" => schedule.flaw = Some(from_table(FLAWS, value)?),
             other => {
                 let settings = forms::settings();
                 return Err(format!("`{other}` is none of the settings {settings}"));
@@ -223,11 +240,10 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 
     #[test]
     fn a_flaw_is_printed_as_it_was_read() {
-        for bug in bugs::catalogue() {
-            let name = bug.name;
+        for (name, flaw) in FLAWS {
             let text =
                 format!("switchboard-sim 1  seed 0x1  instances 2  lease 4.000s  flaw {name}\n");
-            assert_eq!(parse(&text).unwrap().flaw, Some(bug.flaw));
+            assert_eq!(parse(&text).unwrap().flaw, Some(*flaw));
             assert_eq!(parse(&text).unwrap().to_string(), text);
         }
     }
@@ -330,7 +346,7 @@ expect violation orphan-debt by 20.000s
     #[test]
     fn every_form_can_be_read() {
         let mut text = String::from("switchboard-sim 1 seed 1 instances 2\n");
-        let grammar = grammar();
+        let grammar = Schedule::grammar();
         let forms = (grammar.lines()).filter_map(|line| line.strip_prefix("TIME "));
         for line in forms.filter(|line| !line.starts_with(' ')) {
             let line = (line.replace("i1|anywhere", "i1"))

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use switchboard_core::config::SlowConsumer;
+use switchboard_core::flaws::Flaw;
 
 use crate::schedule::{Host, HowClosed, Moment, Sent};
 
@@ -41,6 +42,43 @@ pub(super) const MOMENTS: Table<Moment> = &[
     ("delivered", Moment::Delivered),
     ("write", Moment::Write),
     ("receipt", Moment::Receipt),
+];
+
+/// Bugs that can be switched on.
+pub(super) const FLAWS: Table<Flaw> = &[
+    ("unregister-by-user", Flaw::UnregisterByUser),
+    ("hello-before-row", Flaw::HelloBeforeRow),
+    ("lost-register-not-repeated", Flaw::LostRegisterNotRepeated),
+    ("late-register-kept", Flaw::LateRegisterKept),
+    ("lease-never-expires", Flaw::LeaseNeverExpires),
+    ("empty-lookup-is-offline", Flaw::EmptyLookupIsOffline),
+    ("lower-epoch-overwrites", Flaw::LowerEpochOverwrites),
+    ("floor-raised-early", Flaw::FloorRaisedEarly),
+    ("floor-never-raised", Flaw::FloorNeverRaised),
+    ("up-too-early", Flaw::UpTooEarly),
+    ("renewed-without-comparison", Flaw::RenewedWithoutComparison),
+    (
+        "no-doubt-after-reconnection",
+        Flaw::NoDoubtAfterReconnection,
+    ),
+    ("row-before-claim", Flaw::RowBeforeClaim),
+    ("unreachable-is-gone", Flaw::UnreachableIsGone),
+    ("overtaken-by-second-lookup", Flaw::OvertakenBySecondLookup),
+    ("queued-said-written", Flaw::QueuedSaidWritten),
+    ("repeat-not-recognised", Flaw::RepeatNotRecognised),
+    (
+        "dead-row-without-comparison",
+        Flaw::DeadRowWithoutComparison,
+    ),
+    (
+        "token-checked-at-connect-only",
+        Flaw::TokenCheckedAtConnectOnly,
+    ),
+    ("hello-waits-for-row", Flaw::HelloWaitsForRow),
+    ("silent-overflow", Flaw::SilentOverflow),
+    ("timer-left-after-close", Flaw::TimerLeftAfterClose),
+    ("rowless-kept", Flaw::RowlessKept),
+    ("kind-guessed", Flaw::KindGuessed),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {
@@ -108,6 +146,16 @@ impl Display for Span {
             write!(f, "{}.{micros:06}s", self.0.as_secs())
         }
     }
+}
+
+/// As a bug is called in schedules and reports.
+pub(crate) fn flaw_name(flaw: Flaw) -> &'static str {
+    name_of(FLAWS, &flaw)
+}
+
+/// All those names, as they are listed.
+pub(crate) fn flaw_names() -> String {
+    names(FLAWS)
 }
 
 impl Display for Host {
