@@ -5,13 +5,11 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
 use crate::id::InstanceId;
 use crate::membership::service::Service;
 use crate::peers::wire::{self, Message, Role, Transcript};
 use crate::time::Instant;
-
-/// A link is dead when nothing came over it for so many heartbeats.
-const SILENT_HEARTBEATS: u32 = 3;
 
 /// One link.
 #[derive(Clone, Debug)]
@@ -114,7 +112,7 @@ impl Link {
 
     /// Whether nothing has come over it for too long.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.heard + self.heartbeat * SILENT_HEARTBEATS <= now
+        self.heard + self.heartbeat * Config::SILENT_HEARTBEATS <= now
     }
 
     /// Adds something to be said. Returns whether there was room for it: a queue that is empty takes

@@ -206,6 +206,39 @@ pub enum Log {
     Rejoined,
 }
 
+/// How much an operator should care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It belongs to normal operation.
+    Info,
+    /// Something went wrong that mends itself, or that others are to blame for.
+    Warning,
+    /// Somebody has to do something, or terminals are missed until then.
+    Error,
+}
+
+impl Log {
+    /// How much an operator should care.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Claimed { .. }
+            | Self::Settled { .. }
+            | Self::PeerUp { .. }
+            | Self::PeerDown { .. }
+            | Self::Rejoined => Severity::Info,
+            Self::LeaseLost { .. }
+            | Self::LeaseVanished { .. }
+            | Self::DirectoryNotPrimary { .. }
+            | Self::PeerMisbehaved { .. }
+            | Self::SettingsDiffer { .. } => Severity::Warning,
+            Self::DirectoryRefused { .. }
+            | Self::WireVersion { .. }
+            | Self::WrongSecret { .. }
+            | Self::Isolated => Severity::Error,
+        }
+    }
+}
+
 /// Where an instance puts its commands: one list, owned and reused by the caller.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {

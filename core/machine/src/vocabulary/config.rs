@@ -151,6 +151,10 @@ impl Config {
     pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
     /// The deadline of a push whose caller names none.
     pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
+    /// A link is dead when nothing came over it for so many heartbeats.
+    pub const SILENT_HEARTBEATS: u32 = 3;
+    /// The time between two batches of rows that are written again under a new epoch.
+    pub const SETTLE_STEP: Duration = Duration::from_millis(50);
 
     /// Checks that the settings fit together.
     ///

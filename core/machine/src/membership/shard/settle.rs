@@ -24,7 +24,7 @@ use crate::terminals::registry::Age;
 use crate::time::Instant;
 
 /// The time between two batches of rows.
-pub(super) const STEP: Duration = Duration::from_millis(50);
+pub(super) const STEP: Duration = crate::config::Config::SETTLE_STEP;
 /// Connections younger than this may be in the tail that a failover loses: a replica that lags
 /// further behind is not promoted by any sensible configuration.
 const YOUNG: Duration = Duration::from_secs(60);
