@@ -40,6 +40,7 @@ fn main() {
     assert!(world.run_until(connected), "{:?}", world.report().violation);
     let whole = MEMORY.current_usage().saturating_sub(before);
     let greeted = world
+        .scene()
         .sessions()
         .iter()
         .filter(|session| session.greeted().is_some())

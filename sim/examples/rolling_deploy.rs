@@ -20,7 +20,7 @@ impl Checker for NobodyUnreachable {
         "nobody-unreachable"
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         if let Observed::Answered { receipt, .. } = event {
             match receipt.counts.unreachable {
                 0 => watch.held(),

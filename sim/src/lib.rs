@@ -8,28 +8,20 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::iter_over_hash_type)]
 
-mod acts;
 pub mod bugs;
-mod calm;
 pub mod checker;
 pub mod checkers;
-mod deploy;
-mod directory_link;
-mod executed;
+mod context;
+mod deployments;
+mod directory;
 mod fingerprint;
 pub mod golden;
-mod host;
-pub mod ledger;
-mod link_acts;
-mod moment;
+mod hosts;
+mod network;
 mod noise;
-pub mod observed;
 mod panics;
-mod pipe;
-mod queue;
-pub mod record;
+pub mod publishing;
 pub mod redis;
-mod redis_acts;
 pub mod report;
 mod scenario;
 pub mod schedule;
@@ -38,16 +30,17 @@ pub mod shrink;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 pub mod swarm;
-mod terminal;
+mod terminals;
 mod text;
 pub mod totals;
 pub mod trace;
 mod trial;
-mod view;
+mod vocabulary;
 mod world;
 
+pub use checker::{HostView, Scene};
 pub use scenario::{Done, FaultClass, Faults, Run, Scenario, ScenarioError};
-pub use terminal::{Pace, Session};
+pub use terminals::{Pace, Session};
 pub use trial::{NobodyWatches, Trial};
-pub use view::HostView;
+pub use vocabulary::{ledger, observed};
 pub use world::World;

@@ -15,7 +15,7 @@ mod maker;
 mod run;
 
 pub use faults::{FaultClass, Faults};
-use maker::Maker;
+use maker::ScenarioMaker;
 pub use run::{Done, Run};
 
 /// A cluster under load, with what goes wrong in it and who watches.
@@ -271,7 +271,7 @@ impl Scenario {
                 }),
             }
         })?;
-        let mut maker = Maker::new(self);
+        let mut maker = ScenarioMaker::new(self);
         maker.terminals();
         if let Some(faults) = self.faults {
             maker.faults(faults);

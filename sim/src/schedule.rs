@@ -53,7 +53,7 @@ pub struct Expected {
 pub struct Item {
     /// When, from the start.
     pub at: Duration,
-    /// What.
+    /// What happens then.
     pub act: Act,
 }
 
@@ -67,7 +67,7 @@ pub enum Act {
     /// A client connects, at an instance or where the balancer sends it. A connection that it has
     /// already stays as it is, half open.
     Connect {
-        /// Its name.
+        /// The name of the client.
         client: String,
         /// Where; `None` lets the balancer choose.
         at: Option<Host>,
@@ -78,7 +78,7 @@ pub enum Act {
     },
     /// A client ends its connection and opens one elsewhere, as the same user.
     Move {
-        /// Its name.
+        /// The name of the client.
         client: String,
         /// Where to; `None` lets the balancer choose.
         at: Option<Host>,
@@ -87,33 +87,33 @@ pub enum Act {
     },
     /// A client sends something.
     Send {
-        /// Which.
+        /// The name of the client.
         client: String,
-        /// What.
+        /// What it sends.
         what: Sent,
     },
     /// A client ends its connection.
     Close {
-        /// Which.
+        /// The name of the client.
         client: String,
-        /// How.
+        /// How it ends its connection.
         how: HowClosed,
     },
     /// A client reads nothing from here on.
     StopReading {
-        /// Which.
+        /// The name of the client.
         client: String,
     },
     /// A client reads again.
     Read {
-        /// Which.
+        /// The name of the client.
         client: String,
     },
     /// A client reads what has come since the last time, once in a while.
     ReadSlowly {
-        /// Which.
+        /// The name of the client.
         client: String,
-        /// How often.
+        /// The time between two frames that it reads.
         every: Duration,
     },
     /// All terminals' sockets are reset, at one instance or everywhere.
@@ -128,7 +128,7 @@ pub enum Act {
     AllLeave,
     /// A push is handed in.
     Push {
-        /// Where.
+        /// The instance at which it is handed in.
         at: Host,
         /// For whom.
         to: To,
@@ -137,37 +137,37 @@ pub enum Act {
     },
     /// A push is handed in once more, with the same id and content.
     Repeat {
-        /// Where.
+        /// The instance at which it is handed in.
         at: Host,
-        /// Its name.
+        /// The name of the push.
         name: String,
     },
     /// A user's terminals are told to end.
     Kick {
         /// Where that is handed in.
         at: Host,
-        /// Whose.
+        /// The users whose terminals those are.
         to: To,
         /// The name of the push that says it.
         name: String,
     },
     /// The wall clock of an instance's machine is set.
     StepClock {
-        /// Whose.
+        /// The instance that it concerns.
         host: Host,
-        /// How.
+        /// How far it is set, and in which direction.
         step: ClockStep,
     },
     /// An instance stands still and wakes up with all its timers due.
     Pause {
-        /// Which.
+        /// The instance that it concerns.
         host: Host,
         /// For how long.
         span: Duration,
     },
     /// An instance's process is gone.
     Kill {
-        /// Which.
+        /// The instance that it concerns.
         host: Host,
         /// How others learn of it.
         how: HowKilled,
@@ -175,7 +175,7 @@ pub enum Act {
     /// An instance's process is gone when it has executed so many commands more: perhaps in the
     /// middle of a batch, of which the rest is lost.
     KillMidBatch {
-        /// Which.
+        /// The instance that it concerns.
         host: Host,
         /// How others learn of it.
         how: HowKilled,
@@ -184,14 +184,14 @@ pub enum Act {
     },
     /// An instance that is gone starts again, with a new id.
     Restart {
-        /// Which.
+        /// The instance that it concerns.
         host: Host,
-        /// Where.
+        /// The address at which it starts.
         address: NewAddress,
     },
     /// An instance is told to end.
     Drain {
-        /// Which.
+        /// The instance that it concerns.
         host: Host,
         /// The time before the first terminal is closed.
         delay: Duration,
@@ -214,21 +214,21 @@ pub enum Act {
     RedisAway {
         /// From which.
         host: Host,
-        /// How long.
+        /// The time for which it lasts.
         span: Duration,
     },
     /// For so long the directory refuses the writes of one instance; others do not notice.
     RedisRefuses {
-        /// Whose.
+        /// The instance that it concerns.
         host: Host,
         /// With which error: one of those that refuse writes.
         error: ErrorReply,
-        /// How long.
+        /// The time for which it lasts.
         span: Duration,
     },
     /// Something happens to the next round trip of an instance that holds such an operation.
     NextTrip {
-        /// Whose.
+        /// The instance that it concerns.
         host: Host,
         /// Which operation.
         operation: OperationKind,
@@ -276,9 +276,9 @@ pub enum Act {
     RefuseDials {
         /// Who dials.
         from: Host,
-        /// Whom.
+        /// The instance at the other end.
         to: Host,
-        /// How long.
+        /// The time for which it lasts.
         span: Duration,
     },
     /// The links between two instances break; what is on the way is lost.
@@ -407,9 +407,9 @@ pub enum NewAddress {
 pub enum To {
     /// One user.
     User(String),
-    /// Several.
+    /// Several users, each once.
     Users(Vec<String>),
-    /// Everyone.
+    /// All users.
     Everyone,
 }
 

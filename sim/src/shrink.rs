@@ -17,7 +17,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How far a shrinking is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ShrinkProgress {
     /// Runs so far, of [`RUNS`] at most.
     pub runs: usize,
     /// Items that are left.
@@ -30,7 +30,7 @@ pub fn shrink(
     trial: &Trial,
     schedule: &Schedule,
     checker: &str,
-    told: impl FnMut(Progress),
+    told: impl FnMut(ShrinkProgress),
 ) -> Schedule {
     let fails = |candidate: &Schedule| {
         let violation = trial.run(candidate).violation;
@@ -46,7 +46,7 @@ pub fn shrink(
 pub fn shrink_while(
     schedule: &Schedule,
     fails: impl FnMut(&Schedule) -> bool,
-    told: impl FnMut(Progress),
+    told: impl FnMut(ShrinkProgress),
 ) -> Schedule {
     let mut best = schedule.clone();
     best.items.sort_by_key(|item| item.at);
@@ -81,7 +81,7 @@ struct Search<F, T> {
     told: T,
 }
 
-impl<F: FnMut(&Schedule) -> bool, T: FnMut(Progress)> Search<F, T> {
+impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
     /// Takes a candidate if it fails as well.
     fn attempt(&mut self, candidate: Schedule) -> bool {
         let fair = Fairness::of(&candidate).is_no_less_than(&self.fairness);
@@ -93,7 +93,7 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(Progress)> Search<F, T> {
         if fails {
             self.best = candidate;
         }
-        (self.told)(Progress {
+        (self.told)(ShrinkProgress {
             runs: self.runs,
             items: self.best.items.len(),
         });

@@ -12,7 +12,7 @@ use crate::report::Report;
 /// The sum of many reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Runs.
+    /// Runs that were counted.
     pub runs: u64,
     /// Runs in which an invariant was violated.
     pub failed: u64,

@@ -9,7 +9,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::terminal::PROTOCOL;
 use postcard::ser_flavors::Flavor;
 use serde::ser::SerializeStructVariant as _;
 use serde::{Serialize, Serializer};
@@ -18,6 +17,8 @@ use switchboard_core::event::{Event, Refused};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::ConnectionKey;
 use twox_hash::XxHash3_64;
+
+use crate::settings::PROTOCOL;
 
 /// The version of the form in which the trace is hashed.
 pub const VERSION: u64 = 1;
@@ -34,17 +35,20 @@ pub(crate) enum Entry<'a> {
     /// An item of the schedule, as it is written.
     Item(&'a str),
     /// An event reaches an instance.
-    Event { at: Place, event: &'a Event },
+    Event { at: InstanceLabel, event: &'a Event },
     /// The handshake of a terminal reaches an instance.
     Handshake {
-        at: Place,
+        at: InstanceLabel,
         session: usize,
         outcome: Result<ConnectionKey, Refused>,
     },
     /// The socket of a link reaches an instance.
-    Link { at: Place, pipe: usize },
+    Link { at: InstanceLabel, pipe: usize },
     /// An instance gives a command.
-    Command { at: Place, command: Given<'a> },
+    Command {
+        at: InstanceLabel,
+        command: Given<'a>,
+    },
     /// A frame reaches a terminal.
     Frame {
         session: usize,
@@ -92,7 +96,7 @@ impl fmt::Debug for Given<'_> {
 
 /// An instance: which process, and which of its lives.
 #[derive(Clone, Copy, Serialize)]
-pub(crate) struct Place {
+pub(crate) struct InstanceLabel {
     pub(crate) host: usize,
     pub(crate) life: u32,
 }
@@ -177,7 +181,7 @@ impl fmt::Display for Entry<'_> {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for InstanceLabel {
     /// `i1`, and from the second life on `i1.2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "i{}", self.host + 1)?;

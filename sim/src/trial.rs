@@ -159,3 +159,60 @@ impl Default for Trial {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::schedule::MAX_TIME;
+
+    #[test]
+    fn a_time_that_is_too_long_is_named() {
+        type Field = fn(&mut Config) -> &mut Duration;
+        let fields: [(&str, Field); 4] = [
+            ("lease", |config| &mut config.lease),
+            ("lease_renewal", |config| &mut config.lease_renewal),
+            ("hello_grace", |config| &mut config.hello_grace),
+            ("link_heartbeat", |config| &mut config.link_heartbeat),
+        ];
+        for (name, field) in fields {
+            for time in [MAX_TIME, Duration::MAX] {
+                let mut config = Config::default();
+                *field(&mut config) = time;
+                let error = Trial::new().with_config(config).unwrap_err();
+                assert_eq!(error.field, name);
+            }
+        }
+    }
+
+    #[test]
+    fn times_that_are_just_short_enough_can_be_run() {
+        let longest = MAX_TIME - Duration::from_nanos(1);
+        let config = Config {
+            lease: longest,
+            lease_renewal: longest / 2,
+            view_interval: longest / 2,
+            row_expiry: longest,
+            sweep: longest / 2,
+            directory_timeout: longest / 2,
+            isolation: longest,
+            hello_grace: longest,
+            handshake_timeout: longest,
+            ping_interval: longest,
+            ping_timeout: longest,
+            close_timeout: longest,
+            repeat_memory: longest,
+            link_timeout: longest,
+            link_heartbeat: longest,
+            ..Config::default()
+        };
+        let trial = Trial::watched_by(Vec::new()).with_config(config).unwrap();
+        let text = "switchboard-sim 1  seed 1  instances 2\n\
+                    1s client c1 connects i1 as ann\n2s push i2 ann m1\n3s cut i1 <-> i2\n\
+                    3s client c1 closes clean\n3s redis down\n4s push i2 everyone m2\n\
+                    5s kill i1 silent\n6s heal\n60s heal";
+        let schedule = Schedule::parse(text).unwrap();
+        assert_eq!(trial.run(&schedule).violation, None);
+    }
+}

@@ -20,11 +20,11 @@ fn end_of(schedule: Schedule) -> World {
 }
 
 fn sessions<'a>(world: &'a World, client: &'a str) -> impl Iterator<Item = &'a Session> {
-    (world.sessions().iter()).filter(move |session| session.client() == client)
+    (world.scene().sessions().iter()).filter(move |session| session.client() == client)
 }
 
 fn has(world: &World, client: &str, push: usize) -> bool {
-    let id = world.pushes()[push].id();
+    let id = world.scene().pushes()[push].id();
     sessions(world, client).any(|session| session.has_written(id))
 }
 
@@ -39,7 +39,7 @@ fn what_waits_for_a_moment_happens_at_it() {
         of_client.join("\n"),
         of_push.join("\n"),
     )));
-    assert_eq!(world.pushes().len(), 11);
+    assert_eq!(world.scene().pushes().len(), 11);
 }
 
 #[test]
@@ -50,9 +50,10 @@ fn a_moment_comes_when_it_has_come_about() {
          2s redis i2 next lookup refused OOM\n2s on lookup of m1 push i3 bob m2\n\
          2s on write of m1 push i3 bob m3\n3s push i2 alice m1\n5s client c1 reads",
     ));
-    let taken = |push: usize| world.pushes()[push].times()[0].at;
+    let taken = |push: usize| world.scene().pushes()[push].times()[0].at;
     assert!(has(&world, "c1", 0));
     let written = world
+        .scene()
         .pushes()
         .last()
         .expect("the frame was written")
@@ -62,7 +63,7 @@ fn a_moment_comes_when_it_has_come_about() {
         written >= taken(0) + Duration::from_millis(1900),
         "{written:?}"
     );
-    assert_eq!(world.pushes().len(), 2, "the lookup was refused");
+    assert_eq!(world.scene().pushes().len(), 2, "the lookup was refused");
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn an_instance_killed_in_a_batch_executes_what_comes_before() {
 #[test]
 fn a_rolling_deployment_starts_each_instance_once() {
     let world = end_of(schedule("2s deploy 0.1s 0.5s 3s\n30s push i1 alice m1"));
-    for host in world.hosts() {
+    for host in world.scene().hosts() {
         assert!(host.runs());
         assert_eq!(host.life().number, 2);
     }
@@ -212,7 +213,7 @@ fn a_blind_balancer_sends_terminals_to_those_that_take_none() {
             "2s kill i1\n2s drain i2 1s 2s\n2.5s {balancer}\n{}",
             connects.join("\n")
         )));
-        (world.sessions().iter())
+        (world.scene().sessions().iter())
             .filter(|session| session.connection().is_some())
             .count()
     };
@@ -329,8 +330,8 @@ fn a_latency_ends_when_it_is_as_before() {
          4s links latency 0.3ms\n4s redis latency 0.2ms\n9s push i2 alice m1",
     ));
     let ended = |kind: FaultKind| {
-        let mut entries = world.ledger().entries().iter();
-        entries.any(|entry| entry.kind == kind && entry.until < world.now())
+        let mut entries = world.scene().ledger().entries().iter();
+        entries.any(|entry| entry.kind == kind && entry.until < world.scene().now())
     };
     assert!(ended(FaultKind::LinkSlow) && ended(FaultKind::RedisSlow));
     assert!(has(&world, "c1", 0));
@@ -395,8 +396,10 @@ fn a_client_gives_up_where_nobody_answers() {
         let world = end_of(schedule(&format!(
             "2s kill i1{killed}\n3s client c1 connects i1 as alice\n30s push i2 alice m1"
         )));
-        let ended = world.sessions()[0].ended().expect("it has given up");
-        let left = world.now().since(ended);
+        let ended = world.scene().sessions()[0]
+            .ended()
+            .expect("it has given up");
+        let left = world.scene().now().since(ended);
         left.as_secs()
     };
     assert_eq!(waited("") - waited(" silent"), 10);

@@ -144,7 +144,7 @@ struct Log {
 
 impl Log {
     fn note(&self, watch: &Watch<'_>, session: usize, what: &str) {
-        let client = watch.world().sessions()[session].client();
+        let client = watch.scene().sessions()[session].client();
         if !client.starts_with(self.but_for) {
             let now = watch.now().as_nanos();
             let line = format!("{now} {client} {what}");
@@ -153,7 +153,7 @@ impl Log {
     }
 
     fn note_connection(&self, watch: &Watch<'_>, connection: ConnectionId, what: &str) {
-        if let Some(session) = watch.world().session_of(connection) {
+        if let Some(session) = watch.scene().session_of(connection) {
             self.note(watch, session, what);
         }
     }
@@ -164,7 +164,7 @@ impl Checker for Log {
         "log"
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::Seen {
                 session, payload, ..
@@ -185,7 +185,7 @@ impl Checker for Log {
                     Change::Row { before, after } if before != after => {}
                     Change::Row { .. } | Change::Lease { .. } | Change::None => return,
                 }
-                let (connection, what) = match executed.operation {
+                let (connection, what) = match &executed.operation {
                     Operation::Register { connection, .. } => (*connection, "register"),
                     Operation::Unregister { connection, .. } => (*connection, "unregister"),
                     Operation::RemoveRow { connection, .. } => (*connection, "remove"),

@@ -14,14 +14,15 @@ fn an_evicted_row_comes_back_with_the_sweep() {
         1900s  push i2 alice m1
         1905s  expect converged",
     );
-    let begin = world.now();
+    let begin = world.scene().now();
     let mut missing = false;
     // Each row is written once in a period of the sweep, which is 30 minutes.
-    while world.now().since(begin) < Duration::from_secs(1890) && world.step() {
-        missing |= world.now().since(begin) >= EVICTED && world.live_rows().is_empty();
+    while world.scene().now().since(begin) < Duration::from_secs(1890) && world.step() {
+        missing |=
+            world.scene().now().since(begin) >= EVICTED && world.scene().live_rows().is_empty();
     }
     assert!(missing, "the row was never away");
-    assert_eq!(world.live_rows().len(), 1);
+    assert_eq!(world.scene().live_rows().len(), 1);
     assert_eq!(world.run().violation, None);
 }
 
@@ -33,13 +34,20 @@ fn evicted_leases_are_claimed_anew_at_once() {
         20s  redis evicts leases
         30s  expect converged",
     );
-    let begin = world.now();
+    let begin = world.scene().now();
     let mut missing = false;
-    while world.now().since(begin) < Duration::from_secs(25) && world.step() {
-        missing |= world.now().since(begin) >= EVICTED && world.leases().next().is_none();
+    while world.scene().now().since(begin) < Duration::from_secs(25) && world.step() {
+        missing |=
+            world.scene().now().since(begin) >= EVICTED && world.scene().leases().next().is_none();
     }
     assert!(missing, "the leases were never away");
-    assert_eq!((world.leases().count(), world.live_rows().len()), (2, 1));
+    assert_eq!(
+        (
+            world.scene().leases().count(),
+            world.scene().live_rows().len()
+        ),
+        (2, 1)
+    );
     assert_eq!(world.run().violation, None);
 }
 

@@ -357,7 +357,7 @@ impl Checker for Nobody {
         "nobody"
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         if let Observed::Greeted { session, .. } = event {
             watch.violated(format!("s{session} was greeted"));
         }
@@ -373,7 +373,7 @@ impl Checker for Skittish {
         "skittish"
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, _watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, _watch: &mut Watch<'_>) {
         assert!(
             !matches!(event, Observed::Greeted { .. }),
             "somebody is there"
@@ -390,7 +390,7 @@ impl Checker for Clumsy {
         "clumsy"
     }
 
-    fn on_event(&mut self, _event: &Observed<'_>, watch: &mut Watch<'_>) {
-        assert!(!watch.world().sessions().is_empty(), "nobody is there");
+    fn on_event(&mut self, _event: &Observed, watch: &mut Watch<'_>) {
+        assert!(!watch.scene().sessions().is_empty(), "nobody is there");
     }
 }

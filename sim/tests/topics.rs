@@ -15,7 +15,7 @@ impl Checker for Curious {
         self.0.name()
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.0.on_event(event, watch);
     }
 

@@ -19,7 +19,7 @@ impl Checker for Addressee {
         &[Topic::Frames]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         if let Observed::Written { session, .. } = event {
             check_token(watch, *session);
         }
@@ -31,8 +31,8 @@ impl Checker for Addressee {
         else {
             return;
         };
-        let user = watch.world().sessions()[*session].user();
-        if watch.world().pushes()[*push].is_for(user) {
+        let user = watch.scene().sessions()[*session].user();
+        if watch.scene().pushes()[*push].is_for(user) {
             watch.held();
         } else {
             watch.violated(format!("session {session} of {user} got push {push}"));
@@ -46,11 +46,11 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// What is written to a terminal is written while its token is valid.
 fn check_token(watch: &mut Watch<'_>, session: usize) {
-    let this = &watch.world().sessions()[session];
+    let this = &watch.scene().sessions()[session];
     let (Some(expires), Some(life)) = (this.expires(), this.life()) else {
         return;
     };
-    if watch.now() <= expires + watch.world().config().close_timeout + GRACE {
+    if watch.now() <= expires + watch.scene().config().close_timeout + GRACE {
         return watch.held();
     }
     let paused = watch.excuse(expires, watch.now(), |excuse| match excuse.kind {

@@ -37,7 +37,7 @@ impl Checker for AllTerminals {
         0.015
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.knowledge.take_in(event, watch);
         if let Observed::HandedIn(hand_in) = event {
             let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
@@ -46,12 +46,12 @@ impl Checker for AllTerminals {
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
-        let world = watch.world();
+        let scene = watch.scene();
         let hand_in = HandIn::from_number(what);
         let HandIn { push, time } = hand_in;
-        let published = &world.pushes()[push];
+        let published = &scene.pushes()[push];
         let handed_in = &published.times()[time];
-        let sessions = world.sessions();
+        let sessions = scene.sessions();
         for &session in &handed_in.reachable {
             let this = &sessions[session];
             let sibling = (handed_in.reachable.iter()).copied().find(|&other| {
@@ -86,7 +86,7 @@ impl Checker for AllTerminals {
 /// Why a holder may write its rows at a former primary while its lease goes on at the present one, and
 /// nobody doubts it: the directory's clock went back.
 fn writes_other_rows(watch: &Watch<'_>, since: Instant, holder: Life) -> Option<Excuse> {
-    let lately = since.before(watch.world().config().lease * 2);
+    let lately = since.before(watch.scene().config().lease * 2);
     let split = watch.excuse(lately, watch.now(), |excuse| {
         let here = excuse.scope == Scope::Instance(holder.host);
         here && matches!(

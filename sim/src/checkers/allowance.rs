@@ -9,8 +9,7 @@ use switchboard_core::time::Instant;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::Life;
-use crate::pipe::SILENT_HEARTBEATS;
-use crate::record::HandedIn;
+use crate::publishing::HandedIn;
 
 /// How long after a link could not be opened the next one is dialled, and some.
 const REDIAL: Duration = Duration::from_millis(500);
@@ -36,7 +35,7 @@ pub(super) fn may_be_closing(watch: &Watch<'_>, session: usize) -> bool {
 /// about to do when it stood still it does afterwards.
 pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let now = watch.now();
-    let holder = watch.world().sessions()[session].life();
+    let holder = watch.scene().sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
     let stood_still = watch.excuse(now.before(TURNS), now, |excuse| {
         excuse.kind.part() == Part::Process && Some(excuse.scope) == holder
@@ -52,10 +51,10 @@ pub(super) fn closing(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
 /// Whether a kick of this user is under way: it reaches those too who connect while it looks them up
 /// once more.
 pub(super) fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
-    let world = watch.world();
-    let user = world.sessions()[session].user();
-    let lasts = Config::DEADLINE_DEFAULT + world.config().close_timeout;
-    (world.pushes().iter()).any(|push| {
+    let scene = watch.scene();
+    let user = scene.sessions()[session].user();
+    let lasts = Config::DEADLINE_DEFAULT + scene.config().close_timeout;
+    (scene.pushes().iter()).any(|push| {
         let kicks = match push.action() {
             Action::Close(_) => push.is_for(user),
             Action::Frame(_) => false,
@@ -67,21 +66,20 @@ pub(super) fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
 /// How long an instance takes to do what it had begun.
 const TURNS: Duration = Duration::from_millis(5);
 
-/// The time between two steps of settling.
-const STEP: Duration = Duration::from_millis(50);
 /// The pace of settling is halved each time that a step times out: so often, beside others.
 const HALVINGS: u32 = 2;
 
 /// How long an instance settles so many rows.
 fn settling(watch: &Watch<'_>, rows: usize) -> Duration {
-    let world = watch.world();
-    let instances = u32::try_from(world.hosts().len()).unwrap_or(u32::MAX);
-    let steps_per_second = (1000 / STEP.as_millis()) as u32;
-    let rows_per_step = world.config().settle_rate / instances / steps_per_second;
+    let scene = watch.scene();
+    let instances = u32::try_from(scene.hosts().len()).unwrap_or(u32::MAX);
+    let steps_per_second = (1000 / Config::SETTLE_STEP.as_millis()) as u32;
+    let rows_per_step = scene.config().settle_rate / instances / steps_per_second;
     let rows_per_step = (rows_per_step >> HALVINGS).max(1);
-    STEP * u32::try_from(rows)
-        .unwrap_or(u32::MAX)
-        .div_ceil(rows_per_step)
+    Config::SETTLE_STEP
+        * u32::try_from(rows)
+            .unwrap_or(u32::MAX)
+            .div_ceil(rows_per_step)
 }
 
 /// What explains that a connection of an instance is not in the directory: what has cost it a lease or
@@ -110,16 +108,16 @@ fn differs_by(
     at: Instant,
     explains: impl Fn(FaultKind) -> bool,
 ) -> Option<Excuse> {
-    let world = watch.world();
+    let scene = watch.scene();
     let host = life.host;
-    let lately = at.before(recovery(world.config()));
-    let held = (world.sessions().iter())
+    let lately = at.before(recovery(scene.config()));
+    let held = (scene.sessions().iter())
         .filter(|session| session.life().is_some_and(|life| life.host == host))
         .filter(|session| session.ended().is_none_or(|ended| ended >= lately))
         .count();
     let from = lately.before(settling(watch, held));
     let started = started(watch, life);
-    let given_up = given_up(world.config());
+    let given_up = given_up(scene.config());
     watch.excuse(from, at, |excuse| {
         let disturbs = match excuse.kind.part() {
             // What prolongs leases loses nothing.
@@ -139,7 +137,7 @@ fn differs_by(
 
 /// When an instance started.
 fn started(watch: &Watch<'_>, life: Life) -> Option<Instant> {
-    let entries = watch.world().ledger().entries().iter();
+    let entries = watch.scene().ledger().entries().iter();
     let mut starts = entries.filter(|entry| {
         entry.kind == FaultKind::Start && entry.scope == Scope::Instance(life.host)
     });
@@ -163,11 +161,11 @@ pub(super) fn on_the_way(
     handed_in: &HandedIn,
     session: usize,
 ) -> Option<Excuse> {
-    let world = watch.world();
+    let scene = watch.scene();
     let publisher = handed_in.life;
-    let holder = world.sessions()[session].life()?;
-    let ended = !world.lives(publisher);
-    let redial = world.config().link_timeout + REDIAL;
+    let holder = scene.sessions()[session].life()?;
+    let ended = !scene.lives(publisher);
+    let redial = scene.config().link_timeout + REDIAL;
     let on_the_way = watch.excuse(handed_in.at.before(redial), watch.now(), |excuse| {
         let during = excuse.until >= handed_in.at;
         let of = |host: usize| excuse.scope == Scope::Instance(host);
@@ -200,7 +198,7 @@ pub(super) fn on_the_way(
 /// noticed that.
 fn unnoticed(watch: &Watch<'_>, handed_in: &HandedIn, holder: Life) -> Option<Excuse> {
     let publisher = handed_in.life;
-    let until_noticed = watch.world().config().link_heartbeat * SILENT_HEARTBEATS;
+    let until_noticed = watch.scene().config().link_heartbeat * Config::SILENT_HEARTBEATS;
     let paused = watch.excuse(handed_in.at.before(until_noticed), watch.now(), |excuse| {
         let of = |life: Life| excuse.scope == Scope::Instance(life.host);
         excuse.kind.part() == Part::Process && (of(publisher) || of(holder))
@@ -215,7 +213,7 @@ fn unnoticed(watch: &Watch<'_>, handed_in: &HandedIn, holder: Life) -> Option<Ex
 /// The eviction of a session's row, if it had not been written again by then, or in vain: the sweep does
 /// that.
 pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Option<Excuse> {
-    let config = watch.world().config();
+    let config = watch.scene().config();
     let swept = config.sweep + recovery(config);
     let lost_again = |written: Instant| {
         let tail = watch.excuse(written, written + TAIL, |excuse| {
@@ -239,7 +237,7 @@ const TAIL: Duration = Duration::from_secs(60);
 
 /// A clock of the directory that jumped back: leases last longer by as much.
 pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {
-    let from = watch.now().before(recovery(watch.world().config()));
+    let from = watch.now().before(recovery(watch.scene().config()));
     watch.excuse(from, watch.now(), |excuse| {
         excuse.kind == FaultKind::RedisClockBack
     })

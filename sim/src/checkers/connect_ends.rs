@@ -28,10 +28,10 @@ impl Checker for ConnectEnds {
         0.1
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::Connecting { session } => {
-                let within = watch.world().config().hello_grace + WAYS;
+                let within = watch.scene().config().hello_grace + WAYS;
                 watch.call_at(watch.now() + within, *session as u64);
             }
             Observed::Greeted {
@@ -49,7 +49,7 @@ impl Checker for ConnectEnds {
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
         let session = what as usize;
-        let this = &watch.world().sessions()[session];
+        let this = &watch.scene().sessions()[session];
         if this.greeted().is_some() || this.ended().is_some() {
             return watch.held();
         }
@@ -58,9 +58,9 @@ impl Checker for ConnectEnds {
             return;
         }
         let holder = this.life();
-        let wakes = holder.and_then(|life| watch.world().host(life.host));
+        let wakes = holder.and_then(|life| watch.scene().host(life.host));
         let wakes = wakes.map(|host| host.paused_until());
-        let within = watch.world().config().hello_grace + WAYS;
+        let within = watch.scene().config().hello_grace + WAYS;
         if let Some(wakes) = wakes.filter(|wakes| *wakes + within > watch.now()) {
             return watch.call_at(wakes + within, what);
         }
@@ -81,10 +81,10 @@ impl Checker for ConnectEnds {
 /// Why a row may not have been written in time: the directory was disturbed, the instance stood still or
 /// has only just started. A terminal that does not read gets its hello long after that.
 fn not_in_time(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
-    let world = watch.world();
-    let holder = world.sessions()[session].life();
+    let scene = watch.scene();
+    let holder = scene.sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));
-    let from = watch.now().before(world.config().lease * 2);
+    let from = watch.now().before(scene.config().lease * 2);
     watch.excuse(from, watch.now(), |excuse| {
         let here = excuse.scope == Scope::All || Some(excuse.scope) == holder;
         match excuse.kind.part() {

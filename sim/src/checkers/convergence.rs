@@ -20,21 +20,21 @@ impl Checker for Convergence {
         &[]
     }
 
-    fn on_event(&mut self, _: &Observed<'_>, _: &mut Watch<'_>) {}
+    fn on_event(&mut self, _: &Observed, _: &mut Watch<'_>) {}
 
     fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
         match quiescence {
             Quiescence::Converged => {}
             Quiescence::AtRest => return,
         }
-        let world = watch.world();
-        let rows: BTreeSet<_> = world.live_rows().into_keys().collect();
-        let held: BTreeSet<_> = (world.sessions().iter())
+        let scene = watch.scene();
+        let rows: BTreeSet<_> = scene.live_rows().into_keys().collect();
+        let held: BTreeSet<_> = (scene.sessions().iter())
             .filter(|session| session.is_open() && session.greeted().is_some())
             .filter_map(|session| session.connection())
             .collect();
         let mut orphans = held.difference(&rows).filter(|id| {
-            let session = world.session_of(**id);
+            let session = scene.session_of(**id);
             session
                 .and_then(|session| evicted(watch, session, watch.now()))
                 .is_none()
@@ -42,10 +42,10 @@ impl Checker for Convergence {
         let orphan = orphans.next();
         drop(orphans);
         if let Some(orphan) = orphan {
-            let session = world.session_of(*orphan);
+            let session = scene.session_of(*orphan);
             watch.violated(format!("session {session:?} has no live row"));
         } else if let Some(ghost) = rows.difference(&held).next() {
-            let session = world.session_of(*ghost);
+            let session = scene.session_of(*ghost);
             watch.violated(format!("session {session:?} is gone and has a live row"));
         } else {
             watch.held();

@@ -16,20 +16,20 @@ impl Checker for EmptyAtRest {
         &[]
     }
 
-    fn on_event(&mut self, _: &Observed<'_>, _: &mut Watch<'_>) {}
+    fn on_event(&mut self, _: &Observed, _: &mut Watch<'_>) {}
 
     fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
         match quiescence {
             Quiescence::Converged => return,
             Quiescence::AtRest => {}
         }
-        let world = watch.world();
-        let busy = world.hosts().find_map(|host| {
+        let scene = watch.scene();
+        let busy = scene.hosts().find_map(|host| {
             let gauges = host.gauges()?;
             let left = gauges.connections + gauges.users + gauges.pushes;
             (left > 0).then_some((host.number() + 1, gauges))
         });
-        let rows = world.live_rows().len();
+        let rows = scene.live_rows().len();
         if let Some((number, gauges)) = busy {
             watch.violated(format!("i{number} still has {gauges:?}"));
         } else if rows > 0 {

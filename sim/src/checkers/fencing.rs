@@ -33,15 +33,17 @@ impl Checker for Fencing {
         &[Topic::Directory]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Executed(executed) = event else {
             return;
         };
         self.note(executed);
-        let found = match executed.change {
+        let found = match &executed.change {
             Change::None => return,
-            Change::Row { before, after } => self.row(watch, executed, before, after),
-            Change::Lease { before, after } => self.lease(watch, executed, before, after),
+            Change::Row { before, after } => self.row(watch, executed, *before, *after),
+            Change::Lease { before, after } => {
+                self.lease(watch, executed, before.as_ref(), after.as_ref())
+            }
         };
         match found {
             None => watch.held(),
@@ -56,8 +58,8 @@ impl Checker for Fencing {
 
 impl Fencing {
     /// Takes down what an instance has claimed, at a former primary too.
-    fn note(&mut self, executed: &Executed<'_>) {
-        let (instance, lease) = match (executed.operation, executed.outcome) {
+    fn note(&mut self, executed: &Executed) {
+        let (instance, lease) = match (&executed.operation, &executed.outcome) {
             (
                 Operation::Claim {
                     instance, lease, ..
@@ -85,12 +87,12 @@ impl Fencing {
     fn row(
         &self,
         watch: &Watch<'_>,
-        executed: &Executed<'_>,
+        executed: &Executed,
         before: Option<Row>,
         after: Option<Row>,
     ) -> Option<&'static str> {
-        let own = watch.world().instance_of(executed.life);
-        match executed.operation {
+        let own = watch.scene().instance_of(executed.life);
+        match &executed.operation {
             Operation::Register { row, .. } => {
                 let lower = |before: Row| after.is_some_and(|after| after.epoch < before.epoch);
                 if row.instance != own {
@@ -125,10 +127,10 @@ impl Fencing {
             Operation::RemoveRow {
                 connection, row, ..
             } => {
-                let before = before.filter(|_| *executed.outcome == Ok(Reply::Removed(true)))?;
+                let before = before.filter(|_| executed.outcome == Ok(Reply::Removed(true)))?;
                 if (before.instance, before.epoch) != (row.instance, row.epoch) {
                     Some("removed another row than it had read")
-                } else if watch.world().is_live(before)
+                } else if watch.scene().is_live(before)
                     && !self.is_superseded(before)
                     // It had run out, and the clock jumped back.
                     && leases_last_longer(watch).is_none()
@@ -153,12 +155,12 @@ impl Fencing {
     fn lease(
         &self,
         watch: &Watch<'_>,
-        executed: &Executed<'_>,
+        executed: &Executed,
         before: Option<&SeenLease>,
         after: Option<&SeenLease>,
     ) -> Option<&'static str> {
-        let own = watch.world().instance_of(executed.life);
-        let instance = match executed.operation {
+        let own = watch.scene().instance_of(executed.life);
+        let instance = match &executed.operation {
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => instance,
@@ -192,14 +194,14 @@ impl Fencing {
 
 /// Whether a floor that rises makes the row of a connection dead that is held.
 fn buries(watch: &Watch<'_>, before: &SeenLease, after: &SeenLease) -> bool {
-    let buried = watch.world().rows().any(|(connection, row)| {
+    let buried = watch.scene().rows().any(|(connection, row)| {
         row.instance == after.instance
             && row.epoch >= before.lease.floor
             && row.epoch < after.lease.floor
             && is_held(watch, connection)
     });
     // What had been written again the directory may have lost, so that an older row stands there.
-    let from = watch.now().before(recovery(watch.world().config()) * 4);
+    let from = watch.now().before(recovery(watch.scene().config()) * 4);
     let lost = || {
         watch.excuse(from, watch.now(), |excuse| {
             LOSES_TAIL.contains(&excuse.kind)
@@ -218,10 +220,10 @@ const LOSES_TAIL: [FaultKind; 4] = [
 
 /// Whether a connection is open and greeted, and its instance has no reason to give it up.
 fn is_held(watch: &Watch<'_>, connection: ConnectionId) -> bool {
-    let Some(session) = watch.world().session_of(connection) else {
+    let Some(session) = watch.scene().session_of(connection) else {
         return false;
     };
-    let this = &watch.world().sessions()[session];
+    let this = &watch.scene().sessions()[session];
     let ends = || may_be_closing(watch, session) || is_being_kicked(watch, session);
     this.is_open() && this.greeted().is_some() && !ends()
 }

@@ -33,7 +33,7 @@ impl Checker for GhostDebt {
         0.015
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::Gone(life) => {
                 self.gone.insert(*life, watch.now());
@@ -42,22 +42,22 @@ impl Checker for GhostDebt {
             Observed::Tick => {}
             _ => return,
         }
-        let world = watch.world();
-        let given_up = given_up(world.config());
+        let scene = watch.scene();
+        let given_up = given_up(scene.config());
         let mut ghosts = Vec::new();
-        for (connection, row) in world.each_live_row() {
-            let Some(session) = world.session_of(connection) else {
+        for (connection, row) in scene.each_live_row() {
+            let Some(session) = scene.session_of(connection) else {
                 let instance = row.instance;
                 return watch.violated(format!("{instance:?} has a row of nobody's connection"));
             };
-            ghosts.extend((world.sessions()[session].ended()).map(|ended| (session, ended)));
+            ghosts.extend((scene.sessions()[session].ended()).map(|ended| (session, ended)));
         }
         ghosts.sort_unstable();
         for (session, ended) in ghosts {
-            let this = &world.sessions()[session];
+            let this = &scene.sessions()[session];
             // Of an instance that is gone nobody removes it: it dies with the lease.
             let gone = this.life().and_then(|life| self.gone.get(&life));
-            let dies = gone.map(|gone| *gone + (world.config().lease + ON_ITS_WAY));
+            let dies = gone.map(|gone| *gone + (scene.config().lease + ON_ITS_WAY));
             let limit = dies.map_or(ended + given_up, |dies| dies.max(ended + given_up));
             if watch.now() <= limit {
                 watch.held();

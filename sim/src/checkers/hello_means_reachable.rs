@@ -10,7 +10,7 @@ use super::allowance::{evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
-use crate::record::Progress;
+use crate::publishing::HandInProgress;
 
 /// Each push reaches all terminals that were greeted before it began.
 ///
@@ -42,7 +42,7 @@ impl Checker for HelloMeansReachable {
         0.18
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.knowledge.take_in(event, watch);
         if let Observed::HandedIn(hand_in) = event {
             let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
@@ -51,35 +51,35 @@ impl Checker for HelloMeansReachable {
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
-        let world = watch.world();
+        let scene = watch.scene();
         let hand_in = HandIn::from_number(what);
-        let published = &world.pushes()[hand_in.push];
+        let published = &scene.pushes()[hand_in.push];
         let handed_in = &published.times()[hand_in.time];
         let publisher = handed_in.life;
-        let ended = !world.lives(publisher);
+        let ended = !scene.lives(publisher);
         match handed_in.progress {
-            Progress::Refused => return,
-            Progress::OnItsWay | Progress::Taken if !ended => {
+            HandInProgress::Refused => return,
+            HandInProgress::OnItsWay | HandInProgress::Taken if !ended => {
                 // It stands still, or `receipt-complete` says what is wrong.
-                let wakes = world.host(publisher.host).map(|host| host.paused_until());
+                let wakes = scene.host(publisher.host).map(|host| host.paused_until());
                 if let Some(wakes) = wakes.filter(|wakes| *wakes + SLACK > watch.now()) {
                     watch.call_at(wakes + SLACK, what);
                 }
                 return;
             }
-            Progress::OnItsWay | Progress::Taken | Progress::Answered => {}
+            HandInProgress::OnItsWay | HandInProgress::Taken | HandInProgress::Answered => {}
         }
         // Who left before its deadline has missed it if there was time for a lost lookup and a new link;
         // who was to leave has left.
         let missed_after = match published.action() {
             Action::Frame(_) => {
-                let config = world.config();
+                let config = scene.config();
                 handed_in.at + (config.directory_timeout + config.link_timeout + ON_ITS_WAY)
             }
             Action::Close(_) => watch.now(),
         };
         for &session in &handed_in.reachable {
-            let this = &world.sessions()[session];
+            let this = &scene.sessions()[session];
             let left = this.ended().is_some_and(|ended| ended < missed_after);
             if left || this.is_silent() {
                 continue;

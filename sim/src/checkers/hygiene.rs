@@ -16,13 +16,13 @@ impl Checker for Hygiene {
         &[Topic::Turns]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::Livelocked(life) => {
                 watch.violated(format!("i{} has work without end", life.host + 1));
             }
             Observed::Turned(life) => {
-                let stats = (watch.world().host(life.host)).and_then(|host| host.stats());
+                let stats = (watch.scene().host(life.host)).and_then(|host| host.stats());
                 match stats.map_or(0, |stats| stats.bugs) {
                     0 => watch.held(),
                     bugs => watch.violated(format!("i{} counts {bugs} bugs", life.host + 1)),

@@ -19,7 +19,7 @@ use super::allowance::{concerns, leases_last_longer};
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Change, Executed, HandIn, Life, Observed};
-use crate::record::HandedIn;
+use crate::publishing::HandedIn;
 
 /// Leases, and who was told of whom.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ struct Reader {
 /// What kept an instance from renewing its lease, which had run out at some time since then: it lies
 /// up to two leases further back.
 fn could_not_renew(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
-    let from = since.before(watch.world().config().lease * 2);
+    let from = since.before(watch.scene().config().lease * 2);
     watch.excuse(from, watch.now(), |excuse| {
         let stood_still = excuse.kind == FaultKind::LongPause;
         (stood_still || excuse.kind.part() == Part::Directory) && concerns(excuse, holder.host)
@@ -67,7 +67,7 @@ fn out_of_sight(
     holder: Life,
     since: Instant,
 ) -> Option<Excuse> {
-    let from = since.before(watch.world().config().lease * 2);
+    let from = since.before(watch.scene().config().lease * 2);
     watch.excuse(from, watch.now(), |excuse| match excuse.scope {
         Scope::All => excuse.kind.part() == Part::Links && excuse.kind != FaultKind::LinkReset,
         Scope::Instance(host) => {
@@ -84,7 +84,7 @@ fn out_of_sight(
 
 impl Knowledge {
     /// Takes in what the directory has executed.
-    pub(super) fn take_in(&mut self, event: &Observed<'_>, watch: &Watch<'_>) {
+    pub(super) fn take_in(&mut self, event: &Observed, watch: &Watch<'_>) {
         let executed = match event {
             Observed::HandedIn(hand_in) => return self.take_in_push(*hand_in, watch),
             Observed::FaultBegan(fault) if fault.kind.part() == Part::Directory => {
@@ -100,7 +100,7 @@ impl Knowledge {
     /// An instance was told who there is.
     fn take_in_view(&mut self, life: Life, leases: &[SeenLease], watch: &Watch<'_>) {
         let reader = self.readers.entry(life).or_default();
-        if (watch.world().host(life.host)).is_some_and(|host| host.asks_primary()) {
+        if (watch.scene().host(life.host)).is_some_and(|host| host.asks_primary()) {
             reader.viewed = Some(watch.now());
         }
         for seen in leases {
@@ -113,7 +113,7 @@ impl Knowledge {
     }
 
     fn take_in_push(&mut self, hand_in: HandIn, watch: &Watch<'_>) {
-        let life = watch.world().pushes()[hand_in.push].times()[hand_in.time].life;
+        let life = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
         if let Some(viewed) = self.readers.get(&life).and_then(|reader| reader.viewed) {
             self.viewed_before.insert(hand_in, viewed);
         }
@@ -123,19 +123,21 @@ impl Knowledge {
     /// last longer is nobody's doing who holds one.
     fn take_in_loss(&mut self, watch: &Watch<'_>) {
         for (instance, tenure) in &mut self.tenures {
-            let seen = watch.world().lease(*instance);
+            let seen = watch.scene().lease(*instance);
             let left = seen.and_then(|seen| seen.remaining).unwrap_or_default();
             tenure.until = tenure.until.min(watch.now() + left);
         }
     }
 
-    fn take_in_lease(&mut self, executed: &Executed<'_>, now: Instant) {
+    fn take_in_lease(&mut self, executed: &Executed, now: Instant) {
         let (Ok(Reply::Claimed { .. } | Reply::Renewed), Change::Lease { after, .. }) =
-            (executed.outcome, executed.change)
+            (&executed.outcome, &executed.change)
         else {
             return;
         };
-        let Some((instance, left)) = after.and_then(|seen| Some((seen.instance, seen.remaining?)))
+        let Some((instance, left)) = after
+            .as_ref()
+            .and_then(|seen| Some((seen.instance, seen.remaining?)))
         else {
             return;
         };
@@ -155,14 +157,14 @@ impl Knowledge {
         hand_in: HandIn,
         holder: Life,
     ) -> Option<Excuse> {
-        let world = watch.world();
-        let config = world.config();
+        let scene = watch.scene();
+        let config = scene.config();
         let HandedIn {
             life: publisher,
             at,
             ..
-        } = world.pushes()[hand_in.push].times()[hand_in.time];
-        let instance = world.instance_of(holder);
+        } = scene.pushes()[hand_in.push].times()[hand_in.time];
+        let instance = scene.instance_of(holder);
         // The publisher goes by what it took in last, which the directory said a little earlier.
         let viewed = self.viewed_before.get(&hand_in).copied().unwrap_or(at);
         let lately = at.before(config.view_interval);
@@ -217,7 +219,7 @@ impl Knowledge {
     /// back, and the lease that it had there until then lasts longer than the doubt after the failover.
     fn lives_on_at_the_former(watch: &Watch<'_>, holder: Life, since: Instant) -> Option<Excuse> {
         leases_last_longer(watch)?;
-        let from = since.before(watch.world().config().lease * 2);
+        let from = since.before(watch.scene().config().lease * 2);
         watch.excuse(from, watch.now(), |excuse| {
             let split = matches!(
                 excuse.kind,
@@ -231,8 +233,8 @@ impl Knowledge {
     /// own count, because it had stood still or could read nothing. What it reads first when it has
     /// stood still may be lost as well.
     fn had_forgotten(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
-        let config = watch.world().config();
-        let HandedIn { life, at, .. } = watch.world().pushes()[hand_in.push].times()[hand_in.time];
+        let config = watch.scene().config();
+        let HandedIn { life, at, .. } = watch.scene().pushes()[hand_in.push].times()[hand_in.time];
         let viewed = self.viewed_before.get(&hand_in)?;
         let lately = at.before(config.lease);
         let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
@@ -259,8 +261,8 @@ impl Knowledge {
     /// directory was disturbed, or within a lease after that. It has not noticed then what the others
     /// have, and knows nobody whom it could doubt.
     pub(super) fn reads_other_rows(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
-        let config = watch.world().config();
-        let HandedIn { life, at, .. } = watch.world().pushes()[hand_in.push].times()[hand_in.time];
+        let config = watch.scene().config();
+        let HandedIn { life, at, .. } = watch.scene().pushes()[hand_in.push].times()[hand_in.time];
         let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
         let lately = at.before(config.directory_timeout);
         let viewed = self.viewed_before.get(&hand_in).copied();

@@ -12,8 +12,8 @@ use switchboard_core::time::Instant;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
-use crate::record::{HandedIn, Progress, Published};
-use crate::terminal::Pace;
+use crate::publishing::{HandInProgress, HandedIn, Published};
+use crate::terminals::Pace;
 
 /// Every queue and table is within its limit. Who is refused, or told that a queue was full, was so
 /// because enough was there to fill it; who loses a frame to a full queue is told, and his terminal is
@@ -67,11 +67,11 @@ impl Checker for Limits {
         &[Topic::Sessions, Topic::Pushes, Topic::Turns, Topic::Time]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         match event {
             Observed::HandedIn(_) => self.busy_until = watch.now() + TOLD_AFTER,
             Observed::Turned(life) if watch.now() <= self.busy_until => levels(watch, *life),
-            Observed::Tick => (watch.world().hosts()).for_each(|host| levels(watch, host.life())),
+            Observed::Tick => (watch.scene().hosts()).for_each(|host| levels(watch, host.life())),
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
@@ -88,8 +88,8 @@ impl Checker for Limits {
             session,
             follows,
         } = self.told[what as usize];
-        let this = &watch.world().sessions()[session];
-        let written = this.has_written(watch.world().pushes()[push].id());
+        let this = &watch.scene().sessions()[session];
+        let written = this.has_written(watch.scene().pushes()[push].id());
         if !this.is_open() || (follows == Follows::Written && written) {
             return watch.held();
         }
@@ -127,11 +127,11 @@ impl Checker for Limits {
 impl Limits {
     fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let push = hand_in.push;
-        let publisher = watch.world().pushes()[push].times()[hand_in.time].life;
-        let config = watch.world().config();
+        let publisher = watch.scene().pushes()[push].times()[hand_in.time].life;
+        let config = watch.scene().config();
         let (policy, patience) = (config.slow_consumer, config.close_timeout);
         for terminal in &receipt.terminals {
-            let Some(session) = watch.world().session_of(terminal.connection) else {
+            let Some(session) = watch.scene().session_of(terminal.connection) else {
                 continue;
             };
             let (follows, within) = match (terminal.outcome, policy) {
@@ -176,10 +176,10 @@ fn judge(watch: &mut Watch<'_>, holds: bool, otherwise: impl FnOnce() -> String)
 
 /// A terminal that reads is not given up for its silence, however long its pings wait behind frames.
 fn given_up(watch: &mut Watch<'_>, session: usize) {
-    let timeout = watch.world().config().ping_timeout;
+    let timeout = watch.scene().config().ping_timeout;
     // The ping may have been repeated once.
     let since = watch.now().before(timeout * 3);
-    let has_read = watch.world().sessions()[session].has_read_since(since);
+    let has_read = watch.scene().sessions()[session].has_read_since(since);
     judge(watch, !has_read, || {
         format!("session {session} reads, and is closed for its silence")
     });
@@ -187,7 +187,7 @@ fn given_up(watch: &mut Watch<'_>, session: usize) {
 
 /// What an instance holds is within its limits.
 fn levels(watch: &mut Watch<'_>, life: Life) {
-    let host = watch.world().host(life.host);
+    let host = watch.scene().host(life.host);
     let levels = host.and_then(|host| host.levels()).into_iter().flatten();
     let over = levels.into_iter().find(|level| level.used > level.limit);
     judge(watch, over.is_none(), || {
@@ -197,18 +197,18 @@ fn levels(watch: &mut Watch<'_>, life: Life) {
 
 /// A terminal is refused only if so many are there.
 fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
-    let world = watch.world();
-    let this = &world.sessions()[session];
-    let Some(host) = this.life().and_then(|life| world.host(life.host)) else {
+    let scene = watch.scene();
+    let this = &scene.sessions()[session];
+    let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
         return;
     };
     let (there, limit) = match refused {
-        Refused::Full { .. } => (host.sessions().len(), world.config().connections),
+        Refused::Full { .. } => (host.sessions().len(), scene.config().connections),
         Refused::TooManyOfUser { .. } => {
             let same = host
                 .sessions()
-                .filter(|other| world.sessions()[*other].user() == this.user());
-            (same.count(), world.config().connections_per_user)
+                .filter(|other| scene.sessions()[*other].user() == this.user());
+            (same.count(), scene.config().connections_per_user)
         }
         Refused::TokenExpired | Refused::Draining => return,
     };
@@ -219,10 +219,10 @@ fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
 
 /// A push is refused only if so many wait.
 fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
-    let world = watch.world();
-    let published = &world.pushes()[hand_in.push];
+    let scene = watch.scene();
+    let published = &scene.pushes()[hand_in.push];
     let life = published.times()[hand_in.time].life;
-    let config = world.config();
+    let config = scene.config();
     let (waiting, limit): (usize, usize) = match refused {
         PushRefused::Overloaded => {
             let waiting = taken_at(watch, life).filter(|(_, time)| waits(time));
@@ -253,13 +253,13 @@ fn taken_at<'a>(
     watch: &Watch<'a>,
     life: Life,
 ) -> impl Iterator<Item = (&'a Published, &'a HandedIn)> {
-    let pushes = watch.world().pushes().iter();
+    let pushes = watch.scene().pushes().iter();
     let times = pushes.flat_map(|push| push.times().iter().map(move |time| (push, time)));
-    times.filter(move |(_, time)| time.life == life && time.progress != Progress::OnItsWay)
+    times.filter(move |(_, time)| time.life == life && time.progress != HandInProgress::OnItsWay)
 }
 
 fn waits(time: &HandedIn) -> bool {
-    time.progress == Progress::Taken
+    time.progress == HandInProgress::Taken
 }
 
 /// How many pushes for a user wait at an instance, or stand behind one that waits.
@@ -275,8 +275,8 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
 /// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that
 /// can have waited there lately. What answers its messages takes no room.
 fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
-    let world = watch.world();
-    let (this, config) = (&world.sessions()[session], world.config());
+    let scene = watch.scene();
+    let (this, config) = (&scene.sessions()[session], scene.config());
     let lately = watch.now().before(TOLD_AFTER);
     let hosts = [Some(publisher.host), this.life().map(|life| life.host)];
     // What an instance that stands still, or a link, has held back comes all at once.
@@ -297,13 +297,13 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         since >= lately || slow().is_some()
     };
     let (mut frames, mut bytes) = (0, 0);
-    let for_it = (world.pushes().iter()).filter(|push| push.is_for(this.user()));
+    let for_it = (scene.pushes().iter()).filter(|push| push.is_for(this.user()));
     for push in for_it {
         let waited = match this.written_at(push.id()) {
             Some(written) => written >= lately,
             None => (push.times().iter()).any(|time| {
                 let due = time.at + Config::DEADLINE_DEFAULT;
-                time.progress != Progress::OnItsWay && due >= this.began() && can_wait(due)
+                time.progress != HandInProgress::OnItsWay && due >= this.began() && can_wait(due)
             }),
         };
         if waited {

@@ -16,7 +16,7 @@ impl Checker for NoCreation {
         &[Topic::Frames]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Seen {
             session,
             payload,
@@ -27,7 +27,7 @@ impl Checker for NoCreation {
         };
         match push {
             None => watch.violated(format!("session {session} got {payload:?}")),
-            Some(push) if watch.world().pushes()[*push].payload() != Some(*payload) => {
+            Some(push) if watch.scene().pushes()[*push].payload() != Some(payload) => {
                 watch.violated(format!("session {session} got push {push} as {payload:?}"));
             }
             Some(_) => watch.held(),

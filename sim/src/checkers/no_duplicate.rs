@@ -21,7 +21,7 @@ impl Checker for NoDuplicate {
         &[Topic::Frames]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Seen {
             session,
             push: Some(push),

@@ -22,7 +22,7 @@ impl Checker for NoResurrection {
         &[Topic::Directory]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Executed(executed) = event else {
             return;
         };
@@ -32,37 +32,37 @@ impl Checker for NoResurrection {
                 before: None,
                 after: Some(_),
             },
-        ) = (executed.operation, executed.change)
+        ) = (&executed.operation, &executed.change)
         else {
             return;
         };
-        let world = watch.world();
-        let ended = |session: &usize| world.sessions()[*session].ended().is_some();
-        let Some(session) = world.session_of(*connection).filter(ended) else {
+        let scene = watch.scene();
+        let ended = |session: &usize| scene.sessions()[*session].ended().is_some();
+        let Some(session) = scene.session_of(*connection).filter(ended) else {
             return;
         };
         watch.sometimes(LATE);
-        let trips = world.config().directory_timeout * TRIPS;
+        let trips = scene.config().directory_timeout * TRIPS;
         watch.call_at(watch.now() + trips, session as u64);
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
         let session = what as usize;
-        let world = watch.world();
-        let this = &world.sessions()[session];
-        if !world.row_of(session).is_some_and(|row| world.is_live(row)) {
+        let scene = watch.scene();
+        let this = &scene.sessions()[session];
+        if !scene.row_of(session).is_some_and(|row| scene.is_live(row)) {
             return watch.held();
         }
         // Of an instance that is gone nobody removes it: it dies with the lease.
-        let gone = this.life().filter(|life| !world.lives(*life));
-        let lease = gone.and_then(|life| world.lease(world.instance_of(life)));
+        let gone = this.life().filter(|life| !scene.lives(*life));
+        let lease = gone.and_then(|life| scene.lease(scene.instance_of(life)));
         if let Some(left) = lease.and_then(|lease| lease.remaining) {
             return watch.call_at(watch.now() + left, what);
         }
         match this.life().and_then(|life| differs(watch, life)) {
             Some(excuse) => {
                 watch.excused(excuse);
-                let trips = world.config().directory_timeout * TRIPS;
+                let trips = scene.config().directory_timeout * TRIPS;
                 watch.call_at(watch.now() + trips, what);
             }
             None => watch.violated(format!(

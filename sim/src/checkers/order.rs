@@ -6,7 +6,7 @@ use switchboard_core::message::Audience;
 
 use crate::checker::{Checker, Watch};
 use crate::observed::{Life, Observed, Topic};
-use crate::record::Progress;
+use crate::publishing::HandInProgress;
 
 /// Per publishing instance, user and connection, pushes come in the order they were handed in.
 ///
@@ -28,7 +28,7 @@ impl Checker for Order {
         &[Topic::Frames]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Seen {
             session,
             push: Some(push),
@@ -37,9 +37,9 @@ impl Checker for Order {
         else {
             return;
         };
-        let published = &watch.world().pushes()[*push];
+        let published = &watch.scene().pushes()[*push];
         let taken =
-            || (published.times().iter()).filter(|time| time.progress != Progress::OnItsWay);
+            || (published.times().iter()).filter(|time| time.progress != HandInProgress::OnItsWay);
         let (Some(first), Some(last)) = (taken().next(), taken().next_back()) else {
             return;
         };

@@ -22,18 +22,18 @@ impl Checker for OrphanDebt {
         0.05
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Tick = event else {
             return;
         };
-        let world = watch.world();
-        let mut has_row = vec![false; world.sessions().len()];
-        for (connection, _) in world.each_live_row() {
-            if let Some(session) = world.session_of(connection) {
+        let scene = watch.scene();
+        let mut has_row = vec![false; scene.sessions().len()];
+        for (connection, _) in scene.each_live_row() {
+            if let Some(session) = scene.session_of(connection) {
                 has_row[session] = true;
             }
         }
-        for (session, this) in world.sessions().iter().enumerate() {
+        for (session, this) in scene.sessions().iter().enumerate() {
             if !this.is_open() {
                 continue;
             }

@@ -10,7 +10,7 @@ use super::allowance::{closing, evicted};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
-use crate::record::Progress;
+use crate::publishing::HandInProgress;
 
 /// Exactly one receipt for each push, by its deadline; and who is missing from one that is not
 /// degraded was not there.
@@ -36,7 +36,7 @@ impl Checker for ReceiptComplete {
         0.01
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.knowledge.take_in(event, watch);
         match event {
             Observed::HandedIn(hand_in) => {
@@ -45,11 +45,11 @@ impl Checker for ReceiptComplete {
             }
             Observed::Answered { hand_in, receipt } => {
                 let HandIn { push, time } = *hand_in;
-                match watch.world().pushes()[push].times()[time].progress {
-                    Progress::OnItsWay | Progress::Taken => {
+                match watch.scene().pushes()[push].times()[time].progress {
+                    HandInProgress::OnItsWay | HandInProgress::Taken => {
                         self.names_all(watch, *hand_in, receipt)
                     }
-                    Progress::Answered | Progress::Refused => {
+                    HandInProgress::Answered | HandInProgress::Refused => {
                         watch.violated(format!("push {push} was answered twice"));
                     }
                 }
@@ -60,17 +60,17 @@ impl Checker for ReceiptComplete {
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
         let hand_in = HandIn::from_number(what);
-        let handed_in = &watch.world().pushes()[hand_in.push].times()[hand_in.time];
+        let handed_in = &watch.scene().pushes()[hand_in.push].times()[hand_in.time];
         match handed_in.progress {
-            Progress::Answered => return watch.held(),
-            Progress::Refused => return,
-            Progress::OnItsWay | Progress::Taken => {}
+            HandInProgress::Answered => return watch.held(),
+            HandInProgress::Refused => return,
+            HandInProgress::OnItsWay | HandInProgress::Taken => {}
         }
         let publisher = handed_in.life;
-        if !watch.world().lives(publisher) {
+        if !watch.scene().lives(publisher) {
             return;
         }
-        let wakes = (watch.world().host(publisher.host)).map(|host| host.paused_until() + SLACK);
+        let wakes = (watch.scene().host(publisher.host)).map(|host| host.paused_until() + SLACK);
         if let Some(wakes) = wakes.filter(|wakes| *wakes > watch.now()) {
             return watch.call_at(wakes, what);
         }
@@ -85,15 +85,15 @@ impl Checker for ReceiptComplete {
 impl ReceiptComplete {
     /// A receipt that is not degraded names every terminal that was there all the time.
     fn names_all(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
-        let world = watch.world();
-        let published = &world.pushes()[hand_in.push];
+        let scene = watch.scene();
+        let published = &scene.pushes()[hand_in.push];
         if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
             return;
         }
         let handed_in = &published.times()[hand_in.time];
         let publisher = handed_in.life;
         for &session in &handed_in.reachable {
-            let this = &world.sessions()[session];
+            let this = &scene.sessions()[session];
             let named = (receipt.terminals.iter()).any(|t| Some(t.connection) == this.connection());
             if named {
                 watch.held();

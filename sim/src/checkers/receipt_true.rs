@@ -28,7 +28,7 @@ impl Checker for ReceiptTrue {
         0.32
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let Observed::Answered { hand_in, receipt } = event else {
             return;
         };
@@ -52,7 +52,7 @@ impl Checker for ReceiptTrue {
 
 /// What is wrong with the numbers of a receipt.
 fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<&'static str> {
-    let everyone = *watch.world().pushes()[hand_in.push].to() == Audience::Everyone;
+    let everyone = *watch.scene().pushes()[hand_in.push].to() == Audience::Everyone;
     if everyone || receipt.truncated {
         return None;
     }
@@ -84,14 +84,14 @@ fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<&'
 
 /// What was in doubt while a push was routed.
 fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
-    let world = watch.world();
-    let published = &world.pushes()[hand_in.push];
+    let scene = watch.scene();
+    let published = &scene.pushes()[hand_in.push];
     let everyone = *published.to() == Audience::Everyone;
     let handed_in = &published.times()[hand_in.time];
     let publisher = Scope::Instance(handed_in.life.host);
     let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
     // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
-    let from = handed_in.at.before(world.config().lease * 3);
+    let from = handed_in.at.before(scene.config().lease * 3);
     watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
         Part::Directory => true,
         // Nobody answers for the terminals of an instance that stands still or cannot be reached.
@@ -103,7 +103,7 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
         Part::Links => everyone,
         // Who went shortly before the deadline may not have been looked up once more by then.
         Part::Terminal => match excuse.scope {
-            Scope::Session(session) => due && published.is_for(world.sessions()[session].user()),
+            Scope::Session(session) => due && published.is_for(scene.sessions()[session].user()),
             Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
         },
         Part::NoExcuse => false,
@@ -128,15 +128,15 @@ impl Truth {
 }
 
 fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
-    let world = watch.world();
+    let scene = watch.scene();
     let push = hand_in.push;
     let id = terminal.connection;
-    let Some(session) = world.session_of(id) else {
+    let Some(session) = scene.session_of(id) else {
         return watch.violated(format!(
             "the receipt of push {push} names {id:?}, which never was"
         ));
     };
-    let (this, published) = (&world.sessions()[session], &world.pushes()[push]);
+    let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
     let truth = match terminal.outcome {
         Outcome::Written => Truth::of(match published.action() {
             Action::Frame(_) => this.has_written(published.id()),
@@ -146,7 +146,7 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Gone => Truth::by(closing(watch, session)),
         Outcome::Queued | Outcome::Unreachable if !this.is_open() => Truth::So,
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
-        Outcome::Unreachable if !this.life().is_some_and(|life| world.lives(life)) => Truth::So,
+        Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
         // All instances have the same settings.
         Outcome::TooLarge => Truth::NotSo,
@@ -168,10 +168,10 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
 /// closed, one of the two instances stands still or goes away, the links between them were disturbed, or
 /// the terminal was found just before.
 fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
-    let world = watch.world();
-    let handed_in = &world.pushes()[hand_in.push].times()[hand_in.time];
-    let holder = world.sessions()[session].life();
-    let from = handed_in.at.before(world.config().close_timeout);
+    let scene = watch.scene();
+    let handed_in = &scene.pushes()[hand_in.push].times()[hand_in.time];
+    let holder = scene.sessions()[session].life();
+    let from = handed_in.at.before(scene.config().close_timeout);
     let waits = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
         Scope::Session(other) => excuse.kind.part() == Part::Terminal && other == session,
         Scope::Instance(host) => {
@@ -194,10 +194,10 @@ fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse
 /// goes away, stands still, or something is wrong with the links between them or with the directory,
 /// which says where that instance is.
 fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
-    let world = watch.world();
-    let handed_in = &world.pushes()[hand_in.push].times()[hand_in.time];
-    let holder = world.sessions()[session].life()?;
-    let from = handed_in.at.before(world.config().lease * 2);
+    let scene = watch.scene();
+    let handed_in = &scene.pushes()[hand_in.push].times()[hand_in.time];
+    let holder = scene.sessions()[session].life()?;
+    let from = handed_in.at.before(scene.config().lease * 2);
     let away = watch.excuse(from, watch.now(), |excuse| match excuse.scope {
         Scope::Instance(host) if host == holder.host || host == handed_in.life.host => {
             let comes_or_goes = matches!(excuse.kind, FaultKind::Start | FaultKind::Drain);

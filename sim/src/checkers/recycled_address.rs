@@ -27,10 +27,10 @@ impl Checker for RecycledAddress {
         &[Topic::Directory, Topic::Lives]
     }
 
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         let executed = match event {
             Observed::Gone(life) => {
-                let instance = watch.world().instance_of(*life);
+                let instance = watch.scene().instance_of(*life);
                 self.gone.insert(instance, watch.now());
                 return;
             }
@@ -45,17 +45,17 @@ impl Checker for RecycledAddress {
                 ..
             },
             Ok(Reply::Removed(true)),
-        ) = (executed.operation, executed.change, executed.outcome)
+        ) = (&executed.operation, &executed.change, &executed.outcome)
         else {
             return;
         };
         let Some(gone) = self.gone.get(&row.instance) else {
             return;
         };
-        let config = watch.world().config();
+        let config = watch.scene().config();
         // What it said last may have been on its way for so long.
         let said = *gone + config.link_timeout + config.directory_timeout;
-        if watch.now() <= said || !watch.world().is_live(before) {
+        if watch.now() <= said || !watch.scene().is_live(*before) {
             watch.held();
         } else if let Some(excuse) = differs(watch, executed.life) {
             watch.excused(excuse);

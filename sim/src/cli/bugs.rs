@@ -11,8 +11,8 @@ use switchboard_sim::schedule::Schedule;
 use switchboard_sim::shrink;
 
 use super::out::{check_writable, write};
-use super::progress::{Progress, interrupted, note_interrupts};
-use super::{Done, Verdict, again, jobs};
+use super::progress::{ProgressDisplay, interrupted, note_interrupts};
+use super::{CommandResult, CommandStatus, again, jobs};
 
 /// Switch on the bugs of the catalogue, one at a time, and count the seeds until each is found
 ///
@@ -48,7 +48,7 @@ struct Found {
 }
 
 impl Bugs {
-    pub(crate) fn execute(self) -> Done {
+    pub(crate) fn execute(self) -> CommandResult {
         let wanted = self.wanted()?;
         if let Some(folder) = &self.out {
             check_folder(folder)?;
@@ -82,9 +82,9 @@ impl Bugs {
         }
         tell(&all);
         Ok(if interrupted() {
-            Verdict::Interrupted
+            CommandStatus::Interrupted
         } else {
-            Verdict::held(all.iter().all(Found::is_good))
+            CommandStatus::held(all.iter().all(Found::is_good))
         })
     }
 
@@ -109,7 +109,7 @@ fn each<Task: Sync, Result: Send>(
 ) -> Vec<Result> {
     let next = AtomicUsize::new(0);
     let (results, inbox) = channel();
-    let mut progress = Progress::of(tasks.len() as u64);
+    let mut progress = ProgressDisplay::of(tasks.len() as u64);
     let mut done = BTreeMap::new();
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {

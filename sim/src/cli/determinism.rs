@@ -3,8 +3,8 @@
 use clap::{Args, value_parser};
 use switchboard_sim::{Trial, swarm, trace};
 
-use super::Verdict;
-use super::progress::Progress;
+use super::CommandStatus;
+use super::progress::ProgressDisplay;
 
 /// Run each seed twice and compare the hashes
 ///
@@ -24,10 +24,10 @@ pub(crate) struct CheckDeterminism {
 const MAX_SEEDS: u64 = 1_000_000_000;
 
 impl CheckDeterminism {
-    pub(crate) fn execute(self) -> Verdict {
+    pub(crate) fn execute(self) -> CommandStatus {
         let Self { seeds, from } = self;
         let trial = Trial::new();
-        let mut progress = Progress::of(seeds);
+        let mut progress = ProgressDisplay::of(seeds);
         let mut differing = 0;
         let mut all = Vec::new();
         for seed in (0..seeds).map(|nth| from.wrapping_add(nth)) {
@@ -46,6 +46,6 @@ impl CheckDeterminism {
         progress.end();
         println!("{seeds} seeds, each twice: {differing} differ");
         println!("hash of all: {:016x}", trace::hash_of_all(&all));
-        Verdict::held(differing == 0)
+        CommandStatus::held(differing == 0)
     }
 }

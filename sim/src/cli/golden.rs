@@ -6,7 +6,7 @@ use clap::Args;
 use switchboard_sim::golden::Golden;
 
 use super::out::write;
-use super::{Done, Verdict, again, read};
+use super::{CommandResult, CommandStatus, again, read};
 
 /// Compare the traces of kept schedules with those that were kept
 ///
@@ -36,7 +36,7 @@ enum Compared {
 }
 
 impl Compare {
-    pub(crate) fn execute(self) -> Done {
+    pub(crate) fn execute(self) -> CommandResult {
         let mut all = Vec::new();
         for file in schedules(&self.dir)? {
             all.push(self.compare(&file)?);
@@ -47,7 +47,7 @@ impl Compare {
             println!("if that is meant: {write}");
         }
         let held = all.iter().all(|compared| *compared == Compared::AsKept);
-        Ok(Verdict::held(held))
+        Ok(CommandStatus::held(held))
     }
 
     /// Compares the trace of a schedule with the one that was kept, or keeps it.

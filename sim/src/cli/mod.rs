@@ -32,9 +32,9 @@ use switchboard_sim::{Trial, checker};
 /// Parses the arguments and does what they say.
 pub(crate) fn main() -> ExitCode {
     match Arguments::parse().command.execute() {
-        Ok(Verdict::Held) => ExitCode::SUCCESS,
-        Ok(Verdict::Failed) => ExitCode::FAILURE,
-        Ok(Verdict::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(CommandStatus::Held) => ExitCode::SUCCESS,
+        Ok(CommandStatus::Failed) => ExitCode::FAILURE,
+        Ok(CommandStatus::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(problem) => {
             eprintln!("{problem}");
             ExitCode::FAILURE
@@ -80,8 +80,8 @@ fn again(command: fmt::Arguments<'_>) -> String {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Run),
-    Print(run::Print),
+    Run(run::RunFiles),
+    Print(run::PrintSchedule),
     Replay(run::Replay),
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
@@ -92,7 +92,7 @@ enum Command {
 }
 
 impl Command {
-    fn execute(self) -> Done {
+    fn execute(self) -> CommandResult {
         match self {
             Self::Run(command) => command.execute(),
             Self::Print(command) => command.execute(),
@@ -109,7 +109,7 @@ impl Command {
 
 /// What a command found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum CommandStatus {
     /// What should hold does.
     Held,
     /// It does not.
@@ -118,7 +118,7 @@ enum Verdict {
     Interrupted,
 }
 
-impl Verdict {
+impl CommandStatus {
     const fn held(held: bool) -> Self {
         if held { Self::Held } else { Self::Failed }
     }
@@ -129,7 +129,7 @@ impl Verdict {
 }
 
 /// A verdict, or why the command could not be done and what to do about it.
-type Done = Result<Verdict, String>;
+type CommandResult = Result<CommandStatus, String>;
 
 /// Where a schedule comes from.
 #[derive(Clone, Debug)]

@@ -36,7 +36,7 @@ impl Stopwatch {
 }
 
 /// How far a command is. It is shown on the standard error stream.
-pub(super) enum Progress {
+pub(super) enum ProgressDisplay {
     /// On a terminal.
     Bar(ProgressBar),
     /// Anywhere else.
@@ -52,7 +52,7 @@ const LINES: Duration = Duration::from_secs(5);
 /// How the bar looks.
 const STYLE: &str = "{bar:30} {percent:>3} %  {elapsed} of about {duration}  {msg}";
 
-impl Progress {
+impl ProgressDisplay {
     /// Nothing is done of so much.
     pub(super) fn of(length: u64) -> Self {
         if !std::io::stderr().is_terminal() {

@@ -7,12 +7,12 @@ use switchboard_sim::Trial;
 use switchboard_sim::schedule::Schedule;
 
 use super::out::written;
-use super::{Done, SOURCES, Source, Verdict, tell};
+use super::{CommandResult, CommandStatus, SOURCES, Source, tell};
 
 /// Run schedules, and say what held
 #[derive(Args)]
 #[command(after_help = SOURCES)]
-pub(crate) struct Run {
+pub(crate) struct RunFiles {
     /// Seeds of the swarm, or files with schedules
     #[arg(required = true)]
     sources: Vec<Source>,
@@ -32,24 +32,24 @@ pub(crate) struct Replay {
 /// Print the schedule that the swarm makes of a seed
 #[derive(Args)]
 #[command(after_help = SOURCES)]
-pub(crate) struct Print {
+pub(crate) struct PrintSchedule {
     /// The seed, or a file, which is printed as it is understood
     source: Source,
 }
 
-impl Run {
-    pub(crate) fn execute(self) -> Done {
+impl RunFiles {
+    pub(crate) fn execute(self) -> CommandResult {
         // All are read before the first is run: what is wrong with one is said at once.
         let schedules: Vec<Schedule> = (self.sources.iter())
             .map(Source::schedule)
             .collect::<Result<_, _>>()?;
         let trial = Trial::new();
-        let mut verdict = Verdict::Held;
+        let mut verdict = CommandStatus::Held;
         for (source, schedule) in self.sources.iter().zip(&schedules) {
             let report = trial.run(schedule);
             tell(&source.to_string(), &report);
             if report.violation.is_some() {
-                verdict = Verdict::Failed;
+                verdict = CommandStatus::Failed;
             }
         }
         Ok(verdict)
@@ -57,14 +57,14 @@ impl Run {
 }
 
 impl Replay {
-    pub(crate) fn execute(self) -> Done {
+    pub(crate) fn execute(self) -> CommandResult {
         let schedule = self.source.schedule()?;
         if self.trace {
             print_trace(&schedule);
         }
         let report = Trial::new().run(&schedule);
         tell(&self.source.to_string(), &report);
-        Ok(Verdict::of(&report))
+        Ok(CommandStatus::of(&report))
     }
 }
 
@@ -76,10 +76,10 @@ fn print_trace(schedule: &Schedule) {
     });
 }
 
-impl Print {
-    pub(crate) fn execute(self) -> Done {
+impl PrintSchedule {
+    pub(crate) fn execute(self) -> CommandResult {
         let schedule = self.source.schedule()?.to_string();
         written(std::io::stdout().write_all(schedule.as_bytes()));
-        Ok(Verdict::Held)
+        Ok(CommandStatus::Held)
     }
 }

@@ -7,8 +7,8 @@ use switchboard_sim::schedule::Schedule;
 use switchboard_sim::{Trial, shrink};
 
 use super::out::{check_writable, write};
-use super::progress::Progress;
-use super::{Done, SOURCES, Source, Verdict, again, tell};
+use super::progress::ProgressDisplay;
+use super::{CommandResult, CommandStatus, SOURCES, Source, again, tell};
 
 /// Make a failing schedule small
 ///
@@ -25,7 +25,7 @@ pub(crate) struct Shrink {
 }
 
 impl Shrink {
-    pub(crate) fn execute(self) -> Done {
+    pub(crate) fn execute(self) -> CommandResult {
         let schedule = self.source.schedule()?;
         check_writable(&self.out)?;
         keep_small(&schedule, &self.out)
@@ -33,7 +33,7 @@ impl Shrink {
 }
 
 /// Shrinks a schedule and writes it, if it fails.
-pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
+pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> CommandResult {
     let trial = Trial::new();
     let schedule = &Schedule {
         expects: None,
@@ -41,9 +41,9 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
     };
     let Some(violation) = trial.run(schedule).violation else {
         println!("it violates nothing");
-        return Ok(Verdict::Held);
+        return Ok(CommandStatus::Held);
     };
-    let mut progress = Progress::of(shrink::RUNS as u64);
+    let mut progress = ProgressDisplay::of(shrink::RUNS as u64);
     let small = shrink::shrink(&trial, schedule, violation.checker, |at| {
         progress.at(at.runs as u64, || {
             format!("{} runs, {} items", at.runs, at.items)
@@ -60,5 +60,5 @@ pub(super) fn keep_small(schedule: &Schedule, out: &Path) -> Done {
     tell("shrunk", &trial.run(&small));
     let replay = again(format_args!("replay {}", out.display()));
     println!("again: {replay}");
-    Ok(Verdict::Failed)
+    Ok(CommandStatus::Failed)
 }

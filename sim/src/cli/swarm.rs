@@ -11,9 +11,9 @@ use switchboard_sim::totals::Totals;
 use switchboard_sim::{Trial, checkers, swarm};
 
 use super::out::check_writable;
-use super::progress::{Progress, Stopwatch, interrupted, note_interrupts};
+use super::progress::{ProgressDisplay, Stopwatch, interrupted, note_interrupts};
 use super::shrink::keep_small;
-use super::{Done, Verdict, again, jobs, tell};
+use super::{CommandResult, CommandStatus, again, jobs, tell};
 
 /// Run schedules of many seeds; shrink and keep the first that fails
 ///
@@ -44,7 +44,7 @@ const MAX_SECONDS: u64 = 366 * 24 * 3600;
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Swarm {
-    pub(crate) fn execute(self) -> Done {
+    pub(crate) fn execute(self) -> CommandResult {
         check_writable(&self.out)?;
         note_interrupts()?;
         let time = Stopwatch::start();
@@ -52,21 +52,21 @@ impl Swarm {
         let overdrawn = tell_all(&totals, time);
         let Some(report) = failed else {
             println!("every invariant held");
-            return Ok(match Verdict::held(!overdrawn) {
-                Verdict::Held if interrupted() => Verdict::Interrupted,
+            return Ok(match CommandStatus::held(!overdrawn) {
+                CommandStatus::Held if interrupted() => CommandStatus::Interrupted,
                 verdict => verdict,
             });
         };
         tell(&format!("seed {}", report.seed), &report);
         let replay = again(format_args!("replay {}", report.seed));
         println!("again: {replay}");
-        if keep_small(&swarm::schedule(report.seed), &self.out)? == Verdict::Held {
+        if keep_small(&swarm::schedule(report.seed), &self.out)? == CommandStatus::Held {
             println!(
                 "seed {} is not deterministic: what was violated is not when it is run again",
                 report.seed
             );
         }
-        Ok(Verdict::Failed)
+        Ok(CommandStatus::Failed)
     }
 
     /// Runs seeds until the time is over, and returns their sum and the first that failed.
@@ -93,7 +93,7 @@ impl Swarm {
         inbox: &Receiver<Report>,
         stop: &AtomicBool,
     ) -> (Totals, Option<Report>) {
-        let mut progress = Progress::of(self.seconds * 1000);
+        let mut progress = ProgressDisplay::of(self.seconds * 1000);
         let mut totals = Totals::default();
         let mut failed: Option<Report> = None;
         loop {

@@ -31,7 +31,7 @@ pub struct Redis {
     /// Links can be opened to the primary, and those that are open lead to it.
     reachable: bool,
     refuses: Option<Refusal>,
-    clock: Clock,
+    clock: ServerClock,
 }
 
 // Servers keep moments of their own clock.
@@ -102,12 +102,12 @@ struct Refusal {
 
 /// How far the servers' clock is from the true time.
 #[derive(Clone, Copy, Debug, Default)]
-struct Clock {
+struct ServerClock {
     ahead: Duration,
     behind: Duration,
 }
 
-impl Clock {
+impl ServerClock {
     fn at(self, now: Instant) -> Instant {
         (now + self.ahead).before(self.behind)
     }
@@ -127,7 +127,7 @@ impl Redis {
             servers: 1,
             reachable: true,
             refuses: None,
-            clock: Clock::default(),
+            clock: ServerClock::default(),
         }
     }
 

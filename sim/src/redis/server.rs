@@ -29,7 +29,7 @@ pub(super) struct Server {
     /// The content at the start of the log.
     old: MemoryDirectory,
     /// What has changed it since: the true moment, what the clock said, and what.
-    log: VecDeque<(Instant, Instant, Change)>,
+    log: VecDeque<(Instant, Instant, ServerChange)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,14 @@ enum Scripts {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum ServerChange {
     Operation(Operation),
     RowsEvicted(Key),
     LeasesEvicted,
     RowsExpired,
 }
 
-impl Change {
+impl ServerChange {
     fn apply(&self, content: &mut MemoryDirectory, clock: Instant) {
         match self {
             Self::Operation(operation) => drop(content.execute(clock, operation)),
@@ -205,18 +205,18 @@ impl Server {
     }
 
     pub(super) fn evict_rows(&mut self, now: Instant, clock: Instant, key: &Key) -> bool {
-        self.push(now, clock, Change::RowsEvicted(key.clone()));
+        self.push(now, clock, ServerChange::RowsEvicted(key.clone()));
         self.content.evict(clock, key)
     }
 
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {
-        self.push(now, clock, Change::LeasesEvicted);
+        self.push(now, clock, ServerChange::LeasesEvicted);
         self.content.evict_leases();
     }
 
     /// Drops what has expired: it does not come back when the clock does.
     pub(super) fn expire(&mut self, now: Instant, clock: Instant) {
-        self.push(now, clock, Change::RowsExpired);
+        self.push(now, clock, ServerChange::RowsExpired);
         self.content.expire(clock);
     }
 
@@ -244,11 +244,11 @@ impl Server {
     fn remember(&mut self, now: Instant, clock: Instant, operation: &Operation, leases: usize) {
         let idle = *operation == Operation::View && self.content.leases(clock).len() == leases;
         if writes(operation) && !idle {
-            self.push(now, clock, Change::Operation(operation.clone()));
+            self.push(now, clock, ServerChange::Operation(operation.clone()));
         }
     }
 
-    fn push(&mut self, now: Instant, clock: Instant, change: Change) {
+    fn push(&mut self, now: Instant, clock: Instant, change: ServerChange) {
         while (self.log.front()).is_some_and(|(at, ..)| now.since(*at) > HISTORY) {
             if let Some((_, clock, change)) = self.log.pop_front() {
                 change.apply(&mut self.old, clock);

@@ -11,7 +11,7 @@ use crate::schedule::{Act, Host, Item, NewAddress, To};
 /// Terminals connect from this moment on: instances have their leases.
 const CONNECT: Duration = Duration::from_secs(1);
 
-pub(super) struct Maker<'a> {
+pub(super) struct ScenarioMaker<'a> {
     scenario: &'a Scenario,
     noise: Noise,
     items: Vec<Item>,
@@ -27,7 +27,7 @@ enum Draw {
     Addressee = 1_004,
 }
 
-impl<'a> Maker<'a> {
+impl<'a> ScenarioMaker<'a> {
     pub(super) const fn new(scenario: &'a Scenario) -> Self {
         Self {
             scenario,

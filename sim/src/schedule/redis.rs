@@ -137,7 +137,7 @@ pub enum TripFault {
 /// A kind of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
-    /// Any.
+    /// Any operation.
     Any,
     /// A row is written.
     Register,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::faults::{Place, ms};
-use super::{FAULTS, Maker, USERS};
+use super::faults::{FaultPlace, ms};
+use super::{FAULTS, ScheduleMaker, USERS};
 use crate::schedule::{Act, Host, HowClosed, Sent, To};
 
-impl Maker {
+impl ScheduleMaker {
     /// Each client connects, and some leave, come back and move; cleanly, all of it.
     pub(super) fn clients_come_and_go(&mut self) {
         for client in 0..self.clients {
@@ -64,8 +64,8 @@ impl Maker {
 
     /// A connection ends without a closing handshake, and perhaps without any sign; later its client
     /// is back, perhaps.
-    pub(super) fn death(&mut self, place: Place) {
-        let Place { nth, at, until, .. } = place;
+    pub(super) fn death(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, until, .. } = place;
         let (client, name) = self.client("dies", nth);
         let how = self.one_of(&[HowClosed::Sudden, HowClosed::Silent], "dies how", nth);
         self.put(at, Act::Close { client: name, how });
@@ -76,13 +76,13 @@ impl Maker {
     }
 
     /// A client connects while its former connection is half open.
-    pub(super) fn half_open_client(&mut self, place: Place) {
+    pub(super) fn half_open_client(&mut self, place: FaultPlace) {
         let (client, _) = self.client("half open", place.nth);
         let host = self.somewhere(place.nth);
         self.connect(place.at, client, host, None);
     }
 
-    pub(super) fn slow_reader(&mut self, place: Place) {
+    pub(super) fn slow_reader(&mut self, place: FaultPlace) {
         let (_, client) = self.client("slow", place.nth);
         let reads = client.clone();
         let act = match self.below(2, "how slow", place.nth) {
@@ -98,8 +98,8 @@ impl Maker {
 
     /// A terminal does not read, or slowly, and more comes for it than its queue holds where limits
     /// are tight.
-    pub(super) fn flood(&mut self, place: Place) {
-        let Place { nth, at, until, .. } = place;
+    pub(super) fn flood(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, until, .. } = place;
         let (number, client) = self.client("flooded", nth);
         let to = To::User(self.user_of(number).to_owned());
         let flooded = client.clone();
@@ -126,15 +126,15 @@ impl Maker {
         self.put(until.max(at), Act::Read { client });
     }
 
-    pub(super) fn storm(&mut self, place: Place) {
+    pub(super) fn storm(&mut self, place: FaultPlace) {
         let everywhere = self.below(2, "everywhere", place.nth) == 0;
         let at = (!everywhere).then_some(place.host);
         self.put(place.at, Act::Storm { at });
     }
 
     /// A user has many terminals.
-    pub(super) fn crowd(&mut self, place: Place) {
-        let Place { nth, at, .. } = place;
+    pub(super) fn crowd(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, .. } = place;
         let own = self.one_of(&USERS, "crowd", nth);
         let user = self.user(own, "crowd", nth).to_owned();
         let together = self.span(ms(1), ms(3000), "crowd within", nth);
@@ -152,14 +152,14 @@ impl Maker {
     }
 
     /// A client connects with a token that runs out soon.
-    pub(super) fn token(&mut self, place: Place) {
+    pub(super) fn token(&mut self, place: FaultPlace) {
         let (client, _) = self.client("token", place.nth);
         let host = self.somewhere(place.nth);
         let lasts = self.span(ms(1), ms(20_000), "token", place.nth);
         self.connect(place.at, client, host, Some(lasts));
     }
 
-    pub(super) fn misbehave(&mut self, place: Place) {
+    pub(super) fn misbehave(&mut self, place: FaultPlace) {
         let (_, client) = self.client("sends", place.nth);
         let messages = self.count(100, "messages", place.nth) as u32;
         let what = [

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::mask::Kind;
-use super::{FAULTS, Maker};
+use super::{FAULTS, ScheduleMaker};
 use crate::schedule::{Act, ClockStep, Host, HowKilled, NewAddress, RedisAct, To};
 
 /// Where and when a fault happens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct FaultPlace {
     pub(super) nth: u64,
     pub(super) at: Duration,
     /// Some time later, when it may end.
@@ -22,12 +22,12 @@ pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-impl Maker {
+impl ScheduleMaker {
     pub(super) fn fault(&mut self, kind: Kind, nth: u64) {
         let at = self.near(FAULTS.0, FAULTS.1, "fault", nth);
         let span = self.span(ms(50), ms(15_000), "span", nth);
         let host = self.host("host", nth);
-        let place = Place {
+        let place = FaultPlace {
             nth,
             at,
             until: self.later(at, span, "until", nth),
@@ -76,13 +76,13 @@ impl Maker {
         }
     }
 
-    fn kill(&mut self, place: Place) {
+    fn kill(&mut self, place: FaultPlace) {
         let (host, how) = (place.host, self.how_killed(place.nth));
         self.put(place.at, Act::Kill { host, how });
         self.restart(place);
     }
 
-    fn kill_mid_batch(&mut self, place: Place) {
+    fn kill_mid_batch(&mut self, place: FaultPlace) {
         let act = self.killed_mid_batch(place);
         self.put(place.at, act);
         // It has a batch to execute.
@@ -93,7 +93,7 @@ impl Maker {
         self.restart(place);
     }
 
-    pub(super) fn killed_mid_batch(&self, place: Place) -> Act {
+    pub(super) fn killed_mid_batch(&self, place: FaultPlace) -> Act {
         Act::KillMidBatch {
             host: place.host,
             how: self.how_killed(place.nth),
@@ -101,12 +101,12 @@ impl Maker {
         }
     }
 
-    fn pause(&mut self, place: Place) {
+    fn pause(&mut self, place: FaultPlace) {
         let act = self.paused(place);
         self.put(place.at, act);
     }
 
-    pub(super) fn paused(&self, place: Place) -> Act {
+    pub(super) fn paused(&self, place: FaultPlace) -> Act {
         let span = match self.below(4, "pause", place.nth) {
             0 => self.lease / 2,
             1 => self.lease,
@@ -117,7 +117,7 @@ impl Maker {
         Act::Pause { host, span }
     }
 
-    fn drain(&mut self, place: Place) {
+    fn drain(&mut self, place: FaultPlace) {
         let act = self.drained(place);
         self.put(place.at, act);
         if self.below(2, "comes back", place.nth) == 0 {
@@ -125,7 +125,7 @@ impl Maker {
         }
     }
 
-    pub(super) fn drained(&self, place: Place) -> Act {
+    pub(super) fn drained(&self, place: FaultPlace) -> Act {
         Act::Drain {
             host: place.host,
             delay: self.span(ms(1), ms(500), "delay", place.nth),
@@ -133,7 +133,7 @@ impl Maker {
         }
     }
 
-    fn deploy(&mut self, place: Place) {
+    fn deploy(&mut self, place: FaultPlace) {
         let nth = place.nth;
         let act = Act::Deploy {
             delay: self.span(ms(1), ms(500), "delay", nth),
@@ -143,7 +143,7 @@ impl Maker {
         self.put(place.at, act);
     }
 
-    fn clock(&mut self, place: Place) {
+    fn clock(&mut self, place: FaultPlace) {
         let by = self.span(ms(10), ms(3_600_000), "by", place.nth);
         let step = match self.below(2, "clock", place.nth) {
             0 => ClockStep::Forward(by),
@@ -154,8 +154,8 @@ impl Maker {
     }
 
     /// The balancer is blind, and a client comes that has lost its connection.
-    fn balancer(&mut self, place: Place) {
-        let Place { nth, at, until, .. } = place;
+    fn balancer(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, until, .. } = place;
         self.put(at, Act::BlindBalancer(until - at));
         let client = self.below(self.clients, "blindly", nth);
         let after = self.span(ms(1), ms(2000), "blind", nth);
@@ -163,7 +163,7 @@ impl Maker {
         self.connect(at, client, None, None);
     }
 
-    fn restart(&mut self, place: Place) {
+    fn restart(&mut self, place: FaultPlace) {
         let host = place.host;
         let address = match self.below(4, "address", place.nth) {
             0 => NewAddress::New,
@@ -175,8 +175,8 @@ impl Maker {
 
     /// An instance starts at the address of another, to which there were links, and which starts
     /// elsewhere later.
-    fn recycle(&mut self, place: Place) {
-        let Place {
+    fn recycle(&mut self, place: FaultPlace) {
+        let FaultPlace {
             nth, host, other, ..
         } = place;
         let third = self.other_host(other, "third", nth);

@@ -2,38 +2,38 @@
 
 use std::time::Duration;
 
-use super::faults::{Place, ms};
-use super::{FAULTS, Maker};
-use crate::pipe::Pipes;
+use super::faults::{FaultPlace, ms};
+use super::{FAULTS, ScheduleMaker};
 use crate::schedule::{Act, Host, To};
+use crate::settings::LINK_LATENCY;
 
-impl Maker {
-    pub(super) fn cut(&mut self, place: Place) {
+impl ScheduleMaker {
+    pub(super) fn cut(&mut self, place: FaultPlace) {
         let (from, to, both) = self.linked(place);
         self.put(place.at, Act::Cut { from, to, both });
         self.mend(place);
     }
 
-    pub(super) fn clog(&mut self, place: Place) {
+    pub(super) fn clog(&mut self, place: FaultPlace) {
         let (from, to, both) = self.linked(place);
         self.put(place.at, Act::Clog { from, to, both });
         self.mend(place);
     }
 
     /// Half of the cuts and clogs last until everything heals.
-    fn mend(&mut self, place: Place) {
+    fn mend(&mut self, place: FaultPlace) {
         if self.below(2, "mended", place.nth) == 0 {
             let (from, to, both) = self.direction(place);
             self.put(place.until, Act::Mend { from, to, both });
         }
     }
 
-    pub(super) fn half_open(&mut self, place: Place) {
+    pub(super) fn half_open(&mut self, place: FaultPlace) {
         let (from, to, both) = self.linked(place);
         self.put(place.at, Act::HalfOpen { from, to, both });
     }
 
-    pub(super) fn refuse_dials(&mut self, place: Place) {
+    pub(super) fn refuse_dials(&mut self, place: FaultPlace) {
         let (from, to) = (place.host, place.other);
         let span = place.until - place.at;
         self.put(place.at, Act::RefuseDials { from, to, span });
@@ -44,20 +44,20 @@ impl Maker {
         }
     }
 
-    pub(super) fn reset(&mut self, place: Place) {
+    pub(super) fn reset(&mut self, place: FaultPlace) {
         let (one, other, _) = self.linked(place);
         self.put(place.at, Act::Reset { one, other });
     }
 
-    pub(super) fn link_latency(&mut self, place: Place) {
+    pub(super) fn link_latency(&mut self, place: FaultPlace) {
         let latency = self.span(ms(1), ms(1000), "latency", place.nth);
         self.put(place.at, Act::LinkLatency(latency));
-        self.put(place.until, Act::LinkLatency(Pipes::LATENCY));
+        self.put(place.until, Act::LinkLatency(LINK_LATENCY));
     }
 
     /// A direction, with a push that opens a link in it shortly before, mostly, and another one that
     /// meets the fault.
-    fn linked(&mut self, place: Place) -> (Host, Host, bool) {
+    fn linked(&mut self, place: FaultPlace) -> (Host, Host, bool) {
         let (from, to, both) = self.direction(place);
         if self.below(8, "linked", place.nth) > 0 {
             self.push_between(from, to, place.at, place.nth);
@@ -67,8 +67,8 @@ impl Maker {
     }
 
     /// A push from one instance to another, after a fault between them began.
-    fn push_after(&mut self, place: Place) {
-        let Place {
+    fn push_after(&mut self, place: FaultPlace) {
+        let FaultPlace {
             nth,
             at,
             host,
@@ -103,7 +103,7 @@ impl Maker {
         To::User(self.one_of(&users, "someone", nth).to_owned())
     }
 
-    fn direction(&self, place: Place) -> (Host, Host, bool) {
+    fn direction(&self, place: FaultPlace) -> (Host, Host, bool) {
         let both = self.below(2, "both", place.nth) == 0;
         (place.host, place.other, both)
     }

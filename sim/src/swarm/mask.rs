@@ -1,6 +1,6 @@
 //! Which kinds of faults there are, and which of them a seed has how often.
 
-use super::Maker;
+use super::ScheduleMaker;
 
 /// Kinds of faults, each a bit of the mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Kind {
     }
 }
 
-impl Maker {
+impl ScheduleMaker {
     /// Each kind is off with probability one half, or happens as often as its own rate says.
     pub(super) fn faults(&mut self) {
         for (index, kind) in Kind::ALL.into_iter().enumerate() {

@@ -62,7 +62,7 @@ pub fn run(schedule: &Schedule) -> Report {
 /// fault is there with probability one half, at a rate of its own.
 pub fn schedule(seed: u64) -> Schedule {
     let noise = Noise::new(seed);
-    let mut maker = Maker {
+    let mut maker = ScheduleMaker {
         noise,
         items: Vec::new(),
         instances: 0,
@@ -123,7 +123,7 @@ pub(crate) fn faults(
     cluster: Cluster,
     (from, until): (Duration, Duration),
 ) -> Vec<Item> {
-    let mut maker = Maker {
+    let mut maker = ScheduleMaker {
         noise: Noise::new(seed),
         items: Vec::new(),
         instances: cluster.instances,
@@ -141,7 +141,7 @@ pub(crate) fn faults(
     maker.items.into_iter().map(moved).collect()
 }
 
-struct Maker {
+struct ScheduleMaker {
     noise: Noise,
     items: Vec<Item>,
     instances: usize,
@@ -152,7 +152,7 @@ struct Maker {
     terminals: Vec<(String, String)>,
 }
 
-impl Maker {
+impl ScheduleMaker {
     /// Puts off all that comes after the first connections, and adds many of these at one instance:
     /// its settling takes longer than a lease, or nearly so.
     fn grow_old(&mut self) {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Maker;
-use super::faults::{Place, ms};
+use super::ScheduleMaker;
+use super::faults::{FaultPlace, ms};
 use crate::schedule::{Act, HowClosed, Moment, OperationKind, To, TripFault};
 
-impl Maker {
+impl ScheduleMaker {
     /// Pushes for a user follow each other closely, and the first lookup is slow or lost.
-    pub(super) fn burst(&mut self, place: Place) {
-        let Place { nth, at, host, .. } = place;
+    pub(super) fn burst(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, host, .. } = place;
         let faults = [
             TripFault::Late,
             TripFault::ReplyLost,
@@ -35,8 +35,8 @@ impl Maker {
     }
 
     /// Something happens in the middle of a push, or a push in the middle of a connect or a move.
-    pub(super) fn race(&mut self, place: Place) {
-        let Place {
+    pub(super) fn race(&mut self, place: FaultPlace) {
+        let FaultPlace {
             nth, host, other, ..
         } = place;
         let (client, name) = self.client("races", nth);
@@ -99,8 +99,8 @@ impl Maker {
     }
 
     /// A push is handed in again, at another instance mostly.
-    pub(super) fn repeat(&mut self, place: Place) {
-        let Place { nth, at, host, .. } = place;
+    pub(super) fn repeat(&mut self, place: FaultPlace) {
+        let FaultPlace { nth, at, host, .. } = place;
         let (to, name) = (self.aimed_at(nth), format!("t{nth}"));
         let again = match self.below(4, "same", nth) {
             0 => host,
@@ -117,7 +117,7 @@ impl Maker {
         }
     }
 
-    pub(super) fn kick(&mut self, place: Place) {
+    pub(super) fn kick(&mut self, place: FaultPlace) {
         let act = Act::Kick {
             at: place.host,
             to: self.aimed_at(place.nth),

@@ -2,34 +2,34 @@
 
 use std::time::Duration;
 
-use super::faults::{Place, ms};
-use super::{FAULTS, Maker, USERS};
+use super::faults::{FaultPlace, ms};
+use super::{FAULTS, ScheduleMaker, USERS};
 use crate::schedule::{Act, ClockStep, ErrorReply, OperationKind, RedisAct, TripFault};
-use crate::world::REDIS_LATENCY;
+use crate::settings::REDIS_LATENCY;
 
-impl Maker {
-    pub(super) fn redis_down(&mut self, place: Place) {
+impl ScheduleMaker {
+    pub(super) fn redis_down(&mut self, place: FaultPlace) {
         self.put(place.at, Act::Redis(RedisAct::Down));
         self.put(place.until, Act::Redis(RedisAct::Up));
     }
 
-    pub(super) fn snapshot(&mut self, place: Place) {
+    pub(super) fn snapshot(&mut self, place: FaultPlace) {
         self.put(place.at, Act::Redis(RedisAct::Save));
         self.put(place.until, Act::Redis(RedisAct::Restart));
     }
 
-    pub(super) fn failover(&mut self, place: Place) {
+    pub(super) fn failover(&mut self, place: FaultPlace) {
         let (lost, former) = (place.until - place.at, None);
         self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
     }
 
-    pub(super) fn former_primary(&mut self, place: Place) {
+    pub(super) fn former_primary(&mut self, place: FaultPlace) {
         let former = Some(place.until - place.at);
         let lost = self.span(ms(1), ms(5000), "lag", place.nth);
         self.put(place.at, Act::Redis(RedisAct::Failover { lost, former }));
     }
 
-    pub(super) fn evict(&mut self, place: Place) {
+    pub(super) fn evict(&mut self, place: FaultPlace) {
         let act = match self.below(4, "evicted", place.nth) {
             0 => RedisAct::EvictLeases,
             user => {
@@ -40,7 +40,7 @@ impl Maker {
         self.put(place.at, Act::Redis(act));
     }
 
-    pub(super) fn redis_clock(&mut self, place: Place) {
+    pub(super) fn redis_clock(&mut self, place: FaultPlace) {
         let by = place.until - place.at;
         let step = match self.below(2, "step", place.nth) {
             0 => ClockStep::Forward(by),
@@ -49,13 +49,13 @@ impl Maker {
         self.put(place.at, Act::Redis(RedisAct::Clock(step)));
     }
 
-    pub(super) fn refuse(&mut self, place: Place) {
+    pub(super) fn refuse(&mut self, place: FaultPlace) {
         let error = self.error(place.nth);
         let span = self.refused_for(place);
         self.put(place.at, Act::Redis(RedisAct::Refuse(error, span)));
     }
 
-    pub(super) fn refuse_one(&mut self, place: Place) {
+    pub(super) fn refuse_one(&mut self, place: FaultPlace) {
         let error = self.one_of(&ErrorReply::OF_WRITES, "error", place.nth);
         let act = Act::RedisRefuses {
             host: place.host,
@@ -67,7 +67,7 @@ impl Maker {
 
     /// Half of all refusals last until the doubt that comes with the first has ended, and leases have
     /// run out.
-    fn refused_for(&self, place: Place) -> Duration {
+    fn refused_for(&self, place: FaultPlace) -> Duration {
         let long = match self.below(2, "refused", place.nth) {
             0 => Duration::ZERO,
             _ => self.lease * 4,
@@ -75,13 +75,13 @@ impl Maker {
         (place.until + long).min(FAULTS.1) - place.at
     }
 
-    pub(super) fn redis_latency(&mut self, place: Place) {
+    pub(super) fn redis_latency(&mut self, place: FaultPlace) {
         let latency = self.span(ms(1), ms(2000), "latency", place.nth);
         self.put(place.at, Act::Redis(RedisAct::Latency(latency)));
         self.put(place.until, Act::Redis(RedisAct::Latency(REDIS_LATENCY)));
     }
 
-    pub(super) fn trip(&mut self, place: Place) {
+    pub(super) fn trip(&mut self, place: FaultPlace) {
         let (host, nth) = (place.host, place.nth);
         let operation = match self.below(10, "operation", nth) {
             0 => OperationKind::Any,
@@ -111,7 +111,7 @@ impl Maker {
     }
 
     /// One instance cannot reach the directory, for so long that it is isolated or not.
-    pub(super) fn away(&mut self, place: Place) {
+    pub(super) fn away(&mut self, place: FaultPlace) {
         let long = match self.below(2, "away", place.nth) {
             0 => Duration::ZERO,
             _ => self.lease * 2,

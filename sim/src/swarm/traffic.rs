@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, Maker, USERS};
+use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, ScheduleMaker, USERS};
 use crate::schedule::{Act, Host, HowClosed, NewAddress, To};
 
 /// So long after the heal those start again that are gone.
 const RESTARTED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(25)];
 
-impl Maker {
+impl ScheduleMaker {
     pub(super) fn pushes(&mut self) {
         let pushes = 10 + self.below(50, "pushes", 0);
         for push in 0..pushes {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::directory::SeenLease;
 use switchboard_core::time::Instant;
 
-use crate::ledger::Part;
+use crate::ledger::{Ledger, Part};
 use crate::observed::{Change, Observed};
-use crate::world::World;
 
 /// What has changed last.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Calm {
+pub(super) struct Calm {
     changed: Instant,
     /// Leases that had not run out at the last tick.
     leases: usize,
@@ -22,23 +22,21 @@ pub(crate) struct Calm {
 const AT_LEAST: Duration = Duration::from_secs(60);
 
 impl Calm {
-    pub(crate) const fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self {
             changed: now,
             leases: 0,
             told: now,
         }
     }
-}
 
-impl World {
     /// Notes that what happened may change how the directory and the connections compare.
-    pub(crate) fn note_change(&mut self, event: &Observed<'_>) {
+    pub(super) fn note(&mut self, now: Instant, event: &Observed) {
         let changes = match event {
-            Observed::Executed(executed) => match executed.change {
+            Observed::Executed(executed) => match &executed.change {
                 Change::None => false,
                 Change::Row { before, after } => before != after,
-                Change::Lease { before, after } => terms(before) != terms(after),
+                Change::Lease { before, after } => terms(before.as_ref()) != terms(after.as_ref()),
             },
             Observed::Started(_)
             | Observed::Gone(_)
@@ -64,30 +62,33 @@ impl World {
             | Observed::Tick => false,
         };
         if changes {
-            self.calm.changed = self.now;
+            self.changed = now;
         }
     }
 
     /// Whether checkers must be told that time passes: something changed not long ago, or an excuse
-    /// has just ended. Asked at each tick.
-    pub(crate) fn must_tell_time(&mut self) -> bool {
-        let clock = self.redis.clock(self.now);
-        let leases = self.redis.primary().floors(clock).count();
-        if leases != std::mem::replace(&mut self.calm.leases, leases) {
-            self.calm.changed = self.now;
+    /// has just ended. Asked at each tick, with the number of leases that have not run out.
+    pub(super) fn must_tell_time(
+        &mut self,
+        now: Instant,
+        leases: usize,
+        config: &Config,
+        ledger: &Ledger,
+    ) -> bool {
+        if leases != std::mem::replace(&mut self.leases, leases) {
+            self.changed = now;
         }
         // What is wrong is so at the latest when everything has had the time to be noticed.
-        let config = &self.config;
         let noticed = (config.lease + config.directory_timeout) * 3 + config.close_timeout;
-        let excused = (self.ledger.entries().iter())
+        let excused = (ledger.entries().iter())
             .filter(|entry| entry.kind.part() != Part::NoExcuse)
             .map(|entry| entry.until)
             .max();
-        let must = self.calm.changed + noticed >= self.now
-            || excused.is_some_and(|until| until + noticed >= self.now)
-            || self.calm.told + AT_LEAST <= self.now;
+        let must = self.changed + noticed >= now
+            || excused.is_some_and(|until| until + noticed >= now)
+            || self.told + AT_LEAST <= now;
         if must {
-            self.calm.told = self.now;
+            self.told = now;
         }
         must
     }

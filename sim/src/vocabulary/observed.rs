@@ -8,7 +8,7 @@ use switchboard_core::message::{PushRefused, Receipt};
 
 use crate::fingerprint::timeless;
 use crate::ledger::Excuse;
-use crate::trace::Place;
+use crate::trace::InstanceLabel;
 
 /// One life of one process: it runs one instance from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +21,8 @@ pub struct Life {
 
 impl Life {
     /// As the trace names it.
-    pub(crate) const fn place(self) -> Place {
-        Place {
+    pub(crate) const fn place(self) -> InstanceLabel {
+        InstanceLabel {
             host: self.host,
             life: self.number,
         }
@@ -32,7 +32,7 @@ impl Life {
 /// A push that was handed in: which push, and which time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandIn {
-    /// Its number: see [`World::pushes`](crate::World::pushes).
+    /// Its number: see [`Scene::pushes`](crate::Scene::pushes).
     pub push: usize,
     /// Zero the first time, one at its first repeat, and so on.
     pub time: usize,
@@ -56,10 +56,10 @@ impl HandIn {
 timeless!(HandIn, Life);
 
 /// Something that has just happened. Sessions, processes and pushes are numbers into
-/// [`World::sessions`](crate::World::sessions), [`World::hosts`](crate::World::hosts) and
-/// [`World::pushes`](crate::World::pushes).
-#[derive(Clone, Copy, Debug)]
-pub enum Observed<'a> {
+/// [`Scene::sessions`](crate::Scene::sessions), [`Scene::hosts`](crate::Scene::hosts) and
+/// [`Scene::pushes`](crate::Scene::pushes).
+#[derive(Clone, Debug)]
+pub enum Observed {
     /// An instance has started.
     Started(Life),
     /// An instance is gone, with all its sockets.
@@ -83,7 +83,7 @@ pub enum Observed<'a> {
     Refused {
         /// Of which session.
         session: usize,
-        /// Why.
+        /// The reason that the instance gives.
         refused: Refused,
     },
     /// Nobody answered the handshake: there was no instance to connect to, or it was gone.
@@ -100,7 +100,7 @@ pub enum Observed<'a> {
     },
     /// The end of a session has begun, on whatever side.
     Ended {
-        /// Which.
+        /// The session that ends.
         session: usize,
     },
     /// A frame that is not Switchboard's own is with the operating system.
@@ -108,7 +108,7 @@ pub enum Observed<'a> {
         /// For which session.
         session: usize,
         /// Its content.
-        payload: &'a Payload,
+        payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
     },
@@ -117,7 +117,7 @@ pub enum Observed<'a> {
         /// Of which session.
         session: usize,
         /// Its content.
-        payload: &'a Payload,
+        payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
     },
@@ -133,35 +133,35 @@ pub enum Observed<'a> {
     HandedIn(HandIn),
     /// A push was answered with a receipt.
     Answered {
-        /// Which.
+        /// The push, and which time it was.
         hand_in: HandIn,
         /// What it says.
-        receipt: &'a Receipt,
+        receipt: Box<Receipt>,
     },
     /// A push was refused.
     PushRefused {
-        /// Which.
+        /// The push, and which time it was.
         hand_in: HandIn,
-        /// Why.
+        /// The reason that the instance gives.
         refused: PushRefused,
     },
 
     /// The directory has executed an operation, or refused it.
-    Executed(&'a Executed<'a>),
+    Executed(Box<Executed>),
     /// An instance has taken in an answer of the directory that tells the leases.
     Viewed {
         /// Which instance.
         life: Life,
         /// What it was told.
-        leases: &'a [SeenLease],
+        leases: Vec<SeenLease>,
     },
     /// An instance was about to dial another and somebody else answered at the address.
     NotMe {
-        /// Who dialled.
+        /// The instance that dialled.
         dialler: Life,
-        /// Whom it wanted.
+        /// The instance that it wanted.
         wanted: InstanceId,
-        /// Who was there.
+        /// The instance that was there.
         occupant: Life,
     },
 
@@ -191,7 +191,7 @@ pub enum Topic {
     Directory,
     /// Faults that begin and end.
     Faults,
-    /// Ticks.
+    /// Time that passes.
     Time,
 }
 
@@ -209,7 +209,7 @@ impl Topic {
     ];
 }
 
-impl Observed<'_> {
+impl Observed {
     /// What it has to do with.
     pub const fn topic(&self) -> Topic {
         match self {
@@ -232,38 +232,38 @@ impl Observed<'_> {
 }
 
 /// One operation in the directory.
-#[derive(Clone, Copy, Debug)]
-pub struct Executed<'a> {
+#[derive(Clone, Debug)]
+pub struct Executed {
     /// Who asked for it. It may be gone by the time it is executed.
     pub life: Life,
     /// What was asked.
-    pub operation: &'a Operation,
+    pub operation: Operation,
     /// What came of it.
-    pub outcome: &'a Outcome,
+    pub outcome: Outcome,
     /// Whether the present primary has executed it: a former one answers some for a while.
     pub at_primary: bool,
     /// What stood there, and what stands there.
-    pub change: Change<'a>,
+    pub change: Change,
 }
 
 /// What an operation found and what it left.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
+#[derive(Clone, Debug)]
+pub enum Change {
     /// It concerns no single entry, or cannot change any.
     None,
     /// The row of one connection.
     Row {
-        /// Before.
+        /// What stood there before.
         before: Option<Row>,
-        /// After.
+        /// What stands there since.
         after: Option<Row>,
     },
     /// The lease of one instance.
     Lease {
-        /// Before.
-        before: Option<&'a SeenLease>,
-        /// After.
-        after: Option<&'a SeenLease>,
+        /// What stood there before.
+        before: Option<SeenLease>,
+        /// What stands there since.
+        after: Option<SeenLease>,
     },
 }
 

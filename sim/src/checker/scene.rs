@@ -8,76 +8,95 @@ use switchboard_core::id::{ConnectionId, InstanceId};
 use switchboard_core::stats::{Gauges, Level, Stats};
 use switchboard_core::time::Instant;
 
-use crate::host::Process;
+use crate::context::Context;
+use crate::directory::Directory;
+use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::observed::Life;
-use crate::record::Published;
-use crate::terminal::Session;
-use crate::world::World;
+use crate::publishing::{Published, Publishing};
+use crate::terminals::{Session, Terminals};
+
+/// What of a world can be seen, as it is at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    cx: &'a Context,
+    hosts: &'a Hosts,
+    directory: &'a Directory,
+    terminals: &'a Terminals,
+    publishing: &'a Publishing,
+}
 
 /// One process, as it is at this moment.
 #[derive(Clone, Copy, Debug)]
 pub struct HostView<'a> {
-    world: &'a World,
-    process: &'a Process,
+    scene: Scene<'a>,
     host: usize,
 }
 
-impl World {
-    /// This moment.
+impl<'a> Scene<'a> {
+    /// What these parts show.
+    pub(crate) const fn new(
+        cx: &'a Context,
+        hosts: &'a Hosts,
+        directory: &'a Directory,
+        terminals: &'a Terminals,
+        publishing: &'a Publishing,
+    ) -> Self {
+        Self {
+            cx,
+            hosts,
+            directory,
+            terminals,
+            publishing,
+        }
+    }
+
+    /// This moment, by a clock that no instance has.
     pub const fn now(&self) -> Instant {
-        self.now
+        self.cx.now
     }
 
     /// The settings of all instances.
-    pub const fn config(&self) -> &Config {
-        &self.config
+    pub const fn config(&self) -> &'a Config {
+        &self.cx.config
     }
 
     /// All sessions that ever were, in the order in which their clients began to connect. Their
     /// place is their number.
-    pub fn sessions(&self) -> &[Session] {
-        &self.sessions
+    pub fn sessions(&self) -> &'a [Session] {
+        self.terminals.sessions()
     }
 
     /// The session that a connection belongs to.
     pub fn session_of(&self, connection: ConnectionId) -> Option<usize> {
-        self.record.connections.get(&connection).copied()
+        self.terminals.session_of(connection)
     }
 
     /// All pushes, in the order in which they were first handed in. Their place is their number.
-    pub fn pushes(&self) -> &[Published] {
-        &self.record.pushes
+    pub fn pushes(&self) -> &'a [Published] {
+        self.publishing.pushes()
     }
 
     /// The processes. Their place is their number, one below that in the schedule.
-    pub fn hosts(&self) -> impl ExactSizeIterator<Item = HostView<'_>> {
-        (self.processes.iter().enumerate()).map(|(host, process)| HostView {
-            world: self,
-            process,
-            host,
-        })
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = HostView<'a>> + use<'a> {
+        let scene = *self;
+        (0..scene.hosts.len()).map(move |host| HostView { scene, host })
     }
 
     /// One process, if there is one of this number.
-    pub fn host(&self, host: usize) -> Option<HostView<'_>> {
-        let process = self.processes.get(host)?;
-        Some(HostView {
-            world: self,
-            process,
-            host,
-        })
+    pub fn host(&self, host: usize) -> Option<HostView<'a>> {
+        let there = host < self.hosts.len();
+        there.then_some(HostView { scene: *self, host })
     }
 
     /// Whether a process is in this life.
     pub fn lives(&self, life: Life) -> bool {
-        let process = &self.processes[life.host];
-        process.instance.is_some() && process.life == life.number
+        self.hosts.lives(life)
     }
 
     /// The id of the instance in this life of a process.
     pub fn instance_of(&self, life: Life) -> InstanceId {
-        self.instance_id(life)
+        self.cx.instance_id(life)
     }
 
     /// The rows that readers take for live: their instance's lease has not run out, and their epoch
@@ -88,49 +107,40 @@ impl World {
 
     /// The same rows, in no order of connections: whoever looks at all of them at each tick can do
     /// without a map.
-    pub fn each_live_row(&self) -> impl Iterator<Item = (ConnectionId, Row)> {
-        let clock = self.redis.clock(self.now);
-        let floors: Vec<_> = self.redis.primary().floors(clock).collect();
-        self.rows().filter(move |(_, row)| {
-            let is_above = |(instance, floor): &_| *instance == row.instance && row.epoch >= *floor;
-            floors.iter().any(is_above)
-        })
+    pub fn each_live_row(&self) -> impl Iterator<Item = (ConnectionId, Row)> + use<'a> {
+        self.directory.live_rows(self.cx.now)
     }
 
     /// All rows, live or dead.
-    pub fn rows(&self) -> impl Iterator<Item = (ConnectionId, Row)> {
-        (self.redis.primary().rows(self.redis.clock(self.now)))
-            .map(|(_, connection, row)| (connection, *row))
+    pub fn rows(&self) -> impl Iterator<Item = (ConnectionId, Row)> + use<'a> {
+        self.directory.rows(self.cx.now)
     }
 
     /// The row of a session's connection, live or dead.
     pub fn row_of(&self, session: usize) -> Option<Row> {
-        let session = self.sessions.get(session)?;
-        let clock = self.redis.clock(self.now);
+        let session = self.sessions().get(session)?;
         let key = session.user().clone().into();
-        (self.redis.primary()).row(clock, &key, session.connection()?)
+        (self.directory).row(self.cx.now, &key, session.connection()?)
     }
 
     /// All leases, those that have run out too.
-    pub fn leases(&self) -> impl Iterator<Item = SeenLease> {
-        self.redis.primary().leases(self.redis.clock(self.now))
+    pub fn leases(&self) -> impl Iterator<Item = SeenLease> + use<'a> {
+        self.directory.leases(self.cx.now)
     }
 
     /// The lease of one instance, if the directory has it, run out or not.
     pub fn lease(&self, instance: InstanceId) -> Option<SeenLease> {
-        let clock = self.redis.clock(self.now);
-        self.redis.primary().lease(clock, instance)
+        self.directory.lease(self.cx.now, instance)
     }
 
     /// Whether a row is live by the directory as it is at this moment.
     pub fn is_live(&self, row: Row) -> bool {
-        self.lease(row.instance)
-            .is_some_and(|seen| seen.remaining.is_some() && row.epoch >= seen.lease.floor)
+        self.directory.is_live(self.cx.now, row)
     }
 
     /// What can be explained, and by what.
-    pub const fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub const fn ledger(&self) -> &'a Ledger {
+        self.cx.ledger()
     }
 }
 
@@ -141,52 +151,47 @@ impl<'a> HostView<'a> {
     }
 
     /// Its present life, or its last if it does not run.
-    pub const fn life(&self) -> Life {
-        Life {
-            host: self.host,
-            number: self.process.life,
-        }
+    pub fn life(&self) -> Life {
+        self.scene.hosts.life(self.host)
     }
 
     /// Whether its link to the directory leads to the present primary.
     pub fn asks_primary(&self) -> bool {
-        let primary = self.world.redis.at_primary().server();
-        self.process.directory.server() == Some(primary)
+        self.scene.directory.asks_primary(self.host)
     }
 
     /// Whether its instance runs.
-    pub const fn runs(&self) -> bool {
-        self.process.instance.is_some()
+    pub fn runs(&self) -> bool {
+        self.scene.hosts.runs(self.host)
     }
 
     /// What others dial.
     pub fn address(&self) -> &'a str {
-        &self.process.address
+        self.scene.hosts.address(self.host)
     }
 
     /// It stands still until then, if that is to come.
-    pub const fn paused_until(&self) -> Instant {
-        self.process.paused_until
+    pub fn paused_until(&self) -> Instant {
+        self.scene.hosts.paused_until(self.host)
     }
 
     /// What its instance holds, if it runs.
     pub fn gauges(&self) -> Option<Gauges> {
-        let instance = self.process.instance.as_ref()?;
-        Some(instance.gauges(self.world.clock()))
+        self.scene.hosts.gauges(self.scene.cx, self.host)
     }
 
     /// The sessions whose connections its instance has not forgotten.
-    pub fn sessions(&self) -> impl ExactSizeIterator<Item = usize> {
-        (self.process.connections.values()).map(|connection| connection.session)
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
+        self.scene.terminals.sessions_at(self.host)
     }
 
     /// How full the tables and queues of its instance are, if it runs.
     pub fn levels(&self) -> Option<[Level; 9]> {
-        Some(self.process.instance.as_ref()?.levels())
+        self.scene.hosts.levels(self.host)
     }
 
     /// What its instance has counted, if it runs.
     pub fn stats(&self) -> Option<&'a Stats> {
-        Some(self.process.instance.as_ref()?.stats())
+        self.scene.hosts.stats(self.host)
     }
 }

@@ -3,9 +3,6 @@
 
 use switchboard_core::time::Instant;
 
-use crate::observed::Observed;
-use crate::world::World;
-
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
@@ -236,7 +233,7 @@ pub enum Part {
 /// Whom it concerns. Instances are numbered as in the schedule, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everybody.
+    /// All instances and sessions.
     All,
     /// One instance.
     Instance(usize),
@@ -287,69 +284,32 @@ impl Ledger {
             .any(|entry| entry.kind == kind && entry.scope == scope && entry.until > beyond)
     }
 
-    /// All entries, in the order in which they were written.
-    pub fn entries(&self) -> &[Excuse] {
-        &self.entries
-    }
-}
-
-impl World {
-    /// A fault begins whose end is known.
-    pub(crate) fn fault(&mut self, kind: FaultKind, scope: Scope, until: Instant) {
-        self.fault_since(kind, scope, self.now, until);
+    /// Writes an entry.
+    pub(crate) fn write(&mut self, entry: Excuse) {
+        self.entries.push(entry);
     }
 
-    /// A fault that began earlier goes on until a moment.
-    pub(crate) fn fault_since(
+    /// The faults of a kind that last end, in one scope or in all. Returns their entries.
+    pub(crate) fn end(
         &mut self,
+        now: Instant,
         kind: FaultKind,
-        scope: Scope,
-        from: Instant,
-        until: Instant,
-    ) {
-        let entry = Excuse {
-            kind,
-            scope,
-            from,
-            until,
-        };
-        self.ledger.entries.push(entry);
-        self.observe(Observed::FaultBegan(entry));
-    }
-
-    /// A fault begins that lasts until it is ended, unless it lasts already.
-    pub(crate) fn fault_opens(&mut self, kind: FaultKind, scope: Scope) {
-        self.fault_shows(kind, scope, Ledger::OPEN);
-    }
-
-    /// A fault shows for the first time that lasts until a moment.
-    pub(crate) fn fault_shows(&mut self, kind: FaultKind, scope: Scope, until: Instant) {
-        if !self.ledger.lasts(kind, scope, self.now) {
-            self.fault(kind, scope, until);
-        }
-    }
-
-    /// Something happens that explains nothing.
-    pub(crate) fn borne(&mut self, kind: FaultKind, scope: Scope) {
-        self.fault(kind, scope, self.now);
-    }
-
-    /// The faults of a kind that last end, in one scope or in all.
-    pub(crate) fn fault_ends(&mut self, kind: FaultKind, scope: Option<Scope>) {
-        let now = self.now;
-        let last = (self.ledger.entries.iter_mut()).filter(|entry| {
+        scope: Option<Scope>,
+    ) -> Vec<Excuse> {
+        let last = self.entries.iter_mut().filter(|entry| {
             let here = scope.is_none_or(|scope| scope == entry.scope);
             entry.kind == kind && entry.until > now && here
         });
-        let ended: Vec<Excuse> = last
-            .map(|entry| {
-                entry.until = now;
-                *entry
-            })
-            .collect();
-        for entry in ended {
-            self.observe(Observed::FaultEnded(entry));
-        }
+        last.map(|entry| {
+            entry.until = now;
+            *entry
+        })
+        .collect()
+    }
+
+    /// All entries, in the order in which they were written.
+    pub fn entries(&self) -> &[Excuse] {
+        &self.entries
     }
 }
 

@@ -9,14 +9,17 @@ use switchboard_core::time::Instant;
 use crate::ledger::{Excuse, FaultKind};
 use crate::observed::{Observed, Quiescence, Topic};
 use crate::panics;
-use crate::world::World;
+
+mod scene;
+
+pub use scene::{HostView, Scene};
 
 /// Watches a world and says what does not hold.
 ///
 /// The world calls [`on_event`](Self::on_event) for each thing that happens, in the order in which
 /// it happens, [`on_deadline`](Self::on_deadline) at the moments that the checker asked for, and
 /// [`at_quiescence`](Self::at_quiescence) where the schedule says that nothing should be left to do.
-/// A checker sees both sides, terminals and instances, through [`Watch::world`]; it changes nothing,
+/// A checker sees both sides, terminals and instances, through [`Watch::scene`]; it changes nothing,
 /// so that a world behaves the same whoever watches it. It is a value: a clone of the world takes a
 /// clone of it along.
 ///
@@ -39,14 +42,14 @@ use crate::world::World;
 ///         "prompt"
 ///     }
 ///
-///     fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>) {
+///     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
 ///         if let Observed::Accepted { session } = event {
 ///             watch.call_at(watch.now() + Duration::from_secs(1), *session as u64);
 ///         }
 ///     }
 ///
 ///     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
-///         let session = &watch.world().sessions()[what as usize];
+///         let session = &watch.scene().sessions()[what as usize];
 ///         if session.is_open() && session.greeted().is_none() {
 ///             watch.violated(format!("{} waits for a hello", session.user()));
 ///         } else {
@@ -74,7 +77,7 @@ pub trait Checker: Debug + DynClone + Send {
     }
 
     /// Something has happened.
-    fn on_event(&mut self, event: &Observed<'_>, watch: &mut Watch<'_>);
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>);
 
     /// A moment that was asked for with [`Watch::call_at`] has come.
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
@@ -109,7 +112,7 @@ dyn_clone::clone_trait_object!(Checker);
 /// What a checker can see and say.
 #[derive(Debug)]
 pub struct Watch<'a> {
-    world: &'a World,
+    scene: Scene<'a>,
     tally: &'a mut Tally,
     said: &'a mut Said,
     index: usize,
@@ -164,9 +167,9 @@ impl Tally {
 }
 
 impl<'a> Watch<'a> {
-    /// The world as it is at this moment.
-    pub const fn world(&self) -> &'a World {
-        self.world
+    /// What can be seen of the world, as it is at this moment.
+    pub const fn scene(&self) -> Scene<'a> {
+        self.scene
     }
 
     /// The name of the checker that watches.
@@ -176,7 +179,7 @@ impl<'a> Watch<'a> {
 
     /// This moment, by a clock that no instance has.
     pub const fn now(&self) -> Instant {
-        self.world.now
+        self.scene.now()
     }
 
     /// Asks to be called at a moment, with a number of the checker's own.
@@ -209,7 +212,7 @@ impl<'a> Watch<'a> {
         until: Instant,
         filter: impl Fn(&Excuse) -> bool,
     ) -> Option<Excuse> {
-        self.world.ledger.find(from, until, filter)
+        self.scene.ledger().find(from, until, filter)
     }
 
     /// Says that something has happened which must happen sometimes: in one run at least of a
@@ -221,19 +224,16 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What checkers said in answer to one event.
+/// What checkers said in answer to what they were told.
 #[derive(Clone, Debug, Default)]
 struct Said {
     deadlines: Vec<(Instant, usize, u64)>,
     violation: Option<(&'static str, String)>,
 }
 
-/// The checkers of a world. Empty while they are asked.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Watchers(Option<Box<Kept>>);
-
+/// The checkers of a world.
 #[derive(Clone, Debug)]
-struct Kept {
+pub(crate) struct Watchers {
     watchers: Vec<Watcher>,
     /// Who is told of each topic, in the order of watchers.
     told: [Vec<usize>; Topic::ALL.len()],
@@ -267,81 +267,64 @@ impl Watchers {
                 .map(|(index, _)| index)
                 .collect()
         });
-        Self(Some(Box::new(Kept {
+        Self {
             watchers,
             told,
             said: Said::default(),
-        })))
+        }
+    }
+
+    /// The topics of which any checker is told.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        let told = |topic: &Topic| !self.told[*topic as usize].is_empty();
+        Topic::ALL.into_iter().filter(told).collect()
     }
 
     pub(crate) fn tallies(&self) -> Vec<Tally> {
-        (self.0.iter())
-            .flat_map(|kept| &kept.watchers)
+        (self.watchers.iter())
             .map(|watcher| watcher.tally.clone())
             .collect()
     }
 
-    /// Whether anybody is told of a topic.
-    fn cares(&self, topic: Topic) -> bool {
-        (self.0.as_ref()).is_some_and(|kept| !kept.told[topic as usize].is_empty())
-    }
-}
-
-impl World {
     /// Tells checkers what has happened.
-    pub(crate) fn observe(&mut self, event: Observed<'_>) {
-        self.note_change(&event);
-        let topic = event.topic();
-        if self.watchers.cares(topic) {
-            self.ask(|kept, world| {
-                let Kept {
-                    watchers,
-                    told,
-                    said,
-                } = kept;
-                for &index in &told[topic as usize] {
-                    let (checker, mut watch) = watchers[index].watch(world, index, said);
-                    panics::blaming(watch.name(), || checker.on_event(&event, &mut watch));
-                }
-            });
+    pub(crate) fn tell(&mut self, event: &Observed, scene: Scene<'_>) {
+        let Self {
+            watchers,
+            told,
+            said,
+        } = self;
+        for &index in &told[event.topic() as usize] {
+            let (checker, mut watch) = watchers[index].watch(scene, index, said);
+            panics::blaming(watch.name(), || checker.on_event(event, &mut watch));
         }
     }
 
     /// Asks all checkers what should be at rest.
-    pub(crate) fn quiesce(&mut self, quiescence: Quiescence) {
-        self.ask(|kept, world| {
-            let Kept { watchers, said, .. } = kept;
-            for (index, watcher) in watchers.iter_mut().enumerate() {
-                let (checker, mut watch) = watcher.watch(world, index, said);
-                panics::blaming(watch.name(), || {
-                    checker.at_quiescence(quiescence, &mut watch);
-                });
-            }
-        });
+    pub(crate) fn quiesce(&mut self, quiescence: Quiescence, scene: Scene<'_>) {
+        let Self { watchers, said, .. } = self;
+        for (index, watcher) in watchers.iter_mut().enumerate() {
+            let (checker, mut watch) = watcher.watch(scene, index, said);
+            panics::blaming(watch.name(), || {
+                checker.at_quiescence(quiescence, &mut watch);
+            });
+        }
     }
 
-    /// A checker wanted to be called.
-    pub(crate) fn deadline(&mut self, checker: usize, what: u64) {
-        self.ask(|kept, world| {
-            let Kept { watchers, said, .. } = kept;
-            let (asked, mut watch) = watchers[checker].watch(world, checker, said);
-            panics::blaming(watch.name(), || asked.on_deadline(what, &mut watch));
-        });
+    /// Calls a checker at a moment for which it has asked.
+    pub(crate) fn call(&mut self, checker: usize, what: u64, scene: Scene<'_>) {
+        let Self { watchers, said, .. } = self;
+        let (asked, mut watch) = watchers[checker].watch(scene, checker, said);
+        panics::blaming(watch.name(), || asked.on_deadline(what, &mut watch));
     }
 
-    /// Lets checkers see the world, and does what they ask for.
-    fn ask(&mut self, ask: impl FnOnce(&mut Kept, &Self)) {
-        let Some(mut kept) = self.watchers.0.take() else {
-            return;
-        };
-        ask(&mut kept, self);
-        for (at, checker, what) in kept.said.deadlines.drain(..) {
-            self.call_checker(at, checker, what);
-        }
-        if let Some((checker, what)) = kept.said.violation.take() {
-            self.violated(checker, what);
-        }
-        self.watchers.0 = Some(kept);
+    /// When checkers want to be called, each with its number and one of its own.
+    pub(crate) fn deadlines(&mut self) -> impl Iterator<Item = (Instant, usize, u64)> {
+        self.said.deadlines.drain(..)
+    }
+
+    /// What a checker has found, and its name.
+    pub(crate) const fn violation(&mut self) -> Option<(&'static str, String)> {
+        self.said.violation.take()
     }
 }
 
@@ -349,13 +332,13 @@ impl Watcher {
     /// The checker, and what it can see and say.
     fn watch<'a>(
         &'a mut self,
-        world: &'a World,
+        scene: Scene<'a>,
         index: usize,
         said: &'a mut Said,
     ) -> (&'a mut dyn Checker, Watch<'a>) {
         let Self { checker, tally } = self;
         let watch = Watch {
-            world,
+            scene,
             tally,
             said,
             index,

@@ -1,0 +1,111 @@
+//! The directory as the instances of a world reach it: the model of Redis, and the way to it.
+
+mod execute;
+mod faults;
+mod link;
+mod trips;
+
+use switchboard_core::directory::memory::MemoryDirectory;
+use switchboard_core::directory::{Row, SeenLease};
+use switchboard_core::id::{ConnectionId, InstanceId};
+use switchboard_core::key::Key;
+use switchboard_core::time::Instant;
+
+use crate::fingerprint::{Fingerprint, Print};
+use crate::noise::Latency;
+use crate::redis::Redis;
+use crate::settings::REDIS_LATENCY;
+
+use link::DirectoryLink;
+
+pub(crate) use trips::Arrival;
+
+/// The servers of the directory, and each instance's link to them.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    redis: Redis,
+    /// The base of the delay on the way to it, and back.
+    latency: Latency,
+    /// The link of each process.
+    links: Vec<DirectoryLink>,
+}
+
+// Links are fed with the processes whose they are.
+impl Fingerprint for Directory {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            redis,
+            latency,
+            links: _,
+        } = self;
+        redis.fingerprint(to);
+        latency.fingerprint(to);
+    }
+}
+
+impl Directory {
+    /// With this content, and links for so many processes, none of which is open.
+    pub(crate) fn new(content: MemoryDirectory, hosts: usize) -> Self {
+        Self {
+            redis: Redis::holding(content),
+            latency: Latency::new(REDIS_LATENCY),
+            links: vec![DirectoryLink::default(); hosts],
+        }
+    }
+
+    /// All rows that the primary knows, live or dead.
+    pub(crate) fn rows(&self, now: Instant) -> impl Iterator<Item = (ConnectionId, Row)> {
+        (self.redis.primary().rows(self.redis.clock(now)))
+            .map(|(_, connection, row)| (connection, *row))
+    }
+
+    /// The rows that readers take for live: their instance's lease has not run out, and their epoch
+    /// is not below its floor.
+    pub(crate) fn live_rows(&self, now: Instant) -> impl Iterator<Item = (ConnectionId, Row)> {
+        let clock = self.redis.clock(now);
+        let floors: Vec<_> = self.redis.primary().floors(clock).collect();
+        self.rows(now).filter(move |(_, row)| {
+            let is_above = |(instance, floor): &_| *instance == row.instance && row.epoch >= *floor;
+            floors.iter().any(is_above)
+        })
+    }
+
+    /// The row of one connection, live or dead.
+    pub(crate) fn row(&self, now: Instant, key: &Key, connection: ConnectionId) -> Option<Row> {
+        let clock = self.redis.clock(now);
+        self.redis.primary().row(clock, key, connection)
+    }
+
+    /// All leases, those that have run out too.
+    pub(crate) fn leases(&self, now: Instant) -> impl Iterator<Item = SeenLease> {
+        self.redis.primary().leases(self.redis.clock(now))
+    }
+
+    /// How many leases have not run out.
+    pub(crate) fn live_leases(&self, now: Instant) -> usize {
+        let clock = self.redis.clock(now);
+        self.redis.primary().floors(clock).count()
+    }
+
+    /// The lease of one instance, if the directory has it, run out or not.
+    pub(crate) fn lease(&self, now: Instant, instance: InstanceId) -> Option<SeenLease> {
+        let clock = self.redis.clock(now);
+        self.redis.primary().lease(clock, instance)
+    }
+
+    /// Whether a row is live by the directory as it is at this moment.
+    pub(crate) fn is_live(&self, now: Instant, row: Row) -> bool {
+        self.lease(now, row.instance)
+            .is_some_and(|seen| seen.remaining.is_some() && row.epoch >= seen.lease.floor)
+    }
+
+    /// Whether a process's link leads to the present primary.
+    pub(crate) fn asks_primary(&self, host: usize) -> bool {
+        self.links[host].server() == Some(self.redis.at_primary().server())
+    }
+
+    /// Feeds the link of one process to a print.
+    pub(crate) fn fingerprint_link(&self, host: usize, to: &mut Print) {
+        self.links[host].fingerprint(to);
+    }
+}

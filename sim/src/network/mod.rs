@@ -1,0 +1,290 @@
+//! What is between instances: links, and the addresses at which they are opened.
+
+mod faults;
+mod pipe;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use switchboard_core::command::Dial;
+use switchboard_core::event::{Event, LinkFailure};
+use switchboard_core::id::LinkKey;
+use switchboard_core::time::Instant;
+
+use crate::context::{Context, WRITE};
+use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
+use crate::hosts::Hosts;
+use crate::ledger::{FaultKind, Scope};
+use crate::noise::{Latency, Purpose};
+use crate::observed::{Life, Observed};
+use crate::schedule::Moment;
+use crate::settings::LINK_LATENCY;
+use crate::vocabulary::happening::{Happening, Input, LinkContent};
+
+use pipe::{End, Pipe};
+
+/// All links that ever were.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    /// Nothing passes from the first to the second.
+    cuts: BTreeSet<(usize, usize)>,
+    /// The base of the delay.
+    latency: Latency,
+    pipes: Vec<Pipe>,
+    /// What is written from the first to the second does not leave.
+    clogs: BTreeSet<(usize, usize)>,
+    /// Until when what the first dials at the second is refused.
+    refusals: BTreeMap<(usize, usize), Instant>,
+    /// What waits for a cut to be healed.
+    held: Vec<(usize, bool, LinkContent)>,
+    /// What waits for a clog to be mended.
+    stuck: Vec<StuckBatch>,
+    /// The pipe of each link of each process.
+    links: Vec<BTreeMap<LinkKey, usize>>,
+}
+
+fingerprint!(Network {
+    cuts,
+    latency,
+    pipes,
+    clogs,
+    refusals,
+    held,
+    stuck,
+} without { links });
+
+/// A batch that its link does not take.
+#[derive(Clone, Debug)]
+struct StuckBatch {
+    life: Life,
+    link: LinkKey,
+    batch: Bytes,
+}
+
+fingerprint!(StuckBatch { life, link, batch });
+
+impl Network {
+    /// Between so many processes.
+    pub(crate) fn new(hosts: usize) -> Self {
+        Self {
+            cuts: BTreeSet::new(),
+            latency: Latency::new(LINK_LATENCY),
+            pipes: Vec::new(),
+            clogs: BTreeSet::new(),
+            refusals: BTreeMap::new(),
+            held: Vec::new(),
+            stuck: Vec::new(),
+            links: vec![BTreeMap::new(); hosts],
+        }
+    }
+
+    /// An instance dials another.
+    pub(crate) fn dial(
+        &mut self,
+        cx: &mut Context,
+        hosts: &Hosts,
+        life: Life,
+        link: LinkKey,
+        dial: &Dial,
+    ) {
+        let failure = LinkFailure::Broken;
+        let down = Event::LinkDown { link, failure };
+        let Some(host) = hosts.occupant(&dial.address) else {
+            return cx.tell(life, self.latency.base() * 2, down);
+        };
+        let refused = self.refusals.get(&(life.host, host)).copied();
+        if let Some(until) = refused.filter(|until| *until > cx.now) {
+            let scope = Scope::Between(life.host, host);
+            cx.fault_shows(FaultKind::DialsRefused, scope, until);
+            return cx.tell(life, self.latency.base() * 2, down);
+        }
+        if hosts.has_vanished(host) {
+            // Nobody says no: the instance's own timeout ends it.
+            return;
+        }
+        let pipe = self.pipes.len();
+        self.pipes.push(Pipe {
+            half_open: false,
+            dialler: End::new(life, Some(link)),
+            acceptor: End::new(Life { host, number: 0 }, None),
+            address: dial.address.clone(),
+            expected: dial.instance,
+        });
+        self.links[life.host].insert(link, pipe);
+        self.send(cx, pipe, false, LinkContent::Dial);
+    }
+
+    /// A batch is written into a link.
+    pub(crate) fn write(&mut self, cx: &mut Context, life: Life, link: LinkKey, batch: Bytes) {
+        let Some(&pipe) = self.links[life.host].get(&link) else {
+            return cx.tell(life, WRITE, Event::LinkWritten { link });
+        };
+        let by_dialler = self.pipes[pipe].is_dialled_by(life, link);
+        let to = self.pipes[pipe].end(!by_dialler).life.host;
+        if self.clogs.contains(&(life.host, to)) {
+            cx.fault_opens(FaultKind::Clog, Scope::Between(life.host, to));
+            self.stuck.push(StuckBatch { life, link, batch });
+            return;
+        }
+        cx.tell(life, WRITE, Event::LinkWritten { link });
+        self.send(cx, pipe, !by_dialler, LinkContent::Batch(batch));
+    }
+
+    /// An instance has taken the socket of a link, or refused it.
+    pub(crate) fn accepted(
+        &mut self,
+        cx: &mut Context,
+        life: Life,
+        pipe: usize,
+        key: Option<LinkKey>,
+    ) {
+        let Some(key) = key else {
+            let down = LinkContent::Down(LinkFailure::Broken);
+            return self.send(cx, pipe, true, down);
+        };
+        self.pipes[pipe].acceptor.key = Some(key);
+        self.links[life.host].insert(key, pipe);
+        self.send(cx, pipe, true, LinkContent::Up);
+    }
+
+    /// An instance closes a link.
+    pub(crate) fn close(&mut self, cx: &mut Context, life: Life, link: LinkKey) {
+        if let Some(pipe) = self.links[life.host].remove(&link) {
+            self.end_of_pipe(cx, life, link, pipe, true);
+        }
+    }
+
+    /// An instance is gone, with all its links. The other ends are told so, or not.
+    pub(crate) fn end_of_host(&mut self, cx: &mut Context, life: Life, told: bool) {
+        for (link, pipe) in std::mem::take(&mut self.links[life.host]) {
+            self.end_of_pipe(cx, life, link, pipe, told);
+        }
+    }
+
+    fn end_of_pipe(
+        &mut self,
+        cx: &mut Context,
+        life: Life,
+        link: LinkKey,
+        pipe: usize,
+        told: bool,
+    ) {
+        let by_dialler = self.pipes[pipe].is_dialled_by(life, link);
+        self.pipes[pipe].end(by_dialler).open = false;
+        if told {
+            let content = LinkContent::Down(LinkFailure::Broken);
+            self.send(cx, pipe, !by_dialler, content);
+        }
+    }
+
+    /// Something comes out of a link.
+    pub(crate) fn arrives(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        pipe: usize,
+        at_dialler: bool,
+        content: LinkContent,
+    ) {
+        let this = &mut self.pipes[pipe];
+        if this.half_open {
+            return;
+        }
+        let to = this.end(at_dialler).life.host;
+        let from = this.end(!at_dialler).life.host;
+        if self.cuts.contains(&(from, to)) {
+            cx.fault_opens(FaultKind::Cut, Scope::Between(from, to));
+            self.held.push((pipe, at_dialler, content));
+            return;
+        }
+        match content {
+            LinkContent::Dial => self.dialled(cx, hosts, pipe),
+            LinkContent::Down(failure) => self.down(cx, hosts, pipe, at_dialler, failure),
+            LinkContent::Batch(batch) => {
+                if let Some((life, link)) = self.pipes[pipe].end(at_dialler).opened() {
+                    cx.moment_of_content(Moment::Delivered, &batch);
+                    hosts.event(cx, life, Event::LinkReceived { link, batch });
+                }
+            }
+            LinkContent::Up => {
+                if let Some((life, link)) = self.pipes[pipe].end(at_dialler).opened() {
+                    hosts.event(cx, life, Event::LinkUp { link });
+                }
+            }
+        }
+    }
+
+    fn dialled(&mut self, cx: &mut Context, hosts: &mut Hosts, index: usize) {
+        let pipe = &self.pipes[index];
+        let refusal = match hosts.occupant(&pipe.address) {
+            None => Some(LinkFailure::Broken),
+            Some(host) => match hosts.instance_id(host) {
+                None if hosts.has_vanished(host) => return,
+                None => Some(LinkFailure::Broken),
+                Some(instance) if instance != pipe.expected => {
+                    let (dialler, wanted) = (pipe.dialler.life, pipe.expected);
+                    let occupant = hosts.life(host);
+                    cx.borne(FaultKind::NotMe, Scope::Instance(dialler.host));
+                    cx.observe(Observed::NotMe {
+                        dialler,
+                        wanted,
+                        occupant,
+                    });
+                    Some(LinkFailure::NotMe)
+                }
+                Some(_) => {
+                    let life = hosts.life(host);
+                    self.pipes[index].acceptor.life = life;
+                    hosts.input(cx, life, Input::AcceptLink(index));
+                    None
+                }
+            },
+        };
+        if let Some(failure) = refusal {
+            self.send(cx, index, true, LinkContent::Down(failure));
+        }
+    }
+
+    /// One end of a pipe learns that it is gone.
+    fn down(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        index: usize,
+        at_dialler: bool,
+        failure: LinkFailure,
+    ) {
+        let end = self.pipes[index].end(at_dialler);
+        let was_open = std::mem::take(&mut end.open);
+        let (life, Some(link), true) = (end.life, end.key, was_open) else {
+            return;
+        };
+        if hosts.lives(life) {
+            self.links[life.host].remove(&link);
+            hosts.event(cx, life, Event::LinkDown { link, failure });
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context, index: usize, to_dialler: bool, content: LinkContent) {
+        let pipe = &mut self.pipes[index];
+        let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
+        let ids = [from as u64, to as u64, to_dialler.into()];
+        let latency = &self.latency;
+        let at = latency.arrival(cx.noise, cx.now, Purpose::Link, &ids);
+        let end = pipe.end(to_dialler);
+        end.last = end.last.max(at);
+        cx.put(
+            end.last,
+            Happening::OutOfPipe {
+                pipe: index,
+                at_dialler: to_dialler,
+                content,
+            },
+        );
+    }
+
+    /// Feeds the links of one process to a print.
+    pub(crate) fn fingerprint_links(&self, host: usize, to: &mut Print) {
+        self.links[host].fingerprint(to);
+    }
+}

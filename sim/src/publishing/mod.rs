@@ -1,0 +1,314 @@
+//! What was published: the pushes, and each time that one was handed in.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use switchboard_core::config::Config;
+use switchboard_core::event::Answer;
+use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::id::{CallId, PushId, UserId};
+use switchboard_core::message::{Action, Audience, Push};
+use switchboard_core::time::Instant;
+
+use crate::context::Context;
+use crate::fingerprint::{Fingerprint, Print, fingerprint};
+use crate::hosts::Hosts;
+use crate::ledger::{FaultKind, Scope};
+use crate::observed::{HandIn, Life, Observed};
+use crate::schedule::{Moment, To};
+use crate::vocabulary::happening::Input;
+use crate::vocabulary::push::{content_of, id_of};
+
+/// A push.
+#[derive(Clone, Debug)]
+pub struct Published {
+    id: PushId,
+    action: Action,
+    to: Audience,
+    times: Vec<HandedIn>,
+}
+
+// A moment looks at whom a push is for; how many times it was handed in is a part of its noise.
+impl Fingerprint for Published {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            id,
+            action,
+            to: audience,
+            times,
+        } = self;
+        (*id, times.len()).fingerprint(to);
+        to.word(&(action, audience));
+    }
+}
+
+/// One time that a push was handed in.
+#[derive(Clone, Debug)]
+pub struct HandedIn {
+    /// The instance at which it was handed in.
+    pub life: Life,
+    /// When the instance took it; before that, when it was on its way.
+    pub at: Instant,
+    /// Counts all pushes that instances took, in their order.
+    pub sequence: u64,
+    /// Sessions of its audience that were open when the instance took it, and had been greeted before
+    /// the push was handed in for the first time: without `degraded`, or so long before the first time
+    /// that their rows were written meanwhile.
+    pub reachable: Vec<usize>,
+    /// How far it is.
+    pub progress: HandInProgress,
+}
+
+/// How far a push is that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandInProgress {
+    /// The instance has not taken it yet.
+    OnItsWay,
+    /// It was taken.
+    Taken,
+    /// It was answered with a receipt.
+    Answered,
+    /// It was refused.
+    Refused,
+}
+
+impl Published {
+    /// Its id.
+    pub const fn id(&self) -> PushId {
+        self.id
+    }
+
+    /// What its terminals get: a frame, or the end of their connection.
+    pub const fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Its content, if it has one.
+    pub const fn payload(&self) -> Option<&Payload> {
+        match &self.action {
+            Action::Frame(payload) => Some(payload),
+            Action::Close(_) => None,
+        }
+    }
+
+    /// Whom it is for.
+    pub const fn to(&self) -> &Audience {
+        &self.to
+    }
+
+    /// The times that it was handed in.
+    pub fn times(&self) -> &[HandedIn] {
+        &self.times
+    }
+
+    /// The users that it names: none, if it is for everyone.
+    pub fn users(&self) -> &[UserId] {
+        match &self.to {
+            Audience::User(user) | Audience::Connections { user, .. } => std::slice::from_ref(user),
+            Audience::Users(users) => users,
+            Audience::Everyone => &[],
+        }
+    }
+
+    /// Whether it is for this user.
+    pub fn is_for(&self, user: &UserId) -> bool {
+        self.to == Audience::Everyone || self.users().contains(user)
+    }
+}
+
+/// All that was published. A push's place is its number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Publishing {
+    pushes: Vec<Published>,
+    by_name: BTreeMap<String, usize>,
+    by_content: BTreeMap<Bytes, usize>,
+    calls: BTreeMap<CallId, HandIn>,
+    /// Pushes taken so far.
+    sequence: u64,
+}
+
+fingerprint!(Publishing { pushes, by_name, sequence } without { by_content, calls });
+
+impl Publishing {
+    /// All pushes, in the order in which they were first handed in.
+    pub(crate) fn pushes(&self) -> &[Published] {
+        &self.pushes
+    }
+
+    /// The push that has this content.
+    pub(crate) fn of_content(&self, content: &Bytes) -> Option<usize> {
+        self.by_content.get(content).copied()
+    }
+
+    /// What is handed in.
+    pub(crate) fn hand_in(&self, hand_in: HandIn) -> &HandedIn {
+        &self.pushes[hand_in.push].times[hand_in.time]
+    }
+
+    /// A push is handed in for the first time, if its name is a new one.
+    pub(crate) fn publish(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        host: usize,
+        to: &To,
+        name: &str,
+    ) {
+        let content = Bytes::from(content_of(name));
+        let action = Action::Frame(Payload::binary(content));
+        self.hand_in_first(cx, hosts, host, to, name, action);
+    }
+
+    /// The terminals of users are told to end.
+    pub(crate) fn kick(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        host: usize,
+        to: &To,
+        name: &str,
+    ) {
+        let action = Action::Close(CloseCode::Kicked);
+        self.hand_in_first(cx, hosts, host, to, name, action);
+    }
+
+    /// A push is handed in once more.
+    pub(crate) fn repeat(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, name: &str) {
+        if let Some(&push) = self.by_name.get(name) {
+            self.hand_in_at(cx, hosts, host, push);
+        }
+    }
+
+    fn hand_in_first(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        host: usize,
+        to: &To,
+        name: &str,
+        action: Action,
+    ) {
+        if self.by_name.contains_key(name) {
+            return;
+        }
+        let user = |name: &String| UserId::new(name).ok();
+        let to = match to {
+            To::User(name) => user(name).map(Audience::User),
+            To::Users(names) => Some(Audience::Users(names.iter().filter_map(user).collect())),
+            To::Everyone => Some(Audience::Everyone),
+        };
+        let Some(to) = to else {
+            return;
+        };
+        let push = self.pushes.len();
+        self.by_name.insert(name.to_owned(), push);
+        if let Action::Frame(payload) = &action {
+            self.by_content.insert(payload.bytes().clone(), push);
+        }
+        self.pushes.push(Published {
+            id: id_of(name),
+            action,
+            to,
+            times: Vec::new(),
+        });
+        self.hand_in_at(cx, hosts, host, push);
+    }
+
+    fn hand_in_at(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, push: usize) {
+        if !hosts.runs(host) {
+            return;
+        }
+        let life = hosts.life(host);
+        let time = self.pushes[push].times.len();
+        if time > 0 {
+            cx.borne(FaultKind::Repeated, Scope::Instance(host));
+        }
+        self.pushes[push].times.push(HandedIn {
+            life,
+            at: cx.now,
+            sequence: 0,
+            reachable: Vec::new(),
+            progress: HandInProgress::OnItsWay,
+        });
+        hosts.input(cx, life, Input::Push(HandIn { push, time }));
+    }
+
+    /// An instance takes a push, while these sessions can be reached.
+    pub(crate) fn taken(
+        &mut self,
+        cx: &mut Context,
+        life: Life,
+        hand_in: HandIn,
+        reachable: Vec<usize>,
+    ) -> (CallId, Push) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let call = CallId::new(sequence);
+        self.calls.insert(call, hand_in);
+        let published = &mut self.pushes[hand_in.push];
+        published.times[hand_in.time] = HandedIn {
+            life,
+            at: cx.now,
+            sequence,
+            reachable,
+            progress: HandInProgress::Taken,
+        };
+        let push = Push {
+            id: published.id,
+            to: published.to.clone(),
+            action: published.action.clone(),
+            deadline: Config::DEADLINE_DEFAULT,
+        };
+        cx.observe(Observed::HandedIn(hand_in));
+        (call, push)
+    }
+
+    /// An instance answers a push. Returns which, and how far it is with that: see
+    /// [`settle`](Self::settle).
+    pub(crate) fn answered(
+        &self,
+        cx: &mut Context,
+        call: CallId,
+        answer: &Answer,
+    ) -> Option<(HandIn, HandInProgress)> {
+        let hand_in = *self.calls.get(&call)?;
+        let progress = match answer {
+            Answer::Push(Ok(receipt)) => {
+                let receipt = Box::new(receipt.clone());
+                cx.observe(Observed::Answered { hand_in, receipt });
+                HandInProgress::Answered
+            }
+            Answer::Push(Err(refused)) => {
+                let refused = *refused;
+                cx.observe(Observed::PushRefused { hand_in, refused });
+                HandInProgress::Refused
+            }
+            Answer::Connections(_) | Answer::Instances(_) => return None,
+        };
+        Some((hand_in, progress))
+    }
+
+    /// A push that was answered waits no more: whoever was told of the answer saw it wait.
+    pub(crate) fn settle(&mut self, cx: &mut Context, hand_in: HandIn, progress: HandInProgress) {
+        self.pushes[hand_in.push].times[hand_in.time].progress = progress;
+        self.moment(cx, Moment::Receipt, hand_in.push);
+    }
+
+    /// A moment of a push has come.
+    pub(crate) fn moment(&self, cx: &mut Context, moment: Moment, push: usize) {
+        cx.moment(moment, |name| self.by_name.get(name) == Some(&push));
+    }
+
+    /// The rows of a user have been read for an instance: a moment of each push has come that it has
+    /// taken for this user, and not answered.
+    pub(crate) fn moment_of_lookup(&self, cx: &mut Context, life: Life, user: &UserId) {
+        cx.moment(Moment::Lookup, |name| {
+            self.by_name.get(name).is_some_and(|&push| {
+                let published = &self.pushes[push];
+                let here =
+                    |time: &HandedIn| time.life == life && time.progress == HandInProgress::Taken;
+                published.is_for(user) && published.times.iter().any(here)
+            })
+        });
+    }
+}

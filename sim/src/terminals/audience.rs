@@ -1,0 +1,97 @@
+//! Whom a push is for: who can be reached, and what a push explains of its terminals' sessions.
+
+use switchboard_core::config::{Config, SlowConsumer};
+use switchboard_core::id::{ConnectionId, UserId};
+use switchboard_core::message::{Action, Outcome, Receipt};
+
+use super::Terminals;
+use crate::context::Context;
+use crate::directory::Directory;
+use crate::ledger::{FaultKind, Scope};
+use crate::publishing::Published;
+
+impl Terminals {
+    /// The sessions that a push must reach which is taken now, for the first time or once more.
+    pub(crate) fn reachable(
+        &self,
+        cx: &Context,
+        directory: &Directory,
+        published: &Published,
+        time: usize,
+    ) -> Vec<usize> {
+        // A repeat reaches nobody who came after the first time.
+        let first = published.times()[0].at;
+        (self.sessions.iter().enumerate())
+            .filter(|(number, session)| {
+                let reachable = match session.greeted {
+                    Some((at, false)) => at <= first,
+                    Some((at, true)) => {
+                        time == 0 && at <= first && self.has_live_row(cx, directory, *number)
+                    }
+                    None => false,
+                };
+                session.is_open() && reachable && published.is_for(&session.user)
+            })
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Whether the row of a session is written by the instance that holds it, and live.
+    fn has_live_row(&self, cx: &Context, directory: &Directory, session: usize) -> bool {
+        let this = &self.sessions[session];
+        let row = (this.id).and_then(|id| directory.row(cx.now, &this.user.clone().into(), id));
+        let holder = this.life.map(|life| cx.instance_id(life));
+        row.is_some_and(|row| directory.is_live(cx.now, row) && holder == Some(row.instance))
+    }
+
+    /// Sessions that a push may end say so in the ledger: they may be closing from here on.
+    pub(crate) fn excuse_kicked(&self, cx: &mut Context, published: &Published) {
+        match published.action() {
+            Action::Close(_) => {}
+            Action::Frame(_) => return,
+        }
+        let until = cx.now + Config::DEADLINE_DEFAULT + cx.config.close_timeout;
+        for (session, this) in self.sessions.iter().enumerate() {
+            if this.is_open() && published.is_for(&this.user) {
+                cx.fault(FaultKind::Kicked, Scope::Session(session), until);
+            }
+        }
+    }
+
+    /// Whose rows are thrown away is missed without a sign, until the sweep has written them again.
+    pub(crate) fn excuse_evicted(&self, cx: &mut Context, user: &UserId) {
+        for (session, this) in self.sessions.iter().enumerate() {
+            if this.user == *user && this.is_open() {
+                cx.fault_opens(FaultKind::RedisEvicted, Scope::Session(session));
+            }
+        }
+    }
+
+    /// The row of a connection is there again.
+    pub(crate) fn row_is_back(&self, cx: &mut Context, connection: ConnectionId) {
+        if let Some(session) = self.session_of(connection) {
+            cx.fault_ends(FaultKind::RedisEvicted, Some(Scope::Session(session)));
+        }
+    }
+
+    /// Sessions whose queues were full, as a receipt says, miss that push, and are closed if that is the
+    /// policy. If the receipt does not list them all it may be any of those that should have got it.
+    pub(crate) fn excuse_overflowed(&self, cx: &mut Context, receipt: &Receipt, due: &[usize]) {
+        let listed: Vec<usize> = (receipt.terminals.iter())
+            .filter(|terminal| terminal.outcome == Outcome::Overflow)
+            .filter_map(|terminal| self.session_of(terminal.connection))
+            .collect();
+        let any = if receipt.counts.overflow > listed.len() as u64 {
+            due
+        } else {
+            &[]
+        };
+        let until = match cx.config.slow_consumer {
+            SlowConsumer::Close => cx.now + cx.config.close_timeout,
+            SlowConsumer::DropOldest | SlowConsumer::DropNewest => cx.now,
+        };
+        for session in listed.iter().chain(any) {
+            cx.fault(FaultKind::Overflowed, Scope::Session(*session), until);
+        }
+    }
+}

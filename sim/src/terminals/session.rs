@@ -1,0 +1,217 @@
+//! Sessions: what a client's tries to be connected have come to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
+use switchboard_core::time::{Instant, WallTime};
+
+use crate::fingerprint::{Fingerprint, Print};
+use crate::noise;
+use crate::observed::Life;
+
+/// One try of a client to be connected, and the connection that came of it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Whose try it is.
+    pub(super) client: String,
+    pub(super) user: UserId,
+    /// When its token runs out, by the right clock.
+    pub(super) token: Option<WallTime>,
+    /// When it runs out as the instance sees it that has accepted the handshake.
+    pub(super) expires: Option<Instant>,
+    /// Where it is.
+    pub(super) life: Option<Life>,
+    pub(super) id: Option<ConnectionId>,
+    /// When its hello was with the operating system, and whether that said `degraded`.
+    pub(super) greeted: Option<(Instant, bool)>,
+    /// When its end began, on whatever side.
+    pub(super) ended: Option<Instant>,
+    /// It went without a sign.
+    pub(super) silent: bool,
+    pub(super) pace: Pace,
+    /// Until then it read nothing, if it ever did so.
+    pub(super) deaf_until: Option<Instant>,
+    /// Pushes whose frames are with the operating system, and since when.
+    pub(super) written: BTreeMap<PushId, Instant>,
+    pub(super) key: Option<ConnectionKey>,
+    /// It has reset or closed its socket: nothing reaches it.
+    pub(super) gone: bool,
+    /// Its client wants no connection any more.
+    pub(super) left: bool,
+    /// Tries of the client since its last hello.
+    pub(super) tries: u32,
+    /// Nobody answers where it connects, and nobody says so: its client will give up.
+    pub(super) unanswered: bool,
+    /// What its noise is keyed with: the client, and when it connected.
+    pub(super) noise: [u64; 2],
+    /// What was sent last arrives then, at the terminal and at the instance.
+    pub(super) down: Instant,
+    pub(super) up: Instant,
+}
+
+// When it was greeted and what it got is of the past. That it ended decides; when it did, does not.
+impl Fingerprint for Session {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            client,
+            user,
+            token,
+            expires,
+            life,
+            id,
+            greeted: _,
+            ended,
+            silent,
+            pace,
+            deaf_until: _,
+            written: _,
+            key,
+            gone,
+            left,
+            tries,
+            unanswered,
+            noise,
+            down,
+            up,
+        } = self;
+        (client, user).fingerprint(to);
+        (token, expires).fingerprint(to);
+        (life, id, ended.is_some()).fingerprint(to);
+        (silent, pace, key).fingerprint(to);
+        (gone, left, tries).fingerprint(to);
+        unanswered.fingerprint(to);
+        (noise, down, up).fingerprint(to);
+    }
+}
+
+/// How a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// What comes, when it comes.
+    AtOnce,
+    /// One frame, once in so long.
+    Every(Duration),
+    /// It reads nothing.
+    Never,
+}
+
+impl Fingerprint for Pace {
+    fn fingerprint(&self, to: &mut Print) {
+        to.word(self);
+    }
+}
+
+impl Session {
+    /// A try that begins now.
+    pub(super) fn new(
+        now: Instant,
+        client: &str,
+        user: UserId,
+        token: Option<WallTime>,
+        tries: u32,
+    ) -> Self {
+        Self {
+            client: client.to_owned(),
+            user,
+            token,
+            expires: None,
+            life: None,
+            id: None,
+            greeted: None,
+            ended: None,
+            silent: false,
+            pace: Pace::AtOnce,
+            deaf_until: None,
+            written: BTreeMap::new(),
+            key: None,
+            gone: false,
+            left: false,
+            tries,
+            unanswered: false,
+            noise: [noise::of_name(client), now.as_nanos()],
+            down: Instant::START,
+            up: Instant::START,
+        }
+    }
+
+    /// Whose terminal it is.
+    pub const fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Where it is, or tried to be.
+    pub const fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Its connection, if an instance has accepted it.
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        self.id
+    }
+
+    /// When its hello was with the operating system, and whether that said `degraded`.
+    pub const fn greeted(&self) -> Option<(Instant, bool)> {
+        self.greeted
+    }
+
+    /// When its end began, on whatever side.
+    pub const fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
+
+    /// Whether its client went without a sign. What it is sent is lost from then on.
+    pub const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Whose try it is.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// When its token runs out, by the right clock.
+    pub const fn token(&self) -> Option<WallTime> {
+        self.token
+    }
+
+    /// When its token runs out by the wall clock that its instance had at the handshake.
+    pub const fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// When its client began to connect.
+    pub const fn began(&self) -> Instant {
+        Instant::from_nanos(self.noise[1])
+    }
+
+    /// How its client reads.
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Whether its client has read all the time since then, at whatever pace.
+    pub fn has_read_since(&self, since: Instant) -> bool {
+        self.pace != Pace::Never && self.deaf_until.is_none_or(|until| until < since)
+    }
+
+    /// Whether a frame of this push is with the operating system.
+    pub fn has_written(&self, push: PushId) -> bool {
+        self.written.contains_key(&push)
+    }
+
+    /// Since when a frame of this push is with the operating system.
+    pub fn written_at(&self, push: PushId) -> Option<Instant> {
+        self.written.get(&push).copied()
+    }
+
+    /// Whether it tried to connect where nobody answers, and nobody says so.
+    pub const fn is_unanswered(&self) -> bool {
+        self.unanswered
+    }
+
+    /// Whether it is there and nothing has ended it.
+    pub const fn is_open(&self) -> bool {
+        self.id.is_some() && self.ended.is_none() && !self.silent
+    }
+}

@@ -1,0 +1,126 @@
+//! Which part each item of a schedule concerns.
+
+use super::World;
+use crate::ledger::FaultKind;
+use crate::observed::Quiescence;
+use crate::schedule::Act;
+use crate::terminals::Pace;
+
+impl World {
+    pub(super) fn act(&mut self, act: &Act) {
+        let Self {
+            cx,
+            hosts,
+            directory,
+            network,
+            terminals,
+            publishing,
+            ..
+        } = self;
+        match act {
+            Act::Connect {
+                client,
+                at,
+                user,
+                token,
+            } => terminals.connect(cx, hosts, client, at.map(|host| host.0), user, *token),
+            Act::Move { client, at, how } => {
+                terminals.move_client(cx, hosts, client, at.map(|host| host.0), *how);
+            }
+            Act::Close { client, how } => terminals.close_client(cx, hosts, client, *how),
+            Act::Send { client, what } => terminals.client_sends(cx, hosts, client, *what),
+            Act::StopReading { client } => {
+                terminals.reads(cx, hosts, publishing, client, Pace::Never);
+            }
+            Act::Read { client } => terminals.reads(cx, hosts, publishing, client, Pace::AtOnce),
+            Act::ReadSlowly { client, every } => {
+                terminals.reads(cx, hosts, publishing, client, Pace::Every(*every));
+            }
+            Act::Storm { at } => terminals.storm(cx, hosts, at.map(|host| host.0)),
+            Act::BlindBalancer(span) => terminals.blind_balancer(cx, *span),
+            Act::AllLeave => terminals.all_leave(cx, hosts),
+            Act::Push { at, to, name } => publishing.publish(cx, hosts, at.0, to, name),
+            Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
+            Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
+            Act::Pause { host, span } => hosts.pause(cx, host.0, *span),
+            Act::StepClock { host, step } => hosts.step_clock(cx, host.0, *step),
+            Act::Kill { host, how } => self.kill(host.0, *how),
+            Act::KillMidBatch {
+                host,
+                how,
+                commands,
+            } => hosts.doom(host.0, *commands, *how),
+            Act::Restart { host, address } => self.restart(host.0, *address),
+            Act::Drain {
+                host,
+                delay,
+                spread,
+            } => hosts.drain(cx, host.0, *delay, *spread),
+            Act::Deploy {
+                delay,
+                spread,
+                deadline,
+            } => self.deploy(*delay, *spread, *deadline),
+            Act::Redis(act) => {
+                if let Some(user) = directory.act(cx, hosts, act) {
+                    terminals.excuse_evicted(cx, &user);
+                }
+            }
+            Act::RedisAway { host, span } => directory.away(cx, hosts, host.0, *span),
+            Act::RedisRefuses { host, error, span } => {
+                directory.refuse_writes_of(cx, host.0, *error, *span);
+            }
+            Act::NextTrip {
+                host,
+                operation,
+                fault,
+            } => directory.plan(host.0, *operation, *fault),
+            Act::Cut { from, to, both } => network.cut(*from, *to, *both),
+            Act::Clog { from, to, both } => network.clog(*from, *to, *both),
+            Act::Mend { from, to, both } => network.mend(cx, hosts, *from, *to, *both),
+            Act::HalfOpen { from, to, both } => network.half_open(cx, hosts, *from, *to, *both),
+            Act::RefuseDials { from, to, span } => network.refuse_dials(cx, *from, *to, *span),
+            Act::Reset { one, other } => network.reset(cx, hosts, *one, *other),
+            Act::LinkLatency(latency) => network.set_latency(cx, *latency),
+            Act::On {
+                moment,
+                of,
+                after,
+                act,
+            } => cx.wait_for(*moment, of, *after, act),
+            Act::Heal => self.heal(),
+            Act::ExpectConverged => self.quiesce(Quiescence::Converged),
+            Act::ExpectAtRest => self.quiesce(Quiescence::AtRest),
+        }
+    }
+
+    fn heal(&mut self) {
+        let Self {
+            cx,
+            hosts,
+            directory,
+            network,
+            terminals,
+            publishing,
+            deployments,
+            ..
+        } = self;
+        directory.heal(cx);
+        network.heal(cx, hosts);
+        hosts.spare();
+        deployments.end();
+        cx.end_waiting();
+        terminals.heal(cx, hosts, publishing);
+        for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_healed()) {
+            cx.fault_ends(kind, None);
+        }
+    }
+
+    /// Asks all checkers what should be at rest.
+    fn quiesce(&mut self, quiescence: Quiescence) {
+        self.tell_checkers();
+        let (watchers, scene) = self.watchers_and_scene();
+        watchers.quiesce(quiescence, scene);
+        self.carry();
+    }
+}
