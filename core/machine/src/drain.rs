@@ -66,17 +66,6 @@ struct Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timer;
 
-/// What is left of an instance once the terminals of a step were told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Remainder {
-    /// More terminals are present than there should be.
-    pub(crate) is_behind: bool,
-    /// Connections, pushes and deliveries.
-    pub(crate) open: usize,
-    /// The lease is given back and nothing waits for the directory.
-    pub(crate) is_released: bool,
-}
-
 /// What follows from a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -215,8 +204,16 @@ impl Drain {
         }
     }
 
-    /// The terminals of a step were told.
-    pub(crate) fn proceed(&mut self, cx: &mut Context<'_>, remainder: Remainder) -> Progress {
+    /// The terminals of a step were told. `is_behind`: more are present than there should be.
+    /// `open`: connections, pushes and deliveries that are left. `is_released`: the lease is given
+    /// back, and nothing waits for the directory.
+    pub(crate) fn proceed(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_behind: bool,
+        open: usize,
+        is_released: bool,
+    ) -> Progress {
         let now = cx.now.mono;
         let mut next = now + STEP;
         let mut progress = Progress::None;
@@ -224,7 +221,7 @@ impl Drain {
             DrainStage::None | DrainStage::Done => return Progress::None,
             DrainStage::Isolated { .. } => {}
             DrainStage::Ordered { pace, told } => {
-                if remainder.is_behind {
+                if is_behind {
                     // The rest is told as soon as others have had their turn.
                     next = now;
                 }
@@ -232,7 +229,7 @@ impl Drain {
                 // Rows that cannot be removed die with the lease.
                 let patience = cx.config.close_timeout + 2 * cx.config.directory_timeout;
                 let is_impatient = now >= ends.max(*told) + patience;
-                if now >= pace.from && (remainder.open == 0 || is_impatient) {
+                if now >= pace.from && (open == 0 || is_impatient) {
                     self.stage = DrainStage::Releasing {
                         until: now + cx.config.directory_timeout,
                     };
@@ -240,7 +237,7 @@ impl Drain {
                 }
             }
             DrainStage::Releasing { until } => {
-                if remainder.is_released || *until <= now {
+                if is_released || *until <= now {
                     self.stage = DrainStage::Done;
                     return Progress::End;
                 }

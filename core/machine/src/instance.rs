@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::context::{Base, Context, Purpose};
 use crate::deliver::{self, Deliveries, Publisher};
 use crate::directory::Outcome;
-use crate::drain::{self, Drain, Progress, Remainder};
+use crate::drain::{self, Drain, Progress};
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId};
@@ -497,7 +497,7 @@ impl Instance {
         match effect {
             peers::Effect::Deliver { link, deliver } => {
                 let publisher = Publisher::Link(link);
-                (wings.deliver).deliver(cx, wings.terminals, publisher, deliver);
+                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, deliver);
                 wings.carry(cx);
             }
             peers::Effect::Delivered {
@@ -544,7 +544,7 @@ impl Instance {
             }
             Timer::Deliver(timer) => {
                 let cx = &mut self.base.context(now, out);
-                self.deliver.timer_due(cx, &mut self.terminals, timer);
+                (self.deliver).timer_due(cx, &mut self.membership, &mut self.terminals, timer);
             }
             Timer::Peers(timer) => {
                 let cx = &mut self.base.context(now, out);
@@ -660,12 +660,11 @@ impl Instance {
             self.terminals.close_oldest(cx, CloseCode::ServiceRestart);
             self.carry(now, out);
         }
-        let remainder = Remainder {
-            is_behind: self.terminals.present() > left,
-            open: self.terminals.len() + self.publish.len() + self.deliver.len(),
-            is_released: self.membership.is_released(),
-        };
-        match (self.drain).proceed(&mut self.base.context(now, out), remainder) {
+        let is_behind = self.terminals.present() > left;
+        let open = self.terminals.len() + self.publish.len() + self.deliver.len();
+        let is_released = self.membership.is_released();
+        let cx = &mut self.base.context(now, out);
+        match self.drain.proceed(cx, is_behind, open, is_released) {
             Progress::None => {}
             Progress::Release => {
                 self.membership.departure_changed();

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::deliver::{self, Deliveries};
 use crate::membership::Membership;
 use crate::peers::Peers;
-use crate::terminals::{self, Terminals};
+use crate::terminals::Terminals;
 
 /// The wings below the one that publishes, each by its name.
 ///
@@ -23,27 +23,13 @@ pub(crate) struct Wings<'a> {
 impl Wings<'_> {
     /// Hands on what a call has changed for other wings, in the order in which it changed.
     pub(crate) fn carry(&mut self, cx: &mut Context<'_>) {
-        while let Some(effect) = self.terminals.next_effect() {
-            self.carry_from_terminals(cx, effect);
-        }
+        (self.deliver).carry(cx, self.membership, self.terminals);
         while let Some(effect) = self.deliver.next_effect() {
             match effect {
                 deliver::Effect::Answer { link, delivered } => {
                     self.peers.answer(cx, link, delivered);
                 }
             }
-        }
-    }
-
-    fn carry_from_terminals(&mut self, cx: &mut Context<'_>, effect: terminals::Effect) {
-        use terminals::Effect;
-        match effect {
-            Effect::Opened(key) => self.membership.row_wanted(cx, self.terminals, key),
-            Effect::Degraded => self.membership.degraded(),
-            Effect::DegradationEnded => self.membership.degradation_ended(),
-            Effect::Ended(key) => self.membership.row_unwanted(cx, self.terminals, key),
-            Effect::Gone(key) => self.membership.socket_gone(cx, self.terminals, key),
-            Effect::Resolved(resolved) => self.deliver.resolve(cx, resolved),
         }
     }
 }

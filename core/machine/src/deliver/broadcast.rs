@@ -9,11 +9,9 @@ use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Earlier;
 use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
+use crate::membership::Membership;
 use crate::message::{Action, Counts, Outcome};
-use crate::terminals::Terminals;
-use crate::terminals::connection::Connection;
-use crate::terminals::outbound::Ticket;
-use crate::terminals::registry::Age;
+use crate::terminals::{Age, Connection, Terminals, Ticket};
 use crate::time::Instant;
 
 /// The time between two steps.
@@ -163,14 +161,19 @@ impl Deliveries {
     }
 
     /// Serves the next terminals of the broadcast that has waited longest.
-    pub(super) fn broadcast_due(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
+    pub(super) fn broadcast_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+    ) {
         let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
         let mut budget = (cx.config.broadcast_rate / steps_per_second).max(1);
         while budget > 0 {
             let Some(&key) = self.broadcasts.front() else {
                 return;
             };
-            if !self.broadcast_one(cx, terminals, key) {
+            if !self.broadcast_one(cx, membership, terminals, key) {
                 self.broadcasts.pop_front();
                 self.answer_if_complete(cx, key);
                 continue;
@@ -185,6 +188,7 @@ impl Deliveries {
     fn broadcast_one(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         key: InboundKey,
     ) -> bool {
@@ -217,7 +221,9 @@ impl Deliveries {
                 cx.stats.repeats += 1;
                 known.outcome()
             }
-            None => self.act(cx, terminals, connection, &action, ticket).err(),
+            None => self
+                .act(cx, membership, terminals, connection, &action, ticket)
+                .err(),
         };
         if let Some(outcome) = outcome {
             self.set_outcome(ticket, outcome);

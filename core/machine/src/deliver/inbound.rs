@@ -12,10 +12,9 @@ use crate::deliver::hooks;
 use crate::deliver::{Deliveries, Effect, Timer};
 use crate::delivery::{Addressees, Ask, Deliver, Delivered, Outcomes};
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
+use crate::membership::Membership;
 use crate::message::{Action, Outcome};
-use crate::terminals::connection::{Connection, Waiting};
-use crate::terminals::outbound::Ticket;
-use crate::terminals::{Resolved, Terminals};
+use crate::terminals::{Connection, Terminals, Ticket, Waiting};
 use crate::time::Instant;
 use crate::vocabulary::selected::Selected;
 
@@ -84,6 +83,7 @@ impl Deliveries {
     pub(crate) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         from: Publisher,
         deliver: Deliver,
@@ -117,7 +117,14 @@ impl Deliveries {
                         user: &addressee.user,
                         action: &deliver.action,
                     };
-                    self.serve(cx, terminals, share, &addressee.named, &addressee.ask);
+                    self.serve(
+                        cx,
+                        membership,
+                        terminals,
+                        share,
+                        &addressee.named,
+                        &addressee.ask,
+                    );
                 }
                 self.answer_if_complete(cx, key);
             }
@@ -135,13 +142,14 @@ impl Deliveries {
     fn serve(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         named: &[ConnectionId],
         ask: &Ask,
     ) {
         for connection in named {
-            self.serve_one(cx, terminals, share, *connection);
+            self.serve_one(cx, membership, terminals, share, *connection);
         }
         let greeted = || terminals.greeted_of(share.user).map(Connection::id);
         let mut asked: Vec<ConnectionId> = match ask {
@@ -161,7 +169,7 @@ impl Deliveries {
         let named = Selected::only(named);
         for connection in asked {
             if !named.contains(connection) {
-                self.serve_one(cx, terminals, share, connection);
+                self.serve_one(cx, membership, terminals, share, connection);
             }
         }
     }
@@ -169,6 +177,7 @@ impl Deliveries {
     fn serve_one(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         connection: ConnectionId,
@@ -200,13 +209,14 @@ impl Deliveries {
                     self.set_outcome(ticket, outcome);
                 }
             }
-            Some(_) | None => self.hand_over(cx, terminals, share, ticket, connection),
+            Some(_) | None => self.hand_over(cx, membership, terminals, share, ticket, connection),
         }
     }
 
     fn hand_over(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         ticket: Ticket,
@@ -220,7 +230,7 @@ impl Deliveries {
         if let Some(outcome) = hooks::outcome_before_queued(cx.flaws) {
             self.set_outcome(ticket, outcome);
         }
-        if let Err(outcome) = self.act(cx, terminals, key, share.action, ticket) {
+        if let Err(outcome) = self.act(cx, membership, terminals, key, share.action, ticket) {
             self.repeats.end(connection, ticket.push(), outcome);
             self.set_outcome(ticket, outcome);
         }
@@ -234,6 +244,7 @@ impl Deliveries {
     pub(super) fn act(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         key: ConnectionKey,
         action: &Action,
@@ -249,20 +260,19 @@ impl Deliveries {
                 Ok(())
             }
         };
-        // Frames of other deliveries may have given way.
-        for resolved in terminals.take_resolved() {
-            self.resolve(cx, resolved);
-        }
+        // The terminal may have ended, and frames of other deliveries may have given way.
+        self.carry(cx, membership, terminals);
         acted
     }
 
     /// Tells the deliveries of a frame what became of it.
-    pub(crate) fn resolve(&mut self, cx: &mut Context<'_>, resolved: Resolved) {
-        let Resolved {
-            connection,
-            ticket,
-            outcome,
-        } = resolved;
+    pub(super) fn resolve(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: ConnectionId,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) {
         let waiters = self.repeats.end(connection, ticket.push(), outcome);
         for ticket in std::iter::once(ticket).chain(waiters) {
             self.set_outcome(ticket, outcome);

@@ -20,8 +20,9 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::Delivered;
 use crate::id::{InboundKey, LinkKey};
+use crate::membership::Membership;
 use crate::stats::Level;
-use crate::terminals::Terminals;
+use crate::terminals::{self, Terminals};
 use crate::time::Instant;
 
 use inbound::Inbound;
@@ -81,13 +82,40 @@ impl Deliveries {
     pub(crate) fn timer_due(
         &mut self,
         cx: &mut Context<'_>,
+        membership: &mut Membership,
         terminals: &mut Terminals,
         timer: Timer,
     ) {
         match timer {
             Timer::Inbound(key) => self.inbound_due(key),
-            Timer::Broadcast if self.step.rings(cx.now.mono) => self.broadcast_due(cx, terminals),
-            Timer::Broadcast => {}
+            Timer::Broadcast => {
+                if self.step.rings(cx.now.mono) {
+                    self.broadcast_due(cx, membership, terminals);
+                }
+            }
+        }
+    }
+
+    /// Hands on what has changed with terminals, in the order in which it changed.
+    pub(crate) fn carry(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+    ) {
+        while let Some(effect) = terminals.next_effect() {
+            match effect {
+                terminals::Effect::Opened(key) => membership.row_wanted(cx, terminals, key),
+                terminals::Effect::Degraded => membership.degraded(),
+                terminals::Effect::DegradationEnded => membership.degradation_ended(),
+                terminals::Effect::Ended(key) => membership.row_unwanted(cx, terminals, key),
+                terminals::Effect::Gone(key) => membership.socket_gone(cx, terminals, key),
+                terminals::Effect::Resolved {
+                    connection,
+                    ticket,
+                    outcome,
+                } => self.resolve(cx, connection, ticket, outcome),
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::id::{ConnectionId, InboundKey, PushId, UserId};
 use crate::message::{Counts, Outcome};
-use crate::terminals::outbound::Ticket;
+use crate::terminals::Ticket;
 use crate::time::Instant;
 
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.

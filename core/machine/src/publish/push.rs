@@ -239,7 +239,13 @@ pub(super) fn send(
     due: Instant,
 ) {
     if to == cx.identity.instance {
-        (wings.deliver).deliver(cx, wings.terminals, Publisher::Here, delivery);
+        (wings.deliver).deliver(
+            cx,
+            wings.membership,
+            wings.terminals,
+            Publisher::Here,
+            delivery,
+        );
         wings.carry(cx);
     } else {
         (wings.peers).send(cx, wings.membership, to, delivery, due);

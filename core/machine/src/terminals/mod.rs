@@ -1,9 +1,9 @@
 //! The terminals that are connected here: their lives, their table, what waits for each.
 
-pub(crate) mod connection;
+mod connection;
 mod hooks;
-pub(crate) mod outbound;
-pub(crate) mod registry;
+mod outbound;
+mod registry;
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -17,16 +17,17 @@ use crate::message::Outcome;
 use crate::stats::Level;
 use crate::time::Instant;
 
-use connection::Connection;
-use outbound::Ticket;
-use registry::{Age, Registry};
+pub(crate) use connection::{Connection, Waiting};
+pub(crate) use outbound::Ticket;
+pub(crate) use registry::Age;
+use registry::Registry;
 
 /// The terminals of this instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Terminals {
-    pub(crate) registry: Registry,
+    registry: Registry,
     /// Connections with frames to write at the end of the turn.
-    pub(crate) unflushed: Vec<ConnectionKey>,
+    unflushed: Vec<ConnectionKey>,
     /// What is to be handed on after each call. There is none between calls of the instance.
     effects: VecDeque<Effect>,
 }
@@ -48,20 +49,16 @@ pub(crate) enum Effect {
     /// the row has gone.
     Gone(ConnectionKey),
     /// It is known what became of a frame.
-    Resolved(Resolved),
-}
-
-/// What became of a frame for a terminal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Resolved {
-    pub(crate) connection: ConnectionId,
-    pub(crate) ticket: Ticket,
-    pub(crate) outcome: Outcome,
+    Resolved {
+        connection: ConnectionId,
+        ticket: Ticket,
+        outcome: Outcome,
+    },
 }
 
 /// Something is due for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timer(pub(crate) ConnectionKey);
+pub(crate) struct Timer(ConnectionKey);
 
 impl Terminals {
     pub(crate) fn new(hash: &SeededHash) -> Self {
@@ -144,23 +141,6 @@ impl Terminals {
     /// The oldest effect that was not handed on.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
-    }
-
-    /// What became of frames, of the effects that were not handed on.
-    pub(crate) fn take_resolved(&mut self) -> Vec<Resolved> {
-        let mut taken = Vec::new();
-        self.effects.retain(|effect| match effect {
-            Effect::Resolved(resolved) => {
-                taken.push(*resolved);
-                false
-            }
-            Effect::Opened(_)
-            | Effect::Degraded
-            | Effect::DegradationEnded
-            | Effect::Ended(_)
-            | Effect::Gone(_) => true,
-        });
-        taken
     }
 
     /// Does what is due.

@@ -141,7 +141,7 @@ impl World {
                 (keys.into_iter())
                     .filter(|key| {
                         (self.rig.instance.terminals.get(*key))
-                            .is_some_and(|connection| connection.outbound.is_writing())
+                            .is_some_and(|connection| connection.is_writing())
                     })
                     .collect::<Vec<_>>()
                     .into_iter()

@@ -22,9 +22,9 @@ use crate::membership::Timer;
 use crate::membership::purpose::Purpose;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
+use crate::terminals::Age;
 use crate::terminals::Terminals;
-use crate::terminals::connection::Waiting;
-use crate::terminals::registry::Age;
+use crate::terminals::Waiting;
 use crate::time::Instant;
 
 /// The time between two steps of the sweep.

@@ -19,8 +19,8 @@ use crate::membership::Timer;
 use crate::membership::purpose::Purpose;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
+use crate::terminals::Age;
 use crate::terminals::Terminals;
-use crate::terminals::registry::Age;
 use crate::time::Instant;
 
 /// The time between two batches of rows.

@@ -22,7 +22,7 @@ use crate::publish::push::send;
 use crate::publish::route::{self, Route, Selection};
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks, standing};
-use crate::terminals::connection::Connection;
+use crate::terminals::Connection;
 use crate::time::Instant;
 use crate::wings::Wings;
 

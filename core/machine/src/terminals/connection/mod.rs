@@ -21,7 +21,7 @@ use crate::message::Outcome;
 use crate::terminals::hooks;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
 use crate::terminals::registry::Age;
-use crate::terminals::{Effect, Resolved, Terminals};
+use crate::terminals::{Effect, Terminals};
 use crate::time::{Instant, WallTime};
 
 mod liveness;
@@ -29,28 +29,33 @@ mod phase;
 mod report;
 
 use liveness::Liveness;
-use phase::Reached;
-pub(crate) use phase::{ClosingStage, Greeting, Phase};
+pub(super) use phase::ClosingStage;
+use phase::{Greeting, Phase, Reached};
 
 /// One terminal's connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) id: ConnectionId,
-    pub(crate) user: UserId,
-    pub(crate) age: Age,
-    /// When it was accepted.
-    pub(crate) accepted: Instant,
-    pub(crate) connected: WallTime,
-    pub(crate) phase: Phase,
-    pub(crate) outbound: Outbound,
+    pub(super) id: ConnectionId,
+    pub(super) user: UserId,
+    pub(super) age: Age,
+    accepted: Instant,
+    /// The same moment by the wall clock.
+    connected: WallTime,
+    phase: Phase,
+    pub(super) outbound: Outbound,
     liveness: Liveness,
+    /// When the last frame came from it, or when it was opened.
     heard: Instant,
+    /// When its token ends it.
     expires: Option<Instant>,
+    /// How large payloads are in its protocol.
     size: EncodedSize,
+    /// What it has sent.
     messages: Messages,
     /// Messages given to its socket, and the bytes of the pushes among them: for people to see.
     frames: u64,
     bytes: u64,
+    /// The earliest timer of it that is in the wheel.
     armed: Option<Instant>,
 }
 
@@ -79,7 +84,7 @@ impl Connection {
         self.accepted
     }
 
-    /// When it was accepted, by the clock that all instances share.
+    /// When it was accepted, by the wall clock: for people, never for decisions.
     pub(crate) const fn connected(&self) -> WallTime {
         self.connected
     }
@@ -87,6 +92,12 @@ impl Connection {
     /// Whether it was greeted and its end has not begun.
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
+    }
+
+    /// Whether a batch is with the driver.
+    #[cfg(test)]
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.outbound.is_writing()
     }
 
     /// Whether the directory should have its row.
@@ -497,12 +508,12 @@ impl Terminals {
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
     ) {
-        let resolved = tickets.into_iter().map(|ticket| Resolved {
+        let resolved = tickets.into_iter().map(|ticket| Effect::Resolved {
             connection,
             ticket,
             outcome,
         });
-        self.effects.extend(resolved.map(Effect::Resolved));
+        self.effects.extend(resolved);
     }
 }
 
