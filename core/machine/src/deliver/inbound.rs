@@ -33,7 +33,7 @@ pub(super) struct Inbound {
     pub(super) progress: InboundProgress,
 }
 
-/// Whom to answer.
+/// Where the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Publisher {
     /// This instance publishes.

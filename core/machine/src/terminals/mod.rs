@@ -148,7 +148,7 @@ impl Terminals {
         self.connection_due(cx, key);
     }
 
-    /// Gives the driver what was queued in this turn.
+    /// Hands the driver what was queued in this turn.
     pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>) {
         let mut connections = std::mem::take(&mut self.unflushed);
         for key in connections.drain(..) {

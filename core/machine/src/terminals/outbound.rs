@@ -9,7 +9,7 @@ use crate::frame::{Messages, Outgoing, Payload};
 use crate::id::{ConnectionId, InboundKey, PushId};
 use crate::time::Instant;
 
-/// Whom to tell what became of a frame.
+/// A claim to learn what became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
     delivery: InboundKey,

@@ -49,7 +49,7 @@ impl Registry {
         }
     }
 
-    /// Adds a connection and gives it its age.
+    /// Adds a connection, as the youngest.
     pub(crate) fn insert(&mut self, mut connection: Connection) -> ConnectionKey {
         let age = self.next_age;
         self.next_age = age.younger();

@@ -295,7 +295,7 @@ impl Terminals {
             cx.bug("closing a connection that is not there");
             return;
         };
-        // Nothing overtakes the hello, and to who was not greeted there will be none.
+        // Nothing overtakes the hello, and a terminal that was not greeted gets none any more.
         let drop = Waiting::Drop(Outcome::Gone);
         let (reached, greeting, waiting) = match connection.phase {
             Phase::Upgrading { .. } => (Reached::Accepted, None, drop),
@@ -398,7 +398,7 @@ impl Terminals {
         }
     }
 
-    /// Gives the driver the next batch of one terminal.
+    /// Hands the driver the next batch of one terminal.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
@@ -501,7 +501,7 @@ impl Terminals {
         }
     }
 
-    /// Tells whoever waits for these frames of one connection what became of them.
+    /// It is known what became of these frames of one connection.
     fn resolve(
         &mut self,
         connection: ConnectionId,

@@ -32,7 +32,7 @@ pub(crate) enum Phase {
         stage: ClosingStage,
         /// How far it had come before.
         reached: Reached,
-        /// Whom to tell when the Close frame is written.
+        /// Of the push that closes it: resolved when the Close frame is written.
         ticket: Option<Ticket>,
     },
     /// The socket has gone; the row has not.
