@@ -590,11 +590,7 @@ impl Instance {
 
     /// Hands operations that have ended to the wings that asked for them.
     fn operations_ended(&mut self, now: Now, ended: Vec<Completion<Purpose>>, out: &mut Outbox) {
-        for Completion {
-            purpose,
-            conclusion,
-        } in ended
-        {
+        for (purpose, conclusion) in ended.into_iter().map(Completion::into_parts) {
             if let Conclusion::Refused(error) = &conclusion {
                 self.base.stats.directory_refusals += 1;
                 out.log(Log::DirectoryRefused {

@@ -26,6 +26,7 @@
 //! link or lease was lost, because others may not have noticed yet what it has.
 
 pub(crate) mod departure;
+mod hooks;
 pub(crate) mod purpose;
 pub(crate) mod service;
 mod shard;

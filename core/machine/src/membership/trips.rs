@@ -46,8 +46,8 @@ struct Trip<P> {
 /// The end of an operation.
 #[derive(Debug)]
 pub(crate) struct Completion<P> {
-    pub(crate) purpose: P,
-    pub(crate) conclusion: Conclusion,
+    purpose: P,
+    conclusion: Conclusion,
 }
 
 /// How an operation ended.
@@ -239,6 +239,15 @@ impl<P> Trip<P> {
 }
 
 impl<P> Completion<P> {
+    /// What the operation was for, and how it ended.
+    pub(crate) fn into_parts(self) -> (P, Conclusion) {
+        (self.purpose, self.conclusion)
+    }
+
+    pub(super) const fn purpose(&self) -> &P {
+        &self.purpose
+    }
+
     const fn unknown(purpose: P, unknown: Unknown) -> Self {
         let conclusion = Conclusion::Unknown(unknown);
         Self {

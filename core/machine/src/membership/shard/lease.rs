@@ -9,7 +9,6 @@ use std::hash::{Hash, Hasher};
 use super::{Missing, RETRY, Shard};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::command::Log;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation};
@@ -18,7 +17,7 @@ use crate::membership::departure::Departure;
 use crate::membership::purpose::Purpose;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
-use crate::membership::{Timer, load};
+use crate::membership::{Timer, hooks, load};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 
@@ -161,7 +160,7 @@ impl LeaseHolder {
     }
 
     pub(super) fn link_up(&mut self, cx: &Context<'_>, view: &mut View) {
-        if self.epoch > Epoch::ZERO && !cx.flaws.has(Flaw::NoDoubtAfterReconnection) {
+        if self.epoch > Epoch::ZERO && hooks::doubts_after_reconnection(cx.flaws) {
             view.doubt_everyone(cx);
         }
         self.begin_claim(cx.now.mono);
@@ -291,9 +290,7 @@ impl Shard {
             cx.bug("a claim was answered that nobody waits for");
             return None;
         }
-        let missing = if cx.flaws.has(Flaw::UpTooEarly) {
-            Missing::Nothing
-        } else if cx.now.mono >= self.lease.held_until {
+        let missing = if cx.now.mono >= self.lease.held_until {
             // Others may have taken its rows for dead, and removed them.
             Missing::Everything
         } else if replaced.is_some() && replaced == self.lease.acknowledged.as_ref() {
@@ -304,7 +301,7 @@ impl Shard {
             Missing::Everything
         };
         self.hold(cx, asked, lease);
-        Some(missing)
+        Some(hooks::missing_after_claim(cx.flaws, missing))
     }
 
     /// An entry of this epoch or a higher one stands there: of a claim whose answer was lost.

@@ -12,19 +12,16 @@ use super::settle::{self, STEP};
 use super::{RETRY, Shard};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::base::slots::Beside;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
-use crate::membership::Timer;
 use crate::membership::purpose::Purpose;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
-use crate::terminals::Age;
-use crate::terminals::Terminals;
-use crate::terminals::Waiting;
+use crate::membership::{Timer, hooks};
+use crate::terminals::{Age, Terminals, Waiting};
 use crate::time::Instant;
 
 /// The time between two steps of the sweep.
@@ -131,8 +128,8 @@ impl Shard {
         let Some(connection) = terminals.get(key) else {
             return;
         };
-        let early = cx.flaws.has(Flaw::RowBeforeClaim) && self.is_linked();
-        let epoch = (self.lease.held_epoch()).or(early.then_some(self.lease.epoch()));
+        let latest = self.is_linked().then_some(self.lease.epoch());
+        let epoch = hooks::epoch_of_rows(cx.flaws, self.lease.held_epoch(), latest);
         let Some(epoch) = epoch else {
             self.rows.set(key, RowState::Due);
             return;
@@ -200,18 +197,19 @@ impl Shard {
         key: ConnectionKey,
         epoch: Epoch,
     ) {
-        let present = self.lease.held_epoch_at(cx.now.mono) == Some(epoch)
-            || (cx.flaws.has(Flaw::RowBeforeClaim) && self.lease.epoch() == epoch);
+        let held = self.lease.held_epoch_at(cx.now.mono);
+        let present = hooks::proves_a_row(cx.flaws, epoch, held, self.lease.epoch());
         let Some(connection) = terminals.get(key) else {
             cx.bug("a row was written for a connection that is forgotten");
             return;
         };
         self.rows.set(key, RowState::Written { epoch });
         if !connection.wants_row() {
-            if cx.flaws.has(Flaw::LateRegisterKept) {
-                return self.unregistered(cx, terminals, key);
+            if hooks::removes_a_late_row(cx.flaws) {
+                self.remove_row(cx, terminals, key);
+            } else {
+                self.unregistered(cx, terminals, key);
             }
-            self.remove_row(cx, terminals, key);
             return;
         }
         if !present {
@@ -262,7 +260,7 @@ impl Shard {
         self.rows.set(key, RowState::Due);
         let unsettled = self.rows.table.get(key).unsettled == Some(self.lease.epoch());
         match (unknown, connection.wants_row()) {
-            (Unknown::TimedOut, true) if cx.flaws.has(Flaw::LostRegisterNotRepeated) => {}
+            (Unknown::TimedOut, true) if !hooks::repeats_a_lost_register(cx.flaws) => {}
             (Unknown::TimedOut, true) if unsettled => self.settle_again(cx, terminals, key),
             (Unknown::TimedOut, true) => self.write_row(cx, terminals, key),
             (Unknown::TimedOut, false) => self.remove_row(cx, terminals, key),

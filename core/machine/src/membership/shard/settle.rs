@@ -11,16 +11,14 @@ use super::Shard;
 use super::rows::RowState;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::flaws::Flaw;
 use crate::command::Log;
 use crate::context::{self, Context};
 use crate::id::ConnectionKey;
-use crate::membership::Timer;
 use crate::membership::purpose::Purpose;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
-use crate::terminals::Age;
-use crate::terminals::Terminals;
+use crate::membership::{Timer, hooks};
+use crate::terminals::{Age, Terminals};
 use crate::time::Instant;
 
 /// The time between two batches of rows.
@@ -120,7 +118,7 @@ impl Settlement {
     pub(super) fn timed_out(&mut self, ended: &[Completion<context::Purpose>]) {
         let writes = |ended: &Completion<_>| {
             matches!(
-                ended.purpose,
+                ended.purpose(),
                 context::Purpose::Membership(Purpose::Register { .. })
             )
         };
@@ -170,7 +168,7 @@ impl Shard {
             slowed: 0,
             next: cx.now.mono,
         });
-        if cx.flaws.has(Flaw::FloorRaisedEarly) {
+        if !hooks::floor_waits_for_rows(cx.flaws) {
             self.lease.raise_floor();
         }
         self.settle(cx, view, terminals);
@@ -208,7 +206,7 @@ impl Shard {
         }
         if settling.open == 0 && settling.again.is_empty() {
             self.settlement.settling = None;
-            if !cx.flaws.has(Flaw::FloorNeverRaised) {
+            if hooks::floor_rises_once_settled(cx.flaws) {
                 self.lease.raise_floor();
             }
             self.lease.note_change();
