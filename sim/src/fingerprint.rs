@@ -218,7 +218,7 @@ macro_rules! encoded {
 
 encoded!(
     switchboard_core::command::RoundTrip,
-    switchboard_core::directory::Outcome,
+    switchboard_core::directory::OperationResult,
     switchboard_core::event::Event,
     switchboard_core::event::LinkFailure,
 );

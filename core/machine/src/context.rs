@@ -1,18 +1,14 @@
 //! What every wing may use, and what belongs to none.
 
-use std::hash::{Hash, Hasher};
-
 use crate::base::alarm::Alarm;
 use crate::base::flaws::Flaws;
 use crate::base::rng::{self, Seed, Stream};
 use crate::base::timer::Timers;
 use crate::command::Outbox;
 use crate::config::{Config, Identity};
-use crate::instance::Timer;
-use crate::membership::purpose::{Judged, Judging, Purpose as MembershipPurpose};
-use crate::publish::purpose::Purpose as PublishPurpose;
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
+use crate::vocabulary::timer::Timer;
 
 /// What lives as long as the instance.
 #[derive(Clone, Debug)]
@@ -51,13 +47,6 @@ pub(crate) struct Context<'a> {
     timers: &'a mut Timers<Timer>,
 }
 
-/// What an operation of the directory is for: the purpose of the wing that asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Membership(MembershipPurpose),
-    Publish(PublishPurpose),
-}
-
 impl Base {
     pub(crate) fn new(config: Config, identity: Identity, seed: &Seed, now: Now) -> Self {
         Self {
@@ -65,9 +54,9 @@ impl Base {
             identity,
             timers: Timers::new(now.mono),
             random: Random {
-                connection_ids: Stream::new(seed, rng::Purpose::ConnectionIds),
-                nonces: Stream::new(seed, rng::Purpose::Nonces),
-                jitter: Stream::new(seed, rng::Purpose::Jitter),
+                connection_ids: Stream::new(seed, rng::StreamPurpose::ConnectionIds),
+                nonces: Stream::new(seed, rng::StreamPurpose::Nonces),
+                jitter: Stream::new(seed, rng::StreamPurpose::Jitter),
             },
             stats: Stats::default(),
             flaws: Flaws::NONE,
@@ -107,36 +96,5 @@ impl Context<'_> {
     pub(crate) fn bug(&mut self, what: &str) {
         self.stats.bugs += 1;
         debug_assert!(false, "{what}");
-    }
-}
-
-impl From<MembershipPurpose> for Purpose {
-    fn from(purpose: MembershipPurpose) -> Self {
-        Self::Membership(purpose)
-    }
-}
-
-impl From<PublishPurpose> for Purpose {
-    fn from(purpose: PublishPurpose) -> Self {
-        Self::Publish(purpose)
-    }
-}
-
-impl Judging for Purpose {
-    fn judged(&self) -> Judged {
-        match self {
-            Self::Membership(purpose) => purpose.judged(),
-            Self::Publish(purpose) => purpose.judged(),
-        }
-    }
-}
-
-impl Hash for Purpose {
-    /// The purposes of the wings have different numbers.
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        match self {
-            Self::Membership(purpose) => purpose.hash(hasher),
-            Self::Publish(purpose) => purpose.hash(hasher),
-        }
     }
 }

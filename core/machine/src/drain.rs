@@ -19,6 +19,7 @@ use crate::command::Log;
 use crate::context::Context;
 use crate::membership::departure::Departure;
 use crate::time::Instant;
+pub(crate) use crate::vocabulary::timer::DrainTimer as Timer;
 
 /// The time between two steps of a drain.
 const STEP: Duration = Duration::from_millis(20);
@@ -61,10 +62,6 @@ struct Pace {
     /// Terminals when the first was closed.
     total: Option<usize>,
 }
-
-/// The timer of a drain: its next step is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timer;
 
 /// What follows from a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

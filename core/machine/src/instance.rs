@@ -11,9 +11,9 @@ use crate::base::flaws::Flaws;
 use crate::base::rng::{Seed, SeededHash};
 use crate::command::{Command, Log, Outbox};
 use crate::config::{Config, ConfigError, Identity};
-use crate::context::{Base, Context, Purpose};
-use crate::deliver::{self, Deliveries, Publisher};
-use crate::directory::Outcome;
+use crate::context::{Base, Context};
+use crate::deliver::{Deliveries, Publisher};
+use crate::directory::OperationResult;
 use crate::drain::{self, Drain, Progress};
 use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
 use crate::frame::CloseCode;
@@ -26,8 +26,10 @@ use crate::message::{Push, PushRefused};
 use crate::peers::{self, Peers};
 use crate::publish::{self, Publish};
 use crate::stats::{Gauges, Level, Levels, Stats};
-use crate::terminals::{self, Terminals};
+use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::purpose::Purpose;
+use crate::vocabulary::timer::Timer;
 use crate::wings::Wings;
 
 /// One server instance.
@@ -163,53 +165,6 @@ pub struct Instance {
     pub(crate) deliver: Deliveries,
     pub(crate) peers: Peers,
     pub(crate) drain: Drain,
-}
-
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timer {
-    Terminals(terminals::Timer),
-    Membership(membership::Timer),
-    Publish(publish::Timer),
-    Deliver(deliver::Timer),
-    Drain(drain::Timer),
-    Peers(peers::Timer),
-}
-
-impl From<deliver::Timer> for Timer {
-    fn from(timer: deliver::Timer) -> Self {
-        Self::Deliver(timer)
-    }
-}
-
-impl From<drain::Timer> for Timer {
-    fn from(timer: drain::Timer) -> Self {
-        Self::Drain(timer)
-    }
-}
-
-impl From<membership::Timer> for Timer {
-    fn from(timer: membership::Timer) -> Self {
-        Self::Membership(timer)
-    }
-}
-
-impl From<terminals::Timer> for Timer {
-    fn from(timer: terminals::Timer) -> Self {
-        Self::Terminals(timer)
-    }
-}
-
-impl From<publish::Timer> for Timer {
-    fn from(timer: publish::Timer) -> Self {
-        Self::Publish(timer)
-    }
-}
-
-impl From<peers::Timer> for Timer {
-    fn from(timer: peers::Timer) -> Self {
-        Self::Peers(timer)
-    }
 }
 
 /// What a timeout is for.
@@ -575,7 +530,7 @@ impl Instance {
         &mut self,
         now: Now,
         op: OpId,
-        outcomes: Result<Vec<Outcome>, TripLost>,
+        outcomes: Result<Vec<OperationResult>, TripLost>,
         out: &mut Outbox,
     ) {
         let cx = &mut self.base.context(now, out);

@@ -37,8 +37,7 @@ mod wings;
 #[doc(hidden)]
 pub use base::flaws;
 pub use base::rng::Seed;
-pub use base::time;
+pub use base::{id, key, time};
 pub use instance::{Instance, TimerKind};
-pub use peers::alike;
 use vocabulary::delivery;
-pub use vocabulary::{command, config, event, frame, id, key, message, stats};
+pub use vocabulary::{command, config, difference, event, frame, message, stats};

@@ -1,7 +1,7 @@
 //! Operations in the directory, with what each found and left.
 
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{Operation, Outcome, Reply, Row, SeenLease};
+use switchboard_core::directory::{Operation, OperationResult, Reply, Row, SeenLease};
 use switchboard_core::id::ConnectionId;
 use switchboard_core::time::Instant;
 
@@ -98,7 +98,7 @@ impl Directory {
         &self,
         now: Instant,
         operation: &Operation,
-        outcome: &Outcome,
+        outcome: &OperationResult,
         after: &Standing,
     ) -> Option<ConnectionId> {
         if let Operation::Register { connection, .. } = operation

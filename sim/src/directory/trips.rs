@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::command::RoundTrip;
-use switchboard_core::directory::Outcome;
+use switchboard_core::directory::OperationResult;
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
@@ -189,7 +189,7 @@ impl Directory {
         hosts: &mut Hosts,
         arrival: &Arrival,
         op: OpId,
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<OperationResult>,
     ) {
         let life = arrival.life;
         let late = match arrival.mark.map(|(_, fault)| fault) {
@@ -223,7 +223,7 @@ impl Directory {
         life: Life,
         number: u32,
         op: OpId,
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<OperationResult>,
     ) {
         let link = &self.links[life.host];
         if !hosts.lives(life) || link.connection.is_none() || link.number != number {

@@ -8,7 +8,7 @@ mod server;
 use std::time::Duration;
 
 use switchboard_core::directory::memory::MemoryDirectory;
-use switchboard_core::directory::{DirectorySettings, Operation, Outcome};
+use switchboard_core::directory::{DirectorySettings, Operation, OperationResult};
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -150,7 +150,7 @@ impl Redis {
         connection: Connection,
         refused: Option<ErrorReply>,
         operation: &Operation,
-    ) -> Option<Outcome> {
+    ) -> Option<OperationResult> {
         let clock = self.clock.at(now);
         if connection == self.primary.connection() {
             let refusal = self.refusal(now).or(refused);

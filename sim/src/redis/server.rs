@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{Operation, OperationError, Outcome, Reply};
+use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -132,7 +132,7 @@ impl Server {
         clock: Instant,
         refusal: Option<ErrorReply>,
         operation: &Operation,
-    ) -> Outcome {
+    ) -> OperationResult {
         let refuse = |error: ErrorReply| operation.decode(Value::Error(error.text().to_owned()));
         let by_script = runs_script(operation);
         match refusal {
@@ -304,7 +304,7 @@ pub(crate) const fn kind(operation: &Operation) -> OperationKind {
 }
 
 /// Whether an operation was not executed because the server has lost the scripts. It ends a link.
-pub(crate) fn is_unknown_script(outcome: &Outcome) -> bool {
+pub(crate) fn is_unknown_script(outcome: &OperationResult) -> bool {
     match outcome {
         Err(OperationError::Refused(why)) => why == ErrorReply::NoScript.text(),
         Err(OperationError::NotPrimary(_) | OperationError::Malformed(_)) | Ok(_) => false,
@@ -331,7 +331,7 @@ const fn writes(operation: &Operation) -> bool {
 
 /// Whether an operation that was executed has written something.
 fn changed(
-    outcome: &Outcome,
+    outcome: &OperationResult,
     before: &MemoryDirectory,
     after: &MemoryDirectory,
     clock: Instant,

@@ -4,7 +4,7 @@ use std::hash::Hash as _;
 
 use bytes::Bytes;
 use switchboard_core::command::RoundTrip;
-use switchboard_core::directory::Outcome;
+use switchboard_core::directory::OperationResult;
 use switchboard_core::event::{Event, LinkFailure};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionKey, OpId};
@@ -41,7 +41,7 @@ pub(crate) enum Happening {
         life: Life,
         link: u32,
         op: OpId,
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<OperationResult>,
     },
     /// A former primary becomes a replica.
     Demotion(ServerId),

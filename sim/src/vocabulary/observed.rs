@@ -1,6 +1,6 @@
 //! What a world tells its checkers.
 
-use switchboard_core::directory::{Operation, Outcome, Row, SeenLease};
+use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::Refused;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::InstanceId;
@@ -239,7 +239,7 @@ pub struct Executed {
     /// What was asked.
     pub operation: Operation,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: OperationResult,
     /// Whether the present primary has executed it: a former one answers some for a while.
     pub at_primary: bool,
     /// What stood there, and what stands there.

@@ -13,7 +13,7 @@ use switchboard_core::Instance;
 use switchboard_core::command::{Outbox, RoundTrip};
 use switchboard_core::config::Config;
 use switchboard_core::directory::memory::MemoryDirectory;
-use switchboard_core::directory::{DirectorySettings, Operation, Outcome, Reply};
+use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
 use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Scene, Watchers};
@@ -367,7 +367,12 @@ impl World {
     /// An operation was executed: checkers are told what it changed, and it may be a moment of a client
     /// or a push. One that was refused has no moment, and neither has a row that was not written
     /// because a younger one stood there.
-    fn executed(&mut self, life: Life, operation: &Operation, execution: Execution) -> Outcome {
+    fn executed(
+        &mut self,
+        life: Life,
+        operation: &Operation,
+        execution: Execution,
+    ) -> OperationResult {
         let Self {
             cx,
             terminals,

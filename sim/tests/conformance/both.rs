@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::directory::{Operation, OperationError, Outcome};
+use switchboard_core::directory::{Operation, OperationError, OperationResult};
 use switchboard_core::time::Instant;
 use switchboard_sim::redis::{Connection, Former, Redis};
 use switchboard_sim::schedule::{ClockStep, ErrorReply};
@@ -180,7 +180,7 @@ impl Both {
             return Left::Broken;
         };
         // As a directory link does: a new one loads the scripts.
-        let no_script = |outcome: &Outcome| match outcome {
+        let no_script = |outcome: &OperationResult| match outcome {
             Err(OperationError::Refused(why)) => why == ErrorReply::NoScript.text(),
             Err(OperationError::NotPrimary(_) | OperationError::Malformed(_)) | Ok(_) => false,
         };
@@ -196,7 +196,7 @@ impl Both {
         &mut self,
         connection: Connection,
         operations: &[Operation],
-    ) -> Option<Vec<Outcome>> {
+    ) -> Option<Vec<OperationResult>> {
         let mut outcomes = Vec::with_capacity(operations.len());
         for operation in operations {
             self.now = self.now + MOMENT;
@@ -296,7 +296,7 @@ enum Left {
 }
 
 /// The server's answers to operations; `None` if nobody is there.
-fn answers(link: &mut Link, operations: &[Operation]) -> Option<Vec<Outcome>> {
+fn answers(link: &mut Link, operations: &[Operation]) -> Option<Vec<OperationResult>> {
     (operations.iter())
         .map(|operation| Some(outcome(operation, link.wire.answer().ok()?)))
         .collect()
@@ -306,9 +306,9 @@ fn answers(link: &mut Link, operations: &[Operation]) -> Option<Vec<Outcome>> {
 #[track_caller]
 fn compare(
     operations: &[Operation],
-    model: Option<Vec<Outcome>>,
-    real: Option<Vec<Outcome>>,
-) -> Option<Vec<Outcome>> {
+    model: Option<Vec<OperationResult>>,
+    real: Option<Vec<OperationResult>>,
+) -> Option<Vec<OperationResult>> {
     assert_eq!(
         model.is_some(),
         real.is_some(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::directory::{
-    DirectorySettings, Lease, LeaseState, Load, Operation, Outcome, Reply, Row,
+    DirectorySettings, Lease, LeaseState, Load, Operation, OperationResult, Reply, Row,
 };
 use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
 use switchboard_core::key::Key;
@@ -25,7 +25,7 @@ fn leases_and_rows_run_out_by_the_servers_clock() {
     let server = RedisServer::start();
     let scripts = Scripts::load(&mut server.connection());
     let mut wire = Wire::open(server.port()).expect("it listens");
-    let mut real = |operation: &Operation| -> Outcome {
+    let mut real = |operation: &Operation| -> OperationResult {
         let command = scripts.command(&settings(), operation);
         outcome(operation, wire.ask(&command).expect("an answer"))
     };

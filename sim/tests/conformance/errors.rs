@@ -1,6 +1,8 @@
 //! The errors of the model are those that a server prints.
 
-use switchboard_core::directory::{Lease, LeaseState, Load, Operation, OperationError, Outcome};
+use switchboard_core::directory::{
+    Lease, LeaseState, Load, Operation, OperationError, OperationResult,
+};
 use switchboard_core::id::{Epoch, InstanceId};
 use switchboard_sim::schedule::ErrorReply;
 use switchboard_test_redis::{RedisServer, Scripts, Wire};
@@ -94,13 +96,13 @@ fn asking(server: &RedisServer) -> (Wire, Scripts) {
     (Wire::open(server.port()).expect("it listens"), scripts)
 }
 
-fn ask((wire, scripts): &mut (Wire, Scripts), operation: &Operation) -> Outcome {
+fn ask((wire, scripts): &mut (Wire, Scripts), operation: &Operation) -> OperationResult {
     let command = scripts.command(&settings(), operation);
     outcome(operation, wire.ask(&command).expect("an answer"))
 }
 
 #[track_caller]
-fn said(outcome: Outcome) -> String {
+fn said(outcome: OperationResult) -> String {
     match outcome {
         Err(OperationError::NotPrimary(text) | OperationError::Refused(text)) => text,
         other => panic!("{other:?}"),

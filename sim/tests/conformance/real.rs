@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::directory::{DirectorySettings, Operation, OperationError, Outcome};
+use switchboard_core::directory::{DirectorySettings, Operation, OperationError, OperationResult};
 use switchboard_core::key::Key;
 use switchboard_sim::schedule::ErrorReply;
 use switchboard_test_redis::{RedisServer, Scripts, Wire, age, value};
@@ -240,7 +240,7 @@ pub(crate) fn settings() -> DirectorySettings {
 }
 
 /// What a server's answer means, without the place in a script at which an error occurred.
-pub(crate) fn outcome(operation: &Operation, answer: redis::Value) -> Outcome {
+pub(crate) fn outcome(operation: &Operation, answer: redis::Value) -> OperationResult {
     operation
         .decode(value(answer))
         .map_err(|error| match error {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, Connection};
 use switchboard_core::directory::redis::{Request, Script, Value};
-use switchboard_core::directory::{DirectorySettings, Operation, Outcome, Reply, SeenLease};
+use switchboard_core::directory::{
+    DirectorySettings, Operation, OperationResult, Reply, SeenLease,
+};
 
 /// The digests of the directory's scripts.
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ fn ask<T: redis::FromRedisValue>(connection: &mut Connection, command: &[&str]) 
 const TOLERANCE: Duration = Duration::from_secs(90);
 
 /// Whether two directories gave the same outcome, but for the time that a test takes.
-pub fn same(one: &Outcome, other: &Outcome) -> bool {
+pub fn same(one: &OperationResult, other: &OperationResult) -> bool {
     match (one, other) {
         (
             Ok(Reply::Leases { leases, malformed }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{DirectorySettings, Operation, Outcome, Reply};
+use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
 use switchboard_core::time::Instant;
 use switchboard_tests::redis::{RedisServer, Scripts, age, same, value};
 
@@ -43,7 +43,7 @@ impl Pair {
     ///
     /// Panics unless the answers are the same.
     #[track_caller]
-    pub(crate) fn execute(&mut self, operation: &Operation) -> Outcome {
+    pub(crate) fn execute(&mut self, operation: &Operation) -> OperationResult {
         let in_memory = self.memory.execute(self.now, operation);
         let on_redis = self.redis.execute(operation);
         assert!(
@@ -88,7 +88,7 @@ impl RedisDirectory {
         }
     }
 
-    pub(crate) fn execute(&mut self, operation: &Operation) -> Outcome {
+    pub(crate) fn execute(&mut self, operation: &Operation) -> OperationResult {
         let command = self.scripts.command(&settings(), operation);
         let answer = match command.query(&mut self.connection) {
             Ok(answer) => value(answer),

@@ -14,7 +14,7 @@ use redis::RedisError;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::redis::Request;
-use switchboard_core::directory::{DirectorySettings, Outcome};
+use switchboard_core::directory::{DirectorySettings, OperationResult};
 use switchboard_core::event::Event;
 use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
@@ -101,7 +101,7 @@ enum Served {
 type Ended = Result<Answered, String>;
 
 enum Answered {
-    Trip(OpId, Vec<Outcome>),
+    Trip(OpId, Vec<OperationResult>),
     /// A question of the link's own: it is still the same primary.
     Check,
 }

@@ -4,6 +4,8 @@ pub(crate) mod alarm;
 pub(crate) mod fingerprint;
 #[doc(hidden)]
 pub mod flaws;
+pub mod id;
+pub mod key;
 pub(crate) mod rng;
 pub(crate) mod slots;
 pub mod time;

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Seed {
 /// What a stream of random numbers is for. Each purpose has its own stream, so that one more draw
 /// here changes nothing there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
+pub(crate) enum StreamPurpose {
     ConnectionIds = 1,
     Nonces = 2,
     Jitter = 3,
@@ -39,7 +39,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Stream(ChaCha8Rng);
 
 impl Stream {
-    pub(crate) fn new(seed: &Seed, purpose: Purpose) -> Self {
+    pub(crate) fn new(seed: &Seed, purpose: StreamPurpose) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed.0);
         rng.set_stream(purpose as u64);
         Self(rng)
@@ -80,7 +80,7 @@ pub(crate) struct SeededHash([u64; 2]);
 
 impl SeededHash {
     pub(crate) fn new(seed: &Seed) -> Self {
-        let mut stream = Stream::new(seed, Purpose::Hashing);
+        let mut stream = Stream::new(seed, StreamPurpose::Hashing);
         Self([stream.next_u64(), stream.next_u64()])
     }
 }

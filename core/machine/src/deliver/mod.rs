@@ -24,6 +24,7 @@ use crate::membership::Membership;
 use crate::stats::Level;
 use crate::terminals::{self, Terminals};
 use crate::time::Instant;
+pub(crate) use crate::vocabulary::timer::DeliverTimer as Timer;
 
 use inbound::Inbound;
 pub(crate) use inbound::Publisher;
@@ -50,15 +51,6 @@ pub(crate) struct Deliveries {
 pub(crate) enum Effect {
     /// A delivery that came over this link is answered.
     Answer { link: LinkKey, delivered: Delivered },
-}
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timer {
-    /// The publisher of this delivery must know.
-    Inbound(InboundKey),
-    /// The next terminals of the broadcasts are served.
-    Broadcast,
 }
 
 impl Deliveries {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::layout;
-use super::{Operation, OperationError, Outcome, Reply, SeenLease};
+use super::{Operation, OperationError, OperationResult, Reply, SeenLease};
 
 /// What the server answered, whatever client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Operation {
     /// If the server answered an error, or something that the operation cannot have as an answer.
     /// A row or a lease that cannot be understood is no error where others stand beside it: it is
     /// left out and counted.
-    pub fn decode(&self, answer: Value) -> Outcome {
+    pub fn decode(&self, answer: Value) -> OperationResult {
         if let Value::Error(error) = answer {
             return Err(refusal(error));
         }

@@ -221,7 +221,7 @@ pub enum OperationError {
 }
 
 /// What an operation ended with, in the order of the round trip's operations.
-pub type Outcome = Result<Reply, OperationError>;
+pub type OperationResult = Result<Reply, OperationError>;
 
 /// What a directory must know to execute operations, the same for all instances of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,6 @@
 
 pub(crate) mod departure;
 mod hooks;
-pub(crate) mod purpose;
 pub(crate) mod service;
 mod shard;
 pub(crate) mod standing;
@@ -38,18 +37,19 @@ use std::hash::Hasher;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
-use crate::context::{self, Context};
-use crate::directory::{Lease, Load, Operation, Outcome, Reply, SeenLease};
+use crate::context::Context;
+use crate::directory::{Lease, Load, Operation, OperationResult, Reply, SeenLease};
 use crate::event::TripLost;
 use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
 use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
+pub(crate) use crate::vocabulary::timer::MembershipTimer as Timer;
 
 pub(crate) use shard::Missing;
 
 use departure::Departure;
-use purpose::Purpose;
 use service::Service;
 use shard::Shard;
 use trips::{Completion, Conclusion, TripEnd, Unknown};
@@ -63,23 +63,6 @@ use view::View;
 pub(crate) struct Membership {
     shard: Shard,
     view: View,
-}
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timer {
-    /// A round trip has taken too long.
-    Trip(OpId),
-    /// The lease is claimed or renewed.
-    Lease,
-    /// The others' leases are read.
-    View,
-    /// The next part of all rows is written again.
-    Sweep,
-    /// The next rows of settling are written.
-    Settle,
-    /// Refused rows are tried again.
-    Retry,
 }
 
 /// What the end of an operation means for other wings.
@@ -115,7 +98,7 @@ impl Membership {
     }
 
     /// Asks the directory for something.
-    pub(crate) fn ask(&mut self, operation: Operation, purpose: impl Into<context::Purpose>) {
+    pub(crate) fn ask(&mut self, operation: Operation, purpose: impl Into<Purpose>) {
         self.shard.ask(operation, purpose);
     }
 
@@ -167,7 +150,7 @@ impl Membership {
 
     /// The directory link is gone. Returns what ends with it; once those who asked for it know,
     /// [`drop_refused`](Self::drop_refused) follows.
-    pub(crate) fn directory_down(&mut self) -> Vec<Completion<context::Purpose>> {
+    pub(crate) fn directory_down(&mut self) -> Vec<Completion<Purpose>> {
         self.view.link_lost();
         self.shard.link_down()
     }
@@ -182,8 +165,8 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         op: OpId,
-        outcomes: Result<Vec<Outcome>, TripLost>,
-    ) -> TripEnd<context::Purpose> {
+        outcomes: Result<Vec<OperationResult>, TripLost>,
+    ) -> TripEnd<Purpose> {
         self.shard.trip_answered(cx, op, outcomes)
     }
 
@@ -193,7 +176,7 @@ impl Membership {
         cx: &mut Context<'_>,
         terminals: &Terminals,
         timer: Timer,
-    ) -> Vec<Completion<context::Purpose>> {
+    ) -> Vec<Completion<Purpose>> {
         match timer {
             Timer::Trip(op) => return self.shard.trip_due(cx, op),
             Timer::Lease => self.shard.lease_due(cx.now.mono),
@@ -346,7 +329,7 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        purpose: Purpose,
+        purpose: MembershipPurpose,
         conclusion: Conclusion,
     ) -> Option<Effect> {
         match conclusion {
@@ -363,43 +346,49 @@ impl Membership {
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         asked: Instant,
-        purpose: Purpose,
+        purpose: MembershipPurpose,
         reply: Reply,
     ) -> Option<Effect> {
         let Self { shard, view } = self;
         match (purpose, reply) {
-            (Purpose::Register { connection, epoch }, Reply::Registered) => {
+            (MembershipPurpose::Register { connection, epoch }, Reply::Registered) => {
                 shard.registered(cx, terminals, connection, epoch);
             }
-            (Purpose::Register { connection, epoch }, Reply::Superseded) => {
+            (MembershipPurpose::Register { connection, epoch }, Reply::Superseded) => {
                 shard.superseded(cx, terminals, connection, epoch);
             }
-            (Purpose::Unregister { connection }, Reply::Removed(_)) => {
+            (MembershipPurpose::Unregister { connection }, Reply::Removed(_)) => {
                 shard.unregistered(cx, terminals, connection);
             }
-            (Purpose::View, Reply::Leases { leases, malformed }) => {
+            (MembershipPurpose::View, Reply::Leases { leases, malformed }) => {
                 cx.stats.malformed_entries += u64::from(malformed);
                 return Some(Effect::Leases { asked, leases });
             }
-            (Purpose::Claim { lease }, Reply::Claimed { replaced }) => {
+            (MembershipPurpose::Claim { lease }, Reply::Claimed { replaced }) => {
                 let missing = shard.claimed(cx, asked, lease, replaced.as_ref())?;
                 return Some(Effect::Claimed { missing });
             }
-            (Purpose::Claim { .. }, Reply::ClaimRefused { epoch }) => shard.claim_refused(epoch),
-            (Purpose::Renew { lease }, Reply::Renewed) => shard.renewed(cx, view, asked, lease),
-            (Purpose::Renew { lease }, Reply::Lost) => shard.renewal_lost(cx, view, lease.epoch),
-            (Purpose::Release, Reply::Released(_)) => {}
-            (Purpose::OwnLease { epoch }, Reply::Lease(seen)) => {
+            (MembershipPurpose::Claim { .. }, Reply::ClaimRefused { epoch }) => {
+                shard.claim_refused(epoch)
+            }
+            (MembershipPurpose::Renew { lease }, Reply::Renewed) => {
+                shard.renewed(cx, view, asked, lease)
+            }
+            (MembershipPurpose::Renew { lease }, Reply::Lost) => {
+                shard.renewal_lost(cx, view, lease.epoch)
+            }
+            (MembershipPurpose::Release, Reply::Released(_)) => {}
+            (MembershipPurpose::OwnLease { epoch }, Reply::Lease(seen)) => {
                 shard.own_lease_seen(cx, view, epoch, seen.as_ref());
             }
             (
-                purpose @ (Purpose::Register { .. }
-                | Purpose::Unregister { .. }
-                | Purpose::View
-                | Purpose::Claim { .. }
-                | Purpose::Renew { .. }
-                | Purpose::Release
-                | Purpose::OwnLease { .. }),
+                purpose @ (MembershipPurpose::Register { .. }
+                | MembershipPurpose::Unregister { .. }
+                | MembershipPurpose::View
+                | MembershipPurpose::Claim { .. }
+                | MembershipPurpose::Renew { .. }
+                | MembershipPurpose::Release
+                | MembershipPurpose::OwnLease { .. }),
                 _,
             ) => {
                 cx.stats.directory_refusals += 1;
@@ -414,21 +403,21 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        purpose: Purpose,
+        purpose: MembershipPurpose,
     ) -> Option<Effect> {
         let Self { shard, view } = self;
         match purpose {
-            Purpose::Register { connection, .. } => {
+            MembershipPurpose::Register { connection, .. } => {
                 shard.register_refused(cx, terminals, connection);
             }
-            Purpose::Unregister { connection } => {
+            MembershipPurpose::Unregister { connection } => {
                 shard.unregister_refused(cx, terminals, connection);
             }
-            Purpose::Release => {}
-            Purpose::View => return Some(Effect::ViewFailed),
-            Purpose::Claim { .. } => shard.claim_failed(cx, view),
-            Purpose::Renew { lease } => shard.renewal_refused(cx, view, &lease),
-            Purpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
+            MembershipPurpose::Release => {}
+            MembershipPurpose::View => return Some(Effect::ViewFailed),
+            MembershipPurpose::Claim { .. } => shard.claim_failed(cx, view),
+            MembershipPurpose::Renew { lease } => shard.renewal_refused(cx, view, &lease),
+            MembershipPurpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
         None
     }
@@ -437,22 +426,22 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        purpose: Purpose,
+        purpose: MembershipPurpose,
         unknown: Unknown,
     ) -> Option<Effect> {
         let Self { shard, view } = self;
         match purpose {
-            Purpose::Register { connection, .. } => {
+            MembershipPurpose::Register { connection, .. } => {
                 shard.register_unknown(cx, terminals, connection, unknown);
             }
-            Purpose::Unregister { connection } => {
+            MembershipPurpose::Unregister { connection } => {
                 shard.unregister_unknown(cx, terminals, connection, unknown);
             }
-            Purpose::Release => {}
-            Purpose::View => return Some(Effect::ViewFailed),
-            Purpose::Claim { .. } => shard.claim_unknown(cx, view, unknown),
-            Purpose::Renew { lease } => shard.renewal_unknown(cx, view, lease, unknown),
-            Purpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
+            MembershipPurpose::Release => {}
+            MembershipPurpose::View => return Some(Effect::ViewFailed),
+            MembershipPurpose::Claim { .. } => shard.claim_unknown(cx, view, unknown),
+            MembershipPurpose::Renew { lease } => shard.renewal_unknown(cx, view, lease, unknown),
+            MembershipPurpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
         None
     }

@@ -15,12 +15,12 @@ use std::hash::{Hash, Hasher};
 use crate::base::fingerprint::Fingerprint;
 use crate::command::{Command, Log, RoundTrip};
 use crate::context::Context;
-use crate::directory::{Operation, OperationError, Outcome, Reply};
+use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::TripLost;
 use crate::id::OpId;
 use crate::membership::Timer;
-use crate::membership::purpose::Judging;
 use crate::time::Instant;
+use crate::vocabulary::purpose::Judging;
 
 /// Operations in one round trip, at most: a pipeline that Redis executes in about a millisecond.
 const TRIP_OPERATIONS: usize = 512;
@@ -173,7 +173,7 @@ impl<P: Judging> RoundTrips<P> {
         &mut self,
         cx: &mut Context<'_>,
         op: OpId,
-        outcomes: Result<Vec<Outcome>, TripLost>,
+        outcomes: Result<Vec<OperationResult>, TripLost>,
     ) -> TripEnd<P> {
         let Some(trip) = self.in_flight.remove(&op) else {
             cx.stats.late_answers += 1;
@@ -257,7 +257,7 @@ impl<P> Completion<P> {
     }
 }
 
-fn not_primary(outcome: &Outcome) -> Option<&str> {
+fn not_primary(outcome: &OperationResult) -> Option<&str> {
     match outcome {
         Err(OperationError::NotPrimary(answer)) => Some(answer),
         Err(OperationError::Refused(_) | OperationError::Malformed(_)) | Ok(_) => None,

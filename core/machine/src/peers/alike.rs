@@ -2,27 +2,14 @@
 //! open a link. What differs is told, by name, and nothing is refused for it: while a setting is
 //! rolled out both values are there.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::config::{Config, duration};
+use crate::difference::Difference;
 
 /// The settings of one instance, each as a whole number, in the order of [`SETTINGS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Alike(pub(crate) [u64; SETTINGS.len()]);
-
-/// A setting that differs between two instances.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Its name: a field of [`Config`].
-    pub setting: &'static str,
-    /// What it is here, as it is written.
-    pub ours: String,
-    /// What it is there.
-    pub theirs: String,
-}
 
 /// What a setting counts.
 enum Unit {
@@ -81,17 +68,6 @@ impl Unit {
             Self::Millis => duration::format(Duration::from_millis(value)),
             Self::Bytes => value.to_string(),
         }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            setting,
-            ours,
-            theirs,
-        } = self;
-        write!(f, "{setting} is {ours} here and {theirs} there")
     }
 }
 

@@ -40,7 +40,7 @@
 //! | open (K) | it leaves with the end of the turn | – | *unlinked*; what was not answered waits again, or fails if links keep breaking under it; a link is dialled if anything waits, or if nothing else shows that the peer lives | – |
 //! | open (L) | it leaves with the end of the turn | L stays and K is closed if this is the lower id and K began before L was confirmed; if not, *open (K)*, L is closed, and what was not answered waits again | – | – |
 
-pub mod alike;
+pub(crate) mod alike;
 mod handshake;
 mod link;
 mod links;
@@ -61,6 +61,7 @@ use crate::membership::Membership;
 use crate::membership::service::Service;
 use crate::membership::view::View;
 use crate::time::Instant;
+pub(crate) use crate::vocabulary::timer::PeersTimer as Timer;
 
 use link::{Link, LinkStage};
 use links::Links;
@@ -89,15 +90,6 @@ pub(crate) struct Peers {
     unflushed: Vec<LinkKey>,
     /// Deliveries that cannot be sent, taken up at the end of the turn.
     failed: Vec<DeliveryId>,
-}
-
-/// What a timer of the peers is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timer {
-    /// A link's handshake or heartbeat.
-    Link(LinkKey),
-    /// The link of its own that an instance is expected to open.
-    Peer(InstanceId),
 }
 
 /// What came over an open link and is for other wings.

@@ -10,10 +10,10 @@ use crate::membership::departure::Departure;
 use crate::membership::load;
 use crate::membership::standing::Standing;
 use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
-use crate::publish::purpose::Purpose;
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, standing};
 use crate::time::Instant;
+use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
 impl Publish {
@@ -31,7 +31,7 @@ impl Publish {
             cx.out.push(Command::Answer { call, answer });
         } else if wings.membership.is_linked() {
             let operation = Operation::Lookup { key: key.clone() };
-            let purpose = Purpose::Connections { call, key };
+            let purpose = PublishPurpose::Connections { call, key };
             wings.membership.ask(operation, purpose);
         } else {
             connections_unknown(cx, wings, call, &key);

@@ -17,7 +17,6 @@
 mod hooks;
 mod lane;
 mod list;
-pub(crate) mod purpose;
 mod push;
 mod receipt;
 mod route;
@@ -39,13 +38,14 @@ use crate::membership::standing::Standing;
 use crate::membership::trips::Conclusion;
 use crate::stats::Level;
 use crate::time::Instant;
+use crate::vocabulary::purpose::PublishPurpose;
+pub(crate) use crate::vocabulary::timer::PublishTimer as Timer;
 use crate::wings::Wings;
 
 pub(crate) use list::instances as list_instances;
 pub(crate) use push::refuse;
 
 use lane::{Lane, PartId};
-use purpose::Purpose;
 use receipt::OpenPush;
 use waiting::WaitsForView;
 
@@ -69,10 +69,6 @@ pub(crate) struct Publish {
     /// What cannot be judged before the next view, in the order it came.
     waiting: Vec<(Instant, WaitsForView)>,
 }
-
-/// A push has waited for the directory for long enough, or its receipt is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timer(PushKey);
 
 /// What is kept of a delivery until it is answered.
 #[derive(Clone, Debug)]
@@ -100,7 +96,7 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        purpose: Purpose,
+        purpose: PublishPurpose,
         conclusion: Conclusion,
     ) {
         let (asked, reply) = match conclusion {
@@ -110,21 +106,21 @@ impl Publish {
             }
         };
         match (purpose, reply) {
-            (Purpose::Lookup { key }, Reply::Rows { rows, malformed }) => {
+            (PublishPurpose::Lookup { key }, Reply::Rows { rows, malformed }) => {
                 cx.stats.malformed_entries += u64::from(malformed);
                 self.looked_up(cx, wings, &key, rows);
             }
-            (Purpose::Connections { call, key }, Reply::Rows { rows, malformed }) => {
+            (PublishPurpose::Connections { call, key }, Reply::Rows { rows, malformed }) => {
                 cx.stats.malformed_entries += u64::from(malformed);
                 self.connections_read(cx, wings, asked, call, key, rows);
             }
-            (Purpose::RemoveRow, Reply::Removed(removed)) => {
+            (PublishPurpose::RemoveRow, Reply::Removed(removed)) => {
                 cx.stats.rows_removed += u64::from(removed);
             }
             (
-                purpose @ (Purpose::Lookup { .. }
-                | Purpose::Connections { .. }
-                | Purpose::RemoveRow),
+                purpose @ (PublishPurpose::Lookup { .. }
+                | PublishPurpose::Connections { .. }
+                | PublishPurpose::RemoveRow),
                 _,
             ) => {
                 cx.stats.directory_refusals += 1;
@@ -134,11 +130,18 @@ impl Publish {
     }
 
     /// The directory did not execute the operation, or it is unknown whether it did.
-    fn operation_failed(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, purpose: Purpose) {
+    fn operation_failed(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        purpose: PublishPurpose,
+    ) {
         match purpose {
-            Purpose::Lookup { key } => self.lookup_failed(cx, wings, &key),
-            Purpose::Connections { call, key } => list::connections_unknown(cx, wings, call, &key),
-            Purpose::RemoveRow => {}
+            PublishPurpose::Lookup { key } => self.lookup_failed(cx, wings, &key),
+            PublishPurpose::Connections { call, key } => {
+                list::connections_unknown(cx, wings, call, &key)
+            }
+            PublishPurpose::RemoveRow => {}
         }
     }
 

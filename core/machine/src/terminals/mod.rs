@@ -16,6 +16,7 @@ use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::message::Outcome;
 use crate::stats::Level;
 use crate::time::Instant;
+pub(crate) use crate::vocabulary::timer::TerminalsTimer as Timer;
 
 pub(crate) use connection::{Connection, Waiting};
 pub(crate) use outbound::Ticket;
@@ -55,10 +56,6 @@ pub(crate) enum Effect {
         outcome: Outcome,
     },
 }
-
-/// Something is due for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Timer(ConnectionKey);
 
 impl Terminals {
     pub(crate) fn new(hash: &SeededHash) -> Self {

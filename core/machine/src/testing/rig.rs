@@ -9,7 +9,7 @@ use crate::command::{Command, Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{
-    DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, Outcome, Row,
+    DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row,
 };
 use crate::event::{Answer, Closure, Event, Handshake, Heard, Life, Notice, TripLost};
 use crate::frame::{CloseCode, Messages, Outgoing, Payload};
@@ -213,7 +213,7 @@ impl Rig {
     /// The same, but for some operations with another outcome, which are not executed.
     pub(crate) fn answer_but(
         &mut self,
-        other: impl Fn(&Operation) -> Option<Outcome>,
+        other: impl Fn(&Operation) -> Option<OperationResult>,
     ) -> Vec<String> {
         let mut said = Vec::new();
         for trip in std::mem::take(&mut self.trips) {
@@ -249,7 +249,7 @@ impl Rig {
     fn end_trip(
         &mut self,
         op: OpId,
-        outcomes: Result<Vec<Outcome>, TripLost>,
+        outcomes: Result<Vec<OperationResult>, TripLost>,
         said: &mut Vec<String>,
     ) {
         self.hand_in(Event::Directory { op, outcomes }, said);
@@ -399,7 +399,7 @@ pub(crate) fn other_lease(epoch: u64, state: LeaseState) -> Lease {
 
 /// The answer of a server that is out of memory, to what writes.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not a write")]
-pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
+pub(crate) fn out_of_memory(operation: &Operation) -> Option<OperationResult> {
     match operation {
         Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => refused(),
         _ => None,
@@ -407,7 +407,7 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<Outcome> {
 }
 
 /// Refuses what a primary without enough replicas refuses: all that would write.
-pub(crate) fn no_replicas(operation: &Operation) -> Option<Outcome> {
+pub(crate) fn no_replicas(operation: &Operation) -> Option<OperationResult> {
     match operation {
         Operation::Lookup { .. } | Operation::View | Operation::ReadLease { .. } => None,
         Operation::Register { .. }
@@ -419,7 +419,7 @@ pub(crate) fn no_replicas(operation: &Operation) -> Option<Outcome> {
     }
 }
 
-pub(crate) fn refused() -> Option<Outcome> {
+pub(crate) fn refused() -> Option<OperationResult> {
     Some(Err(OperationError::Refused(
         "OOM command not allowed".to_owned(),
     )))

@@ -220,7 +220,7 @@ impl Feeder {
             return;
         }
         let trip = self.trips.remove(trip % self.trips.len());
-        let mut outcomes: Vec<directory::Outcome> = (trip.operations.iter())
+        let mut outcomes: Vec<directory::OperationResult> = (trip.operations.iter())
             .map(|operation| self.directory.execute(self.now.mono, operation))
             .collect();
         let text = || "-ERR".to_owned();

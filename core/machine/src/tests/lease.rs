@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::directory::{LeaseState, Operation, OperationError, Outcome, Reply};
+use crate::directory::{LeaseState, Operation, OperationError, OperationResult, Reply};
 use crate::id::Epoch;
 use crate::testing::rig::{HERE, Rig, Server, out_of_memory, refused};
 
@@ -169,8 +169,9 @@ fn an_answer_of_a_server_that_is_no_primary_resets_the_link() {
     let key = rig.connect("ann");
     rig.server = Server::Waits;
     rig.push("ann", "x");
-    let not_primary =
-        || -> Option<Outcome> { Some(Err(OperationError::NotPrimary("READONLY".to_owned()))) };
+    let not_primary = || -> Option<OperationResult> {
+        Some(Err(OperationError::NotPrimary("READONLY".to_owned())))
+    };
     assert_eq!(
         rig.answer_but(|operation| is_evidence(operation).then(not_primary).flatten())[0],
         "reset"

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::difference::Difference;
 use crate::directory::Operation;
 use crate::event::{Answer, Notice};
 use crate::frame::{CloseCode, Outgoing};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
-use crate::peers::alike::Difference;
 
 /// Something to be done. Commands of one connection, of one link and of the directory are executed
 /// in the order given; everything else may run at once.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::directory::Outcome;
+use crate::directory::OperationResult;
 use crate::frame::{CloseCode, EncodedSize};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
 use crate::message::Push;
@@ -96,7 +96,7 @@ pub enum Event {
         /// Which.
         op: OpId,
         /// The outcomes, in the order of the operations.
-        outcomes: Result<Vec<Outcome>, TripLost>,
+        outcomes: Result<Vec<OperationResult>, TripLost>,
     },
 
     /// A link that was dialled is connected.

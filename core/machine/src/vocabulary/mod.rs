@@ -3,10 +3,11 @@
 pub mod command;
 pub mod config;
 pub(crate) mod delivery;
+pub mod difference;
 pub mod event;
 pub mod frame;
-pub mod id;
-pub mod key;
 pub mod message;
+pub(crate) mod purpose;
 pub(crate) mod selected;
 pub mod stats;
+pub(crate) mod timer;

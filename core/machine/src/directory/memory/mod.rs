@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
-use super::{DirectorySettings, Operation, Outcome, Reply, Row, SeenLease, layout};
+use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, layout};
 use crate::base::flaws::{Flaw, Flaws};
 use crate::id::{ConnectionId, Epoch, InstanceId};
 use crate::key::Key;
@@ -59,7 +59,7 @@ impl MemoryDirectory {
     /// # Errors
     ///
     /// None: the outcome is what a server's would be, and memory does not refuse.
-    pub fn execute(&mut self, now: Instant, operation: &Operation) -> Outcome {
+    pub fn execute(&mut self, now: Instant, operation: &Operation) -> OperationResult {
         Ok(match operation {
             Operation::Register {
                 key,

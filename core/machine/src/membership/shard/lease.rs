@@ -14,12 +14,12 @@ use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation};
 use crate::id::Epoch;
 use crate::membership::departure::Departure;
-use crate::membership::purpose::Purpose;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
 use crate::membership::{Timer, hooks, load};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::purpose::MembershipPurpose;
 
 /// The lease, as far as this instance knows.
 #[derive(Clone, Debug)]
@@ -247,7 +247,7 @@ impl Shard {
                     lease: lease.clone(),
                     load,
                 };
-                let purpose = Purpose::Claim { lease };
+                let purpose = MembershipPurpose::Claim { lease };
                 self.trips.ask_first(operation, purpose.into());
             }
             Hold::Held { lease, renewal } => match renewal {
@@ -271,7 +271,7 @@ impl Shard {
                         lease: desired.clone(),
                         load,
                     };
-                    let purpose = Purpose::Renew { lease: desired };
+                    let purpose = MembershipPurpose::Renew { lease: desired };
                     self.trips.ask_first(operation, purpose.into());
                 }
             },
@@ -455,7 +455,7 @@ impl Shard {
                         instance: cx.identity.instance,
                         expected: lease.clone(),
                     };
-                    self.trips.ask(operation, Purpose::Release.into());
+                    self.trips.ask(operation, MembershipPurpose::Release.into());
                     self.lease.hold = Hold::Released;
                 }
             },

@@ -12,16 +12,16 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::context::{self, Context};
-use crate::directory::{Lease, LeaseState, Operation, Outcome};
+use crate::context::Context;
+use crate::directory::{Lease, LeaseState, Operation, OperationResult};
 use crate::event::TripLost;
 use crate::id::{Epoch, OpId};
 use crate::membership::departure::Departure;
-use crate::membership::purpose::Purpose;
 use crate::membership::service::Service;
 use crate::membership::trips::{Completion, RoundTrips, TripEnd};
 use crate::membership::view::View;
 use crate::time::{Instant, Now};
+use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 
 pub(crate) use settle::Missing;
 
@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// This instance at one Redis.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
-    trips: RoundTrips<context::Purpose>,
+    trips: RoundTrips<Purpose>,
     lease: LeaseHolder,
     rows: Rows,
     settlement: Settlement,
@@ -56,13 +56,14 @@ impl Shard {
     }
 
     /// Asks for an operation with the next round trip.
-    pub(super) fn ask(&mut self, operation: Operation, purpose: impl Into<context::Purpose>) {
+    pub(super) fn ask(&mut self, operation: Operation, purpose: impl Into<Purpose>) {
         self.trips.ask(operation, purpose.into());
     }
 
     /// Asks for the leases of all instances.
     pub(super) fn ask_view(&mut self) {
-        self.trips.ask_first(Operation::View, Purpose::View.into());
+        self.trips
+            .ask_first(Operation::View, MembershipPurpose::View.into());
     }
 
     /// Starts as many round trips as may be under way.
@@ -70,7 +71,7 @@ impl Shard {
         let evidence = self.lease.held_epoch().map(|epoch| {
             let instance = cx.identity.instance;
             let operation = Operation::ReadLease { instance };
-            (operation, Purpose::OwnLease { epoch }.into())
+            (operation, MembershipPurpose::OwnLease { epoch }.into())
         });
         self.trips.flush(cx, || evidence.clone());
     }
@@ -79,17 +80,13 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         op: OpId,
-        outcomes: Result<Vec<Outcome>, TripLost>,
-    ) -> TripEnd<context::Purpose> {
+        outcomes: Result<Vec<OperationResult>, TripLost>,
+    ) -> TripEnd<Purpose> {
         self.trips.answered(cx, op, outcomes)
     }
 
     /// A trip's deadline has come. Returns what ends with it.
-    pub(super) fn trip_due(
-        &mut self,
-        cx: &mut Context<'_>,
-        op: OpId,
-    ) -> Vec<Completion<context::Purpose>> {
+    pub(super) fn trip_due(&mut self, cx: &mut Context<'_>, op: OpId) -> Vec<Completion<Purpose>> {
         let ended = self.trips.due(cx, op);
         self.settlement.timed_out(&ended);
         ended
@@ -108,7 +105,7 @@ impl Shard {
 
     /// The link is gone. Returns what ends with it. Once those who asked for it know,
     /// [`drop_refused`](Self::drop_refused) follows.
-    pub(super) fn link_down(&mut self) -> Vec<Completion<context::Purpose>> {
+    pub(super) fn link_down(&mut self) -> Vec<Completion<Purpose>> {
         self.lease.link_down();
         self.settlement.stop();
         self.trips.link_lost()

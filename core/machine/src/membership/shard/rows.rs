@@ -17,12 +17,12 @@ use crate::context::Context;
 use crate::directory::{Operation, Row};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
-use crate::membership::purpose::Purpose;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
 use crate::membership::{Timer, hooks};
 use crate::terminals::{Age, Terminals, Waiting};
 use crate::time::Instant;
+use crate::vocabulary::purpose::MembershipPurpose;
 
 /// The time between two steps of the sweep.
 const SWEEP_STEP: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Shard {
                 connected: connection.connected(),
             },
         };
-        let purpose = Purpose::Register {
+        let purpose = MembershipPurpose::Register {
             connection: key,
             epoch,
         };
@@ -183,7 +183,7 @@ impl Shard {
                     connection: connection.id(),
                     instance: cx.identity.instance,
                 };
-                let purpose = Purpose::Unregister { connection: key };
+                let purpose = MembershipPurpose::Unregister { connection: key };
                 self.trips.ask(operation, purpose.into());
             }
         }

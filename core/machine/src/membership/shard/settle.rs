@@ -12,14 +12,14 @@ use super::rows::RowState;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
-use crate::context::{self, Context};
+use crate::context::Context;
 use crate::id::ConnectionKey;
-use crate::membership::purpose::Purpose;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
 use crate::membership::{Timer, hooks};
 use crate::terminals::{Age, Terminals};
 use crate::time::Instant;
+use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 
 /// The time between two batches of rows.
 pub(super) const STEP: Duration = crate::config::Config::SETTLE_STEP;
@@ -115,11 +115,11 @@ impl Settlement {
     }
 
     /// A trip has timed out: if it wrote rows, the directory is slower than the pace.
-    pub(super) fn timed_out(&mut self, ended: &[Completion<context::Purpose>]) {
+    pub(super) fn timed_out(&mut self, ended: &[Completion<Purpose>]) {
         let writes = |ended: &Completion<_>| {
             matches!(
                 ended.purpose(),
-                context::Purpose::Membership(Purpose::Register { .. })
+                Purpose::Membership(MembershipPurpose::Register { .. })
             )
         };
         if let Some(settling) = &mut self.settling

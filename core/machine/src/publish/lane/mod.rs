@@ -17,13 +17,13 @@ use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::membership::standing::Standing;
 use crate::message::Outcome;
-use crate::publish::purpose::Purpose;
 use crate::publish::push::send;
 use crate::publish::route::{self, Route, Selection};
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks, standing};
 use crate::terminals::Connection;
 use crate::time::Instant;
+use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
 mod part;
@@ -62,7 +62,7 @@ impl Publish {
         if wings.membership.is_linked() && lane.lookup == Lookup::None {
             lane.lookup = Lookup::Asked { turn };
             let operation = Operation::Lookup { key: key.clone() };
-            let purpose = Purpose::Lookup { key: key.clone() };
+            let purpose = PublishPurpose::Lookup { key: key.clone() };
             wings.membership.ask(operation, purpose);
         }
         for sequence in waiting {
@@ -525,6 +525,6 @@ fn remove_dead_row(wings: &mut Wings<'_>, key: &Key, connection: ConnectionId, r
             connection,
             row,
         };
-        wings.membership.ask(operation, Purpose::RemoveRow);
+        wings.membership.ask(operation, PublishPurpose::RemoveRow);
     }
 }

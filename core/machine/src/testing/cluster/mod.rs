@@ -9,7 +9,7 @@ use crate::base::rng::Seed;
 use crate::command::{Outbox, RoundTrip};
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{DirectorySettings, Operation, Outcome};
+use crate::directory::{DirectorySettings, Operation, OperationResult};
 use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
 use crate::frame::{CloseCode, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) directory: MemoryDirectory,
     pub(crate) directory_answers: bool,
     /// What the directory refuses, and to whom.
-    pub(crate) refuses: Option<fn(&Operation) -> Option<Outcome>>,
+    pub(crate) refuses: Option<fn(&Operation) -> Option<OperationResult>>,
     pub(crate) refused: BTreeSet<usize>,
     pub(crate) down: Vec<bool>,
     pub(crate) received: BTreeMap<ConnectionId, Vec<Outgoing>>,
@@ -209,7 +209,7 @@ impl Cluster {
     /// The directory refuses something to these instances.
     pub(crate) fn refuse(
         &mut self,
-        refuses: fn(&Operation) -> Option<Outcome>,
+        refuses: fn(&Operation) -> Option<OperationResult>,
         to: impl IntoIterator<Item = usize>,
     ) {
         self.refuses = Some(refuses);

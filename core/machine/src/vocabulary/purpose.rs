@@ -1,0 +1,118 @@
+//! What operations of the directory are for: each wing that asks has its own, and is handed the answers.
+
+use std::hash::{Hash, Hasher};
+
+use crate::directory::Lease;
+use crate::id::{CallId, ConnectionKey, Epoch};
+use crate::key::Key;
+
+/// What an operation of the directory is for: the purpose of the wing that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Membership(MembershipPurpose),
+    Publish(PublishPurpose),
+}
+
+/// The order in which the answers of a trip are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Judged {
+    /// The own lease: whether the directory has lost anything.
+    First,
+    /// The others' leases, in the light of that.
+    Second,
+    /// Rows, in the light of both.
+    Last,
+}
+
+/// A purpose, which says when the answer is to be judged.
+pub(crate) trait Judging {
+    fn judged(&self) -> Judged;
+}
+
+/// What an operation is for. The numbers go into fingerprints, and differ from those of the other
+/// wing that asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(isize)]
+pub(crate) enum MembershipPurpose {
+    /// A connection's row.
+    Register {
+        connection: ConnectionKey,
+        epoch: Epoch,
+    } = 0,
+    /// The end of a connection's row.
+    Unregister { connection: ConnectionKey } = 1,
+    /// The view.
+    View = 5,
+    /// A lease to take.
+    Claim { lease: Lease } = 6,
+    /// A lease to extend.
+    Renew { lease: Lease } = 7,
+    /// The end of the lease.
+    Release = 8,
+    /// The evidence at the end of a trip: the lease was held under this epoch when it was asked.
+    OwnLease { epoch: Epoch } = 9,
+}
+
+/// What an operation is for. The numbers go into fingerprints, and differ from those of the other
+/// wing that asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(isize)]
+pub(crate) enum PublishPurpose {
+    /// The pushes that wait for this key's rows.
+    Lookup { key: Key } = 2,
+    /// A list of this key's connections.
+    Connections { call: CallId, key: Key } = 3,
+    /// The end of a row that is dead or gone.
+    RemoveRow = 4,
+}
+
+impl Judging for MembershipPurpose {
+    fn judged(&self) -> Judged {
+        match self {
+            Self::Claim { .. } | Self::Renew { .. } | Self::Release | Self::OwnLease { .. } => {
+                Judged::First
+            }
+            Self::View => Judged::Second,
+            Self::Register { .. } | Self::Unregister { .. } => Judged::Last,
+        }
+    }
+}
+
+impl Judging for PublishPurpose {
+    fn judged(&self) -> Judged {
+        match self {
+            Self::Lookup { .. } | Self::Connections { .. } | Self::RemoveRow => Judged::Last,
+        }
+    }
+}
+
+impl From<MembershipPurpose> for Purpose {
+    fn from(purpose: MembershipPurpose) -> Self {
+        Self::Membership(purpose)
+    }
+}
+
+impl From<PublishPurpose> for Purpose {
+    fn from(purpose: PublishPurpose) -> Self {
+        Self::Publish(purpose)
+    }
+}
+
+impl Judging for Purpose {
+    fn judged(&self) -> Judged {
+        match self {
+            Self::Membership(purpose) => purpose.judged(),
+            Self::Publish(purpose) => purpose.judged(),
+        }
+    }
+}
+
+impl Hash for Purpose {
+    /// The purposes of the wings have different numbers.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match self {
+            Self::Membership(purpose) => purpose.hash(hasher),
+            Self::Publish(purpose) => purpose.hash(hasher),
+        }
+    }
+}

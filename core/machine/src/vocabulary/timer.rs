@@ -1,0 +1,97 @@
+//! What timers are for: each wing has its own, and the instance hands each to its wing.
+
+use crate::id::{ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
+
+/// A timer of some wing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    Terminals(TerminalsTimer),
+    Membership(MembershipTimer),
+    Publish(PublishTimer),
+    Deliver(DeliverTimer),
+    Drain(DrainTimer),
+    Peers(PeersTimer),
+}
+
+/// Something is due for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TerminalsTimer(pub(crate) ConnectionKey);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MembershipTimer {
+    /// A round trip has taken too long.
+    Trip(OpId),
+    /// The lease is claimed or renewed.
+    Lease,
+    /// The others' leases are read.
+    View,
+    /// The next part of all rows is written again.
+    Sweep,
+    /// The next rows of settling are written.
+    Settle,
+    /// Refused rows are tried again.
+    Retry,
+}
+
+/// A push has waited for the directory for long enough, or its receipt is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PublishTimer(pub(crate) PushKey);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliverTimer {
+    /// The publisher of this delivery must know.
+    Inbound(InboundKey),
+    /// The next terminals of the broadcasts are served.
+    Broadcast,
+}
+
+/// The timer of a drain: its next step is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DrainTimer;
+
+/// What a timer of the peers is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeersTimer {
+    /// A link's handshake or heartbeat.
+    Link(LinkKey),
+    /// The link of its own that an instance is expected to open.
+    Peer(InstanceId),
+}
+
+impl From<TerminalsTimer> for Timer {
+    fn from(timer: TerminalsTimer) -> Self {
+        Self::Terminals(timer)
+    }
+}
+
+impl From<MembershipTimer> for Timer {
+    fn from(timer: MembershipTimer) -> Self {
+        Self::Membership(timer)
+    }
+}
+
+impl From<PublishTimer> for Timer {
+    fn from(timer: PublishTimer) -> Self {
+        Self::Publish(timer)
+    }
+}
+
+impl From<DeliverTimer> for Timer {
+    fn from(timer: DeliverTimer) -> Self {
+        Self::Deliver(timer)
+    }
+}
+
+impl From<DrainTimer> for Timer {
+    fn from(timer: DrainTimer) -> Self {
+        Self::Drain(timer)
+    }
+}
+
+impl From<PeersTimer> for Timer {
+    fn from(timer: PeersTimer) -> Self {
+        Self::Peers(timer)
+    }
+}
