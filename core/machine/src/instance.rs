@@ -450,9 +450,9 @@ impl Instance {
     fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
         let (cx, wings, publish) = &mut self.apart(now, out);
         match effect {
-            peers::Effect::Deliver { link, deliver } => {
+            peers::Effect::Deliver { link, delivery } => {
                 let publisher = Publisher::Link(link);
-                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, deliver);
+                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, delivery);
                 wings.carry(cx);
             }
             peers::Effect::Delivered {

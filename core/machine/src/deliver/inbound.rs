@@ -10,8 +10,9 @@ use crate::context::Context;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
 use crate::deliver::{Deliveries, Effect, Timer};
-use crate::delivery::{Addressees, Ask, Deliver, Delivered, Outcomes};
-use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, UserId};
+use crate::delivery::{Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
+use crate::key::Key;
 use crate::membership::Membership;
 use crate::message::{Action, Outcome};
 use crate::terminals::{Connection, Terminals, Ticket, Waiting};
@@ -61,20 +62,20 @@ pub(super) enum InboundProgress {
 /// One terminal of a delivery.
 #[derive(Clone, Debug, Hash)]
 pub(super) struct ServedTerminal {
-    /// The index of its user among the addressees.
+    /// The index of its key among the addressees.
     addressee: u32,
     connection: ConnectionId,
     outcome: Option<Outcome>,
 }
 
-/// What a delivery asks for one user.
+/// What a delivery asks for one key.
 #[derive(Clone, Copy, Debug)]
 struct Share<'a> {
     delivery: InboundKey,
     push: PushId,
-    /// The index of the user among the addressees.
+    /// The index of the key among the addressees.
     addressee: u32,
-    user: &'a UserId,
+    key: &'a Key,
     action: &'a Action,
 }
 
@@ -86,13 +87,13 @@ impl Deliveries {
         membership: &mut Membership,
         terminals: &mut Terminals,
         from: Publisher,
-        deliver: Deliver,
+        delivery: Delivery,
     ) {
-        let within = deliver.within.min(Config::DEADLINE_MAX);
+        let within = delivery.within.min(Config::DEADLINE_MAX);
         let margin = ANSWER_MARGIN.min(within / 2);
         let mut inbound = Inbound {
-            push: deliver.push,
-            delivery: deliver.delivery,
+            push: delivery.push,
+            delivery: delivery.id,
             from,
             answer_by: cx.now.mono + (within - margin),
             progress: InboundProgress::Users {
@@ -100,9 +101,9 @@ impl Deliveries {
                 open: 0,
             },
         };
-        match deliver.to {
+        match delivery.to {
             Addressees::Everyone => {
-                let broadcasting = Broadcasting::new(deliver.action, terminals.present());
+                let broadcasting = Broadcasting::new(delivery.action, terminals.present());
                 inbound.progress = InboundProgress::Everyone(broadcasting);
                 let key = self.begin_inbound(cx, inbound);
                 self.begin_broadcast(cx, key, terminals.present() as u64);
@@ -112,10 +113,10 @@ impl Deliveries {
                 for (index, addressee) in (0..).zip(addressees) {
                     let share = Share {
                         delivery: key,
-                        push: deliver.push,
+                        push: delivery.push,
                         addressee: index,
-                        user: &addressee.user,
-                        action: &deliver.action,
+                        key: &addressee.key,
+                        action: &delivery.action,
                     };
                     self.serve(
                         cx,
@@ -151,7 +152,7 @@ impl Deliveries {
         for connection in named {
             self.serve_one(cx, membership, terminals, share, *connection);
         }
-        let greeted = || terminals.greeted_of(share.user).map(Connection::id);
+        let greeted = || terminals.greeted_of(share.key).map(Connection::id);
         let mut asked: Vec<ConnectionId> = match ask {
             Ask::Nobody => return,
             Ask::All => greeted().collect(),
@@ -162,7 +163,7 @@ impl Deliveries {
                     .collect()
             }
         };
-        let first = (self.repeats).begin_ask(cx.now.mono, share.push, share.user);
+        let first = (self.repeats).begin_ask(cx.now.mono, share.push, share.key);
         if !first {
             asked.retain(|connection| self.repeats.knows(*connection, share.push));
         }
@@ -222,7 +223,7 @@ impl Deliveries {
         ticket: Ticket,
         connection: ConnectionId,
     ) {
-        let Some(key) = terminals.find(connection, share.user) else {
+        let Some(key) = terminals.find(connection, share.key) else {
             self.set_outcome(ticket, Outcome::Gone);
             return;
         };

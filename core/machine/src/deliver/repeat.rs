@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
-use crate::id::{ConnectionId, InboundKey, PushId, UserId};
+use crate::id::{ConnectionId, InboundKey, PushId};
+use crate::key::Key;
 use crate::message::{Counts, Outcome};
 use crate::terminals::Ticket;
 use crate::time::Instant;
@@ -17,7 +18,7 @@ use crate::time::Instant;
 pub(super) struct Repeats {
     frames: SeededMap<(PushId, ConnectionId), RepeatState<Outcome, Ticket>>,
     broadcasts: SeededMap<PushId, RepeatState<Counts, InboundKey>>,
-    asks: SeededMap<(PushId, UserId), ()>,
+    asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
     span: Duration,
     limit: usize,
@@ -30,8 +31,8 @@ enum Remembered {
     Frame(PushId, ConnectionId),
     /// A push to everyone.
     Broadcast(PushId),
-    /// A push for which the terminals of a user were looked up here.
-    Ask(PushId, UserId),
+    /// A push for which the terminals of a key were looked up here.
+    Ask(PushId, Key),
 }
 
 /// How far one push is at one connection, or a push to everyone at this instance.
@@ -131,14 +132,14 @@ impl Repeats {
         (self.frames.get_mut(&(push, connection))).map_or(Vec::new(), |state| state.end(outcome))
     }
 
-    /// Notes that the terminals of a user are looked up for a push. Returns whether it is the first
+    /// Notes that the terminals of a key are looked up for a push. Returns whether it is the first
     /// time. A publisher's second try must not reach a terminal that has come since: a later push
     /// may have reached it already.
-    pub(super) fn begin_ask(&mut self, now: Instant, push: PushId, user: &UserId) -> bool {
+    pub(super) fn begin_ask(&mut self, now: Instant, push: PushId, key: &Key) -> bool {
         self.forget_old(now);
-        let first = self.asks.insert((push, user.clone()), ()).is_none();
+        let first = self.asks.insert((push, key.clone()), ()).is_none();
         if first {
-            self.remember(now, Remembered::Ask(push, user.clone()));
+            self.remember(now, Remembered::Ask(push, key.clone()));
         }
         first
     }
@@ -201,8 +202,8 @@ impl Repeats {
             Some((_, Remembered::Broadcast(push))) => {
                 self.broadcasts.remove(&push);
             }
-            Some((_, Remembered::Ask(push, user))) => {
-                self.asks.remove(&(push, user));
+            Some((_, Remembered::Ask(push, key))) => {
+                self.asks.remove(&(push, key));
             }
             None => {}
         }

@@ -54,7 +54,7 @@ use std::hash::{Hash, Hasher};
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::context::Context;
-use crate::delivery::{Addressee, Deliver, Delivered};
+use crate::delivery::{Addressee, Delivered, Delivery};
 use crate::event::LinkFailure;
 use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::membership::Membership;
@@ -96,7 +96,7 @@ pub(crate) struct Peers {
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Terminals of this instance are to be served. The answer leaves over the link.
-    Deliver { link: LinkKey, deliver: Deliver },
+    Deliver { link: LinkKey, delivery: Delivery },
     /// An instance says what became of a delivery.
     Delivered {
         link: LinkKey,
@@ -155,14 +155,14 @@ impl Peers {
         cx: &mut Context<'_>,
         membership: &mut Membership,
         to: InstanceId,
-        deliver: Deliver,
+        delivery: Delivery,
         due: Instant,
     ) {
         let now = cx.now.mono;
         let peer = self.peer(now, to);
         let state = peer.state;
-        if let Err(delivery) = (peer.queue).push(deliver, due, cx.config.link_queue_bytes) {
-            self.failed.push(delivery);
+        if let Err(id) = (peer.queue).push(delivery, due, cx.config.link_queue_bytes) {
+            self.failed.push(id);
             return;
         }
         match state {
@@ -174,7 +174,7 @@ impl Peers {
     }
 
     /// The delivery to this instance that was queued last, if it has not left.
-    pub(crate) fn last_waiting(&self, to: InstanceId) -> Option<&Deliver> {
+    pub(crate) fn last_waiting(&self, to: InstanceId) -> Option<&Delivery> {
         self.peers.get(&to)?.queue.last()
     }
 
@@ -256,7 +256,7 @@ impl Peers {
         message: Message,
     ) -> Option<Effect> {
         match message {
-            Message::Deliver(deliver) => Some(Effect::Deliver { link, deliver }),
+            Message::Deliver(delivery) => Some(Effect::Deliver { link, delivery }),
             Message::Delivered(delivered) => Some(Effect::Delivered {
                 link,
                 by: from,

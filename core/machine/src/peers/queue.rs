@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
-use crate::delivery::{Addressee, Addressees, Ask, Deliver};
+use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::id::DeliveryId;
 use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
 use crate::time::Instant;
@@ -34,7 +34,7 @@ pub(super) struct Queue {
 /// A delivery that has not left, or was not answered.
 #[derive(Clone, Debug)]
 struct QueuedDelivery {
-    deliver: Deliver,
+    delivery: Delivery,
     /// Bytes that it is taken for.
     size: usize,
     /// When the receipt is due.
@@ -51,17 +51,17 @@ impl Queue {
     /// Gives back its id if there is no room.
     pub(super) fn push(
         &mut self,
-        deliver: Deliver,
+        delivery: Delivery,
         due: Instant,
         limit: usize,
     ) -> Result<(), DeliveryId> {
-        let size = size(&deliver);
+        let size = size(&delivery);
         if self.bytes + size > limit || size > MAX_BATCH_BYTES {
-            return Err(deliver.delivery);
+            return Err(delivery.id);
         }
         self.bytes += size;
         self.waiting.push_back(QueuedDelivery {
-            deliver,
+            delivery,
             size,
             due,
             breaks: 0,
@@ -70,8 +70,8 @@ impl Queue {
     }
 
     /// The delivery that was queued last, if it has not left.
-    pub(super) fn last(&self) -> Option<&Deliver> {
-        Some(&self.waiting.back()?.deliver)
+    pub(super) fn last(&self) -> Option<&Delivery> {
+        Some(&self.waiting.back()?.delivery)
     }
 
     /// Adds an addressee to the delivery that was queued last.
@@ -90,7 +90,7 @@ impl Queue {
         if last.size + size > MAX_BATCH_BYTES {
             return Err(addressee);
         }
-        match &mut last.deliver.to {
+        match &mut last.delivery.to {
             Addressees::Everyone => Err(addressee),
             Addressees::Users(addressees) => {
                 addressees.push(addressee);
@@ -114,22 +114,22 @@ impl Queue {
                 self.bytes -= waiting.size;
                 continue;
             }
-            waiting.deliver.within = waiting.due.since(now);
-            let message = Message::Deliver(waiting.deliver);
+            waiting.delivery.within = waiting.due.since(now);
+            let message = Message::Deliver(waiting.delivery);
             let fits = has_room(batch, &message);
             if fits {
                 batch.push(&message);
             }
-            let Message::Deliver(deliver) = message else {
+            let Message::Deliver(delivery) = message else {
                 break;
             };
-            waiting.deliver = deliver;
+            waiting.delivery = delivery;
             if !fits {
                 self.waiting.push_front(waiting);
                 break;
             }
             self.bytes -= waiting.size;
-            (self.unanswered).insert(waiting.deliver.delivery, waiting);
+            (self.unanswered).insert(waiting.delivery.id, waiting);
         }
     }
 
@@ -157,7 +157,7 @@ impl Queue {
     /// Gives up all that waits.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = DeliveryId> {
         self.bytes = 0;
-        (self.waiting.drain(..)).map(|waiting| waiting.deliver.delivery)
+        (self.waiting.drain(..)).map(|waiting| waiting.delivery.id)
     }
 
     /// Forgets what waits for receipts that are complete.
@@ -188,12 +188,12 @@ impl Queue {
     }
 }
 
-fn size(deliver: &Deliver) -> usize {
-    let payload = match &deliver.action {
+fn size(delivery: &Delivery) -> usize {
+    let payload = match &delivery.action {
         crate::message::Action::Frame(payload) => payload.len(),
         crate::message::Action::Close(_) => 0,
     };
-    let addressees = match &deliver.to {
+    let addressees = match &delivery.to {
         Addressees::Everyone => 0,
         Addressees::Users(addressees) => addressees.iter().map(addressee_size).sum(),
     };
@@ -217,10 +217,10 @@ impl Fingerprint for Queue {
 
 impl Fingerprint for QueuedDelivery {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.deliver.delivery.fingerprint(now, hasher);
-        self.deliver.push.fingerprint(now, hasher);
-        self.deliver.action.fingerprint(now, hasher);
-        self.deliver.to.hash(hasher);
+        self.delivery.id.fingerprint(now, hasher);
+        self.delivery.push.fingerprint(now, hasher);
+        self.delivery.action.fingerprint(now, hasher);
+        self.delivery.to.hash(hasher);
         self.due.fingerprint(now, hasher);
         hasher.write_u8(self.breaks);
     }
@@ -240,15 +240,15 @@ mod tests {
 
     fn addressee(names: usize) -> Addressee {
         Addressee {
-            user: UserId::new("ann").expect("a user"),
+            key: UserId::new("ann").expect("a user").into(),
             named: vec![ConnectionId::new(uuid::Uuid::nil()); names],
             ask: Ask::Nobody,
         }
     }
 
-    fn deliver() -> Deliver {
-        Deliver {
-            delivery: DeliveryId::new(1),
+    fn deliver() -> Delivery {
+        Delivery {
+            id: DeliveryId::new(1),
             push: PushId::new(uuid::Uuid::nil()),
             within: Duration::ZERO,
             action: Action::Frame(Payload::binary(vec![0; 100].into())),

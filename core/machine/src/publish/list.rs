@@ -110,7 +110,7 @@ pub(super) fn connections_unknown(
 }
 
 fn local_connections(cx: &Context<'_>, wings: &Wings<'_>, key: &Key) -> Vec<ConnectionInfo> {
-    (wings.terminals.greeted_of(key.user()))
+    (wings.terminals.greeted_of(key))
         .map(|connection| ConnectionInfo {
             connection: connection.id(),
             instance: cx.identity.instance,

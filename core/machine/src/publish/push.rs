@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Publisher;
-use crate::delivery::{Addressees, Deliver};
+use crate::delivery::{Addressees, Delivery};
 use crate::event::Answer;
 use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
@@ -195,8 +195,8 @@ impl Publish {
         open.unfinished = instances.len();
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
         for to in instances {
-            let delivery = Deliver {
-                delivery: self.begin_delivery(push, to, Vec::new()),
+            let delivery = Delivery {
+                id: self.begin_delivery(push, to, Vec::new()),
                 push: id,
                 within: due.since(now),
                 action: action.clone(),
@@ -235,7 +235,7 @@ pub(super) fn send(
     cx: &mut Context<'_>,
     wings: &mut Wings<'_>,
     to: InstanceId,
-    delivery: Deliver,
+    delivery: Delivery,
     due: Instant,
 ) {
     if to == cx.identity.instance {

@@ -12,7 +12,8 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
 use crate::config::Config;
 use crate::context::Context;
-use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::id::{ConnectionId, ConnectionKey};
+use crate::key::Key;
 use crate::message::Outcome;
 use crate::stats::Level;
 use crate::time::Instant;
@@ -72,15 +73,15 @@ impl Terminals {
     }
 
     /// A present connection of this user, by its name.
-    pub(crate) fn find(&self, connection: ConnectionId, user: &UserId) -> Option<ConnectionKey> {
-        let key = self.registry.find(connection)?;
-        let found = self.registry.get(key)?;
-        (found.user == *user).then_some(key)
+    pub(crate) fn find(&self, connection: ConnectionId, key: &Key) -> Option<ConnectionKey> {
+        let found = self.registry.find(connection)?;
+        let is_its = self.registry.get(found)?.key() == key;
+        is_its.then_some(found)
     }
 
     /// The greeted connections of a user, oldest first.
-    pub(crate) fn greeted_of(&self, user: &UserId) -> impl Iterator<Item = &Connection> {
-        (self.registry.of_user(user).iter())
+    pub(crate) fn greeted_of(&self, key: &Key) -> impl Iterator<Item = &Connection> {
+        (self.registry.of(key).iter())
             .filter_map(|key| self.registry.get(*key))
             .filter(|connection| connection.is_live())
     }

@@ -6,7 +6,8 @@ use std::hash::Hasher;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
-use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::id::{ConnectionId, ConnectionKey};
+use crate::key::Key;
 use crate::terminals::connection::Connection;
 use crate::time::Instant;
 
@@ -33,7 +34,7 @@ impl Age {
 pub(crate) struct Registry {
     connections: Slots<ConnectionKey, Connection>,
     by_id: SeededMap<ConnectionId, ConnectionKey>,
-    by_user: SeededMap<UserId, Vec<ConnectionKey>>,
+    by_key: SeededMap<Key, Vec<ConnectionKey>>,
     by_age: BTreeMap<Age, ConnectionKey>,
     next_age: Age,
 }
@@ -43,7 +44,7 @@ impl Registry {
         Self {
             connections: Slots::new(),
             by_id: SeededMap::with_hasher(hash.clone()),
-            by_user: SeededMap::with_hasher(hash.clone()),
+            by_key: SeededMap::with_hasher(hash.clone()),
             by_age: BTreeMap::new(),
             next_age: Age::OLDEST,
         }
@@ -54,11 +55,11 @@ impl Registry {
         let age = self.next_age;
         self.next_age = age.younger();
         connection.age = age;
-        let (id, user) = (connection.id, connection.user.clone());
+        let (id, found_by) = (connection.id, connection.key.clone());
         let key = self.connections.insert(connection);
         self.by_id.insert(id, key);
         self.by_age.insert(age, key);
-        self.by_user.entry(user).or_default().push(key);
+        self.by_key.entry(found_by).or_default().push(key);
         key
     }
 
@@ -71,7 +72,7 @@ impl Registry {
             return;
         }
         self.by_id.remove(&connection.id);
-        let Some(keys) = self.by_user.get_mut(&connection.user) else {
+        let Some(keys) = self.by_key.get_mut(&connection.key) else {
             return;
         };
         // They came in the order of their age.
@@ -80,7 +81,7 @@ impl Registry {
             keys.remove(place);
         }
         if keys.is_empty() {
-            self.by_user.remove(&connection.user);
+            self.by_key.remove(&connection.key);
         }
     }
 
@@ -102,9 +103,9 @@ impl Registry {
         self.by_id.get(&id).copied()
     }
 
-    /// The present connections of a user, oldest first.
-    pub(crate) fn of_user(&self, user: &UserId) -> &[ConnectionKey] {
-        self.by_user.get(user).map_or(&[], Vec::as_slice)
+    /// The present connections that are found by a key, oldest first.
+    pub(crate) fn of(&self, key: &Key) -> &[ConnectionKey] {
+        self.by_key.get(key).map_or(&[], Vec::as_slice)
     }
 
     /// The youngest present connection that is older than `age`.
@@ -136,7 +137,7 @@ impl Registry {
 
     /// Users with present connections.
     pub(crate) fn users(&self) -> usize {
-        self.by_user.len()
+        self.by_key.len()
     }
 
     /// `row` hashes what is known of the row of a connection, which somebody else knows.

@@ -6,7 +6,7 @@ use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
 use super::steps::{Said, To};
 use crate::config::ClusterSecret;
 use crate::config::Config;
-use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
+use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
@@ -147,13 +147,13 @@ impl Feeder {
                 ask,
                 millis,
                 kick,
-            } => Message::Deliver(Deliver {
-                delivery: DeliveryId::new((*delivery).into()),
+            } => Message::Deliver(Delivery {
+                id: DeliveryId::new((*delivery).into()),
                 push: push_id(*push),
                 within: Duration::from_millis((*millis).into()),
                 action: action(*kick, 5),
                 to: Addressees::Users(vec![Addressee {
-                    user: user_id(*user),
+                    key: user_id(*user).into(),
                     named: named.iter().map(id).collect(),
                     ask: match ask % 3 {
                         0 => Ask::Nobody,
@@ -162,8 +162,8 @@ impl Feeder {
                     },
                 }]),
             }),
-            Said::Everyone { delivery, push } => Message::Deliver(Deliver {
-                delivery: DeliveryId::new((*delivery).into()),
+            Said::Everyone { delivery, push } => Message::Deliver(Delivery {
+                id: DeliveryId::new((*delivery).into()),
                 push: push_id(*push),
                 within: Duration::from_secs(1),
                 action: action(false, 5),

@@ -45,8 +45,8 @@ fn all_reach_all(cluster: &mut Cluster, when: &str) -> bool {
 
 /// How many terminals of a user are connected and greeted.
 fn holders(cluster: &Cluster, user: &str) -> u64 {
-    let user = UserId::new(user).expect("a user");
-    let greeted = |instance: &Instance| instance.terminals.greeted_of(&user).count() as u64;
+    let key = UserId::new(user).expect("a user").into();
+    let greeted = |instance: &Instance| instance.terminals.greeted_of(&key).count() as u64;
     cluster.instances.iter().map(greeted).sum()
 }
 

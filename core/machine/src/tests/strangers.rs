@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{outcomes, pair};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
-use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
+use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, LinkKey, PushId, UserId};
@@ -120,21 +120,21 @@ fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
 }
 
 /// The delivery that has left for the peer.
-fn delivery(cluster: &mut Cluster) -> Deliver {
+fn delivery(cluster: &mut Cluster) -> Delivery {
     let mut found = None;
     for (_, bytes) in std::mem::take(&mut cluster.loose) {
         for message in wire::decode_batch(&bytes).unwrap_or_default() {
-            if let Message::Deliver(deliver) = message {
-                found = Some(deliver);
+            if let Message::Deliver(delivery) = message {
+                found = Some(delivery);
             }
         }
     }
     found.expect("a delivery")
 }
 
-fn answer(deliver: &Deliver, outcomes: Outcomes) -> Bytes {
+fn answer(delivery: &Delivery, outcomes: Outcomes) -> Bytes {
     batch(&[Message::Delivered(Delivered {
-        delivery: deliver.delivery,
+        delivery: delivery.id,
         outcomes,
     })])
 }
@@ -305,11 +305,11 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     let id = enlist(&mut cluster, "ann");
     let link = linked(&mut cluster);
     let call = cluster.push_user(0, "ann", "hello");
-    let deliver = delivery(&mut cluster);
+    let asked = delivery(&mut cluster);
     receive(
         &mut cluster,
         link,
-        answer(&deliver, Outcomes::Everyone(Counts::default())),
+        answer(&asked, Outcomes::Everyone(Counts::default())),
     );
     assert!(cluster.loose_closed.contains(&link));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Unreachable)]);
@@ -317,11 +317,11 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     enlist(&mut cluster, "ann");
     let link = linked(&mut cluster);
     let call = cluster.push(0, Audience::Everyone, "hello", 5);
-    let deliver = delivery(&mut cluster);
+    let asked = delivery(&mut cluster);
     receive(
         &mut cluster,
         link,
-        answer(&deliver, Outcomes::Users(Vec::new())),
+        answer(&asked, Outcomes::Users(Vec::new())),
     );
     assert!(cluster.loose_closed.contains(&link));
     wait(&mut cluster, call);
@@ -351,11 +351,11 @@ fn absurd_counts_of_a_peer_do_no_harm() {
             unreachable: u64::MAX,
             too_large: u64::MAX,
         };
-        let deliver = delivery(&mut cluster);
+        let asked = delivery(&mut cluster);
         receive(
             &mut cluster,
             link,
-            answer(&deliver, Outcomes::Everyone(counts)),
+            answer(&asked, Outcomes::Everyone(counts)),
         );
         wait(&mut cluster, call);
         assert_eq!(cluster.receipt(call).counts.failed(), u64::MAX);
@@ -369,7 +369,7 @@ fn an_answer_that_points_nowhere_does_no_harm() {
     let id = enlist(&mut cluster, "ann");
     let link = linked(&mut cluster);
     let call = cluster.push_user(0, "ann", "hello");
-    let deliver = delivery(&mut cluster);
+    let asked = delivery(&mut cluster);
     let found = vec![
         (7, id, Outcome::Written),
         (0, id, Outcome::Written),
@@ -378,9 +378,9 @@ fn an_answer_that_points_nowhere_does_no_harm() {
     receive(
         &mut cluster,
         link,
-        answer(&deliver, Outcomes::Users(found.clone())),
+        answer(&asked, Outcomes::Users(found.clone())),
     );
-    receive(&mut cluster, link, answer(&deliver, Outcomes::Users(found)));
+    receive(&mut cluster, link, answer(&asked, Outcomes::Users(found)));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Written)]);
 }
 
@@ -400,12 +400,12 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             panic!("a frame");
         };
         let addressee = Addressee {
-            user: UserId::new("ann").expect("a user"),
+            key: UserId::new("ann").expect("a user").into(),
             named: vec![ann, ann],
             ask: Ask::All,
         };
-        let deliver = Deliver {
-            delivery: crate::id::DeliveryId::new(1),
+        let deliver = Delivery {
+            id: crate::id::DeliveryId::new(1),
             push: PushId::new(uuid::Uuid::from_u128(1)),
             within: Duration::from_secs(1),
             action: Action::Frame(payload),

@@ -1,20 +1,25 @@
 //! Deliveries: what a publisher asks of an instance, and what the instance answers.
 //!
-//! The same values serve an instance that publishes to its own terminals and one that publishes
-//! over a link.
+//! One thing on its way has one name. A *delivery* is what one instance is to do for one push. A
+//! [`Delivery`] says it, and its [id](Delivery::id) names it until a [`Delivered`] answers it. The
+//! publisher keeps what it needs for the answer as an `OpenDelivery`; the `QueuedDelivery` of a peer
+//! waits for a link; at the instance that has the terminals it is an `Inbound`, and each of its
+//! frames carries a `Ticket` by which the outcome finds back. The same values serve an instance that
+//! publishes to its own terminals and one that publishes over a link.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
+use crate::id::{ConnectionId, DeliveryId, PushId};
+use crate::key::Key;
 use crate::message::{Action, Counts, Outcome};
 
 /// One push, or the part of it that one instance serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Deliver {
-    /// For the answer.
-    pub(crate) delivery: DeliveryId,
+pub(crate) struct Delivery {
+    /// Names it, for the answer.
+    pub(crate) id: DeliveryId,
     /// Repeats are recognised by it.
     pub(crate) push: PushId,
     /// How long after this was sent the publisher's receipt is due. Whole milliseconds, at most
@@ -35,11 +40,11 @@ pub(crate) enum Addressees {
     Everyone,
 }
 
-/// One user in a delivery.
+/// One key in a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) struct Addressee {
-    /// Who.
-    pub(crate) user: UserId,
+    /// What its terminals are found by.
+    pub(crate) key: Key,
     /// Connections that rows name. Each is answered, with `gone` if it is not there.
     pub(crate) named: Vec<ConnectionId>,
     /// Whom else to serve, of those that the instance itself knows.
@@ -57,7 +62,7 @@ pub(crate) enum Ask {
     Only(Vec<ConnectionId>),
 }
 
-/// The answer to a [`Deliver`]. An instance may answer in several parts.
+/// The answer to a [`Delivery`]. An instance may answer in several parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Delivered {
     /// Which delivery.

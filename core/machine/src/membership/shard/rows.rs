@@ -136,7 +136,7 @@ impl Shard {
         };
         self.rows.set(key, RowState::Writing { epoch });
         let operation = Operation::Register {
-            key: connection.user().clone().into(),
+            key: connection.key().clone(),
             connection: connection.id(),
             row: Row {
                 instance: cx.identity.instance,
@@ -179,7 +179,7 @@ impl Shard {
                 }
                 self.rows.set(key, RowState::Removing);
                 let operation = Operation::Unregister {
-                    key: connection.user().clone().into(),
+                    key: connection.key().clone(),
                     connection: connection.id(),
                     instance: cx.identity.instance,
                 };

@@ -137,9 +137,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
+    use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
+    use crate::key::Key;
     use crate::membership::service::Service;
     use crate::message::{Action, Counts, Outcome};
     use crate::peers::wire::form::{ActionForm, Form};
@@ -209,7 +210,7 @@ mod tests {
         let shared: Vec<bool> = messages
             .iter()
             .map(|message| {
-                let Message::Deliver(Deliver {
+                let Message::Deliver(Delivery {
                     action: Action::Frame(payload),
                     ..
                 }) = message
@@ -295,11 +296,11 @@ mod tests {
             let Message::Deliver(deliver) = deliver(Payload::binary(Bytes::new())) else {
                 unreachable!("made so")
             };
-            let message = Message::Deliver(Deliver {
+            let message = Message::Deliver(Delivery {
                 within,
                 ..deliver.clone()
             });
-            let decoded = Message::Deliver(Deliver {
+            let decoded = Message::Deliver(Delivery {
                 within: expected,
                 ..deliver
             });
@@ -340,8 +341,8 @@ mod tests {
     }
 
     fn deliver(payload: Payload) -> Message {
-        Message::Deliver(Deliver {
-            delivery: DeliveryId::new(u64::MAX),
+        Message::Deliver(Delivery {
+            id: DeliveryId::new(u64::MAX),
             push: PushId::new(Uuid::max()),
             within: Duration::from_secs(3),
             action: Action::Frame(payload),
@@ -358,8 +359,8 @@ mod tests {
             addressees(),
         )
             .prop_map(|(delivery, push, millis, action, to)| {
-                Message::Deliver(Deliver {
-                    delivery: DeliveryId::new(delivery),
+                Message::Deliver(Delivery {
+                    id: DeliveryId::new(delivery),
                     push: PushId::new(Uuid::from_u128(push)),
                     within: Duration::from_millis(millis.into()),
                     action,
@@ -403,10 +404,11 @@ mod tests {
             Just(Ask::All),
             vec(connection(), 0..4).prop_map(Ask::Only),
         ];
-        let user =
-            "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| UserId::new(&user).ok());
-        (user, vec(connection(), 0..4), ask).prop_map(|(user, named, ask)| Addressee {
-            user,
+        let key = "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| {
+            UserId::new(&user).ok().map(Key::from)
+        });
+        (key, vec(connection(), 0..4), ask).prop_map(|(key, named, ask)| Addressee {
+            key,
             named,
             ask,
         })

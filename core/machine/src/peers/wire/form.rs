@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Message, WireError};
-use crate::delivery::{Addressees, Deliver, Delivered};
+use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
 use crate::membership::service::Service;
@@ -49,12 +49,12 @@ impl<'a> From<&'a Message> for Sent<'a> {
     fn from(message: &'a Message) -> Self {
         match message {
             Message::Proof(proof) => Self::Proof(*proof),
-            Message::Deliver(deliver) => Self::Deliver {
-                delivery: deliver.delivery,
-                push: deliver.push,
-                within_millis: u32::try_from(deliver.within.as_millis()).unwrap_or(u32::MAX),
-                action: ActionForm::from(&deliver.action),
-                to: &deliver.to,
+            Message::Deliver(delivery) => Self::Deliver {
+                delivery: delivery.id,
+                push: delivery.push,
+                within_millis: u32::try_from(delivery.within.as_millis()).unwrap_or(u32::MAX),
+                action: ActionForm::from(&delivery.action),
+                to: &delivery.to,
             },
             Message::Delivered(delivered) => Self::Delivered(delivered),
             Message::Heartbeat { directory } => Self::Heartbeat {
@@ -88,8 +88,8 @@ impl Received<'_> {
                 within_millis,
                 action,
                 to,
-            } => Message::Deliver(Deliver {
-                delivery,
+            } => Message::Deliver(Delivery {
+                id: delivery,
                 push,
                 within: Duration::from_millis(within_millis.into()),
                 action: action.into_action(batch)?,

@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
-use crate::delivery::{Addressee, Addressees, Ask, Deliver, Delivered, Outcomes};
+use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::id::InstanceId;
 use crate::membership::service::Service;
 use crate::message::Action;
@@ -38,7 +38,7 @@ pub(crate) enum Message {
     /// The dialler's proof that it knows the cluster's secret. Its first message.
     Proof([u8; 32]),
     /// Serve these terminals.
-    Deliver(Deliver),
+    Deliver(Delivery),
     /// What became of it.
     Delivered(Delivered),
     /// The sender lives.
@@ -74,9 +74,9 @@ impl Fingerprint for Message {
         std::mem::discriminant(self).hash(hasher);
         match self {
             Self::Proof(proof) => proof.hash(hasher),
-            Self::Deliver(deliver) => {
-                (deliver.delivery, deliver.push, deliver.within, &deliver.to).hash(hasher);
-                deliver.action.fingerprint(now, hasher);
+            Self::Deliver(delivery) => {
+                (delivery.id, delivery.push, delivery.within, &delivery.to).hash(hasher);
+                delivery.action.fingerprint(now, hasher);
             }
             Self::Delivered(delivered) => delivered.hash(hasher),
             Self::Heartbeat { directory } => directory.hash(hasher),
@@ -90,8 +90,12 @@ impl Fingerprint for Message {
 pub(crate) fn encoded_size_hint(message: &Message) -> usize {
     match message {
         Message::Proof(proof) => TAG + proof.len(),
-        Message::Deliver(deliver) => {
-            TAG + NUMBER + ID + NUMBER + action_size(&deliver.action) + addressees_size(&deliver.to)
+        Message::Deliver(delivery) => {
+            TAG + NUMBER
+                + ID
+                + NUMBER
+                + action_size(&delivery.action)
+                + addressees_size(&delivery.to)
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Users(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
@@ -131,5 +135,5 @@ fn addressee_size(addressee: &Addressee) -> usize {
         Ask::Only(connections) => NUMBER + connections.len() * ID,
     };
     // A user id has at most 128 bytes: its length takes two.
-    2 + addressee.user.as_bytes().len() + NUMBER + addressee.named.len() * ID + TAG + asked
+    2 + addressee.key.as_bytes().len() + NUMBER + addressee.named.len() * ID + TAG + asked
 }

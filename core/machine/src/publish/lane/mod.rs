@@ -11,7 +11,7 @@
 //! costs a push no terminal.
 
 use crate::context::Context;
-use crate::delivery::{Addressee, Addressees, Ask, Deliver};
+use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
@@ -86,7 +86,7 @@ impl Publish {
                 continue;
             }
             let selected = part.selection.selected();
-            let named: Vec<_> = (wings.terminals.greeted_of(key.user()))
+            let named: Vec<_> = (wings.terminals.greeted_of(key))
                 .map(Connection::id)
                 .filter(|connection| selected.contains(*connection))
                 .filter(|connection| !part.targets.has(*connection))
@@ -240,15 +240,15 @@ impl Publish {
         };
         part.unanswered += 1;
         let addressee = Addressee {
-            user: key.user().clone(),
+            key: key.clone(),
             named: named.iter().map(|(connection, _)| *connection).collect(),
             ask,
         };
-        let id = PartId {
+        let part = PartId {
             key: key.clone(),
             sequence,
         };
-        match self.join_delivery(cx, wings, to, push, addressee, &id) {
+        match self.join_delivery(cx, wings, to, push, addressee, &part) {
             Ok(delivery) => self.note_targets(key, sequence, delivery, named),
             Err(addressee) => {
                 let Some(open) = self.open.get(push) else {
@@ -257,16 +257,16 @@ impl Publish {
                 };
                 let (push_id, due) = (open.receipt.push, open.due);
                 let action = open.action.clone();
-                let delivery = self.begin_delivery(push, to, vec![id]);
-                self.note_targets(key, sequence, delivery, named);
-                let deliver = Deliver {
-                    delivery,
+                let id = self.begin_delivery(push, to, vec![part]);
+                self.note_targets(key, sequence, id, named);
+                let delivery = Delivery {
+                    id,
                     push: push_id,
                     within: due.since(cx.now.mono),
                     action,
                     to: Addressees::Users(vec![addressee]),
                 };
-                send(cx, wings, to, deliver, due);
+                send(cx, wings, to, delivery, due);
             }
         }
     }
@@ -302,7 +302,7 @@ impl Publish {
         part: &PartId,
     ) -> Result<DeliveryId, Addressee> {
         let limit = cx.config.link_queue_bytes;
-        let Some(id) = wings.peers.last_waiting(to).map(|last| last.delivery) else {
+        let Some(id) = wings.peers.last_waiting(to).map(|last| last.id) else {
             return Err(addressee);
         };
         match self.deliveries.get_mut(&id) {

@@ -16,7 +16,8 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Closure, Disconnected, Handshake, Heard, Notice, Refused};
 use crate::frame::{CloseCode, EncodedSize, Messages, Outgoing, Payload};
-use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::id::{ConnectionId, ConnectionKey};
+use crate::key::Key;
 use crate::message::Outcome;
 use crate::terminals::hooks;
 use crate::terminals::outbound::{Offered, Outbound, Ticket};
@@ -36,7 +37,7 @@ use phase::{Greeting, Phase, Reached};
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) user: UserId,
+    pub(super) key: Key,
     pub(super) age: Age,
     accepted: Instant,
     /// The same moment by the wall clock.
@@ -74,9 +75,9 @@ impl Connection {
         self.id
     }
 
-    /// Whose it is.
-    pub(crate) const fn user(&self) -> &UserId {
-        &self.user
+    /// What it is found by.
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
     }
 
     /// When it was accepted.
@@ -113,11 +114,12 @@ impl Terminals {
         cx: &mut Context<'_>,
         handshake: Handshake,
     ) -> Result<ConnectionKey, Refused> {
-        let expires = self.admit(cx, &handshake)?;
+        let found_by = Key::from(handshake.user);
+        let expires = self.admit(cx, &found_by, handshake.expires)?;
         cx.stats.accepted += 1;
         let key = self.registry.insert(Connection {
             id: ConnectionId::new(cx.random.connection_ids.uuid()),
-            user: handshake.user,
+            key: found_by,
             age: Age::OLDEST,
             accepted: cx.now.mono,
             connected: cx.now.wall,
@@ -140,16 +142,21 @@ impl Terminals {
         Ok(key)
     }
 
-    fn admit(&self, cx: &Context<'_>, handshake: &Handshake) -> Result<Option<Instant>, Refused> {
+    fn admit(
+        &self,
+        cx: &Context<'_>,
+        found_by: &Key,
+        expires: Option<WallTime>,
+    ) -> Result<Option<Instant>, Refused> {
         if self.registry.len() >= cx.config.connections {
             let limit = cx.config.connections;
             return Err(Refused::Full { limit });
         }
-        if self.registry.of_user(&handshake.user).len() >= cx.config.connections_per_user {
+        if self.registry.of(found_by).len() >= cx.config.connections_per_user {
             let limit = cx.config.connections_per_user;
             return Err(Refused::TooManyOfUser { limit });
         }
-        let Some(expires) = handshake.expires else {
+        let Some(expires) = expires else {
             return Ok(None);
         };
         if expires <= cx.now.wall {
@@ -235,7 +242,7 @@ impl Terminals {
         let ending = connection.ending(closure);
         let phase = std::mem::replace(&mut connection.phase, Phase::Gone);
         let tickets = connection.outbound.drop_all();
-        let (id, user) = (connection.id, connection.user.clone());
+        let (id, user) = (connection.id, connection.key.user().clone());
         let by_itself = match closure {
             Closure::Clean => Disconnected::ByTerminal,
             Closure::Abrupt => Disconnected::Lost,
@@ -449,7 +456,7 @@ impl Terminals {
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
             id: connection.id,
-            user: connection.user.clone(),
+            user: connection.key.user().clone(),
         })));
         if degraded {
             cx.stats.greeted_degraded += 1;
@@ -526,7 +533,7 @@ impl Connection {
         row: impl FnOnce(&mut H),
     ) {
         self.id.fingerprint(now, hasher);
-        self.user.fingerprint(now, hasher);
+        self.key.fingerprint(now, hasher);
         self.age.fingerprint(now, hasher);
         self.accepted.fingerprint(now, hasher);
         self.connected.as_millis().fingerprint(now, hasher);

@@ -45,7 +45,7 @@ impl Terminals {
         let connection = self.registry.get(connection)?;
         Some(Ended {
             id: connection.id,
-            user: &connection.user,
+            user: connection.key.user(),
             ending: connection.ending(closure),
             lived: now.since(connection.accepted),
             messages: connection.messages.received + connection.messages.dropped,
