@@ -279,3 +279,92 @@ impl<P: Hash> Fingerprint for RoundTrips<P> {
         self.evidence.fingerprint(now, hasher);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Seed;
+    use crate::command::Outbox;
+    use crate::config::{ClusterSecret, Config, Identity};
+    use crate::context::Base;
+    use crate::id::InstanceId;
+    use crate::time::{Now, WallTime};
+    use crate::vocabulary::purpose::Judged;
+
+    /// A purpose is a name, and when its answer is to be judged.
+    type Named = (&'static str, Judged);
+
+    impl Judging for Named {
+        fn judged(&self) -> Judged {
+            self.1
+        }
+    }
+
+    #[test]
+    fn operations_leave_as_they_were_asked_and_end_as_they_are_to_be_judged() {
+        let (mut base, mut out) = (base(), Outbox::new());
+        let cx = &mut base.context(NOW, &mut out);
+        let mut trips = RoundTrips::new();
+        trips.ask(Operation::View, ("row", Judged::Last));
+        trips.ask(Operation::View, ("another row", Judged::Last));
+        trips.ask_first(Operation::View, ("view", Judged::Second));
+        trips.flush(cx, || Some((Operation::View, ("evidence", Judged::First))));
+        assert_eq!(asked(&trips, 1), ["view", "row", "another row", "evidence"]);
+        let refused = Err(OperationError::Refused("BUSY".to_owned()));
+        let answer = trips.answered(cx, OpId::new(1), Ok(vec![refused; 4]));
+        let TripEnd::Ended(ended) = answer else {
+            panic!("the link is there");
+        };
+        assert_eq!(names(&ended), ["evidence", "view", "row", "another row"]);
+        assert!(trips.is_idle());
+    }
+
+    #[test]
+    fn what_waits_ends_with_the_link_after_what_is_under_way() {
+        let (mut base, mut out) = (base(), Outbox::new());
+        let cx = &mut base.context(NOW, &mut out);
+        let mut trips = RoundTrips::new();
+        trips.ask(Operation::View, ("under way", Judged::Last));
+        trips.flush(cx, || None);
+        trips.ask(Operation::View, ("waiting", Judged::First));
+        trips.ask_evidence();
+        assert_eq!(names(&trips.link_lost()), ["under way", "waiting"]);
+        assert!(trips.is_idle() && !trips.is_due());
+    }
+
+    #[test]
+    fn an_answer_after_the_deadline_is_late_and_ends_nothing() {
+        let (mut base, mut out) = (base(), Outbox::new());
+        let cx = &mut base.context(NOW, &mut out);
+        let mut trips = RoundTrips::new();
+        trips.ask(Operation::View, ("view", Judged::Second));
+        trips.flush(cx, || None);
+        assert_eq!(names(&trips.due(cx, OpId::new(1))), ["view"]);
+        let late = trips.answered(cx, OpId::new(1), Err(TripLost));
+        assert!(matches!(late, TripEnd::Ended(ended) if ended.is_empty()));
+        assert_eq!((cx.stats.trips_timed_out, cx.stats.late_answers), (1, 1));
+    }
+
+    const NOW: Now = Now {
+        mono: Instant::from_nanos(1_000_000_000),
+        wall: WallTime::from_millis(0),
+    };
+
+    fn base() -> Base {
+        let identity = Identity {
+            instance: InstanceId::new(1),
+            address: "here:1".to_owned(),
+            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
+        };
+        Base::new(Config::default(), identity, &Seed::new([7; 32]), NOW)
+    }
+
+    fn asked(trips: &RoundTrips<Named>, op: u64) -> Vec<&'static str> {
+        let purposes = trips.in_flight[&OpId::new(op)].purposes.iter();
+        purposes.map(|(name, _)| *name).collect()
+    }
+
+    fn names(ended: &[Completion<Named>]) -> Vec<&'static str> {
+        ended.iter().map(|ended| ended.purpose.0).collect()
+    }
+}
