@@ -278,6 +278,11 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         caught_by: &[shallow("no-creation")],
         tempting: "what is UTF-8 is text, and nobody has to say so",
     },
+    Bug {
+        flaw: Flaw::ProofOfOtherEnd,
+        caught_by: &[shallow("explained-errors")],
+        tempting: "both ends prove the same secret over the same nonces, so one proof looks enough",
+    },
 ];
 
 /// One thing that goes wrong is enough for this checker.

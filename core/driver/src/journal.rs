@@ -1,6 +1,6 @@
 //! What happens at an instance, as log lines. Never payloads or tokens.
 
-use switchboard_core::command::Log;
+use switchboard_core::command::{Log, Severity};
 use switchboard_core::event::{Closure, Ended};
 use switchboard_core::frame::{FrameKind, Payload};
 use switchboard_core::id::{ConnectionId, InstanceId, UserId};
@@ -13,56 +13,66 @@ use crate::damper::{Cause, damped};
 /// says of another one, once for that one; of strangers, whose ids are what they like, once in all.
 pub(crate) fn write(this: InstanceId, log: &Log) {
     let own = |kind| Cause::one(kind, this.to_string());
+    /// Writes a line, damped, at the level that the log says.
+    macro_rules! told {
+        ($($line:tt)+) => {
+            match log.severity() {
+                Severity::Info => damped!(INFO, $($line)+),
+                Severity::Warning => damped!(WARN, $($line)+),
+                Severity::Error => damped!(ERROR, $($line)+),
+            }
+        };
+    }
     match log {
-        Log::Claimed { epoch, rows: 0 } => damped!(
-            INFO, own("a lease claimed"), %this, epoch = epoch.get(),
+        Log::Claimed { epoch, rows: 0 } => told!(
+            own("a lease claimed"), %this, epoch = epoch.get(),
             "lease claimed: there are no rows to write"
         ),
-        Log::Claimed { epoch, rows } => damped!(
-            INFO, own("a lease claimed"), %this, epoch = epoch.get(), rows,
+        Log::Claimed { epoch, rows } => told!(
+            own("a lease claimed"), %this, epoch = epoch.get(), rows,
             "lease claimed: rows are written again"
         ),
-        Log::Settled { epoch } => damped!(
-            INFO, own("rows settled"), %this, epoch = epoch.get(), "settled: all rows are written"
+        Log::Settled { epoch } => told!(
+            own("rows settled"), %this, epoch = epoch.get(), "settled: all rows are written"
         ),
-        Log::LeaseLost { epoch } => damped!(
-            WARN, own("a lease lost"), %this, epoch = epoch.get(),
+        Log::LeaseLost { epoch } => told!(
+            own("a lease lost"), %this, epoch = epoch.get(),
             "lease lost: it ran out, or the directory lost it"
         ),
-        Log::LeaseVanished { instance } => damped!(
-            WARN, Cause::all("leases vanished before their time"), %this, %instance,
+        Log::LeaseVanished { instance } => told!(
+            Cause::all("leases vanished before their time"), %this, %instance,
             "the lease of another instance vanished before its time: the directory was wiped"
         ),
-        Log::DirectoryNotPrimary { answer } => damped!(
-            WARN, Cause::all("no primary"), %this, answer,
+        Log::DirectoryNotPrimary { answer } => told!(
+            Cause::all("no primary"), %this, answer,
             "the directory server is not a primary at present"
         ),
-        Log::DirectoryRefused { answer } => damped!(
-            ERROR, Cause::one("operations refused by the directory server", code(answer)), %this, answer,
+        Log::DirectoryRefused { answer } => told!(
+            Cause::one("operations refused by the directory server", code(answer)), %this, answer,
             "the directory server refused an operation"
         ),
-        Log::PeerUp { instance } => damped!(
-            INFO, Cause::one("a link open", instance.to_string()), %this, %instance,
+        Log::PeerUp { instance } => told!(
+            Cause::one("a link open", instance.to_string()), %this, %instance,
             "link to another instance is open"
         ),
-        Log::PeerDown { instance } => damped!(
-            INFO, Cause::one("a link ended", instance.to_string()), %this, %instance,
+        Log::PeerDown { instance } => told!(
+            Cause::one("a link ended", instance.to_string()), %this, %instance,
             "link to another instance ended"
         ),
         Log::WireVersion {
             ours,
             theirs,
             instance,
-        } => damped!(
-            ERROR, Cause::all("peers of another version"), %this, ?instance, ours, theirs,
+        } => told!(
+            Cause::all("peers of another version"), %this, ?instance, ours, theirs,
             "another instance speaks another version of the links' protocol: run one version"
         ),
-        Log::WrongSecret { instance } => damped!(
-            ERROR, Cause::all("peers without the secret"), %this, %instance,
+        Log::WrongSecret { instance } => told!(
+            Cause::all("peers without the secret"), %this, %instance,
             "another instance does not know this cluster's secret"
         ),
-        Log::PeerMisbehaved { what } => damped!(
-            WARN, Cause::all("peers that broke the protocol"), %this, what,
+        Log::PeerMisbehaved { what } => told!(
+            Cause::all("peers that broke the protocol"), %this, what,
             "a peer broke the links' protocol"
         ),
         Log::SettingsDiffer {
@@ -70,18 +80,18 @@ pub(crate) fn write(this: InstanceId, log: &Log) {
             differences,
         } => {
             let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
-            damped!(
-                WARN, Cause::one("settings that differ between instances", instance.to_string()),
+            told!(
+                Cause::one("settings that differ between instances", instance.to_string()),
                 %this, %instance, differences = list.join(", "),
                 "another instance has other settings: what the cluster promises is what both keep"
             );
         }
-        Log::Isolated => damped!(
-            ERROR, own("cut off from the directory"), %this,
+        Log::Isolated => told!(
+            own("cut off from the directory"), %this,
             "cut off from the directory while it works for others: terminals are sent elsewhere"
         ),
-        Log::Rejoined => damped!(
-            INFO, own("the directory reachable again"), %this, "the directory is reachable again"
+        Log::Rejoined => told!(
+            own("the directory reachable again"), %this, "the directory is reachable again"
         ),
     }
 }

@@ -6,6 +6,7 @@ mod allowance;
 mod connect_ends;
 mod convergence;
 mod empty_at_rest;
+mod explained_errors;
 mod fencing;
 mod ghost_debt;
 mod hello_means_reachable;
@@ -26,6 +27,7 @@ pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
 pub use empty_at_rest::EmptyAtRest;
+pub use explained_errors::ExplainedErrors;
 pub use fencing::Fencing;
 pub use ghost_debt::GhostDebt;
 pub use hello_means_reachable::HelloMeansReachable;
@@ -66,6 +68,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Order::default()),
         Box::new(ReceiptTrue),
         Box::new(Hygiene),
+        Box::new(ExplainedErrors),
         Box::new(Fencing::default()),
         Box::new(NoResurrection),
         Box::new(RecycledAddress::default()),

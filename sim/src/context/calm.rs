@@ -59,6 +59,7 @@ impl Calm {
             | Observed::HandedIn(_)
             | Observed::Answered { .. }
             | Observed::PushRefused { .. }
+            | Observed::Logged { .. }
             | Observed::Tick => false,
         };
         if changes {

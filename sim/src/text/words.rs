@@ -79,6 +79,7 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("timer-left-after-close", Flaw::TimerLeftAfterClose),
     ("rowless-kept", Flaw::RowlessKept),
     ("kind-guessed", Flaw::KindGuessed),
+    ("proof-of-other-end", Flaw::ProofOfOtherEnd),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

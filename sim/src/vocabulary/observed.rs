@@ -1,5 +1,6 @@
 //! What a world tells its checkers.
 
+use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::Refused;
 use switchboard_core::frame::{CloseCode, Payload};
@@ -165,6 +166,13 @@ pub enum Observed {
         occupant: Life,
     },
 
+    /// An instance tells its operator something.
+    Logged {
+        /// Which instance.
+        life: Life,
+        /// What it says, and how much an operator should care.
+        log: Box<Log>,
+    },
     /// A fault has begun. Of one whose end is known, `until` says it.
     FaultBegan(Excuse),
     /// A fault has ended whose end was not known, or that was to last longer.
@@ -193,11 +201,13 @@ pub enum Topic {
     Faults,
     /// Time that passes.
     Time,
+    /// Lines of instances' logs.
+    Log,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lives,
         Self::Turns,
         Self::Sessions,
@@ -206,6 +216,7 @@ impl Topic {
         Self::Directory,
         Self::Faults,
         Self::Time,
+        Self::Log,
     ];
 }
 
@@ -227,6 +238,7 @@ impl Observed {
             Self::Executed(_) | Self::Viewed { .. } => Topic::Directory,
             Self::FaultBegan(_) | Self::FaultEnded(_) => Topic::Faults,
             Self::Tick => Topic::Time,
+            Self::Logged { .. } => Topic::Log,
         }
     }
 }

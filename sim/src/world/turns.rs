@@ -129,7 +129,8 @@ impl World {
             Command::LinkProven { .. } => {}
             Command::LinkClose { link } => network.close(cx, life, link),
             Command::Answer { call, answer } => self.answered(call, &answer),
-            Command::Notify(_) | Command::Log(_) => {}
+            Command::Notify(_) => {}
+            Command::Log(log) => cx.observe(Observed::Logged { life, log }),
             Command::Drained => self.end(life.host, false),
         }
     }

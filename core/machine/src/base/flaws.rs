@@ -57,6 +57,8 @@ pub enum Flaw {
     RowlessKept,
     /// A frame is sent as text whenever it could be text.
     KindGuessed,
+    /// Whoever dials proves itself as the other end does.
+    ProofOfOtherEnd,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -91,7 +93,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -116,6 +118,7 @@ impl Flaw {
         Self::TimerLeftAfterClose,
         Self::RowlessKept,
         Self::KindGuessed,
+        Self::ProofOfOtherEnd,
     ];
 
     const fn bit(self) -> u32 {

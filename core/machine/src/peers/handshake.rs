@@ -11,7 +11,7 @@ use crate::membership::service::Service;
 use crate::peers::alike::Alike;
 use crate::peers::link::LinkStage;
 use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
-use crate::peers::{Peers, Said};
+use crate::peers::{Peers, Said, hooks};
 
 impl Peers {
     /// The driver has connected a link that was dialled.
@@ -159,7 +159,7 @@ impl Peers {
             return self.wrong_secret(cx, membership, key, hello.from);
         }
         self.link_proven(cx, key, hello.from, &hello.alike);
-        let proof = transcript.prove(&cx.identity.secret, Role::Dialler);
+        let proof = transcript.prove(&cx.identity.secret, hooks::role_of_dialler(cx.flaws));
         if let Some(link) = self.links.get_mut(key) {
             link.stage = LinkStage::Proven;
         }

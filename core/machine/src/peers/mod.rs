@@ -42,6 +42,7 @@
 
 pub(crate) mod alike;
 mod handshake;
+mod hooks;
 mod link;
 mod links;
 mod peer;

@@ -1,0 +1,13 @@
+//! Where [bugs](crate::base::flaws) that can be switched on change how links are opened. Each function
+//! is named after what is done without them.
+
+use super::wire::Role;
+use crate::base::flaws::{Flaw, Flaws};
+
+/// As which end of a link whoever has dialled it proves itself.
+pub(super) const fn role_of_dialler(flaws: Flaws) -> Role {
+    if flaws.has(Flaw::ProofOfOtherEnd) {
+        return Role::Acceptor;
+    }
+    Role::Dialler
+}
