@@ -27,14 +27,7 @@ impl Peers {
         };
         link.stage = LinkStage::Greeting { nonce };
         link.writing = true;
-        let hello = Hello {
-            version: wire::VERSION,
-            from: cx.identity.instance,
-            to,
-            nonce,
-            alike: Alike::of(cx.config),
-            proof: None,
-        };
+        let hello = Hello::new(cx.identity.instance, to, nonce, Alike::of(cx.config));
         let batch = wire::encode_hello(&hello);
         cx.out.push(Command::LinkWrite { link: key, batch });
     }
@@ -99,23 +92,10 @@ impl Peers {
             }
             Err(error) => return self.hello_refused(cx, membership, key, error),
         };
-        let transcript = Transcript {
-            dialler: hello.from,
-            acceptor: here,
-            dialler_nonce: hello.nonce,
-            acceptor_nonce: cx.random.nonces.bytes16(),
-            dialler_alike: hello.alike,
-            acceptor_alike: Alike::of(cx.config),
-            version: wire::VERSION,
-        };
-        let answer = Hello {
-            version: wire::VERSION,
-            from: here,
-            to: hello.from,
-            nonce: transcript.acceptor_nonce,
-            alike: transcript.acceptor_alike,
-            proof: Some(transcript.prove(&cx.identity.secret, Role::Acceptor)),
-        };
+        let nonce = cx.random.nonces.bytes16();
+        let answer = Hello::new(here, hello.from, nonce, Alike::of(cx.config));
+        let transcript = Transcript::of(&hello, &answer);
+        let answer = answer.with_proof(transcript.prove(&cx.identity.secret, Role::Acceptor));
         if let Some(link) = self.links.get_mut(key) {
             link.stage = LinkStage::Proving { transcript };
             link.peer = Some(hello.from);
@@ -144,15 +124,8 @@ impl Peers {
             }
             Err(error) => return self.hello_refused(cx, membership, key, error),
         };
-        let transcript = Transcript {
-            dialler: here,
-            acceptor: hello.from,
-            dialler_nonce: nonce,
-            acceptor_nonce: hello.nonce,
-            dialler_alike: Alike::of(cx.config),
-            acceptor_alike: hello.alike,
-            version: wire::VERSION,
-        };
+        let ours = Hello::new(here, hello.from, nonce, Alike::of(cx.config));
+        let transcript = Transcript::of(&ours, &hello);
         let proven = (hello.proof.as_ref())
             .is_some_and(|proof| transcript.verify(&cx.identity.secret, Role::Acceptor, proof));
         if !proven {

@@ -10,7 +10,7 @@ use crate::vocabulary::selected::Selected;
 
 /// Which connections of a key a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Selection {
+pub(super) enum Selection {
     /// All of them.
     All,
     /// Those of these that exist.
@@ -19,7 +19,7 @@ pub(crate) enum Selection {
 
 impl Selection {
     /// Itself in a form that is quick to ask.
-    pub(crate) fn selected(&self) -> Selected<'_> {
+    pub(super) fn selected(&self) -> Selected<'_> {
         match self {
             Self::All => Selected::All,
             Self::Only(connections) => Selected::only(connections),
@@ -29,26 +29,26 @@ impl Selection {
 
 /// What is asked of one instance for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
+pub(super) struct Route {
     /// Which instance.
-    pub(crate) instance: InstanceId,
+    pub(super) instance: InstanceId,
     /// The selected connections that live rows place there, in the order of their ids, with the
     /// rows as they were read.
-    pub(crate) named: Vec<(ConnectionId, Row)>,
+    pub(super) named: Vec<(ConnectionId, Row)>,
     /// The instance is doubtful: it is also asked for what no row names.
-    pub(crate) ask: bool,
+    pub(super) ask: bool,
 }
 
 /// What follows from the rows of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     /// One for each target instance, in the order of their ids.
-    pub(crate) routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     /// Dead rows, selected or not, in the order of their connections. They are to be removed by
     /// comparison with the row that was read.
-    pub(crate) dead: Vec<(ConnectionId, Row)>,
+    pub(super) dead: Vec<(ConnectionId, Row)>,
     /// Instances to look up before anything is decided about their rows, in order.
-    pub(crate) unknown: Vec<InstanceId>,
+    pub(super) unknown: Vec<InstanceId>,
 }
 
 /// Plans a push to one key.
@@ -56,7 +56,7 @@ pub(crate) struct Plan {
 /// `rows` names each connection at most once, in any order. `doubtful` names all doubtful
 /// instances: each gets a route, whether or not a row names it. `standing` is asked for the instance
 /// of each row.
-pub(crate) fn plan(
+pub(super) fn plan(
     rows: &[(ConnectionId, Row)],
     selection: &Selection,
     doubtful: &[InstanceId],

@@ -82,51 +82,22 @@ impl Feeder {
             .last_batch
             .get(&link)
             .and_then(|batch| wire::decode_hello(batch).ok());
-        let hello = Hello {
-            version: wire::VERSION,
-            from,
-            to: HERE,
-            nonce: [7; 16],
-            alike: Alike::of(&Config::default()),
-            proof: None,
-        };
+        let alike = Alike::of(&Config::default());
+        let hello = |from| Hello::new(from, HERE, [7; 16], alike);
         let Some(ours) = ours else {
-            return self.receive(number, wire::encode_hello(&hello));
+            return self.receive(number, wire::encode_hello(&hello(from)));
         };
         let secret = if honest {
             secret()
         } else {
             ClusterSecret::new(&[9; 16]).expect("long")
         };
-        let dialled = ours.proof.is_none();
-        let (dialler, acceptor) = if dialled {
-            (HERE, ours.to)
+        let hello = hello(ours.to());
+        if ours.proof().is_none() {
+            let proof = Transcript::of(&ours, &hello).prove(&secret, Role::Acceptor);
+            self.receive(number, wire::encode_hello(&hello.with_proof(proof)));
         } else {
-            (ours.to, HERE)
-        };
-        let (dialler_nonce, acceptor_nonce) = if dialled {
-            (ours.nonce, [7; 16])
-        } else {
-            ([7; 16], ours.nonce)
-        };
-        let transcript = Transcript {
-            dialler,
-            acceptor,
-            dialler_nonce,
-            acceptor_nonce,
-            dialler_alike: if dialled { ours.alike } else { hello.alike },
-            acceptor_alike: if dialled { hello.alike } else { ours.alike },
-            version: wire::VERSION,
-        };
-        if dialled {
-            let proof = Some(transcript.prove(&secret, Role::Acceptor));
-            let hello = Hello {
-                from: ours.to,
-                proof,
-                ..hello
-            };
-            self.receive(number, wire::encode_hello(&hello));
-        } else {
+            let transcript = Transcript::of(&hello, &ours);
             let mut batch = Batch::new();
             batch.push(&Message::Proof(transcript.prove(&secret, Role::Dialler)));
             self.receive(number, batch.take());

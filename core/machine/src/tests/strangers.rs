@@ -27,13 +27,10 @@ fn secret() -> ClusterSecret {
 }
 
 fn hello(to: InstanceId, proof: Option<[u8; 32]>) -> Hello {
-    Hello {
-        version: wire::VERSION,
-        from: PEER,
-        to,
-        nonce: [7; 16],
-        alike: alike(),
-        proof,
+    let hello = Hello::new(PEER, to, [7; 16], alike());
+    match proof {
+        Some(proof) => hello.with_proof(proof),
+        None => hello,
     }
 }
 
@@ -60,16 +57,8 @@ fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
     let (to, bytes) = cluster.loose.pop().expect("a Hello");
     assert_eq!(to, link);
     let theirs = wire::decode_hello(&bytes).expect("a Hello");
-    let transcript = Transcript {
-        dialler: PEER,
-        acceptor: HERE,
-        dialler_nonce: [7; 16],
-        acceptor_nonce: theirs.nonce,
-        dialler_alike: alike(),
-        acceptor_alike: theirs.alike,
-        version: wire::VERSION,
-    };
-    let proof = theirs.proof.expect("its proof");
+    let transcript = Transcript::of(&hello(HERE, None), &theirs);
+    let proof = theirs.proof().expect("its proof");
     assert!(transcript.verify(&secret(), Role::Acceptor, &proof));
     (link, transcript)
 }
@@ -184,10 +173,7 @@ fn a_replayed_proof_is_refused() {
 fn another_version_is_refused_and_named() {
     let mut cluster = pair();
     let link = cluster.instances[0].accept_link(cluster.now).expect("room");
-    let theirs = Hello {
-        version: wire::VERSION + 1,
-        ..hello(HERE, None)
-    };
+    let theirs = hello(HERE, None).with_version(wire::VERSION + 1);
     receive(&mut cluster, link, wire::encode_hello(&theirs));
     assert_eq!(cluster.loose_closed, [link]);
     let log = Log::WireVersion {
@@ -430,10 +416,7 @@ fn a_false_acceptor_gets_no_delivery() {
     for false_hello in [
         hello(HERE, None),
         hello(HERE, Some([1; 32])),
-        Hello {
-            from: InstanceId::new(8),
-            ..hello(HERE, None)
-        },
+        Hello::new(InstanceId::new(8), HERE, [7; 16], alike()),
     ] {
         let call = cluster.push_user(0, "ann", "hello");
         let link = cluster.loose_dials.pop().expect("a dial");

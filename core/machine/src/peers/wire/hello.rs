@@ -18,17 +18,59 @@ use crate::peers::alike::Alike;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// The sender's [`VERSION`].
-    pub(crate) version: u16,
+    pub(in crate::peers) version: u16,
     /// Who sends it.
-    pub(crate) from: InstanceId,
+    pub(in crate::peers) from: InstanceId,
     /// Who is expected at the other end. An address can be reused by somebody else.
-    pub(crate) to: InstanceId,
+    pub(in crate::peers) to: InstanceId,
     /// Random, never used twice.
-    pub(crate) nonce: [u8; 16],
+    pub(in crate::peers) nonce: [u8; 16],
     /// The sender's settings that should be those of all.
-    pub(crate) alike: Alike,
+    pub(in crate::peers) alike: Alike,
     /// The acceptor's proof. The dialler's follows as a message, once it knows both nonces.
-    pub(crate) proof: Option<[u8; 32]>,
+    pub(in crate::peers) proof: Option<[u8; 32]>,
+}
+
+impl Hello {
+    /// Of this version, without a proof.
+    pub(crate) const fn new(
+        from: InstanceId,
+        to: InstanceId,
+        nonce: [u8; 16],
+        alike: Alike,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            from,
+            to,
+            nonce,
+            alike,
+            proof: None,
+        }
+    }
+
+    /// With the acceptor's proof.
+    pub(crate) const fn with_proof(self, proof: [u8; 32]) -> Self {
+        Self {
+            proof: Some(proof),
+            ..self
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn with_version(self, version: u16) -> Self {
+        Self { version, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn to(&self) -> InstanceId {
+        self.to
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn proof(&self) -> Option<[u8; 32]> {
+        self.proof
+    }
 }
 
 const MAGIC: &[u8; 3] = b"SWB";
@@ -115,22 +157,35 @@ pub(crate) enum Role {
 #[derive(Hash, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transcript {
     /// Who opened the link.
-    pub(crate) dialler: InstanceId,
+    pub(in crate::peers) dialler: InstanceId,
     /// The other one.
-    pub(crate) acceptor: InstanceId,
+    acceptor: InstanceId,
     /// From the dialler's Hello.
-    pub(crate) dialler_nonce: [u8; 16],
+    dialler_nonce: [u8; 16],
     /// From the acceptor's Hello.
-    pub(crate) acceptor_nonce: [u8; 16],
+    acceptor_nonce: [u8; 16],
     /// From the dialler's Hello.
-    pub(crate) dialler_alike: Alike,
+    pub(in crate::peers) dialler_alike: Alike,
     /// From the acceptor's Hello.
-    pub(crate) acceptor_alike: Alike,
+    acceptor_alike: Alike,
     /// What both speak.
-    pub(crate) version: u16,
+    version: u16,
 }
 
 impl Transcript {
+    /// Of the two Hellos, whose version is this one.
+    pub(crate) const fn of(dialler: &Hello, acceptor: &Hello) -> Self {
+        Self {
+            dialler: dialler.from,
+            acceptor: acceptor.from,
+            dialler_nonce: dialler.nonce,
+            acceptor_nonce: acceptor.nonce,
+            dialler_alike: dialler.alike,
+            acceptor_alike: acceptor.alike,
+            version: VERSION,
+        }
+    }
+
     /// Proves that the secret is known at this end.
     pub(crate) fn prove(&self, secret: &ClusterSecret, role: Role) -> [u8; 32] {
         self.mac(secret, role).finalize().into_bytes().into()
