@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use switchboard_core::directory::SeenLease;
-use switchboard_driver::directory::examine;
 use switchboard_driver::runtime::{Runtime, race};
-use switchboard_driver::{DirectoryChoice, NoLink, Settings, try_link};
+use switchboard_driver::{DirectoryChoice, NoLink, Settings, examine_directory, try_link};
 
 use crate::assemble::{Parts, Secret, assemble};
 use crate::serve::{say, warn_if_open};
@@ -99,7 +98,8 @@ async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
             return report.good("redis: none is set; the process is a cluster of its own");
         }
     };
-    let examined = race(examine(url, settings), async {
+    let directory = settings.directory_settings();
+    let examined = race(examine_directory(url, &directory), async {
         R::sleep(PATIENCE).await;
         Err("it does not answer in time".to_owned())
     });

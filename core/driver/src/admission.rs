@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use switchboard_core::config::ConfigError;
 
-use crate::Authenticator;
-use crate::origin::Origins;
+use crate::login::Authenticator;
+use crate::request::origin::Origins;
 use crate::settings::Settings;
 
 /// Which terminals may come in at a running server: [`Handle::admission`](crate::Handle::admission)

@@ -11,6 +11,9 @@ use crate::login::AuthError;
 /// When a terminal may try again that nobody could let in, in seconds.
 const RETRY_SECONDS: u16 = 1;
 
+/// The body of an answer to a handshake.
+pub type ConnectBody = Full<Bytes>;
+
 /// What an answer that refuses is called, in its extensions and in its body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Code(pub(crate) &'static str);

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::Handle;
+use crate::handle::Handle;
 
 /// Answers the requests that come to the listener of the API, at
 /// [`Settings::api`](crate::Settings::api).

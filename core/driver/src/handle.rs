@@ -20,15 +20,34 @@ use switchboard_core::id::{ConnectionId, InstanceId, UserId};
 use switchboard_core::message::{
     Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
 };
-use switchboard_core::stats::{Gauges, Levels, Stats};
 
 use crate::admission::{Admission, Admitted};
-use crate::connect;
-use crate::login::Login;
-use crate::members::{Input, Member, Service, Shared};
+use crate::figures::{Answers, Figures, SilentInstance, Snapshot};
+use crate::inbox::Input;
+use crate::members::{Member, Shared};
+use crate::permits::Service;
 use crate::settings::Settings;
 
 /// A running server, to be cloned and called from any thread and any runtime.
+///
+/// # Dropped futures
+///
+/// A call is a message to an instance and a wait for its answer. A future that is dropped before it has
+/// been polled has done nothing. Dropped while it waits for room in the instance's inbox, which is full
+/// only under overload, it has done nothing either. Dropped later it leaves the message behind, and only
+/// the answer is lost:
+///
+/// - a push ([`Handle::push`], [`Handle::kick`]) is delivered all the same. Who must know what came of it
+///   hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
+///   gets it twice, and there is a receipt;
+/// - a question ([`Handle::connections`], [`Handle::instances`], [`Handle::snapshots`]) is answered to
+///   nobody;
+/// - a drain ([`Handle::drain`]) goes on at the instances that were told;
+/// - a handshake ([`Handle::connect`]) ends: if the instance has accepted the terminal already, it is told
+///   that the terminal is gone.
+///
+/// When the server ends, all of them end: with [`CallError::Stopped`] or without an answer, none is left
+/// waiting.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -54,53 +73,6 @@ pub enum CallError {
     #[error("the server has stopped")]
     Stopped,
 }
-
-/// One instance's figures.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot {
-    /// Which.
-    pub instance: InstanceId,
-    /// Counters since its start.
-    pub stats: Stats,
-    /// What it holds.
-    pub gauges: Gauges,
-    /// Whether a balancer should send terminals to it.
-    pub ready: bool,
-}
-
-/// All figures of one instance, for a scraper.
-#[derive(Clone, Debug)]
-pub struct Figures {
-    /// Which of the server's instances, counted from 0.
-    pub worker: usize,
-    /// Counters, and what it holds.
-    pub snapshot: Snapshot,
-    /// How full each of its tables and queues is.
-    pub levels: Levels,
-    /// Handshakes that were refused, by the code of the answer.
-    pub refused: Vec<(&'static str, u64)>,
-}
-
-/// What the instances of a server have answered within a time.
-#[derive(Clone, Debug)]
-pub struct Answers<T> {
-    /// In the order of the instances.
-    pub answers: Vec<T>,
-    /// Those that did not answer.
-    pub silent: Vec<SilentInstance>,
-}
-
-/// An instance that did not answer in time.
-#[derive(Clone, Copy, Debug)]
-pub struct SilentInstance {
-    /// Which of the server's instances, counted from 0.
-    pub worker: usize,
-    /// Its id.
-    pub instance: InstanceId,
-}
-
-/// The body of an answer to a handshake.
-pub type ConnectBody = http_body_util::Full<bytes::Bytes>;
 
 impl Handle {
     /// Hands in a push and waits for its receipt. Pushes for one user, or for users of whom the
@@ -316,16 +288,6 @@ impl Handle {
         // An instance that has stopped is drained.
         let drains = (self.shared.members.iter()).map(|member| ask_for(member, drain));
         join_all(drains).await;
-    }
-
-    /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
-    /// response is sent. The caller has checked origin and login.
-    pub async fn connect<B>(
-        &self,
-        request: http::Request<B>,
-        login: Login,
-    ) -> http::Response<ConnectBody> {
-        connect::connect(&self.shared, self.shared.emptiest(), request, login, None).await
     }
 }
 

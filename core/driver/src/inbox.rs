@@ -1,14 +1,21 @@
 //! What waits for one instance, bounded by number and by bytes.
 
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use event_listener::Event as Signal;
-use switchboard_core::event::Event;
+use bytes::Bytes;
+use futures_channel::oneshot;
+use hyper::upgrade::OnUpgrade;
+use switchboard_core::event::{Answer, Event, Handshake, Refused};
+use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::{Action, Push};
+use switchboard_core::stats::Levels;
+use switchboard_protocol::Protocol;
 
-use crate::members::Input;
+use crate::figures::Snapshot;
+use crate::permits::{ByteBudget, Seat, SocketPermit, Spent};
 
 /// Inputs that wait for one instance, at most; whoever sends more waits. Large enough for several
 /// batches, small enough that what waits there is old by milliseconds.
@@ -18,28 +25,89 @@ const INPUTS: usize = 1024;
 /// on its way; a larger one comes alone.
 const BYTES: usize = 64 << 20;
 
+/// What comes to an instance from outside its own turn.
+pub(crate) enum Input {
+    /// Something happened to a socket, a link or the directory.
+    Event(Event),
+    /// A terminal wants to connect.
+    Accept(Box<Accept>),
+    /// Another instance opened a link.
+    AcceptLink(LinkEnd),
+    /// The application hands in a push.
+    Push(Box<Push>, oneshot::Sender<Answer>),
+    /// The application asks for a user's connections.
+    Connections(UserId, oneshot::Sender<Answer>),
+    /// The application asks for all instances.
+    Instances(oneshot::Sender<Answer>),
+    /// The application asks for figures.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// A scraper asks how full tables and queues are.
+    Levels(oneshot::Sender<Levels>),
+    /// The application wants the instance to end; the channel is dropped when it is drained.
+    Drain {
+        delay: Duration,
+        spread: Duration,
+        drained: oneshot::Sender<()>,
+    },
+}
+
+/// A terminal that passed the authenticator, before the answer to its handshake.
+pub(crate) struct Accept {
+    pub(crate) handshake: Handshake,
+    pub(crate) protocol: Protocol,
+    pub(crate) session: Option<String>,
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) seat: Seat,
+    /// Its place among the sockets of terminals, if it came through the listener for these.
+    pub(crate) place: Option<Arc<Seat>>,
+    pub(crate) answer: oneshot::Sender<Result<(), Refused>>,
+}
+
+/// One end of an open link, before it belongs to an instance's thread.
+pub(crate) enum LinkEnd {
+    /// A socket whose upgrade is done.
+    Socket(Newcomer),
+    /// A channel to an instance of this process.
+    Channel(ChannelEnd),
+}
+
+/// The socket of somebody who may be anybody.
+pub(crate) struct Newcomer {
+    pub(crate) socket: TcpStream,
+    /// What was read from it beyond the upgrade.
+    pub(crate) read: Bytes,
+    /// What it counts as until it has proven itself.
+    pub(crate) permit: Arc<SocketPermit>,
+}
+
+/// One end of a link within the process.
+pub(crate) struct ChannelEnd {
+    pub(crate) sender: Sender<Bytes>,
+    pub(crate) receiver: Receiver<Bytes>,
+}
+
 /// Where inputs are sent to.
 #[derive(Clone)]
 pub(crate) struct Inbox {
     inputs: Sender<Posted>,
-    room: Arc<Room>,
+    room: Arc<ByteBudget>,
 }
 
 /// An input, and the room that it takes.
 pub(crate) struct Posted {
     pub(crate) input: Input,
-    _held: Option<Held>,
+    _held: Option<Spent>,
 }
 
 /// The instance has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended;
+pub(crate) struct InstanceEnded;
 
 impl Inbox {
     /// An empty one, and the end from which the instance takes.
     pub(crate) fn new() -> (Self, Receiver<Posted>) {
         let (inputs, receiver) = async_channel::bounded(INPUTS);
-        let room = Room::new(BYTES);
+        let room = ByteBudget::new(BYTES);
         (Self { inputs, room }, receiver)
     }
 
@@ -48,13 +116,13 @@ impl Inbox {
     /// # Errors
     ///
     /// If the instance has ended.
-    pub(crate) async fn send(&self, input: Input) -> Result<(), Ended> {
+    pub(crate) async fn send(&self, input: Input) -> Result<(), InstanceEnded> {
         let held = match bytes_of(&input) {
             0 => None,
             bytes => Some(self.room.take(bytes).await),
         };
         let posted = Posted { input, _held: held };
-        self.inputs.send(posted).await.map_err(|_| Ended)
+        self.inputs.send(posted).await.map_err(|_| InstanceEnded)
     }
 
     /// Nothing more comes.
@@ -64,6 +132,40 @@ impl Inbox {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inputs.is_closed()
+    }
+}
+
+/// The way of what a task reports to its instance.
+#[derive(Clone)]
+pub(crate) struct Reports(Inbox);
+
+/// The instances of this process, as a link to one of them finds it.
+pub(crate) struct Siblings(Vec<(InstanceId, Inbox)>);
+
+impl Reports {
+    pub(crate) const fn to(inbox: Inbox) -> Self {
+        Self(inbox)
+    }
+
+    /// Waits until there is room.
+    ///
+    /// # Errors
+    ///
+    /// If the instance has ended.
+    pub(crate) async fn send(&self, event: Event) -> Result<(), InstanceEnded> {
+        self.0.send(Input::Event(event)).await
+    }
+}
+
+impl Siblings {
+    pub(crate) fn new(inboxes: impl Iterator<Item = (InstanceId, Inbox)>) -> Self {
+        Self(inboxes.collect())
+    }
+
+    /// The inbox of an instance, if it is of this process.
+    pub(crate) fn get(&self, id: InstanceId) -> Option<&Inbox> {
+        let found = self.0.iter().find(|(sibling, _)| *sibling == id);
+        found.map(|(_, inbox)| inbox)
     }
 }
 
@@ -87,78 +189,6 @@ fn payload(push: &Push) -> usize {
     match &push.action {
         Action::Frame(payload) => payload.len(),
         Action::Close(_) => 0,
-    }
-}
-
-/// Room for so many bytes, shared by whoever needs some.
-pub(crate) struct Room {
-    used: AtomicUsize,
-    limit: usize,
-    freed: Signal,
-}
-
-/// Some of it, until it is dropped.
-pub(crate) struct Held {
-    room: Arc<Room>,
-    bytes: usize,
-}
-
-impl Room {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            used: AtomicUsize::new(0),
-            limit,
-            freed: Signal::new(),
-        })
-    }
-
-    /// Takes some, if there is as much or nobody has any.
-    pub(crate) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        self.has(bytes).then(|| Held {
-            room: Arc::clone(self),
-            bytes,
-        })
-    }
-
-    /// Whether there is as much, or nobody has any. Then it is used.
-    fn has(&self, bytes: usize) -> bool {
-        let more = |used: usize| (used == 0 || used + bytes <= self.limit).then_some(used + bytes);
-        (self.used)
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .is_ok()
-    }
-
-    /// Waits until there is as much.
-    async fn take(self: &Arc<Self>, bytes: usize) -> Held {
-        loop {
-            if let Some(held) = self.try_take(bytes) {
-                return held;
-            }
-            let freed = self.freed.listen();
-            if let Some(held) = self.try_take(bytes) {
-                return held;
-            }
-            freed.await;
-        }
-    }
-}
-
-impl Held {
-    /// Takes some more, if there is as much. Returns whether there was.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let grown = self.room.has(bytes);
-        if grown {
-            self.bytes += bytes;
-        }
-        grown
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.room.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        // Whoever waits may need more than this: each looks by itself.
-        self.room.freed.notify(usize::MAX);
     }
 }
 
@@ -192,16 +222,7 @@ mod tests {
         assert!(third.as_mut().poll(&mut cx).is_ready());
     }
 
-    #[test]
-    fn what_is_larger_than_the_room_comes_alone() {
-        let room = Room::new(10);
-        let large = room.try_take(11).expect("nobody else is there");
-        assert!(room.try_take(1).is_none());
-        drop(large);
-        assert!(room.try_take(1).is_some());
-    }
-
-    type Sent<'a> = Pin<Box<dyn Future<Output = Result<(), Ended>> + 'a>>;
+    type Sent<'a> = Pin<Box<dyn Future<Output = Result<(), InstanceEnded>> + 'a>>;
 
     fn send(inbox: &Inbox, bytes: usize) -> Sent<'_> {
         let push = Push {

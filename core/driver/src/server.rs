@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io, thread};
+use std::{fmt, thread};
 
 use arc_swap::ArcSwap;
 use async_channel::Receiver;
@@ -16,15 +16,18 @@ use switchboard_core::{Instance, Seed};
 use crate::admission::{Admission, Admitted};
 use crate::api::ApiService;
 use crate::clock;
-use crate::directory::{self, Troubles};
+use crate::directory::DirectoryChoice;
+use crate::error::{Died, StartError};
 use crate::events::{Events, Queue};
 use crate::handle::Handle;
-use crate::inbox::{self, Inbox, Posted};
-use crate::listener::Door;
+use crate::inbox::{Inbox, Posted};
+use crate::ingress::Door;
 use crate::login::Authenticator;
-use crate::members::{Addresses, Arrivals, Dropped, Member, Service, Shared};
+use crate::members::{Addresses, Arrivals, Member, Shared};
+use crate::permits::{ByteBudget, Service};
 use crate::runtime::Runtime;
-use crate::settings::{DirectoryChoice, Settings};
+use crate::settings::Settings;
+use crate::tasks::directory;
 use crate::threads::{Seated, Threads};
 
 /// Bytes of heads of requests that are not complete, of all connections of one listener together, at
@@ -35,7 +38,7 @@ const HEADS: usize = 64 << 20;
 pub struct Builder<R: Runtime> {
     settings: Settings,
     authenticator: Option<Arc<dyn Authenticator>>,
-    api: Option<Box<dyn ApiService>>,
+    api: Option<Arc<dyn ApiService>>,
     events: Option<usize>,
     runtime: PhantomData<R>,
 }
@@ -45,57 +48,6 @@ pub struct Server {
     handle: Handle,
     threads: Arc<Threads>,
     events: Option<Events>,
-}
-
-/// Why a server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting does not fit.
-    #[error(transparent)]
-    Settings(#[from] ConfigError),
-    /// An address cannot be listened at.
-    #[error("cannot listen at {address} (`{field}`): {error}")]
-    Listen {
-        /// The setting.
-        field: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// `terminals` is set, and nobody says who a terminal belongs to.
-    #[error("`terminals` needs an authenticator")]
-    NoAuthenticator,
-    /// `api` is set, and nothing answers there.
-    #[error("`api` needs a service that answers")]
-    NoApi,
-    /// The operating system refuses something.
-    #[error("cannot {doing}: {error}")]
-    System {
-        /// What was tried.
-        doing: &'static str,
-        /// Why not.
-        error: io::Error,
-    },
-}
-
-/// A part of the server died of a bug; all of it has ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Died {
-    /// An instance, or what brings sockets to it.
-    #[error("instance {instance} has died: {cause}")]
-    Instance {
-        /// Which.
-        instance: InstanceId,
-        /// What the panic said.
-        cause: String,
-    },
-    /// What accepts at the listeners.
-    #[error("the listeners have died: {cause}")]
-    Listeners {
-        /// What the panic said.
-        cause: String,
-    },
 }
 
 impl<R: Runtime> Default for Builder<R> {
@@ -134,7 +86,7 @@ impl<R: Runtime> Builder<R> {
     /// What answers at the API's listener. Needed if [`Settings::api`] is set.
     #[must_use]
     pub fn api(mut self, service: impl ApiService) -> Self {
-        self.api = Some(Box::new(service));
+        self.api = Some(Arc::new(service));
         self
     }
 
@@ -185,21 +137,19 @@ impl<R: Runtime> Builder<R> {
                 settings: self.settings.clone(),
                 members,
                 events: queue,
-                troubles: Troubles::default(),
-                api: self.api,
                 addresses,
                 admitted: ArcSwap::from_pointee(Admitted::new(admission)?),
                 arrivals: Arrivals::new(),
-                dropped: Dropped::default(),
-                heads: Service::ALL.map(|_| inbox::Room::new(HEADS)),
+                dropped: Arc::default(),
+                heads: Service::ALL.map(|_| ByteBudget::new(HEADS)),
             }),
         };
         let mut server = Server {
-            threads: Arc::new(Threads::new(handle.clone())),
+            threads: Arc::new(Threads::new(Arc::clone(&handle.shared))),
             handle,
             events,
         };
-        server.run::<R>(instances, doors.all).await?;
+        server.run::<R>(instances, self.api, doors.all).await?;
         Ok(server)
     }
 }
@@ -318,9 +268,11 @@ impl Server {
     async fn run<R: Runtime>(
         &mut self,
         instances: Vec<(Instance, Receiver<Posted>)>,
+        api: Option<Arc<dyn ApiService>>,
         doors: Vec<Door>,
     ) -> Result<(), StartError> {
         let members = self.handle.shared.members.clone();
+        let troubles = Arc::default();
         let mut starts = Vec::with_capacity(members.len() + 1);
         for ((instance, inbox), me) in instances.into_iter().zip(members) {
             let (started, start) = oneshot::channel();
@@ -329,6 +281,8 @@ impl Server {
                 inbox,
                 me,
                 shared: Arc::clone(&self.handle.shared),
+                api: api.clone(),
+                troubles: Arc::clone(&troubles),
                 started,
             };
             self.spawn("switchboard", move |threads| threads.serve::<R>(seat))?;

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
+use switchboard_core::directory::DirectorySettings;
 
-use crate::directory::{EmbeddedDirectory, RedisUrl};
-use crate::origin::Origins;
+use crate::directory::{DirectoryChoice, EmbeddedDirectory};
+use crate::request::origin::Origins;
 use crate::sockets::Sockets;
 
 /// Settings of a server: one process with one or more instances.
@@ -50,15 +51,6 @@ pub struct Settings {
     pub origins: Vec<String>,
 }
 
-/// Which directory a server uses.
-#[derive(Clone, Debug)]
-pub enum DirectoryChoice {
-    /// One in the memory of this process.
-    Embedded(EmbeddedDirectory),
-    /// A Redis server, or one that Sentinels name.
-    Redis(RedisUrl),
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -93,6 +85,15 @@ impl Settings {
                 field: "cluster_secret",
                 rule: "is required with Redis: all instances of the cluster must share it",
             }),
+        }
+    }
+
+    /// What an instance's operations of the directory go by.
+    pub fn directory_settings(&self) -> DirectorySettings {
+        DirectorySettings {
+            prefix: self.prefix.clone(),
+            lease: self.core.lease,
+            row_expiry: self.core.row_expiry,
         }
     }
 

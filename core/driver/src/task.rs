@@ -9,7 +9,7 @@ use async_channel::{Receiver, RecvError, Sender};
 use futures_util::FutureExt as _;
 use futures_util::future::poll_fn;
 
-use crate::damper::{Cause, damped};
+use crate::log::{Cause, damped};
 use crate::runtime::Runtime;
 
 /// Starts a task that logs its own panic.

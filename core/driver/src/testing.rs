@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_channel::Receiver;
 use switchboard_core::id::InstanceId;
 
-use crate::Handle;
+use crate::handle::Handle;
 use crate::inbox::{Inbox, Posted};
 use crate::members::{Member, Shared};
 

@@ -1,6 +1,5 @@
 //! The threads of a server: one for each instance, and one that accepts.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
@@ -13,18 +12,19 @@ use futures_channel::oneshot;
 use futures_util::FutureExt as _;
 use switchboard_core::Instance;
 
-use crate::handle::Handle;
+use crate::api::ApiService;
+use crate::error::Died;
 use crate::inbox::Posted;
-use crate::listener::{self, Door};
+use crate::ingress::{self, Door, Ingress};
+use crate::looping::{self, Surroundings};
 use crate::members::{Member, Shared};
 use crate::runtime::{Runtime, race};
-use crate::server::Died;
-use crate::worker::{self, Local};
-use crate::{damper, directory, http, task};
+use crate::tasks::directory::{self, Troubles};
+use crate::{log, task};
 
 /// The threads of a server, and how they ended.
 pub(crate) struct Threads {
-    handle: Handle,
+    shared: Arc<Shared>,
     state: Mutex<ThreadsState>,
     pub(crate) changed: Signal,
     /// Closed when the server ends.
@@ -38,9 +38,9 @@ pub(crate) struct ThreadsState {
 }
 
 impl Threads {
-    pub(crate) fn new(handle: Handle) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            handle,
+            shared,
             state: Mutex::default(),
             changed: Signal::new(),
             end: async_channel::bounded(1),
@@ -50,12 +50,12 @@ impl Threads {
     /// Ends all instances as they are.
     pub(crate) fn stop(&self) {
         self.end.0.close();
-        self.handle.shared.arrivals.close();
-        for member in &self.handle.shared.members {
+        self.shared.arrivals.close();
+        for member in &self.shared.members {
             member.inbox.close();
             member.arrivals.close();
         }
-        if let Some(events) = &self.handle.shared.events {
+        if let Some(events) = &self.shared.events {
             events.end();
         }
     }
@@ -67,15 +67,15 @@ impl Threads {
         doors: Vec<Door>,
         started: oneshot::Sender<io::Result<()>>,
     ) {
-        let shared = &self.handle.shared;
+        let shared = &self.shared;
         let mut started = Some(started);
         let (died, deaths) = async_channel::bounded(1);
         let mut end = None;
         let main = async {
             task::spawn::<R>("count of untold lines", async {
                 loop {
-                    R::sleep(damper::CATCH_UP).await;
-                    damper::LOG.catch_up();
+                    R::sleep(log::CATCH_UP).await;
+                    log::catch_up();
                 }
             });
             directory::warn_of_eviction::<R>(&shared.settings.directory);
@@ -104,21 +104,25 @@ impl Threads {
         let id = seated.me.id;
         let inbox = seated.inbox.clone();
         let mut started = Some(seated.started);
-        let local = Rc::new(Local {
-            inbox: seated.me.inbox.clone(),
+        let worker = Surroundings {
+            me: Arc::clone(&seated.me),
+            shared: Arc::clone(&seated.shared),
+            troubles: seated.troubles,
+        };
+        let ingress = Rc::new(Ingress {
             shared: seated.shared,
             me: seated.me,
-            scratch: RefCell::default(),
+            api: seated.api,
         });
         let (died, deaths) = async_channel::bounded(1);
         let mut end = None;
         let main = async {
-            serve_arrivals::<R>(&local, &died);
+            serve_arrivals::<R>(&ingress, &died);
             if let Some(started) = started.take() {
                 // If nobody waits any more, the inbox is closed too.
                 let _ = started.send(Ok(()));
             }
-            let run = worker::run::<R>(seated.instance, Rc::clone(&local), seated.inbox);
+            let run = looping::run::<R>(seated.instance, worker, seated.inbox);
             let ran = task::caught(run).map(Result::err);
             end = race(ran, async { Some(task::death(&deaths).await) }).await;
         };
@@ -138,7 +142,7 @@ impl Threads {
         let mut state = self.lock();
         state.running -= 1;
         if state.running == 0 {
-            damper::LOG.tell_all();
+            log::tell_all();
         }
         if let Some(died) = died {
             tracing::error!("{died}: the server ends");
@@ -160,6 +164,8 @@ pub(crate) struct Seated {
     pub(crate) inbox: Receiver<Posted>,
     pub(crate) me: Arc<Member>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) api: Option<Arc<dyn ApiService>>,
+    pub(crate) troubles: Arc<Troubles>,
     pub(crate) started: oneshot::Sender<io::Result<()>>,
 }
 
@@ -171,18 +177,18 @@ fn accept_all<R: Runtime>(
 ) -> io::Result<()> {
     for door in doors {
         let listener = R::listen(door.listener)?;
-        let accept = listener::accept::<R>(Arc::clone(shared), door.service, listener);
+        let accept = ingress::accept::<R>(Arc::clone(shared), door.service, listener);
         R::spawn(task::vital(door.service.name(), died.clone(), accept));
     }
     Ok(())
 }
 
 /// Serves the sockets that come for this thread, and those that any thread may serve.
-fn serve_arrivals<R: Runtime>(local: &Rc<Local>, died: &Sender<String>) {
-    let own = Rc::clone(local);
+fn serve_arrivals<R: Runtime>(ingress: &Rc<Ingress>, died: &Sender<String>) {
+    let own = Rc::clone(ingress);
     let terminals = async move {
         while let Some(arrival) = own.me.arrivals.next().await {
-            http::serve::<R>(&own, arrival);
+            ingress::serve::<R>(&own, arrival);
             task::give_way().await;
         }
     };
@@ -191,10 +197,10 @@ fn serve_arrivals<R: Runtime>(local: &Rc<Local>, died: &Sender<String>) {
         died.clone(),
         terminals,
     ));
-    let any = Rc::clone(local);
+    let any = Rc::clone(ingress);
     let others = async move {
         while let Some(arrival) = any.shared.arrivals.next().await {
-            http::serve::<R>(&any, arrival);
+            ingress::serve::<R>(&any, arrival);
             task::give_way().await;
         }
     };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
 
-use crate::query;
+use crate::request::query;
 
 /// Where Redis is: `redis://[user:password@]host:port[/db]`, `rediss://...` with TLS, or
 /// `redis+sentinel://[user:password@]host:port,host:port/master[/db]`, where user and password are
@@ -16,7 +16,7 @@ use crate::query;
 pub struct RedisUrl(Target);
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// One server.
     Server(String),
     /// The master that Sentinels name.
@@ -25,15 +25,15 @@ pub(super) enum Target {
 
 /// A master by way of its Sentinels.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Sentinel {
+pub(crate) struct Sentinel {
     /// The master's, as `user:password@`, or nothing.
     credentials: String,
     /// The Sentinels' own, in the same way.
     sentinel_credentials: String,
     /// The Sentinels, each `host:port`.
-    pub(super) hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// The name under which they watch the master.
-    pub(super) master: String,
+    pub(crate) master: String,
     database: u32,
 }
 
@@ -45,7 +45,7 @@ pub struct InvalidRedisUrl(String);
 const SENTINEL: &str = "redis+sentinel://";
 
 impl RedisUrl {
-    pub(super) const fn target(&self) -> &Target {
+    pub(crate) const fn target(&self) -> &Target {
         &self.0
     }
 
@@ -57,12 +57,12 @@ impl RedisUrl {
 
 impl Sentinel {
     /// Where one of the Sentinels is.
-    pub(super) fn sentinel_url(&self, host: &str) -> String {
+    pub(crate) fn sentinel_url(&self, host: &str) -> String {
         format!("redis://{}{host}", self.sentinel_credentials)
     }
 
     /// Where the master is that a Sentinel named.
-    pub(super) fn master_url(&self, host: &str, port: u16) -> String {
+    pub(crate) fn master_url(&self, host: &str, port: u16) -> String {
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {

@@ -99,9 +99,9 @@ pub(crate) fn check_keys(keys: &[String]) -> Result<(), ConfigError> {
 
 /// The keys of the API, by their hashes. None: no key is needed.
 #[derive(Clone, Default)]
-pub(crate) struct Keys(Vec<[u8; 32]>);
+pub(crate) struct ApiKeys(Vec<[u8; 32]>);
 
-impl Keys {
+impl ApiKeys {
     /// These keys.
     pub(crate) fn new(keys: &[String]) -> Self {
         Self(
@@ -241,7 +241,7 @@ mod tests {
     /// H02, H03: where keys are set, nothing of `/v1` is done without one.
     #[test]
     fn a_key_is_needed_where_keys_are_set() {
-        let keys = Keys::new(&[
+        let keys = ApiKeys::new(&[
             "first-key-0123456789".to_owned(),
             "second-key-012345678".to_owned(),
         ]);
@@ -270,7 +270,7 @@ mod tests {
                 "{headers:?}"
             );
         }
-        assert_eq!(Keys::default().check(&request(&[]).headers), Ok(()));
+        assert_eq!(ApiKeys::default().check(&request(&[]).headers), Ok(()));
     }
 
     fn request(headers: &[Header]) -> Parts {

@@ -39,7 +39,7 @@ use crate::metrics::{self, Format, Metrics};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
-use guard::{ApiHosts, Keys};
+use guard::{ApiHosts, ApiKeys};
 use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
@@ -72,7 +72,7 @@ pub struct ApiSettings {
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ApiAccess {
-    /// Keys, one of which `/v1` needs. Without one it is open.
+    /// ApiKeys, one of which `/v1` needs. Without one it is open.
     #[serde(skip)]
     pub api_keys: Vec<String>,
     /// Host names, beside IP addresses and `localhost`, under which the API answers.
@@ -91,7 +91,7 @@ pub struct Api {
 
 /// Who may call the API, as it is asked at each request.
 struct Access {
-    keys: Keys,
+    keys: ApiKeys,
     hosts: ApiHosts,
 }
 
@@ -129,7 +129,7 @@ impl fmt::Debug for ApiSettings {
     }
 }
 
-/// Keys are secrets: it says how many there are.
+/// ApiKeys are secrets: it says how many there are.
 impl fmt::Debug for ApiAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiAccess")
@@ -149,7 +149,7 @@ impl Access {
     fn new(access: &ApiAccess) -> Result<Self, ConfigError> {
         guard::check_keys(&access.api_keys)?;
         Ok(Self {
-            keys: Keys::new(&access.api_keys),
+            keys: ApiKeys::new(&access.api_keys),
             hosts: ApiHosts::new(&access.api_hosts)?,
         })
     }

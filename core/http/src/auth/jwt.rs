@@ -11,12 +11,12 @@ use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
 use super::claims::{self, Claims};
 use super::key::{JwtError, JwtKey};
 use super::key_set::KeySet;
-use super::keys::Keys;
+use super::keys::TokenKeys;
 use super::token::{self, QueryToken};
 
 /// Believes a JSON Web Token: the user is its `sub`, and the connection ends with it.
 pub struct Jwt {
-    keys: Keys,
+    keys: TokenKeys,
     validation: Validation,
     query_token: QueryToken,
 }
@@ -77,7 +77,7 @@ impl Jwt {
     ///
     /// # Errors
     ///
-    /// If there is not exactly one token, or it does not count here. Keys that are not known are not
+    /// If there is not exactly one token, or it does not count here. TokenKeys that are not known are not
     /// fetched: [`Authenticator::authenticate`] does that.
     pub fn login(&self, parts: &Parts) -> Result<Login, AuthError> {
         let token = token::find(parts, self.query_token)?;

@@ -9,7 +9,7 @@ use super::jwk;
 #[cfg(feature = "jwks-url")]
 use super::jwks::Jwks;
 use super::key_set::{Key, KeySet};
-use super::keys::Keys;
+use super::keys::TokenKeys;
 
 /// What tokens are signed with. Its kind fixes the algorithm: a token that names another one is
 /// refused.
@@ -65,9 +65,9 @@ pub enum JwtError {
     /// More keys than are tried for a token.
     #[error("there are {keys} keys, and at most {limit} can count side by side")]
     TooMany {
-        /// Keys that there are.
+        /// TokenKeys that there are.
         keys: usize,
-        /// Keys that can be.
+        /// TokenKeys that can be.
         limit: usize,
     },
     /// The text is not a JSON Web Key Set.
@@ -99,7 +99,7 @@ impl JwtKey {
     /// # Errors
     ///
     /// If one cannot be used.
-    pub(super) fn keys(&self) -> Result<Keys, JwtError> {
+    pub(super) fn keys(&self) -> Result<TokenKeys, JwtError> {
         let read = match self {
             Self::Secret(secret) => KeySet::new(vec![Key {
                 id: None,
@@ -109,9 +109,9 @@ impl JwtKey {
             Self::PublicPem(pem) => KeySet::new(public_keys(pem)?),
             Self::Published(text) => jwk::read(text),
             #[cfg(feature = "jwks-url")]
-            Self::Fetched(jwks) => return Ok(Keys::Fetched(jwks.clone())),
+            Self::Fetched(jwks) => return Ok(TokenKeys::Fetched(jwks.clone())),
         };
-        read.map(Arc::new).map(Keys::Fixed)
+        read.map(Arc::new).map(TokenKeys::Fixed)
     }
 }
 

@@ -9,7 +9,7 @@ use super::jwks::Jwks;
 use super::key_set::KeySet;
 
 /// Where the keys of tokens are from.
-pub(super) enum Keys {
+pub(super) enum TokenKeys {
     /// They are these.
     Fixed(Arc<KeySet>),
     /// They change.
@@ -17,7 +17,7 @@ pub(super) enum Keys {
     Fetched(Jwks),
 }
 
-impl Keys {
+impl TokenKeys {
     /// The keys that are known.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Keys {
         }
     }
 
-    /// Keys one of which may be that of a token, although a fetch is to say whether it is.
+    /// TokenKeys one of which may be that of a token, although a fetch is to say whether it is.
     pub(super) fn before_fetch(&self) -> Option<Arc<KeySet>> {
         match self {
             Self::Fixed(_) => None,

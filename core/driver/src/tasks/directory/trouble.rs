@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use switchboard_core::id::InstanceId;
 use tracing::debug;
 
-use super::redis_url::RedisUrl;
-use crate::damper::{Cause, damped};
+use crate::directory::RedisUrl;
+use crate::log::{Cause, damped};
 
 /// Why a directory link cannot be had, or has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ impl Trouble {
 /// What the operator was told of the directory server. All instances of a process share it: they
 /// have the same server, and the same trouble.
 #[derive(Default)]
-pub(crate) struct Troubles(Mutex<Told>);
+pub(crate) struct Troubles(Mutex<AlreadyTold>);
 
 #[derive(Default)]
-enum Told {
+enum AlreadyTold {
     /// Nothing yet.
     #[default]
     Nothing,
@@ -75,11 +75,11 @@ const CAUSES: usize = 8;
 impl Troubles {
     /// A link is up.
     pub(super) fn end(&self, this: InstanceId, url: &RedisUrl) {
-        let told = std::mem::replace(&mut *self.lock(), Told::Up);
+        let told = std::mem::replace(&mut *self.lock(), AlreadyTold::Up);
         match told {
-            Told::Nothing => tracing::info!(%this, %url, "directory link is up"),
-            Told::Up => debug!(%this, %url, "directory link is up"),
-            Told::Wrong(_) => damped!(
+            AlreadyTold::Nothing => tracing::info!(%this, %url, "directory link is up"),
+            AlreadyTold::Up => debug!(%this, %url, "directory link is up"),
+            AlreadyTold::Wrong(_) => damped!(
                 INFO, Cause::all("directory link up again"), %this, %url,
                 "directory link is up again"
             ),
@@ -130,10 +130,10 @@ impl Troubles {
 
     fn is_news(&self, trouble: &Trouble) -> bool {
         let mut told = self.lock();
-        if !matches!(*told, Told::Wrong(_)) {
-            *told = Told::Wrong(Vec::new());
+        if !matches!(*told, AlreadyTold::Wrong(_)) {
+            *told = AlreadyTold::Wrong(Vec::new());
         }
-        let Told::Wrong(causes) = &mut *told else {
+        let AlreadyTold::Wrong(causes) = &mut *told else {
             return false;
         };
         let news = causes.len() < CAUSES && !causes.contains(trouble);
@@ -143,7 +143,7 @@ impl Troubles {
         news
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
+    fn lock(&self) -> MutexGuard<'_, AlreadyTold> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

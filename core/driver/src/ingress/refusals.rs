@@ -1,61 +1,14 @@
 //! Handshakes that are refused: counted by code, and told.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Response, StatusCode};
 use switchboard_core::id::UserId;
 
-use crate::answer::Code;
-use crate::damper::{Cause, damped};
-use crate::handle::ConnectBody;
-use crate::members::{Member, Service};
-use crate::origin;
-
-/// What a handshake is counted as that is closed unanswered, because its time was over.
-const LATE: &str = "handshake_timeout";
-
-/// The codes of the terminals' port. They are counted from the start, so that the first one is seen
-/// to increase something.
-const CODES: [&str; 13] = [
-    "bad_handshake",
-    "bad_request",
-    "forbidden",
-    "foreign_origin",
-    LATE,
-    "invalid_token",
-    "method_not_allowed",
-    "no_token",
-    "not_found",
-    "token_expired",
-    "too_many_connections",
-    "unavailable",
-    "websocket_version",
-];
-
-/// What an instance has refused, by code.
-pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self(Mutex::new(CODES.map(|code| (code, 0)).into()))
-    }
-}
-
-impl Refusals {
-    /// Counts one.
-    fn count(&self, code: &'static str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry(code).or_default() += 1;
-    }
-
-    /// Each code and how often it came.
-    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(&code, &count)| (code, count)).collect()
-    }
-}
+use crate::answer::{Code, ConnectBody};
+use crate::log::{Cause, damped};
+use crate::members::{LATE, Member};
+use crate::permits::Service;
+use crate::request::origin;
 
 /// Counts and tells the answer to a terminal's handshake if it is a refusal. Who it is for is known
 /// if the authenticator has let it in.

@@ -15,11 +15,11 @@ use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
-use crate::boundary::Boundary;
-use crate::outlet::Outlet;
-use crate::signs::Signs;
+use super::boundary::Boundary;
+use super::outlet::Outlet;
+use super::signs::Signs;
+use super::transport::{Incoming, Transport};
 use crate::task::Portion;
-use crate::transport::{Incoming, Transport};
 
 /// A WebSocket, server's side.
 pub(crate) struct WebSocket<S> {
@@ -278,7 +278,7 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
-    use crate::outlet::WRITE_CHUNK;
+    use crate::tasks::outlet::WRITE_CHUNK;
 
     #[test]
     fn frames_are_written_whole_and_in_order_however_little_the_stream_takes() {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::unreadable;
 use crate::runtime::Runtime;
 use crate::task::Portion;
-use crate::unreadable;
 
 /// How long a client that has been answered may go on sending, before its connection is closed on it.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);

@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use event_listener::Event as Signal;
 use futures_util::future::poll_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::damper::{Cause, damped};
-use crate::members::{Arrival, Entry, Room, Seat, Service, Shared};
+use crate::error::StartError;
+use crate::log::{Cause, damped};
+use crate::members::{Arrival, Shared};
+use crate::permits::{Capacity, Farewell, Seat, Service, SocketPermit};
 use crate::runtime::Runtime;
-use crate::server::StartError;
 use crate::sockets::Sockets;
 use crate::task::Portion;
 
@@ -99,7 +99,7 @@ impl Hall {
     }
 
     /// What one more socket counts as. `None` if there is no room for it.
-    fn admit(&mut self) -> Option<Entry> {
+    fn admit(&mut self) -> Option<SocketPermit> {
         let inside = self.inside.load(Ordering::Relaxed);
         let (full, place) = match self.service {
             Service::Terminals => {
@@ -115,15 +115,15 @@ impl Hall {
                 if inside >= self.limits.peers {
                     self.strangers.send_away_oldest()?;
                 }
-                let room = Room::Until(self.strangers.add(self.limits.peers));
-                return Some(self.entry(room, None));
+                let room = Capacity::Until(self.strangers.add(self.limits.peers));
+                return Some(self.permit(room, None));
             }
         };
         if !full {
-            return Some(self.entry(Room::Enough, place));
+            return Some(self.permit(Capacity::Enough, place));
         }
         let spare = self.spare.load(Ordering::Relaxed) < self.limits.spare;
-        spare.then(|| self.entry(Room::Spare, None))
+        spare.then(|| self.permit(Capacity::Spare, None))
     }
 
     /// Whether as many as were to be there are sent away and still there: whoever is has its room until
@@ -133,12 +133,12 @@ impl Hall {
         self.service == Service::Peers && inside >= self.limits.peers.saturating_mul(2)
     }
 
-    fn entry(&self, room: Room, place: Option<Arc<Seat>>) -> Entry {
+    fn permit(&self, room: Capacity, place: Option<Arc<Seat>>) -> SocketPermit {
         let counter = match room {
-            Room::Enough | Room::Until(_) => &self.inside,
-            Room::Spare => &self.spare,
+            Capacity::Enough | Capacity::Until(_) => &self.inside,
+            Capacity::Spare => &self.spare,
         };
-        Entry {
+        SocketPermit {
             _listener: Seat::take(counter),
             member: None,
             place,
@@ -150,47 +150,6 @@ impl Hall {
 /// Sockets whose other end may be anybody, oldest first.
 #[derive(Default)]
 struct Strangers(VecDeque<Weak<Farewell>>);
-
-/// Tells a socket that others need its room. It is decided once whether that is said, or never.
-#[derive(Default)]
-pub(crate) struct Farewell {
-    state: AtomicU8,
-    decided: Signal,
-}
-
-impl Farewell {
-    const OPEN: u8 = 0;
-    const SAID: u8 = 1;
-    const NEVER: u8 = 2;
-
-    /// Whether it is said: it is not if that will never be, or was done before.
-    fn say(&self) -> bool {
-        self.decide(Self::SAID)
-    }
-
-    /// It will not be said, unless it was.
-    pub(crate) fn never(&self) {
-        self.decide(Self::NEVER);
-    }
-
-    /// Waits until it is decided. Returns whether it was said.
-    pub(crate) async fn is_said(&self) -> bool {
-        loop {
-            let decided = self.decided.listen();
-            match self.state.load(Ordering::Acquire) {
-                Self::OPEN => decided.await,
-                state => return state == Self::SAID,
-            }
-        }
-    }
-
-    fn decide(&self, state: u8) -> bool {
-        let decided =
-            (self.state).compare_exchange(Self::OPEN, state, Ordering::AcqRel, Ordering::Acquire);
-        self.decided.notify(usize::MAX);
-        decided.is_ok()
-    }
-}
 
 impl Strangers {
     fn add(&mut self, limit: usize) -> Arc<Farewell> {
@@ -209,17 +168,6 @@ impl Strangers {
             if oldest.is_some_and(|farewell| farewell.say()) {
                 return Some(());
             }
-        }
-    }
-}
-
-impl Service {
-    /// The setting that names its address.
-    const fn setting(self) -> &'static str {
-        match self {
-            Self::Terminals => "terminals",
-            Self::Api => "api",
-            Self::Peers => "peer",
         }
     }
 }
@@ -256,19 +204,19 @@ pub(crate) async fn accept<R: Runtime>(
                 continue;
             }
         };
-        let entry = if reserve.is_full() {
+        let permit = if reserve.is_full() {
             hall.admit()
         } else {
             None
         };
-        let Some(entry) = entry else {
-            shared.drop_one(service);
+        let Some(permit) = permit else {
+            shared.dropped.count(service);
             continue;
         };
         let mut arrival = Arrival {
             service,
             socket,
-            entry,
+            permit,
         };
         while let Some(back) = hand_over(&shared, arrival) {
             arrival = back;
@@ -310,7 +258,7 @@ fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
             // Cached: the other threads change these figures while this one sorts.
             members.sort_by_cached_key(|member| (member.arrivals.len() / SLOW, member.terminals()));
             for member in members {
-                arrival.entry.member = Some(member.seat());
+                arrival.permit.member = Some(member.seat());
                 arrival = member.arrivals.push(arrival)?;
             }
             Some(arrival)
@@ -342,10 +290,10 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::execute::Links;
     use crate::hasty::Hasty;
-    use crate::newcomer::Trust;
+    use crate::looping::Links;
     use crate::settings::Settings;
+    use crate::tasks::Trust;
 
     /// What is given away when there are no descriptors is taken back when there are.
     #[test]
@@ -384,11 +332,11 @@ mod tests {
         let mut served = Vec::new();
         let mut instance = instance();
         for _ in 0..3 {
-            let entry = Arc::new(hall.admit().expect("the last one has proven itself"));
-            let mut sent_away = Box::pin(Arc::clone(&entry).sent_away());
+            let permit = Arc::new(hall.admit().expect("the last one has proven itself"));
+            let mut sent_away = Box::pin(Arc::clone(&permit).sent_away());
             assert!(sent_away.as_mut().now_or_never().is_none());
             let key = (instance.accept_link(clock::now())).expect("there is room for a link");
-            links.insert(key, Trust::in_newcomer(), Some(entry));
+            links.insert(key, Trust::in_newcomer(), Some(permit));
             assert_eq!(hall.inside.load(Ordering::Relaxed), 1);
             links.proven(key);
             assert!(sent_away.as_mut().now_or_never().is_none());

@@ -15,18 +15,20 @@ use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
 
+use super::tables::{Links, Terminals};
 use crate::clock;
-use crate::directory::DirectoryLink;
-use crate::execute::{Links, Terminals};
-use crate::handle::Snapshot;
-use crate::inbox::{Inbox, Posted};
-use crate::journal;
-use crate::link;
-use crate::members::{Accept, Input, LinkEnd, Member, Service, Shared};
-use crate::newcomer::Trust;
+use crate::events::Queue;
+use crate::figures::Snapshot;
+use crate::inbox::{Accept, Input, LinkEnd, Posted, Reports};
+use crate::log::journal;
+use crate::members::{Member, Shared};
+use crate::permits::Service;
 use crate::runtime::{Runtime, race};
 use crate::task::give_way;
-use crate::terminal;
+use crate::tasks::Trust;
+use crate::tasks::directory::{DirectoryContext, DirectoryLink, Troubles};
+use crate::tasks::link::{self, LinkContext};
+use crate::tasks::terminal::{self, TerminalContext};
 
 /// Events that are handled under one reading of the clock, at most. Measured: one by one the
 /// channel costs more than the instance; beyond some hundreds a larger batch gains nothing.
@@ -35,18 +37,21 @@ const BATCH: usize = 256;
 /// Chunks of work between two batches of events, at most, so that neither starves the other.
 const CHUNKS: usize = 64;
 
-/// What the tasks of one thread share.
-pub(crate) struct Local {
+/// What the loop of an instance finds around it.
+pub(crate) struct Surroundings {
     pub(crate) shared: Arc<Shared>,
     pub(crate) me: Arc<Member>,
-    pub(crate) inbox: Inbox,
-    /// What frames are gathered in before they are written.
-    pub(crate) scratch: RefCell<Vec<u8>>,
+    /// What the operator was told of the directory.
+    pub(crate) troubles: Arc<Troubles>,
 }
 
 /// One instance and what its commands are about.
 pub(crate) struct Worker {
-    pub(crate) local: Rc<Local>,
+    pub(crate) me: Arc<Member>,
+    /// The application's events.
+    pub(crate) events: Option<Arc<Queue>>,
+    pub(crate) for_terminals: Rc<TerminalContext>,
+    pub(crate) for_links: Rc<LinkContext>,
     pub(crate) instance: Instance,
     pub(crate) terminals: Terminals,
     pub(crate) links: Links,
@@ -60,15 +65,48 @@ pub(crate) struct Worker {
 }
 
 /// Runs an instance until its inbox is closed.
-pub(crate) async fn run<R: Runtime>(instance: Instance, local: Rc<Local>, inbox: Receiver<Posted>) {
-    Worker::new::<R>(instance, local).serve::<R>(&inbox).await;
+pub(crate) async fn run<R: Runtime>(
+    instance: Instance,
+    around: Surroundings,
+    inbox: Receiver<Posted>,
+) {
+    let mut worker = Worker::new::<R>(instance, around);
+    worker.serve::<R>(&inbox).await;
 }
 
 impl Worker {
-    fn new<R: Runtime>(instance: Instance, local: Rc<Local>) -> Self {
-        let directory = DirectoryLink::open::<R>(&local);
+    fn new<R: Runtime>(instance: Instance, around: Surroundings) -> Self {
+        let Surroundings {
+            shared,
+            me,
+            troubles,
+        } = around;
+        let reports = Reports::to(me.inbox.clone());
+        let context = DirectoryContext {
+            instance: me.id,
+            reports: reports.clone(),
+            settings: shared.settings.directory_settings(),
+            timeout: shared.settings.core.directory_timeout,
+            troubles,
+        };
+        let directory = DirectoryLink::open::<R>(&shared.settings.directory, context);
+        let for_terminals = TerminalContext {
+            instance: me.id,
+            reports: reports.clone(),
+            events: shared.events.clone(),
+            frame_bytes: shared.settings.frame_bytes,
+            scratch: RefCell::default(),
+        };
+        let for_links = LinkContext {
+            reports,
+            siblings: shared.siblings(),
+            dropped: Arc::clone(&shared.dropped),
+        };
         Self {
-            local,
+            me,
+            events: shared.events.clone(),
+            for_terminals: Rc::new(for_terminals),
+            for_links: Rc::new(for_links),
             instance,
             terminals: Terminals::default(),
             links: Links::default(),
@@ -113,8 +151,7 @@ impl Worker {
                 self.instance.handle_timeout(now, &mut out);
             }
             self.execute_all::<R>(&mut out);
-            self.local
-                .me
+            self.me
                 .ready
                 .store(self.instance.is_ready(), Ordering::Relaxed);
             // The tasks of this thread get their turn: what they report makes the next batch.
@@ -146,7 +183,7 @@ impl Worker {
                 } = event
                     && let Some(ended) = self.instance.ended(now, connection, closure)
                 {
-                    journal::ended(self.local.me.id, closure, &ended);
+                    journal::ended(self.me.id, closure, &ended);
                 }
                 self.instance.handle(now, event, out);
             }
@@ -158,17 +195,17 @@ impl Worker {
                 self.execute_all::<R>(out);
                 if let Some(key) = self.instance.accept_link(now) {
                     let newcomer = match &end {
-                        LinkEnd::Socket(newcomer) => Some(Arc::clone(&newcomer.entry)),
+                        LinkEnd::Socket(newcomer) => Some(Arc::clone(&newcomer.permit)),
                         LinkEnd::Channel(_) => None,
                     };
                     let feed = self.links.insert(key, Trust::in_newcomer(), newcomer);
-                    link::serve::<R>(&self.local, key, end, feed);
+                    link::serve::<R>(&self.for_links, key, end, feed);
                 } else if matches!(end, LinkEnd::Socket(_)) {
-                    self.local.shared.drop_one(Service::Peers);
+                    self.for_links.dropped.count(Service::Peers);
                 }
             }
             Input::Push(push, answer) => {
-                journal::push(self.local.me.id, &push);
+                journal::push(self.me.id, &push);
                 let call = self.call(answer);
                 self.instance
                     .handle(now, Event::Push { call, push: *push }, out);
@@ -216,7 +253,7 @@ impl Worker {
             debug_assert!(false, "an accepted connection has an id");
             return;
         };
-        journal::accepted(self.local.me.id, id, &user);
+        journal::accepted(self.me.id, id, &user);
         let mailbox = self.terminals.insert(key, accept.protocol, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,
@@ -229,7 +266,7 @@ impl Worker {
         // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
         R::spawn(terminal::run::<R>(
-            Rc::clone(&self.local),
+            Rc::clone(&self.for_terminals),
             terminal,
             accept.upgrade,
         ));
@@ -310,7 +347,7 @@ mod tests {
 
     use super::*;
     use crate::hasty::Hasty;
-    use crate::members::ChannelEnd;
+    use crate::inbox::{ChannelEnd, Inbox};
 
     /// H43: of all that two instances do when both dial at once, a dial that is given up, and a link that
     /// is accepted, may fall into one batch, and into one slot.
@@ -383,12 +420,11 @@ mod tests {
         let seed = Seed::new([0; 32]);
         let instance = Instance::new(settings.core.clone(), identity, seed, clock::now());
         let (inbox, _) = Inbox::new();
-        let local = Local {
+        let around = Surroundings {
             shared: Arc::clone(shared),
-            me: Arc::new(Member::new(id, inbox.clone())),
-            inbox,
-            scratch: RefCell::default(),
+            me: Arc::new(Member::new(id, inbox)),
+            troubles: Arc::default(),
         };
-        Worker::new::<Hasty>(instance.expect("it fits"), Rc::new(local))
+        Worker::new::<Hasty>(instance.expect("it fits"), around)
     }
 }

@@ -11,7 +11,7 @@ use bytes::{Buf as _, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
 
-use crate::inbox::{Held, Room};
+use crate::permits::{ByteBudget, Spent};
 use crate::task::Portion;
 
 /// What is read at once. Most heads are smaller.
@@ -21,7 +21,7 @@ const READ: usize = 2 << 10;
 #[derive(Default)]
 pub(crate) struct Beginning {
     gathered: Vec<u8>,
-    held: Option<Held>,
+    held: Option<Spent>,
 }
 
 /// Why a connection does not begin.
@@ -40,7 +40,7 @@ impl Beginning {
         &mut self,
         stream: &mut S,
         limit: usize,
-        room: &Arc<Room>,
+        room: &Arc<ByteBudget>,
     ) -> Result<bool, Over> {
         poll_fn(|cx| {
             let mut buffer = [0; READ];
@@ -66,7 +66,7 @@ impl Beginning {
         &mut self,
         stream: &mut S,
         limit: usize,
-        room: &Arc<Room>,
+        room: &Arc<ByteBudget>,
     ) -> Result<(), Over> {
         let mut portion = Portion::default();
         while !self.read(stream, limit, room).await? {
@@ -85,7 +85,7 @@ impl Beginning {
     }
 
     /// Takes room for some more of it.
-    fn hold(&mut self, bytes: usize, room: &Arc<Room>) -> bool {
+    fn hold(&mut self, bytes: usize, room: &Arc<ByteBudget>) -> bool {
         match &mut self.held {
             Some(held) => held.grow(bytes),
             none => {
@@ -183,7 +183,7 @@ mod tests {
         for (sent, begins) in cases {
             let mut beginning = Beginning::default();
             let mut stream = Cursor::new(sent);
-            let room = Room::new(1000);
+            let room = ByteBudget::new(1000);
             let read = beginning
                 .read_all(&mut stream, 50, &room)
                 .now_or_never()
@@ -205,7 +205,7 @@ mod tests {
             let mut beginning = Beginning::default();
             let mut stream = Cursor::new(sent);
             let read = beginning
-                .read(&mut stream, 1000, &Room::new(1000))
+                .read(&mut stream, 1000, &ByteBudget::new(1000))
                 .now_or_never();
             read == Some(Ok(true))
         };
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_head_that_comes_byte_by_byte_is_enough_with_its_last_one() {
         let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-        let room = Room::new(head.len());
+        let room = ByteBudget::new(head.len());
         let mut beginning = Beginning::default();
         let reads = head.iter().map(|byte| {
             let mut stream = Cursor::new([*byte]);
@@ -239,7 +239,7 @@ mod tests {
     /// H10: heads that never end take no more than there is for all of them together.
     #[test]
     fn heads_that_are_not_complete_share_a_room() {
-        let room = Room::new(20);
+        let room = ByteBudget::new(20);
         let mut first = Beginning::default();
         let mut second = Beginning::default();
         let read = |beginning: &mut Beginning| {

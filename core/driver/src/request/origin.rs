@@ -6,11 +6,11 @@ use http::header::{HeaderMap, ORIGIN};
 use http::request::Parts;
 use switchboard_core::config::ConfigError;
 
-use crate::host::{self, Host, RequestHost};
+use super::host::{self, Host, RequestHost};
 
 /// The origins whose pages may connect, beside those of the server's own host name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins(Vec<Entry>);
+pub struct Origins(Vec<AllowedOrigin>);
 
 /// A handshake whose origin does not pass: HTTP 403.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ impl Origins {
     pub fn new(entries: &[String]) -> Result<Self, ConfigError> {
         entries
             .iter()
-            .map(|text| Entry::parse(text))
+            .map(|text| AllowedOrigin::parse(text))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -119,7 +119,7 @@ impl<'a> Origin<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct AllowedOrigin {
     name: Name,
     /// Scheme and port; without them, all.
     from: Option<(String, Option<u16>)>,
@@ -134,7 +134,7 @@ enum Name {
     Below(String),
 }
 
-impl Entry {
+impl AllowedOrigin {
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = ConfigError {
             field: "origins",

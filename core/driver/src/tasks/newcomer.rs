@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::boundary::Boundary;
+use super::boundary::Boundary;
 
 /// Bytes that a peer may send before it is trusted, in all and in one frame. Hello and proof have
 /// some 100; a handshake's answer has some hundreds.
@@ -25,10 +25,10 @@ pub(crate) struct Watched<S> {
 
 /// How far the other end is trusted. Clones are about the same stream.
 #[derive(Clone)]
-pub(crate) struct Trust(Rc<Cell<Stage>>);
+pub(crate) struct Trust(Rc<Cell<TrustStage>>);
 
 #[derive(Clone, Copy)]
-enum Stage {
+enum TrustStage {
     /// It answers the HTTP handshake.
     Http,
     /// It sends frames, and may be anybody.
@@ -40,22 +40,22 @@ enum Stage {
 impl Trust {
     /// In whoever answers a dial.
     pub(crate) fn before_http() -> Self {
-        Self(Rc::new(Cell::new(Stage::Http)))
+        Self(Rc::new(Cell::new(TrustStage::Http)))
     }
 
     /// In whoever sends frames.
     pub(crate) fn in_newcomer() -> Self {
-        Self(Rc::new(Cell::new(Stage::Newcomer)))
+        Self(Rc::new(Cell::new(TrustStage::Newcomer)))
     }
 
     /// The HTTP handshake is done.
     pub(crate) fn frames_follow(&self) {
-        self.0.set(Stage::Newcomer);
+        self.0.set(TrustStage::Newcomer);
     }
 
     /// The other end has proven itself.
     pub(crate) fn is_proven(&self) {
-        self.0.set(Stage::Member);
+        self.0.set(TrustStage::Member);
     }
 }
 
@@ -76,9 +76,9 @@ impl<S> Watched<S> {
     /// If a newcomer does not send so much.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.trust.0.get() {
-            Stage::Member => return Ok(()),
-            Stage::Newcomer => self.boundary.pass(bytes),
-            Stage::Http => {}
+            TrustStage::Member => return Ok(()),
+            TrustStage::Newcomer => self.boundary.pass(bytes),
+            TrustStage::Http => {}
         }
         self.read = self.read.saturating_add(bytes.len());
         let announced = self.boundary.largest() > NEWCOMER_BYTES as u64;

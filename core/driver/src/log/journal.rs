@@ -7,7 +7,7 @@ use switchboard_core::id::{ConnectionId, InstanceId, UserId};
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 use tracing::{debug, trace};
 
-use crate::damper::{Cause, damped};
+use super::{Cause, damped};
 
 /// What an instance wants the operator to know. What an instance says of itself comes once for each instance of the process; what it
 /// says of another one, once for that one; of strangers, whose ids are what they like, once in all.

@@ -20,12 +20,12 @@ use switchboard_core::id::{InstanceId, LinkKey};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
-use crate::damper::{Cause, damped};
-use crate::members::{ChannelEnd, Input, LinkEnd, Member, Newcomer, Service};
-use crate::newcomer::{Trust, Watched};
+use super::newcomer::{Trust, Watched};
+use crate::inbox::{ChannelEnd, Inbox, Input, LinkEnd, Newcomer, Reports, Siblings};
+use crate::log::{Cause, damped};
+use crate::permits::{Dropped, Service};
 use crate::runtime::{Runtime, race};
 use crate::task::caught;
-use crate::worker::Local;
 
 /// The path under which an instance takes links.
 const PATH: &str = "/link/";
@@ -64,6 +64,13 @@ pub async fn try_link<R: Runtime>(instance: InstanceId, address: &str) -> Result
         .map(drop)
 }
 
+/// What the links of one instance share.
+pub(crate) struct LinkContext {
+    pub(crate) reports: Reports,
+    pub(crate) siblings: Siblings,
+    pub(crate) dropped: Arc<Dropped>,
+}
+
 /// What an instance wants of a link: batches to send, and how far its other end is trusted.
 pub(crate) struct LinkFeed {
     pub(crate) batches: Receiver<Bytes>,
@@ -71,26 +78,36 @@ pub(crate) struct LinkFeed {
 }
 
 /// Starts the task of a link that another instance opened.
-pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, link: LinkKey, end: LinkEnd, feed: LinkFeed) {
-    let local = Rc::clone(local);
+pub(crate) fn serve<R: Runtime>(
+    context: &Rc<LinkContext>,
+    link: LinkKey,
+    end: LinkEnd,
+    feed: LinkFeed,
+) {
+    let context = Rc::clone(context);
     R::spawn(async move {
-        let ended = caught(accepted::<R>(&local, link, end, &feed)).await;
-        report(&local, link, &feed.batches, ended).await;
+        let ended = caught(accepted::<R>(&context, link, end, &feed)).await;
+        report(&context, link, &feed.batches, ended).await;
     });
 }
 
 /// Starts the task of a link that this instance opens.
-pub(crate) fn dial<R: Runtime>(local: &Rc<Local>, link: LinkKey, dial: Dial, feed: LinkFeed) {
-    let local = Rc::clone(local);
+pub(crate) fn dial<R: Runtime>(
+    context: &Rc<LinkContext>,
+    link: LinkKey,
+    dial: Dial,
+    feed: LinkFeed,
+) {
+    let context = Rc::clone(context);
     R::spawn(async move {
-        let ended = caught(dialled::<R>(&local, link, dial, &feed)).await;
-        report(&local, link, &feed.batches, ended).await;
+        let ended = caught(dialled::<R>(&context, link, dial, &feed)).await;
+        report(&context, link, &feed.batches, ended).await;
     });
 }
 
 /// Reports the end of a link, unless the instance wanted it.
 async fn report(
-    local: &Local,
+    context: &LinkContext,
     link: LinkKey,
     outbox: &Receiver<Bytes>,
     ended: Result<LinkFailure, String>,
@@ -105,24 +122,24 @@ async fn report(
         LinkFailure::Broken
     });
     if !outbox.is_closed() {
-        tell(local, Event::LinkDown { link, failure }).await;
+        tell(context, Event::LinkDown { link, failure }).await;
     }
 }
 
 async fn accepted<R: Runtime>(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
     end: LinkEnd,
     feed: &LinkFeed,
 ) -> LinkFailure {
     let LinkFeed { batches, trust } = feed;
     match end {
-        LinkEnd::Channel(end) => over_channel(local, link, end, batches).await,
+        LinkEnd::Channel(end) => over_channel(context, link, end, batches).await,
         LinkEnd::Socket(newcomer) => {
             let Newcomer {
                 socket,
                 read,
-                entry,
+                permit,
             } = newcomer;
             let Ok(stream) = R::adopt(socket) else {
                 return LinkFailure::Broken;
@@ -136,25 +153,25 @@ async fn accepted<R: Runtime>(
                 WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, config)
                     .await;
             let sent_away = async {
-                entry.sent_away().await;
-                local.shared.drop_one(Service::Peers);
+                permit.sent_away().await;
+                context.dropped.count(Service::Peers);
                 LinkFailure::Broken
             };
-            let served = over_socket::<R, _>(local, link, stream, batches);
+            let served = over_socket::<R, _>(context, link, stream, batches);
             race(served, sent_away).await
         }
     }
 }
 
 async fn dialled<R: Runtime>(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
     dial: Dial,
     feed: &LinkFeed,
 ) -> LinkFailure {
     let LinkFeed { batches, trust } = feed;
-    if let Some(member) = local.shared.member(dial.instance).map(Arc::clone) {
-        return within_process(local, link, &member, batches).await;
+    if let Some(inbox) = context.siblings.get(dial.instance) {
+        return within_process(context, link, inbox, batches).await;
     }
     let opened = race(async { Some(open::<R>(dial, trust).await) }, async {
         // Nothing is written before the link is up: this ends when the instance gives up.
@@ -163,8 +180,8 @@ async fn dialled<R: Runtime>(
     });
     match opened.await {
         Some(Ok(stream)) => {
-            tell(local, Event::LinkUp { link }).await;
-            over_socket::<R, _>(local, link, stream, batches).await
+            tell(context, Event::LinkUp { link }).await;
+            over_socket::<R, _>(context, link, stream, batches).await
         }
         Some(Err(failure)) => failure,
         None => LinkFailure::Broken,
@@ -216,9 +233,9 @@ where
 }
 
 async fn within_process(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
-    member: &Member,
+    inbox: &Inbox,
     outbox: &Receiver<Bytes>,
 ) -> LinkFailure {
     let (sender, their_receiver) = async_channel::bounded(1);
@@ -227,15 +244,15 @@ async fn within_process(
         sender: their_sender,
         receiver: their_receiver,
     });
-    if member.inbox.send(Input::AcceptLink(theirs)).await.is_err() {
+    if inbox.send(Input::AcceptLink(theirs)).await.is_err() {
         return LinkFailure::Broken;
     }
-    tell(local, Event::LinkUp { link }).await;
-    over_channel(local, link, ChannelEnd { sender, receiver }, outbox).await
+    tell(context, Event::LinkUp { link }).await;
+    over_channel(context, link, ChannelEnd { sender, receiver }, outbox).await
 }
 
 async fn over_channel(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
     end: ChannelEnd,
     outbox: &Receiver<Bytes>,
@@ -243,7 +260,7 @@ async fn over_channel(
     let ChannelEnd { sender, receiver } = end;
     let read = async {
         while let Ok(batch) = receiver.recv().await {
-            tell(local, Event::LinkReceived { link, batch }).await;
+            tell(context, Event::LinkReceived { link, batch }).await;
         }
     };
     let write = async {
@@ -251,7 +268,7 @@ async fn over_channel(
             if sender.send(batch).await.is_err() {
                 return;
             }
-            tell(local, Event::LinkWritten { link }).await;
+            tell(context, Event::LinkWritten { link }).await;
         }
     };
     race(read, write).await;
@@ -259,7 +276,7 @@ async fn over_channel(
 }
 
 async fn over_socket<R: Runtime, S>(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
     stream: WebSocketStream<S>,
     outbox: &Receiver<Bytes>,
@@ -270,20 +287,23 @@ where
     let (mut sender, mut receiver) = stream.split();
     // Both at once: two peers that only write to each other would wait for ever.
     race(
-        read_socket(local, link, &mut receiver),
-        write_socket::<R, S>(local, link, &mut sender, outbox),
+        read_socket(context, link, &mut receiver),
+        write_socket::<R, S>(context, link, &mut sender, outbox),
     )
     .await;
     LinkFailure::Broken
 }
 
-async fn read_socket<S>(local: &Rc<Local>, link: LinkKey, receiver: &mut WebSocketReceiver<S>)
-where
+async fn read_socket<S>(
+    context: &Rc<LinkContext>,
+    link: LinkKey,
+    receiver: &mut WebSocketReceiver<S>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = receiver.next().await {
         match message {
-            Ok(Message::Binary(batch)) => tell(local, Event::LinkReceived { link, batch }).await,
+            Ok(Message::Binary(batch)) => tell(context, Event::LinkReceived { link, batch }).await,
             // tungstenite answers pings; nothing else is of the protocol.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_)) => {}
             Ok(Message::Close(_)) | Err(_) => return,
@@ -292,7 +312,7 @@ where
 }
 
 async fn write_socket<R: Runtime, S>(
-    local: &Rc<Local>,
+    context: &Rc<LinkContext>,
     link: LinkKey,
     sender: &mut WebSocketSender<S>,
     outbox: &Receiver<Bytes>,
@@ -313,7 +333,7 @@ async fn write_socket<R: Runtime, S>(
         if !sent.await {
             return;
         }
-        tell(local, Event::LinkWritten { link }).await;
+        tell(context, Event::LinkWritten { link }).await;
     }
     // The peer may have gone already, or read nothing.
     let closed = async {
@@ -336,7 +356,7 @@ pub(crate) fn named(path: &str) -> Option<InstanceId> {
     path.strip_prefix(PATH)?.parse().ok()
 }
 
-async fn tell(local: &Local, event: Event) {
+async fn tell(context: &LinkContext, event: Event) {
     // It fails only when the instance has ended.
-    let _ = local.inbox.send(Input::Event(event)).await;
+    let _ = context.reports.send(event).await;
 }

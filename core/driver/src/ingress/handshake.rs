@@ -14,18 +14,28 @@ use switchboard_core::event::{Handshake, Refused};
 use switchboard_protocol::Protocol;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::answer::{refusal, unauthenticated};
-use crate::handle::ConnectBody;
+use super::refusals;
+use crate::answer::{ConnectBody, refusal, unauthenticated};
+use crate::handle::Handle;
+use crate::inbox::{Accept, Input};
 use crate::login::{AuthError, Login};
-use crate::members::{Accept, Input, Member, Seat, Shared};
-use crate::refusals;
-use crate::subprotocol::selected_subprotocol;
+use crate::members::{Member, Shared};
+use crate::permits::Seat;
+use crate::request::subprotocol::selected_subprotocol;
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;
 
 /// What a terminal is told whose user has too many connections: it takes an ended one or more.
 const RETRY_SECONDS_OF_USER: u16 = 30;
+
+impl Handle {
+    /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
+    /// response is sent. The caller has checked origin and login.
+    pub async fn connect<B>(&self, request: Request<B>, login: Login) -> Response<ConnectBody> {
+        connect(&self.shared, self.shared.emptiest(), request, login, None).await
+    }
+}
 
 /// Answers a handshake of a terminal that may connect, and has `member` serve it.
 pub(crate) async fn connect<B>(

@@ -44,8 +44,6 @@ macro_rules! damped {
     };
 }
 
-pub(crate) use damped;
-
 /// Why a line is written, again and again perhaps. Lines of one cause are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cause {

@@ -6,8 +6,8 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
 
 use super::convert;
-use super::redis_url::{RedisUrl, Sentinel, Target};
 use super::trouble::Trouble;
+use crate::directory::{RedisUrl, Sentinel, Target};
 
 /// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);

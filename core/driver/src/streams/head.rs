@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::beginning::Begun;
+use super::beginning::Begun;
 use crate::runtime::Runtime;
 
 /// How long a client may take nothing of its answer. Whoever asks for more than it reads would
@@ -23,7 +23,7 @@ const STALLED: Duration = Duration::from_secs(60);
 /// from none here: hyper ends it when the connection has been idle for too long.
 pub(crate) struct Heads<R: Runtime> {
     stream: Begun<R::Stream>,
-    stage: Rc<Cell<Stage>>,
+    stage: Rc<Cell<HeadStage>>,
     time: Duration,
     timer: Option<Pin<Box<R::Sleep>>>,
     stalled: Option<Pin<Box<R::Sleep>>>,
@@ -31,13 +31,13 @@ pub(crate) struct Heads<R: Runtime> {
 
 /// Tells a [`Heads`] where the connection is.
 #[derive(Clone)]
-pub(crate) struct HeadWatch(Rc<Cell<Stage>>);
+pub(crate) struct HeadWatch(Rc<Cell<HeadStage>>);
 
 /// Until it is dropped, a request is being answered.
-pub(crate) struct Answering(Rc<Cell<Stage>>);
+pub(crate) struct Answering(Rc<Cell<HeadStage>>);
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
+enum HeadStage {
     /// Nothing of a request has come.
     Idle,
     /// Some of a head has come.
@@ -49,7 +49,7 @@ enum Stage {
 impl<R: Runtime> Heads<R> {
     /// Gives each head this time.
     pub(crate) fn new(stream: Begun<R::Stream>, time: Duration) -> (Self, HeadWatch) {
-        let stage = Rc::new(Cell::new(Stage::Idle));
+        let stage = Rc::new(Cell::new(HeadStage::Idle));
         let heads = Self {
             stream,
             stage: Rc::clone(&stage),
@@ -69,14 +69,14 @@ impl<R: Runtime> Heads<R> {
 impl HeadWatch {
     /// A head is complete.
     pub(crate) fn answering(&self) -> Answering {
-        self.0.set(Stage::Answering);
+        self.0.set(HeadStage::Answering);
         Answering(Rc::clone(&self.0))
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set(Stage::Idle);
+        self.0.set(HeadStage::Idle);
     }
 }
 
@@ -89,13 +89,13 @@ impl<R: Runtime> AsyncRead for Heads<R> {
         let heads = &mut *self;
         let read = Pin::new(&mut heads.stream).poll_read(cx, buffer);
         if read.is_ready() {
-            if heads.stage.get() == Stage::Idle {
-                heads.stage.set(Stage::Head);
+            if heads.stage.get() == HeadStage::Idle {
+                heads.stage.set(HeadStage::Head);
                 heads.timer = None;
             }
             return read;
         }
-        if heads.stage.get() != Stage::Head {
+        if heads.stage.get() != HeadStage::Head {
             heads.timer = None;
             return Poll::Pending;
         }
@@ -142,8 +142,8 @@ impl<R: Runtime> AsyncWrite for Heads<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::beginning::Beginning;
     use crate::hasty::{Hasty, Stuck};
+    use crate::streams::beginning::Beginning;
 
     /// H10: whoever sends half a head, or takes nothing of an answer, does not stay for ever.
     #[test]

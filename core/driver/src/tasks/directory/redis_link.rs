@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -20,15 +19,13 @@ use switchboard_core::id::OpId;
 use switchboard_core::time::Instant;
 use tracing::warn;
 
+use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
-use super::redis_url::RedisUrl;
 use super::trouble::Trouble;
-use super::{Order, convert, lost};
-use crate::backoff::Backoff;
+use super::{DirectoryContext, DirectoryOrder, convert, lost};
 use crate::clock;
-use crate::members::Input;
+use crate::directory::RedisUrl;
 use crate::runtime::{Runtime, race};
-use crate::worker::Local;
 
 /// How often a link in use is asked whether it still leads to the same run of the same primary: a
 /// demoted one answers reads as before, and a proxy may have switched to another server without a
@@ -41,17 +38,12 @@ const SILENCE: u32 = 4;
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(
-    local: Rc<Local>,
+    context: DirectoryContext,
     url: RedisUrl,
-    settings: DirectorySettings,
-    orders: Receiver<Order>,
+    orders: Receiver<DirectoryOrder>,
 ) {
     let mut backoff = Backoff::new();
-    let mut link = Link {
-        local,
-        settings,
-        orders,
-    };
+    let mut link = RedisLink { context, orders };
     loop {
         let connecting = race(Primary::connect(&url), async {
             R::sleep(CONNECT).await;
@@ -60,19 +52,19 @@ pub(super) async fn run<R: Runtime>(
         let Some(connected) = link.while_down(connecting).await else {
             return;
         };
-        let this = link.local.me.id;
+        let this = link.context.instance;
         let trouble = match connected {
             Ok(primary) => {
-                link.local.shared.troubles.end(this, &url);
+                link.context.troubles.end(this, &url);
                 backoff = Backoff::new();
                 match link.serve::<R>(primary).await {
-                    Served::Until(why) => Trouble::Lost(why),
-                    Served::InstanceEnded => return,
+                    LinkServed::Until(why) => Trouble::Lost(why),
+                    LinkServed::InstanceEnded => return,
                 }
             }
             Err(trouble) => trouble,
         };
-        link.local.shared.troubles.tell(this, &url, &trouble);
+        link.context.troubles.tell(this, &url, &trouble);
         if link
             .while_down(R::sleep(backoff.next_pause()))
             .await
@@ -83,14 +75,13 @@ pub(super) async fn run<R: Runtime>(
     }
 }
 
-struct Link {
-    local: Rc<Local>,
-    settings: DirectorySettings,
-    orders: Receiver<Order>,
+struct RedisLink {
+    context: DirectoryContext,
+    orders: Receiver<DirectoryOrder>,
 }
 
 /// How serving a link ended.
-enum Served {
+enum LinkServed {
     /// The link is to be established anew, for this reason.
     Until(String),
     /// Nobody needs it any more.
@@ -98,7 +89,7 @@ enum Served {
 }
 
 /// What was sent and has ended: `Err` ends the link with it.
-type Ended = Result<Answered, String>;
+type TripEnd = Result<Answered, String>;
 
 enum Answered {
     Trip(OpId, Vec<OperationResult>),
@@ -106,7 +97,7 @@ enum Answered {
     Check,
 }
 
-impl Link {
+impl RedisLink {
     /// Waits while there is no link: what is asked meanwhile is lost at once. `None` once the
     /// instance has ended.
     async fn while_down<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
@@ -114,18 +105,20 @@ impl Link {
         loop {
             match select(wait.as_mut(), pin!(self.orders.recv())).await {
                 Either::Left((output, _)) => return Some(output),
-                Either::Right((Ok(Order::Execute(trip)), _)) => self.report(lost(trip.op)).await,
-                Either::Right((Ok(Order::Reset), _)) => {}
+                Either::Right((Ok(DirectoryOrder::Execute(trip)), _)) => {
+                    self.report(lost(trip.op)).await
+                }
+                Either::Right((Ok(DirectoryOrder::Reset), _)) => {}
                 Either::Right((Err(_), _)) => return None,
             }
         }
     }
 
     /// Serves one link until it is lost.
-    async fn serve<R: Runtime>(&mut self, primary: Primary) -> Served {
+    async fn serve<R: Runtime>(&mut self, primary: Primary) -> LinkServed {
         self.report(Event::DirectoryUp).await;
         let mut line = Line::new(primary);
-        let silence = self.local.shared.settings.core.directory_timeout * SILENCE;
+        let silence = self.context.timeout * SILENCE;
         let served = loop {
             let order = async { Happened::Order(self.orders.recv().await.ok()) };
             let happened = match line.waiting_since() {
@@ -155,13 +148,15 @@ impl Link {
                 Happened::Ended(Ok(Answered::Check)) => {
                     line.under_way.pop_front();
                 }
-                Happened::Ended(Err(why)) => break Served::Until(why),
-                Happened::Silence => break Served::Until("no answer".to_owned()),
-                Happened::Order(Some(Order::Execute(trip))) => line.send(trip, &self.settings),
-                Happened::Order(Some(Order::Reset)) => {
-                    break Served::Until("the server is not what it was".to_owned());
+                Happened::Ended(Err(why)) => break LinkServed::Until(why),
+                Happened::Silence => break LinkServed::Until("no answer".to_owned()),
+                Happened::Order(Some(DirectoryOrder::Execute(trip))) => {
+                    line.send(trip, &self.context.settings)
                 }
-                Happened::Order(None) => break Served::InstanceEnded,
+                Happened::Order(Some(DirectoryOrder::Reset)) => {
+                    break LinkServed::Until("the server is not what it was".to_owned());
+                }
+                Happened::Order(None) => break LinkServed::InstanceEnded,
             }
         };
         for op in line.under_way.into_iter().filter_map(|(op, _)| op) {
@@ -173,20 +168,20 @@ impl Link {
 
     async fn report(&self, event: Event) {
         // It fails only when the instance has ended.
-        let _ = self.local.inbox.send(Input::Event(event)).await;
+        let _ = self.context.reports.send(event).await;
     }
 }
 
 enum Happened {
-    Order(Option<Order>),
-    Ended(Ended),
+    Order(Option<DirectoryOrder>),
+    Ended(TripEnd),
     Silence,
 }
 
 /// One connection and what was sent over it.
 struct Line {
     primary: Primary,
-    sent: FuturesOrdered<Pin<Box<dyn Future<Output = Ended>>>>,
+    sent: FuturesOrdered<Pin<Box<dyn Future<Output = TripEnd>>>>,
     /// The trips whose answers are awaited, in the order in which they were sent, and `None` for a
     /// question of the link's own.
     under_way: VecDeque<(Option<OpId>, Instant)>,
@@ -224,7 +219,7 @@ impl Line {
 }
 
 /// Asks whether the link still leads to that run of a primary.
-async fn check(mut connection: MultiplexedConnection, run: Option<String>) -> Ended {
+async fn check(mut connection: MultiplexedConnection, run: Option<String>) -> TripEnd {
     match standing(&mut connection).await {
         Ok(Standing::Primary { run: found }) if found == run => Ok(Answered::Check),
         Ok(Standing::Primary { .. }) => Err("it leads to another server, or a new run".to_owned()),
@@ -244,7 +239,7 @@ fn execute(
     mut connection: MultiplexedConnection,
     trip: RoundTrip,
     settings: &DirectorySettings,
-) -> impl Future<Output = Ended> + use<> {
+) -> impl Future<Output = TripEnd> + use<> {
     let requests: Vec<Request> = trip
         .operations
         .iter()

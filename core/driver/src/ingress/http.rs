@@ -23,21 +23,19 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
 
-use crate::answer::{refusal, unauthenticated};
+use super::{Ingress, handshake, refusals};
+use crate::answer::{ConnectBody, refusal, unauthenticated};
 use crate::api::{Scope, Sleep};
-use crate::beginning::{Beginning, Begun, Over};
-use crate::connect;
-use crate::handle::{ConnectBody, Handle};
-use crate::head::Heads;
-use crate::link;
+use crate::handle::Handle;
+use crate::inbox::{Input, LinkEnd, Newcomer};
 use crate::login::Login;
-use crate::members::{Arrival, Entry, Input, LinkEnd, Member, Newcomer, Room, Service};
-use crate::origin;
-use crate::parting::{LINGER, Parting};
-use crate::refusals;
+use crate::members::{Arrival, Member};
+use crate::permits::{Capacity, Service, SocketPermit};
+use crate::request::origin;
 use crate::runtime::{Runtime, race};
+use crate::streams::{Beginning, Begun, Heads, LINGER, Over, Parting, Served, joined};
 use crate::task::{self, Portion};
-use crate::worker::Local;
+use crate::tasks::link;
 
 /// How long a connection to the API may be without a request. Longer than what common clients and
 /// proxies keep an idle connection.
@@ -47,50 +45,47 @@ const API_IDLE: Duration = Duration::from_secs(75);
 /// push that can be allowed.
 const LINGER_BYTES: usize = 16 << 20;
 
-/// The stream of a handshake, as hyper has it.
-pub(crate) type Served<R> = Parting<R, Begun<<R as Runtime>::Stream>>;
-
 /// Where terminals connect.
 const TERMINALS: &str = "/connect";
 
-/// Serves one socket on the calling thread. The entry is given up when the connection ends or is
+/// Serves one socket on the calling thread. The permit is given up when the connection ends or is
 /// upgraded.
-pub(crate) fn serve<R: Runtime>(local: &Rc<Local>, arrival: Arrival) {
+pub(crate) fn serve<R: Runtime>(ingress: &Rc<Ingress>, arrival: Arrival) {
     let Arrival {
         service,
         socket,
-        entry,
+        permit,
     } = arrival;
     // Frames are small, and somebody waits for them.
     let adopted = socket.set_nodelay(true).and_then(|()| R::adopt(socket));
     let Ok(stream) = adopted else {
-        return local.shared.drop_one(service);
+        return ingress.shared.dropped.count(service);
     };
-    let local = Rc::clone(local);
+    let ingress = Rc::clone(ingress);
     let name = match service {
         Service::Terminals => "terminal handshake",
         Service::Api => "API connection",
         Service::Peers => "peer handshake",
     };
-    let entry = Arc::new(entry);
+    let permit = Arc::new(permit);
     task::spawn::<R>(name, async move {
         match service {
-            Service::Terminals => terminals::<R>(&local, stream, &entry).await,
-            Service::Api => apis::<R>(&local, stream, &entry).await,
-            Service::Peers => peers::<R>(&local, stream, &entry).await,
+            Service::Terminals => terminals::<R>(&ingress, stream, &permit).await,
+            Service::Api => apis::<R>(&ingress, stream, &permit).await,
+            Service::Peers => peers::<R>(&ingress, stream, &permit).await,
         }
     });
 }
 
 /// H10: whoever has not completed its handshake in time is dropped, wherever it is in it.
-async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
+async fn terminals<R: Runtime>(ingress: &Rc<Ingress>, stream: R::Stream, permit: &SocketPermit) {
     let refused = Cell::new(false);
     let answer = async |request| {
-        let response = match entry.room {
-            Room::Enough | Room::Until(_) => terminal(local, request, entry).await,
-            Room::Spare => {
-                let full = connect::unavailable("this server has no room for more terminals");
-                refusals::note(&local.me, request.headers(), None, &full);
+        let response = match permit.room {
+            Capacity::Enough | Capacity::Until(_) => terminal(ingress, request, permit).await,
+            Capacity::Spare => {
+                let full = handshake::unavailable("this server has no room for more terminals");
+                refusals::note(&ingress.me, request.headers(), None, &full);
                 full
             }
         };
@@ -98,10 +93,10 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
         Ok::<_, Infallible>(once(response))
     };
     let handshake = async {
-        let Some(stream) = begun::<R>(local, Service::Terminals, stream).await else {
+        let Some(stream) = begun::<R>(ingress, Service::Terminals, stream).await else {
             return;
         };
-        let served = builder(local)
+        let served = builder(ingress)
             .serve_connection(
                 FuturesIo::new(Parting::<R, _>::new(stream)),
                 service_fn(answer),
@@ -110,38 +105,38 @@ async fn terminals<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Ent
         // It fails if the client has gone. Boxed: few are at this point at the same time.
         let _ = Box::pin(served).await;
     };
-    in_time::<R>(local, Service::Terminals, handshake, &refused).await;
+    in_time::<R>(ingress, Service::Terminals, handshake, &refused).await;
 }
 
 async fn terminal(
-    local: &Local,
+    ingress: &Ingress,
     request: Request<Incoming>,
-    entry: &Entry,
+    permit: &SocketPermit,
 ) -> Response<ConnectBody> {
     let (parts, body) = request.into_parts();
-    match admit(local, &parts).await {
+    match admit(ingress, &parts).await {
         Ok(login) => {
             let request = Request::from_parts(parts, body);
-            let place = entry.place.clone();
-            connect::connect(&local.shared, &local.me, request, login, place).await
+            let place = permit.place.clone();
+            handshake::connect(&ingress.shared, &ingress.me, request, login, place).await
         }
         Err(refusal) => {
-            refusals::note(&local.me, &parts.headers, None, &refusal);
+            refusals::note(&ingress.me, &parts.headers, None, &refusal);
             *refusal
         }
     }
 }
 
 /// Finds out who a terminal belongs to, if it may connect.
-async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<ConnectBody>>> {
+async fn admit(ingress: &Ingress, parts: &Parts) -> Result<Login, Box<Response<ConnectBody>>> {
     if parts.uri.path() != TERMINALS {
         let text = "terminals connect at /connect";
         return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
     }
-    if let Err(error) = connect::check(&parts.method, parts.version, &parts.headers) {
+    if let Err(error) = handshake::check(&parts.method, parts.version, &parts.headers) {
         return Err(Box::new(error.response()));
     }
-    let admitted = local.shared.admitted.load_full();
+    let admitted = ingress.shared.admitted.load_full();
     if let Err(error) = origin::check(parts, &admitted.origins) {
         let text = error.to_string();
         return Err(Box::new(refusal(
@@ -152,31 +147,31 @@ async fn admit(local: &Local, parts: &Parts) -> Result<Login, Box<Response<Conne
     }
     let Some(authenticator) = &admitted.admission.authenticator else {
         let text = "nobody says who a terminal belongs to";
-        return Err(Box::new(connect::unavailable(text)));
+        return Err(Box::new(handshake::unavailable(text)));
     };
     let login = authenticator.authenticate(parts).await;
     login.map_err(|error| Box::new(unauthenticated(&error)))
 }
 
-async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
-    let head_time = local.shared.settings.core.handshake_timeout;
-    let (scope, idle) = match entry.room {
-        Room::Enough | Room::Until(_) => (Scope::Everything, API_IDLE),
-        Room::Spare => (Scope::Operation, head_time),
+async fn apis<R: Runtime>(ingress: &Rc<Ingress>, stream: R::Stream, permit: &SocketPermit) {
+    let head_time = ingress.shared.settings.core.handshake_timeout;
+    let (scope, idle) = match permit.room {
+        Capacity::Enough | Capacity::Until(_) => (Scope::Everything, API_IDLE),
+        Capacity::Spare => (Scope::Operation, head_time),
     };
-    let Some(service) = &local.shared.api else {
+    let Some(service) = &ingress.api else {
         debug_assert!(false, "nobody listens where nothing answers");
         return;
     };
-    let Some(stream) = first_request::<R>(local, stream, idle).await else {
+    let Some(stream) = first_request::<R>(ingress, stream, idle).await else {
         return;
     };
     let server = Handle {
-        shared: Arc::clone(&local.shared),
+        shared: Arc::clone(&ingress.shared),
     };
     let sleep: Sleep = |time| Box::pin(R::sleep(time));
     let (stream, heads) = Heads::<R>::new(stream, head_time);
-    let mut connection = builder(local)
+    let mut connection = builder(ingress)
         .timer(RuntimeTimer::<R>::new())
         .header_read_timeout(idle)
         .serve_connection(
@@ -204,12 +199,12 @@ async fn apis<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Entry) {
 /// Waits for the first request to the API: some time for it to begin, and then as long as any head
 /// may take.
 async fn first_request<R: Runtime>(
-    local: &Local,
+    ingress: &Ingress,
     mut stream: R::Stream,
     idle: Duration,
 ) -> Option<Begun<R::Stream>> {
-    let limit = local.shared.settings.header_bytes;
-    let heads = local.shared.heads(Service::Api);
+    let limit = ingress.shared.settings.header_bytes;
+    let heads = ingress.shared.heads(Service::Api);
     let mut beginning = Beginning::default();
     let read = async { Some(beginning.read(&mut stream, limit, heads).await) };
     let late = async {
@@ -218,16 +213,16 @@ async fn first_request<R: Runtime>(
     };
     let begun = match race(read, late).await? {
         Ok(begun) => begun,
-        Err(over) => return not_begun(local, Service::Api, over),
+        Err(over) => return not_begun(ingress, Service::Api, over),
     };
     if !begun {
         let rest = async { Some(beginning.read_all(&mut stream, limit, heads).await) };
         let late = async {
-            R::sleep(local.shared.settings.core.handshake_timeout).await;
+            R::sleep(ingress.shared.settings.core.handshake_timeout).await;
             None
         };
         if let Err(over) = race(rest, late).await? {
-            return not_begun(local, Service::Api, over);
+            return not_begun(ingress, Service::Api, over);
         }
     }
     Some(beginning.put_back(stream))
@@ -235,25 +230,25 @@ async fn first_request<R: Runtime>(
 
 /// Waits for the head of a handshake.
 async fn begun<R: Runtime>(
-    local: &Local,
+    ingress: &Ingress,
     service: Service,
     mut stream: R::Stream,
 ) -> Option<Begun<R::Stream>> {
-    let limit = local.shared.settings.header_bytes;
+    let limit = ingress.shared.settings.header_bytes;
     let mut beginning = Beginning::default();
     match beginning
-        .read_all(&mut stream, limit, local.shared.heads(service))
+        .read_all(&mut stream, limit, ingress.shared.heads(service))
         .await
     {
         Ok(()) => Some(beginning.put_back(stream)),
-        Err(over) => not_begun(local, service, over),
+        Err(over) => not_begun(ingress, service, over),
     }
 }
 
-fn not_begun<T>(local: &Local, service: Service, over: Over) -> Option<T> {
+fn not_begun<T>(ingress: &Ingress, service: Service, over: Over) -> Option<T> {
     match over {
         Over::Ended => {}
-        Over::Crowded => local.shared.drop_one(service),
+        Over::Crowded => ingress.shared.dropped.count(service),
     }
     None
 }
@@ -276,19 +271,19 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     }
 }
 
-async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Entry>) {
+async fn peers<R: Runtime>(ingress: &Rc<Ingress>, stream: R::Stream, permit: &Arc<SocketPermit>) {
     let refused = Cell::new(false);
     let answer = async |request| {
-        let response = peer::<R>(local, request, entry);
+        let response = peer::<R>(ingress, request, permit);
         refusals::note_of_peer(&response);
         refused.set(is_refusal(&response));
         Ok::<_, Infallible>(once(response))
     };
     let handshake = async {
-        let Some(stream) = begun::<R>(local, Service::Peers, stream).await else {
+        let Some(stream) = begun::<R>(ingress, Service::Peers, stream).await else {
             return;
         };
-        let served = builder(local)
+        let served = builder(ingress)
             .serve_connection(
                 FuturesIo::new(Parting::<R, _>::new(stream)),
                 service_fn(answer),
@@ -298,17 +293,17 @@ async fn peers<R: Runtime>(local: &Rc<Local>, stream: R::Stream, entry: &Arc<Ent
         let _ = Box::pin(served).await;
     };
     let sent_away = async {
-        Arc::clone(entry).sent_away().await;
-        local.shared.drop_one(Service::Peers);
+        Arc::clone(permit).sent_away().await;
+        ingress.shared.dropped.count(Service::Peers);
     };
-    let in_time = in_time::<R>(local, Service::Peers, handshake, &refused);
+    let in_time = in_time::<R>(ingress, Service::Peers, handshake, &refused);
     race(in_time, sent_away).await;
 }
 
 fn peer<R: Runtime>(
-    local: &Rc<Local>,
+    ingress: &Rc<Ingress>,
     mut request: Request<Incoming>,
-    entry: &Arc<Entry>,
+    permit: &Arc<SocketPermit>,
 ) -> Response<ConnectBody> {
     let Some(id) = link::named(request.uri().path()) else {
         return refusal(
@@ -317,53 +312,53 @@ fn peer<R: Runtime>(
             "instances open links at /link/<instance id>",
         );
     };
-    let Some(member) = local.shared.member(id) else {
+    let Some(member) = ingress.shared.member(id) else {
         return refusal(
             StatusCode::MISDIRECTED_REQUEST,
             "not_me",
             "there is no such instance here",
         );
     };
-    let accept = match connect::check(request.method(), request.version(), request.headers()) {
+    let accept = match handshake::check(request.method(), request.version(), request.headers()) {
         Ok(accept) => accept,
         Err(error) => return error.response(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let hand_over = hand_over::<R>(
-        Rc::clone(local),
+        Rc::clone(ingress),
         Arc::clone(member),
         upgrade,
-        Arc::clone(entry),
+        Arc::clone(permit),
     );
     task::spawn::<R>("peer upgrade", hand_over);
-    connect::switching(&accept, None)
+    handshake::switching(&accept, None)
 }
 
 /// Hands an upgraded link to the thread of the instance that it is for.
 async fn hand_over<R: Runtime>(
-    local: Rc<Local>,
+    ingress: Rc<Ingress>,
     member: Arc<Member>,
     upgrade: OnUpgrade,
-    entry: Arc<Entry>,
+    permit: Arc<SocketPermit>,
 ) {
     let Ok(upgraded) = upgrade.await else {
         return;
     };
     let Some((socket, read)) = released::<R>(upgraded) else {
-        return local.shared.drop_one(Service::Peers);
+        return ingress.shared.dropped.count(Service::Peers);
     };
     let end = LinkEnd::Socket(Newcomer {
         socket,
         read,
-        entry: Arc::clone(&entry),
+        permit: Arc::clone(&permit),
     });
     let sent = async {
         // It fails only when that instance has ended.
         let _ = member.inbox.send(Input::AcceptLink(end)).await;
     };
     let sent_away = async {
-        entry.sent_away().await;
-        local.shared.drop_one(Service::Peers);
+        permit.sent_away().await;
+        ingress.shared.dropped.count(Service::Peers);
     };
     race(sent, sent_away).await;
 }
@@ -375,26 +370,18 @@ fn released<R: Runtime>(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     Some((socket, joined(parts.read_buf, unread)))
 }
 
-/// What hyper has read beyond the handshake, and what it has not.
-pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {
-    if unread.is_empty() {
-        return read;
-    }
-    [read, unread].concat().into()
-}
-
 /// Serves a handshake, and drops it when its time is over. One that was refused has been told of: its
 /// client has not read the answer yet.
 fn in_time<R: Runtime>(
-    local: &Local,
+    ingress: &Ingress,
     service: Service,
     handshake: impl Future<Output = ()>,
     refused: &Cell<bool>,
 ) -> impl Future<Output = ()> {
-    let timeout = R::sleep(local.shared.settings.core.handshake_timeout);
+    let timeout = R::sleep(ingress.shared.settings.core.handshake_timeout);
     let late = timeout.map(move |()| {
         if !refused.get() {
-            refusals::note_late(&local.me, service);
+            refusals::note_late(&ingress.me, service);
         }
     });
     // Boxed: `race` holds each argument twice, and after a restart everybody comes at once.
@@ -415,9 +402,9 @@ fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
     response
 }
 
-fn builder(local: &Local) -> http1::Builder {
+fn builder(ingress: &Ingress) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(local.shared.settings.header_bytes);
+    builder.max_buf_size(ingress.shared.settings.header_bytes);
     // Whoever has sent all it wants to ask may say so, and still reads the answer.
     builder.half_close(true);
     builder

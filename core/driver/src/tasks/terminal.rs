@@ -17,19 +17,17 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use smol_hyper::rt::FuturesIo;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
-use switchboard_core::id::{ConnectionId, ConnectionKey, UserId};
+use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
 
-use crate::damper::{Cause, damped};
-use crate::events::{NotTaken, TerminalEvent};
-use crate::foreign::Foreign;
-use crate::http::{Served, joined};
-use crate::journal;
-use crate::members::{Input, Seat};
+use super::transport::{Incoming, Transport};
+use super::websocket::WebSocket;
+use crate::events::{NotTaken, Queue, TerminalEvent};
+use crate::inbox::Reports;
+use crate::log::{Cause, damped, journal};
+use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
+use crate::streams::{Foreign, Served, joined};
 use crate::task::caught;
-use crate::transport::{Incoming, Transport};
-use crate::websocket::WebSocket;
-use crate::worker::Local;
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,13 +36,13 @@ const LINGER: Duration = Duration::from_secs(1);
 /// frames and one ping.
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    orders: RefCell<VecDeque<Order>>,
+    orders: RefCell<VecDeque<TerminalOrder>>,
     aborted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 /// One thing to do.
-pub(crate) enum Order {
+pub(crate) enum TerminalOrder {
     Send(Payload),
     Flush,
     Ping,
@@ -53,7 +51,7 @@ pub(crate) enum Order {
 }
 
 impl Mailbox {
-    pub(crate) fn post(&self, order: Order) {
+    pub(crate) fn post(&self, order: TerminalOrder) {
         self.orders.borrow_mut().push_back(order);
         self.wake();
     }
@@ -94,6 +92,17 @@ impl Mailbox {
     }
 }
 
+/// What the terminals of one instance share.
+pub(crate) struct TerminalContext {
+    pub(crate) instance: InstanceId,
+    pub(crate) reports: Reports,
+    pub(crate) events: Option<Arc<Queue>>,
+    /// The largest message that a terminal may send.
+    pub(crate) frame_bytes: usize,
+    /// What frames are gathered in before they are written.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+}
+
 /// An accepted terminal.
 pub(crate) struct Terminal {
     pub(crate) key: ConnectionKey,
@@ -109,11 +118,15 @@ pub(crate) struct Terminal {
 ///
 /// This future exists once for each terminal, for as long as it stays. An `async fn` holds what it
 /// is given twice, as argument and as variable, so all that is large is boxed.
-pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Box<Terminal>, upgrade: OnUpgrade) {
+pub(crate) async fn run<R: Runtime>(
+    context: Rc<TerminalContext>,
+    terminal: Box<Terminal>,
+    upgrade: OnUpgrade,
+) {
     let connection = terminal.key;
-    let closure = match caught(serve::<R>(&local, terminal, upgrade)).await {
-        Ok(Ended::Reported) => return,
-        Ok(Ended::With(closure)) => closure,
+    let closure = match caught(serve::<R>(&context, terminal, upgrade)).await {
+        Ok(HowServed::Reported) => return,
+        Ok(HowServed::With(closure)) => closure,
         Err(cause) => {
             damped!(
                 ERROR,
@@ -129,19 +142,23 @@ pub(crate) async fn run<R: Runtime>(local: Rc<Local>, terminal: Box<Terminal>, u
         closure,
     };
     // It fails only when the instance has ended.
-    let _ = local.inbox.send(Input::Event(closed)).await;
+    let _ = context.reports.send(closed).await;
 }
 
-enum Ended {
+enum HowServed {
     With(Closure),
     Reported,
 }
 
-async fn serve<R: Runtime>(local: &Local, terminal: Box<Terminal>, upgrade: OnUpgrade) -> Ended {
+async fn serve<R: Runtime>(
+    context: &TerminalContext,
+    terminal: Box<Terminal>,
+    upgrade: OnUpgrade,
+) -> HowServed {
     let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
-        return Ended::With(Closure::Abrupt);
+        return HowServed::With(Closure::Abrupt);
     };
-    match Pump::<WebSocket<R::Stream>>::over::<R>(local, terminal, upgraded) {
+    match Pump::<WebSocket<R::Stream>>::over::<R>(context, terminal, upgraded) {
         Ok(pump) => pump.serve::<R>().await,
         Err(foreign) => foreign.serve::<R>().await,
     }
@@ -158,19 +175,19 @@ async fn upgraded(mailbox: &Mailbox, upgrade: OnUpgrade) -> Option<Upgraded> {
 }
 
 struct Pump<'a, T> {
-    local: &'a Local,
+    context: &'a TerminalContext,
     terminal: Box<Terminal>,
     transport: T,
     /// The first frame is on its way: `Connected` precedes what the terminal says.
     greeted: bool,
     flush_due: bool,
     probe_due: bool,
-    held: Option<Box<Held>>,
+    held: Option<Box<HeldMessage>>,
     phase: Phase,
 }
 
 /// A message that the application has not taken yet. Nothing is read until it has.
-enum Held {
+enum HeldMessage {
     Untold(TerminalEvent),
     Waiting(TerminalEvent, Pin<Box<EventListener>>),
 }
@@ -197,14 +214,14 @@ type ForeignPump<'a> = Box<Pump<'a, WebSocket<Foreign>>>;
 impl<'a, S> Pump<'a, WebSocket<S>> {
     /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
     fn over<R: Runtime<Stream = S>>(
-        local: &'a Local,
+        context: &'a TerminalContext,
         terminal: Box<Terminal>,
         upgraded: Upgraded,
     ) -> Result<Box<Self>, ForeignPump<'a>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let frame_bytes = local.shared.settings.frame_bytes;
+        let frame_bytes = context.frame_bytes;
         match upgraded.downcast::<FuturesIo<Served<R>>>() {
             Ok(parts) => {
                 // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
@@ -212,20 +229,20 @@ impl<'a, S> Pump<'a, WebSocket<S>> {
                 let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
                 let read = joined(parts.read_buf, unread);
                 let socket = WebSocket::new(stream, &read, frame_bytes, R::unacknowledged);
-                Ok(Self::new(local, terminal, socket))
+                Ok(Self::new(context, terminal, socket))
             }
             Err(upgraded) => {
                 let socket = WebSocket::new(Foreign::new(upgraded), &[], frame_bytes, |_| None);
-                Err(Pump::new(local, terminal, socket))
+                Err(Pump::new(context, terminal, socket))
             }
         }
     }
 }
 
 impl<'a, T> Pump<'a, T> {
-    fn new(local: &'a Local, terminal: Box<Terminal>, transport: T) -> Box<Self> {
+    fn new(context: &'a TerminalContext, terminal: Box<Terminal>, transport: T) -> Box<Self> {
         Box::new(Self {
-            local,
+            context,
             terminal,
             transport,
             greeted: false,
@@ -238,24 +255,24 @@ impl<'a, T> Pump<'a, T> {
 }
 
 impl<T: Transport> Pump<'_, T> {
-    async fn serve<R: Runtime>(mut self: Box<Self>) -> Ended {
+    async fn serve<R: Runtime>(mut self: Box<Self>) -> HowServed {
         let connection = self.terminal.key;
         let mut event = Event::Opened { connection };
         loop {
             // It fails only when the instance has ended.
-            if self.local.inbox.send(Input::Event(event)).await.is_err() {
-                return Ended::Reported;
+            if self.context.reports.send(event).await.is_err() {
+                return HowServed::Reported;
             }
             event = match poll_fn(|cx| self.poll(cx)).await {
                 Step::Heard(frame) => Event::Heard { connection, frame },
                 Step::Written => Event::Written { connection },
                 Step::Probed(life) => Event::Probed { connection, life },
                 Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
-                    return Ended::With(closure);
+                    return HowServed::With(closure);
                 }
                 Step::Ended(closure @ Closure::Violation(_)) => {
                     Box::pin(self.linger::<R>(closure)).await;
-                    return Ended::Reported;
+                    return HowServed::Reported;
                 }
             };
         }
@@ -268,7 +285,7 @@ impl<T: Transport> Pump<'_, T> {
             closure,
         };
         // It fails only when the instance has ended.
-        let _ = self.local.inbox.send(Input::Event(closed)).await;
+        let _ = self.context.reports.send(closed).await;
         race(poll_fn(|cx| self.poll_linger(cx)), R::sleep(LINGER)).await;
     }
 
@@ -313,14 +330,14 @@ impl<T: Transport> Pump<'_, T> {
         let orders = std::mem::take(&mut *self.terminal.mailbox.orders.borrow_mut());
         for order in orders {
             match (order, self.phase) {
-                (Order::Send(payload), Phase::Open) => {
+                (TerminalOrder::Send(payload), Phase::Open) => {
                     self.greeted = true;
                     self.transport.send(&payload);
                 }
-                (Order::Flush, Phase::Open) => self.flush_due = true,
-                (Order::Ping, Phase::Open) => self.transport.ping(),
-                (Order::Probe, Phase::Open) => self.probe_due = true,
-                (Order::Close(code), Phase::Open) => {
+                (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
+                (TerminalOrder::Ping, Phase::Open) => self.transport.ping(),
+                (TerminalOrder::Probe, Phase::Open) => self.probe_due = true,
+                (TerminalOrder::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
                     self.flush_due = false;
                     self.probe_due = false;
@@ -347,7 +364,7 @@ impl<T: Transport> Pump<'_, T> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let flushed = self
             .transport
-            .poll_flush(cx, &mut self.local.scratch.borrow_mut());
+            .poll_flush(cx, &mut self.context.scratch.borrow_mut());
         match (flushed, self.phase) {
             (_, Phase::Ending(Closure::Abrupt)) => Poll::Ready(Some(Step::Ended(Closure::Abrupt))),
             (Poll::Ready(Err(_)), Phase::Ending(closure)) => {
@@ -395,8 +412,8 @@ impl<T: Transport> Pump<'_, T> {
             return Poll::Ready(Step::Heard(Heard::Control));
         }
         let Terminal { id, user, .. } = &*self.terminal;
-        journal::heard(self.local.me.id, *id, user, &payload);
-        self.held = Some(Box::new(Held::Untold(TerminalEvent::Message {
+        journal::heard(self.context.instance, *id, user, &payload);
+        self.held = Some(Box::new(HeldMessage::Untold(TerminalEvent::Message {
             user: self.terminal.user.clone(),
             connection: self.terminal.id,
             payload,
@@ -411,24 +428,24 @@ impl<T: Transport> Pump<'_, T> {
         }
         loop {
             let event = match self.held.take().map(|held| *held) {
-                Some(Held::Untold(event)) => event,
-                Some(Held::Waiting(event, mut room)) => match room.as_mut().poll(cx) {
+                Some(HeldMessage::Untold(event)) => event,
+                Some(HeldMessage::Waiting(event, mut room)) => match room.as_mut().poll(cx) {
                     Poll::Ready(()) => event,
                     Poll::Pending => {
-                        self.held = Some(Box::new(Held::Waiting(event, room)));
+                        self.held = Some(Box::new(HeldMessage::Waiting(event, room)));
                         return Poll::Pending;
                     }
                 },
                 None => return Poll::Ready(Step::Heard(Heard::Message)),
             };
-            let Some(queue) = &self.local.shared.events else {
+            let Some(queue) = &self.context.events else {
                 return Poll::Ready(Step::Heard(Heard::Unwanted));
             };
             match queue.offer(event) {
                 Ok(()) => return Poll::Ready(Step::Heard(Heard::Message)),
                 Err(NotTaken::Closed) => return Poll::Ready(Step::Heard(Heard::Unwanted)),
                 Err(NotTaken::Full(event, room)) => {
-                    self.held = Some(Box::new(Held::Waiting(event, Box::pin(room))));
+                    self.held = Some(Box::new(HeldMessage::Waiting(event, Box::pin(room))));
                 }
             }
         }
@@ -446,7 +463,7 @@ impl<T: Transport> Pump<'_, T> {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self
             .transport
-            .poll_flush(cx, &mut self.local.scratch.borrow_mut())
+            .poll_flush(cx, &mut self.context.scratch.borrow_mut())
         {
             Poll::Ready(Ok(())) => {
                 let _ = self.transport.poll_shutdown(cx);

@@ -2,13 +2,12 @@
 
 use redis::RedisError;
 use redis::aio::ConnectionLike as _;
-use switchboard_core::directory::{Operation, Reply, SeenLease};
+use switchboard_core::directory::{DirectorySettings, Operation, Reply, SeenLease};
 
 use super::primary::Primary;
-use super::redis_url::RedisUrl;
 use super::trouble::Trouble;
-use super::{convert, directory_settings, prepare};
-use crate::settings::Settings;
+use super::{convert, prepare};
+use crate::directory::RedisUrl;
 
 /// What was found at a directory server that answers.
 #[derive(Debug, Default)]
@@ -26,7 +25,10 @@ pub struct Findings {
 /// # Errors
 ///
 /// Says why it cannot be asked.
-pub async fn examine(url: &RedisUrl, settings: &Settings) -> Result<Findings, String> {
+pub async fn examine_directory(
+    url: &RedisUrl,
+    settings: &DirectorySettings,
+) -> Result<Findings, String> {
     prepare(url);
     let mut primary = Primary::connect(url)
         .await
@@ -57,7 +59,7 @@ pub async fn examine(url: &RedisUrl, settings: &Settings) -> Result<Findings, St
         ));
     }
 
-    let view = convert::command(&Operation::View.request(&directory_settings(settings)));
+    let view = convert::command(&Operation::View.request(settings));
     let answer = connection.req_packed_command(&view).await;
     let reply = answer
         .map_err(|error| error.to_string())

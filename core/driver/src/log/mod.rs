@@ -1,13 +1,15 @@
 //! The log, for those who write to it beside the driver: lines are events of `tracing`, and go to the
 //! subscriber of the application.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod damper;
+pub(crate) mod journal;
 
-use crate::damper;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[doc(inline)]
 pub use crate::damped;
-pub use crate::damper::{Cause, Untold, due};
+pub(crate) use damper::CATCH_UP;
+pub use damper::{Cause, Untold, due};
 
 /// Lines that the log of this process has lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -26,4 +28,9 @@ pub fn lost() -> u64 {
 /// Writes what [`damped!`] has counted and not told yet: before the process ends.
 pub fn tell_all() {
     damper::LOG.tell_all();
+}
+
+/// Writes what [`damped!`] has counted of causes that do not come any more: every [`CATCH_UP`].
+pub(crate) fn catch_up() {
+    damper::LOG.catch_up();
 }

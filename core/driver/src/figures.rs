@@ -1,0 +1,48 @@
+//! What the instances of a server say of themselves.
+
+use switchboard_core::id::InstanceId;
+use switchboard_core::stats::{Gauges, Levels, Stats};
+
+/// One instance's figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// Which.
+    pub instance: InstanceId,
+    /// Counters since its start.
+    pub stats: Stats,
+    /// What it holds.
+    pub gauges: Gauges,
+    /// Whether a balancer should send terminals to it.
+    pub ready: bool,
+}
+
+/// All figures of one instance, for a scraper.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Which of the server's instances, counted from 0.
+    pub worker: usize,
+    /// Counters, and what it holds.
+    pub snapshot: Snapshot,
+    /// How full each of its tables and queues is.
+    pub levels: Levels,
+    /// Handshakes that were refused, by the code of the answer.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+/// What the instances of a server have answered within a time.
+#[derive(Clone, Debug)]
+pub struct Answers<T> {
+    /// In the order of the instances.
+    pub answers: Vec<T>,
+    /// Those that did not answer.
+    pub silent: Vec<SilentInstance>,
+}
+
+/// An instance that did not answer in time.
+#[derive(Clone, Copy, Debug)]
+pub struct SilentInstance {
+    /// Which of the server's instances, counted from 0.
+    pub worker: usize,
+    /// Its id.
+    pub instance: InstanceId,
+}

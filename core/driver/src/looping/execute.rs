@@ -1,0 +1,109 @@
+//! Commands turned into deeds. Nothing here waits: what cannot be done at once is handed to a task
+//! of its own, and what has failed already becomes an event of the next batch.
+
+use switchboard_core::command::Command;
+use switchboard_core::event::{Answer, Notice};
+use tracing::Level;
+
+use super::worker::Worker;
+use crate::events::TerminalEvent;
+use crate::log::journal;
+use crate::runtime::Runtime;
+use crate::tasks::Trust;
+use crate::tasks::link;
+use crate::tasks::terminal::TerminalOrder;
+
+impl Worker {
+    pub(crate) fn execute<R: Runtime>(&mut self, command: Command) {
+        match command {
+            Command::Send {
+                connection,
+                outgoing,
+            } => {
+                let Some(frame) = self.terminals.encode(connection, &outgoing) else {
+                    return;
+                };
+                if tracing::enabled!(Level::TRACE) {
+                    let id = self.instance.connection_id(connection);
+                    journal::sent(self.me.id, id, &frame);
+                }
+                self.terminals.post(connection, TerminalOrder::Send(frame));
+            }
+            Command::Flush { connection } => self.terminals.post(connection, TerminalOrder::Flush),
+            Command::Ping { connection } => self.terminals.post(connection, TerminalOrder::Ping),
+            Command::Probe { connection } => self.terminals.post(connection, TerminalOrder::Probe),
+            Command::Close { connection, code } => {
+                self.terminals.post(connection, TerminalOrder::Close(code))
+            }
+            Command::Abort { connection } => self.terminals.abort(connection),
+            Command::Forget { connection } => self.terminals.forget(connection),
+            Command::Directory(trip) => {
+                let outcome = self.directory.execute(*trip);
+                self.outcomes.extend(outcome);
+            }
+            Command::DirectoryReset => {
+                let events = self.directory.reset();
+                self.outcomes.extend(events);
+            }
+            Command::Dial { link, dial } => {
+                let end = self.links.insert(link, Trust::before_http(), None);
+                link::dial::<R>(&self.for_links, link, *dial, end);
+            }
+            Command::LinkWrite { link, batch } => self.links.write(link, batch),
+            Command::LinkProven { link } => self.links.proven(link),
+            Command::LinkClose { link } => self.links.remove(link),
+            Command::Answer { call, answer } => {
+                if let Answer::Push(Ok(receipt)) = &*answer {
+                    journal::receipt(self.me.id, receipt);
+                }
+                if let Some(caller) = self.calls.remove(&call) {
+                    // Whoever asked may have gone.
+                    let _ = caller.send(*answer);
+                }
+            }
+            Command::Notify(notice) => self.notify(*notice),
+            Command::Log(log) => journal::write(self.me.id, &log),
+            Command::Drained => {
+                self.ended = true;
+                self.drained.clear();
+            }
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if let Notice::Connected {
+            connection,
+            id,
+            user,
+        } = &notice
+        {
+            let degraded = self.instance.is_degraded(*connection);
+            journal::greeted(self.me.id, *id, user, degraded);
+        }
+        let Some(queue) = &self.events else {
+            return;
+        };
+        queue.notify(match notice {
+            Notice::Connected {
+                connection,
+                id,
+                user,
+            } => TerminalEvent::Connected {
+                user,
+                connection: id,
+                session: self.terminals.session(connection),
+            },
+            Notice::Disconnected {
+                connection,
+                id,
+                user,
+                reason,
+            } => TerminalEvent::Disconnected {
+                user,
+                connection: id,
+                session: self.terminals.session(connection),
+                reason,
+            },
+        });
+    }
+}

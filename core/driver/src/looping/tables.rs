@@ -1,0 +1,167 @@
+//! What the commands of an instance are about: its terminals and its links, by slot.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use async_channel::Sender;
+use bytes::Bytes;
+use switchboard_core::frame::{Outgoing, Payload};
+use switchboard_core::id::{ConnectionKey, LinkKey};
+use switchboard_protocol::{Encoder, Protocol};
+
+use crate::permits::SocketPermit;
+use crate::tasks::Trust;
+use crate::tasks::link::LinkFeed;
+use crate::tasks::terminal::{Mailbox, TerminalOrder};
+
+/// The terminals by slot.
+#[derive(Default)]
+pub(crate) struct Terminals {
+    entries: Vec<Option<TerminalEntry>>,
+    encoder: Encoder,
+}
+
+struct TerminalEntry {
+    key: ConnectionKey,
+    protocol: Protocol,
+    mailbox: Rc<Mailbox>,
+    session: Option<Box<str>>,
+}
+
+impl Terminals {
+    pub(crate) fn insert(
+        &mut self,
+        key: ConnectionKey,
+        protocol: Protocol,
+        session: Option<String>,
+    ) -> Rc<Mailbox> {
+        let mailbox = Rc::new(Mailbox::default());
+        let entry = TerminalEntry {
+            key,
+            protocol,
+            mailbox: Rc::clone(&mailbox),
+            session: session.map(String::into_boxed_str),
+        };
+        place(&mut self.entries, key.slot(), entry);
+        mailbox
+    }
+
+    /// The frame that tells a terminal this, if it is there.
+    pub(crate) fn encode(&mut self, key: ConnectionKey, outgoing: &Outgoing) -> Option<Payload> {
+        let protocol = self.get(key)?.protocol;
+        Some(self.encoder.encode(protocol, outgoing))
+    }
+
+    /// All commands are executed: what was encoded for one terminal is not for others.
+    pub(crate) fn rest(&mut self) {
+        self.encoder.rest();
+    }
+
+    pub(crate) fn post(&self, key: ConnectionKey, order: TerminalOrder) {
+        if let Some(entry) = self.get(key) {
+            entry.mailbox.post(order);
+        }
+    }
+
+    pub(crate) fn abort(&self, key: ConnectionKey) {
+        if let Some(entry) = self.get(key) {
+            entry.mailbox.abort();
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: ConnectionKey) {
+        if self.get(key).is_some() {
+            self.entries[key.slot()] = None;
+        }
+    }
+
+    pub(crate) fn session(&self, key: ConnectionKey) -> Option<String> {
+        self.get(key)?.session.as_deref().map(str::to_owned)
+    }
+
+    fn get(&self, key: ConnectionKey) -> Option<&TerminalEntry> {
+        let entry = self.entries.get(key.slot())?.as_ref();
+        entry.filter(|entry| entry.key == key)
+    }
+}
+
+/// The links by slot: where their batches go.
+#[derive(Default)]
+pub(crate) struct Links(Vec<Option<LinkEntry>>);
+
+struct LinkEntry {
+    key: LinkKey,
+    batches: Sender<Bytes>,
+    trust: Trust,
+    /// What it counts as until its other end has proven itself.
+    newcomer: Option<Arc<SocketPermit>>,
+}
+
+impl Links {
+    /// What the link's task is given. There is never a second batch before the first is written.
+    pub(crate) fn insert(
+        &mut self,
+        key: LinkKey,
+        trust: Trust,
+        newcomer: Option<Arc<SocketPermit>>,
+    ) -> LinkFeed {
+        let (batches, receiver) = async_channel::bounded(1);
+        let entry = LinkEntry {
+            key,
+            batches,
+            trust: trust.clone(),
+            newcomer,
+        };
+        place(&mut self.0, key.slot(), entry);
+        LinkFeed {
+            batches: receiver,
+            trust,
+        }
+    }
+
+    /// If the link's task has ended, it has reported so, and the batch is lost with the link.
+    pub(crate) fn write(&self, key: LinkKey, batch: Bytes) {
+        if let Some(entry) = self.get(key) {
+            let full = (entry.batches.try_send(batch)).is_err_and(|error| error.is_full());
+            debug_assert!(
+                !full,
+                "a batch is given to a link when the last one is written"
+            );
+        }
+    }
+
+    /// The other end is a newcomer no more, and leaves its room to others.
+    pub(crate) fn proven(&mut self, key: LinkKey) {
+        let entry = self.0.get_mut(key.slot()).and_then(Option::as_mut);
+        if let Some(entry) = entry.filter(|entry| entry.key == key) {
+            entry.trust.is_proven();
+            if let Some(newcomer) = entry.newcomer.take() {
+                newcomer.stays();
+            }
+        }
+    }
+
+    /// The link's task sends what it has and ends.
+    pub(crate) fn remove(&mut self, key: LinkKey) {
+        if self.get(key).is_some() {
+            self.0[key.slot()] = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = LinkKey> {
+        self.0.iter().flatten().map(|entry| entry.key)
+    }
+
+    fn get(&self, key: LinkKey) -> Option<&LinkEntry> {
+        let entry = self.0.get(key.slot())?.as_ref();
+        entry.filter(|entry| entry.key == key)
+    }
+}
+
+fn place<T>(table: &mut Vec<Option<T>>, slot: usize, entry: T) {
+    if table.len() <= slot {
+        table.resize_with(slot + 1, || None);
+    }
+    table[slot] = Some(entry);
+}

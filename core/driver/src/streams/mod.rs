@@ -1,0 +1,27 @@
+//! Streams around a socket while HTTP is spoken on it.
+
+mod beginning;
+mod foreign;
+mod head;
+mod parting;
+mod unreadable;
+
+use bytes::Bytes;
+
+use crate::runtime::Runtime;
+
+pub(crate) use beginning::{Beginning, Begun, Over};
+pub(crate) use foreign::Foreign;
+pub(crate) use head::Heads;
+pub(crate) use parting::{LINGER, Parting};
+
+/// The stream of a handshake, as hyper has it.
+pub(crate) type Served<R> = Parting<R, Begun<<R as Runtime>::Stream>>;
+
+/// What hyper has read beyond the handshake, and what it has not.
+pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {
+    if unread.is_empty() {
+        return read;
+    }
+    [read, unread].concat().into()
+}
