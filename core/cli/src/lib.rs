@@ -213,7 +213,8 @@ fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Fai
     )?;
     open_files::raise_limit(&mut parts.settings, connections_given);
     let reloader = Reloader::new(serve, matches.clone(), &loaded, &parts);
-    wait_for::<R, _>(serve::run::<R>(parts, reloader, signals))
+    let stop = serve::Stop::of(&loaded);
+    wait_for::<R, _>(serve::run::<R>(parts, reloader, stop, signals))
 }
 
 /// What was given to the command.

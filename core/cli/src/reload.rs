@@ -1,7 +1,6 @@
 //! SIGHUP: settings and the files that they name are read again, and what a running server can take
 //! of them it takes.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -50,14 +49,15 @@ pub(crate) struct Reloader {
     serve: Serve,
     matches: ArgMatches,
     force: Force,
-    stop: Stop,
 }
 
 /// A server that is running, with its API.
 #[derive(Clone)]
 pub(crate) struct Running {
-    pub(crate) handle: Handle,
-    pub(crate) api: Arc<Api>,
+    handle: Handle,
+    api: Arc<Api>,
+    /// How it is to stop: in force before the log says that it was taken.
+    stop: Arc<Mutex<Stop>>,
 }
 
 /// What counts: the settings, and what stands in the files that some of them name.
@@ -83,7 +83,6 @@ pub(crate) async fn at_each_hangup<T>(
     reloader: Reloader,
     running: Running,
     signals: &Signals,
-    stop: &Cell<Stop>,
 ) -> T {
     let reloader = Arc::new(Mutex::new(reloader));
     loop {
@@ -94,7 +93,7 @@ pub(crate) async fn at_each_hangup<T>(
             let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
             reloader.reload(&running);
             // Nobody waits if the process ends.
-            let _ = done.send(reloader.stop);
+            let _ = done.send(());
         };
         if let Err(error) = thread::Builder::new()
             .name("reload".to_owned())
@@ -102,13 +101,26 @@ pub(crate) async fn at_each_hangup<T>(
         {
             tracing::error!(%error, "settings are not read again: there is no thread for it");
         }
-        if let Ok(newest) = reloaded.await {
-            stop.set(newest);
-        }
+        // It ends without a word if the thread could not be started, or has panicked.
+        let _ = reloaded.await;
     }
 }
 
 impl Running {
+    pub(crate) fn new(handle: Handle, api: Arc<Api>, stop: Stop) -> Self {
+        let stop = Arc::new(Mutex::new(stop));
+        Self { handle, api, stop }
+    }
+
+    /// How it is to stop at present.
+    pub(crate) fn stop(&self) -> Stop {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_stop(&self, stop: Stop) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop;
+    }
+
     /// Changes who may come in. Settings that were assembled fit, so that it is all of it or nothing.
     fn admit(&self, admission: Admission, access: &ApiAccess) -> Result<(), ConfigError> {
         self.handle.admit(admission)?;
@@ -123,13 +135,7 @@ impl Reloader {
             serve,
             matches,
             force: Force::of(loaded.table(), parts),
-            stop: Stop::of(loaded),
         }
-    }
-
-    /// How the server is to stop.
-    pub(crate) const fn stop(&self) -> Stop {
-        self.stop
     }
 
     /// Reads the settings again and says what came of it.
@@ -163,7 +169,7 @@ impl Reloader {
             .map_err(|error| Failure::Start(parts.origins.complaint(&error)))?;
         warn_if_open(&parts);
         logging::set_level(level);
-        self.stop = stop;
+        running.set_stop(stop);
         self.force.take(newest, &changes);
         Ok(changes)
     }

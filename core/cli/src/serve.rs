@@ -1,6 +1,5 @@
 //! `switchboard serve`: start, wait, drain.
 
-use std::cell::Cell;
 use std::future::pending;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -66,21 +65,18 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) async fn run<R: Runtime>(
     parts: Parts,
     reloader: Reloader,
+    stop: Stop,
     signals: Signals,
 ) -> Result<ExitCode, Failure> {
     announce(&parts);
     let (server, api) = start::<R>(parts).await?;
     print_addresses(&server);
-    let stop = Cell::new(reloader.stop());
-    let running = Running {
-        handle: server.handle(),
-        api,
-    };
-    let reloading = at_each_hangup(reloader, running, &signals, &stop);
+    let running = Running::new(server.handle(), api, stop);
+    let reloading = at_each_hangup(reloader, running.clone(), &signals);
     let servers = vec![server];
     let serving = until_signal::<R>(&servers, &signals, || say("ready"));
     let signal = race(serving, reloading).await?;
-    drain::<R>(servers, stop.get(), signal, signals).await
+    drain::<R>(servers, running.stop(), signal, signals).await
 }
 
 /// Listens for the signals that ask the process to end.
