@@ -12,7 +12,7 @@ use crate::observed::Life;
 use crate::publishing::HandedIn;
 
 /// How long after a link could not be opened the next one is dialled, and some.
-const REDIAL: Duration = Duration::from_millis(500);
+const REDIAL: Duration = Config::DIAL_COOLDOWN.saturating_mul(2);
 
 /// How long after a fault of the directory rows may still be missing or left over.
 pub(super) fn recovery(config: &Config) -> Duration {
@@ -216,7 +216,7 @@ pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Opti
     let config = watch.scene().config();
     let swept = config.sweep + recovery(config);
     let lost_again = |written: Instant| {
-        let tail = watch.excuse(written, written + TAIL, |excuse| {
+        let tail = watch.excuse(written, written + Config::FAILOVER_TAIL, |excuse| {
             matches!(
                 excuse.kind,
                 FaultKind::RedisFailover | FaultKind::RedisRestored
@@ -231,9 +231,6 @@ pub(super) fn evicted(watch: &Watch<'_>, session: usize, since: Instant) -> Opti
             && (since <= excuse.until || lost_again(excuse.until))
     })
 }
-
-/// A failover, or a restart from a snapshot, loses no more than the writes of so long.
-const TAIL: Duration = Duration::from_secs(60);
 
 /// A clock of the directory that jumped back: leases last longer by as much.
 pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {

@@ -2,7 +2,6 @@
 
 mod audience;
 mod client;
-mod frame;
 mod session;
 mod socket;
 
@@ -10,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Handshake, Heard, Refused};
+use switchboard_core::frame::Outgoing;
 use switchboard_core::id::{ConnectionId, ConnectionKey};
 use switchboard_core::time::Instant;
 
@@ -24,7 +24,6 @@ use crate::settings::PROTOCOL;
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
 
-use frame::FrameContent;
 use socket::Socket;
 
 pub use session::{Pace, Session};
@@ -164,15 +163,15 @@ impl Terminals {
             return;
         }
         match seen {
-            Seen::Frame(payload) => {
+            Seen::Frame(outgoing) => {
                 this.tries = 0;
                 cx.trace(&Entry::Frame {
                     session,
-                    payload: &payload,
+                    payload: &PROTOCOL.encode(&outgoing),
                 });
-                match FrameContent::of(&payload) {
-                    FrameContent::Hello { .. } | FrameContent::Own => {}
-                    FrameContent::Application => {
+                match outgoing {
+                    Outgoing::Hello { .. } | Outgoing::Received(_) => {}
+                    Outgoing::Pushed(payload) => {
                         let push = publishing.of_content(payload.bytes());
                         cx.observe(Observed::Seen {
                             session,

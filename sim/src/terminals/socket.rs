@@ -7,7 +7,7 @@ use switchboard_core::event::{self, Closure, Event};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::ConnectionKey;
 
-use super::{FrameContent, Pace, Terminals};
+use super::{Pace, Terminals};
 use crate::context::{Context, WRITE};
 use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::hosts::Hosts;
@@ -49,14 +49,14 @@ fingerprint!(Socket {
 /// What goes to a terminal before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Downward {
-    Frame(Payload),
+    Frame(Outgoing),
     Ping,
 }
 
 impl Fingerprint for Downward {
     fn fingerprint(&self, to: &mut Print) {
         match self {
-            Self::Frame(payload) => Some(payload.clone()).fingerprint(to),
+            Self::Frame(outgoing) => Some(PROTOCOL.encode(outgoing)).fingerprint(to),
             Self::Ping => None::<Payload>.fingerprint(to),
         }
     }
@@ -121,10 +121,9 @@ impl Terminals {
     }
 
     /// An instance sends a frame, which waits for the next flush.
-    pub(crate) fn send(&mut self, host: usize, key: ConnectionKey, outgoing: &Outgoing) {
+    pub(crate) fn send(&mut self, host: usize, key: ConnectionKey, outgoing: Outgoing) {
         if let Some(socket) = self.sockets[host].get_mut(&key) {
-            let frame = PROTOCOL.encode(outgoing);
-            socket.buffer.push_back(Downward::Frame(frame));
+            socket.buffer.push_back(Downward::Frame(outgoing));
         }
     }
 
@@ -219,10 +218,10 @@ impl Terminals {
                 Downward::Ping => false,
             };
             let seen = match next {
-                Downward::Frame(payload) => {
+                Downward::Frame(outgoing) => {
                     left -= 1;
-                    self.written(cx, publishing, session, &payload);
-                    Seen::Frame(payload)
+                    self.written(cx, publishing, session, &outgoing);
+                    Seen::Frame(outgoing)
                 }
                 Downward::Ping => Seen::Ping,
             };
@@ -237,17 +236,18 @@ impl Terminals {
         cx: &mut Context,
         publishing: &Publishing,
         session: usize,
-        payload: &Payload,
+        outgoing: &Outgoing,
     ) {
         let this = &mut self.sessions[session];
-        match FrameContent::of(payload) {
-            FrameContent::Hello { degraded } if this.greeted.is_none() => {
+        match outgoing {
+            Outgoing::Hello { degraded, .. } if this.greeted.is_none() => {
+                let degraded = *degraded;
                 this.greeted = Some((cx.now, degraded));
                 cx.observe(Observed::Greeted { session, degraded });
                 self.moment(cx, Moment::Hello, session);
             }
-            FrameContent::Hello { .. } | FrameContent::Own => {}
-            FrameContent::Application => {
+            Outgoing::Hello { .. } | Outgoing::Received(_) => {}
+            Outgoing::Pushed(payload) => {
                 let push = publishing.of_content(payload.bytes());
                 if let Some(push) = push {
                     let id = publishing.pushes()[push].id();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::OperationResult;
 use switchboard_core::event::{Event, LinkFailure};
-use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::frame::{CloseCode, Outgoing};
 use switchboard_core::id::{ConnectionKey, OpId};
 
 use super::deployment::Deployment;
@@ -14,6 +14,7 @@ use crate::fingerprint::{Fingerprint, Print};
 use crate::observed::{HandIn, Life};
 use crate::redis::{Connection, ServerId};
 use crate::schedule::Act;
+use crate::settings::PROTOCOL;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ pub(crate) enum LinkContent {
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
     /// A frame.
-    Frame(Payload),
+    Frame(Outgoing),
     /// A ping.
     Ping,
     /// A Close frame.
@@ -192,7 +193,7 @@ impl Fingerprint for Seen {
     fn fingerprint(&self, to: &mut Print) {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
-            Self::Frame(payload) => payload.fingerprint(to),
+            Self::Frame(outgoing) => PROTOCOL.encode(outgoing).fingerprint(to),
             Self::Ping | Self::Reset => {}
             Self::Close(code) => code.fingerprint(to),
         }

@@ -104,7 +104,7 @@ pub enum Observed {
         /// The session that ends.
         session: usize,
     },
-    /// A frame that is not Switchboard's own is with the operating system.
+    /// A frame with the content of a push is with the operating system.
     Written {
         /// For which session.
         session: usize,
@@ -113,7 +113,7 @@ pub enum Observed {
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
     },
-    /// A frame that is not Switchboard's own has reached the terminal.
+    /// A frame with the content of a push has reached the terminal.
     Seen {
         /// Of which session.
         session: usize,

@@ -110,7 +110,7 @@ impl World {
             Command::Send {
                 connection,
                 outgoing,
-            } => terminals.send(life.host, connection, &outgoing),
+            } => terminals.send(life.host, connection, outgoing),
             Command::Flush { connection } => terminals.flush(cx, publishing, life, connection),
             Command::Ping { connection } => terminals.ping(cx, life.host, connection),
             Command::Probe { connection } => terminals.probe(cx, life, connection),

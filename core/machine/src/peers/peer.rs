@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::{Command, Dial, Log};
+use crate::config::Config;
 use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
@@ -19,9 +20,9 @@ use crate::peers::queue::Queue;
 use crate::peers::{Peers, Timer};
 use crate::time::Instant;
 
-/// After a failed dial the next one waits this long, and deliveries fail at once: an instance that
-/// is dead and not yet gone from the view must not cost each push a dial.
-const COOLDOWN: Duration = Duration::from_millis(250);
+/// After a failed dial the next one waits this long: an instance that is dead and not yet gone from the
+/// view must not cost each push a dial.
+const COOLDOWN: Duration = Config::DIAL_COOLDOWN;
 
 /// One other instance.
 #[derive(Clone, Debug)]

@@ -155,6 +155,11 @@ impl Config {
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// The time between two batches of rows that are written again under a new epoch.
     pub const SETTLE_STEP: Duration = Duration::from_millis(50);
+    /// The writes that a failover of the directory may lose are those of this time: a replica that lags
+    /// further behind is not promoted by any sensible configuration.
+    pub const FAILOVER_TAIL: Duration = Duration::from_secs(60);
+    /// After a failed dial the next one waits this long, and deliveries fail at once.
+    pub const DIAL_COOLDOWN: Duration = Duration::from_millis(250);
 
     /// Checks that the settings fit together.
     ///

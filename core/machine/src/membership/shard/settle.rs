@@ -12,6 +12,7 @@ use super::rows::RowState;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
+use crate::config::Config;
 use crate::context::Context;
 use crate::id::ConnectionKey;
 use crate::membership::trips::Completion;
@@ -22,10 +23,9 @@ use crate::time::Instant;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 
 /// The time between two batches of rows.
-pub(super) const STEP: Duration = crate::config::Config::SETTLE_STEP;
-/// Connections younger than this may be in the tail that a failover loses: a replica that lags
-/// further behind is not promoted by any sensible configuration.
-const YOUNG: Duration = Duration::from_secs(60);
+pub(super) const STEP: Duration = Config::SETTLE_STEP;
+/// Connections younger than this may be in the tail that a failover loses.
+const YOUNG: Duration = Config::FAILOVER_TAIL;
 /// The pace is halved this often at most when batches time out: a sixty-fourth of it goes on.
 const SLOWEST: u32 = 6;
 
