@@ -21,7 +21,7 @@
 //! back: after each new link, and after the lease was lost. Meanwhile the lease says `settling`.
 //!
 //! **Doubt** ([`view`]). A lookup cannot tell "the user is offline" from "the row was lost". So
-//! whoever may have terminals without rows is doubted, and asked by user beside those whom the rows
+//! whoever may have terminals without rows is doubted, and asked by key beside those whom the rows
 //! name: an instance that settles, one whose lease vanished, and everybody after this instance's own
 //! link or lease was lost, because others may not have noticed yet what it has.
 
@@ -58,7 +58,7 @@ use view::View;
 /// This instance's standing in the directory, and what it knows of the others.
 ///
 /// The directory is one Redis, so there is one [`Shard`]. Whoever asks goes through here, where
-/// several would be told apart, by user.
+/// several would be told apart, by key.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
     shard: Shard,

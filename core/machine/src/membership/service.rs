@@ -8,9 +8,9 @@ pub(crate) enum Service {
     /// It holds its lease, and what its rows lack its lease says.
     Full,
     /// It holds its lease, and rows of it are missing of which its lease does not say so yet: it is to
-    /// be asked by user.
+    /// be asked by key.
     Behind,
-    /// It holds no lease: it is to be asked by user.
+    /// It holds no lease: it is to be asked by key.
     None,
     /// It holds no lease, has no terminals and takes none: nobody is to be asked for.
     Vacant,

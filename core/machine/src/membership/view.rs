@@ -1,6 +1,6 @@
 //! What this instance knows of the others, and whom it doubts.
 //!
-//! A push asks, beside the instances that the rows name, each *doubtful* instance by user, because
+//! A push asks, beside the instances that the rows name, each *doubtful* instance by key, because
 //! a lookup cannot tell "offline" from "row lost". Doubtful are an instance that settles, one whose
 //! lease vanished before its time, and, after this instance's own link was re-established or its
 //! own lease lost, everybody for one lease time or until a higher epoch shows that they noticed; and

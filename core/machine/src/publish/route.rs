@@ -136,7 +136,7 @@ mod tests {
 
     /// H43: one route for each instance, not one for each terminal, all known at once.
     #[test]
-    fn connections_of_one_instance_share_a_hop() {
+    fn connections_of_one_instance_share_a_route() {
         let rows = [row(1, 10, 1), row(2, 20, 1), row(3, 10, 1)];
         let plan = plan(&rows, &Selection::All, &[], |_| live(1));
         assert_eq!(

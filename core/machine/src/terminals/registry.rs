@@ -1,4 +1,4 @@
-//! The local table: which connections live here, by key, by name, by user and by age.
+//! The local table: which connections live here, by slot, by name, by key and by age.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -29,7 +29,7 @@ impl Age {
 }
 
 /// All connections from `accept` to `Forget`. A connection is *present* until its end begins: only
-/// then is it found by name, by user and by age.
+/// then is it found by name, by key and by age.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     connections: Slots<ConnectionKey, Connection>,

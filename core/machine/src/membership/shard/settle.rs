@@ -253,7 +253,7 @@ impl Shard {
                 && connection.accepted() < after
             {
                 if settling.open + settling.again.len() > 0 {
-                    // The young ones first: others need not ask by user any more then.
+                    // The young ones first: others need not ask by key any more then.
                     return true;
                 }
                 self.settlement.missing = Missing::Nothing;

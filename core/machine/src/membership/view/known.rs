@@ -69,7 +69,7 @@ impl Word {
 }
 
 impl Known {
-    /// Whether it says that it must be asked by user, by its lease or on its link.
+    /// Whether it says that it must be asked by key, by its lease or on its link.
     pub(super) fn asks(&self) -> bool {
         match self.word {
             Word::Ask | Word::AskUntilRead { .. } => true,

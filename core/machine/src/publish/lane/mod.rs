@@ -11,14 +11,12 @@
 //! costs a push no terminal.
 
 use crate::context::Context;
-use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::directory::{Operation, Row};
-use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
+use crate::id::{ConnectionId, DeliveryId};
 use crate::key::Key;
 use crate::membership::standing::Standing;
 use crate::message::Outcome;
-use crate::publish::push::send;
-use crate::publish::route::{self, Route, Selection};
+use crate::publish::route::{self, Route};
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks, standing};
 use crate::terminals::Connection;
@@ -27,6 +25,7 @@ use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
 mod part;
+mod sending;
 mod targets;
 
 pub(super) use part::{Lane, Part, PartId, Sequence};
@@ -163,156 +162,6 @@ impl Publish {
             remove_dead_row(wings, key, connection, row);
         }
         self.advance_lane(cx, wings, key);
-    }
-
-    /// Sends what a part's plan calls for.
-    fn follow(
-        &mut self,
-        cx: &mut Context<'_>,
-        wings: &mut Wings<'_>,
-        key: &Key,
-        sequence: Sequence,
-        routes: Vec<Route>,
-    ) {
-        let here = cx.identity.instance;
-        let keeps_order = hooks::keeps_order_at_second_lookup(cx.flaws);
-        for route in routes {
-            let Some(lane) = self.lanes.get_mut(key) else {
-                return;
-            };
-            let Some(part) = lane.get_mut(sequence) else {
-                return;
-            };
-            part.degraded |= route.ask;
-            let ask = match part.round {
-                Round::First => route.ask,
-                // Nobody can say whom the later part has served there.
-                Round::Second => route.ask && !lane.routed_later(sequence),
-            };
-            let Some(part) = lane.get(sequence) else {
-                return;
-            };
-            let mut named = Vec::new();
-            if !route.named.is_empty() {
-                let later = lane.served_later(sequence, route.instance, here);
-                named = (route.named.into_iter())
-                    .filter(|(connection, _)| !part.targets.has(*connection))
-                    .filter(|(connection, _)| !keeps_order || !later.has(*connection))
-                    .map(|(connection, row)| (connection, Some(row)))
-                    .collect();
-            }
-            if !named.is_empty() || ask {
-                self.send_part(cx, wings, key, sequence, route.instance, named, ask);
-            }
-        }
-        if let Some(part) = self.part_mut(key, sequence)
-            && part.stage.is_unrouted()
-        {
-            part.stage = PartStage::Routed;
-        }
-        self.end_part_if_complete(cx, key, sequence);
-    }
-
-    /// Sends what a part is to one instance, with a delivery of the same push that has not left yet
-    /// if there is one.
-    #[expect(clippy::too_many_arguments, reason = "each names another thing")]
-    fn send_part(
-        &mut self,
-        cx: &mut Context<'_>,
-        wings: &mut Wings<'_>,
-        key: &Key,
-        sequence: Sequence,
-        to: InstanceId,
-        named: Vec<(ConnectionId, Option<Row>)>,
-        ask: bool,
-    ) {
-        let Some(part) = self.part_mut(key, sequence) else {
-            return;
-        };
-        let push = part.push;
-        if ask {
-            part.asked.push(to);
-        }
-        let ask = match (&part.selection, ask) {
-            (_, false) => Ask::Nobody,
-            (Selection::All, true) => Ask::All,
-            (Selection::Only(connections), true) => Ask::Only(connections.clone()),
-        };
-        part.unanswered += 1;
-        let addressee = Addressee {
-            key: key.clone(),
-            named: named.iter().map(|(connection, _)| *connection).collect(),
-            ask,
-        };
-        let part = PartId {
-            key: key.clone(),
-            sequence,
-        };
-        match self.join_delivery(cx, wings, to, push, addressee, &part) {
-            Ok(delivery) => self.note_targets(key, sequence, delivery, named),
-            Err(addressee) => {
-                let Some(open) = self.open.get(push) else {
-                    cx.bug("a part of a push that has ended");
-                    return;
-                };
-                let (push_id, due) = (open.receipt.push, open.due);
-                let action = open.action.clone();
-                let id = self.begin_delivery(push, to, vec![part]);
-                self.note_targets(key, sequence, id, named);
-                let delivery = Delivery {
-                    id,
-                    push: push_id,
-                    within: due.since(cx.now.mono),
-                    action,
-                    to: Addressees::Users(vec![addressee]),
-                };
-                send(cx, wings, to, delivery, due);
-            }
-        }
-    }
-
-    fn note_targets(
-        &mut self,
-        key: &Key,
-        sequence: Sequence,
-        delivery: DeliveryId,
-        named: Vec<(ConnectionId, Option<Row>)>,
-    ) {
-        if let Some(part) = self.part_mut(key, sequence) {
-            for (connection, row) in named {
-                part.targets.push(Target {
-                    connection,
-                    delivery,
-                    row,
-                    outcome: None,
-                });
-            }
-        }
-    }
-
-    /// Adds an addressee to a delivery of the same push that has not left yet. Gives the addressee
-    /// back if there is none.
-    fn join_delivery(
-        &mut self,
-        cx: &Context<'_>,
-        wings: &mut Wings<'_>,
-        to: InstanceId,
-        push: PushKey,
-        addressee: Addressee,
-        part: &PartId,
-    ) -> Result<DeliveryId, Addressee> {
-        let limit = cx.config.link_queue_bytes;
-        let Some(id) = wings.peers.last_waiting(to).map(|last| last.id) else {
-            return Err(addressee);
-        };
-        match self.deliveries.get_mut(&id) {
-            Some(delivery) if delivery.push == push => {
-                wings.peers.join_last(to, addressee, limit)?;
-                delivery.parts.push(part.clone());
-                Ok(id)
-            }
-            Some(_) | None => Err(addressee),
-        }
     }
 
     /// The lookup failed: everybody is asked by key.
