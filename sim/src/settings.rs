@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::{Config, ConfigError, SlowConsumer};
+use switchboard_core::settings::{SettingTable, Unit};
 use switchboard_protocol::Protocol;
 
 use crate::schedule::{MAX_TIME, Schedule};
@@ -20,68 +21,16 @@ pub(crate) const LINK_LATENCY: Duration = Duration::from_micros(300);
 ///
 /// Names the first field that does not fit, and what would.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
-    let too_long = |(_, time): &(_, Duration)| *time >= MAX_TIME;
-    match durations(config).into_iter().find(too_long) {
-        Some((field, _)) => Err(ConfigError {
-            field,
+    let values = Config::SETTINGS.iter().zip(config.numbers());
+    let mut times = values.filter(|(setting, _)| setting.unit == Unit::Time);
+    let is_too_long = |millis| Duration::from_millis(millis) >= MAX_TIME;
+    match times.find(|(_, millis)| millis.is_some_and(is_too_long)) {
+        Some((setting, _)) => Err(ConfigError {
+            field: setting.name,
             rule: "must be below 1000000000s: no time of a schedule is as long",
         }),
         None => config.validate(),
     }
-}
-
-/// All times of the settings, each with the name of its field.
-fn durations(config: &Config) -> [(&'static str, Duration); 15] {
-    let Config {
-        lease,
-        lease_renewal,
-        view_interval,
-        row_expiry,
-        sweep,
-        directory_timeout,
-        settle_rate: _,
-        isolation,
-        hello_grace,
-        handshake_timeout,
-        ping_interval,
-        ping_timeout,
-        close_timeout,
-        queue_bytes: _,
-        queue_frames: _,
-        slow_consumer: _,
-        connections_per_user: _,
-        connections: _,
-        push_bytes: _,
-        push_users: _,
-        pushes: _,
-        pushes_per_user: _,
-        receipt_terminals: _,
-        broadcast_rate: _,
-        broadcasts: _,
-        repeat_memory,
-        repeat_entries: _,
-        link_queue_bytes: _,
-        link_timeout,
-        link_heartbeat,
-        links: _,
-    } = config;
-    [
-        ("lease", *lease),
-        ("lease_renewal", *lease_renewal),
-        ("view_interval", *view_interval),
-        ("row_expiry", *row_expiry),
-        ("sweep", *sweep),
-        ("directory_timeout", *directory_timeout),
-        ("isolation", *isolation),
-        ("hello_grace", *hello_grace),
-        ("handshake_timeout", *handshake_timeout),
-        ("ping_interval", *ping_interval),
-        ("ping_timeout", *ping_timeout),
-        ("close_timeout", *close_timeout),
-        ("repeat_memory", *repeat_memory),
-        ("link_timeout", *link_timeout),
-        ("link_heartbeat", *link_heartbeat),
-    ]
 }
 
 /// Rows that are settled in a second, by all instances together: few, so that a handful of

@@ -4,71 +4,92 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, duration};
+use crate::config::Config;
 use crate::difference::Difference;
+use crate::settings::{Scope, Setting, SettingTable};
 
 /// The settings of one instance, each as a whole number, in the order of [`SETTINGS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Alike(pub(crate) [u64; SETTINGS.len()]);
 
-/// What a setting counts.
-enum Unit {
-    Millis,
-    Bytes,
-}
-
-/// Why each must be equal: doubt about an instance lasts for one lease of whoever doubts; whoever
-/// writes a row last says when all rows of its user expire; a push is recognised as long as its
-/// owner remembers it; and who takes a push promises that it fits everywhere. For how long a link
-/// may be silent the longer time counts, so that unequal ones break no link.
-const SETTINGS: [(&str, Unit); 6] = [
-    ("lease", Unit::Millis),
-    ("row_expiry", Unit::Millis),
-    ("repeat_memory", Unit::Millis),
-    ("push_bytes", Unit::Bytes),
-    ("queue_bytes", Unit::Bytes),
-    ("link_heartbeat", Unit::Millis),
-];
+/// The settings of the cluster, in their order on the wire.
+const SETTINGS: [Setting; count()] = in_order();
 
 impl Alike {
     pub(crate) fn of(config: &Config) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Self([
-            millis(config.lease),
-            millis(config.row_expiry),
-            millis(config.repeat_memory),
-            config.push_bytes as u64,
-            config.queue_bytes as u64,
-            millis(config.link_heartbeat),
-        ])
+        let mut values = [0; SETTINGS.len()];
+        for (setting, number) in Config::SETTINGS.iter().zip(config.numbers()) {
+            if let (Scope::Cluster(place), Some(number)) = (setting.scope, number) {
+                values[place] = number;
+            }
+        }
+        Self(values)
     }
 
     /// The time between two heartbeats.
     pub(crate) const fn link_heartbeat(&self) -> Duration {
-        let [.., millis] = self.0;
-        Duration::from_millis(millis)
+        const PLACE: usize = place_of("link_heartbeat");
+        Duration::from_millis(self.0[PLACE])
     }
 
     pub(crate) fn differences(&self, theirs: &Self) -> Vec<Difference> {
         let values = self.0.into_iter().zip(theirs.0);
         (SETTINGS.iter().zip(values))
             .filter(|(_, (ours, theirs))| ours != theirs)
-            .map(|((setting, unit), (ours, theirs))| Difference {
-                setting,
-                ours: unit.write(ours),
-                theirs: unit.write(theirs),
+            .map(|(setting, (ours, theirs))| Difference {
+                setting: setting.name,
+                ours: setting.unit.written(ours),
+                theirs: setting.unit.written(theirs),
             })
             .collect()
     }
 }
 
-impl Unit {
-    fn write(&self, value: u64) -> String {
-        match self {
-            Self::Millis => duration::format(Duration::from_millis(value)),
-            Self::Bytes => value.to_string(),
+const fn count() -> usize {
+    let (mut count, mut at) = (0, 0);
+    while at < Config::SETTINGS.len() {
+        if matches!(Config::SETTINGS[at].scope, Scope::Cluster(_)) {
+            count += 1;
         }
+        at += 1;
     }
+    count
+}
+
+/// Puts each at its place. It does not compile if two have the same, or if there is a gap.
+const fn in_order() -> [Setting; count()] {
+    let mut settings = [Config::SETTINGS[0]; count()];
+    let mut taken = [false; count()];
+    let mut at = 0;
+    while at < Config::SETTINGS.len() {
+        if let Scope::Cluster(place) = Config::SETTINGS[at].scope {
+            assert!(!taken[place], "two settings have the same place");
+            taken[place] = true;
+            settings[place] = Config::SETTINGS[at];
+        }
+        at += 1;
+    }
+    settings
+}
+
+/// The place of a setting. It does not compile if none has this name.
+const fn place_of(name: &str) -> usize {
+    let mut place = 0;
+    while !is_same(SETTINGS[place].name, name) {
+        place += 1;
+    }
+    place
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    while let ([first, rest @ ..], [other_first, other_rest @ ..]) = (one, other) {
+        if *first != *other_first {
+            return false;
+        }
+        (one, other) = (rest, other_rest);
+    }
+    one.is_empty() && other.is_empty()
 }
 
 #[cfg(test)]
@@ -98,5 +119,22 @@ mod tests {
             ]
         );
         assert_eq!(theirs.link_heartbeat(), other.link_heartbeat);
+    }
+
+    /// Another order, or another number of them, is another version of the protocol between instances.
+    #[test]
+    fn the_order_on_the_wire_is_that_of_the_version() {
+        let names = SETTINGS.map(|setting| setting.name);
+        assert_eq!(
+            names,
+            [
+                "lease",
+                "row_expiry",
+                "repeat_memory",
+                "push_bytes",
+                "queue_bytes",
+                "link_heartbeat",
+            ]
+        );
     }
 }

@@ -3,139 +3,186 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::id::InstanceId;
 
-/// Settings of an instance. Every table and queue has its limit here.
-///
-/// Durations are written as `500ms`, `10s`, `30m` or `2h`; sizes are in bytes.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// How long a lease lasts without renewal: a crashed instance is gone from everyone's view
-    /// after this time.
-    #[serde(with = "duration")]
-    pub lease: Duration,
-    /// The time between two renewals of the lease.
-    #[serde(with = "duration")]
-    pub lease_renewal: Duration,
-    /// The time between two readings of all leases.
-    #[serde(with = "duration")]
-    pub view_interval: Duration,
-    /// When the rows of a user expire unless they are written again. It bounds garbage and never
-    /// decides who is alive.
-    #[serde(with = "duration")]
-    pub row_expiry: Duration,
-    /// The time in which every row is written again although nothing has happened. It bounds how
-    /// long a row can be missing that the directory lost without any sign.
-    #[serde(with = "duration")]
-    pub sweep: Duration,
-    /// When a round trip to the directory is given up.
-    #[serde(with = "duration")]
-    pub directory_timeout: Duration,
-    /// Rows per second that all instances together write while they settle.
-    pub settle_rate: u32,
-    /// How long an instance may be without its lease, while a peer says that the directory works,
-    /// before it sends its terminals elsewhere.
-    #[serde(with = "duration")]
-    pub isolation: Duration,
-
-    /// How long a terminal waits for its row before it is greeted as degraded.
-    #[serde(with = "duration")]
-    pub hello_grace: Duration,
-    /// The time from the acceptance of a handshake to the open WebSocket.
-    #[serde(with = "duration")]
-    pub handshake_timeout: Duration,
-    /// The time between two pings to a terminal, at most; jitter shortens it by up to a quarter.
-    #[serde(with = "duration")]
-    pub ping_interval: Duration,
-    /// How long after a ping, or after the last sign of life since, a frame of any kind must have
-    /// come, or another sign of life.
-    #[serde(with = "duration")]
-    pub ping_timeout: Duration,
-    /// How long a closing handshake may take before the socket is dropped.
-    #[serde(with = "duration")]
-    pub close_timeout: Duration,
-    /// Bytes of payload that wait for one terminal, at most.
-    pub queue_bytes: usize,
-    /// Frames that wait for one terminal, at most.
-    pub queue_frames: usize,
-    /// What happens when a terminal's queue is full.
-    pub slow_consumer: SlowConsumer,
-    /// Connections of one user at this instance, at most.
-    pub connections_per_user: usize,
-    /// Connections at this instance, at most.
-    pub connections: usize,
-
-    /// The largest payload of a push, in bytes.
-    pub push_bytes: usize,
-    /// Users, or connections of one user, whom one push may name, at most.
-    pub push_users: usize,
-    /// Pushes that wait for their receipt at this instance, at most.
-    pub pushes: usize,
-    /// Pushes for one user that wait at this instance, or have ended and stand behind one that
-    /// waits, at most.
-    pub pushes_per_user: usize,
-    /// Terminals that a receipt lists, at most. Its counts stay true beyond that.
-    pub receipt_terminals: usize,
-    /// Frames per second of all broadcasts at this instance.
-    pub broadcast_rate: u32,
-    /// Broadcasts that wait to be written at this instance, at most.
-    pub broadcasts: usize,
-    /// How long an instance remembers what it wrote, to recognise repeats.
-    #[serde(with = "duration")]
-    pub repeat_memory: Duration,
-    /// Pairs of push and connection that it remembers, at most.
-    pub repeat_entries: usize,
-
-    /// Bytes that wait for one peer, at most.
-    pub link_queue_bytes: usize,
-    /// When an attempt to open a link is given up.
-    #[serde(with = "duration")]
-    pub link_timeout: Duration,
-    /// The time between two heartbeats on a link; a link that is silent for three of them is dead. The
-    /// longer of its two ends' times counts.
-    #[serde(with = "duration")]
-    pub link_heartbeat: Duration,
-    /// Links of this instance, at most.
-    pub links: usize,
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(10),
-            lease_renewal: Duration::from_secs(3),
-            view_interval: Duration::from_secs(1),
-            row_expiry: Duration::from_secs(2 * 3600),
-            sweep: Duration::from_secs(30 * 60),
-            directory_timeout: Duration::from_secs(1),
-            settle_rate: 20_000,
-            isolation: Duration::from_secs(20),
-            hello_grace: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(5),
-            ping_interval: Duration::from_secs(25),
-            ping_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(5),
-            queue_bytes: 4 << 20,
-            queue_frames: 1024,
-            slow_consumer: SlowConsumer::Close,
-            connections_per_user: 1024,
-            connections: 1_000_000,
-            push_bytes: 1 << 20,
-            push_users: 1000,
-            pushes: 100_000,
-            pushes_per_user: 1024,
-            receipt_terminals: 1000,
-            broadcast_rate: 50_000,
-            broadcasts: 64,
-            repeat_memory: Duration::from_secs(120),
-            repeat_entries: 100_000,
-            link_queue_bytes: 64 << 20,
-            link_timeout: Duration::from_secs(1),
-            link_heartbeat: Duration::from_secs(3),
-            links: 4096,
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+crate::settings! {
+    /// Settings of an instance. Every table and queue has its limit here.
+    ///
+    /// Durations are written as `500ms`, `10s`, `30m` or `2h`; sizes are in bytes.
+    pub struct Config {
+        "Connections of an instance" {
+            /// Connections at an instance, at most.
+            connections: usize as Count = 1_000_000,
+                rule: |config| config.connections > 0, "must be above zero";
+
+            /// Connections of one user at an instance, at most.
+            connections_per_user: usize as Count = 1024,
+                rule: |config| config.connections_per_user > 0, "must be above zero";
+
+            /// Bytes of payload that wait for one terminal, at most.
+            // Who takes a push promises that it fits everywhere.
+            queue_bytes: usize as Bytes = 4 << 20,
+                scope: Cluster(4),
+                rule: |config| config.queue_bytes >= config.push_bytes,
+                    "must be at least `push_bytes`, or the largest push could never be written";
+
+            /// Frames that wait for one terminal, at most.
+            queue_frames: usize as Count = 1024,
+                rule: |config| config.queue_frames >= 2, "must be at least 2";
+
+            /// What happens when a terminal's queue is full.
+            slow_consumer: SlowConsumer as OneOf("POLICY", SlowConsumer::CHOICES) = SlowConsumer::Close;
+
+            /// The time from a request to its open WebSocket, at most.
+            #[serde(with = "duration")]
+            handshake_timeout: Duration as Time = secs(5),
+                rule: |config| !config.handshake_timeout.is_zero(), "must be above zero";
+
+            /// The time between two pings to a terminal, at most; jitter shortens it by up to a quarter.
+            #[serde(with = "duration")]
+            ping_interval: Duration as Time = secs(25),
+                rule: |config| config.ping_interval >= millis(10), "must be at least 10ms";
+
+            /// How long after a ping, or after the last sign of life since, there must be another one: a
+            /// frame of any kind.
+            #[serde(with = "duration")]
+            ping_timeout: Duration as Time = secs(10),
+                rule: |config| config.ping_timeout >= millis(10), "must be at least 10ms";
+
+            /// How long a closing handshake may take before the socket is dropped.
+            #[serde(with = "duration")]
+            close_timeout: Duration as Time = secs(5);
+
+            /// How long a terminal waits for its row in the directory before it is greeted as degraded.
+            #[serde(with = "duration")]
+            hello_grace: Duration as Time = secs(1);
+        }
+
+        "Pushes" {
+            /// The largest payload of a push, in bytes.
+            // Who takes a push promises that it fits everywhere.
+            push_bytes: usize as Bytes = 1 << 20,
+                scope: Cluster(3),
+                rule: |config| config.push_bytes > 0 && config.push_bytes <= 16 << 20,
+                    "must be between 1 byte and 16 MiB";
+
+            /// Users, or connections of one user, whom one push may name, at most.
+            push_users: usize as Count = 1000,
+                rule: |config| config.push_users > 0, "must be above zero";
+
+            /// Pushes that wait for their receipt at an instance, at most.
+            pushes: usize as Count = 100_000,
+                rule: |config| config.pushes > 0, "must be above zero";
+
+            /// Pushes for one user that wait at an instance, or have ended and stand behind one that waits,
+            /// at most.
+            pushes_per_user: usize as Count = 1024,
+                rule: |config| config.pushes_per_user > 0, "must be above zero";
+
+            /// Terminals that a receipt lists, at most; its counts stay true beyond that.
+            receipt_terminals: usize as Count = 1000;
+
+            /// Frames per second of all broadcasts at an instance.
+            broadcast_rate: u32 as Count = 50_000,
+                rule: |config| config.broadcast_rate > 0, "must be above zero";
+
+            /// Broadcasts that wait to be written at an instance, at most.
+            broadcasts: usize as Count = 64,
+                rule: |config| config.broadcasts > 0, "must be above zero";
+
+            /// How long an instance remembers what it wrote, to recognise repeats.
+            // A push is recognised as long as its owner remembers it.
+            #[serde(with = "duration")]
+            repeat_memory: Duration as Time = secs(120),
+                scope: Cluster(2);
+
+            /// Pairs of push and connection that it remembers, at most.
+            repeat_entries: usize as Count = 100_000;
+        }
+
+        "Links between instances" {
+            /// Links of an instance, at most.
+            links: usize as Count = 4096,
+                rule: |config| config.links > 0, "must be above zero";
+
+            /// Bytes that wait for one peer, at most.
+            link_queue_bytes: usize as Bytes = 64 << 20,
+                rule: |config| config.link_queue_bytes >= 2 * config.push_bytes,
+                    "must be at least twice `push_bytes`";
+
+            /// When an attempt to open a link is given up.
+            #[serde(with = "duration")]
+            link_timeout: Duration as Time = secs(1),
+                rule: |config| !config.link_timeout.is_zero(), "must be above zero";
+
+            /// The time between two heartbeats on a link; a link that is silent for three of them is dead.
+            /// The longer of its two ends' times counts.
+            // The longer one counts, so that unequal ones break no link.
+            #[serde(with = "duration")]
+            link_heartbeat: Duration as Time = secs(3),
+                scope: Cluster(5),
+                rule: |config| !config.link_heartbeat.is_zero(), "must be above zero";
+        }
+
+        "Directory and lease" {
+            /// How long a lease lasts without renewal: a crashed instance is gone from everyone's view after
+            /// this time.
+            // Doubt about an instance lasts for one lease of whoever doubts.
+            #[serde(with = "duration")]
+            lease: Duration as Time = secs(10),
+                scope: Cluster(0),
+                rule: |config| config.lease >= secs(1), "must be at least 1s";
+
+            /// The time between two renewals of the lease.
+            #[serde(with = "duration")]
+            lease_renewal: Duration as Time = secs(3),
+                rule: |config| config.lease_renewal * 2 <= config.lease && !config.lease_renewal.is_zero(),
+                    "must be above zero and at most half of `lease`";
+
+            /// The time between two readings of all leases.
+            #[serde(with = "duration")]
+            view_interval: Duration as Time = secs(1),
+                rule: |config| config.view_interval * 2 <= config.lease && !config.view_interval.is_zero(),
+                    "must be above zero and at most half of `lease`";
+
+            /// When the rows of a user expire unless they are written again. It bounds garbage and never
+            /// decides who is alive.
+            // Whoever writes a row last says when all rows of its user expire.
+            #[serde(with = "duration")]
+            row_expiry: Duration as Time = secs(2 * 3600),
+                scope: Cluster(1);
+
+            /// The time in which every row is written again although nothing has happened. It bounds how
+            /// long a row can be missing that the directory lost without any sign.
+            #[serde(with = "duration")]
+            sweep: Duration as Time = secs(30 * 60),
+                rule: |config| config.sweep * 2 <= config.row_expiry && config.sweep >= secs(1),
+                    "must be at least 1s and at most half of `row_expiry`";
+
+            /// When a round trip to the directory is given up.
+            #[serde(with = "duration")]
+            directory_timeout: Duration as Time = secs(1),
+                rule: |config| (millis(10)..=config.lease / 2).contains(&config.directory_timeout),
+                    "must be at least 10ms and at most half of `lease`";
+
+            /// Rows per second that all instances together write while they settle, after the directory was
+            /// away.
+            settle_rate: u32 as Count = 20_000,
+                rule: |config| config.settle_rate > 0, "must be above zero";
+
+            /// How long an instance may be without its lease, while a peer says that the directory works,
+            /// before it sends its terminals elsewhere.
+            #[serde(with = "duration")]
+            isolation: Duration as Time = secs(20),
+                rule: |config| config.isolation >= config.lease, "must be at least `lease`";
         }
     }
 }
@@ -169,103 +216,6 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.misfits().first().map_or(Ok(()), |error| Err(*error))
     }
-
-    /// Everything that does not fit together, a field each, and what would.
-    pub fn misfits(&self) -> Vec<ConfigError> {
-        let second = Duration::from_secs(1);
-        let rules: &[(bool, &'static str, &'static str)] = &[
-            (self.lease >= second, "lease", "must be at least 1s"),
-            (
-                self.lease_renewal * 2 <= self.lease && !self.lease_renewal.is_zero(),
-                "lease_renewal",
-                "must be above zero and at most half of `lease`",
-            ),
-            (
-                self.view_interval * 2 <= self.lease && !self.view_interval.is_zero(),
-                "view_interval",
-                "must be above zero and at most half of `lease`",
-            ),
-            (
-                self.sweep * 2 <= self.row_expiry && self.sweep >= second,
-                "sweep",
-                "must be at least 1s and at most half of `row_expiry`",
-            ),
-            (
-                self.directory_timeout >= Duration::from_millis(10)
-                    && self.directory_timeout <= self.lease / 2,
-                "directory_timeout",
-                "must be at least 10ms and at most half of `lease`",
-            ),
-            (self.settle_rate > 0, "settle_rate", "must be above zero"),
-            (
-                self.isolation >= self.lease,
-                "isolation",
-                "must be at least `lease`",
-            ),
-            (
-                !self.handshake_timeout.is_zero(),
-                "handshake_timeout",
-                "must be above zero",
-            ),
-            (
-                self.ping_interval >= Duration::from_millis(10),
-                "ping_interval",
-                "must be at least 10ms",
-            ),
-            (
-                self.ping_timeout >= Duration::from_millis(10),
-                "ping_timeout",
-                "must be at least 10ms",
-            ),
-            (
-                self.queue_bytes >= self.push_bytes,
-                "queue_bytes",
-                "must be at least `push_bytes`, or the largest push could never be written",
-            ),
-            (self.queue_frames >= 2, "queue_frames", "must be at least 2"),
-            (
-                self.connections_per_user > 0,
-                "connections_per_user",
-                "must be above zero",
-            ),
-            (self.connections > 0, "connections", "must be above zero"),
-            (
-                self.push_bytes > 0 && self.push_bytes <= 16 << 20,
-                "push_bytes",
-                "must be between 1 byte and 16 MiB",
-            ),
-            (self.push_users > 0, "push_users", "must be above zero"),
-            (self.pushes > 0, "pushes", "must be above zero"),
-            (
-                self.pushes_per_user > 0,
-                "pushes_per_user",
-                "must be above zero",
-            ),
-            (
-                self.broadcast_rate > 0,
-                "broadcast_rate",
-                "must be above zero",
-            ),
-            (self.broadcasts > 0, "broadcasts", "must be above zero"),
-            (
-                self.link_queue_bytes >= 2 * self.push_bytes,
-                "link_queue_bytes",
-                "must be at least twice `push_bytes`",
-            ),
-            (
-                !self.link_timeout.is_zero(),
-                "link_timeout",
-                "must be above zero",
-            ),
-            (
-                !self.link_heartbeat.is_zero(),
-                "link_heartbeat",
-                "must be above zero",
-            ),
-            (self.links > 0, "links", "must be above zero"),
-        ];
-        ConfigError::broken(rules).collect()
-    }
 }
 
 /// A setting that does not fit.
@@ -286,16 +236,16 @@ impl ConfigError {
     }
 }
 
-/// What happens to a terminal that does not read as fast as frames come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SlowConsumer {
-    /// Its connection is closed; the frames that waited are reported as overflow.
-    Close,
-    /// The frames that have waited longest give way.
-    DropOldest,
-    /// The new frame is not taken.
-    DropNewest,
+crate::choice! {
+    /// What happens to a terminal that does not read as fast as frames come.
+    pub enum SlowConsumer {
+        /// Its connection is closed; the frames that waited are reported as overflow.
+        Close = "close",
+        /// The frames that have waited longest give way.
+        DropOldest = "drop-oldest",
+        /// The new frame is not taken.
+        DropNewest = "drop-newest",
+    }
 }
 
 /// Who an instance is.

@@ -9,5 +9,6 @@ pub mod frame;
 pub mod message;
 pub(crate) mod purpose;
 pub(crate) mod selected;
+pub mod settings;
 pub mod stats;
 pub(crate) mod timer;
