@@ -56,6 +56,7 @@ pub(crate) fn assemble(
         origins,
     } = loaded;
     let mut complaints = Complaints::default();
+    let own_misfits = server.misfits();
     let authenticator = complaints.note(authenticator(&server, &core, &origins, fetching));
     let api_keys = complaints.note(api_keys(&server, &origins));
     let advertise = complaints.note(advertise(&server, &origins));
@@ -93,7 +94,8 @@ pub(crate) fn assemble(
         },
         public_url: server.public_url,
     };
-    for misfit in settings.misfits().into_iter().chain(api.misfits()) {
+    let misfits = [own_misfits, settings.misfits(), api.misfits()];
+    for misfit in misfits.into_iter().flatten() {
         if !said.contains(&(misfit.field, true)) {
             complaints.add(origins.complaint(&misfit));
         }

@@ -11,6 +11,8 @@ mod check;
 mod client;
 mod complaints;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod load;
 mod log_queue;
 mod logging;
@@ -39,7 +41,6 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use complaints::Complaints;
 use options::{Logging, Options};
 use reload::Reloader;
-use settings::{Level, LogFormat};
 use switchboard_driver::runtime::Runtime;
 use tokens::Fetching;
 
@@ -185,17 +186,14 @@ fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCod
         Command::Check(serve) => check::run::<R>(&serve, matches),
         Command::Token(token) => token::print(&token, matches),
         Command::Config => {
-            serve::say(sample_file().trim_end());
+            serve::say(sample::file().trim_end());
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
-    logging::start(
-        log.log.unwrap_or(LogFormat::Human),
-        log.log_level.unwrap_or(Level::Warn),
-    )?;
+    logging::start(log.log, log.log_level)?;
     wait_for::<R, _>(demo::run::<R>())
 }
 
@@ -225,34 +223,11 @@ fn of_command(matches: &ArgMatches) -> &ArgMatches {
     }
 }
 
-/// A settings file with every setting.
-fn sample_file() -> String {
-    let cli = Cli::command();
-    let serve = cli.find_subcommand("serve");
-    serve.map_or_else(String::new, |serve| sample::file(serve, &load::defaults()))
-}
-
-/// The command line, with variables and defaults in its help.
+/// The command line. A token shows of the settings those that matter to it.
 fn command() -> clap::Command {
-    let (defaults, settings) = (load::defaults(), load::settings());
-    Cli::command()
-        .mut_subcommand("serve", |serve| {
-            options::with_variables_and_defaults(serve, &defaults, &settings)
-        })
-        .mut_subcommand("check", |check| {
-            options::with_variables_and_defaults(check, &defaults, &settings)
-        })
-        .mut_subcommand("token", |token| {
-            options::with_variables_and_defaults(token, &defaults, &settings)
-                .mut_args(token::hide_what_is_not_about_tokens)
-        })
-        .mut_subcommand("demo", |demo| {
-            let defaults = toml::Table::from_iter([
-                ("log".to_owned(), "human".into()),
-                ("log_level".to_owned(), "warn".into()),
-            ]);
-            options::with_variables_and_defaults(demo, &defaults, &["log", "log_level"])
-        })
+    Cli::command().mut_subcommand("token", |token| {
+        token.mut_args(token::hide_what_is_not_about_tokens)
+    })
 }
 
 /// Runs on this thread; servers have threads of their own.
@@ -262,15 +237,6 @@ fn wait_for<R: Runtime, T>(main: impl Future<Output = Result<T, Failure>>) -> Re
     R::run(async { result = Some(main.await) })
         .map_err(|error| Failure::System { doing, error })?;
     result.unwrap_or_else(|| unreachable!("a runtime runs its main future to the end"))
-}
-
-/// The command that takes all settings.
-fn serve_command() -> clap::Command {
-    let command = command();
-    command
-        .find_subcommand("serve")
-        .cloned()
-        .unwrap_or_else(|| unreachable!("it is one of the commands"))
 }
 
 /// Says what is wrong with the arguments. clap stops at the first bad value; all of them are told.
@@ -293,9 +259,8 @@ fn refuse(error: clap::Error, arguments: &[OsString]) -> ExitCode {
 /// All settings whose values cannot be, of a command that takes settings.
 fn wrong_values(arguments: &[OsString]) -> Option<Complaints> {
     const WITH_SETTINGS: [&str; 3] = ["serve", "check", "token"];
-    let settings = load::settings();
     let lenient = WITH_SETTINGS.iter().fold(command(), |command, name| {
-        command.mut_subcommand(name, |command| values::lenient(command, &settings))
+        command.mut_subcommand(name, values::lenient)
     });
     let matches = lenient.try_get_matches_from(arguments).ok()?;
     let (name, matches) = matches.subcommand()?;
@@ -331,7 +296,7 @@ fn with_variable_named(mut error: clap::Error, arguments: &[OsString]) -> clap::
 
 /// A variable that is misspelt would otherwise be ignored in silence.
 fn warn_of_unknown_variables() {
-    let settings = load::settings();
+    let settings = load::names();
     for (name, _) in std::env::vars_os() {
         let Some(setting) = name
             .to_str()

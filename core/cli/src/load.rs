@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize as _;
-use serde::de::value::Error as ProbeError;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::de::DeserializeOwned;
 use switchboard_core::config::{Config, ConfigError};
+use switchboard_core::settings::{Setting, SettingTable};
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};
 
@@ -60,11 +60,9 @@ pub(crate) fn load(
     };
     complaints.check()?;
     let mut complaints = Complaints::default();
-    // It cannot fail: flags are texts, numbers and lists of texts.
-    let given = complaints.note(Table::try_from(given)).unwrap_or_default();
-    for (key, value) in given {
-        origins.0.insert(key.clone(), Origin::of(matches, &key));
-        table.insert(key, value);
+    for (key, value) in given.table() {
+        origins.0.insert(key.clone(), Origin::of(matches, key));
+        table.insert(key.clone(), value.clone());
     }
     let core = complaints.note(section(&mut table, &origins));
     let server = complaints.note(section(&mut table, &origins));
@@ -81,23 +79,14 @@ pub(crate) fn load(
 /// Everything that is wrong with single values, if something is: of flags, variables and file.
 /// `matches` are those of a command that takes any text for its settings.
 pub(crate) fn wrong_values(matches: &ArgMatches) -> Complaints {
-    let serve = super::serve_command();
     let mut complaints = Complaints::default();
     for setting in settings() {
-        let given = !matches!(
-            matches.value_source(setting),
-            None | Some(ValueSource::DefaultValue)
-        );
-        let texts: Option<Vec<String>> = matches.get_raw(setting).filter(|_| given).map(|texts| {
-            texts
-                .map(|text| text.to_string_lossy().into_owned())
-                .collect()
-        });
-        if let Some(texts) = texts {
-            let origin = Origin::of(matches, setting);
-            let origin = Origins(BTreeMap::from([(setting.to_owned(), origin)]));
-            let read = values::read(&serve, setting, &texts);
-            complaints.note(read.map_err(|why| format!("{}: {why}", origin.place(setting))));
+        let name = setting.name;
+        for text in matches.get_raw(name).into_iter().flatten() {
+            let origin = Origin::of(matches, name);
+            let origin = Origins(BTreeMap::from([(name.to_owned(), origin)]));
+            let read = values::read(setting, &text.to_string_lossy());
+            complaints.note(read.map_err(|why| format!("{}: {why}", origin.place(name))));
         }
     }
     if let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") {
@@ -106,9 +95,29 @@ pub(crate) fn wrong_values(matches: &ArgMatches) -> Complaints {
     complaints
 }
 
+/// All settings, those under one heading one after the other.
+pub(crate) fn settings() -> Vec<&'static Setting> {
+    let tables = [ServerSettings::SETTINGS, Config::SETTINGS];
+    let mut settings: Vec<_> = tables.into_iter().flatten().collect();
+    let mut groups = Vec::new();
+    for setting in &settings {
+        if !groups.contains(&setting.group) {
+            groups.push(setting.group);
+        }
+    }
+    settings.sort_by_key(|setting| groups.iter().position(|group| *group == setting.group));
+    settings
+}
+
+/// The setting of this name.
+pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
+    settings().into_iter().find(|setting| setting.name == name)
+}
+
 /// The names of all settings.
-pub(crate) fn settings() -> Vec<&'static str> {
-    [fields::<Config>(), fields::<ServerSettings>()].concat()
+pub(crate) fn names() -> Vec<&'static str> {
+    let settings = settings().into_iter();
+    settings.map(|setting| setting.name).collect()
 }
 
 /// The defaults of all settings that have one.
@@ -233,7 +242,6 @@ fn read(path: &Path, origins: &mut Origins, complaints: &mut Complaints) -> Tabl
             error.message()
         ));
     }
-    let (known, serve) = (settings(), super::serve_command());
     let mut found: Vec<_> = document.into_inner().into_iter().collect();
     found.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in found {
@@ -242,19 +250,19 @@ fn read(path: &Path, origins: &mut Origins, complaints: &mut Complaints) -> Tabl
             continue;
         }
         let key = key.into_inner().into_owned();
-        if !known.contains(&&*key) {
-            let meant = meant(nearest(&key, &known));
+        let Some(setting) = setting(&key) else {
+            let meant = meant(nearest(&key, &names()));
             complaints.add(format!(
                 "{}, line {line}: there is no setting `{key}`{meant}",
                 path.display()
             ));
             continue;
-        }
+        };
         let path = path.to_owned();
         origins.0.insert(key.clone(), Origin::File { path, line });
         let read = Value::deserialize(ValueDeserializer::from(value))
             .map_err(|error| error.message().to_owned())
-            .and_then(|value| values::read_toml(&serve, &key, &value))
+            .and_then(|value| values::read_toml(setting, &value))
             .map_err(|why| format!("{}: {why}", origins.place(&key)));
         if let Some(value) = complaints.note(read) {
             settings_read.insert(key, value);
@@ -264,55 +272,24 @@ fn read(path: &Path, origins: &mut Origins, complaints: &mut Complaints) -> Tabl
 }
 
 /// Takes the settings of one struct out of the table.
-fn section<T: DeserializeOwned>(table: &mut Table, origins: &Origins) -> Result<T, String> {
+fn section<T: SettingTable + DeserializeOwned>(
+    table: &mut Table,
+    origins: &Origins,
+) -> Result<T, String> {
     let mut own = Table::new();
-    for field in fields::<T>() {
-        let Some(value) = table.remove(*field) else {
+    for Setting { name, .. } in T::SETTINGS {
+        let Some(value) = table.remove(*name) else {
             continue;
         };
         // Each by itself, so that an error can say which.
-        let alone = Table::from_iter([((*field).to_owned(), value.clone())]);
+        let alone = Table::from_iter([((*name).to_owned(), value.clone())]);
         if let Err(error) = Value::Table(alone).try_into::<T>() {
-            return Err(format!("{}: {}", origins.place(field), error.message()));
+            return Err(format!("{}: {}", origins.place(name), error.message()));
         }
-        own.insert((*field).to_owned(), value);
+        own.insert((*name).to_owned(), value);
     }
     let all = Value::Table(own).try_into();
     all.map_err(|error| format!("settings: {}", error.message()))
-}
-
-/// The names of a struct's fields, as serde knows them.
-fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut fields: &[&str] = &[];
-    // It ends in an error, always: the probe has no values.
-    let _ = T::deserialize(Probe(&mut fields));
-    fields
-}
-
-/// Asks a struct for its fields.
-struct Probe<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = ProbeError;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        _visitor: V,
-    ) -> Result<V::Value, ProbeError> {
-        *self.0 = fields;
-        Err(ProbeError::custom("a probe has no values"))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
-        Err(ProbeError::custom("not a struct"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }
 
 /// The setting that was probably meant.

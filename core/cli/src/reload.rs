@@ -8,6 +8,7 @@ use std::thread;
 use clap::ArgMatches;
 use futures_channel::oneshot;
 use switchboard_core::config::{ClusterSecret, ConfigError};
+use switchboard_core::settings::Reload;
 use switchboard_driver::{Admission, Handle};
 use switchboard_http::auth::JwtSettings;
 use switchboard_http::{Api, ApiAccess};
@@ -20,29 +21,6 @@ use crate::serve::{Stop, warn_if_open};
 use crate::signals::Signals;
 use crate::tokens::Fetching;
 use crate::{Failure, Serve, logging};
-
-/// Settings that a running server takes. Where one names a file, it takes what stands there.
-const TAKEN: [&str; 19] = [
-    "api_hosts",
-    "api_key_file",
-    "auth",
-    "drain",
-    "drain_delay",
-    "jwks_ca_file",
-    "jwks_file",
-    "jwks_pause",
-    "jwks_refresh",
-    "jwks_timeout",
-    "jwks_url",
-    "jwt_allow_unexpiring",
-    "jwt_audience",
-    "jwt_issuer",
-    "jwt_public_key_file",
-    "jwt_secret_file",
-    "log_level",
-    "origins",
-    "token_in_query",
-];
 
 /// What was given to the process, and what of it is in force.
 pub(crate) struct Reloader {
@@ -189,10 +167,8 @@ impl Force {
     /// so that it is judged by those in force.
     fn with_what_is_taken(&self, newest: Loaded) -> Result<Loaded, Complaints> {
         let all = load::settings().into_iter();
-        newest.keeping(
-            &self.settings,
-            all.filter(|setting| !TAKEN.contains(setting)),
-        )
+        let refused = all.filter(|setting| setting.reload == Reload::Refused);
+        newest.keeping(&self.settings, refused.map(|setting| setting.name))
     }
 
     /// Where the cluster's secret is. Another file counts after a restart only, and the one in force may
@@ -208,15 +184,16 @@ impl Force {
     fn changes(&self, newest: &Self) -> Changes {
         let mut changes = Changes::default();
         for setting in load::settings() {
-            let same_value = self.settings.get(setting) == newest.settings.get(setting);
-            if same_value && self.has_same_content(newest, setting) {
+            let name = setting.name;
+            let same_value = self.settings.get(name) == newest.settings.get(name);
+            if same_value && self.has_same_content(newest, name) {
                 continue;
             }
-            let changed = match TAKEN.contains(&setting) {
-                true => &mut changes.taken,
-                false => &mut changes.at_restart,
+            let changed = match setting.reload {
+                Reload::Taken => &mut changes.taken,
+                Reload::Refused => &mut changes.at_restart,
             };
-            changed.insert(setting);
+            changed.insert(name);
         }
         changes
     }
@@ -278,14 +255,6 @@ mod tests {
 
     use super::*;
     use crate::options::Options;
-
-    #[test]
-    fn what_is_taken_are_settings() {
-        let settings = load::settings();
-        for taken in TAKEN {
-            assert!(settings.contains(&taken), "{taken}");
-        }
-    }
 
     #[test]
     fn what_is_not_taken_is_judged_as_it_is_in_force() {

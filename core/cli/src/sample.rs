@@ -1,23 +1,10 @@
 //! `switchboard config`: a settings file with every setting, made of what `--help` is made of.
 
-use clap::{Arg, Command};
-use toml::Table;
+use switchboard_core::settings::{Setting, Unit};
+use toml::Value;
 
-/// Values for the settings that have no default, as a file has them.
-const EXAMPLES: &str = r#"
-advertise = "10.0.0.7:8082"
-api_key_file = "/etc/switchboard/api-keys"
-auth = "jwt"
-cluster_secret_file = "/etc/switchboard/cluster-secret"
-jwks_ca_file = "/etc/switchboard/authorities.pem"
-jwks_file = "/etc/switchboard/jwks.json"
-jwks_url = "https://id.example.com/.well-known/jwks.json"
-jwt_public_key_file = "/etc/switchboard/jwt-public.pem"
-jwt_secret_file = "/etc/switchboard/jwt-secret"
-name = "web1"
-public_url = "wss://push.example.com/connect"
-redis = "redis://127.0.0.1:6379"
-"#;
+use crate::load;
+use crate::options::sentence;
 
 const HEAD: &str = "\
 # Settings of Switchboard, for `switchboard serve --config FILE`. What is commented out says the
@@ -27,49 +14,45 @@ const HEAD: &str = "\
 /// Columns of the file.
 const WIDTH: usize = 100;
 
-/// The file, for the settings of this command.
-pub(crate) fn file(serve: &Command, defaults: &Table) -> String {
-    let examples = examples();
+/// The file.
+pub(crate) fn file() -> String {
+    let defaults = load::defaults();
     let mut file = HEAD.to_owned();
-    let mut heading = None;
-    for arg in serve.get_arguments() {
-        let setting = arg.get_id().as_str();
-        let value = match (defaults.get(setting), examples.get(setting)) {
-            (Some(value), _) | (None, Some(value)) => value,
-            (None, None) => continue,
+    let mut group = None;
+    for setting in load::settings() {
+        let example = setting.example.map(Value::from);
+        let Some(value) = defaults.get(setting.name).or(example.as_ref()) else {
+            continue;
         };
-        if arg.get_help_heading() != heading {
-            heading = arg.get_help_heading();
-            file.push_str(&format!("\n\n## {}\n", heading.unwrap_or_default()));
+        if group != Some(setting.group) {
+            group = Some(setting.group);
+            file.push_str(&format!("\n\n## {}\n", setting.group));
         }
         file.push('\n');
-        for line in wrapped(&help(arg)) {
+        for line in wrapped(&help(setting)) {
             file.push_str(&format!("# {line}\n"));
         }
-        file.push_str(&format!("#{setting} = {value}\n"));
+        file.push_str(&format!("#{} = {value}\n", setting.name));
     }
     file
 }
 
-/// The examples, by setting.
-pub(crate) fn examples() -> Table {
-    EXAMPLES
-        .parse()
-        .unwrap_or_else(|error| unreachable!("the examples are a constant: {error}"))
-}
-
 /// What `--help` says of a setting, and which words it takes.
-fn help(arg: &Arg) -> String {
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let words: Vec<String> = arg
-        .get_possible_values()
-        .iter()
-        .map(|word| word.get_name().to_owned())
-        .collect();
-    let is_choice = !words.is_empty() && arg.get_action().takes_values();
-    match is_choice && words != ["true", "false"] {
-        true => format!("{help} ({})", words.join(", ")),
-        false => help,
+fn help(setting: &Setting) -> String {
+    let help = sentence(setting.help);
+    match setting.unit {
+        Unit::OneOf(_, choices) => {
+            let words: Vec<_> = choices.iter().map(|choice| choice.word).collect();
+            format!("{help} ({})", words.join(", "))
+        }
+        Unit::Time
+        | Unit::Bytes
+        | Unit::Count
+        | Unit::Switch
+        | Unit::Address
+        | Unit::File
+        | Unit::List
+        | Unit::Text(_) => help.to_owned(),
     }
 }
 

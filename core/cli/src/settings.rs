@@ -4,135 +4,214 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use switchboard_core::config::duration;
+use switchboard_core::{choice, settings};
 use switchboard_driver::Settings;
 
-/// Settings of the process. Those of an instance are [`switchboard_core::config::Config`];
-/// both stand side by side in one file. What each means is said in [`super::options`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "said once, where the flags are")]
-pub(crate) struct ServerSettings {
-    pub(crate) listen: SocketAddr,
-    pub(crate) api: SocketAddr,
-    pub(crate) peer: SocketAddr,
-    pub(crate) advertise: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) workers: usize,
-
-    pub(crate) redis: Option<String>,
-    pub(crate) prefix: String,
-    pub(crate) cluster_secret_file: Option<PathBuf>,
-
-    pub(crate) auth: Option<Auth>,
-    pub(crate) jwt_secret_file: Option<PathBuf>,
-    pub(crate) jwt_public_key_file: Option<PathBuf>,
-    pub(crate) jwks_url: Option<String>,
-    pub(crate) jwks_file: Option<PathBuf>,
-    pub(crate) jwks_ca_file: Option<PathBuf>,
-    #[serde(with = "duration")]
-    pub(crate) jwks_refresh: Duration,
-    #[serde(with = "duration")]
-    pub(crate) jwks_pause: Duration,
-    #[serde(with = "duration")]
-    pub(crate) jwks_timeout: Duration,
-    pub(crate) jwt_audience: Vec<String>,
-    pub(crate) jwt_issuer: Vec<String>,
-    pub(crate) jwt_allow_unexpiring: bool,
-    pub(crate) token_in_query: bool,
-    pub(crate) origins: Vec<String>,
-
-    pub(crate) api_key_file: Option<PathBuf>,
-    pub(crate) api_hosts: Vec<String>,
-    pub(crate) public_url: Option<String>,
-
-    #[serde(with = "duration")]
-    pub(crate) drain: Duration,
-    #[serde(with = "duration")]
-    pub(crate) drain_delay: Duration,
-
-    pub(crate) log: LogFormat,
-    pub(crate) log_level: Level,
-
-    pub(crate) frame_bytes: usize,
-    pub(crate) header_bytes: usize,
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
-impl Default for ServerSettings {
-    fn default() -> Self {
-        let driver = Settings::default();
-        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self {
-            listen: loopback(8080),
-            api: loopback(8081),
-            peer: loopback(8082),
-            advertise: None,
-            name: None,
-            workers: 0,
-            redis: None,
-            prefix: driver.prefix,
-            cluster_secret_file: None,
-            auth: None,
-            jwt_secret_file: None,
-            jwt_public_key_file: None,
-            jwks_url: None,
-            jwks_file: None,
-            jwks_ca_file: None,
-            jwks_refresh: Duration::from_secs(600),
-            jwks_pause: Duration::from_secs(10),
-            jwks_timeout: Duration::from_secs(3),
-            jwt_audience: Vec::new(),
-            jwt_issuer: Vec::new(),
-            jwt_allow_unexpiring: false,
-            token_in_query: false,
-            origins: driver.origins,
-            api_key_file: None,
-            api_hosts: Vec::new(),
-            public_url: None,
-            drain: Duration::from_secs(10),
-            drain_delay: Duration::ZERO,
-            log: LogFormat::Human,
-            log_level: Level::Info,
-            frame_bytes: driver.frame_bytes,
-            header_bytes: driver.header_bytes,
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+settings! {
+    /// Settings of the process. Those of an instance are [`switchboard_core::config::Config`]; both stand
+    /// side by side in one file.
+    pub(crate) struct ServerSettings {
+        "Listeners" {
+            /// Where terminals connect, at /connect. Port 0 takes a free one.
+            listen: SocketAddr as Address = loopback(8080);
+
+            /// Where the HTTP API, metrics, health and status page are.
+            api: SocketAddr as Address = loopback(8081);
+
+            /// Where other instances connect.
+            peer: SocketAddr as Address = loopback(8082);
+
+            /// What other instances dial [default: the peer address in use]
+            advertise: Option<String> as Text("HOST:PORT") = None,
+                example: "10.0.0.7:8082";
+
+            /// Name of this server in metrics (label `node`), the same after each start
+            /// [default: what other instances dial]
+            name: Option<String> as Text("NAME") = None,
+                example: "web1";
+
+            /// Instances in this process, each with a thread of its own; 0: one for each core.
+            workers: usize as Count = 0;
+        }
+
+        "Cluster" {
+            /// Redis 7.0 or newer as the directory of all instances: redis://host:port/db, rediss://...
+            /// with TLS, or redis+sentinel://host:port,host:port/master/db; user:password@ goes before the
+            /// hosts. Sentinels with a login of their own:
+            /// ...?sentinel_user=NAME&sentinel_password=PASSWORD. Without it the directory is in this
+            /// process, and the process is a cluster of its own.
+            redis: Option<String> as Text("URL") = None,
+                example: "redis://127.0.0.1:6379";
+
+            /// What every key in Redis begins with.
+            prefix: String as Text("TEXT") = Settings::default().prefix;
+
+            /// File with the secret that all instances share, at least 16 bytes; required with --redis,
+            /// unless the variable SWITCHBOARD_CLUSTER_SECRET holds it.
+            cluster_secret_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/cluster-secret";
+        }
+
+        "Who may connect" {
+            /// Who a terminal belongs to: `open` believes ?user=NAME, `jwt` a signed token's `sub`
+            /// [default: open on loopback; elsewhere there is none]
+            auth: Option<Auth> as OneOf("HOW", Auth::CHOICES) = None,
+                example: "jwt",
+                reload: Taken;
+
+            /// File with the secret of HS256 tokens, at least 32 bytes.
+            jwt_secret_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/jwt-secret",
+                reload: Taken;
+
+            /// PEM file with the public key of RS256, ES256 or EdDSA tokens; its type fixes the algorithm.
+            /// Several keys count side by side; a line `kid: NAME` before one says which tokens are its own.
+            jwt_public_key_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/jwt-public.pem",
+                reload: Taken;
+
+            /// Address of the JSON Web Key Set with the public keys that tokens are signed with, by kid:
+            /// https://..., or http://... on this machine. A token with an unknown kid has it fetched again.
+            jwks_url: Option<String> as Text("URL") = None,
+                example: "https://id.example.com/.well-known/jwks.json",
+                reload: Taken;
+
+            /// File with a JSON Web Key Set.
+            jwks_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/jwks.json",
+                reload: Taken;
+
+            /// PEM file with the authorities that vouch for --jwks-url, in place of the machine's.
+            jwks_ca_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/authorities.pem",
+                reload: Taken;
+
+            /// The time between two fetches of the keys.
+            #[serde(with = "duration")]
+            jwks_refresh: Duration as Time = secs(600),
+                reload: Taken;
+
+            /// The time after a fetch before tokens with an unknown kid cause another one.
+            #[serde(with = "duration")]
+            jwks_pause: Duration as Time = secs(10),
+                reload: Taken;
+
+            /// When a fetch is given up; below --handshake-timeout.
+            #[serde(with = "duration")]
+            jwks_timeout: Duration as Time = secs(3),
+                reload: Taken;
+
+            /// Audiences of which a token must name one (`aud`).
+            jwt_audience: Vec<String> as List = Vec::new(),
+                reload: Taken;
+
+            /// Issuers of which a token must name one (`iss`).
+            jwt_issuer: Vec<String> as List = Vec::new(),
+                reload: Taken;
+
+            /// Take tokens without `exp`; with it, a connection ends when its token does.
+            jwt_allow_unexpiring: bool as Switch = false,
+                reload: Taken;
+
+            /// Take tokens from ?token= as well. URLs end up in logs: prefer header or subprotocol.
+            token_in_query: bool as Switch = false,
+                reload: Taken;
+
+            /// Origins whose pages may connect, beside those of the same host: https://example.com,... A
+            /// bare host name stands for all its schemes and ports, *.example.com for all names below that
+            /// one.
+            origins: Vec<String> as List = Vec::new(),
+                reload: Taken;
+        }
+
+        "HTTP API" {
+            /// File with the keys of the API, one a line, at least 16 bytes each; required if --api is not
+            /// on loopback.
+            api_key_file: Option<PathBuf> as File = None,
+                example: "/etc/switchboard/api-keys",
+                reload: Taken;
+
+            /// Host names under which the API answers, beside IP addresses and localhost.
+            api_hosts: Vec<String> as List = Vec::new(),
+                reload: Taken;
+
+            /// URL under which terminals reach this server, for the status page: wss://example.com/connect
+            public_url: Option<String> as Text("URL") = None,
+                example: "wss://push.example.com/connect";
+        }
+
+        "Stopping" {
+            /// SIGTERM or SIGINT: the time over which terminals are closed, evenly.
+            #[serde(with = "duration")]
+            drain: Duration as Time = secs(10),
+                reload: Taken;
+
+            /// How long before that the balancer is told, while terminals stay.
+            #[serde(with = "duration")]
+            drain_delay: Duration as Time = Duration::ZERO,
+                reload: Taken;
+        }
+
+        "Log, on standard error" {
+            /// Its form.
+            log: LogFormat as OneOf("FORM", LogFormat::CHOICES) = LogFormat::Human;
+
+            /// The least level that is written.
+            log_level: Level as OneOf("LEVEL", Level::CHOICES) = Level::Info,
+                reload: Taken;
+        }
+
+        "Connections of an instance" {
+            /// The largest message that a terminal may send, in bytes.
+            frame_bytes: usize as Bytes = Settings::default().frame_bytes;
+
+            /// The largest head of an HTTP request, in bytes.
+            header_bytes: usize as Bytes = Settings::default().header_bytes;
         }
     }
 }
 
-/// Who a terminal belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Auth {
-    /// To whom it says: ?user=NAME
-    Open,
-    /// To the `sub` of a signed token
-    Jwt,
+choice! {
+    /// Who a terminal belongs to.
+    pub(crate) enum Auth {
+        /// To whom it says: ?user=NAME
+        Open = "open",
+        /// To the `sub` of a signed token.
+        Jwt = "jwt",
+    }
 }
 
-/// The log's form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    Human,
-    /// One JSON object a line
-    Json,
+choice! {
+    /// The log's form.
+    pub(crate) enum LogFormat {
+        /// Lines for people.
+        Human = "human",
+        /// One JSON object a line.
+        Json = "json",
+    }
 }
 
-/// The least level that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Level {
-    /// What needs somebody at once
-    Error,
-    /// And what is not as it should be
-    Warn,
-    /// And what an operator wants to have seen
-    Info,
-    /// And what happens to connections and links
-    Debug,
-    /// And every message, without its payload
-    Trace,
+choice! {
+    /// The least level that is logged.
+    pub(crate) enum Level {
+        /// What needs somebody at once.
+        Error = "error",
+        /// And what is not as it should be.
+        Warn = "warn",
+        /// And what an operator wants to have seen.
+        Info = "info",
+        /// And what happens to connections and links.
+        Debug = "debug",
+        /// And every message, without its payload.
+        Trace = "trace",
+    }
 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Arg, CommandFactory, FromArgMatches};
+use switchboard_core::settings::{Choice, Setting, Unit};
 use switchboard_driver::{AuthKind, DirectoryChoice};
+use toml::Value;
 
 use crate::assemble::{Parts, Secret, assemble};
 use crate::complaints::Complaints;
 use crate::load::{self, Loaded};
 use crate::tokens::Fetching;
-use crate::{Cli, Command, command, options, sample, sample_file, serve_command, values};
+use crate::{Cli, Command, command, options, sample, values};
 
 #[test]
 fn the_command_line_is_sound() {
@@ -18,40 +20,53 @@ fn the_command_line_is_sound() {
     command().debug_assert();
 }
 
+/// A row in one of the tables is all that a setting needs.
 #[test]
-fn every_setting_has_a_flag_and_a_variable_and_every_flag_is_a_setting() {
-    let serve = serve_command();
-    let mut flags = BTreeSet::new();
-    for arg in serve.get_arguments() {
-        let id = arg.get_id().as_str();
-        if ["config", "help", "version"].contains(&id) {
-            continue;
-        }
-        flags.insert(id.to_owned());
-        assert_eq!(
-            arg.get_long().map(|long| format!("--{long}")),
-            Some(options::flag(id))
+fn every_row_is_a_flag_and_a_variable_and_its_default_is_told() {
+    let command = command();
+    let serve = command.find_subcommand("serve").expect("a command");
+    let mut flags: BTreeSet<_> = serve
+        .get_arguments()
+        .map(|arg| arg.get_id().as_str())
+        .collect();
+    for setting in load::settings() {
+        let name = setting.name;
+        assert!(
+            flags.remove(name),
+            "{name} is in two tables, or has no flag"
         );
+        let is_it = |arg: &&Arg| arg.get_id() == name;
+        let arg = serve.get_arguments().find(is_it).expect("a flag");
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        assert_eq!(long, Some(options::flag(name)));
         let variable = arg
             .get_env()
-            .and_then(|name| name.to_str())
-            .map(str::to_owned);
-        assert_eq!(variable, Some(options::variable(id)));
-        assert!(arg.get_help().is_some(), "{id} is not explained");
-        assert!(arg.get_help_heading().is_some(), "{id} is in no group");
+            .map(|name| name.to_string_lossy().into_owned());
+        assert_eq!(variable, Some(options::variable(name)));
+        assert_eq!(arg.get_help_heading(), Some(setting.group));
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.starts_with(options::sentence(setting.help)), "{help}");
+        let default = load::defaults().get(name).and_then(|value| match value {
+            Value::Integer(number) if setting.unit != Unit::Bytes => Some(number.to_string()),
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        });
+        if let Some(default) = default {
+            let told = format!(" [default: {default}]");
+            assert!(help.ends_with(&told), "{name}: {help}");
+        }
     }
-    let settings = load::settings().into_iter().map(str::to_owned).collect();
-    assert_eq!(flags, settings);
+    flags.remove("config");
+    assert_eq!(flags, BTreeSet::new(), "flags that are no settings");
 }
 
 #[test]
 fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
-    let samples = samples();
     for setting in load::settings() {
-        let sample = &samples[setting];
-        let value = match sample {
-            toml::Value::String(text) => text.clone(),
-            toml::Value::Array(items) => items
+        let (sample, setting) = (another_value(setting), setting.name);
+        let value = match &sample {
+            Value::String(text) => text.clone(),
+            Value::Array(items) => items
                 .iter()
                 .filter_map(|item| item.as_str())
                 .collect::<Vec<_>>()
@@ -72,7 +87,7 @@ fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
 
 #[test]
 fn the_sample_file_has_every_setting_and_says_the_defaults() {
-    let sample = sample_file();
+    let sample = sample::file();
     assert_eq!(
         sample.parse(),
         Ok(toml::Table::new()),
@@ -88,15 +103,16 @@ fn the_sample_file_has_every_setting_and_says_the_defaults() {
         .map(|line| format!("{}\n", &line[1..]))
         .collect();
     let table: toml::Table = all.parse().unwrap_or_else(|error| panic!("{error}: {all}"));
-    let settings: BTreeSet<_> = load::settings().into_iter().collect();
+    let settings: BTreeSet<_> = load::names().into_iter().collect();
     let named: BTreeSet<_> = table.keys().map(String::as_str).collect();
     assert_eq!(named, settings);
 
-    let examples = sample::examples();
-    for example in examples.keys() {
+    let mut examples = load::settings();
+    examples.retain(|setting| setting.example.is_some());
+    for Setting { name, .. } in &examples {
         assert!(
-            !load::defaults().contains_key(example),
-            "{example} has a default"
+            !load::defaults().contains_key(*name),
+            "{name} has a default"
         );
     }
     // Without the examples it is a file that changes nothing.
@@ -104,8 +120,8 @@ fn the_sample_file_has_every_setting_and_says_the_defaults() {
         .lines()
         .filter(|line| {
             !examples
-                .keys()
-                .any(|name| line.starts_with(&format!("{name} =")))
+                .iter()
+                .any(|setting| line.starts_with(&format!("{} =", setting.name)))
         })
         .map(|line| format!("{line}\n"))
         .collect();
@@ -219,11 +235,10 @@ fn what_is_wrong_in_the_file_is_named_with_its_line() {
 /// A file says as much as a flag does.
 #[test]
 fn a_value_in_the_file_is_complained_about_as_that_of_a_flag() {
-    let serve = serve_command();
     for setting in load::settings() {
-        let by_flag = values::read(&serve, setting, &["?".to_owned()]);
-        let by_file = values::read_toml(&serve, setting, &"?".into());
-        assert_eq!(by_flag.err(), by_file.err(), "{setting}");
+        let by_flag = values::read(setting, "?");
+        let by_file = values::read_toml(setting, &"?".into());
+        assert_eq!(by_flag, by_file, "{}", setting.name);
     }
 }
 
@@ -447,41 +462,22 @@ fn refusal(arguments: &[&str]) -> String {
     }
 }
 
-/// A value for each setting that is not its default.
-fn samples() -> toml::Table {
-    let mut samples: toml::Table = load::defaults();
-    for (_, value) in samples.iter_mut() {
-        *value = match &*value {
-            toml::Value::Integer(number) => (number + 1).into(),
-            toml::Value::Boolean(value) => (!value).into(),
-            toml::Value::Array(_) => toml::Value::Array(vec!["one".into(), "two".into()]),
-            toml::Value::String(text) if text.ends_with(|unit: char| "smh".contains(unit)) => {
-                "77m".into()
-            }
-            toml::Value::String(text) if text.contains(':') => "127.0.0.2:7000".into(),
-            other => other.clone(),
-        };
+/// A value that is not the default.
+fn another_value(setting: &Setting) -> Value {
+    let default = load::defaults().remove(setting.name);
+    match (setting.unit, default) {
+        (Unit::Bytes | Unit::Count, Some(Value::Integer(number))) => (number + 1).into(),
+        (Unit::Switch, Some(Value::Boolean(value))) => (!value).into(),
+        (Unit::Time, _) => "77m".into(),
+        (Unit::Address, _) => "127.0.0.2:7000".into(),
+        (Unit::File | Unit::Text(_), _) => "another:7000".into(),
+        (Unit::List, _) => Value::Array(vec!["one".into(), "two".into()]),
+        (Unit::OneOf(_, choices), default) => {
+            let another = |choice: &&Choice| default != Some(choice.word.into());
+            choices.iter().find(another).expect("a choice").word.into()
+        }
+        (unit, default) => panic!("{unit:?} cannot be {default:?}"),
     }
-    let others = r#"
-        advertise = "example.com:7000"
-        api_key_file = "keys"
-        auth = "jwt"
-        cluster_secret_file = "secret"
-        jwks_ca_file = "authorities.pem"
-        jwks_file = "jwks.json"
-        jwks_url = "https://id.example.com/jwks"
-        jwt_public_key_file = "key.pem"
-        jwt_secret_file = "secret"
-        log = "json"
-        log_level = "debug"
-        name = "web1"
-        prefix = "other:"
-        public_url = "wss://example.com/connect"
-        redis = "redis://127.0.0.1"
-        slow_consumer = "drop-oldest"
-    "#;
-    samples.extend(others.parse::<toml::Table>().expect("good TOML"));
-    samples
 }
 
 /// A file that is removed when dropped.

@@ -35,7 +35,7 @@ const ABOUT_TOKENS: [&str; 3] = ["jwt_secret_file", "jwt_audience", "jwt_issuer"
 /// Leaves out of the help what says nothing of tokens.
 pub(crate) fn hide_what_is_not_about_tokens(arg: Arg) -> Arg {
     let setting = arg.get_id().as_str();
-    let is_setting = load::settings().contains(&setting);
+    let is_setting = load::setting(setting).is_some();
     let hide = is_setting && !ABOUT_TOKENS.contains(&setting);
     arg.hide(hide)
 }

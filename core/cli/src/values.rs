@@ -1,35 +1,32 @@
 //! What the value of one setting may be, wherever it is from: what its flag takes.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 
+use clap::Command;
 use clap::builder::ValueParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, Command, FromArgMatches};
 use switchboard_core::config::duration;
-use toml::{Table, Value};
+use switchboard_core::settings::{Choice, Setting, Unit};
+use toml::Value;
 
-use crate::options::{Options, flag};
+use crate::load;
 
 /// Reads the value of a setting as its flag would.
 ///
 /// # Errors
 ///
 /// Says what would do.
-pub(crate) fn read(serve: &Command, setting: &str, texts: &[String]) -> Result<Value, String> {
-    let flags = texts.iter().map(|text| format!("{}={text}", flag(setting)));
-    let alone = serve
-        .clone()
-        .no_binary_name(true)
-        .mut_args(|arg| arg.env(None::<&str>));
-    let options = alone
-        .try_get_matches_from(flags)
-        .and_then(|matches| Options::from_arg_matches(&matches));
-    let options = options.map_err(|error| explain(&error))?;
-    let read = Table::try_from(options)
-        .ok()
-        .and_then(|mut table| table.remove(setting));
-    read.ok_or_else(|| "a value is missing".to_owned())
+pub(crate) fn read(setting: &Setting, text: &str) -> Result<Value, String> {
+    match setting.unit {
+        Unit::List => Ok(Value::Array(text.split(',').map(Value::from).collect())),
+        unit @ (Unit::Time
+        | Unit::Bytes
+        | Unit::Count
+        | Unit::Switch
+        | Unit::Address
+        | Unit::File
+        | Unit::Text(_)
+        | Unit::OneOf(..)) => parse(unit, text),
+    }
 }
 
 /// Reads the value of a setting that stands in a file, where numbers, lists and texts may be written
@@ -38,22 +35,15 @@ pub(crate) fn read(serve: &Command, setting: &str, texts: &[String]) -> Result<V
 /// # Errors
 ///
 /// Says what would do.
-pub(crate) fn read_toml(serve: &Command, setting: &str, value: &Value) -> Result<Value, String> {
-    let is_list = serve
-        .get_arguments()
-        .find(|arg| arg.get_id() == setting)
-        .is_some_and(|arg| matches!(arg.get_action(), ArgAction::Append));
+pub(crate) fn read_toml(setting: &Setting, value: &Value) -> Result<Value, String> {
     match value {
-        Value::Array(items) if is_list => {
-            let texts: Vec<String> = items.iter().map(text).collect::<Result<_, _>>()?;
-            if !texts.is_empty() {
-                read(serve, setting, &texts)?;
-            }
-            // A text of a list in a file may hold a comma.
-            Ok(Value::Array(texts.into_iter().map(Value::String).collect()))
+        // A text of a list in a file may hold a comma.
+        Value::Array(items) if setting.unit == Unit::List => {
+            let texts = items.iter().map(|item| text(item).map(Value::String));
+            texts.collect::<Result<_, _>>().map(Value::Array)
         }
         Value::Array(_) => Err("a list stands here, and one value is needed".to_owned()),
-        value => read(serve, setting, &[text(value)?]),
+        value => read(setting, &text(value)?),
     }
 }
 
@@ -68,33 +58,28 @@ fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-/// What clap finds wrong with a value, in one line and without the flag.
-fn explain(error: &clap::Error) -> String {
-    if let Some(why) = error.source() {
-        return why.to_string();
-    }
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.as_str(),
-        Some(_) | None => "",
-    };
-    let value = context(ContextKind::InvalidValue);
-    match (error.kind(), error.get(ContextKind::ValidValue)) {
-        (ErrorKind::InvalidValue, Some(ContextValue::Strings(known))) if !value.is_empty() => {
-            format!("`{value}` is none of {}", known.join(", "))
-        }
-        (ErrorKind::InvalidValue, _) => "a value is missing".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            line.trim_start_matches("error: ").to_owned()
-        }
+/// Reads one value, of a list one of its texts.
+///
+/// # Errors
+///
+/// Says what would do.
+pub(crate) fn parse(unit: Unit, text: &str) -> Result<Value, String> {
+    match unit {
+        Unit::Time => time(text).map(Value::from),
+        Unit::Bytes => size(text).map(Value::from),
+        Unit::Count => count(text).map(Value::from),
+        Unit::Switch => boolean(text).map(Value::from),
+        Unit::Address => address(text).map(|address| address.to_string().into()),
+        Unit::OneOf(..) | Unit::File if text.is_empty() => Err("a value is missing".to_owned()),
+        Unit::OneOf(_, choices) => word(choices, text).map(Value::from),
+        Unit::File | Unit::List | Unit::Text(_) => Ok(text.into()),
     }
 }
 
 /// The same command, which takes any text for its settings.
-pub(crate) fn lenient(command: Command, settings: &[&str]) -> Command {
+pub(crate) fn lenient(command: Command) -> Command {
     command.mut_args(|arg| {
-        if settings.contains(&arg.get_id().as_str()) {
+        if load::setting(arg.get_id().as_str()).is_some() {
             arg.value_parser(ValueParser::string())
         } else {
             arg
@@ -103,12 +88,22 @@ pub(crate) fn lenient(command: Command, settings: &[&str]) -> Command {
 }
 
 /// A duration that the settings will take, as it was written.
-pub(crate) fn time(text: &str) -> Result<String, duration::InvalidDuration> {
-    duration::parse(text).map(|_| text.to_owned())
+fn time(text: &str) -> Result<&str, String> {
+    let duration = duration::parse(text).map_err(|error| error.to_string());
+    duration.map(|_| text)
+}
+
+/// One of the words that can be chosen.
+fn word<'a>(choices: &[Choice], text: &'a str) -> Result<&'a str, String> {
+    let words: Vec<_> = choices.iter().map(|choice| choice.word).collect();
+    match words.contains(&text) {
+        true => Ok(text),
+        false => Err(format!("`{text}` is none of {}", words.join(", "))),
+    }
 }
 
 /// An address to listen at: names are not looked up, so that it is clear which interface is meant.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
             "`{text}` is not an address: write an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080"
@@ -117,7 +112,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A number of things.
-pub(crate) fn count(text: &str) -> Result<u32, String> {
+fn count(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits {
         return Err(format!(
@@ -132,7 +127,7 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
 const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 /// A number of bytes.
-pub(crate) fn size(text: &str) -> Result<u32, String> {
+fn size(text: &str) -> Result<u32, String> {
     let (number, shift) = UNITS
         .iter()
         .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))
@@ -162,7 +157,7 @@ pub(crate) fn written_size(bytes: i64) -> String {
 }
 
 /// Yes or no.
-pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
         "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),

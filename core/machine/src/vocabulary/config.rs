@@ -38,7 +38,7 @@ crate::settings! {
             queue_frames: usize as Count = 1024,
                 rule: |config| config.queue_frames >= 2, "must be at least 2";
 
-            /// What happens when a terminal's queue is full.
+            /// When a terminal's queue is full: `close` its connection, `drop-oldest` or `drop-newest` frame.
             slow_consumer: SlowConsumer as OneOf("POLICY", SlowConsumer::CHOICES) = SlowConsumer::Close;
 
             /// The time from a request to its open WebSocket, at most.
