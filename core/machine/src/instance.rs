@@ -1,34 +1,30 @@
-//! The instance: its parts, and which of them an event or a timer is for.
+//! The instance: its wings, and which of them an event or a timer is for.
 
-use std::hash::Hasher;
+mod across;
+mod figures;
+mod fingerprint;
+mod turn;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::base::fingerprint::Fingerprint;
 #[cfg(feature = "flaws")]
 use crate::base::flaws::Flaws;
 use crate::base::rng::{Seed, SeededHash};
-use crate::command::{Command, Log, Outbox};
+use crate::command::Outbox;
 use crate::config::{Config, ConfigError, Identity};
 use crate::context::{Base, Context};
-use crate::deliver::{Deliveries, Publisher};
-use crate::directory::OperationResult;
-use crate::drain::{self, Drain, Progress};
-use crate::event::{Closure, Ended, Event, Handshake, Refused, TripLost};
-use crate::frame::CloseCode;
-use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId};
+use crate::deliver::Deliveries;
+use crate::drain::Drain;
+use crate::event::{Closure, Ended, Event, Handshake, Refused};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey};
+use crate::membership::Membership;
 use crate::membership::departure::Departure;
-use crate::membership::service::Service;
-use crate::membership::trips::{Completion, Conclusion, TripEnd};
-use crate::membership::{self, Membership};
 use crate::message::{Push, PushRefused};
-use crate::peers::{self, Peers};
+use crate::peers::Peers;
 use crate::publish::{self, Publish};
-use crate::stats::{Gauges, Level, Levels, Stats};
+use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
-use crate::vocabulary::purpose::Purpose;
 use crate::vocabulary::timer::Timer;
 use crate::wings::Wings;
 
@@ -176,8 +172,6 @@ pub enum TimerKind {
     Deadline,
 }
 
-/// Timers of which there is one, over all wings.
-const ALARMS: usize = 7;
 /// Timers served in one call, at most. The rest is due at once.
 const TIMERS_PER_CALL: usize = 1024;
 
@@ -231,6 +225,13 @@ impl Instance {
         accepted
     }
 
+    /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
+    /// be closed. All commands have been executed before, as with [`accept`](Self::accept).
+    pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
+        let mut nothing = Outbox::new();
+        self.peers.accept(&mut self.base.context(now, &mut nothing))
+    }
+
     /// Takes in something that happened. What follows at once is added to `out`; round trips,
     /// batches and writes come with the end of the turn.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Outbox) {
@@ -261,50 +262,6 @@ impl Instance {
         self.carry(now, out);
     }
 
-    /// Borrows apart what a wing may use, the wings below the one that publishes, and that one.
-    const fn apart<'a>(
-        &'a mut self,
-        now: Now,
-        out: &'a mut Outbox,
-    ) -> (Context<'a>, Wings<'a>, &'a mut Publish) {
-        let wings = Wings {
-            terminals: &mut self.terminals,
-            membership: &mut self.membership,
-            deliver: &mut self.deliver,
-            peers: &mut self.peers,
-        };
-        (self.base.context(now, out), wings, &mut self.publish)
-    }
-
-    fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {
-        let departure = self.drain.departure();
-        let (cx, wings, publish) = &mut self.apart(now, out);
-        if departure == Departure::Done {
-            publish::refuse(cx, call, PushRefused::Stopped);
-        } else {
-            publish.push(cx, wings, call, push);
-        }
-    }
-
-    fn instances(&mut self, now: Now, call: CallId, out: &mut Outbox) {
-        let departure = self.drain.departure();
-        let (cx, wings, _) = &mut self.apart(now, out);
-        publish::list_instances(cx, wings, departure, call);
-    }
-
-    fn drain(&mut self, now: Now, delay: Duration, spread: Duration, out: &mut Outbox) {
-        if (self.drain).order(&mut self.base.context(now, out), delay, spread) {
-            self.membership.departure_changed();
-        }
-    }
-
-    /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
-    /// be closed. All commands have been executed before, as with [`accept`](Self::accept).
-    pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
-        let mut nothing = Outbox::new();
-        self.peers.accept(&mut self.base.context(now, &mut nothing))
-    }
-
     /// Does what is due and ends the turn. A call when nothing is due emits nothing.
     pub fn handle_timeout(&mut self, now: Now, out: &mut Outbox) {
         for _ in 0..TIMERS_PER_CALL {
@@ -323,34 +280,6 @@ impl Instance {
             return Some((Instant::START, TimerKind::Turn));
         }
         Some((self.base.timers.next()?, TimerKind::Deadline))
-    }
-
-    /// Hashes all that decides future behaviour, in canonical order, with times relative to `now`.
-    /// Instances with equal fingerprints give equal commands for equal calls.
-    pub fn fingerprint(&self, now: Now, hasher: &mut impl Hasher) {
-        let now = now.mono;
-        self.base.identity.instance.fingerprint(now, hasher);
-        (self.terminals).fingerprint(now, hasher, |connection, hasher| {
-            self.membership.fingerprint_row(now, connection, hasher);
-        });
-        self.membership.fingerprint(now, hasher);
-        self.publish.fingerprint(now, hasher);
-        self.deliver.fingerprint(now, hasher);
-        self.peers.fingerprint(now, hasher);
-        self.drain.fingerprint(now, hasher);
-        self.fingerprint_alarms(now, hasher);
-        self.fingerprint_turn(now, hasher);
-        hasher.write_u128(self.base.random.connection_ids.position());
-        hasher.write_u128(self.base.random.nonces.position());
-        hasher.write_u128(self.base.random.jitter.position());
-    }
-
-    /// All timers of which there is one, as one list.
-    fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        hasher.write_usize(ALARMS);
-        self.membership.fingerprint_alarms(now, hasher);
-        self.deliver.fingerprint_alarm(now, hasher);
-        self.drain.fingerprint_alarm(now, hasher);
     }
 
     /// The id that it was given.
@@ -392,94 +321,41 @@ impl Instance {
         &self.base.stats
     }
 
-    /// What it holds at present.
-    pub fn gauges(&self, now: Now) -> Gauges {
-        Gauges {
-            connections: self.terminals.len(),
-            users: self.terminals.users(),
-            pushes: self.publish.len(),
-            links: self.peers.members(),
-            instances: self.membership.view().alive() + 1,
-            epoch: self.membership.epoch().get(),
-            directory: self.membership.has_lease(now.mono),
-        }
-    }
-
-    /// How full its tables and queues are; of queues of which there are many, the fullest. It looks
-    /// at every connection, every user that is pushed to and every peer.
-    pub fn levels(&self) -> Levels {
-        let config = &self.base.config;
-        let [connections, queue_frames, queue_bytes] = self.terminals.levels(config);
-        let [pushes, pushes_per_user] = self.publish.levels(config);
-        let [broadcasts, repeat_entries] = self.deliver.levels(config);
-        let level = |setting, used, limit| Level {
-            setting,
-            used,
-            limit,
+    /// Borrows apart what a wing may use, the wings below the one that publishes, and that one.
+    const fn apart<'a>(
+        &'a mut self,
+        now: Now,
+        out: &'a mut Outbox,
+    ) -> (Context<'a>, Wings<'a>, &'a mut Publish) {
+        let wings = Wings {
+            terminals: &mut self.terminals,
+            membership: &mut self.membership,
+            deliver: &mut self.deliver,
+            peers: &mut self.peers,
         };
-        [
-            connections,
-            pushes,
-            pushes_per_user,
-            broadcasts,
-            repeat_entries,
-            level("links", self.peers.members(), config.links),
-            level(
-                "link_queue_bytes",
-                self.peers.longest_queue(),
-                config.link_queue_bytes,
-            ),
-            queue_frames,
-            queue_bytes,
-        ]
+        (self.base.context(now, out), wings, &mut self.publish)
     }
 
-    fn link_received(&mut self, now: Now, link: LinkKey, batch: &Bytes, out: &mut Outbox) {
-        let cx = &mut self.base.context(now, out);
-        let said = (self.peers).received(cx, &mut self.membership, link, batch);
-        let Some(mut said) = said else { return };
-        loop {
-            let cx = &mut self.base.context(now, out);
-            let effect = (self.peers).next_effect(cx, &mut self.membership, &mut said);
-            let Some(effect) = effect else { return };
-            self.carry_from_peers(now, effect, out);
-        }
-    }
-
-    /// Hands on what a peer said that is for another wing.
-    fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
+    fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {
+        let departure = self.drain.departure();
         let (cx, wings, publish) = &mut self.apart(now, out);
-        match effect {
-            peers::Effect::Deliver { link, delivery } => {
-                let publisher = Publisher::Link(link);
-                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, delivery);
-                wings.carry(cx);
-            }
-            peers::Effect::Delivered {
-                link, delivered, ..
-            } if publish.contradicts(&delivered) => {
-                let what = "an answer of another kind";
-                wings.peers.misbehaved(cx, wings.membership, link, what);
-            }
-            peers::Effect::Delivered { by, delivered, .. } => {
-                wings.peers.forget_unanswered(by, delivered.delivery);
-                publish.delivered(cx, wings, by, delivered);
-            }
-            peers::Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
+        if departure == Departure::Done {
+            publish::refuse(cx, call, PushRefused::Stopped);
+        } else {
+            publish.push(cx, wings, call, push);
         }
     }
 
-    /// Tells the peers how the directory serves this instance.
-    pub(crate) fn tell_service(&mut self, now: Now, out: &mut Outbox) {
-        let nobody = !self.drain.takes_terminals() && self.terminals.len() == 0;
-        let service = match self.membership.service(now.mono) {
-            Service::None if nobody => Service::Vacant,
-            service @ (Service::Full | Service::Behind | Service::None | Service::Vacant) => {
-                service
-            }
-        };
-        let cx = &mut self.base.context(now, out);
-        self.peers.tell_service(cx, service);
+    fn instances(&mut self, now: Now, call: CallId, out: &mut Outbox) {
+        let departure = self.drain.departure();
+        let (cx, wings, _) = &mut self.apart(now, out);
+        publish::list_instances(cx, wings, departure, call);
+    }
+
+    fn drain(&mut self, now: Now, delay: Duration, spread: Duration, out: &mut Outbox) {
+        if (self.drain).order(&mut self.base.context(now, out), delay, spread) {
+            self.membership.departure_changed();
+        }
     }
 
     fn timer_due(&mut self, now: Now, timer: Timer, out: &mut Outbox) {
@@ -507,179 +383,6 @@ impl Instance {
             }
             Timer::Drain(timer) => self.drain_due(now, timer, out),
         }
-    }
-
-    fn directory_up(&mut self, now: Now, out: &mut Outbox) {
-        if self.drain.departure() == Departure::Done {
-            return;
-        }
-        if self.membership.is_linked() {
-            self.directory_down(now, out);
-        }
-        (self.membership).directory_up(&mut self.base.context(now, out));
-    }
-
-    pub(crate) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
-        let ended = self.membership.directory_down();
-        self.operations_ended(now, ended, out);
-        let cx = &mut self.base.context(now, out);
-        self.membership.drop_refused(cx, &mut self.terminals);
-    }
-
-    fn trip_answered(
-        &mut self,
-        now: Now,
-        op: OpId,
-        outcomes: Result<Vec<OperationResult>, TripLost>,
-        out: &mut Outbox,
-    ) {
-        let cx = &mut self.base.context(now, out);
-        match self.membership.trip_answered(cx, op, outcomes) {
-            TripEnd::Ended(ended) => self.operations_ended(now, ended, out),
-            TripEnd::LinkLost(ended) => {
-                self.directory_down(now, out);
-                self.operations_ended(now, ended, out);
-            }
-        }
-    }
-
-    /// Hands operations that have ended to the wings that asked for them.
-    fn operations_ended(&mut self, now: Now, ended: Vec<Completion<Purpose>>, out: &mut Outbox) {
-        for (purpose, conclusion) in ended.into_iter().map(Completion::into_parts) {
-            if let Conclusion::Refused(error) = &conclusion {
-                self.base.stats.directory_refusals += 1;
-                out.log(Log::DirectoryRefused {
-                    answer: error.to_string(),
-                });
-            }
-            match purpose {
-                Purpose::Membership(purpose) => {
-                    let cx = &mut self.base.context(now, out);
-                    let membership = &mut self.membership;
-                    let effect =
-                        membership.operation_ended(cx, &mut self.terminals, purpose, conclusion);
-                    self.carry(now, out);
-                    if let Some(effect) = effect {
-                        self.carry_from_membership(now, effect, out);
-                    }
-                }
-                Purpose::Publish(purpose) => {
-                    let (cx, wings, publish) = &mut self.apart(now, out);
-                    publish.operation_ended(cx, wings, purpose, conclusion);
-                }
-            }
-        }
-    }
-
-    fn carry_from_membership(&mut self, now: Now, effect: membership::Effect, out: &mut Outbox) {
-        match effect {
-            membership::Effect::Claimed { missing } => {
-                if self.drain.departure() != Departure::Releasing {
-                    let cx = &mut self.base.context(now, out);
-                    self.drain.end_isolation(cx);
-                    (self.membership).begin_settling(cx, &self.terminals, missing);
-                }
-            }
-            membership::Effect::Leases { asked, leases } => {
-                let cx = &mut self.base.context(now, out);
-                let said = |instance| self.peers.said_by(instance);
-                for instance in self.membership.view_read(cx, asked, leases, said) {
-                    self.peers.look_for(cx, &mut self.membership, instance);
-                }
-                self.peers.forget_strangers(self.membership.view());
-                let (cx, wings, publish) = &mut self.apart(now, out);
-                publish.view_read(cx, wings, asked);
-            }
-            membership::Effect::ViewFailed => {
-                let (cx, wings, publish) = &mut self.apart(now, out);
-                publish.view_failed(cx, wings);
-            }
-        }
-    }
-
-    /// Does a step of the drain.
-    fn drain_due(&mut self, now: Now, timer: drain::Timer, out: &mut Outbox) {
-        let cx = &mut self.base.context(now, out);
-        let Some(left) = (self.drain).timer_due(cx, timer, self.terminals.present()) else {
-            return;
-        };
-        for _ in 0..drain::STEP_TERMINALS {
-            if self.terminals.present() <= left {
-                break;
-            }
-            let cx = &mut self.base.context(now, out);
-            self.terminals.close_oldest(cx, CloseCode::ServiceRestart);
-            self.carry(now, out);
-        }
-        let is_behind = self.terminals.present() > left;
-        let open = self.terminals.len() + self.publish.len() + self.deliver.len();
-        let is_released = self.membership.is_released();
-        let cx = &mut self.base.context(now, out);
-        match self.drain.proceed(cx, is_behind, open, is_released) {
-            Progress::None => {}
-            Progress::Release => {
-                self.membership.departure_changed();
-                self.deliver.answer_all();
-                self.carry(now, out);
-                self.peers.say_goodbye(&mut self.base.context(now, out));
-            }
-            Progress::End => {
-                // Nothing is asked from here on, and whatever was asked ends.
-                self.directory_down(now, out);
-                let (cx, wings, publish) = &mut self.apart(now, out);
-                publish.end(cx, wings);
-                wings.peers.close(cx);
-                out.push(Command::Drained);
-            }
-        }
-    }
-
-    /// A peer says that the directory works for it.
-    fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
-        if let Some(since) = self.membership.directory_works_elsewhere(now.mono) {
-            (self.drain).is_cut_off(&mut self.base.context(now, out), since);
-        }
-    }
-
-    /// Takes up what was put off to the end of the turn, and lets it leave in one piece. What comes
-    /// of it is of the next turn.
-    ///
-    /// First what may still queue something: answers to this instance's own deliveries, and
-    /// deliveries that cannot be sent, end pushes, which may send new deliveries and ask the
-    /// directory. Then the lease and what peers are told of it, which follow from all that has
-    /// happened. Then what was queued leaves: for terminals, for the directory, and for peers.
-    /// Nothing depends on the order of these three; it is fixed because equal instances are to give
-    /// equal commands.
-    fn end_turn(&mut self, now: Now, out: &mut Outbox) {
-        let (cx, wings, publish) = &mut self.apart(now, out);
-        publish.end_turn(cx, wings);
-        let departure = self.drain.departure();
-        let cx = &mut self.base.context(now, out);
-        (self.membership).tend_lease(cx, &self.terminals, departure);
-        self.tell_service(now, out);
-        let cx = &mut self.base.context(now, out);
-        self.terminals.end_turn(cx);
-        self.membership.flush(cx);
-        self.peers.flush(cx);
-        self.base.turn += 1;
-    }
-
-    /// Whether nothing is put off to the end of the turn.
-    fn turn_is_over(&self) -> bool {
-        self.terminals.turn_is_over()
-            && self.peers.unflushed().is_empty()
-            && self.deliver.turn_is_over()
-            && self.peers.failed().is_empty()
-            && self.membership.turn_is_over()
-    }
-
-    fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.base.turn.fingerprint(now, hasher);
-        self.terminals.fingerprint_turn(now, hasher);
-        self.peers.unflushed().fingerprint(now, hasher);
-        self.deliver.fingerprint_turn(hasher);
-        self.peers.failed().fingerprint(now, hasher);
-        self.membership.fingerprint_turn(now, hasher);
     }
 
     /// Hands on what a call has changed for other wings, in the order in which it changed.

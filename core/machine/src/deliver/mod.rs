@@ -138,7 +138,8 @@ impl Deliveries {
     }
 
     /// Whether no answer waits for the end of the turn.
-    pub(crate) const fn turn_is_over(&self) -> bool {
+    pub(crate) fn turn_is_over(&self) -> bool {
+        debug_assert!(self.effects.is_empty(), "an effect was not handed on");
         self.answers_here.is_empty()
     }
 

@@ -54,6 +54,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
+use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Addressee, Delivered, Delivery};
 use crate::event::LinkFailure;
@@ -61,6 +62,7 @@ use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::membership::service::Service;
 use crate::membership::view::View;
+use crate::stats::Level;
 use crate::time::Instant;
 pub(crate) use crate::vocabulary::timer::PeersTimer as Timer;
 
@@ -438,10 +440,21 @@ impl Peers {
         self.links.members()
     }
 
-    /// The most bytes that wait for a peer.
-    pub(crate) fn longest_queue(&self) -> usize {
+    /// How full its table and its queues are; of the queues, the fullest.
+    pub(crate) fn levels(&self, config: &Config) -> [Level; 2] {
         let bytes = self.peers.values().map(|peer| peer.queue.bytes());
-        bytes.max().unwrap_or(0)
+        [
+            Level {
+                setting: "links",
+                used: self.members(),
+                limit: config.links,
+            },
+            Level {
+                setting: "link_queue_bytes",
+                used: bytes.max().unwrap_or(0),
+                limit: config.link_queue_bytes,
+            },
+        ]
     }
 
     /// Links with something to say at the end of the turn.

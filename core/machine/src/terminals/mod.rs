@@ -156,7 +156,8 @@ impl Terminals {
     }
 
     /// Whether nothing waits for the end of the turn.
-    pub(crate) const fn turn_is_over(&self) -> bool {
+    pub(crate) fn turn_is_over(&self) -> bool {
+        debug_assert!(self.effects.is_empty(), "an effect was not handed on");
         self.unflushed.is_empty()
     }
 

@@ -1,0 +1,198 @@
+//! What takes several wings: the instance asks one and hands on to the others what it returns.
+
+use bytes::Bytes;
+
+use super::Instance;
+use crate::command::{Command, Log, Outbox};
+use crate::deliver::Publisher;
+use crate::directory::OperationResult;
+use crate::drain::{self, Progress};
+use crate::event::TripLost;
+use crate::frame::CloseCode;
+use crate::id::{LinkKey, OpId};
+use crate::membership;
+use crate::membership::departure::Departure;
+use crate::membership::trips::{Completion, Conclusion, TripEnd};
+use crate::peers;
+use crate::time::Now;
+use crate::vocabulary::purpose::Purpose;
+
+impl Instance {
+    pub(super) fn link_received(
+        &mut self,
+        now: Now,
+        link: LinkKey,
+        batch: &Bytes,
+        out: &mut Outbox,
+    ) {
+        let cx = &mut self.base.context(now, out);
+        let said = (self.peers).received(cx, &mut self.membership, link, batch);
+        let Some(mut said) = said else { return };
+        loop {
+            let cx = &mut self.base.context(now, out);
+            let effect = (self.peers).next_effect(cx, &mut self.membership, &mut said);
+            let Some(effect) = effect else { return };
+            self.carry_from_peers(now, effect, out);
+        }
+    }
+
+    /// Hands on what a peer said that is for another wing.
+    fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        match effect {
+            peers::Effect::Deliver { link, delivery } => {
+                let publisher = Publisher::Link(link);
+                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, delivery);
+                wings.carry(cx);
+            }
+            peers::Effect::Delivered {
+                link, delivered, ..
+            } if publish.contradicts(&delivered) => {
+                let what = "an answer of another kind";
+                wings.peers.misbehaved(cx, wings.membership, link, what);
+            }
+            peers::Effect::Delivered { by, delivered, .. } => {
+                wings.peers.forget_unanswered(by, delivered.delivery);
+                publish.delivered(cx, wings, by, delivered);
+            }
+            peers::Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
+        }
+    }
+
+    pub(super) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
+        if self.drain.departure() == Departure::Done {
+            return;
+        }
+        if self.membership.is_linked() {
+            self.directory_down(now, out);
+        }
+        (self.membership).directory_up(&mut self.base.context(now, out));
+    }
+
+    pub(super) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
+        let ended = self.membership.directory_down();
+        self.operations_ended(now, ended, out);
+        let cx = &mut self.base.context(now, out);
+        self.membership.drop_refused(cx, &mut self.terminals);
+    }
+
+    pub(super) fn trip_answered(
+        &mut self,
+        now: Now,
+        op: OpId,
+        outcomes: Result<Vec<OperationResult>, TripLost>,
+        out: &mut Outbox,
+    ) {
+        let cx = &mut self.base.context(now, out);
+        match self.membership.trip_answered(cx, op, outcomes) {
+            TripEnd::Ended(ended) => self.operations_ended(now, ended, out),
+            TripEnd::LinkLost(ended) => {
+                self.directory_down(now, out);
+                self.operations_ended(now, ended, out);
+            }
+        }
+    }
+
+    /// Hands operations that have ended to the wings that asked for them.
+    pub(super) fn operations_ended(
+        &mut self,
+        now: Now,
+        ended: Vec<Completion<Purpose>>,
+        out: &mut Outbox,
+    ) {
+        for (purpose, conclusion) in ended.into_iter().map(Completion::into_parts) {
+            if let Conclusion::Refused(error) = &conclusion {
+                self.base.stats.directory_refusals += 1;
+                out.log(Log::DirectoryRefused {
+                    answer: error.to_string(),
+                });
+            }
+            match purpose {
+                Purpose::Membership(purpose) => {
+                    let cx = &mut self.base.context(now, out);
+                    let membership = &mut self.membership;
+                    let effect =
+                        membership.operation_ended(cx, &mut self.terminals, purpose, conclusion);
+                    self.carry(now, out);
+                    if let Some(effect) = effect {
+                        self.carry_from_membership(now, effect, out);
+                    }
+                }
+                Purpose::Publish(purpose) => {
+                    let (cx, wings, publish) = &mut self.apart(now, out);
+                    publish.operation_ended(cx, wings, purpose, conclusion);
+                }
+            }
+        }
+    }
+
+    fn carry_from_membership(&mut self, now: Now, effect: membership::Effect, out: &mut Outbox) {
+        match effect {
+            membership::Effect::Claimed { missing } => {
+                if self.drain.departure() != Departure::Releasing {
+                    let cx = &mut self.base.context(now, out);
+                    self.drain.end_isolation(cx);
+                    (self.membership).begin_settling(cx, &self.terminals, missing);
+                }
+            }
+            membership::Effect::Leases { asked, leases } => {
+                let cx = &mut self.base.context(now, out);
+                let said = |instance| self.peers.said_by(instance);
+                for instance in self.membership.view_read(cx, asked, leases, said) {
+                    self.peers.look_for(cx, &mut self.membership, instance);
+                }
+                self.peers.forget_strangers(self.membership.view());
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.view_read(cx, wings, asked);
+            }
+            membership::Effect::ViewFailed => {
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.view_failed(cx, wings);
+            }
+        }
+    }
+
+    /// Does a step of the drain.
+    pub(super) fn drain_due(&mut self, now: Now, timer: drain::Timer, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
+        let Some(left) = (self.drain).timer_due(cx, timer, self.terminals.present()) else {
+            return;
+        };
+        for _ in 0..drain::STEP_TERMINALS {
+            if self.terminals.present() <= left {
+                break;
+            }
+            let cx = &mut self.base.context(now, out);
+            self.terminals.close_oldest(cx, CloseCode::ServiceRestart);
+            self.carry(now, out);
+        }
+        let is_behind = self.terminals.present() > left;
+        let open = self.terminals.len() + self.publish.len() + self.deliver.len();
+        let is_released = self.membership.is_released();
+        let cx = &mut self.base.context(now, out);
+        match self.drain.proceed(cx, is_behind, open, is_released) {
+            Progress::None => {}
+            Progress::Release => {
+                self.membership.departure_changed();
+                self.deliver.answer_all();
+                self.carry(now, out);
+                self.peers.say_goodbye(&mut self.base.context(now, out));
+            }
+            Progress::End => {
+                // Nothing is asked from here on, and whatever was asked ends.
+                self.directory_down(now, out);
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.end(cx, wings);
+                wings.peers.close(cx);
+                out.push(Command::Drained);
+            }
+        }
+    }
+
+    /// A peer says that the directory works for it.
+    fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
+        if let Some(since) = self.membership.directory_works_elsewhere(now.mono) {
+            (self.drain).is_cut_off(&mut self.base.context(now, out), since);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Frames of one terminal: its messages, the pushes that are queued for it, the batches that leave.
+
+use super::{ClosingStage, Phase, Waiting, hooks};
+use crate::command::Command;
+use crate::context::Context;
+use crate::event::Heard;
+use crate::frame::{CloseCode, Outgoing, Payload};
+use crate::id::{ConnectionId, ConnectionKey};
+use crate::message::Outcome;
+use crate::terminals::outbound::{Offered, Ticket};
+use crate::terminals::{Effect, Terminals};
+
+impl Terminals {
+    pub(crate) fn heard(&mut self, cx: &mut Context<'_>, key: ConnectionKey, heard: Heard) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        connection.heard = cx.now.mono;
+        let messages = &mut connection.messages;
+        match heard {
+            Heard::Control => return,
+            Heard::Message => messages.received += 1,
+            Heard::Unwanted => messages.dropped += 1,
+        }
+        cx.stats.messages += 1;
+        if connection.wants_row()
+            && connection.outbound.answer(connection.messages)
+            && connection.is_live()
+            && !connection.outbound.is_writing()
+        {
+            self.unflushed.push(key);
+        }
+    }
+
+    pub(crate) fn written(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        let id = connection.id;
+        let tickets = connection.outbound.written();
+        if !connection.outbound.is_empty() {
+            self.unflushed.push(key);
+        } else if let Phase::Closing { code, stage, .. } = &mut connection.phase
+            && *stage == ClosingStage::Writing
+        {
+            *stage = ClosingStage::Sent;
+            let code = *code;
+            cx.out.push(Command::Close {
+                connection: key,
+                code,
+            });
+        }
+        self.resolve(id, tickets, Outcome::Written);
+    }
+
+    /// Queues a push for a terminal.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if it was not taken. The terminal's policy has been applied.
+    pub(crate) fn offer(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        payload: Payload,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("a frame for a connection that is not there");
+            return Err(Outcome::Gone);
+        };
+        let id = connection.id;
+        let size = connection.size.of(&payload);
+        match (connection.outbound).offer(payload, size, ticket, cx.config) {
+            Offered::Queued(gave_way) => {
+                if connection.is_live() && !connection.outbound.is_writing() {
+                    self.unflushed.push(key);
+                }
+                cx.stats.overflows += gave_way.len() as u64;
+                self.resolve(id, gave_way, Outcome::Overflow);
+                Ok(())
+            }
+            Offered::TooLarge => Err(Outcome::TooLarge),
+            Offered::Refused => {
+                cx.stats.overflows += 1;
+                hooks::refused_for_lack_of_room(cx.flaws)
+            }
+            Offered::Close => {
+                cx.stats.overflows += 1;
+                let drop = Waiting::Drop(Outcome::Overflow);
+                self.close(cx, key, CloseCode::SlowConsumer, drop, None);
+                Err(Outcome::Overflow)
+            }
+        }
+    }
+
+    /// Hands the driver the next batch of one terminal.
+    pub(in crate::terminals) fn flush(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let may_write = match connection.phase {
+            Phase::Live(_) => true,
+            Phase::Closing { stage, .. } => match stage {
+                ClosingStage::Writing => true,
+                ClosingStage::Sent | ClosingStage::Aborted => false,
+            },
+            Phase::Upgrading { .. } | Phase::Registering { .. } | Phase::Gone => false,
+        };
+        if !may_write {
+            return;
+        }
+        let (mut frames, mut bytes) = (0, 0);
+        for outgoing in connection.outbound.next_batch() {
+            frames += 1;
+            if let Outgoing::Pushed(payload) = &outgoing {
+                bytes += payload.len() as u64;
+            }
+            cx.out.push(Command::Send {
+                connection: key,
+                outgoing,
+            });
+        }
+        connection.frames += frames;
+        connection.bytes += bytes;
+        if frames > 0 {
+            cx.stats.frames += frames;
+            cx.out.push(Command::Flush { connection: key });
+        }
+    }
+
+    /// It is known what became of these frames of one connection.
+    pub(super) fn resolve(
+        &mut self,
+        connection: ConnectionId,
+        tickets: impl IntoIterator<Item = Ticket>,
+        outcome: Outcome,
+    ) {
+        let resolved = tickets.into_iter().map(|ticket| Effect::Resolved {
+            connection,
+            ticket,
+            outcome,
+        });
+        self.effects.extend(resolved);
+    }
+}
