@@ -1,5 +1,5 @@
 //! What every adapter of Switchboard must do, written once: the contract of
-//! [`Runtime`](switchboard_driver::runtime::Runtime) function by function, and servers embedded in a
+//! [`Runtime`] function by function, and servers embedded in a
 //! program, with terminals over real sockets.
 //!
 //! An adapter names its runtime in a test of its own:

@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use switchboard_core::time::WallTime;
 
-use super::{Expiry, Jwt, JwtSettings};
+use super::settings::{Expiry, JwtSettings};
 
 /// What a token says.
 #[derive(Deserialize)]
@@ -12,6 +12,9 @@ pub(super) struct Claims {
     pub(super) sub: String,
     exp: Option<f64>,
 }
+
+/// How far the clocks of issuer and server may differ.
+pub(super) const LEEWAY_SECONDS: u64 = 30;
 
 /// The latest end of a token, in seconds: that of the year 9999, the last that calendars write. All
 /// moments since 1978 are beyond it in milliseconds.
@@ -31,7 +34,7 @@ impl Claims {
         Some(WallTime::from_millis(if exp > now.saturating_mul(1000) {
             exp
         } else {
-            exp.saturating_add(Jwt::LEEWAY_SECONDS * 1000)
+            exp.saturating_add(LEEWAY_SECONDS * 1000)
         }))
     }
 }
@@ -40,7 +43,7 @@ impl Claims {
 pub(super) fn validation(settings: &JwtSettings) -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.algorithms.clear();
-    validation.leeway = Jwt::LEEWAY_SECONDS;
+    validation.leeway = LEEWAY_SECONDS;
     validation.validate_nbf = true;
     validation.validate_aud = !settings.audience.is_empty();
     let mut required = vec!["sub"];

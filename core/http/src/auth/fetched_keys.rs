@@ -1,10 +1,13 @@
 //! What is known of keys that are fetched, what is sought among them, and when the next fetch is due.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::jwks::{JwksError, JwksSettings};
+use http::Uri;
+
+use super::error::JwksError;
 use super::key_set::KeySet;
 
 /// How long a name that was not in the set causes no fetch.
@@ -19,6 +22,47 @@ const NAMES: usize = 1024;
 
 /// The longest name of a key, in bytes, for which a set is fetched.
 const NAME_BYTES: usize = 256;
+
+/// Where keys are, and how they are fetched.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwksSettings {
+    /// The set's address: `https://...`, or `http://...` of this machine, without user and password.
+    pub url: String,
+    /// Authorities that vouch for it, as PEM. Without it those that the machine trusts do, or those of
+    /// the file that the variable `SSL_CERT_FILE` names.
+    pub authorities: Option<Vec<u8>>,
+    /// The time between two fetches.
+    pub refresh: Duration,
+    /// The time after a fetch before tokens can cause another one. While the provider is away, it
+    /// grows up to `refresh`, and up to 30 s while a token waits, or no key is known.
+    pub pause: Duration,
+    /// How long a fetch may take. Below the time for a handshake, so that it can be answered.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for JwksSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksSettings")
+            .field("url", &shown(&self.url))
+            .field("refresh", &self.refresh)
+            .field("pause", &self.pause)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of an address may be logged: its query may hold a secret.
+pub(super) fn shown(url: &str) -> String {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return "-".to_owned();
+    };
+    let host = uri.host().unwrap_or_default();
+    let port = uri
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let scheme = uri.scheme_str().unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", uri.path())
+}
 
 /// What is known of the keys.
 #[derive(Default)]

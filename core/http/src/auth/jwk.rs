@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::key::JwtError;
+use super::error::JwtError;
 use super::key_set::{Key, KeySet};
 
 /// A set as it stands in JSON. Each key is read by itself: providers publish some that are for

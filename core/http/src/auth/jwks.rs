@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fmt, thread};
 
 use event_listener::{Event as Signal, EventListener, Listener as _};
@@ -18,69 +18,18 @@ use switchboard_driver::AuthError;
 use switchboard_driver::log::{Cause, damped};
 use ureq::{Agent, Error};
 
-use super::fetched_keys::{State, Wanted};
+use super::error::JwksError;
+use super::fetched_keys::{JwksSettings, State, Wanted, shown};
 use super::jwk;
-use super::key::JwtError;
 use super::key_set::KeySet;
 use crate::fetch::{self, Proxies, Trust};
 
 /// Bytes of a set, at most: as many large keys as count, with their certificates, have less.
 const SET_BYTES: u64 = 1 << 20;
 
-/// Where keys are, and how they are fetched.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JwksSettings {
-    /// The set's address: `https://...`, or `http://...` of this machine, without user and password.
-    pub url: String,
-    /// Authorities that vouch for it, as PEM. Without it those that the machine trusts do, or those of
-    /// the file that the variable `SSL_CERT_FILE` names.
-    pub authorities: Option<Vec<u8>>,
-    /// The time between two fetches.
-    pub refresh: Duration,
-    /// The time after a fetch before tokens can cause another one. While the provider is away, it
-    /// grows up to `refresh`, and up to 30 s while a token waits, or no key is known.
-    pub pause: Duration,
-    /// How long a fetch may take. Below the time for a handshake, so that it can be answered.
-    pub timeout: Duration,
-}
-
 /// Keys at an address. Clones are the same; when the last one is dropped, nothing is fetched any more.
 #[derive(Clone)]
 pub struct Jwks(Arc<Owner>);
-
-/// Why keys cannot be fetched.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JwksError {
-    /// The address cannot be one.
-    #[error(
-        "write https://HOST/PATH; http:// is for this machine alone, because whoever can change keys on \
-         their way can be anybody"
-    )]
-    Url,
-    /// The address has a user or a password.
-    #[error(
-        "write the address without a user and a password: keys to check tokens with are public"
-    )]
-    UserInfo,
-    /// Nobody can vouch for the provider.
-    #[error("{0}")]
-    Authorities(String),
-    /// The operating system refuses a thread.
-    #[error("the operating system refuses a thread: {0}")]
-    Thread(String),
-    /// There was no answer.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The certificate does not count.
-    #[error("the certificate does not count ({0}): is its authority one that is trusted here?")]
-    Certificate(String),
-    /// The answer is something else.
-    #[error("it answers {0}")]
-    Status(StatusCode),
-    /// The answer is no set of keys that can be used.
-    #[error("{0}")]
-    Set(JwtError),
-}
 
 /// Ends the thread when it is dropped.
 struct Owner(Arc<Inner>);
@@ -330,30 +279,6 @@ pub(super) fn unavailable() -> AuthError {
     )
 }
 
-impl fmt::Debug for JwksSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwksSettings")
-            .field("url", &shown(&self.url))
-            .field("refresh", &self.refresh)
-            .field("pause", &self.pause)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What of an address may be logged: its query may hold a secret.
-fn shown(url: &str) -> String {
-    let Ok(uri) = url.parse::<Uri>() else {
-        return "-".to_owned();
-    };
-    let host = uri.host().unwrap_or_default();
-    let port = uri
-        .port()
-        .map_or_else(String::new, |port| format!(":{port}"));
-    let scheme = uri.scheme_str().unwrap_or_default();
-    format!("{scheme}://{host}{port}{}", uri.path())
-}
-
 fn agent(settings: &JwksSettings) -> Result<Agent, JwksError> {
     let uri: Uri = settings.url.parse().map_err(|_| JwksError::Url)?;
     if uri
@@ -407,6 +332,8 @@ fn fetch(agent: &Agent, url: &str) -> Result<KeySet, JwksError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -9,9 +9,10 @@ use switchboard_core::id::UserId;
 use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
 
 use super::claims::{self, Claims};
-use super::key::{JwtError, JwtKey};
+use super::error::JwtError;
 use super::key_set::KeySet;
 use super::keys::TokenKeys;
+use super::settings::JwtSettings;
 use super::token::{self, QueryToken};
 
 /// Believes a JSON Web Token: the user is its `sub`, and the connection ends with it.
@@ -21,34 +22,10 @@ pub struct Jwt {
     query_token: QueryToken,
 }
 
-/// What a [`Jwt`] believes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwtSettings {
-    /// What tokens are signed with.
-    pub key: JwtKey,
-    /// A token must be for one of these (`aud`). Empty: `aud` is not looked at.
-    pub audience: Vec<String>,
-    /// A token must be by one of these (`iss`). Empty: `iss` is not looked at.
-    pub issuer: Vec<String>,
-    /// Whether a token must expire.
-    pub expiry: Expiry,
-    /// Whether a token is taken from the query.
-    pub query_token: QueryToken,
-}
-
-/// Whether a token must expire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// A token without `exp` is refused.
-    Required,
-    /// A token without `exp` is good for ever, and so is its connection.
-    Optional,
-}
-
 impl Jwt {
     /// How far the clocks of issuer and server may differ, in seconds, when `exp` and `nbf` are
     /// compared with the time.
-    pub const LEEWAY_SECONDS: u64 = 30;
+    pub const LEEWAY_SECONDS: u64 = claims::LEEWAY_SECONDS;
 
     /// The authenticator for these settings.
     ///
@@ -218,6 +195,7 @@ mod tests {
     use serde_json::{Value, json};
     use switchboard_core::time::WallTime;
 
+    use super::super::{Expiry, JwtKey};
     use super::*;
 
     const SECRET: &[u8] = b"a secret of thirty-two bytes.....";

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 
-use super::key::JwtError;
+use super::error::JwtError;
 
 /// A key that tokens may be signed with.
 pub(super) struct Key {

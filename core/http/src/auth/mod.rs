@@ -4,6 +4,7 @@
 //! place that is meant for it, and at no header by which a client could name somebody else.
 
 mod claims;
+mod error;
 #[cfg(feature = "jwks-url")]
 mod fetched_keys;
 mod jwk;
@@ -14,12 +15,15 @@ mod key;
 mod key_set;
 mod keys;
 mod open;
+mod settings;
 mod token;
 
 #[cfg(feature = "jwks-url")]
-pub use jwks::{Jwks, JwksError, JwksSettings};
-pub use jwt::{Expiry, Jwt, JwtSettings};
-pub use key::{JwtError, JwtKey};
+pub use self::{error::JwksError, fetched_keys::JwksSettings, jwks::Jwks};
+pub use error::JwtError;
+pub use jwt::Jwt;
+pub use key::JwtKey;
 pub use open::Open;
+pub use settings::{Expiry, JwtSettings};
 pub use token::QueryToken;
 pub(crate) use token::bearer;
