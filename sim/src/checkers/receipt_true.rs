@@ -7,6 +7,7 @@ use super::allowance::{closing, is_being_kicked, on_the_way};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Observed, Topic};
+use crate::publishing::HandedIn;
 
 /// A receipt names only terminals of its audience, each once, and what it says of each is true. What
 /// is no success has a reason: nobody is unreachable, no frame queued and no receipt degraded without
@@ -92,22 +93,55 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
     let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
     // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
     let from = handed_in.at.before(scene.config().lease * 3);
-    watch.excuse(from, watch.now(), |excuse| match excuse.kind.part() {
-        Part::Directory => true,
-        // Nobody answers for the terminals of an instance that stands still or cannot be reached.
-        Part::Process => {
-            everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher
-        }
-        // Whoever has just started settles, and whoever is gone is doubted.
-        Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
-        Part::Links => everyone,
-        // Who went shortly before the deadline may not have been looked up once more by then.
-        Part::Terminal => match excuse.scope {
-            Scope::Session(session) => due && published.is_for(scene.sessions()[session].user()),
-            Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
-        },
-        Part::NoExcuse => false,
-    })
+    watch
+        .excuse(from, watch.now(), |excuse| match excuse.kind.part() {
+            Part::Directory => true,
+            // Nobody answers for the terminals of an instance that stands still or cannot be reached.
+            Part::Process => {
+                everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher
+            }
+            // Whoever has just started settles, and whoever is gone is doubted.
+            Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
+            Part::Links => everyone,
+            // Who went shortly before the deadline may not have been looked up once more by then.
+            Part::Terminal => match excuse.scope {
+                Scope::Session(session) => {
+                    due && published.is_for(scene.sessions()[session].user())
+                }
+                Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
+            },
+            Part::NoExcuse => false,
+        })
+        .or_else(|| kept_quiet(watch, handed_in))
+}
+
+/// What keeps another instance from saying that its directory is back, after it has told the publisher that it
+/// is away: it is doubted until the link between them is taken for dead, and for a lease after that.
+fn kept_quiet(watch: &Watch<'_>, handed_in: &HandedIn) -> Option<Excuse> {
+    let scene = watch.scene();
+    let config = scene.config();
+    let publisher = handed_in.life.host;
+    let lasts = config.lease * 3;
+    let silence = config.link_heartbeat * Config::SILENT_HEARTBEATS;
+    let from = handed_in.at.before(silence + lasts);
+    let quiet = scene.ledger().entries().iter().filter(|entry| {
+        let silent = matches!(
+            entry.kind,
+            FaultKind::Clog | FaultKind::Cut | FaultKind::HalfOpen
+        );
+        let here = match entry.scope {
+            Scope::Between(one, other) => one == publisher || other == publisher,
+            Scope::All | Scope::Instance(_) | Scope::Session(_) => false,
+        };
+        silent && here && entry.from <= handed_in.at && entry.until >= from
+    });
+    let away = |quiet: &Excuse| {
+        let lately = quiet.from.before(lasts);
+        watch.excuse(lately, quiet.until.min(watch.now()), |excuse| {
+            excuse.kind.part() == Part::Directory
+        })
+    };
+    quiet.copied().find(|quiet| away(quiet).is_some())
 }
 
 /// Whether what a receipt says of a terminal is so, or what excuses it.
