@@ -1,10 +1,9 @@
 //! Bugs that can be switched on, so that the simulator can show that it finds them.
 //!
-//! A wing asks for them in its `hooks.rs`: each function there is named after what is normally
+//! A wing, or the directory in memory, asks for them in its `hooks.rs`: each function there is named after what is normally
 //! done, and does something else under a bug, so that production code reads as if there were none.
-//! Without the feature `flaws` [`Flaws::has`] is `false` at compile time and nothing of a bug is
-//! left; with it a new instance still has none, until
-//! [`Instance::with_flaws`](crate::Instance::with_flaws) gives it some.
+//! Without the feature `flaws`, `Flaws::has` is `false` at compile time and nothing of a bug is
+//! left; with it a new instance still has none, until `Instance::with_flaws` gives it some.
 
 /// One bug. Each is one that somebody could well write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

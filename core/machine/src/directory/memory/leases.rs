@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, btree_map};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use crate::base::flaws::{Flaw, Flaws};
+use super::hooks;
+use crate::base::flaws::Flaws;
 use crate::directory::{LEASES_KEPT_DEAD, Lease, Load, Reply, SeenLease};
 use crate::id::{Epoch, InstanceId};
 use crate::time::Instant;
@@ -129,7 +130,7 @@ impl Leases {
         load: Load,
     ) -> Reply {
         let deadline = self.deadline(now);
-        if self.flaws.has(Flaw::RenewedWithoutComparison) {
+        if !hooks::compares_renewals(self.flaws) {
             let lease = lease.clone();
             self.kept.insert(
                 instance,
@@ -182,10 +183,7 @@ impl Leases {
 
     /// When a lease runs out that is written now.
     fn deadline(&self, now: Instant) -> Instant {
-        if self.flaws.has(Flaw::LeaseNeverExpires) {
-            return Instant::from_nanos(u64::MAX / 2);
-        }
-        now + self.span
+        hooks::runs_out(self.flaws, now, self.span)
     }
 
     /// How long a lease is kept after it has run out.

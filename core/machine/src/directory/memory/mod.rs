@@ -5,11 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, layout};
-use crate::base::flaws::{Flaw, Flaws};
+use crate::base::flaws::Flaws;
 use crate::id::{ConnectionId, Epoch, InstanceId};
 use crate::key::Key;
 use crate::time::Instant;
 
+mod hooks;
 mod leases;
 
 use leases::Leases;
@@ -72,7 +73,7 @@ impl MemoryDirectory {
                 instance,
             } => {
                 let reply = self.remove(now, key, *connection, |row| row.instance == *instance);
-                if self.flaws.has(Flaw::UnregisterByUser) {
+                if !hooks::keeps_other_rows(self.flaws) {
                     self.keys.remove(key);
                 }
                 reply
@@ -84,8 +85,10 @@ impl MemoryDirectory {
                 row,
             } => {
                 let expected = layout::kept(*row);
-                let any = self.flaws.has(Flaw::DeadRowWithoutComparison);
-                self.remove(now, key, *connection, |row| any || *row == expected)
+                let flaws = self.flaws;
+                self.remove(now, key, *connection, |row| {
+                    hooks::is_what_was_read(flaws, row, &expected)
+                })
             }
             Operation::View => self.leases.view(now),
             Operation::Claim {
@@ -222,8 +225,7 @@ impl MemoryDirectory {
         match kept.position(connection) {
             Ok(at) => {
                 let standing = &mut kept.rows[at].1;
-                let higher =
-                    standing.epoch > row.epoch && !self.flaws.has(Flaw::LowerEpochOverwrites);
+                let higher = hooks::outranks(self.flaws, standing, &row);
                 let other = standing.instance != row.instance;
                 if standing.epoch.is_counted() && (other || higher) {
                     return Reply::Superseded;

@@ -72,7 +72,7 @@ pub(crate) enum Waiting {
 }
 
 impl Connection {
-    /// Its name.
+    /// The name that applications know it by.
     pub(crate) const fn id(&self) -> ConnectionId {
         self.id
     }
