@@ -154,13 +154,13 @@ use crate::wings::Wings;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Instance {
-    pub(crate) base: Base,
-    pub(crate) terminals: Terminals,
-    pub(crate) membership: Membership,
-    pub(crate) publish: Publish,
-    pub(crate) deliver: Deliveries,
-    pub(crate) peers: Peers,
-    pub(crate) drain: Drain,
+    base: Base,
+    terminals: Terminals,
+    membership: Membership,
+    publish: Publish,
+    deliver: Deliveries,
+    peers: Peers,
+    drain: Drain,
 }
 
 /// What a timeout is for.

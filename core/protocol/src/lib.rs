@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-use switchboard_core::frame::{EncodedSize, Outgoing, Payload};
+use std::collections::HashMap;
+
+use switchboard_core::frame::{EncodedSize, FrameKind, Outgoing, Payload};
 
 mod plain;
 
@@ -34,19 +36,32 @@ impl Protocol {
     }
 }
 
-/// Encodes each push once for all its terminals of a protocol, which come one after the other: their frames
+/// Pushes that an [`Encoder`] remembers at most. More than terminals are told between two rests, as a rule;
+/// what is forgotten is encoded once more.
+const REMEMBERED: usize = 1024;
+
+/// Encodes each push once for all its terminals of a protocol, in whatever order they come: their frames
 /// share the bytes.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    last: Option<Encoded>,
+    encoded: HashMap<Origin, Encoded>,
 }
 
-/// What the last push has become.
+/// Which push a frame was made of, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Origin {
+    protocol: Protocol,
+    kind: FrameKind,
+    /// Where the payload begins in memory, and its bytes.
+    address: usize,
+    bytes: usize,
+}
+
+/// What a push has become.
 #[derive(Debug)]
 struct Encoded {
-    protocol: Protocol,
-    /// What it was. While it is held nothing else has its address.
-    payload: Payload,
+    /// While it is held nothing else has its address.
+    _payload: Payload,
     frame: Payload,
 }
 
@@ -59,9 +74,9 @@ impl Encoder {
         }
     }
 
-    /// Lets go of the last push: nothing more is sent for a while.
+    /// Lets go of all pushes: nothing more is sent for a while.
     pub fn rest(&mut self) {
-        self.last = None;
+        self.encoded.clear();
     }
 
     fn once(
@@ -70,20 +85,26 @@ impl Encoder {
         payload: &Payload,
         encode: impl FnOnce() -> Payload,
     ) -> Payload {
-        if let Some(last) = &self.last
-            && last.protocol == protocol
-            && is_shared(&last.payload, payload)
-        {
-            return last.frame.clone();
+        let origin = Origin {
+            protocol,
+            kind: payload.kind(),
+            address: payload.bytes().as_ptr().addr(),
+            bytes: payload.len(),
+        };
+        if let Some(encoded) = self.encoded.get(&origin) {
+            return encoded.frame.clone();
         }
         let frame = encode();
         // A frame that is the payload itself is shared already.
         if !is_shared(&frame, payload) {
-            self.last = Some(Encoded {
-                protocol,
-                payload: payload.clone(),
+            if self.encoded.len() >= REMEMBERED {
+                self.rest();
+            }
+            let encoded = Encoded {
+                _payload: payload.clone(),
                 frame: frame.clone(),
-            });
+            };
+            self.encoded.insert(origin, encoded);
         }
         frame
     }
@@ -109,15 +130,15 @@ mod tests {
                 Payload::from(format!("frame {encoded}"))
             })
         };
-        let push = Payload::from("one".to_owned());
-        let frames = [&push, &push.clone()].map(|payload| frame_of(&mut encoder, payload));
-        assert!(is_shared(&frames[0], &frames[1]));
-        let repeated = Payload::from("one".to_owned());
-        let other = frame_of(&mut encoder, &repeated);
-        assert!(!is_shared(&frames[0], &other));
+        let [one, alike] = [(); 2].map(|()| Payload::from("one".to_owned()));
+        // Two pushes to two terminals, one terminal after the other.
+        let frames = [&one, &alike, &one.clone(), &alike.clone()]
+            .map(|payload| frame_of(&mut encoder, payload));
+        assert!(is_shared(&frames[0], &frames[2]) && is_shared(&frames[1], &frames[3]));
+        assert!(!is_shared(&frames[0], &frames[1]));
         encoder.rest();
-        let again = frame_of(&mut encoder, &repeated);
-        assert!(!is_shared(&other, &again));
+        let again = frame_of(&mut encoder, &one);
+        assert!(!is_shared(&frames[0], &again));
         assert_eq!(encoded, 3);
     }
 
@@ -127,6 +148,18 @@ mod tests {
         let push = Payload::from("one".to_owned());
         let frame = encoder.encode(Protocol::Plain, &Outgoing::Pushed(push.clone()));
         assert!(is_shared(&frame, &push));
-        assert!(encoder.last.is_none());
+        assert!(encoder.encoded.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_limit() {
+        let mut encoder = Encoder::default();
+        for push in 0..=REMEMBERED {
+            let payload = Payload::from(format!("push {push}"));
+            encoder.once(Protocol::Plain, &payload, || {
+                Payload::from("frame".to_owned())
+            });
+        }
+        assert_eq!(encoder.encoded.len(), 1);
     }
 }

@@ -241,12 +241,3 @@ impl Fingerprint for Broadcasting {
         self.unvisited.fingerprint(now, hasher);
     }
 }
-
-impl Fingerprint for Action {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        match self {
-            Self::Frame(payload) => payload.fingerprint(now, hasher),
-            Self::Close(code) => code.fingerprint(now, hasher),
-        }
-    }
-}

@@ -1,7 +1,17 @@
 //! Figures for people: what an instance holds, and how full it is.
 
 use super::Instance;
+#[cfg(test)]
+use crate::drain::Drain;
+#[cfg(test)]
+use crate::membership::Membership;
+#[cfg(test)]
+use crate::peers::Peers;
+#[cfg(test)]
+use crate::stats::Stats;
 use crate::stats::{Gauges, Levels};
+#[cfg(test)]
+use crate::terminals::Terminals;
 use crate::time::Now;
 
 impl Instance {
@@ -37,5 +47,29 @@ impl Instance {
             queue_frames,
             queue_bytes,
         ]
+    }
+}
+
+/// For tests: what is inside.
+#[cfg(test)]
+impl Instance {
+    pub(crate) const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    pub(crate) const fn terminals(&self) -> &Terminals {
+        &self.terminals
+    }
+
+    pub(crate) const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    pub(crate) const fn drain_state(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(crate) const fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.base.stats
     }
 }

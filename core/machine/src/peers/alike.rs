@@ -56,7 +56,8 @@ const fn count() -> usize {
     count
 }
 
-/// Puts each at its place. It does not compile if two have the same, or if there is a gap.
+/// Puts each at its place. It does not compile if two have the same, if there is a gap,
+/// or if one is no number.
 const fn in_order() -> [Setting; count()] {
     let mut settings = [Config::SETTINGS[0]; count()];
     let mut taken = [false; count()];
@@ -64,6 +65,8 @@ const fn in_order() -> [Setting; count()] {
     while at < Config::SETTINGS.len() {
         if let Scope::Cluster(place) = Config::SETTINGS[at].scope {
             assert!(!taken[place], "two settings have the same place");
+            let unit = Config::SETTINGS[at].unit;
+            assert!(unit.is_number(), "only numbers are compared");
             taken[place] = true;
             settings[place] = Config::SETTINGS[at];
         }

@@ -316,7 +316,7 @@ impl Rig {
     pub(crate) fn is_doubtful(&self, instance: InstanceId) -> bool {
         let now = self.now.mono;
         self.instance
-            .membership
+            .membership()
             .view()
             .doubtful(now, now)
             .contains(&instance)

@@ -140,7 +140,7 @@ impl World {
                 let keys = self.open.clone();
                 (keys.into_iter())
                     .filter(|key| {
-                        (self.rig.instance.terminals.get(*key))
+                        (self.rig.instance.terminals().get(*key))
                             .is_some_and(|connection| connection.is_writing())
                     })
                     .collect::<Vec<_>>()
@@ -156,7 +156,7 @@ impl World {
         self.take(Step::Write);
         self.rig.server = Server::Answers;
         self.take(Step::Answer);
-        if !self.rig.instance.membership.is_linked() {
+        if !self.rig.instance.membership().is_linked() {
             self.take(Step::Up);
         }
         for _ in 0..20 {

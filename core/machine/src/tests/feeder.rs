@@ -112,8 +112,8 @@ impl Feeder {
 
     pub(super) fn falsify_statistics(&mut self) {
         // Pushes are published with the lease, for people.
-        let pushes = self.instance.base.stats.pushes;
-        self.instance.base.stats = crate::stats::Stats {
+        let pushes = self.instance.stats().pushes;
+        *self.instance.stats_mut() = crate::stats::Stats {
             accepted: 99,
             frames: 99,
             repeats: 99,

@@ -238,7 +238,7 @@ fn every_answer_that_misses_is_survived_in_the_middle_of_everything() {
     let live = rows.filter(|(_, _, row)| row.epoch >= floor).count();
     assert_eq!(
         (live, rig.lease().2),
-        (rig.instance.terminals.present(), LeaseState::Up)
+        (rig.instance.terminals().present(), LeaseState::Up)
     );
     assert_eq!(rig.instance.stats().bugs, 0);
 }

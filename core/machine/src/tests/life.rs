@@ -31,7 +31,7 @@ fn a_handshake_beyond_a_limit_is_refused() {
     rig.accept("bob");
     let third = rig.instance.accept(rig.now, handshake("cleo", None));
     assert_eq!(third, Err(Refused::Full { limit: 2 }));
-    assert_eq!(rig.instance.terminals.len(), 2);
+    assert_eq!(rig.instance.terminals().len(), 2);
 }
 
 /// H06: a token that has run out opens nothing.

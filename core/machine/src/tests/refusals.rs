@@ -46,7 +46,7 @@ fn all_reach_all(cluster: &mut Cluster, when: &str) -> bool {
 /// How many terminals of a user are connected and greeted.
 fn holders(cluster: &Cluster, user: &str) -> u64 {
     let key = UserId::new(user).expect("a user").into();
-    let greeted = |instance: &Instance| instance.terminals.greeted_of(&key).count() as u64;
+    let greeted = |instance: &Instance| instance.terminals().greeted_of(&key).count() as u64;
     cluster.instances.iter().map(greeted).sum()
 }
 
@@ -245,13 +245,13 @@ fn an_instance_whose_link_broke_before_its_lease_ran_out_is_looked_for() {
         }
         cluster.settle_down();
         let run_out = cluster.instances[0]
-            .membership
+            .membership()
             .view()
             .leases(cluster.now.mono)
             .count()
             < 2;
         let linked = cluster.instances[0]
-            .peers
+            .peers()
             .said_by(InstanceId::new(2))
             .is_some();
         assert!(linked || !run_out, "nothing else shows that it lives");

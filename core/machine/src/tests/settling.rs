@@ -225,7 +225,7 @@ fn connections_that_end_while_settling_are_not_waited_for() {
     rig.pass_ms(1000);
     assert!(rig.row_epochs().is_empty());
     assert_eq!(
-        (rig.lease(), rig.instance.terminals.len()),
+        (rig.lease(), rig.instance.terminals().len()),
         ((2, 2, LeaseState::Up), 0)
     );
 }

@@ -77,7 +77,7 @@ impl Story {
         match act {
             Act::Connect { at, user } => {
                 let at = at % instances;
-                if !cluster.instances[at].drain.takes_terminals() {
+                if !cluster.instances[at].drain_state().takes_terminals() {
                     return;
                 }
                 let (key, id) = cluster.connect_on_the_way(at, USERS[*user]);

@@ -12,7 +12,7 @@ fn beside_another() -> Rig {
     rig.pass_ms(11_000);
     rig.other_claims(1, LeaseState::Up);
     rig.pass_ms(1100);
-    assert!(rig.instance.membership.view().knows(OTHER) && !rig.is_doubtful(OTHER));
+    assert!(rig.instance.membership().view().knows(OTHER) && !rig.is_doubtful(OTHER));
     rig
 }
 
@@ -51,7 +51,7 @@ fn a_lease_that_vanishes_before_its_time_is_doubted_for_one_lease_time() {
     rig.pass_ms(8000);
     assert!(rig.is_doubtful(OTHER));
     rig.pass_ms(3000);
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership.view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_lease_that_vanishes_after_a_goodbye_is_not_doubted() {
     };
     drop(rig.directory.execute(rig.now.mono, &release));
     rig.pass_ms(1100);
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership.view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
 }
 
 /// Its own lease is missing as well, and that is no sign of a wipe.
@@ -91,13 +91,13 @@ fn a_goodbye_is_believed_by_an_instance_that_has_given_its_own_lease_back() {
         expected: draining,
     };
     drop(rig.directory.execute(rig.now.mono, &release));
-    let asked = rig.instance.membership.view().asked();
+    let asked = rig.instance.membership().view().asked();
     assert_eq!(rig.answer(), [""; 0]);
     assert!(
-        rig.instance.membership.view().asked() > asked,
+        rig.instance.membership().view().asked() > asked,
         "it was read once more"
     );
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership.view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
 }
 
 /// H33: a crashed instance is gone with its lease, as soon as the dial that looks for it has ended,
@@ -113,7 +113,7 @@ fn a_lease_that_ran_out_is_doubted_until_its_instance_was_looked_for() {
     assert!(rig.is_doubtful(OTHER));
     said.extend(rig.pass_ms(1100));
     let now = rig.now.mono;
-    assert!(!rig.is_doubtful(OTHER) && rig.instance.membership.view().leases(now).count() == 0);
+    assert!(!rig.is_doubtful(OTHER) && rig.instance.membership().view().leases(now).count() == 0);
     for _ in 0..120 {
         said.extend(rig.pass_ms(1000));
         assert!(!rig.is_doubtful(OTHER));
@@ -216,7 +216,10 @@ fn doubt_at_the_start_of_a_push_suffices() {
     rig.pass_ms(1100);
     let now = rig.now.mono;
     assert!(!rig.is_doubtful(OTHER));
-    assert_eq!(rig.instance.membership.view().doubtful(start, now), [OTHER]);
+    assert_eq!(
+        rig.instance.membership().view().doubtful(start, now),
+        [OTHER]
+    );
 }
 
 /// A list that was asked for during a doubt says so, like a push.
@@ -251,7 +254,7 @@ fn a_cached_lease_is_not_believed_beyond_its_deadline() {
     rig.link_down();
     rig.pass(Duration::from_secs(11));
     let now = rig.now.mono;
-    assert_eq!(rig.instance.membership.view().leases(now).count(), 0);
+    assert_eq!(rig.instance.membership().view().leases(now).count(), 0);
 }
 
 /// A trip whose own evidence says that the directory lost something judges by that, whatever stands
@@ -316,7 +319,7 @@ fn the_floor_of_a_lease_is_taken_in() {
         doubtful: false,
     };
     assert_eq!(
-        rig.instance.membership.view().standing(OTHER, now, now),
+        rig.instance.membership().view().standing(OTHER, now, now),
         live
     );
 }

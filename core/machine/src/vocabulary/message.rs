@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::base::fingerprint::Fingerprint;
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, InstanceId, PushId, UserId};
 
@@ -256,6 +257,15 @@ pub struct InstanceInfo {
     pub load: crate::directory::Load,
     /// It is the one that answers.
     pub this: bool,
+}
+
+impl Fingerprint for Action {
+    fn fingerprint(&self, now: crate::time::Instant, hasher: &mut impl std::hash::Hasher) {
+        match self {
+            Self::Frame(payload) => payload.fingerprint(now, hasher),
+            Self::Close(code) => code.fingerprint(now, hasher),
+        }
+    }
 }
 
 crate::base::fingerprint::timeless!(Counts, Outcome);

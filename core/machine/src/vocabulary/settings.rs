@@ -53,6 +53,21 @@ pub enum Unit {
     OneOf(&'static str, &'static [Choice]),
 }
 
+impl Unit {
+    /// Whether its values are whole numbers.
+    pub const fn is_number(self) -> bool {
+        match self {
+            Self::Time | Self::Bytes | Self::Count => true,
+            Self::Switch
+            | Self::Address
+            | Self::File
+            | Self::List
+            | Self::Text(_)
+            | Self::OneOf(..) => false,
+        }
+    }
+}
+
 /// A word that a setting can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {

@@ -100,6 +100,8 @@ impl Rows {
 
     /// Which settling has waited for a row, if any has.
     pub(super) fn take_unsettled(&mut self, key: ConnectionKey) -> Option<Epoch> {
+        // A key that is out of date finds nothing.
+        self.table.get(key).unsettled?;
         self.table.get_mut(key).unsettled.take()
     }
 
