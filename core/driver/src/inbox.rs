@@ -152,8 +152,9 @@ impl Reports {
     /// # Errors
     ///
     /// If the instance has ended.
-    pub(crate) async fn send(&self, event: Event) -> Result<(), InstanceEnded> {
-        self.0.send(Input::Event(event)).await
+    pub(crate) fn send(&self, event: Event) -> impl Future<Output = Result<(), InstanceEnded>> {
+        // No `async fn`: each terminal holds this future, and would hold the event twice.
+        self.0.send(Input::Event(event))
     }
 }
 
