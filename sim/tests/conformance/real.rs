@@ -96,6 +96,7 @@ impl Real {
     }
 
     pub(crate) fn save(&mut self) {
+        self.primary.finish_background_save();
         self.tell(&["SAVE"]);
         self.saved = Some(self.passed);
     }

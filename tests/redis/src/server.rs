@@ -122,6 +122,15 @@ impl RedisServer {
         self.command::<()>(&["CONFIG", "SET", "save", ""]);
     }
 
+    /// Waits until no child writes a snapshot, for itself or for a replica: the server is told of its end
+    /// a moment later than the replica.
+    pub fn finish_background_save(&self) {
+        self.wait_until("no snapshot is being written", |server| {
+            let about = server.command::<redis::InfoDict>(&["INFO", "persistence"]);
+            about.get::<u8>("rdb_bgsave_in_progress") == Some(0)
+        });
+    }
+
     /// Makes it a replica of another one, and returns when it has all that the other one has.
     pub fn follow(&self, primary: &Self) {
         self.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
