@@ -36,7 +36,7 @@ pub(crate) struct Unfit(pub(crate) String);
 pub(crate) enum Secret<F> {
     /// In a file, or in a variable of the environment, which this reads.
     Read(F),
-    /// Here.
+    /// This one.
     Known(Option<ClusterSecret>),
 }
 

@@ -19,7 +19,7 @@ pub enum StartError {
         field: &'static str,
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// What the operating system said.
         error: io::Error,
     },
     /// `terminals` is set, and nobody says who a terminal belongs to.
@@ -33,7 +33,7 @@ pub enum StartError {
     System {
         /// What was tried.
         doing: &'static str,
-        /// Why not.
+        /// What the operating system said.
         error: io::Error,
     },
 }
@@ -44,7 +44,7 @@ pub enum Died {
     /// An instance, or what brings sockets to it.
     #[error("instance {instance} has died: {cause}")]
     Instance {
-        /// Which.
+        /// The id of the instance.
         instance: InstanceId,
         /// What the panic said.
         cause: String,

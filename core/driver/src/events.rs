@@ -14,31 +14,31 @@ use switchboard_core::id::{ConnectionId, UserId};
 pub enum TerminalEvent {
     /// A terminal was greeted.
     Connected {
-        /// Whose.
+        /// The user that the terminal belongs to.
         user: UserId,
-        /// Which.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// What its login named.
         session: Option<String>,
     },
     /// A terminal sent a message.
     Message {
-        /// Whose.
+        /// The user that the terminal belongs to.
         user: UserId,
-        /// Which.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// What it sent.
         payload: Payload,
     },
     /// A greeted terminal is gone.
     Disconnected {
-        /// Whose.
+        /// The user that the terminal belongs to.
         user: UserId,
-        /// Which.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// What its login named.
         session: Option<String>,
-        /// Why.
+        /// How its connection ended.
         reason: Disconnected,
     },
 }

@@ -6,7 +6,7 @@ use switchboard_core::stats::{Gauges, Levels, Stats};
 /// One instance's figures.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
-    /// Which.
+    /// The id of the instance.
     pub instance: InstanceId,
     /// Counters since its start.
     pub stats: Stats,

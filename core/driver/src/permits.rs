@@ -30,11 +30,11 @@ pub(crate) struct SocketPermit {
 /// How much room its listener had for a socket.
 #[derive(Clone)]
 pub(crate) enum Capacity {
-    /// Enough.
+    /// There is room, for as long as it stays.
     Enough,
-    /// None: it is told so, and of the API it gets what tells how the server does.
+    /// There is none: it is told so, and of the API it gets health and metrics alone.
     Spare,
-    /// Enough until others need it.
+    /// There is room until others need it.
     Until(Arc<Farewell>),
 }
 

@@ -183,7 +183,7 @@ pub(super) fn on_the_way(
                 }
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
-            // Who is told to end gets what came before.
+            // A terminal that is told to end gets what came before.
             Part::Terminal => {
                 let full = matches!(excuse.kind, FaultKind::SlowReader | FaultKind::Overflowed);
                 full && during && excuse.scope == Scope::Session(session)

@@ -70,7 +70,7 @@ impl Checker for HelloMeansReachable {
             HandInProgress::OnItsWay | HandInProgress::Taken | HandInProgress::Answered => {}
         }
         // Who left before its deadline has missed it if there was time for a lost lookup and a new link;
-        // who was to leave has left.
+        // whoever was to leave has left.
         let missed_after = match published.action() {
             Action::Frame(_) => {
                 let config = scene.config();

@@ -21,7 +21,7 @@ use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Change, Executed, HandIn, Life, Observed};
 use crate::publishing::HandedIn;
 
-/// Leases, and who was told of whom.
+/// Leases, and which instance was told of which.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     tenures: BTreeMap<InstanceId, Tenure>,
@@ -173,7 +173,7 @@ impl Knowledge {
         let told =
             (reader.and_then(|reader| reader.told_since(instance))).is_some_and(|told| told < at);
         if self.was_out(instance, since, watch.now()) {
-            // Who was told of it looks for it when its lease has run out.
+            // An instance that was told of it looks for it when its lease has run out.
             let out = could_not_renew(watch, holder, since).and_then(|out| match told {
                 true => out_of_sight(watch, publisher, holder, since),
                 false => Some(out),
@@ -201,7 +201,7 @@ impl Knowledge {
         if told {
             return Self::lives_on_at_the_former(watch, holder, since);
         }
-        // Who has started while nothing could be read knows nobody.
+        // An instance that has started while nothing could be read knows nobody.
         let from = match self.viewed_before.get(&hand_in) {
             Some(_) => since.before(config.lease),
             None => Instant::START,

@@ -15,9 +15,9 @@ use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::publishing::{HandInProgress, HandedIn, Published};
 use crate::terminals::Pace;
 
-/// Every queue and table is within its limit. Who is refused, or told that a queue was full, was so
-/// because enough was there to fill it; who loses a frame to a full queue is told, and his terminal is
-/// treated as the policy says. A terminal that takes what it is sent, however slowly, is not given up.
+/// Every queue and table is within its limit. A refusal, or a queue that is said to be full, has enough
+/// entries to explain it; a frame that is lost to a full queue is told, and its terminal is treated as
+/// the policy says. A terminal that takes what it is sent, however slowly, is not given up.
 #[derive(Clone, Debug)]
 pub struct Limits {
     told: Vec<Told>,

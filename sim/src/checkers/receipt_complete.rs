@@ -12,8 +12,8 @@ use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
 use crate::publishing::HandInProgress;
 
-/// Exactly one receipt for each push, by its deadline; and who is missing from one that is not
-/// degraded was not there.
+/// Exactly one receipt for each push, by its deadline; and a terminal that is missing from one that is
+/// not degraded was not there.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiptComplete {
     knowledge: Knowledge,

@@ -71,7 +71,7 @@ pub(super) struct Refusal {
     pub(super) error: Reason,
 }
 
-/// Why.
+/// The code of an error, and what to do about it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Reason {
     pub(super) code: String,

@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(all, [Some(true), Some(false), None]);
         assert_eq!(strangers.send_away_oldest(), Some(()));
         assert_eq!(strangers.send_away_oldest(), None);
-        // Who is on its way out does not stay.
+        // A socket that was told to go does not stay.
         oldest.never();
         assert_eq!(said(&oldest), Some(true));
     }

@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(text(&InstanceList(&instances)), expected);
     }
 
-    /// H54: who asks whether the server is ready is told why it is not.
+    /// H54: the answer to whether the server is ready says why it is not.
     #[test]
     fn readiness_says_why_not() {
         let snapshot = |ready, directory| Snapshot {

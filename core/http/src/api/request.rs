@@ -23,7 +23,7 @@ pub(crate) enum Known {
     ConnectionAndDeadline,
     /// `deadline`.
     Deadline,
-    /// None.
+    /// No parameters.
     Nothing,
 }
 

@@ -89,7 +89,7 @@ pub(super) struct State {
 /// Who wants a fetch before it is due.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
-    /// Nobody.
+    /// Nobody: the next regular fetch is early enough.
     #[default]
     Not,
     /// A token: after the pause.

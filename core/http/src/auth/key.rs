@@ -31,7 +31,7 @@ pub enum JwtKey {
 }
 
 impl JwtKey {
-    /// Bytes of a secret for HS256 (RFC 7518, section 3.2). Who has a token can try all secrets
+    /// Bytes of a secret for HS256 (RFC 7518, section 3.2). Whoever has a token can try all secrets
     /// that are shorter or simpler, at home.
     pub const SECRET_MIN_BYTES: usize = 32;
 

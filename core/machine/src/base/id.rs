@@ -414,7 +414,7 @@ crate::base::fingerprint::timeless!(
 mod tests {
     use super::*;
 
-    /// H02, H07: who is called `..` would turn a push to itself into a push to whomever its payload
+    /// H02, H07: a user who is called `..` would turn a push to itself into a push to whomever its payload
     /// names.
     #[test]
     fn a_user_that_urls_resolve_is_none() {

@@ -96,7 +96,7 @@ pub enum Operation {
     Register {
         /// What the terminal is found by.
         key: Key,
-        /// Which connection.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// What the row says.
         row: Row,
@@ -105,21 +105,21 @@ pub enum Operation {
     Unregister {
         /// What the terminal was found by.
         key: Key,
-        /// Which connection.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// The instance that held it.
         instance: InstanceId,
     },
     /// Reads all rows under a key.
     Lookup {
-        /// Which.
+        /// What the terminals are found by.
         key: Key,
     },
     /// Removes a row if it is still exactly this one.
     RemoveRow {
         /// What the terminal was found by.
         key: Key,
-        /// Which connection.
+        /// The UUID of the connection.
         connection: ConnectionId,
         /// The row as it was read.
         row: Row,
@@ -128,7 +128,7 @@ pub enum Operation {
     View,
     /// Takes a lease: of an id that is absent, or with a higher epoch than its entry's.
     Claim {
-        /// Whose lease.
+        /// The instance whose lease it is.
         instance: InstanceId,
         /// What it is to say.
         lease: Lease,
@@ -137,7 +137,7 @@ pub enum Operation {
     },
     /// Extends a lease and changes what it says, if an unexpired entry says exactly `expected`.
     Renew {
-        /// Whose lease.
+        /// The instance whose lease it is.
         instance: InstanceId,
         /// What it must say.
         expected: Lease,
@@ -149,14 +149,14 @@ pub enum Operation {
     /// Ends a lease that says exactly `expected`: it runs out at once, and says that it was given back.
     /// A lease that is no longer there at all was lost.
     Release {
-        /// Whose lease.
+        /// The instance whose lease it is.
         instance: InstanceId,
         /// What it must say.
         expected: Lease,
     },
     /// Reads one lease, whether or not it has run out.
     ReadLease {
-        /// Whose.
+        /// The instance whose lease it is.
         instance: InstanceId,
     },
 }

@@ -23,7 +23,7 @@ pub use super::answer::Value;
 pub enum Request {
     /// A script, by `EVALSHA` with one key.
     Eval {
-        /// Which.
+        /// The script, which is sent by its SHA-1.
         script: Script,
         /// The one key that it touches.
         key: Vec<u8>,

@@ -17,7 +17,7 @@ pub(super) struct Link {
     /// Which end this instance is.
     role: Role,
     pub(super) stage: LinkStage,
-    /// Who is expected there, or who has proven to be.
+    /// The instance that is expected there, or that has proven to be there.
     pub(super) peer: Option<InstanceId>,
     /// A batch is with the driver.
     pub(super) writing: bool,

@@ -38,7 +38,7 @@ impl Publish {
         }
     }
 
-    /// The rows of a key have come. Who was in doubt when they were asked for is in doubt.
+    /// The rows of a key have come. An instance that was in doubt when they were asked for is in doubt.
     pub(super) fn connections_read(
         &mut self,
         cx: &mut Context<'_>,

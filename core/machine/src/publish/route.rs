@@ -30,7 +30,7 @@ impl Selection {
 /// What is asked of one instance for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// Which instance.
+    /// The id of the instance.
     pub(super) instance: InstanceId,
     /// The selected connections that live rows place there, in the order of their ids, with the
     /// rows as they were read.

@@ -424,7 +424,7 @@ fn accepted_frames_are_written_before_the_close_frame() {
     assert_eq!(rig.event(written), ["y 0", "flush 0", "close 0 4001"]);
 }
 
-/// H23, H24, H26: who does not read is closed, and waits for nobody.
+/// H23, H24, H26: a terminal that does not read is closed, and holds nobody up.
 #[test]
 fn a_slow_consumer_is_closed_and_aborted_when_it_does_not_even_read_that() {
     let mut rig = Rig::new(Config {

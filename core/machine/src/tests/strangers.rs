@@ -141,7 +141,7 @@ fn wait(cluster: &mut Cluster, call: CallId) -> Vec<(ConnectionId, Outcome)> {
     outcomes(cluster, call)
 }
 
-/// H03: who does not know the cluster's secret can say nothing.
+/// H03: without the cluster's secret nothing can be said.
 #[test]
 fn a_dialler_with_a_wrong_secret_is_refused() {
     let mut cluster = pair();

@@ -15,7 +15,7 @@ use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
 pub enum Command {
     /// Tell a terminal something, in its protocol. It may be kept until the next `Flush`.
     Send {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
         /// What it is told.
         outgoing: Outgoing,
@@ -23,30 +23,30 @@ pub enum Command {
     /// Hand what was sent to the operating system, then report `Written`, once for each `Flush`.
     /// There is never a second `Flush` before that.
     Flush {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
     /// Send a ping, at once if that is possible.
     Ping {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
     /// Send what was sent before, then a Close frame, and end the connection with a closing
     /// handshake; then report `Closed`. No `Written` is expected any more.
     Close {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
         /// The code.
         code: CloseCode,
     },
     /// Drop the socket at once; then report `Closed`.
     Abort {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
     /// The connection is over: its slot may be used again.
     Forget {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
 
@@ -60,13 +60,13 @@ pub enum Command {
     Dial {
         /// The link's key.
         link: LinkKey,
-        /// Where to.
+        /// The instance that is expected, and its address.
         dial: Box<Dial>,
     },
     /// Send a batch as one binary WebSocket message, then report `LinkWritten`. There is never a
     /// second one before that.
     LinkWrite {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
         /// The batch.
         batch: Bytes,
@@ -74,20 +74,20 @@ pub enum Command {
     /// The other end has proven that it is of the cluster. Before that it may be anybody, and says no
     /// more than a handshake has to: nothing larger is to be read for it.
     LinkProven {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
     },
     /// Send what was written before, close the link, and forget its key. No event is expected.
     LinkClose {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
     },
 
     /// Answer a call.
     Answer {
-        /// Which.
+        /// The number of the call.
         call: CallId,
-        /// With what.
+        /// The answer, of the kind that the call asks for.
         answer: Box<Answer>,
     },
     /// Tell the application.
@@ -101,7 +101,7 @@ pub enum Command {
     /// A terminal has not answered its ping: read what has come of it, then report `Probed`. There is
     /// never a second `Probe` before that, unless the terminal was pinged again.
     Probe {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
 }
@@ -151,7 +151,7 @@ pub enum Log {
     },
     /// Another instance's lease vanished before its time: the directory was wiped.
     LeaseVanished {
-        /// Whose.
+        /// The instance whose lease it is.
         instance: InstanceId,
     },
     /// The directory does not serve as a primary.
@@ -166,19 +166,19 @@ pub enum Log {
     },
     /// A link to another instance is open.
     PeerUp {
-        /// Which.
+        /// The id of the other instance.
         instance: InstanceId,
     },
     /// A link to another instance ended.
     PeerDown {
-        /// Which.
+        /// The id of the other instance.
         instance: InstanceId,
     },
     /// A peer speaks another version of the links' protocol.
     WireVersion {
-        /// Ours.
+        /// The version that this instance speaks.
         ours: u16,
-        /// Theirs.
+        /// The version that the peer speaks.
         theirs: u16,
         /// Who, as it says, if it says so.
         instance: Option<InstanceId>,
@@ -190,14 +190,14 @@ pub enum Log {
     },
     /// A peer sent something that is not of the protocol.
     PeerMisbehaved {
-        /// What.
+        /// What it sent, in words.
         what: &'static str,
     },
     /// A peer has other settings where all instances should have the same.
     SettingsDiffer {
-        /// Which.
+        /// The id of the other instance.
         instance: InstanceId,
-        /// What differs.
+        /// The settings that differ, with both values.
         differences: Vec<Difference>,
     },
     /// Cut off from the directory while it works for others: terminals are sent elsewhere.

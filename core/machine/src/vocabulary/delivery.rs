@@ -27,7 +27,7 @@ pub(crate) struct Delivery {
     pub(crate) within: Duration,
     /// What the terminals get.
     pub(crate) action: Action,
-    /// Which terminals.
+    /// The terminals that it is for.
     pub(crate) to: Addressees,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Addressee {
 /// Whom to serve although no row names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Ask {
-    /// Nobody.
+    /// No further terminals are served.
     Nobody,
     /// All connections of the user.
     All,
@@ -65,7 +65,7 @@ pub(crate) enum Ask {
 /// The answer to a [`Delivery`]. An instance may answer in several parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Delivered {
-    /// Which delivery.
+    /// The number of the delivery.
     pub(crate) delivery: DeliveryId,
     /// What became of it.
     pub(crate) outcomes: Outcomes,

@@ -61,12 +61,12 @@ pub enum Refused {
 pub enum Event {
     /// The upgrade of an accepted terminal is done: frames can be written.
     Opened {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
     },
     /// A frame of any kind came from a terminal.
     Heard {
-        /// From which.
+        /// The key of the connection that it came from.
         connection: ConnectionKey,
         /// What it was.
         frame: Heard,
@@ -79,9 +79,9 @@ pub enum Event {
     /// A socket has gone, or its upgrade failed. Reported once for each accepted connection, also
     /// after `Close` and `Abort`.
     Closed {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
-        /// How.
+        /// How the socket ended.
         closure: Closure,
     },
 
@@ -93,7 +93,7 @@ pub enum Event {
     /// A round trip ended. On `Err` it is unknown which operations were or will be executed, and the
     /// link counts as gone until the next `DirectoryUp`.
     Directory {
-        /// Which.
+        /// The number of the round trip.
         op: OpId,
         /// The outcomes, in the order of the operations.
         outcomes: Result<Vec<OperationResult>, TripLost>,
@@ -101,46 +101,46 @@ pub enum Event {
 
     /// A link that was dialled is connected.
     LinkUp {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
     },
     /// A batch came over a link.
     LinkReceived {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
         /// One binary WebSocket message.
         batch: Bytes,
     },
     /// The last batch given to a link is with the operating system.
     LinkWritten {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
     },
     /// A link is gone, or could not be opened.
     LinkDown {
-        /// Which.
+        /// The key of the link.
         link: LinkKey,
-        /// How.
+        /// How the link ended, or why it could not be opened.
         failure: LinkFailure,
     },
 
     /// The application hands in a push. Answered with `Answer::Push`.
     Push {
-        /// For the answer.
+        /// The number of the call, which comes back with its answer.
         call: CallId,
         /// The push.
         push: Push,
     },
     /// The application asks for a user's connections. Answered with `Answer::Connections`.
     Connections {
-        /// For the answer.
+        /// The number of the call, which comes back with its answer.
         call: CallId,
-        /// Whose.
+        /// The user whose connections are asked for.
         user: UserId,
     },
     /// The application asks for all instances. Answered with `Answer::Instances`.
     Instances {
-        /// For the answer.
+        /// The number of the call, which comes back with its answer.
         call: CallId,
     },
     /// The application wants the instance to end. It takes no terminals from this moment; after
@@ -226,22 +226,22 @@ pub enum Answer {
 pub enum Notice {
     /// A terminal was greeted.
     Connected {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
-        /// Its name.
+        /// The UUID of the connection.
         id: ConnectionId,
-        /// Whose.
+        /// The user that the terminal belongs to.
         user: UserId,
     },
     /// A greeted terminal is gone.
     Disconnected {
-        /// Which.
+        /// The key of the connection.
         connection: ConnectionKey,
-        /// Its name.
+        /// The UUID of the connection.
         id: ConnectionId,
-        /// Whose.
+        /// The user that the terminal belongs to.
         user: UserId,
-        /// Why.
+        /// How its connection ended.
         reason: Disconnected,
     },
 }
@@ -287,11 +287,11 @@ impl Ending {
 /// What there is to say of a connection that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended<'a> {
-    /// Its name.
+    /// The UUID of the connection.
     pub id: ConnectionId,
-    /// Whose.
+    /// The user that the terminal belongs to.
     pub user: &'a UserId,
-    /// Why.
+    /// How its connection ended.
     pub ending: Ending,
     /// How long it lived, from the handshake on.
     pub lived: Duration,

@@ -63,7 +63,7 @@ pub enum Action {
 /// What became of a push, terminal by terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
-    /// Which push.
+    /// The id of the push.
     pub push: PushId,
     /// Something was in doubt while it was routed: terminals may have been missed that the receipt
     /// does not name.
@@ -82,9 +82,9 @@ pub struct Receipt {
 /// What became of a push at one terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TerminalOutcome {
-    /// Whose terminal.
+    /// The user that the terminal belongs to.
     pub user: UserId,
-    /// Which.
+    /// The UUID of the connection.
     pub connection: ConnectionId,
     /// What became of it.
     pub outcome: Outcome,
@@ -93,7 +93,7 @@ pub struct TerminalOutcome {
 /// What became of a push to everyone at one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceOutcome {
-    /// Which instance.
+    /// The id of the instance.
     pub instance: InstanceId,
     /// Whether it answered. If not, its counts are unknown and zero.
     pub answered: bool,
@@ -199,7 +199,7 @@ pub enum PushRefused {
     /// The caller's: too many are named.
     #[error("the push names {users} users, the limit is {limit}")]
     TooManyUsers {
-        /// How many.
+        /// The users that it names.
         users: usize,
         /// The limit.
         limit: usize,
@@ -207,7 +207,7 @@ pub enum PushRefused {
     /// The caller's: too many connections are named.
     #[error("the push names {connections} connections, the limit is {limit}")]
     TooManyConnections {
-        /// How many.
+        /// The connections that it names.
         connections: usize,
         /// The limit.
         limit: usize,
@@ -238,7 +238,7 @@ pub struct Connections {
 /// One connection of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ConnectionInfo {
-    /// Which.
+    /// The UUID of the connection.
     pub connection: ConnectionId,
     /// Where it lives.
     pub instance: InstanceId,
@@ -249,7 +249,7 @@ pub struct ConnectionInfo {
 /// One instance, as another one sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceInfo {
-    /// Which.
+    /// The id of the instance.
     pub instance: InstanceId,
     /// What its lease says.
     pub lease: crate::directory::Lease,

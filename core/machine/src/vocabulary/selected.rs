@@ -5,11 +5,11 @@ use crate::id::ConnectionId;
 /// Connections in a form that is quick to ask for how many they are.
 #[derive(Debug)]
 pub(crate) enum Selected<'a> {
-    /// Any.
+    /// Every connection is selected.
     All,
     /// No more than [`FEW`].
     Few(&'a [ConnectionId]),
-    /// Sorted.
+    /// These, sorted.
     Many(Vec<ConnectionId>),
 }
 

@@ -20,7 +20,7 @@ pub struct Setting {
     pub unit: Unit,
     /// What it does, in one paragraph.
     pub help: &'static str,
-    /// Who has to agree on it.
+    /// Which instances have to agree on it.
     pub scope: Scope,
     /// What its value must be for the settings to fit together.
     pub rule: Option<&'static str>,
@@ -77,10 +77,10 @@ pub struct Choice {
     pub help: &'static str,
 }
 
-/// Who has to agree on the value of a setting.
+/// Which instances have to agree on the value of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Nobody: each process has its own.
+    /// None: each process has its own.
     Process,
     /// All instances of a cluster. They compare their values when two of them open a link, in which it
     /// is the one at this place, from 0 and without a gap.

@@ -103,7 +103,7 @@ pub type Levels = [Level; 9];
 /// What an instance holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Connections.
+    /// Connections that it holds, those included whose end has begun.
     pub connections: usize,
     /// Users with connections.
     pub users: usize,

@@ -21,7 +21,7 @@ pub(super) struct Primary {
 }
 
 impl Primary {
-    /// Connects.
+    /// Opens a connection to the primary that the URL leads to.
     pub(super) async fn connect(url: &RedisUrl) -> Result<Self, Trouble> {
         match url.target() {
             Target::Server(url) => Self::verified(open(url, CONNECT).await?).await,

@@ -66,7 +66,7 @@ pub(crate) enum Missing {
     /// The rows of connections accepted after this moment: the claim replaced exactly what was last
     /// acknowledged.
     Tail { after: Instant },
-    /// Nothing.
+    /// Nothing is missing.
     Nothing,
 }
 

@@ -19,9 +19,9 @@ use crate::peers::alike::Alike;
 pub(crate) struct Hello {
     /// The sender's [`VERSION`].
     pub(in crate::peers) version: u16,
-    /// Who sends it.
+    /// The instance that sends it.
     pub(in crate::peers) from: InstanceId,
-    /// Who is expected at the other end. An address can be reused by somebody else.
+    /// The instance that is expected at the other end. An address can be reused by somebody else.
     pub(in crate::peers) to: InstanceId,
     /// Random, never used twice.
     pub(in crate::peers) nonce: [u8; 16],
@@ -273,7 +273,7 @@ mod tests {
     }
 
     /// H34: a stranger at a reused address cannot pass for the instance that was expected.
-    /// H03: who does not know the secret proves nothing.
+    /// H03: without the secret nothing can be proven.
     #[test]
     fn a_proof_verifies_for_nothing_but_what_it_was_made_for() {
         let secret = secret(b"sixteen bytes at least");
