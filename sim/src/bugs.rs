@@ -23,7 +23,7 @@ pub struct Bug {
 /// A checker that must catch a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Catch {
-    /// Its name.
+    /// The checker's name.
     pub invariant: &'static str,
     /// How hard that is.
     pub depth: Depth,

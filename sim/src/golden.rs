@@ -110,7 +110,7 @@ impl Golden {
         self.hash
     }
 
-    /// The entries.
+    /// The entries of the trace, in their order.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }

@@ -38,7 +38,7 @@ pub(crate) enum Purpose {
     Generator = 12,
     /// The pause before a client connects anew: client, moment.
     Backoff = 13,
-    /// Who is connected to a former primary: host, life, server.
+    /// Which host is connected to a former primary: host, life, server.
     FormerPrimary = 14,
 }
 
@@ -142,7 +142,7 @@ impl Latency {
         }
     }
 
-    /// The base.
+    /// The delay before noise is added.
     pub(crate) const fn base(&self) -> Duration {
         self.base
     }

@@ -61,7 +61,7 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub usize);
 
-/// What happens.
+/// One step of a schedule: what a client, a caller or a fault does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// A client connects, at an instance or where the balancer sends it. A connection that it has
@@ -232,7 +232,7 @@ pub enum Act {
         host: Host,
         /// Which operation.
         operation: OperationKind,
-        /// What happens.
+        /// How the trip fails.
         fault: TripFault,
     },
     /// Nothing passes from one instance to another until the cut is healed. What is sent waits.
@@ -274,7 +274,7 @@ pub enum Act {
     },
     /// For so long one instance's attempts to open a link to another are refused.
     RefuseDials {
-        /// Who dials.
+        /// The instance that dials.
         from: Host,
         /// The instance at the other end.
         to: Host,
@@ -285,7 +285,7 @@ pub enum Act {
     Reset {
         /// One of them.
         one: Host,
-        /// The other.
+        /// The instance at the other end.
         other: Host,
     },
     /// The base of the delay between instances.
@@ -298,7 +298,7 @@ pub enum Act {
         of: String,
         /// How long after it.
         after: Duration,
-        /// What happens.
+        /// The step to be done at that moment.
         act: Box<Act>,
     },
     /// All cuts end, the directory serves, delays are as at the start, clients read, deployments and
@@ -402,7 +402,7 @@ pub enum NewAddress {
     Of(Host),
 }
 
-/// Whom a push is for.
+/// The audience of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// One user.

@@ -69,7 +69,7 @@ impl Trial {
         self
     }
 
-    /// The checkers.
+    /// In the order in which they were added.
     pub fn checkers(&self) -> &[Box<dyn Checker>] {
         &self.checkers
     }

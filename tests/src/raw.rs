@@ -75,7 +75,7 @@ impl RawTerminal {
         Ok((frame[0] & 0x0F, frame[2 + extra..].to_vec()))
     }
 
-    /// Reads what comes next, up to so many bytes, and keeps it for `read_frame`. Gives how many
+    /// Reads what comes next, up to so many bytes, and keeps it for `read_frame`. Returns how many
     /// came.
     ///
     /// # Errors

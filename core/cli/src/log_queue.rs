@@ -14,7 +14,7 @@ use switchboard_driver::log;
 /// in a moment at `trace`.
 const ROOM: usize = 1 << 20;
 
-/// The queue.
+/// Lines that wait for standard error.
 #[derive(Default)]
 pub(crate) struct LogQueue {
     state: Mutex<State>,

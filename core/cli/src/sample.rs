@@ -14,7 +14,7 @@ const HEAD: &str = "\
 /// Columns of the file.
 const WIDTH: usize = 100;
 
-/// The file.
+/// A settings file with all settings, at their defaults.
 pub(crate) fn file() -> String {
     let defaults = load::defaults();
     let mut file = HEAD.to_owned();

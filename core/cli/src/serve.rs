@@ -246,7 +246,7 @@ fn print_addresses(server: &Server) {
     say(&format!("peer {}", server.peer_addr()));
 }
 
-/// A line on standard output, at once. Who closed it does not want to hear it.
+/// A line on standard output, at once. If it is closed, nobody wants to hear it.
 pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -92,7 +92,7 @@ impl Signal {
         }
     }
 
-    /// Its name.
+    /// The name in capitals, such as `SIGHUP`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HangUp => "SIGHUP",

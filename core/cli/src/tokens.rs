@@ -47,7 +47,7 @@ pub(crate) enum Fetching<'a> {
     Awaited(Option<&'a JwtSettings>),
 }
 
-/// Who says who a terminal belongs to, and what it believes if that is tokens. H03, H04: nobody is
+/// What says to which user a terminal belongs, and what it believes if that is tokens. H03, H04: nobody is
 /// believed without a check unless somebody chose that.
 ///
 /// # Errors

@@ -15,9 +15,9 @@ pub enum StartError {
     /// An address cannot be listened at.
     #[error("cannot listen at {address} (`{field}`): {error}")]
     Listen {
-        /// The setting.
+        /// The field of the settings that has the address.
         field: &'static str,
-        /// The address.
+        /// The address as it was set, before a port was chosen for 0.
         address: SocketAddr,
         /// What the operating system said.
         error: io::Error,

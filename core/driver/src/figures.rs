@@ -43,6 +43,6 @@ pub struct Answers<T> {
 pub struct SilentInstance {
     /// Which of the server's instances, counted from 0.
     pub worker: usize,
-    /// Its id.
+    /// The instance's id, new at each start.
     pub instance: InstanceId,
 }

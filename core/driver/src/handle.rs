@@ -37,8 +37,8 @@ use crate::settings::Settings;
 /// only under overload, it has done nothing either. Dropped later it leaves the message behind, and only
 /// the answer is lost:
 ///
-/// - a push ([`Handle::push`], [`Handle::kick`]) is delivered all the same. Who must know what came of it
-///   hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
+/// - a push ([`Handle::push`], [`Handle::kick`]) is delivered all the same. A caller that must know what came of
+///   it hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
 ///   gets it twice, and there is a receipt;
 /// - a question ([`Handle::connections`], [`Handle::instances`], [`Handle::snapshots`]) is answered to
 ///   nobody;
@@ -221,7 +221,7 @@ impl Handle {
         }
     }
 
-    /// What the server was started with. Who may come in may have changed since:
+    /// What the server was started with. The rules of admission may have changed since:
     /// [`Handle::admission`].
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
@@ -245,7 +245,7 @@ impl Handle {
         Service::ALL.map(|service| (service.name(), dropped.of(service)))
     }
 
-    /// Who may come in at present.
+    /// The rules of admission at present.
     pub fn admission(&self) -> Admission {
         self.shared.admitted.load().admission.clone()
     }

@@ -30,7 +30,7 @@ pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Login, AuthError>> 
 /// A terminal that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// Who it belongs to.
+    /// The user to whom it belongs.
     pub user: UserId,
     /// When its token runs out; the connection is closed then.
     pub expires: Option<WallTime>,

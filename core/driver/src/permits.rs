@@ -160,7 +160,7 @@ impl Drop for Seat {
     }
 }
 
-/// ByteBudget for so many bytes, shared by whoever needs some.
+/// A budget of bytes, shared by all that need some.
 pub(crate) struct ByteBudget {
     used: AtomicUsize,
     limit: usize,

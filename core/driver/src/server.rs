@@ -70,7 +70,7 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
-    /// Who says who a terminal belongs to. Needed if [`Settings::terminals`] is set.
+    /// What says to which user a terminal belongs. Needed if [`Settings::terminals`] is set.
     #[must_use]
     pub fn authenticator(self, authenticator: impl Authenticator) -> Self {
         self.shared_authenticator(Arc::new(authenticator))

@@ -9,7 +9,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
 
-/// Who may vouch for a server that is asked over TLS.
+/// The authorities that may vouch for a server that is asked over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The authorities that the machine trusts, or those of the variable `SSL_CERT_FILE`.

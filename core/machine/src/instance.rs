@@ -214,7 +214,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// Says why the terminal is not taken, as an HTTP status; nothing is kept of the handshake then.
+    /// Says why the terminal is not taken; nothing is kept of the handshake then.
     pub fn accept(&mut self, now: Now, handshake: Handshake) -> Result<ConnectionKey, Refused> {
         if !self.drain.takes_terminals() {
             return Err(Refused::Draining);

@@ -1,6 +1,6 @@
 //! The core of Switchboard: one server instance as a pure state machine.
 //!
-//! [`Instance`] takes events in and gives commands out. It knows no clock, no socket, no thread and
+//! [`Instance`] takes events and returns commands. It knows no clock, no socket, no thread and
 //! no source of randomness: time, seed and buffers are handed in. An adapter executes the commands
 //! on a runtime; the simulator executes them in virtual time.
 //!

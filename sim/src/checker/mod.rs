@@ -235,7 +235,7 @@ struct Said {
 #[derive(Clone, Debug)]
 pub(crate) struct Watchers {
     watchers: Vec<Watcher>,
-    /// Who is told of each topic, in the order of watchers.
+    /// The watchers of each topic, in the order of watchers.
     told: [Vec<usize>; Topic::ALL.len()],
     said: Said,
 }

@@ -145,7 +145,7 @@ impl<'a> Scene<'a> {
 }
 
 impl<'a> HostView<'a> {
-    /// Its number.
+    /// Counted from 0, as in the schedule.
     pub const fn number(&self) -> usize {
         self.host
     }

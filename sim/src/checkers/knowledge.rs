@@ -46,7 +46,7 @@ struct Tenure {
 struct Reader {
     /// When it last read a view of the primary.
     viewed: Option<Instant>,
-    /// Whom it was told of, and since when: few, so that a list will do.
+    /// The instances that it was told of, and since when: few, so that a list will do.
     told: Vec<(InstanceId, Instant)>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Topic};
 
-/// Whoever repeats a push, and wherever: no connection gets it twice.
+/// However often and wherever a push is repeated: no connection gets it twice.
 #[derive(Clone, Debug, Default)]
 pub struct NoDuplicate {
     /// Sessions, and the pushes that each got.

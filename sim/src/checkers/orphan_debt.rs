@@ -4,7 +4,7 @@ use super::allowance::{evicted, loses_rows, may_be_closing};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Topic};
 
-/// Whoever was greeted, without `degraded`, has a live row, but for what a fault explains.
+/// A terminal that was greeted, without `degraded`, has a live row, but for what a fault explains.
 #[derive(Clone, Copy, Debug)]
 pub struct OrphanDebt;
 

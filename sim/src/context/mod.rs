@@ -149,7 +149,7 @@ impl Context {
         });
     }
 
-    /// The ledger.
+    /// What faults have written, so far.
     pub(crate) const fn ledger(&self) -> &Ledger {
         &self.ledger
     }

@@ -109,7 +109,7 @@ impl Hosts {
         Some(instance.id())
     }
 
-    /// Who is at an address: one who runs, or else one who did.
+    /// The host at an address: one that runs, or else one that did.
     pub(crate) fn occupant(&self, address: &str) -> Option<usize> {
         let at = |running: bool| {
             (self.processes.iter()).position(|process| {

@@ -14,7 +14,7 @@ pub(super) struct Pipe {
     pub(super) acceptor: End,
     /// What was dialled.
     pub(super) address: String,
-    /// Who should be there.
+    /// The instance that should be there.
     pub(super) expected: InstanceId,
 }
 

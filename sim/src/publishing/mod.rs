@@ -19,7 +19,7 @@ use crate::schedule::{Moment, To};
 use crate::vocabulary::happening::Input;
 use crate::vocabulary::push::{content_of, id_of};
 
-/// A push.
+/// A push of the schedule, and how its hand-ins ended.
 #[derive(Clone, Debug)]
 pub struct Published {
     id: PushId,
@@ -73,7 +73,7 @@ pub enum HandInProgress {
 }
 
 impl Published {
-    /// Its id.
+    /// The same for all times that it is handed in.
     pub const fn id(&self) -> PushId {
         self.id
     }
@@ -91,7 +91,7 @@ impl Published {
         }
     }
 
-    /// Whom it is for.
+    /// Its audience.
     pub const fn to(&self) -> &Audience {
         &self.to
     }

@@ -109,7 +109,7 @@ pub fn schedule(seed: u64) -> Schedule {
     }
 }
 
-/// Whom faults are aimed at.
+/// The cluster that faults are aimed at.
 pub(crate) struct Cluster {
     pub(crate) instances: usize,
     pub(crate) lease: Duration,

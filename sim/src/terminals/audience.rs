@@ -1,4 +1,4 @@
-//! Whom a push is for: who can be reached, and what a push explains of its terminals' sessions.
+//! The audience of a push: who can be reached, and what a push explains of its terminals' sessions.
 
 use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::id::{ConnectionId, UserId};

@@ -82,7 +82,7 @@ pub(crate) enum Input {
     Handshake(usize),
     /// The socket of a link that another instance dialled.
     AcceptLink(usize),
-    /// A push.
+    /// A push that a caller hands in.
     Push(HandIn),
 }
 
@@ -91,7 +91,7 @@ pub(crate) enum Input {
 pub(crate) enum LinkContent {
     /// The dialler's request for a link.
     Dial,
-    /// A batch.
+    /// Bytes of one `LinkWrite`.
     Batch(Bytes),
     /// The link is open.
     Up,
@@ -102,9 +102,9 @@ pub(crate) enum LinkContent {
 /// What a terminal sees.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    /// A frame.
+    /// The hello, a push, or the answer to messages.
     Frame(Outgoing),
-    /// A ping.
+    /// A ping, which it may answer.
     Ping,
     /// A Close frame.
     Close(CloseCode),

@@ -3,7 +3,7 @@
 
 use switchboard_core::time::Instant;
 
-/// What happened.
+/// A kind of fault, or of what follows from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// An instance was killed.
@@ -230,7 +230,7 @@ pub enum Part {
     NoExcuse,
 }
 
-/// Whom it concerns. Instances are numbered as in the schedule, from zero.
+/// What a fault concerns. Instances are numbered as in the schedule, from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All instances and sessions.
@@ -246,9 +246,9 @@ pub enum Scope {
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excuse {
-    /// What happened.
+    /// The kind of what happened.
     pub kind: FaultKind,
-    /// Whom it concerns.
+    /// What it concerns.
     pub scope: Scope,
     /// When it began.
     pub from: Instant,

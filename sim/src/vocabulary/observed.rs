@@ -108,7 +108,7 @@ pub enum Observed {
     Written {
         /// For which session.
         session: usize,
-        /// Its content.
+        /// The push's content, by which it is recognised.
         payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
@@ -117,7 +117,7 @@ pub enum Observed {
     Seen {
         /// Of which session.
         session: usize,
-        /// Its content.
+        /// The push's content, by which it is recognised.
         payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
@@ -246,7 +246,7 @@ impl Observed {
 /// One operation in the directory.
 #[derive(Clone, Debug)]
 pub struct Executed {
-    /// Who asked for it. It may be gone by the time it is executed.
+    /// The instance that asked for it. It may be gone by the time it is executed.
     pub life: Life,
     /// What was asked.
     pub operation: Operation,

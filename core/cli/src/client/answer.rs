@@ -48,7 +48,7 @@ pub(super) struct Connection {
     pub(super) connected: Option<String>,
 }
 
-/// The cluster.
+/// All instances of the cluster, as one of them sees it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Instances {
     pub(super) instances: Vec<Instance>,

@@ -249,8 +249,8 @@ impl Reserve {
 }
 
 /// Hands a socket to the thread that is to serve it: a terminal to the one with the fewest, and
-/// not to one that does not take what it has; everything else to whoever is the first to take it.
-/// Gives it back if there is no room anywhere.
+/// not to one that does not take what it has; everything else to the first that takes it.
+/// Returns it if there is no room anywhere.
 fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
     match arrival.service {
         Service::Terminals => {

@@ -10,7 +10,7 @@ use crate::members::{LATE, Member};
 use crate::permits::Service;
 use crate::request::origin;
 
-/// Counts and tells the answer to a terminal's handshake if it is a refusal. Who it is for is known
+/// Counts and tells the answer to a terminal's handshake if it is a refusal. The user is known
 /// if the authenticator has let it in.
 pub(crate) fn note(
     member: &Member,

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) events: Option<Arc<Queue>>,
     /// Where the listeners are.
     pub(crate) addresses: Addresses,
-    /// Who may come in. Whoever asks more than once about one request takes a copy.
+    /// The rules of admission. What asks more than once about one request takes a copy.
     pub(crate) admitted: ArcSwap<Admitted>,
     /// Sockets that any thread may serve: one that is stuck takes none.
     pub(crate) arrivals: Arrivals,
@@ -86,7 +86,7 @@ impl Arrivals {
         }
     }
 
-    /// Gives it back if there is no room.
+    /// Returns it if there is no room.
     pub(crate) fn push(&self, arrival: Arrival) -> Option<Arrival> {
         match self.sender.try_send(arrival) {
             Ok(()) => {

@@ -47,7 +47,7 @@ enum HeadStage {
 }
 
 impl<R: Runtime> Heads<R> {
-    /// Gives each head this time.
+    /// Allows each head this time.
     pub(crate) fn new(stream: Begun<R::Stream>, time: Duration) -> (Self, HeadWatch) {
         let stage = Rc::new(Cell::new(HeadStage::Idle));
         let heads = Self {

@@ -38,12 +38,12 @@ enum TrustStage {
 }
 
 impl Trust {
-    /// In whoever answers a dial.
+    /// Trust in the other end of a dial, before its answer.
     pub(crate) fn before_http() -> Self {
         Self(Rc::new(Cell::new(TrustStage::Http)))
     }
 
-    /// In whoever sends frames.
+    /// Trust in a newcomer that sends frames.
     pub(crate) fn in_newcomer() -> Self {
         Self(Rc::new(Cell::new(TrustStage::Newcomer)))
     }

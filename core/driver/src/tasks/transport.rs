@@ -46,6 +46,6 @@ pub(crate) trait Transport {
 pub(crate) enum Incoming {
     /// A sign of life without content.
     Control,
-    /// A message.
+    /// A message in full, whatever frames it came in.
     Message(Payload),
 }

@@ -17,9 +17,9 @@ use super::error::ApiError;
 
 /// A body that must have come when a timer ends.
 pub(crate) struct Timed<B, T> {
-    /// The body.
+    /// What is read, frame by frame.
     pub(crate) body: B,
-    /// The timer.
+    /// Ends when the body is late.
     pub(crate) timer: T,
 }
 

@@ -135,7 +135,7 @@ impl ApiError {
         }
     }
 
-    /// The answer.
+    /// The status, with the code and the text as JSON.
     pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         let (status, code) = self.status();
         let mut response = refusal(status, code, &self.to_string());

@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiSettings {
-    /// Who may call it.
+    /// What a caller must show.
     #[serde(flatten)]
     pub access: ApiAccess,
     /// The URL under which terminals reach the server, for the status page. Without it they connect to
@@ -68,11 +68,11 @@ pub struct ApiSettings {
     pub public_url: Option<String>,
 }
 
-/// Who may call the API of a server.
+/// What a caller of the API must show.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ApiAccess {
-    /// ApiKeys, one of which `/v1` needs. Without one it is open.
+    /// Keys, one of which `/v1` needs. Without one it is open.
     #[serde(skip)]
     pub api_keys: Vec<String>,
     /// Host names, beside IP addresses and `localhost`, under which the API answers.
@@ -89,7 +89,7 @@ pub struct Api {
     metrics: OnceLock<Metrics>,
 }
 
-/// Who may call the API, as it is asked at each request.
+/// What a caller must show, as it is checked at each request.
 struct Access {
     keys: ApiKeys,
     hosts: ApiHosts,
@@ -527,7 +527,7 @@ mod tests {
         }
     }
 
-    /// Who finds no room is counted, as whoever is refused.
+    /// A caller that finds no room is counted, as one that is refused.
     #[test]
     fn callers_that_are_too_many_are_counted() {
         let (server, api) = (Silent::new(0), api());

@@ -74,7 +74,7 @@ pub(super) struct State {
     pub(super) last: Option<Instant>,
     pub(super) begun: u64,
     pub(super) ended: u64,
-    /// Who wants a fetch before it is due.
+    /// What wants a fetch before it is due.
     pub(super) wanted: Wanted,
     /// Names that are to be looked for in the set that is fetched next.
     pub(super) sought: Vec<String>,
@@ -86,7 +86,7 @@ pub(super) struct State {
     pub(super) over: bool,
 }
 
-/// Who wants a fetch before it is due.
+/// What wants a fetch before it is due.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     /// Nobody: the next regular fetch is early enough.
@@ -94,7 +94,7 @@ pub(super) enum Wanted {
     Not,
     /// A token: after the pause.
     ByToken,
-    /// Whoever runs the server: at once.
+    /// The operator: at once.
     AtOnce,
 }
 

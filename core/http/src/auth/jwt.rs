@@ -50,7 +50,7 @@ impl Jwt {
             .map_or_else(|_| Vec::new(), |keys| names(&keys))
     }
 
-    /// Who the request's token says it is.
+    /// The login that the request's token proves.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ fn is_of_a_known_key(error: &Error) -> bool {
     )
 }
 
-/// Who the token says it is, if it counts.
+/// The login that the token proves, if it counts.
 fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Login, AuthError> {
     let verified = decoded.map_err(|error| match error.kind() {
         ErrorKind::ExpiredSignature => AuthError::TokenExpired(explain(&error, keys)),

@@ -18,7 +18,7 @@ pub enum Flaw {
     LateRegisterKept,
     /// The directory never lets a lease run out.
     LeaseNeverExpires,
-    /// A user without rows is offline, whoever is in doubt.
+    /// A user without rows is offline, although instances are in doubt.
     EmptyLookupIsOffline,
     /// A row of a lower epoch replaces one of a higher epoch.
     LowerEpochOverwrites,
@@ -56,7 +56,7 @@ pub enum Flaw {
     RowlessKept,
     /// A frame is sent as text whenever it could be text.
     KindGuessed,
-    /// Whoever dials proves itself as the other end does.
+    /// A dialler proves itself as the other end does.
     ProofOfOtherEnd,
 }
 

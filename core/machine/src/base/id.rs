@@ -18,7 +18,7 @@ impl InstanceId {
         Self(value)
     }
 
-    /// Its value.
+    /// The 64 bits of the id.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -66,7 +66,7 @@ impl Epoch {
         Self(value)
     }
 
-    /// Its number.
+    /// Counts from 1, the first claim.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -156,7 +156,7 @@ impl FromStr for PushId {
     }
 }
 
-/// Who terminals belong to: an opaque string of 1 to 128 bytes without control characters, in which no
+/// The owner of terminals: an opaque string of 1 to 128 bytes without control characters, in which no
 /// part between slashes is `.` or `..`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Bytes);
@@ -186,12 +186,12 @@ impl UserId {
         Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
     }
 
-    /// Its text.
+    /// The id as it was given, which is UTF-8.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Its bytes.
+    /// The UTF-8 of the id, at most [`Self::MAX_BYTES`].
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -357,7 +357,7 @@ impl OpId {
         Self(value)
     }
 
-    /// Its number.
+    /// Counts up with each round trip.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -373,7 +373,7 @@ impl DeliveryId {
         Self(value)
     }
 
-    /// Its number.
+    /// Counts up with each delivery of the publisher.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -389,7 +389,7 @@ impl CallId {
         Self(value)
     }
 
-    /// Its number.
+    /// The number that the driver chose.
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -1,7 +1,7 @@
 //! A timing wheel.
 //!
-//! Entries are never removed: what moves a deadline only notes the new one elsewhere, and whoever
-//! owns the timer looks at that note when the entry comes out, and arms again if it is not time
+//! Entries are never removed: what moves a deadline only notes the new one elsewhere, and the owner of
+//! the timer looks at that note when the entry comes out, and arms again if it is not time
 //! yet. So a renewal costs one write.
 
 use std::collections::VecDeque;
@@ -10,8 +10,8 @@ use crate::time::Instant;
 
 /// Timers by their deadline, rounded up to ticks of 2^20 nanoseconds (about a millisecond).
 ///
-/// The owner calls [`Timers::pop`] until it gives nothing more, with the greatest `now` so far, and
-/// again when [`Timers::next`] is due. A call before that gives nothing and does no harm.
+/// The owner calls [`Timers::pop`] until it returns nothing more, with the greatest `now` so far, and
+/// again when [`Timers::next`] is due. A call before that returns nothing and does no harm.
 ///
 /// Eight levels of 64 slots: a slot of level 0 holds the entries of one tick, a slot of each
 /// further level those of 64 slots of the level below. Together they reach further than

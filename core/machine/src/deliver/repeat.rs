@@ -38,7 +38,7 @@ enum Remembered {
 /// How far one push is at one connection, or a push to everyone at this instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum RepeatState<Result, Waiter> {
-    /// It is not over. Who else is to be told.
+    /// It is not over; these are told of its end as well.
     Pending(Vec<Waiter>),
     /// It is over.
     Ended(Result),
@@ -82,7 +82,7 @@ impl<Result: Copy, Waiter> RepeatState<Result, Waiter> {
         }
     }
 
-    /// It is over. Who else is to be told.
+    /// It is over. Returns those that are to be told as well.
     fn end(&mut self, result: Result) -> Vec<Waiter> {
         match std::mem::replace(self, Self::Ended(result)) {
             Self::Pending(waiters) => waiters,
@@ -122,7 +122,7 @@ impl Repeats {
         self.remember(now, Remembered::Frame(push, connection));
     }
 
-    /// A push has ended at a connection. Who else is to be told.
+    /// A push has ended at a connection. Returns the deliveries that are to be told as well.
     pub(super) fn end(
         &mut self,
         connection: ConnectionId,
@@ -167,7 +167,7 @@ impl Repeats {
         self.remember(now, Remembered::Broadcast(push));
     }
 
-    /// A push to everyone has ended. Who else is to be told.
+    /// A push to everyone has ended. Returns the deliveries that are to be told as well.
     pub(super) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
         (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }

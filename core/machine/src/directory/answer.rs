@@ -12,7 +12,7 @@ use super::{Operation, OperationError, OperationResult, Reply, SeenLease};
 pub enum Value {
     /// There is nothing.
     Nil,
-    /// A number.
+    /// A signed number of 64 bits.
     Int(i64),
     /// A string of bytes.
     Bulk(Bytes),

@@ -78,7 +78,7 @@ pub struct Load {
 /// A lease as the directory shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeenLease {
-    /// Whose it is.
+    /// Its holder.
     pub instance: InstanceId,
     /// What it says.
     pub lease: Lease,
@@ -173,14 +173,14 @@ pub enum Reply {
     /// `Lookup`: the rows, in the order of their connection ids, and how many entries could not be
     /// understood.
     Rows {
-        /// The rows.
+        /// Each with the id of its connection.
         rows: Vec<(ConnectionId, Row)>,
         /// Entries that could not be understood and were left alone.
         malformed: u32,
     },
     /// `View`: the leases, in the order of their instance ids.
     Leases {
-        /// The leases.
+        /// Of all entries, run out or not.
         leases: Vec<SeenLease>,
         /// Entries that could not be understood and were left alone.
         malformed: u32,
@@ -192,7 +192,7 @@ pub enum Reply {
     },
     /// `Claim`: an entry of the same or a higher epoch stands there.
     ClaimRefused {
-        /// Its epoch.
+        /// The epoch of that entry.
         epoch: Epoch,
     },
     /// `Renew`: the lease is extended.

@@ -32,7 +32,7 @@ pub enum Request {
     },
     /// A command that needs no script.
     Command {
-        /// Its name.
+        /// The command's name in capitals, such as `HGETALL`.
         name: &'static str,
         /// Its arguments. The first is the one key that it touches.
         args: Vec<Vec<u8>>,

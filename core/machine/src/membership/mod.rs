@@ -21,8 +21,8 @@
 //! back: after each new link, and after the lease was lost. Meanwhile the lease says `settling`.
 //!
 //! **Doubt** ([`view`]). A lookup cannot tell "the user is offline" from "the row was lost". So
-//! whoever may have terminals without rows is doubted, and asked by key beside those whom the rows
-//! name: an instance that settles, one whose lease vanished, and everybody after this instance's own
+//! an instance that may have terminals without rows is doubted, and asked by key beside those that
+//! the rows name: an instance that settles, one whose lease vanished, and everybody after this instance's own
 //! link or lease was lost, because others may not have noticed yet what it has.
 
 pub(crate) mod departure;
@@ -57,7 +57,7 @@ use view::View;
 
 /// This instance's standing in the directory, and what it knows of the others.
 ///
-/// The directory is one Redis, so there is one [`Shard`]. Whoever asks goes through here, where
+/// The directory is one Redis, so there is one [`Shard`]. Every question goes through here, where
 /// several would be told apart, by key.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
@@ -222,7 +222,7 @@ impl Membership {
             .begin_settling(cx, &self.view, terminals, missing);
     }
 
-    /// Claims, renews or gives back the lease, if something has changed in this turn and it is time.
+    /// Claims, renews or releases the lease, if something has changed in this turn and it is time.
     pub(crate) fn tend_lease(
         &mut self,
         cx: &mut Context<'_>,

@@ -6,7 +6,7 @@
 //! lease, so that whatever the trip says about rows comes with the proof that the directory has not
 //! lost its content.
 //!
-//! Nothing here knows what an operation is for. Whoever asks says so with a purpose of a type of its
+//! Nothing here knows what an operation is for. The wing that asks says so with a purpose of a type of its
 //! own, and gets it back with the end of the operation.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,4 +1,4 @@
-//! What this instance knows of the others, and whom it doubts.
+//! What this instance knows of the others, and which of them it doubts.
 //!
 //! A push asks, beside the instances that the rows name, each *doubtful* instance by key, because
 //! a lookup cannot tell "offline" from "row lost". Doubtful are an instance that settles, one whose
@@ -192,8 +192,8 @@ impl View {
         look
     }
 
-    /// Those whose leases had run out when they were read, and to whom there is no link: they are to be
-    /// dialled. Until that has ended they are doubted, but only the first time: a dead host that swallows
+    /// Those whose leases had run out when they were read, and to which there is no link: they are to
+    /// be dialled. Until that has ended they are doubted, but only the first time: a dead host that swallows
     /// what is sent to it must not delay receipts for as long as its lease is kept.
     fn without_a_sign(&mut self, now: Instant, lease: Duration) -> Vec<InstanceId> {
         let mut silent = Vec::new();
@@ -265,7 +265,7 @@ impl View {
             Some(before) if known.went_back(before, config) => {
                 before.doubted_until.max(now + config.lease)
             }
-            // Whoever comes while everybody is doubted may have missed the cause as well.
+            // An instance that comes while all are doubted may have missed the cause as well.
             None => self.everyone.1,
             Some(before) if known.lease.epoch > before.lease.epoch => {
                 // An epoch that was claimed before the cause shows nothing.

@@ -4,7 +4,7 @@
 use super::wire::Role;
 use crate::base::flaws::{Flaw, Flaws};
 
-/// As which end of a link whoever has dialled it proves itself.
+/// As which end of a link its dialler proves itself.
 pub(super) const fn role_of_dialler(flaws: Flaws) -> Role {
     if flaws.has(Flaw::ProofOfOtherEnd) {
         return Role::Acceptor;

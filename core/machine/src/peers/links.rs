@@ -51,8 +51,8 @@ impl Links {
     }
 
     /// Begins a link that somebody opened who may be anybody. If there are too many of these, the
-    /// oldest gives way: a peer proves itself within two round trips, and whoever does not cannot
-    /// keep others out. Returns whom it is the turn of, if anybody.
+    /// oldest gives way: a peer proves itself within two round trips, and a stranger that does not
+    /// cannot keep others out. Returns the link that gives way, if one has to.
     pub(super) fn begin_stranger(
         &mut self,
         link: Link,

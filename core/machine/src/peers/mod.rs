@@ -185,7 +185,7 @@ impl Peers {
     ///
     /// # Errors
     ///
-    /// Gives it back if there is no room.
+    /// Returns it if there is no room.
     pub(crate) fn join_last(
         &mut self,
         to: InstanceId,
@@ -417,7 +417,7 @@ impl Peers {
         self.peers.clear();
     }
 
-    /// Forgets peers with whom there is nothing to do and who are not in the view.
+    /// Forgets peers for which nothing waits and which are not in the view.
     pub(crate) fn forget_strangers(&mut self, view: &View) {
         self.peers.retain(|instance, peer| {
             let unlinked = matches!(peer.state, PeerState::Unlinked { .. });

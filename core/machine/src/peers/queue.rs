@@ -48,7 +48,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// Gives back its id if there is no room.
+    /// Returns its id if there is no room.
     pub(super) fn push(
         &mut self,
         delivery: Delivery,
@@ -78,7 +78,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// Gives it back if there is no room, in the queue or in a batch, or no delivery to users.
+    /// Returns it if there is no room, in the queue or in a batch, or no delivery to users.
     pub(super) fn join(&mut self, addressee: Addressee, limit: usize) -> Result<(), Addressee> {
         let size = addressee_size(&addressee);
         if self.bytes + size > limit {
@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// What had left over a link that is gone, and was not answered, waits again, in its order.
-    /// `breaks` is how many links broke by that. Gives what is given up.
+    /// `breaks` is how many links broke by that. Returns what is given up.
     pub(super) fn take_back(&mut self, breaks: u8, limit: usize) -> Vec<DeliveryId> {
         let mut failed = Vec::new();
         for (delivery, mut waiting) in std::mem::take(&mut self.unanswered).into_iter().rev() {
@@ -154,7 +154,7 @@ impl Queue {
         failed
     }
 
-    /// Gives up all that waits.
+    /// Drops all that waits, and returns its ids.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = DeliveryId> {
         self.bytes = 0;
         (self.waiting.drain(..)).map(|waiting| waiting.delivery.id)
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// H24: whom a delivery names counts, and what was counted is given back.
+    /// H24: the names in a delivery count, and what was counted is taken off again.
     #[test]
     fn addressees_that_join_count_until_the_delivery_has_left() {
         let limit = 2000;

@@ -9,7 +9,7 @@ pub(super) const fn doubts_an_empty_lookup(flaws: Flaws) -> bool {
     !flaws.has(Flaw::EmptyLookupIsOffline)
 }
 
-/// Whether the second lookup of a push leaves out whom a later one has served.
+/// Whether the second lookup of a push leaves out what a later one has served.
 pub(super) const fn keeps_order_at_second_lookup(flaws: Flaws) -> bool {
     !flaws.has(Flaw::OvertakenBySecondLookup)
 }

@@ -65,7 +65,8 @@ impl Publish {
     }
 }
 
-/// Lists the live ones among the rows, and the local ones. Whom the view does not know is dead.
+/// Lists the live ones among the rows, and the local ones. Rows of an instance that the view
+/// does not know are dead.
 pub(super) fn answer(
     cx: &mut Context<'_>,
     wings: &Wings<'_>,

@@ -93,7 +93,7 @@ impl Rig {
         self.event(Event::DirectoryDown)
     }
 
-    /// Hands in an event and all that follows from it at once. Gives the commands, but for those
+    /// Hands in an event and all that follows from it at once. Returns the commands, but for those
     /// to the directory and to operators.
     pub(crate) fn event(&mut self, event: Event) -> Vec<String> {
         let mut said = Vec::new();

@@ -36,7 +36,7 @@ pub enum Command {
     Close {
         /// The key of the connection.
         connection: ConnectionKey,
-        /// The code.
+        /// Why, as the terminal is told.
         code: CloseCode,
     },
     /// Drop the socket at once; then report `Closed`.
@@ -63,12 +63,13 @@ pub enum Command {
         /// The instance that is expected, and its address.
         dial: Box<Dial>,
     },
-    /// Send a batch as one binary WebSocket message, then report `LinkWritten`. There is never a
-    /// second one before that.
+    /// Send a batch, which arrives in one piece, then report `LinkWritten`. There is never a second
+    /// one before that.
     LinkWrite {
         /// The key of the link.
         link: LinkKey,
-        /// The batch.
+        /// At most [`Config::BATCH_BYTES_MAX`](crate::config::Config::BATCH_BYTES_MAX) bytes; their
+        /// meaning is between the instances.
         batch: Bytes,
     },
     /// The other end has proven that it is of the cluster. Before that it may be anybody, and says no
@@ -134,19 +135,19 @@ pub struct Dial {
 pub enum Log {
     /// A lease was claimed.
     Claimed {
-        /// The epoch.
+        /// The epoch of the claim, above all former ones of this instance.
         epoch: Epoch,
         /// Rows that are now written again.
         rows: usize,
     },
     /// All rows are written.
     Settled {
-        /// The epoch.
+        /// The epoch under which they are, and to which the floor rises.
         epoch: Epoch,
     },
     /// The lease was lost: it had expired, or the directory lost it.
     LeaseLost {
-        /// The epoch.
+        /// The epoch under which it was held.
         epoch: Epoch,
     },
     /// Another instance's lease vanished before its time: the directory was wiped.
@@ -180,12 +181,12 @@ pub enum Log {
         ours: u16,
         /// The version that the peer speaks.
         theirs: u16,
-        /// Who, as it says, if it says so.
+        /// The id that it claims, if its first message has one.
         instance: Option<InstanceId>,
     },
     /// A peer could not prove that it knows the cluster's secret.
     WrongSecret {
-        /// Who, as it says.
+        /// The id that it claims.
         instance: InstanceId,
     },
     /// A peer sent something that is not of the protocol.

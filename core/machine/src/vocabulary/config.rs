@@ -28,7 +28,7 @@ crate::settings! {
                 rule: |config| config.connections_per_user > 0, "must be above zero";
 
             /// Bytes of payload that wait for one terminal, at most.
-            // Who takes a push promises that it fits everywhere.
+            // An instance that takes a push promises that it fits at all of them.
             queue_bytes: usize as Bytes = 4 << 20,
                 scope: Cluster(4),
                 rule: |config| config.queue_bytes >= config.push_bytes,
@@ -68,7 +68,7 @@ crate::settings! {
 
         "Pushes" {
             /// The largest payload of a push, in bytes.
-            // Who takes a push promises that it fits everywhere.
+            // An instance that takes a push promises that it fits at all of them.
             push_bytes: usize as Bytes = 1 << 20,
                 scope: Cluster(3),
                 rule: |config| config.push_bytes > 0 && config.push_bytes <= 16 << 20,
@@ -135,7 +135,7 @@ crate::settings! {
         "Directory and lease" {
             /// How long a lease lasts without renewal: a crashed instance is gone from everyone's view after
             /// this time.
-            // Doubt about an instance lasts for one lease of whoever doubts.
+            // Doubt about an instance lasts for one lease of the instance that doubts.
             #[serde(with = "duration")]
             lease: Duration as Time = secs(10),
                 scope: Cluster(0),
@@ -155,7 +155,7 @@ crate::settings! {
 
             /// When the rows of a user expire unless they are written again. It bounds garbage and never
             /// decides who is alive.
-            // Whoever writes a row last says when all rows of its user expire.
+            // The instance that writes a row last says when all rows of its user expire.
             #[serde(with = "duration")]
             row_expiry: Duration as Time = secs(2 * 3600),
                 scope: Cluster(1);
@@ -248,7 +248,7 @@ crate::choice! {
     }
 }
 
-/// Who an instance is.
+/// Id and address of an instance, and the secret of its cluster.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Random, new at every start.

@@ -31,10 +31,10 @@ pub(crate) struct Delivery {
     pub(crate) to: Addressees,
 }
 
-/// Whom a delivery is for.
+/// The terminals that a delivery is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Addressees {
-    /// Terminals of these users.
+    /// Terminals of these keys.
     Users(Vec<Addressee>),
     /// All terminals of the instance.
     Everyone,
@@ -47,16 +47,16 @@ pub(crate) struct Addressee {
     pub(crate) key: Key,
     /// Connections that rows name. Each is answered, with `gone` if it is not there.
     pub(crate) named: Vec<ConnectionId>,
-    /// Whom else to serve, of those that the instance itself knows.
+    /// Other terminals to be served, which only the instance itself knows.
     pub(crate) ask: Ask,
 }
 
-/// Whom to serve although no row names them.
+/// The terminals to be served although no row names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Ask {
     /// No further terminals are served.
     Nobody,
-    /// All connections of the user.
+    /// All connections of the key.
     All,
     /// Those of these connections that are there.
     Only(Vec<ConnectionId>),
@@ -74,7 +74,7 @@ pub(crate) struct Delivered {
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Outcomes {
-    /// Each terminal, with the index of its user among the addressees. The index is the peer's
+    /// Each terminal, with the index of its key among the addressees. The index is the peer's
     /// word: it may point nowhere.
     Users(Vec<(u32, ConnectionId, Outcome)>),
     /// Of a delivery to everyone: how many.

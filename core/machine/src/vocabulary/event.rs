@@ -14,7 +14,7 @@ use crate::time::WallTime;
 /// A handshake that passed the authenticator.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    /// Who the terminal belongs to.
+    /// The user to whom the terminal belongs, by the authenticator.
     pub user: UserId,
     /// When the terminal's token runs out: the connection is closed then.
     pub expires: Option<WallTime>,
@@ -33,25 +33,25 @@ impl Handshake {
     }
 }
 
-/// Why an instance does not take a terminal. Each is an HTTP status.
+/// Why an instance does not take a terminal, by whose fault. Transports have words of their own for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub enum Refused {
-    /// 401: the token had expired already.
+    /// The terminal's: its token had expired already.
     #[error("the token has expired")]
     TokenExpired,
-    /// 429: the user has too many connections here.
+    /// The user's: too many connections are here already.
     #[error("this user has {limit} connections at this instance, which is the limit")]
     TooManyOfUser {
-        /// The limit.
+        /// `Config::connections_per_user`.
         limit: usize,
     },
-    /// 503: the instance is full.
+    /// Nobody's: the instance is full, and another one may have room.
     #[error("this instance has {limit} connections, which is the limit")]
     Full {
-        /// The limit.
+        /// `Config::connections`.
         limit: usize,
     },
-    /// 503: the instance goes away, or is cut off from the directory.
+    /// Nobody's: the instance goes away, or is cut off from the directory.
     #[error("this instance takes no new connections at present")]
     Draining,
 }
@@ -108,7 +108,7 @@ pub enum Event {
     LinkReceived {
         /// The key of the link.
         link: LinkKey,
-        /// One binary WebSocket message.
+        /// What one `LinkWrite` of the other end wrote, in one piece.
         batch: Bytes,
     },
     /// The last batch given to a link is with the operating system.
@@ -128,7 +128,7 @@ pub enum Event {
     Push {
         /// The number of the call, which comes back with its answer.
         call: CallId,
-        /// The push.
+        /// Its content, audience and deadline; the instance checks all limits.
         push: Push,
     },
     /// The application asks for a user's connections. Answered with `Answer::Connections`.
@@ -205,7 +205,7 @@ pub struct TripLost;
 pub enum LinkFailure {
     /// Nobody listens at the address, or the connection broke.
     Broken,
-    /// Whoever listens at the address is another instance.
+    /// Another instance listens at the address.
     NotMe,
 }
 

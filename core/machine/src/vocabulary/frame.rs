@@ -62,7 +62,7 @@ impl Payload {
         self.kind
     }
 
-    /// The content.
+    /// The content, without any framing.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Bytes that were to be text and are not UTF-8.
+/// Bytes that were to be text and are not UTF-8. The text is shown to whoever handed them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a text frame must be UTF-8; send binary as application/octet-stream")]
 pub struct NotUtf8;
@@ -104,7 +104,7 @@ pub struct NotUtf8;
 pub enum Outgoing {
     /// The first of all: who the terminal is.
     Hello {
-        /// Its name.
+        /// The connection's name, by which pushes can be aimed at it.
         connection: ConnectionId,
         /// Whether pushes may miss it until its row is written.
         degraded: bool,
@@ -133,7 +133,7 @@ impl EncodedSize {
     /// Payloads that are frames as they are.
     pub const UNCHANGED: Self = Self(Payload::len);
 
-    /// Sizes by a function. It gives the same for the same payload, always.
+    /// Sizes by a function, which returns the same for the same payload, always.
     pub const fn new(size: fn(&Payload) -> usize) -> Self {
         Self(size)
     }
@@ -153,7 +153,7 @@ impl fmt::Debug for EncodedSize {
 /// 7.4; 4000 to 4999 are the application's own).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CloseCode {
-    /// 1002: the terminal broke the WebSocket protocol.
+    /// 1002: the terminal broke the protocol of its transport.
     ProtocolError,
     /// 1007: a text frame was not UTF-8.
     InvalidPayload,

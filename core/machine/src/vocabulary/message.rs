@@ -13,7 +13,7 @@ use crate::id::{ConnectionId, InstanceId, PushId, UserId};
 pub struct Push {
     /// Repeats of a push are recognised by its id.
     pub id: PushId,
-    /// Whom it is for.
+    /// Its audience.
     pub to: Audience,
     /// What its terminals get.
     pub action: Action,
@@ -33,14 +33,14 @@ impl Push {
     }
 }
 
-/// Whom a push is for.
+/// The terminals that a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Audience {
     /// All terminals of a user.
     User(UserId),
     /// Some terminals of a user.
     Connections {
-        /// The user.
+        /// The one user whose connections these are.
         user: UserId,
         /// Which of the user's connections; others are not touched.
         connections: Vec<ConnectionId>,
@@ -54,7 +54,7 @@ pub enum Audience {
 /// What a terminal gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
-    /// A frame.
+    /// A payload, which the terminal's protocol makes a frame of.
     Frame(Payload),
     /// The end of its connection.
     Close(CloseCode),
@@ -188,9 +188,9 @@ pub enum PushRefused {
     /// The caller's: the payload is too large.
     #[error("the payload has {bytes} bytes, the limit is {limit}")]
     TooLarge {
-        /// Its size.
+        /// Size of the payload, in bytes.
         bytes: usize,
-        /// The limit.
+        /// `Config::push_bytes`.
         limit: usize,
     },
     /// The caller's: nobody is named.
@@ -201,7 +201,7 @@ pub enum PushRefused {
     TooManyUsers {
         /// The users that it names.
         users: usize,
-        /// The limit.
+        /// `Config::push_users`.
         limit: usize,
     },
     /// The caller's: too many connections are named.
@@ -209,7 +209,7 @@ pub enum PushRefused {
     TooManyConnections {
         /// The connections that it names.
         connections: usize,
-        /// The limit.
+        /// `Config::push_users`, which bounds connections as well.
         limit: usize,
     },
     /// The caller's: the deadline is out of range.

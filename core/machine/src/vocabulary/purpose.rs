@@ -41,7 +41,7 @@ pub(crate) enum MembershipPurpose {
     } = 0,
     /// The end of a connection's row.
     Unregister { connection: ConnectionKey } = 1,
-    /// The view.
+    /// All leases, as the directory has them.
     View = 5,
     /// A lease to take.
     Claim { lease: Lease } = 6,

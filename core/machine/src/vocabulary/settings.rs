@@ -71,7 +71,7 @@ impl Unit {
 /// A word that a setting can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The word.
+    /// The value as it is written in a file, a variable or a flag.
     pub word: &'static str,
     /// What it stands for.
     pub help: &'static str,

@@ -113,7 +113,7 @@ pub struct Gauges {
     pub links: usize,
     /// Instances in its view.
     pub instances: usize,
-    /// Its epoch.
+    /// Its epoch: 0 before the first claim.
     pub epoch: u64,
     /// The directory link is there and the lease is held.
     pub directory: bool,

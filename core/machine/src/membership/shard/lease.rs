@@ -144,7 +144,7 @@ impl LeaseHolder {
             epoch: self.epoch,
             floor: self.floor,
             beat: self.held().map_or(0, |lease| lease.beat),
-            // Whom others must ask comes before what they may want to know.
+            // That others must ask comes before what they may want to know.
             state: if lacks_rows {
                 LeaseState::Settling
             } else {
@@ -212,7 +212,7 @@ impl Shard {
         view.doubt_everyone(cx);
     }
 
-    /// Claims, renews or gives back, if something has changed and it is time.
+    /// Claims, renews or releases, if something has changed and it is time.
     pub(in crate::membership) fn tend_lease(
         &mut self,
         cx: &mut Context<'_>,
@@ -319,7 +319,7 @@ impl Shard {
         match unknown {
             Unknown::TimedOut => {
                 self.lease.begin_claim(Instant::START);
-                // Whoever cannot claim cannot renew: leases run out whose instances live.
+                // If claims do not pass, renewals do not: leases run out whose instances live.
                 view.doubt_everyone(cx);
             }
             Unknown::LinkLost => {}
@@ -443,7 +443,7 @@ impl Shard {
         }
     }
 
-    /// Gives the lease back, as soon as it is known what it says.
+    /// Releases the lease, as soon as it is known what it says.
     fn release_lease(&mut self, cx: &Context<'_>) {
         match &self.lease.hold {
             Hold::Unlinked | Hold::Unclaimed { .. } | Hold::Claiming | Hold::Released => {}

@@ -92,8 +92,8 @@ impl Shard {
         ended
     }
 
-    /// There is a new link: the lease is claimed, and whoever may not have noticed what this instance
-    /// has is doubted.
+    /// There is a new link: the lease is claimed, and each instance is doubted that may not have
+    /// noticed what this one has.
     pub(super) fn claim_on_new_link(&mut self, cx: &Context<'_>, view: &mut View) {
         self.lease.link_up(cx, view);
     }

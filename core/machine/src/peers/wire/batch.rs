@@ -1,4 +1,4 @@
-//! Many messages in one binary WebSocket message.
+//! Many messages in one piece: a batch.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use postcard::ser_flavors::Flavor;

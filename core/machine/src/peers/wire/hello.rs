@@ -156,7 +156,7 @@ pub(crate) enum Role {
 /// What both ends of a link know once both Hellos are exchanged: what a proof is about.
 #[derive(Hash, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transcript {
-    /// Who opened the link.
+    /// The instance that opened the link.
     pub(in crate::peers) dialler: InstanceId,
     /// The other one.
     acceptor: InstanceId,

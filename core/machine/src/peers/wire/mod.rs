@@ -1,9 +1,10 @@
 //! What instances say to each other.
 //!
-//! A link begins with a [`Hello`] in each direction, each a binary WebSocket message of its own.
+//! A link carries pieces of bytes, each of which arrives whole. It begins with a [`Hello`] in each
+//! direction, each a piece of its own.
 //! The acceptor's carries its proof; the dialler proves itself with the first message of its first
-//! batch. From there on each binary WebSocket message is one batch of [`Message`]s, encoded with
-//! postcard one after another.
+//! batch. From there on each piece is one batch of [`Message`]s, encoded with postcard one after
+//! another.
 
 mod batch;
 mod form;
@@ -59,9 +60,9 @@ pub(crate) enum WireError {
     /// The peer speaks another version.
     #[error("the peer speaks version {theirs} of the links' protocol, this is version {VERSION}")]
     Version {
-        /// Its version.
+        /// The version in its Hello.
         theirs: u16,
-        /// Who it says it is, if its Hello is long enough to tell.
+        /// The id that it claims, if its Hello is long enough to tell.
         from: Option<InstanceId>,
     },
     /// The peer speaks our version, wrongly.

@@ -123,7 +123,8 @@ impl Publish {
         self.route_lane(cx, wings, key, since, &rows);
     }
 
-    /// Routes all parts that waited for these rows. Whom the view does not know is dead.
+    /// Routes all parts that waited for these rows. Rows of an instance that the view
+    /// does not know are dead.
     fn route_lane(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! A lane's content: its parts in their order, how far each is, and whom it serves.
+//! A lane's content: its parts in their order, how far each is, and what it serves.
 //!
 //! Nothing here looks beyond the lane; what is asked and sent for it stands in the module above.
 
@@ -21,7 +21,7 @@ pub(in crate::publish) struct Sequence(u64);
 /// Names a part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::publish) struct PartId {
-    /// Whose lane it stands in.
+    /// The key in whose lane it stands.
     pub(in crate::publish) key: Key,
     pub(in crate::publish) sequence: Sequence,
 }
@@ -59,7 +59,7 @@ pub(in crate::publish) struct Part {
     pub(super) round: Round,
     /// Deliveries without an answer.
     pub(super) unanswered: usize,
-    /// Instances that were asked by key: whom they served is known when they answer.
+    /// Instances that were asked by key: which terminals they served is known when they answer.
     pub(super) asked: Vec<InstanceId>,
     pub(super) targets: Targets,
     pub(super) degraded: bool,
@@ -91,7 +91,7 @@ impl PartStage {
 /// Which lookup a part is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Round {
-    /// The first.
+    /// The one that all parts begin with.
     First,
     /// The second and last, because a terminal had gone and may just have moved.
     Second,
@@ -140,8 +140,8 @@ impl Part {
 }
 
 impl Lane {
-    /// A lane whose first part has this number. No number is given twice, so that whoever comes
-    /// late with one finds nothing.
+    /// A lane whose first part has this number. No number is used twice, so that an
+    /// answer that comes late with one finds nothing.
     pub(in crate::publish) fn new(first: u64) -> Self {
         Self {
             parts: VecDeque::new(),
@@ -186,7 +186,7 @@ impl Lane {
     }
 
     /// The next part whose terminals at this instance can be served, which it counts as served. They
-    /// need no lookup, and do not wait for that of an earlier part; but whom the second lookup of one
+    /// need no lookup, and do not wait for that of an earlier part; but what the second lookup of one
     /// finds here is served first.
     pub(super) fn serve_next(&mut self) -> Option<Sequence> {
         let next = self.unserved.max(self.first);
@@ -225,8 +225,8 @@ impl Lane {
             .unwrap_or(now)
     }
 
-    /// What later parts have served of an instance, or may have: whom an instance serves that was
-    /// asked by key is known when it answers.
+    /// What later parts have served of an instance, or may have: which terminals an instance
+    /// serves that was asked by key is known when it answers.
     pub(super) fn served_later(
         &self,
         sequence: Sequence,
@@ -253,7 +253,7 @@ impl Lane {
     }
 }
 
-/// Whom later parts have served at one instance.
+/// The terminals that later parts have served at one instance.
 pub(super) enum ServedLater<'a> {
     /// That is not known: it may be anybody.
     Anybody,

@@ -33,7 +33,7 @@ impl Publish {
             part.degraded |= route.ask;
             let ask = match part.round {
                 Round::First => route.ask,
-                // Nobody can say whom the later part has served there.
+                // Which terminals the later part has served there is unknown.
                 Round::Second => route.ask && !lane.routed_later(sequence),
             };
             let Some(part) = lane.get(sequence) else {
@@ -137,8 +137,8 @@ impl Publish {
         }
     }
 
-    /// Adds an addressee to a delivery of the same push that has not left yet. Gives the addressee
-    /// back if there is none.
+    /// Adds an addressee to a delivery of the same push that has not left yet. Returns the
+    /// addressee if there is none.
     fn join_delivery(
         &mut self,
         cx: &Context<'_>,
