@@ -13,8 +13,9 @@ impl Instance {
     /// deliveries that cannot be sent, end pushes, which may send new deliveries and ask the
     /// directory. Then the lease and what peers are told of it, which follow from all that has
     /// happened. Then what was queued leaves: for terminals, for the directory, and for peers.
-    /// Nothing depends on the order of these three; it is fixed because equal instances are to give
-    /// equal commands.
+    /// The order of these three is fixed, because equal instances give equal commands, but it is no
+    /// promise: nothing depends on it, and a caller may rely only on the order of the commands of one
+    /// connection, of one link and of the directory.
     pub(super) fn end_turn(&mut self, now: Now, out: &mut Outbox) {
         let (cx, wings, publish) = &mut self.apart(now, out);
         publish.end_turn(cx, wings);
