@@ -13,7 +13,7 @@ use crate::matrix::Cell;
 
 /// The variable that chooses what is tried: `whole` is all of the matrix. Without it, what every
 /// change is tried on ([`Needs::with_every_change`](crate::behaviour::Needs::with_every_change)).
-/// Who names a behaviour or a cell gets it, wherever it stands.
+/// A behaviour or a cell that is named is run, wherever it stands.
 pub const MATRIX: &str = "SWITCHBOARD_MATRIX";
 
 /// Runs the behaviours as `cargo test` runs tests, with the same arguments, and says what of the

@@ -12,7 +12,7 @@ use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
-/// before it began. Whoever may be missing from the directory is asked by user, so that nothing that
+/// before it began. An instance whose rows may be missing is asked by user, so that nothing that
 /// happens there excuses one, but a row that it threw away without a sign, and a publisher that cannot
 /// know that it reads other rows than are written.
 #[derive(Clone, Debug, Default)]

@@ -69,8 +69,8 @@ impl Checker for HelloMeansReachable {
             }
             HandInProgress::OnItsWay | HandInProgress::Taken | HandInProgress::Answered => {}
         }
-        // Who left before its deadline has missed it if there was time for a lost lookup and a new link;
-        // whoever was to leave has left.
+        // A terminal that left before the deadline has missed it if there was time for a lost lookup and a new
+        // link; one that was to leave has left.
         let missed_after = match published.action() {
             Action::Frame(_) => {
                 let config = scene.config();

@@ -93,7 +93,7 @@ impl Checker for Limits {
         if !this.is_open() || (follows == Follows::Written && written) {
             return watch.held();
         }
-        // Whoever stands still does nothing, and a terminal that does not read gets nothing.
+        // An instance that stands still does nothing, and a terminal that does not read gets nothing.
         let holder = this.life().map(|life| Scope::Instance(life.host));
         let disturbed =
             watch.excuse(

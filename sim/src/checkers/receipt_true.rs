@@ -100,10 +100,10 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
             Part::Process => {
                 everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher
             }
-            // Whoever has just started settles, and whoever is gone is doubted.
+            // An instance that has just started settles, and one that is gone is doubted.
             Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
             Part::Links => everyone,
-            // Who went shortly before the deadline may not have been looked up once more by then.
+            // One that went shortly before the deadline may not have been looked up once more by then.
             Part::Terminal => match excuse.scope {
                 Scope::Session(session) => {
                     due && published.is_for(scene.sessions()[session].user())

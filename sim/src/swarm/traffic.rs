@@ -50,7 +50,7 @@ impl ScheduleMaker {
 
     pub(super) fn end(&mut self) {
         self.put(HEAL, Act::Heal);
-        // Whoever drains or stands still when all heals is gone by the second time.
+        // An instance that drains or stands still when all heals is gone by the second time.
         for after in RESTARTED {
             for host in (0..self.instances).map(Host) {
                 let address = NewAddress::Same;

@@ -284,7 +284,7 @@ fn an_api_with_keys_is_asked_with_one(cell: Cell) {
     }
 }
 
-/// Who asks the wrong one is told what is there instead.
+/// A caller that asks the wrong one is told what is there instead.
 fn who_cannot_be_asked_is_said_with_what_to_do(cell: Cell) {
     let cluster = cell.start(1);
     let server = &cluster[0];

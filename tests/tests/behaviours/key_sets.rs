@@ -247,7 +247,7 @@ fn a_shared_secret_in_a_set_never_counts(cell: Cell) {
     );
 }
 
-/// Who has no address that can be asked hands the file over.
+/// A provider that cannot be asked has its keys handed over as a file.
 fn a_set_in_a_file_is_read_again_at_a_hangup(cell: Cell) {
     let (old, new) = (Signer::new(KeyKind::P256), Signer::new(KeyKind::Rsa));
     let file = |keys: &[Value]| json!({"keys": keys}).to_string();

@@ -196,7 +196,7 @@ fn burst() -> Vec<u8> {
     masked_frame(0x80 | opcode::TEXT, b"kept").repeat(MESSAGES)
 }
 
-/// Reads until all messages are answered, in answers that never go back. Gives what came between.
+/// Reads until all messages are answered, in answers that never go back. Returns what came between.
 fn read_answers(phone: &mut RawTerminal) -> Vec<Vec<u8>> {
     let mut others = Vec::new();
     let mut answered = 0;

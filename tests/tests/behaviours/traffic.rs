@@ -30,7 +30,7 @@ pub(crate) fn everybody_is_reached_while(
     traffic_goes_on_while(cluster, Missing::Nobody, act);
 }
 
-/// Whom a receipt may miss.
+/// The terminals that a receipt may miss.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Nobody,

@@ -75,7 +75,7 @@ fn push(text: &str, deadline: Duration) -> Push {
     }
 }
 
-/// Whoever is served without a lookup is not served once more by its rows.
+/// A terminal that is served without a lookup is not served once more by its row.
 #[test]
 fn a_terminal_here_stands_in_each_receipt_once() {
     Scene::new().ends();

@@ -158,7 +158,7 @@ fn a_lease_that_was_given_back_is_no_loss() {
     assert_eq!(cluster.directory.leases(cluster.now.mono).count(), 3);
 }
 
-/// Whoever cannot be reached while nobody can renew is not taken for gone.
+/// An instance that cannot be reached while nobody can renew is not taken for gone.
 #[test]
 fn a_receipt_says_degraded_while_writes_are_refused() {
     let (mut cluster, _) = three();
@@ -227,7 +227,7 @@ fn the_word_of_an_instance_counts_until_its_lease_says_what_there_is_to_say() {
     assert_eq!((receipt.counts.written, receipt.degraded), (1, false));
 }
 
-/// Whoever had a link once is no worse off than who never had one.
+/// An instance that had a link once is no worse off than one that never had one.
 #[test]
 fn an_instance_whose_link_broke_before_its_lease_ran_out_is_looked_for() {
     let (mut cluster, _) = three();

@@ -296,7 +296,7 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
     );
 }
 
-/// Whoever lost its own lease cannot know what others lost.
+/// An instance that lost its own lease cannot know what others lost.
 #[test]
 fn after_the_loss_of_its_own_lease_an_instance_doubts_everybody() {
     let mut rig = beside_another();
