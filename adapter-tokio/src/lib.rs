@@ -1,7 +1,8 @@
 //! Switchboard on tokio: pushes messages to people's terminals over WebSockets, across many server
 //! instances.
 //!
-//! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here.
+//! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here; with the feature
+//! `http`, so are the HTTP API and the authenticators of `switchboard-http`.
 //!
 //! ```no_run
 //! use switchboard_tokio::auth::Open;
