@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use switchboard_core::config::ClusterSecret;
 use switchboard_driver::directory::{EmbeddedDirectory, RedisUrl};
-use switchboard_driver::{Authenticator, DirectoryChoice, Settings, Sockets};
+use switchboard_driver::{Authenticator, DirectoryChoice, ProcessConfig, Settings, Sockets};
 use switchboard_http::auth::JwtSettings;
 use switchboard_http::{ApiAccess, ApiSettings};
 
@@ -52,6 +52,7 @@ pub(crate) fn assemble(
 ) -> Result<Parts, Complaints> {
     let Loaded {
         server,
+        process,
         core,
         origins,
     } = loaded;
@@ -59,7 +60,7 @@ pub(crate) fn assemble(
     let own_misfits = server.misfits();
     let authenticator = complaints.note(authenticator(&server, &core, &origins, fetching));
     let api_keys = complaints.note(api_keys(&server, &origins));
-    let advertise = complaints.note(advertise(&server, &origins));
+    let advertise = complaints.note(advertise(&server, &process, &origins));
     let secret = match secret {
         Secret::Read(variable) => complaints.note(cluster_secret(&server, &origins, variable)),
         Secret::Known(secret) => Some(secret),
@@ -72,20 +73,15 @@ pub(crate) fn assemble(
     ];
     let settings = Settings {
         core,
+        process,
         terminals: Some(server.listen),
         api: Some(server.api),
         peer: server.peer,
-        advertise: advertise.flatten(),
-        name: server.name,
         directory: directory
             .unwrap_or_else(|| DirectoryChoice::Embedded(EmbeddedDirectory::default())),
-        prefix: server.prefix,
         cluster_secret: secret.flatten(),
         workers: server.workers,
-        frame_bytes: server.frame_bytes,
-        header_bytes: server.header_bytes,
         sockets: Sockets::default(),
-        origins: server.origins,
     };
     let api = ApiSettings {
         access: ApiAccess {
@@ -128,8 +124,12 @@ fn api_keys(server: &ServerSettings, origins: &Origins) -> Result<Vec<String>, U
 }
 
 /// H34, H35: what others dial is an address at which they can find this server.
-fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String>, Unfit> {
-    let Some(address) = &server.advertise else {
+fn advertise(
+    server: &ServerSettings,
+    process: &ProcessConfig,
+    origins: &Origins,
+) -> Result<(), Unfit> {
+    let Some(address) = &process.advertise else {
         return if server.peer.ip().is_unspecified() {
             Err(Unfit(format!(
                 "{}: other instances cannot dial {}: say under which address they reach this \
@@ -138,7 +138,7 @@ fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String
                 server.peer
             )))
         } else {
-            Ok(None)
+            Ok(())
         };
     };
     let unspecified = address
@@ -156,7 +156,7 @@ fn advertise(server: &ServerSettings, origins: &Origins) -> Result<Option<String
             ),
         ));
     }
-    Ok(Some(address.clone()))
+    Ok(())
 }
 
 /// What the instances prove to each other, if somebody chose something.

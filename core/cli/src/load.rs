@@ -9,6 +9,7 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::settings::{Setting, SettingTable};
+use switchboard_driver::ProcessConfig;
 use toml::de::{DeTable, ValueDeserializer};
 use toml::{Table, Value};
 
@@ -21,6 +22,7 @@ use crate::values;
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     pub(crate) server: ServerSettings,
+    pub(crate) process: ProcessConfig,
     pub(crate) core: Config,
     pub(crate) origins: Origins,
 }
@@ -59,21 +61,11 @@ pub(crate) fn load(
         None => Table::new(),
     };
     complaints.check()?;
-    let mut complaints = Complaints::default();
     for (key, value) in given.table() {
         origins.0.insert(key.clone(), Origin::of(matches, key));
         table.insert(key.clone(), value.clone());
     }
-    let core = complaints.note(section(&mut table, &origins));
-    let server = complaints.note(section(&mut table, &origins));
-    match (core, server) {
-        (Some(core), Some(server)) if complaints.is_empty() => Ok(Loaded {
-            server,
-            core,
-            origins,
-        }),
-        _ => Err(complaints),
-    }
+    Loaded::of(table, origins)
 }
 
 /// Everything that is wrong with single values, if something is: of flags, variables and file.
@@ -97,7 +89,11 @@ pub(crate) fn wrong_values(matches: &ArgMatches) -> Complaints {
 
 /// All settings, those under one heading one after the other.
 pub(crate) fn settings() -> Vec<&'static Setting> {
-    let tables = [ServerSettings::SETTINGS, Config::SETTINGS];
+    let tables = [
+        ServerSettings::SETTINGS,
+        ProcessConfig::SETTINGS,
+        Config::SETTINGS,
+    ];
     let mut settings: Vec<_> = tables.into_iter().flatten().collect();
     let mut groups = Vec::new();
     for setting in &settings {
@@ -122,13 +118,40 @@ pub(crate) fn names() -> Vec<&'static str> {
 
 /// The defaults of all settings that have one.
 pub(crate) fn defaults() -> Table {
-    table(&Config::default(), &ServerSettings::default())
+    let defaults = Loaded {
+        server: ServerSettings::default(),
+        process: ProcessConfig::default(),
+        core: Config::default(),
+        origins: Origins::default(),
+    };
+    defaults.table()
 }
 
 impl Loaded {
     /// All settings that have a value.
     pub(crate) fn table(&self) -> Table {
-        table(&self.core, &self.server)
+        let mut all = Table::new();
+        // None can fail: numbers, text and lists have a form in TOML. What is absent is left out.
+        all.extend(Table::try_from(&self.server).unwrap_or_default());
+        all.extend(Table::try_from(&self.process).unwrap_or_default());
+        all.extend(Table::try_from(&self.core).unwrap_or_default());
+        all
+    }
+
+    fn of(mut table: Table, origins: Origins) -> Result<Self, Complaints> {
+        let mut complaints = Complaints::default();
+        let core = complaints.note(section(&mut table, &origins));
+        let process = complaints.note(section(&mut table, &origins));
+        let server = complaints.note(section(&mut table, &origins));
+        match (server, process, core) {
+            (Some(server), Some(process), Some(core)) => Ok(Self {
+                server,
+                process,
+                core,
+                origins,
+            }),
+            _ => Err(complaints),
+        }
     }
 
     /// With the values of `force`, as [`Self::table`] gave them, for these settings.
@@ -151,26 +174,8 @@ impl Loaded {
                 self.origins.0.insert(setting.to_owned(), Origin::Start);
             }
         }
-        let mut complaints = Complaints::default();
-        let core = complaints.note(section(&mut table, &self.origins));
-        let server = complaints.note(section(&mut table, &self.origins));
-        match (core, server) {
-            (Some(core), Some(server)) => Ok(Self {
-                core,
-                server,
-                origins: self.origins,
-            }),
-            _ => Err(complaints),
-        }
+        Self::of(table, self.origins)
     }
-}
-
-fn table(core: &Config, server: &ServerSettings) -> Table {
-    let mut all = Table::new();
-    // Neither can fail: numbers, text and lists have a form in TOML. What is absent is left out.
-    all.extend(Table::try_from(core).unwrap_or_default());
-    all.extend(Table::try_from(server).unwrap_or_default());
-    all
 }
 
 impl Origin {

@@ -140,7 +140,7 @@ impl Reloader {
         let changes = self.force.changes(&newest);
         let admission = Admission {
             authenticator: Some(parts.authenticator.clone()),
-            origins: parts.settings.origins.clone(),
+            origins: parts.settings.process.origins.clone(),
         };
         running
             .admit(admission, &parts.api.access)
@@ -276,7 +276,7 @@ mod tests {
         let judged = force.with_what_is_taken(newest.clone()).expect("settings");
         assert_eq!(judged.server.api, before.server.api);
         assert_eq!(judged.server.peer, before.server.peer);
-        assert_eq!(judged.server.name, before.server.name);
+        assert_eq!(judged.process.name, before.process.name);
         assert_eq!(judged.core, before.core);
         assert_eq!(judged.server.auth, newest.server.auth);
         assert_eq!(judged.server.jwks_timeout, newest.server.jwks_timeout);

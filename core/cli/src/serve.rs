@@ -216,7 +216,7 @@ fn announce(parts: &Parts) {
         ),
         DirectoryChoice::Redis(url) => {
             tracing::info!(redis = ?url, "the directory is in Redis");
-            if settings.advertise.is_none() && settings.peer.ip().is_loopback() {
+            if settings.process.advertise.is_none() && settings.peer.ip().is_loopback() {
                 tracing::info!(
                     "other instances are told to dial a loopback address, which only those of this \
                      machine can: --peer and --advertise change that"

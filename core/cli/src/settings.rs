@@ -1,4 +1,4 @@
-//! What a server process is told beside the settings of its instances.
+//! What the server `switchboard` is told beside the settings that any server has.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use switchboard_core::config::duration;
 use switchboard_core::{choice, settings};
-use switchboard_driver::Settings;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -17,8 +16,9 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 settings! {
-    /// Settings of the process. Those of an instance are [`switchboard_core::config::Config`]; both stand
-    /// side by side in one file.
+    /// Settings of the server `switchboard`. Those that any server has are the
+    /// [`ProcessConfig`](switchboard_driver::ProcessConfig) of its process and the
+    /// [`Config`](switchboard_core::config::Config) of its instances; all stand side by side in one file.
     pub(crate) struct ServerSettings {
         "Listeners" {
             /// Where terminals connect, at /connect. Port 0 takes a free one.
@@ -29,15 +29,6 @@ settings! {
 
             /// Where other instances connect.
             peer: SocketAddr as Address = loopback(8082);
-
-            /// What other instances dial [default: the peer address in use]
-            advertise: Option<String> as Text("HOST:PORT") = None,
-                example: "10.0.0.7:8082";
-
-            /// Name of this server in metrics (label `node`), the same after each start
-            /// [default: what other instances dial]
-            name: Option<String> as Text("NAME") = None,
-                example: "web1";
 
             /// Instances in this process, each with a thread of its own; 0: one for each core.
             workers: usize as Count = 0;
@@ -51,9 +42,6 @@ settings! {
             /// process, and the process is a cluster of its own.
             redis: Option<String> as Text("URL") = None,
                 example: "redis://127.0.0.1:6379";
-
-            /// What every key in Redis begins with.
-            prefix: String as Text("TEXT") = Settings::default().prefix;
 
             /// File with the secret that all instances share, at least 16 bytes; required with --redis,
             /// unless the variable SWITCHBOARD_CLUSTER_SECRET holds it.
@@ -125,12 +113,6 @@ settings! {
             /// Take tokens from ?token= as well. URLs end up in logs: prefer header or subprotocol.
             token_in_query: bool as Switch = false,
                 reload: Taken;
-
-            /// Origins whose pages may connect, beside those of the same host: https://example.com,... A
-            /// bare host name stands for all its schemes and ports, *.example.com for all names below that
-            /// one.
-            origins: Vec<String> as List = Vec::new(),
-                reload: Taken;
         }
 
         "HTTP API" {
@@ -168,14 +150,6 @@ settings! {
             /// The least level that is written.
             log_level: Level as OneOf("LEVEL", Level::CHOICES) = Level::Info,
                 reload: Taken;
-        }
-
-        "Connections of an instance" {
-            /// The largest message that a terminal may send, in bytes.
-            frame_bytes: usize as Bytes = Settings::default().frame_bytes;
-
-            /// The largest head of an HTTP request, in bytes.
-            header_bytes: usize as Bytes = Settings::default().header_bytes;
         }
     }
 }

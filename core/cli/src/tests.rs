@@ -77,11 +77,9 @@ fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
         let by_flag = load(&[&flag], None).unwrap_or_else(|error| panic!("{flag}: {error}"));
         let file = File::with(setting, &format!("{setting} = {sample}\n"));
         let by_file = load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{setting}: {error}"));
-        assert_eq!(by_flag.server, by_file.server, "{setting}");
-        assert_eq!(by_flag.core, by_file.core, "{setting}");
-        let default = load(&[], None).expect("the defaults");
-        let changed = by_flag.server != default.server || by_flag.core != default.core;
-        assert!(changed, "{setting} changes nothing");
+        let read = by_flag.table();
+        assert_eq!(read, by_file.table(), "{setting}");
+        assert_ne!(read, load::defaults(), "{setting} changes nothing");
     }
 }
 
@@ -127,9 +125,7 @@ fn the_sample_file_has_every_setting_and_says_the_defaults() {
         .collect();
     let file = File::with("sample", &defaults);
     let loaded = load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{error}"));
-    let default = load(&[], None).expect("the defaults");
-    assert_eq!(loaded.server, default.server);
-    assert_eq!(loaded.core, default.core);
+    assert_eq!(loaded.table(), load::defaults());
     // And with them each is one that can be.
     let file = File::with("examples", &all);
     load(&[], Some(&file.0)).unwrap_or_else(|error| panic!("{error}"));
@@ -252,12 +248,12 @@ fn units_and_lists_may_be_written_as_text() {
     assert_eq!(loaded.core.queue_bytes, 8 << 20);
     assert_eq!(loaded.core.push_bytes, 64 << 10);
     assert_eq!(loaded.core.links, 7);
-    assert_eq!(loaded.server.origins, ["a.example", "b.example"]);
+    assert_eq!(loaded.process.origins, ["a.example", "b.example"]);
     assert_eq!(loaded.server.jwt_audience, ["a,b"]);
     assert!(
         load(&[], Some(&File::with("none", "origins = []\n").0))
             .expect("a good setting")
-            .server
+            .process
             .origins
             .is_empty()
     );
@@ -369,7 +365,7 @@ fn an_unspecified_address_is_not_advertised() {
     }
     let parts = accepted(&["--peer=0.0.0.0:0", "--advertise=example.com:7000"]);
     assert_eq!(
-        parts.settings.advertise.as_deref(),
+        parts.settings.process.advertise.as_deref(),
         Some("example.com:7000")
     );
 }

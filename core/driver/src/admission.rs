@@ -16,7 +16,7 @@ use crate::settings::Settings;
 pub struct Admission {
     /// Says who a terminal belongs to.
     pub authenticator: Option<Arc<dyn Authenticator>>,
-    /// As [`Settings::origins`].
+    /// As [`ProcessConfig::origins`](crate::ProcessConfig::origins).
     pub origins: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Admission {
     pub(crate) fn of(settings: &Settings, authenticator: Option<Arc<dyn Authenticator>>) -> Self {
         Self {
             authenticator,
-            origins: settings.origins.clone(),
+            origins: settings.process.origins.clone(),
         }
     }
 }

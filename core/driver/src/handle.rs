@@ -227,10 +227,10 @@ impl Handle {
         &self.shared.settings
     }
 
-    /// The server's name, the same after each start if [`Settings::name`] says one; else what other
+    /// The server's name, the same after each start if [`ProcessConfig::name`](crate::ProcessConfig::name) says one; else what other
     /// instances dial.
     pub fn name(&self) -> &str {
-        let name = self.shared.settings.name.as_deref();
+        let name = self.shared.settings.process.name.as_deref();
         name.unwrap_or(&self.shared.addresses.advertised)
     }
 

@@ -85,7 +85,7 @@ pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
 pub use request::subprotocol::{SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
 pub use request::{host, origin, query};
 pub use server::{Builder, Server};
-pub use settings::Settings;
+pub use settings::{ProcessConfig, Settings};
 pub use sockets::Sockets;
 pub use switchboard_core as core;
 pub use switchboard_core::frame::Payload;

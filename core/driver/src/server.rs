@@ -182,7 +182,7 @@ impl Doors {
 
     /// Where they are, and what other instances are told.
     fn addresses(&self, settings: &Settings) -> Addresses {
-        let advertised = settings.advertise.clone();
+        let advertised = settings.process.advertise.clone();
         Addresses {
             terminals: self.terminals,
             api: self.api,

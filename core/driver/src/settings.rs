@@ -17,6 +17,9 @@ pub struct Settings {
     /// Settings of each instance.
     #[serde(flatten)]
     pub core: Config,
+    /// Settings of the process.
+    #[serde(flatten)]
+    pub process: ProcessConfig,
     /// Where terminals connect: `GET /connect`. `None` if they come through
     /// [`Handle::connect`](crate::Handle::connect) alone.
     pub terminals: Option<SocketAddr>,
@@ -24,50 +27,79 @@ pub struct Settings {
     pub api: Option<SocketAddr>,
     /// Where other instances connect.
     pub peer: SocketAddr,
-    /// What other instances dial, as `host:port`. Without it, the peer address in use.
-    pub advertise: Option<String>,
-    /// The server's name in metrics, the same after each start. Without it, what other instances
-    /// dial.
-    pub name: Option<String>,
     /// Where it is written down which connection lives on which instance.
     #[serde(skip)]
     pub directory: DirectoryChoice,
-    /// What every key in the directory begins with.
-    pub prefix: String,
     /// What members of the cluster prove to each other. Required with Redis; an embedded directory
     /// brings a random one along.
     #[serde(skip)]
     pub cluster_secret: Option<ClusterSecret>,
     /// Instances in this process, each with a thread of its own. 0: one for each core.
     pub workers: usize,
-    /// The largest message that a terminal may send, in bytes.
-    pub frame_bytes: usize,
-    /// The largest head of an HTTP request, in bytes.
-    pub header_bytes: usize,
     /// Sockets that the listeners hold at the same time, at most.
     #[serde(skip)]
     pub sockets: Sockets,
-    /// Origins, beside the server's own host, whose pages may connect: `https://example.com`.
-    pub origins: Vec<String>,
+}
+
+switchboard_core::settings! {
+    /// Settings of a process: what its instances have together.
+    pub struct ProcessConfig {
+        "Listeners" {
+            /// What other instances dial [default: the peer address in use]
+            advertise: Option<String> as Text("HOST:PORT") = None,
+                rule: |process| process.advertise.as_deref().is_none_or(is_dialable),
+                    "must be `host:port`, neither unspecified nor with port 0",
+                example: "10.0.0.7:8082";
+
+            /// Name of this server in metrics (label `node`), the same after each start
+            /// [default: what other instances dial]
+            name: Option<String> as Text("NAME") = None,
+                rule: |process| process.name.as_deref().is_none_or(is_name),
+                    "must have 1 to 128 bytes, and no control characters",
+                example: "web1";
+        }
+
+        "Cluster" {
+            /// What every key in Redis begins with.
+            prefix: String as Text("TEXT") = "sb:".to_owned(),
+                rule: |process| !process.prefix.is_empty() && !process.prefix.contains(char::is_whitespace),
+                    "must not be empty and must hold no space";
+        }
+
+        "Who may connect" {
+            /// Origins whose pages may connect, beside those of the same host: `https://example.com,...` A
+            /// bare host name stands for all its schemes and ports, *.example.com for all names below that
+            /// one.
+            origins: Vec<String> as List = Vec::new(),
+                reload: Taken;
+        }
+
+        "Connections of an instance" {
+            /// The largest message that a terminal may send, in bytes.
+            frame_bytes: usize as Bytes = 64 << 10,
+                rule: |process| (125..=16 << 20).contains(&process.frame_bytes),
+                    "must be between 125 bytes and 16 MiB";
+
+            /// The largest head of an HTTP request, in bytes.
+            header_bytes: usize as Bytes = 16 << 10,
+                rule: |process| (8 << 10..=1 << 20).contains(&process.header_bytes),
+                    "must be between 8 KiB and 1 MiB";
+        }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             core: Config::default(),
+            process: ProcessConfig::default(),
             terminals: None,
             api: None,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            advertise: None,
-            name: None,
             directory: DirectoryChoice::Embedded(EmbeddedDirectory::default()),
-            prefix: "sb:".to_owned(),
             cluster_secret: None,
             workers: 1,
-            frame_bytes: 64 << 10,
-            header_bytes: 16 << 10,
             sockets: Sockets::default(),
-            origins: Vec::new(),
         }
     }
 }
@@ -91,7 +123,7 @@ impl Settings {
     /// What an instance's operations of the directory go by.
     pub fn directory_settings(&self) -> DirectorySettings {
         DirectorySettings {
-            prefix: self.prefix.clone(),
+            prefix: self.process.prefix.clone(),
             lease: self.core.lease,
             row_expiry: self.core.row_expiry,
         }
@@ -110,45 +142,21 @@ impl Settings {
     pub fn misfits(&self) -> Vec<ConfigError> {
         let rules: &[(bool, &'static str, &'static str)] = &[
             (
-                self.advertise.is_some() || !self.peer.ip().is_unspecified(),
+                self.process.advertise.is_some() || !self.peer.ip().is_unspecified(),
                 "advertise",
                 "is required if `peer` is an unspecified address: other instances cannot dial it",
-            ),
-            (
-                self.advertise.as_deref().is_none_or(is_dialable),
-                "advertise",
-                "must be `host:port`, neither unspecified nor with port 0",
-            ),
-            (
-                self.name.as_deref().is_none_or(is_name),
-                "name",
-                "must have 1 to 128 bytes, and no control characters",
-            ),
-            (
-                !self.prefix.is_empty() && !self.prefix.contains(char::is_whitespace),
-                "prefix",
-                "must not be empty and must hold no space",
             ),
             (
                 self.workers <= Self::WORKERS_MAX,
                 "workers",
                 "must be at most 256",
             ),
-            (
-                (125..=16 << 20).contains(&self.frame_bytes),
-                "frame_bytes",
-                "must be between 125 bytes and 16 MiB",
-            ),
-            (
-                (8 << 10..=1 << 20).contains(&self.header_bytes),
-                "header_bytes",
-                "must be between 8 KiB and 1 MiB",
-            ),
         ];
         let mut misfits = self.core.misfits();
         misfits.extend(self.secret().err());
         misfits.extend(ConfigError::broken(rules));
-        misfits.extend(Origins::new(&self.origins).err());
+        misfits.extend(self.process.misfits());
+        misfits.extend(Origins::new(&self.process.origins).err());
         misfits
     }
 }
@@ -173,8 +181,10 @@ mod tests {
     #[test]
     fn settings_of_instance_and_process_stand_side_by_side_and_a_wrong_name_is_noticed() {
         let read = |text| serde_json::from_str::<Settings>(text);
-        let settings = read(r#"{"connections": 7, "workers": 3}"#).expect("both are settings");
+        let settings = read(r#"{"connections": 7, "workers": 3, "frame_bytes": 125}"#);
+        let settings = settings.expect("all are settings");
         assert_eq!((settings.core.connections, settings.workers), (7, 3));
+        assert_eq!(settings.process.frame_bytes, 125);
         assert!(read(r#"{"worker": 3}"#).is_err());
     }
 }

@@ -203,7 +203,7 @@ async fn first_request<R: Runtime>(
     mut stream: R::Stream,
     idle: Duration,
 ) -> Option<Begun<R::Stream>> {
-    let limit = ingress.shared.settings.header_bytes;
+    let limit = ingress.shared.settings.process.header_bytes;
     let heads = ingress.shared.heads(Service::Api);
     let mut beginning = Beginning::default();
     let read = async { Some(beginning.read(&mut stream, limit, heads).await) };
@@ -234,7 +234,7 @@ async fn begun<R: Runtime>(
     service: Service,
     mut stream: R::Stream,
 ) -> Option<Begun<R::Stream>> {
-    let limit = ingress.shared.settings.header_bytes;
+    let limit = ingress.shared.settings.process.header_bytes;
     let mut beginning = Beginning::default();
     match beginning
         .read_all(&mut stream, limit, ingress.shared.heads(service))
@@ -404,7 +404,7 @@ fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
 
 fn builder(ingress: &Ingress) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(ingress.shared.settings.header_bytes);
+    builder.max_buf_size(ingress.shared.settings.process.header_bytes);
     // Whoever has sent all it wants to ask may say so, and still reads the answer.
     builder.half_close(true);
     builder

@@ -94,7 +94,7 @@ impl Worker {
             instance: me.id,
             reports: reports.clone(),
             events: shared.events.clone(),
-            frame_bytes: shared.settings.frame_bytes,
+            frame_bytes: shared.settings.process.frame_bytes,
             scratch: RefCell::default(),
         };
         let for_links = LinkContext {
