@@ -156,7 +156,7 @@ impl Drain {
 
     /// The directory has worked elsewhere and not here since a moment: the instance sends its
     /// terminals elsewhere when that lasts.
-    pub(crate) fn is_cut_off(&mut self, cx: &mut Context<'_>, since: Instant) {
+    pub(crate) fn consider_isolation(&mut self, cx: &mut Context<'_>, since: Instant) {
         let now = cx.now.mono;
         if now >= since + cx.config.isolation && matches!(self.stage, DrainStage::None) {
             cx.out.log(Log::Isolated);

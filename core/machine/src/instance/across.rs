@@ -192,7 +192,7 @@ impl Instance {
     /// A peer says that the directory works for it.
     fn directory_works_elsewhere(&mut self, now: Now, out: &mut Outbox) {
         if let Some(since) = self.membership.directory_works_elsewhere(now.mono) {
-            (self.drain).is_cut_off(&mut self.base.context(now, out), since);
+            (self.drain).consider_isolation(&mut self.base.context(now, out), since);
         }
     }
 }
