@@ -89,7 +89,7 @@ fn the_log_tells_the_life_of_each_connection(cell: Cell) {
         (&1.into(), &3.into()),
         "{end}"
     );
-    assert!(end["bytes"].as_u64() > Some(SECRET.len() as u64), "{end}");
+    assert_eq!(end["bytes"], SECRET.len(), "those of pushes: {end}");
     assert!(end["lived_ms"].is_u64(), "{end}");
 
     let kicked = server.terminal("bob");
