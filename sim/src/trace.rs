@@ -74,7 +74,7 @@ impl Serialize for Given<'_> {
         };
         let mut send = to.serialize_struct_variant("Command", 0, "Send", 2)?;
         send.serialize_field("connection", connection)?;
-        send.serialize_field("payload", &PROTOCOL.encode(outgoing))?;
+        send.serialize_field("payload", &PROTOCOL.encode(outgoing.clone()))?;
         send.end()
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Debug for Given<'_> {
                 outgoing,
             } => (f.debug_struct("Send"))
                 .field("connection", connection)
-                .field("payload", &PROTOCOL.encode(outgoing))
+                .field("payload", &PROTOCOL.encode(outgoing.clone()))
                 .finish(),
             command => command.fmt(f),
         }

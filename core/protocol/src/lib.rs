@@ -21,6 +21,30 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Plain];
+
+    /// The WebSocket subprotocol by which terminals choose it.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Plain => "switchboard.v1",
+        }
+    }
+
+    /// The protocol of a WebSocket subprotocol.
+    pub fn of_subprotocol(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.subprotocol() == name)
+    }
+
+    /// Whether the frame of a push is another than its payload.
+    const fn changes_payloads(self) -> bool {
+        match self {
+            Self::Plain => false,
+        }
+    }
+
     /// How large pushes are after encoding. It is what limits count.
     pub const fn size(self) -> EncodedSize {
         match self {
@@ -29,7 +53,7 @@ impl Protocol {
     }
 
     /// The frame that tells a terminal this.
-    pub fn encode(self, outgoing: &Outgoing) -> Payload {
+    pub fn encode(self, outgoing: Outgoing) -> Payload {
         match self {
             Self::Plain => plain::encode(outgoing),
         }
@@ -67,10 +91,16 @@ struct Encoded {
 
 impl Encoder {
     /// The frame that tells a terminal this in its protocol.
-    pub fn encode(&mut self, protocol: Protocol, outgoing: &Outgoing) -> Payload {
+    pub fn encode(&mut self, protocol: Protocol, outgoing: Outgoing) -> Payload {
         match outgoing {
-            Outgoing::Pushed(payload) => self.once(protocol, payload, || protocol.encode(outgoing)),
-            Outgoing::Hello { .. } | Outgoing::Received(_) => protocol.encode(outgoing),
+            Outgoing::Pushed(payload) if protocol.changes_payloads() => {
+                self.once(protocol, payload, |payload| {
+                    protocol.encode(Outgoing::Pushed(payload))
+                })
+            }
+            Outgoing::Hello { .. } | Outgoing::Pushed(_) | Outgoing::Received(_) => {
+                protocol.encode(outgoing)
+            }
         }
     }
 
@@ -82,8 +112,8 @@ impl Encoder {
     fn once(
         &mut self,
         protocol: Protocol,
-        payload: &Payload,
-        encode: impl FnOnce() -> Payload,
+        payload: Payload,
+        encode: impl FnOnce(Payload) -> Payload,
     ) -> Payload {
         let origin = Origin {
             protocol,
@@ -94,38 +124,35 @@ impl Encoder {
         if let Some(encoded) = self.encoded.get(&origin) {
             return encoded.frame.clone();
         }
-        let frame = encode();
-        // A frame that is the payload itself is shared already.
-        if !is_shared(&frame, payload) {
-            if self.encoded.len() >= REMEMBERED {
-                self.rest();
-            }
-            let encoded = Encoded {
-                _payload: payload.clone(),
-                frame: frame.clone(),
-            };
-            self.encoded.insert(origin, encoded);
+        if self.encoded.len() >= REMEMBERED {
+            self.rest();
         }
+        let frame = encode(payload.clone());
+        let encoded = Encoded {
+            _payload: payload,
+            frame: frame.clone(),
+        };
+        self.encoded.insert(origin, encoded);
         frame
     }
-}
-
-/// Whether both are the same bytes in memory.
-fn is_shared(one: &Payload, other: &Payload) -> bool {
-    let place = |payload: &Payload| (payload.bytes().as_ptr(), payload.len(), payload.kind());
-    place(one) == place(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Whether both are the same bytes in memory.
+    fn is_shared(one: &Payload, other: &Payload) -> bool {
+        let place = |payload: &Payload| (payload.bytes().as_ptr(), payload.len(), payload.kind());
+        place(one) == place(other)
+    }
+
     #[test]
     fn a_push_is_encoded_once_for_all_its_terminals() {
         let mut encoder = Encoder::default();
         let mut encoded = 0;
         let mut frame_of = |encoder: &mut Encoder, payload: &Payload| {
-            encoder.once(Protocol::Plain, payload, || {
+            encoder.once(Protocol::Plain, payload.clone(), |_| {
                 encoded += 1;
                 Payload::from(format!("frame {encoded}"))
             })
@@ -146,9 +173,20 @@ mod tests {
     fn a_payload_that_is_its_own_frame_is_not_kept() {
         let mut encoder = Encoder::default();
         let push = Payload::from("one".to_owned());
-        let frame = encoder.encode(Protocol::Plain, &Outgoing::Pushed(push.clone()));
+        let frame = encoder.encode(Protocol::Plain, Outgoing::Pushed(push.clone()));
         assert!(is_shared(&frame, &push));
         assert!(encoder.encoded.is_empty());
+    }
+
+    #[test]
+    fn a_protocol_is_chosen_by_its_subprotocol() {
+        for protocol in Protocol::ALL {
+            assert_eq!(
+                Protocol::of_subprotocol(protocol.subprotocol()),
+                Some(protocol)
+            );
+        }
+        assert_eq!(Protocol::of_subprotocol("bearer.token"), None);
     }
 
     #[test]
@@ -156,7 +194,7 @@ mod tests {
         let mut encoder = Encoder::default();
         for push in 0..=REMEMBERED {
             let payload = Payload::from(format!("push {push}"));
-            encoder.once(Protocol::Plain, &payload, || {
+            encoder.once(Protocol::Plain, payload, |_| {
                 Payload::from("frame".to_owned())
             });
         }

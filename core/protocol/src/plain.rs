@@ -3,14 +3,14 @@
 use switchboard_core::frame::{Messages, Outgoing, Payload};
 use switchboard_core::id::ConnectionId;
 
-pub(crate) fn encode(outgoing: &Outgoing) -> Payload {
+pub(crate) fn encode(outgoing: Outgoing) -> Payload {
     match outgoing {
         Outgoing::Hello {
             connection,
             degraded,
-        } => hello(*connection, *degraded),
-        Outgoing::Pushed(payload) => payload.clone(),
-        Outgoing::Received(messages) => received(*messages),
+        } => hello(connection, degraded),
+        Outgoing::Pushed(payload) => payload,
+        Outgoing::Received(messages) => received(messages),
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    fn text(outgoing: &Outgoing) -> String {
+    fn text(outgoing: Outgoing) -> String {
         let frame = encode(outgoing);
         String::from_utf8(frame.bytes().to_vec()).expect("own frames are text")
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_hello_names_the_terminal_and_says_whether_pushes_may_miss_it() {
         let hello = |degraded| {
-            text(&Outgoing::Hello {
+            text(Outgoing::Hello {
                 connection: ConnectionId::new(Uuid::from_u128(7)),
                 degraded,
             })
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn an_answer_counts_messages_by_what_became_of_them() {
-        let answer = |received, dropped| text(&Outgoing::Received(Messages { received, dropped }));
+        let answer = |received, dropped| text(Outgoing::Received(Messages { received, dropped }));
         assert_eq!(answer(3, 0), r#"{"switchboard":{"received":3}}"#);
         assert_eq!(answer(0, 2), r#"{"switchboard":{"dropped":2}}"#);
         assert_eq!(
@@ -80,7 +80,7 @@ mod tests {
             Payload::from("text".to_owned()),
             Payload::binary(Bytes::from_static(&[0, 255])),
         ] {
-            let frame = encode(&Outgoing::Pushed(payload.clone()));
+            let frame = encode(Outgoing::Pushed(payload.clone()));
             assert_eq!(frame, payload);
             assert_eq!(frame.bytes().as_ptr(), payload.bytes().as_ptr());
         }

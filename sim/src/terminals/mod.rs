@@ -167,7 +167,7 @@ impl Terminals {
                 this.tries = 0;
                 cx.trace(&Entry::Frame {
                     session,
-                    payload: &PROTOCOL.encode(&outgoing),
+                    payload: &PROTOCOL.encode(outgoing.clone()),
                 });
                 match outgoing {
                     Outgoing::Hello { .. } | Outgoing::Received(_) => {}

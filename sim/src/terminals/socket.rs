@@ -56,7 +56,7 @@ enum Downward {
 impl Fingerprint for Downward {
     fn fingerprint(&self, to: &mut Print) {
         match self {
-            Self::Frame(outgoing) => Some(PROTOCOL.encode(outgoing)).fingerprint(to),
+            Self::Frame(outgoing) => Some(PROTOCOL.encode(outgoing.clone())).fingerprint(to),
             Self::Ping => None::<Payload>.fingerprint(to),
         }
     }

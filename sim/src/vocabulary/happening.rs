@@ -193,7 +193,7 @@ impl Fingerprint for Seen {
     fn fingerprint(&self, to: &mut Print) {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
-            Self::Frame(outgoing) => PROTOCOL.encode(outgoing).fingerprint(to),
+            Self::Frame(outgoing) => PROTOCOL.encode(outgoing.clone()).fingerprint(to),
             Self::Ping | Self::Reset => {}
             Self::Close(code) => code.fingerprint(to),
         }

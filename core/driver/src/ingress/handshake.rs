@@ -21,7 +21,7 @@ use crate::inbox::{Accept, Input};
 use crate::login::{AuthError, Login};
 use crate::members::{Member, Shared};
 use crate::permits::Seat;
-use crate::request::subprotocol::selected_subprotocol;
+use crate::request::subprotocol::{selected_protocol, selected_subprotocol};
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;
@@ -70,7 +70,8 @@ async fn answer<B>(
     {
         return unavailable("the application does not keep up with the terminals that come and go");
     }
-    match ask(member, hyper::upgrade::on(request), login, place).await {
+    let protocol = selected_protocol(request.headers()).unwrap_or_default();
+    match ask(member, hyper::upgrade::on(request), protocol, login, place).await {
         Some(Ok(())) => switching(&accept, subprotocol),
         Some(Err(refused)) => refused_response(refused),
         None => unavailable("this server has stopped"),
@@ -80,11 +81,11 @@ async fn answer<B>(
 async fn ask(
     member: &Member,
     upgrade: OnUpgrade,
+    protocol: Protocol,
     login: Login,
     place: Option<Arc<Seat>>,
 ) -> Option<Result<(), Refused>> {
     let (answer, answered) = oneshot::channel();
-    let protocol = Protocol::Plain;
     let accept = Accept {
         handshake: Handshake {
             user: login.user,

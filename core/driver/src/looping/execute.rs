@@ -20,14 +20,12 @@ impl Worker {
                 connection,
                 outgoing,
             } => {
-                let Some(frame) = self.terminals.encode(connection, &outgoing) else {
-                    return;
-                };
-                if tracing::enabled!(Level::TRACE) {
-                    let id = self.instance.connection_id(connection);
-                    journal::sent(self.me.id, id, &frame);
-                }
-                self.terminals.post(connection, TerminalOrder::Send(frame));
+                self.terminals.send(connection, outgoing, |frame| {
+                    if tracing::enabled!(Level::TRACE) {
+                        let id = self.instance.connection_id(connection);
+                        journal::sent(self.me.id, id, frame);
+                    }
+                });
             }
             Command::Flush { connection } => self.terminals.post(connection, TerminalOrder::Flush),
             Command::Ping { connection } => self.terminals.post(connection, TerminalOrder::Ping),

@@ -46,10 +46,19 @@ impl Terminals {
         mailbox
     }
 
-    /// The frame that tells a terminal this, if it is there.
-    pub(crate) fn encode(&mut self, key: ConnectionKey, outgoing: &Outgoing) -> Option<Payload> {
-        let protocol = self.get(key)?.protocol;
-        Some(self.encoder.encode(protocol, outgoing))
+    /// Tells a terminal something, in its protocol. `sent` is shown the frame.
+    pub(crate) fn send(
+        &mut self,
+        key: ConnectionKey,
+        outgoing: Outgoing,
+        sent: impl FnOnce(&Payload),
+    ) {
+        let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
+        if let Some(entry) = entry.filter(|entry| entry.key == key) {
+            let frame = self.encoder.encode(entry.protocol, outgoing);
+            sent(&frame);
+            entry.mailbox.post(TerminalOrder::Send(frame));
+        }
     }
 
     /// All commands are executed: what was encoded for one terminal is not for others.

@@ -159,8 +159,8 @@ impl Worker {
         }
     }
 
-    /// Before anything is accepted as well: what is still to be done for somebody who has ended in this
-    /// batch would be done to whoever comes into the slot.
+    /// Executes all commands. It is done before anything is accepted, too: what is still to be done for
+    /// somebody who has ended in this batch would be done to whoever comes into the slot.
     fn execute_all<R: Runtime>(&mut self, out: &mut Outbox) {
         for command in out.drain() {
             self.execute::<R>(command);

@@ -1,16 +1,22 @@
 //! The WebSocket subprotocols that a terminal offers.
 
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use switchboard_protocol::Protocol;
 
-/// The subprotocol that terminals may offer. Browsers offer it together with `bearer.<token>`.
-pub const SUBPROTOCOL: &str = "switchboard.v1";
+/// The subprotocol of the plain protocol. Browsers offer it together with `bearer.<token>`.
+pub const SUBPROTOCOL: &str = Protocol::Plain.subprotocol();
 
-/// What the answer to a handshake says in `Sec-WebSocket-Protocol`: [`SUBPROTOCOL`] if it was
-/// offered, else nothing. A token is never selected.
+/// The protocol that a terminal speaks: the first that it offers and that is known. `None`: it offers none,
+/// and speaks the plain one.
+pub(crate) fn selected_protocol(headers: &HeaderMap) -> Option<Protocol> {
+    offered_subprotocols(headers).find_map(Protocol::of_subprotocol)
+}
+
+/// What the answer to a handshake says in `Sec-WebSocket-Protocol`: the subprotocol of the protocol that the
+/// terminal speaks, if it offers one. A token is never selected.
 pub fn selected_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    offered_subprotocols(headers)
-        .any(|protocol| protocol == SUBPROTOCOL)
-        .then(|| HeaderValue::from_static(SUBPROTOCOL))
+    let protocol = selected_protocol(headers)?;
+    Some(HeaderValue::from_static(protocol.subprotocol()))
 }
 
 /// All that a handshake offers, in its order.
