@@ -40,7 +40,7 @@ pub(crate) enum Capacity {
 
 impl SocketPermit {
     /// Ends when others need its room. Once whoever is there has proven to be of the cluster, that
-    /// never is, and the entry is given up.
+    /// never is, and the permit is given up.
     pub(crate) async fn sent_away(self: Arc<Self>) {
         let is_said = match &self.room {
             Capacity::Until(farewell) => farewell.is_said().await,

@@ -24,7 +24,6 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::Deserialize;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::UserId;
@@ -57,11 +56,9 @@ const SNAPSHOTS: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the API of a server is told.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Default)]
 pub struct ApiSettings {
     /// What a caller must show.
-    #[serde(flatten)]
     pub access: ApiAccess,
     /// The URL under which terminals reach the server, for the status page. Without it they connect to
     /// the host of the page, at the port at which the server listens.
@@ -69,11 +66,9 @@ pub struct ApiSettings {
 }
 
 /// What a caller of the API must show.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApiAccess {
     /// Keys, one of which `/v1` needs. Without one it is open.
-    #[serde(skip)]
     pub api_keys: Vec<String>,
     /// Host names, beside IP addresses and `localhost`, under which the API answers.
     pub api_hosts: Vec<String>,
@@ -129,7 +124,7 @@ impl fmt::Debug for ApiSettings {
     }
 }
 
-/// ApiKeys are secrets: it says how many there are.
+/// Keys are secrets: it says how many there are.
 impl fmt::Debug for ApiAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiAccess")

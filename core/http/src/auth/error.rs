@@ -39,9 +39,9 @@ pub enum JwtError {
     /// More keys than are tried for a token.
     #[error("there are {keys} keys, and at most {limit} can count side by side")]
     TooMany {
-        /// TokenKeys that there are.
+        /// Keys that there are.
         keys: usize,
-        /// TokenKeys that can be.
+        /// Keys that can be.
         limit: usize,
     },
     /// The text is not a JSON Web Key Set.

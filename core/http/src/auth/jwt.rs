@@ -54,7 +54,7 @@ impl Jwt {
     ///
     /// # Errors
     ///
-    /// If there is not exactly one token, or it does not count here. TokenKeys that are not known are not
+    /// If there is not exactly one token, or it does not count here. Keys that are not known are not
     /// fetched: [`Authenticator::authenticate`] does that.
     pub fn login(&self, parts: &Parts) -> Result<Login, AuthError> {
         let token = token::find(parts, self.query_token)?;

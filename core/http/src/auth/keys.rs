@@ -31,7 +31,7 @@ impl TokenKeys {
         }
     }
 
-    /// TokenKeys one of which may be that of a token, although a fetch is to say whether it is.
+    /// Keys one of which may be that of a token, although a fetch is to say whether it is.
     pub(super) fn before_fetch(&self) -> Option<Arc<KeySet>> {
         match self {
             Self::Fixed(_) => None,
