@@ -94,7 +94,7 @@ pub(crate) async fn start<R: Runtime>(parts: Parts) -> Result<(Server, Arc<Api>)
     let server = Builder::<R>::default()
         .settings(parts.settings)
         .shared_authenticator(parts.authenticator)
-        .api(Arc::clone(&api))
+        .shared_api(Arc::<Api>::clone(&api))
         .start()
         .await
         .map_err(|error| explain(error, &parts.origins))?;

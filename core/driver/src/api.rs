@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,16 +41,4 @@ pub enum Scope {
     Everything,
     /// What tells how the server does, and nothing else: there is no room for more callers.
     Operation,
-}
-
-impl<S: ApiService + ?Sized> ApiService for Arc<S> {
-    fn answer<'a>(
-        &'a self,
-        server: &'a Handle,
-        request: Request<Incoming>,
-        scope: Scope,
-        sleep: Sleep,
-    ) -> ApiFuture<'a> {
-        (**self).answer(server, request, scope, sleep)
-    }
 }

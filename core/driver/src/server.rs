@@ -85,8 +85,14 @@ impl<R: Runtime> Builder<R> {
 
     /// What answers at the API's listener. Needed if [`Settings::api`] is set.
     #[must_use]
-    pub fn api(mut self, service: impl ApiService) -> Self {
-        self.api = Some(Arc::new(service));
+    pub fn api(self, service: impl ApiService) -> Self {
+        self.shared_api(Arc::new(service))
+    }
+
+    /// As [`Builder::api`], of one that is shared.
+    #[must_use]
+    pub fn shared_api(mut self, service: Arc<dyn ApiService>) -> Self {
+        self.api = Some(service);
         self
     }
 
