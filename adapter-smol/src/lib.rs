@@ -53,7 +53,7 @@ use switchboard_driver::runtime::Runtime;
 
 pub use switchboard_driver::*;
 #[cfg(feature = "http")]
-pub use switchboard_http::{Api, ApiAccess, ApiSettings, auth};
+pub use switchboard_http::{AccessCheck, Api, ApiAccess, ApiSettings, auth};
 
 /// The smol runtime: one `LocalExecutor` for each instance, on the thread of that instance.
 #[derive(Debug)]

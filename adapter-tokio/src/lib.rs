@@ -35,7 +35,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 pub use switchboard_driver::*;
 #[cfg(feature = "http")]
-pub use switchboard_http::{Api, ApiAccess, ApiSettings, auth};
+pub use switchboard_http::{AccessCheck, Api, ApiAccess, ApiSettings, auth};
 
 /// The tokio runtime: one current-thread runtime with a `LocalSet` for each instance.
 #[derive(Debug)]

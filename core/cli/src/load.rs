@@ -154,7 +154,7 @@ impl Loaded {
         }
     }
 
-    /// With the values of `force`, as [`Self::table`] gave them, for these settings.
+    /// With the values of `force`, as [`Self::table`] returns them, for these settings.
     ///
     /// # Errors
     ///

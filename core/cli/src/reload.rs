@@ -99,10 +99,12 @@ impl Running {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop;
     }
 
-    /// Changes who may come in. Settings that were assembled fit, so that it is all of it or nothing.
+    /// Changes who may come in: all of it, or nothing if something does not fit.
     fn admit(&self, admission: Admission, access: &ApiAccess) -> Result<(), ConfigError> {
+        let access = access.checked()?;
         self.handle.admit(admission)?;
-        self.api.admit(access)
+        self.api.admit(access);
+        Ok(())
     }
 }
 

@@ -66,7 +66,7 @@ pub fn run_test<R: Runtime>(test: impl Future<Output = ()>) {
     R::run(in_time::<R, _>(test)).expect("the runtime can be set up");
 }
 
-/// What the future gives, if it does within [`PATIENCE`].
+/// Returns what the future does, if that is within [`PATIENCE`].
 async fn in_time<R: Runtime, T>(future: impl Future<Output = T>) -> T {
     let (future, patience) = (std::pin::pin!(future), std::pin::pin!(R::sleep(PATIENCE)));
     match select(future, patience).await {

@@ -32,4 +32,4 @@ pub mod auth;
 pub mod fetch;
 mod metrics;
 
-pub use api::{Api, ApiAccess, ApiSettings};
+pub use api::{AccessCheck, Api, ApiAccess, ApiSettings};

@@ -2,6 +2,7 @@
 //!
 //! It knows no runtime and no socket: [`Api::answer`] takes a request and returns the answer.
 
+mod access;
 mod body;
 mod error;
 mod form;
@@ -38,56 +39,32 @@ use crate::metrics::{self, Format, Metrics};
 use body::Timed;
 use error::ApiError;
 use form::PushForm;
-use guard::{ApiHosts, ApiKeys};
 use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
 use route::{Place, Route};
 
+pub use access::{AccessCheck, ApiAccess, ApiSettings};
+
 /// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
 const BODY: Duration = Duration::from_secs(60);
 
-/// How long an instance may take to give its figures. It takes a millisecond; a probe waits for a
-/// second, often.
+/// How long an instance may take to give its figures. It takes a millisecond; many probes wait for one
+/// second.
 const SNAPSHOTS: Duration = Duration::from_millis(500);
 
-/// How much longer than it should need an instance may take to answer. One that is stuck never does,
-/// and would keep its callers' connections.
+/// How long an instance may take to answer beyond the time that the answer itself may need. One that is
+/// stuck never answers, and would keep its callers' connections.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the API of a server is told.
-#[derive(Clone, Default)]
-pub struct ApiSettings {
-    /// What a caller must show.
-    pub access: ApiAccess,
-    /// The URL under which terminals reach the server, for the status page. Without it they connect to
-    /// the host of the page, at the port at which the server listens.
-    pub public_url: Option<String>,
-}
-
-/// What a caller of the API must show.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ApiAccess {
-    /// Keys, one of which `/v1` needs. Without one it is open.
-    pub api_keys: Vec<String>,
-    /// Host names, beside IP addresses and `localhost`, under which the API answers.
-    pub api_hosts: Vec<String>,
-}
 
 /// The HTTP API of one server, to be handed to [`Builder::api`](switchboard_driver::Builder::api).
 pub struct Api {
-    access: ArcSwap<Access>,
+    access: ArcSwap<AccessCheck>,
     page: Page,
     /// When the process started, near enough.
     start: SystemTime,
     /// They bear the server's name, which the first request tells.
     metrics: OnceLock<Metrics>,
-}
-
-/// What a caller must show, as it is checked at each request.
-struct Access {
-    keys: ApiKeys,
-    hosts: ApiHosts,
 }
 
 /// One request's view of the API and its server.
@@ -99,54 +76,9 @@ struct Call<'a> {
     metrics: &'a Metrics,
 }
 
-impl ApiSettings {
-    /// Everything that does not fit, and what would.
-    pub fn misfits(&self) -> Vec<ConfigError> {
-        let access = &self.access;
-        let page = Page::new(self.public_url.as_deref());
-        [
-            guard::check_keys(&access.api_keys).err(),
-            ApiHosts::new(&access.api_hosts).err(),
-            page.err(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-}
-
-impl fmt::Debug for ApiSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiSettings")
-            .field("access", &self.access)
-            .field("public_url", &self.public_url)
-            .finish()
-    }
-}
-
-/// Keys are secrets: it says how many there are.
-impl fmt::Debug for ApiAccess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiAccess")
-            .field("api_keys", &self.api_keys.len())
-            .field("api_hosts", &self.api_hosts)
-            .finish()
-    }
-}
-
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api").field("page", &self.page).finish()
-    }
-}
-
-impl Access {
-    fn new(access: &ApiAccess) -> Result<Self, ConfigError> {
-        guard::check_keys(&access.api_keys)?;
-        Ok(Self {
-            keys: ApiKeys::new(&access.api_keys),
-            hosts: ApiHosts::new(&access.api_hosts)?,
-        })
     }
 }
 
@@ -158,7 +90,7 @@ impl Api {
     /// Names the first setting that does not fit, and what would.
     pub fn new(settings: ApiSettings) -> Result<Self, ConfigError> {
         Ok(Self {
-            access: ArcSwap::from_pointee(Access::new(&settings.access)?),
+            access: ArcSwap::from_pointee(settings.access.checked()?),
             page: Page::new(settings.public_url.as_deref())?,
             start: SystemTime::now(),
             metrics: OnceLock::new(),
@@ -166,13 +98,8 @@ impl Api {
     }
 
     /// Changes who may call the API, from the next request on.
-    ///
-    /// # Errors
-    ///
-    /// Names the field that does not fit, and what would. Nothing has changed then.
-    pub fn admit(&self, access: &ApiAccess) -> Result<(), ConfigError> {
-        self.access.store(Access::new(access)?.into());
-        Ok(())
+    pub fn admit(&self, access: AccessCheck) {
+        self.access.store(access.into());
     }
 
     /// Answers a request to the API of this server: for those who have an HTTP server of their own.
@@ -217,7 +144,7 @@ impl Call<'_> {
     fn facts(self, parts: &Parts) -> Facts {
         let authenticator = self.server.admission().authenticator;
         let auth = authenticator.map_or(AuthKind::Custom, |authenticator| authenticator.kind());
-        let keys = self.api.access.load().keys.are_set();
+        let keys = self.api.access.load().needs_key();
         let terminals = self.server.terminals_addr();
         self.api.page.facts(parts, terminals, auth, keys)
     }
@@ -317,7 +244,8 @@ where
     let mut body = pin!(body);
     let timed = Timed {
         body: body.as_mut(),
-        timer: sleep(BODY),
+        // Most bodies are there with their head: a timer is made for one that is waited for.
+        timer: async { sleep(BODY).await },
     };
     let place = Place::at(parts.uri.path());
     let answer = match admit(call, &parts, place, scope) {
@@ -373,22 +301,20 @@ fn admit<'a>(
         return Err(ApiError::Crowded);
     }
     let access = call.api.access.load();
-    access.hosts.check(parts)?;
-    if route::needs_key(parts.uri.path()) {
-        access.keys.check(&parts.headers)?;
-    }
+    access.check(parts)?;
     place.route(&parts.method)
 }
 
-async fn answer<B, T>(
+async fn answer<B, L, T>(
     call: Call<'_>,
     parts: &Parts,
     route: Route<'_>,
-    body: Timed<B, T>,
+    body: Timed<B, L>,
     sleep: &impl Fn(Duration) -> T,
 ) -> Result<Response<Full<Bytes>>, ApiError>
 where
     B: Body<Data = Bytes>,
+    L: Future<Output = ()>,
     T: Future<Output = ()>,
 {
     Ok(match route {
@@ -492,6 +418,7 @@ fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::future::{pending, ready};
 
     use futures_util::FutureExt as _;
@@ -520,6 +447,21 @@ mod tests {
             assert_eq!(answer.status(), 503, "{method} {path}");
             assert!(answer.headers().contains_key("retry-after"));
         }
+    }
+
+    #[test]
+    fn a_body_that_is_there_needs_no_timer() {
+        let (server, api) = (Silent::new(1), api());
+        let timers = RefCell::new(Vec::new());
+        let sleep = |time| {
+            timers.borrow_mut().push(time);
+            ready(())
+        };
+        let ask = request("POST", "/v1/users/ann/push");
+        let answer = api.answer(server.handle(), ask, Scope::Everything, sleep);
+        answer.now_or_never().expect("it does not wait");
+        assert!(!timers.borrow().is_empty(), "its answer is waited for");
+        assert!(!timers.borrow().contains(&BODY));
     }
 
     /// A caller that finds no room is counted, as one that is refused.
