@@ -4,7 +4,8 @@
 //! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here; with the feature
 //! `http`, so are the HTTP API and the authenticators of `switchboard-http`.
 //!
-//! ```no_run
+#![cfg_attr(feature = "http", doc = "```no_run")]
+#![cfg_attr(not(feature = "http"), doc = "```ignore")]
 //! use switchboard_smol::auth::Open;
 //! use switchboard_smol::{Audience, Payload, Push, Settings, UserId, new_push_id};
 //!

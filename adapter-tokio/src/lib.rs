@@ -4,7 +4,8 @@
 //! Everything but the runtime itself is [`switchboard_driver`]'s, and is re-exported here; with the feature
 //! `http`, so are the HTTP API and the authenticators of `switchboard-http`.
 //!
-//! ```no_run
+#![cfg_attr(feature = "http", doc = "```no_run")]
+#![cfg_attr(not(feature = "http"), doc = "```ignore")]
 //! use switchboard_tokio::auth::Open;
 //! use switchboard_tokio::{Audience, Payload, Push, Settings, UserId, new_push_id};
 //!
@@ -98,6 +99,6 @@ impl Runtime for TokioRuntime {
 }
 
 /// Compiles the example of the README with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../../README.md")]
 enum Readme {}

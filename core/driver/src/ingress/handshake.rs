@@ -31,7 +31,8 @@ const RETRY_SECONDS_OF_USER: u16 = 30;
 
 impl Handle {
     /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
-    /// response is sent. The caller has checked origin and login.
+    /// response is sent. The caller has checked origin and login. If its future is dropped, see
+    /// [Dropped futures](Handle#dropped-futures).
     pub async fn connect<B>(&self, request: Request<B>, login: Login) -> Response<ConnectBody> {
         connect(&self.shared, self.shared.emptiest(), request, login, None).await
     }
