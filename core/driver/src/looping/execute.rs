@@ -14,7 +14,7 @@ use crate::tasks::link;
 use crate::tasks::terminal::TerminalOrder;
 
 impl Worker {
-    pub(crate) fn execute<R: Runtime>(&mut self, command: Command) {
+    pub(super) fn execute<R: Runtime>(&mut self, command: Command) {
         match command {
             Command::Send {
                 connection,

@@ -16,7 +16,7 @@ use crate::tasks::terminal::{Mailbox, TerminalOrder};
 
 /// The terminals by slot.
 #[derive(Default)]
-pub(crate) struct Terminals {
+pub(super) struct Terminals {
     entries: Vec<Option<TerminalEntry>>,
     encoder: Encoder,
 }
@@ -29,7 +29,7 @@ struct TerminalEntry {
 }
 
 impl Terminals {
-    pub(crate) fn insert(
+    pub(super) fn insert(
         &mut self,
         key: ConnectionKey,
         protocol: Protocol,
@@ -47,7 +47,7 @@ impl Terminals {
     }
 
     /// Tells a terminal something, in its protocol. `sent` is shown the frame.
-    pub(crate) fn send(
+    pub(super) fn send(
         &mut self,
         key: ConnectionKey,
         outgoing: Outgoing,
@@ -62,29 +62,29 @@ impl Terminals {
     }
 
     /// All commands are executed: what was encoded for one terminal is not for others.
-    pub(crate) fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         self.encoder.rest();
     }
 
-    pub(crate) fn post(&self, key: ConnectionKey, order: TerminalOrder) {
+    pub(super) fn post(&self, key: ConnectionKey, order: TerminalOrder) {
         if let Some(entry) = self.get(key) {
             entry.mailbox.post(order);
         }
     }
 
-    pub(crate) fn abort(&self, key: ConnectionKey) {
+    pub(super) fn abort(&self, key: ConnectionKey) {
         if let Some(entry) = self.get(key) {
             entry.mailbox.abort();
         }
     }
 
-    pub(crate) fn forget(&mut self, key: ConnectionKey) {
+    pub(super) fn forget(&mut self, key: ConnectionKey) {
         if self.get(key).is_some() {
             self.entries[key.slot()] = None;
         }
     }
 
-    pub(crate) fn session(&self, key: ConnectionKey) -> Option<String> {
+    pub(super) fn session(&self, key: ConnectionKey) -> Option<String> {
         self.get(key)?.session.as_deref().map(str::to_owned)
     }
 
@@ -129,7 +129,7 @@ impl Links {
     }
 
     /// If the link's task has ended, it has reported so, and the batch is lost with the link.
-    pub(crate) fn write(&self, key: LinkKey, batch: Bytes) {
+    pub(super) fn write(&self, key: LinkKey, batch: Bytes) {
         if let Some(entry) = self.get(key) {
             let full = (entry.batches.try_send(batch)).is_err_and(|error| error.is_full());
             debug_assert!(
@@ -151,14 +151,14 @@ impl Links {
     }
 
     /// The link's task sends what it has and ends.
-    pub(crate) fn remove(&mut self, key: LinkKey) {
+    pub(super) fn remove(&mut self, key: LinkKey) {
         if self.get(key).is_some() {
             self.0[key.slot()] = None;
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn keys(&self) -> impl Iterator<Item = LinkKey> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = LinkKey> {
         self.0.iter().flatten().map(|entry| entry.key)
     }
 

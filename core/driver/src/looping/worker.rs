@@ -46,21 +46,21 @@ pub(crate) struct Surroundings {
 }
 
 /// One instance and what its commands are about.
-pub(crate) struct Worker {
-    pub(crate) me: Arc<Member>,
+pub(super) struct Worker {
+    pub(super) me: Arc<Member>,
     /// The application's events.
-    pub(crate) events: Option<Arc<Queue>>,
-    pub(crate) for_terminals: Rc<TerminalContext>,
-    pub(crate) for_links: Rc<LinkContext>,
-    pub(crate) instance: Instance,
-    pub(crate) terminals: Terminals,
-    pub(crate) links: Links,
-    pub(crate) directory: DirectoryLink,
+    pub(super) events: Option<Arc<Queue>>,
+    pub(super) for_terminals: Rc<TerminalContext>,
+    pub(super) for_links: Rc<LinkContext>,
+    pub(super) instance: Instance,
+    pub(super) terminals: Terminals,
+    pub(super) links: Links,
+    pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
-    pub(crate) outcomes: VecDeque<Event>,
-    pub(crate) calls: HashMap<CallId, oneshot::Sender<Answer>>,
-    pub(crate) drained: Vec<oneshot::Sender<()>>,
-    pub(crate) ended: bool,
+    pub(super) outcomes: VecDeque<Event>,
+    pub(super) calls: HashMap<CallId, oneshot::Sender<Answer>>,
+    pub(super) drained: Vec<oneshot::Sender<()>>,
+    pub(super) ended: bool,
     calls_made: u64,
 }
 
