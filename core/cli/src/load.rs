@@ -87,6 +87,14 @@ pub(crate) fn wrong_values(matches: &ArgMatches) -> Complaints {
     complaints
 }
 
+/// Settings that are listed behind one of another table, because that is where a reader looks for them.
+const LISTED_BEHIND: [(&str, &str); 4] = [
+    ("workers", "name"),
+    ("prefix", "redis"),
+    ("frame_bytes", "connections_per_user"),
+    ("header_bytes", "frame_bytes"),
+];
+
 /// All settings, those under one heading one after the other.
 pub(crate) fn settings() -> Vec<&'static Setting> {
     let tables = [
@@ -102,6 +110,13 @@ pub(crate) fn settings() -> Vec<&'static Setting> {
         }
     }
     settings.sort_by_key(|setting| groups.iter().position(|group| *group == setting.group));
+    for (name, before) in LISTED_BEHIND {
+        let moved = settings.extract_if(.., |setting| setting.name == name);
+        let moved: Vec<_> = moved.collect();
+        let place = settings.iter().position(|setting| setting.name == before);
+        let place = place.map_or(settings.len(), |before| before + 1);
+        settings.splice(place..place, moved);
+    }
     settings
 }
 

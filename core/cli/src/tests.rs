@@ -60,6 +60,25 @@ fn every_row_is_a_flag_and_a_variable_and_its_default_is_told() {
     assert_eq!(flags, BTreeSet::new(), "flags that are no settings");
 }
 
+/// Whatever table they are in.
+#[test]
+fn settings_that_belong_together_are_listed_one_after_the_other() {
+    let names = load::names();
+    for listed in [
+        &["listen", "api", "peer", "advertise", "name", "workers"][..],
+        &["redis", "prefix", "cluster_secret_file"],
+        &[
+            "connections_per_user",
+            "frame_bytes",
+            "header_bytes",
+            "queue_bytes",
+        ],
+    ] {
+        let found = names.windows(listed.len()).any(|names| names == listed);
+        assert!(found, "{listed:?} in {names:?}");
+    }
+}
+
 #[test]
 fn every_setting_means_the_same_as_a_flag_and_in_the_file() {
     for setting in load::settings() {
