@@ -86,11 +86,13 @@ settings! {
             /// The time between two fetches of the keys.
             #[serde(with = "duration")]
             jwks_refresh: Duration as Time = secs(600),
+                rule: |server| server.jwks_refresh >= server.jwks_pause, "must be at least `jwks_pause`",
                 reload: Taken;
 
             /// The time after a fetch before tokens with an unknown kid cause another one.
             #[serde(with = "duration")]
             jwks_pause: Duration as Time = secs(10),
+                rule: |server| server.jwks_pause >= Duration::from_millis(100), "must be at least 100ms",
                 reload: Taken;
 
             /// When a fetch is given up; below --handshake-timeout.
