@@ -1,4 +1,5 @@
-//! The one description of a server's settings.
+//! What a server is told: the settings of its process as a table, and beside them what a program that
+//! embeds one hands over as values.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -43,6 +44,7 @@ pub struct Settings {
 
 switchboard_core::settings! {
     /// Settings of a process: what its instances have together.
+    #[allow(rustdoc::bare_urls, reason = "doc comments of settings are what `--help` prints")]
     pub struct ProcessConfig {
         "Listeners" {
             /// What other instances dial [default: the peer address in use]
@@ -67,7 +69,7 @@ switchboard_core::settings! {
         }
 
         "Who may connect" {
-            /// Origins whose pages may connect, beside those of the same host: `https://example.com,...` A
+            /// Origins whose pages may connect, beside those of the same host: https://example.com,... A
             /// bare host name stands for all its schemes and ports, *.example.com for all names below that
             /// one.
             origins: Vec<String> as List = Vec::new(),
