@@ -58,7 +58,7 @@ pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
 }
 
 /// How many behaviours are tried at a time.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
