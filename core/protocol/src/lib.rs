@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use switchboard_core::frame::{EncodedSize, FrameKind, Outgoing, Payload};
+use switchboard_core::frame::{EncodedSize, Outgoing, Payload, Pushed};
 
 mod plain;
 
@@ -64,28 +64,19 @@ impl Protocol {
 /// what is forgotten is encoded once more.
 const REMEMBERED: usize = 1024;
 
-/// Encodes each push once for all its terminals of a protocol, in whatever order they come: their frames
-/// share the bytes.
+/// Encodes each [push](Pushed) once for all its terminals of a protocol, in whatever order they come: their
+/// frames share the bytes.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    encoded: HashMap<Origin, Encoded>,
-}
-
-/// Which push a frame was made of, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Origin {
-    protocol: Protocol,
-    kind: FrameKind,
-    /// Where the payload begins in memory, and its bytes.
-    address: usize,
-    bytes: usize,
+    /// By protocol, and by the push's identity.
+    encoded: HashMap<(Protocol, usize), Encoded>,
 }
 
 /// What a push has become.
 #[derive(Debug)]
 struct Encoded {
-    /// While it is held nothing else has its address.
-    _payload: Payload,
+    /// While it is held no other push has its identity.
+    _push: Pushed,
     frame: Payload,
 }
 
@@ -93,9 +84,9 @@ impl Encoder {
     /// The frame that tells a terminal this in its protocol.
     pub fn encode(&mut self, protocol: Protocol, outgoing: Outgoing) -> Payload {
         match outgoing {
-            Outgoing::Pushed(payload) if protocol.changes_payloads() => {
-                self.once(protocol, payload, |payload| {
-                    protocol.encode(Outgoing::Pushed(payload))
+            Outgoing::Pushed(push) if protocol.changes_payloads() => {
+                self.once(protocol, push, |push| {
+                    protocol.encode(Outgoing::Pushed(push))
                 })
             }
             Outgoing::Hello { .. } | Outgoing::Pushed(_) | Outgoing::Received(_) => {
@@ -112,24 +103,19 @@ impl Encoder {
     fn once(
         &mut self,
         protocol: Protocol,
-        payload: Payload,
-        encode: impl FnOnce(Payload) -> Payload,
+        push: Pushed,
+        encode: impl FnOnce(Pushed) -> Payload,
     ) -> Payload {
-        let origin = Origin {
-            protocol,
-            kind: payload.kind(),
-            address: payload.bytes().as_ptr().addr(),
-            bytes: payload.len(),
-        };
+        let origin = (protocol, push.identity());
         if let Some(encoded) = self.encoded.get(&origin) {
             return encoded.frame.clone();
         }
         if self.encoded.len() >= REMEMBERED {
             self.rest();
         }
-        let frame = encode(payload.clone());
+        let frame = encode(push.clone());
         let encoded = Encoded {
-            _payload: payload,
+            _push: push,
             frame: frame.clone(),
         };
         self.encoded.insert(origin, encoded);
@@ -139,6 +125,9 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
+    use switchboard_core::id::PushId;
+    use uuid::Uuid;
+
     use super::*;
 
     /// Whether both are the same bytes in memory.
@@ -147,20 +136,27 @@ mod tests {
         place(one) == place(other)
     }
 
+    fn push(number: u128, payload: &Payload) -> Pushed {
+        Pushed::new(PushId::new(Uuid::from_u128(number)), None, payload.clone())
+    }
+
+    /// Two pushes may have the same bytes, if whoever hands them in shares them: what is known of each
+    /// differs all the same.
     #[test]
     fn a_push_is_encoded_once_for_all_its_terminals() {
         let mut encoder = Encoder::default();
         let mut encoded = 0;
-        let mut frame_of = |encoder: &mut Encoder, payload: &Payload| {
-            encoder.once(Protocol::Plain, payload.clone(), |_| {
+        let mut frame_of = |encoder: &mut Encoder, push: &Pushed| {
+            encoder.once(Protocol::Plain, push.clone(), |_| {
                 encoded += 1;
                 Payload::from(format!("frame {encoded}"))
             })
         };
-        let [one, alike] = [(); 2].map(|()| Payload::from("one".to_owned()));
+        let payload = Payload::from("one".to_owned());
+        let [one, other] = [1, 2].map(|number| push(number, &payload));
         // Two pushes to two terminals, one terminal after the other.
-        let frames = [&one, &alike, &one.clone(), &alike.clone()]
-            .map(|payload| frame_of(&mut encoder, payload));
+        let frames =
+            [&one, &other, &one.clone(), &other.clone()].map(|push| frame_of(&mut encoder, push));
         assert!(is_shared(&frames[0], &frames[2]) && is_shared(&frames[1], &frames[3]));
         assert!(!is_shared(&frames[0], &frames[1]));
         encoder.rest();
@@ -172,9 +168,10 @@ mod tests {
     #[test]
     fn a_payload_that_is_its_own_frame_is_not_kept() {
         let mut encoder = Encoder::default();
-        let push = Payload::from("one".to_owned());
-        let frame = encoder.encode(Protocol::Plain, Outgoing::Pushed(push.clone()));
-        assert!(is_shared(&frame, &push));
+        let payload = Payload::from("one".to_owned());
+        let told = Outgoing::Pushed(push(1, &payload));
+        let frame = encoder.encode(Protocol::Plain, told);
+        assert!(is_shared(&frame, &payload));
         assert!(encoder.encoded.is_empty());
     }
 
@@ -192,9 +189,9 @@ mod tests {
     #[test]
     fn what_is_remembered_has_a_limit() {
         let mut encoder = Encoder::default();
-        for push in 0..=REMEMBERED {
-            let payload = Payload::from(format!("push {push}"));
-            encoder.once(Protocol::Plain, payload, |_| {
+        let payload = Payload::from("one".to_owned());
+        for number in 0..=REMEMBERED as u128 {
+            encoder.once(Protocol::Plain, push(number, &payload), |_| {
                 Payload::from("frame".to_owned())
             });
         }

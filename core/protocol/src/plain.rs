@@ -9,7 +9,7 @@ pub(crate) fn encode(outgoing: Outgoing) -> Payload {
             connection,
             degraded,
         } => hello(connection, degraded),
-        Outgoing::Pushed(payload) => payload,
+        Outgoing::Pushed(pushed) => pushed.payload().clone(),
         Outgoing::Received(messages) => received(messages),
     }
 }
@@ -35,6 +35,8 @@ fn own(content: String) -> Payload {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use switchboard_core::frame::Pushed;
+    use switchboard_core::id::PushId;
     use uuid::Uuid;
 
     use super::*;
@@ -80,7 +82,8 @@ mod tests {
             Payload::from("text".to_owned()),
             Payload::binary(Bytes::from_static(&[0, 255])),
         ] {
-            let frame = encode(Outgoing::Pushed(payload.clone()));
+            let push = PushId::new(Uuid::from_u128(7));
+            let frame = encode(Outgoing::Pushed(Pushed::new(push, None, payload.clone())));
             assert_eq!(frame, payload);
             assert_eq!(frame.bytes().as_ptr(), payload.bytes().as_ptr());
         }

@@ -171,7 +171,8 @@ impl Terminals {
                 });
                 match outgoing {
                     Outgoing::Hello { .. } | Outgoing::Received(_) => {}
-                    Outgoing::Pushed(payload) => {
+                    Outgoing::Pushed(pushed) => {
+                        let payload = pushed.payload().clone();
                         let push = publishing.of_content(payload.bytes());
                         cx.observe(Observed::Seen {
                             session,

@@ -247,7 +247,8 @@ impl Terminals {
                 self.moment(cx, Moment::Hello, session);
             }
             Outgoing::Hello { .. } | Outgoing::Received(_) => {}
-            Outgoing::Pushed(payload) => {
+            Outgoing::Pushed(pushed) => {
+                let payload = pushed.payload();
                 let push = publishing.of_content(payload.bytes());
                 if let Some(push) = push {
                     let id = publishing.pushes()[push].id();

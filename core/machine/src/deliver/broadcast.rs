@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
-use crate::deliver::inbound::InboundProgress;
+use crate::deliver::inbound::{Deed, InboundProgress};
 use crate::deliver::repeat::Earlier;
 use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
 use crate::membership::Membership;
-use crate::message::{Action, Counts, Outcome};
+use crate::message::{Counts, Outcome};
 use crate::terminals::{Age, Connection, Terminals, Ticket};
 use crate::time::Instant;
 
@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_millis(10);
 /// How far a push to everyone is.
 #[derive(Clone, Debug)]
 pub(super) struct Broadcasting {
-    action: Action,
+    deed: Deed,
     walk: Walk,
     counts: Counts,
     /// Terminals visited and without an outcome.
@@ -43,9 +43,9 @@ enum Walk {
 }
 
 impl Broadcasting {
-    pub(super) const fn new(action: Action, terminals: usize) -> Self {
+    pub(super) const fn new(deed: Deed, terminals: usize) -> Self {
         Self {
-            action,
+            deed,
             walk: Walk::At { age: Age::YOUNGEST },
             counts: ZERO,
             open: 0,
@@ -213,7 +213,7 @@ impl Deliveries {
             return true;
         };
         broadcasting.open += 1;
-        let action = broadcasting.action.clone();
+        let deed = broadcasting.deed.clone();
         let ticket = Ticket::new(key, 0, push);
         // The same push may have named this terminal's user before.
         let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
@@ -222,7 +222,7 @@ impl Deliveries {
                 known.outcome()
             }
             None => self
-                .act(cx, membership, terminals, connection, &action, ticket)
+                .act(cx, membership, terminals, connection, &deed, ticket)
                 .err(),
         };
         if let Some(outcome) = outcome {
@@ -234,7 +234,7 @@ impl Deliveries {
 
 impl Fingerprint for Broadcasting {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.action.fingerprint(now, hasher);
+        self.deed.fingerprint(now, hasher);
         std::hash::Hash::hash(&self.walk, hasher);
         self.counts.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);

@@ -5,12 +5,14 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaws;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
 use crate::deliver::{Deliveries, Effect, Timer};
 use crate::delivery::{Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::frame::{CloseCode, Pushed};
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
 use crate::key::Key;
 use crate::membership::Membership;
@@ -76,7 +78,29 @@ struct Share<'a> {
     /// The index of the key among the addressees.
     addressee: u32,
     key: &'a Key,
-    action: &'a Action,
+    deed: &'a Deed,
+}
+
+/// What a delivery does to each terminal that is found by one key, or to all.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    /// The terminal is told of the push.
+    Tell(Pushed),
+    /// The terminal is closed.
+    Close(CloseCode),
+}
+
+impl Deed {
+    /// `key`: what the terminals are found by. `None`: all are meant.
+    fn new(flaws: Flaws, push: PushId, key: Option<&Key>, action: &Action) -> Self {
+        match action {
+            Action::Frame(payload) => {
+                let payload = hooks::with_its_kind(flaws, payload);
+                Self::Tell(Pushed::new(push, key.cloned(), payload))
+            }
+            Action::Close(code) => Self::Close(*code),
+        }
+    }
 }
 
 impl Deliveries {
@@ -103,7 +127,8 @@ impl Deliveries {
         };
         match delivery.to {
             Addressees::Everyone => {
-                let broadcasting = Broadcasting::new(delivery.action, terminals.present());
+                let deed = Deed::new(cx.flaws, delivery.push, None, &delivery.action);
+                let broadcasting = Broadcasting::new(deed, terminals.present());
                 inbound.progress = InboundProgress::Everyone(broadcasting);
                 let key = self.begin_inbound(cx, inbound);
                 self.begin_broadcast(cx, key, terminals.present() as u64);
@@ -111,12 +136,14 @@ impl Deliveries {
             Addressees::Users(addressees) => {
                 let key = self.begin_inbound(cx, inbound);
                 for (index, addressee) in (0..).zip(addressees) {
+                    let found_by = Some(&addressee.key);
+                    let deed = Deed::new(cx.flaws, delivery.push, found_by, &delivery.action);
                     let share = Share {
                         delivery: key,
                         push: delivery.push,
                         addressee: index,
                         key: &addressee.key,
-                        action: &delivery.action,
+                        deed: &deed,
                     };
                     self.serve(
                         cx,
@@ -231,7 +258,7 @@ impl Deliveries {
         if let Some(outcome) = hooks::outcome_before_queued(cx.flaws) {
             self.set_outcome(ticket, outcome);
         }
-        if let Err(outcome) = self.act(cx, membership, terminals, key, share.action, ticket) {
+        if let Err(outcome) = self.act(cx, membership, terminals, key, share.deed, ticket) {
             self.repeats.end(connection, ticket.push(), outcome);
             self.set_outcome(ticket, outcome);
         }
@@ -248,15 +275,12 @@ impl Deliveries {
         membership: &mut Membership,
         terminals: &mut Terminals,
         key: ConnectionKey,
-        action: &Action,
+        deed: &Deed,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let acted = match action {
-            Action::Frame(payload) => {
-                let payload = hooks::with_its_kind(cx.flaws, payload);
-                terminals.offer(cx, key, payload, ticket)
-            }
-            Action::Close(code) => {
+        let acted = match deed {
+            Deed::Tell(pushed) => terminals.offer(cx, key, pushed.clone(), ticket),
+            Deed::Close(code) => {
                 terminals.close(cx, key, *code, Waiting::Write, Some(ticket));
                 Ok(())
             }
@@ -388,6 +412,15 @@ impl Fingerprint for Inbound {
         match &self.progress {
             InboundProgress::Users { terminals, .. } => std::hash::Hash::hash(terminals, hasher),
             InboundProgress::Everyone(broadcasting) => broadcasting.fingerprint(now, hasher),
+        }
+    }
+}
+
+impl Fingerprint for Deed {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Tell(pushed) => pushed.fingerprint(now, hasher),
+            Self::Close(code) => code.fingerprint(now, hasher),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
-use crate::frame::{Messages, Outgoing, Payload};
+use crate::frame::{Messages, Outgoing, Pushed};
 use crate::id::{ConnectionId, InboundKey, PushId};
 use crate::time::Instant;
 
@@ -71,7 +71,7 @@ enum Queued {
     /// The answer to messages of the terminal.
     Received(Messages),
     Push {
-        payload: Payload,
+        pushed: Pushed,
         /// Bytes after encoding.
         size: usize,
         ticket: Ticket,
@@ -100,7 +100,7 @@ impl Queued {
                 degraded,
             },
             Self::Received(messages) => Outgoing::Received(*messages),
-            Self::Push { payload, .. } => Outgoing::Pushed(payload.clone()),
+            Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
         }
     }
 }
@@ -136,7 +136,7 @@ impl Outbound {
     /// Queues a push of this size after encoding, if there is room by the policy.
     pub(crate) fn offer(
         &mut self,
-        payload: Payload,
+        pushed: Pushed,
         size: usize,
         ticket: Ticket,
         config: &Config,
@@ -166,7 +166,7 @@ impl Outbound {
         self.bytes += size;
         self.pushes += 1;
         self.queue.push_back(Queued::Push {
-            payload,
+            pushed,
             size,
             ticket,
         });
@@ -296,6 +296,7 @@ mod tests {
 
     use super::*;
     use crate::base::slots::SlotKey;
+    use crate::frame::Payload;
 
     fn config(slow_consumer: SlowConsumer) -> Config {
         Config {
@@ -314,18 +315,19 @@ mod tests {
         }
     }
 
-    fn frame(bytes: usize) -> Payload {
-        Payload::binary(Bytes::from(vec![0; bytes]))
+    fn push(bytes: usize) -> Pushed {
+        let payload = Payload::binary(Bytes::from(vec![0; bytes]));
+        Pushed::new(PushId::new(uuid::Uuid::nil()), None, payload)
     }
 
     fn pushed(bytes: usize) -> Outgoing {
-        Outgoing::Pushed(frame(bytes))
+        Outgoing::Pushed(push(bytes))
     }
 
     fn filled(config: &Config) -> Outbound {
         let mut outbound = Outbound::new();
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), 10, ticket(index), config);
+            let offered = outbound.offer(push(10), 10, ticket(index), config);
             assert_eq!(offered, Offered::Queued(vec![]));
             if index == 0 {
                 assert_eq!(outbound.next_batch().count(), 1);
@@ -350,7 +352,7 @@ mod tests {
     fn a_full_queue_follows_its_policy() {
         let full = |policy| {
             let config = config(policy);
-            filled(&config).offer(frame(10), 10, ticket(9), &config)
+            filled(&config).offer(push(10), 10, ticket(9), &config)
         };
         assert_eq!(full(SlowConsumer::Close), Offered::Close);
         assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
@@ -372,15 +374,15 @@ mod tests {
             degraded: false,
         };
         for index in 0..3 {
-            let offered = outbound.offer(frame(10), 10, ticket(index), &config);
+            let offered = outbound.offer(push(10), 10, ticket(index), &config);
             assert_eq!(offered, Offered::Queued(vec![]));
         }
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
-        let offered = outbound.offer(frame(10), 10, ticket(3), &config);
+        let offered = outbound.offer(push(10), 10, ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
         let batch: Vec<_> = outbound.next_batch().collect();
         assert_eq!(batch, [hello, pushed(10), pushed(10), pushed(10)]);
-        let offered = outbound.offer(frame(10), 10, ticket(4), &config);
+        let offered = outbound.offer(push(10), 10, ticket(4), &config);
         assert_eq!(offered, Offered::Refused, "the batch is with the driver");
         assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
@@ -409,7 +411,7 @@ mod tests {
             outbound.answer(sent(5001)),
             "one is with the driver, none waits"
         );
-        let offered = outbound.offer(frame(10), 10, ticket(3), &config);
+        let offered = outbound.offer(push(10), 10, ticket(3), &config);
         assert_eq!(offered, Offered::Queued(vec![]));
         assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
         assert_eq!(first(&mut outbound), Some(pushed(10)));
@@ -425,7 +427,7 @@ mod tests {
     fn nothing_gives_way_to_a_frame_that_does_not_fit_beside_what_is_being_written() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
-        let offered = outbound.offer(frame(25), 25, ticket(3), &config);
+        let offered = outbound.offer(push(25), 25, ticket(3), &config);
         assert_eq!(offered, Offered::Refused);
         assert_eq!(outbound.frames(), 3);
     }
@@ -441,7 +443,7 @@ mod tests {
             let config = config(policy);
             for mut outbound in [Outbound::new(), filled(&config)] {
                 let frames = outbound.frames();
-                let offered = outbound.offer(frame(31), 31, ticket(3), &config);
+                let offered = outbound.offer(push(31), 31, ticket(3), &config);
                 assert_eq!(offered, Offered::TooLarge);
                 assert_eq!(outbound.frames(), frames);
             }

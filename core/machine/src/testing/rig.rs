@@ -446,7 +446,9 @@ fn text(command: &Command) -> Option<String> {
             let what = match outgoing {
                 Outgoing::Hello { degraded, .. } if *degraded => "hello-degraded".to_owned(),
                 Outgoing::Hello { .. } => "hello".to_owned(),
-                Outgoing::Pushed(payload) => String::from_utf8_lossy(payload.bytes()).into_owned(),
+                Outgoing::Pushed(pushed) => {
+                    String::from_utf8_lossy(pushed.payload().bytes()).into_owned()
+                }
                 Outgoing::Received(Messages { received, dropped }) => {
                     format!("received {received} dropped {dropped}")
                 }

@@ -21,6 +21,7 @@ mod settling;
 mod steps;
 mod strangers;
 mod together;
+mod told;
 mod view;
 
 use crate::config::Config;

@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, PushId};
+use crate::key::Key;
 
 /// The content of one frame. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -109,10 +110,71 @@ pub enum Outgoing {
         /// Whether pushes may miss it until its row is written.
         degraded: bool,
     },
-    /// The content of a push, as it was handed in. All terminals of a push share its bytes.
-    Pushed(Payload),
+    /// A push: its content as it was handed in, and what is known of it.
+    Pushed(Pushed),
     /// The answer to all messages that the terminal has sent.
     Received(Messages),
+}
+
+/// A push, as its terminals are told of it. Those that are found by the same key share one value: a clone
+/// allocates nothing.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pushed(Shared<PushedContent>);
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "nobody changes what is shared here, as with the bytes of a payload"
+)]
+type Shared<T> = std::sync::Arc<T>;
+
+#[derive(PartialEq, Eq, Hash, Serialize)]
+struct PushedContent {
+    push: PushId,
+    key: Option<Key>,
+    payload: Payload,
+}
+
+impl Pushed {
+    /// `key`: what its terminals were found by. `None`: it is for everyone.
+    pub fn new(push: PushId, key: Option<Key>, payload: Payload) -> Self {
+        Self(PushedContent { push, key, payload }.into())
+    }
+
+    /// The id of the push, by which repeats of it are recognised.
+    pub fn push(&self) -> PushId {
+        self.0.push
+    }
+
+    /// What its terminals were found by. `None`: it is for everyone.
+    pub fn key(&self) -> Option<&Key> {
+        self.0.key.as_ref()
+    }
+
+    /// The content, as it was handed in.
+    pub fn payload(&self) -> &Payload {
+        &self.0.payload
+    }
+
+    /// A number that clones have in common with it, and no other value has as long as one of them is held.
+    pub fn identity(&self) -> usize {
+        std::ptr::from_ref(&*self.0).addr()
+    }
+}
+
+impl fmt::Debug for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (f.debug_struct("Pushed"))
+            .field("push", &self.push())
+            .field("key", &self.key())
+            .field("payload", self.payload())
+            .finish()
+    }
+}
+
+impl Serialize for Pushed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
 }
 
 /// How many messages a terminal has sent, by what became of them.
@@ -124,22 +186,22 @@ pub struct Messages {
     pub dropped: u64,
 }
 
-/// How large pushes are in a terminal's protocol: a function from a payload to the bytes of its frames.
-/// Limits of queues count these.
+/// How large pushes are in a terminal's protocol: a function from a push to the bytes of its frames, what
+/// the protocol adds to the payload included. Limits of queues count these.
 #[derive(Clone, Copy)]
-pub struct EncodedSize(fn(&Payload) -> usize);
+pub struct EncodedSize(fn(&Pushed) -> usize);
 
 impl EncodedSize {
     /// Payloads that are frames as they are.
-    pub const UNCHANGED: Self = Self(Payload::len);
+    pub const UNCHANGED: Self = Self(|pushed| pushed.payload().len());
 
-    /// Sizes by a function, which returns the same for the same payload, always.
-    pub const fn new(size: fn(&Payload) -> usize) -> Self {
+    /// Sizes by a function, which returns the same for the same push, always.
+    pub const fn new(size: fn(&Pushed) -> usize) -> Self {
         Self(size)
     }
 
-    pub(crate) fn of(self, payload: &Payload) -> usize {
-        self.0(payload)
+    pub(crate) fn of(self, pushed: &Pushed) -> usize {
+        self.0(pushed)
     }
 }
 
@@ -227,4 +289,4 @@ impl CloseCode {
     }
 }
 
-crate::base::fingerprint::timeless!(CloseCode, Payload);
+crate::base::fingerprint::timeless!(CloseCode, Payload, Pushed);

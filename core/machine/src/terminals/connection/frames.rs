@@ -4,7 +4,7 @@ use super::{ClosingStage, Phase, Waiting, hooks};
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::Heard;
-use crate::frame::{CloseCode, Outgoing, Payload};
+use crate::frame::{CloseCode, Outgoing, Pushed};
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::message::Outcome;
 use crate::terminals::outbound::{Offered, Ticket};
@@ -64,7 +64,7 @@ impl Terminals {
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
-        payload: Payload,
+        pushed: Pushed,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
         let Some(connection) = self.registry.get_mut(key) else {
@@ -72,8 +72,8 @@ impl Terminals {
             return Err(Outcome::Gone);
         };
         let id = connection.id;
-        let size = connection.size.of(&payload);
-        match (connection.outbound).offer(payload, size, ticket, cx.config) {
+        let size = connection.size.of(&pushed);
+        match (connection.outbound).offer(pushed, size, ticket, cx.config) {
             Offered::Queued(gave_way) => {
                 if connection.is_live() && !connection.outbound.is_writing() {
                     self.unflushed.push(key);
@@ -115,8 +115,8 @@ impl Terminals {
         let (mut frames, mut bytes) = (0, 0);
         for outgoing in connection.outbound.next_batch() {
             frames += 1;
-            if let Outgoing::Pushed(payload) = &outgoing {
-                bytes += payload.len() as u64;
+            if let Outgoing::Pushed(pushed) = &outgoing {
+                bytes += pushed.payload().len() as u64;
             }
             cx.out.push(Command::Send {
                 connection: key,

@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     heard: Instant,
     /// When its token ends it.
     expires: Option<Instant>,
-    /// How large payloads are in its protocol.
+    /// How large pushes are in its protocol.
     size: EncodedSize,
     /// What it has sent.
     messages: Messages,

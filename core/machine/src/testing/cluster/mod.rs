@@ -256,7 +256,7 @@ impl Cluster {
     pub(crate) fn texts(&self, connection: ConnectionId) -> Vec<String> {
         (self.received.get(&connection).into_iter().flatten())
             .filter_map(|outgoing| match outgoing {
-                Outgoing::Pushed(payload) => Some(payload.bytes()),
+                Outgoing::Pushed(pushed) => Some(pushed.payload().bytes()),
                 Outgoing::Hello { .. } | Outgoing::Received(_) => None,
             })
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
