@@ -1,46 +1,21 @@
-//! For tests: one instance whose directory is a toy in the test's hands, and whose commands read as
+//! For tests: a cluster of one instance whose directory is in the test's hands, and whose commands read as
 //! short texts.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::base::rng::Seed;
-use crate::command::{Command, Outbox, RoundTrip};
-use crate::config::{ClusterSecret, Config, Identity};
-use crate::directory::memory::MemoryDirectory;
-use crate::directory::{
-    DirectorySettings, Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row,
-};
-use crate::event::{Answer, Closure, Event, Handshake, Heard, Life, Notice, TripLost};
-use crate::frame::{CloseCode, Messages, Outgoing, Payload};
+use super::cluster::{Cluster, Record};
+use crate::config::Config;
+use crate::directory::{Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row};
+use crate::event::{Answer, Closure, Event, Handshake, Heard, TripLost};
+use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push};
-use crate::time::{Instant, Now, WallTime};
-
-/// What becomes of round trips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Server {
-    /// They are executed and answered at once.
-    Answers,
-    /// They wait for the test.
-    Waits,
-    /// They are executed, and their answers are lost.
-    Mute,
-}
+use crate::time::WallTime;
 
 /// One instance, its directory, and a clock.
 pub(crate) struct Rig {
-    pub(crate) now: Now,
-    pub(crate) instance: Instance,
-    pub(crate) directory: MemoryDirectory,
-    pub(crate) server: Server,
-    /// Sockets write at once.
-    pub(crate) writes: bool,
-    /// What probes find. `None`: they are not answered.
-    pub(crate) life: Option<Life>,
-    pub(crate) trips: VecDeque<RoundTrip>,
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) cluster: Cluster,
     pushes: u128,
 }
 
@@ -50,29 +25,8 @@ pub(crate) const OTHER: InstanceId = InstanceId::new(2);
 impl Rig {
     /// An instance without a directory link.
     pub(crate) fn new(config: Config) -> Self {
-        let now = Now {
-            mono: Instant::from_nanos(3_600_000_000_000),
-            wall: WallTime::from_millis(1_700_000_000_000),
-        };
-        let directory = MemoryDirectory::new(DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: config.lease,
-            row_expiry: config.row_expiry,
-        });
-        let identity = Identity {
-            instance: HERE,
-            address: "here:1".to_owned(),
-            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
-        };
         Self {
-            now,
-            instance: Instance::new(config, identity, Seed::new([7; 32]), now).expect("fits"),
-            directory,
-            server: Server::Answers,
-            writes: true,
-            life: Some(Life::NotShown),
-            trips: VecDeque::new(),
-            answers: Vec::new(),
+            cluster: Cluster::of_one(config, Record::Texts(Vec::new())),
             pushes: 0,
         }
     }
@@ -89,28 +43,25 @@ impl Rig {
     }
 
     pub(crate) fn link_down(&mut self) -> Vec<String> {
-        self.trips.clear();
+        self.cluster.held.clear();
         self.event(Event::DirectoryDown)
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.cluster.instances[0]
     }
 
     /// Hands in an event and all that follows from it at once. Returns the commands, but for those
     /// to the directory and to operators.
     pub(crate) fn event(&mut self, event: Event) -> Vec<String> {
-        let mut said = Vec::new();
-        self.hand_in(event, &mut said);
-        said
+        self.cluster.event(0, event);
+        self.said()
     }
 
     /// Lets time pass.
     pub(crate) fn pass(&mut self, span: Duration) -> Vec<String> {
-        let until = self.now.mono + span;
-        let mut said = Vec::new();
-        while let Some((at, _)) = self.instance.next_timeout().filter(|(at, _)| *at <= until) {
-            self.jump_to(at.max(self.now.mono));
-            self.turn(&mut said);
-        }
-        self.jump_to(until);
-        said
+        self.cluster.pass(span);
+        self.said()
     }
 
     pub(crate) fn pass_ms(&mut self, millis: u64) -> Vec<String> {
@@ -119,18 +70,17 @@ impl Rig {
 
     /// The instance stands still for so long, and wakes up with all timers due.
     pub(crate) fn pause(&mut self, span: Duration) -> Vec<String> {
-        self.jump_to(self.now.mono + span);
-        let mut said = Vec::new();
-        self.turn(&mut said);
-        said
+        self.cluster.at(self.cluster.now.mono + span);
+        self.cluster.turn(0);
+        self.cluster.settle_down();
+        self.said()
     }
 
-    fn jump_to(&mut self, mono: Instant) {
-        let passed = mono.since(self.now.mono).as_millis() as u64;
-        self.now = Now {
-            mono,
-            wall: WallTime::from_millis(self.now.wall.as_millis() + passed),
-        };
+    fn said(&mut self) -> Vec<String> {
+        match &mut self.cluster.record {
+            Record::Texts(said) => std::mem::take(said),
+            Record::Nothing | Record::All(_) => panic!("a rig records texts"),
+        }
     }
 
     pub(crate) fn accept(&mut self, user: &str) -> ConnectionKey {
@@ -139,13 +89,13 @@ impl Rig {
 
     pub(crate) fn accept_until(&mut self, user: &str, token: Option<Duration>) -> ConnectionKey {
         let expires = token.map(|token| {
-            WallTime::from_millis(self.now.wall.as_millis() + token.as_millis() as u64)
+            WallTime::from_millis(self.cluster.now.wall.as_millis() + token.as_millis() as u64)
         });
         let handshake = Handshake {
             expires,
             ..Handshake::new(UserId::new(user).expect("a user"))
         };
-        (self.instance.accept(self.now, handshake)).expect("taken")
+        self.cluster.accept(0, handshake).expect("taken")
     }
 
     pub(crate) fn opened(&mut self, connection: ConnectionKey) -> Vec<String> {
@@ -191,9 +141,14 @@ impl Rig {
         self.event(Event::Push { call, push })
     }
 
-    /// Whether the receipt of the last push that was answered says `degraded`.
+    /// What the last call that has an answer was answered.
+    pub(crate) fn last_answer(&self) -> Option<&Answer> {
+        self.cluster.answers.values().next_back()
+    }
+
+    /// Whether the receipt of the last push that has one says `degraded`.
     pub(crate) fn last_receipt_is_degraded(&self) -> bool {
-        match self.answers.last() {
+        match self.last_answer() {
             Some(Answer::Push(Ok(receipt))) => receipt.degraded,
             other => panic!("no receipt: {other:?}"),
         }
@@ -201,7 +156,8 @@ impl Rig {
 
     /// Operations that wait for an answer, evidence and views left out.
     pub(crate) fn asked(&self) -> Vec<String> {
-        let operations = self.trips.iter().flat_map(|trip| &trip.operations);
+        let trips = self.cluster.held.iter();
+        let operations = trips.flat_map(|(_, trip)| &trip.operations);
         operations.filter_map(describe).collect()
     }
 
@@ -215,49 +171,35 @@ impl Rig {
         &mut self,
         other: impl Fn(&Operation) -> Option<OperationResult>,
     ) -> Vec<String> {
-        let mut said = Vec::new();
-        for trip in std::mem::take(&mut self.trips) {
-            let outcomes = (trip.operations.iter())
-                .map(|operation| {
-                    other(operation)
-                        .unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
-                })
-                .collect();
-            self.end_trip(trip.op, Ok(outcomes), &mut said);
+        for (_, trip) in std::mem::take(&mut self.cluster.held) {
+            let outcomes = self.cluster.outcomes(&trip, &other);
+            self.end_trip(trip.op, Ok(outcomes));
         }
-        said
+        self.said()
     }
 
     /// Executes the round trips that wait. Their answers are lost.
     pub(crate) fn execute_unanswered(&mut self) {
-        for trip in std::mem::take(&mut self.trips) {
-            for operation in &trip.operations {
-                drop(self.directory.execute(self.now.mono, operation));
-            }
+        for (_, trip) in std::mem::take(&mut self.cluster.held) {
+            drop(self.cluster.outcomes(&trip, |_| None));
         }
     }
 
     /// The link breaks before any round trip that waits is answered.
     pub(crate) fn lose_trips(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
-        for trip in std::mem::take(&mut self.trips) {
-            self.end_trip(trip.op, Err(TripLost), &mut said);
+        for (_, trip) in std::mem::take(&mut self.cluster.held) {
+            self.end_trip(trip.op, Err(TripLost));
         }
-        said
+        self.said()
     }
 
-    fn end_trip(
-        &mut self,
-        op: OpId,
-        outcomes: Result<Vec<OperationResult>, TripLost>,
-        said: &mut Vec<String>,
-    ) {
-        self.hand_in(Event::Directory { op, outcomes }, said);
+    fn end_trip(&mut self, op: OpId, outcomes: Result<Vec<OperationResult>, TripLost>) {
+        self.cluster.event(0, Event::Directory { op, outcomes });
     }
 
     /// What the own lease says: its epoch, its floor and its state.
     pub(crate) fn lease(&self) -> (u64, u64, LeaseState) {
-        let mut leases = self.directory.leases(self.now.mono);
+        let mut leases = self.cluster.directory.leases(self.cluster.now.mono);
         let seen = leases.find(|seen| seen.instance == HERE).expect("a lease");
         (
             seen.lease.epoch.get(),
@@ -268,7 +210,7 @@ impl Rig {
 
     /// The directory's clock goes back: the own lease lasts longer by so much.
     pub(crate) fn prolong_lease(&mut self, by: Duration) {
-        let mut leases = self.directory.leases(self.now.mono);
+        let mut leases = self.cluster.directory.leases(self.cluster.now.mono);
         let seen = leases.find(|seen| seen.instance == HERE).expect("a lease");
         drop(leases);
         let renewal = Operation::Renew {
@@ -278,16 +220,16 @@ impl Rig {
             load: seen.load,
         };
         // What is executed before its lease has run out, at any moment, counts from there.
-        let mut until = self.now.mono;
-        while until < self.now.mono + by {
+        let mut until = self.cluster.now.mono;
+        while until < self.cluster.now.mono + by {
             until = until + Duration::from_secs(1);
-            drop(self.directory.execute(until, &renewal));
+            drop(self.cluster.directory.execute(until, &renewal));
         }
     }
 
     /// The epochs of the rows in the directory.
     pub(crate) fn row_epochs(&self) -> Vec<u64> {
-        (self.directory.rows(self.now.mono))
+        (self.cluster.directory.rows(self.cluster.now.mono))
             .map(|(_, _, row)| row.epoch.get())
             .collect()
     }
@@ -299,7 +241,11 @@ impl Rig {
             lease: other_lease(epoch, state),
             load: Load::default(),
         };
-        drop(self.directory.execute(self.now.mono, &operation));
+        drop(
+            self.cluster
+                .directory
+                .execute(self.cluster.now.mono, &operation),
+        );
     }
 
     /// Another instance changes what its lease says.
@@ -310,76 +256,20 @@ impl Rig {
             lease,
             load: Load::default(),
         };
-        drop(self.directory.execute(self.now.mono, &operation));
+        drop(
+            self.cluster
+                .directory
+                .execute(self.cluster.now.mono, &operation),
+        );
     }
 
     pub(crate) fn is_doubtful(&self, instance: InstanceId) -> bool {
-        let now = self.now.mono;
-        self.instance
+        let now = self.cluster.now.mono;
+        self.instance()
             .membership()
             .view()
             .doubtful(now, now)
             .contains(&instance)
-    }
-
-    fn hand_in(&mut self, event: Event, said: &mut Vec<String>) {
-        let mut out = Outbox::new();
-        self.instance.handle(self.now, event, &mut out);
-        self.execute(&mut out, said);
-        self.turn(said);
-    }
-
-    fn turn(&mut self, said: &mut Vec<String>) {
-        for _ in 0..100_000 {
-            let due = self.instance.next_timeout();
-            if due.is_none_or(|(at, _)| at > self.now.mono) {
-                return;
-            }
-            let mut out = Outbox::new();
-            self.instance.handle_timeout(self.now, &mut out);
-            self.execute(&mut out, said);
-        }
-        panic!("the instance is busy without end");
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the rest is not for the outside"
-    )]
-    fn execute(&mut self, out: &mut Outbox, said: &mut Vec<String>) {
-        let commands: Vec<Command> = out.drain().collect();
-        let mut follow = Vec::new();
-        for command in commands {
-            said.extend(text(&command));
-            match command {
-                Command::Directory(trip) => match self.server {
-                    Server::Waits => self.trips.push_back(*trip),
-                    Server::Answers | Server::Mute => {
-                        let outcomes = (trip.operations.iter())
-                            .map(|operation| self.directory.execute(self.now.mono, operation))
-                            .collect();
-                        if self.server == Server::Answers {
-                            let outcomes = Ok(outcomes);
-                            follow.push(Event::Directory {
-                                op: trip.op,
-                                outcomes,
-                            });
-                        }
-                    }
-                },
-                Command::Flush { connection } if self.writes => {
-                    follow.push(Event::Written { connection })
-                }
-                Command::Probe { connection } => {
-                    follow.extend(self.life.map(|life| Event::Probed { connection, life }));
-                }
-                Command::Answer { answer, .. } => self.answers.push(*answer),
-                _ => {}
-            }
-        }
-        for event in follow {
-            self.hand_in(event, said);
-        }
     }
 }
 
@@ -431,49 +321,6 @@ pub(crate) fn is_register(operation: &Operation) -> bool {
 
 pub(crate) fn is_unregister(operation: &Operation) -> bool {
     matches!(operation, Operation::Unregister { .. })
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the rest is not of interest"
-)]
-fn text(command: &Command) -> Option<String> {
-    Some(match command {
-        Command::Send {
-            connection,
-            outgoing,
-        } => {
-            let what = match outgoing {
-                Outgoing::Hello { degraded, .. } if *degraded => "hello-degraded".to_owned(),
-                Outgoing::Hello { .. } => "hello".to_owned(),
-                Outgoing::Pushed(pushed) => {
-                    String::from_utf8_lossy(pushed.payload().bytes()).into_owned()
-                }
-                Outgoing::Received(Messages { received, dropped }) => {
-                    format!("received {received} dropped {dropped}")
-                }
-            };
-            format!("{what} {}", connection.slot())
-        }
-        Command::Flush { connection } => format!("flush {}", connection.slot()),
-        Command::Ping { connection } => format!("ping {}", connection.slot()),
-        Command::Probe { connection } => format!("probe {}", connection.slot()),
-        Command::Close { connection, code } => {
-            format!("close {} {}", connection.slot(), code.number())
-        }
-        Command::Abort { connection } => format!("abort {}", connection.slot()),
-        Command::Forget { connection } => format!("forget {}", connection.slot()),
-        Command::Notify(notice) => match &**notice {
-            Notice::Connected { connection, .. } => format!("connected {}", connection.slot()),
-            Notice::Disconnected { connection, .. } => {
-                format!("disconnected {}", connection.slot())
-            }
-        },
-        Command::DirectoryReset => "reset".to_owned(),
-        Command::Dial { dial, .. } => format!("dial {}", dial.instance.get()),
-        Command::Drained => "drained".to_owned(),
-        _ => return None,
-    })
 }
 
 fn describe(operation: &Operation) -> Option<String> {

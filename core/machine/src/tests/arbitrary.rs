@@ -43,8 +43,8 @@ proptest! {
             prop_assert_eq!(one.fingerprint(), other.fingerprint());
             prop_assert_eq!(one.fingerprint(), clone.fingerprint());
         }
-        prop_assert_eq!(&one.commands, &other.commands);
-        prop_assert_eq!(&one.commands, &clone.commands);
+        prop_assert_eq!(one.commands(), other.commands());
+        prop_assert_eq!(one.commands(), clone.commands());
     }
 }
 

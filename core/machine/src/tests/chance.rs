@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::directory::LeaseState;
 use crate::event::{Event, Heard};
 use crate::id::{ConnectionKey, Epoch};
-use crate::testing::rig::{HERE, Rig, Server, refused};
+use crate::testing::cluster::Server;
+use crate::testing::rig::{HERE, Rig, refused};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -119,28 +120,28 @@ impl World {
                 Vec::new()
             }
             Step::LoseAnswers => {
-                rig.trips.clear();
+                rig.cluster.held.clear();
                 Vec::new()
             }
             Step::LoseTrips => rig.lose_trips(),
             Step::Down => rig.link_down(),
             Step::Up => rig.link_up(),
             Step::Wipe => {
-                rig.directory.wipe();
+                rig.cluster.directory.wipe();
                 Vec::new()
             }
             Step::Pass(millis) => rig.pass_ms(millis.into()),
             Step::Pause(millis) => rig.pause(Duration::from_millis(millis.into())),
             Step::Stall => {
-                rig.writes = false;
+                rig.cluster.writes = false;
                 Vec::new()
             }
             Step::Write => {
-                rig.writes = true;
+                rig.cluster.writes = true;
                 let keys = self.open.clone();
                 (keys.into_iter())
                     .filter(|key| {
-                        (self.rig.instance.terminals().get(*key))
+                        (self.rig.instance().terminals().get(*key))
                             .is_some_and(|connection| connection.is_writing())
                     })
                     .collect::<Vec<_>>()
@@ -154,9 +155,9 @@ impl World {
 
     fn heal(&mut self) {
         self.take(Step::Write);
-        self.rig.server = Server::Answers;
+        self.rig.cluster.server = Server::Answers;
         self.take(Step::Answer);
-        if !self.rig.instance.membership().is_linked() {
+        if !self.rig.instance().membership().is_linked() {
             self.take(Step::Up);
         }
         for _ in 0..20 {
@@ -173,7 +174,7 @@ proptest! {
     #[test]
     fn after_any_faults_rows_and_connections_agree(steps in vec(step(), 1..120), rate in 20..2000_u32) {
         let mut rig = Rig::new(Config { settle_rate: rate, ..Config::default() });
-        rig.server = Server::Waits;
+        rig.cluster.server = Server::Waits;
         let mut world = World { rig, open: Vec::new(), forgotten: 0, opened: 0 };
         for step in steps {
             world.take(step);
@@ -184,21 +185,21 @@ proptest! {
         }
         let World { rig, open, forgotten, opened } = &mut world;
         let floor = Epoch::new(rig.lease().1);
-        let mut live: Vec<_> = (rig.directory.rows(rig.now.mono))
+        let mut live: Vec<_> = (rig.cluster.directory.rows(rig.cluster.now.mono))
             .filter(|(_, _, row)| row.instance == HERE && row.epoch >= floor)
             .map(|(_, id, _)| id)
             .collect();
-        let mut here: Vec<_> = open.iter().filter_map(|key| rig.instance.connection_id(*key)).collect();
+        let mut here: Vec<_> = open.iter().filter_map(|key| rig.instance().connection_id(*key)).collect();
         live.sort_unstable();
         here.sort_unstable();
         prop_assert_eq!(&live, &here);
         prop_assert_eq!(*forgotten + open.len(), *opened);
         prop_assert_eq!(rig.lease().2, LeaseState::Up);
-        prop_assert_eq!(rig.instance.stats().bugs, 0);
+        prop_assert_eq!(rig.instance().stats().bugs, 0);
         for key in std::mem::take(open) {
             rig.closed(key);
         }
         rig.pass_ms(5000);
-        prop_assert!(rig.instance.is_at_rest());
+        prop_assert!(rig.instance().is_at_rest());
     }
 }

@@ -9,7 +9,7 @@ use super::feeder::{Feeder, action, push_id, user_id};
 use super::steps::{Answering, Step};
 use crate::base::slots::SlotKey as _;
 use crate::config::Config;
-use crate::directory::{self, OperationError, Reply};
+use crate::directory::{OperationError, Reply};
 use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
@@ -40,7 +40,7 @@ impl Feeder {
             }
             Step::Written { connection } => {
                 if let Some(connection) = self.connection(*connection)
-                    && self.flushing.remove(&connection)
+                    && self.cluster.contract.flushing.contains(&(0, connection))
                 {
                     self.event(Event::Written { connection });
                 }
@@ -83,8 +83,11 @@ impl Feeder {
             } => {
                 self.plant(*instance, *epoch, *state, *user, *connection);
             }
-            Step::Wipe => self.directory.wipe(),
-            Step::AcceptLink => self.links.extend(self.instance.accept_link(self.now)),
+            Step::Wipe => self.cluster.directory.wipe(),
+            Step::AcceptLink => {
+                let accepted = self.cluster.instances[0].accept_link(self.cluster.now);
+                self.cluster.loose_dials.extend(accepted);
+            }
             Step::LinkUp { link } => {
                 if let Some(link) = self.link(*link) {
                     self.event(Event::LinkUp { link });
@@ -99,7 +102,7 @@ impl Feeder {
             }
             Step::LinkWritten { link } => {
                 if let Some(link) = self.link(*link)
-                    && self.writing.remove(&link)
+                    && self.cluster.contract.writing.contains(&(0, link))
                 {
                     self.event(Event::LinkWritten { link });
                 }
@@ -140,15 +143,16 @@ impl Feeder {
     }
 
     fn accept(&mut self, user: u8, expires: Option<u16>) {
-        let expires = expires
-            .map(|millis| WallTime::from_millis(self.now.wall.as_millis() + u64::from(millis)));
+        let expires = expires.map(|millis| {
+            WallTime::from_millis(self.cluster.now.wall.as_millis() + u64::from(millis))
+        });
         let user = user_id(user);
         let handshake = Handshake {
             expires,
             ..Handshake::new(user)
         };
-        if let Ok(key) = self.instance.accept(self.now, handshake) {
-            let id = self.instance.connection_id(key).expect("just accepted");
+        if let Ok(key) = self.cluster.accept(0, handshake) {
+            let id = self.instance().connection_id(key).expect("just accepted");
             self.connections.push((key, id));
             self.open.insert(key);
         }
@@ -157,7 +161,6 @@ impl Feeder {
     fn closed(&mut self, number: usize, closure: Closure) {
         if let Some(connection) = self.connection(number) {
             self.open.remove(&connection);
-            self.flushing.remove(&connection);
             self.event(Event::Closed {
                 connection,
                 closure,
@@ -167,7 +170,7 @@ impl Feeder {
 
     fn link_down(&mut self, number: usize, failure: LinkFailure) {
         if let Some(link) = self.link(number) {
-            self.gone_links.insert(link);
+            self.cluster.loose_closed.push(link);
             self.event(Event::LinkDown { link, failure });
         }
     }
@@ -184,9 +187,9 @@ impl Feeder {
     }
 
     fn wait(&mut self, millis: u32) {
-        self.now.mono = self.now.mono + Duration::from_millis(millis.into());
-        let wall = self.now.wall.as_millis() + u64::from(millis);
-        self.now.wall = WallTime::from_millis(wall);
+        self.cluster.now.mono = self.cluster.now.mono + Duration::from_millis(millis.into());
+        let wall = self.cluster.now.wall.as_millis() + u64::from(millis);
+        self.cluster.now.wall = WallTime::from_millis(wall);
     }
 
     fn stray(&mut self, slot: u32, generation: u32, kind: u8) {
@@ -216,13 +219,11 @@ impl Feeder {
     }
 
     fn answer(&mut self, trip: usize, how: &Answering) {
-        if self.trips.is_empty() {
+        let held = &mut self.cluster.held;
+        let Some((_, trip)) = held.remove(trip % held.len().max(1)) else {
             return;
-        }
-        let trip = self.trips.remove(trip % self.trips.len());
-        let mut outcomes: Vec<directory::OperationResult> = (trip.operations.iter())
-            .map(|operation| self.directory.execute(self.now.mono, operation))
-            .collect();
+        };
+        let mut outcomes = self.cluster.outcomes(&trip, |_| None);
         let text = || "-ERR".to_owned();
         match how {
             Answering::Truly => {}
@@ -251,17 +252,17 @@ impl Feeder {
     /// The directory, the sockets and the links do what they were told.
     fn serve(&mut self) {
         for _ in 0..4 {
-            while !self.trips.is_empty() {
+            while !self.cluster.held.is_empty() {
                 self.answer(0, &Answering::Truly);
                 self.turn();
             }
             for connection in self.open.clone() {
                 self.event(Event::Opened { connection });
             }
-            for connection in std::mem::take(&mut self.flushing) {
+            for (_, connection) in self.cluster.contract.flushing.clone() {
                 self.event(Event::Written { connection });
             }
-            for link in std::mem::take(&mut self.writing) {
+            for (_, link) in self.cluster.contract.writing.clone() {
                 self.event(Event::LinkWritten { link });
             }
             self.turn();
@@ -281,15 +282,15 @@ impl Feeder {
 
     pub(super) fn link(&self, number: usize) -> Option<LinkKey> {
         // The youngest first: the others have often gone.
-        let count = self.links.len();
-        (count > 0).then(|| self.links[count - 1 - number % count])
+        let count = self.links().len();
+        (count > 0).then(|| self.links()[count - 1 - number % count])
     }
 
     fn call(&mut self, within: Duration) -> CallId {
         self.calls += 1;
         let call = CallId::new(self.calls);
         // Timers are served within two of their ticks.
-        let due = self.now.mono + within + Duration::from_millis(3);
+        let due = self.cluster.now.mono + within + Duration::from_millis(3);
         self.waiting.insert(call, due);
         call
     }

@@ -6,7 +6,7 @@ use super::pair;
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::message::Push;
-use crate::testing::cluster::{Cluster, frame, user};
+use crate::testing::cluster::{Cluster, Server, frame, user};
 
 /// A laptop of ann's here, and a phone whose row still names the other instance. Of three pushes the
 /// first is at its second lookup, the second's is under way, and the third waits.
@@ -21,7 +21,7 @@ impl Scene {
         let mut cluster = pair();
         let laptop = cluster.connect(0, "ann").1;
         let first = begun(&mut cluster);
-        cluster.directory_holds = true;
+        cluster.server = Server::Waits;
         let second = cluster.hand_in(0, push("b", Config::DEADLINE_DEFAULT));
         cluster.settle_down();
         let third = cluster.push(0, user("ann"), "c", 3);
@@ -57,9 +57,9 @@ fn begun(cluster: &mut Cluster) -> CallId {
     cluster.push_user(0, "ann", "the link is there");
     cluster.received.clear();
     // The end of its row is on the way for long.
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     cluster.disconnect(1, phone);
-    cluster.directory_holds = false;
+    cluster.server = Server::Answers;
     let batches = cluster.batches;
     let call = cluster.hand_in(0, push("a", Config::DEADLINE_DEFAULT));
     while cluster.batches == batches {
@@ -107,7 +107,7 @@ fn a_push_that_was_routed_hurries_no_other() {
     while cluster.instances[0].stats().trips == trips {
         assert!(cluster.step(), "its lookup leaves");
     }
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     cluster.settle_down();
     cluster.pass(Duration::from_millis(120));
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId};
 use crate::message::Audience;
-use crate::testing::cluster::{Cluster, frame, user};
+use crate::testing::cluster::{Cluster, Server, frame, user};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -17,7 +17,7 @@ fn hanging() -> (Cluster, ConnectionId, ConnectionId) {
     let here = cluster.connect(0, "ann").1;
     let elsewhere = cluster.connect(1, "ann").1;
     cluster.pass(Duration::from_secs(2));
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     (cluster, here, elsewhere)
 }
 

@@ -7,7 +7,8 @@ use crate::directory::LeaseState;
 use crate::event::{Closure, Ending, Event, Handshake, Heard, Life, Refused};
 use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, UserId};
-use crate::testing::rig::{Rig, Server};
+use crate::testing::cluster::Server;
+use crate::testing::rig::Rig;
 use crate::time::WallTime;
 
 fn handshake(user: &str, expires: Option<WallTime>) -> Handshake {
@@ -26,20 +27,20 @@ fn a_handshake_beyond_a_limit_is_refused() {
         ..Config::default()
     });
     rig.accept("ann");
-    let again = rig.instance.accept(rig.now, handshake("ann", None));
+    let again = rig.cluster.accept(0, handshake("ann", None));
     assert_eq!(again, Err(Refused::TooManyOfUser { limit: 1 }));
     rig.accept("bob");
-    let third = rig.instance.accept(rig.now, handshake("cleo", None));
+    let third = rig.cluster.accept(0, handshake("cleo", None));
     assert_eq!(third, Err(Refused::Full { limit: 2 }));
-    assert_eq!(rig.instance.terminals().len(), 2);
+    assert_eq!(rig.instance().terminals().len(), 2);
 }
 
 /// H06: a token that has run out opens nothing.
 #[test]
 fn a_handshake_with_an_expired_token_is_refused() {
     let mut rig = Rig::up();
-    let wall = rig.now.wall;
-    let refused = rig.instance.accept(rig.now, handshake("ann", Some(wall)));
+    let wall = rig.cluster.now.wall;
+    let refused = rig.cluster.accept(0, handshake("ann", Some(wall)));
     assert_eq!(refused, Err(Refused::TokenExpired));
 }
 
@@ -52,7 +53,7 @@ fn a_draining_instance_refuses_terminals() {
         delay: second,
         spread: second,
     });
-    let refused = rig.instance.accept(rig.now, handshake("ann", None));
+    let refused = rig.cluster.accept(0, handshake("ann", None));
     assert_eq!(refused, Err(Refused::Draining));
 }
 
@@ -70,7 +71,7 @@ fn an_upgrade_that_takes_too_long_is_aborted_and_forgotten() {
 #[test]
 fn the_hello_follows_the_row() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     assert_eq!(rig.opened(key), [""; 0]);
     assert_eq!(rig.asked(), ["register ann 1"]);
@@ -82,17 +83,17 @@ fn the_hello_follows_the_row() {
 #[test]
 fn a_terminal_is_greeted_as_degraded_after_the_grace_and_registered_later() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
-    rig.trips.clear();
+    rig.cluster.held.clear();
     assert_eq!(rig.pass_ms(999), [""; 0]);
     assert_eq!(
         rig.pass_ms(5),
         ["connected 0", "hello-degraded 0", "flush 0"]
     );
     assert_eq!(rig.asked(), ["renew 1", "register ann 1"]);
-    rig.server = Server::Answers;
+    rig.cluster.server = Server::Answers;
     assert_eq!(rig.answer(), [""; 0], "no second hello");
     assert_eq!(
         (rig.row_epochs(), rig.lease()),
@@ -103,7 +104,7 @@ fn a_terminal_is_greeted_as_degraded_after_the_grace_and_registered_later() {
 #[test]
 fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     rig.answer_but(crate::testing::rig::out_of_memory);
@@ -117,7 +118,7 @@ fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
     }
     assert_eq!(rig.lease(), (1, 1, LeaseState::Settling));
     rig.pass_ms(300);
-    rig.server = Server::Answers;
+    rig.cluster.server = Server::Answers;
     rig.answer();
     assert_eq!(rig.lease(), (1, 1, LeaseState::Up));
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
@@ -127,12 +128,12 @@ fn the_lease_settles_while_a_degraded_terminal_has_no_row() {
 fn a_degraded_terminal_that_ends_without_a_row_leaves_the_lease_up() {
     let mut rig = Rig::up();
     let key = rig.accept("ann");
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.opened(key);
-    rig.trips.clear();
+    rig.cluster.held.clear();
     rig.pass_ms(1100);
     rig.closed(key);
-    rig.server = Server::Answers;
+    rig.cluster.server = Server::Answers;
     rig.answer();
     rig.pass_ms(2000);
     assert_eq!(
@@ -145,7 +146,7 @@ fn a_degraded_terminal_that_ends_without_a_row_leaves_the_lease_up() {
 #[test]
 fn a_frame_before_the_greeting_waits_behind_the_hello() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     assert_eq!(rig.heard(key, Heard::Message), [""; 0]);
@@ -163,7 +164,7 @@ fn a_burst_of_messages_is_answered_once_and_fills_no_queue() {
     });
     rig.link_up();
     let key = rig.connect("ann");
-    rig.writes = false;
+    rig.cluster.writes = false;
     let answer = |n| format!("received {n} dropped 0 0");
     let flush = || "flush 0".to_owned();
     assert_eq!(rig.heard(key, Heard::Message), [answer(1), flush()]);
@@ -200,15 +201,15 @@ fn ends_are_counted_by_reason() {
     let mut count = |end: fn(&mut Rig, ConnectionKey) -> Closure, ending| {
         let key = rig.accept("ann");
         let closure = end(&mut rig, key);
-        let ended = rig.instance.ended(rig.now, key, closure);
+        let ended = rig.instance().ended(rig.cluster.now, key, closure);
         assert_eq!(ended.map(|ended| ended.ending), Some(ending));
         let connection = key;
         rig.event(Event::Closed {
             connection,
             closure,
         });
-        assert_eq!(rig.instance.stats().gone.of(ending), 1, "{ending:?}");
-        assert_eq!(rig.instance.ended(rig.now, key, closure), None);
+        assert_eq!(rig.instance().stats().gone.of(ending), 1, "{ending:?}");
+        assert_eq!(rig.instance().ended(rig.cluster.now, key, closure), None);
     };
     count(|_, _| Closure::Abrupt, Ending::NotOpened);
     count(
@@ -248,7 +249,7 @@ fn ends_are_counted_by_reason() {
         },
         Ending::ByServer(CloseCode::PingTimeout),
     );
-    let total: u64 = rig.instance.stats().gone.iter().map(|(_, n)| n).sum();
+    let total: u64 = rig.instance().stats().gone.iter().map(|(_, n)| n).sum();
     assert_eq!(total, 6);
 }
 
@@ -259,7 +260,7 @@ fn an_upgrade_that_takes_too_long_is_counted_as_not_opened() {
     let key = rig.accept("ann");
     rig.pass_ms(5100);
     rig.closed(key);
-    assert_eq!(rig.instance.stats().gone.of(Ending::NotOpened), 1);
+    assert_eq!(rig.instance().stats().gone.of(Ending::NotOpened), 1);
 }
 
 /// H13: an abrupt end takes the row along.
@@ -267,7 +268,7 @@ fn an_upgrade_that_takes_too_long_is_counted_as_not_opened() {
 fn an_abrupt_end_is_unregistered_and_forgotten_once() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     assert_eq!(rig.closed(key), ["disconnected 0"]);
     assert_eq!(rig.asked(), ["unregister ann"]);
     assert_eq!(rig.answer(), ["forget 0"]);
@@ -276,19 +277,19 @@ fn an_abrupt_end_is_unregistered_and_forgotten_once() {
         [""; 0],
         "an event of a forgotten connection is counted"
     );
-    assert!(rig.row_epochs().is_empty() && rig.instance.stats().stale_events == 1);
+    assert!(rig.row_epochs().is_empty() && rig.instance().stats().stale_events == 1);
 }
 
 /// H11, H12: two terminals of one user come and go independently.
 #[test]
 fn two_terminals_of_a_user_have_two_rows() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let first = rig.accept("ann");
     let second = rig.accept("ann");
     rig.opened(first);
     rig.opened(second);
-    rig.server = Server::Answers;
+    rig.cluster.server = Server::Answers;
     rig.answer();
     assert_eq!(rig.row_epochs(), [1, 1]);
     assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0", "x 1", "flush 1"]);
@@ -318,7 +319,7 @@ fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
     while rig.pass_ms(100) != ["ping 0"] {}
-    rig.life = Some(Life::Shown);
+    rig.cluster.life = Some(Life::Shown);
     for _ in 0..5 {
         assert_eq!(rig.pass_ms(9_800), [""; 0]);
         assert_eq!(rig.pass_ms(200), ["probe 0"]);
@@ -327,7 +328,7 @@ fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
     while rig.pass_ms(100) != ["ping 0"] {}
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
     assert_eq!(rig.pass_ms(300), ["probe 0"]);
-    rig.life = Some(Life::NotShown);
+    rig.cluster.life = Some(Life::NotShown);
     assert_eq!(rig.pass_ms(9_600), [""; 0]);
     assert_eq!(rig.pass_ms(500), ["probe 0", "close 0 4004"]);
 }
@@ -337,7 +338,7 @@ fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
 fn a_pong_that_comes_during_a_probe_counts() {
     let mut rig = Rig::up();
     let connection = rig.connect("ann");
-    rig.life = None;
+    rig.cluster.life = None;
     while rig.pass_ms(100) != ["ping 0"] {}
     while rig.pass_ms(100) != ["probe 0"] {}
     rig.heard(connection, Heard::Control);
@@ -352,7 +353,7 @@ fn a_pong_that_comes_during_a_probe_counts() {
 fn a_probe_that_is_not_answered_ends_as_one_that_found_nothing() {
     let mut rig = Rig::up();
     rig.connect("ann");
-    rig.life = None;
+    rig.cluster.life = None;
     while rig.pass_ms(100) != ["ping 0"] {}
     while rig.pass_ms(100) != ["probe 0"] {}
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
@@ -400,10 +401,10 @@ fn a_kicked_connection_is_unregistered_and_forgotten_once() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
     assert_eq!(rig.kick("ann"), ["close 0 4001"]);
-    let operations = rig.instance.stats().operations;
+    let operations = rig.instance().stats().operations;
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
     assert_eq!(
-        rig.instance.stats().operations,
+        rig.instance().stats().operations,
         operations,
         "it was unregistered when it was told"
     );
@@ -415,11 +416,11 @@ fn a_kicked_connection_is_unregistered_and_forgotten_once() {
 fn accepted_frames_are_written_before_the_close_frame() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    rig.writes = false;
+    rig.cluster.writes = false;
     assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0"]);
     assert_eq!(rig.push("ann", "y"), [""; 0]);
     assert_eq!(rig.kick("ann"), [""; 0]);
-    rig.writes = true;
+    rig.cluster.writes = true;
     let written = Event::Written { connection: key };
     assert_eq!(rig.event(written), ["y 0", "flush 0", "close 0 4001"]);
 }
@@ -433,7 +434,7 @@ fn a_slow_consumer_is_closed_and_aborted_when_it_does_not_even_read_that() {
     });
     rig.link_up();
     let key = rig.connect("ann");
-    rig.writes = false;
+    rig.cluster.writes = false;
     assert_eq!(rig.push("ann", "x"), ["x 0", "flush 0"]);
     rig.push("ann", "y");
     assert_eq!(
@@ -460,7 +461,7 @@ fn a_closing_handshake_that_takes_too_long_is_aborted() {
 #[test]
 fn a_connection_that_was_never_greeted_leaves_without_notice() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     assert_eq!(rig.closed(key), [""; 0]);

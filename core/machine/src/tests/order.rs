@@ -8,7 +8,7 @@ use crate::directory::{Operation, Reply, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
 use crate::message::{Counts, Outcome};
-use crate::testing::cluster::{Cluster, user};
+use crate::testing::cluster::{Cluster, Server, user};
 use crate::time::WallTime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ fn pushes_pipelined_during_a_slow_lookup_arrive_in_order() {
     let mut cluster = pair();
     let (_, here) = cluster.connect(0, "ann");
     let (_, there) = cluster.connect(1, "ann");
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     let calls: Vec<_> = (0..20)
         .map(|number| cluster.push_user(0, "ann", &number.to_string()))
         .collect();
@@ -66,7 +66,7 @@ fn a_push_of_another_user_does_not_wait() {
     let mut cluster = pair();
     cluster.connect(1, "ann");
     let (_, bob) = cluster.connect(0, "bob");
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     cluster.push_user(0, "ann", "hello");
     cluster.push_user(0, "bob", "hello");
     assert_eq!(
@@ -83,9 +83,9 @@ fn a_terminal_that_has_moved_is_found_by_the_second_lookup() {
     let mut cluster = Cluster::new(&Config::default(), 3);
     let (old_key, old) = cluster.connect(1, "ann");
     // The directory has not heard of the end yet.
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     cluster.disconnect(1, old_key);
-    cluster.directory_holds = false;
+    cluster.server = Server::Answers;
     let (_, new) = cluster.connect(2, "ann");
     assert_eq!(rows(&cluster), 2);
     let call = cluster.push_user(0, "ann", "hello");
@@ -108,7 +108,7 @@ fn a_row_that_has_changed_since_it_was_read_is_not_removed() {
     let mut cluster = pair();
     let epoch = 1;
     let connection = plant(&mut cluster, 77, 2, epoch);
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     let call = cluster.push_user(0, "ann", "hello");
     cluster.answer_held();
     assert_eq!(outcomes(&cluster, call), [(connection, Outcome::Gone)]);
@@ -169,7 +169,7 @@ fn without_the_directory_every_known_peer_is_asked_by_user() {
         let (_, here) = cluster.connect(0, "ann");
         let (_, there) = cluster.connect(1, "ann");
         cluster.connect(2, "bob");
-        cluster.directory_answers = false;
+        cluster.server = Server::Away;
         for index in 0..3 {
             cluster.event(index, Event::DirectoryDown);
         }
@@ -202,7 +202,7 @@ fn after_a_lookup_timeout_every_known_peer_is_asked_by_user() {
     for away in [0, 5, 60] {
         let mut cluster = pair();
         let (_, id) = cluster.connect(1, "ann");
-        cluster.directory_answers = false;
+        cluster.server = Server::Away;
         cluster.pass(away * SECOND);
         let call = cluster.push_user(0, "ann", "hello");
         cluster.pass(Config::default().directory_timeout + SECOND);
@@ -287,14 +287,14 @@ fn a_failed_second_lookup_does_not_overtake_a_later_push() {
     let mut cluster = pair();
     let (old, _) = cluster.connect(1, "ann");
     cluster.push_user(0, "ann", "opens the link");
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     cluster.disconnect(1, old);
-    cluster.directory_holds = false;
+    cluster.server = Server::Answers;
     cluster.mute.insert((1, 0));
     let first = cluster.push_user(0, "ann", "1");
     let (_, new) = cluster.connect(1, "ann");
     cluster.push_user(0, "ann", "2");
-    cluster.directory_answers = false;
+    cluster.server = Server::Away;
     cluster.mute.clear();
     cluster.cut(0, 1);
     cluster.settle_down();

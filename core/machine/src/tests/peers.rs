@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::feeder::{Feeder, HERE, action, push_id, secret, user_id};
+use super::feeder::{Feeder, action, push_id, user_id};
 use super::steps::{Said, To};
 use crate::config::ClusterSecret;
 use crate::config::Config;
@@ -14,6 +14,8 @@ use crate::membership::service::Service;
 use crate::message::{Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
 use crate::peers::wire::{self, Batch, Hello, Message, Role, Transcript};
+use crate::testing::cluster::secret;
+use crate::testing::rig::HERE;
 use crate::time::WallTime;
 
 impl Feeder {
@@ -43,32 +45,33 @@ impl Feeder {
             },
         };
         if instance != HERE {
-            self.directory
-                .execute(self.now.mono, &claim)
+            self.cluster
+                .directory
+                .execute(self.cluster.now.mono, &claim)
                 .expect("executed");
         }
-        self.directory
-            .execute(self.now.mono, &register)
+        self.cluster
+            .directory
+            .execute(self.cluster.now.mono, &register)
             .expect("executed");
     }
 
     /// The peers of all dialled links answer as they should.
     pub(super) fn open_links(&mut self) {
-        for number in 0..self.links.len() {
-            let link = self.links[number];
-            if self.gone_links.contains(&link) || self.last_batch.contains_key(&link) {
+        for number in 0..self.links().len() {
+            let link = self.links()[number];
+            if self.is_gone(link) || self.last_batch(link).is_some() {
                 continue;
             }
             self.event(Event::LinkUp { link });
-            self.prove(self.links.len() - 1 - number, 0, true);
-            self.writing.remove(&link);
+            self.prove(self.links().len() - 1 - number, 0, true);
             self.event(Event::LinkWritten { link });
             self.turn();
             let mut batch = Batch::new();
             batch.push(&Message::Heartbeat {
                 directory: Service::Full,
             });
-            self.receive(self.links.len() - 1 - number, batch.take());
+            self.receive(self.links().len() - 1 - number, batch.take());
         }
     }
 
@@ -78,10 +81,7 @@ impl Feeder {
             return;
         };
         let from = InstanceId::new(u64::from(peer % 3) + 2);
-        let ours = self
-            .last_batch
-            .get(&link)
-            .and_then(|batch| wire::decode_hello(batch).ok());
+        let ours = (self.last_batch(link)).and_then(|batch| wire::decode_hello(batch).ok());
         let alike = Alike::of(&Config::default());
         let hello = |from| Hello::new(from, HERE, [7; 16], alike);
         let Some(ours) = ours else {

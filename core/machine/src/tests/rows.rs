@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::testing::rig::{Rig, Server, is_register, is_unregister, out_of_memory, refused};
+use crate::testing::cluster::Server;
+use crate::testing::rig::{Rig, is_register, is_unregister, out_of_memory, refused};
 
 /// H29: on one link the repeat runs last, so it is safe.
 #[test]
 fn a_register_without_an_answer_is_repeated_on_the_same_link() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     rig.execute_unanswered();
     rig.pass_ms(1100);
     assert!(rig.asked().contains(&"register ann 1".to_owned()));
     rig.answer();
-    assert_eq!((rig.row_epochs(), rig.instance.stats().bugs), (vec![1], 0));
+    assert_eq!(
+        (rig.row_epochs(), rig.instance().stats().bugs),
+        (vec![1], 0)
+    );
 }
 
 /// H11, H29: an unregister is repeated before `Forget`.
@@ -24,9 +28,9 @@ fn a_register_without_an_answer_is_repeated_on_the_same_link() {
 fn an_unregister_without_an_answer_is_repeated_before_the_connection_is_forgotten() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     assert_eq!(rig.closed(key), ["disconnected 0"]);
-    rig.trips.clear();
+    rig.cluster.held.clear();
     assert_eq!(rig.pass_ms(1100), [""; 0]);
     assert!(rig.asked().contains(&"unregister ann".to_owned()));
     assert_eq!(rig.answer(), ["forget 0"]);
@@ -37,22 +41,22 @@ fn an_unregister_without_an_answer_is_repeated_before_the_connection_is_forgotte
 #[test]
 fn a_late_answer_is_counted_and_dropped() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
-    let late = rig.trips.clone();
-    rig.trips.clear();
+    let late = rig.cluster.held.clone();
+    rig.cluster.held.clear();
     rig.pass_ms(1100);
-    rig.trips = late;
+    rig.cluster.held = late;
     assert_eq!(rig.answer(), [""; 0]);
-    assert_eq!(rig.instance.stats().late_answers, 1);
+    assert_eq!(rig.instance().stats().late_answers, 1);
 }
 
 /// H19: a row that the directory refuses is tried again.
 #[test]
 fn a_refused_register_is_tried_again() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     assert_eq!(rig.answer_but(out_of_memory), [""; 0]);
@@ -67,7 +71,7 @@ fn a_refused_register_is_tried_again() {
 #[test]
 fn a_refused_register_of_a_closed_connection_ends_with_one_unregister() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
     rig.answer_but(out_of_memory);
@@ -90,7 +94,7 @@ fn a_refused_unregister_is_tried_again_or_ends_with_the_link() {
     for link_lost in [false, true] {
         let mut rig = Rig::up();
         let key = rig.connect("ann");
-        rig.server = Server::Waits;
+        rig.cluster.server = Server::Waits;
         rig.closed(key);
         rig.answer_but(|operation| is_unregister(operation).then(refused).flatten());
         let said = if link_lost {
@@ -112,7 +116,7 @@ fn refused_rows_are_tried_again_at_a_bounded_rate() {
         ..Config::default()
     });
     rig.link_up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     for number in 0..200 {
         let key = rig.accept(&format!("user{number}"));
         rig.opened(key);
@@ -138,7 +142,7 @@ fn no_row_is_written_before_the_claim_is_answered() {
     let mut rig = Rig::up();
     rig.connect("ann");
     rig.link_down();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("bob");
     rig.opened(key);
     assert_eq!(rig.asked(), [""; 0]);
@@ -159,10 +163,10 @@ fn no_row_is_written_before_the_claim_is_answered() {
 #[test]
 fn a_row_of_an_earlier_epoch_is_written_again_before_the_hello() {
     let mut rig = Rig::up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     let key = rig.accept("ann");
     rig.opened(key);
-    rig.directory.wipe();
+    rig.cluster.directory.wipe();
     assert_eq!(
         rig.answer(),
         [""; 0],
@@ -201,7 +205,11 @@ fn the_sweep_writes_each_row_within_its_period() {
         .collect();
     for number in 0..50 {
         let user = crate::id::UserId::new(&format!("user{number}")).expect("a user");
-        assert!(rig.directory.evict(rig.now.mono, &user.clone().into()));
+        assert!(
+            rig.cluster
+                .directory
+                .evict(rig.cluster.now.mono, &user.clone().into())
+        );
     }
     for _ in 0..22 {
         for key in &keys {
@@ -217,11 +225,11 @@ fn the_sweep_writes_each_row_within_its_period() {
 fn a_lost_round_trip_ends_the_link() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.push("ann", "x");
     assert_eq!(rig.asked(), ["lookup ann"]);
     rig.lose_trips();
     rig.closed(key);
     rig.pass_ms(10_000);
-    assert!(rig.trips.is_empty());
+    assert!(rig.cluster.held.is_empty());
 }

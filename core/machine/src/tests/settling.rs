@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::directory::LeaseState;
 use crate::event::Heard;
 use crate::id::ConnectionKey;
-use crate::testing::rig::{Rig, Server};
+use crate::testing::cluster::Server;
+use crate::testing::rig::Rig;
 
 fn with_terminals(settle_rate: u32, terminals: usize) -> (Rig, Vec<ConnectionKey>) {
     let mut rig = Rig::new(Config {
@@ -32,7 +33,7 @@ fn registers(rig: &Rig) -> usize {
 #[test]
 fn rows_are_written_again_under_the_next_epoch_and_the_floor_rises_at_the_end() {
     let (mut rig, _) = with_terminals(100, 20);
-    rig.directory.wipe();
+    rig.cluster.directory.wipe();
     rig.link_down();
     rig.link_up();
     assert_eq!(rig.lease(), (2, 1, LeaseState::Settling));
@@ -98,7 +99,7 @@ fn a_renewal_after_the_lease_ran_out_by_the_own_count_settles() {
 fn a_lossless_claim_during_settling_inherits_what_is_missing() {
     let (mut rig, _) = with_terminals(100, 50);
     rig.pass_ms(61_000);
-    rig.directory.wipe();
+    rig.cluster.directory.wipe();
     rig.link_down();
     rig.link_up();
     rig.pass_ms(60);
@@ -122,7 +123,7 @@ fn an_interrupted_tail_stays_the_tail() {
     rig.pass_ms(30_000);
     rig.link_down();
     rig.link_up();
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.link_down();
     rig.pass_ms(40_000);
     rig.link_up();
@@ -137,11 +138,11 @@ fn the_pace_is_shared_by_the_live_instances() {
     let (mut rig, _) = with_terminals(400, 200);
     rig.other_claims(1, LeaseState::Up);
     rig.pass_ms(1100);
-    let before = rig.instance.stats().operations;
+    let before = rig.instance().stats().operations;
     rig.link_down();
     rig.link_up();
     rig.pass_ms(490);
-    let operations = rig.instance.stats().operations - before;
+    let operations = rig.instance().stats().operations - before;
     assert!(
         (95..=125).contains(&operations),
         "{operations} in half a second, 200 a second are its share"
@@ -152,17 +153,17 @@ fn the_pace_is_shared_by_the_live_instances() {
 #[test]
 fn a_batch_that_times_out_halves_the_pace_and_is_written_again() {
     let (mut rig, _) = with_terminals(2000, 400);
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.link_down();
     rig.link_up();
     rig.answer();
     assert_eq!(registers(&rig), 100);
-    rig.trips.clear();
+    rig.cluster.held.clear();
     rig.pass_ms(20);
-    rig.server = Server::Mute;
+    rig.cluster.server = Server::Mute;
     rig.pass_ms(1200);
-    rig.server = Server::Answers;
-    let slowed = rig.instance.stats().trips_timed_out;
+    rig.cluster.server = Server::Answers;
+    let slowed = rig.instance().stats().trips_timed_out;
     assert!(slowed >= 1);
     rig.pass_ms(20_000);
     assert_eq!(
@@ -170,7 +171,7 @@ fn a_batch_that_times_out_halves_the_pace_and_is_written_again() {
         (vec![2; 400], (2, 2, LeaseState::Up))
     );
     assert_eq!(
-        rig.instance.stats().settlings,
+        rig.instance().stats().settlings,
         2,
         "an unknown outcome starts no second settling"
     );
@@ -180,26 +181,26 @@ fn a_batch_that_times_out_halves_the_pace_and_is_written_again() {
 #[test]
 fn settling_waits_for_rows_that_are_written_out_of_its_order() {
     let (mut rig, keys) = with_terminals(20, 3);
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     // The register of the oldest is under way under epoch 1 when the lease is lost.
     let row = keys[0];
-    rig.instance.write_row(rig.now, row);
+    rig.cluster.instances[0].write_row(rig.cluster.now, row);
     rig.pass_ms(0);
-    rig.instance.lose_lease(rig.now);
+    rig.cluster.instances[0].lose_lease(rig.cluster.now);
     rig.pass_ms(0);
     assert_eq!(rig.asked(), ["register user0 1", "claim 2"]);
-    let register = rig.trips.pop_front().expect("the register's trip");
+    let register = rig.cluster.held.pop_front().expect("the register's trip");
     rig.answer();
     // Its answer comes before settling has come to it: it is written again at once.
-    let later = std::mem::replace(&mut rig.trips, [register].into());
+    let later = std::mem::replace(&mut rig.cluster.held, [register].into());
     rig.answer();
-    let again = std::mem::replace(&mut rig.trips, later);
+    let again = std::mem::replace(&mut rig.cluster.held, later);
     for _ in 0..10 {
         rig.answer();
         rig.pass_ms(50);
     }
     assert_eq!(rig.lease().1, 1, "a row is still below the epoch");
-    rig.trips = again;
+    rig.cluster.held = again;
     rig.answer();
     rig.pass_ms(100);
     rig.answer();
@@ -212,7 +213,7 @@ fn settling_waits_for_rows_that_are_written_out_of_its_order() {
 #[test]
 fn connections_that_end_while_settling_are_not_waited_for() {
     let (mut rig, keys) = with_terminals(40, 6);
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.link_down();
     rig.link_up();
     rig.answer();
@@ -220,12 +221,12 @@ fn connections_that_end_while_settling_are_not_waited_for() {
         rig.heard(key, Heard::Control);
         rig.closed(key);
     }
-    rig.server = Server::Answers;
+    rig.cluster.server = Server::Answers;
     rig.answer();
     rig.pass_ms(1000);
     assert!(rig.row_epochs().is_empty());
     assert_eq!(
-        (rig.lease(), rig.instance.terminals().len()),
+        (rig.lease(), rig.instance().terminals().len()),
         ((2, 2, LeaseState::Up), 0)
     );
 }

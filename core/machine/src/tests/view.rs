@@ -5,14 +5,15 @@ use std::time::Duration;
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
-use crate::testing::rig::{HERE, OTHER, Rig, Server, other_lease};
+use crate::testing::cluster::Server;
+use crate::testing::rig::{HERE, OTHER, Rig, other_lease};
 
 fn beside_another() -> Rig {
     let mut rig = Rig::up();
     rig.pass_ms(11_000);
     rig.other_claims(1, LeaseState::Up);
     rig.pass_ms(1100);
-    assert!(rig.instance.membership().view().knows(OTHER) && !rig.is_doubtful(OTHER));
+    assert!(rig.instance().membership().view().knows(OTHER) && !rig.is_doubtful(OTHER));
     rig
 }
 
@@ -45,13 +46,13 @@ fn an_instance_that_settles_is_doubted() {
 #[test]
 fn a_lease_that_vanishes_before_its_time_is_doubted_for_one_lease_time() {
     let mut rig = beside_another();
-    rig.directory.evict_lease(OTHER);
+    rig.cluster.directory.evict_lease(OTHER);
     rig.pass_ms(1100);
     assert!(rig.is_doubtful(OTHER));
     rig.pass_ms(8000);
     assert!(rig.is_doubtful(OTHER));
     rig.pass_ms(3000);
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance().membership().view().knows(OTHER));
 }
 
 #[test]
@@ -64,9 +65,13 @@ fn a_lease_that_vanishes_after_a_goodbye_is_not_doubted() {
         instance: OTHER,
         expected: draining,
     };
-    drop(rig.directory.execute(rig.now.mono, &release));
+    drop(
+        rig.cluster
+            .directory
+            .execute(rig.cluster.now.mono, &release),
+    );
     rig.pass_ms(1100);
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance().membership().view().knows(OTHER));
 }
 
 /// Its own lease is missing as well, and that is no sign of a wipe.
@@ -76,7 +81,7 @@ fn a_goodbye_is_believed_by_an_instance_that_has_given_its_own_lease_back() {
     let draining = other_lease(1, LeaseState::Draining);
     rig.other_renews(other_lease(1, LeaseState::Up), draining.clone());
     rig.pass_ms(1100);
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.event(Event::Drain {
         delay: Duration::ZERO,
         spread: Duration::ZERO,
@@ -90,14 +95,18 @@ fn a_goodbye_is_believed_by_an_instance_that_has_given_its_own_lease_back() {
         instance: OTHER,
         expected: draining,
     };
-    drop(rig.directory.execute(rig.now.mono, &release));
-    let asked = rig.instance.membership().view().asked();
+    drop(
+        rig.cluster
+            .directory
+            .execute(rig.cluster.now.mono, &release),
+    );
+    let asked = rig.instance().membership().view().asked();
     assert_eq!(rig.answer(), [""; 0]);
     assert!(
-        rig.instance.membership().view().asked() > asked,
+        rig.instance().membership().view().asked() > asked,
         "it was read once more"
     );
-    assert!(!rig.is_doubtful(OTHER) && !rig.instance.membership().view().knows(OTHER));
+    assert!(!rig.is_doubtful(OTHER) && !rig.instance().membership().view().knows(OTHER));
 }
 
 /// H33: a crashed instance is gone with its lease, as soon as the dial that looks for it has ended,
@@ -112,8 +121,8 @@ fn a_lease_that_ran_out_is_doubted_until_its_instance_was_looked_for() {
     assert_eq!(said, ["dial 2"]);
     assert!(rig.is_doubtful(OTHER));
     said.extend(rig.pass_ms(1100));
-    let now = rig.now.mono;
-    assert!(!rig.is_doubtful(OTHER) && rig.instance.membership().view().leases(now).count() == 0);
+    let now = rig.cluster.now.mono;
+    assert!(!rig.is_doubtful(OTHER) && rig.instance().membership().view().leases(now).count() == 0);
     for _ in 0..120 {
         said.extend(rig.pass_ms(1000));
         assert!(!rig.is_doubtful(OTHER));
@@ -133,8 +142,8 @@ fn a_lease_that_runs_out_earlier_than_it_was_seen_to_is_doubted() {
         lease,
         load: Load::default(),
     };
-    let jump = rig.now.mono.before(Duration::from_secs(8));
-    drop(rig.directory.execute(jump, &renew));
+    let jump = rig.cluster.now.mono.before(Duration::from_secs(8));
+    drop(rig.cluster.directory.execute(jump, &renew));
     rig.pass_ms(1000);
     assert!(rig.is_doubtful(OTHER));
     rig.pass_ms(3000);
@@ -150,8 +159,8 @@ fn a_lease_that_was_claimed_since_the_last_reading_and_has_run_out_is_doubted() 
         lease: other_lease(2, LeaseState::Up),
         load: Load::default(),
     };
-    let jump = rig.now.mono.before(Duration::from_secs(11));
-    drop(rig.directory.execute(jump, &claim));
+    let jump = rig.cluster.now.mono.before(Duration::from_secs(11));
+    drop(rig.cluster.directory.execute(jump, &claim));
     rig.pass_ms(1100);
     assert!(rig.is_doubtful(OTHER));
     rig.pass_ms(8000);
@@ -211,13 +220,13 @@ fn doubt_at_the_start_of_a_push_suffices() {
     let settling = other_lease(1, LeaseState::Settling);
     rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
     rig.pass_ms(1100);
-    let start = rig.now.mono;
+    let start = rig.cluster.now.mono;
     rig.other_renews(settling, other_lease(1, LeaseState::Up));
     rig.pass_ms(1100);
-    let now = rig.now.mono;
+    let now = rig.cluster.now.mono;
     assert!(!rig.is_doubtful(OTHER));
     assert_eq!(
-        rig.instance.membership().view().doubtful(start, now),
+        rig.instance().membership().view().doubtful(start, now),
         [OTHER]
     );
 }
@@ -229,19 +238,19 @@ fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
     let settling = other_lease(1, LeaseState::Settling);
     rig.other_renews(other_lease(1, LeaseState::Up), settling.clone());
     rig.pass_ms(1100);
-    rig.server = Server::Waits;
+    rig.cluster.server = Server::Waits;
     rig.event(Event::Connections {
         call: CallId::new(1),
         user: UserId::new("ann").expect("a user"),
     });
-    let lookup = rig.trips.pop_back().expect("the lookup");
+    let lookup = rig.cluster.held.pop_back().expect("the lookup");
     // Another trip's view shows the end of the doubt before the lookup is answered.
     rig.other_renews(settling, other_lease(1, LeaseState::Up));
     rig.pass_ms(990);
     rig.answer();
-    rig.trips.push_back(lookup);
+    rig.cluster.held.push_back(lookup);
     rig.answer();
-    match rig.answers.last() {
+    match rig.last_answer() {
         Some(crate::event::Answer::Connections(Ok(list))) => assert!(list.degraded),
         other => panic!("no list: {other:?}"),
     }
@@ -253,8 +262,8 @@ fn a_cached_lease_is_not_believed_beyond_its_deadline() {
     let mut rig = beside_another();
     rig.link_down();
     rig.pass(Duration::from_secs(11));
-    let now = rig.now.mono;
-    assert_eq!(rig.instance.membership().view().leases(now).count(), 0);
+    let now = rig.cluster.now.mono;
+    assert_eq!(rig.instance().membership().view().leases(now).count(), 0);
 }
 
 /// A trip whose own evidence says that the directory lost something judges by that, whatever stands
@@ -268,18 +277,22 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
         row: Row {
             instance: InstanceId::new(3),
             epoch: Epoch::new(1),
-            connected: rig.now.wall,
+            connected: rig.cluster.now.wall,
         },
     };
-    drop(rig.directory.execute(rig.now.mono, &stranger));
-    rig.server = Server::Waits;
+    drop(
+        rig.cluster
+            .directory
+            .execute(rig.cluster.now.mono, &stranger),
+    );
+    rig.cluster.server = Server::Waits;
     rig.push("ann", "x");
     rig.answer();
     assert!(
-        !rig.trips.is_empty(),
+        !rig.cluster.held.is_empty(),
         "a view is asked for, because nobody knows the row's instance"
     );
-    let mut leases = rig.directory.leases(rig.now.mono);
+    let mut leases = rig.cluster.directory.leases(rig.cluster.now.mono);
     let expected = (leases.find(|seen| seen.instance == HERE))
         .expect("held")
         .lease;
@@ -288,10 +301,14 @@ fn a_view_is_judged_in_the_light_of_the_own_lease() {
         instance: HERE,
         expected,
     };
-    drop(rig.directory.execute(rig.now.mono, &release));
+    drop(
+        rig.cluster
+            .directory
+            .execute(rig.cluster.now.mono, &release),
+    );
     rig.answer();
     assert!(
-        rig.answers.is_empty() && rig.is_doubtful(OTHER),
+        rig.cluster.answers.is_empty() && rig.is_doubtful(OTHER),
         "the other instance is asked"
     );
 }
@@ -313,13 +330,13 @@ fn the_floor_of_a_lease_is_taken_in() {
     let mut rig = beside_another();
     rig.other_claims(4, LeaseState::Up);
     rig.pass_ms(1100);
-    let now = rig.now.mono;
+    let now = rig.cluster.now.mono;
     let live = crate::membership::standing::Standing::Live {
         floor: Epoch::new(4),
         doubtful: false,
     };
     assert_eq!(
-        rig.instance.membership().view().standing(OTHER, now, now),
+        rig.instance().membership().view().standing(OTHER, now, now),
         live
     );
 }

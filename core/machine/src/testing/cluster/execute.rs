@@ -1,15 +1,85 @@
-//! The world of the instances: what becomes of each command.
+//! The one executor of commands in tests.
+
+use std::fmt;
 
 use bytes::Bytes;
 
 use super::{Cluster, Delivery};
 use crate::command::{Command, Dial, Outbox, RoundTrip};
-use crate::event::{Closure, Event, Heard, Life, LinkFailure};
+use crate::directory::{Operation, OperationResult};
+use crate::event::{Closure, Event, Heard, LinkFailure, Notice};
+use crate::frame::{Messages, Outgoing};
 use crate::id::{ConnectionId, ConnectionKey, LinkKey};
 
+/// What becomes of round trips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// They are executed and answered.
+    Answers,
+    /// They wait for the test.
+    Waits,
+    /// They are executed, and their answers are lost.
+    Mute,
+    /// They are lost.
+    Away,
+}
+
+/// What is kept of the commands themselves, beside what becomes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    Nothing,
+    /// A short text of each, those to the directory, to peers, to callers and to operators left out.
+    Texts(Vec<String>),
+    All(Vec<Command>),
+}
+
+impl Record {
+    fn say(&mut self, text: fmt::Arguments<'_>) {
+        if let Self::Texts(said) = self {
+            said.push(text.to_string());
+        }
+    }
+}
+
 impl Cluster {
-    pub(super) fn execute(&mut self, index: usize, out: &mut Outbox) {
+    /// Hands an instance what has happened, and executes what it says to that.
+    pub(crate) fn take(&mut self, index: usize, event: Event) {
+        if let Event::Written { connection } | Event::Closed { connection, .. } = &event {
+            self.contract.flushing.remove(&(index, *connection));
+        }
+        if let Event::Closed { connection, .. } = &event {
+            self.contract.ended.insert((index, *connection));
+        }
+        if let Event::LinkWritten { link } = &event {
+            self.contract.writing.remove(&(index, *link));
+        }
+        let mut out = Outbox::new();
+        self.instances[index].handle(self.now, event, &mut out);
+        self.execute(index, &mut out);
+    }
+
+    /// Calls `handle_timeout` as long as something is due.
+    pub(crate) fn turn(&mut self, index: usize) {
+        if self.down[index] {
+            return;
+        }
+        for _ in 0..100_000 {
+            let due = self.instances[index].next_timeout();
+            if due.is_none_or(|(at, _)| at > self.now.mono) {
+                return;
+            }
+            let mut out = Outbox::new();
+            self.instances[index].handle_timeout(self.now, &mut out);
+            self.execute(index, &mut out);
+        }
+        panic!("instance {index} is busy without end");
+    }
+
+    fn execute(&mut self, index: usize, out: &mut Outbox) {
         for command in out.drain() {
+            if let Record::All(commands) = &mut self.record {
+                commands.push(command.clone());
+            }
             self.execute_one(index, command);
         }
     }
@@ -20,47 +90,78 @@ impl Cluster {
                 connection,
                 outgoing,
             } => {
+                let slot = connection.slot();
+                (self.record).say(format_args!("{} {slot}", Told(&outgoing)));
                 if let Some(id) = self.name(index, connection) {
                     self.received.entry(id).or_default().push(outgoing);
                 }
             }
             Command::Flush { connection } => self.flush(index, connection),
             Command::Ping { connection } => {
+                (self.record).say(format_args!("ping {}", connection.slot()));
                 let frame = Heard::Control;
-                self.enqueue(index, Event::Heard { connection, frame });
+                self.happens(index, Event::Heard { connection, frame });
             }
             Command::Probe { connection } => {
-                let life = Life::NotShown;
-                self.enqueue(index, Event::Probed { connection, life });
+                (self.record).say(format_args!("probe {}", connection.slot()));
+                if let Some(life) = self.life {
+                    self.enqueue(index, Event::Probed { connection, life });
+                }
             }
             Command::Close { connection, code } => {
+                let (slot, number) = (connection.slot(), code.number());
+                (self.record).say(format_args!("close {slot} {number}"));
                 self.end_socket(index, connection, Closure::Clean);
                 if let Some(id) = self.name(index, connection) {
                     self.closed.insert(id, code);
                 }
             }
-            Command::Abort { connection } => self.end_socket(index, connection, Closure::Abrupt),
-            Command::Forget { connection } => self.forgotten.push((index, connection)),
-            Command::Directory(trip) if self.directory_holds => self.held.push_back((index, *trip)),
-            Command::Directory(trip) => self.ask_directory(index, &trip),
+            Command::Abort { connection } => {
+                (self.record).say(format_args!("abort {}", connection.slot()));
+                self.end_socket(index, connection, Closure::Abrupt);
+            }
+            Command::Forget { connection } => {
+                (self.record).say(format_args!("forget {}", connection.slot()));
+                let key = (index, connection);
+                assert!(
+                    self.contract.ended.contains(&key),
+                    "forgotten before it was closed"
+                );
+                assert!(self.contract.forgotten.insert(key), "forgotten twice");
+            }
+            Command::Directory(trip) => {
+                let first = self.contract.ops.insert((index, trip.op));
+                assert!(first, "an operation's number is used twice");
+                self.ask_directory(index, *trip);
+            }
             Command::DirectoryReset => {
-                self.enqueue(index, Event::DirectoryDown);
-                self.enqueue(index, Event::DirectoryUp);
+                self.record.say(format_args!("reset"));
+                self.happens(index, Event::DirectoryDown);
+                self.happens(index, Event::DirectoryUp);
             }
             Command::Dial { link, dial } => self.dial(index, link, &dial),
             Command::LinkWrite { link, batch } => self.write_link(index, link, batch),
             Command::LinkProven { link } => {
-                self.proven.insert((index, link));
+                assert!(self.contract.proven.insert((index, link)), "proven twice");
             }
             Command::LinkClose { link } => self.close_link(index, link),
             Command::Answer { call, answer } => {
-                if self.answers.insert(call, *answer).is_some() {
-                    self.answered_twice.push(call);
-                }
+                let earlier = self.answers.insert(call, *answer);
+                assert_eq!(earlier, None, "{call:?} is answered twice");
             }
-            Command::Notify(_) => {}
+            Command::Notify(notice) => self.notify(index, &notice),
             Command::Log(log) => self.log.push((index, *log)),
-            Command::Drained => self.drained[index] = true,
+            Command::Drained => {
+                self.record.say(format_args!("drained"));
+                self.drained[index] = true;
+            }
+        }
+    }
+
+    /// An event that the world causes by itself, unless that is left to the test.
+    fn happens(&mut self, index: usize, event: Event) {
+        if self.acts {
+            self.enqueue(index, event);
         }
     }
 
@@ -69,8 +170,11 @@ impl Cluster {
     }
 
     fn flush(&mut self, index: usize, connection: ConnectionKey) {
+        (self.record).say(format_args!("flush {}", connection.slot()));
+        let first = self.contract.flushing.insert((index, connection));
+        assert!(first, "a second Flush");
         let id = self.name(index, connection);
-        if id.is_some_and(|id| self.stalled.contains(&id)) {
+        if !self.writes || id.is_some_and(|id| self.stalled.contains(&id)) {
             self.unwritten.push((index, connection));
         } else {
             self.enqueue(index, Event::Written { connection });
@@ -78,16 +182,28 @@ impl Cluster {
     }
 
     fn end_socket(&mut self, index: usize, connection: ConnectionKey, closure: Closure) {
-        self.enqueue(
-            index,
-            Event::Closed {
-                connection,
-                closure,
-            },
-        );
+        self.contract.flushing.remove(&(index, connection));
+        let ended = Event::Closed {
+            connection,
+            closure,
+        };
+        self.happens(index, ended);
+    }
+
+    fn notify(&mut self, index: usize, notice: &Notice) {
+        let (connection, is_there) = match notice {
+            Notice::Connected { connection, .. } => (*connection, true),
+            Notice::Disconnected { connection, .. } => (*connection, false),
+        };
+        let what = if is_there { "" } else { "dis" };
+        (self.record).say(format_args!("{what}connected {}", connection.slot()));
+        let before = self.contract.noticed.insert((index, connection), is_there);
+        let expected = if is_there { None } else { Some(true) };
+        assert_eq!(before, expected, "{notice:?}");
     }
 
     fn dial(&mut self, index: usize, link: LinkKey, dial: &Dial) {
+        (self.record).say(format_args!("dial {}", dial.instance.get()));
         let to = dial.instance.get() as usize - 1;
         self.dials += 1;
         if to >= self.instances.len() {
@@ -108,7 +224,11 @@ impl Cluster {
     }
 
     fn write_link(&mut self, index: usize, link: LinkKey, batch: Bytes) {
-        self.enqueue(index, Event::LinkWritten { link });
+        assert!(
+            self.contract.writing.insert((index, link)),
+            "a second LinkWrite"
+        );
+        self.happens(index, Event::LinkWritten { link });
         self.batches += 1;
         match self.links.get(&(index, link)) {
             None => self.loose.push((link, batch)),
@@ -118,6 +238,7 @@ impl Cluster {
     }
 
     fn close_link(&mut self, index: usize, link: LinkKey) {
+        self.contract.writing.remove(&(index, link));
         let Some(other) = self.links.remove(&(index, link)) else {
             self.loose_closed.push(link);
             return;
@@ -131,21 +252,58 @@ impl Cluster {
         }
     }
 
-    pub(super) fn ask_directory(&mut self, index: usize, trip: &RoundTrip) {
-        if !self.directory_answers {
-            return;
+    fn ask_directory(&mut self, index: usize, trip: RoundTrip) {
+        match self.server {
+            Server::Answers => {
+                let refuses = self.refuses.filter(|_| self.refused.contains(&index));
+                let outcomes = self.outcomes(&trip, |operation| {
+                    refuses.and_then(|refuses| refuses(operation))
+                });
+                let (op, outcomes) = (trip.op, Ok(outcomes));
+                self.enqueue(index, Event::Directory { op, outcomes });
+            }
+            Server::Waits => self.held.push_back((index, trip)),
+            Server::Mute => drop(self.outcomes(&trip, |_| None)),
+            Server::Away => {}
         }
-        let refuses = self.refuses.filter(|_| self.refused.contains(&index));
-        let outcomes = (trip.operations.iter())
-            .map(|operation| {
-                let refused = refuses.and_then(|refuses| refuses(operation));
-                refused.unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
-            })
-            .collect();
-        let event = Event::Directory {
-            op: trip.op,
-            outcomes: Ok(outcomes),
+    }
+
+    /// Executes a round trip, but for operations that have `other` outcomes.
+    pub(crate) fn outcomes(
+        &mut self,
+        trip: &RoundTrip,
+        other: impl Fn(&Operation) -> Option<OperationResult>,
+    ) -> Vec<OperationResult> {
+        let execute = |operation| {
+            other(operation).unwrap_or_else(|| self.directory.execute(self.now.mono, operation))
         };
-        self.enqueue(index, event);
+        trip.operations.iter().map(execute).collect()
+    }
+
+    /// The directory answers what it has held back.
+    pub(crate) fn answer_held(&mut self) {
+        self.server = Server::Answers;
+        for (index, trip) in std::mem::take(&mut self.held) {
+            self.ask_directory(index, trip);
+        }
+        self.settle_down();
+    }
+}
+
+/// What a terminal is told, as a short text.
+struct Told<'a>(&'a Outgoing);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Outgoing::Hello { degraded, .. } if *degraded => f.write_str("hello-degraded"),
+            Outgoing::Hello { .. } => f.write_str("hello"),
+            Outgoing::Pushed(pushed) => {
+                f.write_str(&String::from_utf8_lossy(pushed.payload().bytes()))
+            }
+            Outgoing::Received(Messages { received, dropped }) => {
+                write!(f, "received {received} dropped {dropped}")
+            }
+        }
     }
 }

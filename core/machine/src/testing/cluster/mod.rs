@@ -1,4 +1,4 @@
-//! For tests: several instances on one directory in memory, with sockets that write at once.
+//! For tests: instances on one directory in memory, and the world that their commands reach.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::rng::Seed;
-use crate::command::{Outbox, RoundTrip};
+use crate::command::RoundTrip;
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{DirectorySettings, Operation, OperationResult};
-use crate::event::{Answer, Closure, Event, Handshake, LinkFailure};
+use crate::event::{Answer, Closure, Event, Handshake, Life, LinkFailure, Refused};
 use crate::frame::{CloseCode, Outgoing, Payload};
-use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, PushId, UserId};
+use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push, Receipt};
 use crate::time::{Instant, Now, WallTime};
@@ -20,27 +20,41 @@ use crate::time::{Instant, Now, WallTime};
 mod execute;
 mod transit;
 
+pub(crate) use execute::{Record, Server};
 use transit::Delivery;
 
-/// Instances, their directory, and what is between them. Everything that is on the way arrives
-/// before time passes.
+/// Instances, and the executor of their commands: it has what a driver has (sockets, round trips, links,
+/// calls), checks what every driver may rely on (one `Flush` at a time, one answer to a call, ...), keeps what
+/// becomes of each command, and answers it with events.
+///
+/// As it is made it answers everything by itself: terminals read at once and answer pings, the directory
+/// executes, links carry. Then whatever is on the way arrives before time passes. A test takes over what it
+/// wants to answer in its own way; `Rig` and `Feeder` are clusters of one instance in which it answers much
+/// or all.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) now: Now,
     pub(crate) instances: Vec<Instance>,
     pub(crate) directory: MemoryDirectory,
-    pub(crate) directory_answers: bool,
+    pub(crate) server: Server,
     /// What the directory refuses, and to whom.
     pub(crate) refuses: Option<fn(&Operation) -> Option<OperationResult>>,
     pub(crate) refused: BTreeSet<usize>,
+    /// Round trips that wait.
+    pub(crate) held: VecDeque<(usize, RoundTrip)>,
+    /// Terminals answer pings, sockets and the directory's link do as they are told, links are written.
+    pub(crate) acts: bool,
+    /// Sockets write at once.
+    pub(crate) writes: bool,
+    /// What probes find. `None`: they are not answered.
+    pub(crate) life: Option<Life>,
+    pub(crate) record: Record,
     pub(crate) down: Vec<bool>,
     pub(crate) received: BTreeMap<ConnectionId, Vec<Outgoing>>,
     pub(crate) closed: BTreeMap<ConnectionId, CloseCode>,
     pub(crate) answers: BTreeMap<CallId, Answer>,
     pub(crate) drained: Vec<bool>,
     pub(crate) log: Vec<(usize, crate::command::Log)>,
-    /// The directory is slow: trips wait here until [`Self::answer_held`].
-    pub(crate) directory_holds: bool,
     /// Terminals that read nothing.
     pub(crate) stalled: BTreeSet<ConnectionId>,
     /// Instances whose address belongs to somebody else.
@@ -49,66 +63,41 @@ pub(crate) struct Cluster {
     pub(crate) mute: BTreeSet<(usize, usize)>,
     /// If set, things on the way overtake each other at random, except within a channel.
     pub(crate) shuffle: Option<u64>,
-    pub(crate) forgotten: Vec<(usize, ConnectionKey)>,
+    pub(crate) contract: Contract,
+    unwritten: Vec<(usize, ConnectionKey)>,
     pub(crate) dials: usize,
     pub(crate) batches: usize,
-    pub(crate) answered_twice: Vec<CallId>,
     /// What links without another end carry, and those that were closed.
     pub(crate) loose: Vec<(LinkKey, Bytes)>,
     pub(crate) loose_closed: Vec<LinkKey>,
     pub(crate) loose_dials: Vec<LinkKey>,
-    /// Links whose other end has proven itself.
-    proven: BTreeSet<(usize, LinkKey)>,
-    held: VecDeque<(usize, RoundTrip)>,
-    unwritten: Vec<(usize, ConnectionKey)>,
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
     on_the_way: VecDeque<Delivery>,
     calls: u64,
 }
 
+/// What is under way and what has been, by instance: by it the executor checks what every driver may rely on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contract {
+    /// Connections whose last `Flush` is not reported as written.
+    pub(crate) flushing: BTreeSet<(usize, ConnectionKey)>,
+    /// Connections that the application knows of, and whether they are there.
+    pub(crate) noticed: BTreeMap<(usize, ConnectionKey), bool>,
+    /// Connections whose end was reported.
+    ended: BTreeSet<(usize, ConnectionKey)>,
+    pub(crate) forgotten: BTreeSet<(usize, ConnectionKey)>,
+    /// Round trips that were begun.
+    ops: BTreeSet<(usize, OpId)>,
+    /// Links whose last `LinkWrite` is not reported as written.
+    pub(crate) writing: BTreeSet<(usize, LinkKey)>,
+    /// Links whose other end has proven itself.
+    proven: BTreeSet<(usize, LinkKey)>,
+}
+
 impl Cluster {
+    /// Instances that hold their leases.
     pub(crate) fn new(config: &Config, instances: usize) -> Self {
-        let now = Now {
-            mono: Instant::from_nanos(1_000_000_000),
-            wall: WallTime::from_millis(1_700_000_000_000),
-        };
-        let directory = MemoryDirectory::new(DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: config.lease,
-            row_expiry: config.row_expiry,
-        });
-        let mut cluster = Self {
-            now,
-            instances: Vec::new(),
-            directory,
-            directory_answers: true,
-            refuses: None,
-            refused: BTreeSet::new(),
-            down: Vec::new(),
-            received: BTreeMap::new(),
-            closed: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            drained: Vec::new(),
-            log: Vec::new(),
-            directory_holds: false,
-            stalled: BTreeSet::new(),
-            recycled: Vec::new(),
-            mute: BTreeSet::new(),
-            shuffle: None,
-            forgotten: Vec::new(),
-            dials: 0,
-            batches: 0,
-            answered_twice: Vec::new(),
-            loose: Vec::new(),
-            loose_closed: Vec::new(),
-            loose_dials: Vec::new(),
-            proven: BTreeSet::new(),
-            held: VecDeque::new(),
-            unwritten: Vec::new(),
-            links: BTreeMap::new(),
-            on_the_way: VecDeque::new(),
-            calls: 0,
-        };
+        let mut cluster = Self::empty(config);
         for _ in 0..instances {
             cluster.start(config);
         }
@@ -116,27 +105,102 @@ impl Cluster {
         cluster
     }
 
+    /// One instance, to which nothing has happened. What becomes of its commands is left to the test.
+    pub(crate) fn of_one(config: Config, record: Record) -> Self {
+        let mut cluster = Self::empty(&config);
+        cluster.add(config);
+        cluster.acts = false;
+        cluster.record = record;
+        cluster
+    }
+
+    fn empty(config: &Config) -> Self {
+        let now = Now {
+            mono: Instant::from_nanos(3_600_000_000_000),
+            wall: WallTime::from_millis(1_700_000_000_000),
+        };
+        let directory = MemoryDirectory::new(DirectorySettings {
+            prefix: "sb:".to_owned(),
+            lease: config.lease,
+            row_expiry: config.row_expiry,
+        });
+        Self {
+            now,
+            instances: Vec::new(),
+            directory,
+            server: Server::Answers,
+            refuses: None,
+            refused: BTreeSet::new(),
+            held: VecDeque::new(),
+            acts: true,
+            writes: true,
+            life: Some(Life::NotShown),
+            record: Record::Nothing,
+            down: Vec::new(),
+            received: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            drained: Vec::new(),
+            log: Vec::new(),
+            stalled: BTreeSet::new(),
+            recycled: Vec::new(),
+            mute: BTreeSet::new(),
+            shuffle: None,
+            contract: Contract::default(),
+            unwritten: Vec::new(),
+            dials: 0,
+            batches: 0,
+            loose: Vec::new(),
+            loose_closed: Vec::new(),
+            loose_dials: Vec::new(),
+            links: BTreeMap::new(),
+            on_the_way: VecDeque::new(),
+            calls: 0,
+        }
+    }
+
+    /// Another instance, with its link to the directory.
     pub(crate) fn start(&mut self, config: &Config) -> usize {
+        let index = self.add(config.clone());
+        self.event(index, Event::DirectoryUp);
+        index
+    }
+
+    fn add(&mut self, config: Config) -> usize {
         let index = self.instances.len();
         let identity = Identity {
             instance: InstanceId::new(index as u64 + 1),
             address: format!("host{index}:1"),
-            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
+            secret: secret(),
         };
         let seed = Seed::new([index as u8 + 1; 32]);
-        let instance = Instance::new(config.clone(), identity, seed, self.now).expect("fits");
+        let instance = Instance::new(config, identity, seed, self.now).expect("fits");
         self.instances.push(instance);
         self.down.push(false);
         self.drained.push(false);
         self.recycled.push(false);
-        self.event(index, Event::DirectoryUp);
         index
     }
 
     /// How many links of each instance have another end that has proven itself.
     pub(crate) fn proven(&self) -> Vec<usize> {
-        let of = |index| self.proven.iter().filter(|(at, _)| *at == index).count();
+        let of = |index| {
+            self.contract
+                .proven
+                .iter()
+                .filter(|(at, _)| *at == index)
+                .count()
+        };
         (0..self.instances.len()).map(of).collect()
+    }
+
+    /// A handshake reaches an instance.
+    pub(crate) fn accept(
+        &mut self,
+        instance: usize,
+        handshake: Handshake,
+    ) -> Result<ConnectionKey, Refused> {
+        self.instances[instance].accept(self.now, handshake)
     }
 
     /// A terminal connects and is greeted, if the directory answers.
@@ -153,7 +217,7 @@ impl Cluster {
         user: &str,
     ) -> (ConnectionKey, ConnectionId) {
         let handshake = Handshake::new(UserId::new(user).expect("a user"));
-        let key = (self.instances[instance].accept(self.now, handshake)).expect("taken");
+        let key = self.accept(instance, handshake).expect("taken");
         let id = self.instances[instance].connection_id(key).expect("there");
         self.enqueue(instance, Event::Opened { connection: key });
         (key, id)
@@ -214,15 +278,6 @@ impl Cluster {
     ) {
         self.refuses = Some(refuses);
         self.refused = to.into_iter().collect();
-    }
-
-    /// The directory answers what it has held back.
-    pub(crate) fn answer_held(&mut self) {
-        self.directory_holds = false;
-        for (index, trip) in std::mem::take(&mut self.held) {
-            self.ask_directory(index, &trip);
-        }
-        self.settle_down();
     }
 
     /// Stalled terminals read again.
@@ -290,7 +345,8 @@ impl Cluster {
         self.at(until);
     }
 
-    fn at(&mut self, mono: Instant) {
+    /// It is later.
+    pub(crate) fn at(&mut self, mono: Instant) {
         let passed = mono.since(self.now.mono).as_millis() as u64;
         self.now = Now {
             mono,
@@ -315,34 +371,15 @@ impl Cluster {
         match delivery {
             Delivery::Event(index, _) if self.down[index] => {}
             Delivery::Event(index, event) => {
-                let mut out = Outbox::new();
-                self.instances[index].handle(self.now, event, &mut out);
-                self.execute(index, &mut out);
+                self.take(index, event);
                 self.turn(index);
             }
-            Delivery::Accept { dialler, link } => self.accept(dialler, link),
+            Delivery::Accept { dialler, link } => self.accept_link(dialler, link),
         }
         true
     }
 
-    /// Calls `handle_timeout` as long as something is due.
-    fn turn(&mut self, index: usize) {
-        if self.down[index] {
-            return;
-        }
-        for _ in 0..100_000 {
-            let due = self.instances[index].next_timeout();
-            if due.is_none_or(|(at, _)| at > self.now.mono) {
-                return;
-            }
-            let mut out = Outbox::new();
-            self.instances[index].handle_timeout(self.now, &mut out);
-            self.execute(index, &mut out);
-        }
-        panic!("instance {index} is busy without end");
-    }
-
-    fn accept(&mut self, dialler: usize, link: LinkKey) {
+    fn accept_link(&mut self, dialler: usize, link: LinkKey) {
         let Some(&(acceptor, _)) = self.links.get(&(dialler, link)) else {
             return;
         };
@@ -364,6 +401,11 @@ pub(crate) fn frame(to: Audience, text: &str, id: u128) -> Push {
         action: Action::Frame(payload),
         deadline: Config::DEADLINE_DEFAULT,
     }
+}
+
+/// What all instances know.
+pub(crate) fn secret() -> ClusterSecret {
+    ClusterSecret::new(b"0123456789abcdef").expect("long enough")
 }
 
 /// All terminals of a user.
