@@ -341,7 +341,7 @@ fn a_latency_ends_when_it_is_as_before() {
 #[test]
 fn what_harms_nobody_is_not_in_the_ledger() {
     let harmless = [
-        "links latency 30ms",
+        "links latency 20ms",
         "redis latency 50ms",
         "redis up",
         "heal",

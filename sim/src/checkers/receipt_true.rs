@@ -6,7 +6,7 @@ use switchboard_core::message::{Action, Audience, Counts, Outcome, Receipt, Term
 use super::allowance::{closing, is_being_kicked, on_the_way};
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
-use crate::observed::{HandIn, Observed, Topic};
+use crate::observed::{HandIn, Life, Observed, Topic};
 use crate::publishing::HandedIn;
 
 /// A receipt names only terminals of its audience, each once, and what it says of each is true. What
@@ -113,6 +113,22 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
             Part::NoExcuse => false,
         })
         .or_else(|| kept_quiet(watch, handed_in))
+        .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
+}
+
+/// Why an answer may have come after the deadline although it left in time: what was under way between
+/// publisher and holder took longer than when their link was opened. Without a holder that is anybody.
+fn late(watch: &Watch<'_>, handed_in: &HandedIn, holder: Option<Life>) -> Option<Excuse> {
+    let publisher = handed_in.life.host;
+    watch.excuse(handed_in.at, watch.now(), |excuse| match excuse.scope {
+        Scope::Between(one, other) if excuse.kind == FaultKind::LinkLate => match holder {
+            Some(Life { host, .. }) => {
+                [(publisher, host), (host, publisher)].contains(&(one, other))
+            }
+            None => one == publisher || other == publisher,
+        },
+        Scope::All | Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
+    })
 }
 
 /// What keeps another instance from saying that its directory is back, after it has told the publisher that it
@@ -225,8 +241,8 @@ fn may_wait(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse
 }
 
 /// Why an instance may not have answered for a terminal: it or the publisher has only just started,
-/// goes away, stands still, or something is wrong with the links between them or with the directory,
-/// which says where that instance is.
+/// goes away, stands still, something is wrong with the links between them or with the directory, which
+/// says where that instance is, or its answer was late.
 fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Option<Excuse> {
     let scene = watch.scene();
     let handed_in = &scene.pushes()[hand_in.push].times()[hand_in.time];
@@ -241,4 +257,5 @@ fn may_be_out_of_reach(watch: &Watch<'_>, hand_in: HandIn, session: usize) -> Op
         Scope::Instance(_) | Scope::Between(..) | Scope::Session(_) => false,
     });
     away.or_else(|| on_the_way(watch, handed_in, session))
+        .or_else(|| late(watch, handed_in, Some(holder)))
 }

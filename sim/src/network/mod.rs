@@ -21,7 +21,7 @@ use crate::schedule::Moment;
 use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
 
-use pipe::{End, Pipe};
+use pipe::{End, Opened, Pipe};
 
 /// All links that ever were.
 #[derive(Clone, Debug)]
@@ -109,6 +109,7 @@ impl Network {
             acceptor: End::new(Life { host, number: 0 }, None),
             address: dial.address.clone(),
             expected: dial.instance,
+            opened: Opened::default(),
         });
         self.links[life.host].insert(link, pipe);
         self.send(cx, pipe, false, LinkContent::Dial);
@@ -271,10 +272,20 @@ impl Network {
         let ids = [from as u64, to as u64, to_dialler.into()];
         let latency = &self.latency;
         let at = latency.arrival(cx.noise, cx.now, Purpose::Link, &ids);
+        pipe.opened.note(latency.base());
+        let allowed = cx.now + pipe.opened.allows();
         let end = pipe.end(to_dialler);
         end.last = end.last.max(at);
+        let at = end.last;
+        if at > allowed {
+            let scope = match to_dialler {
+                true => Scope::Between(to, from),
+                false => Scope::Between(from, to),
+            };
+            cx.fault_shows(FaultKind::LinkLate, scope, at);
+        }
         cx.put(
-            end.last,
+            at,
             Happening::OutOfPipe {
                 pipe: index,
                 at_dialler: to_dialler,

@@ -1,5 +1,8 @@
 //! One link: two ends, each of which may be open.
 
+use std::time::Duration;
+
+use switchboard_core::config::Config;
 use switchboard_core::id::{InstanceId, LinkKey};
 use switchboard_core::time::Instant;
 
@@ -16,6 +19,43 @@ pub(super) struct Pipe {
     pub(super) address: String,
     /// The instance that should be there.
     pub(super) expected: InstanceId,
+    /// The base of the delay while it was opened.
+    pub(super) opened: Opened,
+}
+
+/// What its handshake can have shown of a way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opened {
+    /// Messages so far, both ways.
+    messages: usize,
+    /// The smallest base of their delays.
+    base: Duration,
+}
+
+fingerprint!(Opened { messages, base });
+
+/// A link is dialled and confirmed, both sides greet, and the dialler proves itself.
+const HANDSHAKE: usize = 5;
+
+impl Opened {
+    /// A message leaves.
+    pub(super) fn note(&mut self, base: Duration) {
+        if self.messages == HANDSHAKE {
+            return;
+        }
+        self.base = match self.messages {
+            0 => base,
+            _ => self.base.min(base),
+        };
+        self.messages += 1;
+    }
+
+    /// How long a message may take each way, so that the answer to a delivery leaves early enough: the
+    /// round trip of the handshake took both ways at least.
+    pub(super) fn allows(self) -> Duration {
+        let round_trip = self.base * 2;
+        Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS) / 2
+    }
 }
 
 fingerprint!(Pipe {
@@ -24,6 +64,7 @@ fingerprint!(Pipe {
     acceptor,
     address,
     expected,
+    opened,
 });
 
 /// One end of a pipe.

@@ -58,6 +58,9 @@ pub enum FaultKind {
     DialsRefused,
     /// Links were slow.
     LinkSlow,
+    /// What one instance said to another was under way for longer than half of the time that is left at
+    /// least for the answer to a delivery: the way was slower than when their link was opened.
+    LinkLate,
     /// A terminal did not read.
     SlowReader,
     /// A terminal's queue was full, as a receipt said. Whether it can have been is for `limits` to say.
@@ -99,7 +102,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -126,6 +129,7 @@ impl FaultKind {
         Self::Clog,
         Self::DialsRefused,
         Self::LinkSlow,
+        Self::LinkLate,
         Self::SlowReader,
         Self::Overflowed,
         Self::Kicked,
@@ -175,7 +179,8 @@ impl FaultKind {
             Self::SlowReader | Self::Overflowed | Self::Kicked | Self::TokenExpired => {
                 Part::Terminal
             }
-            Self::Storm
+            Self::LinkLate
+            | Self::Storm
             | Self::SuddenEnd
             | Self::SilentEnd
             | Self::HalfOpenClient
@@ -226,7 +231,7 @@ pub enum Part {
     Links,
     /// A terminal, what is between it and its instance, or whether it may stay.
     Terminal,
-    /// What Switchboard bears without loss: it explains nothing.
+    /// What Switchboard bears without loss: it explains nothing but what a checker says by its kind.
     NoExcuse,
 }
 

@@ -21,9 +21,6 @@ use crate::terminals::{Connection, Terminals, Ticket, Waiting};
 use crate::time::Instant;
 use crate::vocabulary::selected::Selected;
 
-/// An answer leaves so long before the publisher's deadline that it arrives in time.
-const ANSWER_MARGIN: Duration = Duration::from_millis(100);
-
 /// One delivery that is not over.
 #[derive(Clone, Debug)]
 pub(super) struct Inbound {
@@ -42,7 +39,11 @@ pub(crate) enum Publisher {
     /// This instance publishes.
     Here,
     /// Another one does, over this link.
-    Link(LinkKey),
+    Link {
+        link: LinkKey,
+        /// How long what is said on it takes to be answered.
+        round_trip: Duration,
+    },
     /// It was answered already; its frames go on.
     Answered,
 }
@@ -114,7 +115,7 @@ impl Deliveries {
         delivery: Delivery,
     ) {
         let within = delivery.within.min(Config::DEADLINE_MAX);
-        let margin = ANSWER_MARGIN.min(within / 2);
+        let margin = from.margin().min(within / 2);
         let mut inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
@@ -381,8 +382,23 @@ impl Deliveries {
         let delivered = Delivered { delivery, outcomes };
         match from {
             Publisher::Here => self.answers_here.push(delivered),
-            Publisher::Link(link) => self.effects.push_back(Effect::Answer { link, delivered }),
+            Publisher::Link { link, .. } => {
+                self.effects.push_back(Effect::Answer { link, delivered })
+            }
             Publisher::Answered => {}
+        }
+    }
+}
+
+impl Publisher {
+    /// How long before the publisher's deadline its answer leaves. What remains of the deadline is counted
+    /// from the delivery's arrival, so that the margin is for both ways.
+    fn margin(self) -> Duration {
+        match self {
+            Self::Here | Self::Answered => Config::ANSWER_MARGIN,
+            Self::Link { round_trip, .. } => {
+                Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS)
+            }
         }
     }
 }

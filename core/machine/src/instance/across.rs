@@ -40,8 +40,12 @@ impl Instance {
     fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
         let (cx, wings, publish) = &mut self.apart(now, out);
         match effect {
-            peers::Effect::Deliver { link, delivery } => {
-                let publisher = Publisher::Link(link);
+            peers::Effect::Deliver {
+                link,
+                round_trip,
+                delivery,
+            } => {
+                let publisher = Publisher::Link { link, round_trip };
                 (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, delivery);
                 wings.carry(cx);
             }

@@ -26,6 +26,7 @@ impl Peers {
             return;
         };
         link.stage = LinkStage::Greeting { nonce };
+        link.greets(cx.now.mono);
         link.writing = true;
         let hello = Hello::new(cx.identity.instance, to, nonce, Alike::of(cx.config));
         let batch = wire::encode_hello(&hello);
@@ -98,6 +99,7 @@ impl Peers {
         let answer = answer.with_proof(transcript.prove(&cx.identity.secret, Role::Acceptor));
         if let Some(link) = self.links.get_mut(key) {
             link.stage = LinkStage::Proving { transcript };
+            link.greets(cx.now.mono);
             link.peer = Some(hello.from);
             link.writing = true;
         }
@@ -202,6 +204,7 @@ impl Peers {
         cx.out.push(Command::LinkProven { link: key });
         let ours = Alike::of(cx.config);
         if let Some(link) = self.links.get_mut(key) {
+            link.greeted(cx.now.mono);
             link.heartbeat = ours.link_heartbeat().max(theirs.link_heartbeat());
         }
         let differences = ours.differences(theirs);

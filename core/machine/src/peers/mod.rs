@@ -51,6 +51,7 @@ pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
@@ -98,8 +99,13 @@ pub(crate) struct Peers {
 /// What came over an open link and is for other wings.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// Terminals of this instance are to be served. The answer leaves over the link.
-    Deliver { link: LinkKey, delivery: Delivery },
+    /// Terminals of this instance are to be served. The answer leaves over the link, on which what is
+    /// said takes so long to be answered.
+    Deliver {
+        link: LinkKey,
+        round_trip: Duration,
+        delivery: Delivery,
+    },
     /// An instance says what became of a delivery.
     Delivered {
         link: LinkKey,
@@ -259,7 +265,14 @@ impl Peers {
         message: Message,
     ) -> Option<Effect> {
         match message {
-            Message::Deliver(delivery) => Some(Effect::Deliver { link, delivery }),
+            Message::Deliver(delivery) => {
+                let round_trip = self.links.get(link).map(Link::round_trip);
+                Some(Effect::Deliver {
+                    link,
+                    round_trip: round_trip.unwrap_or_default(),
+                    delivery,
+                })
+            }
             Message::Delivered(delivered) => Some(Effect::Delivered {
                 link,
                 by: from,

@@ -198,6 +198,12 @@ impl Config {
     pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
     /// The deadline of a push whose caller names none.
     pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
+    /// An instance answers a delivery so long before the push's deadline, so that the answer arrives in
+    /// time. To a publisher that is further away it answers earlier.
+    pub const ANSWER_MARGIN: Duration = Duration::from_millis(100);
+    /// What it leaves at least for the delivery's way here and the answer's way back, in round trips of
+    /// the link as its handshake showed them: a way is slower at times than when the link was opened.
+    pub const ANSWER_ROUND_TRIPS: u32 = 2;
     /// A link is dead when nothing came over it for so many heartbeats.
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// The time between two batches of rows that are written again under a new epoch.

@@ -112,7 +112,8 @@ pub enum Outcome {
     Gone,
     /// The terminal's queue was full.
     Overflow,
-    /// The owning instance did not answer, or could not be reached.
+    /// The owning instance did not answer by the deadline, or could not be reached: whether it has written
+    /// the frame is not known.
     Unreachable,
     /// The owning instance's queues are smaller than the frame: its settings are other ones than
     /// those of the instance that took the push.
