@@ -1,5 +1,7 @@
 //! What every wing may use, and what belongs to none.
 
+use std::collections::VecDeque;
+
 use crate::base::alarm::Alarm;
 use crate::base::flaws::Flaws;
 use crate::base::rng::{self, Seed, Stream};
@@ -8,6 +10,7 @@ use crate::command::Outbox;
 use crate::config::{Config, Identity};
 use crate::stats::Stats;
 use crate::time::{Instant, Now};
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::timer::Timer;
 
 /// What lives as long as the instance.
@@ -21,6 +24,8 @@ pub(crate) struct Base {
     pub(crate) flaws: Flaws,
     /// Counts up when a turn ends.
     pub(crate) turn: u64,
+    /// There is none between calls of the instance.
+    effects: VecDeque<Effect>,
 }
 
 /// Random numbers, a stream for each purpose.
@@ -45,6 +50,7 @@ pub(crate) struct Context<'a> {
     /// The number of this turn.
     pub(crate) turn: u64,
     timers: &'a mut Timers<Timer>,
+    effects: &'a mut VecDeque<Effect>,
 }
 
 impl Base {
@@ -61,6 +67,7 @@ impl Base {
             stats: Stats::default(),
             flaws: Flaws::NONE,
             turn: 0,
+            effects: VecDeque::new(),
         }
     }
 
@@ -75,7 +82,13 @@ impl Base {
             flaws: self.flaws,
             turn: self.turn,
             timers: &mut self.timers,
+            effects: &mut self.effects,
         }
+    }
+
+    /// Whether an effect waits.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
     }
 }
 
@@ -90,6 +103,27 @@ impl Context<'_> {
         if alarm.set(at) {
             self.arm(at, timer);
         }
+    }
+
+    /// Leaves something to another wing, to be [carried](crate::wings) when this call has ended.
+    pub(crate) fn emit(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// The oldest effect that was not carried.
+    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether an effect waits.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
+    /// Changes of terminals that wait.
+    pub(crate) fn waiting_changes(&self) -> usize {
+        let changes = |effect: &&Effect| matches!(effect, Effect::Terminal(_));
+        self.effects.iter().filter(changes).count()
     }
 
     /// A state that only a bug can reach.

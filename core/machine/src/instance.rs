@@ -25,6 +25,8 @@ use crate::publish::{self, Publish};
 use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+#[cfg(test)]
+use crate::vocabulary::terminal::TerminalChange;
 use crate::vocabulary::timer::Timer;
 use crate::wings::Wings;
 
@@ -203,9 +205,9 @@ impl Instance {
     /// The same instance with bugs.
     #[cfg(feature = "flaws")]
     #[doc(hidden)]
-    pub fn with_flaws(self, flaws: Flaws) -> Self {
-        let base = Base { flaws, ..self.base };
-        Self { base, ..self }
+    pub const fn with_flaws(mut self, flaws: Flaws) -> Self {
+        self.base.flaws = flaws;
+        self
     }
 
     /// Takes a terminal that passed the authenticator, before the upgrade is answered. The caller
@@ -289,7 +291,7 @@ impl Instance {
 
     /// The name of a connection that is not forgotten.
     pub fn connection_id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
-        Some(self.terminals.get(connection)?.id())
+        Some(self.terminals.get(connection)?.id)
     }
 
     /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
@@ -375,7 +377,7 @@ impl Instance {
             }
             Timer::Deliver(timer) => {
                 let cx = &mut self.base.context(now, out);
-                (self.deliver).timer_due(cx, &mut self.membership, &mut self.terminals, timer);
+                self.deliver.timer_due(cx, &mut self.terminals, timer);
             }
             Timer::Peers(timer) => {
                 let cx = &mut self.base.context(now, out);
@@ -385,18 +387,13 @@ impl Instance {
         }
     }
 
-    /// Hands on what a call has changed for other wings, in the order in which it changed.
-    fn carry(&mut self, now: Now, out: &mut Outbox) {
-        let (cx, wings, _) = &mut self.apart(now, out);
-        wings.carry(cx);
-    }
-
     /// Has a connection's row written, whatever is known of it.
     #[cfg(test)]
     pub(crate) fn write_row(&mut self, now: Now, key: ConnectionKey) {
         let mut out = Outbox::new();
         let cx = &mut self.base.context(now, &mut out);
-        self.membership.row_wanted(cx, &self.terminals, key);
+        let change = TerminalChange::Opened(key);
+        (self.membership).terminal_changed(cx, &mut self.terminals, change);
     }
 
     /// Has the lease lost.

@@ -1,17 +1,55 @@
-//! The wings that serve a push, borrowed together.
+//! The wings that serve a push, borrowed together, and the way of effects.
+//!
+//! # Effects
+//!
+//! A wing may touch those that its arrows lead to. What a call of it means for another is an
+//! [`Effect`]: the wing emits it ([`Context::emit`]), and it is carried when the call has ended, in the
+//! order in which it was emitted, *before anything else is asked of either*. So commands leave in the
+//! order of what causes them. [`Wings::carry`] takes effects to the wings that it holds, whoever has called:
+//! the instance after each event, timer and operation, or the publisher after a delivery to terminals
+//! of its own. An effect for a wing that is not below the publisher is handed back to the instance.
+//!
+//! | effect | emitted by | carried to |
+//! |---|---|---|
+//! | `Terminal` | terminals | membership |
+//! | `Answered` | deliver | peers |
+//! | `Deliver` | peers | deliver |
+//! | `Delivered` | peers | publish, by the instance |
+//! | `DirectoryWorks` | peers | drain, by the instance |
+//! | `Claimed` | membership | drain and membership, by the instance |
+//! | `Leases`, `ViewFailed` | membership | peers and publish, by the instance |
+//!
+//! What became of a frame is no effect: whoever has its ticket takes it
+//! ([`Deliveries::take_outcomes`]).
+//!
+//! # Bounds
+//!
+//! Nothing waits between calls of the instance. Within one:
+//!
+//! - A call changes a terminal [a few times](CHANGES) at most, so that changes are bounded by the
+//!   connections.
+//! - Each delivery is answered once, so that answers are bounded by the deliveries that were open.
+//! - Everything else comes alone: one message of a batch, and one operation, is taken up at a time, and
+//!   what it means is carried before the next.
+//! - Outcomes of frames are taken after each call that could end some, which is about one terminal: they are
+//!   bounded by what waits for it, and one for a push that closes it.
 
 use crate::context::Context;
-use crate::deliver::{self, Deliveries};
+use crate::deliver::{Deliveries, Publisher};
+use crate::delivery::Delivery;
 use crate::membership::Membership;
 use crate::peers::Peers;
 use crate::terminals::Terminals;
+use crate::vocabulary::effect::Effect;
+
+/// How often a terminal can change in one call: it is greeted as degraded, it is not degraded any more,
+/// and it ends; or the latter two, and its socket goes.
+const CHANGES: usize = 3;
 
 /// The wings below the one that publishes, each by its name.
 ///
 /// A push may need all of them in one step: it asks the membership who is there, sends to peers, and
-/// serves the terminals of this instance at once. What one of them changes for another is an effect,
-/// which must be [handed on](Self::carry) before anything else is asked of either, so that
-/// commands leave in the order of what causes them.
+/// serves the terminals of this instance at once.
 #[derive(Debug)]
 pub(crate) struct Wings<'a> {
     pub(crate) terminals: &'a mut Terminals,
@@ -21,15 +59,46 @@ pub(crate) struct Wings<'a> {
 }
 
 impl Wings<'_> {
-    /// Hands on what a call has changed for other wings, in the order in which it changed.
-    pub(crate) fn carry(&mut self, cx: &mut Context<'_>) {
-        (self.deliver).carry(cx, self.membership, self.terminals);
-        while let Some(effect) = self.deliver.next_effect() {
+    /// Serves terminals of this instance for its own publisher.
+    pub(crate) fn deliver_here(&mut self, cx: &mut Context<'_>, delivery: Delivery) {
+        (self.deliver).deliver(cx, self.terminals, Publisher::Here, delivery);
+        if self.carry(cx).is_some() {
+            cx.bug("a delivery means something for those above the publisher");
+        }
+    }
+
+    /// Carries effects until none waits, or until one is for a wing that is not here: that is returned,
+    /// and the rest is to be carried after it.
+    pub(crate) fn carry(&mut self, cx: &mut Context<'_>) -> Option<Effect> {
+        debug_assert!(
+            cx.waiting_changes() <= CHANGES * self.terminals.len(),
+            "terminals change more often than they can"
+        );
+        self.deliver.take_outcomes(cx, self.terminals);
+        while let Some(effect) = cx.next_effect() {
             match effect {
-                deliver::Effect::Answer { link, delivered } => {
-                    self.peers.answer(cx, link, delivered);
+                Effect::Terminal(change) => {
+                    (self.membership).terminal_changed(cx, self.terminals, change);
+                }
+                Effect::Answered { link, delivered } => self.peers.answer(cx, link, delivered),
+                Effect::Deliver {
+                    link,
+                    round_trip,
+                    delivery,
+                } => {
+                    let from = Publisher::Link { link, round_trip };
+                    self.deliver.deliver(cx, self.terminals, from, delivery);
+                }
+                effect @ (Effect::Delivered { .. }
+                | Effect::DirectoryWorks
+                | Effect::Claimed { .. }
+                | Effect::Leases { .. }
+                | Effect::ViewFailed) => {
+                    debug_assert!(!cx.has_effects(), "it comes alone");
+                    return Some(effect);
                 }
             }
         }
+        None
     }
 }

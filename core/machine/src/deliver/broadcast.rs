@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
-use crate::deliver::inbound::{Deed, InboundProgress};
+use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Earlier;
 use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
-use crate::membership::Membership;
 use crate::message::{Counts, Outcome};
-use crate::terminals::{Age, Connection, Terminals, Ticket};
+use crate::terminals::Terminals;
 use crate::time::Instant;
+use crate::vocabulary::delivery::{Deed, Ticket};
+use crate::vocabulary::terminal::{Age, LifeStage};
 
 /// The time between two steps.
 const STEP: Duration = Duration::from_millis(10);
@@ -161,19 +162,14 @@ impl Deliveries {
     }
 
     /// Serves the next terminals of the broadcast that has waited longest.
-    pub(super) fn broadcast_due(
-        &mut self,
-        cx: &mut Context<'_>,
-        membership: &mut Membership,
-        terminals: &mut Terminals,
-    ) {
+    pub(super) fn broadcast_due(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
         let mut budget = (cx.config.broadcast_rate / steps_per_second).max(1);
         while budget > 0 {
             let Some(&key) = self.broadcasts.front() else {
                 return;
             };
-            if !self.broadcast_one(cx, membership, terminals, key) {
+            if !self.broadcast_one(cx, terminals, key) {
                 self.broadcasts.pop_front();
                 self.answer_if_complete(cx, key);
                 continue;
@@ -188,7 +184,6 @@ impl Deliveries {
     fn broadcast_one(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         key: InboundKey,
     ) -> bool {
@@ -208,22 +203,24 @@ impl Deliveries {
         };
         broadcasting.walk = Walk::At { age };
         broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
-        let greeted = (terminals.get(connection)).filter(|found| found.is_live());
-        let Some(id) = greeted.map(Connection::id) else {
+        let greeted = (terminals.get(connection)).filter(|found| found.life == LifeStage::Live);
+        let Some(id) = greeted.map(|found| found.id) else {
             return true;
         };
         broadcasting.open += 1;
         let deed = broadcasting.deed.clone();
-        let ticket = Ticket::new(key, 0, push);
+        let ticket = Ticket {
+            delivery: key,
+            index: 0,
+            push,
+        };
         // The same push may have named this terminal's user before.
         let outcome = match self.repeats.known(cx.now.mono, id, ticket) {
             Some(known) => {
                 cx.stats.repeats += 1;
                 known.outcome()
             }
-            None => self
-                .act(cx, membership, terminals, connection, &deed, ticket)
-                .err(),
+            None => self.act(cx, terminals, connection, &deed, ticket).err(),
         };
         if let Some(outcome) = outcome {
             self.set_outcome(ticket, outcome);

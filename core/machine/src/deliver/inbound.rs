@@ -10,15 +10,16 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
-use crate::deliver::{Deliveries, Effect, Timer};
+use crate::deliver::{Deliveries, Timer};
 use crate::delivery::{Addressees, Ask, Delivered, Delivery, Outcomes};
-use crate::frame::{CloseCode, Pushed};
+use crate::frame::Pushed;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
 use crate::key::Key;
-use crate::membership::Membership;
 use crate::message::{Action, Outcome};
-use crate::terminals::{Connection, Terminals, Ticket, Waiting};
+use crate::terminals::Terminals;
 use crate::time::Instant;
+use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::selected::Selected;
 
 /// One delivery that is not over.
@@ -54,7 +55,7 @@ pub(super) enum InboundProgress {
     /// Terminals of users.
     Users {
         /// The terminals, in the order they were found.
-        terminals: Vec<ServedTerminal>,
+        served: Vec<ServedTerminal>,
         /// How many have no outcome yet.
         open: usize,
     },
@@ -82,15 +83,6 @@ struct Share<'a> {
     deed: &'a Deed,
 }
 
-/// What a delivery does to each terminal that is found by one key, or to all.
-#[derive(Clone, Debug)]
-pub(super) enum Deed {
-    /// The terminal is told of the push.
-    Tell(Pushed),
-    /// The terminal is closed.
-    Close(CloseCode),
-}
-
 impl Deed {
     /// `key`: what the terminals are found by. `None`: all are meant.
     fn new(flaws: Flaws, push: PushId, key: Option<&Key>, action: &Action) -> Self {
@@ -109,7 +101,6 @@ impl Deliveries {
     pub(crate) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         from: Publisher,
         delivery: Delivery,
@@ -122,7 +113,7 @@ impl Deliveries {
             from,
             answer_by: cx.now.mono + (within - margin),
             progress: InboundProgress::Users {
-                terminals: Vec::new(),
+                served: Vec::new(),
                 open: 0,
             },
         };
@@ -146,14 +137,7 @@ impl Deliveries {
                         key: &addressee.key,
                         deed: &deed,
                     };
-                    self.serve(
-                        cx,
-                        membership,
-                        terminals,
-                        share,
-                        &addressee.named,
-                        &addressee.ask,
-                    );
+                    self.serve(cx, terminals, share, &addressee.named, &addressee.ask);
                 }
                 self.answer_if_complete(cx, key);
             }
@@ -171,16 +155,15 @@ impl Deliveries {
     fn serve(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         named: &[ConnectionId],
         ask: &Ask,
     ) {
         for connection in named {
-            self.serve_one(cx, membership, terminals, share, *connection);
+            self.serve_one(cx, terminals, share, *connection);
         }
-        let greeted = || terminals.greeted_of(share.key).map(Connection::id);
+        let greeted = || terminals.greeted_of(share.key).map(|found| found.id);
         let mut asked: Vec<ConnectionId> = match ask {
             Ask::Nobody => return,
             Ask::All => greeted().collect(),
@@ -198,7 +181,7 @@ impl Deliveries {
         let named = Selected::only(named);
         for connection in asked {
             if !named.contains(connection) {
-                self.serve_one(cx, membership, terminals, share, connection);
+                self.serve_one(cx, terminals, share, connection);
             }
         }
     }
@@ -206,7 +189,6 @@ impl Deliveries {
     fn serve_one(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         connection: ConnectionId,
@@ -215,16 +197,16 @@ impl Deliveries {
             cx.bug("a delivery ended while its terminals were being found");
             return;
         };
-        let InboundProgress::Users {
-            terminals: served,
-            open,
-        } = &mut inbound.progress
-        else {
+        let InboundProgress::Users { served, open } = &mut inbound.progress else {
             cx.bug("a delivery to everyone has users");
             return;
         };
         let index = u32::try_from(served.len()).unwrap_or(u32::MAX);
-        let ticket = Ticket::new(share.delivery, index, share.push);
+        let ticket = Ticket {
+            delivery: share.delivery,
+            index,
+            push: share.push,
+        };
         *open += 1;
         served.push(ServedTerminal {
             addressee: share.addressee,
@@ -238,14 +220,13 @@ impl Deliveries {
                     self.set_outcome(ticket, outcome);
                 }
             }
-            Some(_) | None => self.hand_over(cx, membership, terminals, share, ticket, connection),
+            Some(_) | None => self.hand_over(cx, terminals, share, ticket, connection),
         }
     }
 
     fn hand_over(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         share: Share<'_>,
         ticket: Ticket,
@@ -255,12 +236,12 @@ impl Deliveries {
             self.set_outcome(ticket, Outcome::Gone);
             return;
         };
-        self.repeats.begin(cx.now.mono, connection, ticket.push());
+        self.repeats.begin(cx.now.mono, connection, ticket.push);
         if let Some(outcome) = hooks::outcome_before_queued(cx.flaws) {
             self.set_outcome(ticket, outcome);
         }
-        if let Err(outcome) = self.act(cx, membership, terminals, key, share.deed, ticket) {
-            self.repeats.end(connection, ticket.push(), outcome);
+        if let Err(outcome) = self.act(cx, terminals, key, share.deed, ticket) {
+            self.repeats.end(connection, ticket.push, outcome);
             self.set_outcome(ticket, outcome);
         }
     }
@@ -273,48 +254,40 @@ impl Deliveries {
     pub(super) fn act(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         key: ConnectionKey,
         deed: &Deed,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let acted = match deed {
-            Deed::Tell(pushed) => terminals.offer(cx, key, pushed.clone(), ticket),
-            Deed::Close(code) => {
-                terminals.close(cx, key, *code, Waiting::Write, Some(ticket));
-                Ok(())
-            }
-        };
-        // The terminal may have ended, and frames of other deliveries may have given way.
-        self.carry(cx, membership, terminals);
+        let acted = terminals.act(cx, key, deed, ticket);
+        // Frames of other deliveries may have given way.
+        self.take_outcomes(cx, terminals);
         acted
     }
 
     /// Tells the deliveries of a frame what became of it.
-    pub(super) fn resolve(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: ConnectionId,
-        ticket: Ticket,
-        outcome: Outcome,
-    ) {
-        let waiters = self.repeats.end(connection, ticket.push(), outcome);
+    pub(super) fn resolve(&mut self, cx: &mut Context<'_>, resolved: FrameOutcome) {
+        let FrameOutcome {
+            connection,
+            ticket,
+            outcome,
+        } = resolved;
+        let waiters = self.repeats.end(connection, ticket.push, outcome);
         for ticket in std::iter::once(ticket).chain(waiters) {
             self.set_outcome(ticket, outcome);
-            self.answer_if_complete(cx, ticket.delivery());
+            self.answer_if_complete(cx, ticket.delivery);
         }
     }
 
     /// Takes down what became of one terminal of a delivery.
     pub(super) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
         // A delivery that was answered in the meantime needs no outcome.
-        let Some(inbound) = self.inbound.get_mut(ticket.delivery()) else {
+        let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
             return;
         };
         match &mut inbound.progress {
-            InboundProgress::Users { terminals, open } => {
-                let terminal = terminals.get_mut(ticket.index() as usize);
+            InboundProgress::Users { served, open } => {
+                let terminal = served.get_mut(ticket.index as usize);
                 if let Some(terminal) = terminal.filter(|terminal| terminal.outcome.is_none()) {
                     terminal.outcome = Some(outcome);
                     *open -= 1;
@@ -348,11 +321,11 @@ impl Deliveries {
             }
         }
         let outcomes = inbound.outcomes();
-        self.answer(inbound.from, inbound.delivery, outcomes);
+        self.answer(cx, inbound.from, inbound.delivery, outcomes);
     }
 
     /// The publisher must know: terminals without an outcome count as queued.
-    pub(super) fn inbound_due(&mut self, key: InboundKey) {
+    pub(super) fn inbound_due(&mut self, cx: &mut Context<'_>, key: InboundKey) {
         let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
@@ -367,24 +340,28 @@ impl Deliveries {
         if !goes_on {
             self.inbound.remove(key);
         }
-        self.answer(from, delivery, outcomes);
+        self.answer(cx, from, delivery, outcomes);
     }
 
     /// The instance ends: all publishers are told what is known.
-    pub(crate) fn answer_all(&mut self) {
+    pub(crate) fn answer_all(&mut self, cx: &mut Context<'_>) {
         let keys: Vec<InboundKey> = self.inbound.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.inbound_due(key);
+            self.inbound_due(cx, key);
         }
     }
 
-    fn answer(&mut self, from: Publisher, delivery: DeliveryId, outcomes: Outcomes) {
+    fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: Publisher,
+        delivery: DeliveryId,
+        outcomes: Outcomes,
+    ) {
         let delivered = Delivered { delivery, outcomes };
         match from {
             Publisher::Here => self.answers_here.push(delivered),
-            Publisher::Link { link, .. } => {
-                self.effects.push_back(Effect::Answer { link, delivered })
-            }
+            Publisher::Link { link, .. } => cx.emit(Effect::Answered { link, delivered }),
             Publisher::Answered => {}
         }
     }
@@ -406,8 +383,8 @@ impl Publisher {
 impl Inbound {
     fn outcomes(&self) -> Outcomes {
         match &self.progress {
-            InboundProgress::Users { terminals, .. } => Outcomes::Users(
-                (terminals.iter())
+            InboundProgress::Users { served, .. } => Outcomes::Users(
+                (served.iter())
                     .map(|terminal| {
                         let outcome = terminal.outcome.unwrap_or(Outcome::Queued);
                         (terminal.addressee, terminal.connection, outcome)
@@ -426,17 +403,8 @@ impl Fingerprint for Inbound {
         std::hash::Hash::hash(&self.from, hasher);
         self.answer_by.fingerprint(now, hasher);
         match &self.progress {
-            InboundProgress::Users { terminals, .. } => std::hash::Hash::hash(terminals, hasher),
+            InboundProgress::Users { served, .. } => std::hash::Hash::hash(served, hasher),
             InboundProgress::Everyone(broadcasting) => broadcasting.fingerprint(now, hasher),
-        }
-    }
-}
-
-impl Fingerprint for Deed {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        match self {
-            Self::Tell(pushed) => pushed.fingerprint(now, hasher),
-            Self::Close(code) => code.fingerprint(now, hasher),
         }
     }
 }

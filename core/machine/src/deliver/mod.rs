@@ -19,10 +19,9 @@ use crate::base::slots::Slots;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::Delivered;
-use crate::id::{InboundKey, LinkKey};
-use crate::membership::Membership;
+use crate::id::InboundKey;
 use crate::stats::Level;
-use crate::terminals::{self, Terminals};
+use crate::terminals::Terminals;
 use crate::time::Instant;
 pub(crate) use crate::vocabulary::timer::DeliverTimer as Timer;
 
@@ -42,15 +41,6 @@ pub(crate) struct Deliveries {
     /// Answers to this instance's own deliveries, taken up at the end of the turn, when nothing is
     /// half done.
     answers_here: Vec<Delivered>,
-    /// What is to be handed on after each call. There is none between calls of the instance.
-    effects: VecDeque<Effect>,
-}
-
-/// What a delivery means for others.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    /// A delivery that came over this link is answered.
-    Answer { link: LinkKey, delivered: Delivered },
 }
 
 impl Deliveries {
@@ -61,53 +51,30 @@ impl Deliveries {
             step: Alarm::UNSET,
             repeats: Repeats::new(config.repeat_memory, config.repeat_entries, hash),
             answers_here: Vec::new(),
-            effects: VecDeque::new(),
         }
-    }
-
-    /// The oldest effect that was not handed on.
-    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
     }
 
     /// Does what is due.
     pub(crate) fn timer_due(
         &mut self,
         cx: &mut Context<'_>,
-        membership: &mut Membership,
         terminals: &mut Terminals,
         timer: Timer,
     ) {
         match timer {
-            Timer::Inbound(key) => self.inbound_due(key),
+            Timer::Inbound(key) => self.inbound_due(cx, key),
             Timer::Broadcast => {
                 if self.step.rings(cx.now.mono) {
-                    self.broadcast_due(cx, membership, terminals);
+                    self.broadcast_due(cx, terminals);
                 }
             }
         }
     }
 
-    /// Hands on what has changed with terminals, in the order in which it changed.
-    pub(crate) fn carry(
-        &mut self,
-        cx: &mut Context<'_>,
-        membership: &mut Membership,
-        terminals: &mut Terminals,
-    ) {
-        while let Some(effect) = terminals.next_effect() {
-            match effect {
-                terminals::Effect::Opened(key) => membership.row_wanted(cx, terminals, key),
-                terminals::Effect::Degraded => membership.degraded(),
-                terminals::Effect::DegradationEnded => membership.degradation_ended(),
-                terminals::Effect::Ended(key) => membership.row_unwanted(cx, terminals, key),
-                terminals::Effect::Gone(key) => membership.socket_gone(cx, terminals, key),
-                terminals::Effect::Resolved {
-                    connection,
-                    ticket,
-                    outcome,
-                } => self.resolve(cx, connection, ticket, outcome),
-            }
+    /// Takes down what became of frames, in the order in which it did.
+    pub(crate) fn take_outcomes(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
+        while let Some(outcome) = terminals.next_outcome() {
+            self.resolve(cx, outcome);
         }
     }
 
@@ -139,7 +106,6 @@ impl Deliveries {
 
     /// Whether no answer waits for the end of the turn.
     pub(crate) fn turn_is_over(&self) -> bool {
-        debug_assert!(self.effects.is_empty(), "an effect was not handed on");
         self.answers_here.is_empty()
     }
 

@@ -10,8 +10,8 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::id::{ConnectionId, InboundKey, PushId};
 use crate::key::Key;
 use crate::message::{Counts, Outcome};
-use crate::terminals::Ticket;
 use crate::time::Instant;
+use crate::vocabulary::delivery::Ticket;
 
 /// The memory, bounded by time and by entries. What falls out of it is not recognised any more.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Repeats {
         ticket: Ticket,
     ) -> Option<Earlier<Outcome>> {
         self.forget_old(now);
-        let state = self.frames.get_mut(&(ticket.push(), connection))?;
+        let state = self.frames.get_mut(&(ticket.push, connection))?;
         Some(state.join(ticket))
     }
 

@@ -1,20 +1,19 @@
-//! What takes several wings: the instance asks one and hands on to the others what it returns.
+//! What takes several wings: the instance asks one, and carries to the others what it means for them.
 
 use bytes::Bytes;
 
 use super::Instance;
 use crate::command::{Command, Log, Outbox};
-use crate::deliver::Publisher;
-use crate::directory::OperationResult;
+use crate::delivery::Delivered;
+use crate::directory::{OperationResult, SeenLease};
 use crate::drain::{self, Progress};
 use crate::event::TripLost;
 use crate::frame::CloseCode;
-use crate::id::{LinkKey, OpId};
-use crate::membership;
+use crate::id::{InstanceId, LinkKey, OpId};
 use crate::membership::departure::Departure;
 use crate::membership::trips::{Completion, Conclusion, TripEnd};
-use crate::peers;
-use crate::time::Now;
+use crate::time::{Instant, Now};
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::Purpose;
 
 impl Instance {
@@ -30,37 +29,78 @@ impl Instance {
         let Some(mut said) = said else { return };
         loop {
             let cx = &mut self.base.context(now, out);
-            let effect = (self.peers).next_effect(cx, &mut self.membership, &mut said);
-            let Some(effect) = effect else { return };
-            self.carry_from_peers(now, effect, out);
+            if !(self.peers).take_up(cx, &mut self.membership, &mut said) {
+                return;
+            }
+            self.carry(now, out);
         }
     }
 
-    /// Hands on what a peer said that is for another wing.
-    fn carry_from_peers(&mut self, now: Now, effect: peers::Effect, out: &mut Outbox) {
-        let (cx, wings, publish) = &mut self.apart(now, out);
-        match effect {
-            peers::Effect::Deliver {
-                link,
-                round_trip,
-                delivery,
-            } => {
-                let publisher = Publisher::Link { link, round_trip };
-                (wings.deliver).deliver(cx, wings.membership, wings.terminals, publisher, delivery);
-                wings.carry(cx);
-            }
-            peers::Effect::Delivered {
-                link, delivered, ..
-            } if publish.contradicts(&delivered) => {
-                let what = "an answer of another kind";
-                wings.peers.misbehaved(cx, wings.membership, link, what);
-            }
-            peers::Effect::Delivered { by, delivered, .. } => {
-                wings.peers.forget_unanswered(by, delivered.delivery);
-                publish.delivered(cx, wings, by, delivered);
-            }
-            peers::Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
+    /// Carries the effects of a call, in the order in which they were emitted.
+    pub(super) fn carry(&mut self, now: Now, out: &mut Outbox) {
+        loop {
+            let (cx, wings, _) = &mut self.apart(now, out);
+            let Some(effect) = wings.carry(cx) else {
+                return;
+            };
+            self.carry_up(now, effect, out);
         }
+    }
+
+    /// Carries an effect that is not for the wings below the publisher alone.
+    fn carry_up(&mut self, now: Now, effect: Effect, out: &mut Outbox) {
+        match effect {
+            Effect::Delivered {
+                link,
+                by,
+                delivered,
+            } => self.delivered(now, link, by, delivered, out),
+            Effect::DirectoryWorks => self.directory_works_elsewhere(now, out),
+            Effect::Claimed { missing } => {
+                if self.drain.departure() != Departure::Releasing {
+                    let cx = &mut self.base.context(now, out);
+                    self.drain.end_isolation(cx);
+                    (self.membership).begin_settling(cx, &self.terminals, missing);
+                }
+            }
+            Effect::Leases { asked, leases } => self.view_read(now, asked, leases, out),
+            Effect::ViewFailed => {
+                let (cx, wings, publish) = &mut self.apart(now, out);
+                publish.view_failed(cx, wings);
+            }
+            Effect::Terminal(_) | Effect::Answered { .. } | Effect::Deliver { .. } => {
+                (self.base.context(now, out)).bug("an effect was handed back that has its wing");
+            }
+        }
+    }
+
+    fn delivered(
+        &mut self,
+        now: Now,
+        link: LinkKey,
+        by: InstanceId,
+        delivered: Delivered,
+        out: &mut Outbox,
+    ) {
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        if publish.contradicts(&delivered) {
+            let what = "an answer of another kind";
+            wings.peers.misbehaved(cx, wings.membership, link, what);
+        } else {
+            wings.peers.forget_unanswered(by, delivered.delivery);
+            publish.delivered(cx, wings, by, delivered);
+        }
+    }
+
+    fn view_read(&mut self, now: Now, asked: Instant, leases: Vec<SeenLease>, out: &mut Outbox) {
+        let cx = &mut self.base.context(now, out);
+        let said = |instance| self.peers.said_by(instance);
+        for instance in self.membership.view_read(cx, asked, leases, said) {
+            self.peers.look_for(cx, &mut self.membership, instance);
+        }
+        self.peers.forget_strangers(self.membership.view());
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        publish.view_read(cx, wings, asked);
     }
 
     pub(super) fn directory_up(&mut self, now: Now, out: &mut Outbox) {
@@ -114,44 +154,14 @@ impl Instance {
             match purpose {
                 Purpose::Membership(purpose) => {
                     let cx = &mut self.base.context(now, out);
-                    let membership = &mut self.membership;
-                    let effect =
-                        membership.operation_ended(cx, &mut self.terminals, purpose, conclusion);
+                    let terminals = &mut self.terminals;
+                    (self.membership).operation_ended(cx, terminals, purpose, conclusion);
                     self.carry(now, out);
-                    if let Some(effect) = effect {
-                        self.carry_from_membership(now, effect, out);
-                    }
                 }
                 Purpose::Publish(purpose) => {
                     let (cx, wings, publish) = &mut self.apart(now, out);
                     publish.operation_ended(cx, wings, purpose, conclusion);
                 }
-            }
-        }
-    }
-
-    fn carry_from_membership(&mut self, now: Now, effect: membership::Effect, out: &mut Outbox) {
-        match effect {
-            membership::Effect::Claimed { missing } => {
-                if self.drain.departure() != Departure::Releasing {
-                    let cx = &mut self.base.context(now, out);
-                    self.drain.end_isolation(cx);
-                    (self.membership).begin_settling(cx, &self.terminals, missing);
-                }
-            }
-            membership::Effect::Leases { asked, leases } => {
-                let cx = &mut self.base.context(now, out);
-                let said = |instance| self.peers.said_by(instance);
-                for instance in self.membership.view_read(cx, asked, leases, said) {
-                    self.peers.look_for(cx, &mut self.membership, instance);
-                }
-                self.peers.forget_strangers(self.membership.view());
-                let (cx, wings, publish) = &mut self.apart(now, out);
-                publish.view_read(cx, wings, asked);
-            }
-            membership::Effect::ViewFailed => {
-                let (cx, wings, publish) = &mut self.apart(now, out);
-                publish.view_failed(cx, wings);
             }
         }
     }
@@ -178,13 +188,15 @@ impl Instance {
             Progress::None => {}
             Progress::Release => {
                 self.membership.departure_changed();
-                self.deliver.answer_all();
+                self.deliver.answer_all(&mut self.base.context(now, out));
                 self.carry(now, out);
                 self.peers.say_goodbye(&mut self.base.context(now, out));
             }
             Progress::End => {
                 // Nothing is asked from here on, and whatever was asked ends.
                 self.directory_down(now, out);
+                self.deliver.answer_all(&mut self.base.context(now, out));
+                self.carry(now, out);
                 let (cx, wings, publish) = &mut self.apart(now, out);
                 publish.end(cx, wings);
                 wings.peers.close(cx);

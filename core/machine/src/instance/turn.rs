@@ -32,6 +32,7 @@ impl Instance {
 
     /// Whether nothing is put off to the end of the turn.
     pub(super) fn turn_is_over(&self) -> bool {
+        debug_assert!(!self.base.has_effects(), "an effect was not carried");
         self.terminals.turn_is_over()
             && self.peers.unflushed().is_empty()
             && self.deliver.turn_is_over()

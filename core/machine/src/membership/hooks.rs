@@ -1,9 +1,9 @@
 //! Where [bugs](crate::base::flaws) that can be switched on change the standing in the directory.
 //! Each function is named after what is done without them.
 
-use super::shard::Missing;
 use crate::base::flaws::{Flaw, Flaws};
 use crate::id::Epoch;
+use crate::vocabulary::missing::Missing;
 
 /// Whether everybody is doubted after a new link, unless it is the first.
 pub(super) const fn doubts_after_reconnection(flaws: Flaws) -> bool {

@@ -44,10 +44,11 @@ use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
 use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::effect::Effect;
+use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
+use crate::vocabulary::terminal::TerminalChange;
 pub(crate) use crate::vocabulary::timer::MembershipTimer as Timer;
-
-pub(crate) use shard::Missing;
 
 use departure::Departure;
 use service::Service;
@@ -63,25 +64,6 @@ use view::View;
 pub(crate) struct Membership {
     shard: Shard,
     view: View,
-}
-
-/// What the end of an operation means for other wings.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// The lease was claimed: an isolation is over, and [settling](Membership::begin_settling) begins,
-    /// unless the lease is to be given back.
-    Claimed {
-        /// What may be missing from the directory.
-        missing: Missing,
-    },
-    /// The leases of all instances have come: they are to be [taken in](Membership::view_read).
-    Leases {
-        /// When they were asked for.
-        asked: Instant,
-        leases: Vec<SeenLease>,
-    },
-    /// They cannot be read: nobody can be judged by them.
-    ViewFailed,
 }
 
 impl Membership {
@@ -247,44 +229,21 @@ impl Membership {
         self.shard.is_due()
     }
 
-    /// A terminal is open: its row is to be written.
-    pub(crate) fn row_wanted(
-        &mut self,
-        cx: &Context<'_>,
-        terminals: &Terminals,
-        key: ConnectionKey,
-    ) {
-        self.shard.write_row(cx, terminals, key);
-    }
-
-    /// A terminal's presence has ended: its row is to be removed.
-    pub(crate) fn row_unwanted(
-        &mut self,
-        cx: &mut Context<'_>,
-        terminals: &Terminals,
-        key: ConnectionKey,
-    ) {
-        self.shard.row_unwanted(cx, terminals, key);
-    }
-
-    /// A terminal's socket has gone: without a row it is forgotten at once.
-    pub(crate) fn socket_gone(
+    /// A terminal has changed, and its row or the lease follows.
+    pub(crate) fn terminal_changed(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        change: TerminalChange,
     ) {
-        self.shard.forget_if_over(cx, terminals, key);
-    }
-
-    /// A terminal was greeted as degraded: others have to ask for it.
-    pub(crate) const fn degraded(&mut self) {
-        self.shard.degraded();
-    }
-
-    /// The row of a degraded terminal is written, or the terminal has ended.
-    pub(crate) const fn degradation_ended(&mut self) {
-        self.shard.degradation_ended();
+        let shard = &mut self.shard;
+        match change {
+            TerminalChange::Opened(key) => shard.write_row(cx, terminals, key),
+            TerminalChange::Degraded => shard.degraded(),
+            TerminalChange::DegradationEnded => shard.degradation_ended(),
+            TerminalChange::Ended(key) => shard.row_unwanted(cx, terminals, key),
+            TerminalChange::Gone(key) => shard.forget_if_over(cx, terminals, key),
+        }
     }
 
     /// How far the end of the instance is has changed, and the lease is to say so.
@@ -324,14 +283,14 @@ impl Membership {
         self.view.said_goodbye(instance);
     }
 
-    /// An operation has ended that this wing asked for. Returns what it means for others.
+    /// An operation has ended that this wing asked for.
     pub(crate) fn operation_ended(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         purpose: MembershipPurpose,
         conclusion: Conclusion,
-    ) -> Option<Effect> {
+    ) {
         match conclusion {
             Conclusion::Answered { asked, reply } => {
                 self.operation_answered(cx, terminals, asked, purpose, reply)
@@ -348,7 +307,7 @@ impl Membership {
         asked: Instant,
         purpose: MembershipPurpose,
         reply: Reply,
-    ) -> Option<Effect> {
+    ) {
         let Self { shard, view } = self;
         match (purpose, reply) {
             (MembershipPurpose::Register { connection, epoch }, Reply::Registered) => {
@@ -362,11 +321,12 @@ impl Membership {
             }
             (MembershipPurpose::View, Reply::Leases { leases, malformed }) => {
                 cx.stats.malformed_entries += u64::from(malformed);
-                return Some(Effect::Leases { asked, leases });
+                cx.emit(Effect::Leases { asked, leases });
             }
             (MembershipPurpose::Claim { lease }, Reply::Claimed { replaced }) => {
-                let missing = shard.claimed(cx, asked, lease, replaced.as_ref())?;
-                return Some(Effect::Claimed { missing });
+                if let Some(missing) = shard.claimed(cx, asked, lease, replaced.as_ref()) {
+                    cx.emit(Effect::Claimed { missing });
+                }
             }
             (MembershipPurpose::Claim { .. }, Reply::ClaimRefused { epoch }) => {
                 shard.claim_refused(epoch)
@@ -392,10 +352,9 @@ impl Membership {
                 _,
             ) => {
                 cx.stats.directory_refusals += 1;
-                return self.operation_refused(cx, terminals, purpose);
+                self.operation_refused(cx, terminals, purpose);
             }
         }
-        None
     }
 
     /// The directory did not execute the operation, or answered what cannot be understood.
@@ -404,7 +363,7 @@ impl Membership {
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         purpose: MembershipPurpose,
-    ) -> Option<Effect> {
+    ) {
         let Self { shard, view } = self;
         match purpose {
             MembershipPurpose::Register { connection, .. } => {
@@ -414,12 +373,11 @@ impl Membership {
                 shard.unregister_refused(cx, terminals, connection);
             }
             MembershipPurpose::Release => {}
-            MembershipPurpose::View => return Some(Effect::ViewFailed),
+            MembershipPurpose::View => cx.emit(Effect::ViewFailed),
             MembershipPurpose::Claim { .. } => shard.claim_failed(cx, view),
             MembershipPurpose::Renew { lease } => shard.renewal_refused(cx, view, &lease),
             MembershipPurpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
-        None
     }
 
     fn operation_unknown(
@@ -428,7 +386,7 @@ impl Membership {
         terminals: &mut Terminals,
         purpose: MembershipPurpose,
         unknown: Unknown,
-    ) -> Option<Effect> {
+    ) {
         let Self { shard, view } = self;
         match purpose {
             MembershipPurpose::Register { connection, .. } => {
@@ -438,12 +396,11 @@ impl Membership {
                 shard.unregister_unknown(cx, terminals, connection, unknown);
             }
             MembershipPurpose::Release => {}
-            MembershipPurpose::View => return Some(Effect::ViewFailed),
+            MembershipPurpose::View => cx.emit(Effect::ViewFailed),
             MembershipPurpose::Claim { .. } => shard.claim_unknown(cx, view, unknown),
             MembershipPurpose::Renew { lease } => shard.renewal_unknown(cx, view, lease, unknown),
             MembershipPurpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
-        None
     }
 
     /// What is known of one connection's row.

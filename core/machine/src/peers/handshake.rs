@@ -34,7 +34,7 @@ impl Peers {
     }
 
     /// A batch came over a link. What belongs to the handshake is dealt with; what an open link
-    /// carries is returned, to be taken [message by message](Self::next_effect).
+    /// carries is returned, to be taken [message by message](Self::take_up).
     pub(crate) fn received(
         &mut self,
         cx: &mut Context<'_>,

@@ -51,7 +51,6 @@ pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
@@ -65,6 +64,7 @@ use crate::membership::service::Service;
 use crate::membership::view::View;
 use crate::stats::Level;
 use crate::time::Instant;
+use crate::vocabulary::effect::Effect;
 pub(crate) use crate::vocabulary::timer::PeersTimer as Timer;
 
 use link::{Link, LinkStage};
@@ -80,8 +80,7 @@ const BATCH_BYTES: usize = 256 << 10;
 ///
 /// Deliveries are [sent](Self::send) to an instance, answers are [given](Self::answer) on the link
 /// that asked; both leave in batches when the turn is [flushed](Self::flush). What comes over a link
-/// is handed in with [`received`](Self::received), and what others are to do about it comes out of
-/// [`next_effect`](Self::next_effect). A delivery that cannot be sent is among those of
+/// is handed in with [`received`](Self::received), and [taken up](Self::take_up) message by message. A delivery that cannot be sent is among those of
 /// [`take_failed`](Self::take_failed) at the end of the turn, and is not answered any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
@@ -94,26 +93,6 @@ pub(crate) struct Peers {
     unflushed: Vec<LinkKey>,
     /// Deliveries that cannot be sent, taken up at the end of the turn.
     failed: Vec<DeliveryId>,
-}
-
-/// What came over an open link and is for other wings.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    /// Terminals of this instance are to be served. The answer leaves over the link, on which what is
-    /// said takes so long to be answered.
-    Deliver {
-        link: LinkKey,
-        round_trip: Duration,
-        delivery: Delivery,
-    },
-    /// An instance says what became of a delivery.
-    Delivered {
-        link: LinkKey,
-        by: InstanceId,
-        delivered: Delivered,
-    },
-    /// The directory works for a peer.
-    DirectoryWorks,
 }
 
 /// The messages of one batch that were not taken up yet. An earlier one may end the link: what
@@ -217,29 +196,25 @@ impl Peers {
         self.say(cx, link, Message::Delivered(delivered));
     }
 
-    /// Takes up the next message of a batch, and those after it as long as they are for the peers
-    /// alone. Returns what another wing is to do before the rest is taken up.
-    pub(crate) fn next_effect(
+    /// Takes up the messages of a batch one after another, until one is for another wing. Returns whether
+    /// there was such a one: its effect is to be carried before the rest is taken up.
+    pub(crate) fn take_up(
         &mut self,
         cx: &mut Context<'_>,
         membership: &mut Membership,
         said: &mut Said,
-    ) -> Option<Effect> {
-        loop {
-            let message = said.messages.next()?;
-            let key = said.link;
-            let link = self.links.get(key)?;
+    ) -> bool {
+        let key = said.link;
+        while !cx.has_effects() {
+            let (Some(message), Some(link)) = (said.messages.next(), self.links.get(key)) else {
+                return false;
+            };
             let Some(from) = link.peer else {
                 cx.bug("a link has proven itself and nobody is there");
-                return None;
+                return false;
             };
             match &link.stage {
-                LinkStage::Open => {
-                    let effect = self.take_up(cx, membership, key, from, message);
-                    if effect.is_some() {
-                        return effect;
-                    }
-                }
+                LinkStage::Open => self.take_up_one(cx, membership, key, from, message),
                 LinkStage::Proving { transcript } => {
                     let transcript = transcript.clone();
                     self.proven_by_dialler(cx, membership, key, &transcript, &message);
@@ -249,31 +224,32 @@ impl Peers {
                 | LinkStage::Accepted
                 | LinkStage::Proven => {
                     cx.bug("a batch came before its Hello");
-                    return None;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// A message came over an open link.
-    fn take_up(
+    fn take_up_one(
         &mut self,
         cx: &mut Context<'_>,
         membership: &mut Membership,
         link: LinkKey,
         from: InstanceId,
         message: Message,
-    ) -> Option<Effect> {
+    ) {
         match message {
             Message::Deliver(delivery) => {
                 let round_trip = self.links.get(link).map(Link::round_trip);
-                Some(Effect::Deliver {
+                cx.emit(Effect::Deliver {
                     link,
                     round_trip: round_trip.unwrap_or_default(),
                     delivery,
-                })
+                });
             }
-            Message::Delivered(delivered) => Some(Effect::Delivered {
+            Message::Delivered(delivered) => cx.emit(Effect::Delivered {
                 link,
                 by: from,
                 delivered,
@@ -284,18 +260,12 @@ impl Peers {
                 }
                 membership.heard(cx.now.mono, from, directory);
                 match directory {
-                    Service::Full | Service::Behind => Some(Effect::DirectoryWorks),
-                    Service::None | Service::Vacant => None,
+                    Service::Full | Service::Behind => cx.emit(Effect::DirectoryWorks),
+                    Service::None | Service::Vacant => {}
                 }
             }
-            Message::Goodbye => {
-                membership.said_goodbye(from);
-                None
-            }
-            Message::Proof(_) => {
-                self.misbehaved(cx, membership, link, "a second proof");
-                None
-            }
+            Message::Goodbye => membership.said_goodbye(from),
+            Message::Proof(_) => self.misbehaved(cx, membership, link, "a second proof"),
         }
     }
 

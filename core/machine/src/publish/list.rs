@@ -113,9 +113,9 @@ pub(super) fn connections_unknown(
 fn local_connections(cx: &Context<'_>, wings: &Wings<'_>, key: &Key) -> Vec<ConnectionInfo> {
     (wings.terminals.greeted_of(key))
         .map(|connection| ConnectionInfo {
-            connection: connection.id(),
+            connection: connection.id,
             instance: cx.identity.instance,
-            connected: connection.connected(),
+            connected: connection.connected,
         })
         .collect()
 }

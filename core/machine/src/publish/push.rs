@@ -3,7 +3,6 @@
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
-use crate::deliver::Publisher;
 use crate::delivery::{Addressees, Delivery};
 use crate::event::Answer;
 use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
@@ -239,14 +238,7 @@ pub(super) fn send(
     due: Instant,
 ) {
     if to == cx.identity.instance {
-        (wings.deliver).deliver(
-            cx,
-            wings.membership,
-            wings.terminals,
-            Publisher::Here,
-            delivery,
-        );
-        wings.carry(cx);
+        wings.deliver_here(cx, delivery);
     } else {
         (wings.peers).send(cx, wings.membership, to, delivery, due);
     }

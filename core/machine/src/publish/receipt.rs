@@ -134,8 +134,6 @@ impl Publish {
 
     /// The instance ends: each push is answered with what is known of it.
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
-        wings.deliver.answer_all();
-        wings.carry(cx);
         let pushes: Vec<PushKey> = self.open.iter().map(|(push, _)| push).collect();
         for push in pushes {
             if let Some(open) = self.open.get_mut(push) {

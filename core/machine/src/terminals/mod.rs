@@ -14,14 +14,13 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
-use crate::message::Outcome;
 use crate::stats::Level;
 use crate::time::Instant;
+use crate::vocabulary::delivery::FrameOutcome;
+use crate::vocabulary::terminal::{Age, Terminal};
 pub(crate) use crate::vocabulary::timer::TerminalsTimer as Timer;
 
-pub(crate) use connection::{Connection, Waiting};
-pub(crate) use outbound::Ticket;
-pub(crate) use registry::Age;
+use connection::Connection;
 use registry::Registry;
 
 /// The terminals of this instance.
@@ -30,32 +29,9 @@ pub(crate) struct Terminals {
     registry: Registry,
     /// Connections with frames to write at the end of the turn.
     unflushed: Vec<ConnectionKey>,
-    /// What is to be handed on after each call. There is none between calls of the instance.
-    effects: VecDeque<Effect>,
-}
-
-/// What a change of a terminal means for others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Effect {
-    /// A terminal is open: its row is to be written.
-    Opened(ConnectionKey),
-    /// A terminal is greeted as degraded: others have to ask for it.
-    Degraded,
-    /// The row of a degraded terminal is written, or the terminal has ended.
-    DegradationEnded,
-    /// A terminal's presence has ended: its row is to be removed. It may be said twice, before and
-    /// after the socket goes.
-    Ended(ConnectionKey),
-    /// A terminal's socket has gone: it is to be forgotten
-    /// ([`forget_if_gone`](Terminals::forget_if_gone)), at once if it has no row, or else when
-    /// the row has gone.
-    Gone(ConnectionKey),
-    /// It is known what became of a frame.
-    Resolved {
-        connection: ConnectionId,
-        ticket: Ticket,
-        outcome: Outcome,
-    },
+    /// What became of frames, until whoever has their tickets takes it. There is none between calls
+    /// of the instance.
+    outcomes: VecDeque<FrameOutcome>,
 }
 
 impl Terminals {
@@ -63,27 +39,34 @@ impl Terminals {
         Self {
             registry: Registry::new(hash),
             unflushed: Vec::new(),
-            effects: VecDeque::new(),
+            outcomes: VecDeque::new(),
         }
     }
 
     /// A connection that is not forgotten.
-    pub(crate) fn get(&self, key: ConnectionKey) -> Option<&Connection> {
-        self.registry.get(key)
+    pub(crate) fn get(&self, key: ConnectionKey) -> Option<Terminal<'_>> {
+        self.registry.get(key).map(Connection::terminal)
+    }
+
+    /// Whether a batch of a connection is with the driver.
+    #[cfg(test)]
+    pub(crate) fn is_writing(&self, key: ConnectionKey) -> bool {
+        (self.registry.get(key)).is_some_and(|connection| connection.outbound.is_writing())
     }
 
     /// A present connection of this user, by its name.
     pub(crate) fn find(&self, connection: ConnectionId, key: &Key) -> Option<ConnectionKey> {
         let found = self.registry.find(connection)?;
-        let is_its = self.registry.get(found)?.key() == key;
+        let is_its = self.registry.get(found)?.key == *key;
         is_its.then_some(found)
     }
 
     /// The greeted connections of a user, oldest first.
-    pub(crate) fn greeted_of(&self, key: &Key) -> impl Iterator<Item = &Connection> {
+    pub(crate) fn greeted_of(&self, key: &Key) -> impl Iterator<Item = Terminal<'_>> {
         (self.registry.of(key).iter())
             .filter_map(|key| self.registry.get(*key))
             .filter(|connection| connection.is_live())
+            .map(Connection::terminal)
     }
 
     /// The youngest present connection that is older than `age`.
@@ -136,9 +119,9 @@ impl Terminals {
         ]
     }
 
-    /// The oldest effect that was not handed on.
-    pub(crate) fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+    /// What became of a frame, oldest first.
+    pub(crate) fn next_outcome(&mut self) -> Option<FrameOutcome> {
+        self.outcomes.pop_front()
     }
 
     /// Does what is due.
@@ -157,7 +140,7 @@ impl Terminals {
 
     /// Whether nothing waits for the end of the turn.
     pub(crate) fn turn_is_over(&self) -> bool {
-        debug_assert!(self.effects.is_empty(), "an effect was not handed on");
+        debug_assert!(self.outcomes.is_empty(), "an outcome was not taken");
         self.unflushed.is_empty()
     }
 

@@ -6,43 +6,9 @@ use std::hash::{Hash, Hasher};
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
 use crate::frame::{Messages, Outgoing, Pushed};
-use crate::id::{ConnectionId, InboundKey, PushId};
+use crate::id::ConnectionId;
 use crate::time::Instant;
-
-/// A claim to learn what became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ticket {
-    delivery: InboundKey,
-    index: u32,
-    push: PushId,
-}
-
-impl Ticket {
-    /// Of a frame of this delivery. `index` says for which of its terminals. The push outlives the
-    /// delivery, which is answered before a slow write ends.
-    pub(crate) const fn new(delivery: InboundKey, index: u32, push: PushId) -> Self {
-        Self {
-            delivery,
-            index,
-            push,
-        }
-    }
-
-    /// The delivery that the frame belongs to.
-    pub(crate) const fn delivery(self) -> InboundKey {
-        self.delivery
-    }
-
-    /// Which of the delivery's terminals the frame is for.
-    pub(crate) const fn index(self) -> u32 {
-        self.index
-    }
-
-    /// The push that the frame is of.
-    pub(crate) const fn push(self) -> PushId {
-        self.push
-    }
-}
+use crate::vocabulary::delivery::Ticket;
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
 /// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
@@ -288,8 +254,6 @@ impl Fingerprint for Outbound {
     }
 }
 
-crate::base::fingerprint::timeless!(Ticket);
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -297,6 +261,7 @@ mod tests {
     use super::*;
     use crate::base::slots::SlotKey;
     use crate::frame::Payload;
+    use crate::id::{InboundKey, PushId};
 
     fn config(slow_consumer: SlowConsumer) -> Config {
         Config {

@@ -10,23 +10,7 @@ use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
 use crate::terminals::connection::Connection;
 use crate::time::Instant;
-
-/// The order in which connections came, counted from zero. A walk over all connections goes by
-/// age: what comes or goes meanwhile neither repeats nor skips anybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Age(u64);
-
-impl Age {
-    /// Younger than every connection.
-    pub(crate) const YOUNGEST: Self = Self(u64::MAX);
-    /// As old as the first connection.
-    pub(crate) const OLDEST: Self = Self(0);
-
-    /// The age just younger than this one.
-    pub(crate) const fn younger(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
+use crate::vocabulary::terminal::Age;
 
 /// All connections from `accept` to `Forget`. A connection is *present* until its end begins: only
 /// then is it found by name, by key and by age.
@@ -154,5 +138,3 @@ impl Registry {
         self.next_age.fingerprint(now, hasher);
     }
 }
-
-crate::base::fingerprint::timeless!(Age);

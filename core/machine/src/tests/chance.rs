@@ -140,10 +140,7 @@ impl World {
                 rig.cluster.writes = true;
                 let keys = self.open.clone();
                 (keys.into_iter())
-                    .filter(|key| {
-                        (self.rig.instance().terminals().get(*key))
-                            .is_some_and(|connection| connection.is_writing())
-                    })
+                    .filter(|key| self.rig.instance().terminals().is_writing(*key))
                     .collect::<Vec<_>>()
                     .into_iter()
                     .flat_map(|connection| self.rig.event(Event::Written { connection }))

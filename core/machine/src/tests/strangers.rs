@@ -386,7 +386,7 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             ask: Ask::All,
         };
         let deliver = Delivery {
-            id: crate::id::DeliveryId::new(1),
+            id: DeliveryId::new(1),
             push: PushId::new(uuid::Uuid::from_u128(1)),
             within: Duration::from_secs(1),
             action: Action::Frame(payload),

@@ -7,13 +7,17 @@
 //! frames carries a `Ticket` by which the outcome finds back. The same values serve an instance that
 //! publishes to its own terminals and one that publishes over a link.
 
+use std::hash::Hasher;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConnectionId, DeliveryId, PushId};
+use crate::base::fingerprint::Fingerprint;
+use crate::frame::{CloseCode, Pushed};
+use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId};
 use crate::key::Key;
 use crate::message::{Action, Counts, Outcome};
+use crate::time::Instant;
 
 /// One push, or the part of it that one instance serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,3 +84,42 @@ pub(crate) enum Outcomes {
     /// Of a delivery to everyone: how many.
     Everyone(Counts),
 }
+
+/// What a delivery does to each terminal that is found by one key, or to all.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// The terminal is told of the push.
+    Tell(Pushed),
+    /// The terminal is closed.
+    Close(CloseCode),
+}
+
+/// A claim of one delivery to learn what became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    pub(crate) delivery: InboundKey,
+    /// Which of the delivery's terminals the frame is for.
+    pub(crate) index: u32,
+    /// The push that the frame is of. It outlives the delivery, which is answered before a slow write
+    /// ends.
+    pub(crate) push: PushId,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameOutcome {
+    pub(crate) connection: ConnectionId,
+    pub(crate) ticket: Ticket,
+    pub(crate) outcome: Outcome,
+}
+
+impl Fingerprint for Deed {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match self {
+            Self::Tell(pushed) => pushed.fingerprint(now, hasher),
+            Self::Close(code) => code.fingerprint(now, hasher),
+        }
+    }
+}
+
+crate::base::fingerprint::timeless!(Ticket);

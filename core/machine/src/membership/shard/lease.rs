@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Missing, RETRY, Shard};
+use super::{RETRY, Shard};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
@@ -19,6 +19,7 @@ use crate::membership::view::View;
 use crate::membership::{Timer, hooks, load};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::MembershipPurpose;
 
 /// The lease, as far as this instance knows.

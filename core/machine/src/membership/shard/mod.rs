@@ -23,8 +23,6 @@ use crate::membership::view::View;
 use crate::time::{Instant, Now};
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 
-pub(crate) use settle::Missing;
-
 use lease::LeaseHolder;
 use rows::Rows;
 use settle::Settlement;

@@ -15,14 +15,14 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::slots::Beside;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
-use crate::frame::CloseCode;
 use crate::id::{ConnectionKey, Epoch};
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
 use crate::membership::{Timer, hooks};
-use crate::terminals::{Age, Terminals, Waiting};
+use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::purpose::MembershipPurpose;
+use crate::vocabulary::terminal::{Age, RowNews};
 
 /// The time between two steps of the sweep.
 const SWEEP_STEP: Duration = Duration::from_secs(1);
@@ -138,12 +138,12 @@ impl Shard {
         };
         self.rows.set(key, RowState::Writing { epoch });
         let operation = Operation::Register {
-            key: connection.key().clone(),
-            connection: connection.id(),
+            key: connection.key.clone(),
+            connection: connection.id,
             row: Row {
                 instance: cx.identity.instance,
                 epoch,
-                connected: connection.connected(),
+                connected: connection.connected,
             },
         };
         let purpose = MembershipPurpose::Register {
@@ -181,8 +181,8 @@ impl Shard {
                 }
                 self.rows.set(key, RowState::Removing);
                 let operation = Operation::Unregister {
-                    key: connection.key().clone(),
-                    connection: connection.id(),
+                    key: connection.key.clone(),
+                    connection: connection.id,
                     instance: cx.identity.instance,
                 };
                 let purpose = MembershipPurpose::Unregister { connection: key };
@@ -224,7 +224,7 @@ impl Shard {
             }
             return;
         }
-        terminals.row_written(cx, key);
+        terminals.row_changed(cx, key, RowNews::Written);
         self.settled_one(cx, key);
     }
 
@@ -245,7 +245,7 @@ impl Shard {
         // Somebody else wrote a row under our id.
         cx.stats.directory_refusals += 1;
         self.rows.set(key, RowState::Due);
-        terminals.close(cx, key, CloseCode::ServiceRestart, Waiting::Write, None);
+        terminals.row_changed(cx, key, RowNews::Taken);
     }
 
     pub(in crate::membership) fn register_unknown(
@@ -347,7 +347,7 @@ impl Shard {
         key: ConnectionKey,
     ) {
         if self.rows.state(key) == RowState::Absent {
-            terminals.forget_if_gone(cx, key);
+            terminals.row_changed(cx, key, RowNews::Absent);
         }
     }
 

@@ -18,9 +18,11 @@ use crate::id::ConnectionKey;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
 use crate::membership::{Timer, hooks};
-use crate::terminals::{Age, Terminals};
+use crate::terminals::Terminals;
 use crate::time::Instant;
+use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
+use crate::vocabulary::terminal::Age;
 
 /// The time between two batches of rows.
 pub(super) const STEP: Duration = Config::SETTLE_STEP;
@@ -54,20 +56,6 @@ struct Settling {
     slowed: u32,
     /// When the next batch may leave.
     next: Instant,
-}
-
-/// What may be missing from the directory until rows are written again. It outlives a settling
-/// that is interrupted: the next claim may well replace what this one wrote, and the rows that this
-/// one had not come to are still not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// Everything: the claim did not replace what was last acknowledged.
-    Everything,
-    /// The rows of connections accepted after this moment: the claim replaced exactly what was last
-    /// acknowledged.
-    Tail { after: Instant },
-    /// Nothing is missing.
-    Nothing,
 }
 
 impl Missing {
@@ -250,7 +238,7 @@ impl Shard {
                 return false;
             };
             if let Missing::Tail { after } = self.settlement.missing
-                && connection.accepted() < after
+                && connection.accepted < after
             {
                 if settling.open + settling.again.len() > 0 {
                     // The young ones first: others need not ask by key any more then.

@@ -19,7 +19,6 @@ use crate::message::Outcome;
 use crate::publish::route::{self, Route};
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{Publish, hooks, standing};
-use crate::terminals::Connection;
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
@@ -86,7 +85,7 @@ impl Publish {
             }
             let selected = part.selection.selected();
             let named: Vec<_> = (wings.terminals.greeted_of(key))
-                .map(Connection::id)
+                .map(|found| found.id)
                 .filter(|connection| selected.contains(*connection))
                 .filter(|connection| !part.targets.has(*connection))
                 .map(|connection| (connection, None))

@@ -1,15 +1,16 @@
 //! The one way out of a terminal's life: told to end, gone, forgotten.
 
-use super::{ClosingStage, Phase, Reached, Waiting, hooks};
+use super::{ClosingStage, Phase, Reached, Waiting, end_degradation, hooks};
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::{Closure, Disconnected, Notice};
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
 use crate::message::Outcome;
-use crate::terminals::outbound::Ticket;
-use crate::terminals::registry::Age;
-use crate::terminals::{Effect, Terminals};
+use crate::terminals::Terminals;
+use crate::vocabulary::delivery::Ticket;
+use crate::vocabulary::effect::Effect;
+use crate::vocabulary::terminal::{Age, RowNews, TerminalChange};
 
 impl Terminals {
     /// The socket has gone.
@@ -30,7 +31,7 @@ impl Terminals {
         let reason = match phase {
             Phase::Upgrading { .. } | Phase::Registering { .. } => None,
             Phase::Live(greeting) => {
-                self.end_degradation(greeting);
+                end_degradation(cx, greeting);
                 Some(by_itself)
             }
             Phase::Closing {
@@ -44,7 +45,7 @@ impl Terminals {
                     ClosingStage::Sent => Outcome::Written,
                     ClosingStage::Writing | ClosingStage::Aborted => Outcome::Gone,
                 };
-                self.resolve(id, ticket, outcome);
+                self.resolve(cx, id, ticket, outcome);
                 (reached == Reached::Greeted).then_some(Disconnected::ByServer(code))
             }
             Phase::Gone => {
@@ -61,15 +62,15 @@ impl Terminals {
                 reason,
             })));
         }
-        self.resolve(id, tickets, Outcome::Gone);
-        self.end_presence(key);
+        self.resolve(cx, id, tickets, Outcome::Gone);
+        self.end_presence(cx, key);
         if hooks::forgets_when_gone(cx.flaws) {
-            self.effects.push_back(Effect::Gone(key));
+            cx.emit(Effect::Terminal(TerminalChange::Gone(key)));
         }
     }
 
     /// Tells a terminal to end. `ticket` is told when the Close frame is written.
-    pub(crate) fn close(
+    pub(super) fn close(
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
@@ -89,7 +90,7 @@ impl Terminals {
             Phase::Live(greeting) => (Reached::Greeted, Some(greeting), waiting),
             Phase::Closing { .. } | Phase::Gone => {
                 let id = connection.id;
-                self.resolve(id, ticket, Outcome::Gone);
+                self.resolve(cx, id, ticket, Outcome::Gone);
                 return;
             }
         };
@@ -119,10 +120,10 @@ impl Terminals {
         };
         let id = connection.id;
         if let Some(greeting) = greeting {
-            self.end_degradation(greeting);
+            end_degradation(cx, greeting);
         }
         self.arm(cx, key);
-        self.end_presence(key);
+        self.end_presence(cx, key);
         if let Some((tickets, outcome)) = dropped {
             cx.stats.overflows += match outcome {
                 Outcome::Overflow => tickets.len() as u64,
@@ -132,7 +133,7 @@ impl Terminals {
                 | Outcome::Unreachable
                 | Outcome::TooLarge => 0,
             };
-            self.resolve(id, tickets, outcome);
+            self.resolve(cx, id, tickets, outcome);
         }
     }
 
@@ -144,13 +145,24 @@ impl Terminals {
     }
 
     /// Removes a connection from all that looks for terminals, and its row from the directory.
-    fn end_presence(&mut self, key: ConnectionKey) {
+    fn end_presence(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         self.registry.retire(key);
-        self.effects.push_back(Effect::Ended(key));
+        cx.emit(Effect::Terminal(TerminalChange::Ended(key)));
+    }
+
+    /// The membership knows more of a connection's row.
+    pub(crate) fn row_changed(&mut self, cx: &mut Context<'_>, key: ConnectionKey, news: RowNews) {
+        match news {
+            RowNews::Written => self.row_written(cx, key),
+            RowNews::Taken => {
+                self.close(cx, key, CloseCode::ServiceRestart, Waiting::Write, None);
+            }
+            RowNews::Absent => self.forget_if_gone(cx, key),
+        }
     }
 
     /// Forgets a connection if its socket has gone. It has no row.
-    pub(crate) fn forget_if_gone(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+    fn forget_if_gone(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let Some(connection) = self.registry.get(key) else {
             return;
         };

@@ -7,8 +7,9 @@ use crate::event::Heard;
 use crate::frame::{CloseCode, Outgoing, Pushed};
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::message::Outcome;
-use crate::terminals::outbound::{Offered, Ticket};
-use crate::terminals::{Effect, Terminals};
+use crate::terminals::Terminals;
+use crate::terminals::outbound::Offered;
+use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
 
 impl Terminals {
     pub(crate) fn heard(&mut self, cx: &mut Context<'_>, key: ConnectionKey, heard: Heard) {
@@ -24,7 +25,7 @@ impl Terminals {
             Heard::Unwanted => messages.dropped += 1,
         }
         cx.stats.messages += 1;
-        if connection.wants_row()
+        if connection.is_open()
             && connection.outbound.answer(connection.messages)
             && connection.is_live()
             && !connection.outbound.is_writing()
@@ -52,7 +53,29 @@ impl Terminals {
                 code,
             });
         }
-        self.resolve(id, tickets, Outcome::Written);
+        self.resolve(cx, id, tickets, Outcome::Written);
+    }
+
+    /// Does to a terminal what a push says. What becomes of that comes with the ticket, as one of the
+    /// [outcomes](Self::next_outcome).
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if nothing comes.
+    pub(crate) fn act(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        deed: &Deed,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        match deed {
+            Deed::Tell(pushed) => self.offer(cx, key, pushed.clone(), ticket),
+            Deed::Close(code) => {
+                self.close(cx, key, *code, Waiting::Write, Some(ticket));
+                Ok(())
+            }
+        }
     }
 
     /// Queues a push for a terminal.
@@ -60,7 +83,7 @@ impl Terminals {
     /// # Errors
     ///
     /// What became of it, if it was not taken. The terminal's policy has been applied.
-    pub(crate) fn offer(
+    fn offer(
         &mut self,
         cx: &mut Context<'_>,
         key: ConnectionKey,
@@ -79,7 +102,7 @@ impl Terminals {
                     self.unflushed.push(key);
                 }
                 cx.stats.overflows += gave_way.len() as u64;
-                self.resolve(id, gave_way, Outcome::Overflow);
+                self.resolve(cx, id, gave_way, Outcome::Overflow);
                 Ok(())
             }
             Offered::TooLarge => Err(Outcome::TooLarge),
@@ -134,15 +157,20 @@ impl Terminals {
     /// It is known what became of these frames of one connection.
     pub(super) fn resolve(
         &mut self,
+        cx: &Context<'_>,
         connection: ConnectionId,
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
     ) {
-        let resolved = tickets.into_iter().map(|ticket| Effect::Resolved {
+        let resolved = tickets.into_iter().map(|ticket| FrameOutcome {
             connection,
             ticket,
             outcome,
         });
-        self.effects.extend(resolved);
+        self.outcomes.extend(resolved);
+        debug_assert!(
+            self.outcomes.len() <= cx.config.queue_frames + 1,
+            "more than what waits for one terminal"
+        );
     }
 }

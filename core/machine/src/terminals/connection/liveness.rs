@@ -182,7 +182,7 @@ impl Terminals {
         let Liveness::Probed { at, .. } = connection.liveness else {
             return;
         };
-        if !connection.wants_row() {
+        if !connection.is_open() {
             return;
         }
         if life == Life::NotShown && connection.heard < at {

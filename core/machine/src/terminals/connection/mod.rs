@@ -19,11 +19,12 @@ use crate::frame::{EncodedSize, Messages};
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
 use crate::message::Outcome;
+use crate::terminals::Terminals;
 use crate::terminals::hooks;
 use crate::terminals::outbound::Outbound;
-use crate::terminals::registry::Age;
-use crate::terminals::{Effect, Terminals};
 use crate::time::{Instant, WallTime};
+use crate::vocabulary::effect::Effect;
+use crate::vocabulary::terminal::{Age, LifeStage, Terminal, TerminalChange};
 
 mod end;
 mod frames;
@@ -64,7 +65,7 @@ pub(crate) struct Connection {
 
 /// What happens to the frames that wait when a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+enum Waiting {
     /// They are written before the Close frame.
     Write,
     /// They are dropped, with this outcome.
@@ -72,39 +73,29 @@ pub(crate) enum Waiting {
 }
 
 impl Connection {
-    /// The name that applications know it by.
-    pub(crate) const fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// What it is found by.
-    pub(crate) const fn key(&self) -> &Key {
-        &self.key
-    }
-
-    /// When it was accepted.
-    pub(crate) const fn accepted(&self) -> Instant {
-        self.accepted
-    }
-
-    /// When it was accepted, by the wall clock: for people, never for decisions.
-    pub(crate) const fn connected(&self) -> WallTime {
-        self.connected
+    /// Itself, as other wings see it.
+    pub(super) const fn terminal(&self) -> Terminal<'_> {
+        Terminal {
+            id: self.id,
+            key: &self.key,
+            accepted: self.accepted,
+            connected: self.connected,
+            life: match self.phase {
+                Phase::Upgrading { .. } => LifeStage::Upgrading,
+                Phase::Registering { .. } => LifeStage::Registering,
+                Phase::Live(_) => LifeStage::Live,
+                Phase::Closing { .. } | Phase::Gone => LifeStage::Ending,
+            },
+        }
     }
 
     /// Whether it was greeted and its end has not begun.
-    pub(crate) const fn is_live(&self) -> bool {
+    pub(super) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
     }
 
-    /// Whether a batch is with the driver.
-    #[cfg(test)]
-    pub(crate) const fn is_writing(&self) -> bool {
-        self.outbound.is_writing()
-    }
-
-    /// Whether the directory should have its row.
-    pub(crate) const fn wants_row(&self) -> bool {
+    /// Whether it is open and its end has not begun.
+    const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Registering { .. } | Phase::Live(_))
     }
 }
@@ -187,12 +178,12 @@ impl Terminals {
         if !hooks::hello_waits_for_row(cx.flaws) {
             self.greet(cx, key, Greeting::Reachable);
         }
-        self.effects.push_back(Effect::Opened(key));
+        cx.emit(Effect::Terminal(TerminalChange::Opened(key)));
         self.arm(cx, key);
     }
 
     /// Sends the hello, once, and what waited behind it.
-    pub(crate) fn greet(&mut self, cx: &mut Context<'_>, key: ConnectionKey, greeting: Greeting) {
+    fn greet(&mut self, cx: &mut Context<'_>, key: ConnectionKey, greeting: Greeting) {
         let Some(connection) = self.registry.get_mut(key) else {
             cx.bug("greeting a connection that is not there");
             return;
@@ -211,13 +202,13 @@ impl Terminals {
         })));
         if degraded {
             cx.stats.greeted_degraded += 1;
-            self.effects.push_back(Effect::Degraded);
+            cx.emit(Effect::Terminal(TerminalChange::Degraded));
         }
         self.arm(cx, key);
     }
 
     /// The directory has a connection's row, and nothing has shown since that it may be lost.
-    pub(crate) fn row_written(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+    fn row_written(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
@@ -225,7 +216,7 @@ impl Terminals {
             Phase::Registering { .. } => self.greet(cx, key, Greeting::Reachable),
             Phase::Live(greeting @ Greeting::Degraded) => {
                 connection.phase = Phase::Live(Greeting::Reachable);
-                self.end_degradation(greeting);
+                end_degradation(cx, greeting);
             }
             Phase::Live(Greeting::Reachable)
             | Phase::Upgrading { .. }
@@ -233,13 +224,13 @@ impl Terminals {
             | Phase::Gone => {}
         }
     }
+}
 
-    /// A degraded greeting has been made good, or its terminal ends.
-    fn end_degradation(&mut self, greeting: Greeting) {
-        match greeting {
-            Greeting::Reachable => {}
-            Greeting::Degraded => self.effects.push_back(Effect::DegradationEnded),
-        }
+/// A degraded greeting has been made good, or its terminal ends.
+fn end_degradation(cx: &mut Context<'_>, greeting: Greeting) {
+    match greeting {
+        Greeting::Reachable => {}
+        Greeting::Degraded => cx.emit(Effect::Terminal(TerminalChange::DegradationEnded)),
     }
 }
 

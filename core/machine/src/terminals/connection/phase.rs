@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::frame::CloseCode;
-use crate::terminals::outbound::Ticket;
 use crate::time::Instant;
+use crate::vocabulary::delivery::Ticket;
 
 /// Where a connection is in its life.
 #[derive(Clone, Debug, Hash)]

@@ -1,0 +1,46 @@
+//! Effects: what a call of one wing means for another that it may not touch.
+
+use std::time::Duration;
+
+use crate::delivery::{Delivered, Delivery};
+use crate::directory::SeenLease;
+use crate::id::{InstanceId, LinkKey};
+use crate::time::Instant;
+use crate::vocabulary::missing::Missing;
+use crate::vocabulary::terminal::TerminalChange;
+
+/// What a call of one wing means for another. It waits in the [`Context`](crate::context::Context) until
+/// the call has ended; [`wings`](crate::wings) says who carries it, when, and how many can wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// A terminal has changed: for the membership.
+    Terminal(TerminalChange),
+    /// A delivery that came over this link is answered: for the peers.
+    Answered { link: LinkKey, delivered: Delivered },
+    /// Terminals of this instance are to be served, and the answer leaves over the link, on which what is
+    /// said takes so long to be answered: for those who serve deliveries.
+    Deliver {
+        link: LinkKey,
+        round_trip: Duration,
+        delivery: Delivery,
+    },
+    /// An instance says what became of a delivery: for the publisher.
+    Delivered {
+        link: LinkKey,
+        by: InstanceId,
+        delivered: Delivered,
+    },
+    /// The directory works for a peer: for the drain, which may be cut off alone.
+    DirectoryWorks,
+    /// The lease was claimed, and this may be missing from the directory. An isolation is over, which is
+    /// for the drain; unless the lease is to be given back, the membership settles.
+    Claimed { missing: Missing },
+    /// The leases of all instances have come, which were asked for at this moment. The peers know what
+    /// instances say on their links, and look for those that say nothing; the publisher has waited for it.
+    Leases {
+        asked: Instant,
+        leases: Vec<SeenLease>,
+    },
+    /// They cannot be read: the publisher has waited in vain.
+    ViewFailed,
+}
