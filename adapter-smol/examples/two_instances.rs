@@ -14,10 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     // Both have the directory of these settings, which is in this process.
-    let settings = Settings {
-        terminals: Some(([127, 0, 0, 1], 0).into()),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.listen = Some(([127, 0, 0, 1], 0).into());
     let server = || {
         switchboard_smol::builder()
             .settings(settings.clone())

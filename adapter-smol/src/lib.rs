@@ -10,10 +10,8 @@
 //! use switchboard_smol::{Audience, Payload, Push, Settings, UserId, new_push_id};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings {
-//!     terminals: Some("127.0.0.1:8080".parse()?),
-//!     ..Settings::default()
-//! };
+//! let mut settings = Settings::default();
+//! settings.process.listen = Some("127.0.0.1:8080".parse()?);
 //! let server = switchboard_smol::builder().settings(settings).authenticator(Open).start().await?;
 //! let alice = Audience::User(UserId::new("alice")?);
 //! let push = Push::new(new_push_id(), alice, Payload::text("hi".into())?);
@@ -54,7 +52,7 @@ use switchboard_driver::runtime::Runtime;
 
 pub use switchboard_driver::*;
 #[cfg(feature = "http")]
-pub use switchboard_http::{AccessCheck, Api, ApiAccess, ApiSettings, auth};
+pub use switchboard_http::{AccessCheck, Api, ApiConfig, ApiSettings, auth};
 
 /// The smol runtime: one `LocalExecutor` for each instance, on the thread of that instance.
 #[derive(Debug)]

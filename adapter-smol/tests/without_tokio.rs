@@ -131,12 +131,12 @@ fn reactors() -> usize {
 }
 
 async fn server(redis: &RedisServer) -> Server {
-    let settings = Settings {
-        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
+    let mut settings = Settings {
         directory: DirectoryChoice::Redis(redis.url().parse().expect("a URL")),
         cluster_secret: Some(ClusterSecret::new(b"a secret for this test").expect("long enough")),
         ..Settings::default()
     };
+    settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
     let builder = switchboard_smol::builder()
         .settings(settings)
         .authenticator(Witness);

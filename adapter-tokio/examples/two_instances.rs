@@ -11,10 +11,8 @@ use switchboard_tokio::{Audience, Payload, Push, Settings, UserId, new_push_id};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Both have the directory of these settings, which is in this process.
-    let settings = Settings {
-        terminals: Some(([127, 0, 0, 1], 0).into()),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.listen = Some(([127, 0, 0, 1], 0).into());
     let server = || {
         switchboard_tokio::builder()
             .settings(settings.clone())

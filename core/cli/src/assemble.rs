@@ -1,19 +1,19 @@
 //! From what was set to what is started: secrets are read, and what is unsafe is refused.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 
 use switchboard_core::config::ClusterSecret;
 use switchboard_driver::directory::{EmbeddedDirectory, RedisUrl};
-use switchboard_driver::{Authenticator, DirectoryChoice, ProcessConfig, Settings, Sockets};
+use switchboard_driver::{AuthKind, Authenticator, DirectoryChoice, Settings, Sockets};
+use switchboard_http::ApiSettings;
 use switchboard_http::auth::JwtSettings;
-use switchboard_http::{ApiAccess, ApiSettings};
 
+use crate::catalogue::Tables;
 use crate::complaints::Complaints;
-use crate::load::{Loaded, Origins};
+use crate::load::Loaded;
+use crate::origins::{Origins, Unfit};
 use crate::secrets;
-use crate::settings::ServerSettings;
+use crate::settings::{ServerSettings, reachable};
 use crate::tokens::{Fetching, authenticator};
 
 /// What a server is started with.
@@ -26,11 +26,6 @@ pub(crate) struct Parts {
     /// For complaints that come as late as the start.
     pub(crate) origins: Origins,
 }
-
-/// A combination of settings that cannot be, or must not. It says what to do.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unfit(pub(crate) String);
 
 /// Where the cluster's secret is.
 pub(crate) enum Secret<F> {
@@ -50,51 +45,38 @@ pub(crate) fn assemble(
     secret: Secret<impl Fn(&str) -> Option<String>>,
     fetching: Fetching<'_>,
 ) -> Result<Parts, Complaints> {
-    let Loaded {
+    let Loaded { tables, origins } = loaded;
+    let mut complaints = Complaints::default();
+    let authenticator = complaints.note(authenticator(&tables, &origins, fetching));
+    let api_keys = complaints.note(api_keys(&tables, &origins));
+    let misfits = tables.misfits();
+    let Tables {
         server,
+        api,
         process,
         core,
-        origins,
-    } = loaded;
-    let mut complaints = Complaints::default();
-    let own_misfits = server.misfits();
-    let authenticator = complaints.note(authenticator(&server, &core, &origins, fetching));
-    let api_keys = complaints.note(api_keys(&server, &origins));
-    let advertise = complaints.note(advertise(&server, &process, &origins));
+        tokens: _,
+        fetches: _,
+    } = tables;
     let secret = match secret {
         Secret::Read(variable) => complaints.note(cluster_secret(&server, &origins, variable)),
         Secret::Known(secret) => Some(secret),
     };
     let directory = complaints.note(directory(&server, &origins, secret.as_ref()));
-    // Of what is missing here something was said already.
-    let said = [
-        ("advertise", advertise.is_none()),
-        ("cluster_secret", secret.is_none()),
-    ];
     let settings = Settings {
         core,
         process,
-        terminals: Some(server.listen),
-        api: Some(server.api),
-        peer: server.peer,
         directory: directory
             .unwrap_or_else(|| DirectoryChoice::Embedded(EmbeddedDirectory::default())),
         cluster_secret: secret.flatten(),
-        workers: server.workers,
         sockets: Sockets::default(),
     };
     let api = ApiSettings {
-        access: ApiAccess {
-            api_keys: api_keys.unwrap_or_default(),
-            api_hosts: server.api_hosts,
-        },
-        public_url: server.public_url,
+        config: api,
+        api_keys: api_keys.unwrap_or_default(),
     };
-    let misfits = [own_misfits, settings.misfits(), api.misfits()];
-    for misfit in misfits.into_iter().flatten() {
-        if !said.contains(&(misfit.field, true)) {
-            complaints.add(origins.complaint(&misfit));
-        }
+    for misfit in misfits {
+        complaints.add(origins.complaint(&misfit));
     }
     match authenticator {
         Some((authenticator, jwt)) if complaints.is_empty() => Ok(Parts {
@@ -108,55 +90,31 @@ pub(crate) fn assemble(
     }
 }
 
-/// H02, H03: off loopback the API has keys.
-fn api_keys(server: &ServerSettings, origins: &Origins) -> Result<Vec<String>, Unfit> {
-    match &server.api_key_file {
-        Some(path) => secrets::read_keys(path)
-            .map_err(|error| unfit("api_key_file", origins, &error.to_string())),
-        None if server.api.ip().is_loopback() => Ok(Vec::new()),
-        None => Err(Unfit(format!(
-            "{}: others can reach {}, so the API needs keys: write one into a file \
-             (`openssl rand -hex 32`) and name it with --api-key-file",
-            origins.place("api"),
-            server.api
-        ))),
+impl Parts {
+    /// Says so if everybody may connect as anybody.
+    pub(crate) fn warn_if_open(&self) {
+        let listen = reachable(self.settings.process.listen);
+        if self.authenticator.kind() == AuthKind::Open && listen.is_some() {
+            tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
+        }
     }
 }
 
-/// H34, H35: what others dial is an address at which they can find this server.
-fn advertise(
-    server: &ServerSettings,
-    process: &ProcessConfig,
-    origins: &Origins,
-) -> Result<(), Unfit> {
-    let Some(address) = &process.advertise else {
-        return if server.peer.ip().is_unspecified() {
-            Err(Unfit(format!(
-                "{}: other instances cannot dial {}: say under which address they reach this \
-                 machine, with --advertise HOST:PORT",
-                origins.place("peer"),
-                server.peer
-            )))
-        } else {
-            Ok(())
-        };
-    };
-    let unspecified = address
-        .parse::<SocketAddr>()
-        .is_ok_and(|address| address.ip().is_unspecified())
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.is_unspecified());
-    if unspecified {
-        return Err(unfit(
-            "advertise",
-            origins,
-            &format!(
-                "other instances cannot dial {address}: name this machine as they see it, as HOST:PORT"
-            ),
-        ));
+/// H02, H03: off loopback the API has keys.
+fn api_keys(tables: &Tables, origins: &Origins) -> Result<Vec<String>, Unfit> {
+    match (&tables.server.api_key_file, reachable(tables.process.api)) {
+        (Some(path), _) => {
+            secrets::read_keys(path).map_err(|error| origins.unfit("api_key_file", error))
+        }
+        (None, None) => Ok(Vec::new()),
+        (None, Some(address)) => {
+            let what = format!(
+                "others can reach {address}, so the API needs keys: write one into a file \
+                 (`openssl rand -hex 32`) and name it with --api-key-file"
+            );
+            Err(origins.unfit("api", what))
+        }
     }
-    Ok(())
 }
 
 /// What the instances prove to each other, if somebody chose something.
@@ -165,26 +123,27 @@ fn cluster_secret(
     origins: &Origins,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<ClusterSecret>, Unfit> {
+    const FILE: &str = "cluster_secret_file";
     let given = variable(secrets::CLUSTER_SECRET);
-    let (setting, bytes) = match (&server.cluster_secret_file, given) {
+    let (place, bytes) = match (&server.cluster_secret_file, given) {
         (Some(_), Some(_)) => {
-            return Err(unfit(
-                "cluster_secret_file",
-                origins,
-                "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one",
-            ));
+            let what = "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one";
+            return Err(origins.unfit(FILE, what));
         }
         (Some(path), None) => {
-            let setting = "cluster_secret_file";
-            (setting, secret_file(path, setting, origins)?)
+            let read = secrets::read(path).map_err(|error| origins.unfit(FILE, error));
+            (origins.place(FILE), read?)
         }
-        (None, Some(text)) => (secrets::CLUSTER_SECRET, text.trim_end().as_bytes().to_vec()),
+        (None, Some(text)) => (
+            secrets::CLUSTER_SECRET.to_owned(),
+            text.trim_end().as_bytes().to_vec(),
+        ),
         (None, None) => return Ok(None),
     };
     let secret = secrets::cluster(&bytes);
     secret
         .map(Some)
-        .map_err(|error| unfit(setting, origins, &error.to_string()))
+        .map_err(|error| Unfit(format!("{place}: {error}")))
 }
 
 /// Where the directory is. Of a `secret` that is `None` something was said already.
@@ -196,27 +155,11 @@ fn directory(
     let Some(url) = &server.redis else {
         return Ok(DirectoryChoice::Embedded(EmbeddedDirectory::default()));
     };
-    let url: RedisUrl = url
-        .parse()
-        .map_err(|error| unfit("redis", origins, &format!("{error}")))?;
+    let url: RedisUrl = url.parse().map_err(|error| origins.unfit("redis", error))?;
     if secret.is_some_and(Option::is_none) {
-        return Err(unfit(
-            "redis",
-            origins,
-            "the instances of a cluster share a secret: write one into a file (`openssl rand -hex 32`) \
-             and name it with --cluster-secret-file, or put it into SWITCHBOARD_CLUSTER_SECRET",
-        ));
+        let what = "the instances of a cluster share a secret: write one into a file (`openssl rand -hex 32`) \
+             and name it with --cluster-secret-file, or put it into SWITCHBOARD_CLUSTER_SECRET";
+        return Err(origins.unfit("redis", what));
     }
     Ok(DirectoryChoice::Redis(url))
-}
-
-pub(crate) fn secret_file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
-    secrets::read(path).map_err(|error| unfit(setting, origins, &error.to_string()))
-}
-
-pub(crate) fn unfit(setting: &str, origins: &Origins, what: &str) -> Unfit {
-    if setting == secrets::CLUSTER_SECRET {
-        return Unfit(format!("{setting}: {what}"));
-    }
-    Unfit(format!("{}: {what}", origins.place(setting)))
 }

@@ -11,10 +11,14 @@ use switchboard_driver::runtime::{Runtime, race};
 use switchboard_driver::{DirectoryChoice, NoLink, Settings, examine_directory, try_link};
 
 use crate::assemble::{Parts, Secret, assemble};
-use crate::serve::{say, warn_if_open};
+use crate::failure::Failure;
+use crate::options::Serve;
+use crate::output::say;
 use crate::settings::{Level, LogFormat};
 use crate::tokens::Fetching;
-use crate::{Failure, Serve, load, logging, wait_for, warn_of_unknown_variables};
+use crate::usage::warn_of_unknown_variables;
+use crate::waiting::wait_for;
+use crate::{load, logging};
 
 /// What `check` ends with, for its help.
 pub(crate) const AFTER_HELP: &str = "\
@@ -49,13 +53,13 @@ impl Report {
 pub(crate) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Human, Level::Warn)?;
     warn_of_unknown_variables();
-    let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
+    let loaded = load::load(serve, matches)?;
     let variable = |name: &str| std::env::var(name).ok();
     let parts = assemble(loaded, Secret::Read(variable), Fetching::Awaited(None))?;
     wait_for::<R, _>(async {
         let mut report = Report::default();
         report.good("settings: they fit together, and the files that they name can be used");
-        warn_if_open(&parts);
+        parts.warn_if_open();
         check_listeners(&parts, &mut report);
         check_directory::<R>(&parts.settings, &mut report).await;
         Ok(match report.errors {
@@ -66,11 +70,11 @@ pub(crate) fn run<R: Runtime>(serve: &Serve, matches: &ArgMatches) -> Result<Exi
 }
 
 fn check_listeners(parts: &Parts, report: &mut Report) {
-    let settings = &parts.settings;
+    let process = &parts.settings.process;
     let listeners = [
-        ("listen", settings.terminals),
-        ("api", settings.api),
-        ("peer", Some(settings.peer)),
+        ("listen", process.listen),
+        ("api", process.api),
+        ("peer", Some(process.peer)),
     ];
     for (setting, address) in listeners {
         let Some(address) = address else { continue };

@@ -11,11 +11,13 @@ use switchboard_driver::{DirectoryChoice, Server, Settings};
 use switchboard_http::ApiSettings;
 use switchboard_http::auth::Open;
 
-use crate::Failure;
 use crate::assemble::Parts;
-use crate::load::Origins;
-use crate::serve::{self, Stop, say};
+use crate::failure::Failure;
+use crate::origins::Origins;
+use crate::output::say;
+use crate::serve;
 use crate::signals::Signal;
+use crate::stop::Stop;
 
 /// Ports of the two servers, for terminals and for the API, if they are free.
 const PORTS: [(u16, u16); 2] = [(8080, 8081), (8090, 8091)];
@@ -56,12 +58,12 @@ async fn start<R: Runtime>(
 
 fn parts((terminals, api): (u16, u16), directory: &EmbeddedDirectory) -> Parts {
     let near = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let settings = Settings {
-        terminals: near(terminals),
-        api: near(api),
+    let mut settings = Settings {
         directory: DirectoryChoice::Embedded(directory.clone()),
         ..Settings::default()
     };
+    settings.process.listen = near(terminals);
+    settings.process.api = near(api);
     Parts {
         settings,
         api: ApiSettings::default(),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use switchboard_core::settings::{Scope, Setting, Unit};
 use toml::Value;
 
+use crate::catalogue;
 use crate::values::written_size;
-use crate::{load, options};
 
 #[test]
 fn the_readmes_limits_have_the_defaults() {
@@ -36,11 +36,11 @@ fn the_readme_names_what_all_servers_must_have_alike() {
     let alike = readme.split("Give all servers the same ").nth(1);
     let alike = alike.and_then(|text| text.split(". ").next());
     let named: BTreeSet<_> = flags_of(alike.expect("a sentence")).collect();
-    let mut settings = load::settings();
+    let mut settings = catalogue::settings();
     settings.retain(|setting| matches!(setting.scope, Scope::Cluster(_)));
     let flags: Vec<_> = settings
         .iter()
-        .map(|setting| options::flag(setting.name))
+        .map(|setting| catalogue::flag(setting.name))
         .collect();
     assert_eq!(named, flags.iter().map(String::as_str).collect());
 }
@@ -80,7 +80,7 @@ fn variables_in_documents_and_deployments_are_those_of_settings() {
         for rest in variables {
             let end = rest.find(|next: char| !next.is_ascii_uppercase() && next != '_');
             let name = rest[..end.unwrap_or(rest.len())].to_lowercase();
-            let known = OTHERS.contains(&&*name) || load::setting(&name).is_some();
+            let known = OTHERS.contains(&&*name) || catalogue::setting(&name).is_some();
             assert!(known, "{path}: SWITCHBOARD_{}", name.to_uppercase());
         }
     }
@@ -93,12 +93,12 @@ fn flags_of(text: &str) -> impl Iterator<Item = &str> {
 
 fn setting_of(flag: &str) -> &'static Setting {
     let name = flag.trim_start_matches('-').replace('-', "_");
-    load::setting(&name).unwrap_or_else(|| panic!("there is no {flag}"))
+    catalogue::setting(&name).unwrap_or_else(|| panic!("there is no {flag}"))
 }
 
 /// A default as people write it.
 fn default_of(setting: &Setting) -> String {
-    let default = load::defaults().remove(setting.name);
+    let default = catalogue::defaults().remove(setting.name);
     let default = default.unwrap_or_else(|| panic!("{} has no default", setting.name));
     match (setting.unit, default) {
         (Unit::Bytes, Value::Integer(bytes)) => {

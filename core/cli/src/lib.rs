@@ -7,42 +7,48 @@
 )]
 
 mod assemble;
+mod catalogue;
 mod check;
 mod client;
 mod complaints;
 mod demo;
 #[cfg(test)]
 mod documents;
+mod failure;
 mod load;
 mod log_queue;
 mod logging;
 mod open_files;
 mod options;
+mod origins;
+mod output;
 mod reload;
 mod sample;
 mod secrets;
 mod serve;
 mod settings;
 mod signals;
+mod stop;
 mod token;
 mod tokens;
+mod usage;
 mod values;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
-use std::future::Future;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use complaints::Complaints;
-use options::{Logging, Options};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use failure::Failure;
+use options::{Demo, Serve};
 use reload::Reloader;
+use stop::Stop;
 use switchboard_driver::runtime::Runtime;
 use tokens::Fetching;
+use waiting::wait_for;
 
 /// Pushes messages to people's terminals over WebSocket, across any number of server instances.
 #[derive(Debug, Parser)]
@@ -65,7 +71,7 @@ enum Command {
     #[command(after_long_help = AFTER_HELP)]
     Serve(Box<Serve>),
     /// Runs two servers in this process, to look at and to try with curl. Nothing is kept.
-    Demo(Logging),
+    Demo(Demo),
     /// Pushes a text to all terminals of a user, and prints the receipt.
     #[command(after_long_help = client::AFTER_HELP)]
     Push(client::Push),
@@ -93,18 +99,6 @@ enum Command {
     Config,
 }
 
-/// The flags of `switchboard serve`.
-#[derive(Args, Debug)]
-struct Serve {
-    /// TOML file with any of the settings below, named as the flags are, with _ for -
-    #[arg(long, value_name = "FILE", env = CONFIG, hide_env_values = true)]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    options: Options,
-}
-
-const CONFIG: &str = "SWITCHBOARD_CONFIG";
-
 const AFTER_HELP: &str = "\
 Standard output says where the server is, one listener a line, and then `ready`.
 SIGTERM and SIGINT drain: no new terminals (503) and not ready at once, terminals closed (1012)
@@ -115,38 +109,6 @@ API's keys and hosts, drain times and log level are taken. The log says what was
 not. If a file is faulty, all stays as it was.
 Exit status: 0 drained, 1 could not start or died, 2 wrong usage or settings, 130 or 143 second
 signal.";
-
-/// Why the process ends with an error.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Settings(#[from] Complaints),
-    #[error("{0}")]
-    Start(String),
-    #[error("{0}")]
-    Asked(String),
-    #[error("{0}; the server has ended")]
-    Died(switchboard_driver::Died),
-    #[error("the operating system refuses {doing}: {error}")]
-    System {
-        doing: &'static str,
-        error: std::io::Error,
-    },
-}
-
-/// The exit status of a process that was not told what to do, or what cannot be done.
-const WRONG_USAGE: u8 = 2;
-
-impl Failure {
-    fn status(&self) -> ExitCode {
-        match self {
-            Self::Settings(_) => ExitCode::from(WRONG_USAGE),
-            Self::Start(_) | Self::Asked(_) | Self::Died(_) | Self::System { .. } => {
-                ExitCode::FAILURE
-            }
-        }
-    }
-}
 
 /// Runs what these arguments say, the first of which is the program's name; servers run on `R`. What
 /// it returns is for the process to end with.
@@ -160,7 +122,7 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return refuse(error, &arguments),
+        Err(error) => return usage::refuse(command(), error, &arguments),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -178,7 +140,7 @@ pub fn run<R: Runtime>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
 fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(serve) => start::<R>(*serve, matches),
-        Command::Demo(logging) => demonstrate::<R>(&logging),
+        Command::Demo(demo) => demonstrate::<R>(&demo),
         Command::Push(push) => client::push(&push),
         Command::Where(locate) => client::locate(&locate),
         Command::Kick(kick) => client::kick(&kick),
@@ -186,23 +148,25 @@ fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCod
         Command::Check(serve) => check::run::<R>(&serve, matches),
         Command::Token(token) => token::print(&token, matches),
         Command::Config => {
-            serve::say(sample::file().trim_end());
+            output::say(sample::file().trim_end());
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-fn demonstrate<R: Runtime>(log: &Logging) -> Result<ExitCode, Failure> {
-    logging::start(log.log, log.log_level)?;
+fn demonstrate<R: Runtime>(demo: &Demo) -> Result<ExitCode, Failure> {
+    let (form, level) = demo.log();
+    logging::start(form, level)?;
     wait_for::<R, _>(demo::run::<R>())
 }
 
 fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     // Before anything else: an order to end that comes while the server starts is not lost.
     let signals = serve::listen_for_signals()?;
-    let loaded = load::load(serve.config.as_deref(), &serve.options, matches)?;
-    logging::start(loaded.server.log, loaded.server.log_level)?;
-    warn_of_unknown_variables();
+    let loaded = load::load(&serve, matches)?;
+    let server = &loaded.tables.server;
+    logging::start(server.log, server.log_level)?;
+    usage::warn_of_unknown_variables();
     let connections_given = loaded.origins.is_given("connections");
     let mut parts = assemble::assemble(
         loaded.clone(),
@@ -211,7 +175,7 @@ fn start<R: Runtime>(serve: Serve, matches: &ArgMatches) -> Result<ExitCode, Fai
     )?;
     open_files::raise_limit(&mut parts.settings, connections_given);
     let reloader = Reloader::new(serve, matches.clone(), &loaded, &parts);
-    let stop = serve::Stop::of(&loaded);
+    let stop = Stop::of(&loaded);
     wait_for::<R, _>(serve::run::<R>(parts, reloader, stop, signals))
 }
 
@@ -228,96 +192,4 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("token", |token| {
         token.mut_args(token::hide_what_is_not_about_tokens)
     })
-}
-
-/// Runs on this thread; servers have threads of their own.
-fn wait_for<R: Runtime, T>(main: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let doing = "to wait for events";
-    let mut result = None;
-    R::run(async { result = Some(main.await) })
-        .map_err(|error| Failure::System { doing, error })?;
-    result.unwrap_or_else(|| unreachable!("a runtime runs its main future to the end"))
-}
-
-/// Says what is wrong with the arguments. clap stops at the first bad value; all of them are told.
-fn refuse(error: clap::Error, arguments: &[OsString]) -> ExitCode {
-    let wrong_value = matches!(
-        error.kind(),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue
-    );
-    let wrong = wrong_value.then(|| wrong_values(arguments)).flatten();
-    if let Some(complaints) = wrong {
-        logging::last_words(&format!("switchboard: {complaints}"));
-        return ExitCode::from(WRONG_USAGE);
-    }
-    let error = with_variable_named(error, arguments);
-    // Nothing is left to say if it cannot be written.
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
-}
-
-/// All settings whose values cannot be, of a command that takes settings.
-fn wrong_values(arguments: &[OsString]) -> Option<Complaints> {
-    const WITH_SETTINGS: [&str; 3] = ["serve", "check", "token"];
-    let lenient = WITH_SETTINGS.iter().fold(command(), |command, name| {
-        command.mut_subcommand(name, values::lenient)
-    });
-    let matches = lenient.try_get_matches_from(arguments).ok()?;
-    let (name, matches) = matches.subcommand()?;
-    let takes_settings = WITH_SETTINGS.contains(&name);
-    takes_settings
-        .then(|| load::wrong_values(matches))?
-        .check()
-        .err()
-}
-
-/// Adds to a complaint about a value that it came from a variable.
-fn with_variable_named(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    // As in `--lease <TIME>`.
-    let flag = argument
-        .split([' ', '[', '='])
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let variable = options::variable(&flag.trim_start_matches('-').replace('-', "_"));
-    let on_line = arguments
-        .iter()
-        .filter_map(|argument| argument.to_str())
-        .any(|argument| argument == flag || argument.starts_with(&format!("{flag}=")));
-    if !on_line && std::env::var_os(&variable).is_some() {
-        let tip = format!("the value is that of the variable {variable}").into();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-    }
-    error
-}
-
-/// A variable that is misspelt would otherwise be ignored in silence.
-fn warn_of_unknown_variables() {
-    let settings = load::names();
-    for (name, _) in std::env::vars_os() {
-        let Some(setting) = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("SWITCHBOARD_"))
-        else {
-            continue;
-        };
-        let setting = setting.to_lowercase();
-        let known = settings.contains(&setting.as_str())
-            || ["config", "cluster_secret"].contains(&setting.as_str());
-        // Kubernetes sets these for a service of this name.
-        let kubernetes = setting.contains("service_") || setting.starts_with("port");
-        if !known && !kubernetes {
-            match load::nearest(&setting, &settings) {
-                Some(meant) => tracing::warn!(
-                    variable = ?name,
-                    "there is no such setting: did you mean {}?",
-                    options::variable(meant)
-                ),
-                None => tracing::warn!(variable = ?name, "there is no such setting"),
-            }
-        }
-    }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::log_queue::{Lines, LogQueue};
 use crate::settings::{Level, LogFormat};
 

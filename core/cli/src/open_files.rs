@@ -12,7 +12,7 @@ pub(crate) fn raise_limit(settings: &mut Settings, connections_given: bool) {
             return;
         }
     };
-    let workers = workers_meant(settings.workers);
+    let workers = workers_meant(settings.process.workers);
     let descriptors = usize::try_from(limit).unwrap_or(usize::MAX);
     settings.sockets = Sockets::within(descriptors, workers);
     let terminals = settings.sockets.terminals;

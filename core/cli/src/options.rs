@@ -1,79 +1,109 @@
 //! The settings as flags and variables.
 //!
-//! What there is to say of a setting stands in its row: in [`ServerSettings`](crate::settings::ServerSettings),
-//! or in the core's [`Config`](switchboard_core::config::Config). Its name is that in the file; the flag
-//! has dashes for underscores, and the variable is in capitals behind `SWITCHBOARD_`.
+//! What there is to say of a setting stands in its row of a table: see [`Tables`](crate::catalogue::Tables).
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use serde::Deserialize;
 use switchboard_core::settings::{Setting, Unit};
 use toml::{Table, Value};
 
-use crate::load;
+use crate::catalogue::{self, flag, sentence, variable};
 use crate::settings::{Level, LogFormat};
 use crate::values::{self, written_size};
 
+/// The flags of a command that takes all settings of a server.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// TOML file with any of the settings below, named as the flags are, with _ for -
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SWITCHBOARD_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options<AllSettings>,
+}
+
+/// The flags of `switchboard demo`.
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    options: Options<LogOfDemo>,
+}
+
 /// The settings that were given by flags and variables, as a file has them.
 #[derive(Debug)]
-pub(crate) struct Options(Table);
+pub(crate) struct Options<O>(Table, PhantomData<O>);
 
-/// The flags of `switchboard demo`: those of the log, with defaults of their own.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Logging {
-    pub(crate) log: LogFormat,
-    pub(crate) log_level: Level,
+/// Settings that a command offers.
+pub(crate) trait Offer {
+    /// Which they are.
+    fn settings() -> Vec<&'static Setting>;
+    /// The defaults that the command says.
+    fn defaults() -> Table;
 }
 
-impl Options {
-    /// The settings that were given.
-    pub(crate) const fn table(&self) -> &Table {
-        &self.0
-    }
-}
+/// Those of a server.
+#[derive(Debug)]
+pub(crate) enum AllSettings {}
 
-impl Args for Options {
-    fn augment_args(command: Command) -> Command {
-        let defaults = load::defaults();
-        let settings = load::settings().into_iter();
-        command.args(settings.map(|setting| flag_of(setting, defaults.get(setting.name))))
-    }
+/// Those of the log, which is quieter where somebody looks at a demo.
+#[derive(Debug)]
+pub(crate) enum LogOfDemo {}
 
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Options {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(given(load::settings(), matches)))
+impl Offer for AllSettings {
+    fn settings() -> Vec<&'static Setting> {
+        catalogue::settings()
     }
 
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.extend(given(load::settings(), matches));
-        Ok(())
+    fn defaults() -> Table {
+        catalogue::defaults()
     }
 }
 
-impl Logging {
+impl Offer for LogOfDemo {
+    fn settings() -> Vec<&'static Setting> {
+        let mut settings = catalogue::settings();
+        settings.retain(|setting| Self::defaults().contains_key(setting.name));
+        settings
+    }
+
     fn defaults() -> Table {
         Table::from_iter([
             ("log".to_owned(), "human".into()),
             ("log_level".to_owned(), "warn".into()),
         ])
     }
+}
 
-    fn settings() -> Vec<&'static Setting> {
-        let mut settings = load::settings();
-        settings.retain(|setting| Self::defaults().contains_key(setting.name));
-        settings
+impl Demo {
+    /// The form of the log and its least level.
+    pub(crate) fn log(&self) -> (LogFormat, Level) {
+        let mut values = LogOfDemo::defaults();
+        values.extend(self.options.table().clone());
+        match catalogue::Tables::with(&values) {
+            Ok(tables) => (tables.server.log, tables.server.log_level),
+            Err(wrong) => unreachable!("the flags take words that can be chosen: {wrong:?}"),
+        }
     }
 }
 
-impl Args for Logging {
+impl<O> Options<O> {
+    /// The settings that were given.
+    pub(crate) const fn table(&self) -> &Table {
+        &self.0
+    }
+}
+
+impl<O: Offer> Args for Options<O> {
     fn augment_args(command: Command) -> Command {
-        let defaults = Self::defaults();
-        let settings = Self::settings().into_iter();
+        let defaults = O::defaults();
+        let settings = O::settings().into_iter();
         command.args(settings.map(|setting| flag_of(setting, defaults.get(setting.name))))
     }
 
@@ -82,25 +112,31 @@ impl Args for Logging {
     }
 }
 
-impl FromArgMatches for Logging {
+impl<O: Offer> FromArgMatches for Options<O> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut table = Self::defaults();
-        table.extend(given(Self::settings(), matches));
-        table
-            .try_into()
-            .map_err(|error| clap::Error::raw(clap::error::ErrorKind::InvalidValue, error))
+        Ok(Self(given(O::settings(), matches), PhantomData))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
+        self.0.extend(given(O::settings(), matches));
         Ok(())
     }
+}
+
+/// The same command, which takes any text for its settings.
+pub(crate) fn lenient(command: Command) -> Command {
+    command.mut_args(
+        |arg| match catalogue::setting(arg.get_id().as_str()).is_some() {
+            true => arg.value_parser(ValueParser::string()),
+            false => arg,
+        },
+    )
 }
 
 /// The flag of a setting, with its variable.
 fn flag_of(setting: &'static Setting, default: Option<&Value>) -> Arg {
     let arg = Arg::new(setting.name)
-        .long(setting.name.replace('_', "-"))
+        .long(flag(setting.name).trim_start_matches('-').to_owned())
         .value_name(placeholder(setting.unit))
         .value_parser(parser(setting.unit))
         .help(help(setting, default))
@@ -164,11 +200,6 @@ fn help(setting: &Setting, default: Option<&Value>) -> String {
     }
 }
 
-/// Help as commands print it: without the period at its end.
-pub(crate) fn sentence(help: &'static str) -> &'static str {
-    help.strip_suffix('.').unwrap_or(help)
-}
-
 /// A default as one would write it; `None` if it is that there is nothing.
 fn written(value: &Value, unit: Unit) -> Option<String> {
     match value {
@@ -202,14 +233,4 @@ fn given(settings: Vec<&'static Setting>, matches: &ArgMatches) -> Table {
         Some((setting.name.to_owned(), value))
     });
     given.collect()
-}
-
-/// The variable of a setting.
-pub(crate) fn variable(setting: &str) -> String {
-    format!("SWITCHBOARD_{}", setting.to_uppercase())
-}
-
-/// The flag of a setting.
-pub(crate) fn flag(setting: &str) -> String {
-    format!("--{}", setting.replace('_', "-"))
 }

@@ -11,16 +11,18 @@ use switchboard_core::config::{ClusterSecret, ConfigError};
 use switchboard_core::settings::Reload;
 use switchboard_driver::{Admission, Handle};
 use switchboard_http::auth::JwtSettings;
-use switchboard_http::{Api, ApiAccess};
+use switchboard_http::{Api, ApiSettings};
 use toml::Table;
 
 use crate::assemble::{Parts, Secret, assemble};
 use crate::complaints::Complaints;
+use crate::failure::Failure;
 use crate::load::{self, Loaded};
-use crate::serve::{Stop, warn_if_open};
+use crate::options::Serve;
 use crate::signals::Signals;
+use crate::stop::Stop;
 use crate::tokens::Fetching;
-use crate::{Failure, Serve, logging};
+use crate::{catalogue, logging};
 
 /// What was given to the process, and what of it is in force.
 pub(crate) struct Reloader {
@@ -43,7 +45,7 @@ pub(crate) struct Running {
 struct Force {
     settings: Table,
     jwt: Option<JwtSettings>,
-    api: ApiAccess,
+    api: ApiSettings,
     cluster_secret: Option<ClusterSecret>,
 }
 
@@ -100,8 +102,8 @@ impl Running {
     }
 
     /// Changes who may come in: all of it, or nothing if something does not fit.
-    fn admit(&self, admission: Admission, access: &ApiAccess) -> Result<(), ConfigError> {
-        let access = access.checked()?;
+    fn admit(&self, admission: Admission, api: &ApiSettings) -> Result<(), ConfigError> {
+        let access = api.access()?;
         self.handle.admit(admission)?;
         self.api.admit(access);
         Ok(())
@@ -114,7 +116,7 @@ impl Reloader {
         Self {
             serve,
             matches,
-            force: Force::of(loaded.table(), parts),
+            force: Force::of(loaded.tables.values(), parts),
         }
     }
 
@@ -130,12 +132,11 @@ impl Reloader {
     }
 
     fn try_reload(&mut self, running: &Running) -> Result<Changes, Failure> {
-        let file = self.serve.config.as_deref();
-        let loaded = load::load(file, &self.serve.options, &self.matches)?;
-        let table = loaded.table();
+        let loaded = load::load(&self.serve, &self.matches)?;
+        let table = loaded.tables.values();
         let secret = self.force.secret(&table);
         let loaded = self.force.with_what_is_taken(loaded)?;
-        let (stop, level) = (Stop::of(&loaded), loaded.server.log_level);
+        let (stop, level) = (Stop::of(&loaded), loaded.tables.server.log_level);
         let before = Fetching::Awaited(self.force.jwt.as_ref());
         let parts = assemble(loaded, secret, before)?;
         let newest = Force::of(table, &parts);
@@ -145,9 +146,9 @@ impl Reloader {
             origins: parts.settings.process.origins.clone(),
         };
         running
-            .admit(admission, &parts.api.access)
+            .admit(admission, &parts.api)
             .map_err(|error| Failure::Start(parts.origins.complaint(&error)))?;
-        warn_if_open(&parts);
+        parts.warn_if_open();
         logging::set_level(level);
         running.set_stop(stop);
         self.force.take(newest, &changes);
@@ -160,7 +161,7 @@ impl Force {
         Self {
             settings,
             jwt: parts.jwt.clone(),
-            api: parts.api.access.clone(),
+            api: parts.api.clone(),
             cluster_secret: parts.settings.cluster_secret.clone(),
         }
     }
@@ -168,7 +169,7 @@ impl Force {
     /// What counts once these settings were taken. What is safe depends on settings that are not taken,
     /// so that it is judged by those in force.
     fn with_what_is_taken(&self, newest: Loaded) -> Result<Loaded, Complaints> {
-        let all = load::settings().into_iter();
+        let all = catalogue::settings().into_iter();
         let refused = all.filter(|setting| setting.reload == Reload::Refused);
         newest.keeping(&self.settings, refused.map(|setting| setting.name))
     }
@@ -185,7 +186,7 @@ impl Force {
 
     fn changes(&self, newest: &Self) -> Changes {
         let mut changes = Changes::default();
-        for setting in load::settings() {
+        for setting in catalogue::settings() {
             let name = setting.name;
             let same_value = self.settings.get(name) == newest.settings.get(name);
             if same_value && self.has_same_content(newest, name) {
@@ -256,7 +257,6 @@ mod tests {
     use clap::FromArgMatches as _;
 
     use super::*;
-    use crate::options::Options;
 
     #[test]
     fn what_is_not_taken_is_judged_as_it_is_in_force() {
@@ -264,24 +264,23 @@ mod tests {
             let arguments = ["switchboard", "serve"].iter().chain(flags);
             let matches = crate::command().get_matches_from(arguments);
             let serve = crate::of_command(&matches);
-            let given = Options::from_arg_matches(serve).expect("flags");
-            load::load(None, &given, serve).expect("settings")
+            let given = Serve::from_arg_matches(serve).expect("flags");
+            load::load(&given, serve).expect("settings")
         };
         let before = load(&["--api=0.0.0.0:1", "--handshake-timeout=2s", "--name=one"]);
         let force = Force {
-            settings: before.table(),
+            settings: before.tables.values(),
             jwt: None,
-            api: ApiAccess::default(),
+            api: ApiSettings::default(),
             cluster_secret: None,
         };
         let newest = load(&["--peer=127.0.0.1:2", "--auth=open", "--jwks-timeout=4s"]);
         let judged = force.with_what_is_taken(newest.clone()).expect("settings");
-        assert_eq!(judged.server.api, before.server.api);
-        assert_eq!(judged.server.peer, before.server.peer);
-        assert_eq!(judged.process.name, before.process.name);
-        assert_eq!(judged.core, before.core);
-        assert_eq!(judged.server.auth, newest.server.auth);
-        assert_eq!(judged.server.jwks_timeout, newest.server.jwks_timeout);
+        let (judges, before) = (&judged.tables, &before.tables);
+        assert_eq!(judges.process, before.process);
+        assert_eq!(judges.core, before.core);
+        assert_eq!(judges.server.auth, newest.tables.server.auth);
+        assert_eq!(judges.fetches, newest.tables.fetches);
         assert!(judged.origins.place("api").contains("at the start"));
         assert_eq!(judged.origins.place("auth"), "--auth");
         assert!(!judged.origins.place("lease").contains("at the start"));
@@ -292,7 +291,7 @@ mod tests {
         let force = |settings: &str, secret: &[u8]| Force {
             settings: settings.parse().expect("TOML"),
             jwt: None,
-            api: ApiAccess::default(),
+            api: ApiSettings::default(),
             cluster_secret: ClusterSecret::new(secret).ok(),
         };
         let (old, new) = (

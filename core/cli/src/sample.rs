@@ -3,8 +3,7 @@
 use switchboard_core::settings::{Setting, Unit};
 use toml::Value;
 
-use crate::load;
-use crate::options::sentence;
+use crate::catalogue::{self, sentence};
 
 const HEAD: &str = "\
 # Settings of Switchboard, for `switchboard serve --config FILE`. What is commented out says the
@@ -16,10 +15,10 @@ const WIDTH: usize = 100;
 
 /// A settings file with all settings, at their defaults.
 pub(crate) fn file() -> String {
-    let defaults = load::defaults();
+    let defaults = catalogue::defaults();
     let mut file = HEAD.to_owned();
     let mut group = None;
-    for setting in load::settings() {
+    for setting in catalogue::settings() {
         let example = setting.example.map(Value::from);
         let Some(value) = defaults.get(setting.name).or(example.as_ref()) else {
             continue;

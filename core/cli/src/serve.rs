@@ -1,65 +1,26 @@
 //! `switchboard serve`: start, wait, drain.
 
 use std::future::pending;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, select_all};
-use switchboard_core::config::{Config, ConfigError};
+use switchboard_core::config::ConfigError;
 use switchboard_driver::runtime::{Runtime, race};
-use switchboard_driver::{AuthKind, Builder, DirectoryChoice, Handle, Server, StartError};
+use switchboard_driver::{Builder, DirectoryChoice, Handle, Server, StartError};
 use switchboard_http::Api;
 
-use crate::Failure;
 use crate::assemble::Parts;
 use crate::complaints::Complaints;
-use crate::load::{Loaded, Origins, setting_of};
+use crate::failure::Failure;
 use crate::logging;
+use crate::origins::Origins;
+use crate::output::say;
 use crate::reload::{Reloader, Running, at_each_hangup};
 use crate::signals::{Signal, Signals};
-
-/// How a server stops.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stop {
-    /// How long terminals stay after the balancer is told.
-    pub(crate) delay: Duration,
-    /// The time over which they are closed.
-    pub(crate) spread: Duration,
-    /// How long the instances may take beyond that.
-    pub(crate) rest: Duration,
-}
-
-impl Stop {
-    /// As the settings say.
-    pub(crate) fn of(loaded: &Loaded) -> Self {
-        let server = &loaded.server;
-        Self::new(server.drain_delay, server.drain, &loaded.core)
-    }
-
-    /// What is told to instances with these settings. After the last terminal is told, its closing
-    /// handshake may take its time, its row is removed, which is tried twice, and then the lease.
-    pub(crate) fn new(delay: Duration, spread: Duration, config: &Config) -> Self {
-        let rest = config
-            .close_timeout
-            .saturating_add(config.directory_timeout.saturating_mul(3));
-        Self {
-            delay,
-            spread,
-            rest,
-        }
-    }
-
-    /// When the process ends, whatever is left.
-    fn longest(&self) -> Duration {
-        let stop = self.delay.saturating_add(self.spread);
-        stop.saturating_add(self.rest).saturating_add(MARGIN)
-    }
-}
-
-/// What processor time, and threads that are stuck, may add.
-const MARGIN: Duration = Duration::from_secs(1);
+use crate::stop::Stop;
 
 /// Starts a server, and serves until a signal has drained it.
 pub(crate) async fn run<R: Runtime>(
@@ -215,8 +176,9 @@ fn announce(parts: &Parts) {
             "the directory is embedded: this process is a cluster of its own; --redis makes it one of many"
         ),
         DirectoryChoice::Redis(url) => {
+            let process = &settings.process;
             tracing::info!(redis = ?url, "the directory is in Redis");
-            if settings.process.advertise.is_none() && settings.peer.ip().is_loopback() {
+            if process.advertise.is_none() && process.peer.ip().is_loopback() {
                 tracing::info!(
                     "other instances are told to dial a loopback address, which only those of this \
                      machine can: --peer and --advertise change that"
@@ -224,16 +186,7 @@ fn announce(parts: &Parts) {
             }
         }
     }
-    warn_if_open(parts);
-}
-
-/// Says so if everybody may connect as anybody.
-pub(crate) fn warn_if_open(parts: &Parts) {
-    let address = parts.settings.terminals;
-    let reachable = address.is_some_and(|address| !address.ip().is_loopback());
-    if parts.authenticator.kind() == AuthKind::Open && reachable {
-        tracing::warn!("--auth open: whoever reaches the server can connect as anybody");
-    }
+    parts.warn_if_open();
 }
 
 fn print_addresses(server: &Server) {
@@ -244,12 +197,6 @@ fn print_addresses(server: &Server) {
         say(&format!("api http://{address}"));
     }
     say(&format!("peer {}", server.peer_addr()));
-}
-
-/// A line on standard output, at once. If it is closed, nobody wants to hear it.
-pub(crate) fn say(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn misfit(error: &ConfigError, origins: &Origins) -> Failure {
@@ -277,7 +224,7 @@ fn explain(error: StartError, origins: &Origins) -> Failure {
         io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another one",
         _ => "choose another address",
     };
-    let place = origins.place(setting_of(field));
+    let place = origins.place(field);
     Failure::Start(format!(
         "{place}: cannot listen at {address}: {error}: {advice}"
     ))

@@ -11,9 +11,11 @@ use switchboard_core::id::{InvalidUser, UserId};
 use switchboard_http::auth::{Expiry, Jwt, JwtKey, JwtSettings, QueryToken};
 
 use crate::complaints::Complaints;
+use crate::failure::Failure;
 use crate::load::{self, Loaded};
-use crate::serve::say;
-use crate::{Failure, Serve, secrets};
+use crate::options::Serve;
+use crate::output::say;
+use crate::{catalogue, secrets};
 
 /// The flags of `switchboard token`.
 #[derive(Args, Debug)]
@@ -35,18 +37,16 @@ const ABOUT_TOKENS: [&str; 3] = ["jwt_secret_file", "jwt_audience", "jwt_issuer"
 /// Leaves out of the help what says nothing of tokens.
 pub(crate) fn hide_what_is_not_about_tokens(arg: Arg) -> Arg {
     let setting = arg.get_id().as_str();
-    let is_setting = load::setting(setting).is_some();
+    let is_setting = catalogue::setting(setting).is_some();
     let hide = is_setting && !ABOUT_TOKENS.contains(&setting);
     arg.hide(hide)
 }
 
 /// Prints a token.
 pub(crate) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let file = token.serve.config.as_deref();
-    let Loaded {
-        server, origins, ..
-    } = load::load(file, &token.serve.options, matches)?;
-    let Some(path) = &server.jwt_secret_file else {
+    let Loaded { tables, origins } = load::load(&token.serve, matches)?;
+    let tokens = &tables.tokens;
+    let Some(path) = &tokens.jwt_secret_file else {
         return Err(wrong(
             "a token needs the secret that the server knows: name its file with --jwt-secret-file. \
              Tokens for a public key are signed by whoever has the private one"
@@ -61,8 +61,8 @@ pub(crate) fn print(token: &Token, matches: &ArgMatches) -> Result<ExitCode, Fai
     let claims = Claims {
         sub: token.user.as_str(),
         exp: seconds(expires),
-        aud: server.jwt_audience.first(),
-        iss: server.jwt_issuer.first(),
+        aud: tokens.jwt_audience.first(),
+        iss: tokens.jwt_issuer.first(),
     };
     let key = EncodingKey::from_secret(&secret);
     let token = jsonwebtoken::encode(&Header::default(), &claims, &key)

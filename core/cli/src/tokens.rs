@@ -3,30 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use switchboard_core::config::Config;
+use switchboard_core::settings::{Setting, SettingTable as _};
 use switchboard_driver::Authenticator;
 use switchboard_http::auth::{
     Expiry, Jwks, JwksError, JwksSettings, Jwt, JwtKey, JwtSettings, Open, QueryToken,
 };
 
-use crate::assemble::{Unfit, secret_file, unfit};
-use crate::load::Origins;
-use crate::settings::{Auth, ServerSettings};
-
-/// Settings that do nothing unless tokens are asked for.
-const ABOUT_TOKENS: [&str; 8] = [
-    "jwt_secret_file",
-    "jwt_public_key_file",
-    "jwks_file",
-    "jwks_url",
-    "jwt_audience",
-    "jwt_issuer",
-    "jwt_allow_unexpiring",
-    "token_in_query",
-];
-
-/// Settings that do nothing unless keys are fetched.
-const ABOUT_FETCHES: [&str; 4] = ["jwks_ca_file", "jwks_refresh", "jwks_pause", "jwks_timeout"];
+use crate::catalogue::Tables;
+use crate::origins::{Origins, Unfit};
+use crate::secrets;
+use crate::settings::{Auth, FetchSettings, TokenSettings, reachable};
 
 /// Where keys are.
 enum Source<'a> {
@@ -53,80 +39,72 @@ pub(crate) enum Fetching<'a> {
 ///
 /// Names the setting, and says what would do.
 pub(crate) fn authenticator(
-    server: &ServerSettings,
-    core: &Config,
+    tables: &Tables,
     origins: &Origins,
     fetching: Fetching<'_>,
 ) -> Result<(Arc<dyn Authenticator>, Option<JwtSettings>), Unfit> {
-    let sources = sources(server);
-    let auth = match server.auth {
-        Some(auth) => auth,
-        None if !sources.is_empty() => {
-            return Err(Unfit(
-                "there is a key for tokens, but --auth is not given: add --auth jwt".to_owned(),
-            ));
-        }
-        None if server.listen.ip().is_loopback() => Auth::Open,
-        None => {
-            return Err(Unfit(format!(
-                "{}: others can reach {}, so choose who may connect: --auth jwt with \
-                 --jwt-secret-file, --jwt-public-key-file, --jwks-url or --jwks-file, or --auth open to \
-                 believe every name",
-                origins.place("listen"),
-                server.listen
-            )));
-        }
-    };
-    match auth {
+    let sources = sources(&tables.tokens);
+    match chosen(tables, !sources.is_empty(), origins)? {
         Auth::Open => {
-            let about = ABOUT_TOKENS.into_iter().chain(ABOUT_FETCHES);
-            needless(about, origins, "does nothing unless --auth is jwt")?;
+            let why = "does nothing unless --auth is jwt";
+            needless(TokenSettings::SETTINGS, origins, why)?;
+            needless(FetchSettings::SETTINGS, origins, why)?;
             Ok((Arc::new(Open), None))
         }
         Auth::Jwt => {
             let (setting, source) = only(&sources, origins)?;
             if !matches!(source, Source::Address(_)) {
-                needless(ABOUT_FETCHES, origins, "does nothing without --jwks-url")?;
+                let why = "does nothing without --jwks-url";
+                needless(FetchSettings::SETTINGS, origins, why)?;
             }
-            let key = match source {
-                Source::Secret(path) => JwtKey::Secret(secret_file(path, setting, origins)?),
-                Source::Public(path) => JwtKey::PublicPem(file(path, setting, origins)?),
-                Source::Published(path) => JwtKey::Published(file(path, setting, origins)?),
-                Source::Address(url) => {
-                    let settings = fetches(url, server, core, origins)?;
-                    JwtKey::Fetched(fetched(settings, origins, fetching)?)
-                }
-            };
             let settings = JwtSettings {
-                key,
-                audience: server.jwt_audience.clone(),
-                issuer: server.jwt_issuer.clone(),
-                expiry: match server.jwt_allow_unexpiring {
+                key: key(source, setting, tables, origins, fetching)?,
+                audience: tables.tokens.jwt_audience.clone(),
+                issuer: tables.tokens.jwt_issuer.clone(),
+                expiry: match tables.tokens.jwt_allow_unexpiring {
                     true => Expiry::Optional,
                     false => Expiry::Required,
                 },
-                query_token: match server.token_in_query {
+                query_token: match tables.tokens.token_in_query {
                     true => QueryToken::Accepted,
                     false => QueryToken::Ignored,
                 },
             };
-            let jwt =
-                Jwt::new(&settings).map_err(|error| unfit(setting, origins, &error.to_string()))?;
+            let jwt = Jwt::new(&settings).map_err(|error| origins.unfit(setting, error))?;
             Ok((Arc::new(jwt), Some(settings)))
         }
     }
 }
 
+/// Whom a terminal belongs to: as somebody chose, unless nobody but this machine can connect.
+fn chosen(tables: &Tables, has_key: bool, origins: &Origins) -> Result<Auth, Unfit> {
+    match (tables.server.auth, reachable(tables.process.listen)) {
+        (Some(auth), _) => Ok(auth),
+        (None, _) if has_key => Err(Unfit(
+            "there is a key for tokens, but --auth is not given: add --auth jwt".to_owned(),
+        )),
+        (None, None) => Ok(Auth::Open),
+        (None, Some(address)) => {
+            let what = format!(
+                "others can reach {address}, so choose who may connect: --auth jwt with \
+                 --jwt-secret-file, --jwt-public-key-file, --jwks-url or --jwks-file, or --auth open to \
+                 believe every name"
+            );
+            Err(origins.unfit("listen", what))
+        }
+    }
+}
+
 /// The settings that name keys, and what they say.
-fn sources(server: &ServerSettings) -> Vec<(&'static str, Source<'_>)> {
-    let secret = server.jwt_secret_file.as_deref();
-    let public = server.jwt_public_key_file.as_deref();
-    let published = server.jwks_file.as_deref();
+fn sources(tokens: &TokenSettings) -> Vec<(&'static str, Source<'_>)> {
+    let secret = tokens.jwt_secret_file.as_deref();
+    let public = tokens.jwt_public_key_file.as_deref();
+    let published = tokens.jwks_file.as_deref();
     let all = [
         ("jwt_secret_file", secret.map(Source::Secret)),
         ("jwt_public_key_file", public.map(Source::Public)),
         ("jwks_file", published.map(Source::Published)),
-        ("jwks_url", server.jwks_url.as_deref().map(Source::Address)),
+        ("jwks_url", tokens.jwks_url.as_deref().map(Source::Address)),
     ];
     let given = all.into_iter();
     given
@@ -147,32 +125,50 @@ fn only<'a>(
         [(setting, source)] => Ok((setting, source)),
         [(first, _), (second, _), ..] => {
             let what = format!("and {} exclude each other: keep one", origins.place(second));
-            Err(unfit(first, origins, &what))
+            Err(origins.unfit(first, what))
         }
     }
 }
 
-/// How keys are fetched from an address.
-fn fetches(
-    url: &str,
-    server: &ServerSettings,
-    core: &Config,
+/// The key that a source has.
+fn key(
+    source: &Source<'_>,
+    setting: &str,
+    tables: &Tables,
     origins: &Origins,
-) -> Result<JwksSettings, Unfit> {
-    if server.jwks_timeout.is_zero() || server.jwks_timeout >= core.handshake_timeout {
+    fetching: Fetching<'_>,
+) -> Result<JwtKey, Unfit> {
+    Ok(match source {
+        Source::Secret(path) => {
+            let secret = secrets::read(path).map_err(|error| origins.unfit(setting, error));
+            JwtKey::Secret(secret?)
+        }
+        Source::Public(path) => JwtKey::PublicPem(file(path, setting, origins)?),
+        Source::Published(path) => JwtKey::Published(file(path, setting, origins)?),
+        Source::Address(url) => {
+            let settings = fetches(url, tables, origins)?;
+            JwtKey::Fetched(fetched(settings, origins, fetching)?)
+        }
+    })
+}
+
+/// How keys are fetched from an address.
+fn fetches(url: &str, tables: &Tables, origins: &Origins) -> Result<JwksSettings, Unfit> {
+    let fetches = &tables.fetches;
+    if fetches.jwks_timeout.is_zero() || fetches.jwks_timeout >= tables.core.handshake_timeout {
         let rule = "must be above zero and below `handshake_timeout`";
-        return Err(unfit("jwks_timeout", origins, rule));
+        return Err(origins.unfit("jwks_timeout", rule));
     }
-    let authorities = match &server.jwks_ca_file {
+    let authorities = match &fetches.jwks_ca_file {
         Some(path) => Some(file(path, "jwks_ca_file", origins)?),
         None => None,
     };
     Ok(JwksSettings {
         url: url.to_owned(),
         authorities,
-        refresh: server.jwks_refresh,
-        pause: server.jwks_pause,
-        timeout: server.jwks_timeout,
+        refresh: fetches.jwks_refresh,
+        pause: fetches.jwks_pause,
+        timeout: fetches.jwks_timeout,
     })
 }
 
@@ -187,7 +183,7 @@ fn fetched(
             JwksError::Authorities(_) if own_authorities => "jwks_ca_file",
             _ => "jwks_url",
         };
-        unfit(setting, origins, &error.to_string())
+        origins.unfit(setting, error)
     };
     let before = match fetching {
         Fetching::Begun => return Jwks::start(settings).map_err(refused),
@@ -205,18 +201,16 @@ fn fetched(
     Ok(jwks)
 }
 
-fn needless(
-    settings: impl IntoIterator<Item = &'static str>,
-    origins: &Origins,
-    why: &str,
-) -> Result<(), Unfit> {
-    let given = settings
-        .into_iter()
-        .find(|setting| origins.is_given(setting));
-    given.map_or(Ok(()), |setting| Err(unfit(setting, origins, why)))
+/// Refuses settings that were given and do nothing.
+fn needless(settings: &[Setting], origins: &Origins, why: &str) -> Result<(), Unfit> {
+    let mut settings = settings.iter();
+    match settings.find(|setting| origins.is_given(setting.name)) {
+        Some(setting) => Err(origins.unfit(setting.name, why)),
+        None => Ok(()),
+    }
 }
 
 fn file(path: &Path, setting: &str, origins: &Origins) -> Result<Vec<u8>, Unfit> {
     std::fs::read(path)
-        .map_err(|error| unfit(setting, origins, &format!("{}: {error}", path.display())))
+        .map_err(|error| origins.unfit(setting, format_args!("{}: {error}", path.display())))
 }

@@ -2,13 +2,9 @@
 
 use std::net::SocketAddr;
 
-use clap::Command;
-use clap::builder::ValueParser;
 use switchboard_core::config::duration;
 use switchboard_core::settings::{Choice, Setting, Unit};
 use toml::Value;
-
-use crate::load;
 
 /// Reads the value of a setting as its flag would.
 ///
@@ -74,17 +70,6 @@ pub(crate) fn parse(unit: Unit, text: &str) -> Result<Value, String> {
         Unit::OneOf(_, choices) => word(choices, text).map(Value::from),
         Unit::File | Unit::List | Unit::Text(_) => Ok(text.into()),
     }
-}
-
-/// The same command, which takes any text for its settings.
-pub(crate) fn lenient(command: Command) -> Command {
-    command.mut_args(|arg| {
-        if load::setting(arg.get_id().as_str()).is_some() {
-            arg.value_parser(ValueParser::string())
-        } else {
-            arg
-        }
-    })
 }
 
 /// A duration that the settings will take, as it was written.

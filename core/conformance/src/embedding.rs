@@ -148,10 +148,8 @@ impl Authenticator for Nobody {
 
 /// Nothing interrupts a task: one that always has something to read must give way by itself.
 pub async fn a_terminal_that_never_stops_sending_holds_nobody_up<R: Runtime>() {
-    let mut settings = Settings {
-        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
     settings.core.close_timeout = Duration::from_millis(200);
     let builder = Builder::<R>::default().settings(settings);
     let server = builder.authenticator(Open).start().await;
@@ -233,11 +231,9 @@ pub async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
 
 /// Servers of one cluster, with two instances each.
 async fn servers<R: Runtime, const N: usize>() -> [Server; N] {
-    let settings = Settings {
-        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        workers: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
+    settings.process.workers = 2;
     let mut servers = Vec::new();
     for _ in 0..N {
         let server = Builder::<R>::default()

@@ -31,11 +31,9 @@ pub async fn a_server_that_can_no_longer_serve_sockets_ends<R: Runtime>() {
 }
 
 async fn started<R: Runtime>() -> Server {
-    let settings = Settings {
-        api: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        workers: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.api = Some((Ipv4Addr::LOCALHOST, 0).into());
+    settings.process.workers = 2;
     let api = Api::new(ApiSettings::default()).expect("it fits");
     let builder = Builder::<R>::default().settings(settings).api(api);
     let server = builder.start().await;

@@ -16,12 +16,10 @@ use crate::PATIENCE;
 /// H54: readiness and metrics are answered, and say which instance does not answer.
 pub async fn an_instance_that_is_stuck_is_named_and_holds_nobody_up<R: Runtime>() {
     let (let_go, held) = mpsc::channel();
-    let settings = Settings {
-        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        api: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        workers: 2,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
+    settings.process.api = Some((Ipv4Addr::LOCALHOST, 0).into());
+    settings.process.workers = 2;
     let server = Builder::<R>::default()
         .settings(settings)
         .authenticator(HeldUp(Mutex::new(held)))

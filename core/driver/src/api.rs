@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use crate::handle::Handle;
 
 /// Answers the requests that come to the listener of the API, at
-/// [`Settings::api`](crate::Settings::api).
+/// [`ProcessConfig::api`](crate::ProcessConfig::api).
 ///
 /// It is called on the thread of an instance, and must not block it: what takes time is awaited. A
 /// caller that goes away drops the future.

@@ -22,8 +22,8 @@ pub enum StartError {
         /// What the operating system said.
         error: io::Error,
     },
-    /// `terminals` is set, and nobody says who a terminal belongs to.
-    #[error("`terminals` needs an authenticator")]
+    /// `listen` is set, and nobody says who a terminal belongs to.
+    #[error("`listen` needs an authenticator")]
     NoAuthenticator,
     /// `api` is set, and nothing answers there.
     #[error("`api` needs a service that answers")]

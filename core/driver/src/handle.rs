@@ -256,7 +256,7 @@ impl Handle {
     ///
     /// Names the field that does not fit, and what would. Nothing has changed then.
     pub fn admit(&self, admission: Admission) -> Result<(), ConfigError> {
-        if self.shared.settings.terminals.is_some() && admission.authenticator.is_none() {
+        if self.shared.settings.process.listen.is_some() && admission.authenticator.is_none() {
             return Err(ConfigError {
                 field: "authenticator",
                 rule: "is required where terminals connect",

@@ -140,7 +140,7 @@ impl Service {
     /// The setting that names its address.
     pub(crate) const fn setting(self) -> &'static str {
         match self {
-            Self::Terminals => "terminals",
+            Self::Terminals => "listen",
             Self::Api => "api",
             Self::Peers => "peer",
         }

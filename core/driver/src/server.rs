@@ -26,7 +26,7 @@ use crate::login::Authenticator;
 use crate::members::{Addresses, Arrivals, Member, Shared};
 use crate::permits::{ByteBudget, Service};
 use crate::runtime::Runtime;
-use crate::settings::Settings;
+use crate::settings::{ProcessConfig, Settings};
 use crate::tasks::directory;
 use crate::threads::{Seated, Threads};
 
@@ -70,7 +70,7 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
-    /// What says to which user a terminal belongs. Needed if [`Settings::terminals`] is set.
+    /// What says to which user a terminal belongs. Needed if [`ProcessConfig::listen`] is set.
     #[must_use]
     pub fn authenticator(self, authenticator: impl Authenticator) -> Self {
         self.shared_authenticator(Arc::new(authenticator))
@@ -83,7 +83,7 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
-    /// What answers at the API's listener. Needed if [`Settings::api`] is set.
+    /// What answers at the API's listener. Needed if [`ProcessConfig::api`] is set.
     #[must_use]
     pub fn api(self, service: impl ApiService) -> Self {
         self.shared_api(Arc::new(service))
@@ -112,26 +112,27 @@ impl<R: Runtime> Builder<R> {
     pub async fn start(mut self) -> Result<Server, StartError> {
         self.settings.validate()?;
         let settings = &mut self.settings;
-        if settings.workers == 0 {
-            settings.workers = thread::available_parallelism()
+        let process = &mut settings.process;
+        if process.workers == 0 {
+            process.workers = thread::available_parallelism()
                 .map_or(1, usize::from)
                 .min(Settings::WORKERS_MAX);
         }
-        if settings.terminals.is_some() && self.authenticator.is_none() {
+        if process.listen.is_some() && self.authenticator.is_none() {
             return Err(StartError::NoAuthenticator);
         }
-        if settings.api.is_some() && self.api.is_none() {
+        if process.api.is_some() && self.api.is_none() {
             return Err(StartError::NoApi);
         }
         if let DirectoryChoice::Redis(url) = &settings.directory {
             directory::prepare(url);
         }
-        let doors = Doors::open(settings)?;
+        let doors = Doors::open(&settings.process)?;
         let addresses = doors.addresses(settings);
-        let mut instances = Vec::with_capacity(settings.workers);
-        let mut members = Vec::with_capacity(settings.workers);
+        let mut instances = Vec::with_capacity(settings.process.workers);
+        let mut members = Vec::with_capacity(settings.process.workers);
         let secret = settings.secret()?;
-        for _ in 0..settings.workers {
+        for _ in 0..settings.process.workers {
             let (instance, member, inbox) = new_instance(settings, &addresses.advertised, &secret)?;
             members.push(Arc::new(member));
             instances.push((instance, inbox));
@@ -169,15 +170,15 @@ struct Doors {
 }
 
 impl Doors {
-    fn open(settings: &Settings) -> Result<Self, StartError> {
-        let peer = Door::open(Service::Peers, settings.peer)?;
+    fn open(process: &ProcessConfig) -> Result<Self, StartError> {
+        let peer = Door::open(Service::Peers, process.peer)?;
         let open = |service, address: Option<SocketAddr>| {
             address
                 .map(|address| Door::open(service, address))
                 .transpose()
         };
-        let terminals = open(Service::Terminals, settings.terminals)?;
-        let api = open(Service::Api, settings.api)?;
+        let terminals = open(Service::Terminals, process.listen)?;
+        let api = open(Service::Api, process.api)?;
         Ok(Self {
             terminals: terminals.as_ref().map(|door| door.address),
             api: api.as_ref().map(|door| door.address),

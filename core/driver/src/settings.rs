@@ -1,7 +1,7 @@
 //! What a server is told: the settings of its process as a table, and beside them what a program that
 //! embeds one hands over as values.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
@@ -21,13 +21,6 @@ pub struct Settings {
     /// Settings of the process.
     #[serde(flatten)]
     pub process: ProcessConfig,
-    /// Where terminals connect: `GET /connect`. `None` if they come through
-    /// [`Handle::connect`](crate::Handle::connect) alone.
-    pub terminals: Option<SocketAddr>,
-    /// Where the API listens. Needs [`Builder::api`](crate::Builder::api).
-    pub api: Option<SocketAddr>,
-    /// Where other instances connect.
-    pub peer: SocketAddr,
     /// Where it is written down which connection lives on which instance.
     #[serde(skip)]
     pub directory: DirectoryChoice,
@@ -35,8 +28,6 @@ pub struct Settings {
     /// brings a random one along.
     #[serde(skip)]
     pub cluster_secret: Option<ClusterSecret>,
-    /// Instances in this process, each with a thread of its own. 0: one for each core.
-    pub workers: usize,
     /// Sockets that the listeners hold at the same time, at most.
     #[serde(skip)]
     pub sockets: Sockets,
@@ -44,13 +35,29 @@ pub struct Settings {
 
 switchboard_core::settings! {
     /// Settings of a process: what its instances have together.
+    ///
+    /// An embedding program that leaves `listen` at `None` brings its terminals through
+    /// [`Handle::connect`](crate::Handle::connect); `api` needs a [`Builder::api`](crate::Builder::api).
     #[allow(rustdoc::bare_urls, reason = "doc comments of settings are what `--help` prints")]
     pub struct ProcessConfig {
         "Listeners" {
+            /// Where terminals connect, at /connect. Port 0 takes a free one.
+            listen: Option<SocketAddr> as Address = None;
+
+            /// Where the HTTP API, metrics, health and status page are.
+            api: Option<SocketAddr> as Address = None;
+
+            /// Where other instances connect.
+            peer: SocketAddr as Address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                rule: |process| process.advertise.is_some() || !process.peer.ip().is_unspecified(),
+                    "must not be an unspecified address unless `advertise` says, as HOST:PORT, under which one \
+                     other instances reach this machine";
+
             /// What other instances dial [default: the peer address in use]
             advertise: Option<String> as Text("HOST:PORT") = None,
                 rule: |process| process.advertise.as_deref().is_none_or(is_dialable),
-                    "must be `host:port`, neither unspecified nor with port 0",
+                    "must be this machine as other instances see it, as HOST:PORT: neither an unspecified \
+                     address nor port 0",
                 example: "10.0.0.7:8082";
 
             /// Name of this server in metrics (label `node`), the same after each start
@@ -59,13 +66,18 @@ switchboard_core::settings! {
                 rule: |process| process.name.as_deref().is_none_or(is_name),
                     "must have 1 to 128 bytes, and no control characters",
                 example: "web1";
+
+            /// Instances in this process, each with a thread of its own; 0: one for each core.
+            workers: usize as Count = 1,
+                rule: |process| process.workers <= Settings::WORKERS_MAX, "must be at most 256";
         }
 
         "Cluster" {
             /// What every key in Redis begins with.
             prefix: String as Text("TEXT") = "sb:".to_owned(),
                 rule: |process| !process.prefix.is_empty() && !process.prefix.contains(char::is_whitespace),
-                    "must not be empty and must hold no space";
+                    "must not be empty and must hold no space",
+                behind: "redis";
         }
 
         "Who may connect" {
@@ -73,6 +85,7 @@ switchboard_core::settings! {
             /// bare host name stands for all its schemes and ports, *.example.com for all names below that
             /// one.
             origins: Vec<String> as List = Vec::new(),
+                rule: |process| Origins::new(&process.origins).is_ok(), Origins::RULE,
                 reload: Taken;
         }
 
@@ -80,12 +93,14 @@ switchboard_core::settings! {
             /// The largest message that a terminal may send, in bytes.
             frame_bytes: usize as Bytes = 64 << 10,
                 rule: |process| (125..=16 << 20).contains(&process.frame_bytes),
-                    "must be between 125 bytes and 16 MiB";
+                    "must be between 125 bytes and 16 MiB",
+                behind: "connections_per_user";
 
             /// The largest head of an HTTP request, in bytes.
             header_bytes: usize as Bytes = 16 << 10,
                 rule: |process| (8 << 10..=1 << 20).contains(&process.header_bytes),
-                    "must be between 8 KiB and 1 MiB";
+                    "must be between 8 KiB and 1 MiB",
+                behind: "frame_bytes";
         }
     }
 }
@@ -95,12 +110,8 @@ impl Default for Settings {
         Self {
             core: Config::default(),
             process: ProcessConfig::default(),
-            terminals: None,
-            api: None,
-            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             directory: DirectoryChoice::Embedded(EmbeddedDirectory::default()),
             cluster_secret: None,
-            workers: 1,
             sockets: Sockets::default(),
         }
     }
@@ -142,23 +153,9 @@ impl Settings {
 
     /// Everything that does not fit together, and what would.
     pub fn misfits(&self) -> Vec<ConfigError> {
-        let rules: &[(bool, &'static str, &'static str)] = &[
-            (
-                self.process.advertise.is_some() || !self.peer.ip().is_unspecified(),
-                "advertise",
-                "is required if `peer` is an unspecified address: other instances cannot dial it",
-            ),
-            (
-                self.workers <= Self::WORKERS_MAX,
-                "workers",
-                "must be at most 256",
-            ),
-        ];
         let mut misfits = self.core.misfits();
         misfits.extend(self.secret().err());
-        misfits.extend(ConfigError::broken(rules));
         misfits.extend(self.process.misfits());
-        misfits.extend(Origins::new(&self.process.origins).err());
         misfits
     }
 }
@@ -171,7 +168,10 @@ fn is_dialable(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;
     };
-    let unspecified = matches!(host, "0.0.0.0" | "[::]");
+    let address_of_host = host.trim_start_matches('[').trim_end_matches(']');
+    let unspecified = address_of_host
+        .parse::<IpAddr>()
+        .is_ok_and(|ip| ip.is_unspecified());
     let clean = !host.is_empty() && !address.contains(char::is_whitespace);
     clean && !unspecified && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
@@ -185,7 +185,10 @@ mod tests {
         let read = |text| serde_json::from_str::<Settings>(text);
         let settings = read(r#"{"connections": 7, "workers": 3, "frame_bytes": 125}"#);
         let settings = settings.expect("all are settings");
-        assert_eq!((settings.core.connections, settings.workers), (7, 3));
+        assert_eq!(
+            (settings.core.connections, settings.process.workers),
+            (7, 3)
+        );
         assert_eq!(settings.process.frame_bytes, 125);
         assert!(read(r#"{"worker": 3}"#).is_err());
     }

@@ -12,11 +12,9 @@
 //! use switchboard_http::{Api, ApiSettings};
 //!
 //! # async fn run<R: Runtime>() -> Result<Server, Box<dyn std::error::Error>> {
-//! let settings = Settings {
-//!     terminals: Some("127.0.0.1:8080".parse()?),
-//!     api: Some("127.0.0.1:8081".parse()?),
-//!     ..Settings::default()
-//! };
+//! let mut settings = Settings::default();
+//! settings.process.listen = Some("127.0.0.1:8080".parse()?);
+//! settings.process.api = Some("127.0.0.1:8081".parse()?);
 //! let builder = Builder::<R>::default().settings(settings);
 //! let api = Api::new(ApiSettings::default())?;
 //! let server = builder.authenticator(Open).api(api).start().await?;
@@ -32,4 +30,4 @@ pub mod auth;
 pub mod fetch;
 mod metrics;
 
-pub use api::{AccessCheck, Api, ApiAccess, ApiSettings};
+pub use api::{AccessCheck, Api, ApiConfig, ApiSettings};

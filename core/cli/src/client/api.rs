@@ -13,7 +13,8 @@ use ureq::{Agent, Error};
 use uuid::Uuid;
 
 use super::answer::{Reason, Refusal};
-use crate::{Failure, secrets};
+use crate::failure::Failure;
+use crate::secrets;
 
 /// Bytes of an answer, at most: those of a receipt for as many terminals as a server can be told to
 /// list have less.

@@ -20,8 +20,8 @@ use answer::{Answer, Connections, Instances, Receipt};
 use api::{Api, ApiUrl, Body, Call};
 use table::Table;
 
-use crate::Failure;
-use crate::serve::say;
+use crate::failure::Failure;
+use crate::output::say;
 
 /// What commands that ask a server end with, for their help.
 pub(super) const AFTER_HELP: &str = "\

@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use crate::serve::say;
+use crate::output::say;
 
 /// Rows under a head, each column as wide as its widest cell.
 pub(super) struct Table<const N: usize>(Vec<[String; N]>);

@@ -24,6 +24,10 @@ pub struct OriginRefused {
 }
 
 impl Origins {
+    /// What each entry must be.
+    pub const RULE: &str = "must list origins as browsers state them, as `https://app.example.com` without a \
+         path, or host names; `*.example.com` is all names below one";
+
     /// Reads the setting. An entry is an origin, as `https://app.example.com` or
     /// `capacitor://localhost`, or a host name, which stands for all its schemes and ports. `*.` at
     /// the beginning of a name stands for one label or more.
@@ -138,8 +142,7 @@ impl AllowedOrigin {
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let invalid = ConfigError {
             field: "origins",
-            rule: "must list origins as browsers state them, as `https://app.example.com` without a path, \
-                or host names; `*.example.com` is all names below one",
+            rule: Origins::RULE,
         };
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {

@@ -7,29 +7,39 @@ use switchboard_core::config::ConfigError;
 
 use super::error::ApiError;
 use super::guard::{self, ApiHosts, ApiKeys};
-use super::page::Page;
+use super::page::{self, Page};
 use super::route;
 
 /// What the API of a server is told.
-#[derive(Clone, Default)]
-pub struct ApiSettings {
-    /// What a caller must show.
-    pub access: ApiAccess,
-    /// The URL under which terminals reach the server, for the status page. Without it they connect to
-    /// the host of the page, at the port at which the server listens.
-    pub public_url: Option<String>,
-}
-
-/// What a caller of the API must show.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct ApiAccess {
+pub struct ApiSettings {
+    /// Its settings.
+    pub config: ApiConfig,
     /// Keys, one of which `/v1` needs. Without one it is open.
     pub api_keys: Vec<String>,
-    /// Host names, beside IP addresses and `localhost`, under which the API answers.
-    pub api_hosts: Vec<String>,
 }
 
-/// What checks each caller, made of an [`ApiAccess`] that fits.
+switchboard_core::settings! {
+    /// Settings of the HTTP API.
+    #[derive(Eq)]
+    #[allow(rustdoc::bare_urls, reason = "doc comments of settings are what `--help` prints")]
+    pub struct ApiConfig {
+        "HTTP API" {
+            /// Host names under which the API answers, beside IP addresses and localhost.
+            api_hosts: Vec<String> as List = Vec::new(),
+                rule: |api| ApiHosts::new(&api.api_hosts).is_ok(), ApiHosts::RULE,
+                reload: Taken;
+
+            /// URL under which terminals reach this server, for the status page: wss://example.com/connect
+            /// [default: the host of the page, at the port where the server listens]
+            public_url: Option<String> as Text("URL") = None,
+                rule: |api| Page::new(api.public_url.as_deref()).is_ok(), page::URL_RULE,
+                example: "wss://push.example.com/connect";
+        }
+    }
+}
+
+/// What checks each caller, made of [`ApiSettings`] that fit.
 pub struct AccessCheck {
     keys: ApiKeys,
     hosts: ApiHosts,
@@ -38,30 +48,21 @@ pub struct AccessCheck {
 impl ApiSettings {
     /// Everything that does not fit, and what would.
     pub fn misfits(&self) -> Vec<ConfigError> {
-        let access = &self.access;
-        let page = Page::new(self.public_url.as_deref());
-        [
-            guard::check_keys(&access.api_keys).err(),
-            ApiHosts::new(&access.api_hosts).err(),
-            page.err(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let mut misfits = self.config.misfits();
+        misfits.extend(guard::check_keys(&self.api_keys).err());
+        misfits
     }
-}
 
-impl ApiAccess {
-    /// What checks this of each caller.
+    /// What checks each caller as these settings say.
     ///
     /// # Errors
     ///
     /// Names the first field that does not fit, and what would.
-    pub fn checked(&self) -> Result<AccessCheck, ConfigError> {
+    pub fn access(&self) -> Result<AccessCheck, ConfigError> {
         guard::check_keys(&self.api_keys)?;
         Ok(AccessCheck {
             keys: ApiKeys::new(&self.api_keys),
-            hosts: ApiHosts::new(&self.api_hosts)?,
+            hosts: ApiHosts::new(&self.config.api_hosts)?,
         })
     }
 }
@@ -82,21 +83,12 @@ impl AccessCheck {
     }
 }
 
+/// Keys are secrets: it says how many there are.
 impl fmt::Debug for ApiSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiSettings")
-            .field("access", &self.access)
-            .field("public_url", &self.public_url)
-            .finish()
-    }
-}
-
-/// Keys are secrets: it says how many there are.
-impl fmt::Debug for ApiAccess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiAccess")
+            .field("config", &self.config)
             .field("api_keys", &self.api_keys.len())
-            .field("api_hosts", &self.api_hosts)
             .finish()
     }
 }

@@ -17,6 +17,9 @@ use switchboard_driver::origin::{self, Origin};
 pub(crate) struct ApiHosts(Vec<String>);
 
 impl ApiHosts {
+    /// What each entry must be.
+    pub(crate) const RULE: &str = "must list host names, without scheme, port and `*`";
+
     /// Reads the setting.
     ///
     /// # Errors
@@ -29,7 +32,7 @@ impl ApiHosts {
             }
             Some(_) | None => Err(ConfigError {
                 field: "api_hosts",
-                rule: "must list host names, without scheme, port and `*`",
+                rule: Self::RULE,
             }),
         };
         entries.iter().map(name).collect::<Result<_, _>>().map(Self)

@@ -44,7 +44,7 @@ use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, jso
 use request::{Known, Options};
 use route::{Place, Route};
 
-pub use access::{AccessCheck, ApiAccess, ApiSettings};
+pub use access::{AccessCheck, ApiConfig, ApiSettings};
 
 /// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
 const BODY: Duration = Duration::from_secs(60);
@@ -90,8 +90,8 @@ impl Api {
     /// Names the first setting that does not fit, and what would.
     pub fn new(settings: ApiSettings) -> Result<Self, ConfigError> {
         Ok(Self {
-            access: ArcSwap::from_pointee(settings.access.checked()?),
-            page: Page::new(settings.public_url.as_deref())?,
+            access: ArcSwap::from_pointee(settings.access()?),
+            page: Page::new(settings.config.public_url.as_deref())?,
             start: SystemTime::now(),
             metrics: OnceLock::new(),
         })

@@ -22,6 +22,10 @@ const HTML: &str = include_str!("status.html");
 const SCRIPT: &str = include_str!("status.js");
 const STYLE: &str = include_str!("status.css");
 
+/// What the public URL must be.
+pub(crate) const URL_RULE: &str =
+    "must be an URL as `wss://push.example.com/connect`, without query";
+
 /// What the page needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
@@ -145,7 +149,7 @@ fn protect(headers: &mut HeaderMap) {
 pub(crate) fn websocket_url(text: &str) -> Result<String, ConfigError> {
     let invalid = ConfigError {
         field: "public_url",
-        rule: "must be an URL as `wss://push.example.com/connect`, without query",
+        rule: URL_RULE,
     };
     let (scheme, rest) = text.trim().split_once("://").ok_or(invalid)?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {

@@ -28,6 +28,8 @@ pub struct Setting {
     pub example: Option<&'static str>,
     /// Whether a running server takes another value.
     pub reload: Reload,
+    /// The setting behind which it is listed, if that stands in another table.
+    pub behind: Option<&'static str>,
 }
 
 /// What the value of a setting is.
@@ -122,6 +124,7 @@ impl Setting {
             rule: None,
             example: None,
             reload: Reload::Refused,
+            behind: None,
         }
     }
 }
@@ -147,7 +150,7 @@ impl Unit {
 ///
 /// A row is the help as a doc comment, then `name: Type as Unit = default`, and in this order what else
 /// there is: `scope: Cluster(place)`, `rule: |table| whether it holds, "what must be"`, `example: "value"`,
-/// `reload: Taken`. The units are those of [`Unit`](crate::settings::Unit). Times say
+/// `reload: Taken`, `behind: "setting of another table"`. The units are those of [`Unit`](crate::settings::Unit). Times say
 /// `#[serde(with = "duration")]`, for the module of this name in [`config`](crate::config).
 ///
 /// ```
@@ -188,9 +191,10 @@ macro_rules! settings {
                     $(#[serde($($serde:tt)+)])?
                     $name:ident: $type:ty as $unit:ident $(($($of:expr),+))? = $default:expr
                     $(, scope: $scope:ident($place:literal))?
-                    $(, rule: $holds:expr, $rule:literal)?
+                    $(, rule: $holds:expr, $rule:expr)?
                     $(, example: $example:literal)?
-                    $(, reload: $reload:ident)?;
+                    $(, reload: $reload:ident)?
+                    $(, behind: $behind:literal)?;
                 )+
             })+
         }
@@ -231,6 +235,7 @@ macro_rules! settings {
                         $(rule: Some($rule),)?
                         $(example: Some($example),)?
                         $(reload: $crate::settings::Reload::$reload,)?
+                        $(behind: Some($behind),)?
                         ..$crate::settings::Setting::new(
                             stringify!($name),
                             $group,
