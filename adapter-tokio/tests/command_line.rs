@@ -67,7 +67,7 @@ fn a_setting_that_does_not_fit_ends_with_2_and_one_line() {
         ),
         (&["--listen=0.0.0.0:0"], &[], "--auth"),
         (&["--api=0.0.0.0:0"], &[], "--api-key-file"),
-        (&["--peer=0.0.0.0:0"], &[], "--advertise HOST:PORT"),
+        (&["--peer=0.0.0.0:0"], &[], "unless --advertise says"),
         (&["--redis=redis://127.0.0.1"], &[], "--cluster-secret-file"),
         (
             &[],

@@ -155,6 +155,17 @@ pub(crate) fn flag(setting: &str) -> String {
     format!("--{}", setting.replace('_', "-"))
 }
 
+/// A text of a table, in which each setting that it names in backticks is called as `call` says.
+pub(crate) fn calling(text: &str, call: impl Fn(&str) -> String) -> String {
+    let parts = text.split('`').enumerate();
+    let called = parts.map(|(place, part)| match (place % 2, setting(part)) {
+        (0, _) => part.to_owned(),
+        (_, Some(setting)) => call(setting.name),
+        (_, None) => format!("`{part}`"),
+    });
+    called.collect()
+}
+
 /// Help as commands print it: without the period at its end.
 pub(crate) fn sentence(help: &'static str) -> &'static str {
     help.strip_suffix('.').unwrap_or(help)

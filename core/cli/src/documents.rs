@@ -1,48 +1,171 @@
-//! The documents say of settings what the tables say.
+//! The documents say of settings what the tables say. What they list of them is made from the tables, between
+//! a line `<!-- settings: NAME (...) -->` and a line `<!-- end -->`: this writes it again,
+//!
+//! ```sh
+//! UPDATE=1 cargo test -p switchboard-cli documents
+//! ```
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use switchboard_core::settings::{Scope, Setting, Unit};
+use clap::CommandFactory as _;
+use switchboard_core::settings::{Reload, Scope, Setting, Unit};
 use toml::Value;
 
-use crate::catalogue;
+use crate::catalogue::{self, HEADINGS, calling, flag};
 use crate::values::written_size;
 
+/// Writes the lists in the documents again.
+const WRITE: &str = "UPDATE=1 cargo test -p switchboard-cli documents";
+
 #[test]
-fn the_readmes_limits_have_the_defaults() {
-    let readme = read("README.md");
-    let limits = readme.split("\n## Limits\n").nth(1).expect("a chapter");
-    let rows = limits.lines().skip_while(|line| !line.starts_with('|'));
-    for row in rows.skip(2).take_while(|line| line.starts_with('|')) {
-        let cells: Vec<_> = row.split('|').collect();
-        let &[_, _, told, flags, _] = &*cells else {
-            panic!("a row of three cells: {row}");
-        };
-        let mut rest = told;
-        for flag in flags_of(flags) {
-            let setting = setting_of(flag);
-            let default = default_of(setting);
-            let at = rest.find(&default);
-            let at = at.unwrap_or_else(|| panic!("README.md: {flag} is {default}: {row}"));
-            rest = &rest[at + default.len()..];
+fn what_documents_list_of_settings_is_what_the_tables_say() {
+    let mut stale = Vec::new();
+    for (path, name, list) in [
+        ("README.md", "limits", limits()),
+        ("README.md", "alike", alike()),
+        ("docs/settings.md", "all", all()),
+    ] {
+        let text = read(path);
+        let begin = format!("<!-- settings: {name} ({WRITE}) -->\n");
+        let end = "<!-- end -->";
+        let (before, rest) = text.split_once(&begin).expect(&begin);
+        let (listed, after) = rest.split_once(end).expect(end);
+        let list = format!("\n{list}\n");
+        if listed == list {
+            continue;
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            let text = format!("{before}{begin}{list}{end}{after}");
+            std::fs::write(root().join(path), text).expect(path);
+        } else {
+            stale.push(format!("{path}, {name}: should be:\n{list}"));
+        }
+    }
+    assert!(stale.is_empty(), "{WRITE}\n{}", stale.join("\n"));
+}
+
+/// Counts and sizes: whatever grows with load has one.
+fn limits() -> String {
+    let mut limits = catalogue::settings();
+    limits.retain(|setting| matches!(setting.unit, Unit::Bytes | Unit::Count));
+    let mut table = "| setting | default | what |\n|---|---|---|\n".to_owned();
+    for setting in limits {
+        table.push_str(&row(setting, &[what(setting)]));
+    }
+    table
+}
+
+/// Settings that all instances of a cluster must have alike.
+fn alike() -> String {
+    let mut alike = catalogue::settings();
+    alike.retain(|setting| matches!(setting.scope, Scope::Cluster(_)));
+    let mut list = String::new();
+    for setting in alike {
+        list.push_str(&format!("- `{}`\n", flag(setting.name)));
+    }
+    list
+}
+
+/// Everything that the tables say.
+fn all() -> String {
+    let mut text = String::new();
+    for heading in HEADINGS {
+        text.push_str(&format!(
+            "\n## {heading}\n\n| setting | default | what |\n|---|---|---|\n"
+        ));
+        let mut settings = catalogue::settings();
+        settings.retain(|setting| setting.group == heading);
+        for setting in settings {
+            let mut said = vec![what(setting)];
+            if let Unit::OneOf(_, choices) = setting.unit {
+                let words: Vec<_> = choices
+                    .iter()
+                    .map(|choice| format!("`{}`", choice.word))
+                    .collect();
+                said.push(format!("One of {}.", words.join(", ")));
+            }
+            said.extend(setting.rule.map(|rule| format!("It {}.", cell(rule))));
+            if matches!(setting.scope, Scope::Cluster(_)) {
+                said.push("**Alike** at all instances.".to_owned());
+            }
+            if setting.reload == Reload::Taken {
+                said.push("Taken on **SIGHUP**.".to_owned());
+            }
+            text.push_str(&row(setting, &said));
+        }
+    }
+    text.trim_start().to_owned()
+}
+
+/// A row of a table of settings.
+fn row(setting: &Setting, said: &[String]) -> String {
+    let told = without_default(setting.help).1.map(cell);
+    let default = default_if_any(setting).or(told).unwrap_or_default();
+    let said = said.join(" ");
+    format!(
+        "| `{}` | {default} | {said} |
+",
+        flag(setting.name)
+    )
+}
+
+/// What a setting does.
+fn what(setting: &Setting) -> String {
+    let help = without_default(setting.help).0;
+    format!("{}.", cell(help.trim_end_matches('.')))
+}
+
+/// A help without what it says of a default, and that.
+fn without_default(help: &str) -> (&str, Option<&str>) {
+    match help.split_once(" [default: ") {
+        Some((help, default)) => (help, default.strip_suffix(']')),
+        None => (help, None),
+    }
+}
+
+/// A text of a table as Markdown has it in a cell, with flags for the settings that it names.
+fn cell(text: &str) -> String {
+    let text = calling(text, |setting| format!("`{}`", flag(setting)));
+    let parts = text.split('`').enumerate();
+    let parts: Vec<_> = parts
+        .map(|(place, part)| match place % 2 {
+            0 => part.replace('*', r"\*"),
+            _ => part.to_owned(),
+        })
+        .collect();
+    parts.join("`").replace('|', r"\|")
+}
+
+#[test]
+fn flags_in_documents_are_those_of_a_command() {
+    /// Of other programs.
+    const OTHERS: [&str; 1] = ["example"];
+    let commands = crate::Cli::command();
+    let all = commands
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let known: BTreeSet<_> = all.filter_map(clap::Arg::get_long).collect();
+    for path in documents() {
+        let text = read(&path);
+        let code = text.split('`').skip(1).step_by(2);
+        for flag in code.filter_map(|code| code.strip_prefix("--")) {
+            let end = flag.find(|next: char| !next.is_ascii_lowercase() && next != '-');
+            let flag = &flag[..end.unwrap_or(flag.len())];
+            assert!(
+                known.contains(flag) || OTHERS.contains(&flag),
+                "{path}: --{flag}"
+            );
         }
     }
 }
 
 #[test]
-fn the_readme_names_what_all_servers_must_have_alike() {
-    let readme = read("README.md");
-    let alike = readme.split("Give all servers the same ").nth(1);
-    let alike = alike.and_then(|text| text.split(". ").next());
-    let named: BTreeSet<_> = flags_of(alike.expect("a sentence")).collect();
-    let mut settings = catalogue::settings();
-    settings.retain(|setting| matches!(setting.scope, Scope::Cluster(_)));
-    let flags: Vec<_> = settings
-        .iter()
-        .map(|setting| catalogue::flag(setting.name))
-        .collect();
-    assert_eq!(named, flags.iter().map(String::as_str).collect());
+fn the_deployed_file_has_settings() {
+    let file: toml::Table = read("deploy/switchboard.toml").parse().expect("TOML");
+    for name in file.keys() {
+        assert!(catalogue::setting(name).is_some(), "{name}");
+    }
 }
 
 /// As in: over `--drain` (10 s).
@@ -86,11 +209,6 @@ fn variables_in_documents_and_deployments_are_those_of_settings() {
     }
 }
 
-fn flags_of(text: &str) -> impl Iterator<Item = &str> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    quoted.filter(|text| text.starts_with("--"))
-}
-
 fn setting_of(flag: &str) -> &'static Setting {
     let name = flag.trim_start_matches('-').replace('-', "_");
     catalogue::setting(&name).unwrap_or_else(|| panic!("there is no {flag}"))
@@ -98,9 +216,13 @@ fn setting_of(flag: &str) -> &'static Setting {
 
 /// A default as people write it.
 fn default_of(setting: &Setting) -> String {
-    let default = catalogue::defaults().remove(setting.name);
-    let default = default.unwrap_or_else(|| panic!("{} has no default", setting.name));
-    match (setting.unit, default) {
+    let default = default_if_any(setting);
+    default.unwrap_or_else(|| panic!("{} has no default", setting.name))
+}
+
+fn default_if_any(setting: &Setting) -> Option<String> {
+    let default = match (setting.unit, catalogue::defaults().remove(setting.name)?) {
+        (_, Value::Array(_) | Value::Boolean(false)) => return None,
         (Unit::Bytes, Value::Integer(bytes)) => {
             let written = written_size(bytes);
             let unit = written.find(|next: char| !next.is_ascii_digit());
@@ -115,7 +237,8 @@ fn default_of(setting: &Setting) -> String {
         (_, Value::Integer(number)) => grouped(&number.to_string()),
         (_, Value::String(text)) => text,
         (_, other) => other.to_string(),
-    }
+    };
+    Some(default)
 }
 
 /// A number with a comma before each three digits.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use switchboard_core::config::ConfigError;
 
-use crate::catalogue::{flag, variable};
+use crate::catalogue::{self, flag, variable};
 
 /// Where settings are from; those that are not here are defaults.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,15 @@ impl Origins {
 
     /// A complaint of the settings' own check.
     pub(crate) fn complaint(&self, error: &ConfigError) -> String {
-        format!("{}: {}", self.place(setting_of(error.field)), error.rule)
+        let setting = setting_of(error.field);
+        let in_file = matches!(self.0.get(setting), Some(Origin::File { .. }));
+        let rule = catalogue::calling(error.rule, |other| match self.0.get(other) {
+            Some(Origin::Variable) => variable(other),
+            Some(Origin::File { .. }) => format!("`{other}`"),
+            None if in_file => format!("`{other}`"),
+            Some(Origin::Flag | Origin::Start) | None => flag(other),
+        });
+        format!("{}: {rule}", self.place(setting))
     }
 }
 

@@ -50,13 +50,13 @@ switchboard_core::settings! {
             /// Where other instances connect.
             peer: SocketAddr as Address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 rule: |process| process.advertise.is_some() || !process.peer.ip().is_unspecified(),
-                    "must not be an unspecified address unless `advertise` says, as HOST:PORT, under which one \
-                     other instances reach this machine";
+                    "must not be an unspecified address, which other instances cannot dial, unless `advertise` \
+                     says under which one they reach this machine";
 
             /// What other instances dial [default: the peer address in use]
             advertise: Option<String> as Text("HOST:PORT") = None,
                 rule: |process| process.advertise.as_deref().is_none_or(is_dialable),
-                    "must be this machine as other instances see it, as HOST:PORT: neither an unspecified \
+                    "must be HOST:PORT, with which other instances reach this machine: neither an unspecified \
                      address nor port 0",
                 example: "10.0.0.7:8082";
 

@@ -104,7 +104,7 @@ crate::settings! {
             repeat_memory: Duration as Time = secs(120),
                 scope: Cluster(2);
 
-            /// Pairs of push and connection that it remembers, at most.
+            /// Pairs of push and connection by which an instance recognises repeats, at most.
             repeat_entries: usize as Count = 100_000;
         }
 
