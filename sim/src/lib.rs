@@ -42,5 +42,5 @@ pub use checker::{HostView, Scene};
 pub use scenario::{Done, FaultClass, Faults, Run, Scenario, ScenarioError};
 pub use terminals::{Pace, Session};
 pub use trial::{NobodyWatches, Trial};
-pub use vocabulary::{ledger, observed};
+pub use vocabulary::{boundary, ledger, observed};
 pub use world::World;

@@ -151,6 +151,18 @@ pub enum Act {
         /// The name of the push that says it.
         name: String,
     },
+    /// An instance is asked for the connections of a user.
+    Where {
+        /// The instance that is asked.
+        at: Host,
+        /// The user.
+        user: String,
+    },
+    /// An instance is asked for all instances.
+    Instances {
+        /// The instance that is asked.
+        at: Host,
+    },
     /// The wall clock of an instance's machine is set.
     StepClock {
         /// The instance that it concerns.

@@ -332,6 +332,8 @@ const fn disturbs(act: &Act) -> bool {
             | Act::AllLeave
             | Act::Push { .. }
             | Act::Repeat { .. }
+            | Act::Where { .. }
+            | Act::Instances { .. }
             | Act::Restart { .. }
             | Act::Heal
             | Act::ExpectConverged

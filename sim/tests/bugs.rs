@@ -39,9 +39,16 @@ fn shallow_bugs_are_found_within_their_budget() {
     }
 }
 
+/// Those that tests of their own show to see something: `ends.rs`.
+const SHOWN_ELSEWHERE: [&str; 1] = ["ends"];
+
 #[test]
 fn every_checker_catches_a_bug() {
-    for checker in checkers::all() {
+    let here = |name: &str| !SHOWN_ELSEWHERE.contains(&name);
+    for checker in checkers::all()
+        .into_iter()
+        .filter(|checker| here(checker.name()))
+    {
         let catches = |bug: Bug| bug.catches().any(|by| by.invariant == checker.name());
         assert!(catalogue().any(catches), "{}", checker.name());
     }

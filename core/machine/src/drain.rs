@@ -16,15 +16,14 @@ use std::time::Duration;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
+use crate::config::Config;
 use crate::context::Context;
 use crate::membership::departure::Departure;
 use crate::time::Instant;
 pub(crate) use crate::vocabulary::timer::DrainTimer as Timer;
 
 /// The time between two steps of a drain.
-const STEP: Duration = Duration::from_millis(20);
-/// The time over which an isolated instance sends its terminals elsewhere.
-const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
+const STEP: Duration = Config::DRAIN_STEP;
 /// Terminals closed in one step, at most, so that a step stays short.
 pub(crate) const STEP_TERMINALS: usize = 1024;
 
@@ -160,7 +159,7 @@ impl Drain {
         let now = cx.now.mono;
         if now >= since + cx.config.isolation && matches!(self.stage, DrainStage::None) {
             cx.out.log(Log::Isolated);
-            let pace = Pace::new(now, ISOLATED_SPREAD);
+            let pace = Pace::new(now, Config::ISOLATED_SPREAD);
             self.stage = DrainStage::Isolated { pace };
             cx.set(&mut self.step, now, Timer);
         }

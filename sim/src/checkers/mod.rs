@@ -6,12 +6,14 @@ mod allowance;
 mod connect_ends;
 mod convergence;
 mod empty_at_rest;
+mod ends;
 mod explained_errors;
 mod fencing;
 mod ghost_debt;
 mod hello_means_reachable;
 mod hygiene;
 mod knowledge;
+mod lateness;
 mod limits;
 mod no_creation;
 mod no_duplicate;
@@ -27,6 +29,7 @@ pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
 pub use empty_at_rest::EmptyAtRest;
+pub use ends::Ends;
 pub use explained_errors::ExplainedErrors;
 pub use fencing::Fencing;
 pub use ghost_debt::GhostDebt;
@@ -75,6 +78,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(ConnectEnds),
         Box::new(Convergence),
         Box::new(EmptyAtRest),
+        Box::new(Ends::default()),
     ]
 }
 

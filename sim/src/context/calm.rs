@@ -60,6 +60,8 @@ impl Calm {
             | Observed::Answered { .. }
             | Observed::PushRefused { .. }
             | Observed::Logged { .. }
+            | Observed::Took { .. }
+            | Observed::Gave { .. }
             | Observed::Tick => false,
         };
         if changes {

@@ -32,8 +32,10 @@ pub(crate) struct Context {
     pub(crate) now: Instant,
     /// The source of all noise.
     pub(crate) noise: Noise,
-    /// The settings of all instances.
+    /// The settings that all instances should have.
     pub(crate) config: Config,
+    /// Those that they have: others in a world that shows what checkers see of that.
+    pub(crate) real_config: Config,
     queue: Queue,
     moments: Moments,
     ledger: Ledger,
@@ -60,6 +62,7 @@ impl Context {
         Self {
             now: BEGIN,
             noise: Noise::new(seed),
+            real_config: config.clone(),
             config,
             queue: Queue::default(),
             moments: Moments::default(),
@@ -199,6 +202,11 @@ impl Context {
         for entry in self.ledger.end(self.now, kind, scope) {
             self.observe(Observed::FaultEnded(entry));
         }
+    }
+
+    /// Whether any checker is told of this.
+    pub(crate) fn watches(&self, topic: Topic) -> bool {
+        self.watched.contains(&topic)
     }
 
     /// Something has happened that checkers are told of, when the part in which it happened has done

@@ -37,7 +37,7 @@ impl Hosts {
             bytes.copy_from_slice(&cx.noise.draw(Purpose::InstanceSeed, &ids).to_le_bytes());
         }
         let now = self.clock_of(cx, host);
-        let instance = Instance::new(cx.config.clone(), identity, Seed::new(seed), now)
+        let instance = Instance::new(cx.real_config.clone(), identity, Seed::new(seed), now)
             .expect("the settings follow from a lease of a second or more")
             .with_flaws(flaw.into_iter().collect());
         let before = &mut self.processes[host];

@@ -10,9 +10,10 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, LinkKey};
 use switchboard_core::time::Instant;
 
 use super::Hosts;
+use crate::boundary::Intake;
 use crate::context::Context;
 use crate::noise::Purpose;
-use crate::observed::{Life, Observed};
+use crate::observed::{Life, Observed, Topic};
 use crate::vocabulary::happening::{Happening, Input};
 
 /// The slots of time in each of which a process has one turn: an input waits for half as long on
@@ -84,12 +85,20 @@ impl Hosts {
         let now = self.clock_of(cx, life.host);
         // Whether the instance takes the answer in, or has given the round trip up.
         let leases = leases_in(&event);
+        let watched = cx.watches(Topic::Boundary);
         let Some(instance) = self.instance_mut(life) else {
             return;
         };
         let late = instance.stats().late_answers;
+        let mut intake = watched.then(|| Intake::of(&event, true));
         instance.handle(now, event, out);
         let in_time = instance.stats().late_answers == late;
+        if let Some(Intake::TripAnswered { in_time: told, .. }) = &mut intake {
+            *told = in_time;
+        }
+        if let Some(intake) = intake {
+            cx.observe(Observed::Took { life, intake });
+        }
         if let Some(leases) = leases.filter(|_| in_time) {
             cx.observe(Observed::Viewed { life, leases });
         }

@@ -170,7 +170,11 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Storm { .. }
         | Act::BlindBalancer(_)
         | Act::AllLeave => FaultClass::Terminals,
-        Act::Push { .. } | Act::Repeat { .. } | Act::Kick { .. } => FaultClass::Pushes,
+        Act::Push { .. }
+        | Act::Repeat { .. }
+        | Act::Kick { .. }
+        | Act::Where { .. }
+        | Act::Instances { .. } => FaultClass::Pushes,
         Act::On { act, .. } => return class(act),
         Act::Heal | Act::ExpectConverged | Act::ExpectAtRest => return None,
     })
@@ -199,6 +203,8 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Push { .. }
         | Act::Repeat { .. }
         | Act::Kick { .. }
+        | Act::Where { .. }
+        | Act::Instances { .. }
         | Act::StepClock { .. }
         | Act::Kill { .. }
         | Act::KillMidBatch { .. }

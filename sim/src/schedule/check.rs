@@ -118,6 +118,7 @@ impl Act {
                     To::Everyone => Ok(()),
                 }
             }
+            Self::Where { user, .. } => self::user(user),
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Send { client: name, .. }
@@ -130,6 +131,7 @@ impl Act {
             Self::Storm { .. }
             | Self::BlindBalancer(_)
             | Self::AllLeave
+            | Self::Instances { .. }
             | Self::StepClock { .. }
             | Self::Pause { .. }
             | Self::Kill { .. }
@@ -160,6 +162,8 @@ impl Act {
             Self::Push { at: host, .. }
             | Self::Repeat { at: host, .. }
             | Self::Kick { at: host, .. }
+            | Self::Where { at: host, .. }
+            | Self::Instances { at: host }
             | Self::StepClock { host, .. }
             | Self::Pause { host, .. }
             | Self::Kill { host, .. }
@@ -243,6 +247,8 @@ impl Act {
             | Self::Push { .. }
             | Self::Repeat { .. }
             | Self::Kick { .. }
+            | Self::Where { .. }
+            | Self::Instances { .. }
             | Self::Kill { .. }
             | Self::KillMidBatch { .. }
             | Self::Restart { .. }

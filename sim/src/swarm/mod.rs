@@ -89,6 +89,7 @@ pub fn schedule(seed: u64) -> Schedule {
         _ => maker.faults(),
     }
     maker.pushes();
+    maker.questions();
     maker.end();
     let old = maker.below(8, "age", 0) == 0;
     if old {

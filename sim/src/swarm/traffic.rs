@@ -18,6 +18,22 @@ impl ScheduleMaker {
         }
     }
 
+    /// Applications ask who is where, also of an instance that comes or goes.
+    pub(super) fn questions(&mut self) {
+        for question in 0..self.below(20, "questions", 0) {
+            let at = self.near(Duration::from_millis(1), HEAL, "question", question);
+            let host = self.host("asked", question);
+            let act = match self.below(3, "of what", question) {
+                0 => Act::Instances { at: host },
+                _ => Act::Where {
+                    at: host,
+                    user: self.one_of(&USERS, "of whom", question).to_owned(),
+                },
+            };
+            self.put(at, act);
+        }
+    }
+
     fn push(&mut self, at: Duration, host: Host, nth: u64) {
         let user = match self.below(2, "latest", nth) {
             0 => self.latest_user(at),

@@ -91,6 +91,20 @@ impl Terminals {
         }
     }
 
+    /// When the token of a session runs out by the clocks of an instance.
+    pub(crate) fn expiry(
+        &self,
+        cx: &Context,
+        hosts: &Hosts,
+        life: Life,
+        session: usize,
+    ) -> Option<Instant> {
+        let token = self.sessions[session].token?;
+        let wall = hosts.clock_of(cx, life.host).wall;
+        let left = token.as_millis().saturating_sub(wall.as_millis());
+        Some(cx.now + Duration::from_millis(left))
+    }
+
     /// An instance has accepted the handshake of a session.
     pub(crate) fn accepted(
         &mut self,
@@ -100,15 +114,14 @@ impl Terminals {
         session: usize,
         (key, id): (ConnectionKey, ConnectionId),
     ) {
+        let expires = self.expiry(cx, hosts, life, session);
         self.sockets[life.host].insert(key, Socket::new(session));
         self.connections.insert(id, session);
         let this = &mut self.sessions[session];
         this.key = Some(key);
         this.id = Some(id);
         let gave_up = this.gone;
-        if let Some(token) = this.token {
-            let left = token.as_millis() - hosts.clock_of(cx, life.host).wall.as_millis();
-            let expires = cx.now + Duration::from_millis(left);
+        if let Some(expires) = expires {
             this.expires = Some(expires);
             cx.put(expires, Happening::TokenEnds(session));
         }

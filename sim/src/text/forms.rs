@@ -33,6 +33,8 @@ const ITEMS: &[(&str, &[&str])] = &[
     ("push", &["push i1 USER[,USER...]|everyone NAME"]),
     ("repeat", &["repeat i1 NAME"]),
     ("kick", &["kick i1 USER[,USER...]|everyone NAME"]),
+    ("where", &["where i1 USER"]),
+    ("instances", &["instances i1"]),
     ("storm", &["storm i1", "storm everywhere"]),
     ("balancer", &["balancer blind TIME"]),
     ("pause", &["pause i1 TIME"]),

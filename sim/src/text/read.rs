@@ -30,6 +30,11 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
             to: audience(to)?,
             name: (*name).to_owned(),
         }),
+        ("where", [at, user]) => Ok(Act::Where {
+            at: host(at)?,
+            user: (*user).to_owned(),
+        }),
+        ("instances", [at]) => Ok(Act::Instances { at: host(at)? }),
         ("repeat", [at, name]) => Ok(Act::Repeat {
             at: host(at)?,
             name: (*name).to_owned(),

@@ -29,6 +29,8 @@ impl Display for Act {
             Self::AllLeave => f.write_str("clients leave"),
             Self::Push { at, to, name } => write!(f, "push {at} {to} {name}"),
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
+            Self::Where { at, user } => write!(f, "where {at} {user}"),
+            Self::Instances { at } => write!(f, "instances {at}"),
             Self::Repeat { at, name } => write!(f, "repeat {at} {name}"),
             Self::Pause { host, span } => write!(f, "pause {host} {}", Span(*span)),
             Self::Kill { host, how } => write!(f, "kill {host}{}", Silently(*how)),

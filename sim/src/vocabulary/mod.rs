@@ -1,5 +1,6 @@
 //! What the parts of a world exchange: values, and no behaviour.
 
+pub mod boundary;
 pub(crate) mod deployment;
 pub(crate) mod execution;
 pub(crate) mod happening;

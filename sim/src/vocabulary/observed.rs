@@ -7,6 +7,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::InstanceId;
 use switchboard_core::message::{PushRefused, Receipt};
 
+use crate::boundary::{Intake, Output};
 use crate::fingerprint::timeless;
 use crate::ledger::Excuse;
 use crate::trace::InstanceLabel;
@@ -173,6 +174,20 @@ pub enum Observed {
         /// What it says, and how much an operator should care.
         log: Box<Log>,
     },
+    /// An instance has taken something in.
+    Took {
+        /// Which instance.
+        life: Life,
+        /// What it was.
+        intake: Intake,
+    },
+    /// An instance wants something done.
+    Gave {
+        /// Which instance.
+        life: Life,
+        /// What that is.
+        output: Output,
+    },
     /// A fault has begun. Of one whose end is known, `until` says it.
     FaultBegan(Excuse),
     /// A fault has ended whose end was not known, or that was to last longer.
@@ -203,11 +218,13 @@ pub enum Topic {
     Time,
     /// Lines of instances' logs.
     Log,
+    /// What instances take in and what they want done: beside turns most of what happens.
+    Boundary,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lives,
         Self::Turns,
         Self::Sessions,
@@ -217,6 +234,7 @@ impl Topic {
         Self::Faults,
         Self::Time,
         Self::Log,
+        Self::Boundary,
     ];
 }
 
@@ -239,6 +257,7 @@ impl Observed {
             Self::FaultBegan(_) | Self::FaultEnded(_) => Topic::Faults,
             Self::Tick => Topic::Time,
             Self::Logged { .. } => Topic::Log,
+            Self::Took { .. } | Self::Gave { .. } => Topic::Boundary,
         }
     }
 }

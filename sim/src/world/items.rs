@@ -42,6 +42,8 @@ impl World {
             Act::Push { at, to, name } => publishing.publish(cx, hosts, at.0, to, name),
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
             Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
+            Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),
+            Act::Instances { at } => publishing.ask_instances(cx, hosts, at.0),
             Act::Pause { host, span } => hosts.pause(cx, host.0, *span),
             Act::StepClock { host, step } => hosts.step_clock(cx, host.0, *step),
             Act::Kill { host, how } => self.kill(host.0, *how),

@@ -93,6 +93,19 @@ impl World {
     /// If the settings do not fit or hold a time that is longer than those of a schedule, or if the
     /// schedule cannot be run: see [`Config::validate`] and [`Schedule::validate`].
     pub fn configured(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
+        let mut world = Self::unstarted(schedule, config, checkers);
+        world.start_all();
+        world
+    }
+
+    fn start_all(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.start(host);
+        }
+        self.tell_checkers();
+    }
+
+    fn unstarted(schedule: Schedule, config: Config, checkers: Vec<Box<dyn Checker>>) -> Self {
         if let Err(error) = schedule.validate() {
             panic!("the schedule cannot be run: {error}");
         }
@@ -113,7 +126,7 @@ impl World {
         }
         cx.put(BEGIN + TICK, Happening::Tick);
         let hosts = schedule.instances;
-        let mut world = Self {
+        Self {
             cx,
             hosts: Hosts::new(hosts),
             directory: Directory::new(content, hosts),
@@ -127,11 +140,28 @@ impl World {
             end: BEGIN + (schedule.end() + AFTERMATH),
             events: 0,
             schedule,
-        };
-        for host in 0..hosts {
-            world.start(host);
         }
-        world.tell_checkers();
+    }
+
+    /// A world in which all instances have other settings than those that checkers go by: what should
+    /// follow from a setting does not follow.
+    ///
+    /// # Panics
+    ///
+    /// As [`configured`](Self::configured).
+    #[doc(hidden)]
+    pub fn doctored(
+        schedule: Schedule,
+        config: Config,
+        real: &Config,
+        checkers: Vec<Box<dyn Checker>>,
+    ) -> Self {
+        if let Err(error) = settings::check(real) {
+            panic!("the settings do not fit: {error}");
+        }
+        let mut world = Self::unstarted(schedule, config, checkers);
+        world.cx.real_config = real.clone();
+        world.start_all();
         world
     }
 
@@ -164,6 +194,13 @@ impl World {
             }
         }
         true
+    }
+
+    /// Tells checkers of something that has not happened: so it is seen what they say to that.
+    #[doc(hidden)]
+    pub fn pretend(&mut self, event: Observed) {
+        self.cx.observe(event);
+        self.tell_checkers();
     }
 
     /// The instances that run, without the world around them: the benchmark of memory weighs them.

@@ -5,7 +5,8 @@ use switchboard_core::command::{Command, Outbox};
 use switchboard_core::event::Event;
 
 use super::World;
-use crate::observed::{Life, Observed};
+use crate::boundary::{Intake, Output};
+use crate::observed::{Life, Observed, Topic};
 use crate::schedule::Moment;
 use crate::trace::{Entry, Given};
 use crate::vocabulary::happening::Input;
@@ -37,6 +38,10 @@ impl World {
                 command: Given(&command),
             };
             self.cx.trace(&entry);
+            if self.cx.watches(Topic::Boundary) {
+                let output = Output::of(&command);
+                self.cx.observe(Observed::Gave { life, output });
+            }
             self.execute(life, command);
             self.tell_checkers();
         }
@@ -75,6 +80,14 @@ impl World {
                     session,
                     outcome,
                 });
+                if let Ok((connection, _)) = accepted {
+                    let expires = terminals.expiry(cx, hosts, life, session);
+                    let intake = Intake::Accepted {
+                        connection,
+                        expires,
+                    };
+                    cx.observe(Observed::Took { life, intake });
+                }
                 match accepted {
                     Ok(accepted) => terminals.accepted(cx, hosts, life, session, accepted),
                     Err(refused) => terminals.refused(cx, session, refused),
@@ -83,6 +96,10 @@ impl World {
             Input::AcceptLink(pipe) => {
                 cx.trace(&Entry::Link { at, pipe });
                 if let Some(key) = hosts.accept_link(cx, life) {
+                    if let Some(key) = key {
+                        let intake = Intake::LinkAccepted(key);
+                        cx.observe(Observed::Took { life, intake });
+                    }
                     network.accepted(cx, life, pipe, key);
                 }
             }

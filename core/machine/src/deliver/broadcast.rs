@@ -4,6 +4,7 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Earlier;
@@ -16,7 +17,7 @@ use crate::vocabulary::delivery::{Deed, Ticket};
 use crate::vocabulary::terminal::{Age, LifeStage};
 
 /// The time between two steps.
-const STEP: Duration = Duration::from_millis(10);
+const STEP: Duration = Config::BROADCAST_STEP;
 
 /// How far a push to everyone is.
 #[derive(Clone, Debug)]

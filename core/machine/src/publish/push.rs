@@ -16,10 +16,6 @@ use crate::publish::{OpenDelivery, Publish, Timer};
 use crate::time::Instant;
 use crate::wings::Wings;
 
-/// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
-/// and back.
-const HURRIES_AFTER: u32 = 3;
-
 /// Takes an audience apart into the keys by which its terminals are found, each once, with the
 /// terminals of that key that are meant. `None` is everyone.
 fn keys(audience: Audience) -> Option<Vec<(Key, Selection)>> {
@@ -67,7 +63,7 @@ impl Publish {
         }
         cx.stats.pushes += 1;
         let due = cx.now.mono + deadline;
-        let hurries = cx.now.mono + deadline / HURRIES_AFTER;
+        let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
         let push = (self.open).insert(OpenPush::new(call, id, action, hurries, due));
         cx.arm(hurries, Timer(push));
         match keys {

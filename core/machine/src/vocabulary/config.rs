@@ -211,6 +211,17 @@ impl Config {
     /// The writes that a failover of the directory may lose are those of this time: a replica that lags
     /// further behind is not promoted by any sensible configuration.
     pub const FAILOVER_TAIL: Duration = Duration::from_secs(60);
+    /// What the directory has refused is tried again after this time.
+    pub const DIRECTORY_RETRY: Duration = Duration::from_millis(250);
+    /// An instance that is cut off from the directory sends its terminals elsewhere over this time.
+    pub const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
+    /// The time between two steps in which a drain closes terminals.
+    pub const DRAIN_STEP: Duration = Duration::from_millis(20);
+    /// The time between two steps in which broadcasts are written.
+    pub const BROADCAST_STEP: Duration = Duration::from_millis(10);
+    /// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
+    /// and back.
+    pub const HURRIES_AFTER: u32 = 3;
     /// After a failed dial the next one waits this long, and deliveries fail at once.
     pub const DIAL_COOLDOWN: Duration = Duration::from_millis(250);
 

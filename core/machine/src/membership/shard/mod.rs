@@ -12,6 +12,7 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation, OperationResult};
 use crate::event::TripLost;
@@ -29,7 +30,7 @@ use settle::Settlement;
 
 /// When an operation is tried again that the directory refused. It refuses for lack of memory or
 /// during a long script: neither passes at once, and terminals wait.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Config::DIRECTORY_RETRY;
 
 /// This instance at one Redis.
 #[derive(Clone, Debug)]

@@ -1,0 +1,379 @@
+//! `ends`: whatever begins ends, once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::id::{CallId, ConnectionKey, LinkKey, OpId};
+use switchboard_core::time::Instant;
+
+use super::lateness::{SLACK, is_late_at};
+use crate::boundary::{CallKind, Intake, Output};
+use crate::checker::{Checker, Watch};
+use crate::observed::{Life, Observed, Quiescence, Topic};
+
+/// Each call is answered once, in time and in kind; each connection is forgotten once, when its socket has
+/// ended, and its application was told of its beginning and its end or of neither; each link is closed once;
+/// each round trip is asked once; nothing is said of what has ended; and an instance that ends has answered
+/// all calls and closed all links.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// What has begun and has not ended, of the present life of each process.
+    open: BTreeMap<usize, Begun>,
+}
+
+/// What has begun at an instance and has not ended.
+#[derive(Clone, Debug, Default)]
+struct Begun {
+    calls: BTreeMap<CallId, (CallKind, Instant)>,
+    connections: BTreeMap<ConnectionKey, BegunConnection>,
+    links: BTreeMap<LinkKey, BegunLink>,
+    trips: BTreeMap<OpId, Instant>,
+    last_trip: Option<OpId>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct BegunConnection {
+    /// A batch is with the driver.
+    flushed: bool,
+    /// The driver looks for signs of life.
+    probed: bool,
+    /// It was told to end.
+    closing: bool,
+    aborted: bool,
+    connected: bool,
+    disconnected: bool,
+    /// Its socket has ended then.
+    closed: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct BegunLink {
+    writing: bool,
+    proven: bool,
+    /// The instance has learnt then that it is gone.
+    down: Option<Instant>,
+}
+
+/// Round trips under way at an instance, at most.
+const TRIPS: usize = 16;
+
+impl Checker for Ends {
+    fn name(&self) -> &'static str {
+        "ends"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Boundary, Topic::Lives, Topic::Time]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Started(life) => {
+                self.open.insert(life.host, Begun::default());
+            }
+            Observed::Gone(life) => {
+                self.open.remove(&life.host);
+            }
+            Observed::Took { life, intake } => {
+                if let Some(begun) = self.open.get_mut(&life.host) {
+                    begun.take_in(watch, *life, *intake);
+                }
+            }
+            Observed::Gave { life, output } => {
+                if let Some(begun) = self.open.get_mut(&life.host) {
+                    match begun.give(watch, *life, output) {
+                        Ok(()) => {}
+                        Err(what) => {
+                            watch.violated(format!("i{} {what}: {output:?}", life.host + 1))
+                        }
+                    }
+                }
+            }
+            Observed::Tick => self.look(watch),
+            _ => {}
+        }
+    }
+
+    fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        self.look(watch);
+        if quiescence == Quiescence::Converged {
+            return;
+        }
+        for (host, begun) in &self.open {
+            let left = begun.connections.len();
+            if left > 0 || !begun.calls.is_empty() {
+                let calls = &begun.calls;
+                watch.violated(format!(
+                    "i{}: {left} connections and {calls:?} have not ended",
+                    host + 1
+                ));
+            }
+        }
+    }
+}
+
+impl Ends {
+    /// Calls that should have been answered.
+    fn look(&self, watch: &mut Watch<'_>) {
+        for (host, begun) in &self.open {
+            let late = (begun.calls.iter()).find(|(_, (kind, at))| {
+                is_late_at(watch, *host, *at + patience(watch, *kind), watch.now())
+            });
+            if let Some((call, (kind, _))) = late {
+                watch.violated(format!("i{} has not answered {call:?}, {kind:?}", host + 1));
+            }
+        }
+    }
+}
+
+/// How long an answer takes, at most.
+fn patience(watch: &Watch<'_>, kind: CallKind) -> Duration {
+    let config = watch.scene().config();
+    match kind {
+        CallKind::Push(deadline) => deadline,
+        // A round trip for the rows, perhaps behind others, and one for a view that judges them.
+        CallKind::Connections => config.directory_timeout * 3 + SLACK * 3,
+        CallKind::Instances => Duration::ZERO,
+    }
+}
+
+impl Begun {
+    fn take_in(&mut self, watch: &mut Watch<'_>, life: Life, intake: Intake) {
+        let now = watch.now();
+        match intake {
+            Intake::Accepted { connection, .. } => {
+                let begun = BegunConnection::default();
+                if self.connections.insert(connection, begun).is_some() {
+                    let host = life.host + 1;
+                    watch.violated(format!("i{host} accepts {connection:?} once more"));
+                }
+            }
+            Intake::LinkAccepted(link) => self.begin_link(watch, life, link),
+            Intake::Written(connection) => {
+                if let Some(begun) = self.connections.get_mut(&connection) {
+                    begun.flushed = false;
+                }
+            }
+            Intake::Probed { connection, .. } => {
+                if let Some(begun) = self.connections.get_mut(&connection) {
+                    begun.probed = false;
+                }
+            }
+            Intake::Closed(connection) => {
+                if let Some(begun) = self.connections.get_mut(&connection) {
+                    begun.closed.get_or_insert(now);
+                }
+            }
+            Intake::DirectoryUp | Intake::DirectoryDown => self.trips.clear(),
+            Intake::TripAnswered { op, in_time, .. } => {
+                let open = self.trips.remove(&op).is_some();
+                if in_time && !open {
+                    let host = life.host + 1;
+                    watch.violated(format!(
+                        "i{host} takes an answer to {op:?}, which has ended"
+                    ));
+                }
+            }
+            Intake::LinkWritten(link) => {
+                if let Some(begun) = self.links.get_mut(&link) {
+                    begun.writing = false;
+                }
+            }
+            Intake::LinkDown { link, .. } => {
+                if let Some(begun) = self.links.get_mut(&link) {
+                    begun.down = Some(now);
+                }
+            }
+            Intake::Call { call, kind } => {
+                self.calls.insert(call, (kind, now));
+            }
+            Intake::Opened(_)
+            | Intake::Heard(_)
+            | Intake::LinkUp(_)
+            | Intake::LinkReceived(_)
+            | Intake::Drain { .. } => {}
+        }
+    }
+
+    fn begin_link(&mut self, watch: &mut Watch<'_>, life: Life, link: LinkKey) {
+        let former = self.links.insert(link, BegunLink::default());
+        if former.is_some_and(|former| former.down.is_none()) {
+            let host = life.host + 1;
+            watch.violated(format!("i{host} begins {link:?} once more"));
+        }
+    }
+
+    /// What an instance wants done must concern something that has begun and not ended.
+    fn give(
+        &mut self,
+        watch: &mut Watch<'_>,
+        life: Life,
+        output: &Output,
+    ) -> Result<(), &'static str> {
+        match output {
+            Output::Hello { connection, .. }
+            | Output::Send(connection)
+            | Output::Flush(connection)
+            | Output::Ping(connection)
+            | Output::Probe(connection)
+            | Output::Close { connection, .. }
+            | Output::Abort(connection)
+            | Output::Connected(connection)
+            | Output::Disconnected(connection) => {
+                let begun = self.connections.get_mut(connection);
+                let begun = begun.ok_or("speaks of a connection that is not there")?;
+                begun.give(watch, output)
+            }
+            Output::Forget(connection) => {
+                let begun = self.connections.remove(connection);
+                let begun = begun.ok_or("forgets a connection that is not there")?;
+                watch.held();
+                match begun {
+                    BegunConnection { closed: None, .. } => {
+                        Err("forgets a connection whose socket has not ended")
+                    }
+                    BegunConnection {
+                        connected: true,
+                        disconnected: false,
+                        ..
+                    } => Err("has not said that a terminal is gone"),
+                    BegunConnection { .. } => Ok(()),
+                }
+            }
+            Output::Trip(trip) => self.ask(watch, trip.op),
+            Output::Dial { link, .. } => {
+                self.begin_link(watch, life, *link);
+                Ok(())
+            }
+            Output::LinkWrite { link, .. } => {
+                let begun = self.link(*link, watch.now())?;
+                match std::mem::replace(&mut begun.writing, true) {
+                    false => Ok(()),
+                    true => Err("writes a batch before the one before it is written"),
+                }
+            }
+            Output::LinkProven(link) => {
+                let begun = self.link(*link, watch.now())?;
+                match std::mem::replace(&mut begun.proven, true) {
+                    false => Ok(()),
+                    true => Err("proves a link once more"),
+                }
+            }
+            Output::LinkClose(link) => {
+                self.link(*link, watch.now())?;
+                self.links.remove(link);
+                watch.held();
+                Ok(())
+            }
+            Output::Answer { call, kind } => self.answer(watch, life, *call, *kind),
+            Output::Drained => match self {
+                Self { calls, .. } if !calls.is_empty() => Err("ends with calls unanswered"),
+                Self { links, .. } if links.values().any(|link| link.down.is_none()) => {
+                    Err("ends with links open")
+                }
+                Self { .. } => Ok(()),
+            },
+            Output::Log | Output::DirectoryReset => Ok(()),
+        }
+    }
+
+    /// A link that has not ended, or has ended in this turn.
+    fn link(&mut self, link: LinkKey, now: Instant) -> Result<&mut BegunLink, &'static str> {
+        match self.links.get_mut(&link) {
+            Some(begun) if begun.down.is_none_or(|down| down == now) => Ok(begun),
+            Some(_) | None => Err("speaks of a link that is not there"),
+        }
+    }
+
+    fn ask(&mut self, watch: &mut Watch<'_>, op: OpId) -> Result<(), &'static str> {
+        let now = watch.now();
+        if self.last_trip.is_some_and(|last| last >= op) {
+            return Err("asks under a number that it had used");
+        }
+        self.last_trip = Some(op);
+        // Those that were given up need no answer.
+        let given_up = now.before(watch.scene().config().directory_timeout);
+        self.trips.retain(|_, asked| *asked > given_up);
+        self.trips.insert(op, now);
+        match self.trips.len() > TRIPS {
+            true => Err("has too many round trips under way"),
+            false => Ok(()),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        watch: &mut Watch<'_>,
+        life: Life,
+        call: CallId,
+        kind: CallKind,
+    ) -> Result<(), &'static str> {
+        let (asked, at) = self.calls.remove(&call).ok_or("answers what nobody asks")?;
+        if std::mem::discriminant(&asked) != std::mem::discriminant(&kind) {
+            return Err("answers in another kind");
+        }
+        if is_late_at(watch, life.host, at + patience(watch, asked), watch.now()) {
+            return Err("answers too late");
+        }
+        watch.held();
+        Ok(())
+    }
+}
+
+impl BegunConnection {
+    fn give(&mut self, watch: &Watch<'_>, output: &Output) -> Result<(), &'static str> {
+        // What was wanted in the turn in which the end came stands before it.
+        if self.closed.is_some_and(|closed| closed < watch.now()) {
+            return Err("speaks of a connection whose socket has ended");
+        }
+        let ends = |this: &Self| match this.closing || this.aborted {
+            true => Err("says something on a connection that it has told to end"),
+            false => Ok(()),
+        };
+        match output {
+            Output::Hello { .. } | Output::Send(_) | Output::Ping(_) => ends(self),
+            Output::Flush(_) => {
+                ends(self)?;
+                match std::mem::replace(&mut self.flushed, true) {
+                    false => Ok(()),
+                    true => Err("flushes a connection before the flush before is done"),
+                }
+            }
+            Output::Probe(_) => {
+                ends(self)?;
+                self.probed = true;
+                Ok(())
+            }
+            Output::Close { .. } => {
+                ends(self)?;
+                self.closing = true;
+                Ok(())
+            }
+            Output::Abort(_) => match std::mem::replace(&mut self.aborted, true) {
+                false => Ok(()),
+                true => Err("aborts a connection twice"),
+            },
+            Output::Connected(_) => match std::mem::replace(&mut self.connected, true) {
+                false => Ok(()),
+                true => Err("says twice that a terminal is there"),
+            },
+            Output::Disconnected(_) => {
+                let twice = std::mem::replace(&mut self.disconnected, true);
+                match self.connected && !twice {
+                    true => Ok(()),
+                    false => Err("says of no terminal that it is gone"),
+                }
+            }
+            Output::Forget(_)
+            | Output::Trip(_)
+            | Output::DirectoryReset
+            | Output::Dial { .. }
+            | Output::LinkWrite { .. }
+            | Output::LinkProven(_)
+            | Output::LinkClose(_)
+            | Output::Answer { .. }
+            | Output::Log
+            | Output::Drained => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! When something that an instance is to do at a moment is late.
+
+use std::time::Duration;
+
+use switchboard_core::time::Instant;
+
+use crate::checker::Watch;
+use crate::ledger::{Excuse, Part, Scope};
+
+/// How much later than at its moment an instance does what it is to do: timers fire at the end of a tick
+/// of about a millisecond, and the instance has a turn within two slots after that.
+pub(super) const SLACK: Duration = Duration::from_millis(2);
+
+/// Whether what a process was to do at a moment was late at another one. While it stands still it does nothing;
+/// what has become due it does as soon as it goes on.
+pub(super) fn is_late_at(watch: &Watch<'_>, host: usize, due: Instant, at: Instant) -> bool {
+    let mut due = due;
+    loop {
+        if at <= due + SLACK {
+            return false;
+        }
+        let stands_still = |excuse: &Excuse| {
+            let here = excuse.scope == Scope::Instance(host);
+            here && excuse.kind.part() == Part::Process && excuse.until > due
+        };
+        match watch.excuse(due, due + SLACK, stands_still) {
+            Some(pause) => due = pause.until,
+            None => return true,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What crosses the boundary of an instance: what it takes in and what it wants done, without the content.
+
+use std::time::Duration;
+
+use switchboard_core::command::{Command, RoundTrip};
+use switchboard_core::directory::Operation;
+use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
+use switchboard_core::frame::{CloseCode, Outgoing};
+use switchboard_core::id::{CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
+use switchboard_core::time::Instant;
+
+/// What an instance takes in.
+#[derive(Clone, Copy, Debug)]
+pub enum Intake {
+    /// It has accepted a terminal, whose token runs out then.
+    Accepted {
+        /// The key that it gives.
+        connection: ConnectionKey,
+        /// By the instance's clocks.
+        expires: Option<Instant>,
+    },
+    /// It has accepted a link.
+    LinkAccepted(LinkKey),
+    /// [`Event::Opened`].
+    Opened(ConnectionKey),
+    /// [`Event::Heard`].
+    Heard(ConnectionKey),
+    /// [`Event::Written`].
+    Written(ConnectionKey),
+    /// [`Event::Closed`].
+    Closed(ConnectionKey),
+    /// [`Event::Probed`].
+    Probed {
+        /// Of which connection.
+        connection: ConnectionKey,
+        /// Whether the terminal has shown life.
+        shown: bool,
+    },
+    /// [`Event::DirectoryUp`].
+    DirectoryUp,
+    /// [`Event::DirectoryDown`], or a round trip that was lost with its link.
+    DirectoryDown,
+    /// [`Event::Directory`], answered.
+    TripAnswered {
+        /// The number of the round trip.
+        op: OpId,
+        /// Whether the instance has not given it up before.
+        in_time: bool,
+        /// A bit for each operation that the directory has refused; the last one also for all that follow.
+        refused: u64,
+    },
+    /// [`Event::LinkUp`].
+    LinkUp(LinkKey),
+    /// [`Event::LinkReceived`].
+    LinkReceived(LinkKey),
+    /// [`Event::LinkWritten`].
+    LinkWritten(LinkKey),
+    /// [`Event::LinkDown`].
+    LinkDown {
+        /// The key of the link.
+        link: LinkKey,
+        /// How the link ended.
+        failure: LinkFailure,
+    },
+    /// A call that is to be answered.
+    Call {
+        /// Its number.
+        call: CallId,
+        /// Its kind.
+        kind: CallKind,
+    },
+    /// [`Event::Drain`].
+    Drain {
+        /// The time before the first terminal is closed.
+        delay: Duration,
+        /// The time over which terminals are closed.
+        spread: Duration,
+    },
+}
+
+/// A kind of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// [`Event::Push`], with its deadline.
+    Push(Duration),
+    /// [`Event::Connections`].
+    Connections,
+    /// [`Event::Instances`].
+    Instances,
+}
+
+/// What an instance wants done. Lines of its log are [`Observed::Logged`](super::observed::Observed::Logged).
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// The hello is sent.
+    Hello {
+        /// To which connection.
+        connection: ConnectionKey,
+        /// It says so.
+        degraded: bool,
+    },
+    /// Anything else is sent.
+    Send(ConnectionKey),
+    /// [`Command::Flush`].
+    Flush(ConnectionKey),
+    /// [`Command::Ping`].
+    Ping(ConnectionKey),
+    /// [`Command::Probe`].
+    Probe(ConnectionKey),
+    /// [`Command::Close`].
+    Close {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// Why.
+        code: CloseCode,
+    },
+    /// [`Command::Abort`].
+    Abort(ConnectionKey),
+    /// [`Command::Forget`].
+    Forget(ConnectionKey),
+    /// The application is told that a terminal is there.
+    Connected(ConnectionKey),
+    /// The application is told that it is gone.
+    Disconnected(ConnectionKey),
+    /// [`Command::Directory`].
+    Trip(Box<TripOutline>),
+    /// [`Command::DirectoryReset`].
+    DirectoryReset,
+    /// [`Command::Dial`].
+    Dial {
+        /// The link's key.
+        link: LinkKey,
+        /// The instance that is expected.
+        instance: InstanceId,
+    },
+    /// [`Command::LinkWrite`].
+    LinkWrite {
+        /// The key of the link.
+        link: LinkKey,
+        /// All that is written, if it is so short that it can only say that the instance lives.
+        word: Option<[u8; 2]>,
+    },
+    /// [`Command::LinkProven`].
+    LinkProven(LinkKey),
+    /// [`Command::LinkClose`].
+    LinkClose(LinkKey),
+    /// [`Command::Answer`].
+    Answer {
+        /// The number of the call.
+        call: CallId,
+        /// The kind of the answer; a push has no deadline here.
+        kind: CallKind,
+    },
+    /// [`Command::Log`].
+    Log,
+    /// [`Command::Drained`].
+    Drained,
+}
+
+/// What a round trip asks for.
+#[derive(Clone, Debug)]
+pub struct TripOutline {
+    /// Its number.
+    pub op: OpId,
+    /// Rows to be written, each with its epoch.
+    pub registers: Vec<(ConnectionId, Epoch)>,
+    /// All leases are read.
+    pub views: bool,
+    /// The lease is claimed, renewed or released, by the operation at this place.
+    pub lease: Option<(usize, LeaseStep)>,
+}
+
+/// What happens to the own lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStep {
+    /// It is claimed, under this epoch.
+    Claim(Epoch),
+    /// It is renewed.
+    Renew {
+        /// It says what it did before.
+        unchanged: bool,
+    },
+    /// It is given back.
+    Release,
+}
+
+impl Intake {
+    /// What an event is. `in_time`: an answer of the directory that the instance has waited for.
+    pub(crate) fn of(event: &Event, in_time: bool) -> Self {
+        match event {
+            Event::Opened { connection } => Self::Opened(*connection),
+            Event::Heard { connection, .. } => Self::Heard(*connection),
+            Event::Written { connection } => Self::Written(*connection),
+            Event::Closed { connection, .. } => Self::Closed(*connection),
+            Event::Probed { connection, life } => Self::Probed {
+                connection: *connection,
+                shown: matches!(life, Sign::Shown),
+            },
+            Event::DirectoryUp => Self::DirectoryUp,
+            Event::DirectoryDown
+            | Event::Directory {
+                outcomes: Err(_), ..
+            } => Self::DirectoryDown,
+            Event::Directory {
+                op,
+                outcomes: Ok(outcomes),
+            } => {
+                let refused = outcomes.iter().enumerate().filter(|(_, one)| one.is_err());
+                let refused = refused.fold(0, |all, (index, _)| all | 1 << index.min(63));
+                Self::TripAnswered {
+                    op: *op,
+                    in_time,
+                    refused,
+                }
+            }
+            Event::LinkUp { link } => Self::LinkUp(*link),
+            Event::LinkReceived { link, .. } => Self::LinkReceived(*link),
+            Event::LinkWritten { link } => Self::LinkWritten(*link),
+            Event::LinkDown { link, failure } => Self::LinkDown {
+                link: *link,
+                failure: *failure,
+            },
+            Event::Push { call, push } => Self::Call {
+                call: *call,
+                kind: CallKind::Push(push.deadline),
+            },
+            Event::Connections { call, .. } => Self::Call {
+                call: *call,
+                kind: CallKind::Connections,
+            },
+            Event::Instances { call } => Self::Call {
+                call: *call,
+                kind: CallKind::Instances,
+            },
+            Event::Drain { delay, spread } => Self::Drain {
+                delay: *delay,
+                spread: *spread,
+            },
+        }
+    }
+}
+
+impl Output {
+    /// What a command is.
+    pub(crate) fn of(command: &Command) -> Self {
+        match command {
+            Command::Send {
+                connection,
+                outgoing: Outgoing::Hello { degraded, .. },
+            } => Self::Hello {
+                connection: *connection,
+                degraded: *degraded,
+            },
+            Command::Send { connection, .. } => Self::Send(*connection),
+            Command::Flush { connection } => Self::Flush(*connection),
+            Command::Ping { connection } => Self::Ping(*connection),
+            Command::Probe { connection } => Self::Probe(*connection),
+            Command::Close { connection, code } => Self::Close {
+                connection: *connection,
+                code: *code,
+            },
+            Command::Abort { connection } => Self::Abort(*connection),
+            Command::Forget { connection } => Self::Forget(*connection),
+            Command::Directory(trip) => Self::Trip(Box::new(TripOutline::of(trip))),
+            Command::DirectoryReset => Self::DirectoryReset,
+            Command::Dial { link, dial } => Self::Dial {
+                link: *link,
+                instance: dial.instance,
+            },
+            Command::LinkWrite { link, batch } => Self::LinkWrite {
+                link: *link,
+                word: batch[..].try_into().ok(),
+            },
+            Command::LinkProven { link } => Self::LinkProven(*link),
+            Command::LinkClose { link } => Self::LinkClose(*link),
+            Command::Answer { call, answer } => Self::Answer {
+                call: *call,
+                kind: match &**answer {
+                    Answer::Push(_) => CallKind::Push(Duration::ZERO),
+                    Answer::Connections(_) => CallKind::Connections,
+                    Answer::Instances(_) => CallKind::Instances,
+                },
+            },
+            Command::Notify(notice) => match &**notice {
+                Notice::Connected { connection, .. } => Self::Connected(*connection),
+                Notice::Disconnected { connection, .. } => Self::Disconnected(*connection),
+            },
+            Command::Log(_) => Self::Log,
+            Command::Drained => Self::Drained,
+        }
+    }
+}
+
+impl TripOutline {
+    fn of(trip: &RoundTrip) -> Self {
+        let mut outline = Self {
+            op: trip.op,
+            registers: Vec::new(),
+            views: false,
+            lease: None,
+        };
+        for (place, operation) in trip.operations.iter().enumerate() {
+            match operation {
+                Operation::Register {
+                    connection, row, ..
+                } => outline.registers.push((*connection, row.epoch)),
+                Operation::View => outline.views = true,
+                Operation::Claim { lease, .. } => {
+                    outline.lease = Some((place, LeaseStep::Claim(lease.epoch)));
+                }
+                Operation::Renew {
+                    expected, lease, ..
+                } => {
+                    let unchanged = (expected.epoch, expected.floor, expected.state)
+                        == (lease.epoch, lease.floor, lease.state);
+                    outline.lease = Some((place, LeaseStep::Renew { unchanged }));
+                }
+                Operation::Release { .. } => outline.lease = Some((place, LeaseStep::Release)),
+                Operation::Unregister { .. }
+                | Operation::Lookup { .. }
+                | Operation::RemoveRow { .. }
+                | Operation::ReadLease { .. } => {}
+            }
+        }
+        outline
+    }
+}
