@@ -42,7 +42,7 @@ use form::PushForm;
 use page::{Facts, Page};
 use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
 use request::{Known, Options};
-use route::{Place, Route};
+use route::Route;
 
 pub use access::{AccessCheck, ApiConfig, ApiSettings};
 
@@ -247,13 +247,13 @@ where
         // Most bodies are there with their head: a timer is made for one that is waited for.
         timer: async { sleep(BODY).await },
     };
-    let place = Place::at(parts.uri.path());
-    let answer = match admit(call, &parts, place, scope) {
-        Ok(route) => answer(call, &parts, route, timed, &sleep).await,
+    let route = Route::at(parts.uri.path());
+    let answer = match admit(call, &parts, route, scope) {
+        Ok(()) => answer(call, &parts, route, timed, &sleep).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
-        tell_of_refusal(&parts.method, place, &error);
+        tell_of_refusal(&parts.method, route, &error);
         let mut response = error.response();
         // The rest of its body makes the connection useless: a client must not send the next
         // request over it.
@@ -264,15 +264,15 @@ where
         response
     });
     call.metrics
-        .request(&parts.method, place.label(), response.status());
+        .request(&parts.method, route.label(), response.status());
     response
 }
 
 /// A caller without the right to ask, or a server without the means to answer, is something that an
 /// operator wants to know; any other mistake is the caller's own.
-fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
+fn tell_of_refusal(method: &Method, route: Route<'_>, error: &ApiError) {
     let (status, code) = error.status();
-    let (method, route) = (metrics::known_method(method), place.label());
+    let (method, route) = (metrics::known_method(method), route.label());
     let text = "a request to the API is refused";
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => {
@@ -290,19 +290,14 @@ fn tell_of_refusal(method: &Method, place: Place<'_>, error: &ApiError) {
     }
 }
 
-/// Finds out what a request is for, if whoever sends it may ask for it.
-fn admit<'a>(
-    call: Call<'_>,
-    parts: &Parts,
-    place: Place<'a>,
-    scope: Scope,
-) -> Result<Route<'a>, ApiError> {
-    if scope == Scope::Operation && !place.is_of_operation() {
+/// Whether whoever sends a request may ask for this.
+fn admit(call: Call<'_>, parts: &Parts, route: Route<'_>, scope: Scope) -> Result<(), ApiError> {
+    if scope == Scope::Operation && !route.is_of_operation() {
         return Err(ApiError::Crowded);
     }
     let access = call.api.access.load();
     access.check(parts)?;
-    place.route(&parts.method)
+    route.takes(&parts.method)
 }
 
 async fn answer<B, L, T>(
@@ -318,26 +313,11 @@ where
     T: Future<Output = ()>,
 {
     Ok(match route {
-        Route::PushToUser { user } => {
-            let user = request::user(user)?;
-            let mut options = Options::read(parts, Known::ConnectionAndDeadline)?;
-            let payload = payload(call, parts, body).await?;
-            let connections = std::mem::take(&mut options.connections);
-            let to = match connections.is_empty() {
-                true => Audience::User(user),
-                false => Audience::Connections { user, connections },
-            };
-            let push = Action::Frame(payload);
-            terminals(&call.push(to, push, options, sleep).await?)
+        Route::Nothing => return Err(ApiError::NotFound),
+        Route::UserPush { user } => {
+            push_to_user(call, parts, request::user(user)?, body, sleep).await?
         }
-        Route::PushToUsers => {
-            let options = Options::read(parts, Known::Deadline)?;
-            let limit = PushForm::largest(call.config);
-            let body = body::read(&parts.headers, body, limit).await?;
-            let PushForm { to, payload } = PushForm::read(&body, call.config)?;
-            let push = Action::Frame(payload);
-            terminals(&call.push(to, push, options, sleep).await?)
-        }
+        Route::Push => push_to_users(call, parts, body, sleep).await?,
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline)?;
             let payload = payload(call, parts, body).await?;
@@ -346,8 +326,15 @@ where
                 .await?;
             json(StatusCode::OK, &ByInstance(&receipt))
         }
-        Route::Kick { user, connection } => {
-            let to = kicked(request::user(user)?, connection)?;
+        Route::Connections { user } if parts.method == Method::DELETE => {
+            let to = Audience::User(request::user(user)?);
+            call.kick(to, parts, sleep).await?
+        }
+        Route::Connection { user, connection } => {
+            let to = Audience::Connections {
+                user: request::user(user)?,
+                connections: vec![request::connection(connection)?],
+            };
             call.kick(to, parts, sleep).await?
         }
         Route::KickNamed => {
@@ -381,6 +368,48 @@ where
     })
 }
 
+async fn push_to_user<B, L, T>(
+    call: Call<'_>,
+    parts: &Parts,
+    user: UserId,
+    body: Timed<B, L>,
+    sleep: &impl Fn(Duration) -> T,
+) -> Result<Response<Full<Bytes>>, ApiError>
+where
+    B: Body<Data = Bytes>,
+    L: Future<Output = ()>,
+    T: Future<Output = ()>,
+{
+    let mut options = Options::read(parts, Known::ConnectionAndDeadline)?;
+    let payload = payload(call, parts, body).await?;
+    let connections = std::mem::take(&mut options.connections);
+    let to = match connections.is_empty() {
+        true => Audience::User(user),
+        false => Audience::Connections { user, connections },
+    };
+    let push = Action::Frame(payload);
+    Ok(terminals(&call.push(to, push, options, sleep).await?))
+}
+
+async fn push_to_users<B, L, T>(
+    call: Call<'_>,
+    parts: &Parts,
+    body: Timed<B, L>,
+    sleep: &impl Fn(Duration) -> T,
+) -> Result<Response<Full<Bytes>>, ApiError>
+where
+    B: Body<Data = Bytes>,
+    L: Future<Output = ()>,
+    T: Future<Output = ()>,
+{
+    let options = Options::read(parts, Known::Deadline)?;
+    let limit = PushForm::largest(call.config);
+    let body = body::read(&parts.headers, body, limit).await?;
+    let PushForm { to, payload } = PushForm::read(&body, call.config)?;
+    let push = Action::Frame(payload);
+    Ok(terminals(&call.push(to, push, options, sleep).await?))
+}
+
 async fn payload<B, T>(
     call: Call<'_>,
     parts: &Parts,
@@ -392,16 +421,6 @@ where
 {
     let body = body::read(&parts.headers, body, call.config.push_bytes).await?;
     Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
-}
-
-fn kicked(user: UserId, connection: Option<&str>) -> Result<Audience, ApiError> {
-    Ok(match connection {
-        None => Audience::User(user),
-        Some(connection) => Audience::Connections {
-            user,
-            connections: vec![request::connection(connection)?],
-        },
-    })
 }
 
 fn terminals(receipt: &Receipt) -> Response<Full<Bytes>> {

@@ -24,7 +24,7 @@ const STYLE: &str = include_str!("status.css");
 
 /// What the public URL must be.
 pub(crate) const URL_RULE: &str =
-    "must be an URL as `wss://push.example.com/connect`, without query";
+    "must be a URL such as `wss://push.example.com/connect`, without query";
 
 /// What the page needs to know.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Page {
         );
         let mut response = text("text/html; charset=utf-8", HTML);
         protect(response.headers_mut());
-        // A host that cannot stand in a header has not passed the guard, or is not an URL's.
+        // A host that cannot stand in a header has not passed the guard, or is not a URL's.
         if let Ok(policy) = HeaderValue::try_from(policy) {
             response
                 .headers_mut()

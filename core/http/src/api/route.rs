@@ -4,45 +4,25 @@ use http::Method;
 
 use super::error::ApiError;
 
-/// What a request is for. Users and connections are as they stand in the path.
+/// What is at a path. Users and connections are as they stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
-    PushToUser {
+    Nothing,
+    UserPush {
         user: &'a str,
     },
-    PushToUsers,
+    Push,
     Broadcast,
     Connections {
         user: &'a str,
     },
-    Kick {
+    Connection {
         user: &'a str,
-        connection: Option<&'a str>,
+        connection: &'a str,
     },
     /// As `Connections`, of a user whom the body names.
     ConnectionsOfNamed,
-    /// As `Kick`, of a user whom the body names.
-    KickNamed,
-    Instances,
-    Metrics,
-    Live,
-    Ready,
-    Page,
-    PageScript,
-    PageStyle,
-    PageFacts,
-}
-
-/// What is at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    Nothing,
-    UserPush { user: &'a str },
-    Push,
-    Broadcast,
-    Connections { user: &'a str },
-    Connection { user: &'a str, connection: &'a str },
-    ConnectionsOfNamed,
+    /// As a `DELETE` of `Connections` or of one of them, of a user whom the body names.
     KickNamed,
     Instances,
     Metrics,
@@ -57,7 +37,7 @@ pub(crate) enum Place<'a> {
 /// The segments of the longest path, and one more to notice a longer one.
 const SEGMENTS: usize = 6;
 
-impl<'a> Place<'a> {
+impl<'a> Route<'a> {
     /// Whether it tells how the server does.
     pub(crate) const fn is_of_operation(&self) -> bool {
         match self {
@@ -136,45 +116,33 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What a request with this method is for.
+    /// Whether a request may have this method here. Where there is nothing, it may have any.
     ///
     /// # Errors
     ///
-    /// If there is nothing here, or it does not know the method.
-    pub(crate) fn route(self, method: &Method) -> Result<Route<'a>, ApiError> {
-        const READ: &str = "GET, HEAD";
-        let post = method == Method::POST;
-        let read = method == Method::GET || method == Method::HEAD;
-        let delete = method == Method::DELETE;
-        let (known, route, allow) = match self {
-            Self::Nothing => return Err(ApiError::NotFound),
-            Self::Connections { user } if delete => {
-                let connection = None;
-                return Ok(Route::Kick { user, connection });
-            }
-            Self::UserPush { user } => (post, Route::PushToUser { user }, "POST"),
-            Self::Push => (post, Route::PushToUsers, "POST"),
-            Self::Broadcast => (post, Route::Broadcast, "POST"),
-            Self::Connections { user } => (read, Route::Connections { user }, "GET, HEAD, DELETE"),
-            Self::Connection { user, connection } => {
-                let connection = Some(connection);
-                (delete, Route::Kick { user, connection }, "DELETE")
-            }
-            Self::ConnectionsOfNamed => (post, Route::ConnectionsOfNamed, "POST"),
-            Self::KickNamed => (post, Route::KickNamed, "POST"),
-            Self::Instances => (read, Route::Instances, READ),
-            Self::Metrics => (read, Route::Metrics, READ),
-            Self::Live => (read, Route::Live, READ),
-            Self::Ready => (read, Route::Ready, READ),
-            Self::Page => (read, Route::Page, READ),
-            Self::PageScript => (read, Route::PageScript, READ),
-            Self::PageStyle => (read, Route::PageStyle, READ),
-            Self::PageFacts => (read, Route::PageFacts, READ),
+    /// If what is here does not know the method.
+    pub(crate) fn takes(self, method: &Method) -> Result<(), ApiError> {
+        let allow = match self {
+            Self::Nothing => return Ok(()),
+            Self::UserPush { .. }
+            | Self::Push
+            | Self::Broadcast
+            | Self::ConnectionsOfNamed
+            | Self::KickNamed => "POST",
+            Self::Connections { .. } => "GET, HEAD, DELETE",
+            Self::Connection { .. } => "DELETE",
+            Self::Instances
+            | Self::Metrics
+            | Self::Live
+            | Self::Ready
+            | Self::Page
+            | Self::PageScript
+            | Self::PageStyle
+            | Self::PageFacts => "GET, HEAD",
         };
-        if known {
-            Ok(route)
-        } else {
-            Err(ApiError::MethodNotAllowed { allow })
+        match allow.split(", ").any(|known| known == method.as_str()) {
+            true => Ok(()),
+            false => Err(ApiError::MethodNotAllowed { allow }),
         }
     }
 }
@@ -189,11 +157,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_find_their_routes() {
+    fn requests_find_what_is_at_their_path() {
         let user = "ann%2Fx";
         let cases = [
-            ("POST", "/v1/users/ann%2Fx/push", Route::PushToUser { user }),
-            ("POST", "/v1/push", Route::PushToUsers),
+            ("POST", "/v1/users/ann%2Fx/push", Route::UserPush { user }),
+            ("POST", "/v1/push", Route::Push),
             ("POST", "/v1/broadcast", Route::Broadcast),
             (
                 "GET",
@@ -203,17 +171,14 @@ mod tests {
             (
                 "DELETE",
                 "/v1/users/ann%2Fx/connections",
-                Route::Kick {
-                    user,
-                    connection: None,
-                },
+                Route::Connections { user },
             ),
             (
                 "DELETE",
                 "/v1/users/ann%2Fx/connections/7",
-                Route::Kick {
+                Route::Connection {
                     user,
-                    connection: Some("7"),
+                    connection: "7",
                 },
             ),
             ("POST", "/v1/connections", Route::ConnectionsOfNamed),
@@ -223,7 +188,7 @@ mod tests {
             ("GET", "/health/ready", Route::Ready),
             ("GET", "/metrics", Route::Metrics),
             ("GET", "/", Route::Page),
-            ("POST", "/v1/users//push", Route::PushToUser { user: "" }),
+            ("POST", "/v1/users//push", Route::UserPush { user: "" }),
         ];
         for (method, path, route) in cases {
             assert_eq!(find(method, path), Ok(route), "{method} {path}");
@@ -245,7 +210,7 @@ mod tests {
             "/v1/users/a/connections/b/c/d/e/f",
             "/connect",
         ] {
-            assert_eq!(find("GET", path), Err(ApiError::NotFound), "{path}");
+            assert_eq!(find("GET", path), Ok(Route::Nothing), "{path}");
         }
         for (method, path, allow) in [
             ("GET", "/v1/users/a/push", "POST"),
@@ -278,6 +243,7 @@ mod tests {
 
     fn find<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ApiError> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        Place::at(path).route(&method)
+        let route = Route::at(path);
+        route.takes(&method).map(|()| route)
     }
 }
