@@ -127,8 +127,10 @@ fn cluster_secret(
     let given = variable(secrets::CLUSTER_SECRET);
     let (place, bytes) = match (&server.cluster_secret_file, given) {
         (Some(_), Some(_)) => {
-            let what = "and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one";
-            return Err(origins.unfit(FILE, what));
+            return Err(Unfit(format!(
+                "{} and the variable SWITCHBOARD_CLUSTER_SECRET exclude each other: keep one",
+                origins.place(FILE)
+            )));
         }
         (Some(path), None) => {
             let read = secrets::read(path).map_err(|error| origins.unfit(FILE, error));

@@ -12,6 +12,7 @@ use switchboard_http::ApiConfig;
 use toml::{Table, Value};
 
 use crate::settings::{FetchSettings, ServerSettings, TokenSettings, process_defaults};
+use crate::values;
 
 /// Declares [`Tables`]: a field for each table of settings, with the defaults that the server has.
 macro_rules! tables {
@@ -35,7 +36,7 @@ macro_rules! tables {
             /// The settings that have a value, as a file has them.
             pub(crate) fn values(&self) -> Table {
                 let mut all = Table::new();
-                $(all.extend(values(&self.$field));)+
+                $(all.extend(values_of(&self.$field));)+
                 all
             }
 
@@ -129,6 +130,11 @@ pub(crate) fn defaults() -> Table {
     Tables::default().values()
 }
 
+/// The default of a setting as one would write it, if there is something.
+pub(crate) fn default_of(name: &str) -> Option<String> {
+    values::written(defaults().get(name)?, setting(name)?.unit)
+}
+
 /// The setting that was probably meant.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     /// Below this similarity a suggestion confuses more than it helps; it is what clap takes.
@@ -173,7 +179,7 @@ pub(crate) fn sentence(help: &'static str) -> &'static str {
 
 /// The values of one table. None can fail: numbers, text and lists have a form in TOML. What is absent is
 /// left out.
-fn values(table: &impl Serialize) -> Table {
+fn values_of(table: &impl Serialize) -> Table {
     Table::try_from(table).unwrap_or_default()
 }
 
@@ -182,7 +188,7 @@ fn take<T>(given: &Table, defaults: T, wrong: &mut Vec<WrongValue>) -> T
 where
     T: SettingTable + Serialize + DeserializeOwned,
 {
-    let mut own = values(&defaults);
+    let mut own = values_of(&defaults);
     let before = wrong.len();
     for Setting { name, .. } in T::SETTINGS {
         let Some(value) = given.get(*name) else {

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use crate::catalogue::{self, flag, sentence, variable};
 use crate::settings::{Level, LogFormat};
-use crate::values::{self, written_size};
+use crate::values;
 
 /// The flags of a command that takes all settings of a server.
 #[derive(Args, Debug)]
@@ -194,24 +194,9 @@ fn parser(unit: Unit) -> ValueParser {
 
 fn help(setting: &Setting, default: Option<&Value>) -> String {
     let help = sentence(setting.help);
-    match default.and_then(|default| written(default, setting.unit)) {
+    match default.and_then(|default| values::written(default, setting.unit)) {
         Some(default) => format!("{help} [default: {default}]"),
         None => help.to_owned(),
-    }
-}
-
-/// A default as one would write it; `None` if it is that there is nothing.
-fn written(value: &Value, unit: Unit) -> Option<String> {
-    match value {
-        Value::Integer(bytes) if unit == Unit::Bytes => Some(written_size(*bytes)),
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Boolean(true) => Some("true".to_owned()),
-        Value::Boolean(false)
-        | Value::Float(_)
-        | Value::Datetime(_)
-        | Value::Array(_)
-        | Value::Table(_) => None,
     }
 }
 

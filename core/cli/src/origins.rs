@@ -44,7 +44,10 @@ impl Origins {
     pub(crate) fn place(&self, setting: &str) -> String {
         match self.0.get(setting) {
             Some(origin) => origin.place(setting),
-            None => format!("{} (not given)", flag(setting)),
+            None => match catalogue::default_of(setting) {
+                Some(default) => format!("{} (not given: {default})", flag(setting)),
+                None => format!("{} (not given)", flag(setting)),
+            },
         }
     }
 

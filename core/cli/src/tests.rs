@@ -352,7 +352,7 @@ fn settings_that_do_not_fit_together_are_named_where_they_were_set() {
     assert!(error.starts_with("--lease-renewal: must be"), "{error}");
     let error = refusal(&["--lease=2s", "--directory-timeout=500ms"]);
     assert!(
-        error.starts_with("--lease-renewal (not given): must be"),
+        error.starts_with("--lease-renewal (not given: 3s): must be"),
         "{error}"
     );
 }

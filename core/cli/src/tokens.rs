@@ -124,8 +124,8 @@ fn only<'a>(
         )),
         [(setting, source)] => Ok((setting, source)),
         [(first, _), (second, _), ..] => {
-            let what = format!("and {} exclude each other: keep one", origins.place(second));
-            Err(origins.unfit(first, what))
+            let (first, second) = (origins.place(first), origins.place(second));
+            Err(Unfit(format!("{first} and {second} exclude each other: keep one")))
         }
     }
 }

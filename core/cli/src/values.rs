@@ -141,6 +141,21 @@ pub(crate) fn written_size(bytes: i64) -> String {
     }
 }
 
+/// A value as one would write it; `None` if it is that there is nothing.
+pub(crate) fn written(value: &Value, unit: Unit) -> Option<String> {
+    match value {
+        Value::Integer(bytes) if unit == Unit::Bytes => Some(written_size(*bytes)),
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(true) => Some("true".to_owned()),
+        Value::Boolean(false)
+        | Value::Float(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => None,
+    }
+}
+
 /// Yes or no.
 fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
