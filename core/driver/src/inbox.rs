@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_channel::oneshot;
-use hyper::upgrade::OnUpgrade;
 use switchboard_core::event::{Answer, Event, Handshake, Refused};
 use switchboard_core::id::{InstanceId, UserId};
 use switchboard_core::message::{Action, Push};
@@ -16,6 +15,7 @@ use switchboard_protocol::Protocol;
 
 use crate::figures::Snapshot;
 use crate::permits::{ByteBudget, Seat, SocketPermit, Spent};
+use crate::transport::Opening;
 
 /// Inputs that wait for one instance, at most; whoever sends more waits. Large enough for several
 /// batches, small enough that what waits there is old by milliseconds.
@@ -56,7 +56,7 @@ pub(crate) struct Accept {
     pub(crate) handshake: Handshake,
     pub(crate) protocol: Protocol,
     pub(crate) session: Option<String>,
-    pub(crate) upgrade: OnUpgrade,
+    pub(crate) opening: Opening,
     pub(crate) seat: Seat,
     /// Its place among the sockets of terminals, if it came through the listener for these.
     pub(crate) place: Option<Arc<Seat>>,

@@ -33,10 +33,10 @@
 //! # The way of a terminal
 //!
 //! One accept loop for each listener, on a thread of their own, hands every socket to the thread that
-//! is to serve it: terminals to the instance with the fewest. HTTP is spoken there until the upgrade, under one
-//! deadline; then hyper is dropped, and a single future reads and writes the WebSocket. A frame is
-//! written from its shared bytes. An idle terminal keeps a read buffer of 1 KiB and nothing else of
-//! size.
+//! is to serve it: terminals to the instance with the fewest. HTTP is spoken there until the handshake is
+//! answered, under one deadline; then hyper is dropped, and a single future reads and writes frames, with the
+//! transport that the request asks for. A frame is written from its shared bytes. An idle WebSocket keeps a read
+//! buffer of 1 KiB and nothing else of size.
 //!
 //! Terminals can as well come through the application's own HTTP server: [`Handle::connect`]
 //! answers their handshake.
@@ -72,6 +72,7 @@ mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
+mod transport;
 
 pub use admission::Admission;
 pub use answer::{ConnectBody, refusal};

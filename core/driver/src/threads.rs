@@ -15,9 +15,9 @@ use switchboard_core::Instance;
 use crate::api::ApiService;
 use crate::error::Died;
 use crate::inbox::Posted;
-use crate::ingress::{self, Door, Ingress};
+use crate::ingress::{self, Accepting, Door, Ingress};
 use crate::looping::{self, Surroundings};
-use crate::members::{Member, Shared};
+use crate::members::{Arrivals, Member, Shared};
 use crate::runtime::{Runtime, race};
 use crate::tasks::directory::{self, Troubles};
 use crate::{log, task};
@@ -104,20 +104,15 @@ impl Threads {
         let id = seated.me.id;
         let inbox = seated.inbox.clone();
         let mut started = Some(seated.started);
-        let worker = Surroundings {
-            me: Arc::clone(&seated.me),
-            shared: Arc::clone(&seated.shared),
-            troubles: seated.troubles,
-        };
-        let ingress = Rc::new(Ingress {
-            shared: seated.shared,
-            me: seated.me,
-            api: seated.api,
-        });
+        let shared = Arc::clone(&seated.shared);
+        let worker = Surroundings::new(shared, Arc::clone(&seated.me), seated.troubles);
+        let arrivals = Arc::clone(&seated.shared.arrivals);
+        let me = Arc::clone(&seated.me);
+        let ingress = Rc::new(Ingress::new(&seated.shared, seated.me, seated.api));
         let (died, deaths) = async_channel::bounded(1);
         let mut end = None;
         let main = async {
-            serve_arrivals::<R>(&ingress, &died);
+            serve_arrivals::<R>(&ingress, me, arrivals, &died);
             if let Some(started) = started.take() {
                 // If nobody waits any more, the inbox is closed too.
                 let _ = started.send(Ok(()));
@@ -177,38 +172,34 @@ fn accept_all<R: Runtime>(
 ) -> io::Result<()> {
     for door in doors {
         let listener = R::listen(door.listener)?;
-        let accept = ingress::accept::<R>(Arc::clone(shared), door.service, listener);
+        let accept = ingress::accept::<R>(Accepting::new(shared), door.service, listener);
         R::spawn(task::vital(door.service.name(), died.clone(), accept));
     }
     Ok(())
 }
 
 /// Serves the sockets that come for this thread, and those that any thread may serve.
-fn serve_arrivals<R: Runtime>(ingress: &Rc<Ingress>, died: &Sender<String>) {
+fn serve_arrivals<R: Runtime>(
+    ingress: &Rc<Ingress>,
+    me: Arc<Member>,
+    any: Arc<Arrivals>,
+    died: &Sender<String>,
+) {
     let own = Rc::clone(ingress);
-    let terminals = async move {
-        while let Some(arrival) = own.me.arrivals.next().await {
-            ingress::serve::<R>(&own, arrival);
-            task::give_way().await;
-        }
-    };
-    R::spawn(task::vital(
-        "terminals that arrive",
-        died.clone(),
-        terminals,
-    ));
-    let any = Rc::clone(ingress);
-    let others = async move {
-        while let Some(arrival) = any.shared.arrivals.next().await {
-            ingress::serve::<R>(&any, arrival);
-            task::give_way().await;
-        }
-    };
-    R::spawn(task::vital(
-        "callers and peers that arrive",
-        died.clone(),
-        others,
-    ));
+    let terminals = async move { serve_all::<R>(&own, &me.arrivals).await };
+    let name = "terminals that arrive";
+    R::spawn(task::vital(name, died.clone(), terminals));
+    let ingress = Rc::clone(ingress);
+    let others = async move { serve_all::<R>(&ingress, &any).await };
+    let name = "callers and peers that arrive";
+    R::spawn(task::vital(name, died.clone(), others));
+}
+
+async fn serve_all<R: Runtime>(ingress: &Rc<Ingress>, arrivals: &Arrivals) {
+    while let Some(arrival) = arrivals.next().await {
+        ingress::serve::<R>(ingress, arrival);
+        task::give_way().await;
+    }
 }
 
 /// Why a thread ended that should not have: what its tasks said, or else its runtime.

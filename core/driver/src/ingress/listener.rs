@@ -13,8 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::StartError;
 use crate::log::{Cause, damped};
-use crate::members::{Arrival, Shared};
-use crate::permits::{Capacity, Farewell, Seat, Service, SocketPermit};
+use crate::members::{Arrival, Arrivals, Member, Shared};
+use crate::permits::{Capacity, Dropped, Farewell, Seat, Service, SocketPermit};
 use crate::runtime::Runtime;
 use crate::sockets::Sockets;
 use crate::task::Portion;
@@ -172,13 +172,34 @@ impl Strangers {
     }
 }
 
+/// What accepted sockets are handed to, and how many there may be.
+pub(crate) struct Accepting {
+    limits: Sockets,
+    members: Vec<Arc<Member>>,
+    /// Sockets that any thread may serve.
+    arrivals: Arc<Arrivals>,
+    dropped: Arc<Dropped>,
+}
+
+impl Accepting {
+    /// At a listener of a server.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self {
+            limits: shared.settings.sockets,
+            members: shared.members.clone(),
+            arrivals: Arc::clone(&shared.arrivals),
+            dropped: Arc::clone(&shared.dropped),
+        }
+    }
+}
+
 /// Accepts until the task is dropped.
 pub(crate) async fn accept<R: Runtime>(
-    shared: Arc<Shared>,
+    accepting: Accepting,
     service: Service,
     listener: R::Listener,
 ) {
-    let mut hall = Hall::new(service, shared.settings.sockets);
+    let mut hall = Hall::new(service, accepting.limits);
     let mut reserve = Reserve::default();
     let mut portion = Portion::default();
     loop {
@@ -210,7 +231,7 @@ pub(crate) async fn accept<R: Runtime>(
             None
         };
         let Some(permit) = permit else {
-            shared.dropped.count(service);
+            accepting.dropped.count(service);
             continue;
         };
         let mut arrival = Arrival {
@@ -218,7 +239,7 @@ pub(crate) async fn accept<R: Runtime>(
             socket,
             permit,
         };
-        while let Some(back) = hand_over(&shared, arrival) {
+        while let Some(back) = hand_over(&accepting, arrival) {
             arrival = back;
             R::sleep(FULL_PAUSE).await;
         }
@@ -251,10 +272,10 @@ impl Reserve {
 /// Hands a socket to the thread that is to serve it: a terminal to the one with the fewest, and
 /// not to one that does not take what it has; everything else to the first that takes it.
 /// Returns it if there is no room anywhere.
-fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
+fn hand_over(accepting: &Accepting, mut arrival: Arrival) -> Option<Arrival> {
     match arrival.service {
         Service::Terminals => {
-            let mut members: Vec<_> = shared.members.iter().collect();
+            let mut members: Vec<_> = accepting.members.iter().collect();
             // Cached: the other threads change these figures while this one sorts.
             members.sort_by_cached_key(|member| (member.arrivals.len() / SLOW, member.terminals()));
             for member in members {
@@ -263,7 +284,7 @@ fn hand_over(shared: &Shared, mut arrival: Arrival) -> Option<Arrival> {
             }
             Some(arrival)
         }
-        Service::Api | Service::Peers => shared.arrivals.push(arrival),
+        Service::Api | Service::Peers => accepting.arrivals.push(arrival),
     }
 }
 
@@ -377,8 +398,8 @@ mod tests {
 
     #[test]
     fn clients_that_come_and_go_without_end_leave_the_thread_to_others() {
-        let shared = Arc::new(Shared::of(Vec::new()));
-        let accepting = accept::<Hasty>(shared, Service::Terminals, Cell::default());
+        let accepting = Accepting::new(&Shared::of(Vec::new()));
+        let accepting = accept::<Hasty>(accepting, Service::Terminals, Cell::default());
         let mut accepting = pin!(accepting);
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..2 {

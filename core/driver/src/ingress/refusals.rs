@@ -1,7 +1,7 @@
 //! Handshakes that are refused: counted by code, and told.
 
+use http::Response;
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
-use http::{Response, StatusCode};
 use switchboard_core::id::UserId;
 
 use crate::answer::{Code, ConnectBody};
@@ -10,7 +10,7 @@ use crate::members::{LATE, Member};
 use crate::permits::Service;
 use crate::request::origin;
 
-/// Counts and tells the answer to a terminal's handshake if it is a refusal. The user is known
+/// Counts and tells the refusal of a terminal's handshake. The user is known
 /// if the authenticator has let it in.
 pub(crate) fn note(
     member: &Member,
@@ -18,9 +18,6 @@ pub(crate) fn note(
     user: Option<&UserId>,
     response: &Response<ConnectBody>,
 ) {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
     let code = code(response);
     member.refusals.count(code);
     let origin = headers.get(ORIGIN).map(shown);
@@ -36,11 +33,8 @@ pub(crate) fn note(
     );
 }
 
-/// Tells the answer to a handshake at the peers' port if it is a refusal.
+/// Tells the refusal of a handshake at the peers' port.
 pub(crate) fn note_of_peer(response: &Response<ConnectBody>) {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
     let code = code(response);
     damped!(
         INFO,

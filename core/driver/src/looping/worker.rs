@@ -39,10 +39,21 @@ const CHUNKS: usize = 64;
 
 /// What the loop of an instance finds around it.
 pub(crate) struct Surroundings {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) me: Arc<Member>,
+    shared: Arc<Shared>,
+    me: Arc<Member>,
     /// What the operator was told of the directory.
-    pub(crate) troubles: Arc<Troubles>,
+    troubles: Arc<Troubles>,
+}
+
+impl Surroundings {
+    /// Of the instance that is this member.
+    pub(crate) const fn new(shared: Arc<Shared>, me: Arc<Member>, troubles: Arc<Troubles>) -> Self {
+        Self {
+            shared,
+            me,
+            troubles,
+        }
+    }
 }
 
 /// One instance and what its commands are about.
@@ -263,12 +274,12 @@ impl Worker {
             _seat: accept.seat,
             _place: accept.place,
         });
-        // If the handshake's task has gone, the upgrade fails and the terminal is reported closed.
+        // If the handshake's task has gone, the opening fails and the terminal is reported closed.
         let _ = accept.answer.send(Ok(()));
         R::spawn(terminal::run::<R>(
             Rc::clone(&self.for_terminals),
             terminal,
-            accept.upgrade,
+            accept.opening.opened::<R>(),
         ));
     }
 

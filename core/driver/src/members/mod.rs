@@ -37,9 +37,9 @@ pub(crate) struct Shared {
     /// Where the listeners are.
     pub(crate) addresses: Addresses,
     /// The rules of admission. What asks more than once about one request takes a copy.
-    pub(crate) admitted: ArcSwap<Admitted>,
+    pub(crate) admitted: Arc<ArcSwap<Admitted>>,
     /// Sockets that any thread may serve: one that is stuck takes none.
-    pub(crate) arrivals: Arrivals,
+    pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) dropped: Arc<Dropped>,
     /// What has come of heads that are not complete, on all threads, by service.
     pub(crate) heads: [Arc<ByteBudget>; 3],
@@ -137,21 +137,13 @@ impl Shared {
                 peer: SocketAddr::from(([127, 0, 0, 1], 0)),
                 advertised: "localhost:0".to_owned(),
             },
-            admitted: ArcSwap::from_pointee(admitted.expect("nobody is a good list")),
-            arrivals: Arrivals::new(),
+            admitted: Arc::new(ArcSwap::from_pointee(
+                admitted.expect("nobody is a good list"),
+            )),
+            arrivals: Arc::new(Arrivals::new()),
             dropped: Arc::default(),
             heads: Service::ALL.map(|_| ByteBudget::new(0)),
         }
-    }
-
-    /// What has come of heads that are not complete, at the listener of a service.
-    pub(crate) fn heads(&self, service: Service) -> &Arc<ByteBudget> {
-        &self.heads[service as usize]
-    }
-
-    /// The instance with this id, if it is of this process.
-    pub(crate) fn member(&self, id: InstanceId) -> Option<&Arc<Member>> {
-        self.members.iter().find(|member| member.id == id)
     }
 
     /// All of them, for links within the process.

@@ -8,15 +8,10 @@ mod unreadable;
 
 use bytes::Bytes;
 
-use crate::runtime::Runtime;
-
 pub(crate) use beginning::{Beginning, Begun, Over};
 pub(crate) use foreign::Foreign;
 pub(crate) use head::Heads;
 pub(crate) use parting::{LINGER, Parting};
-
-/// The stream of a handshake, as hyper has it.
-pub(crate) type Served<R> = Parting<R, Begun<<R as Runtime>::Stream>>;
 
 /// What hyper has read beyond the handshake, and what it has not.
 pub(crate) fn joined(read: Bytes, unread: Bytes) -> Bytes {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::boundary::Boundary;
+use crate::transport::Boundary;
 
 /// Bytes that a peer may send before it is trusted, in all and in one frame. Hello and proof have
 /// some 100; a handshake's answer has some hundreds.

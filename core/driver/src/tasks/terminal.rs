@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,23 +12,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use event_listener::EventListener;
-use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use smol_hyper::rt::FuturesIo;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
 
-use super::transport::{Incoming, Transport};
-use super::websocket::WebSocket;
 use crate::events::{NotTaken, Queue, TerminalEvent};
 use crate::inbox::Reports;
 use crate::log::{Cause, damped, journal};
 use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
-use crate::streams::{Foreign, Served, joined};
 use crate::task::caught;
+use crate::transport::{Carry, Incoming, LifeSign, Opens, Transport};
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -114,17 +110,17 @@ pub(crate) struct Terminal {
     pub(crate) _place: Option<Arc<Seat>>,
 }
 
-/// Waits for the upgrade and serves the terminal. Reports `Closed` exactly once, come what may.
+/// Waits for the end of the handshake and serves the terminal. Reports `Closed` exactly once, come what may.
 ///
 /// This future exists once for each terminal, for as long as it stays. An `async fn` holds what it
 /// is given twice, as argument and as variable, so all that is large is boxed.
 pub(crate) async fn run<R: Runtime>(
     context: Rc<TerminalContext>,
     terminal: Box<Terminal>,
-    upgrade: OnUpgrade,
+    opening: Opens<R>,
 ) {
     let connection = terminal.key;
-    let closure = match caught(serve::<R>(&context, terminal, upgrade)).await {
+    let closure = match caught(serve::<R>(&context, terminal, opening)).await {
         Ok(HowServed::Reported) => return,
         Ok(HowServed::With(closure)) => closure,
         Err(cause) => {
@@ -153,25 +149,38 @@ enum HowServed {
 async fn serve<R: Runtime>(
     context: &TerminalContext,
     terminal: Box<Terminal>,
-    upgrade: OnUpgrade,
+    opening: Opens<R>,
 ) -> HowServed {
-    let Some(upgraded) = upgraded(&terminal.mailbox, upgrade).await else {
-        return HowServed::With(Closure::Abrupt);
-    };
-    match Pump::<WebSocket<R::Stream>>::over::<R>(context, terminal, upgraded) {
-        Ok(pump) => pump.serve::<R>().await,
-        Err(foreign) => foreign.serve::<R>().await,
-    }
-}
-
-/// `None` if it failed, or the instance wants no more of this terminal.
-async fn upgraded(mailbox: &Mailbox, upgrade: OnUpgrade) -> Option<Upgraded> {
-    let upgraded = async { upgrade.await.ok() };
     let aborted = async {
-        mailbox.aborted().await;
+        terminal.mailbox.aborted().await;
         None
     };
-    race(upgraded, aborted).await
+    let Some(opened) = race(opening, aborted).await else {
+        return HowServed::With(Closure::Abrupt);
+    };
+    let service = TerminalService::<R> {
+        context,
+        terminal,
+        runtime: PhantomData,
+    };
+    (*opened).carry(service).await
+}
+
+/// Serves a terminal over whatever transport it has.
+struct TerminalService<'a, R> {
+    context: &'a TerminalContext,
+    terminal: Box<Terminal>,
+    runtime: PhantomData<R>,
+}
+
+impl<R: Runtime> Carry for TerminalService<'_, R> {
+    type Output = HowServed;
+
+    fn over<T: Transport>(self, open: impl FnOnce(usize) -> T) -> impl Future<Output = HowServed> {
+        // Nothing is awaited here: what is large is in the box before the future is made.
+        let transport = open(self.context.frame_bytes);
+        Pump::new(self.context, self.terminal, transport).serve::<R>()
+    }
 }
 
 struct Pump<'a, T> {
@@ -206,37 +215,6 @@ enum Step {
     Written,
     Probed(Life),
     Ended(Closure),
-}
-
-/// A terminal of the embedder's own HTTP server, whatever its streams are.
-type ForeignPump<'a> = Box<Pump<'a, WebSocket<Foreign>>>;
-
-impl<'a, S> Pump<'a, WebSocket<S>> {
-    /// The pump of an upgraded connection. `Err`: it came through another HTTP server than ours.
-    fn over<R: Runtime<Stream = S>>(
-        context: &'a TerminalContext,
-        terminal: Box<Terminal>,
-        upgraded: Upgraded,
-    ) -> Result<Box<Self>, ForeignPump<'a>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let frame_bytes = context.frame_bytes;
-        match upgraded.downcast::<FuturesIo<Served<R>>>() {
-            Ok(parts) => {
-                // What was read is a slice of the buffer of 8 KiB that hyper read the request into:
-                // it is copied, and the buffer is dropped here.
-                let (unread, stream) = parts.io.into_inner().into_inner().into_parts();
-                let read = joined(parts.read_buf, unread);
-                let socket = WebSocket::new(stream, &read, frame_bytes, R::unacknowledged);
-                Ok(Self::new(context, terminal, socket))
-            }
-            Err(upgraded) => {
-                let socket = WebSocket::new(Foreign::new(upgraded), &[], frame_bytes, |_| None);
-                Err(Pump::new(context, terminal, socket))
-            }
-        }
-    }
 }
 
 impl<'a, T> Pump<'a, T> {
@@ -297,7 +275,7 @@ impl<T: Transport> Pump<'_, T> {
         self.take_orders(cx);
         let step = self.poll_socket(cx);
         if step.is_pending() && std::mem::take(&mut self.probe_due) {
-            return Poll::Ready(Step::Probed(self.life()));
+            return Poll::Ready(self.probe());
         }
         step
     }
@@ -353,10 +331,13 @@ impl<T: Transport> Pump<'_, T> {
 
     /// Signs of life of a terminal from which no frame has come. While the application holds it
     /// up nothing is read: its silence is not held against it.
-    fn life(&mut self) -> Life {
-        match self.held.is_some() || self.transport.shows_life() {
-            true => Life::Shown,
-            false => Life::NotShown,
+    fn probe(&mut self) -> Step {
+        if self.held.is_some() {
+            return Step::Probed(Life::Shown);
+        }
+        match self.transport.signs() {
+            LifeSign::Missing => Step::Probed(Life::NotShown),
+            LifeSign::Progress => Step::Probed(Life::Shown),
         }
     }
 

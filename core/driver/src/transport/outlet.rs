@@ -1,10 +1,16 @@
 //! Frames on their way from a terminal's task to its socket.
 
 use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_io::AsyncWrite;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
+
+use super::signs::Signs;
 
 /// What one write to the operating system takes at most, unless a single frame is larger.
 pub(crate) const WRITE_CHUNK: usize = 16 << 10;
@@ -60,18 +66,43 @@ impl Outlet {
         });
     }
 
-    /// Adds whole frames that are encoded already.
-    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+    /// Adds what is encoded already: some bytes, no more than a header has, and what follows them.
+    pub(crate) fn push(&mut self, before: &[u8], payload: Bytes) {
+        let mut header = [0; HEADER_MAX];
+        header[..before.len()].copy_from_slice(before);
         self.chunks.push_back(Chunk {
-            header: [0; HEADER_MAX],
-            header_len: 0,
-            payload: Bytes::copy_from_slice(bytes),
+            header,
+            header_len: before.len() as u8,
+            payload,
         });
+    }
+
+    /// Writes all of it, by way of `scratch`, and tells `signs` what becomes of it.
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        signs: &mut Signs,
+        cx: &mut Context<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let bytes = self.gather(scratch);
+            let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, bytes)? else {
+                signs.full();
+                return Poll::Pending;
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            signs.handed(written);
+            self.consume(written);
+        }
+        Pin::new(stream).poll_flush(cx)
     }
 
     /// What is to be written next: the rest of a large payload as it lies, else as many chunks as
     /// fit into a write, side by side.
-    pub(crate) fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         scratch.clear();
         let mut skip = self.written;
         for chunk in &self.chunks {
@@ -101,7 +132,7 @@ impl Outlet {
     }
 
     /// So many bytes are written.
-    pub(crate) fn consume(&mut self, mut written: usize) {
+    fn consume(&mut self, mut written: usize) {
         written += self.written;
         while let Some(chunk) = self.chunks.front() {
             let Some(rest) = written.checked_sub(chunk.len()) else {

@@ -1,119 +1,17 @@
-//! From a WebSocket handshake to an accepted terminal, for any hyper-based server.
+//! Upgrades to WebSocket, of terminals and of links.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use futures_channel::oneshot;
 use http::header::{
-    CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
-use switchboard_core::event::{Handshake, Refused};
-use switchboard_protocol::Protocol;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use tungstenite::handshake::derive_accept_key;
 
-use super::refusals;
-use crate::answer::{ConnectBody, refusal, unauthenticated};
-use crate::handle::Handle;
-use crate::inbox::{Accept, Input};
-use crate::login::{AuthError, Login};
-use crate::members::{Member, Shared};
-use crate::permits::Seat;
-use crate::request::subprotocol::{selected_protocol, selected_subprotocol};
-
-/// What a terminal is told that finds no place: by then another instance may have one.
-const RETRY_SECONDS: u16 = 1;
-
-/// What a terminal is told whose user has too many connections: it takes an ended one or more.
-const RETRY_SECONDS_OF_USER: u16 = 30;
-
-impl Handle {
-    /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
-    /// response is sent. The caller has checked origin and login. If its future is dropped, see
-    /// [Dropped futures](Handle#dropped-futures).
-    pub async fn connect<B>(&self, request: Request<B>, login: Login) -> Response<ConnectBody> {
-        connect(&self.shared, self.shared.emptiest(), request, login, None).await
-    }
-}
-
-/// Answers a handshake of a terminal that may connect, and has `member` serve it.
-pub(crate) async fn connect<B>(
-    shared: &Shared,
-    member: &Member,
-    mut request: Request<B>,
-    login: Login,
-    place: Option<Arc<Seat>>,
-) -> Response<ConnectBody> {
-    let user = login.user.clone();
-    let response = answer(shared, member, &mut request, login, place).await;
-    refusals::note(member, request.headers(), Some(&user), &response);
-    response
-}
-
-async fn answer<B>(
-    shared: &Shared,
-    member: &Member,
-    request: &mut Request<B>,
-    login: Login,
-    place: Option<Arc<Seat>>,
-) -> Response<ConnectBody> {
-    let accept = match check(request.method(), request.version(), request.headers()) {
-        Ok(accept) => accept,
-        Err(error) => return error.response(),
-    };
-    let subprotocol = selected_subprotocol(request.headers());
-    if shared
-        .events
-        .as_ref()
-        .is_some_and(|queue| queue.is_overwhelmed())
-    {
-        return unavailable("the application does not keep up with the terminals that come and go");
-    }
-    let protocol = selected_protocol(request.headers()).unwrap_or_default();
-    match ask(member, hyper::upgrade::on(request), protocol, login, place).await {
-        Some(Ok(())) => switching(&accept, subprotocol),
-        Some(Err(refused)) => refused_response(refused),
-        None => unavailable("this server has stopped"),
-    }
-}
-
-async fn ask(
-    member: &Member,
-    upgrade: OnUpgrade,
-    protocol: Protocol,
-    login: Login,
-    place: Option<Arc<Seat>>,
-) -> Option<Result<(), Refused>> {
-    let (answer, answered) = oneshot::channel();
-    let accept = Accept {
-        handshake: Handshake {
-            user: login.user,
-            expires: login.expires,
-            size: protocol.size(),
-        },
-        protocol,
-        session: login.session,
-        upgrade,
-        seat: member.seat(),
-        place,
-        answer,
-    };
-    member
-        .inbox
-        .send(Input::Accept(Box::new(accept)))
-        .await
-        .ok()?;
-    answered.await.ok()
-}
+use crate::answer::{ConnectBody, refusal};
 
 /// The answer that completes a handshake.
-pub(crate) fn switching(
-    accept: &HeaderValue,
-    subprotocol: Option<HeaderValue>,
-) -> Response<ConnectBody> {
-    let mut response = Response::new(ConnectBody::new(Bytes::new()));
+pub(crate) fn switching(accept: &HeaderValue, subprotocol: Option<HeaderValue>) -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -149,9 +47,7 @@ pub(crate) fn check(
         return Err(BadHandshake::Header("a WebSocket handshake needs HTTP/1.1"));
     }
     if !lists(headers, &UPGRADE, "websocket") {
-        return Err(BadHandshake::Header(
-            "this is a WebSocket address: connect with `Upgrade: websocket`",
-        ));
+        return Err(BadHandshake::Header("connect with `Upgrade: websocket`"));
     }
     if !lists(headers, &CONNECTION, "upgrade") {
         return Err(BadHandshake::Header(
@@ -202,7 +98,7 @@ impl BadHandshake {
     pub(crate) fn response(self) -> Response<ConnectBody> {
         match self {
             Self::Method => {
-                let text = "connect with GET and `Upgrade: websocket`";
+                let text = "connect with GET";
                 let mut response =
                     refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
                 response
@@ -224,35 +120,8 @@ impl BadHandshake {
     }
 }
 
-fn refused_response(refused: Refused) -> Response<ConnectBody> {
-    let text = refused.to_string();
-    match refused {
-        Refused::TokenExpired => unauthenticated(&AuthError::TokenExpired(text)),
-        Refused::TooManyOfUser { .. } => {
-            let response = refusal(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", &text);
-            retry_after(response, RETRY_SECONDS_OF_USER)
-        }
-        Refused::Full { .. } | Refused::Draining => unavailable(&text),
-    }
-}
-
-/// 503, and when to try again.
-pub(crate) fn unavailable(text: &str) -> Response<ConnectBody> {
-    let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text);
-    retry_after(response, RETRY_SECONDS)
-}
-
-fn retry_after(mut response: Response<ConnectBody>, seconds: u16) -> Response<ConnectBody> {
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::WWW_AUTHENTICATE;
-
     use super::*;
 
     #[test]
@@ -319,29 +188,6 @@ mod tests {
         }
         let post = check(&Method::POST, Version::HTTP_11, &headers(&[]));
         assert_eq!(post, Err(BadHandshake::Method));
-    }
-
-    #[test]
-    fn every_refusal_is_a_status_that_says_whether_to_come_back() {
-        for (refused, status, retry) in [
-            (Refused::TokenExpired, 401, false),
-            (Refused::TooManyOfUser { limit: 1 }, 429, true),
-            (Refused::Full { limit: 1 }, 503, true),
-            (Refused::Draining, 503, true),
-        ] {
-            let response = refused_response(refused);
-            assert_eq!(response.status(), status);
-            assert_eq!(
-                response.headers().contains_key(RETRY_AFTER),
-                retry,
-                "{refused:?}"
-            );
-            assert_eq!(
-                response.headers().contains_key(WWW_AUTHENTICATE),
-                status == 401,
-                "{refused:?}"
-            );
-        }
     }
 
     fn headers(changes: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -3,10 +3,11 @@
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use switchboard_core::event::Closure;
 use switchboard_core::frame::{CloseCode, FrameKind, Payload};
 use tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -18,23 +19,21 @@ use tungstenite::{Message, Utf8Bytes};
 use super::boundary::Boundary;
 use super::outlet::Outlet;
 use super::signs::Signs;
-use super::transport::{Incoming, Transport};
+use super::upgrade::{self, BadHandshake};
+use super::{Asked, Incoming, LifeSign, Transport, TransportKind, Wire, read_away};
+use crate::request::subprotocol::selected_protocol;
 use crate::task::Portion;
 
 /// A WebSocket, server's side.
-pub(crate) struct WebSocket<S> {
+pub(super) struct WebSocket<S> {
     stream: S,
     protocol: WebSocketContext,
     outlet: Outlet,
     boundary: Boundary,
     portion: Portion,
     signs: Signs,
-    unacknowledged: Unacknowledged<S>,
+    unacknowledged: fn(&S) -> Option<usize>,
 }
-
-/// Asks how much of what was written to a stream the other end has not acknowledged, if the
-/// operating system tells.
-type Unacknowledged<S> = fn(&S) -> Option<usize>;
 
 /// Frames of this size leave nothing behind that is worth giving back.
 const KEPT: u64 = 4096;
@@ -46,14 +45,34 @@ const READ_BUFFER: usize = 1024;
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
 const CONTROL_BUFFER: usize = 4096;
 
+/// What an upgrade asks for.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn asked(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<Asked, BadHandshake> {
+    let accept = upgrade::check(method, version, headers)?;
+    let protocol = selected_protocol(headers);
+    let selected = protocol.map(|protocol| HeaderValue::from_static(protocol.subprotocol()));
+    Ok(Asked {
+        kind: TransportKind::WebSocket,
+        protocol: protocol.unwrap_or_default(),
+        head: upgrade::switching(&accept, selected),
+    })
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// A socket whose upgrade is done; `read` is what was read from it beyond that.
-    pub(crate) fn new(
-        stream: S,
-        read: &[u8],
-        frame_bytes: usize,
-        unacknowledged: Unacknowledged<S>,
-    ) -> Self {
+    /// A socket whose upgrade is done.
+    pub(super) fn new(wire: Wire<S>, frame_bytes: usize) -> Self {
+        let Wire {
+            stream,
+            read,
+            unacknowledged,
+        } = wire;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -61,14 +80,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
         let mut boundary = Boundary::default();
-        boundary.pass(read);
+        boundary.pass(&read);
+        // What was read is a slice of the buffer of 8 KiB that hyper read the request into: it is copied,
+        // and the buffer is dropped here.
+        let read = read.to_vec();
         Self {
             stream,
-            protocol: WebSocketContext::from_partially_read(
-                read.to_vec(),
-                Role::Server,
-                Some(config),
-            ),
+            protocol: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
             outlet: Outlet::default(),
             boundary,
             portion: Portion::default(),
@@ -141,8 +159,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             .push_frame(OpCode::Control(Control::Ping), Bytes::new());
     }
 
-    fn shows_life(&mut self) -> bool {
-        self.signs.look((self.unacknowledged)(&self.stream))
+    fn signs(&mut self) -> LifeSign {
+        match self.signs.look((self.unacknowledged)(&self.stream)) {
+            true => LifeSign::Progress,
+            false => LifeSign::Missing,
+        }
     }
 
     fn close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
@@ -180,19 +201,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        while !self.outlet.is_empty() {
-            let bytes = self.outlet.gather(scratch);
-            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes)? else {
-                self.signs.full();
-                return Poll::Pending;
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.signs.handed(written);
-            self.outlet.consume(written);
-        }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let Self {
+            stream,
+            outlet,
+            signs,
+            ..
+        } = self;
+        outlet.poll_write(stream, signs, cx, scratch)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -200,14 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 1024];
-        loop {
-            ready!(self.portion.poll_take(cx));
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
+        read_away(&mut self.stream, &mut self.portion, cx).map(|_| ())
     }
 }
 
@@ -264,7 +272,7 @@ impl<S> Write for Io<'_, '_, S> {
         if self.outlet.is_full() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.outlet.push_raw(bytes);
+        self.outlet.push(&[], Bytes::copy_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -278,12 +286,12 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
-    use crate::tasks::outlet::WRITE_CHUNK;
+    use crate::transport::outlet::WRITE_CHUNK;
 
     #[test]
     fn frames_are_written_whole_and_in_order_however_little_the_stream_takes() {
         for step in [1, 2, 7, 1000, 1 << 20] {
-            let mut socket = WebSocket::new(Pipe::taking(step), &[], 1024, |_| None);
+            let mut socket = socket(Pipe::taking(step), &[], 1024);
             let large = vec![7; 2 * WRITE_CHUNK + 1];
             socket.send(&Payload::text("hello".into()).unwrap());
             socket.send(&Payload::binary(large.clone().into()));
@@ -303,11 +311,10 @@ mod tests {
     /// H18: the peer's Close frame is answered.
     #[test]
     fn a_close_frame_is_echoed() {
-        let mut socket = WebSocket::new(
+        let mut socket = socket(
             Pipe::taking(100),
             &masked(0x88, &1000_u16.to_be_bytes()),
             1024,
-            |_| None,
         );
         assert!(matches!(
             read(&mut socket),
@@ -320,7 +327,7 @@ mod tests {
     /// Caddy's at a reload, up to 2.6.2.
     #[test]
     fn a_close_that_a_proxy_sends_without_a_mask_is_taken_as_what_it_is() {
-        let mut socket = WebSocket::new(Pipe::taking(100), &masked(0x81, b"hi"), 1024, |_| None);
+        let mut socket = socket(Pipe::taking(100), &masked(0x81, b"hi"), 1024);
         socket.stream.unread = vec![0x88, 2, 0x03, 0xe9];
         assert!(matches!(
             read(&mut socket),
@@ -336,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_ping_is_answered_between_frames() {
-        let mut socket = WebSocket::new(Pipe::taking(3), &masked(0x89, b"x"), 1024, |_| None);
+        let mut socket = socket(Pipe::taking(3), &masked(0x89, b"x"), 1024);
         socket.send(&Payload::text("hi".into()).unwrap());
         assert!(matches!(
             read(&mut socket),
@@ -350,11 +357,10 @@ mod tests {
     /// H09: a frame that is too large is refused by its header.
     #[test]
     fn a_frame_beyond_the_limit_is_refused_before_it_has_come() {
-        let mut socket = WebSocket::new(
+        let mut socket = socket(
             Pipe::taking(100),
             &[0x82, 0xfe, 0x04, 0x01, 0, 0, 0, 0],
             1024,
-            |_| None,
         );
         assert!(matches!(
             read(&mut socket),
@@ -365,7 +371,7 @@ mod tests {
     #[test]
     fn reading_goes_on_after_the_buffer_of_a_large_frame_is_given_back() {
         let large = vec![7; 60_000];
-        let mut socket = WebSocket::new(Pipe::taking(100), &[], 1 << 16, |_| None);
+        let mut socket = socket(Pipe::taking(100), &[], 1 << 16);
         socket.stream.unread = masked(0x82, &large);
         // In several portions.
         let message = (0..10).find_map(|_| match read(&mut socket) {
@@ -383,7 +389,7 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_read_in_portions() {
-        let mut socket = WebSocket::new(Pipe::taking(100), &masked(0x01, b""), 1024, |_| None);
+        let mut socket = socket(Pipe::taking(100), &masked(0x01, b""), 1024);
         // Continuations of nothing: the message stays within its limit, and does not end.
         socket.stream.unread = masked(0x00, b"").repeat(1 << 15);
         let all = socket.stream.unread.len();
@@ -393,6 +399,15 @@ mod tests {
         let discarded = socket.poll_discard(&mut Context::from_waker(&noop_waker()));
         assert!(discarded.is_pending());
         assert!((1..left).contains(&socket.stream.unread.len()));
+    }
+
+    fn socket(stream: Pipe, read: &[u8], frame_bytes: usize) -> WebSocket<Pipe> {
+        let wire = Wire {
+            stream,
+            read: Bytes::copy_from_slice(read),
+            unacknowledged: |_| None,
+        };
+        WebSocket::new(wire, frame_bytes)
     }
 
     fn read(socket: &mut WebSocket<Pipe>) -> Poll<tungstenite::Result<Message>> {

@@ -1,0 +1,171 @@
+//! HTTP at the API's listener, from the first request to the last.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::future::poll_fn;
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
+use hyper::rt::{Sleep as HyperSleep, Timer};
+use hyper::service::service_fn;
+use smol_hyper::rt::FuturesIo;
+
+use super::Ingress;
+use super::http::{builder, not_begun, once};
+use crate::api::{Scope, Sleep};
+use crate::permits::{Capacity, Service, SocketPermit};
+use crate::runtime::{Runtime, race};
+use crate::streams::{Beginning, Begun, Heads, LINGER, Parting};
+use crate::task::Portion;
+
+/// How long a connection to the API may be without a request. Longer than what common clients and
+/// proxies keep an idle connection.
+const API_IDLE: Duration = Duration::from_secs(75);
+
+/// How much a client of the API that has been answered may go on sending: as much as the largest
+/// push that can be allowed.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// Answers requests until the connection ends.
+pub(super) async fn serve<R: Runtime>(
+    ingress: &Rc<Ingress>,
+    stream: R::Stream,
+    permit: &SocketPermit,
+) {
+    let head_time = ingress.handshake_timeout;
+    let (scope, idle) = match permit.room {
+        Capacity::Enough | Capacity::Until(_) => (Scope::Everything, API_IDLE),
+        Capacity::Spare => (Scope::Operation, head_time),
+    };
+    let Some((service, server)) = &ingress.api else {
+        debug_assert!(false, "nobody listens where nothing answers");
+        return;
+    };
+    let Some(stream) = first_request::<R>(ingress, stream, idle).await else {
+        return;
+    };
+    let sleep: Sleep = |time| Box::pin(R::sleep(time));
+    let (stream, heads) = Heads::<R>::new(stream, head_time);
+    let mut connection = builder(ingress)
+        .timer(RuntimeTimer::<R>::new())
+        .header_read_timeout(idle)
+        .serve_connection(
+            FuturesIo::new(Parting::<R, _>::new(stream)),
+            service_fn(|request| {
+                let answering = heads.answering();
+                let answer = service.answer(server, request, scope, sleep);
+                answer.map(|answer| {
+                    drop(answering);
+                    Ok::<_, Infallible>(match scope {
+                        Scope::Everything => answer,
+                        Scope::Operation => once(answer),
+                    })
+                })
+            }),
+        );
+    // It fails if the client has gone, and if what it sent was no request: then it has an answer.
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let _ = Box::pin(served).await;
+    let stream = connection.into_parts().io.into_inner();
+    let (_, stream) = stream.into_inner().into_inner().into_parts();
+    race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
+}
+
+/// Waits for the first request to the API: some time for it to begin, and then as long as any head
+/// may take.
+async fn first_request<R: Runtime>(
+    ingress: &Ingress,
+    mut stream: R::Stream,
+    idle: Duration,
+) -> Option<Begun<R::Stream>> {
+    let limit = ingress.header_bytes;
+    let heads = ingress.heads(Service::Api);
+    let mut beginning = Beginning::default();
+    let read = async { Some(beginning.read(&mut stream, limit, heads).await) };
+    let late = async {
+        R::sleep(idle).await;
+        None
+    };
+    let begun = match race(read, late).await? {
+        Ok(begun) => begun,
+        Err(over) => return not_begun(ingress, Service::Api, over),
+    };
+    if !begun {
+        let rest = async { Some(beginning.read_all(&mut stream, limit, heads).await) };
+        let late = async {
+            R::sleep(ingress.handshake_timeout).await;
+            None
+        };
+        if let Err(over) = race(rest, late).await? {
+            return not_begun(ingress, Service::Api, over);
+        }
+    }
+    Some(beginning.put_back(stream))
+}
+
+/// Lets a client that is still sending read what it was answered: a socket that is closed with
+/// unread bytes is reset, and the answer may be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut buffer = vec![0; 8 << 10];
+    let mut left = LINGER_BYTES;
+    if stream.close().await.is_err() {
+        return;
+    }
+    let mut portion = Portion::default();
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        poll_fn(|cx| portion.poll_take(cx)).await;
+        let Some(less) = left.checked_sub(read) else {
+            return;
+        };
+        left = less;
+    }
+}
+
+/// hyper's timer on the runtime's sleep.
+struct RuntimeTimer<R>(std::marker::PhantomData<R>);
+
+impl<R> RuntimeTimer<R> {
+    const fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<R: Runtime> Timer for RuntimeTimer<R> {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn HyperSleep>> {
+        Box::pin(TimerSleep(Box::pin(R::sleep(time))))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
+        self.sleep(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+struct TimerSleep<S>(Pin<Box<S>>);
+
+impl<S: Future<Output = ()>> Future for TimerSleep<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<S: Future<Output = ()> + Send + Sync> HyperSleep for TimerSleep<S> {}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use futures_util::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_goes_on_sending_leaves_the_thread_to_others() {
+        let sending = |bytes| linger(Cursor::new(vec![0; bytes])).now_or_never();
+        assert_eq!(sending(100), Some(()));
+        assert_eq!(sending(LINGER_BYTES / 2), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! From a terminal's handshake to an accepted terminal, at our own listener and for any hyper-based server.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use switchboard_core::event::{Handshake, Refused};
+
+use super::takeover::{Accepted, Refusal, take_over};
+use super::{Ingress, refusals};
+use crate::answer::{ConnectBody, refusal, unauthenticated};
+use crate::events::Queue;
+use crate::handle::Handle;
+use crate::inbox::{Accept, Input};
+use crate::login::{AuthError, Login};
+use crate::members::Member;
+use crate::permits::{Capacity, Seat, Service, SocketPermit};
+use crate::request::origin;
+use crate::runtime::Runtime;
+use crate::transport::{self, Asked, BadHandshake, Handover, Opening};
+
+/// Where terminals connect.
+const PATH: &str = "/connect";
+
+/// What a terminal is told that finds no place: by then another instance may have one.
+const RETRY_SECONDS: u16 = 1;
+
+/// What a terminal is told whose user has too many connections: it takes an ended one or more.
+const RETRY_SECONDS_OF_USER: u16 = 30;
+
+/// Answers one handshake, and hands the connection to the terminal's task.
+pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, permit: &SocketPermit) {
+    let answer = async |request: Request<_>| {
+        let (parts, _) = request.into_parts();
+        match permit.room {
+            Capacity::Enough | Capacity::Until(_) => terminal(ingress, &parts, permit).await,
+            Capacity::Spare => {
+                let full = unavailable("this server has no room for more terminals");
+                refusals::note(&ingress.me, &parts.headers, None, &full);
+                Err(Box::new(full))
+            }
+        }
+    };
+    let taken = take_over::<R, Handover>(ingress, Service::Terminals, stream, answer).await;
+    if let Some((handover, wire)) = taken {
+        handover.done(wire);
+    }
+}
+
+async fn terminal(
+    ingress: &Ingress,
+    parts: &Parts,
+    permit: &SocketPermit,
+) -> Result<Accepted<Handover>, Refusal> {
+    let (asked, login) = admit(ingress, parts)
+        .await
+        .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, None, refusal))?;
+    let user = login.user.clone();
+    let (handover, opening) = Opening::own(asked.kind);
+    let terminal = Candidate {
+        asked: &asked,
+        opening,
+        login,
+        place: permit.place.clone(),
+    };
+    connect(ingress.events.as_deref(), &ingress.me, terminal)
+        .await
+        .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, Some(&user), refusal))?;
+    Ok(Accepted {
+        head: asked.head,
+        to: handover,
+    })
+}
+
+/// Finds out what a terminal asks for and who it belongs to, if it may connect.
+async fn admit(ingress: &Ingress, parts: &Parts) -> Result<(Asked, Login), Refusal> {
+    if parts.uri.path() != PATH {
+        let text = "terminals connect at /connect";
+        return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
+    }
+    let asked = transport::asked(&parts.method, parts.version, &parts.headers);
+    let asked = asked.map_err(|error| Box::new(error.response()))?;
+    let admitted = ingress.admitted.load_full();
+    if let Err(error) = origin::check(parts, &admitted.origins) {
+        let text = error.to_string();
+        return Err(Box::new(refusal(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            &text,
+        )));
+    }
+    let Some(authenticator) = &admitted.admission.authenticator else {
+        let text = "nobody says who a terminal belongs to";
+        return Err(Box::new(unavailable(text)));
+    };
+    let login = authenticator.authenticate(parts).await;
+    let login = login.map_err(|error| Box::new(unauthenticated(&error)))?;
+    Ok((asked, login))
+}
+
+impl Handle {
+    /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
+    /// response is sent. The caller has checked origin and login. If its future is dropped, see
+    /// [Dropped futures](Handle#dropped-futures).
+    pub async fn connect<B>(&self, mut request: Request<B>, login: Login) -> Response<ConnectBody> {
+        let member = self.shared.emptiest();
+        let user = login.user.clone();
+        let answered = self.upgrade(member, &mut request, login).await;
+        answered.unwrap_or_else(|refusal| {
+            refusals::note(member, request.headers(), Some(&user), &refusal);
+            *refusal
+        })
+    }
+
+    async fn upgrade<B>(
+        &self,
+        member: &Member,
+        request: &mut Request<B>,
+        login: Login,
+    ) -> Result<Response<ConnectBody>, Refusal> {
+        let asked = transport::asked(request.method(), request.version(), request.headers());
+        let asked = asked
+            .and_then(|asked| match asked.kind.upgrades() {
+                true => Ok(asked),
+                false => Err(BadHandshake::Header("connect with `Upgrade: websocket`")),
+            })
+            .map_err(|error| Box::new(error.response()))?;
+        let terminal = Candidate {
+            asked: &asked,
+            opening: Opening::upgrade(asked.kind, hyper::upgrade::on(request)),
+            login,
+            place: None,
+        };
+        connect(self.shared.events.as_deref(), member, terminal).await?;
+        Ok(asked.head.map(|()| ConnectBody::new(Bytes::new())))
+    }
+}
+
+/// A terminal that may connect.
+struct Candidate<'a> {
+    asked: &'a Asked,
+    opening: Opening,
+    login: Login,
+    /// Its place among the sockets of terminals, if it came through the listener for these.
+    place: Option<Arc<Seat>>,
+}
+
+/// Has an instance serve a terminal.
+async fn connect(
+    events: Option<&Queue>,
+    member: &Member,
+    terminal: Candidate<'_>,
+) -> Result<(), Refusal> {
+    if events.is_some_and(Queue::is_overwhelmed) {
+        let text = "the application does not keep up with the terminals that come and go";
+        return Err(Box::new(unavailable(text)));
+    }
+    match ask(member, terminal).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(refused)) => Err(Box::new(refused_response(refused))),
+        None => Err(Box::new(unavailable("this server has stopped"))),
+    }
+}
+
+async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refused>> {
+    let Candidate {
+        asked,
+        opening,
+        login,
+        place,
+    } = terminal;
+    let (answer, answered) = oneshot::channel();
+    let accept = Accept {
+        handshake: Handshake {
+            user: login.user,
+            expires: login.expires,
+            size: asked.kind.size(asked.protocol),
+        },
+        protocol: asked.protocol,
+        session: login.session,
+        opening,
+        seat: member.seat(),
+        place,
+        answer,
+    };
+    member
+        .inbox
+        .send(Input::Accept(Box::new(accept)))
+        .await
+        .ok()?;
+    answered.await.ok()
+}
+
+fn refused_response(refused: Refused) -> Response<ConnectBody> {
+    let text = refused.to_string();
+    match refused {
+        Refused::TokenExpired => unauthenticated(&AuthError::TokenExpired(text)),
+        Refused::TooManyOfUser { .. } => {
+            let response = refusal(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", &text);
+            retry_after(response, RETRY_SECONDS_OF_USER)
+        }
+        Refused::Full { .. } | Refused::Draining => unavailable(&text),
+    }
+}
+
+/// 503, and when to try again.
+pub(crate) fn unavailable(text: &str) -> Response<ConnectBody> {
+    let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text);
+    retry_after(response, RETRY_SECONDS)
+}
+
+fn retry_after(mut response: Response<ConnectBody>, seconds: u16) -> Response<ConnectBody> {
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::WWW_AUTHENTICATE;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_a_status_that_says_whether_to_come_back() {
+        for (refused, status, retry) in [
+            (Refused::TokenExpired, 401, false),
+            (Refused::TooManyOfUser { limit: 1 }, 429, true),
+            (Refused::Full { limit: 1 }, 503, true),
+            (Refused::Draining, 503, true),
+        ] {
+            let response = refused_response(refused);
+            assert_eq!(response.status(), status);
+            assert_eq!(
+                response.headers().contains_key(RETRY_AFTER),
+                retry,
+                "{refused:?}"
+            );
+            assert_eq!(
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                status == 401,
+                "{refused:?}"
+            );
+        }
+    }
+}

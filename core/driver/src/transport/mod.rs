@@ -1,0 +1,180 @@
+//! How frames get to a terminal, and messages from it. What stands in the frames is a protocol's business.
+//!
+//! A transport is a file here. It says which requests ask for it and how they are answered, and makes a
+//! [`Transport`] of the stream behind a request. To add one: its file, a variant of [`TransportKind`], and
+//! what the compiler then asks for.
+
+mod boundary;
+mod opening;
+mod outlet;
+mod signs;
+mod upgrade;
+mod websocket;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use http::{HeaderMap, Method, Response, Version};
+use switchboard_core::event::Closure;
+use switchboard_core::frame::{CloseCode, EncodedSize, Payload};
+use switchboard_protocol::Protocol;
+
+use crate::task::Portion;
+pub(crate) use boundary::Boundary;
+pub(crate) use opening::{Handover, Opening, Opens, Wire};
+pub(crate) use upgrade::{BadHandshake, check, switching};
+use websocket::WebSocket;
+
+/// The transports of terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportKind {
+    /// Frames of RFC 6455, in both directions.
+    WebSocket,
+}
+
+/// What a request for a terminal's connection asks for, and how it is answered if the terminal may connect.
+pub(crate) struct Asked {
+    pub(crate) kind: TransportKind,
+    pub(crate) protocol: Protocol,
+    /// What completes the handshake. Frames follow it.
+    pub(crate) head: Response<()>,
+}
+
+impl TransportKind {
+    /// The transport that a request asks for.
+    const fn of(_headers: &HeaderMap) -> Self {
+        Self::WebSocket
+    }
+
+    fn asked(
+        self,
+        method: &Method,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Result<Asked, BadHandshake> {
+        match self {
+            Self::WebSocket => websocket::asked(method, version, headers),
+        }
+    }
+
+    /// Whether HTTP gives up the connection by an upgrade. What does not is a response without an end to any
+    /// other HTTP server than ours.
+    pub(crate) const fn upgrades(self) -> bool {
+        match self {
+            Self::WebSocket => true,
+        }
+    }
+
+    /// How large pushes are in a protocol over this transport, in bytes. It is what limits count.
+    pub(crate) const fn size(self, protocol: Protocol) -> EncodedSize {
+        match self {
+            Self::WebSocket => protocol.size(),
+        }
+    }
+
+    /// Has a terminal served over a stream whose handshake is done.
+    fn carry<S, C>(self, wire: Wire<S>, carry: C) -> impl Future<Output = C::Output>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        C: Carry,
+    {
+        match self {
+            Self::WebSocket => carry.over(|frame_bytes| WebSocket::new(wire, frame_bytes)),
+        }
+    }
+}
+
+/// What a request for a terminal's connection asks for.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn asked(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<Asked, BadHandshake> {
+    TransportKind::of(headers).asked(method, version, headers)
+}
+
+/// What serves a terminal over whatever transport it has.
+pub(crate) trait Carry {
+    /// How it has ended.
+    type Output;
+
+    /// Serves it over this one, which is opened for messages of so many bytes at most.
+    fn over<T: Transport>(
+        self,
+        open: impl FnOnce(usize) -> T,
+    ) -> impl Future<Output = Self::Output>;
+}
+
+/// One terminal's connection, server's side. Nothing here waits: what is queued leaves with
+/// [`poll_flush`](Self::poll_flush).
+pub(crate) trait Transport {
+    /// Queues a frame.
+    fn send(&mut self, frame: &Payload);
+
+    /// Queues what a living terminal answers, or acknowledges.
+    fn ping(&mut self);
+
+    /// What the other end has shown of life since the ping, or since this was asked last.
+    fn signs(&mut self) -> LifeSign;
+
+    /// Queues the end of the connection with its reason, unless there was one.
+    fn close(&mut self, cx: &mut Context<'_>, code: CloseCode);
+
+    /// Reads what comes next. A transport that is not for messages reads its end.
+    ///
+    /// # Errors
+    ///
+    /// How the connection has ended.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Closure>>;
+
+    /// Whether everything queued is with the operating system.
+    fn is_flushed(&self) -> bool;
+
+    /// Writes what is queued, by way of `scratch`, which is shared by all terminals of a thread.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>>;
+
+    /// Ends the stream's writing half.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads bytes that nobody wants. `Ready` at the end of the stream, or after an error.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a terminal shows from which no answer to a ping has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LifeSign {
+    /// Nothing.
+    Missing,
+    /// It takes what stands before the ping, or has sent some of a message.
+    Progress,
+}
+
+/// What comes from a terminal.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A sign of life without content.
+    Control,
+    /// A message in full, whatever frames it came in.
+    Message(Payload),
+}
+
+/// Reads bytes that nobody wants. `Ready` at the end of the stream, or with an error.
+fn read_away<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    portion: &mut Portion,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let mut bytes = [0; 1024];
+    loop {
+        ready!(portion.poll_take(cx));
+        if ready!(Pin::new(&mut *stream).poll_read(cx, &mut bytes))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A terminal's connection from the answer to its handshake to the task that serves it.
+
+use std::any::Any;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use futures_util::future::Either;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+
+use super::{Carry, TransportKind};
+use crate::runtime::Runtime;
+use crate::streams::Foreign;
+
+/// A connection whose handshake is being answered.
+pub(crate) struct Opening {
+    kind: TransportKind,
+    coming: Coming,
+}
+
+enum Coming {
+    /// From a listener of ours: the [`Wire`] of the runtime's stream.
+    Own(oneshot::Receiver<Box<dyn Any + Send>>),
+    /// From the embedder's HTTP server.
+    Upgrade(OnUpgrade),
+}
+
+/// Ends with a connection whose handshake is done, or with none if that has failed.
+pub(crate) type Opens<R> = Pin<Box<dyn Future<Output = Option<Box<Opened<R>>>>>>;
+
+/// Hands a connection to the task that waits for it.
+pub(crate) struct Handover(oneshot::Sender<Box<dyn Any + Send>>);
+
+/// A stream whose handshake is answered.
+pub(crate) struct Wire<S> {
+    pub(crate) stream: S,
+    /// What was read from it beyond the request.
+    pub(crate) read: Bytes,
+    /// Asks how much of what was written to it the other end has not acknowledged, if the operating
+    /// system tells.
+    pub(crate) unacknowledged: fn(&S) -> Option<usize>,
+}
+
+/// A connection whose handshake is done.
+pub(crate) struct Opened<R: Runtime> {
+    kind: TransportKind,
+    stream: OpenedStream<R>,
+}
+
+enum OpenedStream<R: Runtime> {
+    /// From a listener of ours.
+    Own(Wire<R::Stream>),
+    /// From the embedder's HTTP server, whatever its streams are.
+    Foreign(Upgraded),
+}
+
+impl Opening {
+    /// Of a connection that a listener of ours hands over.
+    pub(crate) fn own(kind: TransportKind) -> (Handover, Self) {
+        let (sender, receiver) = oneshot::channel();
+        let coming = Coming::Own(receiver);
+        (Handover(sender), Self { kind, coming })
+    }
+
+    /// Of a connection that the embedder's HTTP server upgrades.
+    pub(crate) const fn upgrade(kind: TransportKind, upgrade: OnUpgrade) -> Self {
+        let coming = Coming::Upgrade(upgrade);
+        Self { kind, coming }
+    }
+
+    /// Waits for it. Boxed, and so is what comes: whoever waits holds both for as long as the terminal stays.
+    pub(crate) fn opened<R: Runtime>(self) -> Opens<R> {
+        Box::pin(self.wait())
+    }
+
+    async fn wait<R: Runtime>(self) -> Option<Box<Opened<R>>> {
+        let stream = match self.coming {
+            Coming::Own(coming) => {
+                let wire = coming.await.ok()?.downcast();
+                debug_assert!(wire.is_ok(), "a listener's streams are the runtime's");
+                OpenedStream::Own(*wire.ok()?)
+            }
+            Coming::Upgrade(upgrade) => OpenedStream::Foreign(upgrade.await.ok()?),
+        };
+        let kind = self.kind;
+        Some(Box::new(Opened { kind, stream }))
+    }
+}
+
+impl Handover {
+    /// The handshake is answered. If the task has gone, so has the terminal.
+    pub(crate) fn done<S: Send + 'static>(self, wire: Wire<S>) {
+        let _ = self.0.send(Box::new(wire));
+    }
+}
+
+impl<R: Runtime> Opened<R> {
+    /// Has the terminal served. No `async fn`: each terminal would hold the stream twice.
+    pub(crate) fn carry<C: Carry>(self, carry: C) -> impl Future<Output = C::Output> {
+        match self.stream {
+            OpenedStream::Own(wire) => Either::Left(self.kind.carry(wire, carry)),
+            OpenedStream::Foreign(upgraded) => {
+                let wire = Wire {
+                    stream: Foreign::new(upgraded),
+                    read: Bytes::new(),
+                    unacknowledged: |_| None,
+                };
+                Either::Right(self.kind.carry(wire, carry))
+            }
+        }
+    }
+}
