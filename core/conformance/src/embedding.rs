@@ -302,17 +302,20 @@ async fn next<R: Runtime>(terminal: &mut Terminal<R>) -> tungstenite::Result<Mes
     in_time::<R, _>(terminal.next()).await.expect("open")
 }
 
-async fn event<R: Runtime>(events: &mut Events) -> TerminalEvent {
+pub(crate) async fn event<R: Runtime>(events: &mut Events) -> TerminalEvent {
     in_time::<R, _>(events.next())
         .await
         .expect("the server runs")
 }
 
-fn user(name: &str) -> UserId {
+pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user")
 }
 
-fn push(name: &str, text: &'static str) -> Push {
-    let payload = Payload::text(text.into()).expect("UTF-8");
+pub(crate) fn push(name: &str, text: &str) -> Push {
+    push_of(name, Payload::from(text.to_owned()))
+}
+
+pub(crate) fn push_of(name: &str, payload: Payload) -> Push {
     Push::new(new_push_id(), Audience::User(user(name)), payload)
 }

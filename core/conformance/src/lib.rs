@@ -13,6 +13,7 @@
 
 pub mod contract;
 pub mod embedding;
+pub mod event_stream;
 pub mod faulty;
 pub mod stuck;
 
@@ -44,6 +45,14 @@ macro_rules! adapter_suite {
             a_terminal_that_never_stops_sending_holds_nobody_up,
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,
+        ] }
+        $crate::adapter_suite! { $runtime, event_stream: [
+            an_event_stream_gets_what_is_pushed_and_is_told_its_end,
+            an_event_stream_is_told_that_its_server_ends,
+            an_event_stream_lives_as_long_as_its_pings_arrive,
+            an_event_stream_that_is_left_is_gone,
+            an_event_stream_that_is_not_read_is_closed_as_slow,
+            what_asks_for_an_event_stream_is_refused_like_a_handshake,
         ] }
         $crate::adapter_suite! { $runtime, faulty: [
             a_server_that_can_no_longer_accept_ends,

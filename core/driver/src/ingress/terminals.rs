@@ -103,7 +103,7 @@ async fn admit(ingress: &Ingress, parts: &Parts) -> Result<(Asked, Login), Refus
 
 impl Handle {
     /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
-    /// response is sent. The caller has checked origin and login. If its future is dropped, see
+    /// response is sent. What asks for an event stream is refused: its connection is not given up. The caller has checked origin and login. If its future is dropped, see
     /// [Dropped futures](Handle#dropped-futures).
     pub async fn connect<B>(&self, mut request: Request<B>, login: Login) -> Response<ConnectBody> {
         let member = self.shared.emptiest();

@@ -338,6 +338,7 @@ impl<T: Transport> Pump<'_, T> {
         match self.transport.signs() {
             LifeSign::Missing => Step::Probed(Life::NotShown),
             LifeSign::Progress => Step::Probed(Life::Shown),
+            LifeSign::Answer => Step::Heard(Heard::Control),
         }
     }
 

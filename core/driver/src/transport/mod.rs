@@ -5,6 +5,7 @@
 //! what the compiler then asks for.
 
 mod boundary;
+mod event_stream;
 mod opening;
 mod outlet;
 mod signs;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::future::Either;
 use http::{HeaderMap, Method, Response, Version};
 use switchboard_core::event::Closure;
 use switchboard_core::frame::{CloseCode, EncodedSize, Payload};
@@ -23,6 +25,7 @@ use switchboard_protocol::Protocol;
 
 use crate::task::Portion;
 pub(crate) use boundary::Boundary;
+use event_stream::EventStream;
 pub(crate) use opening::{Handover, Opening, Opens, Wire};
 pub(crate) use upgrade::{BadHandshake, check, switching};
 use websocket::WebSocket;
@@ -32,6 +35,8 @@ use websocket::WebSocket;
 pub(crate) enum TransportKind {
     /// Frames of RFC 6455, in both directions.
     WebSocket,
+    /// Server-Sent Events, to the terminal only.
+    EventStream,
 }
 
 /// What a request for a terminal's connection asks for, and how it is answered if the terminal may connect.
@@ -43,9 +48,12 @@ pub(crate) struct Asked {
 }
 
 impl TransportKind {
-    /// The transport that a request asks for.
-    const fn of(_headers: &HeaderMap) -> Self {
-        Self::WebSocket
+    /// The transport that a request asks for: a WebSocket, if it does not say.
+    fn of(headers: &HeaderMap) -> Self {
+        match event_stream::is_asked_for(headers) {
+            true => Self::EventStream,
+            false => Self::WebSocket,
+        }
     }
 
     fn asked(
@@ -56,6 +64,7 @@ impl TransportKind {
     ) -> Result<Asked, BadHandshake> {
         match self {
             Self::WebSocket => websocket::asked(method, version, headers),
+            Self::EventStream => event_stream::asked(method, headers),
         }
     }
 
@@ -64,6 +73,7 @@ impl TransportKind {
     pub(crate) const fn upgrades(self) -> bool {
         match self {
             Self::WebSocket => true,
+            Self::EventStream => false,
         }
     }
 
@@ -71,6 +81,7 @@ impl TransportKind {
     pub(crate) const fn size(self, protocol: Protocol) -> EncodedSize {
         match self {
             Self::WebSocket => protocol.size(),
+            Self::EventStream => event_stream::size(protocol),
         }
     }
 
@@ -81,7 +92,10 @@ impl TransportKind {
         C: Carry,
     {
         match self {
-            Self::WebSocket => carry.over(|frame_bytes| WebSocket::new(wire, frame_bytes)),
+            Self::WebSocket => {
+                Either::Left(carry.over(|frame_bytes| WebSocket::new(wire, frame_bytes)))
+            }
+            Self::EventStream => Either::Right(carry.over(|_| EventStream::new(wire))),
         }
     }
 }
@@ -153,6 +167,8 @@ pub(crate) enum LifeSign {
     Missing,
     /// It takes what stands before the ping, or has sent some of a message.
     Progress,
+    /// All that an answer would say.
+    Answer,
 }
 
 /// What comes from a terminal.

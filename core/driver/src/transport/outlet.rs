@@ -126,6 +126,11 @@ impl Outlet {
         scratch
     }
 
+    #[cfg(test)]
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &Bytes> {
+        self.chunks.iter().map(|chunk| &chunk.payload)
+    }
+
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.iter().map(Chunk::len).sum::<usize>() - self.written

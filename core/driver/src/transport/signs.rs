@@ -53,6 +53,11 @@ impl Signs {
         std::mem::take(&mut self.heard) || self.taken > before
     }
 
+    /// Whether the other end has all that stood before the last ping.
+    pub(crate) fn is_ping_taken(&self, unacknowledged: Option<usize>) -> bool {
+        self.taken_of(unacknowledged) == self.before_ping
+    }
+
     fn taken_of(&self, unacknowledged: Option<usize>) -> u64 {
         match unacknowledged {
             // It counts what was sent before the socket was watched as well.

@@ -47,7 +47,9 @@ pub(crate) fn check(
         return Err(BadHandshake::Header("a WebSocket handshake needs HTTP/1.1"));
     }
     if !lists(headers, &UPGRADE, "websocket") {
-        return Err(BadHandshake::Header("connect with `Upgrade: websocket`"));
+        return Err(BadHandshake::Header(
+            "connect with `Upgrade: websocket`, or as a terminal with `Accept: text/event-stream`",
+        ));
     }
     if !lists(headers, &CONNECTION, "upgrade") {
         return Err(BadHandshake::Header(
