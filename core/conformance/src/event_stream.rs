@@ -161,10 +161,9 @@ pub async fn what_asks_for_an_event_stream_is_refused_like_a_handshake<R: Runtim
 }
 
 fn settings() -> Settings {
-    Settings {
-        terminals: Some((Ipv4Addr::LOCALHOST, 0).into()),
-        ..Settings::default()
-    }
+    let mut settings = Settings::default();
+    settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
+    settings
 }
 
 async fn server<R: Runtime>(settings: Settings) -> Server {
