@@ -1,4 +1,4 @@
-//! What a terminal is told, as frames.
+//! What a terminal is told, as frames; and what its frames mean.
 //!
 //! The state machine says what is meant ([`Outgoing`]); a [`Protocol`] says which frame that is. How frames
 //! get to the terminal is a transport's business, and the driver's.
@@ -15,20 +15,46 @@ mod plain;
 /// The protocols that terminals speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// A push is a frame as it was handed in; Switchboard's own frames are text, and JSON.
+    /// A push is a frame as it was handed in; Switchboard's own frames are text, and JSON. Each frame of a
+    /// terminal is a message.
     #[default]
     Plain,
+}
+
+/// What makes a protocol. Each has a file, and one of these in it.
+struct Codec {
+    /// The WebSocket subprotocol by which terminals choose it.
+    subprotocol: &'static str,
+    /// Whether the frame of a push is another than its payload.
+    changes_payloads: bool,
+    /// How large the frames of pushes are.
+    size: EncodedSize,
+    /// The frame that tells a terminal this.
+    encode: fn(Outgoing) -> Payload,
+    /// What a frame from a terminal means.
+    decode: fn(Payload) -> Said,
+}
+
+/// What a terminal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A message for the application.
+    Message(Payload),
 }
 
 impl Protocol {
     /// All of them.
     pub const ALL: [Self; 1] = [Self::Plain];
 
+    const fn codec(self) -> &'static Codec {
+        match self {
+            Self::Plain => &plain::CODEC,
+        }
+    }
+
     /// The WebSocket subprotocol by which terminals choose it.
     pub const fn subprotocol(self) -> &'static str {
-        match self {
-            Self::Plain => "switchboard.v1",
-        }
+        self.codec().subprotocol
     }
 
     /// The protocol of a WebSocket subprotocol.
@@ -38,25 +64,19 @@ impl Protocol {
             .find(|protocol| protocol.subprotocol() == name)
     }
 
-    /// Whether the frame of a push is another than its payload.
-    const fn changes_payloads(self) -> bool {
-        match self {
-            Self::Plain => false,
-        }
-    }
-
     /// How large pushes are after encoding. It is what limits count.
     pub const fn size(self) -> EncodedSize {
-        match self {
-            Self::Plain => EncodedSize::UNCHANGED,
-        }
+        self.codec().size
     }
 
     /// The frame that tells a terminal this.
     pub fn encode(self, outgoing: Outgoing) -> Payload {
-        match self {
-            Self::Plain => plain::encode(outgoing),
-        }
+        (self.codec().encode)(outgoing)
+    }
+
+    /// What a frame from a terminal means.
+    pub fn decode(self, frame: Payload) -> Said {
+        (self.codec().decode)(frame)
     }
 }
 
@@ -84,7 +104,7 @@ impl Encoder {
     /// The frame that tells a terminal this in its protocol.
     pub fn encode(&mut self, protocol: Protocol, outgoing: Outgoing) -> Payload {
         match outgoing {
-            Outgoing::Pushed(push) if protocol.changes_payloads() => {
+            Outgoing::Pushed(push) if protocol.codec().changes_payloads => {
                 self.once(protocol, push, |push| {
                     protocol.encode(Outgoing::Pushed(push))
                 })

@@ -1,9 +1,19 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
-use switchboard_core::frame::{Messages, Outgoing, Payload};
+use switchboard_core::frame::{EncodedSize, Messages, Outgoing, Payload};
 use switchboard_core::id::ConnectionId;
 
-pub(crate) fn encode(outgoing: Outgoing) -> Payload {
+use crate::{Codec, Said};
+
+pub(crate) const CODEC: Codec = Codec {
+    subprotocol: "switchboard.v1",
+    changes_payloads: false,
+    size: EncodedSize::UNCHANGED,
+    encode,
+    decode: Said::Message,
+};
+
+fn encode(outgoing: Outgoing) -> Payload {
     match outgoing {
         Outgoing::Hello {
             connection,
@@ -86,6 +96,13 @@ mod tests {
             let frame = encode(Outgoing::Pushed(Pushed::new(push, None, payload.clone())));
             assert_eq!(frame, payload);
             assert_eq!(frame.bytes().as_ptr(), payload.bytes().as_ptr());
+        }
+    }
+    #[test]
+    fn a_frame_of_a_terminal_is_a_message_whatever_it_looks_like() {
+        for frame in [r#"{"switchboard":{"received":3}}"#, ""] {
+            let frame = Payload::from(frame.to_owned());
+            assert_eq!((CODEC.decode)(frame.clone()), Said::Message(frame));
         }
     }
 }

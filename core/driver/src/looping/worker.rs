@@ -270,6 +270,7 @@ impl Worker {
             key,
             id,
             user,
+            protocol: accept.protocol,
             mailbox,
             _seat: accept.seat,
             _place: accept.place,

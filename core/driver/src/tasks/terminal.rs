@@ -16,6 +16,7 @@ use futures_util::future::poll_fn;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
+use switchboard_protocol::{Protocol, Said};
 
 use crate::events::{NotTaken, Queue, TerminalEvent};
 use crate::inbox::Reports;
@@ -104,6 +105,7 @@ pub(crate) struct Terminal {
     pub(crate) key: ConnectionKey,
     pub(crate) id: ConnectionId,
     pub(crate) user: UserId,
+    pub(crate) protocol: Protocol,
     pub(crate) mailbox: Rc<Mailbox>,
     /// Given up when the task ends.
     pub(crate) _seat: Seat,
@@ -379,7 +381,7 @@ impl<T: Transport> Pump<'_, T> {
         }
         match self.transport.poll_read(cx) {
             Poll::Ready(Ok(Incoming::Control)) => Poll::Ready(Step::Heard(Heard::Control)),
-            Poll::Ready(Ok(Incoming::Message(payload))) => self.hold(cx, payload),
+            Poll::Ready(Ok(Incoming::Message(frame))) => self.hold(cx, frame),
             Poll::Ready(Err(closure)) => {
                 self.end(cx, closure);
                 Poll::Pending
@@ -388,12 +390,15 @@ impl<T: Transport> Pump<'_, T> {
         }
     }
 
-    fn hold(&mut self, cx: &mut Context<'_>, payload: Payload) -> Poll<Step> {
+    fn hold(&mut self, cx: &mut Context<'_>, frame: Payload) -> Poll<Step> {
         if self.phase != Phase::Open {
             // What comes after a Close frame goes nowhere.
             return Poll::Ready(Step::Heard(Heard::Control));
         }
-        let Terminal { id, user, .. } = &*self.terminal;
+        let Terminal {
+            id, user, protocol, ..
+        } = &*self.terminal;
+        let Said::Message(payload) = protocol.decode(frame);
         journal::heard(self.context.instance, *id, user, &payload);
         self.held = Some(Box::new(HeldMessage::Untold(TerminalEvent::Message {
             user: self.terminal.user.clone(),
