@@ -456,7 +456,10 @@ fn answered_before(round_trip: Duration) -> Duration {
             Message::Delivered(Delivered { outcomes, .. }) => {
                 *outcomes == Outcomes::Users(vec![(0, ann, Outcome::Queued)])
             }
-            _ => false,
+            Message::Proof(_)
+            | Message::Deliver(_)
+            | Message::Heartbeat { .. }
+            | Message::Goodbye => false,
         })
     };
     while !cluster.loose.iter().any(queued) {
