@@ -180,9 +180,9 @@ impl Doors {
         let terminals = open(Service::Terminals, process.listen)?;
         let api = open(Service::Api, process.api)?;
         Ok(Self {
-            terminals: terminals.as_ref().map(|door| door.address),
-            api: api.as_ref().map(|door| door.address),
-            peer: peer.address,
+            terminals: terminals.as_ref().map(|door| door.address()),
+            api: api.as_ref().map(|door| door.address()),
+            peer: peer.address(),
             all: [Some(peer), terminals, api].into_iter().flatten().collect(),
         })
     }

@@ -15,7 +15,7 @@ use switchboard_core::Instance;
 use crate::api::ApiService;
 use crate::error::Died;
 use crate::inbox::Posted;
-use crate::ingress::{self, Accepting, Door, Ingress};
+use crate::ingress::{self, Door, Ingress};
 use crate::looping::{self, Surroundings};
 use crate::members::{Arrivals, Member, Shared};
 use crate::runtime::{Runtime, race};
@@ -171,9 +171,9 @@ fn accept_all<R: Runtime>(
     died: &Sender<String>,
 ) -> io::Result<()> {
     for door in doors {
-        let listener = R::listen(door.listener)?;
-        let accept = ingress::accept::<R>(Accepting::new(shared), door.service, listener);
-        R::spawn(task::vital(door.service.name(), died.clone(), accept));
+        let name = door.name();
+        let accept = door.accept::<R>(shared)?;
+        R::spawn(task::vital(name, died.clone(), accept));
     }
     Ok(())
 }

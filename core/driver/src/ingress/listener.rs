@@ -38,9 +38,9 @@ const BACKLOG: i32 = 4096;
 
 /// A bound listener and what it is for.
 pub(crate) struct Door {
-    pub(crate) service: Service,
-    pub(crate) listener: TcpListener,
-    pub(crate) address: SocketAddr,
+    service: Service,
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Door {
@@ -58,6 +58,29 @@ impl Door {
                 error,
             }),
         }
+    }
+
+    /// Where it is.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its sockets are for.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.service.name()
+    }
+
+    /// Registers the listener with the runtime of the thread. What is returned accepts until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime cannot take it.
+    pub(crate) fn accept<R: Runtime>(
+        self,
+        shared: &Shared,
+    ) -> io::Result<impl Future<Output = ()> + use<R>> {
+        let listener = R::listen(self.listener)?;
+        Ok(accept::<R>(Accepting::new(shared), self.service, listener))
     }
 }
 
@@ -173,7 +196,7 @@ impl Strangers {
 }
 
 /// What accepted sockets are handed to, and how many there may be.
-pub(crate) struct Accepting {
+struct Accepting {
     limits: Sockets,
     members: Vec<Arc<Member>>,
     /// Sockets that any thread may serve.
@@ -183,7 +206,7 @@ pub(crate) struct Accepting {
 
 impl Accepting {
     /// At a listener of a server.
-    pub(crate) fn new(shared: &Shared) -> Self {
+    fn new(shared: &Shared) -> Self {
         Self {
             limits: shared.settings.sockets,
             members: shared.members.clone(),
@@ -194,11 +217,7 @@ impl Accepting {
 }
 
 /// Accepts until the task is dropped.
-pub(crate) async fn accept<R: Runtime>(
-    accepting: Accepting,
-    service: Service,
-    listener: R::Listener,
-) {
+async fn accept<R: Runtime>(accepting: Accepting, service: Service, listener: R::Listener) {
     let mut hall = Hall::new(service, accepting.limits);
     let mut reserve = Reserve::default();
     let mut portion = Portion::default();

@@ -21,7 +21,7 @@ use crate::members::{Member, Shared};
 use crate::permits::{ByteBudget, Dropped, Service};
 
 pub(crate) use http::serve;
-pub(crate) use listener::{Accepting, Door, accept};
+pub(crate) use listener::Door;
 
 /// What serves sockets on one thread.
 pub(crate) struct Ingress {
