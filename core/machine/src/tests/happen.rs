@@ -22,48 +22,18 @@ impl Feeder {
         match step {
             Step::Accept { user, expires } => self.accept(*user, *expires),
             Step::Opened { connection } => {
-                if let Some(connection) = self.connection(*connection) {
-                    self.event(Event::Opened { connection });
-                }
+                self.about(*connection, |connection| Event::Opened { connection });
             }
             Step::Heard {
                 connection,
                 message,
-            } => {
-                let frame = match message {
-                    true => Heard::Message,
-                    false => Heard::Control,
-                };
-                if let Some(connection) = self.connection(*connection) {
-                    self.event(Event::Heard { connection, frame });
-                }
-            }
-            Step::Written { connection } => {
-                if let Some(connection) = self.connection(*connection)
-                    && self.cluster.contract.flushing.contains(&(0, connection))
-                {
-                    self.event(Event::Written { connection });
-                }
-            }
-            Step::Probed { connection, life } => {
-                let life = match life {
-                    true => Life::Shown,
-                    false => Life::NotShown,
-                };
-                if let Some(connection) = self.connection(*connection) {
-                    self.event(Event::Probed { connection, life });
-                }
-            }
+            } => self.heard(*connection, *message),
+            Step::Written { connection } => self.written(*connection),
+            Step::Probed { connection, life } => self.probed(*connection, *life),
             Step::Closed {
                 connection,
                 violation,
-            } => {
-                let closure = match violation {
-                    true => Closure::Violation(CloseCode::TooLarge),
-                    false => Closure::Clean,
-                };
-                self.closed(*connection, closure);
-            }
+            } => self.closed(*connection, *violation),
             Step::Stray {
                 slot,
                 generation,
@@ -84,15 +54,8 @@ impl Feeder {
                 self.plant(*instance, *epoch, *state, *user, *connection);
             }
             Step::Wipe => self.cluster.directory.wipe(),
-            Step::AcceptLink => {
-                let accepted = self.cluster.instances[0].accept_link(self.cluster.now);
-                self.cluster.loose_dials.extend(accepted);
-            }
-            Step::LinkUp { link } => {
-                if let Some(link) = self.link(*link) {
-                    self.event(Event::LinkUp { link });
-                }
-            }
+            Step::AcceptLink => self.accept_link(),
+            Step::LinkUp { link } => self.link_up(*link),
             Step::Prove { link, peer, honest } => self.prove(*link, *peer, *honest),
             Step::Bytes { link, bytes } => self.receive(*link, bytes.clone().into()),
             Step::Say { link, messages } => {
@@ -100,40 +63,22 @@ impl Feeder {
                 (messages.iter()).for_each(|said| batch.push(&self.message(said)));
                 self.receive(*link, batch.take());
             }
-            Step::LinkWritten { link } => {
-                if let Some(link) = self.link(*link)
-                    && self.cluster.contract.writing.contains(&(0, link))
-                {
-                    self.event(Event::LinkWritten { link });
-                }
-            }
-            Step::LinkDown { link, not_me } => {
-                let failure = match not_me {
-                    true => LinkFailure::NotMe,
-                    false => LinkFailure::Broken,
-                };
-                self.link_down(*link, failure);
-            }
+            Step::LinkWritten { link } => self.link_written(*link),
+            Step::LinkDown { link, not_me } => self.link_down(*link, *not_me),
             Step::Push {
                 id,
                 to,
                 kick,
                 bytes,
                 millis,
-            } => {
-                let push = Push {
-                    id: push_id(*id),
-                    to: self.audience(to),
-                    action: action(*kick, *bytes),
-                    deadline: Duration::from_millis((*millis).into()),
-                };
-                self.push(push);
-            }
+            } => self.push(Push {
+                id: push_id(*id),
+                to: self.audience(to),
+                action: action(*kick, *bytes),
+                deadline: Duration::from_millis((*millis).into()),
+            }),
             Step::Connections { user } => self.ask_connections(user_id(*user)),
-            Step::Instances => {
-                let call = self.call(Duration::ZERO);
-                self.event(Event::Instances { call });
-            }
+            Step::Instances => self.ask_instances(),
             Step::Drain { delay, spread } => self.event(Event::Drain {
                 delay: Duration::from_millis((*delay).into()),
                 spread: Duration::from_millis((*spread).into()),
@@ -158,7 +103,42 @@ impl Feeder {
         }
     }
 
-    fn closed(&mut self, number: usize, closure: Closure) {
+    /// Something happens to a connection, if there is one.
+    fn about(&mut self, number: usize, event: impl FnOnce(ConnectionKey) -> Event) {
+        if let Some(connection) = self.connection(number) {
+            self.event(event(connection));
+        }
+    }
+
+    fn heard(&mut self, number: usize, message: bool) {
+        let frame = match message {
+            true => Heard::Message,
+            false => Heard::Control,
+        };
+        self.about(number, |connection| Event::Heard { connection, frame });
+    }
+
+    fn written(&mut self, number: usize) {
+        if let Some(connection) = self.connection(number)
+            && self.cluster.contract.flushing.contains(&(0, connection))
+        {
+            self.event(Event::Written { connection });
+        }
+    }
+
+    fn probed(&mut self, number: usize, life: bool) {
+        let life = match life {
+            true => Life::Shown,
+            false => Life::NotShown,
+        };
+        self.about(number, |connection| Event::Probed { connection, life });
+    }
+
+    fn closed(&mut self, number: usize, violation: bool) {
+        let closure = match violation {
+            true => Closure::Violation(CloseCode::TooLarge),
+            false => Closure::Clean,
+        };
         if let Some(connection) = self.connection(number) {
             self.open.remove(&connection);
             self.event(Event::Closed {
@@ -168,7 +148,30 @@ impl Feeder {
         }
     }
 
-    fn link_down(&mut self, number: usize, failure: LinkFailure) {
+    fn accept_link(&mut self) {
+        let accepted = self.cluster.instances[0].accept_link(self.cluster.now);
+        self.cluster.loose_dials.extend(accepted);
+    }
+
+    fn link_up(&mut self, number: usize) {
+        if let Some(link) = self.link(number) {
+            self.event(Event::LinkUp { link });
+        }
+    }
+
+    fn link_written(&mut self, number: usize) {
+        if let Some(link) = self.link(number)
+            && self.cluster.contract.writing.contains(&(0, link))
+        {
+            self.event(Event::LinkWritten { link });
+        }
+    }
+
+    fn link_down(&mut self, number: usize, not_me: bool) {
+        let failure = match not_me {
+            true => LinkFailure::NotMe,
+            false => LinkFailure::Broken,
+        };
         if let Some(link) = self.link(number) {
             self.cluster.loose_closed.push(link);
             self.event(Event::LinkDown { link, failure });
@@ -184,6 +187,11 @@ impl Feeder {
         // A lookup and a reading of the leases, each behind what waits.
         let call = self.call(Duration::from_secs(30));
         self.event(Event::Connections { call, user });
+    }
+
+    fn ask_instances(&mut self) {
+        let call = self.call(Duration::ZERO);
+        self.event(Event::Instances { call });
     }
 
     fn wait(&mut self, millis: u32) {

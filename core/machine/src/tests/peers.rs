@@ -10,13 +10,13 @@ use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes}
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId};
-use crate::membership::service::Service;
 use crate::message::{Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
 use crate::peers::wire::{self, Batch, Hello, Message, Role, Transcript};
 use crate::testing::cluster::secret;
 use crate::testing::rig::HERE;
 use crate::time::WallTime;
+use crate::vocabulary::service::Service;
 
 impl Feeder {
     pub(super) fn plant(&mut self, instance: u8, epoch: u8, state: u8, user: u8, connection: u8) {
@@ -143,29 +143,10 @@ impl Feeder {
             Said::Outcomes {
                 delivery,
                 connections,
-            } => {
-                let outcome = |number: u8| match number % 5 {
-                    0 => Outcome::Written,
-                    1 => Outcome::Queued,
-                    2 => Outcome::Overflow,
-                    3 => Outcome::Unreachable,
-                    _ => Outcome::Gone,
-                };
-                let outcomes = (connections.iter())
-                    .map(|(index, connection, number)| {
-                        let planted = uuid::Uuid::from_u128(*connection as u128 % 8);
-                        (
-                            u32::from(*index) % 2,
-                            ConnectionId::new(planted),
-                            outcome(*number),
-                        )
-                    })
-                    .collect();
-                Message::Delivered(Delivered {
-                    delivery: DeliveryId::new((*delivery).into()),
-                    outcomes: Outcomes::Users(outcomes),
-                })
-            }
+            } => Message::Delivered(Delivered {
+                delivery: DeliveryId::new((*delivery).into()),
+                outcomes: outcomes(connections),
+            }),
             Said::Counts { delivery, number } => Message::Delivered(Delivered {
                 delivery: DeliveryId::new((*delivery).into()),
                 outcomes: Outcomes::Everyone(Counts {
@@ -194,4 +175,21 @@ impl Feeder {
             To::Everyone => Audience::Everyone,
         }
     }
+}
+
+/// What an instance says of planted connections, each with the index of its key.
+fn outcomes(connections: &[(u8, usize, u8)]) -> Outcomes {
+    let outcome = |number: u8| match number % 5 {
+        0 => Outcome::Written,
+        1 => Outcome::Queued,
+        2 => Outcome::Overflow,
+        3 => Outcome::Unreachable,
+        _ => Outcome::Gone,
+    };
+    let outcomes = connections.iter().map(|(index, connection, number)| {
+        let planted = uuid::Uuid::from_u128(*connection as u128 % 8);
+        let connection = ConnectionId::new(planted);
+        (u32::from(*index) % 2, connection, outcome(*number))
+    });
+    Outcomes::Users(outcomes.collect())
 }
