@@ -18,8 +18,8 @@ use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
 use crate::config::Config;
 use crate::context::Context;
-use crate::membership::departure::Departure;
 use crate::time::Instant;
+use crate::vocabulary::departure::Departure;
 pub(crate) use crate::vocabulary::timer::DrainTimer as Timer;
 
 /// The time between two steps of a drain.
@@ -243,8 +243,9 @@ impl Drain {
         progress
     }
 
-    pub(crate) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.step.fingerprint(now, hasher);
+    /// Its timers of which there is one.
+    pub(crate) const fn alarms(&self) -> [Alarm; 1] {
+        [self.step]
     }
 }
 

@@ -18,13 +18,13 @@ use crate::drain::Drain;
 use crate::event::{Closure, Ended, Event, Handshake, Refused};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey};
 use crate::membership::Membership;
-use crate::membership::departure::Departure;
 use crate::message::{Push, PushRefused};
 use crate::peers::Peers;
 use crate::publish::{self, Publish};
 use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::departure::Departure;
 #[cfg(test)]
 use crate::vocabulary::terminal::TerminalChange;
 use crate::vocabulary::timer::Timer;
@@ -350,8 +350,8 @@ impl Instance {
 
     fn instances(&mut self, now: Now, call: CallId, out: &mut Outbox) {
         let departure = self.drain.departure();
-        let (cx, wings, _) = &mut self.apart(now, out);
-        publish::list_instances(cx, wings, departure, call);
+        let cx = &mut self.base.context(now, out);
+        (self.membership).list_instances(cx, &self.terminals, departure, call);
     }
 
     fn drain(&mut self, now: Now, delay: Duration, spread: Duration, out: &mut Outbox) {

@@ -113,8 +113,9 @@ impl Deliveries {
         std::hash::Hash::hash(&self.answers_here, hasher);
     }
 
-    pub(crate) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.step.fingerprint(now, hasher);
+    /// Its timers of which there is one.
+    pub(crate) const fn alarms(&self) -> [Alarm; 1] {
+        [self.step]
     }
 
     /// Whether no delivery is left.

@@ -10,9 +10,9 @@ use crate::drain::{self, Progress};
 use crate::event::TripLost;
 use crate::frame::CloseCode;
 use crate::id::{InstanceId, LinkKey, OpId};
-use crate::membership::departure::Departure;
 use crate::membership::trips::{Completion, Conclusion, TripEnd};
 use crate::time::{Instant, Now};
+use crate::vocabulary::departure::Departure;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::Purpose;
 
@@ -98,7 +98,7 @@ impl Instance {
         for instance in self.membership.view_read(cx, asked, leases, said) {
             self.peers.look_for(cx, &mut self.membership, instance);
         }
-        self.peers.forget_strangers(self.membership.view());
+        self.peers.forget_strangers(&self.membership);
         let (cx, wings, publish) = &mut self.apart(now, out);
         publish.view_read(cx, wings, asked);
     }

@@ -17,15 +17,12 @@ use crate::time::Now;
 impl Instance {
     /// What it holds at present.
     pub fn gauges(&self, now: Now) -> Gauges {
-        Gauges {
-            connections: self.terminals.len(),
-            users: self.terminals.users(),
-            pushes: self.publish.len(),
-            links: self.peers.members(),
-            instances: self.membership.view().alive() + 1,
-            epoch: self.membership.epoch().get(),
-            directory: self.membership.has_lease(now.mono),
-        }
+        let mut gauges = Gauges::default();
+        self.terminals.gauge(&mut gauges);
+        self.publish.gauge(&mut gauges);
+        self.peers.gauge(&mut gauges);
+        self.membership.gauge(now.mono, &mut gauges);
+        gauges
     }
 
     /// How full its tables and queues are; of queues of which there are many, the fullest. It looks

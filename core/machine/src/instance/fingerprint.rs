@@ -7,9 +7,6 @@ use super::Instance;
 use crate::base::fingerprint::Fingerprint;
 use crate::time::{Instant, Now};
 
-/// Timers of which there is one, over all wings.
-const ALARMS: usize = 7;
-
 impl Instance {
     /// Hashes all that decides future behaviour, in canonical order, with times relative to `now`.
     /// Instances with equal fingerprints give equal commands for equal calls.
@@ -33,10 +30,14 @@ impl Instance {
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        hasher.write_usize(ALARMS);
-        self.membership.fingerprint_alarms(now, hasher);
-        self.deliver.fingerprint_alarm(now, hasher);
-        self.drain.fingerprint_alarm(now, hasher);
+        let (membership, deliver, drain) = (
+            self.membership.alarms(),
+            self.deliver.alarms(),
+            self.drain.alarms(),
+        );
+        [&membership[..], &deliver, &drain]
+            .concat()
+            .fingerprint(now, hasher);
     }
 
     fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {

@@ -2,8 +2,8 @@
 
 use super::Instance;
 use crate::command::Outbox;
-use crate::membership::service::Service;
 use crate::time::Now;
+use crate::vocabulary::service::Service;
 
 impl Instance {
     /// Takes up what was put off to the end of the turn, and lets it leave in one piece. What comes

@@ -25,23 +25,21 @@
 //! the rows name: an instance that settles, one whose lease vanished, and everybody after this instance's own
 //! link or lease was lost, because others may not have noticed yet what it has.
 
-pub(crate) mod departure;
 mod hooks;
-pub(crate) mod service;
+mod list;
 mod shard;
-pub(crate) mod standing;
 pub(crate) mod trips;
 pub(crate) mod view;
 
 use std::hash::Hasher;
 
+use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
-use crate::config::Config;
 use crate::context::Context;
-use crate::directory::{Lease, Load, Operation, OperationResult, Reply, SeenLease};
+use crate::directory::{Operation, OperationResult, Reply, SeenLease};
 use crate::event::TripLost;
 use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
-use crate::stats::Stats;
+use crate::stats::Gauges;
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
@@ -50,8 +48,9 @@ use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 use crate::vocabulary::terminal::TerminalChange;
 pub(crate) use crate::vocabulary::timer::MembershipTimer as Timer;
 
-use departure::Departure;
-use service::Service;
+use crate::vocabulary::departure::Departure;
+use crate::vocabulary::service::Service;
+use crate::vocabulary::standing::{Doubt, Sight, Sign, Standing};
 use shard::Shard;
 use trips::{Completion, Conclusion, TripEnd, Unknown};
 use view::View;
@@ -74,7 +73,53 @@ impl Membership {
         }
     }
 
+    /// What rows of an instance are worth to a push that began at this moment.
+    pub(crate) fn standing(
+        &self,
+        cx: &Context<'_>,
+        instance: InstanceId,
+        since: Instant,
+    ) -> Standing {
+        if instance == cx.identity.instance {
+            // Whether the connection is here is seen when it is served.
+            return Standing::Live {
+                floor: Epoch::ZERO,
+                doubtful: false,
+            };
+        }
+        self.view.standing(instance, since, cx.now.mono)
+    }
+
+    /// Who may have terminals that no row names, for a push that began at this moment.
+    pub(crate) fn doubt(&self, cx: &Context<'_>, since: Instant) -> Doubt {
+        let now = cx.now.mono;
+        let is_blind = !self.has_lease(now) || self.view.is_blind(since, now, cx.config.lease);
+        let sight = if is_blind {
+            Sight::Blind
+        } else if self.view.asked().is_none_or(|asked| asked < since) {
+            Sight::Earlier
+        } else {
+            Sight::Clear
+        };
+        Doubt {
+            instances: self.view.doubtful(since, now),
+            sight,
+        }
+    }
+
+    /// Everybody who was alive when last read, however long ago that is, or was in doubt at some moment
+    /// since. In the order of their ids.
+    pub(crate) fn everybody(&self, cx: &Context<'_>, since: Instant) -> Vec<InstanceId> {
+        self.view.everybody(since, cx.now.mono)
+    }
+
+    /// Where an instance is dialled, if it was in the last reading or is doubted.
+    pub(crate) fn address(&self, instance: InstanceId) -> Option<&str> {
+        self.view.address(instance)
+    }
+
     /// What is known of the others.
+    #[cfg(test)]
     pub(crate) const fn view(&self) -> &View {
         &self.view
     }
@@ -95,7 +140,7 @@ impl Membership {
     }
 
     /// Whether the lease is held and has not run out by this instance's own count.
-    pub(crate) fn has_lease(&self, now: Instant) -> bool {
+    fn has_lease(&self, now: Instant) -> bool {
         self.shard.has_lease(now)
     }
 
@@ -104,23 +149,16 @@ impl Membership {
         self.shard.has_held()
     }
 
-    pub(crate) const fn epoch(&self) -> Epoch {
-        self.shard.epoch()
-    }
-
-    /// Whether it is in doubt who there is: nobody could be asked for a row that is missing.
-    pub(crate) fn is_blind(&self, config: &Config, since: Instant, now: Instant) -> bool {
-        !self.has_lease(now) || self.view.is_blind(since, now, config.lease)
+    /// Writes down what there is to see of it.
+    pub(crate) fn gauge(&self, now: Instant, gauges: &mut Gauges) {
+        gauges.instances = self.view.alive() + 1;
+        gauges.epoch = self.shard.epoch().get();
+        gauges.directory = self.has_lease(now);
     }
 
     /// How the directory serves this instance.
     pub(crate) fn service(&self, now: Instant) -> Service {
         self.shard.service(now)
-    }
-
-    /// What the lease should say.
-    pub(crate) fn lease(&self, departure: Departure, address: &str) -> Lease {
-        self.shard.desired(departure, address)
     }
 
     /// There is a new directory link. The former one is [down](Self::directory_down).
@@ -262,25 +300,19 @@ impl Membership {
         self.shard.works_elsewhere(now)
     }
 
-    /// There is a link to an instance.
-    pub(crate) fn linked(&mut self, instance: InstanceId) {
-        self.view.linked(instance);
+    /// An instance shows beside its lease that it lives, or that it does not.
+    pub(crate) fn noticed(&mut self, now: Instant, instance: InstanceId, sign: Sign) {
+        match sign {
+            Sign::Linked => self.view.linked(instance),
+            Sign::Says(service) => self.view.heard(now, instance, service),
+            Sign::Goodbye => self.view.said_goodbye(instance),
+        }
     }
 
     /// There is no link to an instance, and none is being opened. Returns whether one is to be dialled
     /// at once, because nothing else shows that it lives.
     pub(crate) fn unlinked(&mut self, cx: &Context<'_>, instance: InstanceId) -> bool {
         self.view.unlinked(cx.now.mono, cx.config, instance)
-    }
-
-    /// An instance says how the directory serves it.
-    pub(crate) fn heard(&mut self, now: Instant, instance: InstanceId, service: Service) {
-        self.view.heard(now, instance, service);
-    }
-
-    /// An instance said that it goes: its lease ends, and that means nothing.
-    pub(crate) fn said_goodbye(&mut self, instance: InstanceId) {
-        self.view.said_goodbye(instance);
     }
 
     /// An operation has ended that this wing asked for.
@@ -413,11 +445,10 @@ impl Membership {
         self.shard.fingerprint_row(now, connection, hasher);
     }
 
-    /// The timers of which there is one: of the lease, the view, the sweep, settling, and refused rows.
-    pub(crate) fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.shard.fingerprint_lease_alarm(now, hasher);
-        self.view.fingerprint_alarm(now, hasher);
-        self.shard.fingerprint_row_alarms(now, hasher);
+    /// Its timers of which there is one.
+    pub(crate) const fn alarms(&self) -> [Alarm; 5] {
+        let [lease, sweep, settle, retry] = self.shard.alarms();
+        [lease, self.view.alarm(), sweep, settle, retry]
     }
 
     /// What waits for the end of the turn.
@@ -444,13 +475,5 @@ impl Fingerprint for Membership {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.shard.fingerprint(now, hasher);
         self.view.fingerprint(now, hasher);
-    }
-}
-
-/// The figures that this instance publishes with its lease.
-pub(crate) fn load(terminals: &Terminals, stats: &Stats) -> Load {
-    Load {
-        connections: terminals.present() as u64,
-        pushes: stats.pushes,
     }
 }

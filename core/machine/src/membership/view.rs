@@ -23,9 +23,9 @@ use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
 use crate::membership::Timer;
-use crate::membership::service::Service;
-use crate::membership::standing::Standing;
 use crate::time::{Instant, Now};
+use crate::vocabulary::service::Service;
+use crate::vocabulary::standing::Standing;
 
 mod known;
 
@@ -82,13 +82,9 @@ impl View {
                 floor: known.lease.floor,
                 doubtful: known.doubtful(since, now),
             },
+            Some(known) if known.was_alive() => Standing::Outdated,
             Some(_) | None => Standing::Unknown,
         }
-    }
-
-    /// Whether an instance was alive when it was last read, however long ago that is.
-    pub(crate) fn was_alive(&self, instance: InstanceId) -> bool {
-        (self.known.get(&instance)).is_some_and(Known::was_alive)
     }
 
     /// Those who were doubtful at some moment since, in the order of their ids.
@@ -119,6 +115,7 @@ impl View {
     }
 
     /// Whether the instance was in the last reading, or is doubted.
+    #[cfg(test)]
     pub(crate) fn knows(&self, instance: InstanceId) -> bool {
         self.known.contains_key(&instance)
     }
@@ -377,8 +374,8 @@ impl View {
         }
     }
 
-    pub(super) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.alarm.fingerprint(now, hasher);
+    pub(super) const fn alarm(&self) -> Alarm {
+        self.alarm
     }
 }
 

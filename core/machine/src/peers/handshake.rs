@@ -7,11 +7,11 @@ use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
 use crate::membership::Membership;
-use crate::membership::service::Service;
 use crate::peers::alike::Alike;
 use crate::peers::link::LinkStage;
 use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
 use crate::peers::{Peers, Said, hooks};
+use crate::vocabulary::service::Service;
 
 impl Peers {
     /// The driver has connected a link that was dialled.

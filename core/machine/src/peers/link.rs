@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::id::InstanceId;
-use crate::membership::service::Service;
 use crate::peers::wire::{self, Message, Role, Transcript};
 use crate::time::Instant;
+use crate::vocabulary::service::Service;
 
 /// One link.
 #[derive(Clone, Debug)]

@@ -60,11 +60,11 @@ use crate::delivery::{Addressee, Delivered, Delivery};
 use crate::event::LinkFailure;
 use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::membership::Membership;
-use crate::membership::service::Service;
-use crate::membership::view::View;
-use crate::stats::Level;
+use crate::stats::{Gauges, Level};
 use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
+use crate::vocabulary::service::Service;
+use crate::vocabulary::standing::Sign;
 pub(crate) use crate::vocabulary::timer::PeersTimer as Timer;
 
 use link::{Link, LinkStage};
@@ -161,25 +161,28 @@ impl Peers {
         }
     }
 
-    /// The delivery to this instance that was queued last, if it has not left.
-    pub(crate) fn last_waiting(&self, to: InstanceId) -> Option<&Delivery> {
-        self.peers.get(&to)?.queue.last()
-    }
-
-    /// Adds an addressee to that delivery.
+    /// Adds an addressee to the delivery to this instance that was queued last, if that has not left and
+    /// `fits`. Returns which one it is.
     ///
     /// # Errors
     ///
-    /// Returns it if there is no room.
+    /// Returns the addressee if there is none, or no room in it.
     pub(crate) fn join_last(
         &mut self,
+        cx: &Context<'_>,
         to: InstanceId,
         addressee: Addressee,
-        limit: usize,
-    ) -> Result<(), Addressee> {
-        match self.peers.get_mut(&to) {
-            Some(peer) => peer.queue.join(addressee, limit),
-            None => Err(addressee),
+        fits: impl FnOnce(DeliveryId) -> bool,
+    ) -> Result<DeliveryId, Addressee> {
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return Err(addressee);
+        };
+        match peer.queue.last().map(|last| last.id) {
+            Some(id) if fits(id) => {
+                peer.queue.join(addressee, cx.config.link_queue_bytes)?;
+                Ok(id)
+            }
+            Some(_) | None => Err(addressee),
         }
     }
 
@@ -258,13 +261,13 @@ impl Peers {
                 if let Some(link) = self.links.get_mut(link) {
                     link.said = directory;
                 }
-                membership.heard(cx.now.mono, from, directory);
+                membership.noticed(cx.now.mono, from, Sign::Says(directory));
                 match directory {
                     Service::Full | Service::Behind => cx.emit(Effect::DirectoryWorks),
                     Service::None | Service::Vacant => {}
                 }
             }
-            Message::Goodbye => membership.said_goodbye(from),
+            Message::Goodbye => membership.noticed(cx.now.mono, from, Sign::Goodbye),
             Message::Proof(_) => self.misbehaved(cx, membership, link, "a second proof"),
         }
     }
@@ -400,11 +403,11 @@ impl Peers {
         self.peers.clear();
     }
 
-    /// Forgets peers for which nothing waits and which are not in the view.
-    pub(crate) fn forget_strangers(&mut self, view: &View) {
+    /// Forgets peers for which nothing waits and which nobody knows.
+    pub(crate) fn forget_strangers(&mut self, membership: &Membership) {
         self.peers.retain(|instance, peer| {
             let unlinked = matches!(peer.state, PeerState::Unlinked { .. });
-            !peer.queue.is_idle() || !unlinked || view.knows(*instance)
+            !peer.queue.is_idle() || !unlinked || membership.address(*instance).is_some()
         });
     }
 
@@ -418,9 +421,9 @@ impl Peers {
         }
     }
 
-    /// Links that this instance opened, and those whose other end has proven itself.
-    pub(crate) fn members(&self) -> usize {
-        self.links.members()
+    /// Writes down what there is to see of them.
+    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+        gauges.links = self.links.members();
     }
 
     /// How full its table and its queues are; of the queues, the fullest.
@@ -429,7 +432,7 @@ impl Peers {
         [
             Level {
                 setting: "links",
-                used: self.members(),
+                used: self.links.members(),
                 limit: config.links,
             },
             Level {

@@ -19,6 +19,7 @@ use crate::peers::link::Link;
 use crate::peers::queue::Queue;
 use crate::peers::{Peers, Timer};
 use crate::time::Instant;
+use crate::vocabulary::standing::Sign;
 
 /// After a failed dial the next one waits this long: an instance that is dead and not yet gone from the
 /// view must not cost each push a dial.
@@ -77,7 +78,7 @@ impl Peers {
         membership: &mut Membership,
         to: InstanceId,
     ) {
-        let address = membership.view().address(to).map(str::to_owned);
+        let address = membership.address(to).map(str::to_owned);
         let full = self.links.members() >= cx.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
@@ -137,7 +138,7 @@ impl Peers {
             self.take_back(cx, instance, 0);
         }
         cx.stats.links_opened += 1;
-        membership.linked(instance);
+        membership.noticed(cx.now.mono, instance, Sign::Linked);
         cx.out.log(Log::PeerUp { instance });
         self.unflushed.push(key);
     }

@@ -1,4 +1,4 @@
-//! What an application asks: the connections of a user, the instances of the cluster.
+//! What an application asks: the connections of a user.
 
 use crate::command::Command;
 use crate::context::Context;
@@ -6,14 +6,12 @@ use crate::directory::{Operation, Row};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, UserId};
 use crate::key::Key;
-use crate::membership::departure::Departure;
-use crate::membership::load;
-use crate::membership::standing::Standing;
-use crate::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
+use crate::message::{ConnectionInfo, Connections, PushRefused};
+use crate::publish::Publish;
 use crate::publish::waiting::WaitsForView;
-use crate::publish::{Publish, standing};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
+use crate::vocabulary::standing::Standing;
 use crate::wings::Wings;
 
 impl Publish {
@@ -48,10 +46,12 @@ impl Publish {
         key: Key,
         rows: Vec<(ConnectionId, Row)>,
     ) {
-        let unknown = rows
-            .iter()
-            .any(|(_, row)| standing(cx, wings, row.instance, asked) == Standing::Unknown);
-        if unknown {
+        let known = |(_, row): &(_, Row)| match (wings.membership).standing(cx, row.instance, asked)
+        {
+            Standing::Live { .. } => true,
+            Standing::Outdated | Standing::Unknown => false,
+        };
+        if !rows.iter().all(known) {
             let list = WaitsForView::List {
                 call,
                 asked,
@@ -76,10 +76,15 @@ pub(super) fn answer(
     rows: &[(ConnectionId, Row)],
 ) {
     let mut connections = local_connections(cx, wings, key);
+    let mut outdated = false;
     for (connection, row) in rows {
-        let live = match standing(cx, wings, row.instance, asked) {
+        let live = match wings.membership.standing(cx, row.instance, asked) {
             Standing::Live { floor, .. } => row.epoch >= floor,
-            Standing::Dead | Standing::Unknown => false,
+            Standing::Outdated => {
+                outdated = true;
+                false
+            }
+            Standing::Unknown => false,
         };
         if live && row.instance != cx.identity.instance {
             connections.push(ConnectionInfo {
@@ -89,14 +94,9 @@ pub(super) fn answer(
             });
         }
     }
-    let view = wings.membership.view();
-    let doubtful = !view.doubtful(asked, cx.now.mono).is_empty();
-    // A view that was long on its way shows leases that may have been renewed since.
-    let outdated = rows.iter().any(|(_, row)| {
-        view.was_alive(row.instance)
-            && standing(cx, wings, row.instance, asked) == Standing::Unknown
-    });
-    answer_connections(cx, call, connections, doubtful || outdated);
+    let doubt = wings.membership.doubt(cx, asked);
+    let degraded = outdated || !doubt.instances.is_empty();
+    answer_connections(cx, call, connections, degraded);
 }
 
 /// The directory cannot tell: what is known here.
@@ -131,31 +131,5 @@ fn answer_connections(
         degraded,
         connections,
     })));
-    cx.out.push(Command::Answer { call, answer });
-}
-
-/// Lists the instances of the cluster.
-pub(crate) fn instances(
-    cx: &mut Context<'_>,
-    wings: &Wings<'_>,
-    departure: Departure,
-    call: CallId,
-) {
-    let mut instances: Vec<InstanceInfo> = (wings.membership.view().leases(cx.now.mono))
-        .map(|(instance, lease, load)| InstanceInfo {
-            instance,
-            lease: lease.clone(),
-            load,
-            this: false,
-        })
-        .collect();
-    instances.push(InstanceInfo {
-        instance: cx.identity.instance,
-        lease: wings.membership.lease(departure, &cx.identity.address),
-        load: load(wings.terminals, cx.stats),
-        this: true,
-    });
-    instances.sort_unstable_by_key(|info| info.instance);
-    let answer = Box::new(Answer::Instances(instances));
     cx.out.push(Command::Answer { call, answer });
 }

@@ -34,15 +34,13 @@ use crate::delivery::{Delivered, Outcomes};
 use crate::directory::Reply;
 use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::membership::standing::Standing;
 use crate::membership::trips::Conclusion;
-use crate::stats::Level;
+use crate::stats::{Gauges, Level};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 pub(crate) use crate::vocabulary::timer::PublishTimer as Timer;
 use crate::wings::Wings;
 
-pub(crate) use list::instances as list_instances;
 pub(crate) use push::refuse;
 
 use lane::{Lane, PartId};
@@ -222,6 +220,11 @@ impl Publish {
         self.open.len()
     }
 
+    /// Writes down what there is to see of them.
+    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+        gauges.pushes = self.open.len();
+    }
+
     /// How full its tables are; of the lanes, the longest.
     #[expect(clippy::disallowed_methods, reason = "a maximum has no order")]
     pub(crate) fn levels(&self, config: &Config) -> [Level; 2] {
@@ -247,18 +250,6 @@ impl Publish {
             && self.deliveries.is_empty()
             && self.waiting.is_empty()
     }
-}
-
-/// What rows of an instance are worth.
-fn standing(cx: &Context<'_>, wings: &Wings<'_>, instance: InstanceId, since: Instant) -> Standing {
-    if instance == cx.identity.instance {
-        // Whether the connection is here is seen when it is served.
-        return Standing::Live {
-            floor: crate::id::Epoch::ZERO,
-            doubtful: false,
-        };
-    }
-    (wings.membership.view()).standing(instance, since, cx.now.mono)
 }
 
 impl Fingerprint for Publish {

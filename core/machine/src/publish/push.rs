@@ -14,6 +14,7 @@ use crate::publish::route::Selection;
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{OpenDelivery, Publish, Timer};
 use crate::time::Instant;
+use crate::vocabulary::standing::Sight;
 use crate::wings::Wings;
 
 /// Takes an audience apart into the keys by which its terminals are found, each once, with the
@@ -175,25 +176,21 @@ impl Publish {
         since: Instant,
         push: PushKey,
     ) {
-        let now = cx.now.mono;
-        let view = wings.membership.view();
-        let mut instances = view.everybody(since, now);
-        let doubtful = !view.doubtful(since, now).is_empty();
-        let blind = wings.membership.is_blind(cx.config, since, now)
-            || view.asked().is_none_or(|asked| asked < since);
+        let mut instances = wings.membership.everybody(cx, since);
+        let doubt = wings.membership.doubt(cx, since);
         instances.push(cx.identity.instance);
         // Its deadline may have come while it waited for the view.
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
-        open.receipt.degraded = doubtful || blind;
+        open.receipt.degraded = !doubt.instances.is_empty() || doubt.sight != Sight::Clear;
         open.unfinished = instances.len();
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
         for to in instances {
             let delivery = Delivery {
                 id: self.begin_delivery(push, to, Vec::new()),
                 push: id,
-                within: due.since(now),
+                within: due.since(cx.now.mono),
                 action: action.clone(),
                 to: Addressees::Everyone,
             };

@@ -5,8 +5,8 @@
 
 use crate::directory::Row;
 use crate::id::{ConnectionId, InstanceId};
-use crate::membership::standing::Standing;
 use crate::vocabulary::selected::Selected;
+use crate::vocabulary::standing::Standing;
 
 /// Which connections of a key a push is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,15 +47,13 @@ pub(super) struct Plan {
     /// Dead rows, selected or not, in the order of their connections. They are to be removed by
     /// comparison with the row that was read.
     pub(super) dead: Vec<(ConnectionId, Row)>,
-    /// Instances to look up before anything is decided about their rows, in order.
-    pub(super) unknown: Vec<InstanceId>,
 }
 
 /// Plans a push to one key.
 ///
 /// `rows` names each connection at most once, in any order. `doubtful` names all doubtful
 /// instances: each gets a route, whether or not a row names it. `standing` is asked for the instance
-/// of each row.
+/// of each row, by a view that has been read for them: an instance that it does not know is dead.
 pub(super) fn plan(
     rows: &[(ConnectionId, Row)],
     selection: &Selection,
@@ -79,8 +77,7 @@ pub(super) fn plan(
                     plan.route(row.instance).named.push((connection, row));
                 }
             }
-            Standing::Dead => plan.dead.push((connection, row)),
-            Standing::Unknown => plan.look_up(row.instance),
+            Standing::Outdated | Standing::Unknown => plan.dead.push((connection, row)),
         }
     }
     for route in &mut plan.routes {
@@ -110,12 +107,6 @@ impl Plan {
         });
         &mut self.routes[at]
     }
-
-    fn look_up(&mut self, instance: InstanceId) {
-        if let Err(at) = self.unknown.binary_search(&instance) {
-            self.unknown.insert(at, instance);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -124,7 +115,7 @@ impl Plan {
     reason = "the macro that chooses among strategies shares them"
 )]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use proptest::collection::{btree_map, btree_set, vec};
     use proptest::prelude::*;
@@ -146,7 +137,7 @@ mod tests {
                 route(20, vec![rows[1]], false),
             ]
         );
-        assert_eq!((plan.dead, plan.unknown), (vec![], vec![]));
+        assert_eq!(plan.dead, []);
     }
 
     /// H31, H33: whether a row is live is for the lease and the epochs to say, not for a clock.
@@ -156,28 +147,13 @@ mod tests {
         let rows = [row(1, 10, 4), row(2, 10, 5), row(3, 20, 9)];
         let standing = |instance: InstanceId| match instance.get() {
             10 => live(5),
-            _ => Standing::Dead,
+            _ => Standing::Unknown,
         };
         for selection in [Selection::All, Selection::Only(vec![connection(2)])] {
             let plan = plan(&rows, &selection, &[], standing);
             assert_eq!(plan.routes, [route(10, vec![rows[1]], false)]);
             assert_eq!(plan.dead, [rows[0], rows[2]]);
         }
-    }
-
-    /// H33: an instance that started a moment ago is not taken for a crashed one.
-    #[test]
-    fn an_unknown_instance_is_looked_up_once_and_its_rows_are_left_alone() {
-        let rows = [row(1, 20, 1), row(2, 10, 1), row(3, 20, 1)];
-        let plan = plan(&rows, &Selection::All, &[], |_| Standing::Unknown);
-        let unknown = vec![InstanceId::new(10), InstanceId::new(20)];
-        assert_eq!(
-            plan,
-            Plan {
-                unknown,
-                ..Plan::default()
-            }
-        );
     }
 
     /// H19, H38: a connection whose row is not written yet is found by asking.
@@ -198,7 +174,7 @@ mod tests {
     #[test]
     fn no_rows_and_no_doubt_is_nothing_to_do() {
         assert_eq!(
-            plan(&[], &Selection::All, &[], |_| Standing::Dead),
+            plan(&[], &Selection::All, &[], |_| Standing::Unknown),
             Plan::default()
         );
     }
@@ -216,24 +192,19 @@ mod tests {
                 }
             }
             let mut dead = BTreeMap::new();
-            let mut unknown = BTreeSet::new();
             for &(connection, row) in &case.rows {
                 match case.standing(row.instance) {
                     Standing::Live { floor, doubtful: _ } if row.epoch >= floor => {
                         let selected = case.selects(connection);
                         prop_assert_eq!(named.remove(&connection), selected.then_some(row));
                     }
-                    Standing::Live { .. } | Standing::Dead => {
+                    Standing::Live { .. } | Standing::Outdated | Standing::Unknown => {
                         dead.insert(connection, row);
-                    }
-                    Standing::Unknown => {
-                        unknown.insert(row.instance);
                     }
                 }
             }
             prop_assert!(named.is_empty(), "connections that no live row names: {named:?}");
             prop_assert_eq!(plan.dead, dead.into_iter().collect::<Vec<_>>());
-            prop_assert_eq!(plan.unknown, unknown.into_iter().collect::<Vec<_>>());
         }
 
         /// H43: one route for each instance that is named or doubtful, and for no other.
@@ -314,7 +285,7 @@ mod tests {
                 floor: Epoch::new(floor),
                 doubtful,
             }),
-            1 => Just(Standing::Dead),
+            1 => Just(Standing::Outdated),
             1 => Just(Standing::Unknown),
         ];
         let view = btree_map((0..8_u64).prop_map(InstanceId::new), standing, 0..8);

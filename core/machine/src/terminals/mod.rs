@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
-use crate::stats::Level;
+use crate::stats::{Gauges, Level};
 use crate::time::Instant;
 use crate::vocabulary::delivery::FrameOutcome;
 use crate::vocabulary::terminal::{Age, Terminal};
@@ -89,9 +89,10 @@ impl Terminals {
         self.registry.present()
     }
 
-    /// Users with present connections.
-    pub(crate) fn users(&self) -> usize {
-        self.registry.users()
+    /// Writes down what there is to see of them.
+    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+        gauges.connections = self.len();
+        gauges.users = self.registry.users();
     }
 
     /// How full its tables and queues are; of the queues, the fullest.

@@ -27,7 +27,7 @@ fn closes(said: &[String]) -> usize {
 fn answer_closes(rig: &mut Rig, keys: &[crate::id::ConnectionKey], said: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for key in keys {
-        if said.contains(&format!("close {} 1012", key.slot())) {
+        if said.contains(&format!("close {} service_restart", key.slot())) {
             all.extend(rig.closed(*key));
         }
     }
@@ -85,7 +85,7 @@ fn a_second_drain_shortens_the_first_and_never_prolongs_it() {
     drain(&mut rig, 100, 100);
     drain(&mut rig, 1, 0);
     drain(&mut rig, 50, 0);
-    assert_eq!(rig.pass_ms(1100), ["close 0 1012"]);
+    assert_eq!(rig.pass_ms(1100), ["close 0 service_restart"]);
     rig.closed(key);
     assert_eq!(rig.pass_ms(100), ["drained"]);
 }
@@ -124,7 +124,12 @@ fn a_drain_with_a_mute_directory_ends_too_and_every_connection_is_forgotten() {
     said.extend(rig.pass(seconds(15)));
     assert_eq!(
         said,
-        ["close 0 1012", "disconnected 0", "forget 0", "drained"]
+        [
+            "close 0 service_restart",
+            "disconnected 0",
+            "forget 0",
+            "drained"
+        ]
     );
 }
 

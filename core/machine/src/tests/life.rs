@@ -244,7 +244,7 @@ fn ends_are_counted_by_reason() {
     count(
         |rig, key| {
             rig.opened(key);
-            while rig.pass_ms(100) != ["probe 0", "close 0 4004"] {}
+            while rig.pass_ms(100) != ["probe 0", "close 0 ping_timeout"] {}
             Closure::Abrupt
         },
         Ending::ByServer(CloseCode::PingTimeout),
@@ -307,7 +307,7 @@ fn a_terminal_that_says_nothing_after_a_ping_is_closed() {
     let key = rig.connect("ann");
     while rig.pass_ms(100) != ["ping 0"] {}
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
-    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 4004"]);
+    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 ping_timeout"]);
     assert!(rig.row_epochs().is_empty());
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
 }
@@ -330,7 +330,7 @@ fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
     assert_eq!(rig.pass_ms(300), ["probe 0"]);
     rig.cluster.life = Some(Life::NotShown);
     assert_eq!(rig.pass_ms(9_600), [""; 0]);
-    assert_eq!(rig.pass_ms(500), ["probe 0", "close 0 4004"]);
+    assert_eq!(rig.pass_ms(500), ["probe 0", "close 0 ping_timeout"]);
 }
 
 /// What comes while the driver looks is heard, whatever it finds then.
@@ -357,7 +357,7 @@ fn a_probe_that_is_not_answered_ends_as_one_that_found_nothing() {
     while rig.pass_ms(100) != ["ping 0"] {}
     while rig.pass_ms(100) != ["probe 0"] {}
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
-    assert_eq!(rig.pass_ms(300), ["close 0 4004"]);
+    assert_eq!(rig.pass_ms(300), ["close 0 ping_timeout"]);
 }
 
 /// A pause of the instance is not the terminal's silence: its answer may wait to be read.
@@ -368,7 +368,7 @@ fn a_ping_timeout_that_is_noticed_late_pings_again() {
     while rig.pass_ms(100) != ["ping 0"] {}
     assert_eq!(rig.pause(Duration::from_secs(30)), ["ping 0"]);
     assert_eq!(rig.pass_ms(9_800), [""; 0]);
-    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 4004"]);
+    assert_eq!(rig.pass_ms(300), ["probe 0", "close 0 ping_timeout"]);
 }
 
 /// H27: any frame after the ping is a sign of life, and the next ping follows.
@@ -390,7 +390,7 @@ fn a_connection_ends_with_its_token() {
     let key = rig.accept_until("ann", Some(Duration::from_secs(3)));
     rig.opened(key);
     assert_eq!(rig.pass_ms(2900), [""; 0]);
-    assert_eq!(rig.pass_ms(200), ["close 0 4002"]);
+    assert_eq!(rig.pass_ms(200), ["close 0 token_expired"]);
     assert!(rig.row_epochs().is_empty());
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
 }
@@ -400,7 +400,7 @@ fn a_connection_ends_with_its_token() {
 fn a_kicked_connection_is_unregistered_and_forgotten_once() {
     let mut rig = Rig::up();
     let key = rig.connect("ann");
-    assert_eq!(rig.kick("ann"), ["close 0 4001"]);
+    assert_eq!(rig.kick("ann"), ["close 0 kicked"]);
     let operations = rig.instance().stats().operations;
     assert_eq!(rig.closed(key), ["disconnected 0", "forget 0"]);
     assert_eq!(
@@ -422,7 +422,7 @@ fn accepted_frames_are_written_before_the_close_frame() {
     assert_eq!(rig.kick("ann"), [""; 0]);
     rig.cluster.writes = true;
     let written = Event::Written { connection: key };
-    assert_eq!(rig.event(written), ["y 0", "flush 0", "close 0 4001"]);
+    assert_eq!(rig.event(written), ["y 0", "flush 0", "close 0 kicked"]);
 }
 
 /// H23, H24, H26: a terminal that does not read is closed, and holds nobody up.

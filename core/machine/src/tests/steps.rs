@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::membership::service::Service;
+use crate::vocabulary::service::Service;
 
 /// Something that happens to the instance. Numbers choose among what there is.
 #[derive(Clone, Debug)]

@@ -12,13 +12,13 @@ use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes}
 use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, DeliveryId, Epoch, InstanceId, LinkKey, PushId, UserId};
-use crate::membership::service::Service;
 use crate::message::{Action, Audience, Counts, Outcome};
 use crate::peers::alike::Alike;
 use crate::peers::wire::{self, Batch, Hello, Message, Role, Transcript};
 use crate::testing::cluster::{Cluster, frame, secret, user};
 use crate::testing::rig::HERE;
 use crate::time::WallTime;
+use crate::vocabulary::service::Service;
 
 const PEER: InstanceId = InstanceId::new(9);
 

@@ -331,7 +331,7 @@ fn the_floor_of_a_lease_is_taken_in() {
     rig.other_claims(4, LeaseState::Up);
     rig.pass_ms(1100);
     let now = rig.cluster.now.mono;
-    let live = crate::membership::standing::Standing::Live {
+    let live = crate::vocabulary::standing::Standing::Live {
         floor: Epoch::new(4),
         doubtful: false,
     };

@@ -31,8 +31,8 @@ pub enum Command {
         /// The key of the connection.
         connection: ConnectionKey,
     },
-    /// Send what was sent before, then a Close frame, and end the connection with a closing
-    /// handshake; then report `Closed`. No `Written` is expected any more.
+    /// Send what was sent before, then tell the terminal why, and end the connection as its transport
+    /// does; then report `Closed`. No `Written` is expected any more.
     Close {
         /// The key of the connection.
         connection: ConnectionKey,

@@ -41,7 +41,7 @@ crate::settings! {
             /// When a terminal's queue is full: `close` its connection, `drop-oldest` or `drop-newest` frame.
             slow_consumer: SlowConsumer as OneOf("POLICY", SlowConsumer::CHOICES) = SlowConsumer::Close;
 
-            /// The time from a request to its open WebSocket, at most.
+            /// The time from a request to its open connection, at most.
             #[serde(with = "duration")]
             handshake_timeout: Duration as Time = secs(5),
                 rule: |config| !config.handshake_timeout.is_zero(), "must be above zero";

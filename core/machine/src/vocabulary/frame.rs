@@ -211,25 +211,24 @@ impl fmt::Debug for EncodedSize {
     }
 }
 
-/// Why a connection is closed by Switchboard, as the code of the Close frame (RFC 6455, section
-/// 7.4; 4000 to 4999 are the application's own).
+/// Why a connection is closed by Switchboard. How a terminal is told is its transport's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CloseCode {
-    /// 1002: the terminal broke the protocol of its transport.
+    /// The terminal broke the protocol of its transport.
     ProtocolError,
-    /// 1007: a text frame was not UTF-8.
+    /// A text frame was not UTF-8.
     InvalidPayload,
-    /// 1009: a frame was larger than the limit.
+    /// A frame was larger than the limit.
     TooLarge,
-    /// 1012: the instance goes away; connect again, you will reach another one.
+    /// The instance goes away; who connects again reaches another one.
     ServiceRestart,
-    /// 4001: somebody ended this connection through the API.
+    /// Somebody ended this connection through the API.
     Kicked,
-    /// 4002: the token has expired.
+    /// The token has expired.
     TokenExpired,
-    /// 4003: frames came faster than the terminal read them.
+    /// Frames came faster than the terminal read them.
     SlowConsumer,
-    /// 4004: nothing came from the terminal after a ping.
+    /// Nothing came from the terminal after a ping.
     PingTimeout,
 }
 
@@ -246,7 +245,8 @@ impl CloseCode {
         Self::PingTimeout,
     ];
 
-    /// The number in the Close frame.
+    /// The number that terminals know it by, whatever their transport: from 4000 on they are
+    /// Switchboard's own, those below are what WebSocket calls the same.
     pub const fn number(self) -> u16 {
         match self {
             Self::ProtocolError => 1002,
@@ -274,7 +274,7 @@ impl CloseCode {
         }
     }
 
-    /// The text in the Close frame.
+    /// What a person reads of it.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ProtocolError => "protocol error",

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod config;
 pub(crate) mod delivery;
+pub(crate) mod departure;
 pub mod difference;
 pub(crate) mod effect;
 pub mod event;
@@ -11,7 +12,9 @@ pub mod message;
 pub(crate) mod missing;
 pub(crate) mod purpose;
 pub(crate) mod selected;
+pub(crate) mod service;
 pub mod settings;
+pub(crate) mod standing;
 pub mod stats;
 pub(crate) mod terminal;
 pub(crate) mod timer;

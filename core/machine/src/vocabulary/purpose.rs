@@ -29,8 +29,23 @@ pub(crate) trait Judging {
     fn judged(&self) -> Judged;
 }
 
-/// What an operation is for. The numbers go into fingerprints, and differ from those of the other
-/// wing that asks.
+/// What tells purposes apart in fingerprints, whichever wing asks: each is listed here, so that no two have
+/// the same number.
+#[repr(isize)]
+enum Number {
+    Register,
+    Unregister,
+    Lookup,
+    Connections,
+    RemoveRow,
+    View,
+    Claim,
+    Renew,
+    Release,
+    OwnLease,
+}
+
+/// What an operation is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(isize)]
 pub(crate) enum MembershipPurpose {
@@ -38,32 +53,31 @@ pub(crate) enum MembershipPurpose {
     Register {
         connection: ConnectionKey,
         epoch: Epoch,
-    } = 0,
+    } = Number::Register as isize,
     /// The end of a connection's row.
-    Unregister { connection: ConnectionKey } = 1,
+    Unregister { connection: ConnectionKey } = Number::Unregister as isize,
     /// All leases, as the directory has them.
-    View = 5,
+    View = Number::View as isize,
     /// A lease to take.
-    Claim { lease: Lease } = 6,
+    Claim { lease: Lease } = Number::Claim as isize,
     /// A lease to extend.
-    Renew { lease: Lease } = 7,
+    Renew { lease: Lease } = Number::Renew as isize,
     /// The end of the lease.
-    Release = 8,
+    Release = Number::Release as isize,
     /// The evidence at the end of a trip: the lease was held under this epoch when it was asked.
-    OwnLease { epoch: Epoch } = 9,
+    OwnLease { epoch: Epoch } = Number::OwnLease as isize,
 }
 
-/// What an operation is for. The numbers go into fingerprints, and differ from those of the other
-/// wing that asks.
+/// What an operation is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(isize)]
 pub(crate) enum PublishPurpose {
     /// The pushes that wait for this key's rows.
-    Lookup { key: Key } = 2,
+    Lookup { key: Key } = Number::Lookup as isize,
     /// A list of this key's connections.
-    Connections { call: CallId, key: Key } = 3,
+    Connections { call: CallId, key: Key } = Number::Connections as isize,
     /// The end of a row that is dead or gone.
-    RemoveRow = 4,
+    RemoveRow = Number::RemoveRow as isize,
 }
 
 impl Judging for MembershipPurpose {

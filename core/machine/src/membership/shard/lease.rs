@@ -13,12 +13,13 @@ use crate::command::Log;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation};
 use crate::id::Epoch;
-use crate::membership::departure::Departure;
+use crate::membership::list::load;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
-use crate::membership::{Timer, hooks, load};
+use crate::membership::{Timer, hooks};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
+use crate::vocabulary::departure::Departure;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::MembershipPurpose;
 
@@ -186,8 +187,8 @@ impl LeaseHolder {
         self.changed = true;
     }
 
-    pub(super) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.alarm.fingerprint(now, hasher);
+    pub(super) const fn alarm(&self) -> Alarm {
+        self.alarm
     }
 }
 

@@ -11,18 +11,19 @@ mod settle;
 use std::hash::Hasher;
 use std::time::Duration;
 
+use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation, OperationResult};
 use crate::event::TripLost;
 use crate::id::{Epoch, OpId};
-use crate::membership::departure::Departure;
-use crate::membership::service::Service;
 use crate::membership::trips::{Completion, RoundTrips, TripEnd};
 use crate::membership::view::View;
 use crate::time::{Instant, Now};
+use crate::vocabulary::departure::Departure;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
+use crate::vocabulary::service::Service;
 
 use lease::LeaseHolder;
 use rows::Rows;
@@ -178,15 +179,10 @@ impl Shard {
         Some(*self.cut_off.get_or_insert(now))
     }
 
-    pub(super) fn fingerprint_lease_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.lease.fingerprint_alarm(now, hasher);
-    }
-
-    /// The timers of rows and of settling.
-    pub(super) fn fingerprint_row_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.rows.sweep_alarm().fingerprint(now, hasher);
-        self.settlement.fingerprint_alarm(now, hasher);
-        self.rows.retry_alarm().fingerprint(now, hasher);
+    /// The timers of which there is one: of the lease, of the sweep, of settling, of refused rows.
+    pub(super) const fn alarms(&self) -> [Alarm; 4] {
+        let [sweep, retry] = self.rows.alarms();
+        [self.lease.alarm(), sweep, self.settlement.alarm(), retry]
     }
 
     /// Operations that wait or are under way.

@@ -109,12 +109,9 @@ impl Rows {
         cx.set(&mut self.sweep, cx.now.mono, Timer::Sweep);
     }
 
-    pub(super) const fn sweep_alarm(&self) -> Alarm {
-        self.sweep
-    }
-
-    pub(super) const fn retry_alarm(&self) -> Alarm {
-        self.retry
+    /// Of the sweep, and of refused rows.
+    pub(super) const fn alarms(&self) -> [Alarm; 2] {
+        [self.sweep, self.retry]
     }
 }
 

@@ -117,8 +117,8 @@ impl Settlement {
         }
     }
 
-    pub(super) fn fingerprint_alarm(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.alarm.fingerprint(now, hasher);
+    pub(super) const fn alarm(&self) -> Alarm {
+        self.alarm
     }
 }
 

@@ -5,8 +5,8 @@ use std::hash::Hasher;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::directory::{Lease, LeaseState, Load};
-use crate::membership::service::Service;
 use crate::time::Instant;
+use crate::vocabulary::service::Service;
 
 /// What is known of one instance.
 #[derive(Clone, Debug)]

@@ -141,9 +141,9 @@ mod tests {
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
     use crate::key::Key;
-    use crate::membership::service::Service;
     use crate::message::{Action, Counts, Outcome};
     use crate::peers::wire::form::{ActionForm, Form};
+    use crate::vocabulary::service::Service;
 
     proptest! {
         /// H51: payloads cross as they are; the rest is bounded by the estimate.

@@ -9,8 +9,8 @@ use super::{Message, WireError};
 use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
-use crate::membership::service::Service;
 use crate::message::Action;
+use crate::vocabulary::service::Service;
 
 /// A message: what is large is borrowed. One type for both directions, so that they cannot differ;
 /// written, it borrows addressees and outcomes too.

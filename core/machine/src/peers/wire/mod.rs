@@ -16,9 +16,9 @@ use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::id::InstanceId;
-use crate::membership::service::Service;
 use crate::message::Action;
 use crate::time::Instant;
+use crate::vocabulary::service::Service;
 
 pub(crate) use batch::{Batch, decode_batch};
 pub(crate) use hello::{Hello, Role, Transcript, decode_hello, encode_hello};

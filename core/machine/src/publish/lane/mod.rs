@@ -14,13 +14,13 @@ use crate::context::Context;
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionId, DeliveryId};
 use crate::key::Key;
-use crate::membership::standing::Standing;
 use crate::message::Outcome;
 use crate::publish::route::{self, Route};
 use crate::publish::waiting::WaitsForView;
-use crate::publish::{Publish, hooks, standing};
+use crate::publish::{Publish, hooks};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
+use crate::vocabulary::standing::{Doubt, Sight, Standing};
 use crate::wings::Wings;
 
 mod part;
@@ -112,10 +112,12 @@ impl Publish {
             return;
         };
         let since = lane.asked_since(cx.now.mono);
-        let unjudged = rows
-            .iter()
-            .any(|(_, row)| standing(cx, wings, row.instance, since) == Standing::Unknown);
-        if unjudged {
+        let is_judged =
+            |(_, row): &(_, Row)| match (wings.membership).standing(cx, row.instance, since) {
+                Standing::Live { .. } => true,
+                Standing::Outdated | Standing::Unknown => false,
+            };
+        if !rows.iter().all(is_judged) {
             self.wait_for_judgement(cx, wings, key, rows);
             return;
         }
@@ -132,11 +134,12 @@ impl Publish {
         since: Instant,
         rows: &[(ConnectionId, Row)],
     ) {
-        let now = cx.now.mono;
-        let mut doubtful = wings.membership.view().doubtful(since, now);
-        let mut blind = wings.membership.is_blind(cx.config, since, now);
+        let mut doubt = wings.membership.doubt(cx, since);
         if rows.is_empty() && !hooks::doubts_an_empty_lookup(cx.flaws) {
-            (doubtful, blind) = (Vec::new(), false);
+            doubt = Doubt {
+                instances: Vec::new(),
+                sight: Sight::Clear,
+            };
         }
         let Some(lane) = self.lanes.get_mut(key) else {
             return;
@@ -148,13 +151,9 @@ impl Publish {
             let Some(part) = self.part_mut(key, sequence) else {
                 continue;
             };
-            part.degraded |= blind;
-            let plan = route::plan(rows, &part.selection, &doubtful, |instance| match standing(
-                cx, wings, instance, since,
-            ) {
-                Standing::Unknown => Standing::Dead,
-                known @ (Standing::Live { .. } | Standing::Dead) => known,
-            });
+            part.degraded |= doubt.sight == Sight::Blind;
+            let standing = |instance| wings.membership.standing(cx, instance, since);
+            let plan = route::plan(rows, &part.selection, &doubt.instances, standing);
             self.follow(cx, wings, key, sequence, plan.routes);
             dead.get_or_insert(plan.dead);
         }
@@ -212,7 +211,7 @@ impl Publish {
             return;
         };
         part.degraded = true;
-        let everybody = (wings.membership.view()).everybody(part.started, cx.now.mono);
+        let everybody = wings.membership.everybody(cx, part.started);
         let routes = (everybody.into_iter())
             .map(|instance| Route {
                 instance,
@@ -233,12 +232,10 @@ impl Publish {
             return;
         };
         let since = lane.asked_since(cx.now.mono);
-        // A view that was long on its way shows leases that may have been renewed since.
-        let outdated = rows.iter().any(|(_, row)| {
-            wings.membership.view().was_alive(row.instance)
-                && standing(cx, wings, row.instance, since) == Standing::Unknown
-        });
-        if outdated {
+        let is_outdated = |(_, row): &(_, Row)| {
+            wings.membership.standing(cx, row.instance, since) == Standing::Outdated
+        };
+        if rows.iter().any(is_outdated) {
             self.wait_for_judgement(cx, wings, key, rows);
             return;
         }

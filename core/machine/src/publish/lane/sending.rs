@@ -148,17 +148,11 @@ impl Publish {
         addressee: Addressee,
         part: &PartId,
     ) -> Result<DeliveryId, Addressee> {
-        let limit = cx.config.link_queue_bytes;
-        let Some(id) = wings.peers.last_waiting(to).map(|last| last.id) else {
-            return Err(addressee);
-        };
-        match self.deliveries.get_mut(&id) {
-            Some(delivery) if delivery.push == push => {
-                wings.peers.join_last(to, addressee, limit)?;
-                delivery.parts.push(part.clone());
-                Ok(id)
-            }
-            Some(_) | None => Err(addressee),
+        let fits = |id| matches!(self.deliveries.get(&id), Some(open) if open.push == push);
+        let id = wings.peers.join_last(cx, to, addressee, fits)?;
+        if let Some(delivery) = self.deliveries.get_mut(&id) {
+            delivery.parts.push(part.clone());
         }
+        Ok(id)
     }
 }

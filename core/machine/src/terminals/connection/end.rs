@@ -69,7 +69,7 @@ impl Terminals {
         }
     }
 
-    /// Tells a terminal to end. `ticket` is told when the Close frame is written.
+    /// Tells a terminal to end. `ticket` is told when the terminal is.
     pub(super) fn close(
         &mut self,
         cx: &mut Context<'_>,

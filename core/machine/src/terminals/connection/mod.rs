@@ -66,7 +66,7 @@ pub(crate) struct Connection {
 /// What happens to the frames that wait when a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
-    /// They are written before the Close frame.
+    /// They are written before the terminal is told.
     Write,
     /// They are dropped, with this outcome.
     Drop(Outcome),

@@ -24,7 +24,7 @@ pub(crate) enum Phase {
     Live(Greeting),
     /// Told to end, for this reason.
     Closing {
-        /// The code of the Close frame.
+        /// Why, as the terminal is told.
         code: CloseCode,
         /// When patience ends.
         until: Instant,
@@ -32,7 +32,7 @@ pub(crate) enum Phase {
         stage: ClosingStage,
         /// How far it had come before.
         reached: Reached,
-        /// Of the push that closes it: resolved when the Close frame is written.
+        /// Of the push that closes it: resolved when the terminal is told.
         ticket: Option<Ticket>,
     },
     /// The socket has gone; the row has not.
@@ -62,9 +62,9 @@ pub(crate) enum Greeting {
 /// How far a closing connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ClosingStage {
-    /// Frames are being written before the Close frame.
+    /// Frames are being written before the terminal is told.
     Writing,
-    /// The Close frame is on its way.
+    /// What the terminal is told is on its way.
     Sent,
     /// Patience has ended, or nothing could be written any more.
     Aborted,

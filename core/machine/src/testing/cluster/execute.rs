@@ -109,8 +109,8 @@ impl Cluster {
                 }
             }
             Command::Close { connection, code } => {
-                let (slot, number) = (connection.slot(), code.number());
-                (self.record).say(format_args!("close {slot} {number}"));
+                let (slot, name) = (connection.slot(), code.name());
+                (self.record).say(format_args!("close {slot} {name}"));
                 self.end_socket(index, connection, Closure::Clean);
                 if let Some(id) = self.name(index, connection) {
                     self.closed.insert(id, code);
