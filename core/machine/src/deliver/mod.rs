@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::Delivered;
 use crate::id::InboundKey;
+use crate::message::Outcome;
 use crate::stats::Level;
 use crate::terminals::Terminals;
 use crate::time::Instant;
@@ -75,6 +76,10 @@ impl Deliveries {
     pub(crate) fn take_outcomes(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         while let Some(outcome) = terminals.next_outcome() {
             self.resolve(cx, outcome);
+        }
+        for ticket in self.repeats.take_forgotten() {
+            self.set_outcome(ticket, Outcome::Queued);
+            self.answer_if_complete(cx, ticket.delivery);
         }
     }
 

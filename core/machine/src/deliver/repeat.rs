@@ -20,6 +20,8 @@ pub(super) struct Repeats {
     broadcasts: SeededMap<PushId, RepeatState<Counts, InboundKey>>,
     asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
+    /// Those that wait for what was forgotten before its end. There is none between calls of the instance.
+    forgotten: Vec<Ticket>,
     span: Duration,
     limit: usize,
 }
@@ -98,6 +100,7 @@ impl Repeats {
             broadcasts: SeededMap::with_hasher(hash.clone()),
             asks: SeededMap::with_hasher(hash.clone()),
             order: VecDeque::new(),
+            forgotten: Vec::new(),
             span,
             limit,
         }
@@ -172,6 +175,12 @@ impl Repeats {
         (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }
 
+    /// Takes the repeats whose first delivery was forgotten before its end: nobody will tell them what
+    /// became of it.
+    pub(super) fn take_forgotten(&mut self) -> Vec<Ticket> {
+        std::mem::take(&mut self.forgotten)
+    }
+
     /// Pairs of push and connection, and broadcasts, that are remembered.
     pub(super) fn len(&self) -> usize {
         self.order.len()
@@ -197,7 +206,10 @@ impl Repeats {
     fn forget_oldest(&mut self) {
         match self.order.pop_front() {
             Some((_, Remembered::Frame(push, connection))) => {
-                self.frames.remove(&(push, connection));
+                let state = self.frames.remove(&(push, connection));
+                if let Some(RepeatState::Pending(waiters)) = state {
+                    self.forgotten.extend(waiters);
+                }
             }
             Some((_, Remembered::Broadcast(push))) => {
                 self.broadcasts.remove(&push);

@@ -97,6 +97,30 @@ fn few_repeats_wait_for_a_pending_push() {
     }
 }
 
+/// H24, H49: a push to everyone that waits for an earlier delivery of the same push is not left waiting when the
+/// memory of repeats is too small for that one.
+#[test]
+fn a_repeat_is_told_that_it_is_queued_when_the_first_one_is_forgotten() {
+    let config = Config {
+        repeat_entries: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let (_, ann) = cluster.connect(0, "ann");
+    cluster.stalled.insert(ann);
+    let first = cluster.push(0, user("ann"), "hello", 1);
+    let everyone = cluster.push(0, Audience::Everyone, "hello", 1);
+    for id in 2..6 {
+        cluster.push(0, user("ann"), "more", id);
+    }
+    cluster.pass(Config::DEADLINE_DEFAULT);
+    assert_eq!(cluster.receipt(first).counts.queued, 1);
+    assert_eq!(cluster.receipt(everyone).counts.queued, 1);
+    cluster.read_again();
+    cluster.pass(SECOND);
+    assert!(cluster.instances[0].is_at_rest_but_for(1));
+}
+
 /// H49: whom a push has reached by name it does not reach again as one of all.
 #[test]
 fn a_push_to_a_user_is_not_repeated_to_everyone() {
