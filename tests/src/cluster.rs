@@ -168,7 +168,7 @@ impl Cluster {
     /// If the directory is embedded.
     #[track_caller]
     pub fn user_keys(&self) -> Vec<String> {
-        self.redis().command(&["KEYS", "sb:u:*"])
+        self.redis().command(&["KEYS", "sb:{p*}u:*"])
     }
 
     /// All rows of all users in Redis: key, connection and entry, in order.

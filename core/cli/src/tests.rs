@@ -81,7 +81,7 @@ fn settings_that_belong_together_are_listed_one_after_the_other() {
     let names = catalogue::names();
     for listed in [
         &["listen", "api", "peer", "advertise", "name", "workers"][..],
-        &["redis", "prefix", "cluster_secret_file"],
+        &["redis", "prefix", "partitions", "cluster_secret_file"],
         &[
             "connections_per_user",
             "frame_bytes",

@@ -74,10 +74,17 @@ switchboard_core::settings! {
 
         "Cluster" {
             /// What every key in Redis begins with.
-            prefix: String as Text("TEXT") = "sb:".to_owned(),
-                rule: |process| !process.prefix.is_empty() && !process.prefix.contains(char::is_whitespace),
-                    "must not be empty and must hold no space",
+            prefix: String as Text("TEXT") = DirectorySettings::PREFIX.to_owned(),
+                rule: |process| is_prefix(&process.prefix),
+                    "must not be empty and must hold neither spaces nor braces",
                 behind: "redis";
+
+            /// Over how many partitions the keys in Redis are spread. All servers must have the same: one
+            /// with another number than stands in Redis does not use it.
+            partitions: u16 as Count = DirectorySettings::PARTITIONS,
+                rule: |process| (1..=DirectorySettings::PARTITIONS_MAX).contains(&process.partitions),
+                    "must be between 1 and 9999",
+                behind: "prefix";
         }
 
         "Who may connect" {
@@ -137,8 +144,8 @@ impl Settings {
     pub fn directory_settings(&self) -> DirectorySettings {
         DirectorySettings {
             prefix: self.process.prefix.clone(),
-            lease: self.core.lease,
-            row_expiry: self.core.row_expiry,
+            partitions: self.process.partitions,
+            ..self.core.directory()
         }
     }
 
@@ -158,6 +165,12 @@ impl Settings {
         misfits.extend(self.process.misfits());
         misfits
     }
+}
+
+/// Redis Cluster places a key by what stands in its first braces: that is the partition's place.
+fn is_prefix(prefix: &str) -> bool {
+    let forbidden = |letter: char| letter.is_whitespace() || matches!(letter, '{' | '}');
+    !prefix.is_empty() && !prefix.contains(forbidden)
 }
 
 fn is_name(name: &str) -> bool {

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use switchboard_core::command::{Command, Outbox};
 use switchboard_core::config::{ClusterSecret, Config, Identity};
-use switchboard_core::directory::DirectorySettings;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::event::{Answer, Event, Handshake};
 use switchboard_core::frame::Payload;
@@ -100,11 +99,7 @@ impl World {
             mono: Instant::from_nanos(1_000_000_000),
             wall: WallTime::from_millis(1_700_000_000_000),
         };
-        let directory = MemoryDirectory::new(DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: config.lease,
-            row_expiry: config.row_expiry,
-        });
+        let directory = MemoryDirectory::new(config.directory());
         let start = |index: usize| {
             let identity = Identity {
                 instance: InstanceId::new(index as u64 + 1),

@@ -99,7 +99,7 @@ use crate::wings::Wings;
 /// ```
 /// use switchboard_core::command::{Command, Outbox};
 /// use switchboard_core::config::{ClusterSecret, Config, Identity};
-/// use switchboard_core::directory::{DirectorySettings, memory::MemoryDirectory};
+/// use switchboard_core::directory::memory::MemoryDirectory;
 /// use switchboard_core::event::{Event, Handshake};
 /// use switchboard_core::frame::Outgoing;
 /// use switchboard_core::id::{InstanceId, UserId};
@@ -108,11 +108,7 @@ use crate::wings::Wings;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config::default();
-/// let mut directory = MemoryDirectory::new(DirectorySettings {
-///     prefix: "sb:".to_owned(),
-///     lease: config.lease,
-///     row_expiry: config.row_expiry,
-/// });
+/// let mut directory = MemoryDirectory::new(config.directory());
 /// let identity = Identity {
 ///     instance: InstanceId::new(1),
 ///     address: "10.0.0.1:7000".to_owned(),

@@ -13,7 +13,7 @@ use switchboard_core::Instance;
 use switchboard_core::command::{Outbox, RoundTrip};
 use switchboard_core::config::Config;
 use switchboard_core::directory::memory::MemoryDirectory;
-use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
+use switchboard_core::directory::{Operation, OperationResult, Reply};
 use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Scene, Watchers};
@@ -112,11 +112,7 @@ impl World {
         if let Err(error) = settings::check(&config) {
             panic!("the settings do not fit: {error}");
         }
-        let settings = DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: config.lease,
-            row_expiry: config.row_expiry,
-        };
+        let settings = config.directory();
         let flaws = schedule.flaw.into_iter().collect();
         let content = MemoryDirectory::new(settings).with_flaws(flaws);
         let watchers = Watchers::new(checkers);

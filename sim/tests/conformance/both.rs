@@ -6,7 +6,7 @@ use switchboard_core::directory::{Operation, OperationError, OperationResult};
 use switchboard_core::time::Instant;
 use switchboard_sim::redis::{Connection, Former, Redis};
 use switchboard_sim::schedule::{ClockStep, ErrorReply};
-use switchboard_test_redis::{Wire, any, same};
+use switchboard_test_redis::{Wire, any, key_of, same};
 
 use crate::real::{Real, outcome, settings};
 use crate::step::{FormerPrimary, LINKS, Step, Torn, Trip};
@@ -134,11 +134,12 @@ impl Both {
         });
         let clock = self.model.clock(self.now);
         let primary = self.model.primary();
-        let users = primary.rows(clock).map(|(key, ..)| key.user().as_str());
-        let mut keys: Vec<_> = users.map(|user| format!("sb:u:{user}")).collect();
-        if primary.leases(clock).next().is_some() {
-            keys.push("sb:instances".to_owned());
-        }
+        let rows = primary
+            .rows(clock)
+            .map(|(key, ..)| Operation::Lookup { key: key.clone() });
+        let leases = primary.leases(clock).next().map(|_| Operation::View);
+        let stand = rows.chain(leases);
+        let mut keys: Vec<_> = stand.map(|stands| key_of(&settings(), &stands)).collect();
         keys.sort();
         keys.dedup();
         assert_eq!(keys, self.real.keys(), "the keys of model and server");

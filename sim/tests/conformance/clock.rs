@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::directory::{
     DirectorySettings, Lease, LeaseState, Load, Operation, OperationResult, Reply, Row,
 };
@@ -76,9 +77,9 @@ fn rows_that_have_expired_stay_gone_when_the_clock_goes_back() {
 
 fn settings() -> DirectorySettings {
     DirectorySettings {
-        prefix: "sb:".to_owned(),
         lease: SPAN,
         row_expiry: SPAN,
+        ..Config::default().directory()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationError, OperationResult};
 use switchboard_core::key::Key;
 use switchboard_sim::schedule::ErrorReply;
-use switchboard_test_redis::{RedisServer, Scripts, Wire, age, value};
+use switchboard_test_redis::{RedisServer, Scripts, Wire, age, key_of, value};
 
 use crate::step::{LEASE, ROW_EXPIRY};
 
@@ -120,11 +121,12 @@ impl Real {
     }
 
     pub(crate) fn evict_rows(&mut self, key: &Key) {
-        self.tell(&["DEL", &format!("sb:u:{}", key.user())]);
+        let key = key.clone();
+        self.tell(&["DEL", &key_of(&settings(), &Operation::Lookup { key })]);
     }
 
     pub(crate) fn evict_leases(&mut self) {
-        self.tell(&["DEL", "sb:instances"]);
+        self.tell(&["DEL", &key_of(&settings(), &Operation::View)]);
     }
 
     /// Lets time pass, or lets the clock jump: both bring deadlines closer, a jump back moves them
@@ -234,9 +236,9 @@ impl Real {
 
 pub(crate) fn settings() -> DirectorySettings {
     DirectorySettings {
-        prefix: "sb:".to_owned(),
         lease: LEASE,
         row_expiry: ROW_EXPIRY,
+        ..Config::default().directory()
     }
 }
 

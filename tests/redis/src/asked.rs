@@ -86,7 +86,7 @@ pub fn value(answer: redis::Value) -> Value {
 ///
 /// If the server refuses, or holds what no directory writes.
 pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i64) {
-    let instances = format!("{}instances", settings.prefix);
+    let instances = key_of(settings, &Operation::View);
     let leases: BTreeMap<String, String> = ask(connection, &["HGETALL", &instances]);
     for (instance, entry) in leases {
         let (deadline, rest) = entry.split_once(' ').expect("a deadline");
@@ -94,7 +94,10 @@ pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i6
         let entry = format!("{deadline} {rest}");
         ask::<()>(connection, &["HSET", &instances, &instance, &entry]);
     }
-    let users: Vec<String> = ask(connection, &["KEYS", &format!("{}u:*", settings.prefix)]);
+    let users: Vec<String> = ask(
+        connection,
+        &["KEYS", &format!("{}{{p*}}u:*", settings.prefix)],
+    );
     for user in users {
         let remaining = ask::<i64>(connection, &["PTTL", &user]);
         assert!(remaining > 0, "{user} does not expire");
@@ -102,6 +105,19 @@ pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i6
         let remaining = (remaining - millis).to_string();
         ask::<()>(connection, &["PEXPIRE", &user, &remaining]);
     }
+}
+
+/// The key that an operation touches.
+///
+/// # Panics
+///
+/// If it is not UTF-8.
+pub fn key_of(settings: &DirectorySettings, operation: &Operation) -> String {
+    let key = match operation.request(settings) {
+        Request::Eval { key, .. } => Some(key),
+        Request::Command { args, .. } => args.into_iter().next(),
+    };
+    String::from_utf8(key.expect("each touches one")).expect("users are UTF-8")
 }
 
 fn ask<T: redis::FromRedisValue>(connection: &mut Connection, command: &[&str]) -> T {

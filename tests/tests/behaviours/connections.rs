@@ -440,9 +440,10 @@ fn a_lease_with_an_impossible_epoch_is_taken_back(cell: Cell) {
     let instances = || cluster[1].api().instances();
     for instance in instances() {
         let lease = "99999999999999 0 0 ffffffffffffffff 0000000000000001 7 up 127.0.0.1:9";
-        let _: i64 = cluster
-            .redis()
-            .command(&["HSET", "sb:instances", &instance.instance, lease]);
+        let _: i64 =
+            cluster
+                .redis()
+                .command(&["HSET", "sb:{p0000}instances", &instance.instance, lease]);
     }
 
     eventually("both hold their leases again", || {

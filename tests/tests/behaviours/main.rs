@@ -14,6 +14,7 @@ mod handshake;
 mod hostile_terminals;
 mod key_sets;
 mod kick;
+mod layout;
 mod limits;
 mod links;
 mod log;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         push::LIST,
         kick::LIST,
         old_redis::LIST,
+        layout::LIST,
         tokens::LIST,
         users::LIST,
         api_errors::LIST,

@@ -260,7 +260,7 @@ fn user_ids_are_opaque(cell: Cell) {
         "*",
         "{ann}",
         "ünï",
-        "sb:u:ann",
+        "sb:{p0417}u:ann",
         "?#&=",
         &longest,
     ];

@@ -135,7 +135,7 @@ fn a_process_with_several_workers_drains_all_of_them(cell: Cell) {
     }
     assert!(cluster[0].wait_exit().success());
     assert!(cluster.rows().is_empty());
-    let leases: Vec<String> = cluster.redis().command(&["HVALS", "sb:instances"]);
+    let leases: Vec<String> = cluster.redis().command(&["HVALS", "sb:{p0000}instances"]);
     let released = leases.iter().filter(|lease| lease.contains(" released "));
     assert_eq!(released.count(), 3, "{leases:?}");
 }

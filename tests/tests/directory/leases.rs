@@ -8,6 +8,9 @@ use switchboard_core::id::{Epoch, InstanceId};
 use crate::pair::{LEASE, Pair, RedisDirectory, TICK};
 use crate::{claim, lease};
 
+/// Where the leases are.
+const INSTANCES: &str = "sb:{p0000}instances";
+
 #[test]
 fn a_claim_needs_a_higher_epoch_than_the_entrys_dead_or_alive() {
     let mut pair = Pair::start();
@@ -34,7 +37,7 @@ fn an_entry_with_an_epoch_that_nobody_can_have_gives_way() {
     let id = InstanceId::new(1).to_string();
     for epoch in ["ffffffffffffffff", "8000000000000000", "4000000000000000"] {
         let entry = format!("99999999999999 0 0 {epoch} 0000000000000001 7 up 127.0.0.1:9");
-        redis.raw::<()>(&["HSET", "sb:instances", &id, &entry]);
+        redis.raw::<()>(&["HSET", INSTANCES, &id, &entry]);
         let readable = epoch.starts_with('4');
         match redis.execute(&Operation::View) {
             Ok(Reply::Leases { leases, malformed }) => {
@@ -179,7 +182,7 @@ fn a_lease_that_has_been_dead_for_ten_lease_times_is_removed_by_the_view() {
     assert_eq!(pair.reply(&claim(2, 1)), Reply::Claimed { replaced: None });
     pair.pass(TICK);
     assert_eq!(leases(&mut pair).len(), 1);
-    assert_eq!(pair.redis.raw::<i64>(&["HLEN", "sb:instances"]), 1);
+    assert_eq!(pair.redis.raw::<i64>(&["HLEN", INSTANCES]), 1);
 }
 
 /// H31: deadlines are set and compared by the server's clock alone, in whole milliseconds.
@@ -188,7 +191,7 @@ fn a_deadline_is_the_servers_time_and_one_lease() {
     let mut redis = RedisDirectory::start();
     let before = server_millis(&mut redis);
     redis.execute(&claim(1, 1)).expect("claimed");
-    let entry: String = redis.raw(&["HGET", "sb:instances", "0000000000000001"]);
+    let entry: String = redis.raw(&["HGET", INSTANCES, "0000000000000001"]);
     let after = server_millis(&mut redis);
     let deadline: u128 = entry
         .split(' ')
@@ -214,8 +217,8 @@ fn malformed_leases_are_skipped_counted_and_claimed() {
         "x 1 1 0000000000000009 0000000000000000 up host:1",
     ];
     for value in odd {
-        redis.raw::<()>(&["HSET", "sb:instances", "0000000000000001", value]);
-        redis.raw::<()>(&["HSET", "sb:instances", "who", "9999999999999 1 1 up"]);
+        redis.raw::<()>(&["HSET", INSTANCES, "0000000000000001", value]);
+        redis.raw::<()>(&["HSET", INSTANCES, "who", "9999999999999 1 1 up"]);
         assert_eq!(redis.execute(&renew(1, 1)), Ok(Reply::Lost));
         let read = redis.execute(&read_lease(1));
         assert!(
@@ -235,7 +238,7 @@ fn malformed_leases_are_skipped_counted_and_claimed() {
             redis.execute(&read_lease(1)),
             Ok(Reply::Lease(Some(lease(1))))
         );
-        redis.raw::<()>(&["DEL", "sb:instances"]);
+        redis.raw::<()>(&["DEL", INSTANCES]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
@@ -117,8 +118,8 @@ impl RedisDirectory {
 
 pub(crate) fn settings() -> DirectorySettings {
     DirectorySettings {
-        prefix: "sb:".to_owned(),
         lease: LEASE,
         row_expiry: ROW_EXPIRY,
+        ..Config::default().directory()
     }
 }

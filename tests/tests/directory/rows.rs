@@ -9,13 +9,16 @@ use switchboard_core::time::WallTime;
 use crate::pair::{Pair, ROW_EXPIRY, RedisDirectory, TICK};
 use crate::{connection, key, lookup, register, row};
 
+/// Where the rows of `key("ann")` are.
+const ANN: &str = "sb:{p0417}u:ann";
+
 /// H28: a row never stands without an expiry, and each register prolongs it.
 #[test]
 fn a_register_sets_the_expiry_in_the_same_step() {
     let mut pair = Pair::start();
     for _ in 0..3 {
         assert_eq!(pair.reply(&register(1, row(1, 1))), Reply::Registered);
-        let remaining = Duration::from_millis(pair.redis.raw(&["PTTL", "sb:u:ann"]));
+        let remaining = Duration::from_millis(pair.redis.raw(&["PTTL", ANN]));
         assert!(
             remaining <= ROW_EXPIRY && remaining > ROW_EXPIRY - TICK,
             "{remaining:?}"
@@ -36,7 +39,7 @@ fn a_register_that_the_server_refuses_writes_nothing() {
         matches!(&outcome, Err(OperationError::Refused(error)) if error.starts_with("OOM")),
         "{outcome:?}"
     );
-    assert_eq!(redis.raw::<i64>(&["EXISTS", "sb:u:ann"]), 0);
+    assert_eq!(redis.raw::<i64>(&["EXISTS", ANN]), 0);
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn an_unregister_removes_its_own_row_whatever_the_epoch() {
     assert_eq!(pair.reply(&register(1, row(1, 7))), Reply::Registered);
     assert_eq!(pair.reply(&unregister(1, 1)), Reply::Removed(true));
     assert_eq!(pair.reply(&unregister(1, 1)), Reply::Removed(false));
-    assert_eq!(pair.redis.raw::<i64>(&["EXISTS", "sb:u:ann"]), 0);
+    assert_eq!(pair.redis.raw::<i64>(&["EXISTS", ANN]), 0);
 }
 
 /// H30: the late goodbye of a former instance does not remove the row of the present one.
@@ -128,8 +131,8 @@ fn malformed_rows_are_skipped_counted_and_overwritten() {
         "00000000000000a1 000000000000000g 000000000001",
     ];
     for value in odd {
-        redis.raw::<()>(&["HSET", "sb:u:ann", "not a uuid", "x"]);
-        redis.raw::<()>(&["HSET", "sb:u:ann", &broken, value]);
+        redis.raw::<()>(&["HSET", ANN, "not a uuid", "x"]);
+        redis.raw::<()>(&["HSET", ANN, &broken, value]);
         assert_eq!(
             redis.execute(&register(2, row(1, 1))),
             Ok(Reply::Registered)
@@ -143,7 +146,7 @@ fn malformed_rows_are_skipped_counted_and_overwritten() {
             redis.execute(&register(1, row(1, 1))),
             Ok(Reply::Registered)
         );
-        redis.raw::<()>(&["DEL", "sb:u:ann"]);
+        redis.raw::<()>(&["DEL", ANN]);
     }
 }
 
@@ -154,7 +157,7 @@ fn a_row_with_an_epoch_that_nobody_can_have_gives_way() {
     let field = connection(1).to_string();
     for epoch in ["ffffffffffffffff", "8000000000000000"] {
         let text = format!("00000000000000a1 {epoch} 000000000003");
-        redis.raw::<()>(&["HSET", "sb:u:ann", &field, &text]);
+        redis.raw::<()>(&["HSET", ANN, &field, &text]);
         let rows = Vec::new();
         let expected = Reply::Rows { rows, malformed: 1 };
         assert_eq!(redis.execute(&lookup()), Ok(expected), "{epoch}");
@@ -181,9 +184,9 @@ fn the_rows_of_a_user_stay_compact() {
         );
     }
     let field = connection(1).to_string();
-    assert!(redis.raw::<usize>(&["HSTRLEN", "sb:u:ann", &field]) <= 64);
+    assert!(redis.raw::<usize>(&["HSTRLEN", ANN, &field]) <= 64);
     assert_eq!(
-        redis.raw::<String>(&["OBJECT", "ENCODING", "sb:u:ann"]),
+        redis.raw::<String>(&["OBJECT", "ENCODING", ANN]),
         "listpack"
     );
 }

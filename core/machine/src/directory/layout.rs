@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::{Lease, LeaseState, Load, Row};
 use crate::id::{ConnectionId, Epoch, InstanceId};
-use crate::key::Key;
 use crate::time::WallTime;
 
 /// The length of every row.
@@ -27,14 +26,6 @@ pub(super) fn kept(row: Row) -> Row {
         connected: row.connected.min(CONNECTED_MAX),
         ..row
     }
-}
-
-pub(super) fn rows_key(prefix: &str, key: &Key) -> Vec<u8> {
-    [prefix.as_bytes(), b"u:", key.as_bytes()].concat()
-}
-
-pub(super) fn instances_key(prefix: &str) -> Vec<u8> {
-    [prefix.as_bytes(), b"instances"].concat()
 }
 
 pub(super) fn row_text(row: Row) -> Vec<u8> {
@@ -244,9 +235,6 @@ mod tests {
             lease_text(&lease),
             b"0000000000000002 0000000000000001 7 draining [::1]:7"
         );
-        let user = crate::id::UserId::new("ann").expect("a valid user");
-        assert_eq!(rows_key("sb:", &user.into()), b"sb:u:ann");
-        assert_eq!(instances_key("sb:"), b"sb:instances");
     }
 
     /// H36: the epoch after the last is none, and nobody counts on from there.

@@ -4,6 +4,7 @@
 //! Redis server is asked for it and what its answer means; [`memory`] does the same in memory.
 
 mod answer;
+mod keys;
 mod layout;
 pub mod memory;
 pub mod redis;
@@ -226,12 +227,33 @@ pub type OperationResult = Result<Reply, OperationError>;
 /// What a directory must know to execute operations, the same for all instances of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectorySettings {
-    /// What every key begins with, usually `sb:`.
+    /// What every key begins with. No braces, by which Redis Cluster places keys.
     pub prefix: String,
+    /// Over how many partitions keys are spread, from 1 to [`Self::PARTITIONS_MAX`].
+    pub partitions: u16,
     /// How long a lease lasts without renewal.
     pub lease: Duration,
     /// When the rows under a key expire unless they are written again.
     pub row_expiry: Duration,
+}
+
+impl DirectorySettings {
+    /// The prefix unless another one is set.
+    pub const PREFIX: &str = "sb:";
+    /// The partitions unless another number is set: many more than a Redis Cluster has masters.
+    pub const PARTITIONS: u16 = 1024;
+    /// The most partitions: four digits name one.
+    pub const PARTITIONS_MAX: u16 = 9999;
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            prefix: Self::PREFIX.to_owned(),
+            partitions: Self::PARTITIONS,
+            lease: Duration::from_secs(10),
+            row_expiry: Duration::from_secs(7200),
+        }
+    }
 }
 
 /// How many lease times a lease that has run out is kept: long enough for every reader to have

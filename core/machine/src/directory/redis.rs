@@ -2,10 +2,13 @@
 //!
 //! | key | type | content |
 //! |---|---|---|
-//! | `<prefix>u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
-//! | `<prefix>instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
+//! | `<prefix>{pNNNN}u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
+//! | `<prefix>{p0000}instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
+//! | `<prefix>layout` | STRING | the mark: `version=1 partitions=1024` |
 //!
-//! How a driver executes an operation: it loads all scripts ([`Script::ALL`]) on each new link,
+//! `NNNN` is the [partition](DirectorySettings::partitions) of the user.
+//!
+//! How a driver executes an operation: it heeds the mark ([`Layout`]) and loads all scripts ([`Script::ALL`]) on each new link,
 //! sends what [`Operation::request`] says (a script by its SHA-1; a script that the server answers
 //! `NOSCRIPT` for was not executed, and ends the link: sent again, it would run after what came behind
 //! it), turns the server's answer into a
@@ -13,10 +16,11 @@
 
 use std::time::Duration;
 
-use super::layout::{instances_key, lease_text, load_text, row_text, rows_key};
-use super::{DirectorySettings, LEASES_KEPT_DEAD, Load, Operation};
+use super::layout::{lease_text, load_text, row_text};
+use super::{DirectorySettings, LEASES_KEPT_DEAD, Load, Operation, keys};
 
 pub use super::answer::Value;
+pub use super::keys::Layout;
 
 /// What to ask the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +107,6 @@ impl Script {
 impl Operation {
     /// What to ask the server for this operation.
     pub fn request(&self, settings: &DirectorySettings) -> Request {
-        let prefix = settings.prefix.as_str();
         match self {
             Self::Register {
                 key,
@@ -111,7 +114,7 @@ impl Operation {
                 row,
             } => Request::Eval {
                 script: Script::Register,
-                key: rows_key(prefix, key),
+                key: keys::rows(settings, key),
                 args: vec![
                     text(connection),
                     row_text(*row),
@@ -124,12 +127,12 @@ impl Operation {
                 instance,
             } => Request::Eval {
                 script: Script::Unregister,
-                key: rows_key(prefix, key),
+                key: keys::rows(settings, key),
                 args: vec![text(connection), text(instance)],
             },
             Self::Lookup { key } => Request::Command {
                 name: "HGETALL",
-                args: vec![rows_key(prefix, key)],
+                args: vec![keys::rows(settings, key)],
             },
             Self::RemoveRow {
                 key,
@@ -137,12 +140,12 @@ impl Operation {
                 row,
             } => Request::Eval {
                 script: Script::RemoveRow,
-                key: rows_key(prefix, key),
+                key: keys::rows(settings, key),
                 args: vec![text(connection), row_text(*row)],
             },
             Self::View => Request::Eval {
                 script: Script::View,
-                key: instances_key(prefix),
+                key: keys::instances(settings),
                 args: vec![millis(settings.lease.saturating_mul(LEASES_KEPT_DEAD))],
             },
             Self::Claim {
@@ -151,7 +154,7 @@ impl Operation {
                 load,
             } => Request::Eval {
                 script: Script::Claim,
-                key: instances_key(prefix),
+                key: keys::instances(settings),
                 args: vec![
                     text(instance),
                     millis(settings.lease),
@@ -166,7 +169,7 @@ impl Operation {
                 load,
             } => Request::Eval {
                 script: Script::Renew,
-                key: instances_key(prefix),
+                key: keys::instances(settings),
                 args: vec![
                     text(instance),
                     lease_text(expected),
@@ -177,7 +180,7 @@ impl Operation {
             },
             Self::Release { instance, expected } => Request::Eval {
                 script: Script::Release,
-                key: instances_key(prefix),
+                key: keys::instances(settings),
                 args: vec![
                     text(instance),
                     lease_text(expected),
@@ -187,7 +190,7 @@ impl Operation {
             },
             Self::ReadLease { instance } => Request::Command {
                 name: "HGET",
-                args: vec![instances_key(prefix), text(instance)],
+                args: vec![keys::instances(settings), text(instance)],
             },
         }
     }
@@ -234,7 +237,7 @@ mod tests {
         .request(&settings());
         let expected = Request::Eval {
             script: Script::Register,
-            key: b"sb:u:ann".to_vec(),
+            key: b"sb:{p0417}u:ann".to_vec(),
             args: vec![
                 uuid(5).into_bytes(),
                 ROW.as_bytes().to_vec(),
@@ -249,12 +252,15 @@ mod tests {
     fn lookups_are_plain_commands() {
         let expected = Request::Command {
             name: "HGETALL",
-            args: vec![b"sb:u:ann".to_vec()],
+            args: vec![b"sb:{p0417}u:ann".to_vec()],
         };
         assert_eq!(lookup().request(&settings()), expected);
         let expected = Request::Command {
             name: "HGET",
-            args: vec![b"sb:instances".to_vec(), b"00000000000000a1".to_vec()],
+            args: vec![
+                b"sb:{p0000}instances".to_vec(),
+                b"00000000000000a1".to_vec(),
+            ],
         };
         assert_eq!(read_lease().request(&settings()), expected);
     }
@@ -274,7 +280,7 @@ mod tests {
         .request(&settings());
         let expected = Request::Eval {
             script: Script::Renew,
-            key: b"sb:instances".to_vec(),
+            key: b"sb:{p0000}instances".to_vec(),
             args: ["00000000000000a1", said, "10000", "7 8", said]
                 .map(|arg| arg.as_bytes().to_vec())
                 .into(),
@@ -283,11 +289,7 @@ mod tests {
     }
 
     fn settings() -> DirectorySettings {
-        DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: Duration::from_secs(10),
-            row_expiry: Duration::from_secs(7200),
-        }
+        DirectorySettings::for_tests()
     }
 
     fn lookup() -> Operation {

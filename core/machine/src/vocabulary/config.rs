@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::directory::DirectorySettings;
 use crate::id::InstanceId;
 
 const fn millis(millis: u64) -> Duration {
@@ -224,6 +225,16 @@ impl Config {
     pub const HURRIES_AFTER: u32 = 3;
     /// After a failed dial the next one waits this long, and deliveries fail at once.
     pub const DIAL_COOLDOWN: Duration = Duration::from_millis(250);
+
+    /// What the operations of an instance with these settings go by, with keys as usual.
+    pub fn directory(&self) -> DirectorySettings {
+        DirectorySettings {
+            prefix: DirectorySettings::PREFIX.to_owned(),
+            partitions: DirectorySettings::PARTITIONS,
+            lease: self.lease,
+            row_expiry: self.row_expiry,
+        }
+    }
 
     /// Checks that the settings fit together.
     ///

@@ -28,7 +28,7 @@ pub struct Setting {
     pub example: Option<&'static str>,
     /// Whether a running server takes another value.
     pub reload: Reload,
-    /// The setting behind which it is listed, if that stands in another table.
+    /// The setting behind which it is listed, if that stands in another table, or is itself listed so.
     pub behind: Option<&'static str>,
 }
 

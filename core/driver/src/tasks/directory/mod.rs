@@ -2,6 +2,7 @@
 
 mod backoff;
 mod convert;
+mod mark;
 mod primary;
 mod probe;
 mod redis_link;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
+use switchboard_core::directory::DirectorySettings;
 
-use super::convert;
 use super::trouble::Trouble;
+use super::{convert, mark};
 use crate::directory::{RedisUrl, Sentinel, Target};
 
 /// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
@@ -27,6 +28,16 @@ impl Primary {
             Target::Server(url) => Self::verified(open(url, CONNECT).await?).await,
             Target::Sentinel(sentinel) => Self::of_sentinel(sentinel).await,
         }
+    }
+
+    /// The same for an instance with these settings, whose layout its keys must have.
+    pub(super) async fn agreed(
+        url: &RedisUrl,
+        settings: &DirectorySettings,
+    ) -> Result<Self, Trouble> {
+        let mut primary = Self::connect(url).await?;
+        mark::leave_or_heed(&mut primary.connection, settings).await?;
+        Ok(primary)
     }
 
     /// The master that the first Sentinel names that knows it, if it says itself that it is one.

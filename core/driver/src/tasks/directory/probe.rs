@@ -6,7 +6,7 @@ use switchboard_core::directory::{DirectorySettings, Operation, Reply, SeenLease
 
 use super::primary::Primary;
 use super::trouble::Trouble;
-use super::{convert, prepare};
+use super::{convert, mark, prepare};
 use crate::directory::RedisUrl;
 
 /// What was found at a directory server that answers.
@@ -35,6 +35,18 @@ pub async fn examine_directory(
         .map_err(|trouble| explain(&trouble))?;
     let mut findings = Findings::default();
     let connection = &mut primary.connection;
+
+    // A check leaves no mark: the settings that it checks may be wrong ones.
+    match mark::read(connection, settings).await {
+        Ok(found) => {
+            let other = found.and_then(|found| mark::other(&found, settings));
+            findings.faults.extend(other);
+        }
+        Err(trouble) => findings.faults.push(format!(
+            "it does not say the layout of its keys ({})",
+            trouble.reason()
+        )),
+    }
 
     // As instances' rows: reads may be answered while writes are refused.
     let key = format!("{}check", settings.prefix);
@@ -109,6 +121,7 @@ fn explain(trouble: &Trouble) -> String {
         Trouble::TooOld(found) => {
             format!("it is {found}: Redis 7.0 or newer, or Valkey, is needed")
         }
+        Trouble::Layout(why) => why.clone(),
         Trouble::Unreachable(why) | Trouble::Lost(why) => {
             format!("it cannot be asked ({why}): does it run, and is this its address?")
         }

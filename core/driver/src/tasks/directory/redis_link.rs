@@ -22,7 +22,7 @@ use tracing::warn;
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
 use super::trouble::Trouble;
-use super::{DirectoryContext, DirectoryOrder, convert, lost};
+use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
 use crate::clock;
 use crate::directory::RedisUrl;
 use crate::runtime::{Runtime, race};
@@ -45,7 +45,8 @@ pub(super) async fn run<R: Runtime>(
     let mut backoff = Backoff::new();
     let mut link = RedisLink { context, orders };
     loop {
-        let connecting = race(Primary::connect(&url), async {
+        let settings = link.context.settings.clone();
+        let connecting = race(Primary::agreed(&url, &settings), async {
             R::sleep(CONNECT).await;
             Err(Trouble::Unreachable("no answer".to_owned()))
         });
@@ -202,14 +203,19 @@ impl Line {
         self.under_way.front().map(|&(_, since)| since)
     }
 
-    /// Sends a trip, and before it the question whether this is still the same primary, if that was
-    /// not asked for a while. The instance reads its view every second, so that it is asked in time.
+    /// Sends a trip, and before it the question whether this is still the same primary with the same
+    /// layout, if that was not asked for a while. The instance reads its view every second, so that it is asked in time.
     fn send(&mut self, trip: RoundTrip, settings: &DirectorySettings) {
         let now = clock::mono();
         if now.since(self.checked) >= CHECK {
             self.checked = now;
             self.under_way.push_back((None, now));
-            let check = check(self.primary.connection.clone(), self.primary.run.clone());
+            let primary = &self.primary;
+            let check = check(
+                primary.connection.clone(),
+                primary.run.clone(),
+                settings.clone(),
+            );
             self.sent.push_back(Box::pin(check));
         }
         self.under_way.push_back((Some(trip.op), now));
@@ -218,14 +224,24 @@ impl Line {
     }
 }
 
-/// Asks whether the link still leads to that run of a primary.
-async fn check(mut connection: MultiplexedConnection, run: Option<String>) -> TripEnd {
+/// Asks whether the link still leads to that run of a primary, and whether the mark of the layout is
+/// there: whoever empties the server takes it away without a sign.
+async fn check(
+    mut connection: MultiplexedConnection,
+    run: Option<String>,
+    settings: DirectorySettings,
+) -> TripEnd {
     match standing(&mut connection).await {
-        Ok(Standing::Primary { run: found }) if found == run => Ok(Answered::Check),
-        Ok(Standing::Primary { .. }) => Err("it leads to another server, or a new run".to_owned()),
-        Ok(Standing::Replica) => Err("the server has become a replica".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(Standing::Primary { run: found }) if found == run => {}
+        Ok(Standing::Primary { .. }) => {
+            return Err("it leads to another server, or a new run".to_owned());
+        }
+        Ok(Standing::Replica) => return Err("the server has become a replica".to_owned()),
+        Err(error) => return Err(error.to_string()),
     }
+    let heeded = mark::leave_or_heed(&mut connection, &settings).await;
+    heeded.map_err(|trouble| trouble.reason().to_owned())?;
+    Ok(Answered::Check)
 }
 
 /// Sends a round trip as one pipeline. The future owns all it needs; it sends when it is polled

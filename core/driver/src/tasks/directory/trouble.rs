@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Replica,
     /// The server is of a version that cannot do what is needed: its name and number.
     TooOld(String),
+    /// Its keys are of another layout than this server's: what is there, and what to do.
+    Layout(String),
     /// Anything that passes by itself, as a restart.
     Unreachable(String),
     /// A link that was up has ended.
@@ -35,6 +37,7 @@ impl Trouble {
             Self::SentinelLogin(_) => "login refused by a Sentinel",
             Self::Replica => "it is a replica",
             Self::TooOld(_) => "too old",
+            Self::Layout(_) => "another layout",
             Self::Unreachable(_) => "unreachable",
             Self::Lost(_) => "lost",
         }
@@ -47,7 +50,25 @@ impl Trouble {
                 Self::SentinelLogin(format!("Sentinel {host}: {why}"))
             }
             Self::Unreachable(why) => Self::Unreachable(format!("Sentinel {host}: {why}")),
-            Self::SentinelLogin(_) | Self::Replica | Self::TooOld(_) | Self::Lost(_) => self,
+            Self::SentinelLogin(_)
+            | Self::Replica
+            | Self::TooOld(_)
+            | Self::Layout(_)
+            | Self::Lost(_) => self,
+        }
+    }
+
+    /// What was said or found, in few words.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Login(why)
+            | Self::Permission(why)
+            | Self::SentinelLogin(why)
+            | Self::TooOld(why)
+            | Self::Layout(why)
+            | Self::Unreachable(why)
+            | Self::Lost(why) => why,
+            Self::Replica => self.kind(),
         }
     }
 }
@@ -118,6 +139,10 @@ impl Troubles {
             Trouble::TooOld(found) => damped!(
                 ERROR, cause, %this, %url, found,
                 "the directory server is too old and is not used: Redis 7.0 or newer, or Valkey, is needed"
+            ),
+            Trouble::Layout(why) => damped!(
+                ERROR, cause, %this, %url, why,
+                "the directory server's keys are of another layout, and it is not used"
             ),
             Trouble::Unreachable(why) => damped!(
                 WARN, cause, %this, %url, why, "directory link cannot be established"

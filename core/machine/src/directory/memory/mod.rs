@@ -311,7 +311,6 @@ mod tests {
     use crate::id::{InstanceId, UserId};
     use crate::time::WallTime;
 
-    const LEASE: Duration = Duration::from_secs(10);
     const EXPIRY: Duration = Duration::from_secs(7200);
 
     #[test]
@@ -447,9 +446,8 @@ mod tests {
 
     fn directory() -> MemoryDirectory {
         MemoryDirectory::new(DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: LEASE,
             row_expiry: EXPIRY,
+            ..DirectorySettings::for_tests()
         })
     }
 

@@ -9,7 +9,7 @@ use crate::base::rng::Seed;
 use crate::command::RoundTrip;
 use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{DirectorySettings, Operation, OperationResult};
+use crate::directory::{Operation, OperationResult};
 use crate::event::{Answer, Closure, Event, Handshake, Life, LinkFailure, Refused};
 use crate::frame::{CloseCode, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
@@ -119,11 +119,7 @@ impl Cluster {
             mono: Instant::from_nanos(3_600_000_000_000),
             wall: WallTime::from_millis(1_700_000_000_000),
         };
-        let directory = MemoryDirectory::new(DirectorySettings {
-            prefix: "sb:".to_owned(),
-            lease: config.lease,
-            row_expiry: config.row_expiry,
-        });
+        let directory = MemoryDirectory::new(config.directory());
         Self {
             now,
             instances: Vec::new(),
