@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::time::Instant;
 use crate::vocabulary::departure::Departure;
-pub(crate) use crate::vocabulary::timer::DrainTimer as Timer;
+use crate::vocabulary::timer::DrainTimer;
 
 /// The time between two steps of a drain.
 const STEP: Duration = Config::DRAIN_STEP;
@@ -149,7 +149,7 @@ impl Drain {
             }
             DrainStage::Releasing { .. } | DrainStage::Done => return false,
         }
-        cx.set(&mut self.step, now, Timer);
+        cx.set(&mut self.step, now, DrainTimer);
         true
     }
 
@@ -161,7 +161,7 @@ impl Drain {
             cx.out.log(Log::Isolated);
             let pace = Pace::new(now, Config::ISOLATED_SPREAD);
             self.stage = DrainStage::Isolated { pace };
-            cx.set(&mut self.step, now, Timer);
+            cx.set(&mut self.step, now, DrainTimer);
         }
     }
 
@@ -179,7 +179,7 @@ impl Drain {
     pub(crate) fn timer_due(
         &mut self,
         cx: &mut Context<'_>,
-        _: Timer,
+        _: DrainTimer,
         present: usize,
     ) -> Option<usize> {
         let now = cx.now.mono;
@@ -239,7 +239,7 @@ impl Drain {
                 }
             }
         }
-        cx.set(&mut self.step, next, Timer);
+        cx.set(&mut self.step, next, DrainTimer);
         progress
     }
 

@@ -33,8 +33,8 @@ enum TrustStage {
     Http,
     /// It sends frames, and may be anybody.
     Newcomer,
-    /// It is of the cluster.
-    Member,
+    /// It has proven that it is of the cluster.
+    Proven,
 }
 
 impl Trust {
@@ -55,7 +55,7 @@ impl Trust {
 
     /// The other end has proven itself.
     pub(crate) fn is_proven(&self) {
-        self.0.set(TrustStage::Member);
+        self.0.set(TrustStage::Proven);
     }
 }
 
@@ -76,7 +76,7 @@ impl<S> Watched<S> {
     /// If a newcomer does not send so much.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.trust.0.get() {
-            TrustStage::Member => return Ok(()),
+            TrustStage::Proven => return Ok(()),
             TrustStage::Newcomer => self.boundary.pass(bytes),
             TrustStage::Http => {}
         }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum WheelStep {
         Arm {
             ahead: i64,
         },
@@ -309,12 +309,12 @@ mod tests {
             let mut model = Model::new(start);
             for step in steps {
                 match step {
-                    Step::Arm { ahead } => model.arm(ahead),
-                    Step::Pop { ahead } => {
+                    WheelStep::Arm { ahead } => model.arm(ahead),
+                    WheelStep::Pop { ahead } => {
                         model.now += ahead;
                         model.pop()?;
                     }
-                    Step::Run { ahead, arm_after, ahead_of_run } => {
+                    WheelStep::Run { ahead, arm_after, ahead_of_run } => {
                         model.now += ahead;
                         let mut pops = 0;
                         loop {
@@ -413,7 +413,7 @@ mod tests {
         }
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = WheelStep> {
         let near = -3 * TICK as i64..200 * TICK as i64;
         let ahead = || {
             prop_oneof![
@@ -431,10 +431,10 @@ mod tests {
             ]
         };
         prop_oneof![
-            6 => ahead().prop_map(|ahead| Step::Arm { ahead }),
+            6 => ahead().prop_map(|ahead| WheelStep::Arm { ahead }),
             2 => (wait(), 0..5_usize, ahead())
-                .prop_map(|(ahead, arm_after, ahead_of_run)| Step::Run { ahead, arm_after, ahead_of_run }),
-            2 => wait().prop_map(|ahead| Step::Pop { ahead }),
+                .prop_map(|(ahead, arm_after, ahead_of_run)| WheelStep::Run { ahead, arm_after, ahead_of_run }),
+            2 => wait().prop_map(|ahead| WheelStep::Pop { ahead }),
         ]
     }
 

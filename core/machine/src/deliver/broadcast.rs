@@ -6,15 +6,16 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::context::Context;
+use crate::deliver::Deliveries;
 use crate::deliver::inbound::InboundProgress;
 use crate::deliver::repeat::Earlier;
-use crate::deliver::{Deliveries, Timer};
 use crate::id::InboundKey;
 use crate::message::{Counts, Outcome};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{Deed, Ticket};
 use crate::vocabulary::terminal::{Age, LifeStage};
+use crate::vocabulary::timer::DeliverTimer;
 
 /// The time between two steps.
 const STEP: Duration = Config::BROADCAST_STEP;
@@ -137,7 +138,7 @@ impl Deliveries {
                 self.repeats.begin_broadcast(now, push);
                 self.broadcasts.push_back(key);
                 if !self.step.is_set() {
-                    cx.set(&mut self.step, now, Timer::Broadcast);
+                    cx.set(&mut self.step, now, DeliverTimer::Broadcast);
                 }
             }
         }
@@ -178,7 +179,7 @@ impl Deliveries {
             budget -= 1;
         }
         let at = cx.now.mono + STEP;
-        cx.set(&mut self.step, at, Timer::Broadcast);
+        cx.set(&mut self.step, at, DeliverTimer::Broadcast);
     }
 
     /// Serves one terminal. Returns whether there was one.

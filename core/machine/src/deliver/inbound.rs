@@ -8,9 +8,9 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
 use crate::config::Config;
 use crate::context::Context;
+use crate::deliver::Deliveries;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
-use crate::deliver::{Deliveries, Timer};
 use crate::delivery::{Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::frame::Pushed;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
@@ -21,6 +21,7 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::selected::Selected;
+use crate::vocabulary::timer::DeliverTimer;
 
 /// One delivery that is not over.
 #[derive(Clone, Debug)]
@@ -52,8 +53,8 @@ pub(crate) enum Publisher {
 /// What is known of a delivery's terminals.
 #[derive(Clone, Debug)]
 pub(super) enum InboundProgress {
-    /// Terminals of users.
-    Users {
+    /// Terminals of keys.
+    Keys {
         /// The terminals, in the order they were found.
         served: Vec<ServedTerminal>,
         /// How many have no outcome yet.
@@ -112,7 +113,7 @@ impl Deliveries {
             delivery: delivery.id,
             from,
             answer_by: cx.now.mono + (within - margin),
-            progress: InboundProgress::Users {
+            progress: InboundProgress::Keys {
                 served: Vec::new(),
                 open: 0,
             },
@@ -125,7 +126,7 @@ impl Deliveries {
                 let key = self.begin_inbound(cx, inbound);
                 self.begin_broadcast(cx, key, terminals.present() as u64);
             }
-            Addressees::Users(addressees) => {
+            Addressees::Keys(addressees) => {
                 let key = self.begin_inbound(cx, inbound);
                 for (index, addressee) in (0..).zip(addressees) {
                     let found_by = Some(&addressee.key);
@@ -147,7 +148,7 @@ impl Deliveries {
     fn begin_inbound(&mut self, cx: &mut Context<'_>, inbound: Inbound) -> InboundKey {
         let answer_by = inbound.answer_by;
         let key = self.inbound.insert(inbound);
-        cx.arm(answer_by, Timer::Inbound(key));
+        cx.arm(answer_by, DeliverTimer::Inbound(key));
         key
     }
 
@@ -197,7 +198,7 @@ impl Deliveries {
             cx.bug("a delivery ended while its terminals were being found");
             return;
         };
-        let InboundProgress::Users { served, open } = &mut inbound.progress else {
+        let InboundProgress::Keys { served, open } = &mut inbound.progress else {
             cx.bug("a delivery to everyone has users");
             return;
         };
@@ -286,7 +287,7 @@ impl Deliveries {
             return;
         };
         match &mut inbound.progress {
-            InboundProgress::Users { served, open } => {
+            InboundProgress::Keys { served, open } => {
                 let terminal = served.get_mut(ticket.index as usize);
                 if let Some(terminal) = terminal.filter(|terminal| terminal.outcome.is_none()) {
                     terminal.outcome = Some(outcome);
@@ -303,7 +304,7 @@ impl Deliveries {
             return;
         };
         let complete = match &inbound.progress {
-            InboundProgress::Users { open, .. } => *open == 0,
+            InboundProgress::Keys { open, .. } => *open == 0,
             InboundProgress::Everyone(broadcasting) => broadcasting.is_complete(),
         };
         if !complete {
@@ -333,7 +334,7 @@ impl Deliveries {
         let delivery = inbound.delivery;
         let outcomes = inbound.outcomes();
         let goes_on = match &inbound.progress {
-            InboundProgress::Users { .. } => false,
+            InboundProgress::Keys { .. } => false,
             // Until everybody is served.
             InboundProgress::Everyone(broadcasting) => broadcasting.is_first(),
         };
@@ -383,7 +384,7 @@ impl Publisher {
 impl Inbound {
     fn outcomes(&self) -> Outcomes {
         match &self.progress {
-            InboundProgress::Users { served, .. } => Outcomes::Users(
+            InboundProgress::Keys { served, .. } => Outcomes::Keys(
                 (served.iter())
                     .map(|terminal| {
                         let outcome = terminal.outcome.unwrap_or(Outcome::Queued);
@@ -403,7 +404,7 @@ impl Fingerprint for Inbound {
         std::hash::Hash::hash(&self.from, hasher);
         self.answer_by.fingerprint(now, hasher);
         match &self.progress {
-            InboundProgress::Users { served, .. } => std::hash::Hash::hash(served, hasher),
+            InboundProgress::Keys { served, .. } => std::hash::Hash::hash(served, hasher),
             InboundProgress::Everyone(broadcasting) => broadcasting.fingerprint(now, hasher),
         }
     }

@@ -24,7 +24,7 @@ use crate::message::Outcome;
 use crate::stats::Level;
 use crate::terminals::Terminals;
 use crate::time::Instant;
-pub(crate) use crate::vocabulary::timer::DeliverTimer as Timer;
+use crate::vocabulary::timer::DeliverTimer;
 
 use inbound::Inbound;
 pub(crate) use inbound::Publisher;
@@ -60,11 +60,11 @@ impl Deliveries {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        timer: Timer,
+        timer: DeliverTimer,
     ) {
         match timer {
-            Timer::Inbound(key) => self.inbound_due(cx, key),
-            Timer::Broadcast => {
+            DeliverTimer::Inbound(key) => self.inbound_due(cx, key),
+            DeliverTimer::Broadcast => {
                 if self.step.rings(cx.now.mono) {
                     self.broadcast_due(cx, terminals);
                 }

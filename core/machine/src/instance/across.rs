@@ -6,7 +6,7 @@ use super::Instance;
 use crate::command::{Command, Log, Outbox};
 use crate::delivery::Delivered;
 use crate::directory::{OperationResult, SeenLease};
-use crate::drain::{self, Progress};
+use crate::drain::{Progress, STEP_TERMINALS};
 use crate::event::TripLost;
 use crate::frame::CloseCode;
 use crate::id::{InstanceId, LinkKey, OpId};
@@ -15,6 +15,7 @@ use crate::time::{Instant, Now};
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::Purpose;
+use crate::vocabulary::timer::DrainTimer;
 
 impl Instance {
     pub(super) fn link_received(
@@ -167,12 +168,12 @@ impl Instance {
     }
 
     /// Does a step of the drain.
-    pub(super) fn drain_due(&mut self, now: Now, timer: drain::Timer, out: &mut Outbox) {
+    pub(super) fn drain_due(&mut self, now: Now, timer: DrainTimer, out: &mut Outbox) {
         let cx = &mut self.base.context(now, out);
         let Some(left) = (self.drain).timer_due(cx, timer, self.terminals.present()) else {
             return;
         };
-        for _ in 0..drain::STEP_TERMINALS {
+        for _ in 0..STEP_TERMINALS {
             if self.terminals.present() <= left {
                 break;
             }

@@ -46,7 +46,7 @@ use crate::vocabulary::effect::Effect;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 use crate::vocabulary::terminal::TerminalChange;
-pub(crate) use crate::vocabulary::timer::MembershipTimer as Timer;
+use crate::vocabulary::timer::MembershipTimer;
 
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::service::Service;
@@ -195,19 +195,19 @@ impl Membership {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &Terminals,
-        timer: Timer,
+        timer: MembershipTimer,
     ) -> Vec<Completion<Purpose>> {
         match timer {
-            Timer::Trip(op) => return self.shard.trip_due(cx, op),
-            Timer::Lease => self.shard.lease_due(cx.now.mono),
-            Timer::View => {
+            MembershipTimer::Trip(op) => return self.shard.trip_due(cx, op),
+            MembershipTimer::Lease => self.shard.lease_due(cx.now.mono),
+            MembershipTimer::View => {
                 if self.view.is_due(cx) {
                     self.read_view(cx.turn);
                 }
             }
-            Timer::Sweep => self.shard.sweep_due(cx, terminals),
-            Timer::Settle => self.shard.settle_due(cx, &self.view, terminals),
-            Timer::Retry => self.shard.retry_due(cx, &self.view, terminals),
+            MembershipTimer::Sweep => self.shard.sweep_due(cx, terminals),
+            MembershipTimer::Settle => self.shard.settle_due(cx, &self.view, terminals),
+            MembershipTimer::Retry => self.shard.retry_due(cx, &self.view, terminals),
         }
         Vec::new()
     }

@@ -18,9 +18,9 @@ use crate::context::Context;
 use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::TripLost;
 use crate::id::OpId;
-use crate::membership::Timer;
 use crate::time::Instant;
 use crate::vocabulary::purpose::Judging;
+use crate::vocabulary::timer::MembershipTimer;
 
 /// Operations in one round trip, at most: a pipeline that Redis executes in about a millisecond.
 const TRIP_OPERATIONS: usize = 512;
@@ -163,7 +163,10 @@ impl<P: Judging> RoundTrips<P> {
         cx.stats.operations += operations.len() as u64;
         let asked = cx.now.mono;
         self.in_flight.insert(op, Trip { asked, purposes });
-        cx.arm(asked + cx.config.directory_timeout, Timer::Trip(op));
+        cx.arm(
+            asked + cx.config.directory_timeout,
+            MembershipTimer::Trip(op),
+        );
         cx.out
             .push(Command::Directory(Box::new(RoundTrip { op, operations })));
     }

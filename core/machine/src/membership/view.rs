@@ -22,10 +22,10 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
-use crate::membership::Timer;
 use crate::time::{Instant, Now};
 use crate::vocabulary::service::Service;
 use crate::vocabulary::standing::Standing;
+use crate::vocabulary::timer::MembershipTimer;
 
 mod known;
 
@@ -308,7 +308,7 @@ impl View {
 
     /// Has it read at once, and from then on at regular intervals.
     pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
-        cx.set(&mut self.alarm, cx.now.mono, Timer::View);
+        cx.set(&mut self.alarm, cx.now.mono, MembershipTimer::View);
     }
 
     /// Returns whether it is time for the regular reading.
@@ -319,7 +319,7 @@ impl View {
         cx.set(
             &mut self.alarm,
             cx.now.mono + cx.config.view_interval,
-            Timer::View,
+            MembershipTimer::View,
         );
         true
     }

@@ -10,7 +10,7 @@ use crate::settings::{Scope, Setting, SettingTable};
 
 /// The settings of one instance, each as a whole number, in the order of [`SETTINGS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Alike(pub(crate) [u64; SETTINGS.len()]);
+pub(crate) struct Alike(pub(in crate::peers) [u64; SETTINGS.len()]);
 
 /// The settings of the cluster, in their order on the wire.
 const SETTINGS: [Setting; count()] = in_order();

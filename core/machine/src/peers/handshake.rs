@@ -179,7 +179,7 @@ impl Peers {
         if !transcript.verify(&cx.identity.secret, Role::Dialler, proof) {
             return self.wrong_secret(cx, membership, key, from);
         }
-        if self.links.members() >= cx.config.links {
+        if self.links.counted() >= cx.config.links {
             // Others were quicker.
             return self.end_link(cx, membership, key, LinkFailure::Broken);
         }

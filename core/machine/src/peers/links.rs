@@ -87,8 +87,9 @@ impl Links {
         self.slots.remove(key)
     }
 
-    /// Links that this instance opened, and those whose other end has proven itself.
-    pub(super) fn members(&self) -> usize {
+    /// Links that count against their limit: those that this instance opened, and those whose other end has
+    /// proven itself.
+    pub(super) fn counted(&self) -> usize {
         self.slots.len() - self.strangers.len() - self.giving_way.len()
     }
 

@@ -65,7 +65,7 @@ use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::service::Service;
 use crate::vocabulary::standing::Sign;
-pub(crate) use crate::vocabulary::timer::PeersTimer as Timer;
+use crate::vocabulary::timer::PeersTimer;
 
 use link::{Link, LinkStage};
 use links::Links;
@@ -118,19 +118,19 @@ impl Peers {
 
     /// Takes a link that another instance dialled. `None` if there are too many.
     pub(crate) fn accept(&mut self, cx: &mut Context<'_>) -> Option<LinkKey> {
-        if self.links.members() >= cx.config.links {
+        if self.links.counted() >= cx.config.links {
             return None;
         }
         let now = cx.now.mono;
         let until = now + cx.config.link_timeout;
         let link = Link::accepted(now, until);
         let (key, gives_way) = self.links.begin_stranger(link, cx.config.links);
-        cx.arm(until, Timer::Link(key));
+        cx.arm(until, PeersTimer::Link(key));
         if let Some(key) = gives_way {
             cx.stats.strangers_ended += 1;
             if let Some(link) = self.links.get_mut(key) {
                 link.due = now;
-                cx.arm(now, Timer::Link(key));
+                cx.arm(now, PeersTimer::Link(key));
             }
         }
         Some(key)
@@ -287,11 +287,11 @@ impl Peers {
         &mut self,
         cx: &mut Context<'_>,
         membership: &mut Membership,
-        timer: Timer,
+        timer: PeersTimer,
     ) {
         match timer {
-            Timer::Link(key) => self.link_due(cx, membership, key),
-            Timer::Peer(instance) => self.peer_due(cx, membership, instance),
+            PeersTimer::Link(key) => self.link_due(cx, membership, key),
+            PeersTimer::Peer(instance) => self.peer_due(cx, membership, instance),
         }
     }
 
@@ -319,7 +319,7 @@ impl Peers {
     fn arm_heartbeat(&mut self, cx: &mut Context<'_>, key: LinkKey) {
         if let Some(link) = self.links.get_mut(key) {
             link.due = cx.now.mono + cx.config.link_heartbeat;
-            cx.arm(link.due, Timer::Link(key));
+            cx.arm(link.due, PeersTimer::Link(key));
         }
     }
 
@@ -423,7 +423,7 @@ impl Peers {
 
     /// Writes down what there is to see of them.
     pub(crate) fn gauge(&self, gauges: &mut Gauges) {
-        gauges.links = self.links.members();
+        gauges.links = self.links.counted();
     }
 
     /// How full its table and its queues are; of the queues, the fullest.
@@ -432,7 +432,7 @@ impl Peers {
         [
             Level {
                 setting: "links",
-                used: self.links.members(),
+                used: self.links.counted(),
                 limit: config.links,
             },
             Level {

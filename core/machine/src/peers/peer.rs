@@ -15,11 +15,12 @@ use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
 use crate::membership::Membership;
+use crate::peers::Peers;
 use crate::peers::link::Link;
 use crate::peers::queue::Queue;
-use crate::peers::{Peers, Timer};
 use crate::time::Instant;
 use crate::vocabulary::standing::Sign;
+use crate::vocabulary::timer::PeersTimer;
 
 /// After a failed dial the next one waits this long: an instance that is dead and not yet gone from the
 /// view must not cost each push a dial.
@@ -79,7 +80,7 @@ impl Peers {
         to: InstanceId,
     ) {
         let address = membership.address(to).map(str::to_owned);
-        let full = self.links.members() >= cx.config.links;
+        let full = self.links.counted() >= cx.config.links;
         let Some(address) = address.filter(|_| !full) else {
             self.fail_waiting(to);
             unlinked(cx, membership, to);
@@ -90,7 +91,7 @@ impl Peers {
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.state = PeerState::Opening(key);
         }
-        cx.arm(until, Timer::Link(key));
+        cx.arm(until, PeersTimer::Link(key));
         let dial = Dial {
             instance: to,
             address,
@@ -180,7 +181,7 @@ impl Peers {
             PeerState::Opening(opening) if opening == key && proven => {
                 let until = now + cx.config.link_timeout;
                 peer.state = PeerState::Expecting { until };
-                cx.arm(until, Timer::Peer(instance));
+                cx.arm(until, PeersTimer::Peer(instance));
             }
             PeerState::Opening(opening) if opening == key => {
                 cx.stats.links_failed += 1;

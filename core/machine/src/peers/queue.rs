@@ -92,7 +92,7 @@ impl Queue {
         }
         match &mut last.delivery.to {
             Addressees::Everyone => Err(addressee),
-            Addressees::Users(addressees) => {
+            Addressees::Keys(addressees) => {
                 addressees.push(addressee);
                 last.size += size;
                 self.bytes += size;
@@ -195,7 +195,7 @@ fn size(delivery: &Delivery) -> usize {
     };
     let addressees = match &delivery.to {
         Addressees::Everyone => 0,
-        Addressees::Users(addressees) => addressees.iter().map(addressee_size).sum(),
+        Addressees::Keys(addressees) => addressees.iter().map(addressee_size).sum(),
     };
     OVERHEAD + payload + addressees
 }
@@ -252,7 +252,7 @@ mod tests {
             push: PushId::new(uuid::Uuid::nil()),
             within: Duration::ZERO,
             action: Action::Frame(Payload::binary(vec![0; 100].into())),
-            to: Addressees::Users(vec![addressee(1)]),
+            to: Addressees::Keys(vec![addressee(1)]),
         }
     }
 

@@ -38,7 +38,6 @@ use crate::membership::trips::Conclusion;
 use crate::stats::{Gauges, Level};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
-pub(crate) use crate::vocabulary::timer::PublishTimer as Timer;
 use crate::wings::Wings;
 
 pub(crate) use push::refuse;
@@ -150,7 +149,7 @@ impl Publish {
         };
         match &delivered.outcomes {
             Outcomes::Everyone(_) => !delivery.parts.is_empty(),
-            Outcomes::Users(_) => delivery.parts.is_empty(),
+            Outcomes::Keys(_) => delivery.parts.is_empty(),
         }
     }
 
@@ -175,7 +174,7 @@ impl Publish {
             Outcomes::Everyone(counts) => {
                 self.instance_answered(cx, delivery.push, from, Some(counts));
             }
-            Outcomes::Users(outcomes) => {
+            Outcomes::Keys(outcomes) => {
                 for (index, connection, outcome) in outcomes {
                     if let Some(part) = delivery.parts.get(index as usize) {
                         self.record(part, id, connection, outcome);

@@ -12,9 +12,10 @@ use crate::publish::lane::{Lane, Part, PartId};
 use crate::publish::receipt::OpenPush;
 use crate::publish::route::Selection;
 use crate::publish::waiting::WaitsForView;
-use crate::publish::{OpenDelivery, Publish, Timer};
+use crate::publish::{OpenDelivery, Publish};
 use crate::time::Instant;
 use crate::vocabulary::standing::Sight;
+use crate::vocabulary::timer::PublishTimer;
 use crate::wings::Wings;
 
 /// Takes an audience apart into the keys by which its terminals are found, each once, with the
@@ -66,7 +67,7 @@ impl Publish {
         let due = cx.now.mono + deadline;
         let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
         let push = (self.open).insert(OpenPush::new(call, id, action, hurries, due));
-        cx.arm(hurries, Timer(push));
+        cx.arm(hurries, PublishTimer(push));
         match keys {
             Some(keys) => self.begin_parts(cx, wings, push, keys),
             None => self.push_to_everyone(cx, wings, push),
@@ -148,7 +149,7 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        Timer(push): Timer,
+        PublishTimer(push): PublishTimer,
     ) {
         let Some(open) = self.open.get_mut(push) else {
             return;
@@ -157,7 +158,7 @@ impl Publish {
         if due <= cx.now.mono {
             return self.push_due(cx, wings, push);
         }
-        cx.arm(due, Timer(push));
+        cx.arm(due, PublishTimer(push));
         open.hurries = due;
         for part in open.parts.clone() {
             self.part_hurries(cx, wings, &part);

@@ -18,7 +18,7 @@ use crate::stats::{Gauges, Level};
 use crate::time::Instant;
 use crate::vocabulary::delivery::FrameOutcome;
 use crate::vocabulary::terminal::{Age, Terminal};
-pub(crate) use crate::vocabulary::timer::TerminalsTimer as Timer;
+use crate::vocabulary::timer::TerminalsTimer;
 
 use connection::Connection;
 use registry::Registry;
@@ -44,27 +44,27 @@ impl Terminals {
     }
 
     /// A connection that is not forgotten.
-    pub(crate) fn get(&self, key: ConnectionKey) -> Option<Terminal<'_>> {
-        self.registry.get(key).map(Connection::terminal)
+    pub(crate) fn get(&self, connection: ConnectionKey) -> Option<Terminal<'_>> {
+        self.registry.get(connection).map(Connection::terminal)
     }
 
     /// Whether a batch of a connection is with the driver.
     #[cfg(test)]
-    pub(crate) fn is_writing(&self, key: ConnectionKey) -> bool {
-        (self.registry.get(key)).is_some_and(|connection| connection.outbound.is_writing())
+    pub(crate) fn is_writing(&self, connection: ConnectionKey) -> bool {
+        (self.registry.get(connection)).is_some_and(|connection| connection.outbound.is_writing())
     }
 
-    /// A present connection of this user, by its name.
+    /// A present connection that is found by this key, by its name.
     pub(crate) fn find(&self, connection: ConnectionId, key: &Key) -> Option<ConnectionKey> {
         let found = self.registry.find(connection)?;
         let is_its = self.registry.get(found)?.key == *key;
         is_its.then_some(found)
     }
 
-    /// The greeted connections of a user, oldest first.
+    /// The greeted connections that are found by a key, oldest first.
     pub(crate) fn greeted_of(&self, key: &Key) -> impl Iterator<Item = Terminal<'_>> {
         (self.registry.of(key).iter())
-            .filter_map(|key| self.registry.get(*key))
+            .filter_map(|connection| self.registry.get(*connection))
             .filter(|connection| connection.is_live())
             .map(Connection::terminal)
     }
@@ -126,15 +126,19 @@ impl Terminals {
     }
 
     /// Does what is due.
-    pub(crate) fn timer_due(&mut self, cx: &mut Context<'_>, Timer(key): Timer) {
-        self.connection_due(cx, key);
+    pub(crate) fn timer_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        TerminalsTimer(connection): TerminalsTimer,
+    ) {
+        self.connection_due(cx, connection);
     }
 
     /// Hands the driver what was queued in this turn.
     pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>) {
         let mut connections = std::mem::take(&mut self.unflushed);
-        for key in connections.drain(..) {
-            self.flush(cx, key);
+        for connection in connections.drain(..) {
+            self.flush(cx, connection);
         }
         self.unflushed = connections;
     }

@@ -39,47 +39,47 @@ impl Registry {
         let age = self.next_age;
         self.next_age = age.younger();
         connection.age = age;
-        let (id, found_by) = (connection.id, connection.key.clone());
-        let key = self.connections.insert(connection);
-        self.by_id.insert(id, key);
-        self.by_age.insert(age, key);
-        self.by_key.entry(found_by).or_default().push(key);
-        key
+        let (id, key) = (connection.id, connection.key.clone());
+        let connection = self.connections.insert(connection);
+        self.by_id.insert(id, connection);
+        self.by_age.insert(age, connection);
+        self.by_key.entry(key).or_default().push(connection);
+        connection
     }
 
-    /// Ends the presence of a connection: it is found by its key alone.
-    pub(crate) fn retire(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get(key) else {
+    /// Ends the presence of a connection: it is found by its slot alone.
+    pub(crate) fn retire(&mut self, connection: ConnectionKey) {
+        let Some(retired) = self.connections.get(connection) else {
             return;
         };
-        if self.by_age.remove(&connection.age).is_none() {
+        if self.by_age.remove(&retired.age).is_none() {
             return;
         }
-        self.by_id.remove(&connection.id);
-        let Some(keys) = self.by_key.get_mut(&connection.key) else {
+        self.by_id.remove(&retired.id);
+        let Some(present) = self.by_key.get_mut(&retired.key) else {
             return;
         };
         // They came in the order of their age.
-        let age = |key: &ConnectionKey| Some(self.connections.get(*key)?.age);
-        if let Ok(place) = keys.binary_search_by_key(&Some(connection.age), age) {
-            keys.remove(place);
+        let age = |connection: &ConnectionKey| Some(self.connections.get(*connection)?.age);
+        if let Ok(place) = present.binary_search_by_key(&Some(retired.age), age) {
+            present.remove(place);
         }
-        if keys.is_empty() {
-            self.by_key.remove(&connection.key);
+        if present.is_empty() {
+            self.by_key.remove(&retired.key);
         }
     }
 
-    pub(crate) fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
-        self.retire(key);
-        self.connections.remove(key)
+    pub(crate) fn remove(&mut self, connection: ConnectionKey) -> Option<Connection> {
+        self.retire(connection);
+        self.connections.remove(connection)
     }
 
-    pub(crate) fn get(&self, key: ConnectionKey) -> Option<&Connection> {
-        self.connections.get(key)
+    pub(crate) fn get(&self, connection: ConnectionKey) -> Option<&Connection> {
+        self.connections.get(connection)
     }
 
-    pub(crate) fn get_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
-        self.connections.get_mut(key)
+    pub(crate) fn get_mut(&mut self, connection: ConnectionKey) -> Option<&mut Connection> {
+        self.connections.get_mut(connection)
     }
 
     /// A present connection by its name.
@@ -94,14 +94,14 @@ impl Registry {
 
     /// The youngest present connection that is older than `age`.
     pub(crate) fn next_older(&self, age: Age) -> Option<(Age, ConnectionKey)> {
-        let (age, key) = self.by_age.range(..age).next_back()?;
-        Some((*age, *key))
+        let (age, connection) = self.by_age.range(..age).next_back()?;
+        Some((*age, *connection))
     }
 
     /// The oldest present connection that is at least as young as `age`.
     pub(crate) fn next_younger(&self, age: Age) -> Option<(Age, ConnectionKey)> {
-        let (age, key) = self.by_age.range(age..).next()?;
-        Some((*age, *key))
+        let (age, connection) = self.by_age.range(age..).next()?;
+        Some((*age, *connection))
     }
 
     /// All connections, in the order of their slots.
@@ -119,7 +119,7 @@ impl Registry {
         self.by_age.len()
     }
 
-    /// Users with present connections.
+    /// Keys with present connections; each is a user.
     pub(crate) fn users(&self) -> usize {
         self.by_key.len()
     }

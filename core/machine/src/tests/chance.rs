@@ -13,7 +13,7 @@ use crate::testing::cluster::Server;
 use crate::testing::rig::{HERE, Rig, refused};
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Chance {
     Connect(u8),
     Close(u8),
     Kick(u8),
@@ -34,38 +34,38 @@ enum Step {
     Write,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn chance() -> impl Strategy<Value = Chance> {
     prop_oneof![
-        6 => (0..4_u8).prop_map(Step::Connect),
-        3 => (0..8_u8).prop_map(Step::Close),
-        1 => (0..4_u8).prop_map(Step::Kick),
-        2 => (0..4_u8).prop_map(Step::Push),
-        1 => (0..8_u8).prop_map(Step::Say),
-        8 => Just(Step::Answer),
-        2 => Just(Step::Refuse),
-        1 => Just(Step::RefuseRows),
-        2 => Just(Step::Execute),
-        1 => Just(Step::LoseAnswers),
-        1 => Just(Step::LoseTrips),
-        1 => Just(Step::Down),
-        2 => Just(Step::Up),
-        1 => Just(Step::Wipe),
-        8 => (0..2000_u16).prop_map(Step::Pass),
-        1 => (0..40_000_u16).prop_map(Step::Pause),
-        1 => Just(Step::Stall),
-        1 => Just(Step::Write),
+        6 => (0..4_u8).prop_map(Chance::Connect),
+        3 => (0..8_u8).prop_map(Chance::Close),
+        1 => (0..4_u8).prop_map(Chance::Kick),
+        2 => (0..4_u8).prop_map(Chance::Push),
+        1 => (0..8_u8).prop_map(Chance::Say),
+        8 => Just(Chance::Answer),
+        2 => Just(Chance::Refuse),
+        1 => Just(Chance::RefuseRows),
+        2 => Just(Chance::Execute),
+        1 => Just(Chance::LoseAnswers),
+        1 => Just(Chance::LoseTrips),
+        1 => Just(Chance::Down),
+        2 => Just(Chance::Up),
+        1 => Just(Chance::Wipe),
+        8 => (0..2000_u16).prop_map(Chance::Pass),
+        1 => (0..40_000_u16).prop_map(Chance::Pause),
+        1 => Just(Chance::Stall),
+        1 => Just(Chance::Write),
     ]
 }
 
-struct World {
+/// An instance whose sockets end when they are told to.
+struct Sockets {
     rig: Rig,
     open: Vec<ConnectionKey>,
     forgotten: usize,
     opened: usize,
 }
 
-impl World {
-    /// Sockets end when they are told to.
+impl Sockets {
     fn obey(&mut self, said: Vec<String>) {
         let mut said = said;
         while !said.is_empty() {
@@ -90,53 +90,53 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, chance: Chance) {
         let rig = &mut self.rig;
-        let said = match step {
-            Step::Connect(user) => {
+        let said = match chance {
+            Chance::Connect(user) => {
                 let key = rig.accept(&format!("user{user}"));
                 self.open.push(key);
                 self.opened += 1;
                 rig.opened(key)
             }
-            Step::Close(which) => match self.open.len() {
+            Chance::Close(which) => match self.open.len() {
                 0 => Vec::new(),
                 open => {
                     let key = self.open.remove(usize::from(which) % open);
                     rig.closed(key)
                 }
             },
-            Step::Kick(user) => rig.kick(&format!("user{user}")),
-            Step::Push(user) => rig.push(&format!("user{user}"), "x"),
-            Step::Say(which) => match self.open.get(usize::from(which)) {
+            Chance::Kick(user) => rig.kick(&format!("user{user}")),
+            Chance::Push(user) => rig.push(&format!("user{user}"), "x"),
+            Chance::Say(which) => match self.open.get(usize::from(which)) {
                 Some(key) => rig.heard(*key, Heard::Message),
                 None => Vec::new(),
             },
-            Step::Answer => rig.answer(),
-            Step::Refuse => rig.answer_but(|_| refused()),
-            Step::RefuseRows => rig.answer_but(crate::testing::rig::out_of_memory),
-            Step::Execute => {
+            Chance::Answer => rig.answer(),
+            Chance::Refuse => rig.answer_but(|_| refused()),
+            Chance::RefuseRows => rig.answer_but(crate::testing::rig::out_of_memory),
+            Chance::Execute => {
                 rig.execute_unanswered();
                 Vec::new()
             }
-            Step::LoseAnswers => {
+            Chance::LoseAnswers => {
                 rig.cluster.held.clear();
                 Vec::new()
             }
-            Step::LoseTrips => rig.lose_trips(),
-            Step::Down => rig.link_down(),
-            Step::Up => rig.link_up(),
-            Step::Wipe => {
+            Chance::LoseTrips => rig.lose_trips(),
+            Chance::Down => rig.link_down(),
+            Chance::Up => rig.link_up(),
+            Chance::Wipe => {
                 rig.cluster.directory.wipe();
                 Vec::new()
             }
-            Step::Pass(millis) => rig.pass_ms(millis.into()),
-            Step::Pause(millis) => rig.pause(Duration::from_millis(millis.into())),
-            Step::Stall => {
+            Chance::Pass(millis) => rig.pass_ms(millis.into()),
+            Chance::Pause(millis) => rig.pause(Duration::from_millis(millis.into())),
+            Chance::Stall => {
                 rig.cluster.writes = false;
                 Vec::new()
             }
-            Step::Write => {
+            Chance::Write => {
                 rig.cluster.writes = true;
                 let keys = self.open.clone();
                 (keys.into_iter())
@@ -151,14 +151,14 @@ impl World {
     }
 
     fn heal(&mut self) {
-        self.take(Step::Write);
+        self.take(Chance::Write);
         self.rig.cluster.server = Server::Answers;
-        self.take(Step::Answer);
+        self.take(Chance::Answer);
         if !self.rig.instance().membership().is_linked() {
-            self.take(Step::Up);
+            self.take(Chance::Up);
         }
         for _ in 0..20 {
-            self.take(Step::Pass(100));
+            self.take(Chance::Pass(100));
         }
     }
 }
@@ -169,18 +169,18 @@ proptest! {
     /// H11, H13, H19, H29, H38: whatever the directory and the terminals did, once they behave the
     /// live rows are those of the live connections, the lease is up, and what ended is forgotten.
     #[test]
-    fn after_any_faults_rows_and_connections_agree(steps in vec(step(), 1..120), rate in 20..2000_u32) {
+    fn after_any_faults_rows_and_connections_agree(chances in vec(chance(), 1..120), rate in 20..2000_u32) {
         let mut rig = Rig::new(Config { settle_rate: rate, ..Config::default() });
         rig.cluster.server = Server::Waits;
-        let mut world = World { rig, open: Vec::new(), forgotten: 0, opened: 0 };
-        for step in steps {
-            world.take(step);
+        let mut sockets = Sockets { rig, open: Vec::new(), forgotten: 0, opened: 0 };
+        for chance in chances {
+            sockets.take(chance);
         }
-        world.heal();
+        sockets.heal();
         for _ in 0..50 {
-            world.take(Step::Pass(100));
+            sockets.take(Chance::Pass(100));
         }
-        let World { rig, open, forgotten, opened } = &mut world;
+        let Sockets { rig, open, forgotten, opened } = &mut sockets;
         let floor = Epoch::new(rig.lease().1);
         let mut live: Vec<_> = (rig.cluster.directory.rows(rig.cluster.now.mono))
             .filter(|(_, _, row)| row.instance == HERE && row.epoch >= floor)

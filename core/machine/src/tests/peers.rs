@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::feeder::{Feeder, action, push_id, user_id};
-use super::steps::{Said, To};
+use super::steps::{PeerSays, PushedTo};
 use crate::config::ClusterSecret;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
@@ -104,13 +104,13 @@ impl Feeder {
         }
     }
 
-    pub(super) fn message(&self, said: &Said) -> Message {
+    pub(super) fn message(&self, said: &PeerSays) -> Message {
         let id = |number: &usize| match self.connections.len() {
             0 => ConnectionId::new(uuid::Uuid::nil()),
             len => self.connections[number % len].1,
         };
         match said {
-            Said::Deliver {
+            PeerSays::Deliver {
                 delivery,
                 push,
                 user,
@@ -123,7 +123,7 @@ impl Feeder {
                 push: push_id(*push),
                 within: Duration::from_millis((*millis).into()),
                 action: action(*kick, 5),
-                to: Addressees::Users(vec![Addressee {
+                to: Addressees::Keys(vec![Addressee {
                     key: user_id(*user).into(),
                     named: named.iter().map(id).collect(),
                     ask: match ask % 3 {
@@ -133,46 +133,48 @@ impl Feeder {
                     },
                 }]),
             }),
-            Said::Everyone { delivery, push } => Message::Deliver(Delivery {
+            PeerSays::Everyone { delivery, push } => Message::Deliver(Delivery {
                 id: DeliveryId::new((*delivery).into()),
                 push: push_id(*push),
                 within: Duration::from_secs(1),
                 action: action(false, 5),
                 to: Addressees::Everyone,
             }),
-            Said::Outcomes {
+            PeerSays::Outcomes {
                 delivery,
                 connections,
             } => Message::Delivered(Delivered {
                 delivery: DeliveryId::new((*delivery).into()),
                 outcomes: outcomes(connections),
             }),
-            Said::Counts { delivery, number } => Message::Delivered(Delivered {
+            PeerSays::Counts { delivery, number } => Message::Delivered(Delivered {
                 delivery: DeliveryId::new((*delivery).into()),
                 outcomes: Outcomes::Everyone(Counts {
                     written: *number,
                     ..Counts::default()
                 }),
             }),
-            Said::Heartbeat { directory } => Message::Heartbeat {
+            PeerSays::Heartbeat { directory } => Message::Heartbeat {
                 directory: *directory,
             },
-            Said::Goodbye => Message::Goodbye,
-            Said::Proof => Message::Proof([1; 32]),
+            PeerSays::Goodbye => Message::Goodbye,
+            PeerSays::Proof => Message::Proof([1; 32]),
         }
     }
 
-    pub(super) fn audience(&self, to: &To) -> Audience {
+    pub(super) fn audience(&self, to: &PushedTo) -> Audience {
         match to {
-            To::User(user) => Audience::User(user_id(*user)),
-            To::Some(user, connections) => Audience::Connections {
+            PushedTo::User(user) => Audience::User(user_id(*user)),
+            PushedTo::Some(user, connections) => Audience::Connections {
                 user: user_id(*user),
                 connections: (connections.iter())
                     .filter_map(|number| self.connections.get(*number).map(|(_, id)| *id))
                     .collect(),
             },
-            To::Users(users) => Audience::Users(users.iter().map(|user| user_id(*user)).collect()),
-            To::Everyone => Audience::Everyone,
+            PushedTo::Users(users) => {
+                Audience::Users(users.iter().map(|user| user_id(*user)).collect())
+            }
+            PushedTo::Everyone => Audience::Everyone,
         }
     }
 }
@@ -191,5 +193,5 @@ fn outcomes(connections: &[(u8, usize, u8)]) -> Outcomes {
         let connection = ConnectionId::new(planted);
         (u32::from(*index) % 2, connection, outcome(*number))
     });
-    Outcomes::Users(outcomes.collect())
+    Outcomes::Keys(outcomes.collect())
 }

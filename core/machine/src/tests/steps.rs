@@ -72,7 +72,7 @@ pub(super) enum Step {
     },
     Say {
         link: usize,
-        messages: Vec<Said>,
+        messages: Vec<PeerSays>,
     },
     LinkWritten {
         link: usize,
@@ -83,7 +83,7 @@ pub(super) enum Step {
     },
     Push {
         id: u8,
-        to: To,
+        to: PushedTo,
         kick: bool,
         bytes: usize,
         millis: u16,
@@ -112,7 +112,7 @@ pub(super) enum Answering {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum To {
+pub(super) enum PushedTo {
     User(u8),
     Some(u8, Vec<usize>),
     Users(Vec<u8>),
@@ -120,7 +120,7 @@ pub(super) enum To {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Said {
+pub(super) enum PeerSays {
     Deliver {
         delivery: u8,
         push: u8,
@@ -207,29 +207,29 @@ fn answering() -> impl Strategy<Value = Answering> {
     ]
 }
 
-fn to() -> impl Strategy<Value = To> {
+fn to() -> impl Strategy<Value = PushedTo> {
     prop_oneof![
-        5 => any::<u8>().prop_map(To::User),
-        1 => (any::<u8>(), vec(0..9_usize, 0..3)).prop_map(|(user, some)| To::Some(user, some)),
-        2 => vec(any::<u8>(), 0..5).prop_map(To::Users),
-        2 => Just(To::Everyone),
+        5 => any::<u8>().prop_map(PushedTo::User),
+        1 => (any::<u8>(), vec(0..9_usize, 0..3)).prop_map(|(user, some)| PushedTo::Some(user, some)),
+        2 => vec(any::<u8>(), 0..5).prop_map(PushedTo::Users),
+        2 => Just(PushedTo::Everyone),
     ]
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn said() -> impl Strategy<Value = PeerSays> {
     let small = || 0..24_u8;
     prop_oneof![
         4 => (small(), any::<u8>(), any::<u8>(), vec(0..9_usize, 0..4), any::<u8>(), 0..3000_u16,
               proptest::bool::weighted(0.1))
             .prop_map(|(delivery, push, user, named, ask, millis, kick)|
-                Said::Deliver { delivery, push, user, named, ask, millis, kick }),
-        1 => (small(), any::<u8>()).prop_map(|(delivery, push)| Said::Everyone { delivery, push }),
+                PeerSays::Deliver { delivery, push, user, named, ask, millis, kick }),
+        1 => (small(), any::<u8>()).prop_map(|(delivery, push)| PeerSays::Everyone { delivery, push }),
         6 => (small(), vec((any::<u8>(), 0..9_usize, any::<u8>()), 0..4))
-            .prop_map(|(delivery, connections)| Said::Outcomes { delivery, connections }),
-        1 => (small(), any::<u64>()).prop_map(|(delivery, number)| Said::Counts { delivery, number }),
+            .prop_map(|(delivery, connections)| PeerSays::Outcomes { delivery, connections }),
+        1 => (small(), any::<u64>()).prop_map(|(delivery, number)| PeerSays::Counts { delivery, number }),
         2 => select(vec![Service::Full, Service::Behind, Service::None, Service::Vacant])
-            .prop_map(|directory| Said::Heartbeat { directory }),
-        1 => Just(Said::Goodbye),
-        1 => Just(Said::Proof),
+            .prop_map(|directory| PeerSays::Heartbeat { directory }),
+        1 => Just(PeerSays::Goodbye),
+        1 => Just(PeerSays::Proof),
     ]
 }

@@ -302,7 +302,7 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     receive(
         &mut cluster,
         link,
-        answer(&asked, Outcomes::Users(Vec::new())),
+        answer(&asked, Outcomes::Keys(Vec::new())),
     );
     assert!(cluster.loose_closed.contains(&link));
     wait(&mut cluster, call);
@@ -359,9 +359,9 @@ fn an_answer_that_points_nowhere_does_no_harm() {
     receive(
         &mut cluster,
         link,
-        answer(&asked, Outcomes::Users(found.clone())),
+        answer(&asked, Outcomes::Keys(found.clone())),
     );
-    receive(&mut cluster, link, answer(&asked, Outcomes::Users(found)));
+    receive(&mut cluster, link, answer(&asked, Outcomes::Keys(found)));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Written)]);
 }
 
@@ -390,7 +390,7 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             push: PushId::new(uuid::Uuid::from_u128(1)),
             within: Duration::from_secs(1),
             action: Action::Frame(payload),
-            to: Addressees::Users(vec![addressee.clone(), addressee]),
+            to: Addressees::Keys(vec![addressee.clone(), addressee]),
         };
         receive(
             &mut cluster,
@@ -443,7 +443,7 @@ fn answered_before(round_trip: Duration) -> Duration {
         push: PushId::new(uuid::Uuid::from_u128(1)),
         within: left,
         action: frame(user("ann"), "hello", 1).action,
-        to: Addressees::Users(vec![Addressee {
+        to: Addressees::Keys(vec![Addressee {
             key: UserId::new("ann").expect("a user").into(),
             named: vec![ann],
             ask: Ask::Nobody,
@@ -454,7 +454,7 @@ fn answered_before(round_trip: Duration) -> Duration {
         let messages = wire::decode_batch(bytes).unwrap_or_default();
         messages.iter().any(|message| match message {
             Message::Delivered(Delivered { outcomes, .. }) => {
-                *outcomes == Outcomes::Users(vec![(0, ann, Outcome::Queued)])
+                *outcomes == Outcomes::Keys(vec![(0, ann, Outcome::Queued)])
             }
             Message::Proof(_)
             | Message::Deliver(_)

@@ -1,11 +1,12 @@
 //! Deliveries: what a publisher asks of an instance, and what the instance answers.
 //!
-//! One thing on its way has one name. A *delivery* is what one instance is to do for one push. A
-//! [`Delivery`] says it, and its [id](Delivery::id) names it until a [`Delivered`] answers it. The
-//! publisher keeps what it needs for the answer as an `OpenDelivery`; the `QueuedDelivery` of a peer
-//! waits for a link; at the instance that has the terminals it is an `Inbound`, and each of its
-//! frames carries a `Ticket` by which the outcome finds back. The same values serve an instance that
-//! publishes to its own terminals and one that publishes over a link.
+//! A *delivery* is what one instance is to do for one push. A [`Delivery`] says it, and its
+//! [id](Delivery::id) names it until a [`Delivered`] answers it. Each place on its way has a form of it:
+//! the publisher keeps what it needs for the answer as an `OpenDelivery`; the `QueuedDelivery` of a peer
+//! waits for a link; at the instance that has the terminals it is an `Inbound`. That one has a key of
+//! its own, because ids of several publishers may be equal, and each of its frames carries a `Ticket`
+//! with this key, by which the outcome finds back. The same values serve an instance that publishes to
+//! its own terminals and one that publishes over a link.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(crate) struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub(crate) enum Addressees {
     /// Terminals of these keys.
-    Users(Vec<Addressee>),
+    Keys(Vec<Addressee>),
     /// All terminals of the instance.
     Everyone,
 }
@@ -80,7 +81,7 @@ pub(crate) struct Delivered {
 pub(crate) enum Outcomes {
     /// Each terminal, with the index of its key among the addressees. The index is the peer's
     /// word: it may point nowhere.
-    Users(Vec<(u32, ConnectionId, Outcome)>),
+    Keys(Vec<(u32, ConnectionId, Outcome)>),
     /// Of a delivery to everyone: how many.
     Everyone(Counts),
 }

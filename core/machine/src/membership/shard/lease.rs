@@ -13,15 +13,16 @@ use crate::command::Log;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation};
 use crate::id::Epoch;
+use crate::membership::hooks;
 use crate::membership::list::load;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
-use crate::membership::{Timer, hooks};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::MembershipPurpose;
+use crate::vocabulary::timer::MembershipTimer;
 
 /// The lease, as far as this instance knows.
 #[derive(Clone, Debug)]
@@ -235,7 +236,7 @@ impl Shard {
         match &mut self.lease.hold {
             Hold::Unlinked | Hold::Claiming | Hold::Released => {}
             Hold::Unclaimed { from } if *from > cx.now.mono => {
-                cx.set(&mut self.lease.alarm, *from, Timer::Lease);
+                cx.set(&mut self.lease.alarm, *from, MembershipTimer::Lease);
             }
             Hold::Unclaimed { .. } => {
                 self.lease.hold = Hold::Claiming;
@@ -256,10 +257,10 @@ impl Shard {
                 Renewal::Asked => {}
                 Renewal::Unknown { .. } => self.trips.ask_evidence(),
                 Renewal::Refused { until: at } if *at > cx.now.mono => {
-                    cx.set(&mut self.lease.alarm, *at, Timer::Lease);
+                    cx.set(&mut self.lease.alarm, *at, MembershipTimer::Lease);
                 }
                 Renewal::Due { at } if *at > cx.now.mono && *lease == desired => {
-                    cx.set(&mut self.lease.alarm, *at, Timer::Lease);
+                    cx.set(&mut self.lease.alarm, *at, MembershipTimer::Lease);
                 }
                 Renewal::Due { .. } | Renewal::Refused { .. } => {
                     let desired = Lease {
@@ -398,7 +399,7 @@ impl Shard {
         {
             let at = cx.now.mono + RETRY;
             *renewal = Renewal::Refused { until: at };
-            cx.set(&mut self.lease.alarm, at, Timer::Lease);
+            cx.set(&mut self.lease.alarm, at, MembershipTimer::Lease);
             // Others cannot renew theirs either: leases run out whose instances live.
             view.doubt_everyone(cx);
         }
@@ -441,7 +442,11 @@ impl Shard {
     /// A trip brought no evidence.
     pub(in crate::membership) fn evidence_unknown(&mut self, cx: &mut Context<'_>, epoch: Epoch) {
         if self.lease.held_epoch() == Some(epoch) {
-            cx.set(&mut self.lease.alarm, cx.now.mono + RETRY, Timer::Lease);
+            cx.set(
+                &mut self.lease.alarm,
+                cx.now.mono + RETRY,
+                MembershipTimer::Lease,
+            );
         }
     }
 

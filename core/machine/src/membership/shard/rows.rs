@@ -16,13 +16,14 @@ use crate::base::slots::Beside;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
 use crate::id::{ConnectionKey, Epoch};
+use crate::membership::hooks;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
-use crate::membership::{Timer, hooks};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::purpose::MembershipPurpose;
 use crate::vocabulary::terminal::{Age, RowNews};
+use crate::vocabulary::timer::MembershipTimer;
 
 /// The time between two steps of the sweep.
 const SWEEP_STEP: Duration = Duration::from_secs(1);
@@ -106,7 +107,7 @@ impl Rows {
     }
 
     pub(super) fn begin_sweep(&mut self, cx: &mut Context<'_>) {
-        cx.set(&mut self.sweep, cx.now.mono, Timer::Sweep);
+        cx.set(&mut self.sweep, cx.now.mono, MembershipTimer::Sweep);
     }
 
     /// Of the sweep, and of refused rows.
@@ -351,7 +352,7 @@ impl Shard {
     fn try_later(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let at = cx.now.mono + RETRY;
         self.rows.refused.push_back((at, key));
-        cx.set(&mut self.rows.retry, at, Timer::Retry);
+        cx.set(&mut self.rows.retry, at, MembershipTimer::Retry);
     }
 
     /// There is no link to try refused rows again on. The next settling writes those that are wanted.
@@ -383,12 +384,16 @@ impl Shard {
         let mut budget = settle::budget(cx, view, 0);
         while let Some(&(at, key)) = self.rows.refused.front() {
             if budget == 0 {
-                cx.set(&mut self.rows.retry, cx.now.mono + STEP, Timer::Retry);
+                cx.set(
+                    &mut self.rows.retry,
+                    cx.now.mono + STEP,
+                    MembershipTimer::Retry,
+                );
                 return;
             }
             budget -= 1;
             if at > cx.now.mono {
-                cx.set(&mut self.rows.retry, at, Timer::Retry);
+                cx.set(&mut self.rows.retry, at, MembershipTimer::Retry);
                 return;
             }
             self.rows.refused.pop_front();
@@ -412,7 +417,11 @@ impl Shard {
         if !self.rows.sweep.rings(cx.now.mono) {
             return;
         }
-        cx.set(&mut self.rows.sweep, cx.now.mono + SWEEP_STEP, Timer::Sweep);
+        cx.set(
+            &mut self.rows.sweep,
+            cx.now.mono + SWEEP_STEP,
+            MembershipTimer::Sweep,
+        );
         if self.lease.held_epoch().is_none() || self.settlement.is_running() {
             return;
         }

@@ -15,14 +15,15 @@ use crate::command::Log;
 use crate::config::Config;
 use crate::context::Context;
 use crate::id::ConnectionKey;
+use crate::membership::hooks;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
-use crate::membership::{Timer, hooks};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
 use crate::vocabulary::terminal::Age;
+use crate::vocabulary::timer::MembershipTimer;
 
 /// The time between two batches of rows.
 pub(super) const STEP: Duration = Config::SETTLE_STEP;
@@ -179,7 +180,11 @@ impl Shard {
             return;
         };
         if settling.next > cx.now.mono {
-            cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+            cx.set(
+                &mut self.settlement.alarm,
+                settling.next,
+                MembershipTimer::Settle,
+            );
             return;
         }
         let budget = budget(cx, view, settling.slowed);
@@ -189,7 +194,11 @@ impl Shard {
         };
         if more {
             settling.next = cx.now.mono + STEP;
-            cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+            cx.set(
+                &mut self.settlement.alarm,
+                settling.next,
+                MembershipTimer::Settle,
+            );
             return;
         }
         if settling.open == 0 && settling.again.is_empty() {
@@ -288,7 +297,11 @@ impl Shard {
         if let Some(settling) = &mut self.settlement.settling {
             settling.open -= 1;
             if settling.open == 0 {
-                cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+                cx.set(
+                    &mut self.settlement.alarm,
+                    settling.next,
+                    MembershipTimer::Settle,
+                );
             }
         }
     }
@@ -305,7 +318,11 @@ impl Shard {
             return;
         };
         settling.again.push_back(key);
-        cx.set(&mut self.settlement.alarm, settling.next, Timer::Settle);
+        cx.set(
+            &mut self.settlement.alarm,
+            settling.next,
+            MembershipTimer::Settle,
+        );
     }
 }
 

@@ -333,10 +333,10 @@ mod tests {
     /// A delivery to whatever name, by someone who does not check names.
     fn deliver_to(user: &str) -> Bytes {
         #[derive(Serialize)]
-        enum To<'a> {
-            Users(Vec<(&'a str, Vec<ConnectionId>, Ask)>),
+        enum Unchecked<'a> {
+            Keys(Vec<(&'a str, Vec<ConnectionId>, Ask)>),
         }
-        let to = To::Users(vec![(user, Vec::new(), Ask::All)]);
+        let to = Unchecked::Keys(vec![(user, Vec::new(), Ask::All)]);
         encode_form(&form(ActionForm::Close(CloseCode::Kicked), to))
     }
 
@@ -393,7 +393,7 @@ mod tests {
 
     fn addressees() -> impl Strategy<Value = Addressees> {
         prop_oneof![
-            4 => vec(addressee(), 0..5).prop_map(Addressees::Users),
+            4 => vec(addressee(), 0..5).prop_map(Addressees::Keys),
             1 => Just(Addressees::Everyone),
         ]
     }
@@ -434,7 +434,7 @@ mod tests {
             },
         );
         prop_oneof![
-            vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Users),
+            vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Keys),
             counts.prop_map(Outcomes::Everyone),
         ]
     }

@@ -99,7 +99,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
                 + addressees_size(&delivery.to)
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
-            Outcomes::Users(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
+            Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
             Outcomes::Everyone(_) => 2 * TAG + 7 * NUMBER,
         },
         Message::Heartbeat { .. } => 2 * TAG,
@@ -125,7 +125,7 @@ fn action_size(action: &Action) -> usize {
 
 fn addressees_size(to: &Addressees) -> usize {
     match to {
-        Addressees::Users(users) => users.iter().map(addressee_size).sum::<usize>() + TAG + NUMBER,
+        Addressees::Keys(users) => users.iter().map(addressee_size).sum::<usize>() + TAG + NUMBER,
         Addressees::Everyone => TAG,
     }
 }

@@ -111,7 +111,7 @@ impl Publish {
                     push: push_id,
                     within: due.since(cx.now.mono),
                     action,
-                    to: Addressees::Users(vec![addressee]),
+                    to: Addressees::Keys(vec![addressee]),
                 };
                 send(cx, wings, to, delivery, due);
             }

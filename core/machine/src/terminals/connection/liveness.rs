@@ -17,9 +17,10 @@ use crate::event::Life;
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
 use crate::message::Outcome;
+use crate::terminals::Terminals;
 use crate::terminals::hooks;
-use crate::terminals::{Terminals, Timer};
 use crate::time::Instant;
+use crate::vocabulary::timer::TerminalsTimer;
 
 /// Whether a terminal answers.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -209,7 +210,7 @@ impl Terminals {
         };
         if connection.armed.is_none_or(|armed| due < armed) {
             connection.armed = Some(due);
-            cx.arm(due, Timer(key));
+            cx.arm(due, TerminalsTimer(key));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Cluster, Delivery};
+use super::{Arriving, Cluster};
 use crate::command::{Command, Dial, Outbox, RoundTrip};
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Closure, Event, Heard, LinkFailure, Notice};
@@ -216,7 +216,7 @@ impl Cluster {
             (false, false) => {
                 self.links.insert((index, link), (to, link));
                 let dialler = index;
-                (self.on_the_way).push_back(Delivery::Accept { dialler, link });
+                (self.on_the_way).push_back(Arriving::Accept { dialler, link });
                 return;
             }
         };

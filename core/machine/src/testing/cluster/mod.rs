@@ -21,7 +21,7 @@ mod execute;
 mod transit;
 
 pub(crate) use execute::{Record, Server};
-use transit::Delivery;
+use transit::Arriving;
 
 /// Instances, and the executor of their commands: it has what a driver has (sockets, round trips, links,
 /// calls), checks what every driver may rely on (one `Flush` at a time, one answer to a call, ...), keeps what
@@ -72,7 +72,7 @@ pub(crate) struct Cluster {
     pub(crate) loose_closed: Vec<LinkKey>,
     pub(crate) loose_dials: Vec<LinkKey>,
     links: BTreeMap<(usize, LinkKey), (usize, LinkKey)>,
-    on_the_way: VecDeque<Delivery>,
+    on_the_way: VecDeque<Arriving>,
     calls: u64,
 }
 
@@ -365,12 +365,12 @@ impl Cluster {
             return false;
         };
         match delivery {
-            Delivery::Event(index, _) if self.down[index] => {}
-            Delivery::Event(index, event) => {
+            Arriving::Event(index, _) if self.down[index] => {}
+            Arriving::Event(index, event) => {
                 self.take(index, event);
                 self.turn(index);
             }
-            Delivery::Accept { dialler, link } => self.accept_link(dialler, link),
+            Arriving::Accept { dialler, link } => self.accept_link(dialler, link),
         }
         true
     }
@@ -384,7 +384,7 @@ impl Cluster {
             .expect("room");
         self.links.insert((dialler, link), (acceptor, key));
         self.links.insert((acceptor, key), (dialler, link));
-        (self.on_the_way).push_back(Delivery::Event(dialler, Event::LinkUp { link }));
+        (self.on_the_way).push_back(Arriving::Event(dialler, Event::LinkUp { link }));
     }
 }
 

@@ -6,7 +6,7 @@ use crate::id::{ConnectionKey, LinkKey};
 
 /// What happens on the way between instances, one thing after another.
 #[derive(Clone, Debug)]
-pub(super) enum Delivery {
+pub(super) enum Arriving {
     Event(usize, Event),
     Accept { dialler: usize, link: LinkKey },
 }
@@ -20,7 +20,7 @@ enum Channel {
     Calls(usize),
 }
 
-impl Delivery {
+impl Arriving {
     fn channel(&self) -> Channel {
         match self {
             Self::Accept { dialler, link } => Channel::Link(*dialler, *link),
@@ -49,11 +49,11 @@ impl Delivery {
 impl Cluster {
     /// An event is on the way.
     pub(crate) fn enqueue(&mut self, instance: usize, event: Event) {
-        self.on_the_way.push_back(Delivery::Event(instance, event));
+        self.on_the_way.push_back(Arriving::Event(instance, event));
     }
 
     /// The next thing to arrive.
-    pub(super) fn take_next(&mut self) -> Option<Delivery> {
+    pub(super) fn take_next(&mut self) -> Option<Arriving> {
         let Some(state) = &mut self.shuffle else {
             return self.on_the_way.pop_front();
         };
