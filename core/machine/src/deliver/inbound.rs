@@ -143,6 +143,8 @@ impl Deliveries {
                 self.answer_if_complete(cx, key);
             }
         }
+        // What was remembered of it may have pushed out what others wait for.
+        self.take_outcomes(cx, terminals);
     }
 
     fn begin_inbound(&mut self, cx: &mut Context<'_>, inbound: Inbound) -> InboundKey {

@@ -111,6 +111,10 @@ impl Deliveries {
 
     /// Whether no answer waits for the end of the turn.
     pub(crate) fn turn_is_over(&self) -> bool {
+        debug_assert!(
+            !self.repeats.has_forgotten(),
+            "a repeat waits for what was forgotten"
+        );
         self.answers_here.is_empty()
     }
 

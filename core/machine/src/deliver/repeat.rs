@@ -181,6 +181,11 @@ impl Repeats {
         std::mem::take(&mut self.forgotten)
     }
 
+    /// Whether there is a repeat to be [taken](Self::take_forgotten).
+    pub(super) const fn has_forgotten(&self) -> bool {
+        !self.forgotten.is_empty()
+    }
+
     /// Pairs of push and connection, and broadcasts, that are remembered.
     pub(super) fn len(&self) -> usize {
         self.order.len()

@@ -34,7 +34,7 @@ fn alike() -> Alike {
     Alike::of(&Config::default())
 }
 
-fn batch(messages: &[Message]) -> Bytes {
+pub(super) fn batch(messages: &[Message]) -> Bytes {
     let mut batch = Batch::new();
     for message in messages {
         batch.push(message);
@@ -42,7 +42,7 @@ fn batch(messages: &[Message]) -> Bytes {
     batch.take()
 }
 
-fn receive(cluster: &mut Cluster, link: LinkKey, batch: Bytes) {
+pub(super) fn receive(cluster: &mut Cluster, link: LinkKey, batch: Bytes) {
     cluster.event(0, Event::LinkReceived { link, batch });
 }
 
@@ -60,7 +60,7 @@ fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
 }
 
 /// The peer dials and proves itself.
-fn linked(cluster: &mut Cluster) -> LinkKey {
+pub(super) fn linked(cluster: &mut Cluster) -> LinkKey {
     let (link, transcript) = greeted(cluster);
     let proof = transcript.prove(&secret(), Role::Dialler);
     receive(cluster, link, batch(&[Message::Proof(proof)]));
