@@ -10,7 +10,7 @@ use switchboard_sim::report::Report;
 use switchboard_sim::totals::Totals;
 use switchboard_sim::{Trial, checkers, swarm};
 
-use super::out::check_writable;
+use super::out::{check_writable, write};
 use super::progress::{ProgressDisplay, Stopwatch, interrupted, note_interrupts};
 use super::shrink::keep_small;
 use super::{CommandResult, CommandStatus, again, jobs, tell};
@@ -18,8 +18,8 @@ use super::{CommandResult, CommandStatus, again, jobs, tell};
 /// Run schedules of many seeds; shrink and keep the first that fails
 ///
 /// Each seed gives a schedule: connections, pushes and faults, then everything heals and must
-/// converge. All checkers watch. The swarm ends when its time is over, at Ctrl-C, or when an
-/// invariant is violated; in any case it says what all seeds have shown together. It fails if an
+/// converge. All checkers watch. The swarm ends when its time is over, or its seeds are, at Ctrl-C, or
+/// when an invariant is violated; in any case it says what all seeds have shown together. It fails if an
 /// invariant was violated, if excuses explain more of the losses than a checker allows, or if too many
 /// runs proved nothing.
 #[derive(Args)]
@@ -27,6 +27,9 @@ pub(crate) struct Swarm {
     /// How long, in seconds
     #[arg(long, default_value_t = 60, value_name = "S", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     seconds: u64,
+    /// How many seeds, however long they take
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
     /// How many threads
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = jobs())]
     jobs: usize,
@@ -36,6 +39,9 @@ pub(crate) struct Swarm {
     /// Where to write the shrunk schedule if one fails
     #[arg(long, default_value = "failed.txt", value_name = "FILE")]
     out: PathBuf,
+    /// Write the schedule that fails as it is: to make it small takes longer than to find it
+    #[arg(long)]
+    unshrunk: bool,
 }
 
 /// A swarm lasts so long at most, in seconds: a year.
@@ -60,7 +66,10 @@ impl Swarm {
         tell(&format!("seed {}", report.seed), &report);
         let replay = again(format_args!("replay {}", report.seed));
         println!("again: {replay}");
-        if keep_small(&swarm::schedule(report.seed), &self.out)? == CommandStatus::Held {
+        let schedule = swarm::schedule(report.seed);
+        if self.unshrunk {
+            write(&self.out, &schedule.to_string())?;
+        } else if keep_small(&schedule, &self.out)? == CommandStatus::Held {
             println!(
                 "seed {} is not deterministic: what was violated is not when it is run again",
                 report.seed
@@ -69,7 +78,7 @@ impl Swarm {
         Ok(CommandStatus::Failed)
     }
 
-    /// Runs seeds until the time is over, and returns their sum and the first that failed.
+    /// Runs seeds until their time is over, or all have run, and returns their sum and the first that failed.
     fn run(&self, time: Stopwatch) -> (Totals, Option<Report>) {
         let jobs = self.jobs as u64;
         let stop = AtomicBool::new(false);
@@ -77,7 +86,9 @@ impl Swarm {
         std::thread::scope(|scope| {
             for job in 0..jobs {
                 let (reports, stop) = (reports.clone(), &stop);
-                scope.spawn(move || run_seeds(self.from.wrapping_add(job), jobs, &reports, stop));
+                let seeds = (job..self.seeds.unwrap_or(u64::MAX)).step_by(self.jobs);
+                let seeds = seeds.map(|nth| self.from.wrapping_add(nth));
+                scope.spawn(move || run_seeds(seeds, &reports, stop));
             }
             drop(reports);
             let found = self.watch(time, &inbox, &stop);
@@ -93,7 +104,7 @@ impl Swarm {
         inbox: &Receiver<Report>,
         stop: &AtomicBool,
     ) -> (Totals, Option<Report>) {
-        let mut progress = ProgressDisplay::of(self.seconds * 1000);
+        let mut progress = ProgressDisplay::of(self.seeds.unwrap_or(self.seconds * 1000));
         let mut totals = Totals::default();
         let mut failed: Option<Report> = None;
         loop {
@@ -110,10 +121,12 @@ impl Swarm {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             let passed = time.elapsed();
-            if passed.as_secs() >= self.seconds || interrupted() || failed.is_some() {
+            let is_over = self.seeds.is_none() && passed.as_secs() >= self.seconds;
+            if is_over || interrupted() || failed.is_some() {
                 stop.store(true, Ordering::Relaxed);
             }
-            progress.at(passed.as_millis() as u64, || {
+            let done = (self.seeds).map_or(passed.as_millis() as u64, |_| totals.runs);
+            progress.at(done, || {
                 let hours = totals.simulated.as_secs() / 3600;
                 let events = time.rate(totals.events) / 1e6;
                 format!(
@@ -127,15 +140,13 @@ impl Swarm {
     }
 }
 
-fn run_seeds(first: u64, step: u64, reports: &Sender<Report>, stop: &AtomicBool) {
+fn run_seeds(seeds: impl Iterator<Item = u64>, reports: &Sender<Report>, stop: &AtomicBool) {
     let trial = Trial::new();
-    let mut seed = first;
-    while !stop.load(Ordering::Relaxed) {
-        let report = trial.run(&swarm::schedule(seed));
-        if reports.send(report).is_err() {
+    for seed in seeds {
+        if stop.load(Ordering::Relaxed) || reports.send(trial.run(&swarm::schedule(seed))).is_err()
+        {
             return;
         }
-        seed = seed.wrapping_add(step);
     }
 }
 
