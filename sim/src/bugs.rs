@@ -160,6 +160,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
             shallow("orphan-debt"),
             shallow("hello-means-reachable"),
             shallow("all-terminals"),
+            shallow("lists-true"),
         ],
         tempting: "a user with one terminal is the usual case, and one key is deleted more easily than a field",
     },
@@ -275,7 +276,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::KindGuessed,
-        caught_by: &[shallow("no-creation")],
+        caught_by: &[shallow("no-creation"), shallow("terminal-told")],
         tempting: "what is UTF-8 is text, and nobody has to say so",
     },
     Bug {

@@ -338,6 +338,8 @@ pub enum HowClosed {
 pub enum Sent {
     /// So many messages.
     Messages(u32),
+    /// So many messages that nobody takes.
+    Unwanted(u32),
     /// Bytes that are no frames. The driver ends such a connection, and so it does the next two.
     Malformed,
     /// A frame that is too large.

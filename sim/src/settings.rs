@@ -56,13 +56,16 @@ pub(crate) fn of_schedule(schedule: &Schedule) -> Config {
     }
 }
 
+/// The largest payload where limits are tight: a push with a short name is smaller.
+pub(crate) const TIGHT_PUSH_BYTES: usize = 64;
+
 /// Limits that a few terminals and a burst of pushes reach.
 fn tight(slow_consumer: SlowConsumer) -> Config {
     Config {
         slow_consumer,
         queue_frames: 4,
         queue_bytes: 256,
-        push_bytes: 64,
+        push_bytes: TIGHT_PUSH_BYTES,
         connections: 40,
         connections_per_user: 10,
         pushes: 12,

@@ -175,6 +175,7 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
                     To::Users(users) => users.clone(),
                     To::Everyone => Vec::new(),
                 },
+                Act::Where { user, .. } => vec![user.clone()],
                 _ => Vec::new(),
             })
             .collect();

@@ -109,6 +109,8 @@ fn push_act(instances: usize) -> impl Strategy<Value = Act> {
     let kick = (host(instances), user(), 0..PUSHES);
     prop_oneof![
         (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
+        (host(instances), user()).prop_map(|(at, user)| Act::Where { at, user }),
+        host(instances).prop_map(|at| Act::Instances { at }),
         kick.prop_map(|(at, user, kick)| Act::Kick {
             at,
             to: To::User(user),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::config::Config;
 use switchboard_core::directory::{Row, SeenLease};
 use switchboard_core::id::{ConnectionId, InstanceId};
-use switchboard_core::stats::{Gauges, Level, Stats};
+use switchboard_core::stats::{Gauges, Level, Stats, Tables};
 use switchboard_core::time::Instant;
 
 use crate::context::Context;
@@ -13,7 +13,7 @@ use crate::directory::Directory;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::observed::Life;
-use crate::publishing::{Published, Publishing};
+use crate::publishing::{Published, Publishing, Question};
 use crate::terminals::{Session, Terminals};
 
 /// What of a world can be seen, as it is at this moment.
@@ -75,6 +75,11 @@ impl<'a> Scene<'a> {
     /// All pushes, in the order in which they were first handed in. Their place is their number.
     pub fn pushes(&self) -> &'a [Published] {
         self.publishing.pushes()
+    }
+
+    /// All that was asked beside pushes, in the order in which it was. Their place is their number.
+    pub fn questions(&self) -> &'a [Question] {
+        self.publishing.questions()
     }
 
     /// The processes. Their place is their number, one below that in the schedule.
@@ -188,6 +193,11 @@ impl<'a> HostView<'a> {
     /// How full the tables and queues of its instance are, if it runs.
     pub fn levels(&self) -> Option<[Level; 9]> {
         self.scene.hosts.levels(self.host)
+    }
+
+    /// How many entries each table and queue of its instance has, if it runs.
+    pub fn tables(&self) -> Option<Tables> {
+        self.scene.hosts.tables(self.host)
     }
 
     /// What its instance has counted, if it runs.

@@ -70,7 +70,10 @@ impl Checker for AllTerminals {
             }
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).reads_other_rows(watch, hand_in))
+                .or_else(|| {
+                    let publisher = self.knowledge.publisher(watch, hand_in);
+                    Knowledge::reads_other_rows(watch, publisher)
+                })
                 .or_else(|| writes_other_rows(watch, handed_in.at, this.life()?));
             match excuse {
                 Some(excuse) => watch.excused(excuse),

@@ -93,7 +93,10 @@ impl Checker for HelloMeansReachable {
             };
             let excuse = on_the_way(watch, handed_in, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).ignorance(watch, hand_in, holder));
+                .or_else(|| {
+                    let publisher = self.knowledge.publisher(watch, hand_in);
+                    self.knowledge.ignorance(watch, publisher, holder)
+                });
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

@@ -32,6 +32,17 @@ pub(super) struct Knowledge {
     seen_out: BTreeMap<InstanceId, Instant>,
 }
 
+/// Who goes by what it was told, from a moment on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    /// The instance.
+    pub(super) life: Life,
+    /// When it was asked.
+    pub(super) at: Instant,
+    /// When it had last read a view of the primary before that.
+    pub(super) viewed: Option<Instant>,
+}
+
 /// The lease of one instance.
 #[derive(Clone, Copy, Debug)]
 struct Tenure {
@@ -114,9 +125,21 @@ impl Knowledge {
 
     fn take_in_push(&mut self, hand_in: HandIn, watch: &Watch<'_>) {
         let life = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
-        if let Some(viewed) = self.readers.get(&life).and_then(|reader| reader.viewed) {
+        if let Some(viewed) = self.viewed(life) {
             self.viewed_before.insert(hand_in, viewed);
         }
+    }
+
+    /// When an instance has last read a view of the primary.
+    pub(super) fn viewed(&self, life: Life) -> Option<Instant> {
+        self.readers.get(&life)?.viewed
+    }
+
+    /// The publisher of a push.
+    pub(super) fn publisher(&self, watch: &Watch<'_>, hand_in: HandIn) -> Asking {
+        let HandedIn { life, at, .. } = watch.scene().pushes()[hand_in.push].times()[hand_in.time];
+        let viewed = self.viewed_before.get(&hand_in).copied();
+        Asking { life, at, viewed }
     }
 
     /// Something has happened to the directory: leases may be gone, or run out earlier. That they may
@@ -154,19 +177,19 @@ impl Knowledge {
     pub(super) fn ignorance(
         &self,
         watch: &Watch<'_>,
-        hand_in: HandIn,
+        asking: Asking,
         holder: Life,
     ) -> Option<Excuse> {
         let scene = watch.scene();
         let config = scene.config();
-        let HandedIn {
+        let Asking {
             life: publisher,
             at,
             ..
-        } = scene.pushes()[hand_in.push].times()[hand_in.time];
+        } = asking;
         let instance = scene.instance_of(holder);
         // The publisher goes by what it took in last, which the directory said a little earlier.
-        let viewed = self.viewed_before.get(&hand_in).copied().unwrap_or(at);
+        let viewed = asking.viewed.unwrap_or(at);
         let lately = at.before(config.view_interval);
         let since = viewed.min(lately).before(config.directory_timeout);
         let reader = self.readers.get(&publisher);
@@ -192,17 +215,17 @@ impl Knowledge {
                 return paused;
             }
         }
-        if let Some(other_rows) = self.reads_other_rows(watch, hand_in) {
+        if let Some(other_rows) = Self::reads_other_rows(watch, asking) {
             return Some(other_rows);
         }
-        if let Some(forgot) = self.had_forgotten(watch, hand_in) {
+        if let Some(forgot) = Self::had_forgotten(watch, asking) {
             return Some(forgot);
         }
         if told {
             return Self::lives_on_at_the_former(watch, holder, since);
         }
         // An instance that has started while nothing could be read knows nobody.
-        let from = match self.viewed_before.get(&hand_in) {
+        let from = match asking.viewed {
             Some(_) => since.before(config.lease),
             None => Instant::START,
         };
@@ -232,10 +255,10 @@ impl Knowledge {
     /// Why a publisher knew nobody any more when it took a push: all that it knew of had run out by its
     /// own count, because it had stood still or could read nothing. What it reads first when it has
     /// stood still may be lost as well.
-    fn had_forgotten(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
+    fn had_forgotten(watch: &Watch<'_>, asking: Asking) -> Option<Excuse> {
         let config = watch.scene().config();
-        let HandedIn { life, at, .. } = watch.scene().pushes()[hand_in.push].times()[hand_in.time];
-        let viewed = self.viewed_before.get(&hand_in)?;
+        let Asking { life, at, viewed } = asking;
+        let viewed = viewed?;
         let lately = at.before(config.lease);
         let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
         let stood_still = watch.excuse(lately, at, |excuse| {
@@ -244,7 +267,7 @@ impl Knowledge {
         let could_not_read = watch.excuse(lately, at, |excuse| {
             excuse.kind.part() == Part::Directory && (here(excuse) || excuse.scope == Scope::All)
         });
-        if *viewed < lately {
+        if viewed < lately {
             stood_still.or(could_not_read)
         } else {
             stood_still.and(could_not_read)
@@ -260,12 +283,11 @@ impl Knowledge {
     /// primary answers it, or was the last to tell it who there is; or it has started while the
     /// directory was disturbed, or within a lease after that. It has not noticed then what the others
     /// have, and knows nobody whom it could doubt.
-    pub(super) fn reads_other_rows(&self, watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
+    pub(super) fn reads_other_rows(watch: &Watch<'_>, asking: Asking) -> Option<Excuse> {
         let config = watch.scene().config();
-        let HandedIn { life, at, .. } = watch.scene().pushes()[hand_in.push].times()[hand_in.time];
+        let Asking { life, at, viewed } = asking;
         let here = |excuse: &Excuse| excuse.scope == Scope::Instance(life.host);
         let lately = at.before(config.directory_timeout);
-        let viewed = self.viewed_before.get(&hand_in).copied();
         let since = viewed.unwrap_or(Instant::START).min(lately);
         let split = watch.excuse(since, watch.now(), |excuse| {
             excuse.kind == FaultKind::RedisSplit && here(excuse)

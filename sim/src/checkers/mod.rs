@@ -15,14 +15,17 @@ mod hygiene;
 mod knowledge;
 mod lateness;
 mod limits;
+mod lists_true;
 mod no_creation;
 mod no_duplicate;
 mod no_resurrection;
 mod order;
 mod orphan_debt;
 mod receipt_complete;
+mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
+mod terminal_told;
 
 pub use addressee::Addressee;
 pub use all_terminals::AllTerminals;
@@ -36,6 +39,7 @@ pub use ghost_debt::GhostDebt;
 pub use hello_means_reachable::HelloMeansReachable;
 pub use hygiene::Hygiene;
 pub use limits::Limits;
+pub use lists_true::ListsTrue;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
 pub use no_resurrection::NoResurrection;
@@ -44,6 +48,7 @@ pub use orphan_debt::OrphanDebt;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
+pub use terminal_told::TerminalTold;
 
 use crate::checker::Checker;
 
@@ -57,6 +62,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(HelloMeansReachable::default()),
         Box::new(AllTerminals::default()),
         Box::new(ReceiptComplete::default()),
+        Box::new(ListsTrue::default()),
     ]);
     all
 }
@@ -79,6 +85,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Convergence),
         Box::new(EmptyAtRest),
         Box::new(Ends::default()),
+        Box::new(TerminalTold::default()),
     ]
 }
 

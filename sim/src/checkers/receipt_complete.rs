@@ -106,7 +106,10 @@ impl ReceiptComplete {
             // about to end is no terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
                 .or_else(|| evicted(watch, session, handed_in.at))
-                .or_else(|| (self.knowledge).ignorance(watch, hand_in, holder));
+                .or_else(|| {
+                    let publisher = self.knowledge.publisher(watch, hand_in);
+                    self.knowledge.ignorance(watch, publisher, holder)
+                });
             match excuse {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(

@@ -1,9 +1,11 @@
 //! `receipt-true`: what a receipt says had happened.
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Action, Audience, Counts, Outcome, Receipt, TerminalOutcome};
+use switchboard_core::message::{Action, Audience, Outcome, TerminalOutcome};
+use switchboard_core::time::Instant;
 
 use super::allowance::{closing, is_being_kicked, on_the_way};
+use super::receipt_numbers::miscounts;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
@@ -51,48 +53,33 @@ impl Checker for ReceiptTrue {
     }
 }
 
-/// What is wrong with the numbers of a receipt.
-fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<&'static str> {
-    let everyone = *watch.scene().pushes()[hand_in.push].to() == Audience::Everyone;
-    if everyone || receipt.truncated {
-        return None;
-    }
-    let mut named: Vec<_> = (receipt.terminals.iter())
-        .map(|terminal| terminal.connection)
-        .collect();
-    named.sort_unstable();
-    named.dedup();
-    if named.len() != receipt.terminals.len() {
-        return Some("names a terminal twice");
-    }
-    let count = |outcome| {
-        let same = receipt
-            .terminals
-            .iter()
-            .filter(|terminal| terminal.outcome == outcome);
-        same.count() as u64
-    };
-    let counts = Counts {
-        written: count(Outcome::Written),
-        queued: count(Outcome::Queued),
-        gone: count(Outcome::Gone),
-        overflow: count(Outcome::Overflow),
-        unreachable: count(Outcome::Unreachable),
-        too_large: count(Outcome::TooLarge),
-    };
-    (counts != receipt.counts).then_some("counts others than it names")
-}
-
 /// What was in doubt while a push was routed.
 fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
     let scene = watch.scene();
     let published = &scene.pushes()[hand_in.push];
     let everyone = *published.to() == Audience::Everyone;
     let handed_in = &published.times()[hand_in.time];
-    let publisher = Scope::Instance(handed_in.life.host);
     let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
+    let is_for = |session: usize| published.is_for(scene.sessions()[session].user());
+    in_doubt(watch, handed_in.life, handed_in.at, everyone, |session| {
+        due && is_for(session)
+    })
+    .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
+}
+
+/// What was in doubt for an instance since a moment. `everyone`: it asked all the others; `ending`: whether the end
+/// of a session was in its way.
+pub(super) fn in_doubt(
+    watch: &Watch<'_>,
+    life: Life,
+    at: Instant,
+    everyone: bool,
+    ending: impl Fn(usize) -> bool,
+) -> Option<Excuse> {
+    let scene = watch.scene();
+    let publisher = Scope::Instance(life.host);
     // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
-    let from = handed_in.at.before(scene.config().lease * 3);
+    let from = at.before(scene.config().lease * 3);
     watch
         .excuse(from, watch.now(), |excuse| match excuse.kind.part() {
             Part::Directory => true,
@@ -101,19 +88,16 @@ fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
                 everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher
             }
             // An instance that has just started settles, and one that is gone is doubted.
-            Part::Life => excuse.kind != FaultKind::Start || excuse.until >= handed_in.at,
+            Part::Life => excuse.kind != FaultKind::Start || excuse.until >= at,
             Part::Links => everyone,
             // One that went shortly before the deadline may not have been looked up once more by then.
             Part::Terminal => match excuse.scope {
-                Scope::Session(session) => {
-                    due && published.is_for(scene.sessions()[session].user())
-                }
+                Scope::Session(session) => ending(session),
                 Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
             },
             Part::NoExcuse => false,
         })
-        .or_else(|| kept_quiet(watch, handed_in))
-        .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
+        .or_else(|| kept_quiet(watch, life.host, at))
 }
 
 /// Why an answer may have come after the deadline although it left in time: what was under way between
@@ -133,13 +117,12 @@ fn late(watch: &Watch<'_>, handed_in: &HandedIn, holder: Option<Life>) -> Option
 
 /// What keeps another instance from saying that its directory is back, after it has told the publisher that it
 /// is away: it is doubted until the link between them is taken for dead, and for a lease after that.
-fn kept_quiet(watch: &Watch<'_>, handed_in: &HandedIn) -> Option<Excuse> {
+fn kept_quiet(watch: &Watch<'_>, publisher: usize, at: Instant) -> Option<Excuse> {
     let scene = watch.scene();
     let config = scene.config();
-    let publisher = handed_in.life.host;
     let lasts = config.lease * 3;
     let silence = config.link_heartbeat * Config::SILENT_HEARTBEATS;
-    let from = handed_in.at.before(silence + lasts);
+    let from = at.before(silence + lasts);
     let quiet = scene.ledger().entries().iter().filter(|entry| {
         let silent = matches!(
             entry.kind,
@@ -149,7 +132,7 @@ fn kept_quiet(watch: &Watch<'_>, handed_in: &HandedIn) -> Option<Excuse> {
             Scope::Between(one, other) => one == publisher || other == publisher,
             Scope::All | Scope::Instance(_) | Scope::Session(_) => false,
         };
-        silent && here && entry.from <= handed_in.at && entry.until >= from
+        silent && here && entry.from <= at && entry.until >= from
     });
     let away = |quiet: &Excuse| {
         let lately = quiet.from.before(lasts);

@@ -56,6 +56,13 @@ impl Calm {
             | Observed::Viewed { .. }
             | Observed::Written { .. }
             | Observed::Seen { .. }
+            | Observed::Heard { .. }
+            | Observed::Asked { .. }
+            | Observed::Told { .. }
+            | Observed::Given { .. }
+            | Observed::Closing { .. }
+            | Observed::Closed { .. }
+            | Observed::Noticed { .. }
             | Observed::HandedIn(_)
             | Observed::Answered { .. }
             | Observed::PushRefused { .. }

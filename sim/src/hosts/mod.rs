@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use switchboard_core::Instance;
 use switchboard_core::id::InstanceId;
-use switchboard_core::stats::{Gauges, Level, Stats};
+use switchboard_core::stats::{Gauges, Level, Stats, Tables};
 use switchboard_core::time::{Instant, Now, WallTime};
 
 use crate::context::Context;
@@ -138,6 +138,11 @@ impl Hosts {
     /// How full the tables and queues of an instance are, if it runs.
     pub(crate) fn levels(&self, host: usize) -> Option<[Level; 9]> {
         Some(self.processes[host].instance.as_ref()?.levels())
+    }
+
+    /// How many entries each table and queue of an instance has, if it runs.
+    pub(crate) fn tables(&self, host: usize) -> Option<Tables> {
+        Some(self.processes[host].instance.as_ref()?.tables())
     }
 
     /// What an instance has counted, if it runs.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
 use switchboard_core::directory::{Reply, SeenLease};
-use switchboard_core::event::{Event, Handshake, Refused};
+use switchboard_core::event::{Closure, Event, Handshake, Refused};
 use switchboard_core::id::{ConnectionId, ConnectionKey, LinkKey};
 use switchboard_core::time::Instant;
 
@@ -13,7 +13,7 @@ use super::Hosts;
 use crate::boundary::Intake;
 use crate::context::Context;
 use crate::noise::Purpose;
-use crate::observed::{Life, Observed, Topic};
+use crate::observed::{Account, Life, Observed, Topic};
 use crate::vocabulary::happening::{Happening, Input};
 
 /// The slots of time in each of which a process has one turn: an input waits for half as long on
@@ -102,6 +102,26 @@ impl Hosts {
         if let Some(leases) = leases.filter(|_| in_time) {
             cx.observe(Observed::Viewed { life, leases });
         }
+    }
+
+    /// What an instance says of a connection whose end it is about to take in.
+    pub(crate) fn account(
+        &self,
+        cx: &Context,
+        life: Life,
+        connection: ConnectionKey,
+        closure: Closure,
+    ) -> Option<Account> {
+        let now = self.clock_of(cx, life.host);
+        let instance = self.processes[life.host].instance.as_ref()?;
+        let ended = instance.ended(now, connection, closure)?;
+        Some(Account {
+            ending: ended.ending,
+            lived: ended.lived,
+            messages: ended.messages,
+            frames: ended.frames,
+            bytes: ended.bytes,
+        })
     }
 
     /// An instance takes the handshake of a terminal, or refuses it.

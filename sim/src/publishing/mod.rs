@@ -1,10 +1,12 @@
 //! What was published: the pushes, and each time that one was handed in.
 
+mod questions;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use switchboard_core::config::Config;
-use switchboard_core::event::{Answer, Event};
+use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, PushId, UserId};
 use switchboard_core::message::{Action, Audience, Push};
@@ -18,6 +20,8 @@ use crate::observed::{HandIn, Life, Observed};
 use crate::schedule::{Moment, To};
 use crate::vocabulary::happening::Input;
 use crate::vocabulary::push::{content_of, id_of};
+
+pub use questions::{Asked, Question};
 
 /// A push of the schedule, and how its hand-ins ended.
 #[derive(Clone, Debug)]
@@ -123,14 +127,10 @@ pub(crate) struct Publishing {
     by_name: BTreeMap<String, usize>,
     by_content: BTreeMap<Bytes, usize>,
     calls: BTreeMap<CallId, HandIn>,
+    questions: Vec<Question>,
     /// Pushes taken so far.
     sequence: u64,
-    /// Questions asked so far.
-    questions: u64,
 }
-
-/// The number of the first question among all calls: there are fewer pushes.
-const QUESTIONS: u64 = 1 << 32;
 
 fingerprint!(Publishing { pushes, by_name, sequence, questions } without { by_content, calls });
 
@@ -182,32 +182,6 @@ impl Publishing {
         if let Some(&push) = self.by_name.get(name) {
             self.hand_in_at(cx, hosts, host, push);
         }
-    }
-
-    /// An instance is asked for a user's connections.
-    pub(crate) fn ask_where(
-        &mut self,
-        cx: &mut Context,
-        hosts: &mut Hosts,
-        host: usize,
-        name: &str,
-    ) {
-        if let Ok(user) = UserId::new(name) {
-            let call = self.next_question();
-            let event = Event::Connections { call, user };
-            hosts.event(cx, hosts.life(host), event);
-        }
-    }
-
-    /// An instance is asked for all instances.
-    pub(crate) fn ask_instances(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize) {
-        let call = self.next_question();
-        hosts.event(cx, hosts.life(host), Event::Instances { call });
-    }
-
-    fn next_question(&mut self) -> CallId {
-        self.questions += 1;
-        CallId::new(QUESTIONS + self.questions)
     }
 
     fn hand_in_first(

@@ -92,7 +92,7 @@ impl Act {
             return Err("a client reads every 1ms at the most often".to_owned());
         }
         if let Self::Send { what, .. } = self
-            && let Sent::Messages(count) = what
+            && let Sent::Messages(count) | Sent::Unwanted(count) = what
             && *count > MAX_MESSAGES
         {
             return Err(format!(

@@ -11,6 +11,7 @@ use crate::schedule::{Act, Host, Item, Schedule};
 use crate::trial::Trial;
 
 mod clients;
+mod extremes;
 mod faults;
 mod links;
 mod mask;
@@ -91,12 +92,19 @@ pub fn schedule(seed: u64) -> Schedule {
     maker.pushes();
     maker.questions();
     maker.end();
+    maker.words();
     let old = maker.below(8, "age", 0) == 0;
     if old {
         maker.grow_old();
     }
     let tight = !old && !seed.is_multiple_of(10) && maker.below(4, "tight", 0) == 0;
     let tight = tight.then(|| maker.one_of(&POLICIES, "policy", 0));
+    if tight.is_some() {
+        maker.limits();
+    }
+    if !old && maker.below(8, "quiet", 0) == 0 {
+        maker.come_again();
+    }
     maker.items.sort_by_key(|item| item.at);
     Schedule {
         seed,

@@ -3,6 +3,7 @@
 use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::id::{ConnectionId, UserId};
 use switchboard_core::message::{Action, Outcome, Receipt};
+use switchboard_core::time::Instant;
 
 use super::Terminals;
 use crate::context::Context;
@@ -21,16 +22,30 @@ impl Terminals {
     ) -> Vec<usize> {
         // A repeat reaches nobody who came after the first time.
         let first = published.times()[0].at;
+        let is_for = |user: &UserId| published.is_for(user);
+        self.reachable_since(cx, directory, first, time == 0, is_for)
+    }
+
+    /// The sessions of some users that were greeted by a moment; `rowless`: those of them too that were greeted
+    /// without a row, and have one.
+    pub(crate) fn reachable_since(
+        &self,
+        cx: &Context,
+        directory: &Directory,
+        first: Instant,
+        rowless: bool,
+        is_for: impl Fn(&UserId) -> bool,
+    ) -> Vec<usize> {
         (self.sessions.iter().enumerate())
             .filter(|(number, session)| {
                 let reachable = match session.greeted {
                     Some((at, false)) => at <= first,
                     Some((at, true)) => {
-                        time == 0 && at <= first && self.has_live_row(cx, directory, *number)
+                        rowless && at <= first && self.has_live_row(cx, directory, *number)
                     }
                     None => false,
                 };
-                session.is_open() && reachable && published.is_for(&session.user)
+                session.is_open() && reachable && is_for(&session.user)
             })
             .map(|(number, _)| number)
             .collect()

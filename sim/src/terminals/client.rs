@@ -180,10 +180,13 @@ impl Terminals {
             return;
         };
         let code = match what {
-            Sent::Messages(count) => {
+            Sent::Messages(count) | Sent::Unwanted(count) => {
+                let frame = match what {
+                    Sent::Unwanted(_) => Heard::Unwanted,
+                    _ => Heard::Message,
+                };
                 for _ in 0..count {
                     let at = self.upwards(cx, session);
-                    let frame = Heard::Message;
                     cx.tell_at(life, at, Event::Heard { connection, frame });
                 }
                 return;

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
 use crate::hosts::Hosts;
 use crate::noise::Purpose;
-use crate::observed::{Life, Observed};
+use crate::observed::{Account, Life, Observed};
 use crate::publishing::Publishing;
 use crate::schedule::Moment;
 use crate::settings::PROTOCOL;
@@ -120,6 +120,8 @@ impl Terminals {
         let this = &mut self.sessions[session];
         this.key = Some(key);
         this.id = Some(id);
+        this.accepted = Some(cx.now);
+        this.connected = Some(hosts.clock_of(cx, life.host).wall);
         let gave_up = this.gone;
         if let Some(expires) = expires {
             this.expires = Some(expires);
@@ -142,10 +144,36 @@ impl Terminals {
     }
 
     /// An instance learns that a connection has ended.
-    pub(crate) fn closed(&mut self, cx: &mut Context, host: usize, connection: ConnectionKey) {
+    pub(crate) fn closed(
+        &mut self,
+        cx: &mut Context,
+        host: usize,
+        connection: ConnectionKey,
+        closure: Closure,
+        account: Option<Account>,
+    ) {
         if let Some(socket) = self.sockets[host].get(&connection) {
             let session = socket.session();
+            cx.observe(Observed::Closed {
+                session,
+                closure,
+                account,
+            });
             self.ended(cx, session);
+        }
+    }
+
+    /// An instance learns that a terminal has sent something.
+    pub(crate) fn heard(
+        &self,
+        cx: &mut Context,
+        host: usize,
+        connection: ConnectionKey,
+        frame: Heard,
+    ) {
+        if let Some(socket) = self.sockets[host].get(&connection) {
+            let session = socket.session();
+            cx.observe(Observed::Heard { session, frame });
         }
     }
 

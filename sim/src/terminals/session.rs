@@ -23,6 +23,10 @@ pub struct Session {
     /// Where it is.
     pub(super) life: Option<Life>,
     pub(super) id: Option<ConnectionId>,
+    /// When its instance accepted the handshake.
+    pub(super) accepted: Option<Instant>,
+    /// The same by the instance's own wall clock.
+    pub(super) connected: Option<WallTime>,
     /// When its hello was with the operating system, and whether that said `degraded`.
     pub(super) greeted: Option<(Instant, bool)>,
     /// When its end began, on whatever side.
@@ -60,6 +64,8 @@ impl Fingerprint for Session {
             expires,
             life,
             id,
+            accepted: _,
+            connected: _,
             greeted: _,
             ended,
             silent,
@@ -118,6 +124,8 @@ impl Session {
             expires: None,
             life: None,
             id: None,
+            accepted: None,
+            connected: None,
             greeted: None,
             ended: None,
             silent: false,
@@ -148,6 +156,16 @@ impl Session {
     /// Its connection, if an instance has accepted it.
     pub const fn connection(&self) -> Option<ConnectionId> {
         self.id
+    }
+
+    /// When its instance accepted the handshake.
+    pub const fn accepted(&self) -> Option<Instant> {
+        self.accepted
+    }
+
+    /// The same by the wall clock that its instance had then.
+    pub const fn connected(&self) -> Option<WallTime> {
+        self.connected
     }
 
     /// When its hello was with the operating system, and whether that said `degraded`.

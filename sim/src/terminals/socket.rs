@@ -121,8 +121,19 @@ impl Terminals {
     }
 
     /// An instance sends a frame, which waits for the next flush.
-    pub(crate) fn send(&mut self, host: usize, key: ConnectionKey, outgoing: Outgoing) {
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        host: usize,
+        key: ConnectionKey,
+        outgoing: Outgoing,
+    ) {
         if let Some(socket) = self.sockets[host].get_mut(&key) {
+            let session = socket.session;
+            cx.observe(Observed::Given {
+                session,
+                outgoing: outgoing.clone(),
+            });
             socket.buffer.push_back(Downward::Frame(outgoing));
         }
     }
@@ -313,6 +324,10 @@ impl Terminals {
             return;
         };
         let session = socket.session;
+        cx.observe(Observed::Closing {
+            session,
+            code: Some(code),
+        });
         if self.sessions[session].pace == Pace::Never {
             socket.stuck = true;
             socket.closing = Some(code);
@@ -332,6 +347,10 @@ impl Terminals {
             return;
         };
         let session = socket.session;
+        cx.observe(Observed::Closing {
+            session,
+            code: None,
+        });
         let reported = socket.report();
         self.ended(cx, session);
         self.reset(cx, session, Duration::ZERO);

@@ -24,6 +24,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "client NAME moves i1|anywhere HOW",
             "client NAME closes HOW",
             "client NAME sends N messages",
+            "client NAME sends N unwanted",
             "client NAME sends SENT",
             "client NAME stops reading",
             "client NAME reads [every TIME]",

@@ -168,6 +168,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 moves i2 silent
 1.000s  client c1 moves anywhere clean
 1.000s  client c1 sends 3 messages
+1.000s  client c1 sends 3 unwanted
 1.000s  client c1 sends malformed
 1.000s  client c1 sends oversized
 1.000s  client c1 sends not-utf8
@@ -182,6 +183,8 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  push i3 everyone m3
 2.100s  repeat i1 m1
 2.200s  kick i1 alice k1
+2.200s  where i1 alice
+2.200s  instances i2
 2.300s  clock i1 +30.000s
 2.300s  clock i1 -30.000s
 3.000s  pause i1 25.000s
@@ -275,7 +278,7 @@ expect violation orphan-debt by 20.000s
             ("client c1 closes soon", "clean, sudden, silent"),
             (
                 "client c1 sends love",
-                "N messages, malformed, oversized, not-utf8",
+                "N messages, N unwanted, malformed, oversized, not-utf8",
             ),
             ("client c1 dances", "`client NAME moves i1|anywhere HOW`"),
             ("client c1 connects i1 as a until 3s", "as USER [for TIME]`"),

@@ -208,10 +208,14 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             what: Sent::Messages(number32(count)?),
         },
+        ["sends", count, "unwanted"] => Act::Send {
+            client,
+            what: Sent::Unwanted(number32(count)?),
+        },
         ["sends", what] => Act::Send {
             client,
             what: from_table(SENT, what)
-                .map_err(|_| format!("a client sends N messages, {}", names(SENT)))?,
+                .map_err(|_| format!("a client sends N messages, N unwanted, {}", names(SENT)))?,
         },
         ["stops", "reading"] => Act::StopReading { client },
         ["reads"] => Act::Read { client },

@@ -143,6 +143,7 @@ impl Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Messages(count) => write!(f, "{count} messages"),
+            Self::Unwanted(count) => write!(f, "{count} unwanted"),
             Self::Malformed | Self::Oversized | Self::NotUtf8 => f.write_str(name_of(SENT, self)),
         }
     }

@@ -84,6 +84,8 @@ pub(crate) enum Input {
     AcceptLink(usize),
     /// A push that a caller hands in.
     Push(HandIn),
+    /// A question beside pushes, by its number.
+    Question(usize),
 }
 
 /// What comes out of a link.
@@ -172,7 +174,9 @@ impl Fingerprint for Input {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
             Self::Event(event) => event.fingerprint(to),
-            Self::Handshake(number) | Self::AcceptLink(number) => number.fingerprint(to),
+            Self::Handshake(number) | Self::AcceptLink(number) | Self::Question(number) => {
+                number.fingerprint(to);
+            }
             Self::Push(hand_in) => hand_in.fingerprint(to),
         }
     }

@@ -1,9 +1,11 @@
 //! What a world tells its checkers.
 
+use std::time::Duration;
+
 use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
-use switchboard_core::event::Refused;
-use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
+use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::InstanceId;
 use switchboard_core::message::{PushRefused, Receipt};
 
@@ -131,6 +133,44 @@ pub enum Observed {
         code: CloseCode,
     },
 
+    /// An instance has taken in that a frame came from a terminal.
+    Heard {
+        /// Of which session.
+        session: usize,
+        /// What it was.
+        frame: Heard,
+    },
+    /// An instance has given a frame for a terminal to its socket.
+    Given {
+        /// For which session.
+        session: usize,
+        /// What it says.
+        outgoing: Outgoing,
+    },
+    /// An instance ends a connection.
+    Closing {
+        /// Of which session.
+        session: usize,
+        /// With this Close frame, or without one.
+        code: Option<CloseCode>,
+    },
+    /// An instance is about to take in that a socket has gone.
+    Closed {
+        /// Of which session.
+        session: usize,
+        /// How the socket ended.
+        closure: Closure,
+        /// What the instance says of the connection.
+        account: Option<Account>,
+    },
+    /// An instance tells its application something.
+    Noticed {
+        /// Which instance.
+        life: Life,
+        /// What it says.
+        notice: Box<Notice>,
+    },
+
     /// A push was handed in at an instance.
     HandedIn(HandIn),
     /// A push was answered with a receipt.
@@ -146,6 +186,19 @@ pub enum Observed {
         hand_in: HandIn,
         /// The reason that the instance gives.
         refused: PushRefused,
+    },
+
+    /// An instance has taken a question beside pushes.
+    Asked {
+        /// Its number: see [`Scene::questions`](crate::Scene::questions).
+        question: usize,
+    },
+    /// It was answered.
+    Told {
+        /// The number of the question.
+        question: usize,
+        /// What the answer says.
+        answer: Box<Answer>,
     },
 
     /// The directory has executed an operation, or refused it.
@@ -208,8 +261,12 @@ pub enum Topic {
     Sessions,
     /// Frames that are written and seen.
     Frames,
+    /// What instances take in of terminals, and what they say: to them, and of them.
+    Words,
     /// Pushes that are handed in and answered.
     Pushes,
+    /// Questions beside pushes, and their answers.
+    Questions,
     /// Operations in the directory.
     Directory,
     /// Faults that begin and end.
@@ -224,12 +281,14 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Lives,
         Self::Turns,
         Self::Sessions,
         Self::Frames,
+        Self::Words,
         Self::Pushes,
+        Self::Questions,
         Self::Directory,
         Self::Faults,
         Self::Time,
@@ -252,7 +311,13 @@ impl Observed {
             | Self::Ended { .. }
             | Self::SeenClose { .. } => Topic::Sessions,
             Self::Written { .. } | Self::Seen { .. } => Topic::Frames,
+            Self::Heard { .. }
+            | Self::Given { .. }
+            | Self::Closing { .. }
+            | Self::Closed { .. }
+            | Self::Noticed { .. } => Topic::Words,
             Self::HandedIn(_) | Self::Answered { .. } | Self::PushRefused { .. } => Topic::Pushes,
+            Self::Asked { .. } | Self::Told { .. } => Topic::Questions,
             Self::Executed(_) | Self::Viewed { .. } => Topic::Directory,
             Self::FaultBegan(_) | Self::FaultEnded(_) => Topic::Faults,
             Self::Tick => Topic::Time,
@@ -260,6 +325,21 @@ impl Observed {
             Self::Took { .. } | Self::Gave { .. } => Topic::Boundary,
         }
     }
+}
+
+/// What an instance says of a connection that ends, for counters and log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it lived.
+    pub lived: Duration,
+    /// Messages that the terminal sent.
+    pub messages: u64,
+    /// Messages that it was told.
+    pub frames: u64,
+    /// Bytes of the payloads of the pushes among them.
+    pub bytes: u64,
 }
 
 /// One operation in the directory.

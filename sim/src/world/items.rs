@@ -3,6 +3,7 @@
 use super::World;
 use crate::ledger::FaultKind;
 use crate::observed::Quiescence;
+use crate::publishing::Asked;
 use crate::schedule::Act;
 use crate::terminals::Pace;
 
@@ -43,7 +44,7 @@ impl World {
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
             Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
             Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),
-            Act::Instances { at } => publishing.ask_instances(cx, hosts, at.0),
+            Act::Instances { at } => publishing.ask(cx, hosts, at.0, Asked::Instances),
             Act::Pause { host, span } => hosts.pause(cx, host.0, *span),
             Act::StepClock { host, step } => hosts.step_clock(cx, host.0, *step),
             Act::Kill { host, how } => self.kill(host.0, *how),

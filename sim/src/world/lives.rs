@@ -61,7 +61,7 @@ impl World {
             Input::Handshake(session) => {
                 terminals.nobody_answers(cx, hosts, session, life.host);
             }
-            Input::Event(_) | Input::AcceptLink(_) | Input::Push(_) => {}
+            Input::Event(_) | Input::AcceptLink(_) | Input::Push(_) | Input::Question(_) => {}
         }
     }
 

@@ -1,12 +1,13 @@
 //! The way of a push through an instance: whom it must reach is a matter of terminals and of the
 //! directory, and so is what its receipt explains.
 
-use switchboard_core::event::Answer;
-use switchboard_core::id::CallId;
+use switchboard_core::event::{Answer, Event};
+use switchboard_core::id::{CallId, UserId};
 use switchboard_core::message::Push;
 
 use super::World;
 use crate::observed::{HandIn, Life};
+use crate::publishing::Asked;
 use crate::schedule::Moment;
 
 impl World {
@@ -29,8 +30,32 @@ impl World {
         taken
     }
 
+    /// An instance takes a question beside pushes.
+    pub(super) fn take_question(&mut self, number: usize) -> Event {
+        let Self {
+            cx,
+            directory,
+            terminals,
+            publishing,
+            ..
+        } = self;
+        let reachable = match publishing.questions()[number].what() {
+            Asked::Connections(user) => {
+                let is_for = |other: &UserId| other == user;
+                terminals.reachable_since(cx, directory, cx.now, true, is_for)
+            }
+            Asked::Instances => Vec::new(),
+        };
+        let event = publishing.asked(cx, number, reachable);
+        self.tell_checkers();
+        event
+    }
+
     /// An instance answers a call.
     pub(super) fn answered(&mut self, call: CallId, answer: &Answer) {
+        if self.publishing.told(&mut self.cx, call, answer) {
+            return;
+        }
         let Some((hand_in, progress)) = self.publishing.answered(&mut self.cx, call, answer) else {
             return;
         };

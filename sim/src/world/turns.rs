@@ -64,8 +64,18 @@ impl World {
         match input {
             Input::Event(event) => {
                 cx.trace(&Entry::Event { at, event: &event });
-                if let Event::Closed { connection, .. } = &*event {
-                    terminals.closed(cx, life.host, *connection);
+                match &*event {
+                    Event::Closed {
+                        connection,
+                        closure,
+                    } => {
+                        let account = hosts.account(cx, life, *connection, *closure);
+                        terminals.closed(cx, life.host, *connection, *closure, account);
+                    }
+                    Event::Heard { connection, frame } => {
+                        terminals.heard(cx, life.host, *connection, *frame);
+                    }
+                    _ => {}
                 }
                 hosts.handle(cx, life, *event, out);
             }
@@ -103,6 +113,12 @@ impl World {
                     network.accepted(cx, life, pipe, key);
                 }
             }
+            Input::Question(number) => {
+                let event = self.take_question(number);
+                let Self { cx, hosts, .. } = self;
+                cx.trace(&Entry::Event { at, event: &event });
+                hosts.handle(cx, life, event, out);
+            }
             Input::Push(hand_in) => {
                 let (call, push) = self.take_push(life, hand_in);
                 let Self { cx, hosts, .. } = self;
@@ -127,7 +143,7 @@ impl World {
             Command::Send {
                 connection,
                 outgoing,
-            } => terminals.send(life.host, connection, outgoing),
+            } => terminals.send(cx, life.host, connection, outgoing),
             Command::Flush { connection } => terminals.flush(cx, publishing, life, connection),
             Command::Ping { connection } => terminals.ping(cx, life.host, connection),
             Command::Probe { connection } => terminals.probe(cx, life, connection),
@@ -146,7 +162,7 @@ impl World {
             Command::LinkProven { .. } => {}
             Command::LinkClose { link } => network.close(cx, life, link),
             Command::Answer { call, answer } => self.answered(call, &answer),
-            Command::Notify(_) => {}
+            Command::Notify(notice) => cx.observe(Observed::Noticed { life, notice }),
             Command::Log(log) => cx.observe(Observed::Logged { life, log }),
             Command::Drained => self.end(life.host, false),
         }

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::delivery::Delivered;
 use crate::id::InboundKey;
 use crate::message::Outcome;
-use crate::stats::Level;
+use crate::stats::{Level, Tables};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::timer::DeliverTimer;
@@ -107,6 +107,14 @@ impl Deliveries {
                 limit: config.repeat_entries,
             },
         ]
+    }
+
+    /// Counts what is in its tables.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        tables.inbound = self.inbound.len();
+        tables.broadcasts = self.broadcasts.len();
+        tables.memory = self.repeats.len();
+        tables.remembered = self.repeats.found();
     }
 
     /// Whether no answer waits for the end of the turn.

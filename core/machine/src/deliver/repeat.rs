@@ -191,6 +191,11 @@ impl Repeats {
         self.order.len()
     }
 
+    /// All that is found of them.
+    pub(super) fn found(&self) -> usize {
+        self.frames.len() + self.broadcasts.len() + self.asks.len()
+    }
+
     fn remember(&mut self, now: Instant, entry: Remembered) {
         self.order.push_back((now + self.span, entry));
         if self.order.len() > self.limit {

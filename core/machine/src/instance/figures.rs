@@ -9,7 +9,7 @@ use crate::membership::Membership;
 use crate::peers::Peers;
 #[cfg(test)]
 use crate::stats::Stats;
-use crate::stats::{Gauges, Levels};
+use crate::stats::{Gauges, Levels, Tables};
 #[cfg(test)]
 use crate::terminals::Terminals;
 use crate::time::Now;
@@ -44,6 +44,17 @@ impl Instance {
             queue_frames,
             queue_bytes,
         ]
+    }
+
+    /// How many entries each of its tables and queues has. It looks at every connection and every peer.
+    pub fn tables(&self) -> Tables {
+        let mut tables = Tables::default();
+        self.terminals.count(&mut tables);
+        self.membership.count(&mut tables);
+        self.publish.count(&mut tables);
+        self.deliver.count(&mut tables);
+        self.peers.count(&mut tables);
+        tables
     }
 }
 

@@ -39,7 +39,7 @@ use crate::context::Context;
 use crate::directory::{Operation, OperationResult, Reply, SeenLease};
 use crate::event::TripLost;
 use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
-use crate::stats::Gauges;
+use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
@@ -433,6 +433,12 @@ impl Membership {
             MembershipPurpose::Renew { lease } => shard.renewal_unknown(cx, view, lease, unknown),
             MembershipPurpose::OwnLease { epoch } => shard.evidence_unknown(cx, epoch),
         }
+    }
+
+    /// Counts what is in its tables.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        self.shard.count(tables);
+        tables.known = self.view.alive();
     }
 
     /// What is known of one connection's row.

@@ -125,6 +125,11 @@ impl<P: Judging> RoundTrips<P> {
         self.queue.len()
     }
 
+    /// Trips under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// Operations that wait or are under way.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {

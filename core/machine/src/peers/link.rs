@@ -8,6 +8,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::id::InstanceId;
 use crate::peers::wire::{self, Message, Role, Transcript};
+use crate::stats::Tables;
 use crate::time::Instant;
 use crate::vocabulary::service::Service;
 
@@ -157,6 +158,12 @@ impl Link {
         self.answer_bytes += size;
         self.answers.push_back(message);
         true
+    }
+
+    /// Counts what is to be said.
+    pub(super) fn count(&self, tables: &mut Tables) {
+        tables.answers += self.answers.len();
+        tables.answer_bytes += self.answer_bytes;
     }
 
     /// What is to be said next.

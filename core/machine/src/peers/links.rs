@@ -7,6 +7,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::slots::Slots;
 use crate::id::LinkKey;
 use crate::peers::link::Link;
+use crate::stats::Tables;
 use crate::time::Instant;
 
 /// Links whose other end may be anybody, at most. More than a cluster opens in a moment, and little
@@ -91,6 +92,15 @@ impl Links {
     /// proven itself.
     pub(super) fn counted(&self) -> usize {
         self.slots.len() - self.strangers.len() - self.giving_way.len()
+    }
+
+    /// Counts what is in its tables.
+    pub(super) fn count(&self, tables: &mut Tables) {
+        tables.links = self.slots.len();
+        tables.strangers = self.strangers.len() + self.giving_way.len();
+        for (_, link) in self.slots.iter() {
+            link.count(tables);
+        }
     }
 
     /// All links, in the order of their slots.

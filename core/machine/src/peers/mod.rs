@@ -60,7 +60,7 @@ use crate::delivery::{Addressee, Delivered, Delivery};
 use crate::event::LinkFailure;
 use crate::id::{DeliveryId, InstanceId, LinkKey};
 use crate::membership::Membership;
-use crate::stats::{Gauges, Level};
+use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::service::Service;
@@ -441,6 +441,15 @@ impl Peers {
                 limit: config.link_queue_bytes,
             },
         ]
+    }
+
+    /// Counts what is in its tables.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        tables.peers = self.peers.len();
+        self.peers
+            .values()
+            .for_each(|peer| peer.queue.count(tables));
+        self.links.count(tables);
     }
 
     /// Links with something to say at the end of the turn.

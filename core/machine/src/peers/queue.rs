@@ -10,6 +10,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::id::DeliveryId;
 use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
+use crate::stats::Tables;
 use crate::time::Instant;
 
 /// How many links may break under a delivery until it is given up.
@@ -174,6 +175,13 @@ impl Queue {
     /// Whether nothing waits and everything was answered.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// Counts what is in it.
+    pub(super) fn count(&self, tables: &mut Tables) {
+        tables.queued += self.waiting.len();
+        tables.queued_bytes += self.bytes;
+        tables.unanswered += self.unanswered.len();
     }
 
     /// Bytes that wait.

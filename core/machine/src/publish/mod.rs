@@ -35,7 +35,7 @@ use crate::directory::Reply;
 use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::membership::trips::Conclusion;
-use crate::stats::{Gauges, Level};
+use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
@@ -239,6 +239,14 @@ impl Publish {
                 limit: config.pushes_per_user,
             },
         ]
+    }
+
+    /// Counts what is in its tables.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        tables.pushes = self.open.len();
+        tables.lanes = self.lanes.len();
+        tables.deliveries = self.deliveries.len();
+        tables.waiting = self.waiting.len();
     }
 
     /// Whether nothing is left of any push or question.

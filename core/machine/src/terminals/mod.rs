@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
-use crate::stats::{Gauges, Level};
+use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
 use crate::vocabulary::delivery::FrameOutcome;
 use crate::vocabulary::terminal::{Age, Terminal};
@@ -118,6 +118,13 @@ impl Terminals {
                 limit: config.queue_bytes,
             },
         ]
+    }
+
+    /// Counts what is in its tables.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        self.registry.count(tables);
+        let waiting = (self.registry.iter()).map(|(_, connection)| connection.outbound.len());
+        tables.outbound = waiting.sum();
     }
 
     /// What became of a frame, oldest first.

@@ -205,6 +205,11 @@ impl Outbound {
         self.queue.is_empty() && self.unanswered.is_none()
     }
 
+    /// What waits or is with the driver, an answer included.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.unanswered.is_some())
+    }
+
     /// Bytes of pushes that wait or are with the driver.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes

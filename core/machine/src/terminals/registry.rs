@@ -8,6 +8,7 @@ use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
 use crate::id::{ConnectionId, ConnectionKey};
 use crate::key::Key;
+use crate::stats::Tables;
 use crate::terminals::connection::Connection;
 use crate::time::Instant;
 use crate::vocabulary::terminal::Age;
@@ -122,6 +123,14 @@ impl Registry {
     /// Keys with present connections; each is a user.
     pub(crate) fn users(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// Counts what is in each table.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        tables.connections = self.connections.len();
+        tables.connections_by_id = self.by_id.len();
+        tables.connections_by_key = self.by_key.len();
+        tables.connections_by_age = self.by_age.len();
     }
 
     /// `row` hashes what is known of the row of a connection, which somebody else knows.

@@ -100,6 +100,67 @@ pub struct Level {
 /// All levels of an instance.
 pub type Levels = [Level; 9];
 
+/// How many entries each of an instance's tables and queues has, whether a setting limits it or not. When
+/// nothing is left to do they are those of a fresh instance, but for what is known of the other instances
+/// and of late pushes: anything else was forgotten to be forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Connections that are not forgotten.
+    pub connections: usize,
+    /// Those that are found by their name.
+    pub connections_by_id: usize,
+    /// Users who are found.
+    pub connections_by_key: usize,
+    /// Connections in the order of their age.
+    pub connections_by_age: usize,
+    /// Frames that wait for terminals, and answers to their messages.
+    pub outbound: usize,
+    /// Operations that wait for the directory.
+    pub operations: usize,
+    /// Round trips under way.
+    pub trips: usize,
+    /// Rows that the directory refused and that are tried again.
+    pub refused_rows: usize,
+    /// Rows that settling writes once more.
+    pub rows_again: usize,
+    /// Terminals that were greeted without a row, and have none yet.
+    pub degraded: usize,
+    /// Other instances that are known.
+    pub known: usize,
+    /// Pushes that wait for their receipt.
+    pub pushes: usize,
+    /// Users whose pushes are kept in order.
+    pub lanes: usize,
+    /// Deliveries whose answers a push waits for.
+    pub deliveries: usize,
+    /// What waits for the others' leases to be read.
+    pub waiting: usize,
+    /// Deliveries that are served here.
+    pub inbound: usize,
+    /// Pushes to everyone that are being written here.
+    pub broadcasts: usize,
+    /// What is remembered of pushes, in the order in which it is forgotten.
+    pub memory: usize,
+    /// What is found of it: pushes at connections, pushes to everyone, and users who were asked for.
+    pub remembered: usize,
+    /// Other instances that there is, was or may be a link to.
+    pub peers: usize,
+    /// Deliveries that wait for a link.
+    pub queued: usize,
+    /// Bytes that they are taken for.
+    pub queued_bytes: usize,
+    /// Deliveries that have left over a link, and were not answered.
+    pub unanswered: usize,
+    /// Links.
+    pub links: usize,
+    /// Those of which nobody knows yet whose they are.
+    pub strangers: usize,
+    /// Messages that wait on links.
+    pub answers: usize,
+    /// Bytes that they are taken for.
+    pub answer_bytes: usize,
+}
+
 /// What an instance holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {

@@ -20,6 +20,7 @@ use crate::event::TripLost;
 use crate::id::{Epoch, OpId};
 use crate::membership::trips::{Completion, RoundTrips, TripEnd};
 use crate::membership::view::View;
+use crate::stats::Tables;
 use crate::time::{Instant, Now};
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
@@ -119,6 +120,14 @@ impl Shard {
     /// Operations that wait for a round trip.
     pub(super) fn waiting(&self) -> usize {
         self.trips.waiting()
+    }
+
+    /// Counts what is in its tables.
+    pub(super) fn count(&self, tables: &mut Tables) {
+        tables.operations = self.trips.waiting();
+        tables.trips = self.trips.under_way();
+        tables.refused_rows = self.rows.refused();
+        self.settlement.count(tables);
     }
 
     /// Whether there is a link.

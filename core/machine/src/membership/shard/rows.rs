@@ -110,6 +110,11 @@ impl Rows {
         cx.set(&mut self.sweep, cx.now.mono, MembershipTimer::Sweep);
     }
 
+    /// Rows that were refused and are tried again.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.len()
+    }
+
     /// Of the sweep, and of refused rows.
     pub(super) const fn alarms(&self) -> [Alarm; 2] {
         [self.sweep, self.retry]

@@ -18,6 +18,7 @@ use crate::id::ConnectionKey;
 use crate::membership::hooks;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
+use crate::stats::Tables;
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::missing::Missing;
@@ -101,6 +102,13 @@ impl Settlement {
     /// Whether rows of this instance may be missing from the directory.
     pub(super) fn lacks_rows(&self) -> bool {
         self.degraded > 0 || self.missing != Missing::Nothing
+    }
+
+    /// Counts what is in its tables.
+    pub(super) fn count(&self, tables: &mut Tables) {
+        let settling = self.settling.as_ref();
+        tables.rows_again = settling.map_or(0, |settling| settling.again.len());
+        tables.degraded = self.degraded;
     }
 
     /// A trip has timed out: if it wrote rows, the directory is slower than the pace.

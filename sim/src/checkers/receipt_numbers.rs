@@ -1,0 +1,158 @@
+//! The numbers of a receipt: what it lists, how much there is, and who answered.
+
+use switchboard_core::id::InstanceId;
+use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outcome, Receipt};
+
+use super::allowance::may_be_closing;
+use crate::checker::{Scene, Watch};
+use crate::observed::{HandIn, Life};
+
+/// What is wrong with the numbers of a receipt. It is of the push that was handed in. It lists as many terminals
+/// as it may, each once, and says so if there are more; its counts are those of the terminals, and of a push to
+/// everyone those of the instances. Each of these was asked, and answers for the terminals that it had, or the
+/// receipt says that something is in doubt.
+pub(super) fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<String> {
+    let published = &watch.scene().pushes()[hand_in.push];
+    if published.id() != receipt.push {
+        Some("is of another push".to_owned())
+    } else if *published.to() == Audience::Everyone {
+        everyone(watch, hand_in, receipt)
+    } else {
+        users(watch, receipt).map(str::to_owned)
+    }
+}
+
+const fn sum(counts: &Counts) -> u64 {
+    counts
+        .written
+        .saturating_add(counts.queued)
+        .saturating_add(counts.failed())
+}
+
+/// What is wrong with the receipt of a push to users.
+fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
+    let limit = watch.scene().config().receipt_terminals as u64;
+    let (listed, all) = (receipt.terminals.len() as u64, sum(&receipt.counts));
+    if !receipt.instances.is_empty() {
+        return Some("lists instances");
+    }
+    if listed != all.min(limit) {
+        return Some("does not list as many as it may");
+    }
+    if receipt.truncated != (all > limit) {
+        return Some("does not say whether there are more");
+    }
+    let counted = |outcome: Outcome, count: u64| {
+        let listed = receipt
+            .terminals
+            .iter()
+            .filter(|terminal| terminal.outcome == outcome);
+        listed.count() as u64 <= count
+    };
+    let mut named: Vec<_> = (receipt.terminals.iter())
+        .map(|terminal| terminal.connection)
+        .collect();
+    named.sort_unstable();
+    if !named.is_sorted_by(|one, next| one < next) {
+        return Some("names a terminal twice");
+    }
+    let Counts {
+        written,
+        queued,
+        gone,
+        overflow,
+        unreachable,
+        too_large,
+    } = receipt.counts;
+    let is_counted = counted(Outcome::Written, written)
+        && counted(Outcome::Queued, queued)
+        && counted(Outcome::Gone, gone)
+        && counted(Outcome::Overflow, overflow)
+        && counted(Outcome::Unreachable, unreachable)
+        && counted(Outcome::TooLarge, too_large);
+    (!is_counted).then_some("counts fewer than it lists")
+}
+
+/// What is wrong with the receipt of a push to everyone.
+fn everyone(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<String> {
+    let said = |what: &str| Some(what.to_owned());
+    if !receipt.terminals.is_empty() || receipt.truncated {
+        return said("lists terminals");
+    }
+    let mut counts = Counts::default();
+    receipt
+        .instances
+        .iter()
+        .for_each(|outcome| counts.merge(&outcome.counts));
+    if counts != receipt.counts {
+        return said("counts others than its instances do");
+    }
+    if !receipt
+        .instances
+        .is_sorted_by(|one, next| one.instance < next.instance)
+    {
+        return said("lists instances twice, or not in order");
+    }
+    let publisher = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
+    let here = watch.scene().instance_of(publisher);
+    if !receipt.degraded && !(receipt.instances.iter()).any(|outcome| outcome.instance == here) {
+        return said("leaves out the instance that answers");
+    }
+    (receipt.instances.iter()).find_map(|outcome| {
+        let what = instance(watch, hand_in, receipt, outcome)?;
+        Some(format!("says of {:?} {what}", outcome.instance))
+    })
+}
+
+/// What is wrong with what one instance is said to have answered.
+fn instance(
+    watch: &Watch<'_>,
+    hand_in: HandIn,
+    receipt: &Receipt,
+    outcome: &InstanceOutcome,
+) -> Option<&'static str> {
+    let scene = watch.scene();
+    let published = &scene.pushes()[hand_in.push];
+    let Some(life) = life_of(scene, outcome.instance) else {
+        return Some("which never was");
+    };
+    if !outcome.answered {
+        let silent = outcome.counts == Counts::default();
+        return match (silent, receipt.degraded) {
+            (true, true) => None,
+            (false, _) => Some("counts, and that it did not answer"),
+            (true, false) => Some("that it did not answer, and is not degraded"),
+        };
+    }
+    let sessions = || {
+        let all = scene.sessions().iter().enumerate();
+        all.filter(|(_, session)| session.life() == Some(life))
+    };
+    let accepted = sessions().filter(|(_, session)| session.connection().is_some());
+    if sum(&outcome.counts) > accepted.count() as u64 {
+        return Some("more terminals than it ever had");
+    }
+    let done = sessions().filter(|(_, session)| match published.action() {
+        Action::Frame(_) => session.has_written(published.id()),
+        Action::Close(_) => session.ended().is_some(),
+    });
+    if outcome.counts.written > done.count() as u64 {
+        return Some("more written frames than there are");
+    }
+    let there = (published.times()[hand_in.time].reachable.iter()).filter(|number| {
+        let session = &scene.sessions()[**number];
+        let is_here = session.life() == Some(life) && session.is_open();
+        is_here && !may_be_closing(watch, **number)
+    });
+    (sum(&outcome.counts) < there.count() as u64).then_some("fewer terminals than it has")
+}
+/// Which life of which process runs, or ran, an instance.
+fn life_of(scene: Scene<'_>, instance: InstanceId) -> Option<Life> {
+    let lives = scene
+        .hosts()
+        .map(|host| host.life())
+        .flat_map(|Life { host, number }| (1..=number).map(move |number| Life { host, number }));
+    lives
+        .into_iter()
+        .find(|life| scene.instance_of(*life) == instance)
+}

@@ -1,0 +1,286 @@
+//! `terminal-told`: what an instance says to a terminal, and of one, is so.
+
+use std::collections::BTreeSet;
+
+use switchboard_core::command::Log;
+use switchboard_core::config::SlowConsumer;
+use switchboard_core::event::{Closure, Disconnected, Ending, Heard, Notice};
+use switchboard_core::frame::{CloseCode, Messages, Outgoing};
+use switchboard_core::message::{Action, Audience};
+
+use crate::checker::{Checker, Watch};
+use crate::ledger::{FaultKind, Scope};
+use crate::observed::{Account, Life, Observed, Quiescence, Topic};
+use crate::publishing::HandInProgress;
+use crate::terminals::Pace;
+
+/// The hello comes first and has the connection's name; a push has its id and the key by which its terminals
+/// are found; an answer counts exactly the messages that came before it. The application is told of
+/// each terminal that was greeted once when it is there and once when it has gone, and why; so are
+/// counters and log. No connection is ended for a reason that it does not have.
+#[derive(Clone, Debug, Default)]
+pub struct TerminalTold {
+    /// By session.
+    told: Vec<Record>,
+    /// Instances that have said that they are isolated.
+    isolated: BTreeSet<Life>,
+}
+
+/// What an instance was told of a terminal, and has said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    /// Messages that it has taken in.
+    sent: Messages,
+    /// Those that it has answered.
+    answered: Messages,
+    frames: u64,
+    /// Of pushes.
+    bytes: u64,
+    /// It has ended the connection, with a Close frame or without.
+    closing: Option<Option<CloseCode>>,
+    closure: Option<Closure>,
+    notices: Notices,
+}
+
+/// How far its application was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Notices {
+    #[default]
+    None,
+    Connected,
+    Disconnected,
+}
+
+impl Checker for TerminalTold {
+    fn name(&self) -> &'static str {
+        "terminal-told"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Words, Topic::Log]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Heard { session, frame } => {
+                let sent = &mut self.of(*session).sent;
+                match frame {
+                    Heard::Control => {}
+                    Heard::Message => sent.received += 1,
+                    Heard::Unwanted => sent.dropped += 1,
+                }
+            }
+            Observed::Given { session, outgoing } => self.given(watch, *session, outgoing),
+            Observed::Closing { session, code } => {
+                let closing = &mut self.of(*session).closing;
+                *closing = closing.or(Some(*code));
+                if let Some(code) = code {
+                    let causes = self.has_cause(watch, *session, *code);
+                    judge(watch, causes, || {
+                        format!(
+                            "session {session} is closed with {code:?}, and has no cause for that"
+                        )
+                    });
+                }
+            }
+            Observed::Closed {
+                session,
+                closure,
+                account,
+            } => {
+                self.of(*session).closure = Some(*closure);
+                match account {
+                    Some(account) => self.accounted(watch, *session, account),
+                    None => {
+                        watch.violated(format!("session {session} ends unknown to its instance"))
+                    }
+                }
+            }
+            Observed::Noticed { life, notice } => self.noticed(watch, *life, notice),
+            Observed::Logged { life, log } if **log == Log::Isolated => {
+                self.isolated.insert(*life);
+            }
+            _ => {}
+        }
+    }
+
+    fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        for session in 0..self.told.len() {
+            let (told, this) = (self.told[session], &watch.scene().sessions()[session]);
+            let lives = this.life().is_some_and(|life| watch.scene().lives(life));
+            match quiescence {
+                Quiescence::Converged => {
+                    let listens = this.is_open() && this.pace() == Pace::AtOnce;
+                    if listens && this.greeted().is_some() && lives {
+                        judge(watch, told.answered == told.sent, || {
+                            format!(
+                                "session {session} was answered {:?}, and sent {:?}",
+                                told.answered, told.sent
+                            )
+                        });
+                    }
+                }
+                Quiescence::AtRest => {
+                    let over = told.notices != Notices::Connected;
+                    judge(watch, over || !lives, || {
+                        format!("nobody was told that session {session} has gone")
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn judge(watch: &mut Watch<'_>, holds: bool, otherwise: impl FnOnce() -> String) {
+    if holds {
+        watch.held();
+    } else {
+        watch.violated(otherwise());
+    }
+}
+
+impl TerminalTold {
+    fn of(&mut self, session: usize) -> &mut Record {
+        if session >= self.told.len() {
+            self.told.resize(session + 1, Record::default());
+        }
+        &mut self.told[session]
+    }
+
+    /// A frame for a terminal.
+    fn given(&mut self, watch: &mut Watch<'_>, session: usize, outgoing: &Outgoing) {
+        let told = self.of(session);
+        told.frames += 1;
+        let is_first = told.frames == 1;
+        let this = &watch.scene().sessions()[session];
+        let holds = match outgoing {
+            Outgoing::Hello { connection, .. } => {
+                is_first
+                    && Some(*connection) == this.connection()
+                    && told.notices == Notices::Connected
+            }
+            Outgoing::Received(messages) => {
+                let is_new = *messages != told.answered;
+                told.answered = *messages;
+                !is_first && is_new && *messages == told.sent
+            }
+            Outgoing::Pushed(pushed) => {
+                told.bytes += pushed.payload().len() as u64;
+                let published = watch.scene().pushes().iter();
+                let published = published
+                    .into_iter()
+                    .find(|push| push.id() == pushed.push());
+                let is_so = published.is_some_and(|published| {
+                    let user = (pushed.key()).map(|key| key.user());
+                    let wanted = (*published.to() != Audience::Everyone).then_some(this.user());
+                    published.payload() == Some(pushed.payload()) && user == wanted
+                });
+                !is_first && is_so
+            }
+        };
+        judge(watch, holds, || {
+            format!(
+                "session {session} is told {outgoing:?}, as frame {}",
+                self.told[session].frames
+            )
+        });
+    }
+
+    /// The application is told of a terminal.
+    fn noticed(&mut self, watch: &mut Watch<'_>, life: Life, notice: &Notice) {
+        let (id, user) = match notice {
+            Notice::Connected { id, user, .. } | Notice::Disconnected { id, user, .. } => {
+                (id, user)
+            }
+        };
+        let Some(session) = watch.scene().session_of(*id) else {
+            return watch.violated(format!(
+                "the application is told of {id:?}, which never was"
+            ));
+        };
+        let this = &watch.scene().sessions()[session];
+        let is_its = this.user() == user && this.life() == Some(life);
+        let told = *self.of(session);
+        let (follows, next, holds) = match notice {
+            Notice::Connected { .. } => (Notices::None, Notices::Connected, told.closure.is_none()),
+            Notice::Disconnected { reason, .. } => {
+                let ending = match reason {
+                    Disconnected::ByTerminal => Ending::ByTerminal,
+                    Disconnected::Lost => Ending::Lost,
+                    Disconnected::ByServer(code) => Ending::ByServer(*code),
+                };
+                let ended_so = self.ended_so(watch, session, ending);
+                (Notices::Connected, Notices::Disconnected, ended_so)
+            }
+        };
+        self.of(session).notices = next;
+        judge(watch, is_its && told.notices == follows && holds, || {
+            format!(
+                "the application is told {notice:?} of session {session}, of which is known {told:?}"
+            )
+        });
+    }
+
+    /// Counters and log are told of a connection's end.
+    fn accounted(&mut self, watch: &mut Watch<'_>, session: usize, account: &Account) {
+        let told = *self.of(session);
+        let this = &watch.scene().sessions()[session];
+        let holds = account.messages == told.sent.received + told.sent.dropped
+            && account.frames == told.frames
+            && account.bytes == told.bytes
+            && Some(account.lived) == this.accepted().map(|accepted| watch.now().since(accepted))
+            && self.ended_so(watch, session, account.ending);
+        judge(watch, holds, || {
+            format!(
+                "session {session} is said to have ended with {account:?}, and {told:?} is known"
+            )
+        });
+    }
+
+    /// Whether a connection has ended like this.
+    fn ended_so(&self, watch: &Watch<'_>, session: usize, ending: Ending) -> bool {
+        let told = self.told[session];
+        match (told.closing, ending) {
+            (Some(Some(told)), ending) => ending == Ending::ByServer(told),
+            (_, Ending::ByServer(code)) => {
+                told.closure == Some(Closure::Violation(code))
+                    || self.has_cause(watch, session, code)
+            }
+            (_, Ending::NotOpened) => told.frames == 0,
+            (None, Ending::ByTerminal) => told.closure == Some(Closure::Clean),
+            (None, Ending::Lost) => told.closure == Some(Closure::Abrupt),
+            (Some(None), Ending::ByTerminal | Ending::Lost) => false,
+        }
+    }
+
+    /// Whether there is a cause for an instance to end a connection with this code.
+    fn has_cause(&self, watch: &Watch<'_>, session: usize, code: CloseCode) -> bool {
+        let scene = watch.scene();
+        let this = &scene.sessions()[session];
+        let (Some(life), Some(accepted)) = (this.life(), this.accepted()) else {
+            return false;
+        };
+        match code {
+            CloseCode::TokenExpired => this.expires().is_some_and(|expires| expires <= watch.now()),
+            CloseCode::Kicked => scene.pushes().iter().any(|push| {
+                let taken =
+                    |time: &crate::publishing::HandedIn| time.progress != HandInProgress::OnItsWay;
+                *push.action() == Action::Close(code)
+                    && push.is_for(this.user())
+                    && push.times().iter().any(taken)
+            }),
+            CloseCode::ServiceRestart => {
+                let drains = watch.excuse(accepted, watch.now(), |excuse| {
+                    excuse.kind == FaultKind::Drain && excuse.scope == Scope::Instance(life.host)
+                });
+                drains.is_some() || self.isolated.contains(&life)
+            }
+            // Whether its queue can have been full is for `limits` to say.
+            CloseCode::SlowConsumer => scene.config().slow_consumer == SlowConsumer::Close,
+            // And whether it has read.
+            CloseCode::PingTimeout => true,
+            // The driver ends it.
+            CloseCode::ProtocolError | CloseCode::InvalidPayload | CloseCode::TooLarge => false,
+        }
+    }
+}
