@@ -1,5 +1,6 @@
 //! The catalogue: bugs that can be switched on in the core, and which invariants must catch each
-//! within how many seeds of the swarm. Each of our invariants catches one at least.
+//! within how many seeds of the swarm. Each of our invariants catches one at least, but
+//! for `ends`: what that one says is shown by tests that tell it of what has not happened.
 
 use switchboard_core::flaws::Flaw;
 

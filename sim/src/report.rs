@@ -38,9 +38,9 @@ impl fmt::Display for Violation {
 /// What a run found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The schedule's.
+    /// The seed of the schedule.
     pub seed: u64,
-    /// Of all that happened.
+    /// The hash of the trace: of all that happened.
     pub hash: u64,
     /// Things that happened.
     pub events: u64,

@@ -92,7 +92,7 @@ pub enum ScenarioError {
     /// A figure is out of range.
     #[error("the scenario's `{what}` must be {rule}")]
     Range {
-        /// Which setter.
+        /// The name of the setter.
         what: &'static str,
         /// What it must be.
         rule: &'static str,
@@ -103,7 +103,7 @@ pub enum ScenarioError {
          and `check` are there for the rest"
     )]
     BesideSchedule {
-        /// Which setter.
+        /// The name of the setter.
         what: &'static str,
     },
     /// A violation is expected of a checker that is not there.
@@ -233,7 +233,7 @@ impl Scenario {
         }
     }
 
-    /// Runs it.
+    /// Makes the schedule and runs it, with all checkers.
     pub fn run(self) -> Run {
         let result = (self.trial()).and_then(|trial| Ok((self.schedule()?, trial)));
         match result {

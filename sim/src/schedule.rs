@@ -130,7 +130,7 @@ pub enum Act {
     Push {
         /// The instance at which it is handed in.
         at: Host,
-        /// For whom.
+        /// The users whose terminals it is for.
         to: To,
         /// Its name, from which its id and its content are made.
         name: String,
@@ -224,7 +224,7 @@ pub enum Act {
     Redis(RedisAct),
     /// For so long the directory cannot be reached from one instance; others do not notice.
     RedisAway {
-        /// From which.
+        /// The instance that does not reach it.
         host: Host,
         /// The time for which it lasts.
         span: Duration,
@@ -249,9 +249,9 @@ pub enum Act {
     },
     /// Nothing passes from one instance to another until the cut is healed. What is sent waits.
     Cut {
-        /// From whom.
+        /// The instance that sends.
         from: Host,
-        /// To whom.
+        /// The instance that it sends to.
         to: Host,
         /// In the other direction as well.
         both: bool,
@@ -259,18 +259,18 @@ pub enum Act {
     /// The links from one instance to another stall: what is written into them stays there, and the
     /// instance is not told that it has left, until they are mended.
     Clog {
-        /// From whom.
+        /// The instance that sends.
         from: Host,
-        /// To whom.
+        /// The instance that it sends to.
         to: Host,
         /// In the other direction as well.
         both: bool,
     },
     /// What is cut or clogged between two instances is so no more; what waited goes on.
     Mend {
-        /// From whom.
+        /// The instance that sends.
         from: Host,
-        /// To whom.
+        /// The instance that it sends to.
         to: Host,
         /// In the other direction as well.
         both: bool,

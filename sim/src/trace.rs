@@ -1,4 +1,4 @@
-//! The trace: every event that reaches an instance, every command that it gives and every frame
+//! The trace: every event that reaches an instance, every command that it emits and every frame
 //! that a terminal sees, each with its time, in a rolling hash.
 //!
 //! An entry is encoded by postcard, which is the same on every platform, in debug and in release,
@@ -44,7 +44,7 @@ pub(crate) enum Entry<'a> {
     },
     /// The socket of a link reaches an instance.
     Link { at: InstanceLabel, pipe: usize },
-    /// An instance gives a command.
+    /// An instance emits a command.
     Command {
         at: InstanceLabel,
         command: Given<'a>,
@@ -121,7 +121,7 @@ pub struct Kept {
 }
 
 impl Trace {
-    /// Of nothing.
+    /// The trace of a run in which nothing has happened.
     pub(crate) const fn new() -> Self {
         Self {
             hash: VERSION,

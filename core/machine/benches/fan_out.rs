@@ -6,6 +6,9 @@
 //!
 //! A user has the same number of terminals in each row; they are with the instance that publishes,
 //! with another one, or spread over several. The cost for each should not depend on how many there are.
+//!
+//! The benchmark executes commands by itself, on the public API and in the fewest steps: the executor of the
+//! tests is not there outside of them, and what it checks and keeps of each command would be measured with it.
 
 #![expect(
     clippy::disallowed_methods,

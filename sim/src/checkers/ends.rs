@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, LinkKey, OpId};
 use switchboard_core::time::Instant;
 
@@ -53,9 +54,6 @@ struct BegunLink {
     /// The instance has learnt then that it is gone.
     down: Option<Instant>,
 }
-
-/// Round trips under way at an instance, at most.
-const TRIPS: usize = 16;
 
 impl Checker for Ends {
     fn name(&self) -> &'static str {
@@ -295,7 +293,7 @@ impl Begun {
         let given_up = now.before(watch.scene().config().directory_timeout);
         self.trips.retain(|_, asked| *asked > given_up);
         self.trips.insert(op, now);
-        match self.trips.len() > TRIPS {
+        match self.trips.len() > Config::TRIPS_IN_FLIGHT {
             true => Err("has too many round trips under way"),
             false => Ok(()),
         }

@@ -71,7 +71,7 @@ impl Run {
 }
 
 impl Done {
-    /// Runs it.
+    /// Runs a schedule, and keeps it for shrinking.
     pub(super) fn of(schedule: Schedule, trial: Trial) -> Self {
         let report = trial.run(&schedule);
         Self {

@@ -14,7 +14,7 @@ use switchboard_core::time::Instant;
 pub enum Intake {
     /// It has accepted a terminal, whose token runs out then.
     Accepted {
-        /// The key that it gives.
+        /// The key that it returns.
         connection: ConnectionKey,
         /// By the instance's clocks.
         expires: Option<Instant>,
@@ -31,7 +31,7 @@ pub enum Intake {
     Closed(ConnectionKey),
     /// [`Event::Probed`].
     Probed {
-        /// Of which connection.
+        /// The connection of that terminal.
         connection: ConnectionKey,
         /// Whether the terminal has shown life.
         shown: bool,
@@ -94,7 +94,7 @@ pub enum CallKind {
 pub enum Output {
     /// The hello is sent.
     Hello {
-        /// To which connection.
+        /// The connection that it is for.
         connection: ConnectionKey,
         /// It says so.
         degraded: bool,
@@ -111,7 +111,7 @@ pub enum Output {
     Close {
         /// The key of the connection.
         connection: ConnectionKey,
-        /// Why.
+        /// The reason that the terminal is told.
         code: CloseCode,
     },
     /// [`Command::Abort`].

@@ -75,29 +75,29 @@ pub enum Observed {
 
     /// A client began to connect.
     Connecting {
-        /// As which session.
+        /// The session that begins with it.
         session: usize,
     },
     /// An instance has accepted the handshake.
     Accepted {
-        /// Of which session.
+        /// The session that it accepts.
         session: usize,
     },
     /// An instance has refused the handshake.
     Refused {
-        /// Of which session.
+        /// The session that it refuses.
         session: usize,
-        /// The reason that the instance gives.
+        /// The reason that the instance states.
         refused: Refused,
     },
     /// Nobody answered the handshake: there was no instance to connect to, or it was gone.
     NobodyThere {
-        /// For which session.
+        /// The session that finds nobody.
         session: usize,
     },
     /// The hello is with the operating system.
     Greeted {
-        /// Of which session.
+        /// The session that it greets.
         session: usize,
         /// It said so.
         degraded: bool,
@@ -109,7 +109,7 @@ pub enum Observed {
     },
     /// A frame with the content of a push is with the operating system.
     Written {
-        /// For which session.
+        /// The session whose socket it is written to.
         session: usize,
         /// The push's content, by which it is recognised.
         payload: Payload,
@@ -118,7 +118,7 @@ pub enum Observed {
     },
     /// A frame with the content of a push has reached the terminal.
     Seen {
-        /// Of which session.
+        /// The session of that terminal.
         session: usize,
         /// The push's content, by which it is recognised.
         payload: Payload,
@@ -127,7 +127,7 @@ pub enum Observed {
     },
     /// A Close frame has reached the terminal.
     SeenClose {
-        /// Of which session.
+        /// The session that it ends.
         session: usize,
         /// What it says.
         code: CloseCode,
@@ -135,28 +135,28 @@ pub enum Observed {
 
     /// An instance has taken in that a frame came from a terminal.
     Heard {
-        /// Of which session.
+        /// The session of that terminal.
         session: usize,
         /// What it was.
         frame: Heard,
     },
-    /// An instance has given a frame for a terminal to its socket.
+    /// An instance has sent a frame for a terminal to its socket.
     Given {
-        /// For which session.
+        /// The session whose socket it is.
         session: usize,
         /// What it says.
         outgoing: Outgoing,
     },
     /// An instance ends a connection.
     Closing {
-        /// Of which session.
+        /// The session that it ends.
         session: usize,
         /// With this Close frame, or without one.
         code: Option<CloseCode>,
     },
     /// An instance is about to take in that a socket has gone.
     Closed {
-        /// Of which session.
+        /// The session whose socket it was.
         session: usize,
         /// How the socket ended.
         closure: Closure,
@@ -165,7 +165,7 @@ pub enum Observed {
     },
     /// An instance tells its application something.
     Noticed {
-        /// Which instance.
+        /// The instance that tells it.
         life: Life,
         /// What it says.
         notice: Box<Notice>,
@@ -184,7 +184,7 @@ pub enum Observed {
     PushRefused {
         /// The push, and which time it was.
         hand_in: HandIn,
-        /// The reason that the instance gives.
+        /// The reason that the instance states.
         refused: PushRefused,
     },
 
@@ -205,7 +205,7 @@ pub enum Observed {
     Executed(Box<Executed>),
     /// An instance has taken in an answer of the directory that tells the leases.
     Viewed {
-        /// Which instance.
+        /// The instance that has read.
         life: Life,
         /// What it was told.
         leases: Vec<SeenLease>,
@@ -222,21 +222,21 @@ pub enum Observed {
 
     /// An instance tells its operator something.
     Logged {
-        /// Which instance.
+        /// The instance that logs.
         life: Life,
         /// What it says, and how much an operator should care.
         log: Box<Log>,
     },
     /// An instance has taken something in.
     Took {
-        /// Which instance.
+        /// The instance that takes it in.
         life: Life,
         /// What it was.
         intake: Intake,
     },
     /// An instance wants something done.
     Gave {
-        /// Which instance.
+        /// The instance that emits the command.
         life: Life,
         /// What that is.
         output: Output,

@@ -208,7 +208,7 @@ impl Real {
     pub(crate) fn demote_former(&self) {
         let former = self.former.as_ref().expect("it answers");
         former.follow(&self.primary);
-        // What it was sent by way of the disk is removed within a second, and is no snapshot.
+        // What it was sent through the disk is removed within a second, and is no snapshot.
         self.primary.forget_snapshot();
     }
 

@@ -1,13 +1,12 @@
 //! The instances of the cluster, as an application asks for them.
 
 use super::Membership;
+use super::shard::load;
 use crate::command::Command;
 use crate::context::Context;
-use crate::directory::Load;
 use crate::event::Answer;
 use crate::id::CallId;
 use crate::message::InstanceInfo;
-use crate::stats::Stats;
 use crate::terminals::Terminals;
 use crate::vocabulary::departure::Departure;
 
@@ -37,13 +36,5 @@ impl Membership {
         instances.sort_unstable_by_key(|info| info.instance);
         let answer = Box::new(Answer::Instances(instances));
         cx.out.push(Command::Answer { call, answer });
-    }
-}
-
-/// The figures that this instance publishes with its lease.
-pub(super) fn load(terminals: &Terminals, stats: &Stats) -> Load {
-    Load {
-        connections: terminals.present() as u64,
-        pushes: stats.pushes,
     }
 }

@@ -14,6 +14,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::command::{Command, Log, RoundTrip};
+use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Operation, OperationError, OperationResult, Reply};
 use crate::event::TripLost;
@@ -24,8 +25,6 @@ use crate::vocabulary::timer::MembershipTimer;
 
 /// Operations in one round trip, at most: a pipeline that Redis executes in about a millisecond.
 const TRIP_OPERATIONS: usize = 512;
-/// Round trips under way, at most. What comes meanwhile shares the next one.
-const TRIPS_IN_FLIGHT: usize = 16;
 
 /// Operations that wait for a round trip or are under way, each with its purpose.
 #[derive(Clone, Debug)]
@@ -113,7 +112,7 @@ impl<P: Judging> RoundTrips<P> {
 
     /// Whether a trip can start.
     pub(crate) fn is_due(&self) -> bool {
-        (self.evidence || !self.queue.is_empty()) && self.in_flight.len() < TRIPS_IN_FLIGHT
+        (self.evidence || !self.queue.is_empty()) && self.in_flight.len() < Config::TRIPS_IN_FLIGHT
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -78,10 +78,11 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// All other instances that this one talks to.
 ///
-/// Deliveries are [sent](Self::send) to an instance, answers are [given](Self::answer) on the link
-/// that asked; both leave in batches when the turn is [flushed](Self::flush). What comes over a link
-/// is handed in with [`received`](Self::received), and [taken up](Self::take_up) message by message. A delivery that cannot be sent is among those of
-/// [`take_failed`](Self::take_failed) at the end of the turn, and is not answered any more.
+/// Deliveries are [sent](Self::send) to an instance, and [answered](Self::answer) on the link that asked;
+/// both leave in batches when the turn is [flushed](Self::flush). What comes over a link is handed in with
+/// [`received`](Self::received), and [taken up](Self::take_up) message by message. A delivery that cannot be
+/// sent is among those of [`take_failed`](Self::take_failed) at the end of the turn, and is not answered any
+/// more.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     peers: BTreeMap<InstanceId, Peer>,

@@ -18,7 +18,7 @@ pub struct Payload {
 /// Whether a frame is text or binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameKind {
-    /// UTF-8.
+    /// Text, in UTF-8.
     Text,
     /// Any bytes.
     Binary,

@@ -137,17 +137,17 @@ impl Outcome {
 /// Terminals by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub struct Counts {
-    /// [`Outcome::Written`].
+    /// Terminals with the outcome [`Outcome::Written`].
     pub written: u64,
-    /// [`Outcome::Queued`].
+    /// Terminals with the outcome [`Outcome::Queued`].
     pub queued: u64,
-    /// [`Outcome::Gone`].
+    /// Terminals with the outcome [`Outcome::Gone`].
     pub gone: u64,
-    /// [`Outcome::Overflow`].
+    /// Terminals with the outcome [`Outcome::Overflow`].
     pub overflow: u64,
-    /// [`Outcome::Unreachable`].
+    /// Terminals with the outcome [`Outcome::Unreachable`].
     pub unreachable: u64,
-    /// [`Outcome::TooLarge`].
+    /// Terminals with the outcome [`Outcome::TooLarge`].
     pub too_large: u64,
 }
 

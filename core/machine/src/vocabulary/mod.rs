@@ -1,4 +1,4 @@
-//! What callers and wings say to each other: values without logic.
+//! What callers and wings say to each other: values that decide nothing.
 
 pub mod command;
 pub mod config;

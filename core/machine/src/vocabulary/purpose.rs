@@ -1,4 +1,7 @@
 //! What operations of the directory are for: each wing that asks has its own, and is handed the answers.
+//!
+//! They stand here because the operations of all wings share round trips, which `membership` keeps: it
+//! carries purposes of wings that it does not know.
 
 use std::hash::{Hash, Hasher};
 

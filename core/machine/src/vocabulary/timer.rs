@@ -1,4 +1,7 @@
 //! What timers are for: each wing has its own, and the instance hands each to its wing.
+//!
+//! They stand here because one table has them all, in the `Context` that every wing is given: it lies below the
+//! wings and cannot know what they declare.
 
 use crate::id::{ConnectionKey, InboundKey, InstanceId, LinkKey, OpId, PushKey};
 

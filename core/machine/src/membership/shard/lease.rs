@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{RETRY, Shard};
+use super::{RETRY, Shard, load};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Operation};
 use crate::id::Epoch;
 use crate::membership::hooks;
-use crate::membership::list::load;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
 use crate::terminals::Terminals;

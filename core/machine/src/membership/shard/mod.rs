@@ -15,12 +15,13 @@ use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::context::Context;
-use crate::directory::{Lease, LeaseState, Operation, OperationResult};
+use crate::directory::{Lease, LeaseState, Load, Operation, OperationResult};
 use crate::event::TripLost;
 use crate::id::{Epoch, OpId};
 use crate::membership::trips::{Completion, RoundTrips, TripEnd};
 use crate::membership::view::View;
-use crate::stats::Tables;
+use crate::stats::{Stats, Tables};
+use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
@@ -43,6 +44,14 @@ pub(crate) struct Shard {
     settlement: Settlement,
     /// Since when the lease is not held while a peer says that the directory works.
     cut_off: Option<Instant>,
+}
+
+/// The figures that this instance publishes with its lease.
+pub(super) fn load(terminals: &Terminals, stats: &Stats) -> Load {
+    Load {
+        connections: terminals.present() as u64,
+        pushes: stats.pushes,
+    }
 }
 
 impl Shard {
