@@ -163,6 +163,19 @@ impl Deliveries {
         self.answer_if_complete(cx, key);
     }
 
+    /// The first delivery of a push to everyone goes on, and this one, which waits for its counts, will not
+    /// be told: what is known is that the terminals are in its walk.
+    pub(super) fn first_broadcast_forgotten(&mut self, cx: &mut Context<'_>, key: InboundKey) {
+        // It may have been answered at its own deadline.
+        let Some(inbound) = self.inbound.get_mut(key) else {
+            return;
+        };
+        if let InboundProgress::Everyone(broadcasting) = &mut inbound.progress {
+            broadcasting.skip(broadcasting.counts());
+        }
+        self.answer_if_complete(cx, key);
+    }
+
     /// Serves the next terminals of the broadcast that has waited longest.
     pub(super) fn broadcast_due(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;

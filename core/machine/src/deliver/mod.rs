@@ -77,9 +77,13 @@ impl Deliveries {
         while let Some(outcome) = terminals.next_outcome() {
             self.resolve(cx, outcome);
         }
-        for ticket in self.repeats.take_forgotten() {
+        let forgotten = self.repeats.take_forgotten();
+        for ticket in forgotten.frames {
             self.set_outcome(ticket, Outcome::Queued);
             self.answer_if_complete(cx, ticket.delivery);
+        }
+        for delivery in forgotten.broadcasts {
+            self.first_broadcast_forgotten(cx, delivery);
         }
     }
 

@@ -20,10 +20,19 @@ pub(super) struct Repeats {
     broadcasts: SeededMap<PushId, RepeatState<Counts, InboundKey>>,
     asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
-    /// Those that wait for what was forgotten before its end. There is none between calls of the instance.
-    forgotten: Vec<Ticket>,
+    /// There is nothing in it between calls of the instance.
+    forgotten: Forgotten,
     span: Duration,
     limit: usize,
+}
+
+/// Those that wait for what was forgotten before its end: nobody will tell them what became of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forgotten {
+    /// For a push at a connection.
+    pub(super) frames: Vec<Ticket>,
+    /// For a push to everyone.
+    pub(super) broadcasts: Vec<InboundKey>,
 }
 
 /// One thing that is remembered.
@@ -100,7 +109,7 @@ impl Repeats {
             broadcasts: SeededMap::with_hasher(hash.clone()),
             asks: SeededMap::with_hasher(hash.clone()),
             order: VecDeque::new(),
-            forgotten: Vec::new(),
+            forgotten: Forgotten::default(),
             span,
             limit,
         }
@@ -175,15 +184,14 @@ impl Repeats {
         (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
     }
 
-    /// Takes the repeats whose first delivery was forgotten before its end: nobody will tell them what
-    /// became of it.
-    pub(super) fn take_forgotten(&mut self) -> Vec<Ticket> {
+    /// Takes the repeats whose first delivery was forgotten before its end.
+    pub(super) fn take_forgotten(&mut self) -> Forgotten {
         std::mem::take(&mut self.forgotten)
     }
 
     /// Whether there is a repeat to be [taken](Self::take_forgotten).
     pub(super) const fn has_forgotten(&self) -> bool {
-        !self.forgotten.is_empty()
+        !self.forgotten.frames.is_empty() || !self.forgotten.broadcasts.is_empty()
     }
 
     /// Pairs of push and connection, and broadcasts, that are remembered.
@@ -218,11 +226,14 @@ impl Repeats {
             Some((_, Remembered::Frame(push, connection))) => {
                 let state = self.frames.remove(&(push, connection));
                 if let Some(RepeatState::Pending(waiters)) = state {
-                    self.forgotten.extend(waiters);
+                    self.forgotten.frames.extend(waiters);
                 }
             }
             Some((_, Remembered::Broadcast(push))) => {
-                self.broadcasts.remove(&push);
+                let state = self.broadcasts.remove(&push);
+                if let Some(RepeatState::Pending(waiters)) = state {
+                    self.forgotten.broadcasts.extend(waiters);
+                }
             }
             Some((_, Remembered::Ask(push, key))) => {
                 self.asks.remove(&(push, key));

@@ -121,6 +121,29 @@ fn a_repeat_is_told_that_it_is_queued_when_the_first_one_is_forgotten() {
     assert!(cluster.instances[0].is_at_rest_but_for(1));
 }
 
+/// H24, H49: nor does a repeat of a push to everyone wait for its own deadline then.
+#[test]
+fn a_repeat_of_a_broadcast_is_told_that_it_is_queued_when_the_first_one_is_forgotten() {
+    let config = Config {
+        repeat_entries: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let (_, ann) = cluster.connect(0, "ann");
+    cluster.stalled.insert(ann);
+    cluster.push(0, Audience::Everyone, "hello", 1);
+    let again = cluster.push(0, Audience::Everyone, "hello", 1);
+    assert!(!cluster.answers.contains_key(&again));
+    for id in 2..6 {
+        cluster.push(0, user("ann"), "more", id);
+    }
+    assert_eq!(cluster.receipt(again).counts.queued, 1);
+    cluster.read_again();
+    cluster.pass(SECOND);
+    assert_eq!(cluster.instances[0].stats().bugs, 0);
+    assert!(cluster.instances[0].is_at_rest_but_for(1));
+}
+
 /// H49: whom a push has reached by name it does not reach again as one of all.
 #[test]
 fn a_push_to_a_user_is_not_repeated_to_everyone() {
