@@ -11,7 +11,7 @@ use crate::publish::Publish;
 use crate::publish::waiting::WaitsForView;
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
-use crate::vocabulary::standing::Standing;
+use crate::vocabulary::standing::{Sight, Standing};
 use crate::wings::Wings;
 
 impl Publish {
@@ -95,7 +95,7 @@ pub(super) fn answer(
         }
     }
     let doubt = wings.membership.doubt(cx, asked);
-    let degraded = outdated || !doubt.instances.is_empty();
+    let degraded = outdated || !doubt.instances.is_empty() || doubt.sight == Sight::Blind;
     answer_connections(cx, call, connections, degraded);
 }
 

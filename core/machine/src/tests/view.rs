@@ -6,7 +6,7 @@ use crate::directory::{Lease, LeaseState, Load, Operation, Row};
 use crate::event::Event;
 use crate::id::{CallId, ConnectionId, Epoch, InstanceId, UserId};
 use crate::testing::cluster::Server;
-use crate::testing::rig::{HERE, OTHER, Rig, other_lease};
+use crate::testing::rig::{HERE, OTHER, Rig, other_lease, out_of_memory};
 
 fn beside_another() -> Rig {
     let mut rig = Rig::up();
@@ -250,6 +250,25 @@ fn a_list_that_was_asked_for_during_a_doubt_is_degraded() {
     rig.answer();
     rig.cluster.held.push_back(lookup);
     rig.answer();
+    match rig.last_answer() {
+        Some(crate::event::Answer::Connections(Ok(list))) => assert!(list.degraded),
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+/// Nobody is doubted, because nobody is known: a list says so, like a push.
+#[test]
+fn a_list_that_is_asked_for_without_a_lease_is_degraded() {
+    let mut rig = Rig::up();
+    rig.link_down();
+    rig.pass(Duration::from_secs(11));
+    rig.cluster.server = Server::Waits;
+    rig.link_up();
+    rig.event(Event::Connections {
+        call: CallId::new(1),
+        user: UserId::new("ann").expect("a user"),
+    });
+    rig.answer_but(out_of_memory);
     match rig.last_answer() {
         Some(crate::event::Answer::Connections(Ok(list))) => assert!(list.degraded),
         other => panic!("no list: {other:?}"),
