@@ -107,7 +107,7 @@ impl Deliveries {
         delivery: Delivery,
     ) {
         let within = delivery.within.min(Config::DEADLINE_MAX);
-        let margin = from.margin().min(within / 2);
+        let margin = from.margin(within);
         let mut inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
@@ -371,15 +371,17 @@ impl Deliveries {
 }
 
 impl Publisher {
-    /// How long before the publisher's deadline its answer leaves. What remains of the deadline is counted
-    /// from the delivery's arrival, so that the margin is for both ways.
-    fn margin(self) -> Duration {
-        match self {
-            Self::Here | Self::Answered => Config::ANSWER_MARGIN,
-            Self::Link { round_trip, .. } => {
-                Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS)
-            }
-        }
+    /// How long before the publisher's deadline, until which so much is left, its answer leaves. What is
+    /// left is counted from the delivery's arrival, so that the margin is for both ways.
+    fn margin(self, within: Duration) -> Duration {
+        let round_trip = match self {
+            Self::Here | Self::Answered => Duration::ZERO,
+            Self::Link { round_trip, .. } => round_trip,
+        };
+        // A short deadline leaves time for frames to be written, but none that the way back needs.
+        let most = (within / 2).max(round_trip * 5 / 4).min(within);
+        let margin = Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS);
+        margin.min(most)
     }
 }
 

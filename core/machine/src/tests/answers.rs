@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::strangers::{batch, linked, receive};
+use super::pair;
+use super::strangers::{batch, enlist, greeted, hello, linked, receive};
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, LinkKey, PushId, UserId};
 use crate::message::Outcome;
-use crate::peers::wire::{self, Message};
-use crate::testing::cluster::{Cluster, frame, user};
+use crate::peers::wire::{self, Message, Role, Transcript};
+use crate::testing::cluster::{Cluster, frame, secret, user};
+use crate::testing::rig::HERE;
 use crate::vocabulary::service::Service;
 
 /// A delivery of the push with this number for terminals of a user.
@@ -42,6 +45,12 @@ fn queued(id: u64, connection: ConnectionId) -> Message {
     })
 }
 
+fn heartbeat() -> Message {
+    Message::Heartbeat {
+        directory: Service::Full,
+    }
+}
+
 /// H24, H49: whoever waits for an earlier delivery of the same push is answered with the message by which
 /// the memory of repeats forgets that one, whatever the next message says.
 #[test]
@@ -63,13 +72,99 @@ fn a_repeat_is_answered_when_a_look_up_without_terminals_pushes_the_first_one_ou
         receive(&mut cluster, link, batch(&[look_up(id)]));
     }
     assert!(!said_on(&mut cluster, link).contains(&queued(2, ann)));
-    let heartbeat = Message::Heartbeat {
-        directory: Service::Full,
-    };
-    receive(&mut cluster, link, batch(&[look_up(6), heartbeat]));
+    receive(&mut cluster, link, batch(&[look_up(6), heartbeat()]));
     assert!(said_on(&mut cluster, link).contains(&queued(2, ann)));
     assert_eq!(cluster.instances[0].stats().bugs, 0);
     cluster.read_again();
     cluster.pass(Duration::from_secs(1));
     assert!(cluster.instances[0].is_at_rest_but_for(1));
+}
+
+/// Which end of its link the publisher is.
+#[derive(Clone, Copy, Debug)]
+enum Publishes {
+    Dialler,
+    Acceptor,
+}
+
+/// A link to the peer, each way of which takes so long.
+fn linked_from(cluster: &mut Cluster, publishes: Publishes, round_trip: Duration) -> LinkKey {
+    match publishes {
+        Publishes::Dialler => {
+            let (link, transcript) = greeted(cluster);
+            cluster.pass(round_trip);
+            let proof = transcript.prove(&secret(), Role::Dialler);
+            receive(cluster, link, batch(&[Message::Proof(proof)]));
+            link
+        }
+        Publishes::Acceptor => {
+            enlist(cluster, "bob");
+            cluster.push_user(0, "bob", "hello");
+            let link = cluster.loose_dials.pop().expect("a dial");
+            cluster.event(0, Event::LinkUp { link });
+            let (_, bytes) = cluster.loose.pop().expect("a Hello");
+            let theirs = wire::decode_hello(&bytes).expect("a Hello");
+            cluster.pass(round_trip);
+            let proof =
+                Transcript::of(&theirs, &hello(HERE, None)).prove(&secret(), Role::Acceptor);
+            receive(cluster, link, wire::encode_hello(&hello(HERE, Some(proof))));
+            receive(cluster, link, batch(&[heartbeat()]));
+            link
+        }
+    }
+}
+
+/// How long before this deadline of a push for a terminal that does not read its publisher is answered.
+fn answered_before(publishes: Publishes, round_trip: Duration, deadline: Duration) -> Duration {
+    let mut cluster = pair();
+    let (_, ann) = cluster.connect(0, "ann");
+    cluster.stalled.insert(ann);
+    let link = linked_from(&mut cluster, publishes, round_trip);
+    let Message::Deliver(delivery) = delivery(1, 1, "ann", vec![ann], Ask::Nobody) else {
+        panic!("made so");
+    };
+    let mut left = deadline;
+    let delivery = Delivery {
+        within: deadline,
+        ..delivery
+    };
+    receive(&mut cluster, link, batch(&[Message::Deliver(delivery)]));
+    while !said_on(&mut cluster, link).contains(&queued(1, ann)) {
+        cluster.pass(STEP);
+        left = left.checked_sub(STEP).expect("it is answered by then");
+    }
+    left
+}
+
+const STEP: Duration = Duration::from_millis(5);
+
+/// The way back takes time: the answer of an instance on another continent leaves earlier, or the receipt
+/// would say of terminals that it has served that nobody answers for them. Where less than two such margins
+/// are left of the deadline, it leaves when half of that is over, or earlier if it would come too late.
+#[test]
+fn the_further_away_the_publisher_the_earlier_it_is_answered() {
+    let default = Config::DEADLINE_DEFAULT.as_millis() as u64;
+    for publishes in [Publishes::Dialler, Publishes::Acceptor] {
+        for (round_trip, deadline, before) in [
+            (0, default, 100),
+            (50, default, 100),
+            (150, default, 300),
+            (700, default, 1400),
+            (0, 150, 75),
+            (50, 150, 75),
+            (100, 150, 125),
+            (700, 1000, 875),
+            (700, 700, 700),
+            (700, 100, 100),
+        ] {
+            let [round_trip, deadline, before] =
+                [round_trip, deadline, before].map(Duration::from_millis);
+            let answered = answered_before(publishes, round_trip, deadline);
+            // Timers are a little late.
+            assert!(
+                (before - STEP..=before).contains(&answered),
+                "{publishes:?}, {round_trip:?} of {deadline:?}: {answered:?}"
+            );
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::vocabulary::service::Service;
 
 const PEER: InstanceId = InstanceId::new(9);
 
-fn hello(to: InstanceId, proof: Option<[u8; 32]>) -> Hello {
+pub(super) fn hello(to: InstanceId, proof: Option<[u8; 32]>) -> Hello {
     let hello = Hello::new(PEER, to, [7; 16], alike());
     match proof {
         Some(proof) => hello.with_proof(proof),
@@ -47,7 +47,7 @@ pub(super) fn receive(cluster: &mut Cluster, link: LinkKey, batch: Bytes) {
 }
 
 /// The peer dials, and gets as far as the acceptor's Hello.
-fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
+pub(super) fn greeted(cluster: &mut Cluster) -> (LinkKey, Transcript) {
     let link = cluster.instances[0].accept_link(cluster.now).expect("room");
     receive(cluster, link, wire::encode_hello(&hello(HERE, None)));
     let (to, bytes) = cluster.loose.pop().expect("a Hello");
@@ -69,7 +69,7 @@ pub(super) fn linked(cluster: &mut Cluster) -> LinkKey {
 }
 
 /// The peer has a lease, and a row for a connection of this user.
-fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
+pub(super) fn enlist(cluster: &mut Cluster, name: &str) -> ConnectionId {
     // A higher one each time.
     let epoch = Epoch::new(cluster.now.mono.as_nanos());
     let lease = Lease {
@@ -424,65 +424,5 @@ fn a_false_acceptor_gets_no_delivery() {
         assert!(cluster.loose.is_empty());
         cluster.pass(Duration::from_millis(500));
         enlist(&mut cluster, "ann");
-    }
-}
-
-/// How long before the deadline of a push for a terminal that does not read its publisher is answered,
-/// if the handshake of their link took so long.
-fn answered_before(round_trip: Duration) -> Duration {
-    let mut cluster = pair();
-    let (_, ann) = cluster.connect(0, "ann");
-    cluster.stalled.insert(ann);
-    let (link, transcript) = greeted(&mut cluster);
-    cluster.pass(round_trip);
-    let proof = transcript.prove(&secret(), Role::Dialler);
-    receive(&mut cluster, link, batch(&[Message::Proof(proof)]));
-    let mut left = Config::DEADLINE_DEFAULT;
-    let delivery = Delivery {
-        id: DeliveryId::new(1),
-        push: PushId::new(uuid::Uuid::from_u128(1)),
-        within: left,
-        action: frame(user("ann"), "hello", 1).action,
-        to: Addressees::Keys(vec![Addressee {
-            key: UserId::new("ann").expect("a user").into(),
-            named: vec![ann],
-            ask: Ask::Nobody,
-        }]),
-    };
-    receive(&mut cluster, link, batch(&[Message::Deliver(delivery)]));
-    let queued = |(_, bytes): &(LinkKey, Bytes)| {
-        let messages = wire::decode_batch(bytes).unwrap_or_default();
-        messages.iter().any(|message| match message {
-            Message::Delivered(Delivered { outcomes, .. }) => {
-                *outcomes == Outcomes::Keys(vec![(0, ann, Outcome::Queued)])
-            }
-            Message::Proof(_)
-            | Message::Deliver(_)
-            | Message::Heartbeat { .. }
-            | Message::Goodbye => false,
-        })
-    };
-    while !cluster.loose.iter().any(queued) {
-        cluster.pass(STEP);
-        left = left.checked_sub(STEP).expect("it is answered by then");
-    }
-    left
-}
-
-const STEP: Duration = Duration::from_millis(10);
-
-/// The way back takes time: the answer of an instance on another continent leaves earlier, or the receipt
-/// would say of terminals that it has served that nobody answers for them.
-#[test]
-fn the_further_away_the_publisher_the_earlier_it_is_answered() {
-    for (round_trip, before) in [(0, 100), (50, 100), (150, 300), (700, 1400)] {
-        let round_trip = Duration::from_millis(round_trip);
-        let answered = answered_before(round_trip);
-        let before = Duration::from_millis(before);
-        // Timers are a little late.
-        assert!(
-            (before - STEP..=before).contains(&answered),
-            "{round_trip:?}: {answered:?}"
-        );
     }
 }

@@ -200,7 +200,8 @@ impl Config {
     /// The deadline of a push whose caller names none.
     pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(3);
     /// An instance answers a delivery so long before the push's deadline, so that the answer arrives in
-    /// time. To a publisher that is further away it answers earlier.
+    /// time. To a publisher that is further away it answers earlier; if less than twice as much is left,
+    /// when half of that is over, or when the answer has to leave.
     pub const ANSWER_MARGIN: Duration = Duration::from_millis(100);
     /// What it leaves at least for the delivery's way here and the answer's way back, in round trips of
     /// the link as its handshake showed them: a way is slower at times than when the link was opened.
