@@ -200,6 +200,8 @@ impl Instance {
                 self.carry(now, out);
                 let (cx, wings, publish) = &mut self.apart(now, out);
                 publish.end(cx, wings);
+                // The answers to others leave before their links are closed.
+                wings.peers.flush(cx);
                 wings.peers.close(cx);
                 out.push(Command::Drained);
             }

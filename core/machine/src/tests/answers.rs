@@ -168,3 +168,33 @@ fn the_further_away_the_publisher_the_earlier_it_is_answered() {
         }
     }
 }
+
+/// H53: what a peer has asked while the lease is given back is answered before the link is closed.
+#[test]
+fn the_last_answers_leave_before_the_links_are_closed() {
+    let mut cluster = Cluster::new(&Config::default(), 1);
+    let (_, ann) = cluster.connect(0, "ann");
+    cluster.stalled.insert(ann);
+    let link = linked(&mut cluster);
+    let again = |id| batch(&[delivery(id, 1, "ann", vec![ann], Ask::Nobody)]);
+    receive(&mut cluster, link, again(1));
+    // The socket does not end, whatever it is told: the drain does not wait for it forever.
+    cluster.acts = false;
+    let (delay, spread) = (Duration::ZERO, Duration::ZERO);
+    cluster.event(0, Event::Drain { delay, spread });
+    let mut said = Vec::new();
+    while !said.contains(&Message::Goodbye) {
+        cluster.pass(Duration::from_millis(1));
+        said = said_on(&mut cluster, link);
+        if !said.is_empty() {
+            cluster.event(0, Event::LinkWritten { link });
+        }
+        receive(&mut cluster, link, batch(&[heartbeat()]));
+    }
+    receive(&mut cluster, link, again(2));
+    assert_eq!(said_on(&mut cluster, link), []);
+    cluster.pass(Duration::from_secs(1));
+    assert!(cluster.drained[0]);
+    assert_eq!(cluster.loose_closed, [link]);
+    assert_eq!(said_on(&mut cluster, link), [queued(2, ann)]);
+}
