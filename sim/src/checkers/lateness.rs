@@ -11,8 +11,13 @@ use crate::ledger::{Excuse, Part, Scope};
 /// of about a millisecond, and the instance has a turn within two slots after that.
 pub(super) const SLACK: Duration = Duration::from_millis(2);
 
-/// Whether what a process was to do at a moment was late at another one. While it stands still it does nothing;
-/// what has become due it does as soon as it goes on.
+/// Whether what a process was to do at a moment is late by now, or is late where it is done at this moment.
+/// While it stands still it does nothing; what has become due it does as soon as it goes on.
+pub(super) fn is_late(watch: &Watch<'_>, host: usize, due: Instant) -> bool {
+    is_late_at(watch, host, due, watch.now())
+}
+
+/// Whether what a process was to do at a moment was late at another one.
 pub(super) fn is_late_at(watch: &Watch<'_>, host: usize, due: Instant, at: Instant) -> bool {
     let mut due = due;
     loop {
@@ -28,4 +33,29 @@ pub(super) fn is_late_at(watch: &Watch<'_>, host: usize, due: Instant, at: Insta
             None => return true,
         }
     }
+}
+
+/// When a process went on for the last time that stood still at some moment of an interval.
+pub(super) fn went_on(
+    watch: &Watch<'_>,
+    host: usize,
+    from: Instant,
+    until: Instant,
+) -> Option<Instant> {
+    let entries = watch.scene().ledger().entries().iter();
+    let pauses = entries.filter(|entry| {
+        entry.scope == Scope::Instance(host)
+            && entry.kind.part() == Part::Process
+            && entry.from <= until
+            && entry.until >= from
+    });
+    pauses.map(|pause| pause.until).max()
+}
+
+/// Whether a process stood still at some moment of an interval.
+pub(super) fn stood_still(watch: &Watch<'_>, host: usize, from: Instant, until: Instant) -> bool {
+    let here = |excuse: &Excuse| {
+        excuse.scope == Scope::Instance(host) && excuse.kind.part() == Part::Process
+    };
+    watch.excuse(from, until, here).is_some()
 }

@@ -5,6 +5,8 @@ mod all_terminals;
 mod allowance;
 mod connect_ends;
 mod convergence;
+mod directory_rate;
+mod drain;
 mod empty_at_rest;
 mod ends;
 mod explained_errors;
@@ -14,23 +16,31 @@ mod hello_means_reachable;
 mod hygiene;
 mod knowledge;
 mod lateness;
+mod lease_times;
 mod limits;
+mod link_times;
 mod lists_true;
 mod no_creation;
 mod no_duplicate;
 mod no_resurrection;
 mod order;
 mod orphan_debt;
+mod own_lease;
+mod push_times;
 mod receipt_complete;
 mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
+mod suspicion_ends;
+mod terminal_times;
 mod terminal_told;
 
 pub use addressee::Addressee;
 pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
+pub use directory_rate::DirectoryRate;
+pub use drain::DrainPace;
 pub use empty_at_rest::EmptyAtRest;
 pub use ends::Ends;
 pub use explained_errors::ExplainedErrors;
@@ -38,16 +48,21 @@ pub use fencing::Fencing;
 pub use ghost_debt::GhostDebt;
 pub use hello_means_reachable::HelloMeansReachable;
 pub use hygiene::Hygiene;
+pub use lease_times::LeaseTimes;
 pub use limits::Limits;
+pub use link_times::LinkTimes;
 pub use lists_true::ListsTrue;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
 pub use no_resurrection::NoResurrection;
 pub use order::Order;
 pub use orphan_debt::OrphanDebt;
+pub use push_times::PushTimes;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
+pub use suspicion_ends::SuspicionEnds;
+pub use terminal_times::TerminalTimes;
 pub use terminal_told::TerminalTold;
 
 use crate::checker::Checker;
@@ -85,6 +100,13 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Convergence),
         Box::new(EmptyAtRest),
         Box::new(Ends::default()),
+        Box::new(TerminalTimes::default()),
+        Box::new(LinkTimes::default()),
+        Box::new(LeaseTimes::default()),
+        Box::new(PushTimes::default()),
+        Box::new(DrainPace::default()),
+        Box::new(SuspicionEnds::default()),
+        Box::new(DirectoryRate::default()),
         Box::new(TerminalTold::default()),
     ]
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
-use switchboard_core::directory::{Reply, SeenLease};
+use switchboard_core::directory::{OperationError, OperationResult, Reply, SeenLease};
 use switchboard_core::event::{Closure, Event, Handshake, Refused};
 use switchboard_core::id::{ConnectionId, ConnectionKey, LinkKey};
 use switchboard_core::time::Instant;
@@ -201,6 +201,12 @@ fn leases_in(event: &Event) -> Option<Vec<SeenLease>> {
     else {
         return None;
     };
+    // Who does not serve as a primary is not believed.
+    let elsewhere =
+        |outcome: &OperationResult| matches!(outcome, Err(OperationError::NotPrimary(_)));
+    if outcomes.iter().any(elsewhere) {
+        return None;
+    }
     outcomes.iter().find_map(|outcome| match outcome {
         Ok(Reply::Leases { leases, .. }) => Some(leases.clone()),
         _ => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::command::{Command, RoundTrip};
-use switchboard_core::directory::Operation;
+use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
 use switchboard_core::id::{CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
@@ -46,6 +46,10 @@ pub enum Intake {
         op: OpId,
         /// Whether the instance has not given it up before.
         in_time: bool,
+        /// Its link is lost: who has answered does not serve as a primary.
+        lost: bool,
+        /// The lease was claimed or renewed by it.
+        granted: bool,
         /// A bit for each operation that the directory has refused; the last one also for all that follow.
         refused: u64,
     },
@@ -184,6 +188,16 @@ pub enum LeaseStep {
     Release,
 }
 
+impl LeaseStep {
+    /// Whether it is a claim.
+    pub const fn claims(self) -> bool {
+        match self {
+            Self::Claim(_) => true,
+            Self::Renew { .. } | Self::Release => false,
+        }
+    }
+}
+
 impl Intake {
     /// What an event is. `in_time`: an answer of the directory that the instance has waited for.
     pub(crate) fn of(event: &Event, in_time: bool) -> Self {
@@ -207,9 +221,16 @@ impl Intake {
             } => {
                 let refused = outcomes.iter().enumerate().filter(|(_, one)| one.is_err());
                 let refused = refused.fold(0, |all, (index, _)| all | 1 << index.min(63));
+                let grants = |one: &OperationResult| {
+                    matches!(one, Ok(Reply::Claimed { .. } | Reply::Renewed))
+                };
+                let elsewhere =
+                    |one: &OperationResult| matches!(one, Err(OperationError::NotPrimary(_)));
                 Self::TripAnswered {
                     op: *op,
                     in_time,
+                    lost: outcomes.iter().any(elsewhere),
+                    granted: outcomes.iter().any(grants),
                     refused,
                 }
             }

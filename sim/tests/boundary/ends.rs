@@ -1,91 +1,20 @@
 //! What the checker `ends` says to operations that do not end, or end twice.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchboard_core::frame::CloseCode;
-use switchboard_core::id::{CallId, ConnectionKey, LinkKey};
+use switchboard_core::id::CallId;
 use switchboard_sim::boundary::{CallKind, Intake, Output, TripOutline};
-use switchboard_sim::checker::{Checker, Watch};
-use switchboard_sim::observed::{Life, Observed};
-use switchboard_sim::schedule::Schedule;
-use switchboard_sim::{World, checkers};
+use switchboard_sim::checkers;
+use switchboard_sim::observed::Observed;
 
-const LIFE: Life = Life { host: 0, number: 1 };
+use crate::recorder::{PRESENT, connections, gave, link, took, trips, world};
+
 const CALL: CallId = CallId::new(99);
-
-/// A world in which a terminal is connected and a link is open; after the present there is another terminal.
-const SCHEDULE: &str = "switchboard-sim 1  seed 7  instances 2
-1s  client c1 connects i1 as alice
-2s  push i2 alice m1
-3s  push i1 alice m2
-20s  client c2 connects i1 as bob
-60s  heal
-";
-const PRESENT: Duration = Duration::from_secs(10);
-
-fn world(checker: Box<dyn Checker>) -> World {
-    World::watched(Schedule::parse(SCHEDULE).unwrap(), vec![checker])
-}
-
-/// Notes what the first instance wants done.
-#[derive(Clone, Debug, Default)]
-struct Recorder(Arc<Mutex<Vec<Output>>>);
-
-impl Checker for Recorder {
-    fn name(&self) -> &'static str {
-        "recorder"
-    }
-
-    fn on_event(&mut self, event: &Observed, _: &mut Watch<'_>) {
-        if let Observed::Gave { life: LIFE, output } = event {
-            self.0.lock().unwrap().push(output.clone());
-        }
-    }
-}
-
-/// All that the first instance wants done in this world.
-fn recorded() -> Vec<Output> {
-    let recorder = Recorder::default();
-    world(Box::new(recorder.clone())).run();
-    recorder.0.lock().unwrap().clone()
-}
-
-fn connections() -> Vec<ConnectionKey> {
-    let greeted = |output: &Output| match output {
-        Output::Connected(connection) => Some(*connection),
-        _ => None,
-    };
-    recorded().iter().filter_map(greeted).collect()
-}
-
-fn link() -> LinkKey {
-    let proven = |output: &Output| match output {
-        Output::LinkProven(link) => Some(*link),
-        _ => None,
-    };
-    recorded().iter().find_map(proven).unwrap()
-}
-
-fn trips() -> Vec<TripOutline> {
-    let trip = |output: &Output| match output {
-        Output::Trip(trip) => Some((**trip).clone()),
-        _ => None,
-    };
-    recorded().iter().filter_map(trip).collect()
-}
-
-fn took(intake: Intake) -> Observed {
-    Observed::Took { life: LIFE, intake }
-}
-
-fn gave(output: Output) -> Observed {
-    Observed::Gave { life: LIFE, output }
-}
 
 /// What is said to these events, or to what follows from them within a minute.
 fn said(events: impl IntoIterator<Item = Observed>) -> Option<String> {
-    let mut world = world(checkers::named("ends").unwrap());
+    let mut world = world(checkers::named("ends").expect("a checker"));
     world.run_until(PRESENT);
     assert_eq!(world.report().violation, None);
     for event in events {
@@ -140,9 +69,7 @@ fn a_call_is_answered_once_in_time_and_in_kind() {
 
 #[test]
 fn a_connection_ends_once_and_is_not_spoken_of_after_that() {
-    let [connection, stranger] = connections()[..] else {
-        panic!("two terminals are there in the end");
-    };
+    let [connection, stranger] = connections();
     let forget = || gave(Output::Forget(connection));
     let flush = || gave(Output::Flush(connection));
     assert_says([forget()], "whose socket has not ended");

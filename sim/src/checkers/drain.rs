@@ -1,0 +1,338 @@
+//! `drain`: terminals are sent away when it was ordered, evenly, and the instance ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_core::command::Log;
+use switchboard_core::config::Config;
+use switchboard_core::frame::CloseCode;
+use switchboard_core::id::ConnectionKey;
+use switchboard_core::time::Instant;
+
+use super::lateness::{SLACK, is_late, went_on};
+use crate::boundary::{Intake, Output};
+use crate::checker::{Checker, Watch};
+use crate::observed::{Life, Observed, Topic};
+
+/// An instance that drains takes no terminal; it closes none before the delay, all within the spread, and at
+/// each moment its share of them; and it ends no sooner than nothing is left or patience is over, and no
+/// later. One that is cut off sends its terminals away in the same way.
+#[derive(Clone, Debug, Default)]
+pub struct DrainPace {
+    hosts: BTreeMap<usize, Leaving>,
+}
+
+/// The terminals of an instance, and how they are sent away.
+#[derive(Clone, Debug, Default)]
+struct Leaving {
+    /// Those that are not forgotten.
+    connections: BTreeSet<ConnectionKey>,
+    /// Those of them that have not ended and were not told to.
+    present: BTreeSet<ConnectionKey>,
+    /// Those with a batch under way, behind which the end may wait.
+    writing: BTreeSet<ConnectionKey>,
+    ordered: Option<Spreading>,
+    isolated: Option<Spreading>,
+}
+
+/// Terminals that are sent away from one moment on over a span.
+#[derive(Clone, Copy, Debug)]
+struct Spreading {
+    from: Instant,
+    spread: Duration,
+    /// Terminals at that moment.
+    total: Option<usize>,
+    told: usize,
+}
+
+/// It is looked so often during a spread whether enough were told.
+const LOOKS: u32 = 4;
+
+impl Spreading {
+    const fn new(from: Instant, spread: Duration) -> Self {
+        Self {
+            from,
+            spread,
+            total: None,
+            told: 0,
+        }
+    }
+
+    fn ends(&self) -> Instant {
+        self.from + self.spread
+    }
+
+    /// When its instance has ended at the latest. What it did not do when it stood still it does then.
+    fn over(&self, watch: &Watch<'_>, host: usize) -> Instant {
+        let went_on = went_on(watch, host, self.from, watch.now());
+        let told = went_on.map_or(self.ends(), |at| at.max(self.ends()));
+        told + ends_within(watch.scene().config())
+    }
+
+    /// How many may be left at a moment.
+    fn left(&self, total: usize, at: Instant) -> usize {
+        let (elapsed, spread) = (at.since(self.from).as_nanos(), self.spread.as_nanos());
+        if elapsed >= spread {
+            return 0;
+        }
+        usize::try_from((total as u128 * (spread - elapsed)).div_ceil(spread)).unwrap_or(total)
+    }
+}
+
+impl Checker for DrainPace {
+    fn name(&self) -> &'static str {
+        "drain"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Boundary, Topic::Lives, Topic::Log]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Started(life) => {
+                self.hosts.insert(life.host, Leaving::default());
+            }
+            Observed::Gone(life) => {
+                self.hosts.remove(&life.host);
+            }
+            Observed::Took { life, intake } => self.take_in(watch, *life, *intake),
+            Observed::Gave { life, output } => {
+                let Some(leaving) = self.hosts.get_mut(&life.host) else {
+                    return;
+                };
+                if let Err(what) = leaving.give(watch, life.host, output) {
+                    watch.violated(format!("i{} {what}: {output:?}", life.host + 1));
+                }
+            }
+            Observed::Logged { life, log } => {
+                let Some(leaving) = self.hosts.get_mut(&life.host) else {
+                    return;
+                };
+                match **log {
+                    Log::Isolated => {
+                        let pace = Spreading::new(watch.now(), Config::ISOLATED_SPREAD);
+                        leaving.isolated = Some(pace);
+                        look_during(watch, *life, &pace);
+                    }
+                    Log::Rejoined => leaving.isolated = None,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let host = what as usize;
+        let Some(leaving) = self.hosts.get_mut(&host) else {
+            return;
+        };
+        if let Err(what) = leaving.look(watch, host) {
+            watch.violated(format!("i{} {what}", host + 1));
+        }
+    }
+}
+
+/// Looks now and then during a pace, and at its end.
+fn look_during(watch: &mut Watch<'_>, life: Life, pace: &Spreading) {
+    for nth in 0..=LOOKS {
+        let at = pace.from + pace.spread * nth / LOOKS + Config::DRAIN_STEP + SLACK * 2;
+        watch.call_at(at, life.host as u64);
+    }
+    let config = watch.scene().config();
+    let end = pace.ends() + ends_within(config) + Config::DRAIN_STEP;
+    watch.call_at(end, life.host as u64);
+}
+
+/// How long after its last terminal was told an instance ends, at the latest.
+fn ends_within(config: &Config) -> Duration {
+    patience(config) + config.directory_timeout + Config::DRAIN_STEP * 3 + SLACK * 4
+}
+
+/// So long it waits for connections, pushes and deliveries.
+fn patience(config: &Config) -> Duration {
+    config.close_timeout + config.directory_timeout * 2
+}
+
+impl DrainPace {
+    fn take_in(&mut self, watch: &mut Watch<'_>, life: Life, intake: Intake) {
+        let Some(leaving) = self.hosts.get_mut(&life.host) else {
+            return;
+        };
+        leaving.count(watch.now());
+        match intake {
+            Intake::Accepted { connection, .. } => {
+                leaving.connections.insert(connection);
+                leaving.present.insert(connection);
+                if leaving.ordered.is_some() || leaving.isolated.is_some() {
+                    let host = life.host + 1;
+                    watch.violated(format!(
+                        "i{host} takes a terminal while it sends others away"
+                    ));
+                }
+            }
+            Intake::Written(connection) => {
+                leaving.writing.remove(&connection);
+            }
+            Intake::Closed(connection) => {
+                leaving.present.remove(&connection);
+                leaving.writing.remove(&connection);
+            }
+            Intake::Drain { delay, spread } => {
+                let pace = Spreading::new(watch.now() + delay, spread);
+                let sooner = leaving
+                    .ordered
+                    .is_none_or(|former| pace.ends() < former.ends());
+                if sooner && !leaving.has_left(watch.now()) {
+                    leaving.ordered = Some(pace);
+                    look_during(watch, life, &pace);
+                }
+            }
+            Intake::LinkAccepted(_)
+            | Intake::Opened(_)
+            | Intake::Heard(_)
+            | Intake::Probed { .. }
+            | Intake::DirectoryUp
+            | Intake::DirectoryDown
+            | Intake::TripAnswered { .. }
+            | Intake::LinkUp(_)
+            | Intake::LinkReceived(_)
+            | Intake::LinkWritten(_)
+            | Intake::LinkDown { .. }
+            | Intake::Call { .. } => {}
+        }
+    }
+}
+
+impl Leaving {
+    /// An order counts more than an isolation.
+    const fn pace(&mut self) -> Option<&mut Spreading> {
+        match &mut self.ordered {
+            Some(pace) => Some(pace),
+            None => self.isolated.as_mut(),
+        }
+    }
+
+    /// Whether nobody is left, so that another order comes too late.
+    fn has_left(&self, now: Instant) -> bool {
+        self.connections.is_empty() && self.ordered.is_some_and(|pace| now >= pace.from)
+    }
+
+    /// Counts those who are there when the first one may be told.
+    fn count(&mut self, now: Instant) {
+        let present = self.present.len();
+        if let Some(pace) = self.pace().filter(|pace| now >= pace.from) {
+            pace.total.get_or_insert(present);
+        }
+    }
+
+    fn give(
+        &mut self,
+        watch: &mut Watch<'_>,
+        host: usize,
+        output: &Output,
+    ) -> Result<(), &'static str> {
+        self.count(watch.now());
+        match output {
+            Output::Close {
+                connection,
+                code: CloseCode::ServiceRestart,
+            } => self.told(watch, *connection),
+            Output::Close { connection, .. } | Output::Abort(connection) => {
+                self.present.remove(connection);
+                Ok(())
+            }
+            Output::Flush(connection) => {
+                self.writing.insert(*connection);
+                Ok(())
+            }
+            Output::Forget(connection) => {
+                self.connections.remove(connection);
+                Ok(())
+            }
+            Output::Drained => self.ended(watch, host),
+            Output::Hello { .. }
+            | Output::Send(_)
+            | Output::Ping(_)
+            | Output::Probe(_)
+            | Output::Connected(_)
+            | Output::Disconnected(_)
+            | Output::Trip(_)
+            | Output::DirectoryReset
+            | Output::Dial { .. }
+            | Output::LinkWrite { .. }
+            | Output::LinkProven(_)
+            | Output::LinkClose(_)
+            | Output::Answer { .. }
+            | Output::Log => Ok(()),
+        }
+    }
+
+    /// A terminal is told to go elsewhere.
+    fn told(
+        &mut self,
+        watch: &mut Watch<'_>,
+        connection: ConnectionKey,
+    ) -> Result<(), &'static str> {
+        let now = watch.now();
+        self.present.remove(&connection);
+        let Some(pace) = self.pace() else {
+            return Err("sends a terminal away and does not drain");
+        };
+        let Some(total) = pace.total else {
+            return Err("sends a terminal away before the delay is over");
+        };
+        pace.told += 1;
+        watch.held();
+        match pace.told > total - pace.left(total, now).min(total) {
+            true => Err("sends terminals away too fast"),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether enough were told by now.
+    fn look(&mut self, watch: &mut Watch<'_>, host: usize) -> Result<(), &'static str> {
+        let now = watch.now();
+        self.count(now);
+        let here = self.present.difference(&self.writing).count();
+        let is_ordered = self.ordered.is_some();
+        let Some(pace) = self.pace().copied() else {
+            return Ok(());
+        };
+        let Some(total) = pace.total else {
+            return Ok(());
+        };
+        // The step before the last one is over in any case.
+        let step = now.before(Config::DRAIN_STEP + SLACK * 2);
+        let behind = here > pace.left(total, step);
+        if behind && is_late(watch, host, step.max(pace.from)) {
+            return Err("sends terminals away too slowly");
+        }
+        if is_ordered && is_late(watch, host, pace.over(watch, host)) {
+            return Err("does not end");
+        }
+        watch.held();
+        Ok(())
+    }
+
+    /// The instance has ended.
+    fn ended(&self, watch: &mut Watch<'_>, host: usize) -> Result<(), &'static str> {
+        let config = watch.scene().config();
+        let now = watch.now();
+        let Some(pace) = &self.ordered else {
+            return Err("ends unasked");
+        };
+        if now < pace.from {
+            return Err("ends before the delay is over");
+        }
+        if !self.connections.is_empty() && now < pace.ends() + patience(config) {
+            return Err("ends too soon: connections are left");
+        }
+        if is_late(watch, host, pace.over(watch, host)) {
+            return Err("ends too late");
+        }
+        watch.held();
+        Ok(())
+    }
+}

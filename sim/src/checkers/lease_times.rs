@@ -1,0 +1,309 @@
+//! `lease-times`: the lease is renewed, the others' leases are read and round trips are given up neither too
+//! soon nor too late.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::config::Config;
+use switchboard_core::id::{CallId, ConnectionKey, OpId};
+use switchboard_core::time::Instant;
+
+use super::allowance::{concerns, recovery};
+use super::lateness::{SLACK, is_late};
+use super::own_lease::{OwnLease, StepOutcome};
+use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
+use crate::checker::{Checker, Watch};
+use crate::ledger::Part;
+use crate::observed::{Life, Observed, Quiescence, Topic};
+
+/// While an instance has a link to the directory it reads the leases once in their interval, and in between
+/// only for a call; it renews its own in time, and without a change no sooner; it takes an answer that comes
+/// in time and no other; and what was refused it tries again when it is time.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseTimes {
+    terms: BTreeMap<usize, Terms>,
+}
+
+/// How far an instance is with the directory.
+#[derive(Clone, Debug, Default)]
+struct Terms {
+    /// Since when there is a link.
+    linked: Option<Instant>,
+    /// When the leases were last read although no call needed that.
+    viewed: Option<Instant>,
+    /// Round trips under way, and when they were asked.
+    trips: BTreeMap<OpId, Instant>,
+    /// So many were under way then that others waited.
+    crowded: Option<Instant>,
+    lease: OwnLease,
+    /// Calls that may need to know who lives, and when the last one was answered: for what it looked up
+    /// that may be asked a little later.
+    calls: BTreeMap<CallId, ()>,
+    answered: Option<Instant>,
+    /// No terminal is closed for a drain before this moment, and the last one by the other.
+    drain: Option<(Instant, Instant)>,
+    connections: BTreeMap<ConnectionKey, ()>,
+}
+
+/// Round trips under way at an instance, at most: what is asked beyond that waits.
+const TRIPS: usize = 16;
+
+impl Checker for LeaseTimes {
+    fn name(&self) -> &'static str {
+        "lease-times"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Boundary, Topic::Lives, Topic::Time]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Started(life) => {
+                self.terms.insert(life.host, Terms::default());
+            }
+            Observed::Gone(life) => {
+                self.terms.remove(&life.host);
+            }
+            Observed::Took { life, intake } => {
+                if let Some(terms) = self.terms.get_mut(&life.host) {
+                    terms.take_in(watch, *life, *intake);
+                }
+            }
+            Observed::Gave { life, output } => {
+                if let Some(terms) = self.terms.get_mut(&life.host) {
+                    terms.give(watch, *life, output);
+                }
+            }
+            Observed::Tick => self.look(watch),
+            _ => {}
+        }
+    }
+
+    fn at_quiescence(&mut self, _: Quiescence, watch: &mut Watch<'_>) {
+        self.look(watch);
+    }
+}
+
+impl LeaseTimes {
+    fn look(&self, watch: &mut Watch<'_>) {
+        for (host, terms) in &self.terms {
+            if let Some(what) = terms.overdue(watch, *host) {
+                watch.violated(format!("i{} {what}", host + 1));
+            }
+        }
+    }
+}
+
+impl Terms {
+    fn take_in(&mut self, watch: &mut Watch<'_>, life: Life, intake: Intake) {
+        let now = watch.now();
+        match intake {
+            Intake::DirectoryUp => {
+                *self = Self {
+                    linked: Some(now),
+                    viewed: None,
+                    trips: BTreeMap::new(),
+                    lease: OwnLease::default(),
+                    ..std::mem::take(self)
+                };
+            }
+            Intake::DirectoryDown => {
+                self.linked = None;
+                self.trips.clear();
+            }
+            Intake::TripAnswered {
+                op,
+                in_time,
+                lost,
+                granted,
+                refused,
+            } => {
+                let lasts = watch.scene().config().lease;
+                self.lease
+                    .answered(now, lasts, op, in_time, granted, refused);
+                self.trip_answered(watch, life, op, in_time);
+                if lost && in_time {
+                    self.linked = None;
+                    self.trips.clear();
+                }
+            }
+            Intake::Call { call, .. } => {
+                self.calls.insert(call, ());
+            }
+            Intake::Drain { delay, spread } => {
+                let ends = now + delay + spread;
+                let sooner = self.drain.is_none_or(|(_, former)| ends < former);
+                if sooner && !self.releases(now) {
+                    self.drain = Some((now + delay, ends));
+                }
+            }
+            Intake::Accepted { connection, .. } => {
+                self.connections.insert(connection, ());
+            }
+            Intake::LinkAccepted(_)
+            | Intake::Opened(_)
+            | Intake::Heard(_)
+            | Intake::Written(_)
+            | Intake::Closed(_)
+            | Intake::Probed { .. }
+            | Intake::LinkUp(_)
+            | Intake::LinkReceived(_)
+            | Intake::LinkWritten(_)
+            | Intake::LinkDown { .. } => {}
+        }
+    }
+
+    fn trip_answered(&mut self, watch: &mut Watch<'_>, life: Life, op: OpId, in_time: bool) {
+        let now = watch.now();
+        let Some(asked) = self.trips.remove(&op) else {
+            return;
+        };
+        let due = asked + watch.scene().config().directory_timeout;
+        let host = life.host + 1;
+        if !in_time && now < due {
+            watch.violated(format!("i{host} has given up {op:?} before its time"));
+        } else if in_time && is_late(watch, life.host, due) {
+            watch.violated(format!("i{host} still waits for {op:?}"));
+        } else {
+            watch.held();
+        }
+    }
+
+    fn give(&mut self, watch: &mut Watch<'_>, life: Life, output: &Output) {
+        match output {
+            Output::Trip(trip) => {
+                let judged = self.ask(watch, life.host, trip);
+                self.note(watch, trip);
+                match judged {
+                    None => watch.held(),
+                    Some(what) => watch.violated(format!("i{} {what}", life.host + 1)),
+                }
+            }
+            Output::Answer { call, .. } => {
+                self.calls.remove(call);
+                self.answered = Some(watch.now());
+            }
+            Output::Forget(connection) => {
+                self.connections.remove(connection);
+            }
+            // The link is as good as gone.
+            Output::DirectoryReset => self.linked = None,
+            Output::Hello { .. }
+            | Output::Send(_)
+            | Output::Flush(_)
+            | Output::Ping(_)
+            | Output::Probe(_)
+            | Output::Close { .. }
+            | Output::Abort(_)
+            | Output::Connected(_)
+            | Output::Disconnected(_)
+            | Output::Dial { .. }
+            | Output::LinkWrite { .. }
+            | Output::LinkProven(_)
+            | Output::LinkClose(_)
+            | Output::Log
+            | Output::Drained => {}
+        }
+    }
+
+    /// What is wrong with the time of a round trip.
+    fn ask(&self, watch: &Watch<'_>, host: usize, trip: &TripOutline) -> Option<&'static str> {
+        let config = watch.scene().config();
+        let now = watch.now();
+        if trip.views
+            && let Some(viewed) = self.viewed
+            && self.calls.is_empty()
+            && self
+                .answered
+                .is_none_or(|at| at + config.directory_timeout * 2 < now)
+            && now < viewed + config.view_interval
+        {
+            return Some("reads the leases too often");
+        }
+        if let (Some((_, step)), Some(last)) = (trip.lease, self.lease.step) {
+            let from = match (step, last.outcome) {
+                (LeaseStep::Renew { unchanged: true }, StepOutcome::Granted) => {
+                    last.at + config.lease_renewal
+                }
+                (LeaseStep::Renew { .. }, StepOutcome::Refused(at)) => at + Config::DIRECTORY_RETRY,
+                (LeaseStep::Claim(_), StepOutcome::Refused(at))
+                    if matches!(last.step, LeaseStep::Claim(_)) =>
+                {
+                    at + Config::DIRECTORY_RETRY
+                }
+                _ => now,
+            };
+            if now < from {
+                return Some("renews its lease too soon");
+            }
+        }
+        self.overdue(watch, host)
+    }
+
+    fn note(&mut self, watch: &Watch<'_>, trip: &TripOutline) {
+        let now = watch.now();
+        let given_up = now.before(watch.scene().config().directory_timeout);
+        self.trips.insert(trip.op, now);
+        let under_way = self.trips.values().filter(|asked| **asked > given_up);
+        if under_way.count() >= TRIPS {
+            self.crowded = Some(now);
+        }
+        if self.trips.len() > TRIPS * 8 {
+            self.trips.retain(|_, asked| *asked > given_up);
+        }
+        // What is read for a call in between puts off no regular reading.
+        let interval = watch.scene().config().view_interval;
+        if trip.views && self.viewed.is_none_or(|viewed| now >= viewed + interval) {
+            self.viewed = Some(now);
+        }
+        self.lease.ask(now, trip);
+    }
+
+    /// What should have been asked by now.
+    fn overdue(&self, watch: &Watch<'_>, host: usize) -> Option<&'static str> {
+        let config = watch.scene().config();
+        let now = watch.now();
+        let linked = self.linked?;
+        let crowded = |since: Instant| {
+            self.crowded
+                .is_some_and(|at| at + config.directory_timeout >= since)
+        };
+        let next_view = self.viewed.map_or(linked, |at| at + config.view_interval);
+        if !crowded(next_view) && is_late(watch, host, next_view) {
+            return Some("has not read the leases in time");
+        }
+        if self.releases(now) {
+            return None;
+        }
+        let Some(step) = self.lease.step else {
+            let late = !crowded(linked) && is_late(watch, host, linked);
+            return late.then_some("has not claimed a lease in time");
+        };
+        let next = match (step.step, step.outcome) {
+            (LeaseStep::Release, _) => return None,
+            (_, StepOutcome::Granted) => step.at + config.lease_renewal,
+            // It is claimed anew at once.
+            (_, StepOutcome::Lost) => step.at + config.directory_timeout,
+            (_, StepOutcome::Refused(at)) => at + Config::DIRECTORY_RETRY,
+            // The lease is read first, to see what became of it, which may fail as well.
+            (_, StepOutcome::Asked | StepOutcome::Unknown) => {
+                let lately = step.at.before(recovery(config));
+                let shaken = watch.excuse(lately, now, |excuse| {
+                    excuse.kind.part() == Part::Directory && concerns(excuse, host)
+                });
+                if shaken.is_some() {
+                    return None;
+                }
+                step.at + config.directory_timeout * 2 + SLACK * 2
+            }
+        };
+        let late = !crowded(step.at) && is_late(watch, host, next);
+        late.then_some("has not renewed its lease in time")
+    }
+
+    /// Whether it may be giving its lease back, because it ends.
+    fn releases(&self, now: Instant) -> bool {
+        (self.drain)
+            .is_some_and(|(from, ends)| now >= ends || (now >= from && self.connections.is_empty()))
+    }
+}

@@ -1,0 +1,171 @@
+//! `push-times`: frames are written soon, whatever the directory does, and count as queued no sooner than at
+//! the deadline.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+use switchboard_core::message::{Audience, Outcome, Receipt};
+use switchboard_core::time::Instant;
+
+use super::allowance::on_the_way;
+use super::lateness::SLACK;
+use crate::checker::{Checker, Watch};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::{HandIn, Observed, Topic};
+
+/// A push waits for the directory for a third of its deadline and no longer; what waits at a terminal counts
+/// as queued when the publisher must know, not earlier; and broadcasts are written at their pace, neither
+/// faster nor slower.
+#[derive(Clone, Debug, Default)]
+pub struct PushTimes {
+    /// Terminals of a process to which a push to everyone was written.
+    broadcast: BTreeMap<(usize, usize), usize>,
+}
+
+/// The way over a link that is open.
+const WAYS: Duration = Duration::from_millis(300);
+
+impl Checker for PushTimes {
+    fn name(&self) -> &'static str {
+        "push-times"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Pushes, Topic::Frames]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Written {
+                session,
+                push: Some(push),
+                ..
+            } => self.written(watch, *session, *push),
+            Observed::Answered { hand_in, receipt } => answered(watch, *hand_in, receipt),
+            _ => {}
+        }
+    }
+}
+
+impl PushTimes {
+    fn written(&mut self, watch: &mut Watch<'_>, session: usize, push: usize) {
+        let scene = watch.scene();
+        let published = &scene.pushes()[push];
+        let [handed_in] = published.times() else {
+            // Who has written a frame of which time is unknown.
+            return;
+        };
+        let Some(holder) = scene.sessions()[session].life() else {
+            return;
+        };
+        let now = watch.now();
+        let config = scene.config();
+        let hurries = Config::DEADLINE_DEFAULT / Config::HURRIES_AFTER;
+        let mut soon = handed_in.at + hurries + SLACK + config.link_timeout + WAYS;
+        if *published.to() == Audience::Everyone {
+            let steps = (1000 / Config::BROADCAST_STEP.as_millis()) as u32;
+            let per_step = (config.broadcast_rate / steps).max(1) as usize;
+            let nth = self.broadcast.entry((push, holder.host)).or_default();
+            *nth += 1;
+            let before = u32::try_from(nth.div_ceil(per_step) - 1).unwrap_or(u32::MAX);
+            if now < handed_in.at + Config::BROADCAST_STEP * before {
+                return watch.violated(format!(
+                    "push {push} is written to {nth} terminals of i{} within {:?}",
+                    holder.host + 1,
+                    now.since(handed_in.at)
+                ));
+            }
+            // Others that are under way are written before it.
+            let lately = now.before(Config::DEADLINE_MAX);
+            let others = (scene.pushes().iter()).filter(|other| {
+                *other.to() == Audience::Everyone
+                    && other.times().iter().any(|time| time.at >= lately)
+            });
+            let terminals = scene
+                .host(holder.host)
+                .map_or(0, |host| host.sessions().len());
+            let steps = ((terminals + *nth) * others.count()).div_ceil(per_step);
+            let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+            // Each is a tick of the timers later than the one before, at most.
+            soon = soon + (Config::BROADCAST_STEP + SLACK) * steps;
+        } else if !handed_in.reachable.contains(&session) {
+            // It has come, or was found, meanwhile.
+            return;
+        }
+        if now <= soon {
+            return watch.held();
+        }
+        let excuse = on_the_way(watch, handed_in, session)
+            .or_else(|| late_link(watch, handed_in.at))
+            .or_else(|| lost_rows(watch, handed_in.at));
+        match excuse {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "push {push} is written to session {session} only {:?} after it was handed in",
+                now.since(handed_in.at)
+            )),
+        }
+    }
+}
+
+/// A link between whomever was slower than when it was opened.
+fn late_link(watch: &Watch<'_>, since: Instant) -> Option<Excuse> {
+    watch.excuse(since, watch.now(), |excuse| {
+        matches!(excuse.kind, FaultKind::LinkLate | FaultKind::LinkSlow)
+    })
+}
+
+/// The directory has lost rows: a terminal is found by a second lookup, or when its row is back.
+fn lost_rows(watch: &Watch<'_>, since: Instant) -> Option<Excuse> {
+    let from = since.before(watch.scene().config().lease * 2);
+    watch.excuse(from, watch.now(), |excuse| match excuse.kind {
+        FaultKind::RedisDown
+        | FaultKind::RedisAway
+        | FaultKind::RedisSlow
+        | FaultKind::RedisTrip
+        | FaultKind::RedisRefuses
+        | FaultKind::RedisScripts => false,
+        kind => kind.part() == Part::Directory,
+    })
+}
+
+fn answered(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+    let scene = watch.scene();
+    let published = &scene.pushes()[hand_in.push];
+    let [handed_in] = published.times() else {
+        // A repeat may be told at once that the first one waits.
+        return;
+    };
+    let now = watch.now();
+    let queued = (receipt.terminals.iter()).filter(|terminal| terminal.outcome == Outcome::Queued);
+    for terminal in queued {
+        let Some(session) = scene.session_of(terminal.connection) else {
+            continue;
+        };
+        let Some(holder) = scene.sessions()[session].life() else {
+            continue;
+        };
+        // Another instance leaves half of the time for the way at most, however long that is.
+        let waits = match holder == handed_in.life {
+            true => Config::DEADLINE_DEFAULT - Config::ANSWER_MARGIN,
+            false => Config::DEADLINE_DEFAULT / 2,
+        };
+        if now >= handed_in.at + waits {
+            watch.held();
+            continue;
+        }
+        let ends = watch.excuse(handed_in.at, now, |excuse| {
+            let one_of_them = [holder.host, handed_in.life.host].map(Scope::Instance);
+            excuse.kind == FaultKind::Drain && one_of_them.contains(&excuse.scope)
+        });
+        match ends {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "push {} counts as queued for session {session} {:?} after it was handed in",
+                hand_in.push,
+                now.since(handed_in.at)
+            )),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What checkers say to a setting that instances do not keep, sooner and later than it says.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+use switchboard_core::event::LinkFailure;
+use switchboard_core::frame::CloseCode;
+use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
+use switchboard_core::time::Instant;
+use switchboard_sim::boundary::{Intake, Output};
+use switchboard_sim::observed::{HandIn, Observed};
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::{World, checkers};
+
+use crate::recorder::{PRESENT, connections, gave, link, other, took, world};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A setting as it should be, and as instances have it that are sooner and later than that.
+struct Doctored {
+    setting: &'static str,
+    checker: &'static str,
+    schedule: String,
+    set: fn(&mut Config),
+    sooner: Option<fn(&mut Config)>,
+    later: Option<fn(&mut Config)>,
+}
+
+/// What is found if instances have these settings instead of those.
+fn found(schedule: &str, checker: &str, config: &Config, real: &Config) -> Option<String> {
+    let schedule = format!("switchboard-sim 1  seed 7  instances 2\n{schedule}");
+    let checker = checkers::named(checker).expect("a checker");
+    let schedule = Schedule::parse(&schedule).expect("a schedule");
+    let mut world = World::doctored(schedule, config.clone(), real, vec![checker]);
+    world.run().violation.map(|violation| violation.what)
+}
+
+/// So many terminals connect to the first instance.
+fn crowd(terminals: usize, then: &str) -> String {
+    let mut schedule = String::new();
+    for number in 0..terminals {
+        let at = 1000 + number * 10;
+        writeln!(
+            schedule,
+            "{at}ms  client c{number} connects i1 as u{number}"
+        )
+        .expect("a text has room");
+    }
+    schedule + then
+}
+
+fn all() -> Vec<Doctored> {
+    let one = |rest: &str| format!("1s  client c1 connects i1 as alice\n{rest}");
+    let nothing: fn(&mut Config) = |_| {};
+    vec![
+        Doctored {
+            setting: "handshake_timeout",
+            checker: "terminal-times",
+            schedule: one("5s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.handshake_timeout = millis(1)),
+            // A handshake always ends here.
+            later: None,
+        },
+        Doctored {
+            setting: "hello_grace",
+            checker: "terminal-times",
+            schedule: "500ms  redis down\n1s  client c1 connects i1 as alice\n9s  heal".to_owned(),
+            set: nothing,
+            sooner: Some(|real| real.hello_grace = millis(500)),
+            later: Some(|real| real.hello_grace = secs(2)),
+        },
+        Doctored {
+            setting: "ping_interval",
+            checker: "terminal-times",
+            schedule: one("90s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.ping_interval = millis(12_500)),
+            later: Some(|real| real.ping_interval = secs(50)),
+        },
+        Doctored {
+            setting: "ping_timeout",
+            checker: "terminal-times",
+            schedule: one("5s  client c1 closes silent\n90s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.ping_timeout = secs(5)),
+            later: Some(|real| real.ping_timeout = secs(20)),
+        },
+        Doctored {
+            setting: "close_timeout",
+            checker: "terminal-times",
+            schedule: one("5s  client c1 stops reading\n6s  kick i1 alice k1\n70s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.close_timeout = millis(2500)),
+            later: Some(|real| real.close_timeout = secs(10)),
+        },
+        Doctored {
+            setting: "link_timeout",
+            checker: "link-times",
+            schedule: "1s  client c1 connects i2 as alice\n5s  kill i2 silent\n\
+                       6s  push i1 alice m1\n70s  heal"
+                .to_owned(),
+            set: nothing,
+            sooner: Some(|real| real.link_timeout = millis(500)),
+            later: Some(|real| real.link_timeout = secs(2)),
+        },
+        Doctored {
+            setting: "link_heartbeat",
+            checker: "link-times",
+            schedule: one("5s  push i2 alice m1\n70s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.link_heartbeat = millis(1500)),
+            later: Some(|real| real.link_heartbeat = secs(6)),
+        },
+        Doctored {
+            setting: "lease_renewal",
+            checker: "lease-times",
+            schedule: "70s  heal".to_owned(),
+            set: nothing,
+            sooner: Some(|real| real.lease_renewal = millis(1500)),
+            later: Some(|real| real.lease_renewal = secs(4)),
+        },
+        Doctored {
+            setting: "view_interval",
+            checker: "lease-times",
+            schedule: "70s  heal".to_owned(),
+            set: nothing,
+            sooner: Some(|real| real.view_interval = millis(500)),
+            later: Some(|real| real.view_interval = secs(2)),
+        },
+        Doctored {
+            setting: "directory_timeout",
+            checker: "lease-times",
+            schedule: "5s  redis latency 300ms\n10s  redis i1 next renew reply-late\n70s  heal"
+                .to_owned(),
+            set: nothing,
+            sooner: Some(|real| real.directory_timeout = millis(500)),
+            later: Some(|real| real.directory_timeout = secs(3)),
+        },
+        Doctored {
+            setting: "settle_rate",
+            checker: "directory-rate",
+            schedule: crowd(160, "10s  redis restart-empty\n70s  heal"),
+            set: |config| config.settle_rate = 80,
+            sooner: Some(|real| real.settle_rate = 160),
+            later: Some(|real| real.settle_rate = 40),
+        },
+        Doctored {
+            setting: "sweep",
+            checker: "directory-rate",
+            schedule: crowd(3, "600s  heal"),
+            set: |config| config.sweep = secs(60),
+            sooner: Some(|real| real.sweep = secs(30)),
+            later: Some(|real| real.sweep = secs(120)),
+        },
+        Doctored {
+            setting: "row_expiry",
+            checker: "orphan-debt",
+            schedule: crowd(3, "200s  heal"),
+            set: |config| (config.sweep, config.row_expiry) = (secs(30), secs(60)),
+            sooner: None,
+            later: Some(|real| (real.sweep, real.row_expiry) = (secs(600), secs(1200))),
+        },
+        Doctored {
+            setting: "isolation",
+            checker: "suspicion-ends",
+            schedule: one("5s  push i2 alice m1\n10s  redis i1 away 100s\n120s  heal"),
+            set: nothing,
+            sooner: Some(|real| real.isolation = secs(12)),
+            later: Some(|real| real.isolation = secs(60)),
+        },
+        Doctored {
+            setting: "broadcast_rate",
+            checker: "push-times",
+            schedule: crowd(300, "10s  push i2 everyone m1\n20s  heal"),
+            set: |config| config.broadcast_rate = 1000,
+            sooner: Some(|real| real.broadcast_rate = 2000),
+            later: Some(|real| real.broadcast_rate = 100),
+        },
+    ]
+}
+
+/// Settings that instances keep.
+#[test]
+fn what_settings_say_is_no_violation() {
+    for doctored in all() {
+        let mut config = Config::default();
+        (doctored.set)(&mut config);
+        let found = found(&doctored.schedule, doctored.checker, &config, &config);
+        assert_eq!(found, None, "{}", doctored.setting);
+    }
+}
+
+#[test]
+fn what_is_sooner_than_a_setting_says_is_noticed() {
+    for doctored in all() {
+        let Some(sooner) = doctored.sooner else {
+            continue;
+        };
+        let mut config = Config::default();
+        (doctored.set)(&mut config);
+        let mut real = config.clone();
+        sooner(&mut real);
+        let found = found(&doctored.schedule, doctored.checker, &config, &real);
+        assert!(found.is_some(), "{} is too soon", doctored.setting);
+    }
+}
+
+#[test]
+fn what_is_later_than_a_setting_says_is_noticed() {
+    for doctored in all() {
+        let Some(later) = doctored.later else {
+            continue;
+        };
+        let mut config = Config::default();
+        (doctored.set)(&mut config);
+        let mut real = config.clone();
+        later(&mut real);
+        let found = found(&doctored.schedule, doctored.checker, &config, &real);
+        assert!(found.is_some(), "{} is too late", doctored.setting);
+    }
+}
+
+/// What a checker says to what has not happened, at present, or to what follows from it.
+#[track_caller]
+fn assert_says(checker: &str, events: impl FnOnce(&World) -> Vec<Observed>, what: &str) {
+    let mut world = world(checkers::named(checker).expect("a checker"));
+    world.run_until(PRESENT);
+    assert_eq!(world.report().violation, None);
+    for event in events(&world) {
+        world.pretend(event);
+    }
+    let said = world.run().violation.expect("a violation").what;
+    assert!(said.contains(what), "{said}");
+}
+
+#[test]
+fn a_token_and_a_handshake_end_when_they_should() {
+    let [present, later] = connections();
+    let accepted = |now: Instant| {
+        took(Intake::Accepted {
+            connection: later,
+            expires: Some(now + secs(5)),
+        })
+    };
+    let opened = || took(Intake::Opened(later));
+    let expired = |connection| {
+        gave(Output::Close {
+            connection,
+            code: CloseCode::TokenExpired,
+        })
+    };
+    let now = |world: &World| world.scene().now();
+    assert_says(
+        "terminal-times",
+        |world| vec![accepted(now(world))],
+        "waits too long for the handshake",
+    );
+    let hello = || {
+        gave(Output::Hello {
+            connection: later,
+            degraded: false,
+        })
+    };
+    assert_says(
+        "terminal-times",
+        |world| vec![accepted(now(world)), opened(), hello()],
+        "after its token has run out",
+    );
+    assert_says(
+        "terminal-times",
+        |world| vec![accepted(now(world)), opened(), hello(), expired(later)],
+        "before its token",
+    );
+    assert_says(
+        "terminal-times",
+        |_| vec![expired(present)],
+        "whose token never expires",
+    );
+}
+
+#[test]
+fn a_failed_dial_is_followed_by_a_pause() {
+    let link = link();
+    let down = || {
+        let failure = LinkFailure::Broken;
+        took(Intake::LinkDown { link, failure })
+    };
+    assert_says(
+        "link-times",
+        |world| {
+            let instance = other(world);
+            let dial = || gave(Output::Dial { link, instance });
+            vec![dial(), down(), dial()]
+        },
+        "dials too soon",
+    );
+}
+
+#[test]
+fn a_drain_begins_and_ends_when_it_was_ordered() {
+    let [present, _] = connections();
+    let drain = |delay, spread| took(Intake::Drain { delay, spread });
+    let away = || {
+        gave(Output::Close {
+            connection: present,
+            code: CloseCode::ServiceRestart,
+        })
+    };
+    assert_says("drain", |_| vec![away()], "does not drain");
+    assert_says(
+        "drain",
+        |_| vec![drain(secs(5), secs(5)), away()],
+        "before the delay is over",
+    );
+    assert_says(
+        "drain",
+        |_| vec![drain(secs(0), secs(5)), away()],
+        "too fast",
+    );
+    assert_says("drain", |_| vec![drain(secs(1), secs(2))], "too slowly");
+    let drained = || gave(Output::Drained);
+    assert_says("drain", |_| vec![drained()], "unasked");
+    assert_says(
+        "drain",
+        |_| vec![drain(secs(5), secs(5)), drained()],
+        "before the delay is over",
+    );
+    assert_says(
+        "drain",
+        |_| vec![drain(secs(0), secs(0)), drained()],
+        "connections are left",
+    );
+}
+
+#[test]
+fn a_frame_is_written_soon_and_counts_as_queued_late() {
+    let written = |world: &World| Observed::Written {
+        session: 0,
+        payload: world.scene().pushes()[1].payload().unwrap().clone(),
+        push: Some(1),
+    };
+    // It was handed in seven seconds ago.
+    assert_says("push-times", |world| vec![written(world)], "only");
+    let mut world = world(checkers::named("push-times").unwrap());
+    world.run_until(secs(3) + millis(100));
+    let scene = world.scene();
+    let session = &scene.sessions()[0];
+    let receipt = Receipt {
+        push: scene.pushes()[1].id(),
+        degraded: false,
+        counts: Counts::default(),
+        terminals: vec![TerminalOutcome {
+            user: session.user().clone(),
+            connection: session.connection().unwrap(),
+            outcome: Outcome::Queued,
+        }],
+        truncated: false,
+        instances: Vec::new(),
+    };
+    world.pretend(Observed::Answered {
+        hand_in: HandIn { push: 1, time: 0 },
+        receipt: Box::new(receipt),
+    });
+    let said = world.run().violation.expect("a violation").what;
+    assert!(said.contains("counts as queued"), "{said}");
+}
