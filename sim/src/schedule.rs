@@ -242,7 +242,7 @@ pub enum Act {
     NextTrip {
         /// The instance that it concerns.
         host: Host,
-        /// Which operation.
+        /// The kind of operation by which the trip is found.
         operation: OperationKind,
         /// How the trip fails.
         fault: TripFault,
@@ -304,7 +304,7 @@ pub enum Act {
     LinkLatency(Duration),
     /// Something happens at the next such moment of a push or a client, once.
     On {
-        /// Which moment.
+        /// The moment that it waits for.
         moment: Moment,
         /// The name of the push or client.
         of: String,
