@@ -1,6 +1,6 @@
 //! The catalogue: bugs that can be switched on in the core, and which invariants must catch each
-//! within how many seeds of the swarm. Each of our invariants catches one at least, but
-//! for `ends`: what that one says is shown by tests that tell it of what has not happened.
+//! within how many seeds of the swarm. Each of our invariants catches one at least, but for
+//! those that watch the boundary of an instance, which have tests of their own.
 
 use switchboard_core::flaws::Flaw;
 
