@@ -44,9 +44,6 @@ struct Terms {
     connections: BTreeMap<ConnectionKey, ()>,
 }
 
-/// Round trips under way at an instance, at most: what is asked beyond that waits.
-const TRIPS: usize = 16;
-
 impl Checker for LeaseTimes {
     fn name(&self) -> &'static str {
         "lease-times"
@@ -245,10 +242,10 @@ impl Terms {
         let given_up = now.before(watch.scene().config().directory_timeout);
         self.trips.insert(trip.op, now);
         let under_way = self.trips.values().filter(|asked| **asked > given_up);
-        if under_way.count() >= TRIPS {
+        if under_way.count() >= Config::TRIPS_IN_FLIGHT {
             self.crowded = Some(now);
         }
-        if self.trips.len() > TRIPS * 8 {
+        if self.trips.len() > Config::TRIPS_IN_FLIGHT * 8 {
             self.trips.retain(|_, asked| *asked > given_up);
         }
         // What is read for a call in between puts off no regular reading.

@@ -27,9 +27,9 @@ struct Timed {
     stage: TimedStage,
     /// When its token runs out.
     expires: Option<Instant>,
-    /// When what was sent last was flushed.
-    flushed: Instant,
-    /// When what was flushed last and is written was written.
+    /// Since when batches have been with the driver, one after the other.
+    busy: Instant,
+    /// When the last batch that is written was written.
     written: Instant,
     /// A batch is with the driver.
     writing: bool,
@@ -126,7 +126,7 @@ impl TerminalTimes {
                 let timed = Timed {
                     stage: TimedStage::Accepted { at: now },
                     expires,
-                    flushed: Instant::START,
+                    busy: Instant::START,
                     written: Instant::START,
                     writing: false,
                 };
@@ -219,7 +219,11 @@ impl TerminalTimes {
             Output::Close { code, .. } => timed.close(watch, *code),
             Output::Abort(_) => timed.abort(watch, leaving),
             _ => {
-                (timed.flushed, timed.writing) = (watch.now(), true);
+                // What was written just now may have been in the way of this batch.
+                if timed.written != watch.now() {
+                    timed.busy = watch.now();
+                }
+                timed.writing = true;
                 return;
             }
         };
@@ -377,7 +381,7 @@ impl Timed {
         };
         let at = watch.now();
         // If the batch before was written just now, that may have been decided while it was under way.
-        let since = if self.written == at { self.flushed } else { at };
+        let since = if self.written == at { self.busy } else { at };
         self.stage = TimedStage::Closing { at, since };
         judged
     }
@@ -401,7 +405,7 @@ impl Timed {
             TimedStage::Opened { .. } | TimedStage::Greeted { .. }
                 if self.writing || self.written == watch.now() =>
             {
-                let until = self.flushed + config.close_timeout;
+                let until = self.busy + config.close_timeout;
                 no_sooner(watch, until, "gives up an end too soon")
             }
             TimedStage::Opened { .. } | TimedStage::Greeted { .. } => {
