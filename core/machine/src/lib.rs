@@ -37,7 +37,7 @@ mod wings;
 #[doc(hidden)]
 pub use base::flaws;
 pub use base::rng::Seed;
-pub use base::{id, key, time};
+pub use base::{id, key, position, time};
 pub use instance::{Instance, TimerKind};
 use vocabulary::delivery;
-pub use vocabulary::{command, config, difference, event, frame, log, message, settings, stats};
+pub use vocabulary::{command, config, difference, event, frame, message, settings, stats};

@@ -147,7 +147,8 @@ impl Fencing {
             | Operation::Claim { .. }
             | Operation::Renew { .. }
             | Operation::Release { .. }
-            | Operation::ReadLease { .. } => None,
+            | Operation::ReadLease { .. }
+            | Operation::Log { .. } => None,
         }
     }
 
@@ -169,7 +170,8 @@ impl Fencing {
             | Operation::Lookup { .. }
             | Operation::RemoveRow { .. }
             | Operation::View
-            | Operation::ReadLease { .. } => return None,
+            | Operation::ReadLease { .. }
+            | Operation::Log { .. } => return None,
         };
         if *instance != own {
             return Some("changed the lease of another");

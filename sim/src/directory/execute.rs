@@ -130,9 +130,10 @@ impl Directory {
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => Standing::Lease(self.lease(now, *instance)),
-            Operation::Lookup { .. } | Operation::View | Operation::ReadLease { .. } => {
-                Standing::Nothing
-            }
+            Operation::Lookup { .. }
+            | Operation::View
+            | Operation::ReadLease { .. }
+            | Operation::Log { .. } => Standing::Nothing,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
@@ -149,10 +150,10 @@ impl Server {
             Role::Replica => Some(ErrorReply::ReadOnly),
         };
         match refusal {
-            Some(error) if is_refused_by(error, operation) => {
+            Some(error) if is_refused_by(error, operation, &self.content, clock) => {
                 let before = self.content.clone();
                 let outcome = self.content.execute(clock, operation);
-                if changed(&outcome, &before, &self.content, clock) {
+                if changed(operation, &outcome, &before, &self.content, clock) {
                     self.content = before;
                     // A view does without the removal of old leases.
                     if *operation != Operation::View {
@@ -300,6 +301,12 @@ pub(crate) const fn kind(operation: &Operation) -> OperationKind {
         Operation::Renew { .. } => OperationKind::Renew,
         Operation::Release { .. } => OperationKind::Release,
         Operation::ReadLease { .. } => OperationKind::ReadLease,
+        Operation::Log { operation, .. } => match operation {
+            LogOperation::Append { .. } => OperationKind::Append,
+            LogOperation::Read { .. } => OperationKind::ReadLog,
+            LogOperation::Head => OperationKind::ReadHead,
+            LogOperation::Delete { .. } => OperationKind::DeleteLog,
+        },
     }
 }
 
@@ -314,8 +321,18 @@ pub(crate) fn is_unknown_script(outcome: &OperationResult) -> bool {
 /// Whether it is asked for by a script. All that may write is.
 const fn runs_script(operation: &Operation) -> bool {
     match operation {
-        Operation::Lookup { .. } | Operation::ReadLease { .. } => false,
-        Operation::Register { .. }
+        Operation::Lookup { .. }
+        | Operation::ReadLease { .. }
+        | Operation::Log {
+            operation: LogOperation::Head,
+            ..
+        } => false,
+        Operation::Log {
+            operation:
+                LogOperation::Append { .. } | LogOperation::Read { .. } | LogOperation::Delete { .. },
+            ..
+        }
+        | Operation::Register { .. }
         | Operation::Unregister { .. }
         | Operation::RemoveRow { .. }
         | Operation::View
@@ -331,6 +348,7 @@ const fn writes(operation: &Operation) -> bool {
 
 /// Whether an operation that was executed has written something.
 fn changed(
+    operation: &Operation,
     outcome: &OperationResult,
     before: &MemoryDirectory,
     after: &MemoryDirectory,
@@ -340,6 +358,18 @@ fn changed(
         Ok(Reply::Registered | Reply::Claimed { .. } | Reply::Renewed) => true,
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
         Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
+        Ok(Reply::Log(reply)) => match reply {
+            LogReply::Appended { logged, .. } => matches!(logged, Logged::New(_)),
+            LogReply::Part(_) => {
+                let Operation::Log { key, .. } = operation else {
+                    return false;
+                };
+                !after.has_same_log(before, clock, key)
+            }
+            LogReply::Head(_) => false,
+            // It removes what may not be there.
+            LogReply::Deleted { .. } => true,
+        },
         Ok(
             Reply::Superseded
             | Reply::Rows { .. }
@@ -352,7 +382,12 @@ fn changed(
 }
 
 /// Whether a server that refuses writes with this error refuses those of an operation.
-const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
+fn is_refused_by(
+    error: ErrorReply,
+    operation: &Operation,
+    content: &MemoryDirectory,
+    clock: Instant,
+) -> bool {
     match error {
         ErrorReply::ReadOnly | ErrorReply::NoReplicas | ErrorReply::Misconfigured => {
             writes(operation)
@@ -362,12 +397,25 @@ const fn is_refused_by(error: ErrorReply, operation: &Operation) -> bool {
             Operation::Register { .. }
             | Operation::Claim { .. }
             | Operation::Renew { .. }
-            | Operation::Release { .. } => true,
+            | Operation::Release { .. }
+            | Operation::Log {
+                operation: LogOperation::Append { .. },
+                ..
+            } => true,
+            // A log that is there is prolonged at most, which takes none.
+            Operation::Log {
+                key,
+                operation: LogOperation::Read { .. },
+            } => content.head(clock, key).is_none(),
             Operation::Unregister { .. }
             | Operation::RemoveRow { .. }
             | Operation::View
             | Operation::Lookup { .. }
-            | Operation::ReadLease { .. } => false,
+            | Operation::ReadLease { .. }
+            | Operation::Log {
+                operation: LogOperation::Head | LogOperation::Delete { .. },
+                ..
+            } => false,
         },
         ErrorReply::Loading
         | ErrorReply::Busy

@@ -157,4 +157,12 @@ pub enum OperationKind {
     Release,
     /// One lease is read.
     ReadLease,
+    /// A record is added to a log.
+    Append,
+    /// Records of a log are read.
+    ReadLog,
+    /// The head of a log is read.
+    ReadHead,
+    /// The records of a log are removed.
+    DeleteLog,
 }

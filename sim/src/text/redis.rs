@@ -146,4 +146,8 @@ pub(super) const OPERATIONS: Table<OperationKind> = &[
     ("renew", OperationKind::Renew),
     ("release", OperationKind::Release),
     ("read-lease", OperationKind::ReadLease),
+    ("append", OperationKind::Append),
+    ("read-log", OperationKind::ReadLog),
+    ("read-head", OperationKind::ReadHead),
+    ("delete-log", OperationKind::DeleteLog),
 ];

@@ -340,7 +340,8 @@ impl TripOutline {
                 Operation::Unregister { .. }
                 | Operation::Lookup { .. }
                 | Operation::RemoveRow { .. }
-                | Operation::ReadLease { .. } => {}
+                | Operation::ReadLease { .. }
+                | Operation::Log { .. } => {}
             }
         }
         outline

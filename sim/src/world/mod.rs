@@ -442,7 +442,8 @@ impl World {
                 | Operation::Claim { .. }
                 | Operation::Renew { .. }
                 | Operation::Release { .. }
-                | Operation::ReadLease { .. },
+                | Operation::ReadLease { .. }
+                | Operation::Log { .. },
                 _,
             ) => {}
         }

@@ -6,7 +6,8 @@ use switchboard_core::directory::{Operation, OperationError, OperationResult};
 use switchboard_core::time::Instant;
 use switchboard_sim::redis::{Connection, Former, Redis};
 use switchboard_sim::schedule::{ClockStep, ErrorReply};
-use switchboard_test_redis::{Wire, any, key_of, same};
+use switchboard_test_redis::any::Told;
+use switchboard_test_redis::{Wire, any, same};
 
 use crate::real::{Real, outcome, settings};
 use crate::step::{FormerPrimary, LINKS, Step, Torn, Trip};
@@ -20,6 +21,7 @@ const MOMENT: Duration = Duration::from_micros(1);
 pub(crate) struct Both {
     model: Redis,
     real: Real,
+    told: Told,
     now: Instant,
     links: [Option<Link>; LINKS],
     held: Vec<(Link, Vec<Operation>)>,
@@ -44,6 +46,7 @@ impl Both {
         Self {
             model: Redis::new(settings()),
             real: Real::start(),
+            told: Told::default(),
             now: BEGIN,
             links: [const { None }; LINKS],
             held: Vec::new(),
@@ -59,6 +62,7 @@ impl Both {
         self.state = State::InUse;
         self.links = [const { None }; LINKS];
         self.held.clear();
+        self.told = Told::default();
         self.model = Redis::new(settings());
         self.real.wipe();
     }
@@ -134,14 +138,9 @@ impl Both {
         });
         let clock = self.model.clock(self.now);
         let primary = self.model.primary();
-        let rows = primary
-            .rows(clock)
-            .map(|(key, ..)| Operation::Lookup { key: key.clone() });
-        let leases = primary.leases(clock).next().map(|_| Operation::View);
-        let stand = rows.chain(leases);
-        let mut keys: Vec<_> = stand.map(|stands| key_of(&settings(), &stands)).collect();
+        let name = |key| String::from_utf8(key).expect("users are UTF-8");
+        let mut keys: Vec<_> = primary.names(clock).into_iter().map(name).collect();
         keys.sort();
-        keys.dedup();
         assert_eq!(keys, self.real.keys(), "the keys of model and server");
     }
 
@@ -173,8 +172,11 @@ impl Both {
 
     /// Executes a pipeline on both sides and compares.
     fn exchange(&mut self, link: &mut Link, operations: &[Operation]) -> Left {
-        let model = self.execute(link.model, operations);
-        let bytes = self.real.packed(operations);
+        let timed = self.timed(operations);
+        let operations: Vec<Operation> = timed.iter().map(|(_, wished)| wished.clone()).collect();
+        let operations = &operations[..];
+        let model = self.execute(link.model, &timed);
+        let bytes = self.packed(&timed);
         let sent = link.wire.send(&bytes);
         let real = sent.ok().and_then(|()| answers(link, operations));
         let Some(outcomes) = compare(operations, model, real) else {
@@ -192,16 +194,34 @@ impl Both {
         }
     }
 
+    /// The moments at which operations are executed, one after the other, and the positions that they
+    /// wish for.
+    fn timed(&mut self, operations: &[Operation]) -> Vec<(Instant, Operation)> {
+        let timed = operations.iter().map(|operation| {
+            self.now = self.now + MOMENT;
+            (self.now, self.told.resolve(operation))
+        });
+        timed.collect()
+    }
+
+    fn packed(&self, timed: &[(Instant, Operation)]) -> Vec<u8> {
+        let by_clock = timed
+            .iter()
+            .map(|(now, operation)| (self.model.clock(*now), operation));
+        self.real.packed(by_clock)
+    }
+
     /// On the model; `None` if nobody is there.
     fn execute(
         &mut self,
         connection: Connection,
-        operations: &[Operation],
+        timed: &[(Instant, Operation)],
     ) -> Option<Vec<OperationResult>> {
-        let mut outcomes = Vec::with_capacity(operations.len());
-        for operation in operations {
-            self.now = self.now + MOMENT;
-            outcomes.push(self.model.execute(self.now, connection, None, operation)?);
+        let mut outcomes = Vec::with_capacity(timed.len());
+        for (now, operation) in timed {
+            let outcome = self.model.execute(*now, connection, None, operation)?;
+            self.told.learn(&outcome);
+            outcomes.push(outcome);
         }
         Some(outcomes)
     }
@@ -218,16 +238,18 @@ impl Both {
                 Ok(_) | Err(_) => return assert!(!self.model.answers(link.model)),
             },
         };
-        let (whole, rest) = trip.operations.split_at(sent);
+        let timed = self.timed(&trip.operations);
+        let (whole, rest) = timed.split_at(sent);
         let model = self.execute(link.model, whole);
-        let mut bytes = self.real.packed(whole);
-        let part = self.real.packed(&rest[..rest.len().min(1)]);
+        let mut bytes = self.packed(whole);
+        let part = self.packed(&rest[..rest.len().min(1)]);
+        let whole: Vec<Operation> = whole.iter().map(|(_, wished)| wished.clone()).collect();
         bytes.extend_from_slice(&part[..part.len() / 2]);
         let mut told = link.wire.send(&bytes);
         if client.is_none() {
             told = told.and_then(|()| link.wire.finish());
         }
-        let real = told.ok().and_then(|()| answers(&mut link, whole));
+        let real = told.ok().and_then(|()| answers(&mut link, &whole));
         if let Some(client) = client {
             self.real.kill(client);
         }
@@ -237,7 +259,7 @@ impl Both {
         );
         // With nothing executed nobody can tell a server that is gone.
         if !whole.is_empty() {
-            compare(whole, model, real);
+            compare(&whole, model, real);
         }
     }
 

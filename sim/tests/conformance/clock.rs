@@ -11,7 +11,7 @@ use switchboard_core::key::Key;
 use switchboard_core::time::{Instant, WallTime};
 use switchboard_sim::redis::Redis;
 use switchboard_sim::schedule::ClockStep;
-use switchboard_test_redis::{RedisServer, Scripts, Wire, same};
+use switchboard_test_redis::{Clock, RedisServer, Scripts, Wire, same};
 
 use crate::both::Both;
 use crate::real::outcome;
@@ -24,10 +24,10 @@ const SPAN: Duration = Duration::from_millis(40);
 #[test]
 fn leases_and_rows_run_out_by_the_servers_clock() {
     let server = RedisServer::start();
-    let scripts = Scripts::load(&mut server.connection());
+    let scripts = Scripts::load(&mut server.connection(), Clock::Told);
     let mut wire = Wire::open(server.port()).expect("it listens");
     let mut real = |operation: &Operation| -> OperationResult {
-        let command = scripts.command(&settings(), operation);
+        let command = scripts.command(&settings(), operation, Instant::START);
         outcome(operation, wire.ask(&command).expect("an answer"))
     };
     let mut model = Redis::new(settings());

@@ -4,8 +4,9 @@ use switchboard_core::directory::{
     Lease, LeaseState, Load, Operation, OperationError, OperationResult,
 };
 use switchboard_core::id::{Epoch, InstanceId};
+use switchboard_core::time::Instant;
 use switchboard_sim::schedule::ErrorReply;
-use switchboard_test_redis::{RedisServer, Scripts, Wire};
+use switchboard_test_redis::{Clock, RedisServer, Scripts, Wire};
 
 use crate::real::{Real, outcome, settings};
 
@@ -23,7 +24,8 @@ fn what_a_server_of_its_own_refuses_with_is_what_the_model_says() {
     ] {
         let mut wire = real.connect().expect("it serves");
         real.refuse(error);
-        wire.send(&real.packed(&[claim()])).expect("it is sent");
+        wire.send(&real.packed([(Instant::START, &claim())]))
+            .expect("it is sent");
         let answer = wire.answer().expect("an answer");
         assert_eq!(said(outcome(&claim(), answer)), error.text());
         real.serve(error);
@@ -92,12 +94,12 @@ const TRIES: u32 = 100_000;
 
 /// A link that has loaded the scripts.
 fn asking(server: &RedisServer) -> (Wire, Scripts) {
-    let scripts = Scripts::load(&mut server.connection());
+    let scripts = Scripts::load(&mut server.connection(), Clock::Told);
     (Wire::open(server.port()).expect("it listens"), scripts)
 }
 
 fn ask((wire, scripts): &mut (Wire, Scripts), operation: &Operation) -> OperationResult {
-    let command = scripts.command(&settings(), operation);
+    let command = scripts.command(&settings(), operation, Instant::START);
     outcome(operation, wire.ask(&command).expect("an answer"))
 }
 

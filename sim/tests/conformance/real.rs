@@ -5,10 +5,11 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationError, OperationResult};
 use switchboard_core::key::Key;
+use switchboard_core::time::Instant;
 use switchboard_sim::schedule::ErrorReply;
-use switchboard_test_redis::{RedisServer, Scripts, Wire, age, key_of, value};
+use switchboard_test_redis::{Clock, RedisServer, Scripts, Wire, age, key_of, value};
 
-use crate::step::{LEASE, ROW_EXPIRY};
+use crate::step::{LEASE, REPEAT_MEMORY, ROW_EXPIRY, UNUSED_LOG, USED_LOG};
 
 /// A primary, and the former one if that still answers.
 pub(crate) struct Real {
@@ -47,7 +48,7 @@ impl Real {
         Self {
             primary,
             former: None,
-            scripts: Scripts::load(&mut control),
+            scripts: Scripts::load(&mut control, Clock::Told),
             control,
             busy: None,
             passed: 0,
@@ -73,7 +74,7 @@ impl Real {
         if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) {
             return None;
         }
-        for load in Scripts::loading() {
+        for load in Scripts::loading(Clock::Told) {
             match wire.ask(&load).expect("an answer") {
                 redis::Value::BulkString(_) => {}
                 redis::Value::ServerError(_) => return None,
@@ -83,12 +84,16 @@ impl Real {
         Some(wire)
     }
 
-    /// The bytes of a pipeline.
-    pub(crate) fn packed(&self, operations: &[Operation]) -> Vec<u8> {
-        let command = |operation| self.scripts.command(&settings(), operation);
-        (operations.iter())
-            .flat_map(|operation| command(operation).get_packed_command())
-            .collect()
+    /// The bytes of a pipeline, each operation with what the servers' clock says.
+    pub(crate) fn packed<'a>(
+        &self,
+        operations: impl IntoIterator<Item = (Instant, &'a Operation)>,
+    ) -> Vec<u8> {
+        let packed = |(clock, operation)| {
+            let command = self.scripts.command(&settings(), operation, clock);
+            command.get_packed_command()
+        };
+        operations.into_iter().flat_map(packed).collect()
     }
 
     /// The server closes a client's connection.
@@ -238,6 +243,9 @@ pub(crate) fn settings() -> DirectorySettings {
     DirectorySettings {
         lease: LEASE,
         row_expiry: ROW_EXPIRY,
+        repeat_memory: REPEAT_MEMORY,
+        used_log: USED_LOG,
+        unused_log: UNUSED_LOG,
         ..Config::default().directory()
     }
 }

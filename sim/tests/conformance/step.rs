@@ -20,6 +20,15 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1_000);
 /// As [`LEASE`]: no multiple of [`TICK`].
 pub(crate) const ROW_EXPIRY: Duration = Duration::from_secs(7_000);
 
+/// As [`LEASE`]: no multiple of [`TICK`].
+pub(crate) const REPEAT_MEMORY: Duration = Duration::from_secs(1_000);
+
+/// As [`LEASE`]: no multiple of [`TICK`], nor is its half.
+pub(crate) const USED_LOG: Duration = Duration::from_secs(10_000);
+
+/// As [`USED_LOG`].
+pub(crate) const UNUSED_LOG: Duration = Duration::from_secs(4_000);
+
 /// What the time that passes, and by which the clock jumps, is a multiple of.
 const TICK: Duration = Duration::from_secs(300);
 

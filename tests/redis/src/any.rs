@@ -1,10 +1,18 @@
 //! Any operation of the directory: few users, connections and instances, so that operations meet.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use proptest::sample::select;
-use switchboard_core::directory::{Lease, LeaseState, Load, Operation, Row};
-use switchboard_core::id::{ConnectionId, Epoch, InstanceId, UserId};
+use switchboard_core::directory::log::{
+    Content, LogOperation, LogReply, LogStart, Logged, Retention,
+};
+use switchboard_core::directory::{
+    Lease, LeaseState, Load, Operation, OperationResult, Reply, Row,
+};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, PushId, UserId};
 use switchboard_core::key::Key;
+use switchboard_core::position::{Nonce, Position};
 use switchboard_core::time::WallTime;
 use uuid::Uuid;
 
@@ -27,7 +35,21 @@ pub fn reading_all() -> Vec<Operation> {
     let leases = (0..INSTANCES).map(|number| Operation::ReadLease {
         instance: InstanceId::new(number),
     });
-    rows.chain(leases).chain([Operation::View]).collect()
+    let heads = keys().map(|key| of_log(key, LogOperation::Head));
+    let logs = keys().map(|key| {
+        let operation = LogOperation::Read {
+            start: LogStart::Last(u32::MAX),
+            records: u32::MAX,
+            bytes: u32::MAX,
+            nonce: Nonce::new(1),
+        };
+        of_log(key, operation)
+    });
+    rows.chain(leases)
+        .chain([Operation::View])
+        .chain(heads)
+        .chain(logs)
+        .collect()
 }
 
 /// One of the keys.
@@ -65,7 +87,120 @@ pub fn operation() -> impl Strategy<Value = Operation> {
             expected,
         }),
         1 => instances().prop_map(|instance| Operation::ReadLease { instance }),
+        14 => (any_key(), log_operation()).prop_map(|(key, operation)| of_log(key, operation)),
     ]
+}
+
+/// An operation of a log. The positions that it names are wishes: see [`Told`].
+fn log_operation() -> impl Strategy<Value = LogOperation> {
+    prop_oneof![
+        8 => (0..12_u128, contents(), nonces(), retentions()).prop_map(
+            |(push, content, nonce, retention)| LogOperation::Append {
+                push: PushId::new(Uuid::from_u128(push)),
+                content,
+                nonce,
+                retention,
+            }
+        ),
+        6 => (starts(), 1..5_u32, 0..60_u32, nonces()).prop_map(
+            |(start, records, bytes, nonce)| LogOperation::Read { start, records, bytes, nonce }
+        ),
+        2 => Just(LogOperation::Head),
+        1 => nonces().prop_map(|nonce| LogOperation::Delete { nonce }),
+    ]
+}
+
+fn of_log(key: Key, operation: LogOperation) -> Operation {
+    Operation::Log { key, operation }
+}
+
+fn contents() -> impl Strategy<Value = Content> {
+    (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(flags, bytes)| Content {
+        flags,
+        bytes: bytes.into(),
+    })
+}
+
+/// Some move an offset by as much as a nonce can, and some are alike.
+fn nonces() -> impl Strategy<Value = Nonce> {
+    prop_oneof![any::<u32>(), 0..2_u32, Just(4095)].prop_map(Nonce::new)
+}
+
+/// Ages are no multiples of what time passes by.
+fn retentions() -> impl Strategy<Value = Retention> {
+    let ages = select(vec![700, 2_000]).prop_map(Duration::from_secs);
+    (0..6_u32, prop_oneof![0..100_u32, Just(u32::MAX)], ages).prop_map(|(records, bytes, age)| {
+        Retention {
+            records,
+            bytes,
+            age,
+        }
+    })
+}
+
+fn starts() -> impl Strategy<Value = LogStart> {
+    let wishes = (0..WISHES, 0..2_u32)
+        .prop_map(|(back, tag)| Position::new(back, tag).expect("it is small"));
+    prop_oneof![
+        1 => (0..4_u32).prop_map(LogStart::Last),
+        4 => prop::collection::vec(wishes, 1..4).prop_map(LogStart::After),
+    ]
+}
+
+/// How many of the last positions that were told are asked for.
+const WISHES: u64 = 16;
+
+/// The positions that a directory has told, for operations that ask for some: before one is executed, the
+/// position of a small offset becomes the one that was told so many before the last; that of a tag that is
+/// not zero, one of the same offset and another tag.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Vec<Position>);
+
+impl Told {
+    /// The operation with positions that were told.
+    pub fn resolve(&self, operation: &Operation) -> Operation {
+        let mut operation = operation.clone();
+        if let Operation::Log {
+            operation:
+                LogOperation::Read {
+                    start: LogStart::After(positions),
+                    ..
+                },
+            ..
+        } = &mut operation
+        {
+            for position in positions {
+                *position = self.wished(*position);
+            }
+        }
+        operation
+    }
+
+    fn wished(&self, wish: Position) -> Position {
+        let back = usize::try_from(wish.offset()).unwrap_or(usize::MAX);
+        let told = self.0.iter().rev().nth(back);
+        let wished = told.and_then(|told| Position::new(told.offset(), told.tag() ^ wish.tag()));
+        wished.unwrap_or(wish)
+    }
+
+    /// Takes in what an operation was answered.
+    pub fn learn(&mut self, outcome: &OperationResult) {
+        let mut tell = |positions: &[Position]| {
+            for position in positions {
+                if !self.0.contains(position) {
+                    self.0.push(*position);
+                }
+            }
+        };
+        match outcome {
+            Ok(Reply::Log(LogReply::Appended {
+                logged: Logged::New(place) | Logged::Repeated(place),
+                ..
+            })) => tell(&[place.before, place.position]),
+            Ok(Reply::Log(LogReply::Part(part))) => tell(&[part.base, part.head]),
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 fn key(name: &str) -> Key {

@@ -9,10 +9,24 @@ use switchboard_core::directory::redis::{Request, Script, Value};
 use switchboard_core::directory::{
     DirectorySettings, Operation, OperationResult, Reply, SeenLease,
 };
+use switchboard_core::time::Instant;
+
+/// By which clock a log makes its positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// By the server's, as always.
+    Servers,
+    /// By the moment that is told with each operation, as a directory in memory does: then the two have
+    /// the same positions.
+    Told,
+}
 
 /// The digests of the directory's scripts.
 #[derive(Clone, Debug)]
-pub struct Scripts(BTreeMap<Script, String>);
+pub struct Scripts {
+    digests: BTreeMap<Script, String>,
+    clock: Clock,
+}
 
 impl Scripts {
     /// Loads them into a server.
@@ -20,33 +34,43 @@ impl Scripts {
     /// # Panics
     ///
     /// If the server refuses one.
-    pub fn load(connection: &mut Connection) -> Self {
-        let loading = Self::loading().zip(Script::ALL);
-        Self(
-            loading
-                .map(|(load, script)| {
-                    let digest = load.query(connection);
-                    (script, digest.expect("every script compiles"))
-                })
-                .collect(),
-        )
+    pub fn load(connection: &mut Connection, clock: Clock) -> Self {
+        let loading = Self::loading(clock).zip(Script::ALL);
+        let digests = loading.map(|(load, script)| {
+            let digest = load.query(connection);
+            (script, digest.expect("every script compiles"))
+        });
+        Self {
+            digests: digests.collect(),
+            clock,
+        }
     }
 
     /// The commands that load them.
-    pub fn loading() -> impl Iterator<Item = Cmd> {
-        Script::ALL.into_iter().map(|script| {
+    pub fn loading(clock: Clock) -> impl Iterator<Item = Cmd> {
+        Script::ALL.into_iter().map(move |script| {
             let mut command = redis::cmd("SCRIPT");
-            command.arg("LOAD").arg(script.text());
+            command.arg("LOAD").arg(text(script, clock));
             command
         })
     }
 
-    /// The command for an operation.
-    pub fn command(&self, settings: &DirectorySettings, operation: &Operation) -> Cmd {
+    /// The command for an operation at a moment, which counts if scripts are told it.
+    pub fn command(
+        &self,
+        settings: &DirectorySettings,
+        operation: &Operation,
+        now: Instant,
+    ) -> Cmd {
         match operation.request(settings) {
-            Request::Eval { script, key, args } => {
+            Request::Eval { script, keys, args } => {
                 let mut command = redis::cmd("EVALSHA");
-                command.arg(&self.0[&script]).arg(1).arg(key).arg(args);
+                command.arg(&self.digests[&script]).arg(keys.len());
+                command.arg(keys).arg(args);
+                if self.clock == Clock::Told && makes_positions(script) {
+                    let micros = now.as_nanos() / 1_000;
+                    command.arg(micros / 1_000_000).arg(micros % 1_000_000);
+                }
                 command
             }
             Request::Command { name, args } => {
@@ -56,6 +80,30 @@ impl Scripts {
             }
         }
     }
+}
+
+const fn makes_positions(script: Script) -> bool {
+    match script {
+        Script::Append | Script::ReadLog | Script::DeleteLog => true,
+        Script::Register
+        | Script::Unregister
+        | Script::RemoveRow
+        | Script::View
+        | Script::Claim
+        | Script::Renew
+        | Script::Release => false,
+    }
+}
+
+/// A script as it is, or told the time by its last two arguments in place of the server's clock.
+fn text(script: Script, clock: Clock) -> String {
+    const ASKS: &str = "redis.call('TIME')";
+    let text = script.text();
+    if clock == Clock::Servers || !makes_positions(script) {
+        return text.to_owned();
+    }
+    assert_eq!(text.matches(ASKS).count(), 1, "{text}");
+    text.replace(ASKS, "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
 }
 
 /// An answer in core's words.
@@ -94,30 +142,28 @@ pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i6
         let entry = format!("{deadline} {rest}");
         ask::<()>(connection, &["HSET", &instances, &instance, &entry]);
     }
-    let users: Vec<String> = ask(
-        connection,
-        &["KEYS", &format!("{}{{p*}}u:*", settings.prefix)],
-    );
-    for user in users {
-        let remaining = ask::<i64>(connection, &["PTTL", &user]);
-        assert!(remaining > 0, "{user} does not expire");
+    let of_users = format!("{}{{p*}}[umhd]:*", settings.prefix);
+    let keys: Vec<String> = ask(connection, &["KEYS", &of_users]);
+    for key in keys {
+        let remaining = ask::<i64>(connection, &["PTTL", &key]);
+        assert!(remaining > 0, "{key} does not expire");
         // A time that is not positive deletes the key.
         let remaining = (remaining - millis).to_string();
-        ask::<()>(connection, &["PEXPIRE", &user, &remaining]);
+        ask::<()>(connection, &["PEXPIRE", &key, &remaining]);
     }
 }
 
-/// The key that an operation touches.
+/// The first key that an operation touches.
 ///
 /// # Panics
 ///
 /// If it is not UTF-8.
 pub fn key_of(settings: &DirectorySettings, operation: &Operation) -> String {
     let key = match operation.request(settings) {
-        Request::Eval { key, .. } => Some(key),
+        Request::Eval { keys, .. } => keys.into_iter().next(),
         Request::Command { args, .. } => args.into_iter().next(),
     };
-    String::from_utf8(key.expect("each touches one")).expect("users are UTF-8")
+    String::from_utf8(key.expect("each touches some")).expect("users are UTF-8")
 }
 
 fn ask<T: redis::FromRedisValue>(connection: &mut Connection, command: &[&str]) -> T {

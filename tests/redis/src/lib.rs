@@ -5,6 +5,6 @@ mod asked;
 mod server;
 mod wire;
 
-pub use asked::{Scripts, age, key_of, same, value};
+pub use asked::{Clock, Scripts, age, key_of, same, value};
 pub use server::{RedisServer, free_port};
 pub use wire::Wire;

@@ -4,6 +4,7 @@
 //! is a behaviour of both.
 
 mod leases;
+mod log;
 mod pair;
 mod replay;
 mod rows;

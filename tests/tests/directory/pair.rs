@@ -7,7 +7,8 @@ use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
 use switchboard_core::time::Instant;
-use switchboard_tests::redis::{RedisServer, Scripts, age, same, value};
+use switchboard_tests::redis::any::Told;
+use switchboard_tests::redis::{Clock, RedisServer, Scripts, age, same, value};
 
 /// Far longer than a test runs, and no multiple of [`TICK`]: no deadline falls on a moment at which
 /// a test looks, so that the real time that passes decides nothing.
@@ -16,12 +17,22 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1_000);
 /// As [`LEASE`]: no multiple of [`TICK`].
 pub(crate) const ROW_EXPIRY: Duration = Duration::from_secs(7_000);
 
+/// As [`LEASE`]: no multiple of [`TICK`].
+pub(crate) const REPEAT_MEMORY: Duration = Duration::from_secs(1_000);
+
+/// As [`LEASE`]: no multiple of [`TICK`], nor is its half.
+pub(crate) const USED_LOG: Duration = Duration::from_secs(10_000);
+
+/// As [`USED_LOG`].
+pub(crate) const UNUSED_LOG: Duration = Duration::from_secs(4_000);
+
 /// What the time that passes in a test is a multiple of.
 pub(crate) const TICK: Duration = Duration::from_secs(300);
 
 pub(crate) struct Pair {
     pub(crate) redis: RedisDirectory,
     memory: MemoryDirectory,
+    told: Told,
     now: Instant,
 }
 
@@ -30,6 +41,7 @@ impl Pair {
         Self {
             redis: RedisDirectory::start(),
             memory: MemoryDirectory::new(settings()),
+            told: Told::default(),
             now: Instant::START,
         }
     }
@@ -46,7 +58,8 @@ impl Pair {
     #[track_caller]
     pub(crate) fn execute(&mut self, operation: &Operation) -> OperationResult {
         let in_memory = self.memory.execute(self.now, operation);
-        let on_redis = self.redis.execute(operation);
+        let on_redis = self.redis.execute_at(self.now, operation);
+        self.told.learn(&in_memory);
         assert!(
             same(&in_memory, &on_redis),
             "{operation:?}\n in memory: {in_memory:?}\n  on redis: {on_redis:?}"
@@ -54,10 +67,22 @@ impl Pair {
         in_memory
     }
 
+    /// As [`Self::execute`], with positions that were told in place of wishes.
+    #[track_caller]
+    pub(crate) fn execute_any(&mut self, operation: &Operation) {
+        let operation = self.told.resolve(operation);
+        let _ = self.execute(&operation);
+    }
+
     /// As [`Self::execute`], where the operation must have a reply.
     #[track_caller]
     pub(crate) fn reply(&mut self, operation: &Operation) -> Reply {
         self.execute(operation).expect("a reply")
+    }
+
+    /// Sets the clock by which logs make positions. Nothing expires by it.
+    pub(crate) fn turn_to(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Lets the time pass, on Redis by moving every deadline closer.
@@ -80,17 +105,27 @@ pub(crate) struct RedisDirectory {
 
 impl RedisDirectory {
     pub(crate) fn start() -> Self {
+        Self::by(Clock::Told)
+    }
+
+    /// One whose logs make positions by this clock.
+    pub(crate) fn by(clock: Clock) -> Self {
         let server = RedisServer::start();
         let mut connection = server.connection();
         Self {
             server,
-            scripts: Scripts::load(&mut connection),
+            scripts: Scripts::load(&mut connection, clock),
             connection,
         }
     }
 
     pub(crate) fn execute(&mut self, operation: &Operation) -> OperationResult {
-        let command = self.scripts.command(&settings(), operation);
+        self.execute_at(Instant::START, operation)
+    }
+
+    /// At a moment by which logs make positions.
+    pub(crate) fn execute_at(&mut self, now: Instant, operation: &Operation) -> OperationResult {
+        let command = self.scripts.command(&settings(), operation, now);
         let answer = match command.query(&mut self.connection) {
             Ok(answer) => value(answer),
             Err(error) => Value::Error(format!(
@@ -120,6 +155,9 @@ pub(crate) fn settings() -> DirectorySettings {
     DirectorySettings {
         lease: LEASE,
         row_expiry: ROW_EXPIRY,
+        repeat_memory: REPEAT_MEMORY,
+        used_log: USED_LOG,
+        unused_log: UNUSED_LOG,
         ..Config::default().directory()
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::layout;
-use super::{Operation, OperationError, OperationResult, Reply, SeenLease};
+use super::{Operation, OperationError, OperationResult, Reply, Row, SeenLease};
+use crate::id::ConnectionId;
 
 /// What the server answered, whatever client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,9 @@ impl Operation {
                 }
             }),
             Self::Unregister { .. } | Self::RemoveRow { .. } => flag(&answer).map(Reply::Removed),
-            Self::Lookup { .. } => rows(&answer),
+            Self::Lookup { .. } => {
+                rows(&answer).map(|(rows, malformed)| Reply::Rows { rows, malformed })
+            }
             Self::View => leases(&answer),
             Self::Claim { .. } => claimed(&answer),
             Self::Renew { .. } => {
@@ -53,6 +56,7 @@ impl Operation {
             }
             Self::Release { .. } => flag(&answer).map(Reply::Released),
             Self::ReadLease { .. } => lease(&answer),
+            Self::Log { operation, .. } => operation.decode(&answer).map(Reply::Log),
         };
         reply.ok_or_else(|| OperationError::Malformed(excerpt(&answer)))
     }
@@ -87,12 +91,13 @@ fn flag(answer: &Value) -> Option<bool> {
     }
 }
 
-fn rows(answer: &Value) -> Option<Reply> {
+/// The rows, and how many entries could not be understood.
+pub(super) fn rows(answer: &Value) -> Option<(Vec<(ConnectionId, Row)>, u32)> {
     let (mut rows, malformed) = understood(array(answer)?, |field, value| {
         Some((layout::parse_connection(field)?, layout::parse_row(value)?))
     })?;
     rows.sort_unstable_by_key(|(connection, _)| *connection);
-    Some(Reply::Rows { rows, malformed })
+    Some((rows, malformed))
 }
 
 fn leases(answer: &Value) -> Option<Reply> {
@@ -142,7 +147,7 @@ fn lease(answer: &Value) -> Option<Reply> {
     }
 }
 
-fn array(answer: &Value) -> Option<&[Value]> {
+pub(super) fn array(answer: &Value) -> Option<&[Value]> {
     match answer {
         Value::Array(items) => Some(items),
         Value::Nil | Value::Int(_) | Value::Bulk(_) | Value::Status(_) | Value::Error(_) => None,
@@ -190,8 +195,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::directory::{Lease, LeaseState, Load, Row};
-    use crate::id::{ConnectionId, Epoch, InstanceId, UserId};
+    use crate::directory::{Lease, LeaseState, Load};
+    use crate::id::{Epoch, InstanceId, UserId};
     use crate::key::Key;
     use crate::time::WallTime;
 

@@ -17,6 +17,11 @@ pub(super) fn rows(settings: &DirectorySettings, key: &Key) -> Vec<u8> {
     of_user(settings, b"u:", key)
 }
 
+/// The log of a user: its head, its records, its pushes.
+pub(super) fn log(settings: &DirectorySettings, key: &Key) -> [Vec<u8>; 3] {
+    [&b"m:"[..], b"h:", b"d:"].map(|kind| of_user(settings, kind, key))
+}
+
 /// The leases, which are few: one key in the first partition.
 pub(super) fn instances(settings: &DirectorySettings) -> Vec<u8> {
     in_partition(settings, 0, &[b"instances"])

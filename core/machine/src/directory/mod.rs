@@ -6,12 +6,16 @@
 mod answer;
 mod keys;
 mod layout;
+pub mod log;
 pub mod memory;
+mod records;
 pub mod redis;
 
 use std::time::Duration;
 
 use serde::Serialize;
+
+use self::log::{LogOperation, LogReply};
 
 use crate::id::{ConnectionId, Epoch, InstanceId};
 use crate::key::Key;
@@ -89,7 +93,7 @@ pub struct SeenLease {
     pub remaining: Option<Duration>,
 }
 
-/// Something to be done in the directory. Each touches one key.
+/// Something to be done in the directory. Each touches keys of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Operation {
     /// Writes a row and extends the expiry of all rows under its key. It never lowers the epoch of the
@@ -160,6 +164,13 @@ pub enum Operation {
         /// The instance whose lease it is.
         instance: InstanceId,
     },
+    /// Does something with the log of a key.
+    Log {
+        /// Whose log it is.
+        key: Key,
+        /// What is to be done.
+        operation: LogOperation,
+    },
 }
 
 /// What the directory answered. Each operation has its own kinds of reply.
@@ -204,6 +215,8 @@ pub enum Reply {
     Released(bool),
     /// `ReadLease`: what it says.
     Lease(Option<Lease>),
+    /// `Log`: the answer of the log.
+    Log(LogReply),
 }
 
 /// Why an operation has no reply.
@@ -235,6 +248,12 @@ pub struct DirectorySettings {
     pub lease: Duration,
     /// When the rows under a key expire unless they are written again.
     pub row_expiry: Duration,
+    /// How long a log remembers pushes after its last one, to recognise repeats.
+    pub repeat_memory: Duration,
+    /// When a log ends to which nobody has written since: longer than any of its records is kept.
+    pub used_log: Duration,
+    /// When a log ends to which nobody has ever written.
+    pub unused_log: Duration,
 }
 
 impl DirectorySettings {
@@ -244,6 +263,10 @@ impl DirectorySettings {
     pub const PARTITIONS: u16 = 1024;
     /// The most partitions: four digits name one.
     pub const PARTITIONS_MAX: u16 = 9999;
+    /// When a log ends, unless another time is set: terminals that were away for so long begin anew.
+    pub const USED_LOG: Duration = Duration::from_secs(30 * 86_400);
+    /// When an empty log ends, unless another time is set. Whoever follows it prolongs it.
+    pub const UNUSED_LOG: Duration = Duration::from_secs(86_400);
 
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
@@ -252,6 +275,9 @@ impl DirectorySettings {
             partitions: Self::PARTITIONS,
             lease: Duration::from_secs(10),
             row_expiry: Duration::from_secs(7200),
+            repeat_memory: Duration::from_secs(120),
+            used_log: Self::USED_LOG,
+            unused_log: Self::UNUSED_LOG,
         }
     }
 }

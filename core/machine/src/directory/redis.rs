@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `<prefix>{pNNNN}u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
 //! | `<prefix>{p0000}instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
+//! | `<prefix>{pNNNN}m:<user>`, `h:`, `d:` | | the user's log: see `log` |
 //! | `<prefix>layout` | STRING | the mark: `version=1 partitions=1024` |
 //!
 //! `NNNN` is the [partition](DirectorySettings::partitions) of the user.
@@ -13,6 +14,8 @@
 //! `NOSCRIPT` for was not executed, and ends the link: sent again, it would run after what came behind
 //! it), turns the server's answer into a
 //! [`Value`] and hands it to [`Operation::decode`].
+
+mod log;
 
 use std::time::Duration;
 
@@ -25,13 +28,13 @@ pub use super::keys::Layout;
 /// What to ask the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// A script, by `EVALSHA` with one key.
+    /// A script, by `EVALSHA`.
     Eval {
         /// The script, which is sent by its SHA-1.
         script: Script,
-        /// The one key that it touches.
-        key: Vec<u8>,
-        /// Its arguments after the key.
+        /// The keys that it touches, all of one partition.
+        keys: Vec<Vec<u8>>,
+        /// Its arguments after the keys.
         args: Vec<Vec<u8>>,
     },
     /// A command that needs no script.
@@ -43,7 +46,7 @@ pub enum Request {
     },
 }
 
-/// A Lua script. Each is atomic and touches one key.
+/// A Lua script. Each is atomic and touches keys of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
     /// For [`Operation::Register`].
@@ -60,11 +63,17 @@ pub enum Script {
     Renew,
     /// For [`Operation::Release`].
     Release,
+    /// For [`LogOperation::Append`](super::log::LogOperation::Append).
+    Append,
+    /// For [`LogOperation::Read`](super::log::LogOperation::Read).
+    ReadLog,
+    /// For [`LogOperation::Delete`](super::log::LogOperation::Delete).
+    DeleteLog,
 }
 
 impl Script {
     /// Every script, each at the index `script as usize`.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Unregister,
         Self::RemoveRow,
@@ -72,6 +81,9 @@ impl Script {
         Self::Claim,
         Self::Renew,
         Self::Release,
+        Self::Append,
+        Self::ReadLog,
+        Self::DeleteLog,
     ];
 
     /// Its Lua text.
@@ -100,6 +112,9 @@ impl Script {
                 include_str!("scripts/clock.lua"),
                 include_str!("scripts/release.lua")
             ),
+            Self::Append => log::APPEND,
+            Self::ReadLog => log::READ,
+            Self::DeleteLog => log::DELETE,
         }
     }
 }
@@ -107,93 +122,85 @@ impl Script {
 impl Operation {
     /// What to ask the server for this operation.
     pub fn request(&self, settings: &DirectorySettings) -> Request {
+        let on_rows = |script, key, args| eval(script, keys::rows(settings, key), args);
+        let on_leases = |script, args| eval(script, keys::instances(settings), args);
         match self {
             Self::Register {
                 key,
                 connection,
                 row,
-            } => Request::Eval {
-                script: Script::Register,
-                key: keys::rows(settings, key),
-                args: vec![
-                    text(connection),
-                    row_text(*row),
-                    millis(settings.row_expiry),
-                ],
-            },
+            } => {
+                let expiry = millis(settings.row_expiry);
+                let args = vec![text(connection), row_text(*row), expiry];
+                on_rows(Script::Register, key, args)
+            }
             Self::Unregister {
                 key,
                 connection,
                 instance,
-            } => Request::Eval {
-                script: Script::Unregister,
-                key: keys::rows(settings, key),
-                args: vec![text(connection), text(instance)],
-            },
-            Self::Lookup { key } => Request::Command {
-                name: "HGETALL",
-                args: vec![keys::rows(settings, key)],
-            },
+            } => on_rows(
+                Script::Unregister,
+                key,
+                vec![text(connection), text(instance)],
+            ),
+            Self::Lookup { key } => command("HGETALL", vec![keys::rows(settings, key)]),
             Self::RemoveRow {
                 key,
                 connection,
                 row,
-            } => Request::Eval {
-                script: Script::RemoveRow,
-                key: keys::rows(settings, key),
-                args: vec![text(connection), row_text(*row)],
-            },
-            Self::View => Request::Eval {
-                script: Script::View,
-                key: keys::instances(settings),
-                args: vec![millis(settings.lease.saturating_mul(LEASES_KEPT_DEAD))],
-            },
+            } => on_rows(
+                Script::RemoveRow,
+                key,
+                vec![text(connection), row_text(*row)],
+            ),
+            Self::View => {
+                let kept = settings.lease.saturating_mul(LEASES_KEPT_DEAD);
+                on_leases(Script::View, vec![millis(kept)])
+            }
             Self::Claim {
                 instance,
                 lease,
                 load,
-            } => Request::Eval {
-                script: Script::Claim,
-                key: keys::instances(settings),
-                args: vec![
-                    text(instance),
-                    millis(settings.lease),
-                    load_text(*load),
-                    lease_text(lease),
-                ],
-            },
+            } => {
+                let span = millis(settings.lease);
+                let args = vec![text(instance), span, load_text(*load), lease_text(lease)];
+                on_leases(Script::Claim, args)
+            }
             Self::Renew {
                 instance,
                 expected,
                 lease,
                 load,
-            } => Request::Eval {
-                script: Script::Renew,
-                key: keys::instances(settings),
-                args: vec![
-                    text(instance),
-                    lease_text(expected),
-                    millis(settings.lease),
-                    load_text(*load),
-                    lease_text(lease),
-                ],
-            },
-            Self::Release { instance, expected } => Request::Eval {
-                script: Script::Release,
-                key: keys::instances(settings),
-                args: vec![
-                    text(instance),
-                    lease_text(expected),
-                    load_text(Load::default()),
-                    lease_text(&expected.released()),
-                ],
-            },
-            Self::ReadLease { instance } => Request::Command {
-                name: "HGET",
-                args: vec![keys::instances(settings), text(instance)],
-            },
+            } => {
+                let (span, expected) = (millis(settings.lease), lease_text(expected));
+                let (load, lease) = (load_text(*load), lease_text(lease));
+                let args = vec![text(instance), expected, span, load, lease];
+                on_leases(Script::Renew, args)
+            }
+            Self::Release { instance, expected } => {
+                let load = load_text(Load::default());
+                let released = lease_text(&expected.released());
+                let args = vec![text(instance), lease_text(expected), load, released];
+                on_leases(Script::Release, args)
+            }
+            Self::ReadLease { instance } => {
+                command("HGET", vec![keys::instances(settings), text(instance)])
+            }
+            Self::Log { key, operation } => operation.request(settings, key),
         }
     }
+}
+
+fn eval(script: Script, key: Vec<u8>, args: Vec<Vec<u8>>) -> Request {
+    Request::Eval {
+        script,
+        keys: vec![key],
+        args,
+    }
+}
+
+const fn command(name: &'static str, args: Vec<Vec<u8>>) -> Request {
+    Request::Command { name, args }
 }
 
 /// The longest span that is sent: a longer one would overflow the server's own arithmetic.
@@ -237,7 +244,7 @@ mod tests {
         .request(&settings());
         let expected = Request::Eval {
             script: Script::Register,
-            key: b"sb:{p0417}u:ann".to_vec(),
+            keys: vec![b"sb:{p0417}u:ann".to_vec()],
             args: vec![
                 uuid(5).into_bytes(),
                 ROW.as_bytes().to_vec(),
@@ -280,7 +287,7 @@ mod tests {
         .request(&settings());
         let expected = Request::Eval {
             script: Script::Renew,
-            key: b"sb:{p0000}instances".to_vec(),
+            keys: vec![b"sb:{p0000}instances".to_vec()],
             args: ["00000000000000a1", said, "10000", "7 8", said]
                 .map(|arg| arg.as_bytes().to_vec())
                 .into(),

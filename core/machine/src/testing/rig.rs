@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, Record};
 use crate::config::Config;
+use crate::directory::log::LogOperation;
 use crate::directory::{Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row};
 use crate::event::{Answer, Closure, Event, Handshake, Heard, TripLost};
 use crate::frame::{CloseCode, Payload};
@@ -299,8 +300,19 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<OperationResult> {
 /// Refuses what a primary without enough replicas refuses: all that would write.
 pub(crate) fn no_replicas(operation: &Operation) -> Option<OperationResult> {
     match operation {
-        Operation::Lookup { .. } | Operation::View | Operation::ReadLease { .. } => None,
-        Operation::Register { .. }
+        Operation::Lookup { .. }
+        | Operation::View
+        | Operation::ReadLease { .. }
+        | Operation::Log {
+            operation: LogOperation::Head,
+            ..
+        } => None,
+        Operation::Log {
+            operation:
+                LogOperation::Append { .. } | LogOperation::Read { .. } | LogOperation::Delete { .. },
+            ..
+        }
+        | Operation::Register { .. }
         | Operation::Unregister { .. }
         | Operation::RemoveRow { .. }
         | Operation::Claim { .. }
@@ -335,6 +347,12 @@ fn describe(operation: &Operation) -> Option<String> {
         Operation::Claim { lease, .. } => format!("claim {}", lease.epoch.get()),
         Operation::Renew { lease, .. } => format!("renew {}", lease.epoch.get()),
         Operation::Release { .. } => "release".to_owned(),
+        Operation::Log { key, operation } => match operation {
+            LogOperation::Append { .. } => format!("append {key}"),
+            LogOperation::Read { .. } => format!("read log {key}"),
+            LogOperation::Head => format!("read head {key}"),
+            LogOperation::Delete { .. } => format!("delete log {key}"),
+        },
         Operation::View | Operation::ReadLease { .. } => return None,
     })
 }

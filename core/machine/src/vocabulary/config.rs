@@ -236,6 +236,9 @@ impl Config {
             partitions: DirectorySettings::PARTITIONS,
             lease: self.lease,
             row_expiry: self.row_expiry,
+            repeat_memory: self.repeat_memory,
+            used_log: DirectorySettings::USED_LOG,
+            unused_log: DirectorySettings::UNUSED_LOG,
         }
     }
 

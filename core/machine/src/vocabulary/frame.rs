@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::log::Content;
 use crate::id::{ConnectionId, PushId};
 use crate::key::Key;
 
@@ -76,6 +77,30 @@ impl Payload {
     /// Whether it has no content.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+impl Content {
+    /// What a push says, as a log keeps it.
+    pub fn of(payload: &Payload) -> Self {
+        let flags = match payload.kind {
+            FrameKind::Text => 0,
+            FrameKind::Binary => 1,
+        };
+        Self {
+            flags,
+            bytes: payload.bytes.clone(),
+        }
+    }
+
+    /// What a push says. `None` if it is of a kind that is not known here: somebody else has written it.
+    pub fn payload(self) -> Option<Payload> {
+        let kind = match self.flags {
+            0 => FrameKind::Text,
+            1 => FrameKind::Binary,
+            _ => return None,
+        };
+        Payload::new(kind, self.bytes).ok()
     }
 }
 
@@ -290,3 +315,27 @@ impl CloseCode {
 }
 
 crate::base::fingerprint::timeless!(CloseCode, Payload, Pushed);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_keeps_of_a_payload_is_that_payload() {
+        for payload in [
+            Payload::from("text".to_owned()),
+            Payload::binary(Bytes::from_static(&[0xFF])),
+            Payload::binary(Bytes::new()),
+        ] {
+            assert_eq!(Content::of(&payload).payload(), Some(payload));
+        }
+        let bytes = Bytes::from_static(&[0xFF]);
+        for flags in [0, 2, 255] {
+            let content = Content {
+                flags,
+                bytes: bytes.clone(),
+            };
+            assert_eq!(content.payload(), None, "{flags}");
+        }
+    }
+}

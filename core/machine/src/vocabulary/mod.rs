@@ -8,7 +8,6 @@ pub mod difference;
 pub(crate) mod effect;
 pub mod event;
 pub mod frame;
-pub mod log;
 pub mod message;
 pub(crate) mod missing;
 pub(crate) mod purpose;

@@ -7,10 +7,10 @@ use switchboard_core::directory::redis::{Request, Script, Value};
 /// A request as a command.
 pub(super) fn command(request: &Request) -> Cmd {
     match request {
-        Request::Eval { script, key, args } => {
+        Request::Eval { script, keys, args } => {
             let mut command = redis::cmd("EVALSHA");
-            command.arg(hash(*script)).arg(1).arg(key.as_slice());
-            for arg in args {
+            command.arg(hash(*script)).arg(keys.len());
+            for arg in keys.iter().chain(args) {
                 command.arg(arg.as_slice());
             }
             command

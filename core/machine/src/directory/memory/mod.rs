@@ -1,19 +1,22 @@
 //! The directory in memory.
 
-use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
-use std::ops::Bound;
+use std::hash::{Hash as _, Hasher};
 
-use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, layout};
+use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, keys, layout};
 use crate::base::flaws::Flaws;
 use crate::id::{ConnectionId, Epoch, InstanceId};
 use crate::key::Key;
+use crate::position::Position;
 use crate::time::Instant;
 
+mod expiring;
 mod hooks;
 mod leases;
+mod log;
 
+use expiring::{Expires, Expiring};
 use leases::Leases;
+use log::Logs;
 
 /// A directory in memory. It answers every operation as Redis does.
 ///
@@ -25,10 +28,9 @@ use leases::Leases;
 #[derive(Clone, Debug)]
 pub struct MemoryDirectory {
     settings: DirectorySettings,
-    keys: BTreeMap<Key, KeptRows>,
+    rows: Expiring<KeptRows>,
     leases: Leases,
-    /// The key after which the sweep goes on.
-    swept: Option<Key>,
+    logs: Logs,
     flaws: Flaws,
 }
 
@@ -36,9 +38,9 @@ impl MemoryDirectory {
     /// An empty directory. The settings' key prefix has no effect.
     pub const fn new(settings: DirectorySettings) -> Self {
         Self {
-            keys: BTreeMap::new(),
+            rows: Expiring::new(),
             leases: Leases::new(settings.lease),
-            swept: None,
+            logs: Logs::new(&settings),
             settings,
             flaws: Flaws::NONE,
         }
@@ -59,7 +61,8 @@ impl MemoryDirectory {
     ///
     /// # Errors
     ///
-    /// None: the outcome is what a server's would be, and memory does not refuse.
+    /// The outcome is what a server's would be. Memory refuses nothing but an append to a log whose
+    /// offsets are used up.
     pub fn execute(&mut self, now: Instant, operation: &Operation) -> OperationResult {
         Ok(match operation {
             Operation::Register {
@@ -74,11 +77,14 @@ impl MemoryDirectory {
             } => {
                 let reply = self.remove(now, key, *connection, |row| row.instance == *instance);
                 if !hooks::keeps_other_rows(self.flaws) {
-                    self.keys.remove(key);
+                    self.rows.remove(key);
                 }
                 reply
             }
-            Operation::Lookup { key } => self.lookup(now, key),
+            Operation::Lookup { key } => Reply::Rows {
+                rows: rows_under(&self.rows, now, key),
+                malformed: 0,
+            },
             Operation::RemoveRow {
                 key,
                 connection,
@@ -106,12 +112,16 @@ impl MemoryDirectory {
                 self.leases.release(now, *instance, expected)
             }
             Operation::ReadLease { instance } => Reply::Lease(self.leases.get(*instance).cloned()),
+            Operation::Log { key, operation } => {
+                let rows = || rows_under(&self.rows, now, key);
+                Reply::Log(self.logs.execute(now, key, operation, rows)?)
+            }
         })
     }
 
     /// The rows that have not expired, in the order of keys and connections.
     pub fn rows(&self, now: Instant) -> impl Iterator<Item = (&Key, ConnectionId, &Row)> {
-        self.standing(now)
+        (self.rows.standing(now))
             .flat_map(|(key, kept)| kept.rows.iter().map(move |(id, row)| (key, *id, row)))
     }
 
@@ -128,7 +138,7 @@ impl MemoryDirectory {
 
     /// The row of one connection, unless it has expired.
     pub fn row(&self, now: Instant, key: &Key, connection: ConnectionId) -> Option<Row> {
-        let kept = self.keys.get(key).filter(|kept| kept.expires > now)?;
+        let kept = self.rows.get(now, key)?;
         let at = kept.position(connection).ok()?;
         Some(kept.rows[at].1)
     }
@@ -140,25 +150,56 @@ impl MemoryDirectory {
 
     /// How many rows there are that have not expired. Counts them.
     pub fn len(&self, now: Instant) -> usize {
-        self.standing(now).map(|(_, kept)| kept.rows.len()).sum()
+        let rows = self.rows.standing(now);
+        rows.map(|(_, kept)| kept.rows.len()).sum()
     }
 
-    /// Whether there is neither a lease that has not run out nor a row that has not expired.
+    /// Whether there is neither a lease that has not run out nor a row that has not expired. Logs
+    /// outlast both.
     pub fn is_empty(&self, now: Instant) -> bool {
-        self.leases.floors(now).next().is_none() && self.standing(now).next().is_none()
+        self.leases.floors(now).next().is_none() && self.rows.standing(now).next().is_none()
+    }
+
+    /// The last position of the log of a key, unless there is none or it has ended.
+    pub fn head(&self, now: Instant, key: &Key) -> Option<Position> {
+        self.logs.head(now, key)
+    }
+
+    /// Whether another directory, of equal settings, has the same log of a key: one that was the same
+    /// before both executed something else.
+    pub fn has_same_log(&self, other: &Self, now: Instant, key: &Key) -> bool {
+        self.logs.same(&other.logs, now, key)
+    }
+
+    /// The names of the keys that a server with this content has.
+    pub fn names(&self, now: Instant) -> Vec<Vec<u8>> {
+        let settings = &self.settings;
+        let leases = self.leases.seen(now).next();
+        let rows = self.rows.standing(now);
+        let logs = self.logs.standing(now).flat_map(|(key, standing)| {
+            let [head, records, pushes] = keys::log(settings, key);
+            let records = standing.records.then_some(records);
+            let pushes = standing.pushes.then_some(pushes);
+            [Some(head), records, pushes].into_iter().flatten()
+        });
+        (leases.map(|_| keys::instances(settings)).into_iter())
+            .chain(rows.map(|(key, _)| keys::rows(settings, key)))
+            .chain(logs)
+            .collect()
     }
 
     /// Loses everything, as a server that restarts without persistence does.
     pub fn wipe(&mut self) {
-        self.keys.clear();
+        self.rows.clear();
         self.leases.clear();
-        self.swept = None;
+        self.logs.clear();
     }
 
     /// Loses the rows under one key without a sign, as a server that evicts keys does. Returns whether
     /// there were any.
     pub fn evict(&mut self, now: Instant, key: &Key) -> bool {
-        self.keys.remove(key).is_some_and(|kept| kept.expires > now)
+        let evicted = self.rows.remove(key);
+        evicted.is_some_and(|kept| kept.expires > now)
     }
 
     /// Loses all leases without a sign, as a server that evicts keys does.
@@ -172,29 +213,22 @@ impl MemoryDirectory {
         self.leases.remove(instance);
     }
 
-    /// Drops the rows that have expired. Nobody can tell, but for those whose clock goes back from
-    /// here on: a server does the same by itself, within moments.
+    /// Drops rows, and what of logs, has expired. Nobody can tell, but for those whose clock goes back
+    /// from here on: a server does the same by itself, within moments.
     pub fn expire(&mut self, now: Instant) {
-        self.keys.retain(|_, kept| kept.expires > now);
+        self.rows.drop_expired(now);
+        self.logs.drop_expired(now);
     }
 
     /// Hashes everything that decides future answers, with times relative to `now`: directories of
     /// equal settings and fingerprints answer the same from here on.
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (key, kept) in self.standing(now) {
-            key.hash(hasher);
-            kept.expires.since(now).hash(hasher);
-            kept.rows.hash(hasher);
-        }
-        // Apart from the keys: a list without its length would run into the next one.
-        self.standing(now).count().hash(hasher);
+        self.rows
+            .fingerprint(now, hasher, |kept, hasher| kept.rows.hash(hasher));
         self.leases.fingerprint(now, hasher);
+        self.logs.fingerprint(now, hasher);
     }
 }
-
-/// How many keys a register looks at for rows that have expired: more than the one that it can
-/// add, so that what nobody asks for is bounded by what stood there when it expired.
-const SWEEP_KEYS: usize = 2;
 
 #[derive(Clone, Debug)]
 struct KeptRows {
@@ -202,6 +236,15 @@ struct KeptRows {
     expires: Instant,
     /// In the order of their ids, never empty.
     rows: Vec<(ConnectionId, Row)>,
+}
+
+impl Expires for KeptRows {
+    fn expires(&self) -> Instant {
+        self.expires
+    }
+
+    /// They expire together.
+    fn drop_expired(&mut self, _: Instant) {}
 }
 
 impl KeptRows {
@@ -212,10 +255,10 @@ impl KeptRows {
 
 impl MemoryDirectory {
     fn register(&mut self, now: Instant, key: &Key, connection: ConnectionId, row: Row) -> Reply {
-        self.sweep(now);
+        self.rows.sweep(now);
         let row = layout::kept(row);
         let expires = now + self.settings.row_expiry;
-        let kept = self.keys.entry(key.clone()).or_insert_with(|| KeptRows {
+        let kept = self.rows.entry(key).or_insert_with(|| KeptRows {
             expires,
             rows: Vec::with_capacity(1),
         });
@@ -245,13 +288,9 @@ impl MemoryDirectory {
         connection: ConnectionId,
         matches: impl FnOnce(&Row) -> bool,
     ) -> Reply {
-        let Some(kept) = self.keys.get_mut(key) else {
+        let Some(kept) = self.rows.get_mut(now, key) else {
             return Reply::Removed(false);
         };
-        if kept.expires <= now {
-            self.keys.remove(key);
-            return Reply::Removed(false);
-        }
         let Ok(at) = kept.position(connection) else {
             return Reply::Removed(false);
         };
@@ -260,43 +299,15 @@ impl MemoryDirectory {
         }
         kept.rows.remove(at);
         if kept.rows.is_empty() {
-            self.keys.remove(key);
+            self.rows.remove(key);
         }
         Reply::Removed(true)
     }
+}
 
-    fn lookup(&self, now: Instant, key: &Key) -> Reply {
-        let kept = self.keys.get(key).filter(|kept| kept.expires > now);
-        Reply::Rows {
-            rows: kept.map(|kept| kept.rows.clone()).unwrap_or_default(),
-            malformed: 0,
-        }
-    }
-
-    fn standing(&self, now: Instant) -> impl Iterator<Item = (&Key, &KeptRows)> {
-        self.keys.iter().filter(move |(_, kept)| kept.expires > now)
-    }
-
-    /// Drops the expired rows of the next few keys, in a circle.
-    fn sweep(&mut self, now: Instant) {
-        let after = self
-            .swept
-            .as_ref()
-            .map_or(Bound::Unbounded, Bound::Excluded);
-        let seen: Vec<_> = self
-            .keys
-            .range::<Key, _>((after, Bound::Unbounded))
-            .take(SWEEP_KEYS)
-            .map(|(key, kept)| (key.clone(), kept.expires <= now))
-            .collect();
-        self.swept = match seen.as_slice() {
-            [.., (last, _)] if seen.len() == SWEEP_KEYS => Some(last.clone()),
-            _ => None,
-        };
-        for (key, _) in seen.iter().filter(|(_, expired)| *expired) {
-            self.keys.remove(key);
-        }
-    }
+fn rows_under(rows: &Expiring<KeptRows>, now: Instant, key: &Key) -> Vec<(ConnectionId, Row)> {
+    let kept = rows.get(now, key);
+    kept.map(|kept| kept.rows.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -336,10 +347,10 @@ mod tests {
                 number,
             );
         }
-        for _ in 0..=100 / SWEEP_KEYS {
+        for _ in 0..=100 / expiring::SWEEP_KEYS {
             register(&mut directory, Instant::START + EXPIRY, "zoe", 1);
         }
-        assert_eq!(directory.keys.len(), 1);
+        assert_eq!(directory.rows.kept(), 1);
     }
 
     #[test]

@@ -1,0 +1,215 @@
+//! Logs: what was pushed durably to those who are found by a key, for a while, in an order.
+//!
+//! A log is a chain: each record has a position, and the position *before* it is that of the record
+//! before, or the log's *base*. The *head* is the position of the last record. A log that was never
+//! written to has a head all the same, so that whoever follows it stands somewhere.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::id::{ConnectionId, PushId};
+use crate::position::{Nonce, Position};
+
+/// Something to be done with the log of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum LogOperation {
+    /// Adds a record and reads the rows under the key, in one step. A push whose id is remembered is not
+    /// added again. Whatever the answer is: it is delivered to those who are there.
+    Append {
+        /// The id of the push, by which repeats are recognised.
+        push: PushId,
+        /// What it says.
+        content: Content,
+        /// For the position.
+        nonce: Nonce,
+        /// What the log keeps from here on.
+        retention: Retention,
+    },
+    /// Reads some records. A log that is not there begins, so that there is a position to go on from.
+    /// Whoever follows a log reads it, beside looking at its head, before half of
+    /// [`DirectorySettings::unused_log`](super::DirectorySettings::unused_log) has passed: that keeps the
+    /// positions of a log to which nobody writes.
+    Read {
+        /// Where to begin.
+        start: LogStart,
+        /// Records that are answered, at most.
+        records: u32,
+        /// Bytes of content that are answered, at most; but one record always.
+        bytes: u32,
+        /// For the position of a log that begins.
+        nonce: Nonce,
+    },
+    /// Reads the head. It costs a tenth of the cheapest read, and changes nothing.
+    Head,
+    /// Removes all records. Everybody who follows the log, and whoever returns to it, finds that the
+    /// position he has is unknown. Pushes that were remembered still are: a repeat of one does not bring
+    /// it back.
+    Delete {
+        /// For the position at which the log goes on.
+        nonce: Nonce,
+    },
+}
+
+impl LogOperation {
+    /// Positions that one read may name, at most.
+    pub const POSITIONS: usize = 16;
+}
+
+/// What the directory answered to an operation of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LogReply {
+    /// `Append`.
+    Appended {
+        /// What became of the record.
+        logged: Logged,
+        /// The rows under the key, as [`Reply::Rows`](super::Reply::Rows) has them.
+        rows: Vec<(ConnectionId, Row)>,
+        /// Rows that could not be understood and were left alone.
+        malformed: u32,
+    },
+    /// `Read`.
+    Part(LogPart),
+    /// `Head`: `None` if there is no log.
+    Head(Option<Position>),
+    /// `Delete`: how many records there were.
+    Deleted {
+        /// Records that are gone.
+        records: u32,
+    },
+}
+
+/// What became of a record that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Logged {
+    /// It was added.
+    New(Place),
+    /// It had been added before, and is kept.
+    Repeated(Place),
+    /// It had been added before, and is no longer kept.
+    Expired,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Its position.
+    pub position: Position,
+    /// The position before it.
+    pub before: Position,
+}
+
+/// Some records of a log, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogPart {
+    /// The last position of the log.
+    pub head: Position,
+    /// The position before the oldest record that is kept; the head if none is.
+    pub base: Position,
+    /// The position before the first of the records: the one that was asked for, or where a reader
+    /// without one begins. `None` if no position that was asked for is known: what came after them may
+    /// have been removed or lost.
+    pub after: Option<Position>,
+    /// The records that follow. If the last is not at the head, there are more.
+    pub records: Vec<Record>,
+}
+
+impl LogPart {
+    /// The position of the last record, or that from which reading goes on if there is none.
+    pub fn end(&self) -> Option<Position> {
+        let last = self.records.last().map(|record| record.position);
+        last.or(self.after)
+    }
+}
+
+/// Where reading begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum LogStart {
+    /// Behind so many last records that are kept. With 0: at the head.
+    Last(u32),
+    /// Behind the first of these positions that is known; at most [`LogOperation::POSITIONS`], and what
+    /// comes after that is not looked at.
+    After(Vec<Position>),
+}
+
+/// One record of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// The id of the push.
+    pub push: PushId,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a push says. The directory looks into neither part; a payload is one by
+/// [`Content::of`](Self::of).
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Content {
+    /// What the bytes are, in the writer's words.
+    pub flags: u8,
+    /// The payload.
+    pub bytes: Bytes,
+}
+
+impl fmt::Debug for Content {
+    /// Flags and size; payloads are nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({:#04x}, {} B)", self.flags, self.bytes.len())
+    }
+}
+
+/// What a log keeps: the newest record in any case, and of the others what fits. That of the last append
+/// counts for all records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Retention {
+    /// Records, at most; at least one.
+    pub records: u32,
+    /// Bytes of content of all records together, at most.
+    pub bytes: u32,
+    /// How old a record may be, by the directory's clock. All are gone so long after the last append.
+    pub age: Duration,
+}
+
+impl Default for Retention {
+    /// 100 records, 1 MiB, 10 minutes.
+    fn default() -> Self {
+        Self {
+            records: 100,
+            bytes: 1 << 20,
+            age: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Retention {
+    /// Records that are kept, which are never none.
+    pub(super) fn records(self) -> u32 {
+        self.records.max(1)
+    }
+
+    /// Pushes that are remembered: as many again have been removed when a repeat is missed.
+    pub(super) fn pushes(self) -> u64 {
+        u64::from(self.records()) * 2
+    }
+
+    pub(super) fn age_micros(self) -> u64 {
+        u64::try_from(self.age.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The refusal of a log whose offsets are used up, for scripts as well.
+macro_rules! no_offsets {
+    () => {
+        "NOOFFSETS the log has no offsets left: is the clock of the directory server right? The log begins \
+         anew when it is deleted, or when nobody has written to it for long"
+    };
+}
+
+pub(super) use no_offsets;
+
+crate::base::fingerprint::timeless!(LogOperation);
