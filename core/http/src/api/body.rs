@@ -15,7 +15,7 @@ use switchboard_driver::runtime::race;
 
 use super::error::ApiError;
 
-/// A body that must have come when a timer ends.
+/// A body that must have come when a timer expires.
 pub(crate) struct Timed<B, T> {
     /// What is read, frame by frame.
     pub(crate) body: B,

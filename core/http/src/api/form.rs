@@ -10,7 +10,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{Audience, PushRefused};
 
 use super::error::ApiError;
-use super::request::{self, CONNECTIONS};
+use super::request;
 
 /// JSON may write each byte of a text as six.
 const ESCAPED: usize = 6;
@@ -34,7 +34,7 @@ pub(crate) struct PushForm {
 impl PushForm {
     /// The most bytes that such a body can have.
     pub(crate) const fn largest(config: &Config) -> usize {
-        ESCAPED * config.push_bytes + config.push_users * USER + CONNECTIONS * CONNECTION + FRAME
+        ESCAPED * config.push_bytes + config.push_users * (USER + CONNECTION) + FRAME
     }
 
     /// Reads it.
@@ -45,14 +45,14 @@ impl PushForm {
     pub(crate) fn read(body: &[u8], config: &Config) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Form {
+        struct Fields {
             users: Vec<String>,
             connections: Option<Vec<String>>,
             text: Option<String>,
             base64: Option<String>,
         }
         const FORM: &str = r#"{"users": [...], "text": "..."}, with "base64" instead of "text" for binary, and perhaps "connections": [...] of one user"#;
-        let form: Form = json(body, FORM)?;
+        let form: Fields = json(body, FORM)?;
         let bad = |why: String| ApiError::BadBody { form: FORM, why };
         let limit = config.push_users;
         if form.users.len() > limit {
@@ -85,7 +85,7 @@ impl PushForm {
             .collect::<Result<Vec<_>, _>>()?;
         let to = match (form.connections, users.len()) {
             (None, _) => Audience::Users(users),
-            (Some(connections), 1) => some_of(users.remove(0), &connections)?,
+            (Some(connections), 1) => some_of(users.remove(0), &connections, limit)?,
             (Some(_), _) => {
                 return Err(bad(
                     "`connections` are of one user: name that one in `users`".to_owned(),
@@ -97,7 +97,9 @@ impl PushForm {
 }
 
 /// The most bytes that a body can have which names a user, and perhaps connections.
-pub(crate) const USER_FORM_LARGEST: usize = USER + CONNECTIONS * CONNECTION + FRAME;
+pub(crate) const fn largest_of_user(config: &Config) -> usize {
+    USER + config.push_users * CONNECTION + FRAME
+}
 
 /// The user of a body that names one.
 ///
@@ -107,10 +109,10 @@ pub(crate) const USER_FORM_LARGEST: usize = USER + CONNECTIONS * CONNECTION + FR
 pub(crate) fn user(body: &[u8]) -> Result<UserId, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Form {
+    struct UserForm {
         user: String,
     }
-    let form: Form = json(body, r#"{"user": "..."}"#)?;
+    let form: UserForm = json(body, r#"{"user": "..."}"#)?;
     Ok(UserId::new(&form.user)?)
 }
 
@@ -119,28 +121,28 @@ pub(crate) fn user(body: &[u8]) -> Result<UserId, ApiError> {
 /// # Errors
 ///
 /// If the body is not of the form, or a user or a connection cannot be one.
-pub(crate) fn kicked(body: &[u8]) -> Result<Audience, ApiError> {
+pub(crate) fn kicked(body: &[u8], config: &Config) -> Result<Audience, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Form {
+    struct KickForm {
         user: String,
         connections: Option<Vec<String>>,
     }
-    let form: Form = json(body, r#"{"user": "..."}, and perhaps "connections": [...]"#)?;
+    let form: KickForm = json(body, r#"{"user": "..."}, and perhaps "connections": [...]"#)?;
     let user = UserId::new(&form.user)?;
     match form.connections {
         None => Ok(Audience::User(user)),
-        Some(connections) => some_of(user, &connections),
+        Some(connections) => some_of(user, &connections, config.push_users),
     }
 }
 
 /// Some connections of a user. An empty list is refused: it may be meant as none, or as all.
-fn some_of(user: UserId, connections: &[String]) -> Result<Audience, ApiError> {
+fn some_of(user: UserId, connections: &[String], limit: usize) -> Result<Audience, ApiError> {
     if connections.is_empty() {
         return Err(ApiError::NoConnections);
     }
-    if connections.len() > CONNECTIONS {
-        return Err(ApiError::TooManyConnections { limit: CONNECTIONS });
+    if connections.len() > limit {
+        return Err(ApiError::TooManyConnections { limit });
     }
     let connections = connections
         .iter()
@@ -239,7 +241,8 @@ mod tests {
             PushForm::read(body.as_bytes(), &config).map(|form| form.to)
         };
         let kick = |connections: &str| {
-            kicked(format!(r#"{{"user": "ann", "connections": {connections}}}"#).as_bytes())
+            let body = format!(r#"{{"user": "ann", "connections": {connections}}}"#);
+            kicked(body.as_bytes(), &config)
         };
         let one = format!(r#"["{UUID}"]"#);
         let expected = Audience::Connections {
@@ -254,7 +257,7 @@ mod tests {
         }
         let many = format!(
             "[{}]",
-            vec![format!("\"{UUID}\""); CONNECTIONS + 1].join(",")
+            vec![format!("\"{UUID}\""); config.push_users + 1].join(",")
         );
         for connections in ["[]", r#"["7"]"#, &many] {
             for error in [push(r#"["ann"]"#, connections), kick(connections)] {
@@ -267,10 +270,11 @@ mod tests {
     /// H07: a body that names nobody is for nobody.
     #[test]
     fn a_body_names_its_user() {
+        let config = Config::default();
         let ann = UserId::new("ann/..b").expect("a good user");
         let body = br#"{"user": "ann/..b"}"#;
         assert_eq!(user(body), Ok(ann.clone()));
-        assert_eq!(kicked(body), Ok(Audience::User(ann)));
+        assert_eq!(kicked(body, &config), Ok(Audience::User(ann)));
         for (body, code) in [
             ("", "bad_body"),
             ("{}", "bad_body"),
@@ -281,7 +285,7 @@ mod tests {
             (r#"{"user": ".."}"#, "bad_user"),
         ] {
             let body = body.as_bytes();
-            for error in [user(body).map(drop), kicked(body).map(drop)] {
+            for error in [user(body).map(drop), kicked(body, &config).map(drop)] {
                 assert_eq!(error.expect_err("wrong").status().1, code);
             }
         }

@@ -198,7 +198,7 @@ impl Call<'_> {
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
-        let options = Options::read(parts, Known::Deadline)?;
+        let options = Options::read(parts, Known::Deadline, self.config)?;
         let close = Action::Close(CloseCode::Kicked);
         Ok(terminals(&self.push(to, close, options, sleep).await?))
     }
@@ -217,7 +217,7 @@ impl Call<'_> {
     }
 }
 
-/// What an instance answers, unless a timer ends first.
+/// What an instance answers, unless a timer expires first.
 async fn in_time<V>(
     answer: impl Future<Output = Result<V, CallError>>,
     timer: impl Future<Output = ()>,
@@ -319,7 +319,7 @@ where
         }
         Route::Push => push_to_users(call, parts, body, sleep).await?,
         Route::Broadcast => {
-            let options = Options::read(parts, Known::Deadline)?;
+            let options = Options::read(parts, Known::Deadline, call.config)?;
             let payload = payload(call, parts, body).await?;
             let receipt = call
                 .push(Audience::Everyone, Action::Frame(payload), options, sleep)
@@ -338,12 +338,13 @@ where
             call.kick(to, parts, sleep).await?
         }
         Route::KickNamed => {
-            let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
-            call.kick(form::kicked(&body)?, parts, sleep).await?
+            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
+            call.kick(form::kicked(&body, call.config)?, parts, sleep)
+                .await?
         }
         Route::Connections { user } => call.list(request::user(user)?, parts, sleep).await?,
         Route::ConnectionsOfNamed => {
-            let body = body::read(&parts.headers, body, form::USER_FORM_LARGEST).await?;
+            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
             call.list(form::user(&body)?, parts, sleep).await?
         }
         Route::Instances => {
@@ -380,7 +381,7 @@ where
     L: Future<Output = ()>,
     T: Future<Output = ()>,
 {
-    let mut options = Options::read(parts, Known::ConnectionAndDeadline)?;
+    let mut options = Options::read(parts, Known::ConnectionAndDeadline, call.config)?;
     let payload = payload(call, parts, body).await?;
     let connections = std::mem::take(&mut options.connections);
     let to = match connections.is_empty() {
@@ -402,7 +403,7 @@ where
     L: Future<Output = ()>,
     T: Future<Output = ()>,
 {
-    let options = Options::read(parts, Known::Deadline)?;
+    let options = Options::read(parts, Known::Deadline, call.config)?;
     let limit = PushForm::largest(call.config);
     let body = body::read(&parts.headers, body, limit).await?;
     let PushForm { to, payload } = PushForm::read(&body, call.config)?;

@@ -13,17 +13,14 @@ use switchboard_core::message::PushRefused;
 use super::error::ApiError;
 use switchboard_driver::{new_push_id, query};
 
-/// Connections that one request may name.
-pub(crate) const CONNECTIONS: usize = 1000;
-
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// `connection` and `deadline`.
+    /// It knows `connection` and `deadline`.
     ConnectionAndDeadline,
-    /// `deadline`.
+    /// It knows `deadline` alone.
     Deadline,
-    /// No parameters.
+    /// It knows no parameters.
     Nothing,
 }
 
@@ -44,7 +41,8 @@ impl Options {
     /// # Errors
     ///
     /// If one is unknown, given twice, or cannot be read.
-    pub(crate) fn read(parts: &Parts, known: Known) -> Result<Self, ApiError> {
+    pub(crate) fn read(parts: &Parts, known: Known, config: &Config) -> Result<Self, ApiError> {
+        let limit = config.push_users;
         let mut deadline = None;
         let mut connections = Vec::new();
         for pair in query::pairs(parts.uri.query()) {
@@ -56,8 +54,8 @@ impl Options {
                     }
                 }
                 ("connection", Known::ConnectionAndDeadline) => {
-                    if connections.len() == CONNECTIONS {
-                        return Err(ApiError::TooManyConnections { limit: CONNECTIONS });
+                    if connections.len() >= limit {
+                        return Err(ApiError::TooManyConnections { limit });
                     }
                     connections.push(connection(&value)?);
                 }
@@ -162,14 +160,13 @@ mod tests {
     #[test]
     fn options_are_read_from_query_and_headers() {
         let uri = format!("/x?connection={UUID}&deadline=500ms&connection={UUID}");
-        let options =
-            Options::read(&request(&uri, &[("idempotency-key", UUID)]), ALL).expect("good");
+        let options = read(&request(&uri, &[("idempotency-key", UUID)]), ALL).expect("good");
         assert_eq!(options.id.to_string(), UUID);
         assert_eq!(options.deadline, Duration::from_millis(500));
         assert_eq!(options.connections.len(), 2);
 
-        let first = Options::read(&request("/x", &[]), ALL).expect("good");
-        let second = Options::read(&request("/x", &[]), ALL).expect("good");
+        let first = read(&request("/x", &[]), ALL).expect("good");
+        let second = read(&request("/x", &[]), ALL).expect("good");
         assert_eq!(first.deadline, Config::DEADLINE_DEFAULT);
         assert_ne!(
             first.id, second.id,
@@ -203,7 +200,7 @@ mod tests {
             ("/x?deadline=1s%", ALL, "bad_query"),
         ];
         for (uri, known, code) in cases {
-            let error = Options::read(&request(uri, &[]), known).expect_err(uri);
+            let error = read(&request(uri, &[]), known).expect_err(uri);
             assert_eq!(
                 error.status(),
                 (http::StatusCode::BAD_REQUEST, code),
@@ -212,17 +209,15 @@ mod tests {
         }
         for keys in [&["7"][..], &[""], &[UUID, UUID]] {
             let headers: Vec<_> = keys.iter().map(|key| ("idempotency-key", *key)).collect();
-            let error = Options::read(&request("/x", &headers), ALL).expect_err("a bad key");
+            let error = read(&request("/x", &headers), ALL).expect_err("a bad key");
             assert_eq!(error, ApiError::BadPushId, "{keys:?}");
         }
         let error = no_parameters(&request("/x?verbose=1", &[])).expect_err("unknown");
         assert!(error.to_string().contains("`verbose`"));
-        let many = format!(
-            "/x?{}",
-            format!("connection={UUID}&").repeat(CONNECTIONS + 1)
-        );
-        let error = Options::read(&request(&many, &[]), ALL).expect_err("too many");
-        assert_eq!(error, ApiError::TooManyConnections { limit: CONNECTIONS });
+        let limit = Config::default().push_users;
+        let many = format!("/x?{}", format!("connection={UUID}&").repeat(limit + 1));
+        let error = read(&request(&many, &[]), ALL).expect_err("too many");
+        assert_eq!(error, ApiError::TooManyConnections { limit });
     }
 
     /// H07: the empty user is refused, not everybody.
@@ -257,6 +252,10 @@ mod tests {
     }
 
     const ALL: Known = Known::ConnectionAndDeadline;
+
+    fn read(parts: &Parts, known: Known) -> Result<Options, ApiError> {
+        Options::read(parts, known, &Config::default())
+    }
 
     fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = http::Request::post(uri);

@@ -1,4 +1,4 @@
-//! Why keys cannot be used, or not be had.
+//! Why keys cannot be used, or are not available.
 
 #[cfg(feature = "jwks-url")]
 use http::StatusCode;

@@ -12,7 +12,7 @@ use super::key_set::KeySet;
 pub(super) enum TokenKeys {
     /// They are these.
     Fixed(Arc<KeySet>),
-    /// They change.
+    /// They are those that an identity provider publishes at present.
     #[cfg(feature = "jwks-url")]
     Fetched(Jwks),
 }

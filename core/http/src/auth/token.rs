@@ -11,7 +11,7 @@ use switchboard_driver::{
 
 const BEARER: &str = "bearer.";
 
-const HOW: &str = "send `Authorization: Bearer TOKEN`, or in a browser offer two subprotocols: \
+const HOW: &str = "send `Authorization: Bearer TOKEN`, or for a WebSocket in a browser offer two subprotocols: \
     new WebSocket(url, [\"switchboard.v1\", \"bearer.\" + token])";
 
 /// Whether a token is taken from the query.
