@@ -10,7 +10,7 @@ use std::thread;
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<RelayState>,
 }
 
 impl Relay {
@@ -24,7 +24,7 @@ impl Relay {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(RelayState::default());
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -80,14 +80,14 @@ impl Drop for Relay {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RelayState {
     cut: AtomicBool,
     ended: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
     altered: Mutex<Option<(&'static str, u8)>>,
 }
 
-impl State {
+impl RelayState {
     fn set_altered(&self, altered: Option<(&'static str, u8)>) {
         *self.altered.lock().unwrap_or_else(PoisonError::into_inner) = altered;
     }

@@ -35,14 +35,14 @@ pub fn main(behaviours: &[&[Behaviour]]) -> ExitCode {
         for (number, cell) in Cell::all().enumerate() {
             let trial = trial(*behaviour, cell);
             let place = if let Some(reason) = behaviour.needs.obstacle(cell) {
-                Place::DoesNotApply(reason)
+                CellPlace::DoesNotApply(reason)
             } else if extent == Extent::EveryChange && !behaviour.needs.with_every_change(cell) {
-                Place::Left
+                CellPlace::Left
             } else if arguments.is_filtered_out(&trial) {
-                Place::FilteredOut
+                CellPlace::FilteredOut
             } else {
                 trials.push(trial);
-                Place::Tried
+                CellPlace::Tried
             };
             coverage.count((number, cell.to_string()), place);
         }
@@ -104,7 +104,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What became of a behaviour in a cell.
-enum Place {
+enum CellPlace {
     Tried,
     FilteredOut,
     Left,
@@ -124,13 +124,15 @@ struct Counts {
 }
 
 impl Coverage {
-    fn count(&mut self, cell: (usize, String), place: Place) {
+    fn count(&mut self, cell: (usize, String), place: CellPlace) {
         let counts = self.0.entry(cell).or_default();
         match place {
-            Place::Tried => counts.tried += 1,
-            Place::FilteredOut => counts.filtered_out += 1,
-            Place::Left => counts.left += 1,
-            Place::DoesNotApply(reason) => *counts.does_not_apply.entry(reason).or_default() += 1,
+            CellPlace::Tried => counts.tried += 1,
+            CellPlace::FilteredOut => counts.filtered_out += 1,
+            CellPlace::Left => counts.left += 1,
+            CellPlace::DoesNotApply(reason) => {
+                *counts.does_not_apply.entry(reason).or_default() += 1
+            }
         }
     }
 

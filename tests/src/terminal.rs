@@ -376,12 +376,12 @@ impl Terminal {
 pub struct Follower {
     /// The connection's UUID.
     pub uuid: Uuid,
-    state: Arc<State>,
+    state: Arc<FollowerState>,
     thread: Option<thread::JoinHandle<Terminal>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FollowerState {
     stop: AtomicBool,
     seen: Mutex<Seen>,
 }
@@ -396,7 +396,7 @@ impl Follower {
     fn start(mut terminal: Terminal) -> Self {
         const TURN: Duration = Duration::from_millis(50);
         let uuid = terminal.uuid;
-        let state = Arc::new(State::default());
+        let state = Arc::new(FollowerState::default());
         let shared = Arc::clone(&state);
         let thread = thread::spawn(move || {
             while !shared.stop.load(Ordering::Relaxed) && terminal.ending.is_none() {
@@ -472,7 +472,7 @@ impl Drop for Follower {
     }
 }
 
-impl State {
+impl FollowerState {
     fn seen<T>(&self, act: impl FnOnce(&mut Seen) -> T) -> T {
         act(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }

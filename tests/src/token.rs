@@ -21,11 +21,11 @@ pub fn hs256(secret: &[u8], claims: &Value) -> String {
 /// What a pair of keys signs tokens with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// RS256.
+    /// RSA keys, for RS256.
     Rsa,
-    /// ES256.
+    /// Keys on the curve P-256, for ES256.
     P256,
-    /// EdDSA.
+    /// Keys on Curve25519, for EdDSA.
     Ed25519,
 }
 

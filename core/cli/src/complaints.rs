@@ -8,7 +8,7 @@ use std::fmt;
 pub(crate) struct Complaints(Vec<String>);
 
 impl Complaints {
-    /// One more.
+    /// Adds a complaint.
     pub(crate) fn add(&mut self, complaint: String) {
         self.0.push(complaint);
     }

@@ -121,15 +121,15 @@ mod tests {
 
     #[test]
     fn the_line_end_behind_a_secret_is_not_part_of_it() {
-        let file = File::with("one", "secret of sixteen\r\n");
+        let file = SecretFile::with("one", "secret of sixteen\r\n");
         assert_eq!(read(&file.0).expect("a secret"), b"secret of sixteen");
     }
 
     #[test]
     fn a_file_without_a_secret_is_refused() {
-        let file = File::with("empty", "\n\n");
+        let file = SecretFile::with("empty", "\n\n");
         assert!(matches!(read(&file.0), Err(SecretError::Empty { .. })));
-        let file = File::with("comments", "# only a comment\n");
+        let file = SecretFile::with("comments", "# only a comment\n");
         assert!(matches!(read_keys(&file.0), Err(SecretError::Empty { .. })));
         assert!(matches!(
             read(Path::new("/nonexistent/secret")),
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn keys_stand_one_a_line_and_a_short_one_is_named() {
-        let file = File::with("keys", "# first\n0123456789abcdef\n\nfedcba9876543210\n");
+        let file = SecretFile::with("keys", "# first\n0123456789abcdef\n\nfedcba9876543210\n");
         let keys = read_keys(&file.0).expect("two keys");
         assert_eq!(keys, ["0123456789abcdef", "fedcba9876543210"]);
-        let file = File::with("short", "0123456789abcdef\nshort\n");
+        let file = SecretFile::with("short", "0123456789abcdef\nshort\n");
         assert!(matches!(
             read_keys(&file.0),
             Err(SecretError::ShortKey { line: 2, .. })
@@ -150,9 +150,9 @@ mod tests {
     }
 
     /// A file that is removed when dropped.
-    struct File(PathBuf);
+    struct SecretFile(PathBuf);
 
-    impl File {
+    impl SecretFile {
         fn with(name: &str, content: &str) -> Self {
             let path = std::env::temp_dir()
                 .join(format!("switchboard-secret-{}-{name}", std::process::id()));
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    impl Drop for File {
+    impl Drop for SecretFile {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
         }
