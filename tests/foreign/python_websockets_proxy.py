@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import urllib.parse
 
-from check import PLACE, Api, check, eventually, holder, run
+from check import PATIENCE, PLACE, Api, check, eventually, holder, run
 from terminal import Terminal, payloads
 
 
@@ -28,6 +29,33 @@ async def _():
     for payload in payloads(PLACE["push_bytes"]):
         await api.push_to_one("bytes", payload)
         assert await terminal.frame() == payload, payload[:40]
+
+
+@check("an event stream passes as it comes, and its server hears that the client has left")
+async def _():
+    address = urllib.parse.urlsplit(url("stream"))
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    # Over HTTP/1.0 nothing is sent in chunks.
+    request = f"GET {address.path}?{address.query} HTTP/1.0\r\nHost: {address.netloc}\r\n"
+    writer.write(f"{request}Accept: text/event-stream\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    assert b" 200 " in head.splitlines()[0], head
+
+    async def event():
+        read = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE)
+        return read.decode().removesuffix("\n\n")
+
+    assert (await event()).startswith("retry: ")
+    assert (await event()).startswith('data: {"switchboard":{"hello":')
+    api = Api(PLACE["servers"][0])
+    await api.push_to_one("stream", "one")
+    assert await event() == "data: one"
+    writer.close()
+
+    async def has_none():
+        return not await api.connections("stream")
+
+    await eventually("no connection is left", has_none)
 
 
 @check("after a drain the other upstream has the terminal, and loses nothing pushed after its hello")

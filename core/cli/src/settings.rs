@@ -82,7 +82,7 @@ settings! {
         }
 
         "Log, on standard error" {
-            /// Its form.
+            /// The form of the log's lines.
             log: LogFormat as OneOf("FORM", LogFormat::CHOICES) = LogFormat::Human;
 
             /// The least level that is written.

@@ -12,7 +12,9 @@ use switchboard_driver::core::config::SlowConsumer;
 use switchboard_driver::core::event::Disconnected;
 use switchboard_driver::core::frame::CloseCode;
 use switchboard_driver::runtime::Runtime;
-use switchboard_driver::{Builder, Events, Login, Payload, Server, Settings, TerminalEvent};
+use switchboard_driver::{
+    Builder, Events, Handle, Login, Payload, Server, Settings, TerminalEvent,
+};
 use switchboard_http::auth::Open;
 use ureq::Agent;
 
@@ -28,10 +30,12 @@ pub async fn an_event_stream_gets_what_is_pushed_and_is_told_its_end<R: Runtime>
     assert!(matches!(connected, TerminalEvent::Connected { .. }));
 
     let binary = Payload::binary(vec![0, 255].into());
+    let many_lines = vec!["a line of a large text"; 20_000];
     for push in [
         push("ann", "one line"),
         push("ann", "two\nlines"),
         push_of("ann", binary),
+        push("ann", &many_lines.join("\r\n")),
     ] {
         let receipt = handle.push(push).await.expect("accepted");
         assert_eq!(receipt.counts.written, 1);
@@ -40,6 +44,10 @@ pub async fn an_event_stream_gets_what_is_pushed_and_is_told_its_end<R: Runtime>
     assert_eq!(stream.next::<R>().await, ["data: two", "data: lines"]);
     let binary = ["event: binary", "data: AP8="];
     assert_eq!(stream.next::<R>().await, binary);
+    let large = stream.next::<R>().await;
+    assert_eq!(large.len(), many_lines.len());
+    let is_whole = |line: &String| line.strip_prefix("data: ") == Some(many_lines[0]);
+    assert!(large.iter().all(is_whole));
 
     let kicked = handle.kick(user("ann"), None).await.expect("accepted");
     assert_eq!(kicked.terminals.len(), 1);
@@ -87,8 +95,10 @@ pub async fn an_event_stream_that_is_left_is_gone<R: Runtime>() {
     let mut stream = raw::<R>(&server).await;
     let connected = event::<R>(&mut events).await;
     assert!(matches!(connected, TerminalEvent::Connected { .. }));
-    // A socket that is dropped with unread bytes is reset.
-    read_to::<R>(&mut stream, "\n\n").await;
+    // A socket that is dropped with unread bytes is reset: what stands before the hello, and the hello.
+    for _ in 0..2 {
+        read_to::<R>(&mut stream, "\n\n").await;
+    }
     drop(stream);
     let reason = disconnected::<R>(&mut events).await;
     assert_eq!(reason, Disconnected::ByTerminal);
@@ -96,7 +106,40 @@ pub async fn an_event_stream_that_is_left_is_gone<R: Runtime>() {
     assert!(listed.expect("accepted").connections.is_empty());
 }
 
-/// H23: whoever does not read is closed, and what it was sent is no more than its limit.
+/// A client that ends its side of the connection has left.
+pub async fn an_event_stream_whose_client_ends_its_side_ends<R: Runtime>() {
+    let mut server = server::<R>(settings()).await;
+    let mut events = server.events().expect("they were asked for");
+    let mut stream = raw::<R>(&server).await;
+    let connected = event::<R>(&mut events).await;
+    assert!(matches!(connected, TerminalEvent::Connected { .. }));
+    stream.close().await.expect("it is open");
+    let reason = disconnected::<R>(&mut events).await;
+    assert_eq!(reason, Disconnected::ByTerminal);
+    let mut rest = Vec::new();
+    let ended = in_time::<R, _>(stream.read_to_end(&mut rest)).await;
+    ended.expect("it is not reset");
+}
+
+/// H27: a ping that waits behind what the other end does not take is not answered.
+pub async fn an_event_stream_that_takes_nothing_more_ends_by_its_ping<R: Runtime>() {
+    let mut settings = settings();
+    settings.core.slow_consumer = SlowConsumer::DropNewest;
+    settings.core.ping_interval = Duration::from_millis(500);
+    settings.core.ping_timeout = Duration::from_millis(200);
+    settings.core.close_timeout = Duration::from_millis(200);
+    let mut server = server::<R>(settings).await;
+    let mut events = server.events().expect("they were asked for");
+    let _unread = raw::<R>(&server).await;
+    let connected = event::<R>(&mut events).await;
+    assert!(matches!(connected, TerminalEvent::Connected { .. }));
+    let handle = server.handle();
+    let flood = flood(&handle, Payload::from("x".repeat(500_000)));
+    let ((), reason) = future::join(in_time::<R, _>(flood), disconnected::<R>(&mut events)).await;
+    assert_eq!(reason, Disconnected::ByServer(CloseCode::PingTimeout));
+}
+
+/// H23: whoever does not read is closed.
 pub async fn an_event_stream_that_is_not_read_is_closed_as_slow<R: Runtime>() {
     let mut settings = settings();
     settings.core.slow_consumer = SlowConsumer::Close;
@@ -108,44 +151,43 @@ pub async fn an_event_stream_that_is_not_read_is_closed_as_slow<R: Runtime>() {
     let _unread = raw::<R>(&server).await;
     let connected = event::<R>(&mut events).await;
     assert!(matches!(connected, TerminalEvent::Connected { .. }));
-    let large = Payload::from("x".repeat(60_000));
     let handle = server.handle();
-    let flood = async {
-        loop {
-            let mut push = push_of("ann", large.clone());
-            push.deadline = Duration::from_millis(100);
-            let receipt = handle.push(push).await.expect("accepted");
-            if receipt.terminals.is_empty() {
-                return;
-            }
-        }
-    };
+    let flood = flood(&handle, Payload::from("x".repeat(60_000)));
     let ((), reason) = future::join(in_time::<R, _>(flood), disconnected::<R>(&mut events)).await;
     assert_eq!(reason, Disconnected::ByServer(CloseCode::SlowConsumer));
 }
 
 pub async fn what_asks_for_an_event_stream_is_refused_like_a_handshake<R: Runtime>() {
-    let server = server::<R>(settings()).await;
+    let mut settings = settings();
+    settings.process.origins = vec!["https://listed.example".to_owned()];
+    let server = server::<R>(settings).await;
     let address = server.terminals_addr().expect("it listens");
     let own = format!("http://{address}");
+    let own = format!("Origin: {own}\r\n");
+    let two = format!("{own}{own}");
+    let ann = "GET /connect?user=ann";
+    // A request, its headers, its status, and whether a page of the server's own host may read the answer.
     let cases = [
-        ("GET", "/connect?user=ann", Some("https://a.example"), 403),
-        ("GET", "/connect?user=ann", Some(&*own), 200),
-        ("GET", "/connect", None, 400),
-        ("GET", "/other?user=ann", None, 404),
-        ("POST", "/connect?user=ann", None, 405),
+        (ann, "Origin: https://a.example\r\n", 403, false),
+        (ann, "Origin: null\r\n", 403, false),
+        (ann, &two, 403, false),
+        (ann, &own, 200, true),
+        (ann, "Origin: https://listed.example\r\n", 200, false),
+        (ann, "", 200, false),
+        (ann, "Sec-Fetch-Mode: no-cors\r\n", 400, false),
+        (ann, "Cookie: session=7\r\n", 400, false),
+        (ann, "Connection: Upgrade\r\nUpgrade: h2c\r\n", 200, false),
+        ("GET /connect", "", 400, false),
+        ("GET /connect", &own, 400, true),
+        ("GET /other?user=ann", &own, 404, false),
+        ("POST /connect?user=ann", &own, 405, false),
     ];
-    for (method, path, origin, expected) in cases {
-        let mut stream = R::dial(address.to_string()).await.expect("it connects");
-        let origin = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{origin}\r\n"
-        );
-        let head = head::<R>(&mut stream, &request).await;
+    for (line, headers, expected, may_read) in cases {
+        let head = answer::<R>(address, line, headers).await;
         let status = format!("HTTP/1.1 {expected} ");
-        assert!(head.starts_with(&status), "{request}{head}");
-        let allowed = head.contains(&format!("access-control-allow-origin: {own}\r\n"));
-        assert_eq!(allowed, expected == 200, "{head}");
+        assert!(head.starts_with(&status), "{line} {headers}{head}");
+        let allowed = format!("access-control-allow-{}", own.to_lowercase());
+        assert_eq!(head.contains(&allowed), may_read, "{line} {headers}{head}");
     }
 
     // Another HTTP server does not give up the connection.
@@ -158,6 +200,72 @@ pub async fn what_asks_for_an_event_stream_is_refused_like_a_handshake<R: Runtim
     let request = request.body(()).expect("a request");
     let refused = server.handle().connect(request, login).await;
     assert_eq!(refused.status(), 400);
+}
+
+/// H08: a page learns why it is refused, and when to come back; what was refused takes no place.
+pub async fn a_page_may_read_that_there_is_no_room_for_its_event_stream<R: Runtime>() {
+    let mut settings = settings();
+    settings.core.connections = 2;
+    settings.core.connections_per_user = 1;
+    let mut server = server::<R>(settings).await;
+    let mut events = server.events().expect("they were asked for");
+    let address = server.terminals_addr().expect("it listens");
+    let origin = format!("Origin: http://{address}\r\n");
+    let refused = async |user: &str, expected: u16| {
+        let line = format!("GET /connect?user={user}");
+        let head = answer::<R>(address, &line, &origin).await;
+        let status = format!("HTTP/1.1 {expected} ");
+        assert!(head.starts_with(&status), "{head}");
+        for header in [
+            "retry-after: ",
+            "access-control-expose-headers: retry-after\r\n",
+            &format!("access-control-allow-origin: http://{address}\r\n"),
+        ] {
+            assert!(head.contains(header), "{header}: {head}");
+        }
+    };
+    let ann = raw::<R>(&server).await;
+    for _ in 0..3 {
+        refused("ann", 429).await;
+    }
+    let _bob = Stream::open::<R>(&server, "bob").await;
+    for _ in 0..3 {
+        refused("carol", 503).await;
+    }
+    for _ in 0..2 {
+        let connected = event::<R>(&mut events).await;
+        assert!(matches!(connected, TerminalEvent::Connected { .. }));
+    }
+    drop(ann);
+    disconnected::<R>(&mut events).await;
+    let place = async {
+        let line = "GET /connect?user=carol";
+        while !answer::<R>(address, line, &origin)
+            .await
+            .starts_with("HTTP/1.1 200 ")
+        {}
+    };
+    in_time::<R, _>(place).await;
+}
+
+/// The head of the answer to a request for an event stream.
+async fn answer<R: Runtime>(address: SocketAddr, line: &str, headers: &str) -> String {
+    let mut stream = R::dial(address.to_string()).await.expect("it connects");
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{headers}\r\n");
+    head::<R>(&mut stream, &request).await
+}
+
+/// Pushes this to ann until she has no terminal any more.
+async fn flood(handle: &Handle, large: Payload) {
+    loop {
+        let mut push = push_of("ann", large.clone());
+        push.deadline = Duration::from_millis(100);
+        let receipt = handle.push(push).await.expect("accepted");
+        if receipt.terminals.is_empty() {
+            return;
+        }
+    }
 }
 
 fn settings() -> Settings {
@@ -183,7 +291,7 @@ async fn disconnected<R: Runtime>(events: &mut Events) -> Disconnected {
 struct Stream(UnboundedReceiver<Vec<String>>);
 
 impl Stream {
-    /// Opens one, and reads the hello.
+    /// Opens one, and reads the hello, before which stands when a browser may come again.
     async fn open<R: Runtime>(server: &Server, name: &str) -> Self {
         let address = server.terminals_addr().expect("it listens");
         let url = format!("http://{address}/connect?user={name}");
@@ -206,6 +314,10 @@ impl Stream {
             }
         });
         let mut stream = Self(came);
+        let [retry] = &stream.next::<R>().await[..] else {
+            panic!("a line");
+        };
+        assert!(retry.starts_with("retry: "), "{retry}");
         let [hello] = &stream.next::<R>().await[..] else {
             panic!("a line");
         };

@@ -51,7 +51,10 @@ macro_rules! adapter_suite {
             an_event_stream_is_told_that_its_server_ends,
             an_event_stream_lives_as_long_as_its_pings_arrive,
             an_event_stream_that_is_left_is_gone,
+            an_event_stream_whose_client_ends_its_side_ends,
+            an_event_stream_that_takes_nothing_more_ends_by_its_ping,
             an_event_stream_that_is_not_read_is_closed_as_slow,
+            a_page_may_read_that_there_is_no_room_for_its_event_stream,
             what_asks_for_an_event_stream_is_refused_like_a_handshake,
         ] }
         $crate::adapter_suite! { $runtime, faulty: [

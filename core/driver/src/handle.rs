@@ -105,7 +105,7 @@ impl Handle {
     }
 
     /// As [`Handle::connections`]. While the directory cannot tell, the other instances of this
-    /// process are waited for until a timer ends, which starts when it is polled.
+    /// process are waited for until a timer expires, which starts when it is polled.
     ///
     /// # Errors
     ///
@@ -173,13 +173,13 @@ impl Handle {
         self.snapshots_until(pending()).await.answers
     }
 
-    /// As [`Handle::snapshots`], of those who answer until a timer ends.
+    /// As [`Handle::snapshots`], of those who answer until a timer expires.
     pub async fn snapshots_until(&self, timer: impl Future<Output = ()>) -> Answers<Snapshot> {
         let snapshot = async |_, member: &Member| ask_for(member, Input::Snapshot).await;
         self.ask_all(timer, snapshot).await
     }
 
-    /// All figures of this server's instances, for a scraper, of those who answer until a timer ends.
+    /// All figures of this server's instances, for a scraper, of those who answer until a timer expires.
     pub async fn figures_until(&self, timer: impl Future<Output = ()>) -> Answers<Figures> {
         let figures = async |worker, member: &Member| {
             Some(Figures {

@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! loop {
-//!     wait for the inbox, or until the timer ends
+//!     wait for the inbox, or until the timer expires
 //!     now = clock                                    once for the batch
 //!     for each of up to 256 inputs                   instance.handle(now, event, out)
 //!     while a deadline is due by that reading        instance.handle_timeout(now, out)

@@ -13,7 +13,7 @@ use switchboard_core::time::WallTime;
 ///
 /// It must not block: it is called on the thread of an instance, which serves nobody meanwhile, and is
 /// taken for stuck. What takes time is awaited, or done on a thread of its own whose result is awaited.
-/// The future is dropped when the handshake's time is over, or its client has gone.
+/// The future is dropped when the handshake's deadline expires, or its client has gone.
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a handshake.
     fn authenticate<'a>(&'a self, request: &'a http::request::Parts) -> AuthFuture<'a>;

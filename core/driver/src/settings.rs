@@ -205,4 +205,38 @@ mod tests {
         assert_eq!(settings.process.frame_bytes, 125);
         assert!(read(r#"{"worker": 3}"#).is_err());
     }
+
+    #[test]
+    fn rules_name_the_limits_that_are_checked() {
+        let misfits = |process| {
+            let settings = Settings {
+                process,
+                ..Settings::default()
+            };
+            settings.misfits()
+        };
+        let workers = misfits(ProcessConfig {
+            workers: Settings::WORKERS_MAX + 1,
+            ..ProcessConfig::default()
+        });
+        let [error] = &workers[..] else {
+            panic!("one does not fit: {workers:?}");
+        };
+        assert_eq!(
+            error.rule,
+            format!("must be at most {}", Settings::WORKERS_MAX)
+        );
+        let partitions = misfits(ProcessConfig {
+            partitions: DirectorySettings::PARTITIONS_MAX + 1,
+            ..ProcessConfig::default()
+        });
+        let [error] = &partitions[..] else {
+            panic!("one does not fit: {partitions:?}");
+        };
+        let expected = format!(
+            "must be between 1 and {}",
+            DirectorySettings::PARTITIONS_MAX
+        );
+        assert_eq!(error.rule, expected);
+    }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use switchboard_core::frame::{EncodedSize, Outgoing, Payload, Pushed};
+use switchboard_core::frame::{EncodedSize, FrameSize, Outgoing, Payload, Pushed};
 
 mod plain;
 
@@ -27,8 +27,8 @@ struct Codec {
     subprotocol: &'static str,
     /// Whether the frame of a push is another than its payload.
     changes_payloads: bool,
-    /// How large the frames of pushes are.
-    size: EncodedSize,
+    /// How large a push is over a transport that makes so many bytes of a frame.
+    size: fn(&Pushed, FrameSize) -> usize,
     /// The frame that tells a terminal this.
     encode: fn(Outgoing) -> Payload,
     /// What a frame from a terminal means.
@@ -64,9 +64,10 @@ impl Protocol {
             .find(|protocol| protocol.subprotocol() == name)
     }
 
-    /// How large pushes are after encoding. It is what limits count.
-    pub const fn size(self) -> EncodedSize {
-        self.codec().size
+    /// How large pushes are after encoding, over a transport that makes so many bytes of a frame. It is what
+    /// limits count.
+    pub const fn size(self, transport: FrameSize) -> EncodedSize {
+        EncodedSize::new(self.codec().size, transport)
     }
 
     /// The frame that tells a terminal this.

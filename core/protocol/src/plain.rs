@@ -1,6 +1,6 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
-use switchboard_core::frame::{EncodedSize, Messages, Outgoing, Payload};
+use switchboard_core::frame::{Messages, Outgoing, Payload};
 use switchboard_core::id::ConnectionId;
 
 use crate::{Codec, Said};
@@ -8,7 +8,7 @@ use crate::{Codec, Said};
 pub(crate) const CODEC: Codec = Codec {
     subprotocol: "switchboard.v1",
     changes_payloads: false,
-    size: EncodedSize::UNCHANGED,
+    size: |pushed, transport| transport(pushed.payload()),
     encode,
     decode: Said::Message,
 };
@@ -98,6 +98,7 @@ mod tests {
             assert_eq!(frame.bytes().as_ptr(), payload.bytes().as_ptr());
         }
     }
+
     #[test]
     fn a_frame_of_a_terminal_is_a_message_whatever_it_looks_like() {
         for frame in [r#"{"switchboard":{"received":3}}"#, ""] {

@@ -23,7 +23,7 @@ pub(crate) enum Target {
     Sentinel(Sentinel),
 }
 
-/// A master by way of its Sentinels.
+/// A master that is found through its Sentinels.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sentinel {
     /// The master's, as `user:password@`, or nothing.

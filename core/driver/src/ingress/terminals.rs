@@ -11,6 +11,7 @@ use switchboard_core::event::{Handshake, Refused};
 
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
+use crate::admission::Admission;
 use crate::answer::{ConnectBody, refusal, unauthenticated};
 use crate::events::Queue;
 use crate::handle::Handle;
@@ -35,14 +36,7 @@ const RETRY_SECONDS_OF_USER: u16 = 30;
 pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, permit: &SocketPermit) {
     let answer = async |request: Request<_>| {
         let (parts, _) = request.into_parts();
-        match permit.room {
-            Capacity::Enough | Capacity::Until(_) => terminal(ingress, &parts, permit).await,
-            Capacity::Spare => {
-                let full = unavailable("this server has no room for more terminals");
-                refusals::note(&ingress.me, &parts.headers, None, &full);
-                Err(Box::new(full))
-            }
-        }
+        terminal(ingress, &parts, permit).await
     };
     let taken = take_over::<R, Handover>(ingress, Service::Terminals, stream, answer).await;
     if let Some((handover, wire)) = taken {
@@ -55,7 +49,7 @@ async fn terminal(
     parts: &Parts,
     permit: &SocketPermit,
 ) -> Result<Accepted<Handover>, Refusal> {
-    let (asked, login) = admit(ingress, parts)
+    let (asked, login) = admit(ingress, parts, &permit.room)
         .await
         .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, None, refusal))?;
     let user = login.user.clone();
@@ -68,6 +62,7 @@ async fn terminal(
     };
     connect(ingress.events.as_deref(), &ingress.me, terminal)
         .await
+        .map_err(|refusal| Box::new(asked.refused(*refusal)))
         .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, Some(&user), refusal))?;
     Ok(Accepted {
         head: asked.head,
@@ -76,7 +71,11 @@ async fn terminal(
 }
 
 /// Finds out what a terminal asks for and who it belongs to, if it may connect.
-async fn admit(ingress: &Ingress, parts: &Parts) -> Result<(Asked, Login), Refusal> {
+async fn admit(
+    ingress: &Ingress,
+    parts: &Parts,
+    room: &Capacity,
+) -> Result<(Asked, Login), Refusal> {
     if parts.uri.path() != PATH {
         let text = "terminals connect at /connect";
         return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
@@ -92,18 +91,37 @@ async fn admit(ingress: &Ingress, parts: &Parts) -> Result<(Asked, Login), Refus
             &text,
         )));
     }
-    let Some(authenticator) = &admitted.admission.authenticator else {
+    match logged_in(&admitted.admission, parts, room).await {
+        Ok(login) => Ok((asked, login)),
+        Err(refusal) => Err(Box::new(asked.refused(*refusal))),
+    }
+}
+
+/// Finds out who a terminal belongs to, if there is room for it.
+async fn logged_in(
+    admission: &Admission,
+    parts: &Parts,
+    room: &Capacity,
+) -> Result<Login, Refusal> {
+    match room {
+        Capacity::Enough | Capacity::Until(_) => {}
+        Capacity::Spare => {
+            let text = "this server has no room for more terminals";
+            return Err(Box::new(unavailable(text)));
+        }
+    }
+    let Some(authenticator) = &admission.authenticator else {
         let text = "nobody says who a terminal belongs to";
         return Err(Box::new(unavailable(text)));
     };
     let login = authenticator.authenticate(parts).await;
-    let login = login.map_err(|error| Box::new(unauthenticated(&error)))?;
-    Ok((asked, login))
+    login.map_err(|error| Box::new(unauthenticated(&error)))
 }
 
 impl Handle {
     /// Answers a WebSocket handshake of any hyper-based server, and serves the terminal once the
-    /// response is sent. What asks for an event stream is refused: its connection is not given up. The caller has checked origin and login. If its future is dropped, see
+    /// response is sent. The caller has checked origin and login. What asks for an event stream is refused: its
+    /// connection is not given up. If the future is dropped, see
     /// [Dropped futures](Handle#dropped-futures).
     pub async fn connect<B>(&self, mut request: Request<B>, login: Login) -> Response<ConnectBody> {
         let member = self.shared.emptiest();

@@ -13,17 +13,20 @@ use crate::permits::SocketPermit;
 use crate::tasks::Trust;
 use crate::tasks::link::LinkFeed;
 use crate::tasks::terminal::{Mailbox, TerminalOrder};
+use crate::transport::{Carriage, TransportKind};
 
 /// The terminals by slot.
 #[derive(Default)]
 pub(super) struct Terminals {
     entries: Vec<Option<TerminalEntry>>,
     encoder: Encoder,
+    carriage: Carriage,
 }
 
 struct TerminalEntry {
     key: ConnectionKey,
     protocol: Protocol,
+    transport: TransportKind,
     mailbox: Rc<Mailbox>,
     session: Option<Box<str>>,
 }
@@ -33,12 +36,14 @@ impl Terminals {
         &mut self,
         key: ConnectionKey,
         protocol: Protocol,
+        transport: TransportKind,
         session: Option<String>,
     ) -> Rc<Mailbox> {
         let mailbox = Rc::new(Mailbox::default());
         let entry = TerminalEntry {
             key,
             protocol,
+            transport,
             mailbox: Rc::clone(&mailbox),
             session: session.map(String::into_boxed_str),
         };
@@ -57,13 +62,15 @@ impl Terminals {
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
             let frame = self.encoder.encode(entry.protocol, outgoing);
             sent(&frame);
-            entry.mailbox.post(TerminalOrder::Send(frame));
+            let carried = self.carriage.carried(entry.transport, frame);
+            entry.mailbox.post(TerminalOrder::Send(carried));
         }
     }
 
     /// All commands are executed: what was encoded for one terminal is not for others.
     pub(super) fn rest(&mut self) {
         self.encoder.rest();
+        self.carriage.rest();
     }
 
     pub(super) fn post(&self, key: ConnectionKey, order: TerminalOrder) {

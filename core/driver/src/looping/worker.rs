@@ -140,9 +140,9 @@ impl Worker {
             let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
                 timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
                 match timer.wait(inbox).await {
-                    Woken::Input(posted) => Some(posted),
-                    Woken::Timer => None,
-                    Woken::Closed => return,
+                    WokenBy::Input(posted) => Some(posted),
+                    WokenBy::Timer => None,
+                    WokenBy::Closed => return,
                 }
             } else {
                 None
@@ -265,7 +265,8 @@ impl Worker {
             return;
         };
         journal::accepted(self.me.id, id, &user);
-        let mailbox = self.terminals.insert(key, accept.protocol, accept.session);
+        let transport = accept.opening.kind();
+        let mailbox = (self.terminals).insert(key, accept.protocol, transport, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,
             id,
@@ -301,7 +302,7 @@ impl Worker {
     }
 }
 
-enum Woken {
+enum WokenBy {
     Input(Posted),
     Timer,
     Closed,
@@ -323,11 +324,11 @@ impl<S: Future<Output = ()>> Timer<'_, S> {
         }
     }
 
-    async fn wait(&mut self, inbox: &Receiver<Posted>) -> Woken {
+    async fn wait(&mut self, inbox: &Receiver<Posted>) -> WokenBy {
         let received = async {
             match inbox.recv().await {
-                Ok(posted) => Woken::Input(posted),
-                Err(async_channel::RecvError) => Woken::Closed,
+                Ok(posted) => WokenBy::Input(posted),
+                Err(async_channel::RecvError) => WokenBy::Closed,
             }
         };
         let Some(sleep) = self.sleep.as_mut().as_pin_mut() else {
@@ -335,10 +336,10 @@ impl<S: Future<Output = ()>> Timer<'_, S> {
         };
         let slept = async {
             sleep.await;
-            Woken::Timer
+            WokenBy::Timer
         };
         let woken = race(received, slept).await;
-        if matches!(woken, Woken::Timer) {
+        if matches!(woken, WokenBy::Timer) {
             self.due = None;
             self.sleep.set(None);
         }

@@ -2,6 +2,7 @@
 
 mod refusals;
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -160,14 +161,9 @@ impl Shared {
 
     /// The instance that hands in all pushes for a user: so they keep their order.
     pub(crate) fn publisher(&self, user: Option<&UserId>) -> &Arc<Member> {
-        // FNV-1a: any spread will do, and nobody gains by making users collide.
-        let hash = user.map_or(0, |user| {
-            user.as_bytes()
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                    (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-                })
-        });
+        // Any spread will do, and nobody gains by making users collide.
+        let spread = BuildHasherDefault::<DefaultHasher>::default();
+        let hash = user.map_or(0, |user| spread.hash_one(user));
         let index = usize::try_from(hash % self.members.len() as u64).unwrap_or(0);
         &self.members[index]
     }

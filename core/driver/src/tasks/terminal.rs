@@ -24,7 +24,7 @@ use crate::log::{Cause, damped, journal};
 use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
 use crate::task::caught;
-use crate::transport::{Carry, Incoming, LifeSign, Opens, Transport};
+use crate::transport::{Carried, Carry, Incoming, LifeSign, Opens, Transport};
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(crate) struct Mailbox {
 
 /// One thing to do.
 pub(crate) enum TerminalOrder {
-    Send(Payload),
+    Send(Carried),
     Flush,
     Ping,
     Probe,
@@ -310,9 +310,9 @@ impl<T: Transport> Pump<'_, T> {
         let orders = std::mem::take(&mut *self.terminal.mailbox.orders.borrow_mut());
         for order in orders {
             match (order, self.phase) {
-                (TerminalOrder::Send(payload), Phase::Open) => {
+                (TerminalOrder::Send(frame), Phase::Open) => {
                     self.greeted = true;
-                    self.transport.send(&payload);
+                    self.transport.send(&frame);
                 }
                 (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
                 (TerminalOrder::Ping, Phase::Open) => self.transport.ping(),
@@ -340,7 +340,7 @@ impl<T: Transport> Pump<'_, T> {
         match self.transport.signs() {
             LifeSign::Missing => Step::Probed(Life::NotShown),
             LifeSign::Progress => Step::Probed(Life::Shown),
-            LifeSign::Answer => Step::Heard(Heard::Control),
+            LifeSign::Answer => Step::Probed(Life::Answered),
         }
     }
 

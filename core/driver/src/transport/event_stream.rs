@@ -1,5 +1,5 @@
-//! A terminal's event stream: the answer to a `GET` that does not end (Server-Sent Events, HTML standard,
-//! section 9.2). Frames go to the terminal only, and each is an event:
+//! A terminal's event stream: the answer to a `GET` that does not end. Frames go to the terminal only, and
+//! each is an [event](super::event):
 //!
 //! | what | event |
 //! |---|---|
@@ -12,25 +12,30 @@
 //! connection has.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use http::header::{
-    ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL,
-    CONNECTION, CONTENT_TYPE, HeaderName, ORIGIN, UPGRADE, VARY,
+    ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, COOKIE,
+    HeaderName, ORIGIN, RETRY_AFTER, UPGRADE, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response};
 use switchboard_core::event::Closure;
-use switchboard_core::frame::{CloseCode, EncodedSize, FrameKind, Payload};
+use switchboard_core::frame::CloseCode;
 use switchboard_protocol::Protocol;
 
 use super::outlet::Outlet;
 use super::signs::Signs;
-use super::{Asked, BadHandshake, Incoming, LifeSign, Transport, TransportKind, Wire, read_away};
+use super::upgrade::lists;
+use super::{
+    Asked, Away, BadHandshake, Carried, Incoming, LifeSign, Transport, TransportKind, Wire, event,
+    read_all_away, read_away,
+};
+use crate::random_bytes;
 use crate::task::Portion;
 
 /// What a terminal accepts that asks for an event stream.
@@ -42,26 +47,34 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// How a browser's page asks. Other programs do not say.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// The beginning of each line of an event's data.
-const DATA: &[u8] = b"data: ";
+/// What a terminal may send at most behind its request, in bytes. Nothing is expected.
+const UNWANTED_MAX: usize = 4096;
 
-/// The beginning of an event whose data are bytes.
-const BINARY: &[u8] = b"event: binary\ndata: ";
+/// When a browser may connect again by itself, in milliseconds: a random time between these, so that those
+/// who lost their server do not come at once.
+const RETRY: Range<u16> = 1000..5000;
 
-/// The end of the last line of an event, and of the event.
-const END: &[u8] = b"\n\n";
-
-/// A comment, and the end of an event that is none.
-const PING: &[u8] = b":\n\n";
-
-/// Whether a request asks for an event stream. If it asks for an upgrade as well, it means that.
+/// Whether a request asks for an event stream. If it asks for a WebSocket as well, it means that; another
+/// upgrade (Java's client and curl ask for `h2c`) it can do without.
 pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter();
     let accepted = accepted.filter_map(|value| value.to_str().ok());
     let mut types = accepted
         .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next());
-    !headers.contains_key(UPGRADE) && types.any(|name| name.trim().eq_ignore_ascii_case(MEDIA_TYPE))
+        .filter_map(accepted_type);
+    let websocket = lists(headers, &UPGRADE, "websocket");
+    !websocket && types.any(|name| name.eq_ignore_ascii_case(MEDIA_TYPE))
+}
+
+/// The type of a media range. `None`: it has the weight 0, which means not acceptable.
+fn accepted_type(range: &str) -> Option<&str> {
+    let mut parts = range.split(';').map(str::trim);
+    let name = parts.next()?;
+    let is_weightless = |part: &str| {
+        let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+        weight.is_some_and(|weight| weight.parse() == Ok(0.0))
+    };
+    (!parts.any(is_weightless)).then_some(name)
 }
 
 /// What a request asks for. Its origin, if it states one, is to be checked before it is answered: the page
@@ -74,14 +87,16 @@ pub(super) fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, BadHa
     if method != Method::GET {
         return Err(BadHandshake::Method);
     }
-    if !may_state_origin(headers) {
-        let text = "a page asks for an event stream with `EventSource`, or a `fetch` that is not `no-cors`";
+    if let Err(text) = check_page(headers) {
         return Err(BadHandshake::Header(text));
     }
     let mut head = Response::new(());
     let said = head.headers_mut();
     said.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    said.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    said.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
     // Its length is not told: it ends with the connection.
     said.insert(CONNECTION, HeaderValue::from_static("close"));
     said.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
@@ -90,50 +105,49 @@ pub(super) fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, BadHa
         said.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         let with_cookies = HeaderValue::from_static("true");
         said.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, with_cookies);
+        let of_refusals = HeaderValue::from_name(RETRY_AFTER);
+        said.insert(ACCESS_CONTROL_EXPOSE_HEADERS, of_refusals);
     }
     Ok(Asked {
         kind: TransportKind::EventStream,
+        // `EventSource` sets no header by which it could choose another.
         protocol: Protocol::default(),
         head,
     })
 }
 
 /// H04: a browser states the origin of a page that asks another host, unless the page may not read the answer
-/// (`no-cors`). Such a page could still have a visitor's cookies open a connection.
-fn may_state_origin(headers: &HeaderMap) -> bool {
-    (headers.get(SEC_FETCH_MODE)).is_none_or(|mode| mode == "cors" || mode == "same-origin")
-}
-
-/// How large frames are as events.
-pub(super) const fn size(protocol: Protocol) -> EncodedSize {
-    match protocol {
-        // Its frames are the payloads.
-        Protocol::Plain => EncodedSize::new(|pushed| event_size(pushed.payload())),
-    }
-}
-
-fn event_size(frame: &Payload) -> usize {
-    match frame.kind() {
-        FrameKind::Text => {
-            let lines = lines(frame.bytes());
-            let sizes = lines.map(|line| DATA.len() + line.len() + 1);
-            sizes.sum::<usize>() + 1
-        }
-        FrameKind::Binary => BINARY.len() + frame.len().div_ceil(3) * 4 + END.len(),
-    }
-}
-
-/// The lines of a text, whatever ends them: CR LF, LF or CR.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let Some(end) = text.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
-            return rest.take();
+/// (`no-cors`). Such a page could still have a visitor's credentials open a connection. Browsers tell the mode
+/// to trustworthy URLs only (`https`, `localhost`), and old ones never. If neither is told, the request must
+/// carry nothing that a browser adds by itself to what a page asks, or a token that no such page can.
+///
+/// # Errors
+///
+/// Says how to ask.
+fn check_page(headers: &HeaderMap) -> Result<(), &'static str> {
+    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
+        let text = "a page asks for an event stream with `EventSource`, or a `fetch` that is not `no-cors`";
+        return match mode == "cors" || mode == "same-origin" {
+            true => Ok(()),
+            false => Err(text),
         };
-        let (line, behind) = text.split_at(end);
-        rest = Some(behind.strip_prefix(b"\r\n").unwrap_or(&behind[1..]));
-        Some(line)
+    }
+    let is_ambient = headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION);
+    if !is_ambient || headers.contains_key(ORIGIN) || has_token(headers) {
+        return Ok(());
+    }
+    Err(
+        "with cookies, and without `Origin` and `Sec-Fetch-Mode`, it may be a foreign page that asks: use https, \
+         or send `Authorization: Bearer` or an `Origin`",
+    )
+}
+
+/// Whether a header carries a token. A browser adds such a header for a page that may read the answer only.
+fn has_token(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    values.any(|value| {
+        let scheme = value.as_bytes().get(..7);
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
     })
 }
 
@@ -145,6 +159,8 @@ pub(super) struct EventStream<S> {
     portion: Portion,
     stage: StreamStage,
     unacknowledged: fn(&S) -> Option<usize>,
+    /// Bytes that the terminal may still send.
+    unwanted_room: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -156,50 +172,35 @@ enum StreamStage {
     Ended,
 }
 
+/// A random time of [`RETRY`].
+fn retry() -> u16 {
+    RETRY.start + u16::from_ne_bytes(random_bytes()) % (RETRY.end - RETRY.start)
+}
+
 impl<S> EventStream<S> {
     /// A stream whose head is sent. What was read behind the request is not looked at.
     pub(super) fn new(wire: Wire<S>) -> Self {
-        Self {
+        let mut stream = Self {
             stream: wire.stream,
             outlet: Outlet::default(),
             signs: Signs::default(),
             portion: Portion::default(),
             stage: StreamStage::Open,
             unacknowledged: wire.unacknowledged,
-        }
+            unwanted_room: UNWANTED_MAX,
+        };
+        stream.outlet.push(&[], event::retry(retry()).into());
+        stream
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
-    fn send(&mut self, frame: &Payload) {
-        let bytes = frame.bytes();
-        match frame.kind() {
-            FrameKind::Text if !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) => {
-                self.outlet.push(DATA, bytes.clone());
-                self.outlet.push(END, Bytes::new());
-            }
-            FrameKind::Text => {
-                let mut event = Vec::with_capacity(event_size(frame));
-                for line in lines(bytes) {
-                    event.extend_from_slice(DATA);
-                    event.extend_from_slice(line);
-                    event.push(b'\n');
-                }
-                event.push(b'\n');
-                self.outlet.push(&[], event.into());
-            }
-            FrameKind::Binary => {
-                let mut event = String::with_capacity(event_size(frame));
-                event.push_str("event: binary\ndata: ");
-                STANDARD.encode_string(bytes, &mut event);
-                event.push_str("\n\n");
-                self.outlet.push(&[], event.into());
-            }
-        }
+    fn send(&mut self, frame: &Carried) {
+        self.outlet.push(&[], frame.bytes.clone());
     }
 
     fn ping(&mut self) {
-        self.outlet.push(PING, Bytes::new());
+        self.outlet.push(event::PING, Bytes::new());
         // Behind it: that it is acknowledged is the answer.
         let unacknowledged = (self.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
@@ -221,17 +222,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
     fn close(&mut self, _cx: &mut Context<'_>, code: CloseCode) {
         if self.stage == StreamStage::Open {
             self.stage = StreamStage::Ending;
-            let (number, reason) = (code.number(), code.reason());
-            let data = format!(r#"{{"code":{number},"reason":"{reason}"}}"#);
-            let event = format!("event: close\ndata: {data}\n\n");
-            self.outlet.push(&[], event.into());
+            self.outlet.push(&[], event::close(code).into());
         }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Closure>> {
-        let ended = ready!(read_away(&mut self.stream, &mut self.portion, cx));
+        let room = &mut self.unwanted_room;
+        let ended = ready!(read_away(&mut self.stream, &mut self.portion, room, cx));
         Poll::Ready(Err(match ended {
-            Ok(()) => Closure::Clean,
+            Ok(Away::Ended) => Closure::Clean,
+            Ok(Away::TooMuch) => Closure::Violation(CloseCode::ProtocolError),
             Err(_) => Closure::Abrupt,
         }))
     }
@@ -261,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        read_away(&mut self.stream, &mut self.portion, cx).map(|_| ())
+        read_all_away(&mut self.stream, &mut self.portion, cx)
     }
 }
 
@@ -271,46 +271,6 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
-
-    #[test]
-    fn frames_are_events_and_as_large_as_is_counted() {
-        let text = |text: &str| Payload::from(text.to_owned());
-        let cases = [
-            (text(r#"{"a":1}"#), "data: {\"a\":1}\n\n"),
-            (text(""), "data: \n\n"),
-            (text(" a"), "data:  a\n\n"),
-            (
-                text("a\nb\r\nc\rd"),
-                "data: a\ndata: b\ndata: c\ndata: d\n\n",
-            ),
-            (text("a\n"), "data: a\ndata: \n\n"),
-            (text("\n\rb"), "data: \ndata: \ndata: b\n\n"),
-            (
-                text("event: close\n\ndata: forged"),
-                "data: event: close\ndata: \ndata: data: forged\n\n",
-            ),
-            (
-                Payload::binary(Bytes::from_static(b"\0\xff")),
-                "event: binary\ndata: AP8=\n\n",
-            ),
-            (Payload::binary(Bytes::new()), "event: binary\ndata: \n\n"),
-        ];
-        for (frame, event) in cases {
-            let mut stream = stream();
-            stream.send(&frame);
-            assert_eq!(written(&mut stream), event);
-            assert_eq!(event_size(&frame), event.len(), "{event}");
-        }
-    }
-
-    #[test]
-    fn the_bytes_of_a_text_of_one_line_are_shared() {
-        let frame = Payload::from("one line".to_owned());
-        let mut stream = stream();
-        stream.send(&frame);
-        let shared = stream.outlet.payloads().next().expect("a chunk");
-        assert_eq!(shared.as_ptr(), frame.bytes().as_ptr());
-    }
 
     /// H18: what ends a connection says why, and nothing comes behind it.
     #[test]
@@ -339,9 +299,10 @@ mod tests {
         assert_eq!(acknowledged.signs(), LifeSign::Answer);
 
         let mut silent = stream();
-        silent.unacknowledged = |_| Some(PING.len());
+        silent.unacknowledged = |_| Some(0);
         silent.ping();
         written(&mut silent);
+        silent.unacknowledged = |_| Some(event::PING.len());
         assert_eq!(silent.signs(), LifeSign::Missing);
         silent.unacknowledged = |_| Some(1);
         assert_eq!(silent.signs(), LifeSign::Progress);
@@ -349,23 +310,66 @@ mod tests {
     }
 
     #[test]
+    fn what_a_terminal_sends_is_read_up_to_a_limit() {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for (bytes, expected) in [
+            (UNWANTED_MAX, Closure::Clean),
+            (
+                UNWANTED_MAX + 1,
+                Closure::Violation(CloseCode::ProtocolError),
+            ),
+        ] {
+            let mut stream = stream();
+            stream.stream = Cursor::new(vec![b'x'; bytes]);
+            let read = stream.poll_read(&mut cx);
+            assert!(matches!(read, Poll::Ready(Err(closure)) if closure == expected));
+        }
+    }
+
+    #[test]
+    fn a_browser_is_told_when_it_may_connect_again() {
+        let mut stream = EventStream::new(wire());
+        let retry = written(&mut stream);
+        let time = retry
+            .strip_prefix("retry: ")
+            .and_then(|rest| rest.strip_suffix("\n\n"));
+        let time = time.expect(&retry).parse().expect("a number");
+        assert!(RETRY.contains(&time), "{time}");
+    }
+
+    #[test]
     fn a_request_asks_for_a_stream_by_what_it_accepts() {
         for (name, value, expected) in [
             ("accept", "text/event-stream", true),
             ("accept", "text/html, Text/Event-Stream;q=0.9", true),
+            ("accept", "text/event-stream; q=0, */*", false),
+            ("accept", "text/event-stream;q=0.0", false),
             ("accept", "*/*", false),
             ("accept-encoding", "text/event-stream", false),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
             assert_eq!(is_asked_for(&headers), expected, "{name}: {value}");
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            assert!(!is_asked_for(&headers), "an upgrade is meant");
+        }
+    }
+
+    /// Java's client and curl offer HTTP/2 with each request.
+    #[test]
+    fn an_upgrade_to_a_websocket_is_meant_and_another_is_passed_over() {
+        for (upgrade, expected) in [
+            ("websocket", false),
+            ("h2c, WebSocket", false),
+            ("h2c", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(MEDIA_TYPE));
+            headers.insert(UPGRADE, HeaderValue::from_static(upgrade));
+            assert_eq!(is_asked_for(&headers), expected, "{upgrade}");
         }
     }
 
     #[test]
-    fn the_page_that_asks_may_read_the_stream_and_no_other() {
+    fn the_page_that_asks_is_named_in_the_head() {
         let mut headers = HeaderMap::new();
         let head = |headers: &HeaderMap| asked(&Method::GET, headers).expect("a stream").head;
         let none = head(&headers);
@@ -378,28 +382,49 @@ mod tests {
         assert!(asked(&Method::POST, &headers).is_err());
     }
 
-    /// H04: nobody's browser is used by a page that hides where it is from.
+    /// H04: nobody's browser is used by a page that hides where it is from. Browsers tell the mode to
+    /// trustworthy URLs only.
     #[test]
-    fn a_page_that_states_no_origin_and_may_not_read_is_refused() {
-        for (mode, expected) in [
-            ("cors", true),
-            ("same-origin", true),
-            ("no-cors", false),
-            ("navigate", false),
-        ] {
+    fn a_request_that_a_foreign_page_may_have_made_is_refused() {
+        let page = ("origin", "https://a.example");
+        let cookie = ("cookie", "session=7");
+        let token = ("authorization", "Bearer a.b.c");
+        let password = ("authorization", "Basic YW5uOnB3");
+        let cases: &[(&[_], bool)] = &[
+            (&[("sec-fetch-mode", "cors"), cookie], true),
+            (&[("sec-fetch-mode", "same-origin"), cookie], true),
+            (&[("sec-fetch-mode", "no-cors"), token], false),
+            (&[("sec-fetch-mode", "navigate")], false),
+            (&[], true),
+            (&[cookie], false),
+            (&[password], false),
+            (&[cookie, token], true),
+            (&[cookie, page], true),
+            (&[password, page], true),
+        ];
+        for (sent, expected) in cases {
             let mut headers = HeaderMap::new();
-            headers.insert(SEC_FETCH_MODE, HeaderValue::from_static(mode));
-            assert_eq!(asked(&Method::GET, &headers).is_ok(), expected, "{mode}");
+            for (name, value) in *sent {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(asked(&Method::GET, &headers).is_ok(), *expected, "{sent:?}");
         }
     }
 
-    /// Nothing comes on it, and it ends.
+    /// Nothing comes on it, and it ends. What stands before the hello is written.
     fn stream() -> EventStream<Cursor<Vec<u8>>> {
-        EventStream::new(Wire {
+        let mut stream = EventStream::new(wire());
+        written(&mut stream);
+        stream.stream = Cursor::new(Vec::new());
+        stream
+    }
+
+    fn wire() -> Wire<Cursor<Vec<u8>>> {
+        Wire {
             stream: Cursor::new(Vec::new()),
             read: Bytes::new(),
             unacknowledged: |_| None,
-        })
+        }
     }
 
     fn written(stream: &mut EventStream<Cursor<Vec<u8>>>) -> String {

@@ -1,10 +1,12 @@
 //! How frames get to a terminal, and messages from it. What stands in the frames is a protocol's business.
 //!
-//! A transport is a file here. It says which requests ask for it and how they are answered, and makes a
+//! A transport has a file here. It says which requests ask for it and how they are answered, and makes a
 //! [`Transport`] of the stream behind a request. To add one: its file, a variant of [`TransportKind`], and
 //! what the compiler then asks for.
 
 mod boundary;
+mod carriage;
+mod event;
 mod event_stream;
 mod opening;
 mod outlet;
@@ -18,13 +20,18 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::Either;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    VARY,
+};
 use http::{HeaderMap, Method, Response, Version};
 use switchboard_core::event::Closure;
-use switchboard_core::frame::{CloseCode, EncodedSize, Payload};
+use switchboard_core::frame::{CloseCode, EncodedSize, FrameSize, Payload};
 use switchboard_protocol::Protocol;
 
 use crate::task::Portion;
 pub(crate) use boundary::Boundary;
+pub(crate) use carriage::{Carriage, Carried};
 use event_stream::EventStream;
 pub(crate) use opening::{Handover, Opening, Opens, Wire};
 pub(crate) use upgrade::{BadHandshake, check, switching};
@@ -45,6 +52,23 @@ pub(crate) struct Asked {
     pub(crate) protocol: Protocol,
     /// What completes the handshake. Frames follow it.
     pub(crate) head: Response<()>,
+}
+
+impl Asked {
+    /// A refusal of what is asked for. The page that asks may read it, if it may read what it asks for.
+    pub(crate) fn refused<B>(&self, mut refusal: Response<B>) -> Response<B> {
+        for name in [
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            VARY,
+        ] {
+            if let Some(value) = self.head.headers().get(&name) {
+                refusal.headers_mut().insert(name, value.clone());
+            }
+        }
+        refusal
+    }
 }
 
 impl TransportKind {
@@ -79,9 +103,14 @@ impl TransportKind {
 
     /// How large pushes are in a protocol over this transport, in bytes. It is what limits count.
     pub(crate) const fn size(self, protocol: Protocol) -> EncodedSize {
+        protocol.size(self.frame_size())
+    }
+
+    const fn frame_size(self) -> FrameSize {
         match self {
-            Self::WebSocket => protocol.size(),
-            Self::EventStream => event_stream::size(protocol),
+            // What comes before a frame is not counted: ten bytes at most.
+            Self::WebSocket => Payload::len,
+            Self::EventStream => event::size,
         }
     }
 
@@ -129,7 +158,7 @@ pub(crate) trait Carry {
 /// [`poll_flush`](Self::poll_flush).
 pub(crate) trait Transport {
     /// Queues a frame.
-    fn send(&mut self, frame: &Payload);
+    fn send(&mut self, frame: &Carried);
 
     /// Queues what a living terminal answers, or acknowledges.
     fn ping(&mut self);
@@ -150,7 +179,7 @@ pub(crate) trait Transport {
     /// Whether everything queued is with the operating system.
     fn is_flushed(&self) -> bool;
 
-    /// Writes what is queued, by way of `scratch`, which is shared by all terminals of a thread.
+    /// Writes what is queued, through `scratch`, which is shared by all terminals of a thread.
     fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>>;
 
     /// Ends the stream's writing half.
@@ -163,7 +192,7 @@ pub(crate) trait Transport {
 /// What a terminal shows from which no answer to a ping has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LifeSign {
-    /// Nothing.
+    /// It shows nothing.
     Missing,
     /// It takes what stands before the ping, or has sent some of a message.
     Progress,
@@ -180,17 +209,42 @@ pub(crate) enum Incoming {
     Message(Payload),
 }
 
-/// Reads bytes that nobody wants. `Ready` at the end of the stream, or with an error.
-fn read_away<S: AsyncRead + Unpin>(
+/// How it ends that bytes are read which nobody wants.
+enum Away {
+    /// With the stream.
+    Ended,
+    /// There were more than there was room for.
+    TooMuch,
+}
+
+/// Reads bytes that nobody wants. `Ready` at the end of the stream, or after an error.
+fn read_all_away<S: AsyncRead + Unpin>(
     stream: &mut S,
     portion: &mut Portion,
     cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
+) -> Poll<()> {
+    let mut room = usize::MAX;
+    read_away(stream, portion, &mut room, cx).map(|_| ())
+}
+
+/// Reads bytes that nobody wants, as many as `room` says. `Ready` at the end of the stream, when they are too
+/// many, or with an error.
+fn read_away<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    portion: &mut Portion,
+    room: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Away>> {
     let mut bytes = [0; 1024];
     loop {
         ready!(portion.poll_take(cx));
-        if ready!(Pin::new(&mut *stream).poll_read(cx, &mut bytes))? == 0 {
-            return Poll::Ready(Ok(()));
+        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut bytes))?;
+        if read == 0 {
+            return Poll::Ready(Ok(Away::Ended));
         }
+        let Some(left) = room.checked_sub(read) else {
+            return Poll::Ready(Ok(Away::TooMuch));
+        };
+        *room = left;
     }
 }

@@ -68,6 +68,11 @@ impl Opening {
         Self { kind, coming }
     }
 
+    /// The transport that is to be spoken on it.
+    pub(crate) const fn kind(&self) -> TransportKind {
+        self.kind
+    }
+
     /// Waits for it. Boxed, and so is what comes: whoever waits holds both for as long as the terminal stays.
     pub(crate) fn opened<R: Runtime>(self) -> Opens<R> {
         Box::pin(self.wait())

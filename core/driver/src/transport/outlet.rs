@@ -77,7 +77,7 @@ impl Outlet {
         });
     }
 
-    /// Writes all of it, by way of `scratch`, and tells `signs` what becomes of it.
+    /// Writes all of it, through `scratch`, and tells `signs` what becomes of it.
     pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -124,11 +124,6 @@ impl Outlet {
             }
         }
         scratch
-    }
-
-    #[cfg(test)]
-    pub(super) fn payloads(&self) -> impl Iterator<Item = &Bytes> {
-        self.chunks.iter().map(|chunk| &chunk.payload)
     }
 
     /// Bytes that wait.

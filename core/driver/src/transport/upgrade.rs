@@ -26,7 +26,7 @@ pub(crate) fn switching(accept: &HeaderValue, subprotocol: Option<HeaderValue>) 
 /// What is wrong with a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadHandshake {
-    /// 405.
+    /// Its method is not GET: 405.
     Method,
     /// 400: a header is missing, or says something else.
     Header(&'static str),
@@ -47,9 +47,7 @@ pub(crate) fn check(
         return Err(BadHandshake::Header("a WebSocket handshake needs HTTP/1.1"));
     }
     if !lists(headers, &UPGRADE, "websocket") {
-        return Err(BadHandshake::Header(
-            "connect with `Upgrade: websocket`, or as a terminal with `Accept: text/event-stream`",
-        ));
+        return Err(BadHandshake::Header("connect with `Upgrade: websocket`"));
     }
     if !lists(headers, &CONNECTION, "upgrade") {
         return Err(BadHandshake::Header(
@@ -86,7 +84,8 @@ fn is_sixteen_bytes(text: &[u8]) -> bool {
         .is_some_and(|symbols| symbols.len() == 22 && symbols.iter().all(symbol))
 }
 
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+/// Whether a header lists a token.
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers
         .get_all(name)
         .iter()

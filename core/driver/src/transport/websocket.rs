@@ -20,7 +20,7 @@ use super::boundary::Boundary;
 use super::outlet::Outlet;
 use super::signs::Signs;
 use super::upgrade::{self, BadHandshake};
-use super::{Asked, Incoming, LifeSign, Transport, TransportKind, Wire, read_away};
+use super::{Asked, Carried, Incoming, LifeSign, Transport, TransportKind, Wire, read_all_away};
 use crate::request::subprotocol::selected_protocol;
 use crate::task::Portion;
 
@@ -143,13 +143,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
-    fn send(&mut self, payload: &Payload) {
-        let data = match payload.kind() {
+    fn send(&mut self, frame: &Carried) {
+        let data = match frame.kind {
             FrameKind::Text => Data::Text,
             FrameKind::Binary => Data::Binary,
         };
         self.outlet
-            .push_frame(OpCode::Data(data), payload.bytes().clone());
+            .push_frame(OpCode::Data(data), frame.bytes.clone());
     }
 
     fn ping(&mut self) {
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        read_away(&mut self.stream, &mut self.portion, cx).map(|_| ())
+        read_all_away(&mut self.stream, &mut self.portion, cx)
     }
 }
 
@@ -286,6 +286,7 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::transport::Carriage;
     use crate::transport::outlet::WRITE_CHUNK;
 
     #[test]
@@ -293,8 +294,8 @@ mod tests {
         for step in [1, 2, 7, 1000, 1 << 20] {
             let mut socket = socket(Pipe::taking(step), &[], 1024);
             let large = vec![7; 2 * WRITE_CHUNK + 1];
-            socket.send(&Payload::text("hello".into()).unwrap());
-            socket.send(&Payload::binary(large.clone().into()));
+            send(&mut socket, Payload::text("hello".into()).unwrap());
+            send(&mut socket, Payload::binary(large.clone().into()));
             socket.ping();
             flush(&mut socket);
             let mut expected = vec![0x81, 5];
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn a_ping_is_answered_between_frames() {
         let mut socket = socket(Pipe::taking(3), &masked(0x89, b"x"), 1024);
-        socket.send(&Payload::text("hi".into()).unwrap());
+        send(&mut socket, Payload::text("hi".into()).unwrap());
         assert!(matches!(
             read(&mut socket),
             Poll::Ready(Ok(Message::Ping(_)))
@@ -412,6 +413,11 @@ mod tests {
 
     fn read(socket: &mut WebSocket<Pipe>) -> Poll<tungstenite::Result<Message>> {
         socket.poll_message(&mut Context::from_waker(&noop_waker()))
+    }
+
+    fn send(socket: &mut WebSocket<Pipe>, frame: Payload) {
+        let carried = Carriage::default().carried(TransportKind::WebSocket, frame);
+        socket.send(&carried);
     }
 
     fn flush(socket: &mut WebSocket<Pipe>) {

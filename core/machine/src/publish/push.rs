@@ -74,6 +74,8 @@ impl Publish {
         }
     }
 
+    /// `push_bytes` counts the payload: how large it is after encoding differs by terminal, and an empty queue
+    /// takes it at each.
     fn check(&self, cx: &Context<'_>, push: &Push) -> Result<(), PushRefused> {
         if let Action::Frame(payload) = &push.action
             && payload.len() > cx.config.push_bytes

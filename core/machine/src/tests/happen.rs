@@ -126,11 +126,7 @@ impl Feeder {
         }
     }
 
-    fn probed(&mut self, number: usize, life: bool) {
-        let life = match life {
-            true => Life::Shown,
-            false => Life::NotShown,
-        };
+    fn probed(&mut self, number: usize, life: Life) {
         self.about(number, |connection| Event::Probed { connection, life });
     }
 

@@ -333,6 +333,26 @@ fn a_terminal_that_shows_life_after_a_ping_stays_as_long_as_it_does() {
     assert_eq!(rig.pass_ms(500), ["probe 0", "close 0 ping_timeout"]);
 }
 
+/// H27: where terminals can say nothing, what they acknowledge answers, and pings keep their interval.
+#[test]
+fn a_ping_that_a_probe_finds_answered_is_followed_by_the_next_in_its_time() {
+    let mut rig = Rig::new(Config {
+        ping_interval: Duration::from_secs(11),
+        ..Config::default()
+    });
+    rig.link_up();
+    rig.connect("ann");
+    rig.cluster.life = Some(Life::Answered);
+    let mut tenths = 0;
+    for _ in 0..600 {
+        let seen = rig.pass_ms(100);
+        let is_pinged = seen.iter().any(|done| done == "ping 0");
+        tenths = if is_pinged { 0 } else { tenths + 1 };
+        assert!(tenths <= 110, "pings come less often than they shall");
+    }
+    assert_eq!(rig.row_epochs(), [1]);
+}
+
 /// What comes while the driver looks is heard, whatever it finds then.
 #[test]
 fn a_pong_that_comes_during_a_probe_counts() {

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::event::Life;
 use crate::vocabulary::service::Service;
 
 /// Something that happens to the instance. Numbers choose among what there is.
@@ -30,7 +31,7 @@ pub(super) enum Step {
     },
     Probed {
         connection: usize,
-        life: bool,
+        life: Life,
     },
     Closed {
         connection: usize,
@@ -159,7 +160,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (0..20_usize, any::<bool>())
             .prop_map(|(connection, message)| Step::Heard { connection, message }),
         8 => (0..20_usize).prop_map(|connection| Step::Written { connection }),
-        2 => (0..20_usize, any::<bool>())
+        2 => (0..20_usize, select(vec![Life::Shown, Life::Answered, Life::NotShown]))
             .prop_map(|(connection, life)| Step::Probed { connection, life }),
         3 => (0..20_usize, any::<bool>())
             .prop_map(|(connection, violation)| Step::Closed { connection, violation }),

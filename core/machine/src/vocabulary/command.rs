@@ -99,8 +99,9 @@ pub enum Command {
     /// removed because the directory is away.
     Drained,
 
-    /// A terminal has not answered its ping: read what has come of it, then report `Probed`. There is
-    /// never a second `Probe` before that, unless the terminal was pinged again.
+    /// A terminal has not answered its ping: read what has come of it, then report `Probed`. It is what answers
+    /// a ping where a transport lets terminals say nothing. There is never a second `Probe` before that, unless
+    /// the terminal was pinged again.
     Probe {
         /// The key of the connection.
         connection: ConnectionKey,

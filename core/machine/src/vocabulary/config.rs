@@ -28,7 +28,8 @@ crate::settings! {
             connections_per_user: usize as Count = 1024,
                 rule: |config| config.connections_per_user > 0, "must be above zero";
 
-            /// Bytes of payload that wait for one terminal, at most.
+            /// Bytes that wait for one terminal, at most, as they are sent. One push may exceed it by what
+            /// encoding adds.
             // An instance that takes a push promises that it fits at all of them.
             queue_bytes: usize as Bytes = 4 << 20,
                 scope: Cluster(4),
@@ -68,7 +69,7 @@ crate::settings! {
         }
 
         "Pushes" {
-            /// The largest payload of a push, in bytes.
+            /// The largest payload of a push, in bytes, as it is handed in.
             // An instance that takes a push promises that it fits at all of them.
             push_bytes: usize as Bytes = 1 << 20,
                 scope: Cluster(3),

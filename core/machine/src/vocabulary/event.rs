@@ -18,12 +18,12 @@ pub struct Handshake {
     pub user: UserId,
     /// When the terminal's token runs out: the connection is closed then.
     pub expires: Option<WallTime>,
-    /// How large pushes are in the protocol that the terminal speaks.
+    /// How large pushes are in the protocol that the terminal speaks, over its transport.
     pub size: EncodedSize,
 }
 
 impl Handshake {
-    /// A handshake without a token that expires, in a protocol in which payloads are frames.
+    /// A handshake without a token that expires, to which payloads are sent as they are.
     pub const fn new(user: UserId) -> Self {
         Self {
             user,
@@ -162,15 +162,18 @@ pub enum Event {
     },
 }
 
-/// Whether there were signs of life of a terminal, beside frames, since its last ping or probe.
+/// What a terminal has shown of life beside frames: since its last ping, or since it was asked for last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Life {
     /// Bytes came; or the other end took some of what was sent before the ping, which therefore
     /// still waits; or nothing is read of the terminal at present. That the operating system took
     /// bytes is no sign: it does so if nobody is there any more.
     Shown,
-    /// None of these.
+    /// None of these, nor an answer.
     NotShown,
+    /// The other end has all that was sent before the ping, and the ping: where a transport lets a terminal
+    /// say nothing, that is its answer.
+    Answered,
 }
 
 /// A frame from a terminal.

@@ -21,7 +21,7 @@ pub struct Payload {
 pub enum FrameKind {
     /// Text, in UTF-8.
     Text,
-    /// Any bytes.
+    /// Its bytes are whatever they are.
     Binary,
 }
 
@@ -211,22 +211,35 @@ pub struct Messages {
     pub dropped: u64,
 }
 
-/// How large pushes are in a terminal's protocol: a function from a push to the bytes of its frames, what
-/// the protocol adds to the payload included. Limits of queues count these.
+/// How many bytes a transport makes of a frame. It returns the same for the same frame, always.
+pub type FrameSize = fn(&Payload) -> usize;
+
+/// How large pushes are for a terminal, in bytes: what its protocol makes of the payload, and its transport of
+/// that. Limits of queues count these. It is asked once for each terminal that a push is for.
 #[derive(Clone, Copy)]
-pub struct EncodedSize(fn(&Pushed) -> usize);
+pub struct EncodedSize {
+    protocol: fn(&Pushed, FrameSize) -> usize,
+    transport: FrameSize,
+}
 
 impl EncodedSize {
-    /// Payloads that are frames as they are.
-    pub const UNCHANGED: Self = Self(|pushed| pushed.payload().len());
+    /// Payloads that are frames as they are, over a transport that carries them as they are.
+    pub const UNCHANGED: Self = Self::new(
+        |pushed, transport| transport(pushed.payload()),
+        Payload::len,
+    );
 
-    /// Sizes by a function, which returns the same for the same push, always.
-    pub const fn new(size: fn(&Pushed) -> usize) -> Self {
-        Self(size)
+    /// `protocol` returns the size of a push by the size of its frames over the transport: the same for the same
+    /// push, always.
+    pub const fn new(protocol: fn(&Pushed, FrameSize) -> usize, transport: FrameSize) -> Self {
+        Self {
+            protocol,
+            transport,
+        }
     }
 
     pub(crate) fn of(self, pushed: &Pushed) -> usize {
-        self.0(pushed)
+        (self.protocol)(pushed, self.transport)
     }
 }
 

@@ -76,6 +76,13 @@ impl Connection {
     }
 }
 
+/// The ping that was sent then is answered: the next is due one interval behind it.
+fn answered(cx: &mut Context<'_>, at: Instant) -> Liveness {
+    let period = cx.random.jitter.shortened(cx.config.ping_interval);
+    let ping_at = (at + period).max(cx.now.mono);
+    Liveness::Waiting { ping_at }
+}
+
 impl Terminals {
     /// Does what is due for one connection.
     pub(in crate::terminals) fn connection_due(
@@ -147,9 +154,7 @@ impl Terminals {
             return;
         }
         if connection.heard >= at {
-            let period = cx.random.jitter.shortened(cx.config.ping_interval);
-            let ping_at = (at + period).max(cx.now.mono);
-            connection.liveness = Liveness::Waiting { ping_at };
+            connection.liveness = answered(cx, at);
         } else if since + 2 * timeout <= cx.now.mono {
             // This instance stood still as well, and what the terminal said may wait to be read.
             self.ping(cx, key);
@@ -186,11 +191,14 @@ impl Terminals {
         if !connection.is_open() {
             return;
         }
-        if life == Life::NotShown && connection.heard < at {
-            return self.give_up(cx, key);
-        }
-        let since = cx.now.mono;
-        connection.liveness = Liveness::Pinged { at, since };
+        connection.liveness = match life {
+            Life::NotShown if connection.heard < at => return self.give_up(cx, key),
+            Life::Shown | Life::NotShown => Liveness::Pinged {
+                at,
+                since: cx.now.mono,
+            },
+            Life::Answered => answered(cx, at),
+        };
         self.arm(cx, key);
     }
 
