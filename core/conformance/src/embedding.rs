@@ -118,7 +118,7 @@ pub async fn who_may_come_in_changes_while_the_server_runs<R: Runtime>() {
     admission.authenticator = Some(Arc::new(Nobody));
     let error = handle.admit(admission.clone()).expect_err("no origin");
     assert_eq!(error.field, "origins");
-    connect::<R>(address, "/connect?user=ann").await;
+    connect::<R>(address, "/connect?user=bob").await;
 
     admission.origins.clear();
     handle.admit(admission).expect("it fits");
