@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::event::{Closure, Event, Handshake, Heard, Refused};
-use switchboard_core::frame::Outgoing;
+use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey};
 use switchboard_core::time::Instant;
 
@@ -87,7 +87,7 @@ impl Terminals {
         Handshake {
             user: self.sessions[session].user.clone(),
             expires: self.sessions[session].token,
-            size: PROTOCOL.size(),
+            size: PROTOCOL.size(Payload::len),
         }
     }
 
