@@ -25,6 +25,8 @@ pub struct ListsTrue {
     knowledge: Knowledge,
     /// What each instance was told last of the leases, and when.
     viewed: BTreeMap<Life, (Instant, Vec<SeenLease>)>,
+    /// The same when a question was taken, by question: more may be told in the turn in which it is answered.
+    viewed_then: BTreeMap<usize, (Instant, Vec<SeenLease>)>,
     /// By question: when its instance had last read a view of the primary.
     viewed_before: BTreeMap<usize, Instant>,
     answered: BTreeSet<usize>,
@@ -47,6 +49,9 @@ impl Checker for ListsTrue {
             }
             Observed::Asked { question } => {
                 let life = watch.scene().questions()[*question].life();
+                if let Some(viewed) = self.viewed.get(&life) {
+                    self.viewed_then.insert(*question, viewed.clone());
+                }
                 if let Some(viewed) = self.knowledge.viewed(life) {
                     self.viewed_before.insert(*question, viewed);
                 }
@@ -147,7 +152,7 @@ impl ListsTrue {
             return Some(format!("says of its own instance {what}"));
         }
         let nothing = (Instant::START, Vec::new());
-        let (at, leases) = self.viewed.get(&life).unwrap_or(&nothing);
+        let (at, leases) = self.viewed_then.get(&question).unwrap_or(&nothing);
         let passed = watch.now().since(*at);
         let unknown = list.iter().filter(|info| !info.this).find(|info| {
             let told = leases.iter().find(|seen| seen.instance == info.instance);
