@@ -9,7 +9,7 @@ use switchboard_core::frame::CloseCode;
 use switchboard_core::id::ConnectionKey;
 use switchboard_core::time::Instant;
 
-use super::lateness::{SLACK, is_late, went_on};
+use super::lateness::{SLACK, is_late, stood_still, went_on};
 use crate::boundary::{Intake, Output};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Life, Observed, Topic};
@@ -306,7 +306,8 @@ impl Leaving {
         // The step before the last one is over in any case.
         let step = now.before(Config::DRAIN_STEP + SLACK * 2);
         let behind = here > pace.left(total, step);
-        if behind && is_late(watch, host, step.max(pace.from)) {
+        // What is due while it stands still it does when it goes on.
+        if behind && !stood_still(watch, host, step, now) {
             return Err("sends terminals away too slowly");
         }
         if is_ordered && is_late(watch, host, pace.over(watch, host)) {
