@@ -21,7 +21,7 @@ use crate::schedule::Moment;
 use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
 
-use pipe::{End, Opened, Pipe};
+use pipe::{End, Pipe, Shown};
 
 /// All links that ever were.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Network {
             acceptor: End::new(Life { host, number: 0 }, None),
             address: dial.address.clone(),
             expected: dial.instance,
-            opened: Opened::default(),
+            shown: Shown::default(),
         });
         self.links[life.host].insert(link, pipe);
         self.send(cx, pipe, false, LinkContent::Dial);
@@ -272,8 +272,8 @@ impl Network {
         let ids = [from as u64, to as u64, to_dialler.into()];
         let latency = &self.latency;
         let at = latency.arrival(cx.noise, cx.now, Purpose::Link, &ids);
-        pipe.opened.note(latency.base());
-        let allowed = cx.now + pipe.opened.allows();
+        pipe.shown.note(latency.base());
+        let allowed = cx.now + pipe.shown.allows();
         let end = pipe.end(to_dialler);
         end.last = end.last.max(at);
         let at = end.last;

@@ -19,41 +19,29 @@ pub(super) struct Pipe {
     pub(super) address: String,
     /// The instance that should be there.
     pub(super) expected: InstanceId,
-    /// The base of the delay while it was opened.
-    pub(super) opened: Opened,
+    /// The base of the delay on it.
+    pub(super) shown: Shown,
 }
 
-/// What its handshake can have shown of a way.
+/// What its messages can have shown of a way.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Opened {
-    /// Messages so far, both ways.
-    messages: usize,
-    /// The smallest base of their delays.
-    base: Duration,
+pub(super) struct Shown {
+    /// The smallest base of their delays so far.
+    base: Option<Duration>,
 }
 
-fingerprint!(Opened { messages, base });
+fingerprint!(Shown { base });
 
-/// A link is dialled and confirmed, both sides greet, and the dialler proves itself.
-const HANDSHAKE: usize = 5;
-
-impl Opened {
+impl Shown {
     /// A message leaves.
     pub(super) fn note(&mut self, base: Duration) {
-        if self.messages == HANDSHAKE {
-            return;
-        }
-        self.base = match self.messages {
-            0 => base,
-            _ => self.base.min(base),
-        };
-        self.messages += 1;
+        self.base = Some(self.base.unwrap_or(base).min(base));
     }
 
-    /// How long a message may take each way, so that the answer to a delivery leaves early enough: the
-    /// round trip of the handshake took both ways at least.
+    /// How long a message may take each way, so that the answer to a delivery leaves early enough: every
+    /// round trip that was measured took both ways at least, and the shortest counts.
     pub(super) fn allows(self) -> Duration {
-        let round_trip = self.base * 2;
+        let round_trip = self.base.unwrap_or_default() * 2;
         Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS) / 2
     }
 }
@@ -64,7 +52,7 @@ fingerprint!(Pipe {
     acceptor,
     address,
     expected,
-    opened,
+    shown,
 });
 
 /// One end of a pipe.

@@ -141,7 +141,7 @@ pub enum Output {
     LinkWrite {
         /// The key of the link.
         link: LinkKey,
-        /// All that is written, if it is so short that it can only say that the instance lives.
+        /// What is written, but for times, if it says only that the instance lives.
         word: Option<[u8; 2]>,
     },
     /// [`Command::LinkProven`].
@@ -290,7 +290,7 @@ impl Output {
             },
             Command::LinkWrite { link, batch } => Self::LinkWrite {
                 link: *link,
-                word: batch[..].try_into().ok(),
+                word: word(batch),
             },
             Command::LinkProven { link } => Self::LinkProven(*link),
             Command::LinkClose { link } => Self::LinkClose(*link),
@@ -346,4 +346,26 @@ impl TripOutline {
         }
         outline
     }
+}
+
+/// The variant of a heartbeat in the protocol of links.
+const HEARTBEAT: u8 = 3;
+
+/// What a batch says of how the directory serves its sender, if it is one heartbeat and nothing else. The
+/// moments that follow are left out.
+fn word(batch: &[u8]) -> Option<[u8; 2]> {
+    let (&[tag, service], rest) = batch.split_first_chunk()?;
+    let rest = after_number(rest)?;
+    let ends = match rest {
+        [0] => true,
+        [1, echo @ ..] => after_number(echo).and_then(after_number)?.is_empty(),
+        _ => false,
+    };
+    (tag == HEARTBEAT && ends).then_some([tag, service])
+}
+
+/// What follows a number of variable length.
+fn after_number(bytes: &[u8]) -> Option<&[u8]> {
+    let last = bytes.iter().position(|byte| *byte < 0x80)?;
+    bytes.get(last + 1..)
 }

@@ -9,6 +9,7 @@ use crate::id::{InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::peers::alike::Alike;
 use crate::peers::link::LinkStage;
+use crate::peers::round_trip::RoundTripTime;
 use crate::peers::wire::{self, Hello, Message, Role, Transcript, WireError};
 use crate::peers::{Peers, Said, hooks};
 use crate::vocabulary::service::Service;
@@ -26,7 +27,7 @@ impl Peers {
             return;
         };
         link.stage = LinkStage::Greeting { nonce };
-        link.greets(cx.now.mono);
+        link.round_trip = RoundTripTime::new(cx.now.mono);
         link.writing = true;
         let hello = Hello::new(cx.identity.instance, to, nonce, Alike::of(cx.config));
         let batch = wire::encode_hello(&hello);
@@ -99,7 +100,7 @@ impl Peers {
         let answer = answer.with_proof(transcript.prove(&cx.identity.secret, Role::Acceptor));
         if let Some(link) = self.links.get_mut(key) {
             link.stage = LinkStage::Proving { transcript };
-            link.greets(cx.now.mono);
+            link.round_trip = RoundTripTime::new(cx.now.mono);
             link.peer = Some(hello.from);
             link.writing = true;
         }
@@ -204,7 +205,7 @@ impl Peers {
         cx.out.push(Command::LinkProven { link: key });
         let ours = Alike::of(cx.config);
         if let Some(link) = self.links.get_mut(key) {
-            link.greeted(cx.now.mono);
+            link.round_trip.greeted(cx.now.mono);
             link.heartbeat = ours.link_heartbeat().max(theirs.link_heartbeat());
         }
         let differences = ours.differences(theirs);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::id::InstanceId;
+use crate::peers::round_trip::RoundTripTime;
 use crate::peers::wire::{self, Message, Role, Transcript};
 use crate::stats::Tables;
 use crate::time::Instant;
@@ -30,22 +31,13 @@ pub(super) struct Link {
     pub(super) said: Service,
     /// The longer of the times between two heartbeats that its ends have.
     pub(super) heartbeat: Duration,
-    round_trip: RoundTripTime,
+    pub(super) round_trip: RoundTripTime,
     /// When it next needs attention.
     pub(super) due: Instant,
     /// Links are numbered in the order in which they began.
     pub(super) number: u64,
     /// The number of the last link that had begun when this one was confirmed.
     pub(super) crossed: u64,
-}
-
-/// How long something that is said takes to be answered, as the handshake shows.
-#[derive(Clone, Debug)]
-enum RoundTripTime {
-    /// Our Hello has left then, or has not left yet.
-    Asked(Instant),
-    /// The other end's answer to it came so long after.
-    Took(Duration),
 }
 
 /// How far a link is.
@@ -104,7 +96,7 @@ impl Link {
             heard: now,
             said: Service::Full,
             heartbeat: Duration::ZERO,
-            round_trip: RoundTripTime::Asked(now),
+            round_trip: RoundTripTime::new(now),
             due,
             number: 0,
             crossed: 0,
@@ -119,27 +111,6 @@ impl Link {
             LinkStage::Dialled | LinkStage::Accepted | LinkStage::Proving { .. } => false,
             LinkStage::Greeting { .. } | LinkStage::Proven => true,
             LinkStage::Open => other.number <= self.crossed,
-        }
-    }
-
-    /// Our Hello leaves.
-    pub(super) const fn greets(&mut self, now: Instant) {
-        self.round_trip = RoundTripTime::Asked(now);
-    }
-
-    /// Our Hello is answered.
-    pub(super) fn greeted(&mut self, now: Instant) {
-        match self.round_trip {
-            RoundTripTime::Asked(at) => self.round_trip = RoundTripTime::Took(now.since(at)),
-            RoundTripTime::Took(_) => {}
-        }
-    }
-
-    /// How long what is said takes to be answered. Zero before that is known.
-    pub(super) const fn round_trip(&self) -> Duration {
-        match self.round_trip {
-            RoundTripTime::Asked(_) => Duration::ZERO,
-            RoundTripTime::Took(round_trip) => round_trip,
         }
     }
 
@@ -175,15 +146,6 @@ impl Link {
     pub(super) fn forget_answer(&mut self) {
         if let Some(message) = self.answers.pop_front() {
             self.answer_bytes -= wire::encoded_size_hint(&message);
-        }
-    }
-}
-
-impl Fingerprint for RoundTripTime {
-    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        match self {
-            Self::Asked(at) => at.fingerprint(now, hasher),
-            Self::Took(round_trip) => round_trip.hash(hasher),
         }
     }
 }

@@ -47,6 +47,7 @@ mod link;
 mod links;
 mod peer;
 mod queue;
+mod round_trip;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
@@ -246,7 +247,7 @@ impl Peers {
     ) {
         match message {
             Message::Deliver(delivery) => {
-                let round_trip = self.links.get(link).map(Link::round_trip);
+                let round_trip = (self.links.get(link)).map(|link| link.round_trip.shortest());
                 cx.emit(Effect::Deliver {
                     link,
                     round_trip: round_trip.unwrap_or_default(),
@@ -258,9 +259,10 @@ impl Peers {
                 by: from,
                 delivered,
             }),
-            Message::Heartbeat { directory } => {
+            Message::Heartbeat { directory, pulse } => {
                 if let Some(link) = self.links.get_mut(link) {
                     link.said = directory;
+                    link.round_trip.heard(cx.now.mono, pulse);
                 }
                 membership.noticed(cx.now.mono, from, Sign::Says(directory));
                 match directory {
@@ -337,7 +339,10 @@ impl Peers {
 
     fn say_service(&mut self, cx: &mut Context<'_>, key: LinkKey) {
         let directory = self.service;
-        self.say(cx, key, Message::Heartbeat { directory });
+        if let Some(link) = self.links.get(key) {
+            let pulse = link.round_trip.pulse(cx.now.mono);
+            self.say(cx, key, Message::Heartbeat { directory, pulse });
+        }
     }
 
     /// Tells all peers that this instance ends.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::pair;
 use super::strangers::{batch, enlist, greeted, hello, linked, receive};
+use super::{heartbeat, pair};
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::event::Event;
 use crate::id::{ConnectionId, DeliveryId, LinkKey, PushId, UserId};
 use crate::message::Outcome;
-use crate::peers::wire::{self, Message, Role, Transcript};
+use crate::peers::wire::{self, Message, Pulse, Role, Transcript};
 use crate::testing::cluster::{Cluster, frame, secret, user};
 use crate::testing::rig::HERE;
 use crate::vocabulary::service::Service;
@@ -45,12 +45,6 @@ fn queued(id: u64, connection: ConnectionId) -> Message {
     })
 }
 
-fn heartbeat() -> Message {
-    Message::Heartbeat {
-        directory: Service::Full,
-    }
-}
-
 /// H24, H49: whoever waits for an earlier delivery of the same push is answered with the message by which
 /// the memory of repeats forgets that one, whatever the next message says.
 #[test]
@@ -72,7 +66,11 @@ fn a_repeat_is_answered_when_a_look_up_without_terminals_pushes_the_first_one_ou
         receive(&mut cluster, link, batch(&[look_up(id)]));
     }
     assert!(!said_on(&mut cluster, link).contains(&queued(2, ann)));
-    receive(&mut cluster, link, batch(&[look_up(6), heartbeat()]));
+    receive(
+        &mut cluster,
+        link,
+        batch(&[look_up(6), heartbeat(Service::Full)]),
+    );
     assert!(said_on(&mut cluster, link).contains(&queued(2, ann)));
     assert_eq!(cluster.instances[0].stats().bugs, 0);
     cluster.read_again();
@@ -108,7 +106,7 @@ fn linked_from(cluster: &mut Cluster, publishes: Publishes, round_trip: Duration
             let proof =
                 Transcript::of(&theirs, &hello(HERE, None)).prove(&secret(), Role::Acceptor);
             receive(cluster, link, wire::encode_hello(&hello(HERE, Some(proof))));
-            receive(cluster, link, batch(&[heartbeat()]));
+            receive(cluster, link, batch(&[heartbeat(Service::Full)]));
             link
         }
     }
@@ -120,6 +118,16 @@ fn answered_before(publishes: Publishes, round_trip: Duration, deadline: Duratio
     let (_, ann) = cluster.connect(0, "ann");
     cluster.stalled.insert(ann);
     let link = linked_from(&mut cluster, publishes, round_trip);
+    answered_on(&mut cluster, link, ann, deadline)
+}
+
+/// The same on this link.
+fn answered_on(
+    cluster: &mut Cluster,
+    link: LinkKey,
+    ann: ConnectionId,
+    deadline: Duration,
+) -> Duration {
     let Message::Deliver(delivery) = delivery(1, 1, "ann", vec![ann], Ask::Nobody) else {
         panic!("made so");
     };
@@ -128,8 +136,8 @@ fn answered_before(publishes: Publishes, round_trip: Duration, deadline: Duratio
         within: deadline,
         ..delivery
     };
-    receive(&mut cluster, link, batch(&[Message::Deliver(delivery)]));
-    while !said_on(&mut cluster, link).contains(&queued(1, ann)) {
+    receive(cluster, link, batch(&[Message::Deliver(delivery)]));
+    while !said_on(cluster, link).contains(&queued(1, ann)) {
         cluster.pass(STEP);
         left = left.checked_sub(STEP).expect("it is answered by then");
     }
@@ -169,6 +177,44 @@ fn the_further_away_the_publisher_the_earlier_it_is_answered() {
     }
 }
 
+/// One handshake that took long, because one of the two stood still, does not count for as long as the link
+/// lives: heartbeats show how long the way is.
+#[test]
+fn a_slow_handshake_is_forgotten_when_a_heartbeat_is_quicker() {
+    for (held, shown, before) in [
+        (0, 800, 1400),
+        (0, 30, 100),
+        (2500, 2530, 100),
+        (0, 150, 300),
+    ] {
+        let mut cluster = pair();
+        let (_, ann) = cluster.connect(0, "ann");
+        cluster.stalled.insert(ann);
+        let slow = Duration::from_millis(700);
+        let link = linked_from(&mut cluster, Publishes::Dialler, slow);
+        let pulse = said_on(&mut cluster, link).iter().find_map(pulse);
+        let pulse = pulse.expect("a heartbeat confirms the link");
+        cluster.pass(Duration::from_millis(shown));
+        let pulse = pulse.answered(held * 1000);
+        let directory = Service::Full;
+        let heartbeat = Message::Heartbeat { directory, pulse };
+        receive(&mut cluster, link, batch(&[heartbeat]));
+        let answered = answered_on(&mut cluster, link, ann, Config::DEADLINE_DEFAULT);
+        let before = Duration::from_millis(before);
+        assert!(
+            (before - STEP..=before).contains(&answered),
+            "held for {held} ms, shown {shown} ms later: {answered:?}"
+        );
+    }
+}
+
+fn pulse(message: &Message) -> Option<Pulse> {
+    match message {
+        Message::Heartbeat { pulse, .. } => Some(*pulse),
+        Message::Proof(_) | Message::Deliver(_) | Message::Delivered(_) | Message::Goodbye => None,
+    }
+}
+
 /// H53: what a peer has asked while the lease is given back is answered before the link is closed.
 #[test]
 fn the_last_answers_leave_before_the_links_are_closed() {
@@ -189,7 +235,7 @@ fn the_last_answers_leave_before_the_links_are_closed() {
         if !said.is_empty() {
             cluster.event(0, Event::LinkWritten { link });
         }
-        receive(&mut cluster, link, batch(&[heartbeat()]));
+        receive(&mut cluster, link, batch(&[heartbeat(Service::Full)]));
     }
     receive(&mut cluster, link, again(2));
     assert_eq!(said_on(&mut cluster, link), []);

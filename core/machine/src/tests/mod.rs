@@ -28,7 +28,9 @@ mod view;
 use crate::config::Config;
 use crate::id::{CallId, ConnectionId};
 use crate::message::Outcome;
+use crate::peers::wire::{Message, Pulse};
 use crate::testing::cluster::Cluster;
+use crate::vocabulary::service::Service;
 
 /// Two instances with default settings.
 fn pair() -> Cluster {
@@ -42,4 +44,10 @@ fn outcomes(cluster: &Cluster, call: CallId) -> Vec<(ConnectionId, Outcome)> {
         .iter()
         .map(|terminal| (terminal.connection, terminal.outcome))
         .collect()
+}
+
+/// A heartbeat of a peer that has not heard any.
+fn heartbeat(directory: Service) -> Message {
+    let pulse = Pulse::FIRST;
+    Message::Heartbeat { directory, pulse }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::feeder::{Feeder, action, push_id, user_id};
+use super::heartbeat;
 use super::steps::{PeerSays, PushedTo};
 use crate::config::ClusterSecret;
 use crate::config::Config;
@@ -68,9 +69,7 @@ impl Feeder {
             self.event(Event::LinkWritten { link });
             self.turn();
             let mut batch = Batch::new();
-            batch.push(&Message::Heartbeat {
-                directory: Service::Full,
-            });
+            batch.push(&heartbeat(Service::Full));
             self.receive(self.links().len() - 1 - number, batch.take());
         }
     }
@@ -154,9 +153,7 @@ impl Feeder {
                     ..Counts::default()
                 }),
             }),
-            PeerSays::Heartbeat { directory } => Message::Heartbeat {
-                directory: *directory,
-            },
+            PeerSays::Heartbeat { directory } => heartbeat(*directory),
             PeerSays::Goodbye => Message::Goodbye,
             PeerSays::Proof => Message::Proof([1; 32]),
         }

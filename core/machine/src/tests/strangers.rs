@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{outcomes, pair};
+use super::{heartbeat, outcomes, pair};
 use crate::command::Log;
 use crate::config::{ClusterSecret, Config};
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
@@ -184,9 +184,7 @@ fn another_version_is_refused_and_named() {
 #[test]
 fn nonsense_ends_its_own_link_only() {
     let mut cluster = pair();
-    let heartbeat = batch(&[Message::Heartbeat {
-        directory: Service::Full,
-    }]);
+    let heartbeat = batch(&[heartbeat(Service::Full)]);
     for nonsense in [
         Bytes::new(),
         Bytes::from_static(b"GET / HTTP/1.1"),

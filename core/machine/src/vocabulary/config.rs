@@ -205,7 +205,7 @@ impl Config {
     /// when half of that is over, or when the answer has to leave.
     pub const ANSWER_MARGIN: Duration = Duration::from_millis(100);
     /// What it leaves at least for the delivery's way here and the answer's way back, in round trips of
-    /// the link as its handshake showed them: a way is slower at times than when the link was opened.
+    /// the link, of which the shortest counts: a way is slower at times.
     pub const ANSWER_ROUND_TRIPS: u32 = 2;
     /// A link is dead when nothing came over it for so many heartbeats.
     pub const SILENT_HEARTBEATS: u32 = 3;

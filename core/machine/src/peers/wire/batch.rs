@@ -143,6 +143,7 @@ mod tests {
     use crate::key::Key;
     use crate::message::{Action, Counts, Outcome};
     use crate::peers::wire::form::{ActionForm, Form};
+    use crate::peers::wire::{Echo, Pulse};
     use crate::vocabulary::service::Service;
 
     proptest! {
@@ -377,10 +378,24 @@ mod tests {
             4 => deliver,
             3 => delivered,
             1 => any::<[u8; 32]>().prop_map(Message::Proof),
-            1 => select(vec![Service::Full, Service::Behind, Service::None, Service::Vacant])
-                .prop_map(|directory| Message::Heartbeat { directory }),
+            1 => heartbeat(),
             1 => Just(Message::Goodbye),
         ]
+    }
+
+    fn heartbeat() -> impl Strategy<Value = Message> {
+        let services = vec![
+            Service::Full,
+            Service::Behind,
+            Service::None,
+            Service::Vacant,
+        ];
+        let echo = any::<Option<(u64, u64)>>();
+        (select(services), any::<u64>(), echo).prop_map(|(directory, sent, echo)| {
+            let echo = echo.map(|(sent, held)| Echo { sent, held });
+            let pulse = Pulse { sent, echo };
+            Message::Heartbeat { directory, pulse }
+        })
     }
 
     fn action() -> impl Strategy<Value = Action> {

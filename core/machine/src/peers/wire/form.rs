@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Message, WireError};
+use super::{Message, Pulse, WireError};
 use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
@@ -28,6 +28,7 @@ pub(super) enum Form<'a, To, Done> {
     Delivered(Done),
     Heartbeat {
         directory: Service,
+        pulse: Pulse,
     },
     Goodbye,
 }
@@ -57,8 +58,9 @@ impl<'a> From<&'a Message> for Sent<'a> {
                 to: &delivery.to,
             },
             Message::Delivered(delivered) => Self::Delivered(delivered),
-            Message::Heartbeat { directory } => Self::Heartbeat {
+            Message::Heartbeat { directory, pulse } => Self::Heartbeat {
                 directory: *directory,
+                pulse: *pulse,
             },
             Message::Goodbye => Self::Goodbye,
         }
@@ -96,7 +98,7 @@ impl Received<'_> {
                 to,
             }),
             Self::Delivered(delivered) => Message::Delivered(delivered),
-            Self::Heartbeat { directory } => Message::Heartbeat { directory },
+            Self::Heartbeat { directory, pulse } => Message::Heartbeat { directory, pulse },
             Self::Goodbye => Message::Goodbye,
         })
     }

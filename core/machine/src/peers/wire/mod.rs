@@ -12,6 +12,8 @@ mod hello;
 
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
@@ -24,7 +26,7 @@ pub(crate) use batch::{Batch, decode_batch};
 pub(crate) use hello::{Hello, Role, Transcript, decode_hello, encode_hello};
 
 /// The version of all that is in this module. Instances of unequal versions refuse each other.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// The largest batch that a peer may send, in bytes.
 pub(crate) const MAX_BATCH_BYTES: usize = Config::BATCH_BYTES_MAX;
@@ -46,9 +48,46 @@ pub(crate) enum Message {
     Heartbeat {
         /// How the directory serves it.
         directory: Service,
+        /// By it the round trip is measured.
+        pulse: Pulse,
     },
     /// The sender ends and takes no more deliveries.
     Goodbye,
+}
+
+/// What a heartbeat says of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Pulse {
+    /// When it left, in microseconds, by the sender's clock, of which the other end knows nothing else.
+    pub(in crate::peers) sent: u64,
+    /// What the sender had got by then.
+    pub(in crate::peers) echo: Option<Echo>,
+}
+
+/// The last heartbeat that the sender of another one has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Echo {
+    /// What it said of the moment when it left.
+    pub(in crate::peers) sent: u64,
+    /// How many microseconds before the other one left it came.
+    pub(in crate::peers) held: u64,
+}
+
+/// For tests: peers made by hand.
+#[cfg(test)]
+impl Pulse {
+    /// What the first heartbeat says.
+    pub(crate) const FIRST: Self = Self {
+        sent: 0,
+        echo: None,
+    };
+
+    /// What a heartbeat says that leaves so many microseconds after this one has come.
+    pub(crate) const fn answered(self, held: u64) -> Self {
+        let sent = self.sent;
+        let echo = Some(Echo { sent, held });
+        Self { sent: 0, echo }
+    }
 }
 
 /// What a peer sent is not what this module speaks.
@@ -80,7 +119,7 @@ impl Fingerprint for Message {
                 delivery.action.fingerprint(now, hasher);
             }
             Self::Delivered(delivered) => delivered.hash(hasher),
-            Self::Heartbeat { directory } => directory.hash(hasher),
+            Self::Heartbeat { directory, pulse } => (directory, pulse).hash(hasher),
             Self::Goodbye => {}
         }
     }
@@ -102,7 +141,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
             Outcomes::Everyone(_) => 2 * TAG + 7 * NUMBER,
         },
-        Message::Heartbeat { .. } => 2 * TAG,
+        Message::Heartbeat { .. } => 3 * TAG + 3 * NUMBER,
         Message::Goodbye => TAG,
     }
 }
