@@ -194,7 +194,7 @@ impl Repeats {
         !self.forgotten.frames.is_empty() || !self.forgotten.broadcasts.is_empty()
     }
 
-    /// Pairs of push and connection, and broadcasts, that are remembered.
+    /// What is remembered: pushes at connections, look-ups for pushes, and pushes to everyone.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
