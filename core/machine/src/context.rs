@@ -13,6 +13,10 @@ use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::timer::Timer;
 
+/// Room for effects that is kept when none waits: more than a push to one user means, and little memory. A
+/// kick of many users, each with many terminals, leaves a hundred thousand.
+const KEPT_EFFECTS: usize = 64;
+
 /// What lives as long as the instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
@@ -112,7 +116,11 @@ impl Context<'_> {
 
     /// The oldest effect that was not carried.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front();
+        if effect.is_none() && self.effects.capacity() > KEPT_EFFECTS {
+            *self.effects = VecDeque::with_capacity(KEPT_EFFECTS);
+        }
+        effect
     }
 
     /// Whether an effect waits.
@@ -130,5 +138,35 @@ impl Context<'_> {
     pub(crate) fn bug(&mut self, what: &str) {
         self.stats.bugs += 1;
         debug_assert!(false, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClusterSecret;
+    use crate::id::InstanceId;
+    use crate::time::WallTime;
+
+    /// H24: a moment with many effects costs memory for that moment.
+    #[test]
+    fn the_room_of_many_effects_is_given_back() {
+        let identity = Identity {
+            instance: InstanceId::new(1),
+            address: "host:1".to_owned(),
+            secret: ClusterSecret::new(b"0123456789abcdef").expect("long enough"),
+        };
+        let now = Now {
+            mono: Instant::START,
+            wall: WallTime::from_millis(0),
+        };
+        let mut base = Base::new(Config::default(), identity, &Seed::new([1; 32]), now);
+        let mut out = Outbox::new();
+        let cx = &mut base.context(now, &mut out);
+        for _ in 0..10_000 {
+            cx.emit(Effect::DirectoryWorks);
+        }
+        while cx.next_effect().is_some() {}
+        assert!(cx.effects.capacity() <= 2 * KEPT_EFFECTS);
     }
 }

@@ -34,6 +34,8 @@
 //! - Outcomes of frames are taken after each call that could end some, which is about one terminal: they are
 //!   bounded by what waits for it, and one for a push that closes it.
 
+use std::time::Duration;
+
 use crate::context::Context;
 use crate::deliver::{Deliveries, Publisher};
 use crate::delivery::Delivery;
@@ -61,7 +63,13 @@ pub(crate) struct Wings<'a> {
 impl Wings<'_> {
     /// Serves terminals of this instance for its own publisher.
     pub(crate) fn deliver_here(&mut self, cx: &mut Context<'_>, delivery: Delivery) {
-        (self.deliver).deliver(cx, self.terminals, Publisher::Here, delivery);
+        (self.deliver).deliver(
+            cx,
+            self.terminals,
+            Publisher::Here,
+            Duration::ZERO,
+            delivery,
+        );
         if self.carry(cx).is_some() {
             cx.bug("a delivery means something for those above the publisher");
         }
@@ -86,8 +94,8 @@ impl Wings<'_> {
                     round_trip,
                     delivery,
                 } => {
-                    let from = Publisher::Link { link, round_trip };
-                    self.deliver.deliver(cx, self.terminals, from, delivery);
+                    let from = Publisher::Link(link);
+                    (self.deliver).deliver(cx, self.terminals, from, round_trip, *delivery);
                 }
                 effect @ (Effect::Delivered { .. }
                 | Effect::DirectoryWorks

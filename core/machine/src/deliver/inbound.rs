@@ -41,11 +41,7 @@ pub(crate) enum Publisher {
     /// This instance publishes.
     Here,
     /// Another one does, over this link.
-    Link {
-        link: LinkKey,
-        /// How long what is said on it takes to be answered.
-        round_trip: Duration,
-    },
+    Link(LinkKey),
     /// It was answered already; its frames go on.
     Answered,
 }
@@ -98,16 +94,18 @@ impl Deed {
 }
 
 impl Deliveries {
-    /// Takes a delivery, of this instance or over a link.
+    /// Takes a delivery, of this instance or over a link, on which what is said takes so long to be
+    /// answered.
     pub(crate) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         from: Publisher,
+        round_trip: Duration,
         delivery: Delivery,
     ) {
         let within = delivery.within.min(Config::DEADLINE_MAX);
-        let margin = from.margin(within);
+        let margin = margin(within, round_trip);
         let mut inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
@@ -364,25 +362,19 @@ impl Deliveries {
         let delivered = Delivered { delivery, outcomes };
         match from {
             Publisher::Here => self.answers_here.push(delivered),
-            Publisher::Link { link, .. } => cx.emit(Effect::Answered { link, delivered }),
+            Publisher::Link(link) => cx.emit(Effect::Answered { link, delivered }),
             Publisher::Answered => {}
         }
     }
 }
 
-impl Publisher {
-    /// How long before the publisher's deadline, until which so much is left, its answer leaves. What is
-    /// left is counted from the delivery's arrival, so that the margin is for both ways.
-    fn margin(self, within: Duration) -> Duration {
-        let round_trip = match self {
-            Self::Here | Self::Answered => Duration::ZERO,
-            Self::Link { round_trip, .. } => round_trip,
-        };
-        // A short deadline leaves time for frames to be written, but none that the way back needs.
-        let most = (within / 2).max(round_trip * 5 / 4).min(within);
-        let margin = Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS);
-        margin.min(most)
-    }
+/// How long before the publisher's deadline, until which so much is left, its answer leaves. What is left is
+/// counted from the delivery's arrival, so that the margin is for both ways.
+fn margin(within: Duration, round_trip: Duration) -> Duration {
+    // A short deadline leaves time for frames to be written, but none that the way back needs.
+    let most = (within / 2).max(round_trip * 5 / 4).min(within);
+    let margin = Config::ANSWER_MARGIN.max(round_trip * Config::ANSWER_ROUND_TRIPS);
+    margin.min(most)
 }
 
 impl Inbound {

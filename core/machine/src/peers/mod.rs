@@ -251,7 +251,7 @@ impl Peers {
                 cx.emit(Effect::Deliver {
                     link,
                     round_trip: round_trip.unwrap_or_default(),
-                    delivery,
+                    delivery: Box::new(delivery),
                 });
             }
             Message::Delivered(delivered) => cx.emit(Effect::Delivered {

@@ -22,7 +22,7 @@ pub(crate) enum Effect {
     Deliver {
         link: LinkKey,
         round_trip: Duration,
-        delivery: Delivery,
+        delivery: Box<Delivery>,
     },
     /// An instance says what became of a delivery: for the publisher.
     Delivered {
