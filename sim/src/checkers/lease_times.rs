@@ -209,6 +209,8 @@ impl Terms {
         let now = watch.now();
         if trip.views
             && let Some(viewed) = self.viewed
+            // A reading that had to wait for a round trip puts off none.
+            && self.crowded.is_none_or(|at| at + config.directory_timeout < viewed)
             && self.calls.is_empty()
             && self
                 .answered
