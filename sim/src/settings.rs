@@ -59,6 +59,9 @@ pub(crate) fn of_schedule(schedule: &Schedule) -> Config {
 /// The largest payload where limits are tight: a push with a short name is smaller.
 pub(crate) const TIGHT_PUSH_BYTES: usize = 64;
 
+/// Users whom a push may name where limits are tight.
+pub(crate) const TIGHT_PUSH_USERS: usize = 3;
+
 /// Limits that a few terminals and a burst of pushes reach.
 fn tight(slow_consumer: SlowConsumer) -> Config {
     Config {
@@ -66,6 +69,7 @@ fn tight(slow_consumer: SlowConsumer) -> Config {
         queue_frames: 4,
         queue_bytes: 256,
         push_bytes: TIGHT_PUSH_BYTES,
+        push_users: TIGHT_PUSH_USERS,
         connections: 40,
         connections_per_user: 10,
         pushes: 12,

@@ -127,8 +127,14 @@ impl Checker for Limits {
 impl Limits {
     fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let push = hand_in.push;
-        let publisher = watch.scene().pushes()[push].times()[hand_in.time].life;
+        let published = &watch.scene().pushes()[push];
+        let publisher = published.times()[hand_in.time].life;
         let config = watch.scene().config();
+        let bytes = published.payload().map_or(0, |payload| payload.len());
+        let fits = bytes <= config.push_bytes && published.users().len() <= config.push_users;
+        judge(watch, fits, || {
+            format!("push {push} was taken, and is larger than it may be")
+        });
         let (policy, patience) = (config.slow_consumer, config.close_timeout);
         for terminal in &receipt.terminals {
             let Some(session) = watch.scene().session_of(terminal.connection) else {
@@ -202,17 +208,17 @@ fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
     let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
         return;
     };
-    let (there, limit) = match refused {
-        Refused::Full { .. } => (host.sessions().len(), scene.config().connections),
-        Refused::TooManyOfUser { .. } => {
+    let (there, limit, said) = match refused {
+        Refused::Full { limit } => (host.sessions().len(), scene.config().connections, limit),
+        Refused::TooManyOfUser { limit } => {
             let same = host
                 .sessions()
                 .filter(|other| scene.sessions()[*other].user() == this.user());
-            (same.count(), scene.config().connections_per_user)
+            (same.count(), scene.config().connections_per_user, limit)
         }
         Refused::TokenExpired | Refused::Draining => return,
     };
-    judge(watch, there >= limit, || {
+    judge(watch, there >= limit && said == limit, || {
         format!("session {session} is refused ({refused}), and {there} are there")
     });
 }
@@ -223,6 +229,7 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
     let published = &scene.pushes()[hand_in.push];
     let life = published.times()[hand_in.time].life;
     let config = scene.config();
+    let bytes_of = || published.payload().map_or(0, |payload| payload.len());
     let (waiting, limit): (usize, usize) = match refused {
         PushRefused::Overloaded => {
             let waiting = taken_at(watch, life).filter(|(_, time)| waits(time));
@@ -232,9 +239,20 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
             let lanes = published.users().iter().map(|user| lane(watch, life, user));
             (lanes.max().unwrap_or(0), config.pushes_per_user)
         }
-        PushRefused::TooLarge { bytes, .. } => (bytes, config.push_bytes),
-        PushRefused::TooManyUsers { users, .. } => (users, config.push_users),
-        PushRefused::TooManyConnections { connections, .. } => (connections, config.push_users),
+        PushRefused::TooLarge { bytes, limit }
+            if bytes == bytes_of() && limit == config.push_bytes =>
+        {
+            (bytes, limit)
+        }
+        PushRefused::TooManyUsers { users, limit }
+            if users == published.users().len() && limit == config.push_users =>
+        {
+            (users, limit)
+        }
+        // It says something else than what is, or nobody names connections.
+        PushRefused::TooLarge { .. }
+        | PushRefused::TooManyUsers { .. }
+        | PushRefused::TooManyConnections { .. } => (0, 0),
         // It names somebody, and its deadline is the default one.
         PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
         PushRefused::Stopped => return,

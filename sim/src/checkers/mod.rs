@@ -5,6 +5,7 @@ mod all_terminals;
 mod allowance;
 mod connect_ends;
 mod convergence;
+mod counters;
 mod directory_rate;
 mod drain;
 mod empty_at_rest;

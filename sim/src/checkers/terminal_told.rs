@@ -8,6 +8,7 @@ use switchboard_core::event::{Closure, Disconnected, Ending, Heard, Notice};
 use switchboard_core::frame::{CloseCode, Messages, Outgoing};
 use switchboard_core::message::{Action, Audience};
 
+use super::counters::Counters;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Account, Life, Observed, Quiescence, Topic};
@@ -24,6 +25,7 @@ pub struct TerminalTold {
     told: Vec<Record>,
     /// Instances that have said that they are isolated.
     isolated: BTreeSet<Life>,
+    counters: Counters,
 }
 
 /// What an instance was told of a terminal, and has said.
@@ -57,10 +59,11 @@ impl Checker for TerminalTold {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Words, Topic::Log]
+        &[Topic::Words, Topic::Log, Topic::Sessions, Topic::Pushes]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        self.counters.take_in(event, watch);
         match event {
             Observed::Heard { session, frame } => {
                 let sent = &mut self.of(*session).sent;
@@ -105,6 +108,8 @@ impl Checker for TerminalTold {
     }
 
     fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        let differ = self.counters.differ(watch);
+        judge(watch, differ.is_none(), || differ.unwrap_or_default());
         for session in 0..self.told.len() {
             let (told, this) = (self.told[session], &watch.scene().sessions()[session]);
             let lives = this.life().is_some_and(|life| watch.scene().lives(life));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{AT_REST, CONVERGED, FAULTS, HEAL, LEAVE, ScheduleMaker, USERS};
 use crate::schedule::{Act, Sent, To};
-use crate::settings::TIGHT_PUSH_BYTES;
+use crate::settings::{TIGHT_PUSH_BYTES, TIGHT_PUSH_USERS};
 use crate::vocabulary::push::content_of;
 
 /// In some schedules so much time passes, with nothing to do, that what is remembered of pushes is forgotten, and
@@ -31,7 +31,8 @@ impl ScheduleMaker {
         }
     }
 
-    /// Where limits are tight: pushes that are as large as they may be, and a byte larger.
+    /// Where limits are tight: pushes that are as large as they may be, and a byte larger; and for as many users
+    /// as there may be, and one more.
     pub(super) fn limits(&mut self) {
         for nth in 0..4 {
             let host = self.host("limit", nth);
@@ -41,6 +42,11 @@ impl ScheduleMaker {
             let fill = bytes.saturating_sub(content_of(&short).len());
             let name = short + &"x".repeat(fill);
             let to = To::User(self.one_of(&USERS, "limit", nth).to_owned());
+            self.put(at, Act::Push { at: host, to, name });
+            let at = self.moment(FAULTS.0, HEAL, "users", nth);
+            let users = USERS.iter().take(TIGHT_PUSH_USERS + nth as usize % 2);
+            let to = To::Users(users.map(|user| (*user).to_owned()).collect());
+            let name = format!("u{nth}");
             self.put(at, Act::Push { at: host, to, name });
         }
     }
