@@ -74,7 +74,7 @@ impl Serialize for Given<'_> {
         };
         let mut send = to.serialize_struct_variant("Command", 0, "Send", 2)?;
         send.serialize_field("connection", connection)?;
-        send.serialize_field("payload", &PROTOCOL.encode(outgoing.clone()))?;
+        send.serialize_field("payload", &PROTOCOL.encode(outgoing.clone()).content())?;
         send.end()
     }
 }

@@ -151,6 +151,7 @@ impl Handle {
             to,
             action: Action::Close(CloseCode::Kicked),
             deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
         })
         .await
     }

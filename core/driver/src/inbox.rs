@@ -231,6 +231,7 @@ mod tests {
             to: Audience::Everyone,
             action: Action::Frame(Payload::binary(vec![0; bytes].into())),
             deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
         };
         let (answer, _) = oneshot::channel();
         Box::pin(inbox.send(Input::Push(Box::new(push), answer)))

@@ -147,6 +147,7 @@ impl World {
                 to: Audience::User(user()),
                 action: Action::Frame(Payload::binary(vec![0; 100].into())),
                 deadline: Config::DEADLINE_MAX,
+                durable: None,
             };
             let call = CallId::new(self.pushes as u64);
             self.events.push_back((0, Event::Push { call, push }));

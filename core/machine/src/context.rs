@@ -37,6 +37,8 @@ pub(crate) struct Base {
 pub(crate) struct Random {
     pub(crate) connection_ids: Stream,
     pub(crate) nonces: Stream,
+    /// What makes positions in logs unlike each other.
+    pub(crate) positions: Stream,
     pub(crate) jitter: Stream,
 }
 
@@ -66,6 +68,7 @@ impl Base {
             random: Random {
                 connection_ids: Stream::new(seed, rng::StreamPurpose::ConnectionIds),
                 nonces: Stream::new(seed, rng::StreamPurpose::Nonces),
+                positions: Stream::new(seed, rng::StreamPurpose::Positions),
                 jitter: Stream::new(seed, rng::StreamPurpose::Jitter),
             },
             stats: Stats::default(),

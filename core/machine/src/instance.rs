@@ -16,6 +16,7 @@ use crate::context::{Base, Context};
 use crate::deliver::Deliveries;
 use crate::drain::Drain;
 use crate::event::{Closure, Ended, Event, Handshake, Refused};
+use crate::follow::Followers;
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::message::{Push, PushRefused};
@@ -157,6 +158,7 @@ pub struct Instance {
     membership: Membership,
     publish: Publish,
     deliver: Deliveries,
+    follow: Followers,
     peers: Peers,
     drain: Drain,
 }
@@ -192,6 +194,7 @@ impl Instance {
             membership: Membership::new(now),
             publish: Publish::new(&hash),
             deliver: Deliveries::new(&config, &hash),
+            follow: Followers::new(),
             peers: Peers::new(),
             drain: Drain::new(),
             base: Base::new(config, identity, &seed, now),
@@ -329,6 +332,7 @@ impl Instance {
             terminals: &mut self.terminals,
             membership: &mut self.membership,
             deliver: &mut self.deliver,
+            follow: &mut self.follow,
             peers: &mut self.peers,
         };
         (self.base.context(now, out), wings, &mut self.publish)
@@ -375,6 +379,10 @@ impl Instance {
                 let cx = &mut self.base.context(now, out);
                 self.deliver.timer_due(cx, &mut self.terminals, timer);
             }
+            Timer::Follow(timer) => {
+                let cx = &mut self.base.context(now, out);
+                self.follow.timer_due(cx, &mut self.membership, timer);
+            }
             Timer::Peers(timer) => {
                 let cx = &mut self.base.context(now, out);
                 self.peers.timer_due(cx, &mut self.membership, timer);
@@ -397,6 +405,7 @@ impl Instance {
     pub(crate) fn lose_lease(&mut self, now: Now) {
         let mut out = Outbox::new();
         (self.membership).lose_lease(&mut self.base.context(now, &mut out));
+        self.carry(now, &mut out);
     }
 
     /// Whether nothing is left of any connection, push, delivery or operation.
@@ -413,6 +422,7 @@ impl Instance {
             && self.turn_is_over()
             && self.publish.is_at_rest()
             && self.deliver.is_at_rest()
+            && (connections > 0 || self.follow.is_at_rest())
             && self.peers.open() == 0
             && self.membership.open() == 0
     }

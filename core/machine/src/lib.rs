@@ -22,6 +22,7 @@ mod context;
 mod deliver;
 pub mod directory;
 mod drain;
+mod follow;
 mod instance;
 mod membership;
 mod peers;

@@ -12,6 +12,10 @@
 //! | effect | emitted by | carried to |
 //! |---|---|---|
 //! | `Terminal` | terminals | membership |
+//! | `Terminal` | terminals | follow, after membership |
+//! | `HasRoom` | terminals | follow |
+//! | `RowAsked` | membership | follow |
+//! | `Missed` | membership, peers | follow |
 //! | `Answered` | deliver | peers |
 //! | `Deliver` | peers | deliver |
 //! | `Delivered` | peers | publish, by the instance |
@@ -39,10 +43,12 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::deliver::{Deliveries, Publisher};
 use crate::delivery::Delivery;
+use crate::follow::Followers;
 use crate::membership::Membership;
 use crate::peers::Peers;
 use crate::terminals::Terminals;
 use crate::vocabulary::effect::Effect;
+use crate::vocabulary::terminal::TerminalChange;
 
 /// How often a terminal can change in one call: it is greeted as degraded, it is not degraded any more,
 /// and it ends; or the latter two, and its socket goes.
@@ -57,6 +63,7 @@ pub(crate) struct Wings<'a> {
     pub(crate) terminals: &'a mut Terminals,
     pub(crate) membership: &'a mut Membership,
     pub(crate) deliver: &'a mut Deliveries,
+    pub(crate) follow: &'a mut Followers,
     pub(crate) peers: &'a mut Peers,
 }
 
@@ -65,6 +72,7 @@ impl Wings<'_> {
     pub(crate) fn deliver_here(&mut self, cx: &mut Context<'_>, delivery: Delivery) {
         (self.deliver).deliver(
             cx,
+            self.follow,
             self.terminals,
             Publisher::Here,
             Duration::ZERO,
@@ -87,7 +95,13 @@ impl Wings<'_> {
             match effect {
                 Effect::Terminal(change) => {
                     (self.membership).terminal_changed(cx, self.terminals, change);
+                    self.follower_changed(cx, change);
                 }
+                Effect::HasRoom(connection) => self.follow.has_room(connection),
+                Effect::RowAsked(connection) => {
+                    self.follow.check(connection);
+                }
+                Effect::Missed => self.follow.check_all(cx),
                 Effect::Answered { link, delivered } => self.peers.answer(cx, link, delivered),
                 Effect::Deliver {
                     link,
@@ -95,7 +109,14 @@ impl Wings<'_> {
                     delivery,
                 } => {
                     let from = Publisher::Link(link);
-                    (self.deliver).deliver(cx, self.terminals, from, round_trip, *delivery);
+                    (self.deliver).deliver(
+                        cx,
+                        self.follow,
+                        self.terminals,
+                        from,
+                        round_trip,
+                        *delivery,
+                    );
                 }
                 effect @ (Effect::Delivered { .. }
                 | Effect::DirectoryWorks
@@ -108,5 +129,24 @@ impl Wings<'_> {
             }
         }
         None
+    }
+
+    /// A follower comes or goes.
+    fn follower_changed(&mut self, cx: &mut Context<'_>, change: TerminalChange) {
+        match change {
+            TerminalChange::Opened(connection) => {
+                let Some(asked) = self.terminals.take_follow(connection) else {
+                    return;
+                };
+                if let Some(terminal) = self.terminals.get(connection) {
+                    let key = terminal.key.clone();
+                    self.follow.attach(cx, connection, key, asked);
+                }
+            }
+            TerminalChange::Ended(connection) => self.follow.ended(connection),
+            TerminalChange::Degraded
+            | TerminalChange::DegradationEnded
+            | TerminalChange::Gone(_) => {}
+        }
     }
 }

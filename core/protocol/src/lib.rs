@@ -29,10 +29,41 @@ struct Codec {
     changes_payloads: bool,
     /// How large a push is over a transport that makes so many bytes of a frame.
     size: fn(&Pushed, FrameSize) -> usize,
-    /// The frame that tells a terminal this.
-    encode: fn(Outgoing) -> Payload,
+    /// The frames that tell a terminal this.
+    encode: fn(Outgoing) -> Frames,
     /// What a frame from a terminal means.
     decode: fn(Payload) -> Said,
+}
+
+/// The frames by which a terminal is told something, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// It is said by one.
+    One(Payload),
+    /// What it is, and its content.
+    Two(Payload, Payload),
+}
+
+impl Frames {
+    /// The frame with the content.
+    pub fn content(self) -> Payload {
+        match self {
+            Self::One(frame) | Self::Two(_, frame) => frame,
+        }
+    }
+}
+
+impl IntoIterator for Frames {
+    type Item = Payload;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Payload>, std::iter::Once<Payload>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (first, last) = match self {
+            Self::One(frame) => (None, frame),
+            Self::Two(first, last) => (Some(first), last),
+        };
+        first.into_iter().chain(std::iter::once(last))
+    }
 }
 
 /// What a terminal says.
@@ -70,8 +101,8 @@ impl Protocol {
         EncodedSize::new(self.codec().size, transport)
     }
 
-    /// The frame that tells a terminal this.
-    pub fn encode(self, outgoing: Outgoing) -> Payload {
+    /// The frames that tell a terminal this.
+    pub fn encode(self, outgoing: Outgoing) -> Frames {
         (self.codec().encode)(outgoing)
     }
 
@@ -98,21 +129,27 @@ pub struct Encoder {
 struct Encoded {
     /// While it is held no other push has its identity.
     _push: Pushed,
-    frame: Payload,
+    frames: Frames,
 }
 
 impl Encoder {
-    /// The frame that tells a terminal this in its protocol.
-    pub fn encode(&mut self, protocol: Protocol, outgoing: Outgoing) -> Payload {
+    /// The frames that tell a terminal this in its protocol.
+    pub fn encode(&mut self, protocol: Protocol, outgoing: Outgoing) -> Frames {
         match outgoing {
             Outgoing::Pushed(push) if protocol.codec().changes_payloads => {
                 self.once(protocol, push, |push| {
                     protocol.encode(Outgoing::Pushed(push))
                 })
             }
-            Outgoing::Hello { .. } | Outgoing::Pushed(_) | Outgoing::Received(_) => {
-                protocol.encode(outgoing)
-            }
+            Outgoing::Record(push) => self.once(protocol, push, |push| {
+                protocol.encode(Outgoing::Record(push))
+            }),
+            Outgoing::Hello { .. }
+            | Outgoing::Pushed(_)
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_)
+            | Outgoing::Received(_) => protocol.encode(outgoing),
         }
     }
 
@@ -125,22 +162,22 @@ impl Encoder {
         &mut self,
         protocol: Protocol,
         push: Pushed,
-        encode: impl FnOnce(Pushed) -> Payload,
-    ) -> Payload {
+        encode: impl FnOnce(Pushed) -> Frames,
+    ) -> Frames {
         let origin = (protocol, push.identity());
         if let Some(encoded) = self.encoded.get(&origin) {
-            return encoded.frame.clone();
+            return encoded.frames.clone();
         }
         if self.encoded.len() >= REMEMBERED {
             self.rest();
         }
-        let frame = encode(push.clone());
+        let frames = encode(push.clone());
         let encoded = Encoded {
             _push: push,
-            frame: frame.clone(),
+            frames: frames.clone(),
         };
         self.encoded.insert(origin, encoded);
-        frame
+        frames
     }
 }
 
@@ -152,7 +189,10 @@ mod tests {
     use super::*;
 
     /// Whether both are the same bytes in memory.
-    fn is_shared(one: &Payload, other: &Payload) -> bool {
+    fn is_shared(one: &Frames, other: &Frames) -> bool {
+        let (Frames::One(one), Frames::One(other)) = (one, other) else {
+            return false;
+        };
         let place = |payload: &Payload| (payload.bytes().as_ptr(), payload.len(), payload.kind());
         place(one) == place(other)
     }
@@ -170,7 +210,7 @@ mod tests {
         let mut frame_of = |encoder: &mut Encoder, push: &Pushed| {
             encoder.once(Protocol::Plain, push.clone(), |_| {
                 encoded += 1;
-                Payload::from(format!("frame {encoded}"))
+                Frames::One(Payload::from(format!("frame {encoded}")))
             })
         };
         let payload = Payload::from("one".to_owned());
@@ -191,8 +231,8 @@ mod tests {
         let mut encoder = Encoder::default();
         let payload = Payload::from("one".to_owned());
         let told = Outgoing::Pushed(push(1, &payload));
-        let frame = encoder.encode(Protocol::Plain, told);
-        assert!(is_shared(&frame, &payload));
+        let frames = encoder.encode(Protocol::Plain, told);
+        assert!(is_shared(&frames, &Frames::One(payload)));
         assert!(encoder.encoded.is_empty());
     }
 
@@ -213,7 +253,7 @@ mod tests {
         let payload = Payload::from("one".to_owned());
         for number in 0..=REMEMBERED as u128 {
             encoder.once(Protocol::Plain, push(number, &payload), |_| {
-                Payload::from("frame".to_owned())
+                Frames::One(Payload::from("frame".to_owned()))
             });
         }
         assert_eq!(encoder.encoded.len(), 1);

@@ -1,32 +1,82 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
-use switchboard_core::frame::{Messages, Outgoing, Payload};
-use switchboard_core::id::ConnectionId;
+use switchboard_core::frame::{
+    Attached, FrameSize, HelloLog, Messages, Outgoing, Payload, Pushed, Recovery,
+};
+use switchboard_core::id::{ConnectionId, PushId};
+use switchboard_core::position::Position;
 
-use crate::{Codec, Said};
+use crate::{Codec, Frames, Said};
 
 pub(crate) const CODEC: Codec = Codec {
     subprotocol: "switchboard.v1",
     changes_payloads: false,
-    size: |pushed, transport| transport(pushed.payload()),
+    size,
     encode,
     decode: Said::Message,
 };
 
-fn encode(outgoing: Outgoing) -> Payload {
+/// A record is announced by a frame of its own.
+fn size(pushed: &Pushed, transport: FrameSize) -> usize {
+    let announced = pushed
+        .position()
+        .map(|position| transport(&message(position, pushed.push())));
+    announced.unwrap_or(0) + transport(pushed.payload())
+}
+
+fn encode(outgoing: Outgoing) -> Frames {
     match outgoing {
         Outgoing::Hello {
             connection,
             degraded,
-        } => hello(connection, degraded),
-        Outgoing::Pushed(pushed) => pushed.payload().clone(),
-        Outgoing::Received(messages) => received(messages),
+            log,
+        } => Frames::One(hello(connection, degraded, log)),
+        Outgoing::Pushed(pushed) => Frames::One(pushed.payload().clone()),
+        Outgoing::Record(pushed) => record(&pushed),
+        Outgoing::Log(attached) => Frames::One(own(format!(r#""log":{}"#, stand(attached)))),
+        Outgoing::Gap(position) => {
+            Frames::One(own(format!(r#""gap":{{"position":"{position}"}}"#)))
+        }
+        Outgoing::Back(position) => {
+            Frames::One(own(format!(r#""back":{{"position":"{position}"}}"#)))
+        }
+        Outgoing::Received(messages) => Frames::One(received(messages)),
     }
 }
 
-fn hello(connection: ConnectionId, degraded: bool) -> Payload {
+/// The payload as it was handed in, behind the frame that says what it is.
+fn record(pushed: &Pushed) -> Frames {
+    let payload = pushed.payload().clone();
+    match pushed.position() {
+        Some(position) => Frames::Two(message(position, pushed.push()), payload),
+        None => Frames::One(payload),
+    }
+}
+
+fn message(position: Position, push: PushId) -> Payload {
+    own(format!(
+        r#""message":{{"position":"{position}","id":"{push}"}}"#
+    ))
+}
+
+fn hello(connection: ConnectionId, degraded: bool, log: HelloLog) -> Payload {
     let flag = if degraded { r#","degraded":true"# } else { "" };
-    own(format!(r#""hello":{{"uuid":"{connection}"{flag}}}"#))
+    let log = match log {
+        HelloLog::NotAsked => String::new(),
+        HelloLog::Unknown => r#","log":null"#.to_owned(),
+        HelloLog::At(attached) => format!(r#","log":{}"#, stand(attached)),
+    };
+    own(format!(r#""hello":{{"uuid":"{connection}"{flag}{log}}}"#))
+}
+
+/// Where a follower begins.
+fn stand(Attached { position, recovery }: Attached) -> String {
+    let recovery = match recovery {
+        Recovery::Anew => r#""resumed":false"#,
+        Recovery::Resumed => r#""resumed":true"#,
+        Recovery::Lost => r#""resumed":false,"reason":"expired""#,
+    };
+    format!(r#"{{"position":"{position}",{recovery}}}"#)
 }
 
 fn received(Messages { received, dropped }: Messages) -> Payload {
@@ -46,13 +96,15 @@ fn own(content: String) -> Payload {
 mod tests {
     use bytes::Bytes;
     use switchboard_core::frame::Pushed;
-    use switchboard_core::id::PushId;
+    use switchboard_core::id::UserId;
     use uuid::Uuid;
 
     use super::*;
 
     fn text(outgoing: Outgoing) -> String {
-        let frame = encode(outgoing);
+        let Frames::One(frame) = encode(outgoing) else {
+            panic!("two frames");
+        };
         String::from_utf8(frame.bytes().to_vec()).expect("own frames are text")
     }
 
@@ -62,6 +114,7 @@ mod tests {
             text(Outgoing::Hello {
                 connection: ConnectionId::new(Uuid::from_u128(7)),
                 degraded,
+                log: HelloLog::NotAsked,
             })
         };
         let uuid = "00000000-0000-0000-0000-000000000007";
@@ -93,10 +146,77 @@ mod tests {
             Payload::binary(Bytes::from_static(&[0, 255])),
         ] {
             let push = PushId::new(Uuid::from_u128(7));
-            let frame = encode(Outgoing::Pushed(Pushed::new(push, None, payload.clone())));
+            let pushed = Pushed::new(push, None, payload.clone());
+            assert_eq!(size(&pushed, Payload::len), payload.len());
+            let Frames::One(frame) = encode(Outgoing::Pushed(pushed)) else {
+                panic!("two frames");
+            };
             assert_eq!(frame, payload);
             assert_eq!(frame.bytes().as_ptr(), payload.bytes().as_ptr());
         }
+    }
+
+    #[test]
+    fn a_record_is_announced_and_follows_as_it_was_handed_in() {
+        let position = Position::new(0x5_0000, 7).expect("in range");
+        let payload = Payload::binary(Bytes::from_static(&[0, 255]));
+        let push = PushId::new(Uuid::from_u128(7));
+        let key = UserId::new("ann").expect("a user").into();
+        let pushed = Pushed::record(push, key, position, payload.clone());
+        let Frames::Two(announced, frame) = encode(Outgoing::Record(pushed.clone())) else {
+            panic!("one frame");
+        };
+        assert_eq!(size(&pushed, Payload::len), announced.len() + payload.len());
+        let announced = String::from_utf8(announced.bytes().to_vec()).expect("text");
+        let expected =
+            format!(r#"{{"switchboard":{{"message":{{"position":"{position}","id":"{push}"}}}}}}"#);
+        assert_eq!((announced, frame), (expected, payload));
+    }
+
+    #[test]
+    fn a_follower_is_told_where_it_stands() {
+        let position = Position::new(1, 2).expect("in range");
+        let attached = |recovery| Attached { position, recovery };
+        let hello = |log| {
+            text(Outgoing::Hello {
+                connection: ConnectionId::new(Uuid::nil()),
+                degraded: false,
+                log,
+            })
+        };
+        let uuid = Uuid::nil();
+        for (log, said) in [
+            (HelloLog::Unknown, "null".to_owned()),
+            (
+                HelloLog::At(attached(Recovery::Anew)),
+                format!(r#"{{"position":"{position}","resumed":false}}"#),
+            ),
+            (
+                HelloLog::At(attached(Recovery::Resumed)),
+                format!(r#"{{"position":"{position}","resumed":true}}"#),
+            ),
+            (
+                HelloLog::At(attached(Recovery::Lost)),
+                format!(r#"{{"position":"{position}","resumed":false,"reason":"expired"}}"#),
+            ),
+        ] {
+            assert_eq!(
+                hello(log),
+                format!(r#"{{"switchboard":{{"hello":{{"uuid":"{uuid}","log":{said}}}}}}}"#)
+            );
+        }
+        assert_eq!(
+            text(Outgoing::Gap(position)),
+            format!(r#"{{"switchboard":{{"gap":{{"position":"{position}"}}}}}}"#)
+        );
+        assert_eq!(
+            text(Outgoing::Back(position)),
+            format!(r#"{{"switchboard":{{"back":{{"position":"{position}"}}}}}}"#)
+        );
+        assert_eq!(
+            text(Outgoing::Log(attached(Recovery::Resumed))),
+            format!(r#"{{"switchboard":{{"log":{{"position":"{position}","resumed":true}}}}}}"#)
+        );
     }
 
     #[test]

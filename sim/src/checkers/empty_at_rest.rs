@@ -73,6 +73,10 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         lanes,
         deliveries,
         waiting,
+        unappended,
+        followers,
+        channels,
+        reads,
         inbound,
         broadcasts,
         memory,
@@ -93,7 +97,10 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if refused_rows + rows_again + degraded > 0 {
         return Some("rows to write");
     }
-    if pushes + lanes + deliveries + waiting > 0 {
+    if followers + channels + reads > 0 {
+        return Some("followers");
+    }
+    if pushes + lanes + deliveries + waiting + unappended > 0 {
         return Some("pushes");
     }
     if inbound + broadcasts > 0 {

@@ -158,7 +158,11 @@ impl Limits {
                     (Follows::Closed, patience + WELL)
                 }
                 (
-                    Outcome::Written | Outcome::Gone | Outcome::Unreachable | Outcome::TooLarge,
+                    Outcome::Written
+                    | Outcome::Kept
+                    | Outcome::Gone
+                    | Outcome::Unreachable
+                    | Outcome::TooLarge,
                     _,
                 ) => continue,
             };
@@ -255,6 +259,8 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
         | PushRefused::TooManyConnections { .. } => (0, 0),
         // It names somebody, and its deadline is the default one.
         PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
+        // It is not durable.
+        PushRefused::NotForUsers | PushRefused::DirectoryAway => (0, 0),
         PushRefused::Stopped => return,
     };
     // It counts itself among those that wait.

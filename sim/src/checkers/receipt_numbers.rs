@@ -59,6 +59,7 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
     let Counts {
         written,
         queued,
+        kept,
         gone,
         overflow,
         unreachable,
@@ -66,6 +67,7 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
     } = receipt.counts;
     let is_counted = counted(Outcome::Written, written)
         && counted(Outcome::Queued, queued)
+        && counted(Outcome::Kept, kept)
         && counted(Outcome::Gone, gone)
         && counted(Outcome::Overflow, overflow)
         && counted(Outcome::Unreachable, unreachable)

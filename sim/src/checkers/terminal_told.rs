@@ -169,6 +169,8 @@ impl TerminalTold {
                 told.answered = *messages;
                 !is_first && is_new && *messages == told.sent
             }
+            // None follows a log.
+            Outgoing::Log(_) | Outgoing::Record(_) | Outgoing::Gap(_) | Outgoing::Back(_) => false,
             Outgoing::Pushed(pushed) => {
                 told.bytes += pushed.payload().len() as u64;
                 let published = watch.scene().pushes().iter();

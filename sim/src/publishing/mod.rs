@@ -263,6 +263,7 @@ impl Publishing {
             to: published.to.clone(),
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
         };
         cx.observe(Observed::HandedIn(hand_in));
         (call, push)

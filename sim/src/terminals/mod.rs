@@ -88,6 +88,7 @@ impl Terminals {
             user: self.sessions[session].user.clone(),
             expires: self.sessions[session].token,
             size: PROTOCOL.size(Payload::len),
+            follow: None,
         }
     }
 
@@ -208,11 +209,15 @@ impl Terminals {
                 this.tries = 0;
                 cx.trace(&Entry::Frame {
                     session,
-                    payload: &PROTOCOL.encode(outgoing.clone()),
+                    payload: &PROTOCOL.encode(outgoing.clone()).content(),
                 });
                 match outgoing {
-                    Outgoing::Hello { .. } | Outgoing::Received(_) => {}
-                    Outgoing::Pushed(pushed) => {
+                    Outgoing::Hello { .. }
+                    | Outgoing::Log(_)
+                    | Outgoing::Gap(_)
+                    | Outgoing::Back(_)
+                    | Outgoing::Received(_) => {}
+                    Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                         let payload = pushed.payload().clone();
                         let push = publishing.of_content(payload.bytes());
                         cx.observe(Observed::Seen {

@@ -56,7 +56,9 @@ enum Downward {
 impl Fingerprint for Downward {
     fn fingerprint(&self, to: &mut Print) {
         match self {
-            Self::Frame(outgoing) => Some(PROTOCOL.encode(outgoing.clone())).fingerprint(to),
+            Self::Frame(outgoing) => {
+                Some(PROTOCOL.encode(outgoing.clone()).content()).fingerprint(to)
+            }
             Self::Ping => None::<Payload>.fingerprint(to),
         }
     }
@@ -257,8 +259,12 @@ impl Terminals {
                 cx.observe(Observed::Greeted { session, degraded });
                 self.moment(cx, Moment::Hello, session);
             }
-            Outgoing::Hello { .. } | Outgoing::Received(_) => {}
-            Outgoing::Pushed(pushed) => {
+            Outgoing::Hello { .. }
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_)
+            | Outgoing::Received(_) => {}
+            Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let payload = pushed.payload();
                 let push = publishing.of_content(payload.bytes());
                 if let Some(push) = push {

@@ -197,7 +197,7 @@ impl Fingerprint for Seen {
     fn fingerprint(&self, to: &mut Print) {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
-            Self::Frame(outgoing) => PROTOCOL.encode(outgoing.clone()).fingerprint(to),
+            Self::Frame(outgoing) => PROTOCOL.encode(outgoing.clone()).content().fingerprint(to),
             Self::Ping | Self::Reset => {}
             Self::Close(code) => code.fingerprint(to),
         }

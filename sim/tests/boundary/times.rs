@@ -355,6 +355,7 @@ fn a_frame_is_written_soon_and_counts_as_queued_late() {
     let session = &scene.sessions()[0];
     let receipt = Receipt {
         push: scene.pushes()[1].id(),
+        logged: Vec::new(),
         degraded: false,
         counts: Counts::default(),
         terminals: vec![TerminalOutcome {

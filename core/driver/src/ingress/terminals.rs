@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
-use switchboard_core::event::{Handshake, Refused};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use switchboard_core::event::{Follow, Handshake, Refused};
 
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
@@ -19,6 +19,7 @@ use crate::inbox::{Accept, Input};
 use crate::login::{AuthError, Login};
 use crate::members::Member;
 use crate::permits::{Capacity, Seat, Service, SocketPermit};
+use crate::request::follow::follow;
 use crate::request::origin;
 use crate::runtime::Runtime;
 use crate::transport::{self, Asked, BadHandshake, Handover, Opening};
@@ -49,7 +50,7 @@ async fn terminal(
     parts: &Parts,
     permit: &SocketPermit,
 ) -> Result<Accepted<Handover>, Refusal> {
-    let (asked, login) = admit(ingress, parts, &permit.room)
+    let (asked, login, follow) = admit(ingress, parts, &permit.room)
         .await
         .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, None, refusal))?;
     let user = login.user.clone();
@@ -58,6 +59,7 @@ async fn terminal(
         asked: &asked,
         opening,
         login,
+        follow,
         place: permit.place.clone(),
     };
     connect(ingress.events.as_deref(), &ingress.me, terminal)
@@ -75,7 +77,7 @@ async fn admit(
     ingress: &Ingress,
     parts: &Parts,
     room: &Capacity,
-) -> Result<(Asked, Login), Refusal> {
+) -> Result<(Asked, Login, Option<Follow>), Refusal> {
     if parts.uri.path() != PATH {
         let text = "terminals connect at /connect";
         return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
@@ -91,8 +93,10 @@ async fn admit(
             &text,
         )));
     }
-    match logged_in(&admitted.admission, parts, room).await {
-        Ok(login) => Ok((asked, login)),
+    let login = logged_in(&admitted.admission, parts, room).await;
+    let admitted = login.and_then(|login| Ok((login, asked_log(&parts.uri)?)));
+    match admitted {
+        Ok((login, follow)) => Ok((asked, login, follow)),
         Err(refusal) => Err(Box::new(asked.refused(*refusal))),
     }
 }
@@ -116,6 +120,14 @@ async fn logged_in(
     };
     let login = authenticator.authenticate(parts).await;
     login.map_err(|error| Box::new(unauthenticated(&error)))
+}
+
+/// What a terminal asks of its log.
+fn asked_log(uri: &Uri) -> Result<Option<Follow>, Refusal> {
+    follow(uri).map_err(|error| {
+        let text = error.to_string();
+        Box::new(refusal(StatusCode::BAD_REQUEST, "bad_log", &text))
+    })
 }
 
 impl Handle {
@@ -148,8 +160,9 @@ impl Handle {
             .map_err(|error| Box::new(error.response()))?;
         let terminal = Candidate {
             asked: &asked,
-            opening: Opening::upgrade(asked.kind, hyper::upgrade::on(request)),
+            opening: Opening::upgrade(asked.kind, hyper::upgrade::on(&mut *request)),
             login,
+            follow: asked_log(request.uri())?,
             place: None,
         };
         connect(self.shared.events.as_deref(), member, terminal).await?;
@@ -162,6 +175,7 @@ struct Candidate<'a> {
     asked: &'a Asked,
     opening: Opening,
     login: Login,
+    follow: Option<Follow>,
     /// Its place among the sockets of terminals, if it came through the listener for these.
     place: Option<Arc<Seat>>,
 }
@@ -188,6 +202,7 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
         asked,
         opening,
         login,
+        follow,
         place,
     } = terminal;
     let (answer, answered) = oneshot::channel();
@@ -196,6 +211,7 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
             user: login.user,
             expires: login.expires,
             size: asked.kind.size(asked.protocol),
+            follow,
         },
         protocol: asked.protocol,
         session: login.session,

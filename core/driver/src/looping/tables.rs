@@ -51,19 +51,15 @@ impl Terminals {
         mailbox
     }
 
-    /// Tells a terminal something, in its protocol. `sent` is shown the frame.
-    pub(super) fn send(
-        &mut self,
-        key: ConnectionKey,
-        outgoing: Outgoing,
-        sent: impl FnOnce(&Payload),
-    ) {
+    /// Tells a terminal something, in its protocol. `sent` is shown each frame.
+    pub(super) fn send(&mut self, key: ConnectionKey, outgoing: Outgoing, sent: impl Fn(&Payload)) {
         let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
-            let frame = self.encoder.encode(entry.protocol, outgoing);
-            sent(&frame);
-            let carried = self.carriage.carried(entry.transport, frame);
-            entry.mailbox.post(TerminalOrder::Send(carried));
+            for frame in self.encoder.encode(entry.protocol, outgoing) {
+                sent(&frame);
+                let carried = self.carriage.carried(entry.transport, frame);
+                entry.mailbox.post(TerminalOrder::Send(carried));
+            }
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) enum ApiError {
     TooManyConnections { limit: usize },
     #[error("`deadline`: {0}")]
     BadDeadline(#[from] InvalidDuration),
+    #[error("`durable` is `true` or `false`")]
+    BadDurable,
     #[error("`Idempotency-Key` must be one UUID")]
     BadPushId,
     #[error("{0}")]
@@ -109,6 +111,7 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, "bad_connection")
             }
             Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
+            Self::BadDurable => (StatusCode::BAD_REQUEST, "bad_durable"),
             Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
             Self::BadBody { .. } | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
@@ -128,6 +131,8 @@ impl ApiError {
                     (StatusCode::BAD_REQUEST, "bad_connection")
                 }
                 PushRefused::Deadline => (StatusCode::BAD_REQUEST, "bad_deadline"),
+                PushRefused::NotForUsers => (StatusCode::BAD_REQUEST, "not_durable"),
+                PushRefused::DirectoryAway => (StatusCode::SERVICE_UNAVAILABLE, "directory_away"),
                 PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
                 PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
                 PushRefused::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
@@ -189,6 +194,8 @@ mod tests {
                 None,
             ),
             (PushRefused::Deadline, 400, None),
+            (PushRefused::NotForUsers, 400, None),
+            (PushRefused::DirectoryAway, 503, Some("1")),
             (PushRefused::Overloaded, 503, Some("1")),
             (PushRefused::UserOverloaded, 429, Some("1")),
             (PushRefused::Stopped, 503, Some("1")),

@@ -185,6 +185,7 @@ impl Call<'_> {
             to,
             action,
             deadline: options.deadline,
+            durable: options.durable,
         };
         let late = sleep(push.deadline + PATIENCE);
         let receipt = in_time(self.server.push(push), late).await?;
@@ -381,7 +382,7 @@ where
     L: Future<Output = ()>,
     T: Future<Output = ()>,
 {
-    let mut options = Options::read(parts, Known::ConnectionAndDeadline, call.config)?;
+    let mut options = Options::read(parts, Known::PushToUser, call.config)?;
     let payload = payload(call, parts, body).await?;
     let connections = std::mem::take(&mut options.connections);
     let to = match connections.is_empty() {
@@ -403,7 +404,7 @@ where
     L: Future<Output = ()>,
     T: Future<Output = ()>,
 {
-    let options = Options::read(parts, Known::Deadline, call.config)?;
+    let options = Options::read(parts, Known::PushToUsers, call.config)?;
     let limit = PushForm::largest(call.config);
     let body = body::read(&parts.headers, body, limit).await?;
     let PushForm { to, payload } = PushForm::read(&body, call.config)?;

@@ -9,7 +9,8 @@ use http_body_util::Full;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use switchboard_core::directory::LeaseState;
 use switchboard_core::message::{
-    ConnectionInfo, Connections, Counts, InstanceInfo, InstanceOutcome, Receipt, TerminalOutcome,
+    ConnectionInfo, Connections, Counts, InLog, InstanceInfo, InstanceOutcome, Receipt,
+    TerminalOutcome, UserLog,
 };
 use switchboard_core::time::WallTime;
 use time::OffsetDateTime;
@@ -129,13 +130,45 @@ fn head<S: Serializer>(receipt: &Receipt, serializer: S) -> Result<S::SerializeM
     let mut map = serializer.serialize_map(None)?;
     map.serialize_entry("push", &receipt.push.uuid())?;
     map.serialize_entry("degraded", &receipt.degraded)?;
+    match receipt.logged.as_slice() {
+        [] => {}
+        [one] => map.serialize_entry("logged", &InLogText(one.logged))?,
+        several => map.serialize_entry("logged", &ByUser(several))?,
+    }
     counts(&mut map, &receipt.counts)?;
     Ok(map)
+}
+
+/// A position, or why there is none.
+struct InLogText(InLog);
+
+impl Serialize for InLogText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            InLog::At(position) => serializer.collect_str(&position),
+            InLog::Expired => serializer.serialize_str("expired"),
+            InLog::Unknown => serializer.serialize_str("unknown"),
+            InLog::Refused => serializer.serialize_str("refused"),
+        }
+    }
+}
+
+/// The logs of several users, by their names.
+struct ByUser<'a>(&'a [UserLog]);
+
+impl Serialize for ByUser<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let logs = self.0.iter();
+        serializer.collect_map(logs.map(|log| (log.user.as_str(), InLogText(log.logged))))
+    }
 }
 
 fn counts<M: SerializeMap>(map: &mut M, counts: &Counts) -> Result<(), M::Error> {
     map.serialize_entry("written", &counts.written)?;
     map.serialize_entry("queued", &counts.queued)?;
+    if counts.kept > 0 {
+        map.serialize_entry("kept", &counts.kept)?;
+    }
     map.serialize_entry("failed", &counts.failed())
 }
 
@@ -351,6 +384,7 @@ mod tests {
         Receipt {
             push: PushId::new(Uuid::from_u128(1)),
             degraded: false,
+            logged: Vec::new(),
             counts: Counts::default(),
             terminals: Vec::new(),
             truncated: false,

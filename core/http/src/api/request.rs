@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use switchboard_core::config::{Config, duration};
+use switchboard_core::directory::log::Retention;
 use switchboard_core::frame::FrameKind;
 use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::PushRefused;
@@ -16,8 +17,10 @@ use switchboard_driver::{new_push_id, query};
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It knows `connection` and `deadline`.
-    ConnectionAndDeadline,
+    /// It knows `connection`, `deadline` and `durable`.
+    PushToUser,
+    /// It knows `deadline` and `durable`.
+    PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
     /// It knows no parameters.
@@ -33,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     /// The connections that it is narrowed to; empty if it is not.
     pub(crate) connections: Vec<ConnectionId>,
+    /// What logs keep with it, if it is to be in them.
+    pub(crate) durable: Option<Retention>,
 }
 
 impl Options {
@@ -45,15 +50,26 @@ impl Options {
         let limit = config.push_users;
         let mut deadline = None;
         let mut connections = Vec::new();
+        let mut durable = None;
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
-                ("deadline", Known::ConnectionAndDeadline | Known::Deadline) => {
+                ("deadline", Known::PushToUser | Known::PushToUsers | Known::Deadline) => {
                     if deadline.replace(self::deadline(&value)?).is_some() {
                         return Err(ApiError::RepeatedParameter("deadline"));
                     }
                 }
-                ("connection", Known::ConnectionAndDeadline) => {
+                ("durable", Known::PushToUser | Known::PushToUsers) => {
+                    let asked = match value.as_ref() {
+                        "true" => Some(Retention::default()),
+                        "false" => None,
+                        _ => return Err(ApiError::BadDurable),
+                    };
+                    if durable.replace(asked).is_some() {
+                        return Err(ApiError::RepeatedParameter("durable"));
+                    }
+                }
+                ("connection", Known::PushToUser) => {
                     if connections.len() >= limit {
                         return Err(ApiError::TooManyConnections { limit });
                     }
@@ -66,6 +82,7 @@ impl Options {
             id: push_id(&parts.headers)?.unwrap_or_else(new_push_id),
             deadline: deadline.unwrap_or(Config::DEADLINE_DEFAULT),
             connections,
+            durable: durable.flatten(),
         })
     }
 }
@@ -122,7 +139,8 @@ fn unknown(name: &str, known: Known) -> ApiError {
     ApiError::UnknownParameter {
         name: name.chars().take(SHOWN).collect(),
         known: match known {
-            Known::ConnectionAndDeadline => "`connection`, `deadline`",
+            Known::PushToUser => "`connection`, `deadline`, `durable`",
+            Known::PushToUsers => "`deadline`, `durable`",
             Known::Deadline => "`deadline`",
             Known::Nothing => "none",
         },
@@ -251,7 +269,7 @@ mod tests {
         assert_eq!(frame_kind(&request("/x", &[]).headers), FrameKind::Text);
     }
 
-    const ALL: Known = Known::ConnectionAndDeadline;
+    const ALL: Known = Known::PushToUser;
 
     fn read(parts: &Parts, known: Known) -> Result<Options, ApiError> {
         Options::read(parts, known, &Config::default())

@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 25] = [
+const COUNTERS: [CounterRow; 34] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -47,6 +47,41 @@ const COUNTERS: [CounterRow; 25] = [
         "push_repeats",
         "Frames not written because the push had reached the terminal before",
         |s| s.repeats,
+    ),
+    CounterRow("log_appended", "Records appended to logs", |s| s.appended),
+    CounterRow(
+        "log_append_repeats",
+        "Appends of pushes that the log knew already",
+        |s| s.append_repeats,
+    ),
+    CounterRow("log_reads", "Reads of logs for followers", |s| s.log_reads),
+    CounterRow("log_replayed", "Records read for followers", |s| {
+        s.log_replayed
+    }),
+    CounterRow(
+        "log_repeats",
+        "Records that came to a follower which had them",
+        |s| s.log_repeats,
+    ),
+    CounterRow(
+        "log_gaps",
+        "Followers that went on with something missing",
+        |s| s.log_gaps,
+    ),
+    CounterRow(
+        "log_steps_back",
+        "Followers that went on from a position they had left",
+        |s| s.log_steps_back,
+    ),
+    CounterRow(
+        "log_checks",
+        "Heads of logs compared with where followers stand",
+        |s| s.log_checks,
+    ),
+    CounterRow(
+        "log_check_misses",
+        "Followers that a check found elsewhere",
+        |s| s.log_check_misses,
     ),
     CounterRow("directory_trips", "Round trips to the directory", |s| {
         s.trips
@@ -154,9 +189,10 @@ const GAUGES: [GaugeRow; 7] = [
     ),
 ];
 
-const OUTCOMES: [Outcome; 6] = [
+const OUTCOMES: [Outcome; 7] = [
     Outcome::Written,
     Outcome::Queued,
+    Outcome::Kept,
     Outcome::Gone,
     Outcome::Overflow,
     Outcome::Unreachable,
@@ -209,6 +245,7 @@ impl Workers {
             let count = |outcome| match outcome {
                 Outcome::Written => counts.written,
                 Outcome::Queued => counts.queued,
+                Outcome::Kept => counts.kept,
                 Outcome::Gone => counts.gone,
                 Outcome::Overflow => counts.overflow,
                 Outcome::Unreachable => counts.unreachable,
@@ -314,7 +351,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=158 {
+        for number in 101..=168 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -331,14 +368,14 @@ mod tests {
             )
             .to_owned(),
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 158"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1149"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 168"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1159"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 158.
+    /// Figures that differ from each other: 101 to 168.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -358,12 +395,22 @@ mod tests {
             outcomes: Counts {
                 written: next(),
                 queued: next(),
+                kept: next(),
                 gone: next(),
                 overflow: next(),
                 unreachable: next(),
                 too_large: next(),
             },
             repeats: next(),
+            appended: next(),
+            append_repeats: next(),
+            log_reads: next(),
+            log_replayed: next(),
+            log_repeats: next(),
+            log_gaps: next(),
+            log_steps_back: next(),
+            log_checks: next(),
+            log_check_misses: next(),
             trips: next(),
             operations: next(),
             trips_timed_out: next(),
@@ -400,7 +447,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 158, "the figures of a test that knows them all");
+        assert_eq!(number, 168, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

@@ -32,6 +32,7 @@ pub(crate) enum StreamPurpose {
     Nonces = 2,
     Jitter = 3,
     Hashing = 4,
+    Positions = 5,
 }
 
 /// One stream.
@@ -47,6 +48,10 @@ impl Stream {
 
     pub(crate) fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
+    }
+
+    pub(crate) fn next_u32(&mut self) -> u32 {
+        self.0.next_u32()
     }
 
     pub(crate) fn bytes16(&mut self) -> [u8; 16] {

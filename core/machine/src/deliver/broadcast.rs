@@ -96,6 +96,7 @@ impl Broadcasting {
 }
 
 const ZERO: Counts = Counts {
+    kept: 0,
     written: 0,
     queued: 0,
     gone: 0,

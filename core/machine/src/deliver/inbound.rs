@@ -11,14 +11,15 @@ use crate::context::Context;
 use crate::deliver::Deliveries;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
-use crate::delivery::{Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
+use crate::follow::Followers;
 use crate::frame::Pushed;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
 use crate::key::Key;
 use crate::message::{Action, Outcome};
 use crate::terminals::Terminals;
 use crate::time::Instant;
-use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
+use crate::vocabulary::delivery::{ChainedRecord, Deed, FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::selected::Selected;
 use crate::vocabulary::timer::DeliverTimer;
@@ -78,6 +79,8 @@ struct Share<'a> {
     addressee: u32,
     key: &'a Key,
     deed: &'a Deed,
+    /// The push as a record of its log, for followers.
+    record: Option<&'a ChainedRecord>,
 }
 
 impl Deed {
@@ -93,12 +96,23 @@ impl Deed {
     }
 }
 
+/// A push as a record of the log of one addressee, if it is durable.
+fn record(push: PushId, addressee: &Addressee, action: &Action) -> Option<ChainedRecord> {
+    let place = addressee.place?;
+    let Action::Frame(payload) = action else {
+        return None;
+    };
+    let pushed = Pushed::record(push, addressee.key.clone(), place.position, payload.clone());
+    Some(ChainedRecord { place, pushed })
+}
+
 impl Deliveries {
     /// Takes a delivery, of this instance or over a link, on which what is said takes so long to be
     /// answered.
     pub(crate) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         from: Publisher,
         round_trip: Duration,
@@ -129,14 +143,17 @@ impl Deliveries {
                 for (index, addressee) in (0..).zip(addressees) {
                     let found_by = Some(&addressee.key);
                     let deed = Deed::new(cx.flaws, delivery.push, found_by, &delivery.action);
+                    let record = record(delivery.push, &addressee, &delivery.action);
                     let share = Share {
                         delivery: key,
                         push: delivery.push,
                         addressee: index,
                         key: &addressee.key,
                         deed: &deed,
+                        record: record.as_ref(),
                     };
-                    self.serve(cx, terminals, share, &addressee.named, &addressee.ask);
+                    let (named, ask) = (&addressee.named, &addressee.ask);
+                    self.serve(cx, follow, terminals, share, named, ask);
                 }
                 self.answer_if_complete(cx, key);
             }
@@ -156,13 +173,14 @@ impl Deliveries {
     fn serve(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         share: Share<'_>,
         named: &[ConnectionId],
         ask: &Ask,
     ) {
         for connection in named {
-            self.serve_one(cx, terminals, share, *connection);
+            self.serve_one(cx, follow, terminals, share, *connection);
         }
         let greeted = || terminals.greeted_of(share.key).map(|found| found.id);
         let mut asked: Vec<ConnectionId> = match ask {
@@ -182,7 +200,7 @@ impl Deliveries {
         let named = Selected::only(named);
         for connection in asked {
             if !named.contains(connection) {
-                self.serve_one(cx, terminals, share, connection);
+                self.serve_one(cx, follow, terminals, share, connection);
             }
         }
     }
@@ -190,6 +208,7 @@ impl Deliveries {
     fn serve_one(
         &mut self,
         cx: &mut Context<'_>,
+        follow: &mut Followers,
         terminals: &mut Terminals,
         share: Share<'_>,
         connection: ConnectionId,
@@ -214,6 +233,16 @@ impl Deliveries {
             connection,
             outcome: None,
         });
+        // A follower knows a repeat by its position.
+        if let Some(record) = share.record
+            && let Some(key) = terminals.find(connection, share.key)
+            && follow.has(key)
+        {
+            if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {
+                self.set_outcome(ticket, outcome);
+            }
+            return;
+        }
         match self.repeats.known(cx.now.mono, connection, ticket) {
             Some(known) if hooks::recognises_repeats(cx.flaws) => {
                 cx.stats.repeats += 1;

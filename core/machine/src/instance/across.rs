@@ -69,7 +69,12 @@ impl Instance {
                 let (cx, wings, publish) = &mut self.apart(now, out);
                 publish.view_failed(cx, wings);
             }
-            Effect::Terminal(_) | Effect::Answered { .. } | Effect::Deliver { .. } => {
+            Effect::Terminal(_)
+            | Effect::HasRoom(_)
+            | Effect::RowAsked(_)
+            | Effect::Missed
+            | Effect::Answered { .. }
+            | Effect::Deliver { .. } => {
                 (self.base.context(now, out)).bug("an effect was handed back that has its wing");
             }
         }
@@ -112,6 +117,8 @@ impl Instance {
             self.directory_down(now, out);
         }
         (self.membership).directory_up(&mut self.base.context(now, out));
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        publish.directory_up(cx, wings);
     }
 
     pub(super) fn directory_down(&mut self, now: Now, out: &mut Outbox) {
@@ -157,6 +164,17 @@ impl Instance {
                     let cx = &mut self.base.context(now, out);
                     let terminals = &mut self.terminals;
                     (self.membership).operation_ended(cx, terminals, purpose, conclusion);
+                    self.carry(now, out);
+                }
+                Purpose::Follow(purpose) => {
+                    let (cx, wings, _) = &mut self.apart(now, out);
+                    wings.follow.operation_ended(
+                        cx,
+                        wings.membership,
+                        wings.terminals,
+                        purpose,
+                        conclusion,
+                    );
                     self.carry(now, out);
                 }
                 Purpose::Publish(purpose) => {

@@ -53,6 +53,7 @@ impl Instance {
         self.membership.count(&mut tables);
         self.publish.count(&mut tables);
         self.deliver.count(&mut tables);
+        self.follow.count(&mut tables);
         self.peers.count(&mut tables);
         tables
     }

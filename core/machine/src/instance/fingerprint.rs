@@ -19,6 +19,7 @@ impl Instance {
         self.membership.fingerprint(now, hasher);
         self.publish.fingerprint(now, hasher);
         self.deliver.fingerprint(now, hasher);
+        self.follow.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
         self.drain.fingerprint(now, hasher);
         self.fingerprint_alarms(now, hasher);
@@ -26,16 +27,18 @@ impl Instance {
         hasher.write_u128(self.base.random.connection_ids.position());
         hasher.write_u128(self.base.random.nonces.position());
         hasher.write_u128(self.base.random.jitter.position());
+        hasher.write_u128(self.base.random.positions.position());
     }
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        let (membership, deliver, drain) = (
+        let (membership, deliver, follow, drain) = (
             self.membership.alarms(),
             self.deliver.alarms(),
+            self.follow.alarms(),
             self.drain.alarms(),
         );
-        [&membership[..], &deliver, &drain]
+        [&membership[..], &deliver, &follow, &drain]
             .concat()
             .fingerprint(now, hasher);
     }

@@ -24,6 +24,7 @@ impl Instance {
         (self.membership).tend_lease(cx, &self.terminals, departure);
         self.tell_service(now, out);
         let cx = &mut self.base.context(now, out);
+        self.follow.end_turn(cx, &mut self.membership);
         self.terminals.end_turn(cx);
         self.membership.flush(cx);
         self.peers.flush(cx);
@@ -38,6 +39,7 @@ impl Instance {
             && self.deliver.turn_is_over()
             && self.peers.failed().is_empty()
             && self.membership.turn_is_over()
+            && !(self.membership.is_linked() && self.follow.is_due())
     }
 
     /// Tells the peers how the directory serves this instance.

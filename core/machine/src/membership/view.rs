@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
 use crate::time::{Instant, Now};
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::service::Service;
 use crate::vocabulary::standing::Standing;
 use crate::vocabulary::timer::MembershipTimer;
@@ -293,7 +294,8 @@ impl View {
 
 impl View {
     /// Doubts everybody: they may not have noticed yet what this instance has.
-    pub(super) fn doubt_everyone(&mut self, cx: &Context<'_>) {
+    pub(super) fn doubt_everyone(&mut self, cx: &mut Context<'_>) {
+        cx.emit(Effect::Missed);
         let now = cx.now.mono;
         let until = now + cx.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;
@@ -339,6 +341,10 @@ impl View {
         said: impl Fn(InstanceId) -> Option<Service>,
     ) -> Vec<InstanceId> {
         self.asked = Some(asked);
+        let alive: Vec<InstanceId> = (self.known.iter())
+            .filter(|(_, known)| known.was_alive())
+            .map(|(instance, _)| *instance)
+            .collect();
         let present: Vec<InstanceId> = leases.iter().map(|seen| seen.instance).collect();
         for seen in leases {
             if seen.instance != cx.identity.instance {
@@ -353,9 +359,20 @@ impl View {
         for instance in absent {
             self.vanished(cx, asked, instance);
         }
+        if alive.iter().any(|instance| self.has_died(*instance)) {
+            // What it has appended it may not have delivered.
+            cx.emit(Effect::Missed);
+        }
         let silent = self.without_a_sign(cx.now.mono, cx.config.lease);
         self.recount();
         silent
+    }
+
+    /// Whether an instance has lost its lease without giving it back.
+    fn has_died(&self, instance: InstanceId) -> bool {
+        self.known
+            .get(&instance)
+            .is_none_or(|known| !known.was_alive() && known.lease.state != LeaseState::Released)
     }
 
     /// A lease is no longer there. One that was given back would be: it was wiped, and its instance may

@@ -19,6 +19,7 @@ use crate::peers::Peers;
 use crate::peers::link::Link;
 use crate::peers::queue::Queue;
 use crate::time::Instant;
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::standing::Sign;
 use crate::vocabulary::timer::PeersTimer;
 
@@ -170,6 +171,7 @@ impl Peers {
         match peer.state {
             PeerState::Open(open) if open == key => {
                 cx.out.log(Log::PeerDown { instance });
+                cx.emit(Effect::Missed);
                 peer.state = PeerState::Unlinked { until: now };
                 let look = unlinked(cx, membership, instance);
                 self.take_back(cx, instance, 1);

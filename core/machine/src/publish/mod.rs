@@ -42,7 +42,7 @@ use crate::wings::Wings;
 
 pub(crate) use push::refuse;
 
-use lane::{Lane, PartId};
+use lane::{Lane, PartId, Sequence};
 use receipt::OpenPush;
 use waiting::WaitsForView;
 
@@ -65,6 +65,9 @@ pub(crate) struct Publish {
     next_sequence: u64,
     /// What cannot be judged before the next view, in the order it came.
     waiting: Vec<(Instant, WaitsForView)>,
+    /// Parts that are to be appended to logs on the next link, in the order in which they came. At most those
+    /// of open pushes.
+    unappended: Vec<PartId>,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -85,6 +88,7 @@ impl Publish {
             next_delivery: DeliveryId::new(1),
             next_sequence: 0,
             waiting: Vec::new(),
+            unappended: Vec::new(),
         }
     }
 
@@ -98,9 +102,8 @@ impl Publish {
     ) {
         let (asked, reply) = match conclusion {
             Conclusion::Answered { asked, reply } => (asked, reply),
-            Conclusion::Refused(_) | Conclusion::Unknown(_) => {
-                return self.operation_failed(cx, wings, purpose);
-            }
+            Conclusion::Unknown(_) => return self.operation_unknown(cx, wings, purpose),
+            Conclusion::Refused(_) => return self.operation_failed(cx, wings, purpose),
         };
         match (purpose, reply) {
             (PublishPurpose::Lookup { key }, Reply::Rows { rows, malformed }) => {
@@ -114,10 +117,15 @@ impl Publish {
             (PublishPurpose::RemoveRow, Reply::Removed(removed)) => {
                 cx.stats.rows_removed += u64::from(removed);
             }
+            (PublishPurpose::Append { key, part }, Reply::Log(reply)) => {
+                let sequence = Sequence::new(part);
+                self.appended(cx, wings, PartId { key, sequence }, reply);
+            }
             (
                 purpose @ (PublishPurpose::Lookup { .. }
                 | PublishPurpose::Connections { .. }
-                | PublishPurpose::RemoveRow),
+                | PublishPurpose::RemoveRow
+                | PublishPurpose::Append { .. }),
                 _,
             ) => {
                 cx.stats.directory_refusals += 1;
@@ -126,7 +134,25 @@ impl Publish {
         }
     }
 
-    /// The directory did not execute the operation, or it is unknown whether it did.
+    /// It is unknown whether the directory executed the operation.
+    fn operation_unknown(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        purpose: PublishPurpose,
+    ) {
+        match purpose {
+            PublishPurpose::Append { key, part } => {
+                let sequence = Sequence::new(part);
+                self.append_unknown(cx, wings, &PartId { key, sequence });
+            }
+            PublishPurpose::Lookup { .. }
+            | PublishPurpose::Connections { .. }
+            | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
+        }
+    }
+
+    /// The directory did not execute the operation, or it does not matter whether it did.
     fn operation_failed(
         &mut self,
         cx: &mut Context<'_>,
@@ -139,6 +165,10 @@ impl Publish {
                 list::connections_unknown(cx, wings, call, &key)
             }
             PublishPurpose::RemoveRow => {}
+            PublishPurpose::Append { key, part } => {
+                let sequence = Sequence::new(part);
+                self.append_refused(cx, wings, &PartId { key, sequence });
+            }
         }
     }
 
@@ -247,6 +277,7 @@ impl Publish {
         tables.lanes = self.lanes.len();
         tables.deliveries = self.deliveries.len();
         tables.waiting = self.waiting.len();
+        tables.unappended = self.unappended.len();
     }
 
     /// Whether nothing is left of any push or question.
@@ -256,6 +287,7 @@ impl Publish {
             && self.lanes.is_empty()
             && self.deliveries.is_empty()
             && self.waiting.is_empty()
+            && self.unappended.is_empty()
     }
 }
 
@@ -269,6 +301,7 @@ impl Fingerprint for Publish {
         }
         self.next_delivery.fingerprint(now, hasher);
         self.next_sequence.fingerprint(now, hasher);
+        self.unappended.hash(hasher);
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

@@ -4,11 +4,12 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Addressees, Delivery};
+use crate::directory::log::Retention;
 use crate::event::Answer;
 use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::message::{Action, Audience, Push, PushRefused};
-use crate::publish::lane::{Lane, Part, PartId};
+use crate::publish::lane::{Lane, Part, PartId, PartRecord};
 use crate::publish::receipt::OpenPush;
 use crate::publish::route::Selection;
 use crate::publish::waiting::WaitsForView;
@@ -49,11 +50,15 @@ impl Publish {
         if let Err(refused) = self.check(cx, &push) {
             return refuse(cx, call, refused);
         }
+        if push.durable.is_some() && !wings.membership.is_linked() {
+            return refuse(cx, call, PushRefused::DirectoryAway);
+        }
         let Push {
             id,
             to,
             action,
             deadline,
+            durable,
         } = push;
         let keys = keys(to);
         let full = |(key, _): &(Key, Selection)| {
@@ -69,7 +74,7 @@ impl Publish {
         let push = (self.open).insert(OpenPush::new(call, id, action, hurries, due));
         cx.arm(hurries, PublishTimer(push));
         match keys {
-            Some(keys) => self.begin_parts(cx, wings, push, keys),
+            Some(keys) => self.begin_parts(cx, wings, push, keys, durable),
             None => self.push_to_everyone(cx, wings, push),
         }
     }
@@ -85,6 +90,15 @@ impl Publish {
         }
         if !(Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&push.deadline) {
             return Err(PushRefused::Deadline);
+        }
+        if push.durable.is_some() {
+            match (&push.to, &push.action) {
+                (Audience::User(_) | Audience::Users(_), Action::Frame(_)) => {}
+                (Audience::User(_) | Audience::Users(_), Action::Close(_))
+                | (Audience::Connections { .. } | Audience::Everyone, _) => {
+                    return Err(PushRefused::NotForUsers);
+                }
+            }
         }
         let limit = cx.config.push_users;
         match &push.to {
@@ -114,14 +128,16 @@ impl Publish {
         wings: &mut Wings<'_>,
         push: PushKey,
         keys: Vec<(Key, Selection)>,
+        durable: Option<Retention>,
     ) {
+        let record = durable.map_or(PartRecord::Plain, PartRecord::Wanted);
         let next = &mut self.next_sequence;
         let mut begun = Vec::with_capacity(keys.len());
         for (key, selection) in keys {
             let lane = (self.lanes)
                 .entry(key.clone())
                 .or_insert_with(|| Lane::new(*next));
-            let sequence = lane.push(Part::new(push, selection, cx.now.mono));
+            let sequence = lane.push(Part::new(push, selection, record, cx.now.mono));
             *next = lane.next().max(*next);
             begun.push(PartId { key, sequence });
         }
@@ -130,7 +146,10 @@ impl Publish {
             open.parts.clone_from(&begun);
         }
         for part in begun {
-            self.advance_lane(cx, wings, &part.key);
+            match durable {
+                None => self.advance_lane(cx, wings, &part.key),
+                Some(_) => self.append(cx, wings, &part),
+            }
         }
     }
 

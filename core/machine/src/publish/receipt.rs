@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey};
 use crate::key::Key;
-use crate::message::{Action, Counts, InstanceOutcome, Outcome, Receipt, TerminalOutcome};
+use crate::message::{
+    Action, Counts, InLog, InstanceOutcome, Outcome, Receipt, TerminalOutcome, UserLog,
+};
 use crate::publish::Publish;
 use crate::publish::lane::PartId;
 use crate::time::Instant;
@@ -47,6 +49,7 @@ impl OpenPush {
             receipt: Receipt {
                 push,
                 degraded: false,
+                logged: Vec::new(),
                 counts: Counts::default(),
                 terminals: Vec::new(),
                 truncated: false,
@@ -106,6 +109,16 @@ impl Publish {
                 user: key.user().clone(),
                 connection,
                 outcome,
+            });
+        }
+    }
+
+    /// Takes down what is known of a durable push in the log of a key.
+    pub(super) fn log_into_receipt(&mut self, push: PushKey, key: &Key, in_log: Option<InLog>) {
+        if let (Some(open), Some(logged)) = (self.open.get_mut(push), in_log) {
+            open.receipt.logged.push(UserLog {
+                user: key.user().clone(),
+                logged,
             });
         }
     }
@@ -182,6 +195,9 @@ impl Fingerprint for OpenPush {
         self.receipt.push.fingerprint(now, hasher);
         self.receipt.degraded.fingerprint(now, hasher);
         self.receipt.counts.fingerprint(now, hasher);
+        for UserLog { user, logged } in &self.receipt.logged {
+            (user, logged).hash(hasher);
+        }
         for terminal in &self.receipt.terminals {
             (&terminal.user, terminal.connection, terminal.outcome).hash(hasher);
         }

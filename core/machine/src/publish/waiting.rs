@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::directory::Row;
 use crate::id::{CallId, ConnectionId, PushKey};
 use crate::key::Key;
+use crate::publish::lane::PartId;
 use crate::publish::{Publish, list};
 use crate::time::Instant;
 use crate::wings::Wings;
@@ -15,6 +16,11 @@ pub(super) enum WaitsForView {
     Lane(Key),
     /// A push to everyone.
     Everyone(PushKey),
+    /// The rows that came with the record of a part.
+    Record {
+        part: PartId,
+        rows: Vec<(ConnectionId, Row)>,
+    },
     /// A list of a key's connections.
     List {
         call: CallId,
@@ -52,6 +58,7 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.judge_lane(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
+                WaitsForView::Record { part, rows } => self.judge_record(cx, wings, part, rows),
                 WaitsForView::List {
                     call,
                     asked,
@@ -68,6 +75,7 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.lookup_failed(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
+                WaitsForView::Record { part, .. } => self.record_unjudged(cx, wings, &part),
                 WaitsForView::List { call, key, .. } => {
                     list::connections_unknown(cx, wings, call, &key);
                 }

@@ -21,6 +21,7 @@ use crate::vocabulary::terminal::{Age, Terminal};
 use crate::vocabulary::timer::TerminalsTimer;
 
 use connection::Connection;
+pub(crate) use outbound::{LogWord, NoRoom};
 use registry::Registry;
 
 /// The terminals of this instance.

@@ -5,15 +5,17 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
-use crate::frame::{Messages, Outgoing, Pushed};
+use crate::frame::{Attached, HelloLog, Messages, Outgoing, Pushed};
 use crate::id::ConnectionId;
+use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
 /// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
-/// from pushes and give way to none: the hello, which stands before all others, and the answer to
-/// the terminal's messages, of which at most one waits, whatever the terminal sends.
+/// from pushes and give way to none: the hello, which stands before all others, the answer to
+/// the terminal's messages, of which at most one waits, whatever the terminal sends, and where a
+/// follower stands, which is said once for each read of its log, and read when its queue is empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
@@ -33,7 +35,10 @@ enum Queued {
     Hello {
         connection: ConnectionId,
         degraded: bool,
+        log: HelloLog,
     },
+    /// Where a follower stands.
+    Word(LogWord),
     /// The answer to messages of the terminal.
     Received(Messages),
     Push {
@@ -42,18 +47,51 @@ enum Queued {
         size: usize,
         ticket: Ticket,
     },
+    /// A record of the log.
+    Record {
+        pushed: Pushed,
+        /// Bytes after encoding.
+        size: usize,
+        /// None, if it was read.
+        ticket: Option<Ticket>,
+    },
+}
+
+/// What a follower is told of where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogWord {
+    /// [`Outgoing::Log`].
+    Log(Attached),
+    /// [`Outgoing::Gap`].
+    Gap(Position),
+    /// [`Outgoing::Back`].
+    Back(Position),
+}
+
+/// Why a record is not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// Until something is written.
+    Yet,
+    /// It is larger than the queue.
+    Ever,
 }
 
 impl Queued {
-    fn push(&self) -> Option<(Ticket, usize)> {
+    /// Bytes of a push or a record.
+    const fn size(&self) -> Option<usize> {
         match self {
-            Self::Push { ticket, size, .. } => Some((*ticket, *size)),
-            Self::Hello { .. } | Self::Received(_) => None,
+            Self::Push { size, .. } | Self::Record { size, .. } => Some(*size),
+            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
         }
     }
 
     fn ticket(&self) -> Option<Ticket> {
-        Some(self.push()?.0)
+        match self {
+            Self::Push { ticket, .. } => Some(*ticket),
+            Self::Record { ticket, .. } => *ticket,
+            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
+        }
     }
 
     fn outgoing(&self) -> Outgoing {
@@ -61,12 +99,18 @@ impl Queued {
             &Self::Hello {
                 connection,
                 degraded,
+                log,
             } => Outgoing::Hello {
                 connection,
                 degraded,
+                log,
             },
+            Self::Word(LogWord::Log(start)) => Outgoing::Log(*start),
+            Self::Word(LogWord::Gap(position)) => Outgoing::Gap(*position),
+            Self::Word(LogWord::Back(position)) => Outgoing::Back(*position),
             Self::Received(messages) => Outgoing::Received(*messages),
             Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
+            Self::Record { pushed, .. } => Outgoing::Record(pushed.clone()),
         }
     }
 }
@@ -99,6 +143,35 @@ impl Outbound {
         }
     }
 
+    /// Queues a record of this size after encoding, if there is room. Nothing gives way to it: the log has it.
+    pub(crate) fn offer_record(
+        &mut self,
+        pushed: Pushed,
+        size: usize,
+        ticket: Option<Ticket>,
+        config: &Config,
+    ) -> Result<(), NoRoom> {
+        if pushed.payload().len() > config.queue_bytes {
+            return Err(NoRoom::Ever);
+        }
+        if !self.has_room(size, config) {
+            return Err(NoRoom::Yet);
+        }
+        self.bytes += size;
+        self.pushes += 1;
+        self.queue.push_back(Queued::Record {
+            pushed,
+            size,
+            ticket,
+        });
+        Ok(())
+    }
+
+    /// A follower is to be told where it stands.
+    pub(crate) fn say(&mut self, word: LogWord) {
+        self.queue.push_back(Queued::Word(word));
+    }
+
     /// Queues a push of this size after encoding, if there is room by the policy. An empty queue takes
     /// whatever encoding has made of a payload that is within the limit: what is promised to who pushes holds
     /// for each terminal, whatever its transport.
@@ -107,6 +180,7 @@ impl Outbound {
         pushed: Pushed,
         size: usize,
         ticket: Ticket,
+        policy: SlowConsumer,
         config: &Config,
     ) -> Offered {
         if pushed.payload().len() > config.queue_bytes {
@@ -114,7 +188,7 @@ impl Outbound {
         }
         let mut gave_way = Vec::new();
         if !self.has_room(size, config) {
-            match config.slow_consumer {
+            match policy {
                 SlowConsumer::Close => return Offered::Close,
                 SlowConsumer::DropNewest => return Offered::Refused,
                 SlowConsumer::DropOldest => {
@@ -147,11 +221,12 @@ impl Outbound {
     }
 
     /// Puts the hello before all that wait: nothing has been written yet.
-    pub(crate) fn greet(&mut self, connection: ConnectionId, degraded: bool) {
+    pub(crate) fn greet(&mut self, connection: ConnectionId, degraded: bool, log: HelloLog) {
         debug_assert!(!self.is_writing(), "something overtakes the hello");
         self.queue.push_front(Queued::Hello {
             connection,
             degraded,
+            log,
         });
     }
 
@@ -235,19 +310,16 @@ impl Outbound {
 
     /// Whether there is room once all that waits has given way.
     fn could_make_room(&self, bytes: usize, config: &Config) -> bool {
-        let held = (self.queue.iter().take(self.in_flight)).filter_map(Queued::push);
-        let (frames, held) = held.fold((0, 0), |(frames, held), (_, size)| {
-            (frames + 1, held + size)
-        });
+        let held = (self.queue.iter().take(self.in_flight)).filter_map(Queued::size);
+        let (frames, held) = held.fold((0, 0), |(frames, held), size| (frames + 1, held + size));
         frames == 0 || frames < config.queue_frames && held + bytes <= config.queue_bytes
     }
 
     /// A frame is in the queue no more.
     fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
-        let (ticket, size) = queued.push()?;
-        self.bytes -= size;
+        self.bytes -= queued.size()?;
         self.pushes -= 1;
-        Some(ticket)
+        queued.ticket()
     }
 }
 
@@ -300,7 +372,7 @@ mod tests {
     fn filled(config: &Config) -> Outbound {
         let mut outbound = Outbound::new();
         for index in 0..3 {
-            let offered = outbound.offer(push(10), 10, ticket(index), config);
+            let offered = outbound.offer(push(10), 10, ticket(index), config.slow_consumer, config);
             assert_eq!(offered, Offered::Queued(vec![]));
             if index == 0 {
                 assert_eq!(outbound.next_batch().count(), 1);
@@ -325,7 +397,7 @@ mod tests {
     fn a_full_queue_follows_its_policy() {
         let full = |policy| {
             let config = config(policy);
-            filled(&config).offer(push(10), 10, ticket(9), &config)
+            filled(&config).offer(push(10), 10, ticket(9), config.slow_consumer, &config)
         };
         assert_eq!(full(SlowConsumer::Close), Offered::Close);
         assert_eq!(full(SlowConsumer::DropNewest), Offered::Refused);
@@ -341,21 +413,23 @@ mod tests {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = Outbound::new();
         let connection = ConnectionId::new(uuid::Uuid::nil());
-        outbound.greet(connection, false);
+        outbound.greet(connection, false, HelloLog::NotAsked);
         let hello = Outgoing::Hello {
             connection,
             degraded: false,
+            log: HelloLog::NotAsked,
         };
         for index in 0..3 {
-            let offered = outbound.offer(push(10), 10, ticket(index), &config);
+            let offered =
+                outbound.offer(push(10), 10, ticket(index), config.slow_consumer, &config);
             assert_eq!(offered, Offered::Queued(vec![]));
         }
         assert_eq!((outbound.bytes(), outbound.frames()), (30, 3));
-        let offered = outbound.offer(push(10), 10, ticket(3), &config);
+        let offered = outbound.offer(push(10), 10, ticket(3), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Queued(vec![ticket(0)]));
         let batch: Vec<_> = outbound.next_batch().collect();
         assert_eq!(batch, [hello, pushed(10), pushed(10), pushed(10)]);
-        let offered = outbound.offer(push(10), 10, ticket(4), &config);
+        let offered = outbound.offer(push(10), 10, ticket(4), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Refused, "the batch is with the driver");
         assert_eq!(outbound.written(), [1, 2, 3].map(ticket));
         assert_eq!((outbound.bytes(), outbound.frames()), (0, 0));
@@ -384,7 +458,7 @@ mod tests {
             outbound.answer(sent(5001)),
             "one is with the driver, none waits"
         );
-        let offered = outbound.offer(push(10), 10, ticket(3), &config);
+        let offered = outbound.offer(push(10), 10, ticket(3), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Queued(vec![]));
         assert_eq!(outbound.written(), vec![ticket(1), ticket(2)]);
         assert_eq!(first(&mut outbound), Some(pushed(10)));
@@ -400,7 +474,7 @@ mod tests {
     fn nothing_gives_way_to_a_frame_that_does_not_fit_beside_what_is_being_written() {
         let config = config(SlowConsumer::DropOldest);
         let mut outbound = filled(&config);
-        let offered = outbound.offer(push(25), 25, ticket(3), &config);
+        let offered = outbound.offer(push(25), 25, ticket(3), config.slow_consumer, &config);
         assert_eq!(offered, Offered::Refused);
         assert_eq!(outbound.frames(), 3);
     }
@@ -416,7 +490,8 @@ mod tests {
             let config = config(policy);
             for mut outbound in [Outbound::new(), filled(&config)] {
                 let frames = outbound.frames();
-                let offered = outbound.offer(push(31), 31, ticket(3), &config);
+                let offered =
+                    outbound.offer(push(31), 31, ticket(3), config.slow_consumer, &config);
                 assert_eq!(offered, Offered::TooLarge);
                 assert_eq!(outbound.frames(), frames);
             }
@@ -433,10 +508,14 @@ mod tests {
         ] {
             let config = config(policy);
             let mut outbound = Outbound::new();
-            outbound.greet(ConnectionId::new(uuid::Uuid::nil()), false);
-            let offered = outbound.offer(push(30), 40, ticket(1), &config);
+            outbound.greet(
+                ConnectionId::new(uuid::Uuid::nil()),
+                false,
+                HelloLog::NotAsked,
+            );
+            let offered = outbound.offer(push(30), 40, ticket(1), config.slow_consumer, &config);
             assert_eq!(offered, Offered::Queued(vec![]), "{policy:?}");
-            let offered = outbound.offer(push(30), 40, ticket(2), &config);
+            let offered = outbound.offer(push(30), 40, ticket(2), config.slow_consumer, &config);
             assert_eq!(offered, behind, "{policy:?}");
             assert_eq!((outbound.bytes(), outbound.frames()), (40, 1));
         }

@@ -137,6 +137,7 @@ impl Rig {
             to: Audience::User(UserId::new(user).expect("a user")),
             action,
             deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
         };
         let call = CallId::new(self.pushes as u64);
         self.event(Event::Push { call, push })

@@ -76,6 +76,7 @@ impl Feeder {
                 to: self.audience(to),
                 action: action(*kick, *bytes),
                 deadline: Duration::from_millis((*millis).into()),
+                durable: None,
             }),
             Step::Connections { user } => self.ask_connections(user_id(*user)),
             Step::Instances => self.ask_instances(),

@@ -7,6 +7,7 @@ mod chance;
 mod drain;
 mod everyone;
 mod feeder;
+mod followers;
 mod happen;
 mod here;
 mod hurry;

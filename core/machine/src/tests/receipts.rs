@@ -426,6 +426,7 @@ fn each_call_is_answered_once() {
         to: only("ann", &[]),
         action: Action::Frame(payload),
         deadline: Config::DEADLINE_MIN,
+        durable: None,
     };
     for _ in 0..3 {
         cluster.hand_in(0, push.clone());

@@ -23,7 +23,12 @@ fn terminals_of_a_key_share_what_is_known_of_a_push() {
         (cluster.received[&connection].iter())
             .filter_map(|outgoing| match outgoing {
                 Outgoing::Pushed(pushed) => Some(pushed.clone()),
-                Outgoing::Hello { .. } | Outgoing::Received(_) => None,
+                Outgoing::Hello { .. }
+                | Outgoing::Log(_)
+                | Outgoing::Record(_)
+                | Outgoing::Gap(_)
+                | Outgoing::Back(_)
+                | Outgoing::Received(_) => None,
             })
             .collect()
     };

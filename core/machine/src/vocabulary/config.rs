@@ -110,6 +110,14 @@ crate::settings! {
             repeat_entries: usize as Count = 100_000;
         }
 
+        "Logs of durable pushes" {
+            /// The time in which the head of each log that is followed is compared with where its followers
+            /// stand. It bounds how long a follower can miss a record that came to its log without any sign.
+            #[serde(with = "duration")]
+            log_check: Duration as Time = secs(60),
+                rule: |config| config.log_check >= secs(1), "must be at least 1s";
+        }
+
         "Links between instances" {
             /// Links of an instance, at most.
             links: usize as Count = 4096,

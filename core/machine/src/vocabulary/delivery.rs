@@ -14,9 +14,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::fingerprint::Fingerprint;
+use crate::directory::log::Place;
 use crate::frame::{CloseCode, Pushed};
 use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId};
 use crate::key::Key;
+
 use crate::message::{Action, Counts, Outcome};
 use crate::time::Instant;
 
@@ -54,6 +56,8 @@ pub(crate) struct Addressee {
     pub(crate) named: Vec<ConnectionId>,
     /// Other terminals to be served, which only the instance itself knows.
     pub(crate) ask: Ask,
+    /// Where the push stands in the log of the key, if it is durable.
+    pub(crate) place: Option<Place>,
 }
 
 /// The terminals to be served although no row names them.
@@ -93,6 +97,13 @@ pub(crate) enum Deed {
     Tell(Pushed),
     /// The terminal is closed.
     Close(CloseCode),
+}
+
+/// A record of a log on its way to followers, and which record it follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChainedRecord {
+    pub(crate) place: Place,
+    pub(crate) pushed: Pushed,
 }
 
 /// A claim of one delivery to learn what became of a frame.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::delivery::{Delivered, Delivery};
 use crate::directory::SeenLease;
-use crate::id::{InstanceId, LinkKey};
+use crate::id::{ConnectionKey, InstanceId, LinkKey};
 use crate::time::Instant;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::terminal::TerminalChange;
@@ -15,6 +15,12 @@ use crate::vocabulary::terminal::TerminalChange;
 pub(crate) enum Effect {
     /// A terminal has changed: for the membership.
     Terminal(TerminalChange),
+    /// The queue of a follower has run empty: for the followers.
+    HasRoom(ConnectionKey),
+    /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.
+    RowAsked(ConnectionKey),
+    /// Deliveries may have missed terminals of this instance: for the followers.
+    Missed,
     /// A delivery that came over this link is answered: for the peers.
     Answered { link: LinkKey, delivered: Delivered },
     /// Terminals of this instance are to be served, and the answer leaves over the link, on which what is

@@ -9,6 +9,7 @@ use crate::directory::OperationResult;
 use crate::frame::{CloseCode, EncodedSize};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
 use crate::message::Push;
+use crate::position::Position;
 use crate::time::WallTime;
 
 /// A handshake that passed the authenticator.
@@ -20,6 +21,24 @@ pub struct Handshake {
     pub expires: Option<WallTime>,
     /// How large pushes are in the protocol that the terminal speaks, over its transport.
     pub size: EncodedSize,
+    /// What it asks of the log of its user. `None`: it gets durable pushes as plain ones, and misses those that
+    /// come while it is away.
+    pub follow: Option<Follow>,
+}
+
+/// What a terminal asks of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Follow {
+    /// Positions that it holds, newest first. It goes on behind the first of them that the log knows, if that
+    /// is one of the first [`AFTER_MAX`](Self::AFTER_MAX).
+    pub after: Vec<Position>,
+    /// Without a position: how many of the last records it wants.
+    pub history: u32,
+}
+
+impl Follow {
+    /// Positions of a terminal that are looked for, at most.
+    pub const AFTER_MAX: usize = 16;
 }
 
 impl Handshake {
@@ -29,6 +48,7 @@ impl Handshake {
             user,
             expires: None,
             size: EncodedSize::UNCHANGED,
+            follow: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::directory::log::Content;
 use crate::id::{ConnectionId, PushId};
 use crate::key::Key;
+use crate::position::Position;
 
 /// The content of one frame. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -134,11 +135,53 @@ pub enum Outgoing {
         connection: ConnectionId,
         /// Whether pushes may miss it until its row is written.
         degraded: bool,
+        /// Where it stands in its log.
+        log: HelloLog,
     },
+    /// Where a follower stands in its log, which the hello could not say.
+    Log(Attached),
+    /// A record of the log: the successor of what the follower holds.
+    Record(Pushed),
+    /// Something is missing. The follower stands at this position, and what is kept behind it follows.
+    Gap(Position),
+    /// Nothing is missing, but the log has lost what came after this position, where the follower stands: it
+    /// may come again, under its push's id.
+    Back(Position),
     /// A push: its content as it was handed in, and what is known of it.
     Pushed(Pushed),
     /// The answer to all messages that the terminal has sent.
     Received(Messages),
+}
+
+/// What a hello says of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum HelloLog {
+    /// The terminal has not asked for it.
+    NotAsked,
+    /// It cannot be read yet: [`Outgoing::Log`] will say it.
+    Unknown,
+    /// The terminal stands here.
+    At(Attached),
+}
+
+/// Where a follower begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Attached {
+    /// The position of what comes before the first record that it will be told.
+    pub position: Position,
+    /// What that has to do with what it asked for.
+    pub recovery: Recovery,
+}
+
+/// How a follower begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Recovery {
+    /// It has brought no position.
+    Anew,
+    /// It goes on where it was: nothing is missing.
+    Resumed,
+    /// The log does not know where it was: something may be missing, and all that is kept follows.
+    Lost,
 }
 
 /// A push, as its terminals are told of it. Those that are found by the same key share one value: a clone
@@ -156,13 +199,38 @@ type Shared<T> = std::sync::Arc<T>;
 struct PushedContent {
     push: PushId,
     key: Option<Key>,
+    /// Its place in the log, for followers.
+    position: Option<Position>,
     payload: Payload,
 }
 
 impl Pushed {
     /// `key`: what its terminals were found by. `None`: it is for everyone.
     pub fn new(push: PushId, key: Option<Key>, payload: Payload) -> Self {
-        Self(PushedContent { push, key, payload }.into())
+        let position = None;
+        Self(
+            PushedContent {
+                push,
+                key,
+                position,
+                payload,
+            }
+            .into(),
+        )
+    }
+
+    /// A push at this place in the log of a key.
+    pub fn record(push: PushId, key: Key, position: Position, payload: Payload) -> Self {
+        let (key, position) = (Some(key), Some(position));
+        Self(
+            PushedContent {
+                push,
+                key,
+                position,
+                payload,
+            }
+            .into(),
+        )
     }
 
     /// The id of the push, by which repeats of it are recognised.
@@ -173,6 +241,11 @@ impl Pushed {
     /// What its terminals were found by. `None`: it is for everyone.
     pub fn key(&self) -> Option<&Key> {
         self.0.key.as_ref()
+    }
+
+    /// Its place in the log. `None`: it is told as a plain push.
+    pub fn position(&self) -> Option<Position> {
+        self.0.position
     }
 
     /// The content, as it was handed in.

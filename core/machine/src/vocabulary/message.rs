@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::fingerprint::Fingerprint;
+use crate::directory::log::Retention;
 use crate::frame::{CloseCode, Payload};
 use crate::id::{ConnectionId, InstanceId, PushId, UserId};
+use crate::position::Position;
 
 /// One message for an audience.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +21,8 @@ pub struct Push {
     pub action: Action,
     /// When the receipt is due, from the handing in.
     pub deadline: Duration,
+    /// What the log of each user keeps with it. `None`: it is in no log, and is gone when it is written.
+    pub durable: Option<Retention>,
 }
 
 impl Push {
@@ -29,6 +33,7 @@ impl Push {
             to,
             action: Action::Frame(payload),
             deadline: crate::config::Config::DEADLINE_DEFAULT,
+            durable: None,
         }
     }
 }
@@ -68,6 +73,8 @@ pub struct Receipt {
     /// Something was in doubt while it was routed: terminals may have been missed that the receipt
     /// does not name.
     pub degraded: bool,
+    /// For a durable push: what is known of its place in the log of each user.
+    pub logged: Vec<UserLog>,
     /// All terminals, by outcome.
     pub counts: Counts,
     /// The terminals, at most [`Config::receipt_terminals`](crate::config::Config::receipt_terminals).
@@ -77,6 +84,29 @@ pub struct Receipt {
     pub truncated: bool,
     /// For a push to everyone: what each instance reported.
     pub instances: Vec<InstanceOutcome>,
+}
+
+/// What became of a durable push in the log of one user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UserLog {
+    /// The user whose log it is.
+    pub user: UserId,
+    /// What is known.
+    pub logged: InLog,
+}
+
+/// What is known of a push in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum InLog {
+    /// It is a record: the directory said so.
+    At(Position),
+    /// It was a record, and is kept no longer: this was a repeat, and nobody got it again.
+    Expired,
+    /// The directory did not answer by the deadline: it is a record, or is not, or becomes one later. A repeat
+    /// under the same id is safe.
+    Unknown,
+    /// The directory refused it: it is no record, and nobody got it.
+    Refused,
 }
 
 /// What became of a push at one terminal.
@@ -108,6 +138,8 @@ pub enum Outcome {
     Written,
     /// The owning instance has it, and had not written it by the deadline.
     Queued,
+    /// The terminal follows its log, which has the push: it comes to it by way of the log.
+    Kept,
     /// The connection had ended.
     Gone,
     /// The terminal's queue was full.
@@ -126,6 +158,7 @@ impl Outcome {
         match self {
             Self::Written => "written",
             Self::Queued => "queued",
+            Self::Kept => "kept",
             Self::Gone => "gone",
             Self::Overflow => "overflow",
             Self::Unreachable => "unreachable",
@@ -141,6 +174,8 @@ pub struct Counts {
     pub written: u64,
     /// Terminals with the outcome [`Outcome::Queued`].
     pub queued: u64,
+    /// Terminals with the outcome [`Outcome::Kept`].
+    pub kept: u64,
     /// Terminals with the outcome [`Outcome::Gone`].
     pub gone: u64,
     /// Terminals with the outcome [`Outcome::Overflow`].
@@ -165,6 +200,7 @@ impl Counts {
         match outcome {
             Outcome::Written => self.written += 1,
             Outcome::Queued => self.queued += 1,
+            Outcome::Kept => self.kept += 1,
             Outcome::Gone => self.gone += 1,
             Outcome::Overflow => self.overflow += 1,
             Outcome::Unreachable => self.unreachable += 1,
@@ -176,6 +212,7 @@ impl Counts {
     pub const fn merge(&mut self, other: &Self) {
         self.written = self.written.saturating_add(other.written);
         self.queued = self.queued.saturating_add(other.queued);
+        self.kept = self.kept.saturating_add(other.kept);
         self.gone = self.gone.saturating_add(other.gone);
         self.overflow = self.overflow.saturating_add(other.overflow);
         self.unreachable = self.unreachable.saturating_add(other.unreachable);
@@ -216,6 +253,12 @@ pub enum PushRefused {
     /// The caller's: the deadline is out of range.
     #[error("the deadline must be between 10ms and 30s")]
     Deadline,
+    /// The caller's: everyone, or some connections of a user, have no log.
+    #[error("a durable push is for users: for one, or for several that are named")]
+    NotForUsers,
+    /// Nobody's: there is no link to the directory, which has the logs. Try again, or elsewhere.
+    #[error("the directory is away, and with it the logs")]
+    DirectoryAway,
     /// Too much waits here already: try again later.
     #[error("too many pushes are waiting at this instance")]
     Overloaded,

@@ -14,6 +14,7 @@ use crate::key::Key;
 pub(crate) enum Purpose {
     Membership(MembershipPurpose),
     Publish(PublishPurpose),
+    Follow(FollowPurpose),
 }
 
 /// The order in which the answers of a trip are taken in.
@@ -46,6 +47,9 @@ enum Number {
     Renew,
     Release,
     OwnLease,
+    Read,
+    Head,
+    Append,
 }
 
 /// What an operation is for.
@@ -81,6 +85,33 @@ pub(crate) enum PublishPurpose {
     Connections { call: CallId, key: Key } = Number::Connections as isize,
     /// The end of a row that is dead or gone.
     RemoveRow = Number::RemoveRow as isize,
+    /// The record of a durable push for a key: the part of the push, by its number in the lane.
+    Append { key: Key, part: u64 } = Number::Append as isize,
+}
+
+/// What an operation is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(isize)]
+pub(crate) enum FollowPurpose {
+    /// What comes after the position of a follower.
+    Read {
+        connection: ConnectionKey,
+        read: ReadId,
+    } = Number::Read as isize,
+    /// Where a log ends.
+    Head { key: Key } = Number::Head as isize,
+}
+
+/// Names one read of a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ReadId(u32);
+
+impl ReadId {
+    pub(crate) const FIRST: Self = Self(0);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
 }
 
 impl Judging for MembershipPurpose {
@@ -98,8 +129,25 @@ impl Judging for MembershipPurpose {
 impl Judging for PublishPurpose {
     fn judged(&self) -> Judged {
         match self {
-            Self::Lookup { .. } | Self::Connections { .. } | Self::RemoveRow => Judged::Last,
+            Self::Lookup { .. }
+            | Self::Connections { .. }
+            | Self::RemoveRow
+            | Self::Append { .. } => Judged::Last,
         }
+    }
+}
+
+impl Judging for FollowPurpose {
+    fn judged(&self) -> Judged {
+        match self {
+            Self::Read { .. } | Self::Head { .. } => Judged::Last,
+        }
+    }
+}
+
+impl From<FollowPurpose> for Purpose {
+    fn from(purpose: FollowPurpose) -> Self {
+        Self::Follow(purpose)
     }
 }
 
@@ -120,6 +168,7 @@ impl Judging for Purpose {
         match self {
             Self::Membership(purpose) => purpose.judged(),
             Self::Publish(purpose) => purpose.judged(),
+            Self::Follow(purpose) => purpose.judged(),
         }
     }
 }
@@ -130,6 +179,7 @@ impl Hash for Purpose {
         match self {
             Self::Membership(purpose) => purpose.hash(hasher),
             Self::Publish(purpose) => purpose.hash(hasher),
+            Self::Follow(purpose) => purpose.hash(hasher),
         }
     }
 }

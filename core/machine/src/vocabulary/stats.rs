@@ -56,6 +56,24 @@ pub struct Stats {
     pub peers_refused: u64,
     /// Links whose other end had not proven itself when so many others came that it gave way.
     pub strangers_ended: u64,
+    /// Records appended to logs.
+    pub appended: u64,
+    /// Appends of pushes that the log knew.
+    pub append_repeats: u64,
+    /// Reads of logs for followers.
+    pub log_reads: u64,
+    /// Records that were read for them.
+    pub log_replayed: u64,
+    /// Records that came to a follower which had them.
+    pub log_repeats: u64,
+    /// Followers that went on with something missing.
+    pub log_gaps: u64,
+    /// Followers that went on from a position they had left.
+    pub log_steps_back: u64,
+    /// Heads of logs that were compared with where followers stand.
+    pub log_checks: u64,
+    /// Followers that were found elsewhere, while nothing was read for them.
+    pub log_check_misses: u64,
     /// Events for keys that are out of date.
     pub stale_events: u64,
     /// States that only a bug can reach.
@@ -135,6 +153,14 @@ pub struct Tables {
     pub deliveries: usize,
     /// What waits for the others' leases to be read.
     pub waiting: usize,
+    /// Parts of durable pushes that are appended on the next link.
+    pub unappended: usize,
+    /// Terminals that follow their log.
+    pub followers: usize,
+    /// Logs that are followed.
+    pub channels: usize,
+    /// Reads of logs, under way or waiting for a place.
+    pub reads: usize,
     /// Deliveries that are served here.
     pub inbound: usize,
     /// Pushes to everyone that are being written here.

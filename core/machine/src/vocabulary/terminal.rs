@@ -33,6 +33,8 @@ pub(crate) struct Terminal<'a> {
     /// When it was accepted, by the wall clock: for people, never for decisions.
     pub(crate) connected: WallTime,
     pub(crate) life: LifeStage,
+    /// Whether it follows its log.
+    pub(crate) follows: bool,
 }
 
 /// Where a connection is in its life, as far as it concerns other wings.

@@ -11,6 +11,7 @@ pub(crate) enum Timer {
     Terminals(TerminalsTimer),
     Membership(MembershipTimer),
     Publish(PublishTimer),
+    Follow(FollowTimer),
     Deliver(DeliverTimer),
     Drain(DrainTimer),
     Peers(PeersTimer),
@@ -40,6 +41,19 @@ pub(crate) enum MembershipTimer {
 /// A push has waited for the directory for long enough, or its receipt is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PublishTimer(pub(crate) PushKey);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FollowTimer {
+    /// The next logs are checked.
+    Check,
+    /// All logs are checked once more.
+    Recheck,
+    /// Records that were held back are given up.
+    Release,
+    /// After a read that failed, logs are read again.
+    Pause,
+}
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +92,12 @@ impl From<MembershipTimer> for Timer {
 impl From<PublishTimer> for Timer {
     fn from(timer: PublishTimer) -> Self {
         Self::Publish(timer)
+    }
+}
+
+impl From<FollowTimer> for Timer {
+    fn from(timer: FollowTimer) -> Self {
+        Self::Follow(timer)
     }
 }
 

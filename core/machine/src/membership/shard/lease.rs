@@ -161,7 +161,7 @@ impl LeaseHolder {
         }
     }
 
-    pub(super) fn link_up(&mut self, cx: &Context<'_>, view: &mut View) {
+    pub(super) fn link_up(&mut self, cx: &mut Context<'_>, view: &mut View) {
         if self.epoch > Epoch::ZERO && hooks::doubts_after_reconnection(cx.flaws) {
             view.doubt_everyone(cx);
         }
@@ -314,7 +314,7 @@ impl Shard {
 
     pub(in crate::membership) fn claim_unknown(
         &mut self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         view: &mut View,
         unknown: Unknown,
     ) {
@@ -328,7 +328,7 @@ impl Shard {
         }
     }
 
-    pub(in crate::membership) fn claim_failed(&mut self, cx: &Context<'_>, view: &mut View) {
+    pub(in crate::membership) fn claim_failed(&mut self, cx: &mut Context<'_>, view: &mut View) {
         self.lease.begin_claim(cx.now.mono + RETRY);
         view.doubt_everyone(cx);
     }
@@ -371,7 +371,7 @@ impl Shard {
 
     pub(in crate::membership) fn renewal_unknown(
         &mut self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         view: &mut View,
         perhaps: Lease,
         unknown: Unknown,

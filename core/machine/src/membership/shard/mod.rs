@@ -104,7 +104,7 @@ impl Shard {
 
     /// There is a new link: the lease is claimed, and each instance is doubted that may not have
     /// noticed what this one has.
-    pub(super) fn claim_on_new_link(&mut self, cx: &Context<'_>, view: &mut View) {
+    pub(super) fn claim_on_new_link(&mut self, cx: &mut Context<'_>, view: &mut View) {
         self.lease.link_up(cx, view);
     }
 

@@ -21,6 +21,7 @@ use crate::membership::trips::Unknown;
 use crate::membership::view::View;
 use crate::terminals::Terminals;
 use crate::time::Instant;
+use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::MembershipPurpose;
 use crate::vocabulary::terminal::{Age, RowNews};
 use crate::vocabulary::timer::MembershipTimer;
@@ -126,13 +127,16 @@ impl Shard {
     /// settling that follows the next claim does.
     pub(in crate::membership) fn write_row(
         &mut self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         terminals: &Terminals,
         key: ConnectionKey,
     ) {
         let Some(connection) = terminals.get(key) else {
             return;
         };
+        if connection.follows {
+            cx.emit(Effect::RowAsked(key));
+        }
         let latest = self.is_linked().then_some(self.lease.epoch());
         let epoch = hooks::epoch_of_rows(cx.flaws, self.lease.held_epoch(), latest);
         let Some(epoch) = epoch else {

@@ -138,12 +138,14 @@ mod tests {
 
     use super::*;
     use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
+    use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
     use crate::key::Key;
     use crate::message::{Action, Counts, Outcome};
     use crate::peers::wire::form::{ActionForm, Form};
     use crate::peers::wire::{Echo, Pulse};
+    use crate::position::Position;
     use crate::vocabulary::service::Service;
 
     proptest! {
@@ -335,9 +337,9 @@ mod tests {
     fn deliver_to(user: &str) -> Bytes {
         #[derive(Serialize)]
         enum Unchecked<'a> {
-            Keys(Vec<(&'a str, Vec<ConnectionId>, Ask)>),
+            Keys(Vec<(&'a str, Vec<ConnectionId>, Ask, Option<Place>)>),
         }
-        let to = Unchecked::Keys(vec![(user, Vec::new(), Ask::All)]);
+        let to = Unchecked::Keys(vec![(user, Vec::new(), Ask::All, None)]);
         encode_form(&form(ActionForm::Close(CloseCode::Kicked), to))
     }
 
@@ -422,10 +424,18 @@ mod tests {
         let key = "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| {
             UserId::new(&user).ok().map(Key::from)
         });
-        (key, vec(connection(), 0..4), ask).prop_map(|(key, named, ask)| Addressee {
+        let position = || {
+            (0..=Position::OFFSET_LAST, any::<u32>())
+                .prop_filter_map("in range", |(offset, tag)| Position::new(offset, tag))
+        };
+        let place =
+            (position(), position()).prop_map(|(position, before)| Place { position, before });
+        let place = proptest::option::of(place);
+        (key, vec(connection(), 0..4), ask, place).prop_map(|(key, named, ask, place)| Addressee {
             key,
             named,
             ask,
+            place,
         })
     }
 
@@ -433,13 +443,23 @@ mod tests {
         let outcome = select(vec![
             Outcome::Written,
             Outcome::Queued,
+            Outcome::Kept,
             Outcome::Gone,
             Outcome::Overflow,
             Outcome::Unreachable,
             Outcome::TooLarge,
         ]);
-        let counts = any::<[u64; 6]>().prop_map(
-            |[written, queued, gone, overflow, unreachable, too_large]| Counts {
+        let counts = any::<[u64; 7]>().prop_map(
+            |[
+                written,
+                queued,
+                kept,
+                gone,
+                overflow,
+                unreachable,
+                too_large,
+            ]| Counts {
+                kept,
                 written,
                 queued,
                 gone,

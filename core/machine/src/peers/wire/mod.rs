@@ -139,7 +139,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
-            Outcomes::Everyone(_) => 2 * TAG + 7 * NUMBER,
+            Outcomes::Everyone(_) => 2 * TAG + 8 * NUMBER,
         },
         Message::Heartbeat { .. } => 3 * TAG + 3 * NUMBER,
         Message::Goodbye => TAG,
@@ -154,6 +154,9 @@ const NUMBER: usize = 10;
 const ID: usize = 17;
 /// An index, which is a varint of 32 bits, a connection and an outcome.
 const OUTCOME: usize = 5 + ID + TAG;
+
+/// An offset and a tag, which is a varint of 32 bits.
+const POSITION: usize = NUMBER + 5;
 
 fn action_size(action: &Action) -> usize {
     match action {
@@ -174,6 +177,8 @@ fn addressee_size(addressee: &Addressee) -> usize {
         Ask::Nobody | Ask::All => 0,
         Ask::Only(connections) => NUMBER + connections.len() * ID,
     };
+    let placed = TAG + addressee.place.map_or(0, |_| 2 * POSITION);
     // A user id has at most 128 bytes: its length takes two.
-    2 + addressee.key.as_bytes().len() + NUMBER + addressee.named.len() * ID + TAG + asked
+    let key = 2 + addressee.key.as_bytes().len();
+    key + NUMBER + addressee.named.len() * ID + TAG + asked + placed
 }

@@ -23,11 +23,12 @@ use crate::vocabulary::purpose::PublishPurpose;
 use crate::vocabulary::standing::{Doubt, Sight, Standing};
 use crate::wings::Wings;
 
+mod append;
 mod part;
 mod sending;
 mod targets;
 
-pub(super) use part::{Lane, Part, PartId, Sequence};
+pub(super) use part::{Lane, Part, PartId, PartRecord, Sequence};
 use part::{Lookup, PartStage, Round, Target};
 
 impl Publish {
@@ -76,23 +77,40 @@ impl Publish {
     /// Serves the terminals of this instance, for all parts that need not wait with that.
     fn serve_here(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, key: &Key) {
         while let Some(sequence) = self.lanes.get_mut(key).and_then(Lane::serve_next) {
-            let here = cx.identity.instance;
             let Some(part) = self.part_mut(key, sequence) else {
                 return;
             };
-            if part.stage == PartStage::Ended {
-                continue;
+            match part.stage {
+                PartStage::Waiting | PartStage::LookingUp | PartStage::Routed => {
+                    self.serve_part_here(cx, wings, key, sequence);
+                }
+                // A record is not told before it is one.
+                PartStage::Appending | PartStage::Ended => {}
             }
-            let selected = part.selection.selected();
-            let named: Vec<_> = (wings.terminals.greeted_of(key))
-                .map(|found| found.id)
-                .filter(|connection| selected.contains(*connection))
-                .filter(|connection| !part.targets.has(*connection))
-                .map(|connection| (connection, None))
-                .collect();
-            if !named.is_empty() {
-                self.send_part(cx, wings, key, sequence, here, named, false);
-            }
+        }
+    }
+
+    /// Serves the terminals of this instance for one part.
+    fn serve_part_here(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        key: &Key,
+        sequence: Sequence,
+    ) {
+        let here = cx.identity.instance;
+        let Some(part) = self.part_mut(key, sequence) else {
+            return;
+        };
+        let selected = part.selection.selected();
+        let named: Vec<_> = (wings.terminals.greeted_of(key))
+            .map(|found| found.id)
+            .filter(|connection| selected.contains(*connection))
+            .filter(|connection| !part.targets.has(*connection))
+            .map(|connection| (connection, None))
+            .collect();
+        if !named.is_empty() {
+            self.send_part(cx, wings, key, sequence, here, named, false);
         }
     }
 
@@ -188,7 +206,10 @@ impl Publish {
             return;
         };
         // A second lookup is for those who may have moved, and began when that was known.
-        let waits = |part: &Part| part.stage.is_unrouted() && part.round == Round::First;
+        let waits = |part: &Part| {
+            let for_rows = part.stage.is_unrouted() && part.stage != PartStage::Appending;
+            for_rows && part.round == Round::First
+        };
         if !lane.get(*sequence).is_some_and(waits) {
             return;
         }
@@ -305,12 +326,13 @@ impl Publish {
                 gone.push((target.connection, row));
             }
         }
-        if !gone.is_empty() && part.round == Round::First {
+        // Who follows the log and has moved reads it where it is.
+        if !gone.is_empty() && part.round == Round::First && part.record == PartRecord::Plain {
             part.round = Round::Second;
             part.stage = match part.stage {
                 // The lookup under way may be older than the move.
                 PartStage::LookingUp | PartStage::Waiting | PartStage::Routed => PartStage::Waiting,
-                PartStage::Ended => PartStage::Ended,
+                PartStage::Appending | PartStage::Ended => part.stage,
             };
         }
         for (connection, row) in gone {
@@ -339,7 +361,9 @@ impl Publish {
             return;
         };
         match part.stage {
-            PartStage::Waiting | PartStage::LookingUp => part.degraded = true,
+            PartStage::Waiting | PartStage::LookingUp | PartStage::Appending => {
+                part.degraded = true;
+            }
             PartStage::Routed => {}
             PartStage::Ended => return,
         }
@@ -352,7 +376,7 @@ impl Publish {
             return;
         };
         part.stage = PartStage::Ended;
-        let (push, degraded) = (part.push, part.degraded);
+        let (push, degraded, in_log) = (part.push, part.degraded, part.record.in_log());
         let terminals: Vec<_> = (part.targets.iter())
             .map(|target| {
                 let outcome = target.outcome.unwrap_or(Outcome::Unreachable);
@@ -360,6 +384,7 @@ impl Publish {
             })
             .collect();
         self.take_into_receipt(cx, push, key, terminals.into_iter(), degraded);
+        self.log_into_receipt(push, key, in_log);
         self.one_finished(cx, push);
     }
 }

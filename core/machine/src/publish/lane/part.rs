@@ -8,15 +8,26 @@ use std::hash::{Hash, Hasher};
 use super::targets::Targets;
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::Row;
+use crate::directory::log::{Place, Retention};
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::message::Outcome;
+use crate::message::{InLog, Outcome};
 use crate::publish::route::Selection;
 use crate::time::Instant;
 
 /// A part's number in its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::publish) struct Sequence(u64);
+
+impl Sequence {
+    pub(in crate::publish) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(in crate::publish) const fn get(self) -> u64 {
+        self.0
+    }
+}
 
 /// Names a part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +74,41 @@ pub(in crate::publish) struct Part {
     pub(super) asked: Vec<InstanceId>,
     pub(super) targets: Targets,
     pub(super) degraded: bool,
+    /// What it is to the log of its key.
+    pub(super) record: PartRecord,
+}
+
+/// What a part is to the log of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::publish) enum PartRecord {
+    /// Nothing: it is a plain push.
+    Plain,
+    /// It is to be a record, with which the log keeps so much, and the directory has not answered.
+    Wanted(Retention),
+    /// It is a record.
+    At(Place),
+    /// The answer was another one.
+    Not(InLog),
+}
+
+impl PartRecord {
+    /// Where the record stands.
+    pub(super) const fn place(self) -> Option<Place> {
+        match self {
+            Self::At(place) => Some(place),
+            Self::Plain | Self::Wanted(_) | Self::Not(_) => None,
+        }
+    }
+
+    /// What the receipt says of it, if it is not plain.
+    pub(super) const fn in_log(self) -> Option<InLog> {
+        match self {
+            Self::Plain => None,
+            Self::Wanted(_) => Some(InLog::Unknown),
+            Self::At(place) => Some(InLog::At(place.position)),
+            Self::Not(in_log) => Some(in_log),
+        }
+    }
 }
 
 /// How far a part is.
@@ -72,6 +118,9 @@ pub(super) enum PartStage {
     Waiting,
     /// Its own is.
     LookingUp,
+    /// Its record is being appended, and its rows come with the answer. No other part waits for it: the order
+    /// of records is that of the log.
+    Appending,
     /// All deliveries that its rows call for have left.
     Routed,
     /// Its outcomes are in the receipt.
@@ -82,7 +131,7 @@ impl PartStage {
     /// Whether it waits for rows.
     pub(super) const fn is_unrouted(self) -> bool {
         match self {
-            Self::Waiting | Self::LookingUp => true,
+            Self::Waiting | Self::LookingUp | Self::Appending => true,
             Self::Routed | Self::Ended => false,
         }
     }
@@ -112,6 +161,7 @@ impl Part {
     pub(in crate::publish) const fn new(
         push: PushKey,
         selection: Selection,
+        record: PartRecord,
         started: Instant,
     ) -> Self {
         Self {
@@ -124,6 +174,7 @@ impl Part {
             asked: Vec::new(),
             targets: Targets::new(),
             degraded: false,
+            record,
         }
     }
 
@@ -131,7 +182,7 @@ impl Part {
     const fn is_routed(&self) -> bool {
         match self.stage {
             PartStage::Routed | PartStage::Ended => true,
-            PartStage::Waiting | PartStage::LookingUp => match self.round {
+            PartStage::Waiting | PartStage::LookingUp | PartStage::Appending => match self.round {
                 Round::First => false,
                 Round::Second => true,
             },
@@ -203,7 +254,7 @@ impl Lane {
     pub(super) fn unrouted_up_to(&self, sequence: Sequence) -> Vec<Sequence> {
         (self.first..=sequence.0)
             .zip(&self.parts)
-            .filter(|(_, part)| part.stage.is_unrouted())
+            .filter(|(_, part)| part.stage.is_unrouted() && part.stage != PartStage::Appending)
             .map(|(number, _)| Sequence(number))
             .collect()
     }
@@ -280,6 +331,7 @@ impl Fingerprint for Lane {
             (part.stage, part.round, part.unanswered, part.degraded).hash(hasher);
             part.targets.hash(hasher);
             part.asked.hash(hasher);
+            part.record.hash(hasher);
         }
         self.first.fingerprint(now, hasher);
         self.unserved.max(self.first).fingerprint(now, hasher);

@@ -86,10 +86,12 @@ impl Publish {
             (Selection::Only(connections), true) => Ask::Only(connections.clone()),
         };
         part.unanswered += 1;
+        let place = part.record.place();
         let addressee = Addressee {
             key: key.clone(),
             named: named.iter().map(|(connection, _)| *connection).collect(),
             ask,
+            place,
         };
         let part = PartId {
             key: key.clone(),

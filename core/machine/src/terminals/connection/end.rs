@@ -129,6 +129,7 @@ impl Terminals {
                 Outcome::Overflow => tickets.len() as u64,
                 Outcome::Written
                 | Outcome::Queued
+                | Outcome::Kept
                 | Outcome::Gone
                 | Outcome::Unreachable
                 | Outcome::TooLarge => 0,

@@ -10,6 +10,7 @@ use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::Offered;
 use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
+use crate::vocabulary::effect::Effect;
 
 impl Terminals {
     pub(crate) fn heard(&mut self, cx: &mut Context<'_>, key: ConnectionKey, heard: Heard) {
@@ -52,6 +53,8 @@ impl Terminals {
                 connection: key,
                 code,
             });
+        } else if connection.following.is_some() {
+            cx.emit(Effect::HasRoom(key));
         }
         self.resolve(cx, id, tickets, Outcome::Written);
     }
@@ -96,7 +99,8 @@ impl Terminals {
         };
         let id = connection.id;
         let size = connection.size.of(&pushed);
-        match (connection.outbound).offer(pushed, size, ticket, cx.config) {
+        let policy = connection.policy(cx.config);
+        match (connection.outbound).offer(pushed, size, ticket, policy, cx.config) {
             Offered::Queued(gave_way) => {
                 if connection.is_live() && !connection.outbound.is_writing() {
                     self.unflushed.push(key);
@@ -138,7 +142,7 @@ impl Terminals {
         let (mut frames, mut bytes) = (0, 0);
         for outgoing in connection.outbound.next_batch() {
             frames += 1;
-            if let Outgoing::Pushed(pushed) = &outgoing {
+            if let Outgoing::Pushed(pushed) | Outgoing::Record(pushed) = &outgoing {
                 bytes += pushed.payload().len() as u64;
             }
             cx.out.push(Command::Send {

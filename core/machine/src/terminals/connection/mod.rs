@@ -27,11 +27,13 @@ use crate::vocabulary::effect::Effect;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal, TerminalChange};
 
 mod end;
+mod following;
 mod frames;
 mod liveness;
 mod phase;
 mod report;
 
+use following::Following;
 use liveness::Liveness;
 pub(super) use phase::ClosingStage;
 use phase::{Greeting, Phase, Reached};
@@ -54,6 +56,8 @@ pub(crate) struct Connection {
     expires: Option<Instant>,
     /// How large pushes are in its protocol.
     size: EncodedSize,
+    /// How far it is with its log, if it has asked for that.
+    following: Option<Box<Following>>,
     /// What it has sent.
     messages: Messages,
     /// Messages given to its socket, and the bytes of the pushes among them: for people to see.
@@ -86,6 +90,7 @@ impl Connection {
                 Phase::Live(_) => LifeStage::Live,
                 Phase::Closing { .. } | Phase::Gone => LifeStage::Ending,
             },
+            follows: self.following.is_some(),
         }
     }
 
@@ -126,6 +131,7 @@ impl Terminals {
             heard: cx.now.mono,
             expires,
             size: handshake.size,
+            following: (handshake.follow).map(|asked| Box::new(Following::Asked(asked))),
             messages: Messages::default(),
             frames: 0,
             bytes: 0,
@@ -193,7 +199,8 @@ impl Terminals {
             Greeting::Reachable => false,
             Greeting::Degraded => true,
         };
-        connection.outbound.greet(connection.id, degraded);
+        let log = connection.hello_log();
+        connection.outbound.greet(connection.id, degraded, log);
         self.unflushed.push(key);
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
@@ -213,7 +220,11 @@ impl Terminals {
             return;
         };
         match connection.phase {
-            Phase::Registering { .. } => self.greet(cx, key, Greeting::Reachable),
+            Phase::Registering { .. } => {
+                if !connection.waits_for_log() {
+                    self.greet(cx, key, Greeting::Reachable);
+                }
+            }
             Phase::Live(greeting @ Greeting::Degraded) => {
                 connection.phase = Phase::Live(Greeting::Reachable);
                 end_degradation(cx, greeting);
@@ -252,6 +263,9 @@ impl Connection {
         self.outbound.fingerprint(now, hasher);
         self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);
+        if let Some(following) = &self.following {
+            following.hash(hasher);
+        }
         self.messages.hash(hasher);
         self.armed.fingerprint(now, hasher);
     }

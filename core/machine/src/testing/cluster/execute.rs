@@ -301,6 +301,13 @@ impl fmt::Display for Told<'_> {
             Outgoing::Pushed(pushed) => {
                 f.write_str(&String::from_utf8_lossy(pushed.payload().bytes()))
             }
+            Outgoing::Record(pushed) => {
+                let text = String::from_utf8_lossy(pushed.payload().bytes());
+                write!(f, "record {text}")
+            }
+            Outgoing::Log(attached) => write!(f, "log {:?}", attached.recovery),
+            Outgoing::Gap(_) => f.write_str("gap"),
+            Outgoing::Back(_) => f.write_str("back"),
             Outgoing::Received(Messages { received, dropped }) => {
                 write!(f, "received {received} dropped {dropped}")
             }

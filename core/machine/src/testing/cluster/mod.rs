@@ -307,8 +307,14 @@ impl Cluster {
     pub(crate) fn texts(&self, connection: ConnectionId) -> Vec<String> {
         (self.received.get(&connection).into_iter().flatten())
             .filter_map(|outgoing| match outgoing {
-                Outgoing::Pushed(pushed) => Some(pushed.payload().bytes()),
-                Outgoing::Hello { .. } | Outgoing::Received(_) => None,
+                Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
+                    Some(pushed.payload().bytes())
+                }
+                Outgoing::Hello { .. }
+                | Outgoing::Log(_)
+                | Outgoing::Gap(_)
+                | Outgoing::Back(_)
+                | Outgoing::Received(_) => None,
             })
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
             .collect()
@@ -396,6 +402,7 @@ pub(crate) fn frame(to: Audience, text: &str, id: u128) -> Push {
         to,
         action: Action::Frame(payload),
         deadline: Config::DEADLINE_DEFAULT,
+        durable: None,
     }
 }
 

@@ -1,0 +1,186 @@
+//! The checks: whether the head of each log is where its followers stand.
+
+use std::hash::{Hash, Hasher};
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::Followers;
+use crate::base::alarm::Alarm;
+use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
+use crate::context::Context;
+use crate::directory::log::LogOperation;
+use crate::directory::{DirectorySettings, Operation};
+use crate::id::ConnectionKey;
+use crate::key::Key;
+use crate::membership::Membership;
+use crate::position::Position;
+use crate::time::Instant;
+use crate::vocabulary::purpose::FollowPurpose;
+use crate::vocabulary::timer::FollowTimer;
+
+/// The time between two steps.
+const STEP: Duration = Config::SETTLE_STEP;
+/// Heads read in one step when all are to be checked at once: the rest of a round trip is for rows.
+const AT_ONCE: usize = 256;
+
+/// A walk over all logs that are followed here, in the order of their keys, round and round.
+#[derive(Clone, Debug)]
+pub(super) struct Checks {
+    /// The log that was checked last.
+    last: Option<Key>,
+    /// Rounds that have begun.
+    round: u64,
+    /// What the steps have added up to, less the logs checked: in parts of a log.
+    owed: u128,
+    /// Logs that are to be checked at once.
+    urgent: usize,
+    step: Alarm,
+    /// When all are to be checked once more.
+    again: Alarm,
+}
+
+impl Checks {
+    pub(super) const fn new() -> Self {
+        Self {
+            last: None,
+            round: 0,
+            owed: 0,
+            urgent: 0,
+            step: Alarm::UNSET,
+            again: Alarm::UNSET,
+        }
+    }
+}
+
+impl Followers {
+    /// Deliveries may have missed followers here: all logs are checked, paced, and once more when the last
+    /// publisher has learned that it was in doubt.
+    pub(crate) fn check_all(&mut self, cx: &mut Context<'_>) {
+        self.checks.urgent = self.channels.len();
+        self.expect_step(cx);
+        let again = cx.now.mono + cx.config.lease + Config::DEADLINE_MAX;
+        cx.set(&mut self.checks.again, again, FollowTimer::Recheck);
+    }
+
+    pub(super) fn recheck_due(&mut self, cx: &mut Context<'_>) {
+        if self.checks.again.rings(cx.now.mono) {
+            self.checks.urgent = self.channels.len();
+            self.expect_step(cx);
+        }
+    }
+
+    /// The alarms of this wing.
+    pub(crate) const fn alarms(&self) -> [Alarm; 4] {
+        let Self {
+            replays,
+            checks,
+            release,
+            ..
+        } = self;
+        [checks.step, checks.again, *release, replays.alarm()]
+    }
+
+    /// Sees to it that the next step comes, if any log is followed.
+    pub(super) fn expect_step(&mut self, cx: &mut Context<'_>) {
+        if !self.channels.is_empty() && !self.checks.step.is_set() {
+            cx.set(
+                &mut self.checks.step,
+                cx.now.mono + STEP,
+                FollowTimer::Check,
+            );
+        }
+    }
+
+    /// Checks as many logs as are due.
+    pub(super) fn check_due(&mut self, cx: &mut Context<'_>, membership: &mut Membership) {
+        if !self.checks.step.rings(cx.now.mono) {
+            return;
+        }
+        self.expect_step(cx);
+        if !membership.is_linked() {
+            // The first read on the next link does it.
+            return;
+        }
+        let period = cx.config.log_check.as_nanos();
+        // Reading a log prolongs its life, which comparing its head does not.
+        let rounds = DirectorySettings::UNUSED_LOG.as_nanos() / 4 / period;
+        let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
+        self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
+        let mut budget = AT_ONCE;
+        while budget > 0 && (self.checks.urgent > 0 || self.checks.owed >= period) {
+            budget -= 1;
+            self.checks.urgent = self.checks.urgent.saturating_sub(1);
+            self.checks.owed = self.checks.owed.saturating_sub(period);
+            let Some(key) = self.next_to_check() else {
+                return;
+            };
+            if self.checks.round.is_multiple_of(rounds) {
+                self.read_all(&key);
+            } else {
+                let operation = Operation::Log {
+                    key: key.clone(),
+                    operation: LogOperation::Head,
+                };
+                membership.ask(operation, FollowPurpose::Head { key: key.clone() });
+            }
+            self.checks.last = Some(key);
+        }
+        // What a step cannot do is not owed for ever.
+        self.checks.owed = self.checks.owed.min(period * AT_ONCE as u128);
+    }
+
+    /// Reads a log for all its followers.
+    fn read_all(&mut self, key: &Key) {
+        let channel = self.channels.get(key);
+        for follower in channel.map_or_else(Vec::new, |channel| channel.followers.clone()) {
+            self.check(follower);
+        }
+    }
+
+    fn next_to_check(&mut self) -> Option<Key> {
+        let after = match &self.checks.last {
+            Some(last) => (Bound::Excluded(last), Bound::Unbounded),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let next = self.channels.range::<Key, _>(after).next();
+        if let Some((key, _)) = next {
+            return Some(key.clone());
+        }
+        self.checks.round += 1;
+        Some(self.channels.first_key_value()?.0.clone())
+    }
+
+    /// The head of a log has come. None: there is no log, and whoever stood somewhere in it has lost it.
+    pub(super) fn head_read(&mut self, cx: &mut Context<'_>, key: &Key, head: Option<Position>) {
+        let Some(channel) = self.channels.get(key) else {
+            return;
+        };
+        let stands_elsewhere = |follower: &&ConnectionKey| {
+            self.followers
+                .get(*follower)
+                .is_some_and(|f| f.at() != head)
+        };
+        let missed: Vec<_> = channel
+            .followers
+            .iter()
+            .filter(stands_elsewhere)
+            .copied()
+            .collect();
+        cx.stats.log_checks += 1;
+        for follower in missed {
+            if self.check(follower) {
+                cx.stats.log_check_misses += 1;
+            }
+        }
+    }
+}
+
+impl Fingerprint for Checks {
+    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
+        self.last.hash(hasher);
+        self.round.hash(hasher);
+        self.owed.hash(hasher);
+        self.urgent.hash(hasher);
+    }
+}

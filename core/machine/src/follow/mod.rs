@@ -1,0 +1,352 @@
+//! The logs that terminals of this instance follow: each record in its order, once, or an honest gap.
+//!
+//! A durable push is a *record* in the log of its key, in the directory. A *follower* is a terminal that
+//! asked for the log. What it is told of is always the successor of what it holds: its position `at`. A
+//! record that comes over a link is only a hint that comes early: the log is the buffer, and whatever a
+//! hint leaves open is read.
+//!
+//! # A follower's modes
+//!
+//! | mode | a record whose predecessor is `at` | another record | left by |
+//! |---|---|---|---|
+//! | `Live` | into the queue | held back; 50 ms later, or without room for it, it is read | no room in the queue; a check that finds another head |
+//! | `Reading` | held back, or read once more | the same | the answer |
+//! | `Behind` | dropped | dropped | an empty queue, a directory link and a free place among the replays |
+//!
+//! Positions are compared for equality alone. A position that the log does not know is not behind or before
+//! anything: it was trimmed, or its history was lost in a failover. Then the follower *steps back* to a
+//! position that it was sent earlier on this connection and that the log does know, or takes the *gap* and
+//! goes on from the base of the log, with all that is kept.
+//!
+//! # What is checked
+//!
+//! A follower misses a record if the publisher could not find it: its row was lost, the link broke, the
+//! append was executed after it was given up. So the head of the log is compared whenever one of these may
+//! have happened, behind each writing of the row, and once a minute in any case.
+
+mod channel;
+mod check;
+mod follower;
+mod replay;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hasher;
+use std::time::Duration;
+
+use crate::base::alarm::Alarm;
+use crate::base::fingerprint::Fingerprint;
+use crate::context::Context;
+use crate::event::Follow;
+use crate::id::ConnectionKey;
+use crate::key::Key;
+use crate::membership::Membership;
+use crate::message::Outcome;
+use crate::position::Position;
+use crate::stats::Tables;
+use crate::terminals::{LogWord, NoRoom, Terminals};
+use crate::time::Instant;
+use crate::vocabulary::delivery::{ChainedRecord, Ticket};
+use crate::vocabulary::timer::FollowTimer;
+
+use channel::Channel;
+use check::Checks;
+use follower::{Follower, Mode, Waits};
+use replay::Replays;
+
+/// How long a record is held back for its predecessor before the log is read.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// The followers of this instance, by connection, and what those of one log share, by its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Followers {
+    followers: BTreeMap<ConnectionKey, Follower>,
+    channels: BTreeMap<Key, Channel>,
+    replays: Replays,
+    checks: Checks,
+    /// Channels with records held back, in the order of the moment at which these are given up.
+    holding: VecDeque<(Instant, Key)>,
+    release: Alarm,
+}
+
+impl Followers {
+    pub(crate) const fn new() -> Self {
+        Self {
+            followers: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            replays: Replays::new(),
+            checks: Checks::new(),
+            holding: VecDeque::new(),
+            release: Alarm::UNSET,
+        }
+    }
+
+    /// Whether a terminal follows its log.
+    pub(crate) fn has(&self, connection: ConnectionKey) -> bool {
+        self.followers.contains_key(&connection)
+    }
+
+    /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that
+    /// a record is either in its answer or finds the row.
+    pub(crate) fn attach(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: ConnectionKey,
+        key: Key,
+        asked: Follow,
+    ) {
+        let channel = self.channels.entry(key.clone()).or_default();
+        channel.followers.push(connection);
+        (self.followers).insert(connection, Follower::new(key, asked));
+        self.expect_step(cx);
+        self.read(connection);
+    }
+
+    /// A terminal's presence has ended.
+    pub(crate) fn ended(&mut self, connection: ConnectionKey) {
+        let Some(follower) = self.followers.remove(&connection) else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&follower.key) else {
+            return;
+        };
+        channel.followers.retain(|other| *other != connection);
+        if channel.followers.is_empty() {
+            self.channels.remove(&follower.key);
+        }
+    }
+
+    /// A record comes for a follower, by a delivery. The ticket will be told what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if the ticket will not be told.
+    pub(crate) fn record(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        record: &ChainedRecord,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        let Some((follower, channel)) = self.of(connection) else {
+            cx.bug("a record for a terminal that does not follow");
+            return Err(Outcome::Gone);
+        };
+        if channel
+            .held_by(&follower.stand)
+            .contains(&record.place.position)
+        {
+            cx.stats.log_repeats += 1;
+            return Err(Outcome::Written);
+        }
+        match follower.mode {
+            Mode::Live if follower.at() == Some(record.place.before) => {
+                let offered = self.put(cx, terminals, connection, record, Some(ticket));
+                if offered.is_ok() {
+                    self.go_on(cx, terminals, connection);
+                }
+                offered
+            }
+            Mode::Live | Mode::Reading { .. } => {
+                self.hold(cx, connection, record);
+                Err(Outcome::Kept)
+            }
+            Mode::Behind(_) => Err(Outcome::Kept),
+        }
+    }
+
+    /// A follower's queue has run empty.
+    pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
+        let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::ForRoom);
+        if self.followers.get(&connection).is_some_and(waits) {
+            self.read(connection);
+        }
+    }
+
+    /// A follower may have been missed: what comes after its position is read, once more if it is being read.
+    /// Returns whether it is read because of this.
+    pub(crate) fn check(&mut self, connection: ConnectionKey) -> bool {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return false;
+        };
+        match &mut follower.mode {
+            Mode::Live => {
+                self.read(connection);
+                true
+            }
+            Mode::Reading { again, .. } => {
+                *again = true;
+                false
+            }
+            Mode::Behind(_) => false,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn timer_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        timer: FollowTimer,
+    ) {
+        match timer {
+            FollowTimer::Check => self.check_due(cx, membership),
+            FollowTimer::Recheck => self.recheck_due(cx),
+            FollowTimer::Release => self.release_due(cx),
+            FollowTimer::Pause => self.replays.go_on(cx),
+        }
+    }
+
+    /// Writes down how many entries its tables have.
+    pub(crate) fn count(&self, tables: &mut Tables) {
+        tables.followers = self.followers.len();
+        tables.channels = self.channels.len();
+        tables.reads = self.replays.len();
+    }
+
+    /// Nothing of a follower is left.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.followers.is_empty() && self.channels.is_empty() && self.replays.len() == 0
+    }
+
+    fn of(&mut self, connection: ConnectionKey) -> Option<(&mut Follower, &mut Channel)> {
+        let follower = self.followers.get_mut(&connection)?;
+        let channel = self.channels.get_mut(&follower.key)?;
+        Some((follower, channel))
+    }
+
+    /// Puts a record into the queue of a follower, which holds its predecessor.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if there was no room. The follower is behind then, or stands behind the record.
+    fn put(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        record: &ChainedRecord,
+        ticket: Option<Ticket>,
+    ) -> Result<(), Outcome> {
+        let Some((follower, channel)) = self.of(connection) else {
+            return Err(Outcome::Gone);
+        };
+        match terminals.offer_record(cx, connection, &record.pushed, ticket) {
+            Ok(()) => {
+                channel.sent(record.place.position, record.place.before);
+                follower.moves_to(record.place.position);
+                Ok(())
+            }
+            Err(NoRoom::Yet) => {
+                follower.mode = Mode::Behind(Waits::ForRoom);
+                Err(Outcome::Kept)
+            }
+            Err(NoRoom::Ever) => {
+                self.skip(cx, terminals, connection, record.place.position);
+                Err(Outcome::TooLarge)
+            }
+        }
+    }
+
+    /// A record cannot be told: it is missing, and the follower stands behind it.
+    fn skip(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        position: Position,
+    ) {
+        if let Some(follower) = self.followers.get_mut(&connection) {
+            cx.stats.log_gaps += 1;
+            follower.is_given(position);
+            terminals.say(connection, LogWord::Gap(position));
+        }
+    }
+
+    /// Puts what is held back and follows what a follower holds into its queue.
+    fn go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+    ) {
+        while let Some((follower, channel)) = self.of(connection)
+            && follower.mode == Mode::Live
+            && let Some(record) = follower.at().and_then(|at| channel.successor(at)).cloned()
+        {
+            // Whoever waited for it was told that it is kept.
+            let _kept = self.put(cx, terminals, connection, &record, None);
+        }
+    }
+
+    /// Whether a record is held back that a follower does not hold.
+    fn lacks_held(&mut self, connection: ConnectionKey) -> bool {
+        let Some((follower, channel)) = self.of(connection) else {
+            return false;
+        };
+        let holds = channel.held_by(&follower.stand);
+        (channel.held()).any(|record| !holds.contains(&record.place.position))
+    }
+
+    /// Holds a record back for a moment. Without room for it, it is read.
+    fn hold(&mut self, cx: &mut Context<'_>, connection: ConnectionKey, record: &ChainedRecord) {
+        let Some((follower, channel)) = self.of(connection) else {
+            return;
+        };
+        let first = !channel.holds_any();
+        if !channel.hold(record) {
+            self.check(connection);
+            return;
+        }
+        if first {
+            let until = cx.now.mono + HOLD;
+            let key = follower.key.clone();
+            self.holding.push_back((until, key));
+            cx.set(&mut self.release, until, FollowTimer::Release);
+        }
+    }
+
+    /// Gives up what was held back for long enough. Whoever lacks it reads it.
+    fn release_due(&mut self, cx: &mut Context<'_>) {
+        if !self.release.rings(cx.now.mono) {
+            return;
+        }
+        while let Some((until, _)) = self.holding.front() {
+            if *until > cx.now.mono {
+                cx.set(&mut self.release, *until, FollowTimer::Release);
+                return;
+            }
+            let Some((_, key)) = self.holding.pop_front() else {
+                return;
+            };
+            let Some(channel) = self.channels.get(&key) else {
+                continue;
+            };
+            for connection in channel.followers.clone() {
+                if self.lacks_held(connection) {
+                    self.check(connection);
+                }
+            }
+            if let Some(channel) = self.channels.get_mut(&key) {
+                channel.release();
+            }
+        }
+    }
+}
+
+impl Fingerprint for Followers {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (connection, follower) in &self.followers {
+            connection.fingerprint(now, hasher);
+            follower.fingerprint(now, hasher);
+        }
+        for (key, channel) in &self.channels {
+            key.fingerprint(now, hasher);
+            channel.fingerprint(now, hasher);
+        }
+        self.replays.fingerprint(now, hasher);
+        self.checks.fingerprint(now, hasher);
+        self.holding.fingerprint(now, hasher);
+    }
+}

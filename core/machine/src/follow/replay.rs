@@ -1,0 +1,351 @@
+//! Reading the log for followers: so many at a time, first come first served, and what the answers mean.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use super::Followers;
+use super::follower::{Mode, Reading, Stand, Waits};
+use crate::base::alarm::Alarm;
+use crate::base::fingerprint::Fingerprint;
+use crate::context::Context;
+use crate::directory::log::{LogOperation, LogPart, LogReply, LogStart, Place, Record};
+use crate::directory::{Operation, Reply};
+use crate::frame::{Attached, Pushed, Recovery};
+use crate::id::ConnectionKey;
+use crate::membership::Membership;
+use crate::membership::trips::Conclusion;
+use crate::message::Outcome;
+use crate::position::{Nonce, Position};
+use crate::terminals::{LogWord, Terminals};
+use crate::time::Instant;
+use crate::vocabulary::delivery::ChainedRecord;
+use crate::vocabulary::purpose::{FollowPurpose, ReadId};
+use crate::vocabulary::timer::FollowTimer;
+
+/// Records that one read returns, at most.
+const READ_RECORDS: u32 = 20;
+/// Bytes of their content, at most.
+const READ_BYTES: u32 = 64 << 10;
+/// Reads under way, at most: what they return is bounded by four megabytes.
+const READS: usize = 64;
+/// How long nothing is read after a read that failed.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The reads under way, and those that wait.
+#[derive(Clone, Debug)]
+pub(super) struct Replays {
+    under_way: usize,
+    /// Followers that wait for a place or for a link.
+    waiting: VecDeque<ConnectionKey>,
+    /// Until when nothing is read.
+    pause: Alarm,
+}
+
+impl Replays {
+    pub(super) const fn new() -> Self {
+        Self {
+            under_way: 0,
+            waiting: VecDeque::new(),
+            pause: Alarm::UNSET,
+        }
+    }
+
+    /// The pause may be over.
+    pub(super) fn go_on(&mut self, cx: &Context<'_>) {
+        self.pause.rings(cx.now.mono);
+    }
+
+    pub(super) const fn alarm(&self) -> Alarm {
+        self.pause
+    }
+
+    fn is_due(&self) -> bool {
+        !self.waiting.is_empty() && self.under_way < READS && !self.pause.is_set()
+    }
+
+    /// Reads under way, and followers that wait for one.
+    pub(super) fn len(&self) -> usize {
+        self.under_way + self.waiting.len()
+    }
+}
+
+impl Followers {
+    /// Whether something can be asked of the directory.
+    pub(crate) fn is_due(&self) -> bool {
+        self.replays.is_due()
+    }
+
+    /// Asks for as many reads as may be under way, behind what was asked in this turn.
+    pub(crate) fn end_turn(&mut self, cx: &mut Context<'_>, membership: &mut Membership) {
+        if !membership.is_linked() {
+            return;
+        }
+        while self.replays.is_due()
+            && let Some(connection) = self.replays.waiting.pop_front()
+        {
+            let Some(follower) = self.followers.get(&connection) else {
+                continue;
+            };
+            if follower.mode != Mode::Behind(Waits::ForTurn) {
+                continue;
+            }
+            let start = match &follower.stand {
+                Stand::Asked(asked) if asked.after.is_empty() => LogStart::Last(asked.history),
+                Stand::Asked(asked) => LogStart::After(asked.after.clone()),
+                Stand::At { at, .. } => LogStart::After(vec![*at]),
+            };
+            self.ask(cx, membership, connection, Reading::Next, start);
+        }
+    }
+
+    /// What comes after the position of a follower is to be read, as soon as there are a link and a place.
+    pub(super) fn read(&mut self, connection: ConnectionKey) {
+        if let Some(follower) = self.followers.get_mut(&connection) {
+            follower.mode = Mode::Behind(Waits::ForTurn);
+            self.replays.waiting.push_back(connection);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        connection: ConnectionKey,
+        reading: Reading,
+        start: LogStart,
+    ) {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return;
+        };
+        let read = follower.begins(reading);
+        self.replays.under_way += 1;
+        cx.stats.log_reads += 1;
+        let operation = Operation::Log {
+            key: follower.key.clone(),
+            operation: LogOperation::Read {
+                start,
+                records: READ_RECORDS,
+                bytes: READ_BYTES,
+                nonce: Nonce::new(cx.random.positions.next_u32()),
+            },
+        };
+        membership.ask(operation, FollowPurpose::Read { connection, read });
+    }
+
+    /// An operation of this wing has ended.
+    pub(crate) fn operation_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+        purpose: FollowPurpose,
+        conclusion: Conclusion,
+    ) {
+        let reply = match conclusion {
+            Conclusion::Answered { reply, .. } => Some(reply),
+            Conclusion::Refused(_) | Conclusion::Unknown(_) => None,
+        };
+        match purpose {
+            FollowPurpose::Read { connection, read } => {
+                self.replays.under_way -= 1;
+                // An answer to an earlier connection, or for an earlier position, says nothing.
+                let Some(reading) = self.reading(connection, read) else {
+                    return;
+                };
+                if let Some(Reply::Log(LogReply::Part(answer))) = reply {
+                    let answered = (connection, reading);
+                    self.read_answered(cx, membership, terminals, answered, answer);
+                } else {
+                    let until = cx.now.mono + PAUSE;
+                    cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                    self.read(connection);
+                }
+            }
+            FollowPurpose::Head { key } => {
+                // Without an answer the next round comes to it.
+                if let Some(Reply::Log(LogReply::Head(head))) = reply {
+                    self.head_read(cx, &key, head);
+                }
+            }
+        }
+    }
+
+    /// What is being read for a follower by this read.
+    fn reading(&self, connection: ConnectionKey, read: ReadId) -> Option<Reading> {
+        let follower = self.followers.get(&connection)?;
+        match follower.mode {
+            Mode::Reading { reading, .. } if follower.read == read => Some(reading),
+            Mode::Reading { .. } | Mode::Live | Mode::Behind(_) => None,
+        }
+    }
+
+    fn read_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+        (connection, reading): (ConnectionKey, Reading),
+        answer: LogPart,
+    ) {
+        let LogPart {
+            head,
+            base,
+            after,
+            records,
+        } = answer;
+        match (after, reading) {
+            (Some(after), _) => {
+                self.stand_at(cx, terminals, connection, after);
+                self.replay(cx, terminals, connection, records, head);
+            }
+            (None, Reading::Next) => self.step_back(cx, membership, terminals, connection, base),
+            (None, Reading::StepBack) => self.fall_into_gap(cx, terminals, connection, base),
+        }
+    }
+
+    /// The log knows one of the positions that were asked for: the follower stands there.
+    fn stand_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        found: Position,
+    ) {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return;
+        };
+        match &follower.stand {
+            Stand::At { at, .. } if *at == found => {}
+            Stand::At { .. } => {
+                cx.stats.log_steps_back += 1;
+                follower.is_given(found);
+                terminals.say(connection, LogWord::Back(found));
+            }
+            Stand::Asked(asked) => {
+                let recovery = if asked.after.is_empty() {
+                    Recovery::Anew
+                } else {
+                    Recovery::Resumed
+                };
+                follower.is_given(found);
+                let start = Attached {
+                    position: found,
+                    recovery,
+                };
+                terminals.attached(cx, connection, start);
+            }
+        }
+    }
+
+    /// The log does not know where a follower stands: it may know where the follower stood before.
+    fn step_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        membership: &mut Membership,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        base: Position,
+    ) {
+        let Some((follower, channel)) = self.of(connection) else {
+            return;
+        };
+        // The first is where it stands, which the log does not know.
+        let before: Vec<_> = (channel.held_by(&follower.stand).into_iter())
+            .skip(1)
+            .collect();
+        if before.is_empty() {
+            self.fall_into_gap(cx, terminals, connection, base);
+        } else {
+            let start = LogStart::After(before);
+            self.ask(cx, membership, connection, Reading::StepBack, start);
+        }
+    }
+
+    /// Something is missing. The follower goes on from the base of the log, with all that is kept.
+    fn fall_into_gap(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        base: Position,
+    ) {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return;
+        };
+        cx.stats.log_gaps += 1;
+        match &follower.stand {
+            Stand::Asked(_) => {
+                let start = Attached {
+                    position: base,
+                    recovery: Recovery::Lost,
+                };
+                terminals.attached(cx, connection, start);
+            }
+            Stand::At { .. } => terminals.say(connection, LogWord::Gap(base)),
+        }
+        follower.is_given(base);
+        self.read(connection);
+    }
+
+    /// Puts what was read into a follower's queue.
+    fn replay(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        records: Vec<Record>,
+        head: Position,
+    ) {
+        cx.stats.log_replayed += records.len() as u64;
+        let more = !records.is_empty();
+        for record in records {
+            let Some((follower, _)) = self.of(connection) else {
+                return;
+            };
+            let Some(before) = follower.at() else { return };
+            let Some(payload) = record.content.payload() else {
+                cx.stats.malformed_entries += 1;
+                self.skip(cx, terminals, connection, record.position);
+                continue;
+            };
+            let position = record.position;
+            let record = ChainedRecord {
+                place: Place { position, before },
+                pushed: Pushed::record(record.push, follower.key.clone(), position, payload),
+            };
+            match self.put(cx, terminals, connection, &record, None) {
+                // One that can never fit was told as a gap.
+                Ok(()) | Err(Outcome::TooLarge) => {}
+                Err(_) => return,
+            }
+        }
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return;
+        };
+        let Mode::Reading { again, .. } = follower.mode else {
+            return;
+        };
+        if follower.at() != Some(head) {
+            if more {
+                // There is more than one read returns. What was read is written first.
+                follower.mode = Mode::Behind(Waits::ForRoom);
+            } else {
+                self.read(connection);
+            }
+            return;
+        }
+        follower.mode = Mode::Live;
+        self.go_on(cx, terminals, connection);
+        if again || self.lacks_held(connection) {
+            self.check(connection);
+        }
+    }
+}
+
+impl Fingerprint for Replays {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.under_way.fingerprint(now, hasher);
+        self.waiting.fingerprint(now, hasher);
+    }
+}

@@ -1,0 +1,237 @@
+//! Parts of durable pushes: each is appended to the log of its key, and routed by the rows that come with the
+//! answer.
+//!
+//! An append is one round trip, as a lookup is. Appends wait for nobody: what order records have is decided
+//! by the log, and those that follow it are sent nothing out of it. An append whose outcome is unknown is
+//! asked again, under the push's id, by which the directory knows it, and with a nonce of its own.
+
+use super::{PartRecord, PartStage, remove_dead_row};
+use crate::context::Context;
+use crate::directory::log::{Content, LogOperation, LogReply, Logged};
+use crate::directory::{Operation, Row};
+use crate::id::ConnectionId;
+use crate::message::{Action, InLog};
+use crate::position::Nonce;
+use crate::publish::Publish;
+use crate::publish::lane::PartId;
+use crate::publish::route;
+use crate::publish::waiting::WaitsForView;
+use crate::time::Instant;
+use crate::vocabulary::purpose::PublishPurpose;
+use crate::vocabulary::standing::{Sight, Standing};
+use crate::wings::Wings;
+
+impl Publish {
+    /// Asks for the record of a part, if there is a link. If not, it is asked for on the next one.
+    pub(in crate::publish) fn append(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        id: &PartId,
+    ) {
+        let PartId { key, sequence } = id;
+        let Some(part) = self.part_mut(key, *sequence) else {
+            return;
+        };
+        let PartRecord::Wanted(retention) = part.record else {
+            return;
+        };
+        if part.stage == PartStage::Ended {
+            return;
+        }
+        part.stage = PartStage::Appending;
+        let push = part.push;
+        let Some(open) = self.open.get(push) else {
+            return;
+        };
+        let Action::Frame(payload) = &open.action else {
+            cx.bug("a durable push without a payload");
+            return;
+        };
+        if !wings.membership.is_linked() {
+            self.unappended.push(id.clone());
+            return;
+        }
+        let operation = Operation::Log {
+            key: key.clone(),
+            operation: LogOperation::Append {
+                push: open.receipt.push,
+                content: Content::of(payload),
+                nonce: Nonce::new(cx.random.positions.next_u32()),
+                retention,
+            },
+        };
+        let purpose = PublishPurpose::Append {
+            key: key.clone(),
+            part: sequence.get(),
+        };
+        wings.membership.ask(operation, purpose);
+    }
+
+    /// There is a directory link: what could not be appended is asked for again.
+    pub(crate) fn directory_up(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        for part in std::mem::take(&mut self.unappended) {
+            self.append(cx, wings, &part);
+        }
+    }
+
+    /// The directory has answered an append.
+    pub(in crate::publish) fn appended(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        id: PartId,
+        reply: LogReply,
+    ) {
+        let LogReply::Appended {
+            logged,
+            rows,
+            malformed,
+        } = reply
+        else {
+            cx.stats.directory_refusals += 1;
+            return self.append_refused(cx, wings, &id);
+        };
+        cx.stats.malformed_entries += u64::from(malformed);
+        let Some(part) = self.part_mut(&id.key, id.sequence) else {
+            return;
+        };
+        if part.stage != PartStage::Appending {
+            return;
+        }
+        part.record = match logged {
+            Logged::New(place) => {
+                cx.stats.appended += 1;
+                PartRecord::At(place)
+            }
+            Logged::Repeated(place) => {
+                cx.stats.append_repeats += 1;
+                PartRecord::At(place)
+            }
+            Logged::Expired => {
+                cx.stats.append_repeats += 1;
+                PartRecord::Not(InLog::Expired)
+            }
+        };
+        match logged {
+            Logged::New(_) | Logged::Repeated(_) => {
+                let since = part.started;
+                self.route_record(cx, wings, id, since, rows);
+            }
+            Logged::Expired => {
+                self.end_part(cx, &id.key, id.sequence);
+                self.advance_lane(cx, wings, &id.key);
+            }
+        }
+    }
+
+    /// Routes a part by the rows that came with its record.
+    fn route_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        part: PartId,
+        since: Instant,
+        rows: Vec<(ConnectionId, Row)>,
+    ) {
+        let unknown =
+            rows.iter().any(
+                |(_, row)| match wings.membership.standing(cx, row.instance, since) {
+                    Standing::Live { .. } => false,
+                    Standing::Outdated | Standing::Unknown => true,
+                },
+            );
+        if unknown {
+            self.wait_for_view(cx, wings, WaitsForView::Record { part, rows });
+        } else {
+            self.follow_record(cx, wings, &part, since, &rows);
+        }
+    }
+
+    /// A fresh view decides about the rows that came with a record.
+    pub(in crate::publish) fn judge_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        part: PartId,
+        rows: Vec<(ConnectionId, Row)>,
+    ) {
+        let Some(since) = (self.part_mut(&part.key, part.sequence)).map(|part| part.started) else {
+            return;
+        };
+        let is_outdated = |(_, row): &(_, Row)| {
+            wings.membership.standing(cx, row.instance, since) == Standing::Outdated
+        };
+        if rows.iter().any(is_outdated) {
+            self.wait_for_view(cx, wings, WaitsForView::Record { part, rows });
+        } else {
+            self.follow_record(cx, wings, &part, since, &rows);
+        }
+    }
+
+    /// Nobody can be judged: everybody is asked for followers of a record.
+    pub(in crate::publish) fn record_unjudged(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
+    ) {
+        self.serve_part_here(cx, wings, key, *sequence);
+        self.ask_everybody(cx, wings, key, *sequence);
+        self.advance_lane(cx, wings, key);
+    }
+
+    fn follow_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
+        since: Instant,
+        rows: &[(ConnectionId, Row)],
+    ) {
+        self.serve_part_here(cx, wings, key, *sequence);
+        let doubt = wings.membership.doubt(cx, since);
+        let Some(part) = self.part_mut(key, *sequence) else {
+            return;
+        };
+        if part.stage != PartStage::Appending {
+            return;
+        }
+        part.degraded |= doubt.sight == Sight::Blind;
+        let standing = |instance| wings.membership.standing(cx, instance, since);
+        let plan = route::plan(rows, &part.selection, &doubt.instances, standing);
+        self.follow(cx, wings, key, *sequence, plan.routes);
+        for (connection, row) in plan.dead {
+            remove_dead_row(wings, key, connection, row);
+        }
+        self.advance_lane(cx, wings, key);
+    }
+
+    /// It is unknown whether a part was appended: it is asked again, which is safe under its push's id.
+    pub(in crate::publish) fn append_unknown(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        part: &PartId,
+    ) {
+        self.append(cx, wings, part);
+    }
+
+    /// The directory did not append a part.
+    pub(in crate::publish) fn append_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        PartId { key, sequence }: &PartId,
+    ) {
+        let Some(part) = self.part_mut(key, *sequence) else {
+            return;
+        };
+        if part.stage == PartStage::Appending {
+            part.record = PartRecord::Not(InLog::Refused);
+            part.degraded = true;
+            self.end_part(cx, key, *sequence);
+            self.advance_lane(cx, wings, key);
+        }
+    }
+}

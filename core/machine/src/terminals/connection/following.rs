@@ -1,0 +1,145 @@
+//! A terminal that follows the log of its user, as far as its connection goes: what it asked for, what its hello
+//! says, what is queued for it.
+//!
+//! Where it stands, and what it is sent, is the business of [`follow`](crate::follow).
+
+use super::{Connection, Greeting, Phase};
+use crate::config::{Config, SlowConsumer};
+use crate::context::Context;
+use crate::event::Follow;
+use crate::frame::{Attached, HelloLog, Pushed};
+use crate::id::ConnectionKey;
+use crate::terminals::Terminals;
+use crate::terminals::outbound::{LogWord, NoRoom};
+use crate::vocabulary::delivery::Ticket;
+
+/// How far a terminal is with its log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Following {
+    /// It has asked for this, and is not open.
+    Asked(Follow),
+    /// It is not known where it stands.
+    Unplaced {
+        /// Its row is written: it is greeted as soon as that is known.
+        row_written: bool,
+    },
+    /// It stands here, and has not been told.
+    Placed(Attached),
+    /// It has been told where it stands.
+    Told,
+}
+
+impl Connection {
+    /// Whether the hello has to wait until it is known where it stands. Its row is written.
+    pub(super) fn waits_for_log(&mut self) -> bool {
+        match self.following.as_deref_mut() {
+            Some(Following::Unplaced { row_written }) => {
+                *row_written = true;
+                true
+            }
+            Some(Following::Asked(_) | Following::Placed(_) | Following::Told) | None => false,
+        }
+    }
+
+    /// What its hello says of the log.
+    pub(super) fn hello_log(&mut self) -> HelloLog {
+        match self.following.as_deref_mut() {
+            None => HelloLog::NotAsked,
+            Some(following @ Following::Placed(_)) => {
+                match std::mem::replace(following, Following::Told) {
+                    Following::Placed(start) => HelloLog::At(start),
+                    Following::Asked(_) | Following::Unplaced { .. } | Following::Told => {
+                        HelloLog::Unknown
+                    }
+                }
+            }
+            Some(Following::Asked(_) | Following::Unplaced { .. } | Following::Told) => {
+                HelloLog::Unknown
+            }
+        }
+    }
+
+    /// What happens to plain pushes for which there is no room. A follower is not closed for being slow, and
+    /// what its queue holds of the log gives way to nothing.
+    pub(super) const fn policy(&self, config: &Config) -> SlowConsumer {
+        match self.following {
+            Some(_) => SlowConsumer::DropNewest,
+            None => config.slow_consumer,
+        }
+    }
+}
+
+impl Terminals {
+    /// What a terminal that is open has asked of its log. It is asked once.
+    pub(crate) fn take_follow(&mut self, key: ConnectionKey) -> Option<Follow> {
+        let following = self.registry.get_mut(key)?.following.as_deref_mut()?;
+        let unplaced = Following::Unplaced { row_written: false };
+        match std::mem::replace(following, unplaced) {
+            Following::Asked(asked) => Some(asked),
+            other @ (Following::Unplaced { .. } | Following::Placed(_) | Following::Told) => {
+                *following = other;
+                None
+            }
+        }
+    }
+
+    /// It is known where a follower stands: its hello says it, or a word of its own if it was greeted.
+    pub(crate) fn attached(&mut self, cx: &mut Context<'_>, key: ConnectionKey, start: Attached) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let Some(Following::Unplaced { row_written }) = connection.following.as_deref() else {
+            cx.bug("a terminal is told twice where it begins in its log");
+            return;
+        };
+        let row_written = *row_written;
+        match connection.phase {
+            Phase::Registering { .. } => {
+                connection.following = Some(Box::new(Following::Placed(start)));
+                if row_written {
+                    self.greet(cx, key, Greeting::Reachable);
+                }
+            }
+            Phase::Live(_) => {
+                connection.following = Some(Box::new(Following::Told));
+                self.say(key, LogWord::Log(start));
+            }
+            Phase::Upgrading { .. } | Phase::Closing { .. } | Phase::Gone => {}
+        }
+    }
+
+    /// Tells a follower where it stands.
+    pub(crate) fn say(&mut self, key: ConnectionKey, word: LogWord) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        connection.outbound.say(word);
+        if connection.is_live() && !connection.outbound.is_writing() {
+            self.unflushed.push(key);
+        }
+    }
+
+    /// Queues a record for a follower. What becomes of it comes with the ticket, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// It has no room.
+    pub(crate) fn offer_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        pushed: &Pushed,
+        ticket: Option<Ticket>,
+    ) -> Result<(), NoRoom> {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("a record for a connection that is not there");
+            return Err(NoRoom::Yet);
+        };
+        let size = connection.size.of(pushed);
+        let offered = (connection.outbound).offer_record(pushed.clone(), size, ticket, cx.config);
+        if offered.is_ok() && connection.is_live() && !connection.outbound.is_writing() {
+            self.unflushed.push(key);
+        }
+        offered
+    }
+}

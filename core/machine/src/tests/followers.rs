@@ -1,0 +1,177 @@
+//! Followers of logs: what they are told, over reconnects, links that break and a directory that loses records.
+
+use std::time::Duration;
+
+use super::pair;
+use crate::config::Config;
+use crate::directory::log::Retention;
+use crate::event::{Event, Follow, Handshake};
+use crate::frame::{HelloLog, Outgoing};
+use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
+use crate::message::{InLog, Push};
+use crate::position::Position;
+use crate::testing::cluster::{Cluster, frame, user};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn follow(
+    cluster: &mut Cluster,
+    instance: usize,
+    name: &str,
+    follow: Follow,
+) -> (ConnectionKey, ConnectionId) {
+    let handshake = Handshake {
+        follow: Some(follow),
+        ..Handshake::new(UserId::new(name).expect("a user"))
+    };
+    let key = cluster.accept(instance, handshake).expect("taken");
+    let id = cluster.instances[instance]
+        .connection_id(key)
+        .expect("there");
+    cluster.event(instance, Event::Opened { connection: key });
+    (key, id)
+}
+
+fn after(position: Position) -> Follow {
+    Follow {
+        after: vec![position],
+        history: 0,
+    }
+}
+
+fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u128) -> CallId {
+    let push = Push {
+        durable: Some(Retention::default()),
+        ..frame(user(name), text, id)
+    };
+    let call = cluster.hand_in(instance, push);
+    cluster.pass(SECOND);
+    call
+}
+
+fn position(cluster: &Cluster, call: CallId) -> Position {
+    match cluster.receipt(call).logged[0].logged {
+        InLog::At(position) => position,
+        other @ (InLog::Expired | InLog::Unknown | InLog::Refused) => panic!("{other:?}"),
+    }
+}
+
+/// What a terminal was told, as short texts.
+fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
+    (cluster.received.get(&connection).into_iter().flatten())
+        .map(|outgoing| match outgoing {
+            Outgoing::Hello { log, .. } => match log {
+                HelloLog::NotAsked => "hello".to_owned(),
+                HelloLog::Unknown => "hello ?".to_owned(),
+                HelloLog::At(attached) => format!("hello {:?}", attached.recovery),
+            },
+            Outgoing::Log(attached) => format!("log {:?}", attached.recovery),
+            Outgoing::Record(pushed) => {
+                let text = pushed.payload().bytes();
+                format!("record {}", String::from_utf8_lossy(text))
+            }
+            Outgoing::Pushed(pushed) => String::from_utf8_lossy(pushed.payload().bytes()).into(),
+            Outgoing::Gap(_) => "gap".to_owned(),
+            Outgoing::Back(_) => "back".to_owned(),
+            Outgoing::Received(_) => "received".to_owned(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_follower_gets_each_record_once_and_others_get_a_plain_push() {
+    let mut cluster = pair();
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    let (_, plain) = cluster.connect(1, "ann");
+    for number in 0..3 {
+        let via = number % 2;
+        let call = durable(
+            &mut cluster,
+            via,
+            "ann",
+            &number.to_string(),
+            number as u128,
+        );
+        let receipt = cluster.receipt(call);
+        assert_eq!((receipt.counts.written, receipt.degraded), (2, false));
+    }
+    assert_eq!(
+        told(&cluster, ann),
+        ["hello Anew", "record 0", "record 1", "record 2"]
+    );
+    assert_eq!(told(&cluster, plain), ["hello", "0", "1", "2"]);
+}
+
+#[test]
+fn a_follower_that_returns_anywhere_goes_on_behind_what_it_holds() {
+    let mut cluster = pair();
+    let (key, _) = follow(&mut cluster, 0, "ann", Follow::default());
+    let first = durable(&mut cluster, 1, "ann", "one", 1);
+    let held = position(&cluster, first);
+    cluster.disconnect(0, key);
+    let missed = durable(&mut cluster, 1, "ann", "two", 2);
+    assert_eq!(
+        cluster.receipt(missed).counts,
+        crate::message::Counts::default()
+    );
+    let (_, again) = follow(&mut cluster, 1, "ann", after(held));
+    durable(&mut cluster, 0, "ann", "three", 3);
+    assert_eq!(
+        told(&cluster, again),
+        ["hello Resumed", "record two", "record three"]
+    );
+}
+
+#[test]
+fn a_repeat_of_a_durable_push_is_delivered_and_written_once() {
+    let mut cluster = pair();
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    let first = durable(&mut cluster, 0, "ann", "one", 1);
+    let again = durable(&mut cluster, 1, "ann", "one", 1);
+    assert_eq!(position(&cluster, first), position(&cluster, again));
+    assert_eq!(cluster.receipt(again).counts.written, 1);
+    assert_eq!(told(&cluster, ann), ["hello Anew", "record one"]);
+}
+
+#[test]
+fn a_position_that_the_log_does_not_know_is_a_gap_and_all_that_is_kept_follows() {
+    let mut cluster = pair();
+    durable(&mut cluster, 0, "ann", "one", 1);
+    let unknown = Position::new(1, 1).expect("in range");
+    let (_, ann) = follow(&mut cluster, 1, "ann", after(unknown));
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, ann), ["hello Lost", "record one"]);
+}
+
+#[test]
+fn the_last_records_are_history_for_a_terminal_without_a_position() {
+    let mut cluster = pair();
+    for number in 0..5 {
+        durable(&mut cluster, 0, "ann", &number.to_string(), number);
+    }
+    let asked = Follow {
+        after: Vec::new(),
+        history: 2,
+    };
+    let (_, ann) = follow(&mut cluster, 1, "ann", asked);
+    assert_eq!(told(&cluster, ann), ["hello Anew", "record 3", "record 4"]);
+}
+
+#[test]
+fn a_follower_that_does_not_read_falls_behind_and_catches_up() {
+    let config = Config {
+        queue_frames: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    cluster.stalled.insert(ann);
+    for number in 0..50 {
+        durable(&mut cluster, 1, "ann", &number.to_string(), number);
+    }
+    cluster.read_again();
+    cluster.pass(SECOND);
+    let told = told(&cluster, ann);
+    let records: Vec<_> = (0..50).map(|number| format!("record {number}")).collect();
+    assert_eq!(told[1..], records);
+}
