@@ -288,6 +288,12 @@ pub struct Receipt {
     pub written: u64,
     /// Terminals whose owner has the frame.
     pub queued: u64,
+    /// Terminals that get the record by way of their log.
+    #[serde(default)]
+    pub kept: u64,
+    /// Of a durable push: its position, or why there is none; of one to several users, by user.
+    #[serde(default)]
+    pub logged: Value,
     /// Terminals that got nothing.
     pub failed: u64,
     /// The terminals.

@@ -211,6 +211,8 @@ pub struct Terminal {
     pub uuid: Uuid,
     /// Whether the hello said `degraded`.
     pub degraded: bool,
+    /// What the hello said of the log: `Null`, if nothing.
+    pub log: Value,
     /// The subprotocol that the server chose.
     pub protocol: Option<String>,
     socket: WebSocket<TcpStream>,
@@ -224,6 +226,7 @@ impl Terminal {
         let mut terminal = Self {
             uuid: Uuid::nil(),
             degraded: false,
+            log: Value::Null,
             protocol: response.header("sec-websocket-protocol").map(str::to_owned),
             socket: WebSocket::from_partially_read(stream, unread, Role::Client, Some(config)),
             ending: None,
@@ -235,6 +238,7 @@ impl Terminal {
             .and_then(|text| Uuid::try_parse(text).ok())
             .unwrap_or_else(|| panic!("the first frame is not a hello: {hello}"));
         terminal.degraded = hello["switchboard"]["hello"]["degraded"] == true;
+        terminal.log = hello["switchboard"]["hello"]["log"].clone();
         terminal
     }
 
@@ -283,6 +287,33 @@ impl Terminal {
     #[track_caller]
     pub fn expect_text(&mut self, text: &str) {
         assert_eq!(self.recv(), Frame::Text(text.to_owned()));
+    }
+
+    /// The next two payloads are a record with this text, and the frame that announces it. Returns its position.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or none comes.
+    #[track_caller]
+    pub fn expect_record(&mut self, text: &str) -> String {
+        let position = self.expect_word("message");
+        self.expect_text(text);
+        position
+    }
+
+    /// The next payload tells a follower this of its log. Returns the position in it.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or none comes.
+    #[track_caller]
+    pub fn expect_word(&mut self, word: &str) -> String {
+        let frame = self.recv();
+        let said: Value = serde_json::from_str(frame.text()).expect("JSON");
+        let position = said["switchboard"][word]["position"].as_str();
+        position
+            .unwrap_or_else(|| panic!("{said} is no `{word}`"))
+            .to_owned()
     }
 
     /// No payload comes for `span`, and the connection lives on.

@@ -8,6 +8,7 @@ mod connections;
 mod crash;
 mod crowded;
 mod drain;
+mod durable;
 mod failover;
 mod half_closed;
 mod handshake;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         slow_terminals::LIST,
         crash::LIST,
         drain::LIST,
+        durable::LIST,
         connections::LIST,
         workers::LIST,
         links::LIST,

@@ -1,0 +1,223 @@
+//! Durable pushes: terminals that follow their log, over reconnects, killed servers and a Redis that loses it.
+
+use switchboard_tests::api::{Receipt, push};
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::{SILENCE, eventually};
+use switchboard_tests::terminal::Terminal;
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (
+        INSTANCES,
+        a_follower_gets_each_record_once_and_other_terminals_a_plain_push
+    ),
+    (INSTANCES, a_follower_that_returns_anywhere_misses_nothing),
+    (INSTANCES, the_last_records_come_before_what_is_pushed),
+    (INSTANCES, a_repeat_is_the_same_record),
+    (ONE, a_position_that_was_never_told_is_a_gap),
+    (ONE, what_cannot_be_asked_of_a_log_is_refused),
+    (
+        ONE,
+        a_follower_that_reads_slowly_catches_up_and_is_not_closed
+    ),
+    (PROCESSES, followers_of_a_killed_server_go_on_at_another_one),
+    (
+        INSTANCES.single_redis(),
+        a_follower_is_told_when_redis_has_lost_its_log
+    ),
+    (
+        INSTANCES.single_redis(),
+        a_durable_push_without_redis_is_refused_and_followers_stay
+    ),
+];
+
+fn durable(cluster: &Cluster, via: usize, user: &str, text: &str) -> Receipt {
+    (cluster[via].api()).receipt(push(user, text).query("durable", "true"))
+}
+
+fn follow(cluster: &Cluster, at: usize, user: &str) -> Terminal {
+    cluster[at].connect().user(user).query("log", "1").open()
+}
+
+fn resume(cluster: &Cluster, at: usize, user: &str, after: &str) -> Terminal {
+    let connect = cluster[at].connect().user(user);
+    connect.query("after", after).open()
+}
+
+/// Order and content are those of the log, for whoever follows it; whoever does not gets what was pushed, as it
+/// is.
+fn a_follower_gets_each_record_once_and_other_terminals_a_plain_push(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    assert_eq!(ann.log["resumed"], false);
+    let mut plain = cluster[1].terminal("ann");
+    assert!(plain.log.is_null());
+    for number in 0..10 {
+        let text = number.to_string();
+        let receipt = durable(&cluster, number % 2, "ann", &text);
+        receipt.expect_written(2);
+        assert_eq!(receipt.logged, ann.expect_record(&text));
+        plain.expect_text(&text);
+    }
+    cluster[1].api().push("ann", "plain").expect_written(2);
+    ann.expect_text("plain");
+    plain.expect_text("plain");
+}
+
+fn a_follower_that_returns_anywhere_misses_nothing(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    durable(&cluster, 1, "ann", "first");
+    let mut held = ann.expect_record("first");
+    for round in 0..3 {
+        drop(ann);
+        let missed = [format!("{round} a"), format!("{round} b")];
+        for text in &missed {
+            durable(&cluster, 0, "ann", text);
+        }
+        ann = resume(&cluster, round % 2, "ann", &held);
+        assert_eq!(
+            (&ann.log["resumed"], &ann.log["position"]),
+            (&true.into(), &held.into())
+        );
+        ann.expect_record(&missed[0]);
+        held = ann.expect_record(&missed[1]);
+    }
+    ann.expect_silence(SILENCE);
+}
+
+fn the_last_records_come_before_what_is_pushed(cell: Cell) {
+    let cluster = cell.start(2);
+    for number in 0..5 {
+        durable(&cluster, 0, "ann", &number.to_string());
+    }
+    let mut ann = cluster[1]
+        .connect()
+        .user("ann")
+        .query("history", "2")
+        .open();
+    durable(&cluster, 0, "ann", "5");
+    for text in ["3", "4", "5"] {
+        ann.expect_record(text);
+    }
+}
+
+/// H49: a repeat under the same id is the same record, and is written once.
+fn a_repeat_is_the_same_record(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    let id = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+    let request = || {
+        let request = push("ann", "once").query("durable", "true");
+        request.header("idempotency-key", id)
+    };
+    let first = cluster[0].api().receipt(request());
+    let again = cluster[1].api().receipt(request());
+    assert_eq!(first.logged, again.logged);
+    again.expect_written(1);
+    ann.expect_record("once");
+    ann.expect_silence(SILENCE);
+}
+
+/// What is kept follows, and the terminal is told that something may be missing.
+fn a_position_that_was_never_told_is_a_gap(cell: Cell) {
+    let cluster = cell.start(1);
+    durable(&cluster, 0, "ann", "kept");
+    let mut ann = resume(&cluster, 0, "ann", "00000000000001ffffffff");
+    assert_eq!(
+        (&ann.log["resumed"], &ann.log["reason"]),
+        (&false.into(), &"expired".into())
+    );
+    ann.expect_record("kept");
+}
+
+/// H45: bad input is refused, with what to do.
+fn what_cannot_be_asked_of_a_log_is_refused(cell: Cell) {
+    let cluster = cell.start(1);
+    for (name, value) in [
+        ("log", "yes"),
+        ("after", "7"),
+        ("after", ""),
+        ("history", "-1"),
+    ] {
+        let connect = cluster[0].connect().user("ann").query(name, value);
+        connect.refused().expect_error(400, "bad_log");
+    }
+    let api = cluster[0].api();
+    let uuid = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";
+    let request = push("ann", "x").query("durable", "yes");
+    api.send(request).expect_error(400, "bad_durable");
+    let request = push("ann", "x").query("durable", "true");
+    let request = request.query("connection", uuid);
+    api.send(request).expect_error(400, "not_durable");
+}
+
+/// H16: what does not fit into its queue it reads from the log, when it reads again.
+fn a_follower_that_reads_slowly_catches_up_and_is_not_closed(cell: Cell) {
+    const RECORDS: usize = 60;
+    let cluster = cell.start_with(1, |s| s.with("queue_frames", 4));
+    let connect = cluster[0].connect().user("ann").query("log", "1");
+    let mut ann = connect.receive_buffer(4096).open();
+    let text = |number: usize| format!("{number} {}", "x".repeat(8192));
+    for number in 0..RECORDS {
+        (cluster[0].api()).receipt(
+            (push("ann", text(number)).query("durable", "true")).query("deadline", "20ms"),
+        );
+    }
+    for number in 0..RECORDS {
+        ann.expect_record(&text(number));
+    }
+}
+
+/// H32: terminals of a server that dies without a word come back at another one, and have missed nothing.
+fn followers_of_a_killed_server_go_on_at_another_one(cell: Cell) {
+    let mut cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    durable(&cluster, 1, "ann", "before");
+    let held = ann.expect_record("before");
+    cluster[0].sigkill();
+    ann.ended();
+    let receipt = (cluster[1].api()).receipt(
+        (push("ann", "while it is dead").query("durable", "true")).query("deadline", "500ms"),
+    );
+    assert!(receipt.logged.is_string(), "{receipt:?}");
+
+    let mut ann = resume(&cluster, 1, "ann", &held);
+    ann.expect_record("while it is dead");
+    durable(&cluster, 1, "ann", "after");
+    ann.expect_record("after");
+}
+
+/// A Redis that comes back empty has lost the log: followers are told, and go on with what comes.
+fn a_follower_is_told_when_redis_has_lost_its_log(cell: Cell) {
+    let mut cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    durable(&cluster, 1, "ann", "before");
+    ann.expect_record("before");
+    cluster.redis_mut().start_again();
+    cluster.await_all_up();
+
+    ann.expect_word("gap");
+    eventually("a durable push is taken again", || {
+        let request = push("ann", "after").query("durable", "true");
+        cluster[1].api().send(request).status == 200
+    });
+    ann.expect_record("after");
+}
+
+/// Nothing is sent that may not be kept; who follows stays connected and misses nothing of what comes later.
+fn a_durable_push_without_redis_is_refused_and_followers_stay(cell: Cell) {
+    let mut cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    cluster.redis_mut().stop();
+    eventually("the server knows it", || {
+        let request = push("ann", "lost").query("durable", "true");
+        let request = request.query("deadline", "100ms");
+        cluster[1].api().send(request).status == 503
+    });
+    cluster.redis_mut().start_again();
+    cluster.await_all_up();
+    ann.expect_word("gap");
+}
