@@ -1,14 +1,20 @@
 //! `empty-at-rest`: with all clients gone nothing is left.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use switchboard_core::id::InstanceId;
 use switchboard_core::stats::Tables;
 
 use crate::checker::{Checker, Watch};
-use crate::observed::{Observed, Quiescence, Topic};
+use crate::observed::{Life, Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, nothing is left of any connection or push: each table of each instance is as
 /// that of a fresh one, but for what is known of the others, and of the pushes of the last minutes.
-#[derive(Clone, Copy, Debug)]
-pub struct EmptyAtRest;
+#[derive(Clone, Debug, Default)]
+pub struct EmptyAtRest {
+    /// Whose leases each instance was told of last: one that is removed is known until the next reading.
+    told: BTreeMap<Life, BTreeSet<InstanceId>>,
+}
 
 impl Checker for EmptyAtRest {
     fn name(&self) -> &'static str {
@@ -16,10 +22,21 @@ impl Checker for EmptyAtRest {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[]
+        &[Topic::Directory, Topic::Lives]
     }
 
-    fn on_event(&mut self, _: &Observed, _: &mut Watch<'_>) {}
+    fn on_event(&mut self, event: &Observed, _: &mut Watch<'_>) {
+        match event {
+            Observed::Viewed { life, leases } => {
+                let told = leases.iter().map(|seen| seen.instance).collect();
+                self.told.insert(*life, told);
+            }
+            Observed::Gone(life) => {
+                self.told.remove(life);
+            }
+            _ => {}
+        }
+    }
 
     fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
         match quiescence {
@@ -34,10 +51,14 @@ impl Checker for EmptyAtRest {
         });
         let kept = scene.hosts().find_map(|host| {
             let tables = host.tables()?;
-            let others = scene
+            let told = self.told.get(&host.life()).into_iter().flatten().copied();
+            let mut others: BTreeSet<InstanceId> = scene
                 .leases()
-                .filter(|seen| seen.instance != scene.instance_of(host.life()));
-            let what = kept(tables, others.count())?;
+                .map(|seen| seen.instance)
+                .chain(told)
+                .collect();
+            others.remove(&scene.instance_of(host.life()));
+            let what = kept(tables, others.len())?;
             Some((host.number() + 1, what, tables))
         });
         let rows = scene.live_rows().len();
@@ -54,7 +75,7 @@ impl Checker for EmptyAtRest {
 }
 
 /// What is left in the tables of an instance that has nothing to do. `others`: those of whom the directory has
-/// a lease.
+/// a lease, or had one when it was read last.
 const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     let Tables {
         connections,

@@ -99,7 +99,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(RecycledAddress::default()),
         Box::new(ConnectEnds),
         Box::new(Convergence),
-        Box::new(EmptyAtRest),
+        Box::new(EmptyAtRest::default()),
         Box::new(Ends::default()),
         Box::new(TerminalTimes::default()),
         Box::new(LinkTimes::default()),
