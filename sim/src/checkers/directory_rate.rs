@@ -36,6 +36,9 @@ struct Writer {
     settling: Option<Resettling>,
     /// Other instances with a lease in the last view.
     alive: Vec<InstanceId>,
+    /// When that was told, and of how many others the instance knew until then: a claim that the same round
+    /// trip answers comes first.
+    alive_before: Option<(Instant, usize)>,
     /// All others of which it was ever told.
     told: BTreeSet<InstanceId>,
     /// When a terminal last came or went.
@@ -94,6 +97,7 @@ impl Checker for DirectoryRate {
                     let here = watch.scene().instance_of(*life);
                     let others = leases.iter().filter(|seen| seen.instance != here);
                     writer.told.extend(others.clone().map(|seen| seen.instance));
+                    writer.alive_before = Some((watch.now(), writer.alive.len()));
                     let alive = others.filter(|seen| seen.remaining.is_some());
                     writer.alive = alive.map(|seen| seen.instance).collect();
                     writer.note_fewest(&self.draining);
@@ -278,12 +282,15 @@ impl Writer {
     fn log(&mut self, watch: &mut Watch<'_>, life: Life, log: &Log) {
         match log {
             Log::Claimed { epoch, rows } => {
+                let now = watch.now();
+                let alive = self.alive.len();
+                let before = self.alive_before.filter(|(told, _)| *told == now);
                 self.epoch = Some(*epoch);
                 self.settling = Some(Resettling {
-                    since: watch.now(),
+                    since: now,
                     rows: *rows,
                     again: 0,
-                    fewest: self.alive.len(),
+                    fewest: before.map_or(alive, |(_, before)| before.min(alive)),
                 });
             }
             Log::Settled { .. } => {
