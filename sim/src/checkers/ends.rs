@@ -1,16 +1,19 @@
 //! `ends`: whatever begins ends, once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, LinkKey, OpId};
 use switchboard_core::time::Instant;
 
-use super::lateness::{SLACK, is_late_at};
+use super::lateness::{SLACK, is_late, running};
 use crate::boundary::{CallKind, Intake, Output};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Life, Observed, Quiescence, Topic};
+
+/// Round trips for a list of connections, at most: one for the rows, perhaps behind another, and one for a view
+/// that judges them.
+const ROUND_TRIPS: u32 = 3;
 
 /// Each call is answered once, in time and in kind; each connection is forgotten once, when its socket has
 /// ended, and its application was told of its beginning and its end or of neither; each link is closed once;
@@ -114,9 +117,8 @@ impl Ends {
     /// Calls that should have been answered.
     fn look(&self, watch: &mut Watch<'_>) {
         for (host, begun) in &self.open {
-            let late = (begun.calls.iter()).find(|(_, (kind, at))| {
-                is_late_at(watch, *host, *at + patience(watch, *kind), watch.now())
-            });
+            let late = (begun.calls.iter())
+                .find(|(_, (kind, at))| is_answer_late(watch, *host, *kind, *at));
             if let Some((call, (kind, _))) = late {
                 watch.violated(format!("i{} has not answered {call:?}, {kind:?}", host + 1));
             }
@@ -124,14 +126,18 @@ impl Ends {
     }
 }
 
-/// How long an answer takes, at most.
-fn patience(watch: &Watch<'_>, kind: CallKind) -> Duration {
-    let config = watch.scene().config();
+/// Whether it is too late for the answer to a call that was taken at a moment.
+fn is_answer_late(watch: &Watch<'_>, host: usize, kind: CallKind, at: Instant) -> bool {
+    let trip = watch.scene().config().directory_timeout + SLACK;
     match kind {
-        CallKind::Push(deadline) => deadline,
-        // A round trip for the rows, perhaps behind others, and one for a view that judges them.
-        CallKind::Connections => config.directory_timeout * 3 + SLACK * 3,
-        CallKind::Instances => Duration::ZERO,
+        CallKind::Push(deadline) => is_late(watch, host, at + deadline),
+        CallKind::Connections if watch.now() <= at + trip * ROUND_TRIPS => false,
+        // An instance that stands still takes each answer as soon as it goes on, and then asks for the next.
+        CallKind::Connections => {
+            let answered = |asked: Instant, _| running(watch, host, asked + trip);
+            is_late(watch, host, (0..ROUND_TRIPS).fold(at, answered))
+        }
+        CallKind::Instances => is_late(watch, host, at),
     }
 }
 
@@ -310,7 +316,7 @@ impl Begun {
         if std::mem::discriminant(&asked) != std::mem::discriminant(&kind) {
             return Err("answers in another kind");
         }
-        if is_late_at(watch, life.host, at + patience(watch, asked), watch.now()) {
+        if is_answer_late(watch, life.host, asked, at) {
             return Err("answers too late");
         }
         watch.held();

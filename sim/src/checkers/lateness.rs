@@ -14,23 +14,21 @@ pub(super) const SLACK: Duration = Duration::from_millis(2);
 /// Whether what a process was to do at a moment is late by now, or is late where it is done at this moment.
 /// While it stands still it does nothing; what has become due it does as soon as it goes on.
 pub(super) fn is_late(watch: &Watch<'_>, host: usize, due: Instant) -> bool {
-    is_late_at(watch, host, due, watch.now())
+    let now = watch.now();
+    now > due + SLACK && now > running(watch, host, due) + SLACK
 }
 
-/// Whether what a process was to do at a moment was late at another one.
-pub(super) fn is_late_at(watch: &Watch<'_>, host: usize, due: Instant, at: Instant) -> bool {
+/// When a process does what it is to do at a moment: then, or as soon as it goes on if it stands still.
+pub(super) fn running(watch: &Watch<'_>, host: usize, due: Instant) -> Instant {
     let mut due = due;
     loop {
-        if at <= due + SLACK {
-            return false;
-        }
         let stands_still = |excuse: &Excuse| {
             let here = excuse.scope == Scope::Instance(host);
             here && excuse.kind.part() == Part::Process && excuse.until > due
         };
         match watch.excuse(due, due + SLACK, stands_still) {
             Some(pause) => due = pause.until,
-            None => return true,
+            None => return due,
         }
     }
 }
