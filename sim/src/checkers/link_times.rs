@@ -255,10 +255,15 @@ impl HostLinks {
                 self.dialled_too_soon(watch, from)
             }
             Output::LinkProven(link) => {
-                let timed = self.links.get_mut(link)?;
-                timed.proven = true;
-                if timed.is_confirmed() {
-                    self.opened(*link, now);
+                match self.links.get_mut(link) {
+                    Some(timed) => {
+                        timed.proven = true;
+                        if timed.is_confirmed() {
+                            self.opened(*link, now);
+                        }
+                    }
+                    // It opened and was gone in one turn: another one has given way to it all the same.
+                    None => self.excused = Some(now),
                 }
                 None
             }
