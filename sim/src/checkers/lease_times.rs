@@ -250,10 +250,12 @@ impl Terms {
         if self.trips.len() > Config::TRIPS_IN_FLIGHT * 8 {
             self.trips.retain(|_, asked| *asked > given_up);
         }
-        // What is read for a call in between puts off no regular reading.
+        // What is read for a call in between puts off no regular reading, and nor does one that had to wait.
         let interval = watch.scene().config().view_interval;
-        if trip.views && self.viewed.is_none_or(|viewed| now >= viewed + interval) {
-            self.viewed = Some(now);
+        let due = self.viewed.map_or(now, |viewed| viewed + interval);
+        if trip.views && now >= due {
+            let waited = now > due + SLACK && self.is_crowded(watch, due);
+            self.viewed = Some(if waited { due } else { now });
         }
         self.lease.ask(now, trip);
     }
@@ -263,19 +265,15 @@ impl Terms {
         let config = watch.scene().config();
         let now = watch.now();
         let linked = self.linked?;
-        let crowded = |since: Instant| {
-            self.crowded
-                .is_some_and(|at| at + config.directory_timeout >= since)
-        };
         let next_view = self.viewed.map_or(linked, |at| at + config.view_interval);
-        if !crowded(next_view) && is_late(watch, host, next_view) {
+        if !self.is_crowded(watch, next_view) && is_late(watch, host, next_view) {
             return Some("has not read the leases in time");
         }
         if self.releases(now) {
             return None;
         }
         let Some(step) = self.lease.step else {
-            let late = !crowded(linked) && is_late(watch, host, linked);
+            let late = !self.is_crowded(watch, linked) && is_late(watch, host, linked);
             return late.then_some("has not claimed a lease in time");
         };
         let next = match (step.step, step.outcome) {
@@ -296,8 +294,14 @@ impl Terms {
                 step.at + config.directory_timeout * 2 + SLACK * 2
             }
         };
-        let late = !crowded(step.at) && is_late(watch, host, next);
+        let late = !self.is_crowded(watch, step.at) && is_late(watch, host, next);
         late.then_some("has not renewed its lease in time")
+    }
+
+    /// Whether what was to be asked at a moment may have waited for round trips under way.
+    fn is_crowded(&self, watch: &Watch<'_>, due: Instant) -> bool {
+        let timeout = watch.scene().config().directory_timeout;
+        self.crowded.is_some_and(|at| at + timeout >= due)
     }
 
     /// Whether it may be giving its lease back, because it ends.
