@@ -86,7 +86,7 @@ pub(crate) struct WrongValue {
 }
 
 /// The headings of settings, in the order in which they are listed.
-pub(crate) const HEADINGS: [&str; 10] = [
+pub(crate) const HEADINGS: [&str; 11] = [
     "Listeners",
     "Cluster",
     "Who may connect",
@@ -95,6 +95,7 @@ pub(crate) const HEADINGS: [&str; 10] = [
     "Log, on standard error",
     "Connections of an instance",
     "Pushes",
+    "Logs of durable pushes",
     "Links between instances",
     "Directory and lease",
 ];
