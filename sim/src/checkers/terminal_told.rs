@@ -7,6 +7,7 @@ use switchboard_core::config::SlowConsumer;
 use switchboard_core::event::{Closure, Disconnected, Ending, Heard, Notice};
 use switchboard_core::frame::{CloseCode, Messages, Outgoing};
 use switchboard_core::message::{Action, Audience};
+use switchboard_core::time::Instant;
 
 use super::counters::Counters;
 use crate::checker::{Checker, Watch};
@@ -40,7 +41,8 @@ struct Record {
     bytes: u64,
     /// It has ended the connection, with a Close frame or without.
     closing: Option<Option<CloseCode>>,
-    closure: Option<Closure>,
+    /// How its socket has ended, and when.
+    closure: Option<(Closure, Instant)>,
     notices: Notices,
 }
 
@@ -91,7 +93,7 @@ impl Checker for TerminalTold {
                 closure,
                 account,
             } => {
-                self.of(*session).closure = Some(*closure);
+                self.of(*session).closure = Some((*closure, watch.now()));
                 match account {
                     Some(account) => self.accounted(watch, *session, account),
                     None => {
@@ -209,7 +211,11 @@ impl TerminalTold {
         let is_its = this.user() == user && this.life() == Some(life);
         let told = *self.of(session);
         let (follows, next, holds) = match notice {
-            Notice::Connected { .. } => (Notices::None, Notices::Connected, told.closure.is_none()),
+            Notice::Connected { .. } => {
+                // What was wanted in the turn in which the end came stands before it.
+                let before = told.closure.is_none_or(|(_, at)| at == watch.now());
+                (Notices::None, Notices::Connected, before)
+            }
             Notice::Disconnected { reason, .. } => {
                 let ending = match reason {
                     Disconnected::ByTerminal => Ending::ByTerminal,
@@ -247,15 +253,15 @@ impl TerminalTold {
     /// Whether a connection has ended like this.
     fn ended_so(&self, watch: &Watch<'_>, session: usize, ending: Ending) -> bool {
         let told = self.told[session];
+        let closure = told.closure.map(|(closure, _)| closure);
         match (told.closing, ending) {
             (Some(Some(told)), ending) => ending == Ending::ByServer(told),
             (_, Ending::ByServer(code)) => {
-                told.closure == Some(Closure::Violation(code))
-                    || self.has_cause(watch, session, code)
+                closure == Some(Closure::Violation(code)) || self.has_cause(watch, session, code)
             }
             (_, Ending::NotOpened) => told.frames == 0,
-            (None, Ending::ByTerminal) => told.closure == Some(Closure::Clean),
-            (None, Ending::Lost) => told.closure == Some(Closure::Abrupt),
+            (None, Ending::ByTerminal) => closure == Some(Closure::Clean),
+            (None, Ending::Lost) => closure == Some(Closure::Abrupt),
             (Some(None), Ending::ByTerminal | Ending::Lost) => false,
         }
     }
