@@ -97,7 +97,7 @@ impl Checker for DirectoryRate {
                     let here = watch.scene().instance_of(*life);
                     let others = leases.iter().filter(|seen| seen.instance != here);
                     writer.told.extend(others.clone().map(|seen| seen.instance));
-                    writer.alive_before = Some((watch.now(), writer.alive.len()));
+                    writer.alive_before = Some((watch.now(), writer.alive(&self.draining)));
                     let alive = others.filter(|seen| seen.remaining.is_some());
                     writer.alive = alive.map(|seen| seen.instance).collect();
                     writer.note_fewest(&self.draining);
@@ -179,10 +179,16 @@ fn steps(rows: usize, per_step: usize) -> u32 {
 impl Writer {
     /// Of how many others it knows at least.
     fn note_fewest(&mut self, draining: &BTreeSet<InstanceId>) {
+        let alive = self.alive(draining);
         if let Some(settling) = &mut self.settling {
-            let alive = self.alive.iter().filter(|one| !draining.contains(one));
-            settling.fewest = settling.fewest.min(alive.count());
+            settling.fewest = settling.fewest.min(alive);
         }
+    }
+
+    /// Of how many others it knows, without those that may have told it that they go.
+    fn alive(&self, draining: &BTreeSet<InstanceId>) -> usize {
+        let alive = self.alive.iter().filter(|one| !draining.contains(one));
+        alive.count()
     }
 
     fn take_in(&mut self, watch: &Watch<'_>, intake: Intake) {
