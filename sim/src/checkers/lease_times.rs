@@ -2,6 +2,7 @@
 //! soon nor too late.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, OpId};
@@ -14,6 +15,10 @@ use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
 use crate::ledger::Part;
 use crate::observed::{Life, Observed, Quiescence, Topic};
+
+/// How much earlier or later than it seems a reading is due after one that has waited: each time its timer
+/// fires a little late.
+const UNSURE: Duration = SLACK.saturating_mul(4);
 
 /// While an instance has a link to the directory it reads the leases once in their interval, and in between
 /// only for a call; it renews its own in time, and without a change no sooner; it takes an answer that comes
@@ -250,14 +255,30 @@ impl Terms {
         if self.trips.len() > Config::TRIPS_IN_FLIGHT * 8 {
             self.trips.retain(|_, asked| *asked > given_up);
         }
-        // What is read for a call in between puts off no regular reading, and nor does one that had to wait.
-        let interval = watch.scene().config().view_interval;
-        let due = self.viewed.map_or(now, |viewed| viewed + interval);
-        if trip.views && now >= due {
-            let waited = now > due + SLACK && self.is_crowded(watch, due);
-            self.viewed = Some(if waited { due } else { now });
+        if trip.views {
+            self.viewed = Some(self.regular(watch, now));
         }
         self.lease.ask(now, trip);
+    }
+
+    /// When the last regular reading was due, if one leaves at this moment: what is read for a call in between
+    /// puts off none, and nor does one that had to wait.
+    fn regular(&self, watch: &Watch<'_>, now: Instant) -> Instant {
+        let Some(viewed) = self.viewed else {
+            return now;
+        };
+        let interval = watch.scene().config().view_interval;
+        let crowded = self.is_crowded(watch, viewed + interval);
+        let unsure = if crowded { UNSURE } else { Duration::ZERO };
+        if now + unsure < viewed + interval {
+            return viewed;
+        }
+        let intervals = now.since(viewed).as_nanos() / interval.as_nanos();
+        let due = viewed + interval * u32::try_from(intervals).unwrap_or(u32::MAX).max(1);
+        match crowded && now > due + unsure {
+            true => due,
+            false => now,
+        }
     }
 
     /// What should have been asked by now.
