@@ -197,6 +197,13 @@ impl Deliveries {
         if !first {
             asked.retain(|connection| self.repeats.knows(*connection, share.push));
         }
+        if share.record.is_some() {
+            // They know a repeat by its position, and get what comes before they are greeted.
+            let followers = follow.of_key(share.key).iter();
+            asked.extend(followers.filter_map(|key| Some(terminals.get(*key)?.id)));
+            asked.sort_unstable();
+            asked.dedup();
+        }
         let named = Selected::only(named);
         for connection in asked {
             if !named.contains(connection) {

@@ -38,6 +38,8 @@ pub(super) struct Checks {
     step: Alarm,
     /// When all are to be checked once more.
     again: Alarm,
+    /// Until when there may be publishers that have not learned that they were in doubt.
+    doubted_until: Instant,
 }
 
 impl Checks {
@@ -49,6 +51,7 @@ impl Checks {
             urgent: 0,
             step: Alarm::UNSET,
             again: Alarm::UNSET,
+            doubted_until: Instant::START,
         }
     }
 }
@@ -60,6 +63,7 @@ impl Followers {
         self.checks.urgent = self.channels.len();
         self.expect_step(cx);
         let again = cx.now.mono + cx.config.lease + Config::DEADLINE_MAX;
+        self.checks.doubted_until = again;
         cx.set(&mut self.checks.again, again, FollowTimer::Recheck);
     }
 
@@ -67,6 +71,10 @@ impl Followers {
         if self.checks.again.rings(cx.now.mono) {
             self.checks.urgent = self.channels.len();
             self.expect_step(cx);
+            let until = self.checks.doubted_until;
+            if until > cx.now.mono {
+                cx.set(&mut self.checks.again, until, FollowTimer::Recheck);
+            }
         }
     }
 
@@ -177,7 +185,8 @@ impl Followers {
 }
 
 impl Fingerprint for Checks {
-    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.doubted_until.fingerprint(now, hasher);
         self.last.hash(hasher);
         self.round.hash(hasher);
         self.owed.hash(hasher);

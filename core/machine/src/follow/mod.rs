@@ -85,6 +85,11 @@ impl Followers {
         self.followers.contains_key(&connection)
     }
 
+    /// The followers of the log of a key.
+    pub(crate) fn of_key(&self, key: &Key) -> &[ConnectionKey] {
+        (self.channels.get(key)).map_or(&[], |channel| channel.followers.as_slice())
+    }
+
     /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that
     /// a record is either in its answer or finds the row.
     pub(crate) fn attach(
@@ -106,6 +111,9 @@ impl Followers {
         let Some(follower) = self.followers.remove(&connection) else {
             return;
         };
+        if follower.mode == Mode::Behind(Waits::ForTurn) {
+            self.replays.forget(connection);
+        }
         let Some(channel) = self.channels.get_mut(&follower.key) else {
             return;
         };

@@ -64,6 +64,11 @@ impl Replays {
         !self.waiting.is_empty() && self.under_way < READS && !self.pause.is_set()
     }
 
+    /// A follower that waits has ended.
+    pub(super) fn forget(&mut self, follower: ConnectionKey) {
+        self.waiting.retain(|waiting| *waiting != follower);
+    }
+
     /// Reads under way, and followers that wait for one.
     pub(super) fn len(&self) -> usize {
         self.under_way + self.waiting.len()
@@ -219,7 +224,7 @@ impl Followers {
             Stand::At { at, .. } if *at == found => {}
             Stand::At { .. } => {
                 cx.stats.log_steps_back += 1;
-                follower.is_given(found);
+                follower.moves_to(found);
                 terminals.say(connection, LogWord::Back(found));
             }
             Stand::Asked(asked) => {
@@ -337,7 +342,8 @@ impl Followers {
         }
         follower.mode = Mode::Live;
         self.go_on(cx, terminals, connection);
-        if again || self.lacks_held(connection) {
+        // What is held back and does not fit is read when it is given up.
+        if again {
             self.check(connection);
         }
     }

@@ -31,7 +31,7 @@ use crate::base::slots::Slots;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Delivered, Outcomes};
-use crate::directory::Reply;
+use crate::directory::{OperationError, Reply};
 use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::membership::trips::Conclusion;
@@ -103,7 +103,9 @@ impl Publish {
         let (asked, reply) = match conclusion {
             Conclusion::Answered { asked, reply } => (asked, reply),
             Conclusion::Unknown(_) => return self.operation_unknown(cx, wings, purpose),
-            Conclusion::Refused(_) => return self.operation_failed(cx, wings, purpose),
+            Conclusion::Refused(refusal) => {
+                return self.operation_refused(cx, wings, purpose, &refusal);
+            }
         };
         match (purpose, reply) {
             (PublishPurpose::Lookup { key }, Reply::Rows { rows, malformed }) => {
@@ -152,6 +154,25 @@ impl Publish {
         }
     }
 
+    /// The directory did not execute the operation, or answered what cannot be understood.
+    fn operation_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        purpose: PublishPurpose,
+        refusal: &OperationError,
+    ) {
+        match purpose {
+            PublishPurpose::Append { key, part } => {
+                let sequence = Sequence::new(part);
+                self.append_refused(cx, wings, &PartId { key, sequence }, refusal);
+            }
+            PublishPurpose::Lookup { .. }
+            | PublishPurpose::Connections { .. }
+            | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
+        }
+    }
+
     /// The directory did not execute the operation, or it does not matter whether it did.
     fn operation_failed(
         &mut self,
@@ -167,7 +188,8 @@ impl Publish {
             PublishPurpose::RemoveRow => {}
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
-                self.append_refused(cx, wings, &PartId { key, sequence });
+                // An answer of another kind says that something was executed.
+                self.append_unknown(cx, wings, &PartId { key, sequence });
             }
         }
     }

@@ -130,7 +130,10 @@ impl Publish {
         keys: Vec<(Key, Selection)>,
         durable: Option<Retention>,
     ) {
-        let record = durable.map_or(PartRecord::Plain, PartRecord::Wanted);
+        let record = durable.map_or(PartRecord::Plain, |retention| PartRecord::Wanted {
+            retention,
+            doubtful: false,
+        });
         let next = &mut self.next_sequence;
         let mut begun = Vec::with_capacity(keys.len());
         for (key, selection) in keys {

@@ -287,6 +287,11 @@ impl Outbound {
         self.queue.len() + usize::from(self.unanswered.is_some())
     }
 
+    /// Whether there is room for more than a record or two.
+    pub(crate) const fn is_roomy(&self, config: &Config) -> bool {
+        self.pushes * 2 <= config.queue_frames && self.bytes * 2 <= config.queue_bytes
+    }
+
     /// Bytes of pushes that wait or are with the driver.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes

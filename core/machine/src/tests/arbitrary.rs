@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::feeder::Feeder;
-use super::steps::{Step, step};
+use super::steps::{Answering, PushedTo, Step, step};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
@@ -52,5 +52,56 @@ proptest! {
 fn an_instance_that_nothing_happens_to_comes_to_rest() {
     let mut feeder = Feeder::new();
     feeder.take(&Step::Wait { millis: 100_000 });
+    feeder.end();
+}
+
+/// H16: a push whose directory goes at the end of a drain leaves nothing behind it.
+#[test]
+fn an_instance_that_has_ended_sends_nothing() {
+    let push = |to| Step::Push {
+        id: 0,
+        to,
+        kick: false,
+        bytes: 0,
+        millis: 10,
+    };
+    let truly = || Step::Answer {
+        trip: 0,
+        how: Answering::Truly,
+    };
+    let mut feeder = Feeder::new();
+    for step in [
+        Step::Accept {
+            user: 27,
+            expires: None,
+        },
+        Step::Wait { millis: 1 },
+        Step::Plant {
+            instance: 1,
+            epoch: 0,
+            state: 0,
+            user: 0,
+            connection: 0,
+        },
+        push(PushedTo::Everyone),
+        Step::Drain {
+            delay: 0,
+            spread: 0,
+        },
+        Step::Serve,
+        Step::DirectoryUp,
+        push(PushedTo::User(0)),
+        truly(),
+        truly(),
+        Step::Answer {
+            trip: 0,
+            how: Answering::Refused,
+        },
+        push(PushedTo::User(71)),
+        Step::AcceptLink,
+        Step::Serve,
+    ] {
+        feeder.take(&step);
+    }
     feeder.end();
 }

@@ -8,7 +8,7 @@
 use super::{PartRecord, PartStage, remove_dead_row};
 use crate::context::Context;
 use crate::directory::log::{Content, LogOperation, LogReply, Logged};
-use crate::directory::{Operation, Row};
+use crate::directory::{Operation, OperationError, Row};
 use crate::id::ConnectionId;
 use crate::message::{Action, InLog};
 use crate::position::Nonce;
@@ -33,7 +33,7 @@ impl Publish {
         let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
-        let PartRecord::Wanted(retention) = part.record else {
+        let PartRecord::Wanted { retention, .. } = part.record else {
             return;
         };
         if part.stage == PartStage::Ended {
@@ -90,7 +90,7 @@ impl Publish {
         } = reply
         else {
             cx.stats.directory_refusals += 1;
-            return self.append_refused(cx, wings, &id);
+            return self.not_appended(cx, wings, &id, InLog::Unknown);
         };
         cx.stats.malformed_entries += u64::from(malformed);
         let Some(part) = self.part_mut(&id.key, id.sequence) else {
@@ -156,7 +156,7 @@ impl Publish {
         part: PartId,
         rows: Vec<(ConnectionId, Row)>,
     ) {
-        let Some(since) = (self.part_mut(&part.key, part.sequence)).map(|part| part.started) else {
+        let Some(since) = self.appending_since(&part) else {
             return;
         };
         let is_outdated = |(_, row): &(_, Row)| {
@@ -174,29 +174,58 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        PartId { key, sequence }: &PartId,
+        part: &PartId,
     ) {
+        if self.appending_since(part).is_none() {
+            return;
+        }
+        let PartId { key, sequence } = part;
         self.serve_part_here(cx, wings, key, *sequence);
         self.ask_everybody(cx, wings, key, *sequence);
         self.advance_lane(cx, wings, key);
+    }
+
+    /// Since when a part is being appended. `None` if it is not, or has ended meanwhile.
+    fn appending_since(&mut self, PartId { key, sequence }: &PartId) -> Option<Instant> {
+        let part = self.part_mut(key, *sequence)?;
+        (part.stage == PartStage::Appending).then_some(part.started)
+    }
+
+    /// The deadline comes near: a record that waits for a view does so no longer.
+    pub(in crate::publish) fn record_hurries(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        id: &PartId,
+    ) {
+        let waits = |waits: &WaitsForView| match waits {
+            WaitsForView::Record { part, .. } => part == id,
+            WaitsForView::Lane(_) | WaitsForView::Everyone(_) | WaitsForView::List { .. } => false,
+        };
+        let waiting = self.waiting.len();
+        self.waiting.retain(|(_, other)| !waits(other));
+        if self.waiting.len() < waiting {
+            self.record_unjudged(cx, wings, id);
+        }
     }
 
     fn follow_record(
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        PartId { key, sequence }: &PartId,
+        part: &PartId,
         since: Instant,
         rows: &[(ConnectionId, Row)],
     ) {
+        if self.appending_since(part).is_none() {
+            return;
+        }
+        let PartId { key, sequence } = part;
         self.serve_part_here(cx, wings, key, *sequence);
         let doubt = wings.membership.doubt(cx, since);
         let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
-        if part.stage != PartStage::Appending {
-            return;
-        }
         part.degraded |= doubt.sight == Sight::Blind;
         let standing = |instance| wings.membership.standing(cx, instance, since);
         let plan = route::plan(rows, &part.selection, &doubt.instances, standing);
@@ -212,26 +241,58 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        part: &PartId,
+        id: &PartId,
     ) {
-        self.append(cx, wings, part);
+        if let Some(part) = self.part_mut(&id.key, id.sequence)
+            && let PartRecord::Wanted { doubtful, .. } = &mut part.record
+        {
+            *doubtful = true;
+        }
+        self.append(cx, wings, id);
     }
 
-    /// The directory did not append a part.
+    /// The directory refused to append a part, or answered what cannot be understood.
     pub(in crate::publish) fn append_refused(
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        PartId { key, sequence }: &PartId,
+        id: &PartId,
+        refusal: &OperationError,
     ) {
+        let in_log = match refusal {
+            OperationError::Refused(_) => InLog::Refused,
+            // It may have been executed.
+            OperationError::NotPrimary(_) | OperationError::Malformed(_) => InLog::Unknown,
+        };
+        self.not_appended(cx, wings, id, in_log);
+    }
+
+    /// A part ends without a place in the log.
+    fn not_appended(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        id: &PartId,
+        in_log: InLog,
+    ) {
+        let PartId { key, sequence } = id;
         let Some(part) = self.part_mut(key, *sequence) else {
             return;
         };
-        if part.stage == PartStage::Appending {
-            part.record = PartRecord::Not(InLog::Refused);
-            part.degraded = true;
-            self.end_part(cx, key, *sequence);
-            self.advance_lane(cx, wings, key);
+        if part.stage != PartStage::Appending {
+            return;
         }
+        // What was asked before may be executed.
+        let in_log = match part.record {
+            PartRecord::Wanted { doubtful: true, .. } => InLog::Unknown,
+            PartRecord::Wanted { .. }
+            | PartRecord::Plain
+            | PartRecord::At(_)
+            | PartRecord::Not(_) => in_log,
+        };
+        part.record = PartRecord::Not(in_log);
+        part.degraded = true;
+        self.end_part(cx, key, *sequence);
+        self.advance_lane(cx, wings, key);
     }
 }

@@ -200,8 +200,9 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        PartId { key, sequence }: &PartId,
+        id: &PartId,
     ) {
+        let PartId { key, sequence } = id;
         let Some(lane) = self.lanes.get(key) else {
             return;
         };
@@ -211,7 +212,7 @@ impl Publish {
             for_rows && part.round == Round::First
         };
         if !lane.get(*sequence).is_some_and(waits) {
-            return;
+            return self.record_hurries(cx, wings, id);
         }
         for earlier in lane.unrouted_up_to(*sequence) {
             self.serve_here(cx, wings, key);

@@ -83,8 +83,13 @@ pub(in crate::publish) struct Part {
 pub(in crate::publish) enum PartRecord {
     /// Nothing: it is a plain push.
     Plain,
-    /// It is to be a record, with which the log keeps so much, and the directory has not answered.
-    Wanted(Retention),
+    /// It is to be a record, and the directory has not answered.
+    Wanted {
+        /// What the log keeps with it.
+        retention: Retention,
+        /// It was asked before, and that may be executed yet.
+        doubtful: bool,
+    },
     /// It is a record.
     At(Place),
     /// The answer was another one.
@@ -96,7 +101,7 @@ impl PartRecord {
     pub(super) const fn place(self) -> Option<Place> {
         match self {
             Self::At(place) => Some(place),
-            Self::Plain | Self::Wanted(_) | Self::Not(_) => None,
+            Self::Plain | Self::Wanted { .. } | Self::Not(_) => None,
         }
     }
 
@@ -104,7 +109,7 @@ impl PartRecord {
     pub(super) const fn in_log(self) -> Option<InLog> {
         match self {
             Self::Plain => None,
-            Self::Wanted(_) => Some(InLog::Unknown),
+            Self::Wanted { .. } => Some(InLog::Unknown),
             Self::At(place) => Some(InLog::At(place.position)),
             Self::Not(in_log) => Some(in_log),
         }

@@ -5,7 +5,7 @@ use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::directory::Row;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::publish::lane::part::{PartId, PartStage, Round, Sequence, Target};
+use crate::publish::lane::part::{PartId, PartStage, Round, Sequence, ServedLater, Target};
 use crate::publish::push::send;
 use crate::publish::route::{Route, Selection};
 use crate::publish::{Publish, hooks};
@@ -41,7 +41,11 @@ impl Publish {
             };
             let mut named = Vec::new();
             if !route.named.is_empty() {
-                let later = lane.served_later(sequence, route.instance, here);
+                // A first lookup is routed in its turn, and a record has its place in the log.
+                let later = match part.round {
+                    Round::First => ServedLater::By(Vec::new()),
+                    Round::Second => lane.served_later(sequence, route.instance, here),
+                };
                 named = (route.named.into_iter())
                     .filter(|(connection, _)| !part.targets.has(*connection))
                     .filter(|(connection, _)| !keeps_order || !later.has(*connection))
@@ -77,6 +81,16 @@ impl Publish {
             return;
         };
         let push = part.push;
+        if (self.open.get(push)).is_some_and(|open| open.due <= cx.now.mono) {
+            // No answer could come in time.
+            if let Some(part) = self.part_mut(key, sequence) {
+                part.degraded = true;
+            }
+            return;
+        }
+        let Some(part) = self.part_mut(key, sequence) else {
+            return;
+        };
         if ask {
             part.asked.push(to);
         }

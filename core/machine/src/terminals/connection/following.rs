@@ -41,6 +41,20 @@ impl Connection {
         }
     }
 
+    /// How it is greeted when it has waited for long enough: it may be that it waits for its log alone.
+    pub(super) fn greeting_without_log(&self) -> Greeting {
+        match self.following.as_deref() {
+            Some(Following::Unplaced { row_written: true }) => Greeting::Reachable,
+            Some(
+                Following::Unplaced { row_written: false }
+                | Following::Asked(_)
+                | Following::Placed(_)
+                | Following::Told,
+            )
+            | None => Greeting::Degraded,
+        }
+    }
+
     /// What its hello says of the log.
     pub(super) fn hello_log(&mut self) -> HelloLog {
         match self.following.as_deref_mut() {

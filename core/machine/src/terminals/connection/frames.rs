@@ -53,7 +53,8 @@ impl Terminals {
                 connection: key,
                 code,
             });
-        } else if connection.following.is_some() {
+        }
+        if connection.following.is_some() && connection.outbound.is_roomy(cx.config) {
             cx.emit(Effect::HasRoom(key));
         }
         self.resolve(cx, id, tickets, Outcome::Written);

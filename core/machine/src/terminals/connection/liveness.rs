@@ -8,7 +8,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{ClosingStage, Connection, Greeting, Phase, Waiting};
+use super::{ClosingStage, Connection, Phase, Waiting};
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::config::Config;
@@ -115,7 +115,8 @@ impl Terminals {
             }
             Phase::Registering { greet_by } => {
                 if *greet_by <= cx.now.mono {
-                    self.greet(cx, key, Greeting::Degraded);
+                    let greeting = connection.greeting_without_log();
+                    self.greet(cx, key, greeting);
                 }
                 self.check_alive(cx, key);
             }
