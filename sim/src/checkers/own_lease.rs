@@ -54,7 +54,7 @@ impl OwnLease {
         }
     }
 
-    /// A round trip is answered. `lasts`: a lease, which is lost if it is renewed when it has run out.
+    /// A round trip is answered. `lasts`: a lease, which is lost if its renewal is asked for when it has run out.
     pub(super) fn answered(
         &mut self,
         now: Instant,
@@ -64,10 +64,10 @@ impl OwnLease {
         granted: bool,
         refused: u64,
     ) {
-        let held = (self.granted).is_some_and(|(asked, _)| now < asked + lasts);
         let Some(step) = self.step.as_mut().filter(|step| step.op == op) else {
             return;
         };
+        let held = (self.granted).is_some_and(|(asked, _)| step.at < asked + lasts);
         step.outcome = if !in_time {
             StepOutcome::Unknown
         } else if refused & 1 << step.place.min(63) != 0 {
