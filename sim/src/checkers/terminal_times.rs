@@ -152,7 +152,11 @@ impl TerminalTimes {
         let Some(timed) = self.connections.get_mut(&(host, connection)) else {
             return;
         };
-        let late = timed.is_overdue(watch, host);
+        let late = match timed.stage {
+            // What is due as soon as it opens is done at the end of that turn.
+            TimedStage::Opened { at, .. } if at == now => None,
+            _ => timed.is_overdue(watch, host),
+        };
         match intake {
             Intake::Opened(_) => {
                 if let TimedStage::Accepted { .. } = timed.stage {
