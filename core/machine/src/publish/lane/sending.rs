@@ -41,10 +41,10 @@ impl Publish {
             };
             let mut named = Vec::new();
             if !route.named.is_empty() {
-                // A first lookup is routed in its turn, and a record has its place in the log.
-                let later = match part.round {
-                    Round::First => ServedLater::By(Vec::new()),
-                    Round::Second => lane.served_later(sequence, route.instance, here),
+                // A record has its place in the log, whatever came before it.
+                let later = match part.record.place() {
+                    Some(_) => ServedLater::By(Vec::new()),
+                    None => lane.served_later(sequence, route.instance, here),
                 };
                 named = (route.named.into_iter())
                     .filter(|(connection, _)| !part.targets.has(*connection))
