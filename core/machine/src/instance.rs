@@ -102,7 +102,7 @@ use crate::wings::Wings;
 /// use switchboard_core::config::{ClusterSecret, Config, Identity};
 /// use switchboard_core::directory::memory::MemoryDirectory;
 /// use switchboard_core::event::{Event, Handshake};
-/// use switchboard_core::frame::Outgoing;
+/// use switchboard_core::frame::{HelloLog, Outgoing};
 /// use switchboard_core::id::{InstanceId, UserId};
 /// use switchboard_core::time::{Instant, Now, WallTime};
 /// use switchboard_core::{Instance, Seed};
@@ -147,7 +147,8 @@ use crate::wings::Wings;
 /// }
 ///
 /// let name = instance.connection_id(connection).expect("it is not forgotten");
-/// assert_eq!(sent, [Outgoing::Hello { connection: name, degraded: false }]);
+/// let log = HelloLog::NotAsked;
+/// assert_eq!(sent, [Outgoing::Hello { connection: name, degraded: false, log }]);
 /// # Ok(())
 /// # }
 /// ```
