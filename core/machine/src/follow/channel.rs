@@ -23,7 +23,7 @@ const STEPS: usize = 16;
 pub(super) struct Channel {
     /// In the order in which they came.
     pub(super) followers: Vec<ConnectionKey>,
-    /// Nothing of it is there while no record comes.
+    /// None before the first record; it stays for as long as anybody follows.
     busy: Option<Box<Busy>>,
 }
 

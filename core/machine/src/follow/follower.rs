@@ -52,7 +52,7 @@ pub(super) enum Mode {
 /// What a follower that is behind waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Waits {
-    /// Its queue is to run empty.
+    /// There is to be room in its queue.
     ForRoom,
     /// A place among the replays, and a directory link.
     ForTurn,

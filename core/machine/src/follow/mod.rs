@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | `Live` | into the queue | held back; 50 ms later, or without room for it, it is read | no room in the queue; a check that finds another head |
 //! | `Reading` | held back, or read once more | the same | the answer |
-//! | `Behind` | dropped | dropped | an empty queue, a directory link and a free place among the replays |
+//! | `Behind` | dropped | dropped | room in the queue, a directory link and a free place among the replays |
 //!
 //! Positions are compared for equality alone. A position that the log does not know is not behind or before
 //! anything: it was trimmed, or its history was lost in a failover. Then the follower *steps back* to a
@@ -163,7 +163,7 @@ impl Followers {
         }
     }
 
-    /// A follower's queue has run empty.
+    /// There is room in a follower's queue.
     pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
         let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::ForRoom);
         if self.followers.get(&connection).is_some_and(waits) {

@@ -65,8 +65,8 @@ pub(crate) struct Publish {
     next_sequence: u64,
     /// What cannot be judged before the next view, in the order it came.
     waiting: Vec<(Instant, WaitsForView)>,
-    /// Parts that are to be appended to logs on the next link, in the order in which they came. At most those
-    /// of open pushes.
+    /// Parts that are to be appended to logs on the next link, in the order in which they came. Those
+    /// whose push has ended in the meantime stay among them until then.
     unappended: Vec<PartId>,
 }
 

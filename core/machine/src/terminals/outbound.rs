@@ -15,7 +15,7 @@ use crate::vocabulary::delivery::Ticket;
 /// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
 /// from pushes and give way to none: the hello, which stands before all others, the answer to
 /// the terminal's messages, of which at most one waits, whatever the terminal sends, and where a
-/// follower stands, which is said once for each read of its log, and read when its queue is empty.
+/// follower stands, which is said once for each read of its log and for each record that can never fit.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,

@@ -15,7 +15,7 @@ use crate::vocabulary::terminal::TerminalChange;
 pub(crate) enum Effect {
     /// A terminal has changed: for the membership.
     Terminal(TerminalChange),
-    /// The queue of a follower has run empty: for the followers.
+    /// There is room in the queue of a follower: for the followers.
     HasRoom(ConnectionKey),
     /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.
     RowAsked(ConnectionKey),
