@@ -171,9 +171,23 @@ impl Server {
         self.folder.path().join("switchboard.toml")
     }
 
-    /// What it has logged until this moment.
+    /// The whole lines that it has logged until this moment, which may be behind what it has answered.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
+        let mut log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        log.truncate(log.rfind('\n').map_or(0, |at| at + 1));
+        log
+    }
+
+    /// Waits until `text` is in the log.
+    ///
+    /// # Panics
+    ///
+    /// If [`PATIENCE`] runs out.
+    #[track_caller]
+    pub fn await_log(&self, text: &str) {
+        eventually(&format!("`{text}` is in the log"), || {
+            self.log().contains(text)
+        });
     }
 
     /// Asks it to drain and end.

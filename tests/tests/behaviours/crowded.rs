@@ -129,11 +129,10 @@ fn strangers_at_the_peers_port_give_way_to_peers(cell: Cell) {
 
 /// How many terminals fit, as it says in its log.
 fn announced(server: &Server) -> usize {
+    const SAID: &str = " terminals fit";
+    server.await_log(SAID);
     let log = server.log();
-    let said = log
-        .split_once(" terminals fit")
-        .expect("it says how many fit")
-        .0;
+    let said = log.split_once(SAID).expect("it says how many fit").0;
     let number = said.rsplit(' ').next().expect("a number");
     number.parse().expect("a number")
 }

@@ -57,9 +57,7 @@ fn a_set_is_fetched_over_https_if_its_authority_is_trusted(cell: Cell) {
         .bearer(&signer.sign_as("one", &claims()))
         .refused();
     assert_eq!(refused.status, UNAVAILABLE);
-    eventually("the log says why", || {
-        distrusting[0].log().contains("certificate")
-    });
+    distrusting[0].await_log("certificate");
 }
 
 /// A rotation needs nobody who tells the servers.
@@ -117,6 +115,7 @@ fn an_outage_closes_nobody_and_keeps_the_last_keys(cell: Cell) {
         assert_eq!(status(&cluster, &known), SWITCHED);
         assert_eq!(status(&cluster, &unknown), UNAVAILABLE);
     }
+    cluster[0].await_log("cannot be fetched");
     let log = cluster[0].log();
     assert_eq!(log.matches("cannot be fetched").count(), 1, "{log}");
     terminal.expect_silence(SILENCE);
@@ -266,9 +265,7 @@ fn a_set_in_a_file_is_read_again_at_a_hangup(cell: Cell) {
     });
 
     cluster[0].reload(&cluster.settings().clone().with_file("jwks_file", file(&[])));
-    eventually("an empty set is refused", || {
-        cluster[0].log().contains("stays in force")
-    });
+    cluster[0].await_log("stays in force");
     assert_eq!(status(&cluster, &token), SWITCHED);
 }
 

@@ -31,7 +31,7 @@ fn a_server_of_another_layout_is_refused_by_name_at_the_start_and_later(cell: Ce
         .with_file("cluster_secret_file", "a secret of this cluster");
     let other = Server::start_unready(cell.fleet.adapter(0), &settings);
     let said = "are spread over 1024 partitions, and this server has --partitions 512";
-    eventually("it is refused by name", || other.log().contains(said));
+    other.await_log(said);
     assert!(
         other.log().contains("ERROR"),
         "somebody has to do something"

@@ -177,10 +177,7 @@ fn a_push_that_is_too_large_for_another_server_costs_nobody_anything(cell: Cell)
         let failed = server.api().metric("switchboard_links_failed_total");
         let differ = server.api().metric("switchboard_peers_differ_total");
         assert!(failed == 0.0 && differ >= 1.0, "{failed} {differ}");
-        let log = server.log();
-        assert!(
-            log.contains("push_bytes is ") && log.contains("queue_bytes is "),
-            "{log}"
-        );
+        server.await_log("push_bytes is ");
+        server.await_log("queue_bytes is ");
     }
 }

@@ -46,15 +46,13 @@ fn the_log_can_be_json(cell: Cell) {
         terminal.expect_text("hello");
     }
 
-    let log = server.log();
-    assert!(!log.is_empty());
-    for line in log.lines() {
-        let entry: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    server.await_log("settled");
+    let entries = entries(server);
+    for entry in &entries {
         let level = entry["level"].as_str().unwrap_or_default().to_uppercase();
-        assert!(["INFO", "WARN"].contains(&level.as_str()), "{line}");
+        assert!(["INFO", "WARN"].contains(&level.as_str()), "{entry}");
     }
-    assert!(log.lines().count() < 20, "nothing is logged per message");
+    assert!(entries.len() < 20, "nothing is logged per message");
 }
 
 /// H54, H55: what happens to connections is there at `debug`, messages at `trace`; never what is in
@@ -99,7 +97,6 @@ fn the_log_tells_the_life_of_each_connection(cell: Cell) {
     assert_eq!(gone(uuid)["reason"], "kicked");
     assert_eq!(server.connect().refused().status, 400);
 
-    let log = server.log();
     for text in [
         "a terminal is accepted",
         "a terminal is greeted",
@@ -109,8 +106,9 @@ fn the_log_tells_the_life_of_each_connection(cell: Cell) {
         "a frame is sent",
         "a handshake is refused",
     ] {
-        assert!(log.contains(text), "{text}: {log}");
+        server.await_log(text);
     }
+    let log = server.log();
     assert!(!log.contains(SECRET) && !log.contains("user="), "{log}");
     for (reason, count) in [("by_terminal", 1.0), ("kicked", 1.0), ("lost", 0.0)] {
         let label = format!("reason=\"{reason}\"");
@@ -267,11 +265,8 @@ fn unheard(cell: Cell) -> (Server, ChildStderr) {
 
 /// The lines of its log, which is in JSON.
 fn entries(server: &Server) -> Vec<Value> {
-    let log = server.log();
-    // What follows the last newline is still being written.
-    let lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
     let entry = |line| serde_json::from_str(line).expect("each line is JSON");
-    lines.lines().map(entry).collect()
+    server.log().lines().map(entry).collect()
 }
 
 /// How often each line with one of these texts says that it happened: once, and what is untold.

@@ -48,7 +48,7 @@ fn a_hangup_takes_new_keys_of_the_api(cell: Cell) {
         .try_send(get)
         .expect("the connection is still there");
     assert_eq!(answer.status, 401, "the old key");
-    await_log(&server, "api_key_file");
+    server.await_log("api_key_file");
     assert!(!server.log().contains("long enough"), "a key is in the log");
 }
 
@@ -123,8 +123,8 @@ fn a_hangup_takes_origins_and_log_level(cell: Cell) {
             .with("log_level", "info"),
     );
 
-    await_log(server, READ_AGAIN);
-    await_log(server, "log_level, origins");
+    server.await_log(READ_AGAIN);
+    server.await_log("log_level, origins");
     assert_eq!(status("https://new.example"), 101);
     assert_eq!(status("https://old.example"), 403);
     terminal.expect_silence(SILENCE);
@@ -149,11 +149,11 @@ fn a_faulty_file_leaves_all_as_it_was(cell: Cell) {
         (good.clone().with_file("api_key_file", "short"), "16 bytes"),
     ] {
         server.reload(&faulty.with("log_level", "debug"));
-        await_log(server, hint);
+        server.await_log(hint);
         assert!(connect("https://old.example"), "{hint}: the old origin");
         assert!(!connect("https://a.example"), "{hint}: a new one");
     }
-    assert!(server.log().contains("stays in force"));
+    server.await_log("stays in force");
     server.reload(&good.with("origins", vec!["https://a.example"]));
     eventually("the next good file counts", || connect("https://a.example"));
 }
@@ -187,13 +187,13 @@ fn what_is_safe_is_judged_by_the_addresses_in_force(cell: Cell) {
         let before = refusals();
         server.reload(&unsafe_now);
         eventually("it is refused", || refusals() > before);
-        await_log(&server, hint);
+        server.await_log(hint);
         assert_eq!(server.api().get("/v1/instances").status, 401, "{hint}");
         assert_eq!(with_key.get("/v1/instances").status, 200, "{hint}");
         assert!(!opens(), "{hint}: nobody is believed without a token");
     }
     server.reload(&near);
-    await_log(&server, "api, listen");
+    server.await_log("api, listen");
     assert_eq!(server.api().get("/v1/instances").status, 401);
     assert!(!opens());
 }
@@ -230,9 +230,9 @@ fn a_hangup_ends_no_drain(cell: Cell) {
     // How it stops is among what it takes.
     let patient = cluster.settings().clone().with("drain_delay", "2s");
     cluster[0].reload(&patient);
-    await_log(&cluster[0], READ_AGAIN);
+    cluster[0].await_log(READ_AGAIN);
     cluster[0].sigterm();
-    await_log(&cluster[0], "draining");
+    cluster[0].await_log("draining");
     cluster[0].sighup();
 
     assert_eq!(terminal.ended().code(), Some(1012));
@@ -244,11 +244,4 @@ fn a_hangup_ends_the_demo(cell: Cell) {
     let mut demo = Demo::start(cell.fleet.adapter(0));
     demo.sighup();
     assert!(demo.wait_exit().success(), "it drains to its end");
-}
-
-#[track_caller]
-fn await_log(server: &Server, text: &str) {
-    eventually(&format!("`{text}` is in the log"), || {
-        server.log().contains(text)
-    });
 }

@@ -97,9 +97,7 @@ fn a_token_in_the_query_needs_the_flag_and_is_not_logged(cell: Cell) {
     terminal.expect_text("a payload that is nobody's business");
     terminal.close();
 
-    eventually("all of it is in the log", || {
-        jwt.server().log().contains("a terminal is gone")
-    });
+    jwt.server().await_log("a terminal is gone");
     let log = jwt.server().log();
     let signature = token.rsplit('.').next().expect("three parts");
     assert!(!log.contains(signature), "the token is in the log");
