@@ -4,7 +4,7 @@
 mod place;
 mod proxy;
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -105,7 +105,14 @@ const SCRIPTS: &[Script] = &[
     Script::behind(Program::Nginx, "python_websockets_proxy.py"),
     Script::behind(Program::Haproxy, "python_websockets_proxy.py"),
     Script::behind(Program::Caddy, "python_websockets_proxy.py"),
+    Script::behind(Program::Nginx, "node_follow.js"),
+    Script::behind(Program::Haproxy, "node_follow.js"),
+    Script::behind(Program::Caddy, "node_follow.js"),
+    Script::behind(Program::Nginx, "python_follow.py"),
+    Script::behind(Program::Haproxy, "python_follow.py"),
+    Script::behind(Program::Caddy, "python_follow.py"),
     Script::behind(Program::Nginx, "chromium_page.js"),
+    Script::behind(Program::Caddy, "chromium_follow.js"),
     Script::new("curl_api.py", Heartbeat::Default),
 ];
 
@@ -158,7 +165,7 @@ impl Script {
     }
 
     fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
-        let place = Place::start(fleet, self.heartbeat, self.proxy);
+        let mut place = Place::start(fleet, self.heartbeat, self.proxy);
         let label = format!("{fleet}/{}", self.name());
         let output = arguments.output.join(fleet.to_string());
         let mut command = match Path::new(self.file).extension() {
@@ -172,11 +179,11 @@ impl Script {
             .env("FOREIGN_PLACE", place.describe().to_string())
             .env("FOREIGN_CHROMIUM", &arguments.chromium)
             .env("FOREIGN_OUTPUT", output)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         ending_with_this_thread(&mut command, Signal::TERM);
         match command.spawn() {
-            Ok(child) => follow(&label, child, &place),
+            Ok(child) => follow(&label, child, &mut place),
             Err(error) => {
                 println!("{label}: {:?}: {error}", command.get_program());
                 Outcome::BROKEN
@@ -185,14 +192,16 @@ impl Script {
     }
 }
 
-/// Prints what a script says, as it says it, and counts.
-fn follow(label: &str, mut child: Child, place: &Place) -> Outcome {
+/// Prints what a script says, as it says it, and counts. A line `restart 0` has that server killed and started
+/// again; the answer, on the script's standard input, is a line that describes it.
+fn follow(label: &str, mut child: Child, place: &mut Place) -> Outcome {
     let mut outcome = Outcome {
         passed: 0,
         failed: 0,
     };
     let begin = Instant::now();
     let stdout = child.stdout.take();
+    let mut stdin = child.stdin.take().expect("it is piped");
     let status = thread::scope(|scope| {
         let waiting = scope.spawn(|| wait_for(&mut child, begin + ENDS_WITHIN));
         for line in stdout
@@ -203,6 +212,11 @@ fn follow(label: &str, mut child: Child, place: &Place) -> Outcome {
             println!("{label}: {line}");
             outcome.passed += usize::from(line.starts_with("ok "));
             outcome.failed += usize::from(line.starts_with("FAILED "));
+            if let Some(number) = line.strip_prefix("restart ") {
+                let number: usize = number.parse().expect("the number of a server");
+                // A script that has ended meanwhile does not read it.
+                let _ = writeln!(stdin, "{}", place.restart(number));
+            }
         }
         waiting.join().expect("it does not panic")
     });

@@ -23,6 +23,9 @@ pub(crate) enum Heartbeat {
 pub(crate) struct Place {
     proxy: Option<Proxy>,
     servers: [Server; 2],
+    fleet: Fleet,
+    /// With what each of the two was started: its addresses are its own.
+    settings: [Settings; 2],
     tokens: Server,
     _redis: RedisServer,
 }
@@ -47,7 +50,8 @@ impl Place {
         let with_tokens = any
             .with("auth", "jwt")
             .with_file("jwt_secret_file", JWT_SECRET);
-        let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &of_cluster));
+        let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
+        let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &settings[number]));
         for server in &servers {
             let api = server.api().with_key(API_KEY);
             eventually("the servers know each other", || {
@@ -58,6 +62,8 @@ impl Place {
         Self {
             proxy: program.map(|program| Proxy::start(program, listen, &servers)),
             servers,
+            fleet,
+            settings,
             tokens: Server::start(fleet.adapter(1), &with_tokens),
             _redis: redis,
         }
@@ -77,6 +83,15 @@ impl Place {
             "connections": CONNECTIONS,
             "idle_seconds": IDLE_SECONDS,
         })
+    }
+
+    /// Kills one of the two servers, if it lives, starts it again at its addresses, and gives what the scripts
+    /// are told about it.
+    pub(crate) fn restart(&mut self, number: usize) -> Value {
+        self.servers[number].sigkill();
+        let adapter = self.fleet.adapter(number);
+        self.servers[number] = Server::start(adapter, &self.settings[number]);
+        server(&self.servers[number])
     }
 
     /// Prints what servers and proxy have logged.
@@ -130,6 +145,14 @@ fn settings(heartbeat: Heartbeat) -> Settings {
             .with("ping_timeout", "5s"),
         Heartbeat::Default => settings,
     }
+}
+
+/// With addresses that nobody else gets while the server is down.
+fn at_quiet_ports(settings: Settings) -> Settings {
+    let listeners = ["listen", "api", "peer"];
+    listeners.iter().fold(settings, |settings, name| {
+        settings.with(name, quiet_port().to_string())
+    })
 }
 
 fn server(server: &Server) -> Value {

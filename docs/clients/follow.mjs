@@ -1,0 +1,58 @@
+// Follows a user's log: each record once and in its order, over as many connections as it takes (../protocol.md#the-log).
+// For browsers as it is; for Node with the WebSocket of the package `ws`.
+
+const POSITIONS = 8; // that are offered on return; a server reads up to 16
+const IDS = 1000; // of records that are known again: more than a log keeps
+const FINAL = [1002, 1007, 1009, 4001]; // closes after which nobody comes back by itself
+
+/** `record(data, id)` and `plain(data)` get what is pushed. When `missing()` is called something is lost: ask your server. */
+export function follow(url, { record, plain, missing, ended, token, after = [], WebSocket = globalThis.WebSocket }) {
+  const ids = new Set();
+  let positions = after, attempts = 0, turn = 0, socket, timer; // positions: the newest first
+
+  async function connect(mine) {
+    const protocols = token ? ["switchboard.v1", `bearer.${await token()}`] : [];
+    if (mine !== turn) return;
+    const target = new URL(url);
+    if (positions.length === 0) target.searchParams.set("log", "1");
+    for (const position of positions) target.searchParams.append("after", position);
+    let announced = null;
+    socket = new WebSocket(target, protocols);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => {
+      if (mine !== turn) return;
+      const message = announced;
+      announced = message ? null : read(data);
+      if (message) take(message, data);
+    };
+    socket.onerror = () => {}; // `close` follows
+    socket.onclose = ({ code }) => { if (mine === turn) later(code); };
+  }
+  function take({ position, id }, data) {
+    positions = [position, ...positions].slice(0, POSITIONS);
+    if (!ids.has(id)) record(data, id); // after a gap and after `back` it may come again
+    if (ids.add(id).size > IDS) ids.delete(ids.values().next().value);
+  }
+  function read(data) { // gives what announces that the next frame is a record
+    const own = typeof data === "string" && data.startsWith('{"switchboard":') ? JSON.parse(data).switchboard : null;
+    if (!own) return void plain?.(data);
+    if (own.hello) attempts = 0;
+    const stands = own.hello?.log ?? own.log ?? own.gap ?? own.back; // it goes on here: what is newer is not in the log
+    if (stands) positions = [stands.position, ...behind(positions, stands.position)];
+    if (own.gap || stands?.reason) missing();
+    return own.message;
+  }
+  function later(code) {
+    if (FINAL.includes(code)) return ended?.(code);
+    const most = code === 1012 && attempts === 0 ? 0 : Math.min(30_000, 1000 * 2 ** attempts);
+    attempts += 1;
+    timer = setTimeout(start, Math.random() * most);
+  }
+  function stop() { turn += 1; clearTimeout(timer); socket?.close(1000); }
+  function start() { stop(); connect(turn).catch(() => later()); }
+
+  start();
+  return { start, stop, positions: () => positions }; // stop in `pagehide`, start in `pageshow`
+}
+
+const behind = (list, item) => (list.includes(item) ? list.slice(list.indexOf(item) + 1) : []);

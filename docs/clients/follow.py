@@ -1,0 +1,60 @@
+"""Follows a user's log: each record once and in its order, over as many connections as it takes
+(../protocol.md#the-log). It stands on the package `websockets`, which answers pings and sends its own."""
+
+import asyncio
+import json
+import random
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+POSITIONS = 8  # that are offered on return; a server reads up to 16
+IDS = 1000  # of records that are known again: more than a log keeps
+FINAL = (1002, 1007, 1009, 4001)  # closes after which nobody comes back by itself
+
+
+async def follow(url, record, plain, missing, token=None, after=()):
+    """`record(data, id)` and `plain(data)` get what is pushed. When `missing()` is called something is lost:
+    ask your server. Ends with the code of a close after which nobody comes back by itself."""
+    positions, ids, attempts = list(after), {}, 0  # positions: the newest first
+    while True:
+        code = None
+        query = urlencode([("after", position) for position in positions] or [("log", "1")])
+        try:
+            headers = {"Authorization": f"Bearer {await token()}"} if token else {}
+            address = f"{url}{'&' if '?' in url else '?'}{query}"
+            async with connect(address, max_size=None, additional_headers=headers) as socket:
+                while True:
+                    data = await socket.recv()
+                    text = data if isinstance(data, str) else ""
+                    own = json.loads(text)["switchboard"] if text.startswith('{"switchboard":') else None
+                    if own is None:
+                        plain(data)
+                    elif message := own.get("message"):
+                        data = await socket.recv()
+                        positions = [message["position"], *positions][:POSITIONS]
+                        if message["id"] not in ids:  # after a gap and after `back` it may come again
+                            record(data, message["id"])
+                        ids[message["id"]] = None
+                        if len(ids) > IDS:
+                            del ids[next(iter(ids))]
+                    else:
+                        hello = own.get("hello")
+                        attempts = 0 if hello else attempts
+                        stands = (hello or own).get("log") or own.get("gap") or own.get("back")
+                        if stands:  # it goes on here: what is newer is not in the log
+                            here = stands["position"]
+                            older = positions[positions.index(here) + 1 :] if here in positions else []
+                            positions = [here, *older]
+                        if "gap" in own or (stands and "reason" in stands):
+                            missing()
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd else None
+        except (OSError, InvalidHandshake):
+            pass
+        if code in FINAL:
+            return code
+        at_once = code == 1012 and attempts == 0  # the server spreads these over its drain
+        await asyncio.sleep(0 if at_once else random.uniform(0, min(30, 2**attempts)))
+        attempts += 1

@@ -1,0 +1,74 @@
+// The example client of docs/clients on a page in Chromium, behind a proxy with the configuration of `deploy/`.
+"use strict";
+
+const { readFileSync } = require("node:fs");
+const http = require("node:http");
+const path = require("node:path");
+const { chromium } = require("playwright-core");
+const { Api, assert, eventually, place, run } = require("./check");
+const { number, pushLogged, pushWhileServersAreKilled, upTo } = require("./durable");
+
+const EXAMPLE = readFileSync(path.join(__dirname, "../../docs/clients/follow.mjs"));
+
+const PAGE = `<!doctype html><meta charset="utf-8"><script type="module">
+  import { follow } from "/follow.mjs";
+  const got = window.got = { records: [], missing: 0 };
+  const follower = follow(${JSON.stringify(`${place.proxy.url}?user=ann`)}, {
+    record: (data) => got.records.push(typeof data === "string" ? data : Array.from(new Uint8Array(data))),
+    missing: () => { got.missing += 1; },
+  });
+  addEventListener("pagehide", follower.stop);
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) follower.start(); });
+</script>`;
+
+const site = http.createServer((request, response) => {
+  const script = request.url === "/follow.mjs";
+  response.setHeader("Content-Type", script ? "text/javascript" : "text/html");
+  response.end(script ? EXAMPLE : request.url === "/" ? PAGE : "elsewhere");
+});
+
+let browser;
+let page;
+
+/** What the page was handed, from this record on. */
+async function records(from) {
+  const got = await page.evaluate((start) => window.got.records.slice(start), from);
+  return got.map((data) => (typeof data === "string" ? data : Buffer.from(data)));
+}
+
+const count = () => page.evaluate(() => window.got.records.length);
+const connections = async () => (await new Api(place.servers[0]).connections("ann")).length;
+
+let all;
+
+run({
+  "each record comes once and in its order while servers are killed and started again": async () => {
+    await new Promise((resolve) => { site.listen(0, "127.0.0.1", resolve); });
+    browser = await chromium.launch({
+      executablePath: process.env.FOREIGN_CHROMIUM,
+      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+      // As a person's browser: it keeps pages that were left.
+      ignoreDefaultArgs: ["--disable-back-forward-cache"],
+    });
+    page = await browser.newPage();
+    await page.goto(`http://127.0.0.1:${site.address().port}/`);
+    await eventually("it is connected", async () => await connections() === 1);
+    [all] = await pushWhileServersAreKilled(["ann"]);
+    await eventually("the last record", async () => await count() >= all);
+    assert.deepEqual((await records(0)).map(number), upTo(all));
+  },
+
+  "a page that was left gets what came meanwhile when it is shown again": async () => {
+    await page.goto(`http://127.0.0.1:${site.address().port}/elsewhere`);
+    await eventually("its terminal is gone", async () => await connections() === 0);
+    await pushLogged("ann", "meanwhile");
+    page.goBack().catch(() => {}); // It waits for a load, and a page that was kept is not loaded.
+    await eventually("it is back", async () => await connections() === 1);
+    await eventually("the record", async () => await count() > all);
+    assert.deepEqual(await records(all), ["meanwhile"]);
+    assert.equal(await page.evaluate(() => window.got.missing), 0);
+  },
+}, async () => {
+  await browser?.close();
+  site.close();
+});

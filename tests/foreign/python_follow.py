@@ -1,0 +1,199 @@
+"""The example client of docs/clients in Python, on `websockets`, behind a proxy with the configuration of `deploy/`."""
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import sys
+import urllib.parse
+import uuid
+from pathlib import Path
+
+from websockets.asyncio.server import serve
+
+from check import PLACE, Api, check, eventually, run, token
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "clients"))
+from follow import follow  # noqa: E402
+
+# How long a server stays away, and how long both are there between two kills.
+DEAD_SECONDS = 1
+ALIVE_SECONDS = 3
+
+# Between two pushes to a user: a log keeps 100 records, and who is away for seconds must find them.
+PAUSE_SECONDS = 0.1
+
+
+class Follower:
+    """A client of the example, and what it was handed."""
+
+    def __init__(self, url, **options):
+        self.records, self.plain, self.missing = [], [], 0
+        self.task = asyncio.create_task(
+            follow(url, lambda data, _: self.records.append(data), self.plain.append, self._is_missing, **options)
+        )
+
+    def _is_missing(self):
+        self.missing += 1
+
+    async def has(self, count):
+        """Waits for so many records, and ends it."""
+
+        async def enough():
+            assert not self.task.done(), self.task
+            return len(self.records) >= count
+
+        await eventually(f"{count} records", enough)
+        self.task.cancel()
+
+
+def url(user):
+    return f"{PLACE['proxy']['url']}?user={user}"
+
+
+async def connected(user, count=1):
+    async def are():
+        return len(await Api(PLACE["servers"][0]).connections(user)) == count
+
+    await eventually("it is connected", are)
+
+
+async def push_logged(user, payload):
+    """Pushes durably, at either server in turns, and repeats it under its id until one says where in the log it is."""
+    body = payload.encode() if isinstance(payload, str) else payload
+    kind = "text/plain" if isinstance(payload, str) else "application/octet-stream"
+    headers = {"Content-Type": kind, "Idempotency-Key": str(uuid.uuid4())}
+    turn = 0
+
+    async def taken():
+        nonlocal turn
+        api = Api(PLACE["servers"][turn % 2])
+        turn += 1
+        try:
+            status, answer = await api.send("POST", f"/v1/users/{user}/push?durable=true&deadline=1s", body, headers)
+        except (OSError, http.client.HTTPException):
+            return False  # It was killed, and may have taken it.
+        finally:
+            api.connection.close()
+        return status == 200 and answer["logged"] not in ("unknown", "refused")
+
+    await eventually("a server takes the push", taken)
+
+
+async def kill_and_restart(number):
+    """Kills a server without a word, and has the runner start it again."""
+    os.kill(PLACE["servers"][number]["pid"], signal.SIGKILL)
+    await asyncio.sleep(DEAD_SECONDS)
+    print(f"restart {number}")
+    PLACE["servers"][number] = json.loads(await asyncio.to_thread(sys.stdin.readline))
+
+
+def payload(number):
+    """The payload of a number: every third one is binary."""
+    return f"binary {number}".encode() if number % 3 == 0 else f"text {number}"
+
+
+@check("each record comes once and in its order while servers are killed and started again")
+async def _():
+    followers = [(user, Follower(url(user))) for user in ("ann", "ann", "bob")]
+    await connected("ann", 2)
+    await connected("bob")
+    stop = asyncio.Event()
+
+    async def publish(user):
+        count = 0
+        while not stop.is_set():
+            await push_logged(user, payload(count))
+            count += 1
+            await asyncio.sleep(PAUSE_SECONDS)
+        return count
+
+    publishers = {user: asyncio.create_task(publish(user)) for user in ("ann", "bob")}
+    for server in (0, 1, 0, 1):
+        await asyncio.sleep(ALIVE_SECONDS)
+        await kill_and_restart(server)
+    await asyncio.sleep(ALIVE_SECONDS)
+    stop.set()
+    for user, got in followers:
+        count = await publishers[user]
+        await got.has(count)
+        assert got.records == [payload(number) for number in range(count)]
+        assert (got.missing, got.plain) == (0, [])
+
+
+@check("plain pushes come in between")
+async def _():
+    got = Follower(url("cat"))
+    await connected("cat")
+    await push_logged("cat", "first")
+    await Api(PLACE["servers"][0]).push("cat", "plain")
+    await push_logged("cat", "second")
+    await got.has(2)
+    assert (got.records, got.plain, got.missing) == (["first", "second"], ["plain"], 0)
+
+
+@check("who comes with a position that the log does not know is told, and gets what is kept")
+async def _():
+    await push_logged("dan", "kept")
+    got = Follower(url("dan"), after=["00000000000001ffffffff"])
+    await got.has(1)
+    assert (got.records, got.missing) == (["kept"], 1)
+
+
+@check("after `back` what comes again is dropped, and the last positions are offered, newest first")
+async def _():
+    def message(position, identity):
+        return {"message": {"position": position, "id": identity}}
+
+    def hello(log):
+        return {"hello": {"uuid": "u", "log": log}}
+
+    connections = [
+        [hello({"position": "A", "resumed": False}), message("B", "1"), "one", message("C", "2"), "two"],
+        [
+            hello({"position": "C", "resumed": True}),
+            {"back": {"position": "B"}},
+            *(message("D", "2"), "two", message("E", "3"), "three"),
+        ],
+        [hello(None), {"log": {"position": "E", "resumed": True}}, {"gap": {"position": "F"}}],
+        [hello({"position": "G", "resumed": False, "reason": "expired"})],
+        [],
+    ]
+    asked = []
+
+    async def talk(socket):
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(socket.request.path).query)
+        asked.append(query.get("after", []))
+        for frame in connections[len(asked) - 1]:
+            await socket.send(frame if isinstance(frame, str) else json.dumps({"switchboard": frame}))
+        await socket.close(1012 if len(asked) < len(connections) else 4001)
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        got = Follower(f"ws://127.0.0.1:{port}/connect")
+        assert await got.task == 4001
+    assert (got.records, got.missing) == (["one", "two", "three"], 2)
+    assert asked == [[], ["C", "B", "A"], ["E", "D", "B", "A"], ["F"], ["G"]]
+
+
+@check("a token is asked for at each connection")
+async def _():
+    asked = 0
+
+    async def fresh():
+        nonlocal asked
+        asked += 1
+        return token("fay", 2)
+
+    got = Follower(PLACE["tokens"]["terminals"], token=fresh)
+
+    async def back():
+        return asked >= 2
+
+    await eventually("it is back", back)
+    await Api(PLACE["tokens"]).accepted("POST", "/v1/users/fay/push?durable=true", b"to who has a new token")
+    await got.has(1)
+
+
+run()
