@@ -16,7 +16,8 @@ use crate::observed::{Life, Observed, Topic};
 
 /// An instance that drains takes no terminal; it closes none before the delay, all within the spread, and at
 /// each moment its share of them; and it ends no sooner than nothing is left or patience is over, and no
-/// later. One that is cut off sends its terminals away in the same way.
+/// later. One that is cut off sends its terminals away in the same way, until it is cut off no longer: what
+/// was decided by then, and waits behind frames, is judged by that moment.
 #[derive(Clone, Debug, Default)]
 pub struct DrainPace {
     hosts: BTreeMap<usize, Leaving>,
@@ -31,8 +32,21 @@ struct Leaving {
     present: BTreeSet<ConnectionKey>,
     /// Those with a batch under way, behind which the end may wait.
     writing: BTreeSet<ConnectionKey>,
+    /// When the last batch of others was written.
+    written: BTreeMap<ConnectionKey, Instant>,
     ordered: Option<Spreading>,
     isolated: Option<Spreading>,
+    /// Of spreads that have ended before all were sent away.
+    decided: Decided,
+}
+
+/// Ends that were decided while a spread lasted, and that wait behind frames.
+#[derive(Clone, Debug, Default)]
+struct Decided {
+    /// Those who can be meant: batches of theirs have been under way since then, one after the other.
+    waiting: BTreeSet<ConnectionKey>,
+    /// How many of them: as many as were to be sent away by then, less those who had been told.
+    left: usize,
 }
 
 /// Terminals that are sent away from one moment on over a span.
@@ -67,6 +81,12 @@ impl Spreading {
         let went_on = went_on(watch, host, self.from, watch.now());
         let told = went_on.map_or(self.ends(), |at| at.max(self.ends()));
         told + ends_within(watch.scene().config())
+    }
+
+    /// How many more than were told may be by a moment.
+    fn untold(&self, at: Instant) -> usize {
+        let due = |total| total - self.left(total, at).min(total);
+        self.total.map_or(0, due).saturating_sub(self.told)
     }
 
     /// How many may be left at a moment.
@@ -115,7 +135,11 @@ impl Checker for DrainPace {
                         leaving.isolated = Some(pace);
                         look_during(watch, *life, &pace);
                     }
-                    Log::Rejoined => leaving.isolated = None,
+                    Log::Rejoined => {
+                        if let Some(pace) = leaving.isolated.take() {
+                            leaving.has_ended(pace, watch.now());
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -174,10 +198,13 @@ impl DrainPace {
             }
             Intake::Written(connection) => {
                 leaving.writing.remove(&connection);
+                leaving.written.insert(connection, watch.now());
             }
             Intake::Closed(connection) => {
                 leaving.present.remove(&connection);
                 leaving.writing.remove(&connection);
+                leaving.written.remove(&connection);
+                leaving.decided.waiting.remove(&connection);
             }
             Intake::Drain { delay, spread } => {
                 let pace = Spreading::new(watch.now() + delay, spread);
@@ -185,6 +212,9 @@ impl DrainPace {
                     .ordered
                     .is_none_or(|former| pace.ends() < former.ends());
                 if sooner && !leaving.has_left(watch.now()) {
+                    if let Some(former) = leaving.end() {
+                        leaving.has_ended(former, watch.now());
+                    }
                     leaving.ordered = Some(pace);
                     look_during(watch, life, &pace);
                 }
@@ -214,9 +244,37 @@ impl Leaving {
         }
     }
 
+    /// The spread that lasts ends.
+    fn end(&mut self) -> Option<Spreading> {
+        self.ordered.take().or_else(|| self.isolated.take())
+    }
+
     /// Whether nobody is left, so that another order comes too late.
     fn has_left(&self, now: Instant) -> bool {
         self.connections.is_empty() && self.ordered.is_some_and(|pace| now >= pace.from)
+    }
+
+    /// A spread has ended, or another one takes its place: who was told in it may learn it only when all
+    /// that waits for him is written.
+    fn has_ended(&mut self, pace: Spreading, now: Instant) {
+        let present = self.present.iter().copied();
+        let waiting: Vec<_> = present.filter(|one| self.is_writing(*one, now)).collect();
+        self.decided.waiting.extend(waiting);
+        self.decided.left += pace.untold(now);
+    }
+
+    /// Whether a batch of a terminal is under way, or was until this turn.
+    fn is_writing(&self, connection: ConnectionKey, now: Instant) -> bool {
+        self.writing.contains(&connection) || self.written.get(&connection) == Some(&now)
+    }
+
+    /// Whether the end of a terminal can have been decided in a spread that is over: its frames are all
+    /// written in this very turn.
+    fn was_decided(&mut self, connection: ConnectionKey, now: Instant) -> bool {
+        let waited = self.decided.waiting.remove(&connection);
+        let can = waited && self.decided.left > 0 && self.is_writing(connection, now);
+        self.decided.left -= usize::from(can);
+        can
     }
 
     /// Counts those who are there when the first one may be told.
@@ -244,6 +302,9 @@ impl Leaving {
                 Ok(())
             }
             Output::Flush(connection) => {
+                if !self.is_writing(*connection, watch.now()) {
+                    self.decided.waiting.remove(connection);
+                }
                 self.writing.insert(*connection);
                 Ok(())
             }
@@ -277,6 +338,10 @@ impl Leaving {
     ) -> Result<(), &'static str> {
         let now = watch.now();
         self.present.remove(&connection);
+        if self.was_decided(connection, now) {
+            watch.held();
+            return Ok(());
+        }
         let Some(pace) = self.pace() else {
             return Err("sends a terminal away and does not drain");
         };

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use switchboard_core::command::Log;
 use switchboard_core::id::{ConnectionKey, InstanceId, LinkKey};
 use switchboard_sim::World;
 use switchboard_sim::boundary::{Intake, Output, TripOutline};
@@ -35,6 +36,14 @@ pub(crate) fn took(intake: Intake) -> Observed {
 /// It wants something done.
 pub(crate) fn gave(output: Output) -> Observed {
     Observed::Gave { life: LIFE, output }
+}
+
+/// It says so in its log.
+pub(crate) fn logged(log: Log) -> Observed {
+    Observed::Logged {
+        life: LIFE,
+        log: Box::new(log),
+    }
 }
 
 /// Tells what the first instance wants done.
