@@ -9,7 +9,7 @@ use switchboard_core::id::{CallId, ConnectionKey, OpId};
 use switchboard_core::time::Instant;
 
 use super::allowance::{concerns, recovery};
-use super::lateness::{SLACK, is_late};
+use super::lateness::{SLACK, is_late, running};
 use super::own_lease::{OwnLease, StepOutcome};
 use crate::boundary::{Intake, LeaseStep, Output, TripOutline};
 use crate::checker::{Checker, Watch};
@@ -175,7 +175,7 @@ impl Terms {
         match output {
             Output::Trip(trip) => {
                 let judged = self.ask(watch, life.host, trip);
-                self.note(watch, trip);
+                self.note(watch, life.host, trip);
                 match judged {
                     None => watch.held(),
                     Some(what) => watch.violated(format!("i{} {what}", life.host + 1)),
@@ -244,7 +244,7 @@ impl Terms {
         self.overdue(watch, host)
     }
 
-    fn note(&mut self, watch: &Watch<'_>, trip: &TripOutline) {
+    fn note(&mut self, watch: &Watch<'_>, host: usize, trip: &TripOutline) {
         let now = watch.now();
         let given_up = now.before(watch.scene().config().directory_timeout);
         self.trips.insert(trip.op, now);
@@ -256,14 +256,15 @@ impl Terms {
             self.trips.retain(|_, asked| *asked > given_up);
         }
         if trip.views {
-            self.viewed = Some(self.regular(watch, now));
+            self.viewed = Some(self.regular(watch, host, now));
         }
         self.lease.ask(now, trip);
     }
 
     /// When the last regular reading was due, if one leaves at this moment: what is read for a call in between
-    /// puts off none, and nor does one that had to wait.
-    fn regular(&self, watch: &Watch<'_>, now: Instant) -> Instant {
+    /// puts off none, and nor does one that had to wait for round trips. What is due while the process stands
+    /// still is due when it goes on.
+    fn regular(&self, watch: &Watch<'_>, host: usize, now: Instant) -> Instant {
         let Some(viewed) = self.viewed else {
             return now;
         };
@@ -275,6 +276,7 @@ impl Terms {
         }
         let intervals = now.since(viewed).as_nanos() / interval.as_nanos();
         let due = viewed + interval * u32::try_from(intervals).unwrap_or(u32::MAX).max(1);
+        let due = running(watch, host, due);
         match crowded && now > due + unsure {
             true => due,
             false => now,
