@@ -199,10 +199,19 @@ impl Api {
     /// If the server is not there.
     #[track_caller]
     pub fn publisher(&self) -> Publisher {
-        Publisher {
-            stream: HttpStream::open(self.address).expect("the API listens"),
+        self.try_publisher().expect("the API listens")
+    }
+
+    /// A publisher on one connection.
+    ///
+    /// # Errors
+    ///
+    /// If the server is not there.
+    pub fn try_publisher(&self) -> io::Result<Publisher> {
+        Ok(Publisher {
+            stream: HttpStream::open(self.address)?,
             api: self.clone(),
-        }
+        })
     }
 
     fn authorized(&self, request: Request) -> Request {

@@ -34,30 +34,35 @@ macro_rules! behaviours {
 pub struct Needs {
     servers: Servers,
     directory: Directories,
+    fleets: Fleets,
 }
 
 /// One server: nothing in the behaviour crosses from one instance to another.
 pub const ONE: Needs = Needs {
     servers: Servers::One,
     directory: Directories::Any,
+    fleets: Fleets::All,
 };
 
 /// Several instances, which may be workers of one process.
 pub const INSTANCES: Needs = Needs {
     servers: Servers::Instances,
     directory: Directories::Any,
+    fleets: Fleets::All,
 };
 
 /// Several processes, which the behaviour ends, stalls, or tells apart by their addresses.
 pub const PROCESSES: Needs = Needs {
     servers: Servers::Processes,
     directory: Directories::Any,
+    fleets: Fleets::All,
 };
 
 /// The executable alone, whatever it is told.
 pub const COMMAND_LINE: Needs = Needs {
     servers: Servers::One,
     directory: Directories::Own,
+    fleets: Fleets::All,
 };
 
 impl Needs {
@@ -85,6 +90,15 @@ impl Needs {
         self.on(Directories::Own)
     }
 
+    /// And servers on both runtimes: it takes long, and is tried where all of them are.
+    #[must_use]
+    pub const fn in_mixed_clusters(self) -> Self {
+        Self {
+            fleets: Fleets::Mixed,
+            ..self
+        }
+    }
+
     const fn on(self, directory: Directories) -> Self {
         Self { directory, ..self }
     }
@@ -101,6 +115,12 @@ impl Needs {
                 Servers::One | Servers::Instances | Servers::Processes,
                 DirectoryKind::Embedded | DirectoryKind::Redis | DirectoryKind::Sentinel,
             ) => {}
+        }
+        match (self.fleets, cell.fleet) {
+            (Fleets::Mixed, Fleet::Of(_)) => {
+                return Some("it takes long, and is tried where both runtimes are");
+            }
+            (Fleets::All, Fleet::Of(_) | Fleet::Mixed) | (Fleets::Mixed, Fleet::Mixed) => {}
         }
         match (self.directory, cell.directory) {
             (Directories::Any, _)
@@ -154,4 +174,10 @@ enum Directories {
     SingleRedis,
     Sentinel,
     Own,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fleets {
+    All,
+    Mixed,
 }

@@ -9,6 +9,7 @@ pub mod adapter;
 pub mod api;
 pub mod behaviour;
 pub mod certificate;
+pub mod chaos;
 pub mod cluster;
 pub mod command_line;
 pub mod directory;

@@ -1,9 +1,12 @@
 //! A Redis with a replica, and a Sentinel that lets the replica take over.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use redis::FromRedisValue;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -16,7 +19,17 @@ use crate::redis::{RedisServer, free_port};
 #[derive(Debug)]
 pub struct Replicated {
     servers: [RedisServer; 2],
+    persistence: &'static [&'static str],
     sentinel: Sentinel,
+}
+
+/// What a Redis that is started again still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// What it had written.
+    Kept,
+    /// Nothing.
+    Lost,
 }
 
 impl Replicated {
@@ -27,9 +40,24 @@ impl Replicated {
     /// If they do not start.
     #[track_caller]
     pub fn start() -> Self {
-        let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-        let port = primary.port().to_string();
-        let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
+        Self::start_with(&[])
+    }
+
+    /// The same with servers that lose nothing when they are killed: each write is on disk before it is
+    /// answered.
+    ///
+    /// # Panics
+    ///
+    /// If they do not start.
+    #[track_caller]
+    pub fn start_persistent() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    #[track_caller]
+    fn start_with(persistence: &'static [&'static str]) -> Self {
+        let primary = RedisServer::start_with(&arguments(persistence, None));
+        let replica = RedisServer::start_with(&arguments(persistence, Some(primary.port())));
         // A Sentinel finds replicas when it asks the primary, at its start and then every ten seconds.
         eventually("the replica follows its primary", || {
             let about: redis::InfoDict = replica.command(&["INFO", "replication"]);
@@ -41,6 +69,7 @@ impl Replicated {
         });
         Self {
             servers: [primary, replica],
+            persistence,
             sentinel,
         }
     }
@@ -65,6 +94,98 @@ impl Replicated {
             .expect("it watches no other")
     }
 
+    /// Kills the primary and starts it again in its place, before anybody has taken that.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[track_caller]
+    pub fn restart_primary(&mut self, disk: Disk) {
+        self.sentinel.set_patience(A_LONG_TIME);
+        let arguments = arguments(self.persistence, None);
+        let primary = self.primary_mut();
+        primary.stop();
+        if disk == Disk::Lost {
+            primary.forget_all();
+        }
+        primary.set_arguments(&arguments);
+        primary.start_again();
+        primary.wait_until("it has read its files", |server| {
+            let about = server.try_command::<redis::InfoDict>(&["INFO", "persistence"]);
+            about.is_ok_and(|about| about.get::<u8>("loading") == Some(0))
+        });
+        eventually("the Sentinel has seen it", || self.sentinel.sees_primary());
+        self.sentinel.set_patience(DOWN_AFTER);
+    }
+
+    /// Cuts the replica off from its primary, kills that `lag` later, and returns when the replica has taken
+    /// its place: without what was written meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn lose_primary_behind(&mut self, lag: Duration) {
+        let port = self.primary().port();
+        let replica = self.servers.iter().find(|server| server.port() != port);
+        let nowhere = free_port().to_string();
+        let replica = replica.expect("there are two");
+        replica.command::<()>(&["REPLICAOF", "127.0.0.1", &nowhere]);
+        thread::sleep(lag);
+        self.lose_primary();
+    }
+
+    /// Stalls the primary until the replica has taken its place, and lets it go on: it does what it was asked
+    /// meanwhile, and takes writes until it learns that it was replaced.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn stall_primary(&mut self) {
+        let stalled = self.primary().port();
+        self.primary().pause();
+        self.await_primary_other_than(stalled);
+        let primary = self.servers.iter().find(|server| server.port() == stalled);
+        primary.expect("it watches no other").resume();
+    }
+
+    /// Those that were lost come back as replicas, and so does a primary that was replaced. Returns when each has what the primary has, and the Sentinel
+    /// could let it take over.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    #[track_caller]
+    pub fn mend(&mut self) {
+        let primary = self.primary().port();
+        let arguments = arguments(self.persistence, Some(primary));
+        for server in &mut self.servers {
+            if server.port() == primary {
+                continue;
+            }
+            if server.is_running() {
+                // The Sentinel does that too, ten seconds later.
+                server.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.to_string()]);
+            } else {
+                server.set_arguments(&arguments);
+                server.start_again();
+            }
+        }
+        let replica = |server: &&RedisServer| server.port() != primary;
+        let replica = self.servers.iter().find(replica).expect("there are two");
+        eventually("the other one replicates the primary", || {
+            let about = replica.try_command::<redis::InfoDict>(&["INFO", "replication"]);
+            about.is_ok_and(|about| {
+                about.get::<u16>("master_port") == Some(primary)
+                    && about.get::<String>("master_link_status").as_deref() == Some("up")
+            })
+        });
+        eventually("the Sentinel could promote it", || {
+            self.sentinel.could_promote(primary)
+        });
+    }
+
     /// Kills the primary, and returns when the replica has taken its place.
     ///
     /// # Panics
@@ -72,12 +193,9 @@ impl Replicated {
     /// If it does not.
     #[track_caller]
     pub fn lose_primary(&mut self) {
-        let port = self.primary().port();
-        for server in &mut self.servers {
-            if server.port() == port {
-                server.stop();
-            }
-        }
+        let primary = self.primary_mut();
+        let port = primary.port();
+        primary.stop();
         self.await_primary_other_than(port);
     }
 
@@ -91,6 +209,14 @@ impl Replicated {
         let port = self.primary().port();
         self.sentinel.command::<String>(&["FAILOVER", "main"]);
         self.await_primary_other_than(port);
+    }
+
+    #[track_caller]
+    fn primary_mut(&mut self) -> &mut RedisServer {
+        let port = self.sentinel.primary();
+        let of_port = |server: &&mut RedisServer| server.port() == port;
+        let primary = self.servers.iter_mut().find(of_port);
+        primary.expect("it watches no other")
     }
 
     #[track_caller]
@@ -109,6 +235,23 @@ impl Replicated {
     }
 }
 
+fn arguments(persistence: &[&str], primary: Option<u16>) -> Vec<String> {
+    let mut arguments: Vec<_> = persistence.iter().map(|&text| text.to_owned()).collect();
+    arguments.extend(["--repl-diskless-sync-delay".to_owned(), "0".to_owned()]);
+    if let Some(port) = primary {
+        arguments.extend([
+            "--replicaof".to_owned(),
+            "127.0.0.1".to_owned(),
+            port.to_string(),
+        ]);
+    }
+    arguments
+}
+
+/// After how many milliseconds a silent primary is replaced.
+const DOWN_AFTER: u32 = 500;
+const A_LONG_TIME: u32 = 600_000;
+
 /// One Sentinel that watches a primary under the name `main`, and replaces it when it is gone.
 #[derive(Debug)]
 struct Sentinel {
@@ -125,7 +268,7 @@ impl Sentinel {
         let file = folder.path().join("sentinel.conf");
         let settings = format!(
             "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {primary} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+             sentinel down-after-milliseconds main {DOWN_AFTER}\nsentinel failover-timeout main 3000\n",
             address.port(),
             folder.path().display(),
         );
@@ -154,6 +297,28 @@ impl Sentinel {
     fn replicas(&self) -> usize {
         self.command::<Vec<redis::Value>>(&["REPLICAS", "main"])
             .len()
+    }
+
+    /// After how many milliseconds it replaces a primary that is silent.
+    fn set_patience(&self, millis: u32) {
+        let millis = millis.to_string();
+        self.command::<()>(&["SET", "main", "down-after-milliseconds", &millis]);
+    }
+
+    /// Whether the primary answers it.
+    fn sees_primary(&self) -> bool {
+        let about = self.command::<BTreeMap<String, String>>(&["MASTER", "main"]);
+        about["flags"] == "master" && about["link-pending-commands"] == "0"
+    }
+
+    /// Whether the only replica is well, and one of this primary's.
+    fn could_promote(&self, primary: u16) -> bool {
+        let replicas = self.command::<Vec<BTreeMap<String, String>>>(&["REPLICAS", "main"]);
+        replicas.iter().all(|about| {
+            about["flags"] == "slave"
+                && about["master-link-status"] == "ok"
+                && about["master-port"] == primary.to_string()
+        })
     }
 
     /// The primary's port.

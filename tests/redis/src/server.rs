@@ -56,10 +56,7 @@ impl RedisServer {
             port: 0,
             url: String::new(),
             directory: new_directory(),
-            arguments: arguments
-                .iter()
-                .map(|argument| argument.as_ref().to_owned())
-                .collect(),
+            arguments: owned(arguments),
             process: None,
         };
         for _ in 0..PORTS_TRIED {
@@ -99,6 +96,27 @@ impl RedisServer {
             }
             Ok(()) | Err(_) => {}
         }
+    }
+
+    /// Throws away all that it has written to disk: started again, it is empty.
+    pub fn forget_all(&self) {
+        self.forget_snapshot();
+        match fs::remove_dir_all(self.directory.join("appendonlydir")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                panic!("its files cannot be removed: {error}")
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// The further arguments with which it is started again from here on.
+    pub fn set_arguments<S: AsRef<str>>(&mut self, arguments: &[S]) {
+        self.arguments = owned(arguments);
+    }
+
+    /// Whether it was not stopped.
+    pub const fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Lets it refuse writes as a server does whose disk is full (`MISCONF`): its snapshots fail.
@@ -150,8 +168,8 @@ impl RedisServer {
         }
     }
 
-    /// Starts it again on the same port, with the snapshot that it wrote if it was told to write one,
-    /// else empty. Kills it first if it runs.
+    /// Starts it again on the same port, with what it wrote to disk if it was told to write, else empty. Kills
+    /// it first if it runs.
     pub fn start_again(&mut self) {
         self.stop();
         let end = Instant::now() + STARTED_WITHIN;
@@ -353,6 +371,10 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("all ports of {RANGE:?} are taken");
+}
+
+fn owned<S: AsRef<str>>(arguments: &[S]) -> Vec<String> {
+    arguments.iter().map(|a| a.as_ref().to_owned()).collect()
 }
 
 fn new_directory() -> PathBuf {

@@ -1,6 +1,7 @@
 //! All behaviours of the server, each tried in the cells of the matrix in which it applies.
 
 mod api_errors;
+mod chaos;
 mod check;
 mod command_line;
 mod commands;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Those that take longest come first, so that none of them is left alone at the end.
     switchboard_tests::suite::main(&[
+        chaos::LIST,
         redis_away::LIST,
         failover::LIST,
         slow_terminals::LIST,

@@ -1,0 +1,251 @@
+//! What stood in Redis: readings of all logs, before and after each of its faults.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::position::Position;
+use crate::redis::RedisServer;
+
+/// All logs over the whole run.
+#[derive(Debug, Default)]
+pub(super) struct Histories {
+    pub(super) readings: Vec<Reading>,
+    logs: HashMap<String, Log>,
+    /// What is wrong with the logs themselves: user and sentence.
+    pub(super) wrong: Vec<(String, String)>,
+    /// Records that were in one reading and not in the next, because of a fault.
+    pub(super) lost: usize,
+}
+
+/// When all logs were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) begun: Duration,
+    pub(super) since: Since,
+}
+
+/// What may have happened to Redis since the reading before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// It kept all that it was told.
+    Kept,
+    /// It may have lost records.
+    Lost,
+    /// The same, and for a while two servers took writes.
+    Split,
+}
+
+impl Since {
+    pub(super) const fn may_lose(self) -> bool {
+        match self {
+            Self::Kept => false,
+            Self::Lost | Self::Split => true,
+        }
+    }
+}
+
+/// One log over the whole run.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// Each record that was ever read: its predecessor and its push. A record's predecessor is the same in
+    /// every history.
+    pub(super) records: HashMap<Position, (Position, Uuid)>,
+    /// In which readings a position was that of a record or the base: the first and the last of them.
+    kept: HashMap<Position, (usize, usize)>,
+    /// The last reading: base, and records in their order.
+    base: Option<Position>,
+    chain: Vec<Position>,
+}
+
+impl Log {
+    /// Whether a position was known in a reading.
+    pub(super) fn knows(&self, position: Position, reading: usize) -> bool {
+        let kept = self.kept.get(&position);
+        kept.is_some_and(|(first, last)| (*first..=*last).contains(&reading))
+    }
+
+    /// What it is about a position, for people.
+    pub(super) fn tell(&self, position: Position) -> String {
+        let kept = match self.kept.get(&position) {
+            Some((first, last)) => format!("in readings {first} to {last}"),
+            None => "in no reading".to_owned(),
+        };
+        match self.records.get(&position) {
+            Some((before, _)) => format!("{kept}, behind {before}"),
+            None => kept,
+        }
+    }
+
+    fn head(&self) -> Option<Position> {
+        self.chain.last().copied().or(self.base)
+    }
+}
+
+impl Histories {
+    pub(super) fn log(&self, user: &str) -> Option<&Log> {
+        self.logs.get(user)
+    }
+
+    /// Where the log of a user ended when it was read last.
+    pub(super) fn head(&self, user: usize) -> Option<Position> {
+        self.log(&super::terminals::user_name(user))?.head()
+    }
+
+    /// The first reading that began after a moment.
+    pub(super) fn after(&self, moment: Duration) -> Option<usize> {
+        let index = self.readings.partition_point(|r| r.begun <= moment);
+        (index < self.readings.len()).then_some(index)
+    }
+
+    /// Reads all logs, at this moment of the run.
+    ///
+    /// # Panics
+    ///
+    /// If Redis does not answer.
+    pub(super) fn read(
+        &mut self,
+        begun: Duration,
+        redis: &RedisServer,
+        users: &[String],
+        since: Since,
+    ) {
+        let keys: Vec<String> = redis.command(&["KEYS", "sb:{p*}m:*"]);
+        let mut found: HashMap<&str, &str> = HashMap::new();
+        for key in &keys {
+            let (place, user) = key.split_once("}m:").expect("a log's key");
+            found.insert(user, place);
+        }
+        let mut connection = redis.connection();
+        let mut pipe = redis::pipe();
+        let there: Vec<_> = users
+            .iter()
+            .filter(|user| found.contains_key(user.as_str()))
+            .collect();
+        for user in &there {
+            let place = found[user.as_str()];
+            pipe.cmd("GET").arg(format!("{place}}}m:{user}"));
+            pipe.cmd("LRANGE").arg(format!("{place}}}h:{user}"));
+            pipe.arg(0).arg(-1);
+        }
+        let values: Vec<redis::Value> = pipe.query(&mut connection).expect("Redis answers");
+        self.add_reading(begun, since);
+        let mut values = values.into_iter();
+        for user in there {
+            let meta = values.next().and_then(bytes).unwrap_or_default();
+            let records = values.next().map_or_else(Vec::new, list);
+            self.add(user, &meta, &records);
+        }
+        for user in users
+            .iter()
+            .filter(|user| !found.contains_key(user.as_str()))
+        {
+            self.is_gone(user);
+        }
+    }
+
+    /// What follows was in Redis at this moment.
+    pub(super) fn add_reading(&mut self, begun: Duration, since: Since) {
+        self.readings.push(Reading { begun, since });
+    }
+
+    fn add(&mut self, user: &str, meta: &[u8], values: &[Vec<u8>]) {
+        let split = Position::split(meta).and_then(|(head, rest)| {
+            let (base, _) = Position::split(rest)?;
+            Some((head, base))
+        });
+        let records: Option<Vec<_>> = values.iter().map(|value| record(value)).collect();
+        let (Some((head, base)), Some(records)) = (split, records) else {
+            return self.is_wrong(user, "it cannot be read".to_owned());
+        };
+        // The records may have expired as a whole.
+        let base = if records.is_empty() { head } else { base };
+        let last = records.last().map_or(base, |(position, _)| *position);
+        if head != last {
+            self.is_wrong(user, format!("the head is {head}, the last record {last}"));
+        }
+        self.add_records(user, base, &records);
+    }
+
+    /// In the last reading a log has this base and these records.
+    pub(super) fn add_records(&mut self, user: &str, base: Position, records: &[(Position, Uuid)]) {
+        let reading = self.readings.len() - 1;
+        let mut wrong = Vec::new();
+        let log = self.logs.entry(user.to_owned()).or_default();
+        log.is_kept(base, reading, &mut wrong);
+        let mut before = base;
+        let mut pushes = HashMap::new();
+        for &(position, push) in records {
+            let known = *log.records.entry(position).or_insert((before, push));
+            if known != (before, push) {
+                wrong.push(format!("{position} is another record than before"));
+            }
+            if let Some(other) = pushes.insert(push, position) {
+                wrong.push(format!("push {push} is at {other} and at {position}"));
+            }
+            log.is_kept(position, reading, &mut wrong);
+            before = position;
+        }
+        // Those before the base are no longer kept, as a log keeps so many.
+        let removed = log.chain.iter().position(|position| *position == base);
+        let unknown = |position: &&Position| !log.knows(**position, reading);
+        let gone = log.chain.iter().filter(unknown).count();
+        let gone = gone.saturating_sub(removed.unwrap_or(0));
+        if self.readings[reading].since.may_lose() {
+            self.lost += gone;
+        } else if gone > 0 {
+            wrong.push(format!("{gone} records have gone from {:?}", log.chain));
+        }
+        log.base = Some(base);
+        log.chain = records.iter().map(|(position, _)| *position).collect();
+        for what in wrong {
+            self.is_wrong(user, what);
+        }
+    }
+
+    fn is_wrong(&mut self, user: &str, what: String) {
+        self.wrong.push((user.to_owned(), what));
+    }
+
+    /// There is no log.
+    fn is_gone(&mut self, user: &str) {
+        let after_loss = self.readings.last().is_some_and(|r| r.since.may_lose());
+        if let Some(log) = self.logs.get_mut(user)
+            && log.base.is_some()
+        {
+            if after_loss {
+                self.lost += log.chain.len();
+            } else {
+                let wrong = "the log is gone".to_owned();
+                self.wrong.push((user.to_owned(), wrong));
+            }
+            log.base = None;
+            log.chain.clear();
+        }
+    }
+}
+
+impl Log {
+    fn is_kept(&mut self, position: Position, reading: usize, wrong: &mut Vec<String>) {
+        let (_, last) = self.kept.entry(position).or_insert((reading, reading));
+        if *last + 1 < reading {
+            wrong.push(format!("{position} was lost, and is there again"));
+        }
+        *last = reading;
+    }
+}
+
+fn record(value: &[u8]) -> Option<(Position, Uuid)> {
+    let (position, rest) = Position::split(value)?;
+    let (push, _) = rest.split_first_chunk()?;
+    Some((position, Uuid::from_bytes(*push)))
+}
+
+fn bytes(value: redis::Value) -> Option<Vec<u8>> {
+    redis::from_redis_value(value).ok()
+}
+
+fn list(value: redis::Value) -> Vec<Vec<u8>> {
+    redis::from_redis_value(value).expect("a list of records")
+}

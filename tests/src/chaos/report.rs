@@ -1,0 +1,249 @@
+//! What a run prints: its progress, a table at the end, and what was seen of a user of whom something is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Plan;
+use super::faults::Happened;
+use super::history::Histories;
+use super::judge::{Fault, Judged};
+use super::producers::{Producers, Push, Said};
+use super::terminals::{Event, Terminals, Told, user_name};
+
+/// What has become of a run.
+#[derive(Debug)]
+pub struct Report {
+    table: Vec<(String, String)>,
+    wrong: Vec<String>,
+    history: String,
+}
+
+impl Report {
+    #[expect(clippy::too_many_arguments, reason = "it is about all of it")]
+    pub(super) fn new(
+        plan: &Plan,
+        begin: Instant,
+        kills: usize,
+        redis_faults: Vec<Happened>,
+        histories: &Histories,
+        pushes: &[Push],
+        told: &[Told],
+        judged: Judged,
+        late: usize,
+    ) -> Self {
+        let mut table = Table::default();
+        table.line("seed", plan.seed);
+        table.line("servers", format!("{}, {}", plan.servers, plan.fleet));
+        table.line(
+            "users, terminals",
+            format!("{}, {}", plan.users, told.len()),
+        );
+        let seconds = plan.time.as_secs_f64();
+        let rate = pushes.len() as f64 / seconds;
+        let all = begin.elapsed().as_secs();
+        table.line(
+            "time",
+            format!("{seconds:.0} s, {all} s with start and end"),
+        );
+        table.line("pushes", format!("{}, {rate:.0} a second", pushes.len()));
+        for (said, count) in receipts(pushes) {
+            table.line(&format!("  answered: {said}"), count);
+        }
+        table.line("servers killed", kills);
+        for (fault, (count, seconds, lost)) in faults(&redis_faults) {
+            let what =
+                format!("{count}, {seconds} s in all; {lost} records lost that were read before");
+            table.line(&format!("  Redis {fault}"), what);
+        }
+        table.line("records that Redis lost", histories.lost);
+        let tally = &judged.tally;
+        table.line("  of those called logged", tally.receipts_lost);
+        table.line("connections of terminals", tally.connects);
+        table.line("  refused", tally.refused);
+        table.line("  resumed", tally.resumes);
+        table.line("  resumed at an older position", tally.resumed_behind);
+        table.line("records that terminals got", tally.records);
+        table.line("  that no reading of Redis has", tally.records_unread);
+        table.line("  again, behind a gap or a step back", tally.again);
+        table.line("gaps", tally.gaps);
+        table.line("steps back", tally.backs);
+        table.line("not at the end of the log in the end", late);
+        for (fault, name) in FAULTS {
+            table.line(name, judged.count(*fault));
+        }
+        let tell = |user: &&str| history(user, plan, &redis_faults, histories, pushes, told);
+        let history = judged.users().first().map(tell).unwrap_or_default();
+        if let Some(folder) = &plan.output {
+            let _ = fs::write(folder.join("user-0.txt"), tell(&"user-0"));
+            for user in judged.users().iter().take(USERS) {
+                // Who looks for it sees that it is not there.
+                let _ = fs::write(folder.join(format!("{user}.txt")), tell(user));
+            }
+        }
+        let wrong = judged.wrong.iter().map(|wrong| {
+            let seconds = wrong.at.as_secs_f64();
+            format!(
+                "{:?} of {} at {seconds:.3}: {}",
+                wrong.fault, wrong.user, wrong.what
+            )
+        });
+        Self {
+            table: table.lines,
+            wrong: wrong.collect(),
+            history,
+        }
+    }
+
+    /// Whether all is as it must be.
+    pub const fn is_clean(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}
+
+/// Users whose histories are written into the folder, at most.
+const USERS: usize = 20;
+
+const FAULTS: &[(Fault, &str)] = &[
+    (Fault::Lost, "LOST"),
+    (Fault::Doubled, "DOUBLED"),
+    (Fault::FalseGap, "FALSE GAPS"),
+    (Fault::FalseBack, "FALSE STEPS BACK"),
+    (Fault::FalseReceipt, "FALSE RECEIPTS"),
+    (Fault::BrokenLog, "BROKEN LOGS"),
+    (Fault::Other, "OTHERWISE WRONG"),
+];
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        f.write_str(&self.history)?;
+        for wrong in self.wrong.iter().take(SHOWN) {
+            writeln!(f, "{wrong}")?;
+        }
+        if self.wrong.len() > SHOWN {
+            writeln!(f, "and {} more", self.wrong.len() - SHOWN)?;
+        }
+        for (name, value) in &self.table {
+            writeln!(f, "{name:<52}{value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    lines: Vec<(String, String)>,
+}
+
+impl Table {
+    fn line(&mut self, name: &str, value: impl fmt::Display) {
+        self.lines.push((name.to_owned(), value.to_string()));
+    }
+}
+
+/// How many answers there were of each kind.
+fn receipts(pushes: &[Push]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for attempt in pushes.iter().flat_map(|push| &push.attempts) {
+        let kind = match &attempt.said {
+            Said::Logged(_) => "logged".to_owned(),
+            Said::Expired => "expired".to_owned(),
+            Said::Unknown => "unknown".to_owned(),
+            Said::Refused => "refused".to_owned(),
+            Said::Error(status, code) => format!("{status} {code}"),
+            Said::Nothing(_) => "not at all".to_owned(),
+        };
+        *counts.entry(kind).or_default() += 1;
+    }
+    counts
+}
+
+/// How often each fault of Redis has happened, for how many seconds in all, and how much was lost.
+fn faults(happened: &[Happened]) -> BTreeMap<String, (usize, u64, usize)> {
+    let mut counts: BTreeMap<_, (usize, u64, usize)> = BTreeMap::new();
+    for happened in happened {
+        let (count, seconds, lost) = counts.entry(happened.fault.to_string()).or_default();
+        *count += 1;
+        *seconds += (happened.ended - happened.begun).as_secs();
+        *lost += happened.lost;
+    }
+    counts
+}
+
+/// Prints how it goes, until the end.
+pub(super) fn progress(begin: Instant, end: Instant, terminals: &Terminals, producers: &Producers) {
+    const EVERY: Duration = Duration::from_secs(10);
+    while Instant::now() < end {
+        thread::sleep(EVERY.min(end.saturating_duration_since(Instant::now())));
+        let (begun, known, waiting) = producers.counts();
+        eprintln!(
+            "{:>4} s: {begun} pushes, {known} known, {waiting} to be repeated; {} of {} terminals \
+             know where they stand, {} records have come",
+            begin.elapsed().as_secs(),
+            terminals.standing().count(),
+            terminals.len(),
+            terminals.records(),
+        );
+    }
+}
+
+/// All that is known of a user, in its order.
+fn history(
+    user: &str,
+    plan: &Plan,
+    redis_faults: &[Happened],
+    histories: &Histories,
+    pushes: &[Push],
+    told: &[Told],
+) -> String {
+    let mut lines = Vec::new();
+    for happened in redis_faults {
+        lines.push((happened.begun, format!("redis: {}", happened.fault)));
+        let mended = format!("redis: mended, {} records lost", happened.lost);
+        lines.push((happened.ended, mended));
+    }
+    for (number, reading) in histories.readings.iter().enumerate() {
+        lines.push((reading.begun, format!("redis: reading {number}")));
+    }
+    let log = histories.log(user);
+    let of_user = |number: usize| user_name(number) == user;
+    for push in pushes.iter().filter(|push| of_user(push.user)) {
+        for attempt in &push.attempts {
+            let sent = format!("push {} is sent to server {}", push.text, attempt.server);
+            lines.push((attempt.sent, sent));
+            let mut said = format!("push {}: ", push.text);
+            let _ = match &attempt.said {
+                Said::Nothing(why) => write!(said, "not answered: {why}"),
+                other => write!(said, "{other:?}"),
+            };
+            if let (Said::Logged(position), Some(log)) = (&attempt.said, log) {
+                let _ = write!(said, ", {}", log.tell(*position));
+            }
+            lines.push((attempt.answered, said));
+        }
+    }
+    for told in told.iter().filter(|told| of_user(told.user)) {
+        for (at, event) in &told.events {
+            let mut line = format!("terminal {}: ", told.number);
+            let _ = match event {
+                Event::Connects { server, after } => {
+                    write!(line, "asks server {server} for what is after {after:?}")
+                }
+                other => write!(line, "{other:?}"),
+            };
+            if let (Event::Record { position, .. }, Some(log)) = (event, log) {
+                let _ = write!(line, ", {}", log.tell(*position));
+            }
+            lines.push((*at, line));
+        }
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    let mut text = format!("--- {user}, seed {}\n", plan.seed);
+    for (at, line) in lines {
+        let _ = writeln!(text, "{:>9.3} {line}", at.as_secs_f64());
+    }
+    text
+}
