@@ -144,6 +144,16 @@ impl Api {
         self.receipt(Request::new("DELETE", target))
     }
 
+    /// What is kept of a user's log; `query` says which records, as `after=POSITION`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn log(&self, user: &str, query: &str) -> LogPage {
+        accepted(&self.get(&format!("/v1/users/{}/log?{query}", encode(user))))
+    }
+
     /// All instances that this server sees.
     ///
     /// # Panics
@@ -373,6 +383,45 @@ pub struct InstanceOutcome {
     pub queued: u64,
     /// Terminals that got nothing.
     pub failed: u64,
+}
+
+/// Records of a user's log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LogPage {
+    /// The position of the last record of the log.
+    pub head: String,
+    /// The position before the oldest record that is kept.
+    pub base: String,
+    /// The position before the first of these records; nothing if it is not known.
+    pub after: Option<String>,
+    /// Why it is not known.
+    pub reason: Option<String>,
+    /// There are more behind these.
+    pub more: bool,
+    /// The records.
+    pub records: Vec<LogRecord>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LogRecord {
+    /// Where it stands.
+    pub position: String,
+    /// The id of the push.
+    pub push: Uuid,
+    /// What was pushed, if it is a text.
+    pub text: Option<String>,
+    /// What was pushed, if it is not.
+    pub base64: Option<String>,
+}
+
+impl LogPage {
+    /// The texts of the records.
+    pub fn texts(&self) -> Vec<&str> {
+        (self.records.iter())
+            .filter_map(|record| record.text.as_deref())
+            .collect()
+    }
 }
 
 /// A user's connections.

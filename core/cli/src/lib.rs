@@ -78,6 +78,9 @@ enum Command {
     /// Shows where a user is connected.
     #[command(after_long_help = client::AFTER_HELP)]
     Where(client::Where),
+    /// Shows the log of a user's durable pushes, or removes what it keeps.
+    #[command(after_long_help = client::AFTER_HELP)]
+    Log(client::ReadLog),
     /// Ends a user's connections (4001), or one of them.
     #[command(after_long_help = client::AFTER_HELP)]
     Kick(client::Kick),
@@ -143,6 +146,7 @@ fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCod
         Command::Demo(demo) => demonstrate::<R>(&demo),
         Command::Push(push) => client::push(&push),
         Command::Where(locate) => client::locate(&locate),
+        Command::Log(log) => client::log(&log),
         Command::Kick(kick) => client::kick(&kick),
         Command::Instances(list) => client::instances(&list),
         Command::Check(serve) => check::run::<R>(&serve, matches),

@@ -1,5 +1,7 @@
 //! What the application asks of a running server.
 
+mod logs;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
@@ -17,6 +19,7 @@ use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::{ConnectionId, InstanceId, UserId};
+use switchboard_core::logs::LogRefused;
 use switchboard_core::message::{
     Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
 };
@@ -40,8 +43,8 @@ use crate::settings::Settings;
 /// - a push ([`Handle::push`], [`Handle::kick`]) is delivered all the same. A caller that must know what came of
 ///   it hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
 ///   gets it twice, and there is a receipt;
-/// - a question ([`Handle::connections`], [`Handle::instances`], [`Handle::snapshots`]) is answered to
-///   nobody;
+/// - a question ([`Handle::connections`], [`Handle::read_log`], [`Handle::instances`], [`Handle::snapshots`])
+///   is answered to nobody, and a log ([`Handle::delete_log`]) is deleted all the same;
 /// - a drain ([`Handle::drain`]) goes on at the instances that were told;
 /// - a handshake ([`Handle::connect`]) ends: if the instance has accepted the terminal already, it is told
 ///   that the terminal is gone.
@@ -69,6 +72,9 @@ pub enum CallError {
     /// The instance refused; nothing was written.
     #[error(transparent)]
     Refused(#[from] PushRefused),
+    /// Nothing was done with the log of a user.
+    #[error(transparent)]
+    Log(#[from] LogRefused),
     /// The server has stopped.
     #[error("the server has stopped")]
     Stopped,
@@ -90,7 +96,7 @@ impl Handle {
         let member = self.shared.publisher(first);
         match ask(member, |answer| Input::Push(Box::new(push), answer)).await? {
             Answer::Push(result) => Ok(result?),
-            Answer::Connections(_) | Answer::Instances(_) => Err(mixed_up()),
+            Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_) => Err(mixed_up()),
         }
     }
 
@@ -164,7 +170,7 @@ impl Handle {
     pub async fn instances(&self) -> Result<Vec<InstanceInfo>, CallError> {
         match ask(self.shared.publisher(None), Input::Instances).await? {
             Answer::Instances(instances) => Ok(instances),
-            Answer::Push(_) | Answer::Connections(_) => Err(mixed_up()),
+            Answer::Push(_) | Answer::Connections(_) | Answer::Log(_) => Err(mixed_up()),
         }
     }
 
@@ -309,7 +315,7 @@ async fn ask(
 async fn connections_by(member: &Member, user: UserId) -> Result<Connections, CallError> {
     match ask(member, |answer| Input::Connections(user, answer)).await? {
         Answer::Connections(result) => Ok(result?),
-        Answer::Push(_) | Answer::Instances(_) => Err(mixed_up()),
+        Answer::Push(_) | Answer::Log(_) | Answer::Instances(_) => Err(mixed_up()),
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use switchboard_core::event::{Answer, Event, Handshake, Refused};
 use switchboard_core::id::{InstanceId, UserId};
+use switchboard_core::logs::LogRequest;
 use switchboard_core::message::{Action, Push};
 use switchboard_core::stats::Levels;
 use switchboard_protocol::Protocol;
@@ -37,6 +38,8 @@ pub(crate) enum Input {
     Push(Box<Push>, oneshot::Sender<Answer>),
     /// The application asks for a user's connections.
     Connections(UserId, oneshot::Sender<Answer>),
+    /// The application wants something of a user's log.
+    Log(UserId, LogRequest, oneshot::Sender<Answer>),
     /// The application asks for all instances.
     Instances(oneshot::Sender<Answer>),
     /// The application asks for figures.
@@ -179,6 +182,7 @@ fn bytes_of(input: &Input) -> usize {
         | Input::Accept(_)
         | Input::AcceptLink(_)
         | Input::Connections(..)
+        | Input::Log(..)
         | Input::Instances(_)
         | Input::Snapshot(_)
         | Input::Levels(_)

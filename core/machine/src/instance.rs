@@ -77,7 +77,7 @@ use crate::wings::Wings;
 /// `LinkDown` from the caller or a [`LinkClose`](crate::command::Command::LinkClose) to it; after
 /// either the key is not used again.
 ///
-/// **Calls** ([`Push`](Event::Push), [`Connections`](Event::Connections),
+/// **Calls** ([`Push`](Event::Push), [`Connections`](Event::Connections), [`Log`](Event::Log),
 /// [`Instances`](Event::Instances)) are answered with exactly one
 /// [`Answer`](crate::command::Command::Answer): a push at its deadline at the latest, and all of
 /// them before [`Drained`](crate::command::Command::Drained). A push that comes after that is
@@ -257,6 +257,11 @@ impl Instance {
             }
             Event::Push { call, push } => self.push(now, call, push, out),
             Event::Connections { call, user } => publish.connections(cx, wings, call, user),
+            Event::Log {
+                call,
+                user,
+                request,
+            } => publish.log(cx, wings, call, user, request),
             Event::Instances { call } => self.instances(now, call, out),
             Event::Drain { delay, spread } => self.drain(now, delay, spread, out),
             Event::Probed { connection, life } => wings.terminals.probed(cx, connection, life),

@@ -131,9 +131,9 @@ fn is_answer_late(watch: &Watch<'_>, host: usize, kind: CallKind, at: Instant) -
     let trip = watch.scene().config().directory_timeout + SLACK;
     match kind {
         CallKind::Push(deadline) => is_late(watch, host, at + deadline),
-        CallKind::Connections if watch.now() <= at + trip * ROUND_TRIPS => false,
+        CallKind::Connections | CallKind::Log if watch.now() <= at + trip * ROUND_TRIPS => false,
         // An instance that stands still takes each answer as soon as it goes on, and then asks for the next.
-        CallKind::Connections => {
+        CallKind::Connections | CallKind::Log => {
             let answered = |asked: Instant, _| running(watch, host, asked + trip);
             is_late(watch, host, (0..ROUND_TRIPS).fold(at, answered))
         }

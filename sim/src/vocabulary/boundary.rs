@@ -89,6 +89,8 @@ pub enum CallKind {
     Push(Duration),
     /// [`Event::Connections`].
     Connections,
+    /// [`Event::Log`].
+    Log,
     /// [`Event::Instances`].
     Instances,
 }
@@ -249,6 +251,10 @@ impl Intake {
                 call: *call,
                 kind: CallKind::Connections,
             },
+            Event::Log { call, .. } => Self::Call {
+                call: *call,
+                kind: CallKind::Log,
+            },
             Event::Instances { call } => Self::Call {
                 call: *call,
                 kind: CallKind::Instances,
@@ -299,6 +305,7 @@ impl Output {
                 kind: match &**answer {
                     Answer::Push(_) => CallKind::Push(Duration::ZERO),
                     Answer::Connections(_) => CallKind::Connections,
+                    Answer::Log(_) => CallKind::Log,
                     Answer::Instances(_) => CallKind::Instances,
                 },
             },

@@ -31,6 +31,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, a_repeated_push_prints_the_first_outcome),
     (INSTANCES, where_a_user_is_connected_is_listed),
     (INSTANCES, a_kick_ends_one_connection_or_all),
+    (INSTANCES, a_log_is_printed_and_removed),
     (INSTANCES, the_instances_are_listed),
     (ONE, the_json_of_the_api_is_printed_as_it_came),
     (ONE.embedded(), an_api_with_keys_is_asked_with_one),
@@ -205,6 +206,34 @@ fn a_kick_ends_one_connection_or_all(cell: Cell) {
         second.await_ending(),
         Ending::Closed(4001, "kicked".to_owned())
     );
+}
+
+/// What is pushed durably is shown, and is gone when it is removed.
+fn a_log_is_printed_and_removed(cell: Cell) {
+    let cluster = cell.start(2);
+    let output = ask(cell, &cluster, &["push", "--durable", "ann", "hello"]);
+    assert_eq!(output.status.code(), DONE, "{output:?}");
+    let page = cluster[1].api().log("ann", "");
+    let position = page.records[0].position.as_str();
+    let text = printed(&output);
+    assert!(
+        text.ends_with(&format!("in the log: {position}\n")),
+        "{text}"
+    );
+
+    let output = ask(cell, &cluster, &["log", "ann"]);
+    assert_eq!(output.status.code(), DONE, "{output:?}");
+    let push = page.records[0].push.to_string();
+    let text = printed(&output);
+    assert_eq!(row(&text, position), [position, push.as_str(), "hello"]);
+
+    let output = ask(cell, &cluster, &["log", "ann", "--delete"]);
+    assert_eq!(output.status.code(), DONE, "{output:?}");
+    assert_eq!(printed(&output), "removed 1 records\n");
+    let output = ask(cell, &cluster, &["log", "ann", "--after", position]);
+    assert_eq!(output.status.code(), IN_DOUBT, "{output:?}");
+    let text = printed(&output);
+    assert!(text.contains("does not know this position"), "{text}");
 }
 
 /// The cluster at a glance.

@@ -23,6 +23,7 @@ mod log;
 mod old_redis;
 mod operations;
 mod push;
+mod read_log;
 mod receipts;
 mod redis_away;
 mod reload;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         crowded::LIST,
         receipts::LIST,
         push::LIST,
+        read_log::LIST,
         kick::LIST,
         old_redis::LIST,
         layout::LIST,

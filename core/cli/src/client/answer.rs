@@ -20,7 +20,11 @@ pub(super) struct Receipt {
     pub(super) degraded: bool,
     pub(super) written: u64,
     pub(super) queued: u64,
+    #[serde(default)]
+    pub(super) kept: u64,
     pub(super) failed: u64,
+    /// Of a durable push: where its record is, or why it is none.
+    pub(super) logged: Option<String>,
     pub(super) terminals: Vec<Terminal>,
     #[serde(default)]
     pub(super) truncated: bool,
@@ -31,6 +35,31 @@ pub(super) struct Receipt {
 pub(super) struct Terminal {
     pub(super) connection: String,
     pub(super) outcome: String,
+}
+
+/// Records of a user's log.
+#[derive(Debug, Deserialize)]
+pub(super) struct LogPage {
+    pub(super) head: String,
+    pub(super) base: String,
+    pub(super) after: Option<String>,
+    pub(super) more: bool,
+    pub(super) records: Vec<Record>,
+}
+
+/// One record.
+#[derive(Debug, Deserialize)]
+pub(super) struct Record {
+    pub(super) position: String,
+    pub(super) push: String,
+    pub(super) text: Option<String>,
+    pub(super) base64: Option<String>,
+}
+
+/// How many records were removed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Deleted {
+    pub(super) records: u64,
 }
 
 /// Where a user is connected.
@@ -85,6 +114,23 @@ impl Answer for Receipt {
 
     fn has_failed(&self) -> bool {
         self.failed > 0
+    }
+}
+
+impl Answer for LogPage {
+    fn is_degraded(&self) -> bool {
+        false
+    }
+
+    /// What was asked for may be missing.
+    fn has_failed(&self) -> bool {
+        self.after.is_none()
+    }
+}
+
+impl Answer for Deleted {
+    fn is_degraded(&self) -> bool {
+        false
     }
 }
 

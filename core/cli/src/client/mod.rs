@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod log;
 mod table;
 
 use std::io::{self, Read};
@@ -19,6 +20,8 @@ use uuid::Uuid;
 use answer::{Answer, Connections, Instances, Receipt};
 use api::{Api, ApiUrl, Body, Call};
 use table::Table;
+
+pub(super) use log::{ReadLog, log};
 
 use crate::failure::Failure;
 use crate::output::say;
@@ -80,6 +83,9 @@ pub(super) struct Push {
     /// Make it a binary frame
     #[arg(long)]
     binary: bool,
+    /// Make it a record of the user's log, for terminals that are away as well
+    #[arg(long, conflicts_with = "connection")]
+    durable: bool,
     /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
@@ -126,6 +132,9 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
     for connection in &push.connection {
         path.push_str(&format!("&connection={connection}"));
     }
+    if push.durable {
+        path.push_str("&durable=true");
+    }
     let content = match push.text.as_str() {
         "-" => standard_input()?,
         text => text.as_bytes().to_vec(),
@@ -149,6 +158,9 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
             false => "nobody was reached: nothing was written".to_owned(),
         };
         print_receipt(receipt, &nobody);
+        if let Some(logged) = &receipt.logged {
+            say(&format!("in the log: {logged}"));
+        }
     })
 }
 
@@ -248,15 +260,20 @@ fn print_receipt(receipt: &Receipt, nobody: &str) {
     let Receipt {
         written,
         queued,
+        kept,
         failed,
         ..
     } = receipt;
-    if written + queued + failed == 0 {
+    if written + queued + kept + failed == 0 {
         say(nobody);
         return;
     }
+    let kept = match kept {
+        0 => String::new(),
+        kept => format!(", kept {kept}"),
+    };
     say(&format!(
-        "written {written}, queued {queued}, failed {failed}"
+        "written {written}, queued {queued}{kept}, failed {failed}"
     ));
     let mut table = Table::new(["CONNECTION", "OUTCOME"]);
     for terminal in &receipt.terminals {

@@ -226,6 +226,15 @@ impl Worker {
                 self.instance
                     .handle(now, Event::Connections { call, user }, out);
             }
+            Input::Log(user, request, answer) => {
+                let call = self.call(answer);
+                let asked = Event::Log {
+                    call,
+                    user,
+                    request,
+                };
+                self.instance.handle(now, asked, out);
+            }
             Input::Instances(answer) => {
                 let call = self.call(answer);
                 self.instance.handle(now, Event::Instances { call }, out);

@@ -9,7 +9,9 @@ use http_body_util::Full;
 use switchboard_core::config::duration::InvalidDuration;
 use switchboard_core::frame::NotUtf8;
 use switchboard_core::id::InvalidUser;
+use switchboard_core::logs::LogRefused;
 use switchboard_core::message::PushRefused;
+use switchboard_core::position::InvalidPosition;
 
 use switchboard_driver::query::BadEncoding;
 use switchboard_driver::{CallError, refusal};
@@ -55,6 +57,12 @@ pub(crate) enum ApiError {
     BadDeadline(#[from] InvalidDuration),
     #[error("`durable` is `true` or `false`")]
     BadDurable,
+    #[error("`after`: {0}")]
+    BadPosition(#[from] InvalidPosition),
+    #[error("`{0}` is a number of records")]
+    BadNumber(&'static str),
+    #[error("`after` and `history`: records behind a position, or the last ones; give one of them")]
+    AfterAndHistory,
     #[error("`Idempotency-Key` must be one UUID")]
     BadPushId,
     #[error("{0}")]
@@ -77,6 +85,8 @@ pub(crate) enum ApiError {
     SlowBody,
     #[error("{0}")]
     Refused(#[from] PushRefused),
+    #[error("{0}")]
+    Log(#[from] LogRefused),
     #[error(
         "an instance of this server does not answer (see `/health/ready`); what was asked of it may still be done"
     )]
@@ -101,9 +111,10 @@ impl ApiError {
             Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::UnknownParameter { .. } | Self::RepeatedParameter(_) | Self::BadQuery(_) => {
-                (StatusCode::BAD_REQUEST, "bad_query")
-            }
+            Self::UnknownParameter { .. }
+            | Self::RepeatedParameter(_)
+            | Self::BadQuery(_)
+            | Self::AfterAndHistory => (StatusCode::BAD_REQUEST, "bad_query"),
             Self::UndecodableUser(_) | Self::BadUser(_) | Self::BadListedUser { .. } => {
                 (StatusCode::BAD_REQUEST, "bad_user")
             }
@@ -112,6 +123,8 @@ impl ApiError {
             }
             Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
             Self::BadDurable => (StatusCode::BAD_REQUEST, "bad_durable"),
+            Self::BadPosition(_) => (StatusCode::BAD_REQUEST, "bad_position"),
+            Self::BadNumber(_) => (StatusCode::BAD_REQUEST, "bad_limit"),
             Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
             Self::BadBody { .. } | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
@@ -136,6 +149,14 @@ impl ApiError {
                 PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
                 PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
                 PushRefused::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            },
+            Self::Log(refused) => match refused {
+                LogRefused::Limit => (StatusCode::BAD_REQUEST, "bad_limit"),
+                LogRefused::TooManyPositions => (StatusCode::BAD_REQUEST, "bad_position"),
+                LogRefused::DirectoryAway => (StatusCode::SERVICE_UNAVAILABLE, "directory_away"),
+                LogRefused::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
+                LogRefused::Refused => (StatusCode::SERVICE_UNAVAILABLE, "directory_refused"),
+                LogRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             },
         }
     }
@@ -169,6 +190,7 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Refused(refused) => Self::Refused(refused),
+            CallError::Log(refused) => Self::Log(refused),
             CallError::Stopped => Self::Stopping,
         }
     }
@@ -207,6 +229,22 @@ mod tests {
             assert_eq!(
                 header,
                 retry.map(HeaderValue::from_static).as_ref(),
+                "{refused:?}"
+            );
+        }
+        for (refused, status) in [
+            (LogRefused::Limit, 400),
+            (LogRefused::TooManyPositions, 400),
+            (LogRefused::DirectoryAway, 503),
+            (LogRefused::NoAnswer, 503),
+            (LogRefused::Refused, 503),
+            (LogRefused::Overloaded, 503),
+        ] {
+            let response = ApiError::from(CallError::Log(refused)).response();
+            let retry = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(
+                (response.status().as_u16(), retry),
+                (status, status == 503),
                 "{refused:?}"
             );
         }

@@ -7,6 +7,7 @@ mod body;
 mod error;
 mod form;
 mod guard;
+mod logs;
 mod page;
 mod reply;
 mod request;
@@ -344,6 +345,21 @@ where
                 .await?
         }
         Route::Connections { user } => call.list(request::user(user)?, parts, sleep).await?,
+        Route::Log { user } => {
+            let user = request::user(user)?;
+            match parts.method == Method::DELETE {
+                true => call.delete_log(user, parts, sleep).await?,
+                false => call.read_log(user, parts, sleep).await?,
+            }
+        }
+        Route::LogOfNamed => {
+            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
+            call.read_log(form::user(&body)?, parts, sleep).await?
+        }
+        Route::LogEndNamed => {
+            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
+            call.delete_log(form::user(&body)?, parts, sleep).await?
+        }
         Route::ConnectionsOfNamed => {
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
             call.list(form::user(&body)?, parts, sleep).await?
@@ -456,6 +472,8 @@ mod tests {
             ("POST", "/v1/broadcast"),
             ("GET", "/v1/users/ann/connections"),
             ("DELETE", "/v1/users/ann/connections"),
+            ("GET", "/v1/users/ann/log"),
+            ("DELETE", "/v1/users/ann/log"),
             ("GET", "/v1/instances"),
         ];
         for (method, path) in questions {

@@ -173,9 +173,10 @@ fn counts<M: SerializeMap>(map: &mut M, counts: &Counts) -> Result<(), M::Error>
 }
 
 /// A list of what each has a form of its own here.
-struct List<'a, T>(&'a [T]);
+pub(super) struct List<'a, T>(pub(super) &'a [T]);
 
-struct Item<'a, T>(&'a T);
+/// One of them.
+pub(super) struct Item<'a, T>(pub(super) &'a T);
 
 impl<'a, T> Serialize for List<'a, T>
 where

@@ -23,6 +23,8 @@ pub(crate) enum Known {
     PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
+    /// It knows those that say which records of a log are to be read.
+    Log,
     /// It knows no parameters.
     Nothing,
 }
@@ -133,7 +135,8 @@ pub(crate) fn frame_kind(headers: &HeaderMap) -> FrameKind {
     }
 }
 
-fn unknown(name: &str, known: Known) -> ApiError {
+/// A parameter that a route does not know.
+pub(super) fn unknown(name: &str, known: Known) -> ApiError {
     /// The longest name that an answer repeats, in characters.
     const SHOWN: usize = 64;
     ApiError::UnknownParameter {
@@ -142,6 +145,7 @@ fn unknown(name: &str, known: Known) -> ApiError {
             Known::PushToUser => "`connection`, `deadline`, `durable`",
             Known::PushToUsers => "`deadline`, `durable`",
             Known::Deadline => "`deadline`",
+            Known::Log => "`after`, `history`, `limit`",
             Known::Nothing => "none",
         },
     }

@@ -20,6 +20,13 @@ pub(crate) enum Route<'a> {
         user: &'a str,
         connection: &'a str,
     },
+    Log {
+        user: &'a str,
+    },
+    /// As a `GET` of `Log`, of a user whom the body names.
+    LogOfNamed,
+    /// As a `DELETE` of `Log`, of a user whom the body names.
+    LogEndNamed,
     /// As `Connections`, of a user whom the body names.
     ConnectionsOfNamed,
     /// As a `DELETE` of `Connections` or of one of them, of a user whom the body names.
@@ -48,6 +55,9 @@ impl<'a> Route<'a> {
             | Self::Broadcast
             | Self::Connections { .. }
             | Self::Connection { .. }
+            | Self::Log { .. }
+            | Self::LogOfNamed
+            | Self::LogEndNamed
             | Self::Instances
             | Self::Page
             | Self::PageScript
@@ -80,6 +90,9 @@ impl<'a> Route<'a> {
             ["v1", "users", user, "connections", connection] => {
                 Self::Connection { user, connection }
             }
+            ["v1", "users", user, "log"] => Self::Log { user },
+            ["v1", "log"] => Self::LogOfNamed,
+            ["v1", "delete-log"] => Self::LogEndNamed,
             ["v1", "connections"] => Self::ConnectionsOfNamed,
             ["v1", "kick"] => Self::KickNamed,
             ["v1", "instances"] => Self::Instances,
@@ -103,6 +116,9 @@ impl<'a> Route<'a> {
             Self::Broadcast => "/v1/broadcast",
             Self::Connections { .. } => "/v1/users/{user}/connections",
             Self::Connection { .. } => "/v1/users/{user}/connections/{connection}",
+            Self::Log { .. } => "/v1/users/{user}/log",
+            Self::LogOfNamed => "/v1/log",
+            Self::LogEndNamed => "/v1/delete-log",
             Self::ConnectionsOfNamed => "/v1/connections",
             Self::KickNamed => "/v1/kick",
             Self::Instances => "/v1/instances",
@@ -127,9 +143,11 @@ impl<'a> Route<'a> {
             Self::UserPush { .. }
             | Self::Push
             | Self::Broadcast
+            | Self::LogOfNamed
+            | Self::LogEndNamed
             | Self::ConnectionsOfNamed
             | Self::KickNamed => "POST",
-            Self::Connections { .. } => "GET, HEAD, DELETE",
+            Self::Connections { .. } | Self::Log { .. } => "GET, HEAD, DELETE",
             Self::Connection { .. } => "DELETE",
             Self::Instances
             | Self::Metrics
@@ -181,6 +199,10 @@ mod tests {
                     connection: "7",
                 },
             ),
+            ("GET", "/v1/users/ann%2Fx/log", Route::Log { user }),
+            ("DELETE", "/v1/users/ann%2Fx/log", Route::Log { user }),
+            ("POST", "/v1/log", Route::LogOfNamed),
+            ("POST", "/v1/delete-log", Route::LogEndNamed),
             ("POST", "/v1/connections", Route::ConnectionsOfNamed),
             ("POST", "/v1/kick", Route::KickNamed),
             ("GET", "/v1/instances", Route::Instances),
@@ -218,6 +240,8 @@ mod tests {
             ("GET", "/v1/connections", "POST"),
             ("DELETE", "/v1/kick", "POST"),
             ("POST", "/v1/users/a/connections", "GET, HEAD, DELETE"),
+            ("POST", "/v1/users/a/log", "GET, HEAD, DELETE"),
+            ("DELETE", "/v1/log", "POST"),
             ("GET", "/v1/users/a/connections/b", "DELETE"),
             ("POST", "/metrics", "GET, HEAD"),
             ("OPTIONS", "/", "GET, HEAD"),

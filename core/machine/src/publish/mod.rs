@@ -17,12 +17,13 @@
 mod hooks;
 mod lane;
 mod list;
+mod logs;
 mod push;
 mod receipt;
 mod route;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
@@ -32,8 +33,9 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Delivered, Outcomes};
 use crate::directory::{OperationError, Reply};
-use crate::id::{DeliveryId, InstanceId, PushKey};
+use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
+use crate::logs::LogRefused;
 use crate::membership::trips::Conclusion;
 use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
@@ -68,6 +70,8 @@ pub(crate) struct Publish {
     /// Parts that are to be appended to logs on the next link, in the order in which they came. Those
     /// whose push has ended in the meantime stay among them until then.
     unappended: Vec<PartId>,
+    /// Requests about logs that the directory has not answered.
+    log_calls: BTreeSet<CallId>,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -89,6 +93,7 @@ impl Publish {
             next_sequence: 0,
             waiting: Vec::new(),
             unappended: Vec::new(),
+            log_calls: BTreeSet::new(),
         }
     }
 
@@ -123,11 +128,13 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.appended(cx, wings, PartId { key, sequence }, reply);
             }
+            (PublishPurpose::Log { call }, Reply::Log(reply)) => self.log_answered(cx, call, reply),
             (
                 purpose @ (PublishPurpose::Lookup { .. }
                 | PublishPurpose::Connections { .. }
                 | PublishPurpose::RemoveRow
-                | PublishPurpose::Append { .. }),
+                | PublishPurpose::Append { .. }
+                | PublishPurpose::Log { .. }),
                 _,
             ) => {
                 cx.stats.directory_refusals += 1;
@@ -148,6 +155,9 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.append_unknown(cx, wings, &PartId { key, sequence });
             }
+            PublishPurpose::Log { call } => {
+                self.log_refused(cx, call, LogRefused::NoAnswer);
+            }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
             | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
@@ -166,6 +176,9 @@ impl Publish {
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
                 self.append_refused(cx, wings, &PartId { key, sequence }, refusal);
+            }
+            PublishPurpose::Log { call } => {
+                self.log_refused(cx, call, logs::refused_by(refusal));
             }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
@@ -186,6 +199,7 @@ impl Publish {
                 list::connections_unknown(cx, wings, call, &key)
             }
             PublishPurpose::RemoveRow => {}
+            PublishPurpose::Log { call } => self.log_refused(cx, call, LogRefused::Refused),
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
                 // An answer of another kind says that something was executed.
@@ -310,6 +324,7 @@ impl Publish {
             && self.deliveries.is_empty()
             && self.waiting.is_empty()
             && self.unappended.is_empty()
+            && self.log_calls.is_empty()
     }
 }
 
@@ -324,6 +339,9 @@ impl Fingerprint for Publish {
         self.next_delivery.fingerprint(now, hasher);
         self.next_sequence.fingerprint(now, hasher);
         self.unappended.hash(hasher);
+        for call in &self.log_calls {
+            call.fingerprint(now, hasher);
+        }
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

@@ -13,6 +13,7 @@ use crate::directory::{OperationError, Reply};
 use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
+use crate::logs::{LogQuery, LogRequest};
 use crate::message::Push;
 use crate::peers::wire::Batch;
 use crate::time::WallTime;
@@ -79,6 +80,7 @@ impl Feeder {
                 durable: None,
             }),
             Step::Connections { user } => self.ask_connections(user_id(*user)),
+            Step::Log { user, delete } => self.ask_log(user_id(*user), *delete),
             Step::Instances => self.ask_instances(),
             Step::Drain { delay, spread } => self.event(Event::Drain {
                 delay: Duration::from_millis((*delay).into()),
@@ -184,6 +186,20 @@ impl Feeder {
         // A lookup and a reading of the leases, each behind what waits.
         let call = self.call(Duration::from_secs(30));
         self.event(Event::Connections { call, user });
+    }
+
+    fn ask_log(&mut self, user: UserId, delete: bool) {
+        let request = match delete {
+            true => LogRequest::Delete,
+            false => LogRequest::Read(LogQuery::default()),
+        };
+        // As a lookup.
+        let call = self.call(Duration::from_secs(30));
+        self.event(Event::Log {
+            call,
+            user,
+            request,
+        });
     }
 
     fn ask_instances(&mut self) {

@@ -14,6 +14,7 @@ mod hurry;
 mod lease;
 mod life;
 mod links;
+mod logs;
 mod order;
 mod peers;
 mod receipts;

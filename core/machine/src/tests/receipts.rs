@@ -32,9 +32,10 @@ fn refusal(cluster: &mut Cluster, push: Push) -> PushRefused {
     let call = cluster.call_push(0, push);
     match &cluster.answers[&call] {
         Answer::Push(Err(refused)) => *refused,
-        answer @ (Answer::Push(Ok(_)) | Answer::Connections(_) | Answer::Instances(_)) => {
-            panic!("not refused: {answer:?}")
-        }
+        answer @ (Answer::Push(Ok(_))
+        | Answer::Connections(_)
+        | Answer::Log(_)
+        | Answer::Instances(_)) => panic!("not refused: {answer:?}"),
     }
 }
 

@@ -92,6 +92,10 @@ pub(super) enum Step {
     Connections {
         user: u8,
     },
+    Log {
+        user: u8,
+        delete: bool,
+    },
     Instances,
     Drain {
         delay: u16,
@@ -190,6 +194,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             |(id, to, kick, bytes, millis)| Step::Push { id, to, kick, bytes, millis }
         ),
         1 => any::<u8>().prop_map(|user| Step::Connections { user }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(user, delete)| Step::Log { user, delete }),
         1 => Just(Step::Instances),
         1 => (0..2000_u16, 0..2000_u16).prop_map(|(delay, spread)| Step::Drain { delay, spread }),
         12 => prop_oneof![4 => 0..50_u32, 3 => 0..1500_u32, 1 => 0..40_000_u32]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::directory::OperationResult;
 use crate::frame::{CloseCode, EncodedSize};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
+use crate::logs::{LogAnswer, LogRefused, LogRequest};
 use crate::message::Push;
 use crate::position::Position;
 use crate::time::WallTime;
@@ -180,6 +181,16 @@ pub enum Event {
         /// Whether the terminal lives, although no frame of it has come.
         life: Life,
     },
+
+    /// The application wants something of the log of a user. Answered with `Answer::Log`.
+    Log {
+        /// The number of the call, which comes back with its answer.
+        call: CallId,
+        /// The user whose log it is.
+        user: UserId,
+        /// What is wanted.
+        request: LogRequest,
+    },
 }
 
 /// What a terminal has shown of life beside frames: since its last ping, or since it was asked for last.
@@ -241,6 +252,8 @@ pub enum Answer {
     Connections(Result<crate::message::Connections, crate::message::PushRefused>),
     /// To `Event::Instances`, in the order of their ids.
     Instances(Vec<crate::message::InstanceInfo>),
+    /// To `Event::Log`.
+    Log(Result<LogAnswer, LogRefused>),
 }
 
 /// What happened to a terminal, for the application. `Connected` comes first, `Disconnected` last,

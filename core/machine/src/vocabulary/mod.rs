@@ -8,6 +8,7 @@ pub mod difference;
 pub(crate) mod effect;
 pub mod event;
 pub mod frame;
+pub mod logs;
 pub mod message;
 pub(crate) mod missing;
 pub(crate) mod purpose;

@@ -50,6 +50,7 @@ enum Number {
     Read,
     Head,
     Append,
+    Log,
 }
 
 /// What an operation is for.
@@ -87,6 +88,8 @@ pub(crate) enum PublishPurpose {
     RemoveRow = Number::RemoveRow as isize,
     /// The record of a durable push for a key: the part of the push, by its number in the lane.
     Append { key: Key, part: u64 } = Number::Append as isize,
+    /// What an application wants of a log.
+    Log { call: CallId } = Number::Log as isize,
 }
 
 /// What an operation is for.
@@ -132,7 +135,8 @@ impl Judging for PublishPurpose {
             Self::Lookup { .. }
             | Self::Connections { .. }
             | Self::RemoveRow
-            | Self::Append { .. } => Judged::Last,
+            | Self::Append { .. }
+            | Self::Log { .. } => Judged::Last,
         }
     }
 }

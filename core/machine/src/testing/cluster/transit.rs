@@ -39,6 +39,7 @@ impl Arriving {
                 | Event::LinkDown { link, .. } => Channel::Link(*index, *link),
                 Event::Push { .. }
                 | Event::Connections { .. }
+                | Event::Log { .. }
                 | Event::Instances { .. }
                 | Event::Drain { .. } => Channel::Calls(*index),
             },

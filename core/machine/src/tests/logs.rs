@@ -1,0 +1,225 @@
+//! Logs as an application reads them, and has them deleted.
+
+use std::time::Duration;
+
+use super::pair;
+use crate::directory::log::Retention;
+use crate::event::{Answer, Event};
+use crate::frame::Payload;
+use crate::id::{CallId, UserId};
+use crate::logs::{LogAnswer, LogPage, LogQuery, LogRefused, LogRequest};
+use crate::message::{InLog, Push};
+use crate::position::Position;
+use crate::testing::cluster::{Cluster, Server, frame, user};
+use crate::testing::rig;
+
+/// Asks an instance about the log of ann.
+fn ask(cluster: &mut Cluster, instance: usize, request: LogRequest) -> CallId {
+    let call = CallId::new(1_000 + cluster.answers.len() as u64);
+    let user = UserId::new("ann").expect("a user");
+    let asked = Event::Log {
+        call,
+        user,
+        request,
+    };
+    cluster.event(instance, asked);
+    call
+}
+
+fn answer(
+    cluster: &mut Cluster,
+    instance: usize,
+    request: LogRequest,
+) -> Result<LogAnswer, LogRefused> {
+    let call = ask(cluster, instance, request);
+    match cluster.answers.get(&call) {
+        Some(Answer::Log(answer)) => answer.clone(),
+        other => panic!("no answer about a log: {other:?}"),
+    }
+}
+
+fn read(cluster: &mut Cluster, instance: usize, query: LogQuery) -> LogPage {
+    match answer(cluster, instance, LogRequest::Read(query)) {
+        Ok(LogAnswer::Page(page)) => page,
+        other => panic!("no page: {other:?}"),
+    }
+}
+
+fn durable(cluster: &mut Cluster, text: &str, id: u128) -> Position {
+    let push = Push {
+        durable: Some(Retention::default()),
+        ..frame(user("ann"), text, id)
+    };
+    let call = cluster.call_push(0, push);
+    match cluster.receipt(call).logged[0].logged {
+        InLog::At(position) => position,
+        other @ (InLog::Expired | InLog::Unknown | InLog::Refused) => panic!("{other:?}"),
+    }
+}
+
+fn texts(page: &LogPage) -> Vec<Option<Payload>> {
+    let payloads = page.records.iter().map(|record| record.payload.clone());
+    payloads.collect()
+}
+
+fn payloads(texts: &[&str]) -> Vec<Option<Payload>> {
+    let payload = |text: &&str| Some(Payload::from((*text).to_owned()));
+    texts.iter().map(payload).collect()
+}
+
+#[test]
+fn a_log_is_read_page_by_page_at_any_instance() {
+    let mut cluster = pair();
+    let positions: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .zip(1..)
+        .map(|(text, id)| durable(&mut cluster, text, id))
+        .collect();
+    let of_two = LogQuery {
+        limit: 2,
+        ..LogQuery::default()
+    };
+    let first = read(&mut cluster, 1, of_two.clone());
+    assert_eq!(texts(&first), payloads(&["a", "b"]));
+    assert_eq!(
+        (first.has_more(), first.head, first.end()),
+        (true, positions[2], Some(positions[1]))
+    );
+    assert_eq!(first.after, Some(first.base));
+
+    let rest = LogQuery {
+        after: vec![positions[1]],
+        ..of_two
+    };
+    let rest = read(&mut cluster, 0, rest);
+    assert_eq!(texts(&rest), payloads(&["c"]));
+    assert_eq!((rest.has_more(), rest.after), (false, Some(positions[1])));
+
+    let last = LogQuery {
+        history: 1,
+        ..LogQuery::default()
+    };
+    assert_eq!(texts(&read(&mut cluster, 0, last)), payloads(&["c"]));
+}
+
+/// H42: no log is a result, from which reading can go on.
+#[test]
+fn a_log_without_records_has_a_position() {
+    let mut cluster = pair();
+    let page = read(&mut cluster, 0, LogQuery::default());
+    assert_eq!((page.records.len(), page.has_more()), (0, false));
+    assert_eq!((page.after, page.base), (Some(page.head), page.head));
+    durable(&mut cluster, "a", 1);
+    let behind = LogQuery {
+        after: vec![page.head],
+        ..LogQuery::default()
+    };
+    assert_eq!(texts(&read(&mut cluster, 1, behind)), payloads(&["a"]));
+}
+
+#[test]
+fn a_position_that_the_log_does_not_know_has_nothing_behind_it() {
+    let mut cluster = pair();
+    durable(&mut cluster, "a", 1);
+    let unknown = LogQuery {
+        after: vec![Position::new(1, 1).expect("in range")],
+        ..LogQuery::default()
+    };
+    let page = read(&mut cluster, 0, unknown);
+    assert_eq!(
+        (page.after, page.records.len(), page.has_more()),
+        (None, 0, false)
+    );
+    let kept = LogQuery {
+        after: vec![page.base],
+        ..LogQuery::default()
+    };
+    assert_eq!(texts(&read(&mut cluster, 0, kept)), payloads(&["a"]));
+}
+
+#[test]
+fn what_is_deleted_is_gone_and_its_positions_are_unknown() {
+    let mut cluster = pair();
+    let held = durable(&mut cluster, "a", 1);
+    durable(&mut cluster, "b", 2);
+    let deleted = answer(&mut cluster, 1, LogRequest::Delete);
+    assert_eq!(deleted, Ok(LogAnswer::Deleted { records: 2 }));
+    let behind = LogQuery {
+        after: vec![held],
+        ..LogQuery::default()
+    };
+    assert_eq!(read(&mut cluster, 0, behind).after, None);
+    let none = answer(&mut cluster, 0, LogRequest::Delete);
+    assert_eq!(none, Ok(LogAnswer::Deleted { records: 0 }));
+}
+
+/// H41: nobody waits for a directory that is away, or has refused.
+#[test]
+fn a_request_that_the_directory_does_not_answer_is_refused() {
+    let delete = || LogRequest::Delete;
+    let mut cluster = pair();
+    cluster.event(0, Event::DirectoryDown);
+    let away = answer(&mut cluster, 0, delete());
+    assert_eq!(away, Err(LogRefused::DirectoryAway));
+
+    let mut cluster = pair();
+    cluster.server = Server::Waits;
+    let call = ask(&mut cluster, 0, delete());
+    assert!(!cluster.answers.contains_key(&call), "it waits");
+    cluster.server = Server::Mute;
+    cluster.pass(Duration::from_secs(3));
+    let lost = Answer::Log(Err(LogRefused::NoAnswer));
+    assert_eq!(cluster.answers.get(&call), Some(&lost));
+
+    let mut cluster = pair();
+    cluster.refuses = Some(|_| rig::refused());
+    cluster.refused.insert(0);
+    let refused = answer(&mut cluster, 0, delete());
+    assert_eq!(refused, Err(LogRefused::Refused));
+}
+
+#[test]
+fn what_no_answer_can_have_is_refused() {
+    let mut cluster = pair();
+    for limit in [0, LogQuery::LIMIT_MAX + 1] {
+        let query = LogQuery {
+            limit,
+            ..LogQuery::default()
+        };
+        let refused = answer(&mut cluster, 0, LogRequest::Read(query));
+        assert_eq!(refused, Err(LogRefused::Limit));
+    }
+    let many = LogQuery {
+        after: vec![Position::new(1, 1).expect("in range"); LogQuery::AFTER_MAX + 1],
+        ..LogQuery::default()
+    };
+    let refused = answer(&mut cluster, 0, LogRequest::Read(many));
+    assert_eq!(refused, Err(LogRefused::TooManyPositions));
+}
+
+/// H46: what waits for the directory is bounded.
+#[test]
+fn too_many_requests_are_refused_until_some_are_answered() {
+    let mut cluster = pair();
+    cluster.server = Server::Waits;
+    let read = || LogRequest::Read(LogQuery::default());
+    let mut taken = 0;
+    let refused = loop {
+        let user = UserId::new("ann").expect("a user");
+        let call = CallId::new(2_000 + taken);
+        let asked = Event::Log {
+            call,
+            user,
+            request: read(),
+        };
+        cluster.event(0, asked);
+        if let Some(answer) = cluster.answers.get(&call) {
+            break answer.clone();
+        }
+        taken += 1;
+    };
+    assert_eq!(refused, Answer::Log(Err(LogRefused::Overloaded)));
+    cluster.server = Server::Answers;
+    cluster.answer_held();
+    assert!(answer(&mut cluster, 0, read()).is_ok());
+}
