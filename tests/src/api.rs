@@ -310,6 +310,9 @@ pub struct Receipt {
     /// Terminals that get the record by way of their log.
     #[serde(default)]
     pub kept: u64,
+    /// Terminals that have confirmed it.
+    #[serde(default)]
+    pub acked: u64,
     /// Of a durable push: its position, or why there is none; of one to several users, by user.
     #[serde(default)]
     pub logged: Value,
@@ -366,7 +369,7 @@ pub struct TerminalOutcome {
     pub user: String,
     /// The UUID of its connection, as in the terminal's hello.
     pub connection: Uuid,
-    /// `written`, `queued`, `gone`, `overflow`, `too_large` or `unreachable`.
+    /// `written`, `acked`, `queued`, `kept`, `gone`, `overflow`, `too_large` or `unreachable`.
     pub outcome: String,
 }
 

@@ -16,12 +16,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol_hyper::rt::FuturesIo;
+use switchboard_driver::core::config::Config;
 use switchboard_driver::core::event::Disconnected;
 use switchboard_driver::core::frame::CloseCode;
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{
     Admission, Audience, AuthError, AuthFuture, Authenticator, Builder, CallError, ConnectBody,
-    Events, Handle, Login, Payload, Push, Server, Settings, TerminalEvent, UserId, new_push_id,
+    Durable, Events, Handle, Login, Payload, Push, Server, Settings, TerminalEvent, Until, UserId,
+    new_push_id,
 };
 use switchboard_http::auth::Open;
 
@@ -93,6 +95,52 @@ pub async fn what_happens_to_a_terminal_is_told_in_order<R: Runtime>() {
         panic!("disconnected comes last");
     };
     assert_eq!(reason, Disconnected::ByServer(CloseCode::Kicked));
+}
+
+/// Whoever pushes and whoever listens learn of it; it is no message.
+pub async fn a_terminal_confirms_what_it_was_told_of_its_log<R: Runtime>() {
+    let [mut server] = servers::<R, 1>().await;
+    let mut events = server.events().expect("they were asked for");
+    let address = server.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect?user=ann&log=1").await;
+    let push = Push {
+        durable: Some(Durable {
+            until: Until::Acked,
+            ..Durable::default()
+        }),
+        deadline: Config::DEADLINE_MAX,
+        ..push("ann", "hi")
+    };
+    let handle = server.handle();
+    let confirming = async {
+        let announced = text::<R>(&mut terminal).await;
+        let (_, position) = announced.split_once(r#""position":""#).expect("a record");
+        let position = position.split('"').next().expect("a position").to_owned();
+        assert_eq!(text::<R>(&mut terminal).await, "hi");
+        let ack = format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#);
+        let sent = terminal.send(Message::text(ack)).await;
+        sent.expect("the terminal is connected");
+        position
+    };
+    let (receipt, confirmed) = future::join(handle.push(push), confirming).await;
+    let counts = receipt.expect("accepted").counts;
+    assert_eq!((counts.acked, counts.written), (1, 0));
+
+    let TerminalEvent::Connected { connection, .. } = event::<R>(&mut events).await else {
+        panic!("connected comes first");
+    };
+    let TerminalEvent::Acked {
+        user,
+        connection: of,
+        position,
+    } = event::<R>(&mut events).await
+    else {
+        panic!("then what it confirms");
+    };
+    assert_eq!(
+        (user.as_str(), of, position.to_string()),
+        ("ann", connection, confirmed)
+    );
 }
 
 /// An application that does not listen has received nothing.

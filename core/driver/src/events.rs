@@ -1,6 +1,6 @@
 //! What happens to terminals, for the application.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ use event_listener::{Event as Signal, EventListener};
 use switchboard_core::event::Disconnected;
 use switchboard_core::frame::Payload;
 use switchboard_core::id::{ConnectionId, UserId};
+use switchboard_core::position::Position;
 
 /// Something that happened to a terminal. `Connected` comes first, `Disconnected` last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,16 @@ pub enum TerminalEvent {
         connection: ConnectionId,
         /// What it sent.
         payload: Payload,
+    },
+    /// A terminal that follows its log has confirmed a record, and all that it was told before on this connection.
+    /// While one of these waits for the application, a later one of the same terminal takes its place.
+    Acked {
+        /// The user that the terminal belongs to.
+        user: UserId,
+        /// The UUID of the connection.
+        connection: ConnectionId,
+        /// The record's position in the log of the user.
+        position: Position,
     },
     /// A greeted terminal is gone.
     Disconnected {
@@ -74,8 +85,8 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Connects and disconnects that may wait for an application that does not read. Beyond it no
-/// terminal is accepted, so that what waits is bounded: one notice each to come from those that
+/// Connects, disconnects and confirmations that may wait for an application that does not read. Beyond it no
+/// terminal is accepted, so that what waits is bounded: two notices each to come from those that
 /// are connected. At about 200 bytes each this is 20 MB.
 const NOTICES_MAX: usize = 100_000;
 
@@ -91,6 +102,8 @@ pub(crate) struct Queue {
 struct State {
     events: VecDeque<TerminalEvent>,
     messages: usize,
+    /// The last record that each terminal has confirmed of which a confirmation waits.
+    confirmed: HashMap<ConnectionId, Position>,
     open: bool,
 }
 
@@ -114,6 +127,7 @@ impl Queue {
             state: Mutex::new(State {
                 events: VecDeque::new(),
                 messages: 0,
+                confirmed: HashMap::new(),
                 open: true,
             }),
             capacity: capacity.max(1),
@@ -131,11 +145,22 @@ impl Queue {
 
     pub(crate) fn notify(&self, event: TerminalEvent) {
         let mut state = self.lock();
-        if state.open {
-            state.events.push_back(event);
-            drop(state);
-            self.arrived.notify(1);
+        if !state.open {
+            return;
         }
+        if let TerminalEvent::Acked {
+            connection,
+            position,
+            ..
+        } = &event
+            && (state.confirmed.insert(*connection, *position)).is_some()
+        {
+            // The one that waits says it.
+            return;
+        }
+        state.events.push_back(event);
+        drop(state);
+        self.arrived.notify(1);
     }
 
     pub(crate) fn offer(&self, message: TerminalEvent) -> Result<(), NotTaken> {
@@ -166,21 +191,34 @@ impl Queue {
         let mut state = self.lock();
         state.events = VecDeque::new();
         state.messages = 0;
+        state.confirmed = HashMap::new();
     }
 
     fn take(&self) -> Taken {
         let mut state = self.lock();
-        let Some(event) = state.events.pop_front() else {
+        let Some(mut event) = state.events.pop_front() else {
             return if state.open {
                 Taken::Empty
             } else {
                 Taken::Ended
             };
         };
-        if let TerminalEvent::Message { .. } = &event {
-            state.messages -= 1;
-            drop(state);
-            self.room.notify(1);
+        match &mut event {
+            TerminalEvent::Message { .. } => {
+                state.messages -= 1;
+                drop(state);
+                self.room.notify(1);
+            }
+            TerminalEvent::Acked {
+                connection,
+                position,
+                ..
+            } => {
+                if let Some(last) = state.confirmed.remove(connection) {
+                    *position = last;
+                }
+            }
+            TerminalEvent::Connected { .. } | TerminalEvent::Disconnected { .. } => {}
         }
         Taken::Event(event)
     }
@@ -212,6 +250,20 @@ mod tests {
         );
         assert!(queue.offer(held).is_ok());
         assert_eq!(events.next().now_or_never().flatten(), Some(connected()));
+    }
+
+    #[test]
+    fn of_the_confirmations_of_a_terminal_the_last_one_waits() {
+        let (queue, mut events) = Queue::new(1);
+        let mut next = || events.next().now_or_never().flatten();
+        for number in 1..=3 {
+            queue.notify(acked(number));
+        }
+        queue.notify(connected());
+        assert_eq!(next(), Some(acked(3)));
+        queue.notify(acked(4));
+        assert_eq!((next(), next()), (Some(connected()), Some(acked(4))));
+        assert_eq!(next(), None);
     }
 
     #[test]
@@ -250,6 +302,14 @@ mod tests {
             user: user(),
             connection: ConnectionId::new(Uuid::nil()),
             session: None,
+        }
+    }
+
+    fn acked(number: u64) -> TerminalEvent {
+        TerminalEvent::Acked {
+            user: user(),
+            connection: ConnectionId::new(Uuid::nil()),
+            position: Position::new(number, 0).unwrap(),
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `Terminal` | terminals | follow, after membership |
 //! | `HasRoom` | terminals | follow |
 //! | `RowAsked` | membership | follow |
+//! | `Acked` | terminals | follow, and deliver for those that have waited |
 //! | `Missed` | membership, peers | follow |
 //! | `Answered` | deliver | peers |
 //! | `Deliver` | peers | deliver |
@@ -101,6 +102,10 @@ impl Wings<'_> {
                 Effect::RowAsked(connection) => {
                     self.follow.check(connection);
                 }
+                Effect::Acked(connection, position) => {
+                    let waited = self.follow.acked(cx, self.terminals, connection, position);
+                    self.deliver.confirmed(cx, waited);
+                }
                 Effect::Missed => self.follow.check_all(cx),
                 Effect::Answered { link, delivered } => self.peers.answer(cx, link, delivered),
                 Effect::Deliver {
@@ -143,7 +148,10 @@ impl Wings<'_> {
                     self.follow.attach(cx, connection, key, asked);
                 }
             }
-            TerminalChange::Ended(connection) => self.follow.ended(connection),
+            TerminalChange::Ended(connection) => {
+                let waited = self.follow.ended(connection);
+                self.deliver.unconfirmed(cx, waited);
+            }
             TerminalChange::Degraded
             | TerminalChange::DegradationEnded
             | TerminalChange::Gone(_) => {}

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use switchboard_core::frame::{EncodedSize, FrameSize, Outgoing, Payload, Pushed};
+use switchboard_core::position::Position;
 
 mod plain;
 
@@ -16,7 +17,7 @@ mod plain;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// A push is a frame as it was handed in; Switchboard's own frames are text, and JSON. Each frame of a
-    /// terminal is a message.
+    /// terminal is a message, but for those that confirm records.
     #[default]
     Plain,
 }
@@ -71,6 +72,8 @@ impl IntoIterator for Frames {
 pub enum Said {
     /// A message for the application.
     Message(Payload),
+    /// It has the record of its log at this position, and all that it was told before.
+    Ack(Position),
 }
 
 impl Protocol {

@@ -1,7 +1,7 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
 use switchboard_core::frame::{
-    Attached, FrameSize, HelloLog, Messages, Outgoing, Payload, Pushed, Recovery,
+    Attached, FrameKind, FrameSize, HelloLog, Messages, Outgoing, Payload, Pushed, Recovery,
 };
 use switchboard_core::id::{ConnectionId, PushId};
 use switchboard_core::position::Position;
@@ -13,7 +13,7 @@ pub(crate) const CODEC: Codec = Codec {
     changes_payloads: false,
     size,
     encode,
-    decode: Said::Message,
+    decode,
 };
 
 /// A record is announced by a frame of its own.
@@ -85,6 +85,31 @@ fn received(Messages { received, dropped }: Messages) -> Payload {
         (0, dropped) => format!(r#""dropped":{dropped}"#),
         (received, dropped) => format!(r#""received":{received},"dropped":{dropped}"#),
     })
+}
+
+/// Bytes of a frame that confirms a record, at most: more than enough for one that was made readable.
+const ACK_MAX: usize = 128;
+
+fn decode(frame: Payload) -> Said {
+    match ack(&frame) {
+        Some(position) => Said::Ack(position),
+        None => Said::Message(frame),
+    }
+}
+
+/// The position in `{"switchboard":{"ack":"POSITION"}}`, whatever white space there is. `None` for every other frame.
+fn ack(frame: &Payload) -> Option<Position> {
+    match frame.kind() {
+        FrameKind::Text if frame.len() <= ACK_MAX => {}
+        FrameKind::Text | FrameKind::Binary => return None,
+    }
+    // There is none within the names and the position.
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let mut bytes = frame.bytes().to_vec();
+    bytes.retain(|byte| !is_space(byte));
+    let text = std::str::from_utf8(&bytes).ok()?;
+    let text = text.strip_prefix(r#"{"switchboard":{"ack":""#)?;
+    text.strip_suffix(r#""}}"#)?.parse().ok()
 }
 
 /// A frame of Switchboard's own.
@@ -220,10 +245,33 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_a_terminal_is_a_message_whatever_it_looks_like() {
-        for frame in [r#"{"switchboard":{"received":3}}"#, ""] {
-            let frame = Payload::from(frame.to_owned());
-            assert_eq!((CODEC.decode)(frame.clone()), Said::Message(frame));
+    fn a_terminal_confirms_a_record_by_its_position() {
+        let position = Position::new(0x5_0000, 7).expect("in range");
+        for frame in [
+            format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#),
+            format!(r#"{{"switchboard": {{"ack": "{position}"}}}}"#),
+            format!("{{\n  \"switchboard\": {{\r\n\t\"ack\": \"{position}\"\n  }}\n}}\n"),
+        ] {
+            assert_eq!(decode(Payload::from(frame)), Said::Ack(position));
+        }
+    }
+
+    #[test]
+    fn every_other_frame_of_a_terminal_is_a_message() {
+        let position = Position::new(0x5_0000, 7).expect("in range");
+        let ack = format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#);
+        let longer = format!("{ack}{}", " ".repeat(ACK_MAX));
+        let binary = Payload::binary(ack.into_bytes().into());
+        let texts = [
+            "",
+            r#"{"switchboard":{"received":3}}"#,
+            r#"{"switchboard":{"ack":"7"}}"#,
+            r#"{"switchboard":{"ack":7}}"#,
+            &longer,
+        ];
+        let texts = texts.map(|text| Payload::from(text.to_owned()));
+        for frame in texts.into_iter().chain([binary]) {
+            assert_eq!(decode(frame.clone()), Said::Message(frame));
         }
     }
 }

@@ -26,7 +26,7 @@ impl Counters {
                 self.count(of_session(session), |stats| stats.accepted += 1);
             }
             Observed::Heard { session, frame } => match frame {
-                Heard::Control => {}
+                Heard::Control | Heard::Ack(_) => {}
                 Heard::Message | Heard::Unwanted => {
                     self.count(of_session(session), |stats| stats.messages += 1);
                 }

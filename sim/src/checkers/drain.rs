@@ -318,6 +318,7 @@ impl Leaving {
             | Output::Ping(_)
             | Output::Probe(_)
             | Output::Connected(_)
+            | Output::Acked(_)
             | Output::Disconnected(_)
             | Output::Trip(_)
             | Output::DirectoryReset

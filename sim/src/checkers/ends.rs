@@ -223,6 +223,7 @@ impl Begun {
             | Output::Close { connection, .. }
             | Output::Abort(connection)
             | Output::Connected(connection)
+            | Output::Acked(connection)
             | Output::Disconnected(connection) => {
                 let begun = self.connections.get_mut(connection);
                 let begun = begun.ok_or("speaks of a connection that is not there")?;
@@ -360,6 +361,10 @@ impl BegunConnection {
             Output::Connected(_) => match std::mem::replace(&mut self.connected, true) {
                 false => Ok(()),
                 true => Err("says twice that a terminal is there"),
+            },
+            Output::Acked(_) => match self.connected && !self.disconnected {
+                true => Ok(()),
+                false => Err("says of no terminal that it confirms"),
             },
             Output::Disconnected(_) => {
                 let twice = std::mem::replace(&mut self.disconnected, true);

@@ -198,6 +198,7 @@ impl Terms {
             | Output::Close { .. }
             | Output::Abort(_)
             | Output::Connected(_)
+            | Output::Acked(_)
             | Output::Disconnected(_)
             | Output::Dial { .. }
             | Output::LinkWrite { .. }

@@ -162,7 +162,8 @@ impl Limits {
                     | Outcome::Kept
                     | Outcome::Gone
                     | Outcome::Unreachable
-                    | Outcome::TooLarge,
+                    | Outcome::TooLarge
+                    | Outcome::Acked,
                     _,
                 ) => continue,
             };

@@ -64,6 +64,7 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
         overflow,
         unreachable,
         too_large,
+        acked,
     } = receipt.counts;
     let is_counted = counted(Outcome::Written, written)
         && counted(Outcome::Queued, queued)
@@ -71,7 +72,8 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
         && counted(Outcome::Gone, gone)
         && counted(Outcome::Overflow, overflow)
         && counted(Outcome::Unreachable, unreachable)
-        && counted(Outcome::TooLarge, too_large);
+        && counted(Outcome::TooLarge, too_large)
+        && counted(Outcome::Acked, acked);
     (!is_counted).then_some("counts fewer than it lists")
 }
 

@@ -182,7 +182,7 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
         // All instances have the same settings, and no terminal follows a log.
-        Outcome::TooLarge | Outcome::Kept => Truth::NotSo,
+        Outcome::TooLarge | Outcome::Kept | Outcome::Acked => Truth::NotSo,
         // Whether the queue can have been full is for `limits` to say.
         Outcome::Overflow => Truth::So,
     };

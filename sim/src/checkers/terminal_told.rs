@@ -70,7 +70,7 @@ impl Checker for TerminalTold {
             Observed::Heard { session, frame } => {
                 let sent = &mut self.of(*session).sent;
                 match frame {
-                    Heard::Control => {}
+                    Heard::Control | Heard::Ack(_) => {}
                     Heard::Message => sent.received += 1,
                     Heard::Unwanted => sent.dropped += 1,
                 }
@@ -198,9 +198,9 @@ impl TerminalTold {
     /// The application is told of a terminal.
     fn noticed(&mut self, watch: &mut Watch<'_>, life: Life, notice: &Notice) {
         let (id, user) = match notice {
-            Notice::Connected { id, user, .. } | Notice::Disconnected { id, user, .. } => {
-                (id, user)
-            }
+            Notice::Connected { id, user, .. }
+            | Notice::Acked { id, user, .. }
+            | Notice::Disconnected { id, user, .. } => (id, user),
         };
         let Some(session) = watch.scene().session_of(*id) else {
             return watch.violated(format!(
@@ -216,6 +216,7 @@ impl TerminalTold {
                 let before = told.closure.is_none_or(|(_, at)| at == watch.now());
                 (Notices::None, Notices::Connected, before)
             }
+            Notice::Acked { .. } => (Notices::Connected, Notices::Connected, true),
             Notice::Disconnected { reason, .. } => {
                 let ending = match reason {
                     Disconnected::ByTerminal => Ending::ByTerminal,

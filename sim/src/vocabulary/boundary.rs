@@ -126,6 +126,8 @@ pub enum Output {
     Forget(ConnectionKey),
     /// The application is told that a terminal is there.
     Connected(ConnectionKey),
+    /// The application is told that it has confirmed records.
+    Acked(ConnectionKey),
     /// The application is told that it is gone.
     Disconnected(ConnectionKey),
     /// [`Command::Directory`].
@@ -311,6 +313,7 @@ impl Output {
             },
             Command::Notify(notice) => match &**notice {
                 Notice::Connected { connection, .. } => Self::Connected(*connection),
+                Notice::Acked { connection, .. } => Self::Acked(*connection),
                 Notice::Disconnected { connection, .. } => Self::Disconnected(*connection),
             },
             Command::Log(_) => Self::Log,

@@ -1,5 +1,6 @@
 //! All behaviours of the server, each tried in the cells of the matrix in which it applies.
 
+mod acks;
 mod api_errors;
 mod chaos;
 mod check;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         crash::LIST,
         drain::LIST,
         durable::LIST,
+        acks::LIST,
         connections::LIST,
         workers::LIST,
         links::LIST,

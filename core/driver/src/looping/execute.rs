@@ -91,6 +91,13 @@ impl Worker {
                 connection: id,
                 session: self.terminals.session(connection),
             },
+            Notice::Acked {
+                id, user, position, ..
+            } => TerminalEvent::Acked {
+                user,
+                connection: id,
+                position,
+            },
             Notice::Disconnected {
                 connection,
                 id,

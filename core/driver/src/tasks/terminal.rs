@@ -398,7 +398,10 @@ impl<T: Transport> Pump<'_, T> {
         let Terminal {
             id, user, protocol, ..
         } = &*self.terminal;
-        let Said::Message(payload) = protocol.decode(frame);
+        let payload = match protocol.decode(frame) {
+            Said::Message(payload) => payload,
+            Said::Ack(position) => return Poll::Ready(Step::Heard(Heard::Ack(position))),
+        };
         journal::heard(self.context.instance, *id, user, &payload);
         self.held = Some(Box::new(HeldMessage::Untold(TerminalEvent::Message {
             user: self.terminal.user.clone(),

@@ -63,6 +63,10 @@ pub(crate) enum ApiError {
     BadNumber(&'static str),
     #[error("`after` and `history`: records behind a position, or the last ones; give one of them")]
     AfterAndHistory,
+    #[error("`until` is `written` or `acked`")]
+    BadUntil,
+    #[error("`until=acked` is for durable pushes, which terminals can confirm: add `durable=true`")]
+    AckedIsDurable,
     #[error("`Idempotency-Key` must be one UUID")]
     BadPushId,
     #[error("{0}")]
@@ -125,6 +129,7 @@ impl ApiError {
             Self::BadDurable => (StatusCode::BAD_REQUEST, "bad_durable"),
             Self::BadPosition(_) => (StatusCode::BAD_REQUEST, "bad_position"),
             Self::BadNumber(_) => (StatusCode::BAD_REQUEST, "bad_limit"),
+            Self::BadUntil | Self::AckedIsDurable => (StatusCode::BAD_REQUEST, "bad_until"),
             Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
             Self::BadBody { .. } | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),

@@ -169,6 +169,9 @@ fn counts<M: SerializeMap>(map: &mut M, counts: &Counts) -> Result<(), M::Error>
     if counts.kept > 0 {
         map.serialize_entry("kept", &counts.kept)?;
     }
+    if counts.acked > 0 {
+        map.serialize_entry("acked", &counts.acked)?;
+    }
     map.serialize_entry("failed", &counts.failed())
 }
 

@@ -9,7 +9,7 @@ use switchboard_core::config::{Config, duration};
 use switchboard_core::directory::log::Retention;
 use switchboard_core::frame::FrameKind;
 use switchboard_core::id::{ConnectionId, PushId, UserId};
-use switchboard_core::message::PushRefused;
+use switchboard_core::message::{Durable, PushRefused, Until};
 
 use super::error::ApiError;
 use switchboard_driver::{new_push_id, query};
@@ -17,9 +17,9 @@ use switchboard_driver::{new_push_id, query};
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It knows `connection`, `deadline` and `durable`.
+    /// It knows `connection`, `deadline`, `durable` and `until`.
     PushToUser,
-    /// It knows `deadline` and `durable`.
+    /// It knows `deadline`, `durable` and `until`.
     PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
@@ -38,8 +38,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     /// The connections that it is narrowed to; empty if it is not.
     pub(crate) connections: Vec<ConnectionId>,
-    /// What logs keep with it, if it is to be in them.
-    pub(crate) durable: Option<Retention>,
+    /// What logs keep with it, if it is to be in them, and what the receipt waits for.
+    pub(crate) durable: Option<Durable>,
 }
 
 impl Options {
@@ -53,6 +53,7 @@ impl Options {
         let mut deadline = None;
         let mut connections = Vec::new();
         let mut durable = None;
+        let mut until = None;
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
@@ -71,6 +72,16 @@ impl Options {
                         return Err(ApiError::RepeatedParameter("durable"));
                     }
                 }
+                ("until", Known::PushToUser | Known::PushToUsers) => {
+                    let asked = match value.as_ref() {
+                        "written" => Until::Written,
+                        "acked" => Until::Acked,
+                        _ => return Err(ApiError::BadUntil),
+                    };
+                    if until.replace(asked).is_some() {
+                        return Err(ApiError::RepeatedParameter("until"));
+                    }
+                }
                 ("connection", Known::PushToUser) => {
                     if connections.len() >= limit {
                         return Err(ApiError::TooManyConnections { limit });
@@ -80,11 +91,16 @@ impl Options {
                 _ => return Err(unknown(&name, known)),
             }
         }
+        let retention = durable.flatten();
+        if retention.is_none() && until == Some(Until::Acked) {
+            return Err(ApiError::AckedIsDurable);
+        }
+        let until = until.unwrap_or_default();
         Ok(Self {
             id: push_id(&parts.headers)?.unwrap_or_else(new_push_id),
             deadline: deadline.unwrap_or(Config::DEADLINE_DEFAULT),
             connections,
-            durable: durable.flatten(),
+            durable: retention.map(|retention| Durable { retention, until }),
         })
     }
 }
@@ -142,8 +158,8 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
     ApiError::UnknownParameter {
         name: name.chars().take(SHOWN).collect(),
         known: match known {
-            Known::PushToUser => "`connection`, `deadline`, `durable`",
-            Known::PushToUsers => "`deadline`, `durable`",
+            Known::PushToUser => "`connection`, `deadline`, `durable`, `until`",
+            Known::PushToUsers => "`deadline`, `durable`, `until`",
             Known::Deadline => "`deadline`",
             Known::Log => "`after`, `history`, `limit`",
             Known::Nothing => "none",
@@ -187,6 +203,16 @@ mod tests {
         assert_eq!(options.deadline, Duration::from_millis(500));
         assert_eq!(options.connections.len(), 2);
 
+        let durable = |query| read(&request(query, &[]), ALL).expect("good").durable;
+        let until = |until| Durable {
+            until,
+            ..Durable::default()
+        };
+        assert_eq!(durable("/x?until=written"), None);
+        assert_eq!(durable("/x?durable=true"), Some(until(Until::Written)));
+        let acked = durable("/x?until=acked&durable=true");
+        assert_eq!(acked, Some(until(Until::Acked)));
+
         let first = read(&request("/x", &[]), ALL).expect("good");
         let second = read(&request("/x", &[]), ALL).expect("good");
         assert_eq!(first.deadline, Config::DEADLINE_DEFAULT);
@@ -218,6 +244,12 @@ mod tests {
                 "bad_query",
             ),
             ("/x?user=ann", ALL, "bad_query"),
+            ("/x?durable=1", ALL, "bad_durable"),
+            ("/x?durable=true&until=read", ALL, "bad_until"),
+            ("/x?until=acked", ALL, "bad_until"),
+            ("/x?durable=false&until=acked", ALL, "bad_until"),
+            ("/x?durable=true&until=acked&until=acked", ALL, "bad_query"),
+            ("/x?until=written", Known::Deadline, "bad_query"),
             ("/x?%ff=1", ALL, "bad_query"),
             ("/x?deadline=1s%", ALL, "bad_query"),
         ];

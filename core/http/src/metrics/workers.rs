@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 34] = [
+const COUNTERS: [CounterRow; 36] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -62,6 +62,14 @@ const COUNTERS: [CounterRow; 34] = [
         "log_repeats",
         "Records that came to a follower which had them",
         |s| s.log_repeats,
+    ),
+    CounterRow("log_acked", "Records that followers have confirmed", |s| {
+        s.log_acked
+    }),
+    CounterRow(
+        "log_acks_dropped",
+        "Confirmations of what was not sent on the connection, is forgotten, or was confirmed before",
+        |s| s.log_acks_dropped,
     ),
     CounterRow(
         "log_gaps",
@@ -189,7 +197,7 @@ const GAUGES: [GaugeRow; 7] = [
     ),
 ];
 
-const OUTCOMES: [Outcome; 7] = [
+const OUTCOMES: [Outcome; 8] = [
     Outcome::Written,
     Outcome::Queued,
     Outcome::Kept,
@@ -197,6 +205,7 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::Overflow,
     Outcome::Unreachable,
     Outcome::TooLarge,
+    Outcome::Acked,
 ];
 
 impl Collector for Workers {
@@ -250,6 +259,7 @@ impl Workers {
                 Outcome::Overflow => counts.overflow,
                 Outcome::Unreachable => counts.unreachable,
                 Outcome::TooLarge => counts.too_large,
+                Outcome::Acked => counts.acked,
             };
             OUTCOMES
                 .map(|outcome| ([("outcome", outcome.name())], count(outcome)))
@@ -351,7 +361,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=168 {
+        for number in 101..=171 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -368,14 +378,14 @@ mod tests {
             )
             .to_owned(),
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 168"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1159"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 171"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1162"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 168.
+    /// Figures that differ from each other: 101 to 171.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -400,6 +410,7 @@ mod tests {
                 overflow: next(),
                 unreachable: next(),
                 too_large: next(),
+                acked: next(),
             },
             repeats: next(),
             appended: next(),
@@ -407,6 +418,8 @@ mod tests {
             log_reads: next(),
             log_replayed: next(),
             log_repeats: next(),
+            log_acked: next(),
+            log_acks_dropped: next(),
             log_gaps: next(),
             log_steps_back: next(),
             log_checks: next(),
@@ -447,7 +460,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 168, "the figures of a test that knows them all");
+        assert_eq!(number, 171, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

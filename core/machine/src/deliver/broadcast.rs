@@ -97,6 +97,7 @@ impl Broadcasting {
 
 const ZERO: Counts = Counts {
     kept: 0,
+    acked: 0,
     written: 0,
     queued: 0,
     gone: 0,

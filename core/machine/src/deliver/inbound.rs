@@ -16,7 +16,7 @@ use crate::follow::Followers;
 use crate::frame::Pushed;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
 use crate::key::Key;
-use crate::message::{Action, Outcome};
+use crate::message::{Action, Outcome, Until};
 use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Deed, FrameOutcome, Ticket};
@@ -67,7 +67,69 @@ pub(super) struct ServedTerminal {
     /// The index of its key among the addressees.
     addressee: u32,
     connection: ConnectionId,
-    outcome: Option<Outcome>,
+    fate: Fate,
+}
+
+/// What is known of what becomes of a delivery at one terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fate {
+    /// Nothing yet: the first outcome is the last one.
+    Open,
+    /// The terminal's confirmation is waited for. This is the outcome without one.
+    Unconfirmed(Option<Outcome>),
+    /// This became of it.
+    Settled(Outcome),
+}
+
+impl Fate {
+    const fn new(until: Until) -> Self {
+        match until {
+            Until::Written => Self::Open,
+            Until::Acked => Self::Unconfirmed(None),
+        }
+    }
+
+    /// With one more outcome.
+    fn with(self, outcome: Outcome) -> Self {
+        match self {
+            Self::Open => Self::Settled(outcome),
+            Self::Unconfirmed(before) => match outcome {
+                Outcome::Written => Self::Unconfirmed(Some(outcome)),
+                Outcome::Queued | Outcome::Kept => Self::Unconfirmed(before.or(Some(outcome))),
+                Outcome::Gone
+                | Outcome::Overflow
+                | Outcome::Unreachable
+                | Outcome::TooLarge
+                | Outcome::Acked => Self::Settled(outcome),
+            },
+            Self::Settled(_) => self,
+        }
+    }
+
+    /// If no confirmation comes any more.
+    const fn unconfirmed(self) -> Self {
+        match self {
+            Self::Unconfirmed(Some(outcome)) => Self::Settled(outcome),
+            Self::Unconfirmed(None) => Self::Open,
+            Self::Open | Self::Settled(_) => self,
+        }
+    }
+
+    const fn is_settled(self) -> bool {
+        match self {
+            Self::Settled(_) => true,
+            Self::Open | Self::Unconfirmed(_) => false,
+        }
+    }
+
+    /// What is said of it, whatever may come.
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Open => Outcome::Queued,
+            Self::Unconfirmed(outcome) => outcome.unwrap_or(Outcome::Queued),
+            Self::Settled(outcome) => outcome,
+        }
+    }
 }
 
 /// What a delivery asks for one key.
@@ -81,6 +143,10 @@ struct Share<'a> {
     deed: &'a Deed,
     /// The push as a record of its log, for followers.
     record: Option<&'a ChainedRecord>,
+    /// What their outcome waits for.
+    until: Until,
+    /// When the delivery is answered in any case.
+    answer_by: Instant,
 }
 
 impl Deed {
@@ -98,7 +164,7 @@ impl Deed {
 
 /// A push as a record of the log of one addressee, if it is durable.
 fn record(push: PushId, addressee: &Addressee, action: &Action) -> Option<ChainedRecord> {
-    let place = addressee.place?;
+    let place = addressee.record?.place;
     let Action::Frame(payload) = action else {
         return None;
     };
@@ -119,12 +185,12 @@ impl Deliveries {
         delivery: Delivery,
     ) {
         let within = delivery.within.min(Config::DEADLINE_MAX);
-        let margin = margin(within, round_trip);
+        let answer_by = cx.now.mono + (within - margin(within, round_trip));
         let mut inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
             from,
-            answer_by: cx.now.mono + (within - margin),
+            answer_by,
             progress: InboundProgress::Keys {
                 served: Vec::new(),
                 open: 0,
@@ -151,6 +217,10 @@ impl Deliveries {
                         key: &addressee.key,
                         deed: &deed,
                         record: record.as_ref(),
+                        until: addressee
+                            .record
+                            .map_or(Until::Written, |record| record.until),
+                        answer_by,
                     };
                     let (named, ask) = (&addressee.named, &addressee.ask);
                     self.serve(cx, follow, terminals, share, named, ask);
@@ -235,20 +305,20 @@ impl Deliveries {
             push: share.push,
         };
         *open += 1;
+        let follower = terminals.find(connection, share.key);
+        let follower = follower.filter(|key| follow.has(*key));
+        let follower = share.record.zip(follower);
         served.push(ServedTerminal {
             addressee: share.addressee,
             connection,
-            outcome: None,
+            fate: match follower {
+                Some(_) => Fate::new(share.until),
+                None => Fate::Open,
+            },
         });
         // A follower knows a repeat by its position.
-        if let Some(record) = share.record
-            && let Some(key) = terminals.find(connection, share.key)
-            && follow.has(key)
-        {
-            if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {
-                self.set_outcome(ticket, outcome);
-            }
-            return;
+        if let Some((record, key)) = follower {
+            return self.serve_follower(cx, follow, terminals, share, (record, key), ticket);
         }
         match self.repeats.known(cx.now.mono, connection, ticket) {
             Some(known) if hooks::recognises_repeats(cx.flaws) => {
@@ -258,6 +328,33 @@ impl Deliveries {
                 }
             }
             Some(_) | None => self.hand_over(cx, terminals, share, ticket, connection),
+        }
+    }
+
+    fn serve_follower(
+        &mut self,
+        cx: &mut Context<'_>,
+        follow: &mut Followers,
+        terminals: &mut Terminals,
+        share: Share<'_>,
+        (record, key): (&ChainedRecord, ConnectionKey),
+        ticket: Ticket,
+    ) {
+        if let Err(outcome) = follow.record(cx, terminals, key, record, ticket) {
+            self.set_outcome(ticket, outcome);
+            if outcome == Outcome::TooLarge {
+                return;
+            }
+        }
+        let position = record.place.position;
+        match share.until {
+            Until::Written => {}
+            Until::Acked => {
+                let by = share.answer_by;
+                if follow.await_confirmation(cx, key, position, ticket, by) {
+                    self.set_outcome(ticket, Outcome::Acked);
+                }
+            }
         }
     }
 
@@ -318,6 +415,41 @@ impl Deliveries {
 
     /// Takes down what became of one terminal of a delivery.
     pub(super) fn set_outcome(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.learn(
+            ticket,
+            |fate| fate.with(outcome),
+            |broadcasting| {
+                broadcasting.resolved(outcome);
+            },
+        );
+    }
+
+    /// A terminal confirms a record for which these deliveries have waited.
+    pub(crate) fn confirmed(&mut self, cx: &mut Context<'_>, waited: Vec<Ticket>) {
+        for ticket in waited {
+            self.set_outcome(ticket, Outcome::Acked);
+            self.answer_if_complete(cx, ticket.delivery);
+        }
+    }
+
+    /// A terminal for whose confirmation these deliveries have waited gives none any more.
+    pub(crate) fn unconfirmed(
+        &mut self,
+        cx: &mut Context<'_>,
+        waited: impl Iterator<Item = Ticket>,
+    ) {
+        for ticket in waited {
+            self.learn(ticket, Fate::unconfirmed, |_| {});
+            self.answer_if_complete(cx, ticket.delivery);
+        }
+    }
+
+    fn learn(
+        &mut self,
+        ticket: Ticket,
+        fate: impl FnOnce(Fate) -> Fate,
+        of_many: impl FnOnce(&mut Broadcasting),
+    ) {
         // A delivery that was answered in the meantime needs no outcome.
         let Some(inbound) = self.inbound.get_mut(ticket.delivery) else {
             return;
@@ -325,12 +457,12 @@ impl Deliveries {
         match &mut inbound.progress {
             InboundProgress::Keys { served, open } => {
                 let terminal = served.get_mut(ticket.index as usize);
-                if let Some(terminal) = terminal.filter(|terminal| terminal.outcome.is_none()) {
-                    terminal.outcome = Some(outcome);
-                    *open -= 1;
+                if let Some(terminal) = terminal.filter(|terminal| !terminal.fate.is_settled()) {
+                    terminal.fate = fate(terminal.fate);
+                    *open -= usize::from(terminal.fate.is_settled());
                 }
             }
-            InboundProgress::Everyone(broadcasting) => broadcasting.resolved(outcome),
+            InboundProgress::Everyone(broadcasting) => of_many(broadcasting),
         }
     }
 
@@ -419,7 +551,7 @@ impl Inbound {
             InboundProgress::Keys { served, .. } => Outcomes::Keys(
                 (served.iter())
                     .map(|terminal| {
-                        let outcome = terminal.outcome.unwrap_or(Outcome::Queued);
+                        let outcome = terminal.fate.outcome();
                         (terminal.addressee, terminal.connection, outcome)
                     })
                     .collect(),

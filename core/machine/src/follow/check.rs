@@ -123,6 +123,7 @@ impl Followers {
             let Some(key) = self.next_to_check() else {
                 return;
             };
+            self.rest(cx, &key);
             if self.checks.round.is_multiple_of(rounds) {
                 self.read_all(&key);
             } else {
@@ -136,6 +137,16 @@ impl Followers {
         }
         // What a step cannot do is not owed for ever.
         self.checks.owed = self.checks.owed.min(period * AT_ONCE as u128);
+    }
+
+    /// Once a round, what followers were sent before is forgotten.
+    fn rest(&mut self, cx: &Context<'_>, key: &Key) {
+        let followers = self.channels.get(key).map(|channel| &channel.followers);
+        for connection in followers.into_iter().flatten() {
+            if let Some(follower) = self.followers.get_mut(connection) {
+                follower.rest(cx.now.mono);
+            }
+        }
     }
 
     /// Reads a log for all its followers.

@@ -2,11 +2,14 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::sent::{Confirmed, SentRecords, Waiter};
 use crate::base::fingerprint::Fingerprint;
+use crate::directory::log::LogOperation;
 use crate::event::Follow;
 use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
+use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::purpose::ReadId;
 
 /// A terminal that follows the log of its key.
@@ -17,6 +20,17 @@ pub(super) struct Follower {
     pub(super) mode: Mode,
     /// Counts its reads. An answer to an earlier one finds nothing.
     pub(super) read: ReadId,
+    /// What it was sent lately.
+    sent: Option<Box<SentRecords>>,
+    /// Records that it was sent, and how many of them it has confirmed: for people to see.
+    counts: RecordCounts,
+}
+
+/// How many records a follower was sent on its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct RecordCounts {
+    sent: u64,
+    acked: u64,
 }
 
 /// Where a follower stands in the log.
@@ -31,7 +45,18 @@ pub(super) enum Stand {
         /// The position that it was given last, by a hello, a gap or a step back. From there to `at` it was
         /// sent every record of the log, on this connection.
         given: Position,
+        /// Whether it holds what stands at the position that it was given.
+        grant: Grant,
     },
+}
+
+/// What a position is to the follower that is given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Grant {
+    /// It has brought it: it holds the record.
+    Brought,
+    /// It begins there, or something is missing: it may never have been told the record.
+    Told,
 }
 
 /// What happens to the records of a follower.
@@ -74,6 +99,8 @@ impl Follower {
             stand: Stand::Asked(Box::new(asked)),
             mode: Mode::Behind(Waits::ForRoom),
             read: ReadId::FIRST,
+            sent: None,
+            counts: RecordCounts::default(),
         }
     }
 
@@ -86,17 +113,105 @@ impl Follower {
     }
 
     /// It goes on from a position that it is given.
-    pub(super) fn is_given(&mut self, position: Position) {
+    pub(super) fn is_given(&mut self, position: Position, grant: Grant) {
         self.stand = Stand::At {
             at: position,
             given: position,
+            grant,
         };
+        if let Some(sent) = &mut self.sent {
+            sent.break_off();
+        }
     }
 
     /// The record at this position, the successor of what it holds, was put into its queue.
-    pub(super) const fn moves_to(&mut self, position: Position) {
+    pub(super) fn is_sent(&mut self, position: Position) {
         if let Stand::At { at, .. } = &mut self.stand {
             *at = position;
+        }
+        self.sent.get_or_insert_default().put(position);
+        self.counts.sent += 1;
+    }
+
+    /// It goes on from a position where it stood before.
+    pub(super) fn steps_back(&mut self, to: Position) {
+        if let Stand::At { at, .. } = &mut self.stand {
+            *at = to;
+        }
+        if let Some(sent) = &mut self.sent {
+            sent.step_back(to);
+        }
+    }
+
+    /// Positions where it stood before, newest first: it was sent all that follows each of them. They are those that
+    /// are remembered, and the one that it was given.
+    pub(super) fn stood_at(&self) -> Vec<Position> {
+        let Stand::At { at, given, .. } = self.stand else {
+            return Vec::new();
+        };
+        let sent = self.sent.iter().flat_map(|sent| sent.chain());
+        let before = sent.filter(|position| *position != at);
+        let mut before: Vec<_> = before.take(LogOperation::POSITIONS - 1).collect();
+        if at != given {
+            before.push(given);
+        }
+        before
+    }
+
+    /// Whether it holds the record at this position: it has brought it, or it was put into its queue.
+    pub(super) fn holds(&self, position: Position) -> bool {
+        let stands = match self.stand {
+            Stand::Asked(_) => false,
+            Stand::At { at, given, grant } => match grant {
+                Grant::Brought => position == at || position == given,
+                Grant::Told => position == at && at != given,
+            },
+        };
+        stands || self.sent.as_ref().is_some_and(|sent| sent.has(position))
+    }
+
+    /// Whether it holds the record at this position, or is beyond it without that.
+    pub(super) fn is_past(&self, position: Position) -> bool {
+        let stands = match self.stand {
+            Stand::Asked(_) => false,
+            Stand::At { at, given, .. } => position == at || position == given,
+        };
+        stands || self.holds(position)
+    }
+
+    /// It confirms a record, and all that it was sent before. `None`: it was not sent the record, or has confirmed it
+    /// before, or that is forgotten.
+    pub(super) fn confirms(&mut self, position: Position) -> Option<Confirmed> {
+        let confirmed = self.sent.as_mut()?.confirm(position)?;
+        self.counts.acked = self.counts.sent.saturating_sub(confirmed.open);
+        Some(confirmed)
+    }
+
+    /// Whether it has confirmed the record at this position.
+    pub(super) fn has_confirmed(&self, position: Position) -> bool {
+        let sent = self.sent.as_ref();
+        sent.is_some_and(|sent| sent.is_confirmed(position))
+    }
+
+    /// A delivery waits for its confirmation of a record.
+    pub(super) fn is_waited_for(&mut self, now: Instant, waiter: Waiter) {
+        self.sent.get_or_insert_default().wait(now, waiter);
+    }
+
+    /// The delivery that waits for its confirmation of a record.
+    pub(super) fn waiting_for(&self, position: Position) -> Option<Ticket> {
+        self.sent.as_ref()?.waiting_for(position)
+    }
+
+    /// The deliveries that wait for any confirmation. There will be none.
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = Ticket> {
+        self.sent.into_iter().flat_map(|sent| sent.into_waiting())
+    }
+
+    /// Nothing may be sent for a while.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if let Some(sent) = &mut self.sent {
+            sent.rest(now);
         }
     }
 
@@ -112,7 +227,11 @@ impl Follower {
 }
 
 impl Fingerprint for Follower {
-    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        if let Some(sent) = &self.sent {
+            sent.fingerprint(now, hasher);
+        }
+        self.counts.hash(hasher);
         self.key.hash(hasher);
         self.stand.hash(hasher);
         self.mode.hash(hasher);

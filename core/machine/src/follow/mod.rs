@@ -28,6 +28,7 @@ mod channel;
 mod check;
 mod follower;
 mod replay;
+mod sent;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hasher;
@@ -35,8 +36,9 @@ use std::time::Duration;
 
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
+use crate::command::Command;
 use crate::context::Context;
-use crate::event::Follow;
+use crate::event::{Follow, Notice};
 use crate::id::ConnectionKey;
 use crate::key::Key;
 use crate::membership::Membership;
@@ -50,8 +52,9 @@ use crate::vocabulary::timer::FollowTimer;
 
 use channel::Channel;
 use check::Checks;
-use follower::{Follower, Mode, Waits};
+use follower::{Follower, Grant, Mode, Waits};
 use replay::Replays;
+use sent::Waiter;
 
 /// How long a record is held back for its predecessor before the log is read.
 const HOLD: Duration = Duration::from_millis(50);
@@ -106,21 +109,21 @@ impl Followers {
         self.read(connection);
     }
 
-    /// A terminal's presence has ended.
-    pub(crate) fn ended(&mut self, connection: ConnectionKey) {
-        let Some(follower) = self.followers.remove(&connection) else {
-            return;
-        };
-        if follower.mode == Mode::Behind(Waits::ForTurn) {
-            self.replays.forget(connection);
+    /// A terminal's presence has ended. Returns the deliveries that have waited for its confirmations.
+    pub(crate) fn ended(&mut self, connection: ConnectionKey) -> impl Iterator<Item = Ticket> {
+        let follower = self.followers.remove(&connection);
+        if let Some(follower) = &follower {
+            if follower.mode == Mode::Behind(Waits::ForTurn) {
+                self.replays.forget(connection);
+            }
+            if let Some(channel) = self.channels.get_mut(&follower.key) {
+                channel.followers.retain(|other| *other != connection);
+                if channel.followers.is_empty() {
+                    self.channels.remove(&follower.key);
+                }
+            }
         }
-        let Some(channel) = self.channels.get_mut(&follower.key) else {
-            return;
-        };
-        channel.followers.retain(|other| *other != connection);
-        if channel.followers.is_empty() {
-            self.channels.remove(&follower.key);
-        }
+        follower.into_iter().flat_map(Follower::into_waiting)
     }
 
     /// A record comes for a follower, by a delivery. The ticket will be told what becomes of it.
@@ -136,16 +139,17 @@ impl Followers {
         record: &ChainedRecord,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let Some((follower, channel)) = self.of(connection) else {
+        let Some(follower) = self.followers.get(&connection) else {
             cx.bug("a record for a terminal that does not follow");
             return Err(Outcome::Gone);
         };
-        if channel
-            .held_by(&follower.stand)
-            .contains(&record.place.position)
-        {
+        if follower.is_past(record.place.position) {
             cx.stats.log_repeats += 1;
-            return Err(Outcome::Written);
+            return Err(if follower.holds(record.place.position) {
+                Outcome::Written
+            } else {
+                Outcome::Kept
+            });
         }
         match follower.mode {
             Mode::Live if follower.at() == Some(record.place.before) => {
@@ -161,6 +165,56 @@ impl Followers {
             }
             Mode::Behind(_) => Err(Outcome::Kept),
         }
+    }
+
+    /// A delivery waits until a follower has confirmed a record. Returns whether it has done so before; if not, the
+    /// ticket will be told, unless the follower does not get the record.
+    pub(crate) fn await_confirmation(
+        &mut self,
+        cx: &Context<'_>,
+        connection: ConnectionKey,
+        position: Position,
+        ticket: Ticket,
+        until: Instant,
+    ) -> bool {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return false;
+        };
+        let has_confirmed = follower.has_confirmed(position);
+        if !has_confirmed {
+            let waiter = Waiter {
+                position,
+                ticket,
+                until,
+            };
+            follower.is_waited_for(cx.now.mono, waiter);
+        }
+        has_confirmed
+    }
+
+    /// A terminal confirms a record, and all that it was sent before. Returns the deliveries that have waited for
+    /// that. What it was not sent on this connection, and what is forgotten, counts for nothing.
+    pub(crate) fn acked(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        connection: ConnectionKey,
+        position: Position,
+    ) -> Vec<Ticket> {
+        let follower = self.followers.get_mut(&connection);
+        let confirmed = follower.and_then(|follower| follower.confirms(position));
+        let (Some(confirmed), Some(terminal)) = (confirmed, terminals.get(connection)) else {
+            cx.stats.log_acks_dropped += 1;
+            return Vec::new();
+        };
+        cx.stats.log_acked += confirmed.records;
+        cx.out.push(Command::Notify(Box::new(Notice::Acked {
+            connection,
+            id: terminal.id,
+            user: terminal.key.user().clone(),
+            position,
+        })));
+        confirmed.tickets
     }
 
     /// There is room in a follower's queue.
@@ -237,13 +291,14 @@ impl Followers {
         record: &ChainedRecord,
         ticket: Option<Ticket>,
     ) -> Result<(), Outcome> {
-        let Some((follower, channel)) = self.of(connection) else {
+        let Some(follower) = self.followers.get_mut(&connection) else {
             return Err(Outcome::Gone);
         };
+        let position = record.place.position;
+        let ticket = ticket.or_else(|| follower.waiting_for(position));
         match terminals.offer_record(cx, connection, &record.pushed, ticket) {
             Ok(()) => {
-                channel.sent(record.place.position, record.place.before);
-                follower.moves_to(record.place.position);
+                follower.is_sent(position);
                 Ok(())
             }
             Err(NoRoom::Yet) => {
@@ -251,7 +306,7 @@ impl Followers {
                 Err(Outcome::Kept)
             }
             Err(NoRoom::Ever) => {
-                self.skip(cx, terminals, connection, record.place.position);
+                self.skip(cx, terminals, connection, position);
                 Err(Outcome::TooLarge)
             }
         }
@@ -267,7 +322,7 @@ impl Followers {
     ) {
         if let Some(follower) = self.followers.get_mut(&connection) {
             cx.stats.log_gaps += 1;
-            follower.is_given(position);
+            follower.is_given(position, Grant::Told);
             terminals.say(connection, LogWord::Gap(position));
         }
     }
@@ -293,8 +348,7 @@ impl Followers {
         let Some((follower, channel)) = self.of(connection) else {
             return false;
         };
-        let holds = channel.held_by(&follower.stand);
-        (channel.held()).any(|record| !holds.contains(&record.place.position))
+        (channel.held()).any(|record| !follower.is_past(record.place.position))
     }
 
     /// Holds a record back for a moment. Without room for it, it is read.

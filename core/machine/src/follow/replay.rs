@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use super::Followers;
-use super::follower::{Mode, Reading, Stand, Waits};
+use super::follower::{Grant, Mode, Reading, Stand, Waits};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
@@ -224,16 +224,16 @@ impl Followers {
             Stand::At { at, .. } if *at == found => {}
             Stand::At { .. } => {
                 cx.stats.log_steps_back += 1;
-                follower.moves_to(found);
+                follower.steps_back(found);
                 terminals.say(connection, LogWord::Back(found));
             }
             Stand::Asked(asked) => {
-                let recovery = if asked.after.is_empty() {
-                    Recovery::Anew
+                let (recovery, grant) = if asked.after.is_empty() {
+                    (Recovery::Anew, Grant::Told)
                 } else {
-                    Recovery::Resumed
+                    (Recovery::Resumed, Grant::Brought)
                 };
-                follower.is_given(found);
+                follower.is_given(found, grant);
                 let start = Attached {
                     position: found,
                     recovery,
@@ -252,13 +252,10 @@ impl Followers {
         connection: ConnectionKey,
         base: Position,
     ) {
-        let Some((follower, channel)) = self.of(connection) else {
+        let Some(follower) = self.followers.get(&connection) else {
             return;
         };
-        // The first is where it stands, which the log does not know.
-        let before: Vec<_> = (channel.held_by(&follower.stand).into_iter())
-            .skip(1)
-            .collect();
+        let before = follower.stood_at();
         if before.is_empty() {
             self.fall_into_gap(cx, terminals, connection, base);
         } else {
@@ -289,7 +286,7 @@ impl Followers {
             }
             Stand::At { .. } => terminals.say(connection, LogWord::Gap(base)),
         }
-        follower.is_given(base);
+        follower.is_given(base, Grant::Told);
         self.read(connection);
     }
 

@@ -72,6 +72,7 @@ impl Instance {
             Effect::Terminal(_)
             | Effect::HasRoom(_)
             | Effect::RowAsked(_)
+            | Effect::Acked(..)
             | Effect::Missed
             | Effect::Answered { .. }
             | Effect::Deliver { .. } => {

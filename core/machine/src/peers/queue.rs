@@ -251,7 +251,7 @@ mod tests {
             key: UserId::new("ann").expect("a user").into(),
             named: vec![ConnectionId::new(uuid::Uuid::nil()); names],
             ask: Ask::Nobody,
-            place: None,
+            record: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::directory::log::Retention;
 use crate::event::Answer;
 use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::message::{Action, Audience, Push, PushRefused};
+use crate::message::{Action, Audience, Push, PushRefused, Until};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
 use crate::publish::receipt::OpenPush;
 use crate::publish::route::Selection;
@@ -71,10 +71,12 @@ impl Publish {
         cx.stats.pushes += 1;
         let due = cx.now.mono + deadline;
         let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
-        let push = (self.open).insert(OpenPush::new(call, id, action, hurries, due));
+        let until = durable.map_or(Until::Written, |durable| durable.until);
+        let push = (self.open).insert(OpenPush::new(call, id, (action, until), hurries, due));
         cx.arm(hurries, PublishTimer(push));
+        let retention = durable.map(|durable| durable.retention);
         match keys {
-            Some(keys) => self.begin_parts(cx, wings, push, keys, durable),
+            Some(keys) => self.begin_parts(cx, wings, push, keys, retention),
             None => self.push_to_everyone(cx, wings, push),
         }
     }

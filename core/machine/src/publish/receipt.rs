@@ -9,7 +9,7 @@ use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey};
 use crate::key::Key;
 use crate::message::{
-    Action, Counts, InLog, InstanceOutcome, Outcome, Receipt, TerminalOutcome, UserLog,
+    Action, Counts, InLog, InstanceOutcome, Outcome, Receipt, TerminalOutcome, Until, UserLog,
 };
 use crate::publish::Publish;
 use crate::publish::lane::PartId;
@@ -21,6 +21,8 @@ use crate::wings::Wings;
 pub(super) struct OpenPush {
     call: CallId,
     pub(super) action: Action,
+    /// What the outcomes of followers wait for.
+    pub(super) until: Until,
     /// Until when it waits for the directory.
     pub(super) hurries: Instant,
     pub(super) due: Instant,
@@ -37,13 +39,14 @@ impl OpenPush {
     pub(super) fn new(
         call: CallId,
         push: PushId,
-        action: Action,
+        (action, until): (Action, Until),
         hurries: Instant,
         due: Instant,
     ) -> Self {
         Self {
             call,
             action,
+            until,
             hurries,
             due,
             receipt: Receipt {
@@ -190,6 +193,7 @@ impl Fingerprint for OpenPush {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.call.fingerprint(now, hasher);
         self.action.fingerprint(now, hasher);
+        self.until.hash(hasher);
         self.hurries.fingerprint(now, hasher);
         self.due.fingerprint(now, hasher);
         self.receipt.push.fingerprint(now, hasher);

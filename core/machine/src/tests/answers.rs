@@ -25,7 +25,7 @@ fn delivery(id: u64, push: u128, name: &str, named: Vec<ConnectionId>, ask: Ask)
             key: UserId::new(name).expect("a user").into(),
             named,
             ask,
-            place: None,
+            record: None,
         }]),
     })
 }

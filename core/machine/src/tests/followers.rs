@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use super::pair;
 use crate::config::Config;
-use crate::directory::log::Retention;
 use crate::event::{Event, Follow, Handshake};
 use crate::frame::{HelloLog, Outgoing};
 use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
-use crate::message::{InLog, Push};
+use crate::message::{Durable, InLog, Push};
 use crate::position::Position;
 use crate::testing::cluster::{Cluster, frame, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn follow(
+pub(super) fn follow(
     cluster: &mut Cluster,
     instance: usize,
     name: &str,
@@ -39,9 +38,15 @@ fn after(position: Position) -> Follow {
     }
 }
 
-fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u128) -> CallId {
+pub(super) fn durable(
+    cluster: &mut Cluster,
+    instance: usize,
+    name: &str,
+    text: &str,
+    id: u128,
+) -> CallId {
     let push = Push {
-        durable: Some(Retention::default()),
+        durable: Some(Durable::default()),
         ..frame(user(name), text, id)
     };
     let call = cluster.hand_in(instance, push);
@@ -49,7 +54,7 @@ fn durable(cluster: &mut Cluster, instance: usize, name: &str, text: &str, id: u
     call
 }
 
-fn position(cluster: &Cluster, call: CallId) -> Position {
+pub(super) fn position(cluster: &Cluster, call: CallId) -> Position {
     match cluster.receipt(call).logged[0].logged {
         InLog::At(position) => position,
         other @ (InLog::Expired | InLog::Unknown | InLog::Refused) => panic!("{other:?}"),
@@ -57,7 +62,7 @@ fn position(cluster: &Cluster, call: CallId) -> Position {
 }
 
 /// What a terminal was told, as short texts.
-fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
+pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
     (cluster.received.get(&connection).into_iter().flatten())
         .map(|outgoing| match outgoing {
             Outgoing::Hello { log, .. } => match log {

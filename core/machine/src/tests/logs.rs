@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use super::pair;
-use crate::directory::log::Retention;
 use crate::event::{Answer, Event};
 use crate::frame::Payload;
 use crate::id::{CallId, UserId};
 use crate::logs::{LogAnswer, LogPage, LogQuery, LogRefused, LogRequest};
-use crate::message::{InLog, Push};
+use crate::message::{Durable, InLog, Push};
 use crate::position::Position;
 use crate::testing::cluster::{Cluster, Server, frame, user};
 use crate::testing::rig;
@@ -47,7 +46,7 @@ fn read(cluster: &mut Cluster, instance: usize, query: LogQuery) -> LogPage {
 
 fn durable(cluster: &mut Cluster, text: &str, id: u128) -> Position {
     let push = Push {
-        durable: Some(Retention::default()),
+        durable: Some(Durable::default()),
         ..frame(user("ann"), text, id)
     };
     let call = cluster.call_push(0, push);

@@ -1,6 +1,7 @@
 //! Behaviours of one instance, each as input and expected commands; of several together; and of one
 //! that is fed with anything.
 
+mod acks;
 mod answers;
 mod arbitrary;
 mod chance;

@@ -130,7 +130,7 @@ impl Feeder {
                         1 => Ask::All,
                         _ => Ask::Only(named.iter().rev().map(id).collect()),
                     },
-                    place: None,
+                    record: None,
                 }]),
             }),
             PeerSays::Everyone { delivery, push } => Message::Deliver(Delivery {

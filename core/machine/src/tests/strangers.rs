@@ -326,6 +326,7 @@ fn absurd_counts_of_a_peer_do_no_harm() {
             written: u64::MAX,
             queued: u64::MAX,
             kept: u64::MAX,
+            acked: 0,
             gone: u64::MAX,
             overflow: u64::MAX,
             unreachable: u64::MAX,
@@ -383,7 +384,7 @@ fn a_delivery_that_names_a_connection_twice_writes_once() {
             key: UserId::new("ann").expect("a user").into(),
             named: vec![ann, ann],
             ask: Ask::All,
-            place: None,
+            record: None,
         };
         let deliver = Delivery {
             id: DeliveryId::new(1),

@@ -19,7 +19,7 @@ use crate::frame::{CloseCode, Pushed};
 use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId};
 use crate::key::Key;
 
-use crate::message::{Action, Counts, Outcome};
+use crate::message::{Action, Counts, Outcome, Until};
 use crate::time::Instant;
 
 /// One push, or the part of it that one instance serves.
@@ -56,8 +56,17 @@ pub(crate) struct Addressee {
     pub(crate) named: Vec<ConnectionId>,
     /// Other terminals to be served, which only the instance itself knows.
     pub(crate) ask: Ask,
-    /// Where the push stands in the log of the key, if it is durable.
-    pub(crate) place: Option<Place>,
+    /// What the push is in the log of the key, if it is durable.
+    pub(crate) record: Option<Recorded>,
+}
+
+/// A push that is a record in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+pub(crate) struct Recorded {
+    /// Where it stands.
+    pub(crate) place: Place,
+    /// When a follower's outcome is final.
+    pub(crate) until: Until,
 }
 
 /// The terminals to be served although no row names them.

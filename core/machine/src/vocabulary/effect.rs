@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::delivery::{Delivered, Delivery};
 use crate::directory::SeenLease;
 use crate::id::{ConnectionKey, InstanceId, LinkKey};
+use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::terminal::TerminalChange;
@@ -19,6 +20,8 @@ pub(crate) enum Effect {
     HasRoom(ConnectionKey),
     /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.
     RowAsked(ConnectionKey),
+    /// A terminal confirms a record of its log: for the followers, and for the deliveries that wait for that.
+    Acked(ConnectionKey, Position),
     /// Deliveries may have missed terminals of this instance: for the followers.
     Missed,
     /// A delivery that came over this link is answered: for the peers.

@@ -216,6 +216,8 @@ pub enum Heard {
     Message,
     /// A message that nobody takes: there is no application, or it does not listen.
     Unwanted,
+    /// It confirms the record of its log at this position, and all that it was told before.
+    Ack(Position),
 }
 
 /// How a terminal's socket ended.
@@ -279,6 +281,17 @@ pub enum Notice {
         user: UserId,
         /// How its connection ended.
         reason: Disconnected,
+    },
+    /// A terminal has confirmed records of its log.
+    Acked {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// The UUID of the connection.
+        id: ConnectionId,
+        /// The user that the terminal belongs to.
+        user: UserId,
+        /// The last of the records. All that it was told before on this connection are confirmed with it.
+        position: Position,
     },
 }
 

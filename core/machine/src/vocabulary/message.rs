@@ -21,8 +21,27 @@ pub struct Push {
     pub action: Action,
     /// When the receipt is due, from the handing in.
     pub deadline: Duration,
-    /// What the log of each user keeps with it. `None`: it is in no log, and is gone when it is written.
-    pub durable: Option<Retention>,
+    /// `None`: it is in no log, and is gone when it is written.
+    pub durable: Option<Durable>,
+}
+
+/// A push that is a record in the log of each user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Durable {
+    /// What each log keeps with it.
+    pub retention: Retention,
+    /// What the receipt waits for.
+    pub until: Until,
+}
+
+/// What the receipt of a durable push waits for, until its deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub enum Until {
+    /// It is written to each terminal, or kept for it.
+    #[default]
+    Written,
+    /// Each terminal that follows its log has confirmed it. The others have been written to.
+    Acked,
 }
 
 impl Push {
@@ -150,6 +169,8 @@ pub enum Outcome {
     /// The owning instance's queues are smaller than the frame: its settings are other ones than
     /// those of the instance that took the push.
     TooLarge,
+    /// The terminal has confirmed that it has the push. Only pushes that wait for this tell it.
+    Acked,
 }
 
 impl Outcome {
@@ -163,6 +184,7 @@ impl Outcome {
             Self::Overflow => "overflow",
             Self::Unreachable => "unreachable",
             Self::TooLarge => "too_large",
+            Self::Acked => "acked",
         }
     }
 }
@@ -184,6 +206,9 @@ pub struct Counts {
     pub unreachable: u64,
     /// Terminals with the outcome [`Outcome::TooLarge`].
     pub too_large: u64,
+    /// Terminals with the outcome [`Outcome::Acked`]. A push to everyone has none.
+    #[serde(skip)]
+    pub acked: u64,
 }
 
 impl Counts {
@@ -205,6 +230,7 @@ impl Counts {
             Outcome::Overflow => self.overflow += 1,
             Outcome::Unreachable => self.unreachable += 1,
             Outcome::TooLarge => self.too_large += 1,
+            Outcome::Acked => self.acked += 1,
         }
     }
 
@@ -217,6 +243,7 @@ impl Counts {
         self.overflow = self.overflow.saturating_add(other.overflow);
         self.unreachable = self.unreachable.saturating_add(other.unreachable);
         self.too_large = self.too_large.saturating_add(other.too_large);
+        self.acked = self.acked.saturating_add(other.acked);
     }
 }
 

@@ -66,6 +66,10 @@ pub struct Stats {
     pub log_replayed: u64,
     /// Records that came to a follower which had them.
     pub log_repeats: u64,
+    /// Records that followers have confirmed.
+    pub log_acked: u64,
+    /// Confirmations of what was not sent on the connection, is forgotten, or was confirmed before.
+    pub log_acks_dropped: u64,
     /// Followers that went on with something missing.
     pub log_gaps: u64,
     /// Followers that went on from a position they had left.

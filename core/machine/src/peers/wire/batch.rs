@@ -137,12 +137,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
+    use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes, Recorded};
     use crate::directory::log::Place;
     use crate::frame::{CloseCode, FrameKind, Payload};
     use crate::id::{ConnectionId, DeliveryId, PushId, UserId};
     use crate::key::Key;
-    use crate::message::{Action, Counts, Outcome};
+    use crate::message::{Action, Counts, Outcome, Until};
     use crate::peers::wire::form::{ActionForm, Form};
     use crate::peers::wire::{Echo, Pulse};
     use crate::position::Position;
@@ -430,12 +430,16 @@ mod tests {
         };
         let place =
             (position(), position()).prop_map(|(position, before)| Place { position, before });
-        let place = proptest::option::of(place);
-        (key, vec(connection(), 0..4), ask, place).prop_map(|(key, named, ask, place)| Addressee {
-            key,
-            named,
-            ask,
-            place,
+        let record = (place, select(vec![Until::Written, Until::Acked]))
+            .prop_map(|(place, until)| Recorded { place, until });
+        let record = proptest::option::of(record);
+        (key, vec(connection(), 0..4), ask, record).prop_map(|(key, named, ask, record)| {
+            Addressee {
+                key,
+                named,
+                ask,
+                record,
+            }
         })
     }
 
@@ -448,6 +452,7 @@ mod tests {
             Outcome::Overflow,
             Outcome::Unreachable,
             Outcome::TooLarge,
+            Outcome::Acked,
         ]);
         let counts = any::<[u64; 7]>().prop_map(
             |[
@@ -466,6 +471,7 @@ mod tests {
                 overflow,
                 unreachable,
                 too_large,
+                acked: 0,
             },
         );
         prop_oneof![

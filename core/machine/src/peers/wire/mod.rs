@@ -177,7 +177,7 @@ fn addressee_size(addressee: &Addressee) -> usize {
         Ask::Nobody | Ask::All => 0,
         Ask::Only(connections) => NUMBER + connections.len() * ID,
     };
-    let placed = TAG + addressee.place.map_or(0, |_| 2 * POSITION);
+    let placed = TAG + addressee.record.map_or(0, |_| 2 * POSITION + TAG);
     // A user id has at most 128 bytes: its length takes two.
     let key = 2 + addressee.key.as_bytes().len();
     key + NUMBER + addressee.named.len() * ID + TAG + asked + placed

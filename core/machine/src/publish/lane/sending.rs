@@ -1,7 +1,7 @@
 //! How a part leaves: what its plan calls for, in deliveries that it shares with other parts of its push.
 
 use crate::context::Context;
-use crate::delivery::{Addressee, Addressees, Ask, Delivery};
+use crate::delivery::{Addressee, Addressees, Ask, Delivery, Recorded};
 use crate::directory::Row;
 use crate::id::{ConnectionId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
@@ -81,6 +81,7 @@ impl Publish {
             return;
         };
         let push = part.push;
+        let until = self.open.get(push).map(|open| open.until);
         if (self.open.get(push)).is_some_and(|open| open.due <= cx.now.mono) {
             // No answer could come in time.
             if let Some(part) = self.part_mut(key, sequence) {
@@ -100,12 +101,13 @@ impl Publish {
             (Selection::Only(connections), true) => Ask::Only(connections.clone()),
         };
         part.unanswered += 1;
-        let place = part.record.place();
+        let record = part.record.place().zip(until);
+        let record = record.map(|(place, until)| Recorded { place, until });
         let addressee = Addressee {
             key: key.clone(),
             named: named.iter().map(|(connection, _)| *connection).collect(),
             ask,
-            place,
+            record,
         };
         let part = PartId {
             key: key.clone(),

@@ -132,7 +132,8 @@ impl Terminals {
                 | Outcome::Kept
                 | Outcome::Gone
                 | Outcome::Unreachable
-                | Outcome::TooLarge => 0,
+                | Outcome::TooLarge
+                | Outcome::Acked => 0,
             };
             self.resolve(cx, id, tickets, outcome);
         }

@@ -24,6 +24,14 @@ impl Terminals {
             Heard::Control => return,
             Heard::Message => messages.received += 1,
             Heard::Unwanted => messages.dropped += 1,
+            Heard::Ack(position) => {
+                if connection.is_live() {
+                    cx.emit(Effect::Acked(key, position));
+                } else {
+                    cx.stats.log_acks_dropped += 1;
+                }
+                return;
+            }
         }
         cx.stats.messages += 1;
         if connection.is_open()

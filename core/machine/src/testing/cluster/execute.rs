@@ -194,6 +194,11 @@ impl Cluster {
         let (connection, is_there) = match notice {
             Notice::Connected { connection, .. } => (*connection, true),
             Notice::Disconnected { connection, .. } => (*connection, false),
+            Notice::Acked { connection, .. } => {
+                let is_there = self.contract.noticed.get(&(index, *connection));
+                assert_eq!(is_there, Some(&true), "{notice:?}");
+                return;
+            }
         };
         let what = if is_there { "" } else { "dis" };
         (self.record).say(format_args!("{what}connected {}", connection.slot()));

@@ -1,0 +1,304 @@
+//! What a follower was sent on its connection: what it may confirm, and from where it can go on if the log has lost
+//! the end of it.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
+use crate::position::Position;
+use crate::time::Instant;
+use crate::vocabulary::delivery::Ticket;
+
+/// Records that are remembered, at most: terminals confirm at least every so many.
+const REMEMBERED: usize = 64;
+/// Confirmed ones among them, at most: positions that the log is asked for in a step back.
+const CONFIRMED: usize = 16;
+/// Records that are remembered while nothing is sent, at most.
+const RESTING: usize = 4;
+/// Deliveries that wait for a confirmation, at most: one for each record that may be confirmed, and as many again for
+/// repeats and for records that are kept.
+const WAITING: usize = 2 * REMEMBERED;
+
+/// The records that one follower was sent lately. There is nothing of it before the first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SentRecords {
+    /// Their positions, in the order in which they were sent.
+    positions: VecDeque<Position>,
+    /// How many of them are confirmed, from the oldest on.
+    confirmed: usize,
+    /// How many of them, up to the newest, each follow the one before in the log, up to where the follower stands.
+    chained: usize,
+    /// Deliveries that wait for the confirmation of a record.
+    waiting: Vec<Waiter>,
+    activity: Activity,
+}
+
+/// A delivery that waits for the confirmation of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) position: Position,
+    pub(super) ticket: Ticket,
+    /// When it is answered in any case.
+    pub(super) until: Instant,
+}
+
+/// Whether anything is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Activity {
+    /// Something was, since it was last looked at.
+    #[default]
+    Busy,
+    /// Nothing was.
+    Resting,
+}
+
+/// What a confirmation says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    /// Records that are confirmed by it.
+    pub(super) records: u64,
+    /// Records that were sent, and are not confirmed.
+    pub(super) open: u64,
+    /// The deliveries that have waited for it.
+    pub(super) tickets: Vec<Ticket>,
+}
+
+impl SentRecords {
+    /// A record was put into the queue: the successor of what the follower held.
+    pub(super) fn put(&mut self, position: Position) {
+        if self.positions.len() == REMEMBERED {
+            self.forget_oldest();
+        }
+        self.positions.push_back(position);
+        self.chained += 1;
+        self.activity = Activity::Busy;
+    }
+
+    /// The follower confirms a record, and all before it. `None`: it is not among those that were sent and are not
+    /// confirmed.
+    pub(super) fn confirm(&mut self, position: Position) -> Option<Confirmed> {
+        let open = self.positions.iter().skip(self.confirmed);
+        let before = open.clone().position(|sent| *sent == position)?;
+        let (records, open) = (before + 1, open.len() - before - 1);
+        self.confirmed += records;
+        let mut tickets = Vec::new();
+        let confirmed = self.positions.iter().take(self.confirmed);
+        self.waiting.retain(|waiter| {
+            let is_confirmed = confirmed.clone().any(|other| *other == waiter.position);
+            if is_confirmed {
+                tickets.push(waiter.ticket);
+            }
+            !is_confirmed
+        });
+        while self.confirmed > 0 && self.positions.len() > CONFIRMED {
+            self.forget_oldest();
+        }
+        Some(Confirmed {
+            records: records as u64,
+            open: open as u64,
+            tickets,
+        })
+    }
+
+    /// Something is missing behind what was sent: what comes does not follow it.
+    pub(super) const fn break_off(&mut self) {
+        self.chained = 0;
+    }
+
+    /// The follower stands at an earlier position: what was sent behind it is lost to the log, and cannot be
+    /// confirmed.
+    pub(super) fn step_back(&mut self, to: Position) {
+        while self.chained > 0 && self.positions.back() != Some(&to) {
+            self.positions.pop_back();
+            self.chained -= 1;
+        }
+        self.confirmed = self.confirmed.min(self.positions.len());
+    }
+
+    /// Where the follower stands and stood before, newest first: it was sent all that follows each of them.
+    pub(super) fn chain(&self) -> impl Iterator<Item = Position> {
+        self.positions.iter().rev().take(self.chained).copied()
+    }
+
+    /// Whether the record at this position was sent.
+    pub(super) fn has(&self, position: Position) -> bool {
+        self.positions.contains(&position)
+    }
+
+    /// Whether the record at this position was confirmed.
+    pub(super) fn is_confirmed(&self, position: Position) -> bool {
+        let mut confirmed = self.positions.iter().take(self.confirmed);
+        confirmed.any(|other| *other == position)
+    }
+
+    /// A delivery waits for the confirmation of a record. If too many do, the one that has waited for longest learns
+    /// nothing more.
+    pub(super) fn wait(&mut self, now: Instant, waiter: Waiter) {
+        self.waiting.retain(|waiter| waiter.until > now);
+        if self.waiting.len() == WAITING {
+            self.waiting.remove(0);
+        }
+        self.waiting.push(waiter);
+    }
+
+    /// A delivery that waits for the confirmation of a record.
+    pub(super) fn waiting_for(&self, position: Position) -> Option<Ticket> {
+        let mut waiting = self.waiting.iter();
+        let waiter = waiting.find(|waiter| waiter.position == position)?;
+        Some(waiter.ticket)
+    }
+
+    /// The deliveries that wait, whatever for.
+    pub(super) fn into_waiting(self) -> impl Iterator<Item = Ticket> {
+        self.waiting.into_iter().map(|waiter| waiter.ticket)
+    }
+
+    /// Gives up most of its memory if nothing was sent since it was asked to last.
+    pub(super) fn rest(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.activity, Activity::Resting) {
+            Activity::Busy => {}
+            Activity::Resting => {
+                while self.positions.len() > RESTING {
+                    self.forget_oldest();
+                }
+                self.positions.shrink_to_fit();
+                self.waiting.retain(|waiter| waiter.until > now);
+                self.waiting.shrink_to_fit();
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        self.positions.pop_front();
+        self.confirmed = self.confirmed.saturating_sub(1);
+        self.chained = self.chained.min(self.positions.len());
+    }
+}
+
+impl Fingerprint for SentRecords {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        let Self {
+            positions,
+            confirmed,
+            chained,
+            waiting,
+            activity,
+        } = self;
+        (positions, confirmed, chained, activity).hash(hasher);
+        for waiter in waiting {
+            (waiter.position, waiter.ticket).hash(hasher);
+            waiter.until.fingerprint(now, hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::slots::SlotKey;
+    use crate::id::{InboundKey, PushId};
+
+    fn at(number: u64) -> Position {
+        Position::new(number, 0).expect("in range")
+    }
+
+    fn ticket(index: u32) -> Ticket {
+        Ticket {
+            delivery: InboundKey::new(0, 0),
+            index,
+            push: PushId::new(uuid::Uuid::nil()),
+        }
+    }
+
+    fn waiter(position: u64, index: u32) -> Waiter {
+        Waiter {
+            position: at(position),
+            ticket: ticket(index),
+            until: Instant::from_nanos(10),
+        }
+    }
+
+    fn sent(numbers: impl IntoIterator<Item = u64>) -> SentRecords {
+        let mut sent = SentRecords::default();
+        for number in numbers {
+            sent.put(at(number));
+        }
+        sent
+    }
+
+    fn chain(sent: &SentRecords) -> Vec<u64> {
+        sent.chain().map(Position::offset).collect()
+    }
+
+    #[test]
+    fn a_confirmation_is_of_all_that_was_sent_before_and_of_nothing_else() {
+        // Their numbers say nothing about their order.
+        let mut sent = sent([7, 3, 9, 1]);
+        sent.wait(Instant::START, waiter(3, 3));
+        sent.wait(Instant::START, waiter(9, 9));
+        assert_eq!(sent.confirm(at(8)), None);
+        let expected = Confirmed {
+            records: 2,
+            open: 2,
+            tickets: vec![ticket(3)],
+        };
+        assert_eq!(sent.confirm(at(3)), Some(expected));
+        assert_eq!(sent.confirm(at(3)), None, "it is confirmed");
+        assert_eq!(sent.confirm(at(7)), None, "it was before that");
+        assert!(sent.is_confirmed(at(7)) && !sent.is_confirmed(at(9)));
+        let rest = sent.confirm(at(1)).expect("sent");
+        assert_eq!((rest.records, rest.open), (2, 0));
+        assert_eq!(rest.tickets, [ticket(9)]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut sent = sent(0..=REMEMBERED as u64);
+        assert_eq!(sent.confirm(at(0)), None, "forgotten");
+        assert_eq!(sent.positions.len(), REMEMBERED);
+        assert_eq!(sent.chain().count(), REMEMBERED);
+        for index in 0..=WAITING as u32 {
+            sent.wait(Instant::START, waiter(99, index));
+        }
+        assert_eq!(sent.waiting.len(), WAITING);
+        assert_eq!(sent.waiting_for(at(99)), Some(ticket(1)));
+        let all = sent.confirm(at(REMEMBERED as u64)).expect("sent");
+        assert_eq!(all.records, REMEMBERED as u64);
+        assert_eq!(sent.positions.len(), CONFIRMED);
+    }
+
+    #[test]
+    fn what_the_log_has_lost_cannot_be_confirmed_and_what_comes_does_not_follow_it() {
+        let mut sent = sent([1, 2, 3]);
+        sent.confirm(at(3));
+        sent.step_back(at(1));
+        sent.put(at(4));
+        assert_eq!(chain(&sent), [4, 1]);
+        assert_eq!(sent.confirm(at(3)), None);
+        assert!(!sent.is_confirmed(at(4)));
+        sent.break_off();
+        sent.put(at(5));
+        assert_eq!(chain(&sent), [5]);
+        sent.step_back(at(0));
+        assert_eq!(chain(&sent), [0; 0]);
+        assert_eq!(sent.confirm(at(4)).expect("sent").records, 1);
+    }
+
+    #[test]
+    fn little_is_remembered_while_nothing_is_sent() {
+        let mut sent = sent(0..20);
+        sent.wait(Instant::START, waiter(19, 0));
+        let (now, later) = (Instant::from_nanos(9), Instant::from_nanos(10));
+        sent.rest(now);
+        assert_eq!(sent.positions.len(), 20);
+        sent.rest(now);
+        assert_eq!(chain(&sent), [19, 18, 17, 16]);
+        assert_eq!(sent.positions.capacity(), RESTING);
+        assert_eq!(sent.waiting_for(at(19)), Some(ticket(0)));
+        sent.rest(later);
+        assert_eq!(sent.waiting_for(at(19)), None);
+        sent.put(at(20));
+        sent.rest(later);
+        assert_eq!(sent.confirm(at(20)).expect("sent").records, 5);
+    }
+}
