@@ -40,7 +40,7 @@ impl Replicated {
     /// If they do not start.
     #[track_caller]
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(&[], &[])
     }
 
     /// The same with servers that lose nothing when they are killed: each write is on disk before it is
@@ -51,12 +51,26 @@ impl Replicated {
     /// If they do not start.
     #[track_caller]
     pub fn start_persistent() -> Self {
-        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"], &[])
+    }
+
+    /// The same with a primary that the Sentinel can replace and cannot demote: it goes on as if nothing had
+    /// happened.
+    ///
+    /// # Panics
+    ///
+    /// If they do not start.
+    #[track_caller]
+    pub fn start_stubborn() -> Self {
+        // The Sentinel's word for it; REPLICAOF is another command.
+        Self::start_with(&[], &["--rename-command", "SLAVEOF", ""])
     }
 
     #[track_caller]
-    fn start_with(persistence: &'static [&'static str]) -> Self {
-        let primary = RedisServer::start_with(&arguments(persistence, None));
+    fn start_with(persistence: &'static [&'static str], of_primary: &[&str]) -> Self {
+        let mut first = arguments(persistence, None);
+        first.extend(of_primary.iter().map(|&text| text.to_owned()));
+        let primary = RedisServer::start_with(&first);
         let replica = RedisServer::start_with(&arguments(persistence, Some(primary.port())));
         // A Sentinel finds replicas when it asks the primary, at its start and then every ten seconds.
         eventually("the replica follows its primary", || {
@@ -94,6 +108,18 @@ impl Replicated {
             .expect("it watches no other")
     }
 
+    /// The one that is not the primary, as the Sentinel sees it.
+    ///
+    /// # Panics
+    ///
+    /// If the Sentinel does not answer.
+    #[track_caller]
+    pub fn other(&self) -> &RedisServer {
+        let port = self.sentinel.primary();
+        let other = |server: &&RedisServer| server.port() != port;
+        self.servers.iter().find(other).expect("there are two")
+    }
+
     /// Kills the primary and starts it again in its place, before anybody has taken that.
     ///
     /// # Panics
@@ -126,11 +152,8 @@ impl Replicated {
     /// If it does not.
     #[track_caller]
     pub fn lose_primary_behind(&mut self, lag: Duration) {
-        let port = self.primary().port();
-        let replica = self.servers.iter().find(|server| server.port() != port);
         let nowhere = free_port().to_string();
-        let replica = replica.expect("there are two");
-        replica.command::<()>(&["REPLICAOF", "127.0.0.1", &nowhere]);
+        (self.other()).command::<()>(&["REPLICAOF", "127.0.0.1", &nowhere]);
         thread::sleep(lag);
         self.lose_primary();
     }
@@ -172,8 +195,7 @@ impl Replicated {
                 server.start_again();
             }
         }
-        let replica = |server: &&RedisServer| server.port() != primary;
-        let replica = self.servers.iter().find(replica).expect("there are two");
+        let replica = self.other();
         eventually("the other one replicates the primary", || {
             let about = replica.try_command::<redis::InfoDict>(&["INFO", "replication"]);
             about.is_ok_and(|about| {

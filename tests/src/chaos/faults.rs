@@ -127,6 +127,8 @@ pub(super) struct Happened {
     pub(super) ended: Duration,
     /// Records that were there before, and are not afterwards.
     pub(super) lost: usize,
+    /// The reading behind it.
+    pub(super) reading: usize,
 }
 
 /// Lets Redis fail in all ways, one after the other.
@@ -196,6 +198,7 @@ impl RedisFaults {
                 begun,
                 ended,
                 lost: histories.lost - lost,
+                reading: histories.readings.len() - 1,
             });
         }
     }

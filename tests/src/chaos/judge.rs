@@ -1,6 +1,6 @@
 //! What must hold of a run, and what does not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -56,7 +56,8 @@ pub(super) struct Tally {
     pub(super) gaps: usize,
     pub(super) backs: usize,
     pub(super) again: usize,
-    pub(super) receipts_lost: usize,
+    /// Receipts that call logged what Redis has lost, by the reading in which it is not.
+    pub(super) receipts_lost: BTreeMap<usize, usize>,
 }
 
 /// Compares what each terminal was told, and each receipt, with what stood in Redis.
@@ -134,7 +135,7 @@ impl Judged {
                 continue;
             }
             if histories.readings[reading].since.may_lose() {
-                self.tally.receipts_lost += 1;
+                *self.tally.receipts_lost.entry(reading).or_default() += 1;
             } else {
                 let what = format!(
                     "push {} is called logged at {position}, and is not in reading {reading}",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::faults::Happened;
 use super::history::Histories;
-use super::judge::{Fault, Judged};
+use super::judge::{Fault, Judged, Tally};
 use super::producers::{Producers, Push, Said};
 use super::terminals::{Event, Terminals, Told, user_name};
 
@@ -53,14 +53,14 @@ impl Report {
             table.line(&format!("  answered: {said}"), count);
         }
         table.line("servers killed", kills);
-        for (fault, (count, seconds, lost)) in faults(&redis_faults) {
-            let what =
-                format!("{count}, {seconds} s in all; {lost} records lost that were read before");
+        let tally = &judged.tally;
+        for (fault, [count, seconds, lost, receipts]) in faults(&redis_faults, tally) {
+            let what = format!(
+                "{count}, {seconds} s; of records read before it lost {lost}, of those called logged meanwhile {receipts}"
+            );
             table.line(&format!("  Redis {fault}"), what);
         }
         table.line("records that Redis lost", histories.lost);
-        let tally = &judged.tally;
-        table.line("  of those called logged", tally.receipts_lost);
         table.line("connections of terminals", tally.connects);
         table.line("  refused", tally.refused);
         table.line("  resumed", tally.resumes);
@@ -161,16 +161,27 @@ fn receipts(pushes: &[Push]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// How often each fault of Redis has happened, for how many seconds in all, and how much was lost.
-fn faults(happened: &[Happened]) -> BTreeMap<String, (usize, u64, usize)> {
-    let mut counts: BTreeMap<_, (usize, u64, usize)> = BTreeMap::new();
+/// How often each fault of Redis has happened, for how many seconds, how many records that were read before it
+/// has lost, and how many that receipts called logged since.
+fn faults(happened: &[Happened], tally: &Tally) -> BTreeMap<String, [u64; 4]> {
+    let mut sums: BTreeMap<_, [u64; 4]> = BTreeMap::new();
     for happened in happened {
-        let (count, seconds, lost) = counts.entry(happened.fault.to_string()).or_default();
-        *count += 1;
-        *seconds += (happened.ended - happened.begun).as_secs();
-        *lost += happened.lost;
+        let of_this = [
+            1,
+            (happened.ended - happened.begun).as_secs(),
+            happened.lost as u64,
+            tally
+                .receipts_lost
+                .get(&happened.reading)
+                .copied()
+                .unwrap_or_default() as u64,
+        ];
+        let sums = sums.entry(happened.fault.to_string()).or_default();
+        for (sum, one) in sums.iter_mut().zip(of_this) {
+            *sum += one;
+        }
     }
-    counts
+    sums
 }
 
 /// Prints how it goes, until the end.

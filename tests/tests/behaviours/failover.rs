@@ -1,9 +1,13 @@
 //! A replica takes over while pushes go on.
 
+use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::directory::Directory;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
+use switchboard_tests::sentinel::Replicated;
 
 use crate::traffic::{after_settling, nobody_is_missed_while};
 
@@ -15,6 +19,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         PROCESSES.sentinel(),
         a_primary_that_is_demoted_in_place_misses_nobody_without_saying_so
+    ),
+    (
+        PROCESSES.sentinel(),
+        servers_leave_a_primary_that_does_not_learn_of_its_end
     ),
     (
         PROCESSES.sentinel(),
@@ -43,6 +51,24 @@ fn a_primary_that_is_demoted_in_place_misses_nobody_without_saying_so(cell: Cell
             after_settling(cluster, |cluster| cluster.replicated().swap());
         }
     });
+}
+
+/// H38, H39: a primary that was replaced and lives on takes writes until it is demoted, which takes a Sentinel ten
+/// seconds and more; here it never is. What is written there is lost, so servers go over by themselves.
+fn servers_leave_a_primary_that_does_not_learn_of_its_end(cell: Cell) {
+    let directory = Directory::Sentinel(Box::new(Replicated::start_stubborn()));
+    let mut cluster = Cluster::start_on(directory, cell.fleet, 2, |settings| settings);
+    let terminal = cluster[0].terminal("ann").follow();
+
+    after_settling(&mut cluster, |cluster| cluster.replicated().swap());
+
+    let role: (String, i64, redis::Value) = cluster.replicated().other().command(&["ROLE"]);
+    assert_eq!(role.0, "master", "it has not learned of its end");
+    assert_eq!(cluster.rows().len(), 1, "the row is at the new primary");
+    let logged = (cluster[1].api()).receipt(push("ann", "kept").query("durable", "true"));
+    assert_eq!(logged.outcome(terminal.uuid), Some("written"));
+    let logs: Vec<String> = cluster.redis().command(&["KEYS", "sb:{p*}m:*"]);
+    assert_eq!(logs.len(), 1, "so is the record");
 }
 
 /// H39: the Sentinel is asked anew at each start.

@@ -1,5 +1,6 @@
 //! A connection to a Redis server that is a primary, and whether it still is that one.
 
+use std::future::Future;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
@@ -9,6 +10,7 @@ use switchboard_core::directory::DirectorySettings;
 use super::trouble::Trouble;
 use super::{convert, mark};
 use crate::directory::{RedisUrl, Sentinel, Target};
+use crate::runtime::{Runtime, race};
 
 /// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
@@ -19,6 +21,8 @@ pub(super) struct Primary {
     /// The server's run, which a restart changes and a proxy's switch to another server too. `None`
     /// if the server does not say.
     pub(super) run: Option<String>,
+    /// Where it is, if a Sentinel named it.
+    named: Option<String>,
 }
 
 impl Primary {
@@ -50,7 +54,10 @@ impl Primary {
             let named = named_by(host, sentinel, patience).await;
             let primary = match named {
                 Ok(master) => match open(&master, CONNECT).await {
-                    Ok(connection) => Self::verified(connection).await,
+                    Ok(connection) => Self::verified(connection).await.map(|primary| Self {
+                        named: Some(master),
+                        ..primary
+                    }),
                     Err(error) => Err(error.into()),
                 },
                 Err(why) => Err(why.of_sentinel(host)),
@@ -78,8 +85,65 @@ impl Primary {
         for answer in loaded {
             answer.extract_error()?;
         }
-        Ok(Self { connection, run })
+        Ok(Self {
+            connection,
+            run,
+            named: None,
+        })
     }
+
+    /// Ends when the Sentinels lead to another primary than this one; without Sentinels never. A primary
+    /// that was replaced and lives on learns of it late, by ten seconds or more, and what it is asked to
+    /// write until then is lost.
+    pub(super) fn replaced<R: Runtime>(&self, url: &RedisUrl) -> impl Future<Output = ()> + use<R> {
+        let watched = match url.target() {
+            Target::Server(_) => None,
+            Target::Sentinel(sentinel) => self.named.clone().map(|named| (sentinel.clone(), named)),
+        };
+        let run = self.run.clone();
+        async move {
+            let Some((sentinel, named)) = watched else {
+                return std::future::pending().await;
+            };
+            loop {
+                R::sleep(WATCH).await;
+                let looked = race(is_replaced(&sentinel, &named, run.as_deref()), async {
+                    R::sleep(CONNECT).await;
+                    false
+                });
+                if looked.await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How often the Sentinels are asked whether the primary is still the one of the link.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Whether establishing the link anew would lead to another primary: the Sentinels are asked in the same order.
+async fn is_replaced(sentinel: &Sentinel, named: &str, run: Option<&str>) -> bool {
+    for host in &sentinel.hosts {
+        let Ok(master) = named_by(host, sentinel, WATCH).await else {
+            continue;
+        };
+        if master == named {
+            return false;
+        }
+        let Ok(mut connection) = open(&master, WATCH).await else {
+            continue;
+        };
+        match standing(&mut connection).await {
+            // The same server may have two addresses.
+            Ok(Standing::Primary { run: other }) => {
+                return run.is_none() || other.as_deref() != run;
+            }
+            // A Sentinel that was cut off names one that was replaced.
+            Ok(Standing::Replica) | Err(_) => {}
+        }
+    }
+    false
 }
 
 /// What a server says of itself.

@@ -58,7 +58,7 @@ pub(super) async fn run<R: Runtime>(
             Ok(primary) => {
                 link.context.troubles.end(this, &url);
                 backoff = Backoff::new();
-                match link.serve::<R>(primary).await {
+                match link.serve::<R>(primary, &url).await {
                     LinkServed::Until(why) => Trouble::Lost(why),
                     LinkServed::InstanceEnded => return,
                 }
@@ -116,12 +116,18 @@ impl RedisLink {
     }
 
     /// Serves one link until it is lost.
-    async fn serve<R: Runtime>(&mut self, primary: Primary) -> LinkServed {
+    async fn serve<R: Runtime>(&mut self, primary: Primary, url: &RedisUrl) -> LinkServed {
         self.report(Event::DirectoryUp).await;
+        let mut replaced = pin!(primary.replaced::<R>(url));
         let mut line = Line::new(primary);
         let silence = self.context.timeout * SILENCE;
         let served = loop {
             let order = async { Happened::Order(self.orders.recv().await.ok()) };
+            let replaced = async {
+                replaced.as_mut().await;
+                Happened::Replaced
+            };
+            let order = race(order, replaced);
             let happened = match line.waiting_since() {
                 None => order.await,
                 Some(since) => {
@@ -151,6 +157,9 @@ impl RedisLink {
                 }
                 Happened::Ended(Err(why)) => break LinkServed::Until(why),
                 Happened::Silence => break LinkServed::Until("no answer".to_owned()),
+                Happened::Replaced => {
+                    break LinkServed::Until("the Sentinels lead to another primary".to_owned());
+                }
                 Happened::Order(Some(DirectoryOrder::Execute(trip))) => {
                     line.send(trip, &self.context.settings)
                 }
@@ -177,6 +186,7 @@ enum Happened {
     Order(Option<DirectoryOrder>),
     Ended(TripEnd),
     Silence,
+    Replaced,
 }
 
 /// One connection and what was sent over it.
