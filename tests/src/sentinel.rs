@@ -20,6 +20,8 @@ use crate::redis::{RedisServer, free_port};
 pub struct Replicated {
     servers: [RedisServer; 2],
     persistence: &'static [&'static str],
+    /// After how many milliseconds a silent primary is replaced, but by what a test does.
+    patience: u32,
     sentinel: Sentinel,
 }
 
@@ -43,15 +45,19 @@ impl Replicated {
         Self::start_with(&[], &[])
     }
 
-    /// The same with servers that lose nothing when they are killed: each write is on disk before it is
-    /// answered.
+    /// The same with servers that lose nothing when they are killed, as each write is on disk before it is
+    /// answered, and that are not replaced because the machine is slow.
     ///
     /// # Panics
     ///
     /// If they do not start.
     #[track_caller]
     pub fn start_persistent() -> Self {
-        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"], &[])
+        let mut started =
+            Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"], &[]);
+        started.patience = A_LONG_TIME;
+        started.sentinel.set_patience(A_LONG_TIME);
+        started
     }
 
     /// The same with a primary that the Sentinel can replace and cannot demote: it goes on as if nothing had
@@ -84,6 +90,7 @@ impl Replicated {
         Self {
             servers: [primary, replica],
             persistence,
+            patience: DOWN_AFTER,
             sentinel,
         }
     }
@@ -141,7 +148,7 @@ impl Replicated {
             about.is_ok_and(|about| about.get::<u8>("loading") == Some(0))
         });
         eventually("the Sentinel has seen it", || self.sentinel.sees_primary());
-        self.sentinel.set_patience(DOWN_AFTER);
+        self.sentinel.set_patience(self.patience);
     }
 
     /// Cuts the replica off from its primary, kills that `lag` later, and returns when the replica has taken
@@ -167,8 +174,10 @@ impl Replicated {
     #[track_caller]
     pub fn stall_primary(&mut self) {
         let stalled = self.primary().port();
+        self.sentinel.set_patience(DOWN_AFTER);
         self.primary().pause();
         self.await_primary_other_than(stalled);
+        self.sentinel.set_patience(self.patience);
         let primary = self.servers.iter().find(|server| server.port() == stalled);
         primary.expect("it watches no other").resume();
     }
@@ -215,10 +224,12 @@ impl Replicated {
     /// If it does not.
     #[track_caller]
     pub fn lose_primary(&mut self) {
+        self.sentinel.set_patience(DOWN_AFTER);
         let primary = self.primary_mut();
         let port = primary.port();
         primary.stop();
         self.await_primary_other_than(port);
+        self.sentinel.set_patience(self.patience);
     }
 
     /// Lets the Sentinel swap the two while both live: the primary is demoted in place.
