@@ -3,6 +3,7 @@
 
 const POSITIONS = 8; // that are offered on return; a server reads up to 16
 const IDS = 1000; // of records that are known again: more than a log keeps
+const CONFIRM_MS = 1000, CONFIRM_RECORDS = 64; // after so long, or so many, it confirms what it has taken
 const FINAL = [1002, 1007, 1009, 4001]; // closes after which nobody comes back by itself
 
 /** `record(data, id)` and `plain(data)` get what is pushed. When `missing()` is called something is lost: ask your server. */
@@ -16,22 +17,31 @@ export function follow(url, { record, plain, missing, ended, token, after = [], 
     const target = new URL(url);
     if (positions.length === 0) target.searchParams.set("log", "1");
     for (const position of positions) target.searchParams.append("after", position);
-    let announced = null;
-    socket = new WebSocket(target, protocols);
+    let announced = null, unconfirmed = 0, due = null;
+    const opened = socket = new WebSocket(target, protocols);
+    const confirm = () => {
+      clearTimeout(due);
+      [unconfirmed, due] = [0, null];
+      if (opened.readyState === 1) opened.send(JSON.stringify({ switchboard: { ack: positions[0] } }));
+    };
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => {
       if (mine !== turn) return;
       const message = announced;
       announced = message ? null : read(data);
-      if (message) take(message, data);
+      if (!message) return;
+      take(message, data);
+      unconfirmed += 1;
+      if (unconfirmed >= CONFIRM_RECORDS) confirm();
+      else due ??= setTimeout(confirm, CONFIRM_MS);
     };
     socket.onerror = () => {}; // `close` follows
     socket.onclose = ({ code }) => { if (mine === turn) later(code); };
   }
   function take({ position, id }, data) {
-    positions = [position, ...positions].slice(0, POSITIONS);
     if (!ids.has(id)) record(data, id); // after a gap and after `back` it may come again
     if (ids.add(id).size > IDS) ids.delete(ids.values().next().value);
+    positions = [position, ...positions].slice(0, POSITIONS);
   }
   function read(data) { // gives what announces that the next frame is a record
     const own = typeof data === "string" && data.startsWith('{"switchboard":') ? JSON.parse(data).switchboard : null;

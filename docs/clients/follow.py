@@ -12,12 +12,14 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 POSITIONS = 8  # that are offered on return; a server reads up to 16
 IDS = 1000  # of records that are known again: more than a log keeps
 FINAL = (1002, 1007, 1009, 4001)  # closes after which nobody comes back by itself
+CONFIRM_SECONDS, CONFIRM_RECORDS = 1, 64  # after so long, or so many, it confirms what it has taken
 
 
 async def follow(url, record, plain, missing, token=None, after=()):
     """`record(data, id)` and `plain(data)` get what is pushed. When `missing()` is called something is lost:
     ask your server. Ends with the code of a close after which nobody comes back by itself."""
     positions, ids, attempts = list(after), {}, 0  # positions: the newest first
+    clock = asyncio.get_running_loop().time
     while True:
         code = None
         query = urlencode([("after", position) for position in positions] or [("log", "1")])
@@ -25,24 +27,32 @@ async def follow(url, record, plain, missing, token=None, after=()):
             headers = {"Authorization": f"Bearer {await token()}"} if token else {}
             address = f"{url}{'&' if '?' in url else '?'}{query}"
             async with connect(address, max_size=None, additional_headers=headers) as socket:
+                unconfirmed, due = 0, None
                 while True:
-                    data = await socket.recv()
+                    if unconfirmed >= CONFIRM_RECORDS or (due and clock() >= due):
+                        await socket.send(json.dumps({"switchboard": {"ack": positions[0]}}))
+                        unconfirmed, due = 0, None
+                    try:
+                        async with asyncio.timeout_at(due):
+                            data = await socket.recv()
+                    except TimeoutError:
+                        continue
                     text = data if isinstance(data, str) else ""
                     own = json.loads(text)["switchboard"] if text.startswith('{"switchboard":') else None
                     if own is None:
                         plain(data)
                     elif message := own.get("message"):
                         data = await socket.recv()
-                        positions = [message["position"], *positions][:POSITIONS]
                         if message["id"] not in ids:  # after a gap and after `back` it may come again
                             record(data, message["id"])
                         ids[message["id"]] = None
                         if len(ids) > IDS:
                             del ids[next(iter(ids))]
+                        positions = [message["position"], *positions][:POSITIONS]
+                        unconfirmed, due = unconfirmed + 1, due or clock() + CONFIRM_SECONDS
                     else:
-                        hello = own.get("hello")
-                        attempts = 0 if hello else attempts
-                        stands = (hello or own).get("log") or own.get("gap") or own.get("back")
+                        attempts = 0 if "hello" in own else attempts
+                        stands = own.get("hello", own).get("log") or own.get("gap") or own.get("back")
                         if stands:  # it goes on here: what is newer is not in the log
                             here = stands["position"]
                             older = positions[positions.index(here) + 1 :] if here in positions else []

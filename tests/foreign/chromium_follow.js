@@ -6,7 +6,7 @@ const http = require("node:http");
 const path = require("node:path");
 const { chromium } = require("playwright-core");
 const { Api, assert, eventually, place, run } = require("./check");
-const { number, pushLogged, pushWhileServersAreKilled, upTo } = require("./durable");
+const { number, pushUntilAcked, pushLogged, pushWhileServersAreKilled, upTo } = require("./durable");
 
 const EXAMPLE = readFileSync(path.join(__dirname, "../../docs/clients/follow.mjs"));
 
@@ -56,6 +56,12 @@ run({
     [all] = await pushWhileServersAreKilled(["ann"]);
     await eventually("the last record", async () => await count() >= all);
     assert.deepEqual((await records(0)).map(number), upTo(all));
+  },
+
+  "what it has taken it confirms": async () => {
+    assert.equal(await pushUntilAcked("ann", "confirmed"), 1);
+    all += 1;
+    assert.equal(await count(), all);
   },
 
   "a page that was left gets what came meanwhile when it is shown again": async () => {

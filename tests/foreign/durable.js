@@ -74,7 +74,13 @@ async function pushWhileServersAreKilled(users) {
   return Promise.all(publishers);
 }
 
+/** Pushes durably, and gives how many terminals have confirmed that. Others may be listed that a killed server had. */
+async function pushUntilAcked(user, data) {
+  const at = `/v1/users/${user}/push?durable=true&until=acked&deadline=10s`;
+  return (await new Api(place.servers[0]).accepted("POST", at, data)).acked;
+}
+
 /** The numbers from 0 to one less than `count`. */
 const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 
-module.exports = { number, pushLogged, pushWhileServersAreKilled, upTo };
+module.exports = { number, pushLogged, pushUntilAcked, pushWhileServersAreKilled, upTo };

@@ -3,7 +3,7 @@
 
 const WebSocket = require("ws");
 const { Api, assert, eventually, place, run, within } = require("./check");
-const { number, pushLogged, pushWhileServersAreKilled, upTo } = require("./durable");
+const { number, pushLogged, pushUntilAcked, pushWhileServersAreKilled, upTo } = require("./durable");
 
 const example = import("../../docs/clients/follow.mjs");
 
@@ -70,6 +70,14 @@ run({
     await eventually("it", () => got.records.length === 2);
     got.client.stop();
     assert.deepEqual([got.records, got.plain, got.missing], [["first", "meanwhile"], ["plain"], 0]);
+  },
+
+  "what it has taken it confirms": async () => {
+    const got = await follower(url("gil"));
+    await connected("gil");
+    assert.equal(await pushUntilAcked("gil", "confirmed"), 1);
+    got.client.stop();
+    assert.deepEqual(got.records, ["confirmed"]);
   },
 
   "who comes with a position that the log does not know is told, and gets what is kept": async () => {

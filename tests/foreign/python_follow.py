@@ -133,6 +133,16 @@ async def _():
     assert (got.records, got.plain, got.missing) == (["first", "second"], ["plain"], 0)
 
 
+@check("what it has taken it confirms")
+async def _():
+    got = Follower(url("gil"))
+    await connected("gil")
+    at = "/v1/users/gil/push?durable=true&until=acked&deadline=10s"
+    receipt = await Api(PLACE["servers"][0]).accepted("POST", at, b"confirmed")
+    assert receipt["acked"] == 1, receipt
+    await got.has(1)
+
+
 @check("who comes with a position that the log does not know is told, and gets what is kept")
 async def _():
     await push_logged("dan", "kept")
