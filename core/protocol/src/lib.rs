@@ -20,12 +20,16 @@ pub enum Protocol {
     /// terminal is a message, but for those that confirm records.
     #[default]
     Plain,
+    /// As `Plain`. Its terminals follow the log of their user, unless they say otherwise.
+    PlainLog,
 }
 
 /// What makes a protocol. Each has a file, and one of these in it.
 struct Codec {
     /// The WebSocket subprotocol by which terminals choose it.
     subprotocol: &'static str,
+    /// Whether its terminals follow the log of their user without asking for it.
+    follows: bool,
     /// Whether the frame of a push is another than its payload.
     changes_payloads: bool,
     /// How large a push is over a transport that makes so many bytes of a frame.
@@ -78,11 +82,12 @@ pub enum Said {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Plain];
+    pub const ALL: [Self; 2] = [Self::Plain, Self::PlainLog];
 
     const fn codec(self) -> &'static Codec {
         match self {
             Self::Plain => &plain::CODEC,
+            Self::PlainLog => &plain::LOG_CODEC,
         }
     }
 
@@ -96,6 +101,11 @@ impl Protocol {
         Self::ALL
             .into_iter()
             .find(|protocol| protocol.subprotocol() == name)
+    }
+
+    /// Whether its terminals follow the log of their user without asking for it.
+    pub const fn follows(self) -> bool {
+        self.codec().follows
     }
 
     /// How large pushes are after encoding, over a transport that makes so many bytes of a frame. It is what
@@ -248,6 +258,9 @@ mod tests {
             );
         }
         assert_eq!(Protocol::of_subprotocol("bearer.token"), None);
+        let following = Protocol::of_subprotocol("switchboard.v2");
+        assert_eq!(following.map(Protocol::follows), Some(true));
+        assert!(!Protocol::default().follows());
     }
 
     #[test]

@@ -10,10 +10,18 @@ use crate::{Codec, Frames, Said};
 
 pub(crate) const CODEC: Codec = Codec {
     subprotocol: "switchboard.v1",
+    follows: false,
     changes_payloads: false,
     size,
     encode,
     decode,
+};
+
+/// The same frames, for terminals that follow the log of their user.
+pub(crate) const LOG_CODEC: Codec = Codec {
+    subprotocol: "switchboard.v2",
+    follows: true,
+    ..CODEC
 };
 
 /// A record is announced by a frame of its own.

@@ -8,6 +8,7 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use switchboard_core::event::{Follow, Handshake, Refused};
+use switchboard_protocol::Protocol;
 
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
@@ -94,7 +95,7 @@ async fn admit(
         )));
     }
     let login = logged_in(&admitted.admission, parts, room).await;
-    let admitted = login.and_then(|login| Ok((login, asked_log(&parts.uri)?)));
+    let admitted = login.and_then(|login| Ok((login, asked_log(&parts.uri, asked.protocol)?)));
     match admitted {
         Ok((login, follow)) => Ok((asked, login, follow)),
         Err(refusal) => Err(Box::new(asked.refused(*refusal))),
@@ -123,8 +124,8 @@ async fn logged_in(
 }
 
 /// What a terminal asks of its log.
-fn asked_log(uri: &Uri) -> Result<Option<Follow>, Refusal> {
-    follow(uri).map_err(|error| {
+fn asked_log(uri: &Uri, protocol: Protocol) -> Result<Option<Follow>, Refusal> {
+    follow(uri, protocol.follows()).map_err(|error| {
         let text = error.to_string();
         Box::new(refusal(StatusCode::BAD_REQUEST, "bad_log", &text))
     })
@@ -162,7 +163,7 @@ impl Handle {
             asked: &asked,
             opening: Opening::upgrade(asked.kind, hyper::upgrade::on(&mut *request)),
             login,
-            follow: asked_log(request.uri())?,
+            follow: asked_log(request.uri(), asked.protocol)?,
             place: None,
         };
         connect(self.shared.events.as_deref(), member, terminal).await?;

@@ -6,21 +6,21 @@ use switchboard_core::position::{InvalidPosition, Position};
 
 use super::query::{self, BadEncoding};
 
-/// What the query of a handshake asks of the log: `log=1`, or `after=POSITION`, newest first, or `history=N`.
-/// Other parameters are others' business.
+/// What the query of a handshake asks of the log: `log=1`, or `after=POSITION`, newest first, or `history=N`; and
+/// if it says nothing, what is `usual` for whoever speaks its protocol. Other parameters are others' business.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
-pub(crate) fn follow(uri: &Uri) -> Result<Option<Follow>, BadFollow> {
-    let mut asked = false;
+pub(crate) fn follow(uri: &Uri, usual: bool) -> Result<Option<Follow>, BadFollow> {
+    let mut asked = usual;
     let mut follow = Follow::default();
     for pair in query::pairs(uri.query()) {
         let (name, value) = pair?;
         match name.as_ref() {
             "log" => match value.as_ref() {
                 "1" => asked = true,
-                "0" => {}
+                "0" => asked = false,
                 _ => return Err(BadFollow::Log),
             },
             "after" => {
@@ -57,7 +57,20 @@ mod tests {
     use super::*;
 
     fn asked(query: &str) -> Result<Option<Follow>, BadFollow> {
-        follow(&format!("/connect?{query}").parse().expect("a URI"))
+        follow(&uri(query), false)
+    }
+
+    fn uri(query: &str) -> Uri {
+        format!("/connect?{query}").parse().expect("a URI")
+    }
+
+    #[test]
+    fn a_terminal_whose_protocol_has_the_log_may_do_without() {
+        let all = Some(Follow::default());
+        assert_eq!(follow(&uri("user=ann"), true), Ok(all));
+        assert_eq!(follow(&uri("log=0"), true), Ok(None));
+        let history = follow(&uri("history=7"), true).expect("it can be read");
+        assert_eq!(history.map(|follow| follow.history), Some(7));
     }
 
     #[test]
