@@ -195,7 +195,7 @@ impl Instance {
             membership: Membership::new(now),
             publish: Publish::new(&hash),
             deliver: Deliveries::new(&config, &hash),
-            follow: Followers::new(),
+            follow: Followers::new(&config),
             peers: Peers::new(),
             drain: Drain::new(),
             base: Base::new(config, identity, &seed, now),

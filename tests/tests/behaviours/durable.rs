@@ -13,7 +13,9 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         INSTANCES,
         a_follower_gets_each_record_once_and_other_terminals_a_plain_push
     ),
+    (INSTANCES, a_terminal_follows_by_its_subprotocol),
     (INSTANCES, a_follower_that_returns_anywhere_misses_nothing),
+    (INSTANCES, a_log_keeps_what_the_settings_say),
     (INSTANCES, the_last_records_come_before_what_is_pushed),
     (INSTANCES, a_repeat_is_the_same_record),
     (ONE, a_position_that_was_never_told_is_a_gap),
@@ -64,6 +66,43 @@ fn a_follower_gets_each_record_once_and_other_terminals_a_plain_push(cell: Cell)
     cluster[1].api().push("ann", "plain").expect_written(2);
     ann.expect_text("plain");
     plain.expect_text("plain");
+}
+
+/// Where the query is somebody else's, the subprotocol says it.
+fn a_terminal_follows_by_its_subprotocol(cell: Cell) {
+    let cluster = cell.start(2);
+    let offering = |protocols: &str| {
+        let connect = cluster[0].connect().user("ann");
+        connect.header("Sec-WebSocket-Protocol", protocols)
+    };
+    let mut ann = offering("switchboard.v2, switchboard.v1").open();
+    assert_eq!(ann.protocol.as_deref(), Some("switchboard.v2"));
+    assert_eq!(ann.log["resumed"], false);
+    let mut without = offering("switchboard.v2").query("log", "0").open();
+    assert!(without.log.is_null());
+    durable(&cluster, 1, "ann", "once").expect_written(2);
+    let held = ann.expect_record("once");
+    without.expect_text("once");
+
+    durable(&cluster, 1, "ann", "again");
+    let mut back = offering("switchboard.v2").query("after", &held).open();
+    assert_eq!(back.log["resumed"], true);
+    back.expect_record("again");
+}
+
+fn a_log_keeps_what_the_settings_say(cell: Cell) {
+    let cluster = cell.start_with(2, |s| s.with("log_records", 2).with("log_bytes", 9));
+    for text in ["first", "a", "b"] {
+        durable(&cluster, 0, "ann", text);
+    }
+    assert_eq!(cluster[1].api().log("ann", "").texts(), ["a", "b"]);
+    durable(&cluster, 0, "ann", "12345678");
+    assert_eq!(cluster[1].api().log("ann", "").texts(), ["b", "12345678"]);
+    durable(&cluster, 0, "ann", "longer than nine");
+    assert_eq!(
+        cluster[1].api().log("ann", "").texts(),
+        ["longer than nine"]
+    );
 }
 
 fn a_follower_that_returns_anywhere_misses_nothing(cell: Cell) {

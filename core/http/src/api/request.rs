@@ -64,7 +64,7 @@ impl Options {
                 }
                 ("durable", Known::PushToUser | Known::PushToUsers) => {
                     let asked = match value.as_ref() {
-                        "true" => Some(Retention::default()),
+                        "true" => Some(config.retention()),
                         "false" => None,
                         _ => return Err(ApiError::BadDurable),
                     };

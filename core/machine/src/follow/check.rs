@@ -9,8 +9,8 @@ use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::context::Context;
+use crate::directory::Operation;
 use crate::directory::log::LogOperation;
-use crate::directory::{DirectorySettings, Operation};
 use crate::id::ConnectionKey;
 use crate::key::Key;
 use crate::membership::Membership;
@@ -112,7 +112,7 @@ impl Followers {
         }
         let period = cx.config.log_check.as_nanos();
         // Reading a log prolongs its life, which comparing its head does not.
-        let rounds = DirectorySettings::UNUSED_LOG.as_nanos() / 4 / period;
+        let rounds = cx.config.unused_log_expiry.as_nanos() / 4 / period;
         let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
         self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
         let mut budget = AT_ONCE;

@@ -37,6 +37,7 @@ use std::time::Duration;
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
+use crate::config::Config;
 use crate::context::Context;
 use crate::event::{Follow, Notice};
 use crate::id::ConnectionKey;
@@ -72,11 +73,11 @@ pub(crate) struct Followers {
 }
 
 impl Followers {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(config: &Config) -> Self {
         Self {
             followers: BTreeMap::new(),
             channels: BTreeMap::new(),
-            replays: Replays::new(),
+            replays: Replays::new(config),
             checks: Checks::new(),
             holding: VecDeque::new(),
             release: Alarm::UNSET,

@@ -8,6 +8,7 @@ use super::Followers;
 use super::follower::{Grant, Mode, Reading, Stand, Waits};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
+use crate::config::Config;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogPart, LogReply, LogStart, Place, Record};
 use crate::directory::{Operation, Reply};
@@ -27,8 +28,6 @@ use crate::vocabulary::timer::FollowTimer;
 const READ_RECORDS: u32 = 20;
 /// Bytes of their content, at most.
 const READ_BYTES: u32 = 64 << 10;
-/// Reads under way, at most: what they return is bounded by four megabytes.
-const READS: usize = 64;
 /// How long nothing is read after a read that failed.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -36,6 +35,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(super) struct Replays {
     under_way: usize,
+    /// Reads under way, at most.
+    limit: usize,
     /// Followers that wait for a place or for a link.
     waiting: VecDeque<ConnectionKey>,
     /// Until when nothing is read.
@@ -43,9 +44,10 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(config: &Config) -> Self {
         Self {
             under_way: 0,
+            limit: config.log_replays,
             waiting: VecDeque::new(),
             pause: Alarm::UNSET,
         }
@@ -61,7 +63,7 @@ impl Replays {
     }
 
     fn is_due(&self) -> bool {
-        !self.waiting.is_empty() && self.under_way < READS && !self.pause.is_set()
+        !self.waiting.is_empty() && self.under_way < self.limit && !self.pause.is_set()
     }
 
     /// A follower that waits has ended.

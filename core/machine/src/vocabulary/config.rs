@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::directory::DirectorySettings;
+use crate::directory::log::Retention;
 use crate::id::InstanceId;
 
 const fn millis(millis: u64) -> Duration {
@@ -111,11 +112,51 @@ crate::settings! {
         }
 
         "Logs of durable pushes" {
+            /// Records that a log keeps, at most, unless the push says otherwise.
+            log_records: u32 as Count = 100,
+                rule: |config| (1..=config.log_records_max).contains(&config.log_records),
+                    "must be above zero and at most `log_records_max`";
+
+            /// The most records that a push may have a log keep.
+            log_records_max: u32 as Count = 1000,
+                rule: |config| config.log_records_max <= 100_000, "must be at most 100000";
+
+            /// How long a log keeps a record, unless the push says otherwise.
+            #[serde(with = "duration")]
+            log_age: Duration as Time = secs(600),
+                rule: |config| (secs(1)..=config.log_age_max).contains(&config.log_age),
+                    "must be at least 1s and at most `log_age_max`";
+
+            /// The longest time for which a push may have a log keep records.
+            #[serde(with = "duration")]
+            log_age_max: Duration as Time = secs(24 * 3600);
+
+            /// Bytes of the payloads that a log keeps, at most; but its last record always.
+            log_bytes: usize as Bytes = 1 << 20,
+                rule: |config| (1..=1 << 30).contains(&config.log_bytes),
+                    "must be between 1 byte and 1 GiB";
+
             /// The time in which the head of each log that is followed is compared with where its followers
             /// stand. It bounds how long a follower can miss a record that came to its log without any sign.
             #[serde(with = "duration")]
             log_check: Duration as Time = secs(60),
                 rule: |config| config.log_check >= secs(1), "must be at least 1s";
+
+            /// Reads of logs for followers that are under way at an instance, at most; the others wait. Each
+            /// reads 20 records or 64 KiB.
+            log_replays: usize as Count = 64,
+                rule: |config| config.log_replays > 0, "must be above zero";
+
+            /// How long positions of a log count after its last record. Who comes back later begins anew.
+            #[serde(with = "duration")]
+            log_expiry: Duration as Time = DirectorySettings::USED_LOG,
+                rule: |config| config.log_expiry >= config.log_age_max, "must be at least `log_age_max`";
+
+            /// How long positions of a log count to which nobody has written and that nobody follows.
+            #[serde(with = "duration")]
+            unused_log_expiry: Duration as Time = DirectorySettings::UNUSED_LOG,
+                rule: |config| config.unused_log_expiry >= 4 * config.log_check,
+                    "must be at least four times `log_check`";
         }
 
         "Links between instances" {
@@ -246,8 +287,17 @@ impl Config {
             lease: self.lease,
             row_expiry: self.row_expiry,
             repeat_memory: self.repeat_memory,
-            used_log: DirectorySettings::USED_LOG,
-            unused_log: DirectorySettings::UNUSED_LOG,
+            used_log: self.log_expiry,
+            unused_log: self.unused_log_expiry,
+        }
+    }
+
+    /// What a log keeps, unless the push says otherwise.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            records: self.log_records,
+            bytes: u32::try_from(self.log_bytes).unwrap_or(u32::MAX),
+            age: self.log_age,
         }
     }
 
@@ -411,6 +461,7 @@ mod tests {
     #[test]
     fn the_defaults_fit_together() {
         assert_eq!(Config::default().validate(), Ok(()));
+        assert_eq!(Config::default().retention(), Retention::default());
     }
 
     #[test]
