@@ -189,6 +189,31 @@ run({
     uuid = await connect(page);
   },
 
+  "a terminal that follows the log comes back when it is cut, and misses no durable push": async () => {
+    await page.getByRole("button", { name: "Disconnect" }).click();
+    await shows(page, "#terminal-state", "closed (1000)");
+    await page.getByLabel(/Follow the log/).check();
+    await page.getByLabel(/Durable/).check();
+    await connect(page);
+    await shows(page, "#log-note", "begins here");
+    await push(page, "a record");
+    await shows(page, "#frames li", /[0-9a-f]{22} a record/);
+    const held = await page.locator("#position").textContent();
+    await page.getByRole("button", { name: /Cut/ }).click();
+    await shows(page, "#log-note", "comes back in 5.0 s");
+    await push(page, "while it was away");
+    await shows(page, "#push-state", "0 written, 0 queued, 0 failed (nobody is connected)");
+    await shows(page, "#log-note", "resumed: nothing is missing");
+    await shows(page, "#frames li", /[0-9a-f]{22} while it was away/);
+    assert.notEqual(await page.locator("#position").textContent(), held);
+    await screenshot(page, "10-follows-the-log");
+    await page.getByRole("button", { name: "Disconnect" }).click();
+    await shows(page, "#terminal-state", "closed (1000)");
+    await page.getByLabel(/Follow the log/).uncheck();
+    await page.getByLabel(/Durable/).uncheck();
+    uuid = await connect(page);
+  },
+
   "a kick from the page closes it with 4001, and it connects again": async () => {
     await page.getByRole("button", { name: "Connections" }).click();
     await shows(page, "#connections li", uuid);

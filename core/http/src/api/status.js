@@ -5,6 +5,12 @@ const POLL_MS = 2000;
 const RATE_WINDOW_MS = 12000;
 const LOG_LINES = 200;
 const KEY = "switchboard-api-key";
+// Positions that are brought when the terminal comes back: a server looks for up to 16.
+const POSITIONS = 4;
+const CUT_MS = 5000;
+const LONGEST_WAIT_MS = 30000;
+// After these nobody comes back by himself.
+const FINAL_CODES = [1002, 1007, 1009, 4001, 4002];
 
 const CLOSE_CODES = {
   1000: "closed by this page",
@@ -24,6 +30,9 @@ const at = (id) => document.getElementById(id);
 let facts = { keys: false, auth: "open", terminals: null };
 let key = sessionStorage.getItem(KEY) ?? "";
 let socket = null;
+// The log that the terminal follows: the positions it holds, newest first, and how it comes back. Null while
+// it follows none.
+let follower = null;
 const samples = new Map();
 
 // Elements are made of texts, so that nothing that comes over a wire is read as HTML.
@@ -134,9 +143,9 @@ async function poll() {
 
 // Terminal
 
-function log(list, text, className) {
+function log(list, content, className) {
   const time = element("time", new Date().toLocaleTimeString());
-  list.append(element("li", [time, " ", text], className));
+  list.append(element("li", [time, " ", content].flat(), className));
   while (list.childElementCount > LOG_LINES) list.firstElementChild.remove();
   list.scrollTop = list.scrollHeight;
 }
@@ -149,17 +158,21 @@ function describe(data) {
 }
 
 function open() {
-  const user = at("connect-user").value;
+  const query = [];
+  if (facts.auth === "open") query.push(`user=${encodeURIComponent(at("connect-user").value)}`);
+  if (follower) query.push(...(follower.positions.length ? follower.positions.map((position) => `after=${position}`) : ["log=1"]));
+  const separator = facts.terminals.includes("?") ? "&" : "?";
+  const url = query.length ? `${facts.terminals}${separator}${query.join("&")}` : facts.terminals;
+  if (facts.auth === "open") return new WebSocket(url);
   const token = at("token").value.trim();
-  if (facts.auth === "open") {
-    return new WebSocket(`${facts.terminals}?user=${encodeURIComponent(user)}`);
-  }
-  return new WebSocket(facts.terminals, ["switchboard.v1", ...(token ? [`bearer.${token}`] : [])]);
+  return new WebSocket(url, ["switchboard.v1", ...(token ? [`bearer.${token}`] : [])]);
 }
 
 function connected(yes) {
-  at("connect").textContent = socket ? "Disconnect" : "Connect";
+  at("connect").textContent = socket || follower ? "Disconnect" : "Connect";
   at("message").disabled = at("send").disabled = !yes;
+  at("cut").disabled = !(yes && follower);
+  at("follow").disabled = Boolean(socket || follower);
 }
 
 function connect() {
@@ -171,6 +184,7 @@ function connect() {
     mine = open();
   } catch (error) {
     log(frames, error.message, "bad");
+    leave();
     return;
   }
   socket = mine;
@@ -182,7 +196,7 @@ function connect() {
     say(state, "connected", "badge good");
     connected(true);
   };
-  mine.onmessage = ({ data }) => log(frames, describe(data));
+  mine.onmessage = ({ data }) => receive(frames, data);
   mine.onclose = ({ code, reason }) => {
     const meaning = opened
       ? reason || CLOSE_CODES[code] || ""
@@ -190,14 +204,84 @@ function connect() {
     say(state, `closed (${code})`, "badge bad");
     log(frames, `closed with ${code}${meaning ? `: ${meaning}` : ""}`, "bad");
     if (socket === mine) socket = null;
+    comeBack(code, opened);
     connected(false);
   };
 }
 
+// The log
+
+function receive(frames, data) {
+  const record = follower?.announced;
+  if (record) {
+    follower.announced = null;
+    stand([record.position, ...follower.positions]);
+    log(frames, [element("code", record.position), " ", describe(data)]);
+    return;
+  }
+  const own = follower && typeof data === "string" && data.startsWith('{"switchboard":') ? JSON.parse(data).switchboard : null;
+  if (own?.message) {
+    // Its payload is the next frame.
+    follower.announced = own.message;
+    return;
+  }
+  log(frames, describe(data));
+  if (own) goOn(own);
+}
+
+// Where the log says that the terminal stands: what it holds beyond that is not in the log.
+function goOn({ hello, log: late, gap, back }) {
+  if (hello) follower.attempts = 0;
+  const begun = hello?.log ?? late;
+  const stands = begun ?? gap ?? back;
+  if (!stands) return;
+  const held = follower.positions.indexOf(stands.position);
+  stand([stands.position, ...(held < 0 ? [] : follower.positions.slice(held + 1))]);
+  if (gap || begun?.reason) say(at("log-note"), "something is missing", "bad");
+  else if (back) say(at("log-note"), "went back: some may come again", "quiet");
+  else say(at("log-note"), begun.resumed ? "resumed: nothing is missing" : "begins here", begun.resumed ? "good" : "quiet");
+}
+
+function stand(positions) {
+  follower.positions = positions.slice(0, POSITIONS);
+  at("position").textContent = positions[0];
+}
+
+function comeBack(code, wasOpen) {
+  if (!follower) return;
+  follower.announced = null;
+  // One that was never connected, and is refused, stays away.
+  if (FINAL_CODES.includes(code) || !(wasOpen || follower.positions.length)) return leave();
+  const wait = follower.cut ? CUT_MS : Math.random() * Math.min(LONGEST_WAIT_MS, 1000 * 2 ** follower.attempts);
+  follower.cut = false;
+  follower.attempts += 1;
+  say(at("log-note"), `comes back in ${(wait / 1000).toFixed(1)} s`, "quiet");
+  follower.timer = setTimeout(connect, wait);
+}
+
+function leave() {
+  clearTimeout(follower?.timer);
+  follower = null;
+  at("log-note").textContent = "";
+  connected(false);
+}
+
+at("cut").addEventListener("click", () => {
+  follower.cut = true;
+  socket?.close(1000);
+});
+
 at("connect-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (socket) socket.close(1000);
-  else connect();
+  if (socket || follower) {
+    leave();
+    socket?.close(1000);
+    return;
+  }
+  if (at("follow").checked) follower = { positions: [], attempts: 0, announced: null, cut: false, timer: 0 };
+  at("log-line").hidden = !follower;
+  at("position").textContent = "–";
+  connect();
 });
 
 // A browser may keep a page that was left, with its connection, and answer the server's pings for it:
@@ -218,9 +302,9 @@ const named = () => at("push-user").value;
 function showReceipt(receipt) {
   at("receipt").hidden = false;
   at("receipt").textContent = JSON.stringify(receipt, null, 2);
-  const { written, queued, failed, degraded } = receipt;
-  const counts = `${written} written, ${queued} queued, ${failed} failed`;
-  const nobody = written + queued + failed === 0 ? " (nobody is connected)" : "";
+  const { written, queued, kept = 0, failed, degraded } = receipt;
+  const counts = `${written} written, ${queued} queued${kept ? `, ${kept} kept` : ""}, ${failed} failed`;
+  const nobody = written + queued + kept + failed === 0 ? " (nobody is connected)" : "";
   say(at("push-state"), counts + nobody + (degraded ? ", degraded" : ""), failed || degraded ? "bad" : "good");
 }
 
@@ -236,7 +320,8 @@ async function attempt(work) {
 at("push-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const push = { users: [named()], text: at("push-text").value };
-  attempt(async () => showReceipt(await call("POST", "/v1/push", push)));
+  const path = at("durable").checked ? "/v1/push?durable=true" : "/v1/push";
+  attempt(async () => showReceipt(await call("POST", path, push)));
 });
 
 async function listConnections() {
