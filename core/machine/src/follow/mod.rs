@@ -146,11 +146,11 @@ impl Followers {
         };
         if follower.is_past(record.place.position) {
             cx.stats.log_repeats += 1;
-            return Err(if follower.holds(record.place.position) {
-                Outcome::Written
+            return if follower.holds(record.place.position) {
+                terminals.await_record(connection, record.place.position, ticket)
             } else {
-                Outcome::Kept
-            });
+                Err(Outcome::Kept)
+            };
         }
         match follower.mode {
             Mode::Live if follower.at() == Some(record.place.before) => {

@@ -7,6 +7,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
 use crate::frame::{Attached, HelloLog, Messages, Outgoing, Pushed};
 use crate::id::ConnectionId;
+use crate::message::Outcome;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
@@ -165,6 +166,38 @@ impl Outbound {
             ticket,
         });
         Ok(())
+    }
+
+    /// The ticket will be told when the record at this position is written, if it waits here or is with the
+    /// driver.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if the ticket will not be told: it is written, or another ticket will be.
+    pub(crate) fn await_record(
+        &mut self,
+        position: Position,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        for queued in &mut self.queue {
+            match queued {
+                Queued::Record {
+                    pushed, ticket: of, ..
+                } if pushed.position() == Some(position) => {
+                    if of.is_some() {
+                        return Err(Outcome::Kept);
+                    }
+                    *of = Some(ticket);
+                    return Ok(());
+                }
+                Queued::Record { .. }
+                | Queued::Push { .. }
+                | Queued::Hello { .. }
+                | Queued::Word(_)
+                | Queued::Received(_) => {}
+            }
+        }
+        Err(Outcome::Written)
     }
 
     /// A follower is to be told where it stands.

@@ -9,7 +9,7 @@ use crate::frame::{HelloLog, Outgoing};
 use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
 use crate::message::{Durable, InLog, Push};
 use crate::position::Position;
-use crate::testing::cluster::{Cluster, frame, user};
+use crate::testing::cluster::{Cluster, Server, frame, user};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -179,4 +179,42 @@ fn a_follower_that_does_not_read_falls_behind_and_catches_up() {
     let told = told(&cluster, ann);
     let records: Vec<_> = (0..50).map(|number| format!("record {number}")).collect();
     assert_eq!(told[1..], records);
+}
+
+#[test]
+fn a_record_that_waits_for_a_terminal_that_does_not_read_is_not_written() {
+    let mut cluster = pair();
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    cluster.stalled.insert(ann);
+    let first = durable(&mut cluster, 0, "ann", "one", 1);
+    let again = durable(&mut cluster, 1, "ann", "one", 1);
+    cluster.pass(Config::DEADLINE_DEFAULT);
+    assert_eq!(cluster.receipt(first).counts.queued, 1);
+    assert_eq!(cluster.receipt(again).counts.kept, 1);
+}
+
+/// A record waits for no lookup, and what waits for one is not given up for that.
+#[test]
+fn a_plain_push_whose_lookup_is_slow_comes_behind_a_later_record() {
+    let mut cluster = pair();
+    let (_, plain) = cluster.connect(1, "ann");
+    let (_, ann) = follow(&mut cluster, 1, "ann", Follow::default());
+    cluster.server = Server::Waits;
+    let slow = cluster.push_user(0, "ann", "slow");
+    cluster.server = Server::Answers;
+    durable(&mut cluster, 0, "ann", "kept", 7);
+    cluster.answer_held();
+    assert_eq!(told(&cluster, plain), ["hello", "kept", "slow"]);
+    assert_eq!(told(&cluster, ann), ["hello Anew", "record kept", "slow"]);
+    assert_eq!(cluster.receipt(slow).counts.written, 2);
+}
+
+#[test]
+fn a_record_at_which_a_terminal_begins_is_not_written_to_it() {
+    let mut cluster = pair();
+    durable(&mut cluster, 0, "ann", "one", 1);
+    let (_, ann) = follow(&mut cluster, 1, "ann", Follow::default());
+    let again = durable(&mut cluster, 0, "ann", "one", 1);
+    assert_eq!(cluster.receipt(again).counts.kept, 1);
+    assert_eq!(told(&cluster, ann), ["hello Anew"]);
 }

@@ -116,6 +116,19 @@ impl Logs {
         self.kept.get(now, key).map(|log| log.head)
     }
 
+    /// All that is kept of a log, if there is one.
+    pub(super) fn kept(&self, now: Instant, key: &Key) -> Option<LogPart> {
+        let mut log = self.kept.get(now, key)?.clone();
+        log.drop_expired(now);
+        Some(log.part(&LogStart::Last(u32::MAX), (u32::MAX, u32::MAX)))
+    }
+
+    /// A log ends before its time. Returns whether there was one.
+    pub(super) fn evict(&mut self, now: Instant, key: &Key) -> bool {
+        let evicted = self.kept.remove(key);
+        evicted.is_some_and(|log| log.expires > now)
+    }
+
     /// The logs that have not ended, and what there is of each.
     pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = (&Key, StandingParts)> {
         self.kept.standing(now).map(move |(key, log)| {

@@ -4,6 +4,7 @@ use std::hash::{Hash as _, Hasher};
 
 use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, keys, layout};
 use crate::base::flaws::Flaws;
+use crate::directory::log::LogPart;
 use crate::id::{ConnectionId, Epoch, InstanceId};
 use crate::key::Key;
 use crate::position::Position;
@@ -165,6 +166,11 @@ impl MemoryDirectory {
         self.logs.head(now, key)
     }
 
+    /// All that is kept of the log of a key, unless there is none or it has ended.
+    pub fn log(&self, now: Instant, key: &Key) -> Option<LogPart> {
+        self.logs.kept(now, key)
+    }
+
     /// Whether another directory, of equal settings, has the same log of a key: one that was the same
     /// before both executed something else.
     pub fn has_same_log(&self, other: &Self, now: Instant, key: &Key) -> bool {
@@ -200,6 +206,12 @@ impl MemoryDirectory {
     pub fn evict(&mut self, now: Instant, key: &Key) -> bool {
         let evicted = self.rows.remove(key);
         evicted.is_some_and(|kept| kept.expires > now)
+    }
+
+    /// Loses the log of a key without a sign, with all that is remembered of it, as a server that evicts keys
+    /// does. Returns whether there was one.
+    pub fn evict_log(&mut self, now: Instant, key: &Key) -> bool {
+        self.logs.evict(now, key)
     }
 
     /// Loses all leases without a sign, as a server that evicts keys does.

@@ -303,9 +303,11 @@ impl Lane {
         self.later(sequence).any(Part::is_routed)
     }
 
+    /// The parts that must not be overtaken: later ones, but for records, which have the order of the log.
     fn later(&self, sequence: Sequence) -> impl Iterator<Item = &Part> {
         let later = (sequence.0 + 1).saturating_sub(self.first) as usize;
-        self.parts.iter().skip(later)
+        let is_plain = |part: &&Part| part.record == PartRecord::Plain;
+        self.parts.iter().skip(later).filter(is_plain)
     }
 }
 

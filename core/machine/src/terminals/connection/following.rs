@@ -9,6 +9,8 @@ use crate::context::Context;
 use crate::event::Follow;
 use crate::frame::{Attached, HelloLog, Pushed};
 use crate::id::ConnectionKey;
+use crate::message::Outcome;
+use crate::position::Position;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::{LogWord, NoRoom};
 use crate::vocabulary::delivery::Ticket;
@@ -155,5 +157,20 @@ impl Terminals {
             self.unflushed.push(key);
         }
         offered
+    }
+
+    /// The ticket will be told when the record that a follower was sent at this position is written.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if the ticket will not be told.
+    pub(crate) fn await_record(
+        &mut self,
+        key: ConnectionKey,
+        position: Position,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        let connection = self.registry.get_mut(key).ok_or(Outcome::Gone)?;
+        connection.outbound.await_record(position, ticket)
     }
 }
