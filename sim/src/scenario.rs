@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_core::config::{Config, ConfigError};
 
 use crate::checker::Checker;
-use crate::schedule::{MAX_INSTANCES, Schedule, ScheduleError};
+use crate::schedule::{LogSettings, MAX_INSTANCES, Schedule, ScheduleError};
 use crate::settings;
 use crate::trial::{NobodyWatches, Trial};
 
@@ -294,6 +294,7 @@ impl Scenario {
             lease: self.config.lease,
             reconnect: None,
             tight: None,
+            log: LogSettings::DEFAULT,
             flaw: None,
             expects: None,
             items: Vec::new(),

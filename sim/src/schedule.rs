@@ -8,11 +8,13 @@ use switchboard_core::flaws::Flaw;
 use crate::fingerprint::words;
 
 mod check;
+mod log;
 mod redis;
 
 #[cfg(test)]
 pub(crate) use check::MAX_LATENCY;
 pub(crate) use check::{MAX_INSTANCES, MAX_NESTED, MAX_TIME, too_nested};
+pub use log::LogSettings;
 pub use redis::{ErrorReply, OperationKind, RedisAct, TripFault};
 
 /// What happens in one world.
@@ -31,6 +33,8 @@ pub struct Schedule {
     /// Queues and tables are small, so that they are full now and then, and this happens to whom is
     /// too slow. `None`: the limits are the default ones, which no schedule of this size reaches.
     pub tight: Option<SlowConsumer>,
+    /// How long logs of durable pushes are, and how often they are checked.
+    pub log: LogSettings,
     /// A bug that all instances and the directory have.
     pub flaw: Option<Flaw>,
     /// What must be violated: a schedule that shows a bug, or that a checker sees something.
@@ -85,6 +89,23 @@ pub enum Act {
         /// How it ends the old one. The new one does not wait for that.
         how: HowClosed,
     },
+    /// A client follows the log of its user from its next connection on: whenever it connects it brings
+    /// the positions that it holds.
+    Follow {
+        /// The name of the client.
+        client: String,
+        /// How many of the last records it wants when it holds no position.
+        history: u32,
+        /// How many of the positions that it holds it brings, the newest first: at least one.
+        brings: u32,
+    },
+    /// A client loses what it wrote down last: the newest positions that it holds.
+    Forget {
+        /// The name of the client.
+        client: String,
+        /// How many.
+        positions: u32,
+    },
     /// A client sends something.
     Send {
         /// The name of the client.
@@ -134,6 +155,8 @@ pub enum Act {
         to: To,
         /// Its name, from which its id and its content are made.
         name: String,
+        /// It is kept in the log of each user.
+        durable: bool,
     },
     /// A push is handed in once more, with the same id and content.
     Repeat {

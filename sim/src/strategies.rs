@@ -30,7 +30,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::schedule::{
-    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, Moment, NewAddress,
+    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, LogSettings, Moment, NewAddress,
     OperationKind, RedisAct, Schedule, To, TripFault,
 };
 
@@ -87,7 +87,12 @@ fn connect(instances: usize) -> impl Strategy<Value = Act> {
 }
 
 fn push(instances: usize) -> impl Strategy<Value = Act> {
-    (host(instances), audience(), push_name()).prop_map(|(at, to, name)| Act::Push { at, to, name })
+    (host(instances), audience(), push_name()).prop_map(|(at, to, name)| Act::Push {
+        at,
+        to,
+        name,
+        durable: false,
+    })
 }
 
 /// What a client does that is there, or what befalls it.
@@ -308,6 +313,7 @@ fn healed(seed: u64, instances: usize, mut items: Vec<Item>) -> Schedule {
         lease: Duration::from_secs(10),
         reconnect: None,
         tight: None,
+        log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,
         items,

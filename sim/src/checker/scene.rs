@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use switchboard_core::config::Config;
+use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::{Row, SeenLease};
-use switchboard_core::id::{ConnectionId, InstanceId};
+use switchboard_core::id::{ConnectionId, InstanceId, UserId};
+use switchboard_core::position::Position;
 use switchboard_core::stats::{Gauges, Level, Stats, Tables};
 use switchboard_core::time::Instant;
 
@@ -14,6 +16,7 @@ use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::observed::Life;
 use crate::publishing::{Published, Publishing, Question};
+use crate::redis::ChainLink;
 use crate::terminals::{Session, Terminals};
 
 /// What of a world can be seen, as it is at this moment.
@@ -126,6 +129,22 @@ impl<'a> Scene<'a> {
         let session = self.sessions().get(session)?;
         let key = session.user().clone().into();
         (self.directory).row(self.cx.now, &key, session.connection()?)
+    }
+
+    /// What the directory keeps of the log of a user, if there is one.
+    pub fn log(&self, user: &UserId) -> Option<LogPart> {
+        self.directory.log(self.cx.now, &user.clone().into())
+    }
+
+    /// The last position of the log of a user, if there is one.
+    pub fn log_head(&self, user: &UserId) -> Option<Position> {
+        self.directory.head(self.cx.now, &user.clone().into())
+    }
+
+    /// All records of the history of a user's log in which the directory is, the oldest first: kept, trimmed
+    /// or expired.
+    pub fn log_chain(&self, user: &UserId) -> &'a [ChainLink] {
+        self.directory.chain(self.cx.now, &user.clone().into())
     }
 
     /// All leases, those that have run out too.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::time::Instant;
 
-use super::allowance::{evicted, leases_last_longer, on_the_way};
+use super::allowance::{
+    append_was_late, comes_by_the_log, evicted, leases_last_longer, on_the_way,
+};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Scope};
@@ -68,7 +70,11 @@ impl Checker for AllTerminals {
                 watch.held();
                 continue;
             }
+            if comes_by_the_log(published, handed_in, this) {
+                continue;
+            }
             let excuse = on_the_way(watch, handed_in, session)
+                .or_else(|| append_was_late(watch, published, handed_in))
                 .or_else(|| evicted(watch, session, handed_in.at))
                 .or_else(|| {
                     let publisher = self.knowledge.publisher(watch, hand_in);

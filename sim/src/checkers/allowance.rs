@@ -9,7 +9,8 @@ use switchboard_core::time::Instant;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::Life;
-use crate::publishing::HandedIn;
+use crate::publishing::{HandedIn, Published};
+use crate::terminals::Session;
 
 /// How long after a link could not be opened the next one is dialled, and some.
 const REDIAL: Duration = Config::DIAL_COOLDOWN.saturating_mul(2);
@@ -237,5 +238,29 @@ pub(super) fn leases_last_longer(watch: &Watch<'_>) -> Option<Excuse> {
     let from = watch.now().before(recovery(watch.scene().config()));
     watch.excuse(from, watch.now(), |excuse| {
         excuse.kind == FaultKind::RedisClockBack
+    })
+}
+
+/// Whether a push comes to a terminal by the log, or to nobody: the terminal follows it, or its receipt does
+/// not say that it is logged.
+pub(super) fn comes_by_the_log(
+    published: &Published,
+    handed_in: &HandedIn,
+    session: &Session,
+) -> bool {
+    let follows = session.follow().is_some();
+    published.durable().is_some() && (follows || handed_in.logged_at(session.user()).is_none())
+}
+
+/// Why a durable push has not reached whoever does not follow: what is appended late is delivered late, and a
+/// directory that is disturbed takes its time.
+pub(super) fn append_was_late(
+    watch: &Watch<'_>,
+    published: &Published,
+    handed_in: &HandedIn,
+) -> Option<Excuse> {
+    published.durable()?;
+    watch.excuse(handed_in.at, watch.now(), |excuse| {
+        excuse.kind.part() == Part::Directory && concerns(excuse, handed_in.life.host)
     })
 }

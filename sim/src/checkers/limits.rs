@@ -152,7 +152,9 @@ impl Limits {
                             "the queue of session {session} cannot have been full at push {push}"
                         )
                     });
-                    if policy != SlowConsumer::Close {
+                    // A follower reads later what its log has, and is not closed for being slow.
+                    let follows = watch.scene().sessions()[session].follow().is_some();
+                    if policy != SlowConsumer::Close || follows {
                         continue;
                     }
                     (Follows::Closed, patience + WELL)
@@ -260,8 +262,10 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
         | PushRefused::TooManyConnections { .. } => (0, 0),
         // It names somebody, and its deadline is the default one.
         PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
-        // It is not durable.
-        PushRefused::NotForUsers | PushRefused::DirectoryAway => (0, 0),
+        // What is durable is for users that are named.
+        PushRefused::NotForUsers => (0, 0),
+        PushRefused::DirectoryAway if published.durable().is_some() => return,
+        PushRefused::DirectoryAway => (0, 0),
         PushRefused::Stopped => return,
     };
     // It counts itself among those that wait.

@@ -12,6 +12,7 @@ mod empty_at_rest;
 mod ends;
 mod explained_errors;
 mod fencing;
+mod followed;
 mod ghost_debt;
 mod hello_means_reachable;
 mod hygiene;
@@ -21,9 +22,13 @@ mod lease_times;
 mod limits;
 mod link_times;
 mod lists_true;
+mod log_complete;
+mod log_durable;
 mod no_creation;
 mod no_duplicate;
+mod no_false_gap;
 mod no_resurrection;
+mod one_payload;
 mod order;
 mod orphan_debt;
 mod own_lease;
@@ -53,9 +58,13 @@ pub use lease_times::LeaseTimes;
 pub use limits::Limits;
 pub use link_times::LinkTimes;
 pub use lists_true::ListsTrue;
+pub use log_complete::LogComplete;
+pub use log_durable::LogDurable;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
+pub use no_false_gap::NoFalseGap;
 pub use no_resurrection::NoResurrection;
+pub use one_payload::OnePayload;
 pub use order::Order;
 pub use orphan_debt::OrphanDebt;
 pub use push_times::PushTimes;
@@ -109,6 +118,10 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(SuspicionEnds::default()),
         Box::new(DirectoryRate::default()),
         Box::new(TerminalTold::default()),
+        Box::new(LogComplete::default()),
+        Box::new(NoFalseGap::default()),
+        Box::new(LogDurable::default()),
+        Box::new(OnePayload::default()),
     ]
 }
 

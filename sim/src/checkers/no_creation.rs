@@ -21,6 +21,7 @@ impl Checker for NoCreation {
             session,
             payload,
             push,
+            ..
         } = event
         else {
             return;

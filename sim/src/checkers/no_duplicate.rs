@@ -1,15 +1,20 @@
 //! `no-duplicate`: a terminal gets a push once at most.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use switchboard_core::position::Position;
 
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Topic};
 
-/// However often and wherever a push is repeated: no connection gets it twice.
+/// However often and wherever a push is repeated: no connection gets it twice. Of a record counts the position,
+/// until the terminal is told of a gap or goes back; what a log may repeat is for `one-payload` to say.
 #[derive(Clone, Debug, Default)]
 pub struct NoDuplicate {
     /// Sessions, and the pushes that each got.
     got: BTreeSet<(usize, usize)>,
+    /// The positions that each session was told without a break.
+    records: BTreeMap<usize, Vec<Position>>,
 }
 
 impl Checker for NoDuplicate {
@@ -22,14 +27,29 @@ impl Checker for NoDuplicate {
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
-        let Observed::Seen {
-            session,
-            push: Some(push),
-            ..
-        } = event
-        else {
-            return;
+        let (session, push, position) = match event {
+            Observed::Seen {
+                session,
+                push: Some(push),
+                position,
+                ..
+            } => (session, push, position),
+            Observed::LogHeard { session, .. } => {
+                self.records.remove(session);
+                return;
+            }
+            _ => return,
         };
+        if let Some(position) = position {
+            let records = self.records.entry(*session).or_default();
+            if records.contains(position) {
+                watch.violated(format!("session {session} got record {position} twice"));
+            } else {
+                records.push(*position);
+                watch.held();
+            }
+            return;
+        }
         if self.got.insert((*session, *push)) {
             watch.held();
         } else {

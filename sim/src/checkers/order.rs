@@ -12,7 +12,7 @@ use crate::publishing::HandInProgress;
 ///
 /// A push that was handed in more than once may come from any of these times: it is too late only if
 /// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
-/// their own, and those that were handed in at several instances no order.
+/// their own, those that were handed in at several instances no order, and durable ones that of the log.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Of the pushes of each instance that a session got, the latest first time.
@@ -44,7 +44,8 @@ impl Checker for Order {
             return;
         };
         let elsewhere = taken().any(|time| time.life != first.life);
-        if elsewhere || *published.to() == Audience::Everyone {
+        let by_the_log = published.durable().is_some();
+        if elsewhere || by_the_log || *published.to() == Audience::Everyone {
             return;
         }
         let latest = (self.latest.entry((*session, first.life))).or_insert(first.sequence);

@@ -52,6 +52,10 @@ impl PushTimes {
     fn written(&mut self, watch: &mut Watch<'_>, session: usize, push: usize) {
         let scene = watch.scene();
         let published = &scene.pushes()[push];
+        if published.durable().is_some() {
+            // It is written when the log has it, which is read in between.
+            return;
+        }
         let [handed_in] = published.times() else {
             // Who has written a frame of which time is unknown.
             return;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Audience, Receipt};
+use switchboard_core::message::{Audience, InLog, Receipt, UserLog};
 
 use super::allowance::{closing, evicted};
 use super::knowledge::Knowledge;
@@ -102,6 +102,11 @@ impl ReceiptComplete {
             let (true, Some(holder)) = (this.is_open(), this.life()) else {
                 continue;
             };
+            // What is in no log was told to nobody.
+            let in_log = |log: &UserLog| log.user == *this.user() && is_at(log.logged);
+            if published.durable().is_some() && !receipt.logged.iter().any(in_log) {
+                continue;
+            }
             // What an instance that drains, a reader that is too slow, a kick or the end of a token is
             // about to end is no terminal any more, although its Close frame waits.
             let excuse = closing(watch, session)
@@ -122,5 +127,12 @@ impl ReceiptComplete {
                 )),
             }
         }
+    }
+}
+
+const fn is_at(in_log: InLog) -> bool {
+    match in_log {
+        InLog::At(_) => true,
+        InLog::Expired | InLog::Unknown | InLog::Refused => false,
     }
 }

@@ -26,6 +26,7 @@ const fn sum(counts: &Counts) -> u64 {
     counts
         .written
         .saturating_add(counts.queued)
+        .saturating_add(counts.kept)
         .saturating_add(counts.failed())
 }
 

@@ -9,7 +9,7 @@ use super::receipt_numbers::miscounts;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
-use crate::publishing::HandedIn;
+use crate::publishing::{HandedIn, Published};
 
 /// A receipt names only terminals of its audience, each once, and what it says of each is true. What
 /// is no success has a reason: nobody is unreachable, no frame queued and no receipt degraded without
@@ -172,7 +172,7 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
     let (this, published) = (&scene.sessions()[session], &scene.pushes()[push]);
     let truth = match terminal.outcome {
         Outcome::Written => Truth::of(match published.action() {
-            Action::Frame(_) => this.has_written(published.id()),
+            Action::Frame(_) => holds(watch, session, published),
             Action::Close(_) => !this.is_open(),
         }),
         Outcome::Gone if !this.is_open() || is_being_kicked(watch, session) => Truth::So,
@@ -181,8 +181,10 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
         Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
-        // All instances have the same settings, and no terminal follows a log.
-        Outcome::TooLarge | Outcome::Kept | Outcome::Acked => Truth::NotSo,
+        // All instances have the same settings, and nobody waits for what terminals confirm.
+        Outcome::TooLarge | Outcome::Acked => Truth::NotSo,
+        // Whether it comes is for `log-complete` to say.
+        Outcome::Kept => Truth::of(published.durable().is_some() && this.follow().is_some()),
         // Whether the queue can have been full is for `limits` to say.
         Outcome::Overflow => Truth::So,
     };
@@ -195,6 +197,16 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
             this.user()
         )),
     }
+}
+
+/// Whether a terminal has a push: a follower may have got it on an earlier connection, and has said so.
+fn holds(watch: &Watch<'_>, session: usize, published: &Published) -> bool {
+    let sessions = watch.scene().sessions();
+    let this = &sessions[session];
+    let follows = published.durable().is_some() && this.follow().is_some();
+    let mut earlier = sessions[..session].iter().filter(|_| follows);
+    this.has_written(published.id())
+        || earlier.any(|other| other.client() == this.client() && other.has_written(published.id()))
 }
 
 /// Why a frame for a terminal may wait until the deadline: it reads slowly or not at all, is being

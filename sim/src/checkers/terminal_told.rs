@@ -159,6 +159,7 @@ impl TerminalTold {
         let told = self.of(session);
         told.frames += 1;
         let is_first = told.frames == 1;
+        let is_record = matches!(outgoing, Outgoing::Record(_));
         let this = &watch.scene().sessions()[session];
         let holds = match outgoing {
             Outgoing::Hello { connection, .. } => {
@@ -171,9 +172,11 @@ impl TerminalTold {
                 told.answered = *messages;
                 !is_first && is_new && *messages == told.sent
             }
-            // None follows a log.
-            Outgoing::Log(_) | Outgoing::Record(_) | Outgoing::Gap(_) | Outgoing::Back(_) => false,
-            Outgoing::Pushed(pushed) => {
+            // Whether it is so is for `log-complete` and `no-false-gap` to say.
+            Outgoing::Log(_) | Outgoing::Gap(_) | Outgoing::Back(_) => {
+                !is_first && this.follow().is_some()
+            }
+            Outgoing::Record(pushed) | Outgoing::Pushed(pushed) => {
                 told.bytes += pushed.payload().len() as u64;
                 let published = watch.scene().pushes().iter();
                 let published = published
@@ -182,7 +185,10 @@ impl TerminalTold {
                 let is_so = published.is_some_and(|published| {
                     let user = (pushed.key()).map(|key| key.user());
                     let wanted = (*published.to() != Audience::Everyone).then_some(this.user());
-                    published.payload() == Some(pushed.payload()) && user == wanted
+                    let durable = published.durable().is_some() && this.follow().is_some();
+                    let record = pushed.position().is_some();
+                    let kind = record == durable && record == is_record;
+                    published.payload() == Some(pushed.payload()) && user == wanted && kind
                 });
                 !is_first && is_so
             }
@@ -290,7 +296,9 @@ impl TerminalTold {
                 drains.is_some() || self.isolated.contains(&life)
             }
             // Whether its queue can have been full is for `limits` to say.
-            CloseCode::SlowConsumer => scene.config().slow_consumer == SlowConsumer::Close,
+            CloseCode::SlowConsumer => {
+                scene.config().slow_consumer == SlowConsumer::Close && this.follow().is_none()
+            }
             // And whether it has read.
             CloseCode::PingTimeout => true,
             // The driver ends it.

@@ -56,6 +56,7 @@ impl Calm {
             | Observed::Viewed { .. }
             | Observed::Written { .. }
             | Observed::Seen { .. }
+            | Observed::LogHeard { .. }
             | Observed::Heard { .. }
             | Observed::Asked { .. }
             | Observed::Told { .. }

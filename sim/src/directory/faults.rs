@@ -52,6 +52,7 @@ impl Directory {
                 self.redis.refuse(*error, cx.now + *span);
             }
             RedisAct::EvictRows(user) => return self.evict_rows(cx, user),
+            RedisAct::EvictLog(user) => self.evict_log(cx, user),
             RedisAct::EvictLeases => {
                 let any = self.leases(cx.now).next().is_some();
                 self.redis.evict_leases(cx.now);
@@ -141,6 +142,15 @@ impl Directory {
         let user = UserId::new(name).ok()?;
         let key = user.clone().into();
         self.redis.evict_rows(cx.now, &key).then_some(user)
+    }
+
+    /// The log of a user is thrown away.
+    fn evict_log(&mut self, cx: &mut Context, name: &str) {
+        if let Ok(user) = UserId::new(name)
+            && self.redis.evict_log(cx.now, &user.into())
+        {
+            cx.fault(FaultKind::RedisLostLog, Scope::All, cx.now);
+        }
     }
 
     fn step_clock(&mut self, cx: &mut Context, step: ClockStep) {

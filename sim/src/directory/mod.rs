@@ -5,15 +5,17 @@ mod faults;
 mod link;
 mod trips;
 
+use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{Row, SeenLease};
 use switchboard_core::id::{ConnectionId, InstanceId};
 use switchboard_core::key::Key;
+use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
 use crate::fingerprint::{Fingerprint, Print};
 use crate::noise::Latency;
-use crate::redis::Redis;
+use crate::redis::{ChainLink, Redis};
 use crate::settings::REDIS_LATENCY;
 
 use link::DirectoryLink;
@@ -74,6 +76,28 @@ impl Directory {
     pub(crate) fn row(&self, now: Instant, key: &Key, connection: ConnectionId) -> Option<Row> {
         let clock = self.redis.clock(now);
         self.redis.primary().row(clock, key, connection)
+    }
+
+    /// What the primary keeps of the log of a key.
+    pub(crate) fn log(&self, now: Instant, key: &Key) -> Option<LogPart> {
+        self.redis.primary().log(self.redis.clock(now), key)
+    }
+
+    /// The last position of a log at the primary, if there is one.
+    pub(crate) fn head(&self, now: Instant, key: &Key) -> Option<Position> {
+        self.redis.primary().head(self.redis.clock(now), key)
+    }
+
+    /// All records of the history of a log in which the primary is.
+    pub(crate) fn chain(&self, now: Instant, key: &Key) -> &[ChainLink] {
+        let chain = self.redis.chain(key);
+        // A log that has just begun has none.
+        let last = chain.last().map(|link| link.position);
+        if last == self.head(now, key) {
+            chain
+        } else {
+            &[]
+        }
     }
 
     /// All leases, those that have run out too.

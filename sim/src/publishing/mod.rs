@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use switchboard_core::config::Config;
+use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, PushId, UserId};
-use switchboard_core::message::{Action, Audience, Push};
+use switchboard_core::message::{Action, Audience, Durable, InLog, Push, Until, UserLog};
+use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
 use crate::context::Context;
@@ -29,6 +31,7 @@ pub struct Published {
     id: PushId,
     action: Action,
     to: Audience,
+    durable: Option<Retention>,
     times: Vec<HandedIn>,
 }
 
@@ -39,10 +42,11 @@ impl Fingerprint for Published {
             id,
             action,
             to: audience,
+            durable,
             times,
         } = self;
         (*id, times.len()).fingerprint(to);
-        to.word(&(action, audience));
+        to.word(&(action, audience, durable));
     }
 }
 
@@ -61,6 +65,19 @@ pub struct HandedIn {
     pub reachable: Vec<usize>,
     /// How far it is.
     pub progress: HandInProgress,
+    /// What its receipt says of the log of each user.
+    pub logged: Vec<UserLog>,
+}
+
+impl HandedIn {
+    /// Whether its receipt says that it is kept in the log of a user, and where.
+    pub fn logged_at(&self, user: &UserId) -> Option<Position> {
+        let logged = self.logged.iter().find(|log| log.user == *user)?;
+        match logged.logged {
+            InLog::At(position) => Some(position),
+            InLog::Expired | InLog::Unknown | InLog::Refused => None,
+        }
+    }
 }
 
 /// How far a push is that was handed in.
@@ -98,6 +115,11 @@ impl Published {
     /// Its audience.
     pub const fn to(&self) -> &Audience {
         &self.to
+    }
+
+    /// What the log of each user keeps with it. `None`: it is in no log.
+    pub const fn durable(&self) -> Option<Retention> {
+        self.durable
     }
 
     /// The times that it was handed in.
@@ -158,10 +180,11 @@ impl Publishing {
         host: usize,
         to: &To,
         name: &str,
+        durable: Option<Retention>,
     ) {
         let content = Bytes::from(content_of(name));
         let action = Action::Frame(Payload::binary(content));
-        self.hand_in_first(cx, hosts, host, to, name, action);
+        self.hand_in_first(cx, hosts, host, to, name, (action, durable));
     }
 
     /// The terminals of users are told to end.
@@ -174,7 +197,7 @@ impl Publishing {
         name: &str,
     ) {
         let action = Action::Close(CloseCode::Kicked);
-        self.hand_in_first(cx, hosts, host, to, name, action);
+        self.hand_in_first(cx, hosts, host, to, name, (action, None));
     }
 
     /// A push is handed in once more.
@@ -191,7 +214,7 @@ impl Publishing {
         host: usize,
         to: &To,
         name: &str,
-        action: Action,
+        (action, durable): (Action, Option<Retention>),
     ) {
         if self.by_name.contains_key(name) {
             return;
@@ -214,6 +237,7 @@ impl Publishing {
             id: id_of(name),
             action,
             to,
+            durable,
             times: Vec::new(),
         });
         self.hand_in_at(cx, hosts, host, push);
@@ -234,6 +258,7 @@ impl Publishing {
             sequence: 0,
             reachable: Vec::new(),
             progress: HandInProgress::OnItsWay,
+            logged: Vec::new(),
         });
         hosts.input(cx, life, Input::Push(HandIn { push, time }));
     }
@@ -257,13 +282,17 @@ impl Publishing {
             sequence,
             reachable,
             progress: HandInProgress::Taken,
+            logged: Vec::new(),
         };
         let push = Push {
             id: published.id,
             to: published.to.clone(),
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
-            durable: None,
+            durable: published.durable.map(|retention| Durable {
+                retention,
+                until: Until::Written,
+            }),
         };
         cx.observe(Observed::HandedIn(hand_in));
         (call, push)
@@ -295,8 +324,18 @@ impl Publishing {
     }
 
     /// A push that was answered waits no more: whoever was told of the answer saw it wait.
-    pub(crate) fn settle(&mut self, cx: &mut Context, hand_in: HandIn, progress: HandInProgress) {
-        self.pushes[hand_in.push].times[hand_in.time].progress = progress;
+    pub(crate) fn settle(
+        &mut self,
+        cx: &mut Context,
+        hand_in: HandIn,
+        progress: HandInProgress,
+        answer: &Answer,
+    ) {
+        let handed_in = &mut self.pushes[hand_in.push].times[hand_in.time];
+        handed_in.progress = progress;
+        if let Answer::Push(Ok(receipt)) = answer {
+            handed_in.logged.clone_from(&receipt.logged);
+        }
         self.moment(cx, Moment::Receipt, hand_in.push);
     }
 

@@ -3,6 +3,7 @@
 //! What a server answers, also when it refuses, and what is left of its content after each fault is
 //! compared with a real `redis-server` by the test `conformance`.
 
+mod content;
 mod server;
 
 use std::time::Duration;
@@ -15,8 +16,10 @@ use switchboard_core::time::Instant;
 use crate::fingerprint::{Fingerprint, Print, timeless};
 use crate::schedule::{ClockStep, ErrorReply};
 
+use content::Content;
 use server::Server;
 
+pub use content::ChainLink;
 pub(crate) use server::{is_unknown_script, kind};
 
 /// A primary, the former primaries that still answer whoever is connected to them, and the replica
@@ -122,7 +125,7 @@ impl Redis {
     /// A server that serves this content.
     pub fn holding(content: MemoryDirectory) -> Self {
         Self {
-            primary: Server::new(ServerId(0), content),
+            primary: Server::new(ServerId(0), Content::new(content)),
             former: Vec::new(),
             servers: 1,
             reachable: true,
@@ -174,12 +177,19 @@ impl Redis {
 
     /// What the server at the other end of a connection knows.
     pub fn content(&self, connection: Connection) -> Option<&MemoryDirectory> {
-        self.server(connection).map(Server::content)
+        self.server(connection)
+            .map(|server| server.content().directory())
     }
 
     /// What the primary knows.
     pub const fn primary(&self) -> &MemoryDirectory {
-        self.primary.content()
+        self.primary.content().directory()
+    }
+
+    /// All records of the history of a key's log in which the primary is, the oldest first: kept, trimmed
+    /// or expired.
+    pub fn chain(&self, key: &Key) -> &[ChainLink] {
+        self.primary.content().chain(key)
     }
 
     /// What the servers' clock says.
@@ -239,6 +249,12 @@ impl Redis {
     pub fn evict_rows(&mut self, now: Instant, key: &Key) -> bool {
         let clock = self.clock.at(now);
         self.primary.evict_rows(now, clock, key)
+    }
+
+    /// The primary evicts the log of a user. Returns whether there was one.
+    pub fn evict_log(&mut self, now: Instant, key: &Key) -> bool {
+        let clock = self.clock.at(now);
+        self.primary.evict_log(now, clock, key)
     }
 
     /// The primary evicts the leases.

@@ -10,6 +10,7 @@ use switchboard_core::directory::{Operation, OperationError, OperationResult, Re
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
+use super::content::Content;
 use super::{Connection, ServerId};
 use crate::fingerprint::{Fingerprint as _, Print};
 use crate::schedule::{ErrorReply, OperationKind};
@@ -23,12 +24,12 @@ pub(super) struct Server {
     id: ServerId,
     /// Counts its restarts.
     run: u32,
-    content: MemoryDirectory,
+    content: Content,
     role: Role,
     scripts: Scripts,
-    snapshot: Option<MemoryDirectory>,
+    snapshot: Option<Content>,
     /// The content at the start of the log.
-    old: MemoryDirectory,
+    old: Content,
     /// What has changed it since: the true moment, what the clock said, and what.
     log: VecDeque<(Instant, Instant, ServerChange)>,
 }
@@ -49,16 +50,20 @@ enum Scripts {
 enum ServerChange {
     Operation(Operation),
     RowsEvicted(Key),
+    LogEvicted(Key),
     LeasesEvicted,
     RowsExpired,
 }
 
 impl ServerChange {
-    fn apply(&self, content: &mut MemoryDirectory, clock: Instant) {
+    fn apply(&self, content: &mut Content, clock: Instant) {
         match self {
             Self::Operation(operation) => drop(content.execute(clock, operation)),
             Self::RowsEvicted(key) => {
-                content.evict(clock, key);
+                content.evict_rows(clock, key);
+            }
+            Self::LogEvicted(key) => {
+                content.evict_log(clock, key);
             }
             Self::LeasesEvicted => content.evict_leases(),
             Self::RowsExpired => content.expire(clock),
@@ -96,7 +101,7 @@ impl Server {
 }
 
 impl Server {
-    pub(super) fn new(id: ServerId, content: MemoryDirectory) -> Self {
+    pub(super) fn new(id: ServerId, content: Content) -> Self {
         Self {
             id,
             run: 0,
@@ -121,7 +126,7 @@ impl Server {
         }
     }
 
-    pub(super) const fn content(&self) -> &MemoryDirectory {
+    pub(super) const fn content(&self) -> &Content {
         &self.content
     }
 
@@ -150,10 +155,16 @@ impl Server {
             Role::Replica => Some(ErrorReply::ReadOnly),
         };
         match refusal {
-            Some(error) if is_refused_by(error, operation, &self.content, clock) => {
+            Some(error) if is_refused_by(error, operation, self.content.directory(), clock) => {
                 let before = self.content.clone();
                 let outcome = self.content.execute(clock, operation);
-                if changed(operation, &outcome, &before, &self.content, clock) {
+                if changed(
+                    operation,
+                    &outcome,
+                    before.directory(),
+                    self.content.directory(),
+                    clock,
+                ) {
                     self.content = before;
                     // A view does without the removal of old leases.
                     if *operation != Operation::View {
@@ -163,7 +174,7 @@ impl Server {
                 outcome
             }
             Some(_) | None => {
-                let leases = self.content.leases(clock).len();
+                let leases = self.content.directory().leases(clock).len();
                 let outcome = self.content.execute(clock, operation);
                 self.remember(now, clock, operation, leases);
                 outcome
@@ -207,7 +218,12 @@ impl Server {
 
     pub(super) fn evict_rows(&mut self, now: Instant, clock: Instant, key: &Key) -> bool {
         self.push(now, clock, ServerChange::RowsEvicted(key.clone()));
-        self.content.evict(clock, key)
+        self.content.evict_rows(clock, key)
+    }
+
+    pub(super) fn evict_log(&mut self, now: Instant, clock: Instant, key: &Key) -> bool {
+        self.push(now, clock, ServerChange::LogEvicted(key.clone()));
+        self.content.evict_log(clock, key)
     }
 
     pub(super) fn evict_leases(&mut self, now: Instant, clock: Instant) {
@@ -222,7 +238,7 @@ impl Server {
     }
 
     /// Its content of so long ago.
-    pub(super) fn as_of(&self, now: Instant, ago: Duration) -> MemoryDirectory {
+    pub(super) fn as_of(&self, now: Instant, ago: Duration) -> Content {
         let until = now.before(ago);
         let mut content = self.old.clone();
         for (_, clock, change) in self.log.iter().take_while(|(at, ..)| *at <= until) {
@@ -235,7 +251,7 @@ impl Server {
         self.role == Role::Replica
     }
 
-    pub(super) fn become_replica(&mut self, content: MemoryDirectory) {
+    pub(super) fn become_replica(&mut self, content: Content) {
         self.content = content;
         self.role = Role::Replica;
     }
@@ -243,7 +259,8 @@ impl Server {
     /// Remembers what an operation has changed that found so many leases. Most of all that is asked
     /// are views that dropped none.
     fn remember(&mut self, now: Instant, clock: Instant, operation: &Operation, leases: usize) {
-        let idle = *operation == Operation::View && self.content.leases(clock).len() == leases;
+        let idle =
+            *operation == Operation::View && self.content.directory().leases(clock).len() == leases;
         if writes(operation) && !idle {
             self.push(now, clock, ServerChange::Operation(operation.clone()));
         }

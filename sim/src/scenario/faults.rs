@@ -135,7 +135,10 @@ const fn needs_a_terminal(act: &Act, class: FaultClass) -> bool {
     match class {
         FaultClass::Terminals | FaultClass::Pushes => true,
         FaultClass::Instances | FaultClass::Clocks | FaultClass::Directory | FaultClass::Links => {
-            matches!(act, Act::On { .. } | Act::Redis(RedisAct::EvictRows(_)))
+            matches!(
+                act,
+                Act::On { .. } | Act::Redis(RedisAct::EvictRows(_) | RedisAct::EvictLog(_))
+            )
         }
     }
 }
@@ -162,6 +165,8 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::LinkLatency(_) => FaultClass::Links,
         Act::Connect { .. }
         | Act::Move { .. }
+        | Act::Follow { .. }
+        | Act::Forget { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -193,6 +198,8 @@ fn end_by(act: &mut Act, left: Duration) {
         // They last a moment, until they are healed, or as long as they take.
         Act::Connect { .. }
         | Act::Move { .. }
+        | Act::Follow { .. }
+        | Act::Forget { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -237,6 +244,7 @@ fn end_in_directory_by(act: &mut RedisAct, left: Duration) {
         | RedisAct::Save
         | RedisAct::Restart
         | RedisAct::EvictRows(_)
+        | RedisAct::EvictLog(_)
         | RedisAct::EvictLeases
         | RedisAct::Clock(_)
         | RedisAct::FlushScripts

@@ -80,6 +80,7 @@ impl<'a> ScenarioMaker<'a> {
                 at: Host(host as usize),
                 to: To::User(format!("u{user}")),
                 name: format!("m{push}"),
+                durable: false,
             };
             self.put(CONNECTED + Duration::from_micros(after), act);
         }

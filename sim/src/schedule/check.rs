@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use switchboard_core::id::UserId;
 
-use super::{Act, ClockStep, Host, NewAddress, RedisAct, Schedule, ScheduleError, Sent, To};
+use super::{
+    Act, ClockStep, Host, LogSettings, NewAddress, RedisAct, Schedule, ScheduleError, Sent, To,
+};
 
 /// Instances of one world, at most.
 pub(crate) const MAX_INSTANCES: usize = 64;
 /// A lease is at least so long, as in the settings of an instance.
 const MIN_LEASE: Duration = Duration::from_secs(1);
+/// A round of checks takes at least so long, as in the settings of an instance.
+const MIN_CHECK: Duration = Duration::from_secs(1);
 /// No time is as long as this, some thirty years: sums of some of them can be reckoned with.
 pub(crate) const MAX_TIME: Duration = Duration::from_secs(1_000_000_000);
 /// Messages that one item sends, at most: all of them are on their way at once.
@@ -53,7 +57,20 @@ impl Schedule {
             return Err("`lease` must be at least 1s".to_owned());
         }
         time(self.lease)?;
-        time(self.reconnect.unwrap_or_default())
+        time(self.reconnect.unwrap_or_default())?;
+        let LogSettings {
+            records,
+            age,
+            check,
+        } = self.log;
+        if records == Some(0) {
+            return Err("`log-records` must be at least 1".to_owned());
+        }
+        if check.is_some_and(|check| check < MIN_CHECK) {
+            return Err("`log-check` must be at least 1s".to_owned());
+        }
+        time(age.unwrap_or_default())?;
+        time(check.unwrap_or_default())
     }
 }
 
@@ -121,6 +138,8 @@ impl Act {
             Self::Where { user, .. } => self::user(user),
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
+            | Self::Follow { client: name, .. }
+            | Self::Forget { client: name, .. }
             | Self::Send { client: name, .. }
             | Self::Close { client: name, .. }
             | Self::StopReading { client: name }
@@ -187,6 +206,8 @@ impl Act {
             } => (Some(*from), Some(*to)),
             // What waits for a moment is checked by itself.
             Self::On { .. }
+            | Self::Follow { .. }
+            | Self::Forget { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -238,6 +259,8 @@ impl Act {
                 deadline,
             } => [*delay, *spread, *deadline],
             Self::Move { .. }
+            | Self::Follow { .. }
+            | Self::Forget { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -268,7 +291,7 @@ impl Act {
 impl RedisAct {
     fn check_names(&self) -> Checked {
         match self {
-            Self::EvictRows(user) => self::user(user),
+            Self::EvictRows(user) | Self::EvictLog(user) => self::user(user),
             Self::Down
             | Self::Up
             | Self::RestartEmpty
@@ -295,6 +318,7 @@ impl RedisAct {
             | Self::Save
             | Self::Restart
             | Self::EvictRows(_)
+            | Self::EvictLog(_)
             | Self::EvictLeases
             | Self::FlushScripts => [Duration::ZERO; 3],
         }

@@ -120,6 +120,7 @@ impl ScheduleMaker {
                 at: self.host("floods", nth),
                 to: to.clone(),
                 name: format!("f{nth}"),
+                durable: false,
             };
             self.put(at, act);
         }

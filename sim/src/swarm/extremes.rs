@@ -42,12 +42,12 @@ impl ScheduleMaker {
             let fill = bytes.saturating_sub(content_of(&short).len());
             let name = short + &"x".repeat(fill);
             let to = To::User(self.one_of(&USERS, "limit", nth).to_owned());
-            self.put(at, Act::Push { at: host, to, name });
+            self.push_at(at, host, to, name);
             let at = self.moment(FAULTS.0, HEAL, "users", nth);
             let users = USERS.iter().take(TIGHT_PUSH_USERS + nth as usize % 2);
             let to = To::Users(users.map(|user| (*user).to_owned()).collect());
             let name = format!("u{nth}");
-            self.put(at, Act::Push { at: host, to, name });
+            self.push_at(at, host, to, name);
         }
     }
 
@@ -67,7 +67,7 @@ impl ScheduleMaker {
                 _ => To::User(self.one_of(&USERS, "pushed again to", nth).to_owned()),
             };
             let name = format!("again{nth}");
-            self.put(at, Act::Push { at: host, to, name });
+            self.push_at(at, host, to, name);
         }
         let left = begin + AGAIN + Duration::from_millis(500);
         self.put(left, Act::AllLeave);

@@ -91,7 +91,7 @@ impl ScheduleMaker {
 
     pub(super) fn push_linking(&mut self, at: Duration, from: Host, to: To, name: &str) {
         let name = name.to_owned();
-        self.put(at, Act::Push { at: from, to, name });
+        self.push_at(at, from, to, name);
     }
 
     /// A user who has a terminal at an instance, or everyone.

@@ -7,12 +7,13 @@ use switchboard_core::config::SlowConsumer;
 
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
-use crate::schedule::{Act, Host, Item, Schedule};
+use crate::schedule::{Act, Host, Item, Schedule, To};
 use crate::trial::Trial;
 
 mod clients;
 mod extremes;
 mod faults;
+mod followers;
 mod links;
 mod mask;
 mod races;
@@ -105,6 +106,7 @@ pub fn schedule(seed: u64) -> Schedule {
     if !old && maker.below(8, "quiet", 0) == 0 {
         maker.come_again();
     }
+    let log = maker.followers();
     maker.items.sort_by_key(|item| item.at);
     Schedule {
         seed,
@@ -112,6 +114,7 @@ pub fn schedule(seed: u64) -> Schedule {
         lease: maker.lease,
         reconnect,
         tight,
+        log,
         flaw: None,
         expects: None,
         items: maker.items,
@@ -297,6 +300,17 @@ impl ScheduleMaker {
         }
         let here = there.into_values().filter(|(_, at, _)| *at == Some(host));
         here.map(|(_, _, user)| user).collect()
+    }
+
+    /// A push for the audience, which is kept in no log.
+    fn push_at(&mut self, at: Duration, host: Host, to: To, name: String) {
+        let act = Act::Push {
+            at: host,
+            to,
+            name,
+            durable: false,
+        };
+        self.put(at, act);
     }
 
     fn put(&mut self, at: Duration, act: Act) {

@@ -30,7 +30,7 @@ impl ScheduleMaker {
             let next = self.span(Duration::from_micros(10), ms(300), "in burst", nth);
             at = self.later(at, next, "in burst", nth);
             let to = to.clone();
-            self.put(at, Act::Push { at: host, to, name });
+            self.push_at(at, host, to, name);
         }
     }
 
@@ -55,6 +55,7 @@ impl ScheduleMaker {
             at: host,
             to: To::User(self.user_of(client).to_owned()),
             name: format!("r{nth}"),
+            durable: false,
         };
         let after = match self.below(2, "at once", nth) {
             0 => Duration::ZERO,
@@ -107,7 +108,7 @@ impl ScheduleMaker {
             _ => place.other,
         };
         let repeated = name.clone();
-        self.put(at, Act::Push { at: host, to, name });
+        self.push_at(at, host, to, name);
         for time in 0..self.count(3, "repeats", nth) {
             let nth = nth * 10 + time;
             let after = self.span(Duration::from_micros(100), ms(5000), "later", nth);

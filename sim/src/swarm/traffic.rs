@@ -49,7 +49,7 @@ impl ScheduleMaker {
             _ => To::User(USERS[user].to_owned()),
         };
         let name = format!("m{}", nth + 1);
-        self.put(at, Act::Push { at: host, to, name });
+        self.push_at(at, host, to, name);
     }
 
     /// Whose terminal connected last before this moment: its row is the youngest.
@@ -87,7 +87,7 @@ impl ScheduleMaker {
                 let at = CONVERGED + Duration::from_millis(100);
                 let name = format!("last{}.{}", index + 1, host.0 + 1);
                 let to = To::User(user.to_owned());
-                self.put(at, Act::Push { at: host, to, name });
+                self.push_at(at, host, to, name);
             }
         }
         self.put(LEAVE, Act::AllLeave);

@@ -7,6 +7,7 @@ use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
 
+use super::log::ClientLog;
 use super::{Pace, Session, Terminals};
 use crate::context::{Context, VANISHED};
 use crate::hosts::Hosts;
@@ -42,6 +43,8 @@ impl Terminals {
 
     fn open(&mut self, cx: &mut Context, hosts: &Hosts, this: Session, at: Option<usize>) {
         let session = self.sessions.len();
+        let follow = self.logs.get(&this.client).and_then(ClientLog::asks);
+        let this = Session { follow, ..this };
         let before = self.clients.insert(this.client.clone(), session);
         self.sessions.push(this);
         if let Some(before) = before {

@@ -2,6 +2,7 @@
 
 mod audience;
 mod client;
+mod log;
 mod session;
 mod socket;
 
@@ -17,13 +18,14 @@ use crate::context::Context;
 use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
 use crate::hosts::Hosts;
 use crate::noise::Purpose;
-use crate::observed::{Account, Life, Observed};
+use crate::observed::{Account, Life, LogWord, Observed};
 use crate::publishing::Publishing;
 use crate::schedule::Moment;
 use crate::settings::PROTOCOL;
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
 
+use log::ClientLog;
 use socket::Socket;
 
 pub use session::{Pace, Session};
@@ -43,12 +45,15 @@ pub(crate) struct Terminals {
     sockets: Vec<BTreeMap<ConnectionKey, Socket>>,
     /// The session of each connection.
     connections: BTreeMap<ConnectionId, usize>,
+    /// What clients hold that follow their logs.
+    logs: BTreeMap<String, ClientLog>,
 }
 
 fingerprint!(Terminals {
     sessions,
     clients,
     balancer_blind_until,
+    logs,
 } without { reconnect, sockets, connections });
 
 /// The base of the delay between a terminal and its instance.
@@ -64,6 +69,7 @@ impl Terminals {
             reconnect,
             sockets: vec![BTreeMap::new(); hosts],
             connections: BTreeMap::new(),
+            logs: BTreeMap::new(),
         }
     }
 
@@ -88,7 +94,7 @@ impl Terminals {
             user: self.sessions[session].user.clone(),
             expires: self.sessions[session].token,
             size: PROTOCOL.size(Payload::len),
-            follow: None,
+            follow: self.sessions[session].follow.clone(),
         }
     }
 
@@ -211,21 +217,20 @@ impl Terminals {
                     session,
                     payload: &PROTOCOL.encode(outgoing.clone()).content(),
                 });
-                match outgoing {
-                    Outgoing::Hello { .. }
-                    | Outgoing::Log(_)
-                    | Outgoing::Gap(_)
-                    | Outgoing::Back(_)
-                    | Outgoing::Received(_) => {}
-                    Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
-                        let payload = pushed.payload().clone();
-                        let push = publishing.of_content(payload.bytes());
-                        cx.observe(Observed::Seen {
-                            session,
-                            payload,
-                            push,
-                        });
-                    }
+                if let Some(word) = LogWord::of(&outgoing) {
+                    self.hear_of_log(cx, session, word);
+                }
+                if let Outgoing::Pushed(pushed) | Outgoing::Record(pushed) = outgoing {
+                    let payload = pushed.payload().clone();
+                    let push = publishing.of_content(payload.bytes());
+                    let position = pushed.position();
+                    self.holds(session, position);
+                    cx.observe(Observed::Seen {
+                        session,
+                        payload,
+                        push,
+                        position,
+                    });
                 }
             }
             Seen::Ping => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchboard_core::event::Follow;
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
 
@@ -47,6 +48,8 @@ pub struct Session {
     pub(super) tries: u32,
     /// Nobody answers where it connects, and nobody says so: its client will give up.
     pub(super) unanswered: bool,
+    /// What it asks of its log.
+    pub(super) follow: Option<Follow>,
     /// What its noise is keyed with: the client, and when it connected.
     pub(super) noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
@@ -77,6 +80,7 @@ impl Fingerprint for Session {
             left,
             tries,
             unanswered,
+            follow,
             noise,
             down,
             up,
@@ -87,6 +91,7 @@ impl Fingerprint for Session {
         (silent, pace, key).fingerprint(to);
         (gone, left, tries).fingerprint(to);
         unanswered.fingerprint(to);
+        to.word(follow);
         (noise, down, up).fingerprint(to);
     }
 }
@@ -137,6 +142,7 @@ impl Session {
             left: false,
             tries,
             unanswered: false,
+            follow: None,
             noise: [noise::of_name(client), now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
@@ -201,6 +207,11 @@ impl Session {
     /// When its client began to connect.
     pub const fn began(&self) -> Instant {
         Instant::from_nanos(self.noise[1])
+    }
+
+    /// What it asks of its log, if it follows it.
+    pub const fn follow(&self) -> Option<&Follow> {
+        self.follow.as_ref()
     }
 
     /// How its client reads.

@@ -273,10 +273,12 @@ impl Terminals {
                     publishing.moment(cx, Moment::Write, push);
                 }
                 let payload = payload.clone();
+                let position = pushed.position();
                 cx.observe(Observed::Written {
                     session,
                     payload,
                     push,
+                    position,
                 });
             }
         }

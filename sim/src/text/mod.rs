@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::schedule::{Expected, Item, Schedule, ScheduleError};
+use crate::schedule::{Expected, Item, LogSettings, Schedule, ScheduleError};
 
 mod forms;
 mod read;
@@ -12,7 +12,7 @@ mod words;
 mod write;
 
 use forms::EXPECTED;
-use words::{FLAWS, POLICIES, Read, Span, from_table, name_of, number};
+use words::{FLAWS, POLICIES, Read, Span, from_table, name_of, number, number32};
 pub(crate) use words::{flaw_name, flaw_names, span};
 
 impl Schedule {
@@ -45,6 +45,7 @@ fn parse(text: &str) -> Result<Schedule, ScheduleError> {
         lease: Duration::from_secs(10),
         reconnect: None,
         tight: None,
+        log: LogSettings::DEFAULT,
         flaw: None,
         expects: None,
         items: Vec::new(),
@@ -88,6 +89,11 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         lease,
         reconnect,
         tight,
+        log: LogSettings {
+            records,
+            age,
+            check,
+        },
         flaw,
         expects,
         items,
@@ -102,6 +108,15 @@ fn print(schedule: &Schedule, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if let Some(policy) = tight {
         write!(f, "  tight {}", name_of(POLICIES, policy))?;
+    }
+    if let Some(records) = records {
+        write!(f, "  log-records {records}")?;
+    }
+    if let Some(age) = age {
+        write!(f, "  log-age {}", Span(*age))?;
+    }
+    if let Some(check) = check {
+        write!(f, "  log-check {}", Span(*check))?;
     }
     if let Some(flaw) = flaw {
         write!(f, "  flaw {}", flaw_name(*flaw))?;
@@ -133,6 +148,9 @@ fn head(schedule: &mut Schedule, words: &[&str]) -> Read<()> {
             "lease" => schedule.lease = span(value)?,
             "reconnect" => schedule.reconnect = Some(span(value)?),
             "tight" => schedule.tight = Some(from_table(POLICIES, value)?),
+            "log-records" => schedule.log.records = Some(number32(value)?),
+            "log-age" => schedule.log.age = Some(span(value)?),
+            "log-check" => schedule.log.check = Some(span(value)?),
             "flaw" => schedule.flaw = Some(from_table(FLAWS, value)?),
             other => {
                 let settings = forms::settings();
@@ -160,13 +178,17 @@ mod tests {
     use super::*;
 
     const EVERY_ITEM: &str = "\
-switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest
+switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  tight drop-oldest  log-records 4  log-age 20.000s  log-check 5.000s
 0.500s  client c1 connects i1 as alice
 0.500250s  client c2 connects anywhere as bob
 0.600s  client c3 connects i2 as bob for 20.000s
 1.000s  client c1 closes sudden
 1.000s  client c1 moves i2 silent
 1.000s  client c1 moves anywhere clean
+1.000s  client c1 follows
+1.000s  client c1 follows history 5
+1.000s  client c1 follows history 5 bringing 3
+1.000s  client c1 forgets 2
 1.000s  client c1 sends 3 messages
 1.000s  client c1 sends 3 unwanted
 1.000s  client c1 sends malformed
@@ -181,6 +203,8 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  push i2 alice m1
 2.000s  push i2 alice,bob m2
 2.000s  push i3 everyone m3
+2.000s  push i1 alice m4 durable
+2.000s  push i1 alice,bob m5 durable
 2.100s  repeat i1 m1
 2.200s  kick i1 alice k1
 2.200s  where i1 alice
@@ -205,6 +229,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 6.000s  redis failover 0.200s
 6.000s  redis failover 0.200s former 2.000s
 6.000s  redis evicts rows alice
+6.000s  redis evicts log alice
 6.000s  redis evicts leases
 6.000s  redis clock +3.000s
 6.000s  redis clock -0.250s
@@ -293,7 +318,10 @@ expect violation orphan-debt by 20.000s
                 "client c1 connects i1 as everyone",
                 "stands for all of them",
             ),
-            ("push i1 alice", "`push i1 USER[,USER...]|everyone NAME`"),
+            (
+                "push i1 alice",
+                "`push i1 USER[,USER...]|everyone NAME [durable]`",
+            ),
             ("push i1 , m2", "the user id is empty"),
             ("push i1 everyone,a m2", "stands for all of them"),
             ("push i1 alice bob m1", "alice,bob"),

@@ -20,10 +20,17 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
     match (*first, rest) {
         ("client", [client, rest @ ..]) => client_act(client, rest, instances),
         ("clients", ["leave"]) => Ok(Act::AllLeave),
+        ("push", [at, to @ .., name, "durable"]) if !to.is_empty() => Ok(Act::Push {
+            at: host(at)?,
+            to: audience(to)?,
+            name: (*name).to_owned(),
+            durable: true,
+        }),
         ("push", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Push {
             at: host(at)?,
             to: audience(to)?,
             name: (*name).to_owned(),
+            durable: false,
         }),
         ("kick", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Kick {
             at: host(at)?,
@@ -203,6 +210,24 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
         ["closes", how] => Act::Close {
             client,
             how: from_table(HOW_CLOSED, how)?,
+        },
+        ["follows", rest @ ..] => {
+            let (history, brings) = match rest {
+                [] => (0, 1),
+                ["history", history] => (number32(history)?, 1),
+                ["bringing", brings] => (0, number32(brings)?),
+                ["history", history, "bringing", brings] => (number32(history)?, number32(brings)?),
+                _ => return wrong("client"),
+            };
+            Act::Follow {
+                client,
+                history,
+                brings,
+            }
+        }
+        ["forgets", positions] => Act::Forget {
+            client,
+            positions: number32(positions)?,
         },
         ["sends", count, "messages"] => Act::Send {
             client,

@@ -17,6 +17,12 @@ impl Display for Act {
                 token,
             } => connects(f, client, *at, user, *token),
             Self::Move { client, at, how } => moves(f, client, *at, *how),
+            Self::Follow {
+                client,
+                history,
+                brings,
+            } => follows(f, client, *history, *brings),
+            Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
             Self::Send { client, what } => write!(f, "client {client} sends {what}"),
             Self::Close { client, how } => closes(f, client, *how),
             Self::StopReading { client } => write!(f, "client {client} stops reading"),
@@ -27,7 +33,15 @@ impl Display for Act {
             Self::Storm { at } => write!(f, "storm {}", OneOrAll(*at, "everywhere")),
             Self::BlindBalancer(span) => write!(f, "balancer blind {}", Span(*span)),
             Self::AllLeave => f.write_str("clients leave"),
-            Self::Push { at, to, name } => write!(f, "push {at} {to} {name}"),
+            Self::Push {
+                at,
+                to,
+                name,
+                durable,
+            } => {
+                let durable = if *durable { " durable" } else { "" };
+                write!(f, "push {at} {to} {name}{durable}")
+            }
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Where { at, user } => write!(f, "where {at} {user}"),
             Self::Instances { at } => write!(f, "instances {at}"),
@@ -109,6 +123,17 @@ fn moves(
 ) -> fmt::Result {
     let (at, how) = (OneOrAll(at, "anywhere"), name_of(HOW_CLOSED, &how));
     write!(f, "client {client} moves {at} {how}")
+}
+
+fn follows(f: &mut fmt::Formatter<'_>, client: &str, history: u32, brings: u32) -> fmt::Result {
+    write!(f, "client {client} follows")?;
+    if history > 0 {
+        write!(f, " history {history}")?;
+    }
+    if brings != 1 {
+        write!(f, " bringing {brings}")?;
+    }
+    Ok(())
 }
 
 fn closes(f: &mut fmt::Formatter<'_>, client: &str, how: HowClosed) -> fmt::Result {

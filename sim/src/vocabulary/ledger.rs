@@ -30,6 +30,8 @@ pub enum FaultKind {
     RedisLongSplit,
     /// The directory threw rows away without a sign.
     RedisEvicted,
+    /// The directory threw the log of a user away.
+    RedisLostLog,
     /// The directory threw all leases away.
     RedisLostLeases,
     /// The directory's clock jumped: leases end earlier, or have come back to life.
@@ -102,7 +104,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -115,6 +117,7 @@ impl FaultKind {
         Self::RedisSplit,
         Self::RedisLongSplit,
         Self::RedisEvicted,
+        Self::RedisLostLog,
         Self::RedisLostLeases,
         Self::RedisClock,
         Self::RedisClockBack,
@@ -193,6 +196,7 @@ impl FaultKind {
             | Self::KilledMidBatch
             | Self::RecycledAddress
             | Self::NotMe
+            | Self::RedisLostLog
             | Self::AtMoment => Part::NoExcuse,
         }
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
-use switchboard_core::frame::{CloseCode, Outgoing, Payload};
+use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload};
 use switchboard_core::id::InstanceId;
 use switchboard_core::message::{PushRefused, Receipt};
+use switchboard_core::position::Position;
 
 use crate::boundary::{Intake, Output};
 use crate::fingerprint::timeless;
@@ -115,6 +116,8 @@ pub enum Observed {
         payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
+        /// Its place in the log, if it is told as a record.
+        position: Option<Position>,
     },
     /// A frame with the content of a push has reached the terminal.
     Seen {
@@ -124,6 +127,15 @@ pub enum Observed {
         payload: Payload,
         /// The push that it belongs to, if there is one with this content.
         push: Option<usize>,
+        /// Its place in the log, if it is told as a record.
+        position: Option<Position>,
+    },
+    /// A terminal has been told where it stands in its log.
+    LogHeard {
+        /// The session of that terminal.
+        session: usize,
+        /// What it was told.
+        word: LogWord,
     },
     /// A Close frame has reached the terminal.
     SeenClose {
@@ -250,6 +262,39 @@ pub enum Observed {
     Tick,
 }
 
+/// What a terminal is told of where it stands in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogWord {
+    /// It begins here: its hello says so, or what follows on that.
+    Attached(Attached),
+    /// Something is missing, and it goes on from here.
+    Gap(Position),
+    /// Nothing is missing, and what came after this is to be forgotten.
+    Back(Position),
+}
+
+impl LogWord {
+    /// What a frame says of a log.
+    pub const fn of(outgoing: &Outgoing) -> Option<Self> {
+        match outgoing {
+            Outgoing::Hello {
+                log: HelloLog::At(attached),
+                ..
+            }
+            | Outgoing::Log(attached) => Some(Self::Attached(*attached)),
+            Outgoing::Gap(position) => Some(Self::Gap(*position)),
+            Outgoing::Back(position) => Some(Self::Back(*position)),
+            Outgoing::Hello {
+                log: HelloLog::NotAsked | HelloLog::Unknown,
+                ..
+            }
+            | Outgoing::Record(_)
+            | Outgoing::Pushed(_)
+            | Outgoing::Received(_) => None,
+        }
+    }
+}
+
 /// What something that happens has to do with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -310,7 +355,7 @@ impl Observed {
             | Self::Greeted { .. }
             | Self::Ended { .. }
             | Self::SeenClose { .. } => Topic::Sessions,
-            Self::Written { .. } | Self::Seen { .. } => Topic::Frames,
+            Self::Written { .. } | Self::Seen { .. } | Self::LogHeard { .. } => Topic::Frames,
             Self::Heard { .. }
             | Self::Given { .. }
             | Self::Closing { .. }

@@ -16,6 +16,7 @@ impl World {
             network,
             terminals,
             publishing,
+            schedule,
             ..
         } = self;
         match act {
@@ -29,6 +30,12 @@ impl World {
                 terminals.move_client(cx, hosts, client, at.map(|host| host.0), *how);
             }
             Act::Close { client, how } => terminals.close_client(cx, hosts, client, *how),
+            Act::Follow {
+                client,
+                history,
+                brings,
+            } => terminals.follow(client, *history, *brings),
+            Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
             Act::Send { client, what } => terminals.client_sends(cx, hosts, client, *what),
             Act::StopReading { client } => {
                 terminals.reads(cx, hosts, publishing, client, Pace::Never);
@@ -40,7 +47,15 @@ impl World {
             Act::Storm { at } => terminals.storm(cx, hosts, at.map(|host| host.0)),
             Act::BlindBalancer(span) => terminals.blind_balancer(cx, *span),
             Act::AllLeave => terminals.all_leave(cx, hosts),
-            Act::Push { at, to, name } => publishing.publish(cx, hosts, at.0, to, name),
+            Act::Push {
+                at,
+                to,
+                name,
+                durable,
+            } => {
+                let durable = durable.then(|| schedule.log.retention());
+                publishing.publish(cx, hosts, at.0, to, name, durable);
+            }
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
             Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
             Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),

@@ -71,6 +71,6 @@ impl World {
             let due = &publishing.hand_in(hand_in).reachable;
             terminals.excuse_overflowed(cx, receipt, due);
         }
-        publishing.settle(cx, hand_in, progress);
+        publishing.settle(cx, hand_in, progress, answer);
     }
 }

@@ -346,6 +346,7 @@ fn a_frame_is_written_soon_and_counts_as_queued_late() {
         session: 0,
         payload: world.scene().pushes()[1].payload().unwrap().clone(),
         push: Some(1),
+        position: None,
     };
     // It was handed in seven seconds ago.
     assert_says("push-times", |world| vec![written(world)], "only");

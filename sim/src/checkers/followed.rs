@@ -1,0 +1,146 @@
+//! What clients hold that follow a log, across their connections.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::frame::Recovery;
+use switchboard_core::position::Position;
+
+use crate::checker::Watch;
+use crate::observed::{LogWord, Observed};
+
+/// What each client holds, by its name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followed {
+    clients: BTreeMap<String, Path>,
+}
+
+/// What a client has been told since it was last given a position: it holds the records behind that, one after the
+/// other.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    /// The session on which it was told last.
+    pub(super) session: usize,
+    /// The position that it was given.
+    pub(super) given: Position,
+    /// What it was told from there on: positions, and the numbers of pushes.
+    pub(super) records: Vec<(Position, Option<usize>)>,
+}
+
+impl Path {
+    /// Where the client stands.
+    pub(super) fn at(&self) -> Position {
+        self.records.last().map_or(self.given, |record| record.0)
+    }
+
+    /// How many records lie before a position that it holds.
+    fn place_of(&self, position: Position) -> Option<usize> {
+        if position == self.given {
+            return Some(0);
+        }
+        let at = (self.records.iter()).rposition(|record| record.0 == position)?;
+        Some(at + 1)
+    }
+}
+
+impl Followed {
+    /// What the client of a session holds.
+    pub(super) fn of(&self, watch: &Watch<'_>, session: usize) -> Option<&Path> {
+        self.clients.get(watch.scene().sessions()[session].client())
+    }
+
+    /// Whether nobody follows.
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// What all clients hold.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
+        self.clients.values()
+    }
+
+    /// Takes in what a terminal was told.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be.
+    pub(super) fn take_in(
+        &mut self,
+        event: &Observed,
+        watch: &Watch<'_>,
+    ) -> Result<(), &'static str> {
+        match event {
+            Observed::LogHeard { session, word } => self.heard(watch, *session, *word),
+            Observed::Seen {
+                session,
+                push,
+                position: Some(position),
+                ..
+            } => {
+                let client = watch.scene().sessions()[*session].client();
+                let path = (self.clients.get_mut(client)).filter(|path| path.session == *session);
+                let path = path.ok_or("is told a record, and not where it stands")?;
+                path.records.push((*position, *push));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn heard(
+        &mut self,
+        watch: &Watch<'_>,
+        session: usize,
+        word: LogWord,
+    ) -> Result<(), &'static str> {
+        let this = &watch.scene().sessions()[session];
+        let asked = this.follow().ok_or("is told of a log and did not ask")?;
+        let anew = |given| Path {
+            session,
+            given,
+            records: Vec::new(),
+        };
+        let name = this.client().to_owned();
+        let begun = (self.clients.get(&name)).is_some_and(|path| path.session == session);
+        match word {
+            LogWord::Attached(_) if begun => return Err("is told twice where it begins"),
+            LogWord::Attached(attached) => match attached.recovery {
+                Recovery::Anew if !asked.after.is_empty() => {
+                    return Err("begins anew, and has brought a position");
+                }
+                Recovery::Lost if asked.after.is_empty() => {
+                    return Err("has lost what it did not bring");
+                }
+                Recovery::Anew | Recovery::Lost => {
+                    self.clients.insert(name, anew(attached.position));
+                }
+                Recovery::Resumed => {
+                    if !asked.after.contains(&attached.position) {
+                        return Err("resumes where it did not ask");
+                    }
+                    let path = (self.clients.get_mut(&name)).ok_or("resumes what it never held")?;
+                    path.session = session;
+                    go_back(path, attached.position)?;
+                }
+            },
+            LogWord::Gap(_) | LogWord::Back(_) if !begun => {
+                return Err("is told of a gap before it is told where it begins");
+            }
+            LogWord::Gap(position) => {
+                self.clients.insert(name, anew(position));
+            }
+            LogWord::Back(position) => {
+                let path = (self.clients.get_mut(&name)).ok_or("goes back from nowhere")?;
+                go_back(path, position)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn go_back(path: &mut Path, position: Position) -> Result<(), &'static str> {
+    let place = path
+        .place_of(position)
+        .ok_or("goes back where it never was")?;
+    path.records.truncate(place);
+    Ok(())
+}

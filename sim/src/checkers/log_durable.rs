@@ -1,0 +1,170 @@
+//! `log-durable`: what a receipt calls logged can be read until its time is over, unless the directory has lost it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
+use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::id::{PushId, UserId};
+use switchboard_core::message::{InLog, Receipt};
+use switchboard_core::position::Position;
+use switchboard_core::time::Instant;
+
+use crate::checker::{Checker, Watch};
+use crate::ledger::{Excuse, FaultKind};
+use crate::observed::{HandIn, Observed, Topic};
+
+/// A receipt that says where a push is logged is right, then and for as long as the log keeps that many records and
+/// such old ones. One that says that it is not, although nothing was in doubt, is right as well.
+#[derive(Clone, Debug, Default)]
+pub struct LogDurable {
+    /// When each record was added, by user, push and position.
+    added: BTreeMap<(UserId, PushId), Vec<(Position, Instant)>>,
+    /// What was promised, and when.
+    promised: Vec<Promise>,
+}
+
+#[derive(Clone, Debug)]
+struct Promise {
+    user: UserId,
+    push: usize,
+    position: Position,
+    at: Instant,
+}
+
+/// So long after a receipt it is looked whether it still holds.
+const LOOKED: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(4),
+    Duration::from_secs(30),
+];
+
+impl Checker for LogDurable {
+    fn name(&self) -> &'static str {
+        "log-durable"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Pushes]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Executed(executed) => {
+                if let Operation::Log {
+                    key,
+                    operation: LogOperation::Append { push, .. },
+                } = &executed.operation
+                    && let Ok(Reply::Log(LogReply::Appended {
+                        logged: Logged::New(place),
+                        ..
+                    })) = &executed.outcome
+                {
+                    let added = self.added.entry((key.user().clone(), *push));
+                    added.or_default().push((place.position, watch.now()));
+                }
+            }
+            Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
+            _ => {}
+        }
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let promise = self.promised[what as usize].clone();
+        self.judge(watch, &promise);
+    }
+}
+
+impl LogDurable {
+    fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+        let published = &watch.scene().pushes()[hand_in.push];
+        if published.durable().is_none() {
+            if !receipt.logged.is_empty() {
+                watch.violated(format!("push {} is said to be logged", hand_in.push));
+            }
+            return;
+        }
+        for log in &receipt.logged {
+            let key = (log.user.clone(), published.id());
+            let was_added = self.added.contains_key(&key);
+            match log.logged {
+                InLog::At(position) => {
+                    for after in LOOKED {
+                        watch.call_at(watch.now() + after, self.promised.len() as u64);
+                    }
+                    self.promised.push(Promise {
+                        user: log.user.clone(),
+                        push: hand_in.push,
+                        position,
+                        at: published.times()[hand_in.time].at,
+                    });
+                }
+                InLog::Expired if was_added => watch.held(),
+                InLog::Refused if !was_added || published.times().len() > 1 => watch.held(),
+                InLog::Unknown if receipt.degraded => watch.held(),
+                InLog::Expired | InLog::Refused | InLog::Unknown => watch.violated(format!(
+                    "the receipt of push {} says {:?} of the log of {}",
+                    hand_in.push, log.logged, log.user
+                )),
+            }
+        }
+    }
+
+    fn judge(&self, watch: &mut Watch<'_>, promise: &Promise) {
+        let scene = watch.scene();
+        let Promise {
+            user,
+            push,
+            position,
+            at,
+        } = promise;
+        let published = &scene.pushes()[*push];
+        let key = (user.clone(), published.id());
+        let added = (self.added.get(&key).into_iter().flatten()).find(|(at, _)| at == position);
+        let Some((_, since)) = added else {
+            return watch.violated(format!(
+                "push {push} was never added to the log of {user} at {position}"
+            ));
+        };
+        let kept = scene.log(user).is_some_and(|log| {
+            (log.records.iter()).any(|record| {
+                record.position == *position
+                    && record.push == published.id()
+                    && record.content.clone().payload().as_ref() == published.payload()
+            })
+        });
+        let Some(retention) = published.durable() else {
+            return;
+        };
+        let chain = scene.log_chain(user);
+        let place = chain.iter().rposition(|link| link.position == *position);
+        let gave_way = place.is_some_and(|place| chain.len() - place > retention.records as usize);
+        let is_old = *since + retention.age <= watch.now();
+        if kept || gave_way || is_old {
+            return watch.held();
+        }
+        match lost(watch, (*at).min(*since)) {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "push {push} is at {position} in the log of {user}, and cannot be read"
+            )),
+        }
+    }
+}
+
+/// How a directory loses records.
+fn lost(watch: &Watch<'_>, since: Instant) -> Option<Excuse> {
+    watch.excuse(since, watch.now(), |excuse| {
+        matches!(
+            excuse.kind,
+            FaultKind::RedisWiped
+                | FaultKind::RedisFailover
+                | FaultKind::RedisRestored
+                | FaultKind::RedisSplit
+                | FaultKind::RedisLongSplit
+                | FaultKind::RedisLostLog
+                | FaultKind::RedisClock
+                | FaultKind::RedisClockBack
+        )
+    })
+}

@@ -1,0 +1,131 @@
+//! `no-false-gap`: a terminal is told that something is missing only if the log did not know where it stood.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::directory::log::{LogOperation, LogPart, LogReply, LogStart};
+use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::frame::{Outgoing, Recovery};
+use switchboard_core::id::UserId;
+use switchboard_core::position::Position;
+
+use crate::checker::{Checker, Watch};
+use crate::observed::{Executed, Life, LogWord, Observed, Topic};
+
+/// A server calls a position unknown only if that is not in its history or lies before what it keeps; and an
+/// instance tells a gap only to a terminal all of whose positions a server has called so to that instance: the
+/// one where it stands, and the one before that on this connection.
+#[derive(Clone, Debug, Default)]
+pub struct NoFalseGap {
+    /// What each instance was told to be unknown, of each user's log.
+    unknown: BTreeMap<(Life, UserId), Vec<Position>>,
+    /// Where each session stands by what it was sent, the newest last.
+    sent: BTreeMap<usize, Vec<Position>>,
+}
+
+impl Checker for NoFalseGap {
+    fn name(&self) -> &'static str {
+        "no-false-gap"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Words]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Executed(executed) => self.executed(executed, watch),
+            Observed::Given { session, outgoing } => {
+                if let Some(word) = LogWord::of(outgoing) {
+                    self.said(watch, *session, word);
+                } else if let Outgoing::Record(pushed) = outgoing {
+                    let sent = self.sent.entry(*session).or_default();
+                    sent.extend(pushed.position());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl NoFalseGap {
+    fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        let (
+            Operation::Log {
+                key,
+                operation:
+                    LogOperation::Read {
+                        start: LogStart::After(asked),
+                        ..
+                    },
+            },
+            Ok(Reply::Log(LogReply::Part(LogPart { after: None, .. }))),
+        ) = (&executed.operation, &executed.outcome)
+        else {
+            return;
+        };
+        let user = key.user().clone();
+        if executed.at_primary {
+            let known = known(watch, &user);
+            match asked.iter().find(|position| known.contains(position)) {
+                Some(position) => watch.violated(format!(
+                    "the log of {user} has {position}, and calls it unknown"
+                )),
+                None => watch.held(),
+            }
+        }
+        let unknown = self.unknown.entry((executed.life, user)).or_default();
+        unknown.extend(asked);
+    }
+
+    /// A terminal is told where it stands.
+    fn said(&mut self, watch: &mut Watch<'_>, session: usize, word: LogWord) {
+        let this = &watch.scene().sessions()[session];
+        let sent = self.sent.entry(session).or_default();
+        let (lost, position) = match word {
+            LogWord::Attached(attached) => {
+                let asked = this.follow().into_iter().flat_map(|asked| &asked.after);
+                let lost = match attached.recovery {
+                    Recovery::Lost => asked.copied().collect(),
+                    Recovery::Anew | Recovery::Resumed => Vec::new(),
+                };
+                (lost, attached.position)
+            }
+            LogWord::Gap(position) => (sent.iter().rev().take(2).copied().collect(), position),
+            LogWord::Back(position) => {
+                match sent.iter().rposition(|sent| *sent == position) {
+                    Some(at) => sent.truncate(at),
+                    None => {
+                        watch.violated(format!("session {session} goes back where it never was"));
+                    }
+                }
+                (Vec::new(), position)
+            }
+        };
+        let gap = matches!(word, LogWord::Gap(_)) || !lost.is_empty();
+        if !matches!(word, LogWord::Back(_)) {
+            sent.clear();
+        }
+        sent.push(position);
+        let Some(life) = this.life().filter(|_| gap) else {
+            return;
+        };
+        let unknown = self.unknown.get(&(life, this.user().clone()));
+        let was_unknown =
+            |position: &&Position| unknown.is_some_and(|unknown| unknown.contains(position));
+        match lost.iter().find(|position| !was_unknown(position)) {
+            Some(position) => watch.violated(format!(
+                "session {session} is told of a gap at {position}, which no server called unknown"
+            )),
+            None => watch.held(),
+        }
+    }
+}
+
+/// The positions that the log of a user knows.
+fn known(watch: &Watch<'_>, user: &UserId) -> Vec<Position> {
+    let Some(log) = watch.scene().log(user) else {
+        return Vec::new();
+    };
+    let records = log.records.iter().map(|record| record.position);
+    records.chain([log.base, log.head]).collect()
+}

@@ -1,0 +1,112 @@
+//! `one-payload`: a push is one record of a log, however often it is handed in.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::directory::log::{LogOperation, LogReply, Logged, Retention};
+use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::id::UserId;
+use switchboard_core::time::Instant;
+
+use crate::checker::{Checker, Watch};
+use crate::ledger::FaultKind;
+use crate::observed::{Executed, Observed, Topic};
+
+/// In one history of a log a push stands once, as long as it is remembered: for twice as many pushes as the log
+/// keeps, and for some time after the last. A repeat of one that is kept is answered with its place.
+#[derive(Clone, Debug, Default)]
+pub struct OnePayload {
+    /// When something was last added to each log.
+    last: BTreeMap<UserId, Instant>,
+}
+
+impl Checker for OnePayload {
+    fn name(&self) -> &'static str {
+        "one-payload"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        let Observed::Executed(executed) = event else {
+            return;
+        };
+        if executed.at_primary {
+            self.executed(executed, watch);
+        }
+    }
+}
+
+impl OnePayload {
+    fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        let (
+            Operation::Log {
+                key,
+                operation:
+                    LogOperation::Append {
+                        push, retention, ..
+                    },
+            },
+            Ok(Reply::Log(LogReply::Appended { logged, .. })),
+        ) = (&executed.operation, &executed.outcome)
+        else {
+            return;
+        };
+        let user = key.user();
+        let chain = watch.scene().log_chain(user);
+        match logged {
+            Logged::New(place) => {
+                let last = self.last.insert(user.clone(), watch.now());
+                let (Some((new, before)), Some(last)) = (chain.split_last(), last) else {
+                    return watch.held();
+                };
+                let remembered = remembered(*retention);
+                let lately = before.iter().rev().take(remembered);
+                let again = lately.into_iter().any(|link| link.push == *push);
+                if new.position != place.position {
+                    return watch
+                        .violated(format!("{place:?} is not the end of the log of {user}"));
+                }
+                if again && !may_be_forgotten(watch, last) {
+                    watch.violated(format!("push {push:?} is twice in the log of {user}"));
+                } else {
+                    watch.held();
+                }
+            }
+            Logged::Repeated(place) => {
+                let stands = |link: &&crate::redis::ChainLink| {
+                    link.position == place.position
+                        && link.before == place.before
+                        && link.push == *push
+                };
+                match chain.iter().rev().find(stands) {
+                    Some(_) => watch.held(),
+                    None => watch.violated(format!(
+                        "a repeat of push {push:?} is said to stand at {place:?} in the log of {user}"
+                    )),
+                }
+            }
+            Logged::Expired => match chain.iter().any(|link| link.push == *push) {
+                true => watch.held(),
+                false => watch.violated(format!(
+                    "push {push:?} is said to have been in the log of {user}"
+                )),
+            },
+        }
+    }
+}
+
+/// So many pushes are remembered, the last ones.
+const fn remembered(retention: Retention) -> usize {
+    retention.records as usize * 2
+}
+
+/// Whether all pushes of a log may be forgotten since one was added.
+fn may_be_forgotten(watch: &Watch<'_>, last: Instant) -> bool {
+    let config = watch.scene().config();
+    let clock = watch.excuse(last, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisClock
+    });
+    last + config.repeat_memory <= watch.now() || clock.is_some()
+}

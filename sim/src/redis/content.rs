@@ -1,0 +1,102 @@
+//! What a server knows, and the truth of its logs: every record of the history in which it is, also those
+//! that it keeps no longer.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
+use switchboard_core::directory::memory::MemoryDirectory;
+use switchboard_core::directory::{Operation, OperationResult, Reply};
+use switchboard_core::id::PushId;
+use switchboard_core::key::Key;
+use switchboard_core::position::Position;
+use switchboard_core::time::Instant;
+
+/// One record of a log, and what it stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Its position.
+    pub position: Position,
+    /// The position before it.
+    pub before: Position,
+    /// The push that it says.
+    pub push: PushId,
+}
+
+/// What a server knows. A copy of it is of the same history so far.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    directory: MemoryDirectory,
+    /// The records of each log, in the order in which they were added.
+    chains: BTreeMap<Key, Vec<ChainLink>>,
+}
+
+impl Content {
+    pub(super) const fn new(directory: MemoryDirectory) -> Self {
+        Self {
+            directory,
+            chains: BTreeMap::new(),
+        }
+    }
+
+    pub(super) const fn directory(&self) -> &MemoryDirectory {
+        &self.directory
+    }
+
+    /// The records of the log of a key, from its beginning: after a log has ended another one begins.
+    pub(super) fn chain(&self, key: &Key) -> &[ChainLink] {
+        let all = self.chains.get(key).map_or(&[][..], Vec::as_slice);
+        let is_break = |pair: &[ChainLink]| pair[0].position != pair[1].before;
+        let begins = all.windows(2).rposition(is_break).map_or(0, |at| at + 1);
+        &all[begins..]
+    }
+
+    pub(super) fn execute(&mut self, clock: Instant, operation: &Operation) -> OperationResult {
+        let outcome = self.directory.execute(clock, operation);
+        if let Operation::Log {
+            key,
+            operation: LogOperation::Append { push, .. },
+        } = operation
+            && let Ok(Reply::Log(LogReply::Appended {
+                logged: Logged::New(place),
+                ..
+            })) = &outcome
+        {
+            let link = ChainLink {
+                position: place.position,
+                before: place.before,
+                push: *push,
+            };
+            self.chains.entry(key.clone()).or_default().push(link);
+        }
+        outcome
+    }
+
+    pub(super) fn evict_rows(&mut self, clock: Instant, key: &Key) -> bool {
+        self.directory.evict(clock, key)
+    }
+
+    pub(super) fn evict_log(&mut self, clock: Instant, key: &Key) -> bool {
+        self.directory.evict_log(clock, key)
+    }
+
+    pub(super) fn evict_leases(&mut self) {
+        self.directory.evict_leases();
+    }
+
+    /// Drops what has expired.
+    pub(super) fn expire(&mut self, clock: Instant) {
+        self.directory.expire(clock);
+    }
+
+    /// Loses everything.
+    pub(super) fn wipe(&mut self) {
+        self.directory.wipe();
+        self.chains.clear();
+    }
+
+    /// Hashes what decides future answers: which records were trimmed does not.
+    pub(super) fn fingerprint(&self, clock: Instant, hasher: &mut impl Hasher) {
+        self.directory.fingerprint(clock, hasher);
+    }
+}

@@ -1,0 +1,69 @@
+//! Clients that follow their logs, and durable pushes: in some schedules, on top of all else.
+
+use std::time::Duration;
+
+use super::faults::ms;
+use super::{FAULTS, HEAL, ScheduleMaker, USERS};
+use crate::schedule::{Act, LogSettings, RedisAct, To};
+
+/// Clients begin to follow before the first of them connects.
+const BEGIN: Duration = Duration::from_millis(500);
+/// In one schedule of so many clients follow.
+const ONE_IN: u64 = 3;
+/// Of three pushes that can be durable so many are.
+const DURABLE: u64 = 2;
+/// A check that comes after all else: nothing of it is seen.
+const NEVER: Duration = Duration::from_secs(3600);
+
+impl ScheduleMaker {
+    /// Makes followers of some clients and durable ones of some pushes; or leaves all as it is.
+    pub(super) fn followers(&mut self) -> LogSettings {
+        if self.below(ONE_IN, "followed", 0) > 0 {
+            return LogSettings::DEFAULT;
+        }
+        for client in 0..self.clients {
+            if self.below(4, "follows", client) == 0 {
+                continue;
+            }
+            let act = Act::Follow {
+                client: self.client_name(client),
+                history: self.one_of(&[0, 0, 2, 5], "history", client),
+                brings: self.one_of(&[1, 1, 3, 16], "brings", client),
+            };
+            self.put(BEGIN, act);
+        }
+        for time in 0..self.below(4, "forgets", 0) {
+            let (_, client) = self.client("forgets", time);
+            let positions = self.count(4, "forgets", time) as u32;
+            let at = self.near(FAULTS.0, FAULTS.1, "forgets", time);
+            self.put(at, Act::Forget { client, positions });
+        }
+        if self.below(4, "log evicted", 0) == 0 {
+            let user = self.one_of(&USERS, "log evicted", 0).to_owned();
+            let at = self.near(FAULTS.0, HEAL, "log evicted", 0);
+            self.put(at, Act::Redis(RedisAct::EvictLog(user)));
+        }
+        let mut items = std::mem::take(&mut self.items);
+        for (nth, item) in (0..).zip(&mut items) {
+            self.make_durable(&mut item.act, nth);
+        }
+        self.items = items;
+        LogSettings {
+            records: self.one_of(&[None, Some(1), Some(2), Some(4), Some(8)], "log", 0),
+            age: self.one_of(&[None, None, Some(ms(5_000)), Some(ms(20_000))], "log", 1),
+            check: self.one_of(&[Some(ms(2_000)), Some(ms(10_000)), Some(NEVER)], "log", 2),
+        }
+    }
+
+    fn make_durable(&self, act: &mut Act, nth: u64) {
+        match act {
+            Act::Push {
+                to: To::User(_) | To::Users(_),
+                durable,
+                ..
+            } => *durable = self.below(3, "durable", nth) < DURABLE,
+            Act::On { act, .. } => self.make_durable(act, nth),
+            _ => {}
+        }
+    }
+}

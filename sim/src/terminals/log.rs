@@ -1,0 +1,106 @@
+//! What clients hold of the logs that they follow: across their connections, as good clients do.
+
+use switchboard_core::event::Follow;
+use switchboard_core::frame::Recovery;
+use switchboard_core::position::Position;
+
+use super::Terminals;
+use crate::context::Context;
+use crate::fingerprint::{Fingerprint, Print};
+use crate::observed::{LogWord, Observed};
+
+/// Positions that a client keeps, at most: so many are looked for when it returns.
+const KEPT: usize = Follow::AFTER_MAX;
+
+/// What a client holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClientLog {
+    /// How many of the last records it wants when it holds no position.
+    history: u32,
+    /// How many positions it brings when it connects; none if it does not follow.
+    brings: u32,
+    /// The positions of what it has, the newest last.
+    held: Vec<Position>,
+}
+
+impl Fingerprint for ClientLog {
+    fn fingerprint(&self, to: &mut Print) {
+        let Self {
+            history,
+            brings,
+            held,
+        } = self;
+        to.word(&(history, brings, held));
+    }
+}
+
+impl ClientLog {
+    /// What it asks for when it connects.
+    pub(super) fn asks(&self) -> Option<Follow> {
+        if self.brings == 0 {
+            return None;
+        }
+        let newest = self.held.iter().rev().take(self.brings as usize);
+        Some(Follow {
+            after: newest.copied().collect(),
+            history: self.history,
+        })
+    }
+
+    /// It goes on from here, whatever it held before.
+    fn starts_at(&mut self, position: Position) {
+        self.held = vec![position];
+    }
+
+    /// It goes on from a position that it holds: what came after that is of no use.
+    fn goes_back_to(&mut self, position: Position) {
+        match self.held.iter().rposition(|held| *held == position) {
+            Some(at) => self.held.truncate(at + 1),
+            None => self.starts_at(position),
+        }
+    }
+}
+
+impl Terminals {
+    /// A client follows its log from its next connection on.
+    pub(crate) fn follow(&mut self, client: &str, history: u32, brings: u32) {
+        let log = self.logs.entry(client.to_owned()).or_default();
+        log.history = history;
+        log.brings = brings;
+    }
+
+    /// A client loses the newest positions that it holds.
+    pub(crate) fn forget_positions(&mut self, client: &str, positions: u32) {
+        if let Some(log) = self.logs.get_mut(client) {
+            let left = log.held.len().saturating_sub(positions as usize);
+            log.held.truncate(left);
+        }
+    }
+
+    /// A terminal is told where it stands in its log.
+    pub(super) fn hear_of_log(&mut self, cx: &mut Context, session: usize, word: LogWord) {
+        let client = &self.sessions[session].client;
+        if let Some(log) = self.logs.get_mut(client) {
+            match word {
+                LogWord::Attached(attached) => match attached.recovery {
+                    Recovery::Resumed => log.goes_back_to(attached.position),
+                    Recovery::Anew | Recovery::Lost => log.starts_at(attached.position),
+                },
+                LogWord::Gap(position) => log.starts_at(position),
+                LogWord::Back(position) => log.goes_back_to(position),
+            }
+        }
+        cx.observe(Observed::LogHeard { session, word });
+    }
+
+    /// A terminal has the record at this position, if it is one.
+    pub(super) fn holds(&mut self, session: usize, position: Option<Position>) {
+        let client = &self.sessions[session].client;
+        if let (Some(log), Some(position)) = (self.logs.get_mut(client), position) {
+            if log.held.len() == KEPT {
+                log.held.remove(0);
+            }
+            log.held.push(position);
+        }
+    }
+}
