@@ -28,6 +28,21 @@ pub struct Catch {
     pub invariant: &'static str,
     /// How hard that is.
     pub depth: Depth,
+    /// Where it is looked for.
+    pub worlds: Worlds,
+}
+
+/// The schedules in which a bug is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worlds {
+    /// Those of the swarm.
+    Swarm,
+    /// Those of the swarm with followers.
+    Followed,
+    /// The same, and no log is checked without a reason within the run.
+    Unchecked,
+    /// None: a free search takes too long, and what shows the bug is a schedule that somebody has written.
+    Written,
 }
 
 /// How hard a bug is to find.
@@ -81,11 +96,16 @@ impl Bug {
         self.caught_by.iter().copied()
     }
 
-    /// The schedule that the swarm makes of a seed, with this bug.
-    pub fn schedule(&self, seed: u64) -> Schedule {
+    /// The schedule of a seed in which this bug is looked for.
+    pub fn schedule(&self, by: Catch, seed: u64) -> Schedule {
+        let schedule = match by.worlds {
+            Worlds::Swarm | Worlds::Written => swarm::schedule(seed),
+            Worlds::Followed => swarm::followed(seed),
+            Worlds::Unchecked => swarm::unchecked(seed),
+        };
         Schedule {
             flaw: Some(self.flaw),
-            ..swarm::schedule(seed)
+            ..schedule
         }
     }
 
@@ -99,7 +119,7 @@ impl Bug {
                 break;
             }
             hunt.seeds += 1;
-            let schedule = self.schedule(seed);
+            let schedule = self.schedule(by, seed);
             let Some(violation) = trial.run(&schedule).violation else {
                 continue;
             };
@@ -285,6 +305,106 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         caught_by: &[shallow("explained-errors")],
         tempting: "both ends prove the same secret over the same nonces, so one proof looks enough",
     },
+    Bug {
+        flaw: Flaw::NoReadBehindRow,
+        caught_by: &[],
+        tempting: "the log is read when the terminal attaches, and what comes later is pushed to it",
+    },
+    Bug {
+        flaw: Flaw::NoCheckAfterBreak,
+        caught_by: &[],
+        tempting: "whoever published over that link repeats what was lost",
+    },
+    Bug {
+        flaw: Flaw::NoCheckAfterDoubt,
+        caught_by: &[],
+        tempting: "the rows are written again, and with them the terminals can be found",
+    },
+    Bug {
+        flaw: Flaw::NoCheckOfTheDead,
+        caught_by: &[],
+        tempting: "who is dead publishes nothing",
+    },
+    Bug {
+        flaw: Flaw::NoPeriodicCheck,
+        caught_by: &[followed("log-complete")],
+        tempting: "there is an event for everything that can go wrong",
+    },
+    Bug {
+        flaw: Flaw::HeadNotGreater,
+        caught_by: &[],
+        tempting: "a head that is not beyond the position has nothing new",
+    },
+    Bug {
+        flaw: Flaw::LowerOffsetIsDuplicate,
+        caught_by: &[],
+        tempting: "offsets rise, so a lower one has been there",
+    },
+    Bug {
+        flaw: Flaw::LiveDuringReplay,
+        caught_by: &[unchecked("log-complete")],
+        tempting: "it is on its way to the terminal already, so why hold it back",
+    },
+    Bug {
+        flaw: Flaw::HeldAndForgotten,
+        caught_by: &[],
+        tempting: "the predecessor comes within moments",
+    },
+    Bug {
+        flaw: Flaw::OverflowStaysLive,
+        caught_by: &[],
+        tempting: "a queue that is full has room again soon",
+    },
+    Bug {
+        flaw: Flaw::OverflowMoves,
+        caught_by: &[followed("log-complete")],
+        tempting: "the record is dealt with, and the next one can come",
+    },
+    Bug {
+        flaw: Flaw::UnknownStartsAtHead,
+        caught_by: &[followed("log-complete")],
+        tempting: "whatever that position was, the terminal wants what comes from here on",
+    },
+    Bug {
+        flaw: Flaw::RepeatDeliversNothing,
+        caught_by: &[followed("receipt-complete")],
+        tempting: "it was delivered the first time",
+    },
+    Bug {
+        flaw: Flaw::TagFromPush,
+        caught_by: &[],
+        tempting: "the push has an id that is random already",
+    },
+    Bug {
+        flaw: Flaw::NumbersInsteadOfPositions,
+        caught_by: &[],
+        tempting: "records are numbered, and the next one has the next number",
+    },
+    Bug {
+        flaw: Flaw::TrimmedIsKnown,
+        caught_by: &[followed("log-complete")],
+        tempting: "the base says where the log began",
+    },
+    Bug {
+        flaw: Flaw::RepeatsWhileKept,
+        caught_by: &[followed("one-payload")],
+        tempting: "the record itself knows its push, and nothing else has to be kept",
+    },
+    Bug {
+        flaw: Flaw::NoRepeatMemory,
+        caught_by: &[followed("one-payload")],
+        tempting: "publishers do not repeat what was answered",
+    },
+    Bug {
+        flaw: Flaw::NoPositionWithoutLog,
+        caught_by: &[followed("no-false-gap")],
+        tempting: "a read that writes is a surprise, and there is nothing to read",
+    },
+    Bug {
+        flaw: Flaw::KeepsOneFewer,
+        caught_by: &[followed("log-durable")],
+        tempting: "what has reached its limit has to give way",
+    },
 ];
 
 /// One thing that goes wrong is enough for this checker.
@@ -292,6 +412,7 @@ const fn shallow(invariant: &'static str) -> Catch {
     Catch {
         invariant,
         depth: Depth::Shallow,
+        worlds: Worlds::Swarm,
     }
 }
 
@@ -300,6 +421,23 @@ const fn deep(invariant: &'static str) -> Catch {
     Catch {
         invariant,
         depth: Depth::Deep,
+        worlds: Worlds::Swarm,
+    }
+}
+
+/// Several things must come together where terminals follow their logs.
+const fn followed(invariant: &'static str) -> Catch {
+    Catch {
+        worlds: Worlds::Followed,
+        ..deep(invariant)
+    }
+}
+
+/// The same, where the bug is not mended by a check that comes without a reason.
+const fn unchecked(invariant: &'static str) -> Catch {
+    Catch {
+        worlds: Worlds::Unchecked,
+        ..deep(invariant)
     }
 }
 

@@ -11,7 +11,8 @@ use switchboard_core::position::Position;
 use crate::checker::{Checker, Watch};
 use crate::observed::{Executed, Life, LogWord, Observed, Topic};
 
-/// A server calls a position unknown only if that is not in its history or lies before what it keeps; and an
+/// A server calls a position unknown only if that is not in its history or lies before what it keeps, and knows the
+/// positions that it tells, also of a log to which nobody has written; and an
 /// instance tells a gap only to a terminal all of whose positions a server has called so to that instance: the
 /// one where it stands, and the one before that on this connection.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,17 @@ impl Checker for NoFalseGap {
 
 impl NoFalseGap {
     fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        if let (Operation::Log { key, .. }, Ok(Reply::Log(LogReply::Part(part)))) =
+            (&executed.operation, &executed.outcome)
+            && executed.at_primary
+            && watch.scene().log_head(key.user()) != Some(part.head)
+        {
+            watch.violated(format!(
+                "the head of the log of {} is said to be {}, which it does not know",
+                key.user(),
+                part.head
+            ));
+        }
         let (
             Operation::Log {
                 key,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use clap::{Args, value_parser};
-use switchboard_sim::bugs::{self, Bug, Catch, Hunt, catalogue};
+use switchboard_sim::bugs::{self, Bug, Catch, Hunt, Worlds, catalogue};
 use switchboard_sim::schedule::Schedule;
 use switchboard_sim::shrink;
 
@@ -57,6 +57,7 @@ impl Bugs {
         let tries = usize::from(self.tries);
         let pairs: Vec<(Bug, Catch)> = (wanted.iter())
             .flat_map(|bug| bug.catches().map(|by| (*bug, by)))
+            .filter(|(_, by)| by.worlds != Worlds::Written)
             .collect();
         let searches: Vec<(Bug, Catch, u64)> = (pairs.iter())
             .flat_map(|(bug, by)| (0..tries as u64).map(|number| (*bug, *by, number * APART)))
@@ -142,7 +143,11 @@ impl Found {
         let hits = self.hunts.iter().filter(|hunt| hunt.found.is_some());
         let (seed, _) = hits.min_by_key(|hunt| hunt.seeds)?.found.as_ref()?;
         let shows = |candidate: &Schedule| !interrupted() && bug.is_shown_by(by, candidate);
-        Some(shrink::shrink_while(&bug.schedule(*seed), shows, |_| ()))
+        Some(shrink::shrink_while(
+            &bug.schedule(by, *seed),
+            shows,
+            |_| (),
+        ))
     }
 
     /// The median of the seeds to a hit, if more than half of the searches have one.
@@ -192,11 +197,16 @@ fn tell(all: &[Found]) {
     }
     for found in all {
         for seed in found.hunts.iter().flat_map(|hunt| &hunt.sick) {
-            println!(
-                "seed {seed} fails without {} as well: {}",
-                found.bug.name(),
-                again(format_args!("replay {seed}"))
-            );
+            let name = found.bug.name();
+            match found.by.worlds {
+                Worlds::Swarm => println!(
+                    "seed {seed} fails without {name} as well: {}",
+                    again(format_args!("replay {seed}"))
+                ),
+                Worlds::Followed | Worlds::Unchecked | Worlds::Written => {
+                    println!("seed {seed} with followers fails without {name} as well");
+                }
+            }
         }
     }
     let good = all.iter().filter(|found| found.is_good()).count();

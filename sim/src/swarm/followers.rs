@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::ms;
-use super::{FAULTS, HEAL, ScheduleMaker, USERS};
+use super::{FAULTS, Follows, HEAL, ScheduleMaker, USERS};
 use crate::schedule::{Act, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
@@ -13,12 +13,13 @@ const ONE_IN: u64 = 3;
 /// Of three pushes that can be durable so many are.
 const DURABLE: u64 = 2;
 /// A check that comes after all else: nothing of it is seen.
-const NEVER: Duration = Duration::from_secs(3600);
+pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
 impl ScheduleMaker {
     /// Makes followers of some clients and durable ones of some pushes; or leaves all as it is.
-    pub(super) fn followers(&mut self) -> LogSettings {
-        if self.below(ONE_IN, "followed", 0) > 0 {
+    pub(super) fn followers(&mut self, follows: Follows) -> LogSettings {
+        let some = self.below(ONE_IN, "followed", 0) > 0;
+        if some && follows == Follows::Some {
             return LogSettings::DEFAULT;
         }
         for client in 0..self.clients {

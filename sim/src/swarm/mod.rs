@@ -63,6 +63,31 @@ pub fn run(schedule: &Schedule) -> Report {
 /// converge. One seed in ten has no faults, one in ten a single one; in the others each kind of
 /// fault is there with probability one half, at a rate of its own.
 pub fn schedule(seed: u64) -> Schedule {
+    made(seed, Follows::Some)
+}
+
+/// The same, and clients follow their logs in any case.
+pub fn followed(seed: u64) -> Schedule {
+    made(seed, Follows::Always)
+}
+
+/// The same, and no log is checked without a reason within the run.
+pub fn unchecked(seed: u64) -> Schedule {
+    let mut schedule = followed(seed);
+    schedule.log.check = Some(followers::NEVER);
+    schedule
+}
+
+/// In which schedules clients follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    /// In some of them.
+    Some,
+    /// In all.
+    Always,
+}
+
+fn made(seed: u64, follows: Follows) -> Schedule {
     let noise = Noise::new(seed);
     let mut maker = ScheduleMaker {
         noise,
@@ -106,7 +131,7 @@ pub fn schedule(seed: u64) -> Schedule {
     if !old && maker.below(8, "quiet", 0) == 0 {
         maker.come_again();
     }
-    let log = maker.followers();
+    let log = maker.followers(follows);
     maker.items.sort_by_key(|item| item.at);
     Schedule {
         seed,

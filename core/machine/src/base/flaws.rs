@@ -58,11 +58,52 @@ pub enum Flaw {
     KindGuessed,
     /// A dialler proves itself as the other end does.
     ProofOfOtherEnd,
+    /// A log is not read behind the writing of a row: what came before the row, or while it was missing, is not
+    /// looked for.
+    NoReadBehindRow,
+    /// No log is checked when a link to a peer breaks.
+    NoCheckAfterBreak,
+    /// No log is checked when the own link to the directory, or the lease, was lost.
+    NoCheckAfterDoubt,
+    /// No log is checked when an instance dies without a goodbye.
+    NoCheckOfTheDead,
+    /// No log is checked without a reason.
+    NoPeriodicCheck,
+    /// A check reads only if the head is greater than where a follower stands.
+    HeadNotGreater,
+    /// A record of a lower offset than that where a follower stands is taken for a duplicate.
+    LowerOffsetIsDuplicate,
+    /// What comes while a log is read goes out at once.
+    LiveDuringReplay,
+    /// What is held back in vain is dropped, and not read again.
+    HeldAndForgotten,
+    /// A follower without room for a record does not fall behind.
+    OverflowStaysLive,
+    /// A follower stands behind a record for which it had no room.
+    OverflowMoves,
+    /// A follower at an unknown position goes on at the head, as if it stood there.
+    UnknownStartsAtHead,
+    /// A durable push that is in the log already is delivered to nobody.
+    RepeatDeliversNothing,
+    /// The nonce of an append is made of the push id, so that a repeat has the same.
+    TagFromPush,
+    /// Records are counted, and one of the next number is the next one.
+    NumbersInsteadOfPositions,
+    /// The base stays where it is when records are trimmed.
+    TrimmedIsKnown,
+    /// A push is remembered only while its record is kept.
+    RepeatsWhileKept,
+    /// No push is remembered in a log.
+    NoRepeatMemory,
+    /// A log that is not there does not begin when it is read.
+    NoPositionWithoutLog,
+    /// A log keeps a record fewer than it is to.
+    KeepsOneFewer,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaws(#[cfg(feature = "flaws")] u32);
+pub struct Flaws(#[cfg(feature = "flaws")] u64);
 
 #[cfg(not(feature = "flaws"))]
 impl Flaws {
@@ -92,7 +133,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 45] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -118,9 +159,29 @@ impl Flaw {
         Self::RowlessKept,
         Self::KindGuessed,
         Self::ProofOfOtherEnd,
+        Self::NoReadBehindRow,
+        Self::NoCheckAfterBreak,
+        Self::NoCheckAfterDoubt,
+        Self::NoCheckOfTheDead,
+        Self::NoPeriodicCheck,
+        Self::HeadNotGreater,
+        Self::LowerOffsetIsDuplicate,
+        Self::LiveDuringReplay,
+        Self::HeldAndForgotten,
+        Self::OverflowStaysLive,
+        Self::OverflowMoves,
+        Self::UnknownStartsAtHead,
+        Self::RepeatDeliversNothing,
+        Self::TagFromPush,
+        Self::NumbersInsteadOfPositions,
+        Self::TrimmedIsKnown,
+        Self::RepeatsWhileKept,
+        Self::NoRepeatMemory,
+        Self::NoPositionWithoutLog,
+        Self::KeepsOneFewer,
     ];
 
-    const fn bit(self) -> u32 {
+    const fn bit(self) -> u64 {
         1 << self as u32
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::Followers;
+use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
@@ -114,7 +114,9 @@ impl Followers {
         // Reading a log prolongs its life, which comparing its head does not.
         let rounds = cx.config.unused_log_expiry.as_nanos() / 4 / period;
         let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
-        self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
+        if hooks::checks_now_and_then(cx.flaws) {
+            self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
+        }
         let mut budget = AT_ONCE;
         while budget > 0 && (self.checks.urgent > 0 || self.checks.owed >= period) {
             budget -= 1;
@@ -178,7 +180,7 @@ impl Followers {
         let stands_elsewhere = |follower: &&ConnectionKey| {
             self.followers
                 .get(*follower)
-                .is_some_and(|f| f.at() != head)
+                .is_some_and(|f| hooks::misses(cx.flaws, f.at(), head))
         };
         let missed: Vec<_> = channel
             .followers

@@ -27,6 +27,7 @@
 mod channel;
 mod check;
 mod follower;
+mod hooks;
 mod replay;
 mod sent;
 
@@ -152,8 +153,14 @@ impl Followers {
                 Err(Outcome::Kept)
             };
         }
+        if hooks::is_taken_for_known(cx.flaws, follower.at(), record.place) {
+            return Err(Outcome::Written);
+        }
+        if !hooks::waits_for_its_turn(cx.flaws, follower.mode) {
+            return self.put(cx, terminals, connection, record, Some(ticket));
+        }
         match follower.mode {
-            Mode::Live if follower.at() == Some(record.place.before) => {
+            Mode::Live if hooks::follows(cx.flaws, follower.at(), record.place) => {
                 let offered = self.put(cx, terminals, connection, record, Some(ticket));
                 if offered.is_ok() {
                     self.go_on(cx, terminals, connection);
@@ -303,7 +310,12 @@ impl Followers {
                 Ok(())
             }
             Err(NoRoom::Yet) => {
-                follower.mode = Mode::Behind(Waits::ForRoom);
+                if hooks::falls_behind(cx.flaws) {
+                    follower.mode = Mode::Behind(Waits::ForRoom);
+                }
+                if !hooks::stays_without_room(cx.flaws) {
+                    follower.is_sent(record.place.position);
+                }
                 Err(Outcome::Kept)
             }
             Err(NoRoom::Ever) => {
@@ -387,7 +399,7 @@ impl Followers {
                 continue;
             };
             for connection in channel.followers.clone() {
-                if self.lacks_held(connection) {
+                if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(connection) {
                     self.check(connection);
                 }
             }

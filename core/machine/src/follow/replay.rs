@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::time::Duration;
 
-use super::Followers;
 use super::follower::{Grant, Mode, Reading, Stand, Waits};
+use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
@@ -195,13 +195,14 @@ impl Followers {
         (connection, reading): (ConnectionKey, Reading),
         answer: LogPart,
     ) {
+        let found = hooks::found(cx.flaws, &answer);
         let LogPart {
             head,
             base,
-            after,
             records,
+            ..
         } = answer;
-        match (after, reading) {
+        match (found, reading) {
             (Some(after), _) => {
                 self.stand_at(cx, terminals, connection, after);
                 self.replay(cx, terminals, connection, records, head);

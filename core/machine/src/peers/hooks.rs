@@ -11,3 +11,8 @@ pub(super) const fn role_of_dialler(flaws: Flaws) -> Role {
     }
     Role::Dialler
 }
+
+/// Whether logs are checked when a link breaks.
+pub(super) const fn checks_logs_after_a_break(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoCheckAfterBreak)
+}

@@ -15,9 +15,9 @@ use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
 use crate::membership::Membership;
-use crate::peers::Peers;
 use crate::peers::link::Link;
 use crate::peers::queue::Queue;
+use crate::peers::{Peers, hooks};
 use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::standing::Sign;
@@ -171,7 +171,9 @@ impl Peers {
         match peer.state {
             PeerState::Open(open) if open == key => {
                 cx.out.log(Log::PeerDown { instance });
-                cx.emit(Effect::Missed);
+                if hooks::checks_logs_after_a_break(cx.flaws) {
+                    cx.emit(Effect::Missed);
+                }
                 peer.state = PeerState::Unlinked { until: now };
                 let look = unlinked(cx, membership, instance);
                 self.take_back(cx, instance, 1);

@@ -2,7 +2,9 @@
 //! function is named after what is done without them.
 
 use crate::base::flaws::{Flaw, Flaws};
+use crate::id::PushId;
 use crate::message::Outcome;
+use crate::position::Nonce;
 
 /// Whether a lookup that names nobody leaves open who is there.
 pub(super) const fn doubts_an_empty_lookup(flaws: Flaws) -> bool {
@@ -20,4 +22,17 @@ pub(super) const fn outcome_of_unanswered(flaws: Flaws) -> Outcome {
         return Outcome::Gone;
     }
     Outcome::Unreachable
+}
+
+/// Whether a durable push that is in the log already is delivered like a new one.
+pub(super) const fn delivers_repeats(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::RepeatDeliversNothing)
+}
+
+/// The nonce of an append: random bits, drawn for this request.
+pub(super) fn nonce(flaws: Flaws, push: PushId, random: u32) -> Nonce {
+    if flaws.has(Flaw::TagFromPush) {
+        return Nonce::new(push.uuid().as_u128() as u32);
+    }
+    Nonce::new(random)
 }

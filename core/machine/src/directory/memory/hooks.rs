@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::flaws::{Flaw, Flaws};
 use crate::directory::Row;
+use crate::position::{Nonce, Position};
 use crate::time::Instant;
 
 /// Whether the other rows of a key stay where they are when one is removed.
@@ -33,4 +34,48 @@ pub(super) fn runs_out(flaws: Flaws, now: Instant, span: Duration) -> Instant {
         return Instant::from_nanos(u64::MAX / 2);
     }
     now + span
+}
+
+/// The offset behind another one at a moment, in microseconds.
+pub(super) fn offset_behind(flaws: Flaws, last: Position, micros: u64, nonce: Nonce) -> u64 {
+    if flaws.has(Flaw::NumbersInsteadOfPositions) {
+        return last.offset() + 1;
+    }
+    nonce.offset_behind(last.offset(), micros)
+}
+
+/// Whether two positions of the same offset are the same.
+pub(super) fn is_same(flaws: Flaws, one: Position, other: Position) -> bool {
+    one == other || flaws.has(Flaw::NumbersInsteadOfPositions) && one.offset() == other.offset()
+}
+
+/// The base when the oldest record is trimmed.
+pub(super) const fn base_once_trimmed(flaws: Flaws, base: Position, trimmed: Position) -> Position {
+    if flaws.has(Flaw::TrimmedIsKnown) {
+        return base;
+    }
+    trimmed
+}
+
+/// Whether pushes are remembered.
+pub(super) const fn remembers_pushes(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoRepeatMemory)
+}
+
+/// Whether a push is remembered whose record is not kept.
+pub(super) const fn remembers_what_is_trimmed(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::RepeatsWhileKept)
+}
+
+/// Whether a log begins when it is read.
+pub(super) const fn begins_when_read(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoPositionWithoutLog)
+}
+
+/// Whether a log of so many records has too many.
+pub(super) const fn are_too_many(flaws: Flaws, records: usize, most: usize) -> bool {
+    if flaws.has(Flaw::KeepsOneFewer) {
+        return records >= most;
+    }
+    records > most
 }

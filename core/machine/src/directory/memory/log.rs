@@ -5,6 +5,8 @@ use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use super::expiring::{Expires, Expiring};
+use super::hooks;
+use crate::base::flaws::Flaws;
 use crate::directory::log::{
     Content, LogOperation, LogPart, LogReply, LogStart, Logged, Place, Record, Retention,
     no_offsets,
@@ -25,6 +27,7 @@ pub(super) struct Logs {
     used: Duration,
     /// When a log ends to which nobody has written.
     unused: Duration,
+    flaws: Flaws,
 }
 
 /// One log. What of it has expired is dropped before it is looked at.
@@ -75,7 +78,13 @@ impl Logs {
             repeat_memory: settings.repeat_memory,
             used: settings.used_log,
             unused: settings.unused_log,
+            flaws: Flaws::NONE,
         }
+    }
+
+    #[cfg(feature = "flaws")]
+    pub(super) fn with_flaws(self, flaws: Flaws) -> Self {
+        Self { flaws, ..self }
     }
 
     /// Executes an operation of the log of a key, under which these are the rows.
@@ -120,7 +129,8 @@ impl Logs {
     pub(super) fn kept(&self, now: Instant, key: &Key) -> Option<LogPart> {
         let mut log = self.kept.get(now, key)?.clone();
         log.drop_expired(now);
-        Some(log.part(&LogStart::Last(u32::MAX), (u32::MAX, u32::MAX)))
+        let all = (u32::MAX, u32::MAX);
+        Some(log.part(self.flaws, &LogStart::Last(u32::MAX), all))
     }
 
     /// A log ends before its time. Returns whether there was one.
@@ -190,22 +200,22 @@ impl Logs {
         retention: Retention,
     ) -> Result<Logged, OperationError> {
         self.kept.sweep(now);
-        let (repeat_memory, used) = (self.repeat_memory, self.used);
+        let (repeat_memory, used, flaws) = (self.repeat_memory, self.used, self.flaws);
         let log = match self.kept.get_mut(now, key) {
             Some(log) => log,
             None => {
                 let begun = KeptLog::beginning(now, nonce, self.unused).ok_or_else(refusal)?;
                 // Nothing is written if the record cannot be added.
-                behind(begun.head, now, nonce)?;
+                behind(flaws, begun.head, now, nonce)?;
                 self.kept.entry(key).or_insert(begun)
             }
         };
         log.drop_expired(now);
-        if let Some(repeated) = log.repeated(push) {
+        if let Some(repeated) = log.repeated(flaws, push) {
             return Ok(repeated);
         }
         let before = log.head;
-        let position = behind(before, now, nonce)?;
+        let position = behind(flaws, before, now, nonce)?;
         if log.records.is_empty() {
             log.base = before;
             log.bytes = 0;
@@ -217,7 +227,7 @@ impl Logs {
             push,
             content: content.clone(),
         });
-        log.trim(now, retention);
+        log.trim(flaws, now, retention);
         log.pushes.push_back(push);
         while log.pushes.len() as u64 > retention.pushes() {
             log.pushes.pop_front();
@@ -237,11 +247,14 @@ impl Logs {
         nonce: Nonce,
     ) -> LogResult {
         self.kept.sweep(now);
-        let (used, unused) = (self.used, self.unused);
+        let (used, unused, flaws) = (self.used, self.unused, self.flaws);
         let log = match self.kept.get_mut(now, key) {
             Some(log) => log,
             None => {
                 let begun = KeptLog::beginning(now, nonce, unused).ok_or_else(refusal)?;
+                if !hooks::begins_when_read(flaws) {
+                    return Ok(LogReply::Part(begun.part(flaws, start, limits)));
+                }
                 self.kept.entry(key).or_insert(begun)
             }
         };
@@ -250,7 +263,7 @@ impl Logs {
         if log.expires.since(now) * 2 < span {
             log.expires = now + span;
         }
-        Ok(LogReply::Part(log.part(start, limits)))
+        Ok(LogReply::Part(log.part(flaws, start, limits)))
     }
 
     fn delete(&mut self, now: Instant, key: &Key, nonce: Nonce) -> LogReply {
@@ -260,7 +273,7 @@ impl Logs {
         };
         log.drop_expired(now);
         let records = u32::try_from(log.records.len()).unwrap_or(u32::MAX);
-        match behind(log.head, now, nonce) {
+        match behind(self.flaws, log.head, now, nonce) {
             Ok(head) => {
                 (log.head, log.base) = (head, head);
                 log.records.clear();
@@ -291,7 +304,10 @@ impl KeptLog {
     }
 
     /// What became of a push that is remembered.
-    fn repeated(&self, push: PushId) -> Option<Logged> {
+    fn repeated(&self, flaws: Flaws, push: PushId) -> Option<Logged> {
+        if !hooks::remembers_pushes(flaws) {
+            return None;
+        }
         let distance = self.pushes.iter().rev().position(|id| *id == push)?;
         // The record at the same distance from the end, if that is still its own.
         let at = self.records.len().checked_sub(distance + 1);
@@ -301,6 +317,11 @@ impl KeptLog {
                 position: record.position,
                 before: self.before(at),
             }),
+            (Some(_), Some(_)) | (_, None) | (None, Some(_))
+                if !hooks::remembers_what_is_trimmed(flaws) =>
+            {
+                return None;
+            }
             (Some(_), Some(_)) | (_, None) | (None, Some(_)) => Logged::Expired,
         })
     }
@@ -312,22 +333,23 @@ impl KeptLog {
     }
 
     /// The oldest records give way to the newest, which stays.
-    fn trim(&mut self, now: Instant, retention: Retention) {
+    fn trim(&mut self, flaws: Flaws, now: Instant, retention: Retention) {
         while self.records.len() > 1 {
             let oldest = &self.records[0];
-            let over = self.records.len() > retention.records() as usize
+            let most = retention.records() as usize;
+            let over = hooks::are_too_many(flaws, self.records.len(), most)
                 || self.bytes > retention.bytes as usize
                 || is_older(now, oldest.position, retention);
             if !over {
                 return;
             }
             self.bytes -= oldest.content.bytes.len();
-            self.base = oldest.position;
+            self.base = hooks::base_once_trimmed(flaws, self.base, oldest.position);
             self.records.pop_front();
         }
     }
 
-    fn part(&self, start: &LogStart, (limit, bytes_limit): (u32, u32)) -> LogPart {
+    fn part(&self, flaws: Flaws, start: &LogStart, (limit, bytes_limit): (u32, u32)) -> LogPart {
         let base = if self.records.is_empty() {
             self.head
         } else {
@@ -346,7 +368,7 @@ impl KeptLog {
             LogStart::After(positions) => positions
                 .iter()
                 .take(LogOperation::POSITIONS)
-                .find_map(|position| Some((self.index_behind(*position, base)?, *position))),
+                .find_map(|position| Some((self.index_behind(flaws, *position, base)?, *position))),
         };
         let (first, after) = begins.map_or((self.records.len(), None), |(first, after)| {
             (first, Some(after))
@@ -367,11 +389,12 @@ impl KeptLog {
 
     /// The index behind a position, if it is known. Offsets rise within a log; but that a record is the
     /// one that was meant is a matter of equality.
-    fn index_behind(&self, position: Position, base: Position) -> Option<usize> {
-        if position == self.head {
+    fn index_behind(&self, flaws: Flaws, position: Position, base: Position) -> Option<usize> {
+        let is = |other| hooks::is_same(flaws, position, other);
+        if is(self.head) {
             return Some(self.records.len());
         }
-        if position == base {
+        if is(base) {
             return Some(0);
         }
         let offset = |record: &Record| record.position.offset();
@@ -379,7 +402,7 @@ impl KeptLog {
             .records
             .binary_search_by_key(&position.offset(), offset);
         let index = found.ok()?;
-        (self.records[index].position == position).then_some(index + 1)
+        is(self.records[index].position).then_some(index + 1)
     }
 }
 
@@ -394,8 +417,13 @@ fn is_older(now: Instant, position: Position, retention: Retention) -> bool {
     age.is_some_and(|age| age >= retention.age_micros())
 }
 
-fn behind(last: Position, now: Instant, nonce: Nonce) -> Result<Position, OperationError> {
-    let offset = nonce.offset_behind(last.offset(), micros(now));
+fn behind(
+    flaws: Flaws,
+    last: Position,
+    now: Instant,
+    nonce: Nonce,
+) -> Result<Position, OperationError> {
+    let offset = hooks::offset_behind(flaws, last, micros(now), nonce);
     Position::new(offset, nonce.get()).ok_or_else(refusal)
 }
 

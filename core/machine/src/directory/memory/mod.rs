@@ -54,6 +54,7 @@ impl MemoryDirectory {
         Self {
             flaws,
             leases: self.leases.with_flaws(flaws),
+            logs: self.logs.with_flaws(flaws),
             ..self
         }
     }

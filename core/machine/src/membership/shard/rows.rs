@@ -134,7 +134,7 @@ impl Shard {
         let Some(connection) = terminals.get(key) else {
             return;
         };
-        if connection.follows {
+        if connection.follows && hooks::reads_logs_behind_rows(cx.flaws) {
             cx.emit(Effect::RowAsked(key));
         }
         let latest = self.is_linked().then_some(self.lease.epoch());

@@ -11,11 +11,10 @@ use crate::directory::log::{Content, LogOperation, LogReply, Logged};
 use crate::directory::{Operation, OperationError, Row};
 use crate::id::ConnectionId;
 use crate::message::{Action, InLog};
-use crate::position::Nonce;
-use crate::publish::Publish;
 use crate::publish::lane::PartId;
 use crate::publish::route;
 use crate::publish::waiting::WaitsForView;
+use crate::publish::{Publish, hooks};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::vocabulary::standing::{Sight, Standing};
@@ -57,7 +56,7 @@ impl Publish {
             operation: LogOperation::Append {
                 push: open.receipt.push,
                 content: Content::of(payload),
-                nonce: Nonce::new(cx.random.positions.next_u32()),
+                nonce: hooks::nonce(cx.flaws, open.receipt.push, cx.random.positions.next_u32()),
                 retention,
             },
         };
@@ -114,6 +113,10 @@ impl Publish {
             }
         };
         match logged {
+            Logged::Repeated(_) if !hooks::delivers_repeats(cx.flaws) => {
+                self.end_part(cx, &id.key, id.sequence);
+                self.advance_lane(cx, wings, &id.key);
+            }
             Logged::New(_) | Logged::Repeated(_) => {
                 let since = part.started;
                 self.route_record(cx, wings, id, since, rows);
