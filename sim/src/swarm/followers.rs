@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::ms;
-use super::{FAULTS, Follows, HEAL, ScheduleMaker, USERS};
+use super::{FAULTS, HEAL, ScheduleMaker, USERS, WhoFollows};
 use crate::schedule::{Act, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
@@ -17,9 +17,9 @@ pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
 impl ScheduleMaker {
     /// Makes followers of some clients and durable ones of some pushes; or leaves all as it is.
-    pub(super) fn followers(&mut self, follows: Follows) -> LogSettings {
+    pub(super) fn followers(&mut self, follows: WhoFollows) -> LogSettings {
         let some = self.below(ONE_IN, "followed", 0) > 0;
-        if some && follows == Follows::Some {
+        if some && follows == WhoFollows::Some {
             return LogSettings::DEFAULT;
         }
         for client in 0..self.clients {

@@ -63,12 +63,12 @@ pub fn run(schedule: &Schedule) -> Report {
 /// converge. One seed in ten has no faults, one in ten a single one; in the others each kind of
 /// fault is there with probability one half, at a rate of its own.
 pub fn schedule(seed: u64) -> Schedule {
-    made(seed, Follows::Some)
+    made(seed, WhoFollows::Some)
 }
 
 /// The same, and clients follow their logs in any case.
 pub fn followed(seed: u64) -> Schedule {
-    made(seed, Follows::Always)
+    made(seed, WhoFollows::Always)
 }
 
 /// The same, and no log is checked without a reason within the run.
@@ -80,14 +80,14 @@ pub fn unchecked(seed: u64) -> Schedule {
 
 /// In which schedules clients follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follows {
+enum WhoFollows {
     /// In some of them.
     Some,
     /// In all.
     Always,
 }
 
-fn made(seed: u64, follows: Follows) -> Schedule {
+fn made(seed: u64, follows: WhoFollows) -> Schedule {
     let noise = Noise::new(seed);
     let mut maker = ScheduleMaker {
         noise,
