@@ -7,12 +7,14 @@ use switchboard_core::config::Config;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::id::UserId;
+use switchboard_core::message::InLog;
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
 use super::followed::{Followed, Path};
 use crate::checker::{Checker, Watch};
-use crate::ledger::{Excuse, FaultKind, Part};
+use crate::context::BEGIN;
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Executed, Observed, Quiescence, Topic};
 use crate::redis::ChainLink;
 use crate::terminals::Pace;
@@ -20,14 +22,16 @@ use crate::terminals::Pace;
 /// Each record that a terminal is told is the successor of what it holds; and everybody who is connected has
 /// what the log has: soon while all is well, and as soon as the head is compared once more after a fault.
 ///
-/// Where the head is not compared within the run, a record counts if somebody was told that it is logged: whoever
-/// knows nothing of it has no reason to look for it.
+/// Where the head is not compared without a reason, a record counts from when its publisher was told that it is logged:
+/// of one whose append nobody knows of nobody has a reason to look for it. And a row that went without a sign explains
+/// that a terminal was not found.
 #[derive(Clone, Debug, Default)]
 pub struct LogComplete {
     followed: Followed,
     /// All records of all histories, by user, in the order in which they were added.
     links: BTreeMap<UserId, Vec<ChainLink>>,
-    /// The heads that each log had lately, and since when. Empty after a fault of the directory.
+    /// The heads that each log had lately, and since when; or the records that were told to be logged. Empty
+    /// after a fault of the directory.
     heads: BTreeMap<UserId, Vec<(Position, Instant)>>,
 }
 
@@ -45,7 +49,13 @@ impl Checker for LogComplete {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Frames, Topic::Directory, Topic::Faults, Topic::Time]
+        &[
+            Topic::Frames,
+            Topic::Directory,
+            Topic::Pushes,
+            Topic::Faults,
+            Topic::Time,
+        ]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
@@ -62,6 +72,14 @@ impl Checker for LogComplete {
                     || fault.kind == FaultKind::RedisLostLog =>
             {
                 self.heads.clear();
+            }
+            Observed::Answered { receipt, .. } if is_unchecked(watch) => {
+                for log in &receipt.logged {
+                    if let InLog::At(position) = log.logged {
+                        let heads = self.heads.entry(log.user.clone()).or_default();
+                        heads.push((position, watch.now()));
+                    }
+                }
             }
             Observed::Tick => self.look(watch),
             _ => {}
@@ -103,7 +121,7 @@ impl LogComplete {
                 push: *push,
             };
             self.links.entry(user.clone()).or_default().push(link);
-            if executed.at_primary {
+            if executed.at_primary && !is_unchecked(watch) {
                 let heads = self.heads.entry(user.clone()).or_default();
                 heads.push((place.position, watch.now()));
             }
@@ -153,25 +171,35 @@ impl LogComplete {
             let user = this.user();
             let heads = self.heads.entry(user.clone()).or_default();
             if heads.is_empty()
+                && !is_unchecked(watch)
                 && let Some(head) = scene.log_head(user)
             {
                 heads.push((head, now));
             }
-            let newest = heads.iter().rposition(|(_, since)| *since <= due);
-            let Some((head, _)) = newest.and_then(|at| heads.get(at)).copied() else {
+            // Receipts come in another order than records.
+            let due_heads = heads.iter().filter(|(_, since)| *since <= due);
+            let chain = scene.log_chain(user);
+            let place = |head: &Position| chain.iter().rposition(|link| link.position == *head);
+            let Some((head, _)) = due_heads.max_by_key(|(head, _)| place(head)).copied() else {
                 continue;
             };
-            heads.drain(..newest.unwrap_or_default());
+            heads.retain(|(other, since)| *since > due || *other == head);
             judge(watch, path, head);
         }
     }
+}
+
+/// Whether no log is checked without a reason within the run.
+fn is_unchecked(watch: &Watch<'_>) -> bool {
+    watch.scene().config().log_check >= NEVER
 }
 
 /// In what time everybody must have what the log has. `None`: something was wrong not long ago.
 fn within(watch: &Watch<'_>) -> Option<Duration> {
     let config = watch.scene().config();
     let disturbs = |excuse: &Excuse| match excuse.kind.part() {
-        Part::Directory | Part::Process | Part::Life | Part::Links => true,
+        Part::Directory | Part::Process | Part::Links => true,
+        Part::Life => excuse.kind != FaultKind::Start || excuse.from > BEGIN,
         Part::Terminal => false,
         Part::NoExcuse => excuse.kind == FaultKind::RedisLostLog,
     };
@@ -184,7 +212,7 @@ fn within(watch: &Watch<'_>) -> Option<Duration> {
     {
         return Some(SOON);
     }
-    let compared = match config.log_check >= NEVER {
+    let compared = match is_unchecked(watch) {
         true => doubt + COMPARED,
         false => config.log_check + COMPARED,
     };
@@ -211,7 +239,7 @@ fn judge(watch: &mut Watch<'_>, path: &Path, head: Position) {
     };
     match missing {
         None => watch.held(),
-        Some(what) => match unknown(watch, path) {
+        Some(what) => match not_found(watch, path) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "session {} of {user} {what}, and the log has {head}",
@@ -238,18 +266,13 @@ fn same_records(watch: &Watch<'_>, path: &Path, chain: &[ChainLink]) -> Option<S
     None
 }
 
-/// Why nobody may know of what a log has, where heads are not compared.
-fn unknown(watch: &Watch<'_>, path: &Path) -> Option<Excuse> {
-    let scene = watch.scene();
-    if scene.config().log_check < NEVER {
+/// The eviction of a client's row, if that is why it was not found.
+fn not_found(watch: &Watch<'_>, path: &Path) -> Option<Excuse> {
+    if !is_unchecked(watch) {
         return None;
     }
-    let since = scene.sessions()[path.session].began();
-    // Rows that went without a sign, an append of which nobody knows, a delivery of a history that is lost.
-    watch.excuse(since, watch.now(), |excuse| match excuse.kind.part() {
-        Part::Directory | Part::Life => true,
-        Part::Process | Part::Links | Part::Terminal | Part::NoExcuse => {
-            excuse.kind == FaultKind::RedisLostLog
-        }
+    let since = watch.scene().sessions()[path.session].began();
+    watch.excuse(since, watch.now(), |excuse| {
+        excuse.kind == FaultKind::RedisEvicted && excuse.scope == Scope::Session(path.session)
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::ms;
 use super::{FAULTS, HEAL, ScheduleMaker, USERS, WhoFollows};
-use crate::schedule::{Act, LogSettings, RedisAct, To};
+use crate::schedule::{Act, ClockStep, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
 const BEGIN: Duration = Duration::from_millis(500);
@@ -44,6 +44,9 @@ impl ScheduleMaker {
             let at = self.near(FAULTS.0, HEAL, "log evicted", 0);
             self.put(at, Act::Redis(RedisAct::EvictLog(user)));
         }
+        if self.below(3, "history", 0) == 0 {
+            self.histories();
+        }
         let mut items = std::mem::take(&mut self.items);
         for (nth, item) in (0..).zip(&mut items) {
             self.make_durable(&mut item.act, nth);
@@ -53,6 +56,36 @@ impl ScheduleMaker {
             records: self.one_of(&[None, Some(1), Some(2), Some(4), Some(8)], "log", 0),
             age: self.one_of(&[None, None, Some(ms(5_000)), Some(ms(20_000))], "log", 1),
             check: self.one_of(&[Some(ms(2_000)), Some(ms(10_000)), Some(NEVER)], "log", 2),
+        }
+    }
+
+    /// Two histories of a log go on for a while, perhaps with a clock that is behind: a user is pushed to everywhere
+    /// while a replica takes over that lacks the last of it, and the former primary still answers some.
+    fn histories(&mut self) {
+        let at = self.moment(FAULTS.0, FAULTS.1, "histories", 0);
+        let (client, _) = self.client("histories", 0);
+        let to = To::User(self.user_of(client).to_owned());
+        if self.below(2, "clock behind", 0) == 0 {
+            let back = self.span(ms(100), ms(10_000), "clock behind", 0);
+            self.put(at, Act::Redis(RedisAct::Clock(ClockStep::Back(back))));
+        }
+        let first = self.span(ms(1), ms(2_000), "history", 1);
+        let lost = self.span(ms(1), ms(4_000), "history", 2);
+        let former = self.span(ms(10), ms(4_000), "history", 3);
+        let former = (self.below(4, "former", 0) > 0).then_some(former);
+        let failover = RedisAct::Failover { lost, former };
+        self.put(at + first, Act::Redis(failover));
+        let mut next = at;
+        for push in 0..4 + self.count(16, "histories", 0) {
+            next += self.span(Duration::from_micros(100), ms(1_500), "histories", push);
+            let host = self.host("histories", push);
+            let name = format!("h{push}");
+            self.push_at(next, host, to.clone(), name.clone());
+            if self.below(4, "again", push) == 0 {
+                let after = self.span(ms(1), ms(2_000), "again", push);
+                let at = self.host("again", push);
+                self.put(next + after, Act::Repeat { at, name });
+            }
         }
     }
 
