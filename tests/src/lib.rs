@@ -23,6 +23,7 @@ pub mod relay;
 pub mod sentinel;
 pub mod server;
 pub mod settings;
+pub mod socket;
 pub mod sockets;
 pub mod suite;
 pub mod terminal;

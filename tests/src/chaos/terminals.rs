@@ -2,26 +2,21 @@
 //! connection has ended they come back at another server, after a random pause that grows.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_tungstenite::WebSocketStream;
-use async_tungstenite::tokio::TokioAdapter;
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 use tungstenite::Message;
-use tungstenite::client::IntoClientRequest;
-use tungstenite::protocol::WebSocketConfig;
 use uuid::Uuid;
 
 use super::position::Position;
 use super::random::Random;
 use super::{Place, Plan};
+use crate::socket::{Socket, open};
 
 /// All terminals, served by two threads.
 pub(super) struct Terminals {
@@ -165,8 +160,6 @@ impl Seat {
     }
 }
 
-type Socket = WebSocketStream<TokioAdapter<TcpStream>>;
-
 /// One terminal over all its connections.
 struct Life {
     seat: Arc<Seat>,
@@ -203,12 +196,12 @@ impl Life {
                 }
             };
             let user = user_name(self.seat.user);
-            let url = format!("ws://{}/connect?user={user}&{asked}", addresses.terminals);
+            let query = format!("user={user}&{asked}");
             self.note(Event::Connects {
                 server: index,
                 after,
             });
-            let opened = timeout(HANDSHAKE, open(&url, addresses.terminals)).await;
+            let opened = timeout(HANDSHAKE, open(addresses.terminals, &query)).await;
             let (why, greeted) = match opened {
                 Ok(Ok(socket)) => self.is_connected(socket).await,
                 Ok(Err(error)) => (error, false),
@@ -338,27 +331,6 @@ impl Life {
 
 /// Why a connection has ended that its terminal has left.
 const LEFT: &str = "it has left";
-
-async fn open(url: &str, address: std::net::SocketAddr) -> Result<Socket, String> {
-    let told = |error: &dyn fmt::Display| error.to_string();
-    let request = url.into_client_request().map_err(|error| told(&error))?;
-    let stream = TcpStream::connect(address).await;
-    let stream = TokioAdapter::new(stream.map_err(|error| told(&error))?);
-    // Small buffers: there are many terminals, and their frames are small.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .write_buffer_size(0);
-    let opened = async_tungstenite::client_async_with_config(request, stream, Some(config)).await;
-    match opened {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(response)) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            let body = String::from_utf8_lossy(body);
-            Err(format!("refused with {}: {body}", response.status()))
-        }
-        Err(error) => Err(told(&error)),
-    }
-}
 
 /// What a text frame outside of a record is.
 enum Heard {

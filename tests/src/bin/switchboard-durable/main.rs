@@ -1,0 +1,67 @@
+//! What durable pushes and following terminals cost, beside plain ones in the same run.
+
+mod crowd;
+mod memory;
+mod place;
+mod pushes;
+mod resumes;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use switchboard_tests::adapter::Adapter;
+
+use place::Place;
+
+/// Measures what durable pushes and following terminals cost, beside plain ones in the same run.
+///
+/// It starts all that it needs: two servers of this workspace and a Redis, for each measurement anew. What is measured
+/// is processor time, memory and ratios, and what counts is an idle machine.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard-durable", version)]
+struct Options {
+    /// The servers' runtime: tokio or smol
+    #[arg(long = "servers", value_parser = adapter, default_value = "tokio")]
+    adapter: Adapter,
+    /// Pushes of each kind in a turn
+    #[arg(long, default_value_t = 10_000)]
+    pushes: usize,
+    /// Turns of each kind
+    #[arg(long, default_value_t = 5)]
+    turns: usize,
+    /// Idle terminals whose memory is read
+    #[arg(long, default_value_t = 5000)]
+    idle: usize,
+    /// Terminals that return at a time, each for 20 records
+    #[arg(long, default_value_t = 10_000)]
+    resumes: usize,
+    /// Pushes a second while they do
+    #[arg(long, default_value_t = 500)]
+    rate: u32,
+    /// Only these: pushes, memory, resumes
+    only: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
+    let adapter = options.adapter;
+    if wanted("pushes") {
+        pushes::measure(&Place::start(adapter), options.pushes, options.turns);
+    }
+    if wanted("memory") {
+        memory::measure(adapter, options.idle);
+    }
+    if wanted("resumes") {
+        resumes::measure(&Place::start(adapter), options.resumes, options.rate);
+    }
+    ExitCode::SUCCESS
+}
+
+fn adapter(text: &str) -> Result<Adapter, String> {
+    let named = Adapter::ALL.iter().find(|a| a.to_string() == text);
+    named
+        .copied()
+        .ok_or_else(|| "must be tokio or smol".to_owned())
+}

@@ -1,0 +1,71 @@
+//! Two servers and their Redis.
+
+use std::thread;
+use std::time::Duration;
+
+use switchboard_tests::adapter::Adapter;
+use switchboard_tests::patience::eventually;
+use switchboard_tests::redis::RedisServer;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+use switchboard_tests::sockets::{processor_time, resident};
+
+/// Two servers and their Redis.
+pub(crate) struct Place {
+    // Servers come first: they end before their directory does.
+    pub(crate) servers: Vec<Server>,
+    pub(crate) redis: RedisServer,
+}
+
+impl Place {
+    pub(crate) fn start(adapter: Adapter) -> Self {
+        let redis = RedisServer::start();
+        let settings = Settings::for_tests()
+            .with_file("cluster_secret_file", "a secret of these test servers\n")
+            .with("redis", redis.url())
+            .with("lease", "15s")
+            .with("lease_renewal", "2s")
+            .with("view_interval", "1s")
+            .with("log_check", "60s");
+        let servers: Vec<_> = (0..2).map(|_| Server::start(adapter, &settings)).collect();
+        eventually("both servers see each other", || {
+            servers.iter().all(|s| s.api().instances().len() == 2)
+        });
+        Self { servers, redis }
+    }
+
+    /// Processor time of both servers.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.servers.iter().map(|s| processor_time(s.pid())).sum()
+    }
+
+    /// Resident memory of both servers in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        self.servers.iter().map(|s| resident(s.pid())).sum()
+    }
+
+    /// The same, once it does not change any more.
+    pub(crate) fn settled_memory(&self) -> u64 {
+        thread::sleep(Duration::from_secs(2));
+        self.resident()
+    }
+
+    /// How often a command of this name was called, of all that Redis has answered.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let about: String = self.redis.command(&["INFO", "commandstats"]);
+        let name = format!("cmdstat_{command}:calls=");
+        let line = about.lines().find_map(|line| line.strip_prefix(&name));
+        let calls = line.and_then(|rest| rest.split(',').next()?.parse().ok());
+        calls.unwrap_or_default()
+    }
+
+    /// Bytes that a key takes in Redis; none if it is not there.
+    pub(crate) fn key_bytes(&self, pattern: &str) -> u64 {
+        let keys: Vec<String> = self.redis.command(&["KEYS", pattern]);
+        let bytes = |key: &String| {
+            let command = ["MEMORY", "USAGE", key, "SAMPLES", "0"];
+            self.redis.command::<u64>(&command)
+        };
+        keys.iter().map(bytes).sum()
+    }
+}
