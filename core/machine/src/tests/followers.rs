@@ -148,6 +148,32 @@ fn a_position_that_the_log_does_not_know_is_a_gap_and_all_that_is_kept_follows()
     assert_eq!(told(&cluster, ann), ["hello Lost", "record one"]);
 }
 
+/// A failover loses the last record. One follower brings it, falls into a gap, and is given all that is kept; the other
+/// one goes back to the record before, which it was sent, whatever the first one is given meanwhile.
+#[test]
+fn a_step_back_does_not_depend_on_what_other_followers_of_the_log_are_sent() {
+    let mut cluster = pair();
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    for number in 0..20 {
+        durable(&mut cluster, 0, "ann", &number.to_string(), number);
+    }
+    let copy = cluster.directory.clone();
+    let last = durable(&mut cluster, 0, "ann", "lost", 20);
+    let last = position(&cluster, last);
+    cluster.directory = copy;
+
+    let (_, returns) = follow(&mut cluster, 0, "ann", after(last));
+    cluster.pass(Config::default().log_check * 2);
+
+    let told_ann = told(&cluster, ann);
+    assert_eq!(told_ann[told_ann.len() - 2..], ["record lost", "back"]);
+    let told_other = told(&cluster, returns);
+    assert_eq!(
+        (told_other[0].as_str(), told_other.len()),
+        ("hello Lost", 21)
+    );
+}
+
 #[test]
 fn the_last_records_are_history_for_a_terminal_without_a_position() {
     let mut cluster = pair();

@@ -5,7 +5,6 @@ mod acks;
 mod answers;
 mod arbitrary;
 mod chance;
-mod damage;
 mod drain;
 mod everyone;
 mod feeder;
