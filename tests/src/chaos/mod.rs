@@ -69,7 +69,7 @@ impl Plan {
             servers: 3,
             users: 60,
             rate: 30.0,
-            time: Duration::from_secs(50),
+            time: Duration::from_secs(55),
             kills_every: Duration::from_secs(5),
             redis_faults_every: Duration::from_secs(3),
             log_check: Duration::from_secs(5),

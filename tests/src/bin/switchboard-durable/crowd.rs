@@ -25,6 +25,9 @@ pub(crate) struct Crowd {
 /// The time from one terminal to the next where nobody says otherwise.
 pub(crate) const ONE_BY_ONE: Duration = Duration::from_micros(500);
 
+/// The pause of a terminal that could not connect.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Crowd {
     pub(crate) fn new(place: &Place) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -49,7 +52,13 @@ impl Crowd {
             let due = apart * u32::try_from(number).expect("not so many");
             self.runtime.spawn(async move {
                 sleep(due).await;
-                let mut socket = open(server, &query).await.expect("it may connect");
+                let mut socket = loop {
+                    match open(server, &query).await {
+                        Ok(socket) => break socket,
+                        // A server that is busy for longer than a handshake may take.
+                        Err(_) => sleep(AGAIN).await,
+                    }
+                };
                 let mut first = true;
                 while let Some(Ok(message)) = socket.next().await {
                     if matches!(message, Message::Text(_)) {
