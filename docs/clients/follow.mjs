@@ -2,7 +2,7 @@
 // For browsers as it is; for Node with the WebSocket of the package `ws`.
 
 const POSITIONS = 8; // that are offered on return; a server reads up to 16
-const IDS = 1000; // of records that are known again: more than a log keeps
+const IDS = 1000; // of records that are known again: more than a log keeps by default
 const CONFIRM_MS = 1000, CONFIRM_RECORDS = 64; // after so long, or so many, it confirms what it has taken
 const FINAL = [1002, 1007, 1009, 4001]; // closes after which nobody comes back by itself
 

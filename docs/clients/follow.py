@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 POSITIONS = 8  # that are offered on return; a server reads up to 16
-IDS = 1000  # of records that are known again: more than a log keeps
+IDS = 1000  # of records that are known again: more than a log keeps by default
 FINAL = (1002, 1007, 1009, 4001)  # closes after which nobody comes back by itself
 CONFIRM_SECONDS, CONFIRM_RECORDS = 1, 64  # after so long, or so many, it confirms what it has taken
 

@@ -1,5 +1,5 @@
-"""The commands of docs/api.md with `curl`, to the letter: only the address of the API and the UUIDs of
-connections are put in. The answers must have the form of those that the document shows."""
+"""The commands of docs/api.md with `curl`, to the letter: only the address of the API, the UUIDs of
+connections and positions are put in. The answers must have the form of those that the document shows."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from check import PLACE, check, eventually, run
+from check import PLACE, Api, check, eventually, run
 from terminal import Terminal
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
@@ -84,10 +84,10 @@ class Shell:
         return done.stdout
 
     def json(self, fragment, **replaced):
-        """The answer to the command with this in it, after putting other UUIDs in."""
+        """The answer to the command with this in it, after putting other UUIDs or positions in."""
         command = named(fragment)
         typed = command
-        for old, new in replaced.get("uuids", {}).items():
+        for old, new in {**replaced.get("uuids", {}), **replaced.get("positions", {})}.items():
             assert old in typed, f"{old} is not in {typed}"
             typed = typed.replace(old, new)
         answer = json.loads(self.text(typed))
@@ -98,6 +98,7 @@ class Shell:
 ran = set()
 SHELL = Shell()
 FIRST, SECOND = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11", "7d4c0f4e-90c9-4c61-a0b5-0d5d2f1f4c55"
+POSITION = "0056a2b4c8d9e07f3a9c01"
 TERMINALS = {}
 
 
@@ -155,6 +156,19 @@ async def _():
             TERMINALS["ann"].uuid,
             TERMINALS["ann too"].uuid,
         }
+
+
+@check("a log is read from its beginning, from a position, and deleted")
+async def _():
+    for text in ("one", "two"):
+        await Api(FAR).accepted("POST", "/v1/users/ann/push?durable=true", text)
+        assert await heard("ann", "ann too") == text
+    kept = SHELL.json("# what is kept")
+    same_form(example("head", "records"), kept)
+    assert [record["text"] for record in kept["records"]] == ["one", "two"]
+    rest = SHELL.json("# what came after that", positions={POSITION: kept["records"][0]["position"]})
+    assert rest["records"] == kept["records"][1:]
+    assert SHELL.json("-X DELETE $API/v1/users/ann/log ") == {"records": 2}
 
 
 @check("one connection is ended, then all of the user")

@@ -81,9 +81,9 @@ async def _():
 
     async def enough():
         assert not publisher.done(), publisher.result()
-        return pushed >= first + 500
+        return pushed >= first + 300
 
-    await eventually("500 pushes after it", enough)
+    await eventually("300 pushes after it", enough)
     stop.set()
     await publisher
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use switchboard_core::config::{Config, duration};
-use switchboard_core::directory::log::Retention;
 use switchboard_core::frame::FrameKind;
 use switchboard_core::id::{ConnectionId, PushId, UserId};
 use switchboard_core::message::{Durable, PushRefused, Until};

@@ -156,6 +156,11 @@ pub struct Content {
     pub bytes: Bytes,
 }
 
+impl Content {
+    /// Flags that no content has.
+    pub const UNKNOWN: u8 = 255;
+}
+
 impl fmt::Debug for Content {
     /// Flags and size; payloads are nobody's business.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

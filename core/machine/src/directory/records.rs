@@ -47,6 +47,24 @@ pub(super) fn content_bytes(content: &Content) -> Vec<u8> {
     [&[content.flags], &content.bytes[..]].concat()
 }
 
+/// What stands at a position and is no record. Its content is of no known kind, so that whoever reads the log is told
+/// that something is missing, and comes past it.
+pub(super) const fn unreadable(position: Position) -> Record {
+    Record {
+        position,
+        push: PushId::new(Uuid::nil()),
+        content: Content {
+            flags: Content::UNKNOWN,
+            bytes: Bytes::new(),
+        },
+    }
+}
+
+/// The position that stands before whatever follows.
+pub(super) fn parse_first_position(bytes: &[u8]) -> Option<Position> {
+    parse_position(bytes.get(..POSITION_BYTES)?)
+}
+
 /// The payload shares the bytes.
 pub(super) fn parse_record(bytes: &Bytes) -> Option<Record> {
     let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;

@@ -21,7 +21,8 @@ use crate::vocabulary::timer::FollowTimer;
 
 /// The time between two steps.
 const STEP: Duration = Config::SETTLE_STEP;
-/// Heads read in one step when all are to be checked at once: the rest of a round trip is for rows.
+/// Heads read in one step when all are to be checked at once: the rest of a round trip is for rows. It is more if a round
+/// would not be over in its time otherwise, which is above 300,000 logs.
 const AT_ONCE: usize = 256;
 
 /// A walk over all logs that are followed here, in the order of their keys, round and round.
@@ -33,8 +34,8 @@ pub(super) struct Checks {
     round: u64,
     /// What the steps have added up to, less the logs checked: in parts of a log.
     owed: u128,
-    /// Logs that are to be checked at once.
-    urgent: usize,
+    /// All logs are to be checked at once: those are left that follow the last one, up to here.
+    urgent: Option<Lap>,
     step: Alarm,
     /// When all are to be checked once more.
     again: Alarm,
@@ -42,13 +43,41 @@ pub(super) struct Checks {
     doubted_until: Instant,
 }
 
+/// A walk over all logs that were there when it began.
+#[derive(Clone, Debug, Hash)]
+struct Lap {
+    /// The log that had been checked last.
+    from: Option<Key>,
+    /// Whether the first log of all has been passed since.
+    half: Half,
+}
+
+/// How far a lap is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Half {
+    /// It goes on to the last log of all.
+    First,
+    /// It goes on to where it began.
+    Second,
+}
+
+impl Lap {
+    /// Whether this log is none of it, but behind its end.
+    fn is_over_at(&self, key: &Key) -> bool {
+        match self.half {
+            Half::First => false,
+            Half::Second => self.from.as_ref().is_none_or(|from| key > from),
+        }
+    }
+}
+
 impl Checks {
     pub(super) const fn new() -> Self {
         Self {
             last: None,
-            round: 0,
+            round: 1,
             owed: 0,
-            urgent: 0,
+            urgent: None,
             step: Alarm::UNSET,
             again: Alarm::UNSET,
             doubted_until: Instant::START,
@@ -60,16 +89,23 @@ impl Followers {
     /// Deliveries may have missed followers here: all logs are checked, paced, and once more when the last
     /// publisher has learned that it was in doubt.
     pub(crate) fn check_all(&mut self, cx: &mut Context<'_>) {
-        self.checks.urgent = self.channels.len();
+        self.begin_lap();
         self.expect_step(cx);
         let again = cx.now.mono + cx.config.lease + Config::DEADLINE_MAX;
         self.checks.doubted_until = again;
         cx.set(&mut self.checks.again, again, FollowTimer::Recheck);
     }
 
+    fn begin_lap(&mut self) {
+        self.checks.urgent = Some(Lap {
+            from: self.checks.last.clone(),
+            half: Half::First,
+        });
+    }
+
     pub(super) fn recheck_due(&mut self, cx: &mut Context<'_>) {
         if self.checks.again.rings(cx.now.mono) {
-            self.checks.urgent = self.channels.len();
+            self.begin_lap();
             self.expect_step(cx);
             let until = self.checks.doubted_until;
             if until > cx.now.mono {
@@ -117,15 +153,20 @@ impl Followers {
         if hooks::checks_now_and_then(cx.flaws) {
             self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
         }
-        let mut budget = AT_ONCE;
-        while budget > 0 && (self.checks.urgent > 0 || self.checks.owed >= period) {
-            budget -= 1;
-            self.checks.urgent = self.checks.urgent.saturating_sub(1);
-            self.checks.owed = self.checks.owed.saturating_sub(period);
+        let at_once = at_once(self.channels.len(), period);
+        for _ in 0..at_once {
             let Some(key) = self.next_to_check() else {
+                self.checks.urgent = None;
                 return;
             };
-            self.rest(cx, &key);
+            let is_urgent = self.checks.urgent.is_some();
+            if !is_urgent && self.checks.owed < period {
+                break;
+            }
+            self.checks.owed = self.checks.owed.saturating_sub(period);
+            if !is_urgent {
+                self.rest(cx, &key);
+            }
             if self.checks.round.is_multiple_of(rounds) {
                 self.read_all(&key);
             } else {
@@ -138,7 +179,7 @@ impl Followers {
             self.checks.last = Some(key);
         }
         // What a step cannot do is not owed for ever.
-        self.checks.owed = self.checks.owed.min(period * AT_ONCE as u128);
+        self.checks.owed = self.checks.owed.min(period * at_once as u128);
     }
 
     /// Once a round, what followers were sent before is forgotten.
@@ -159,17 +200,33 @@ impl Followers {
         }
     }
 
+    /// The log behind the one that was checked last. The lap is over if it is none of it.
     fn next_to_check(&mut self) -> Option<Key> {
         let after = match &self.checks.last {
             Some(last) => (Bound::Excluded(last), Bound::Unbounded),
             None => (Bound::Unbounded, Bound::Unbounded),
         };
         let next = self.channels.range::<Key, _>(after).next();
-        if let Some((key, _)) = next {
-            return Some(key.clone());
+        let key = match next {
+            Some((key, _)) => key.clone(),
+            None => {
+                let first = self.channels.first_key_value()?.0.clone();
+                self.checks.round += 1;
+                // The next look begins at the first one too, and does not count another round.
+                self.checks.last = None;
+                if let Some(lap) = &mut self.checks.urgent {
+                    match lap.half {
+                        Half::First => lap.half = Half::Second,
+                        Half::Second => self.checks.urgent = None,
+                    }
+                }
+                first
+            }
+        };
+        if (self.checks.urgent.as_ref()).is_some_and(|lap| lap.is_over_at(&key)) {
+            self.checks.urgent = None;
         }
-        self.checks.round += 1;
-        Some(self.channels.first_key_value()?.0.clone())
+        Some(key)
     }
 
     /// The head of a log has come. None: there is no log, and whoever stood somewhere in it has lost it.
@@ -197,6 +254,12 @@ impl Followers {
     }
 }
 
+/// Heads read in one step, at most, of so many logs that are checked once in a period, in nanoseconds.
+fn at_once(logs: usize, period: u128) -> usize {
+    let due = usize::try_from(logs as u128 * STEP.as_nanos() / period);
+    AT_ONCE.max(due.unwrap_or(usize::MAX).saturating_add(1))
+}
+
 impl Fingerprint for Checks {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.doubted_until.fingerprint(now, hasher);
@@ -204,5 +267,19 @@ impl Fingerprint for Checks {
         self.round.hash(hasher);
         self.owed.hash(hasher);
         self.urgent.hash(hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_over_in_its_time_however_many_logs_there_are() {
+        let period = Duration::from_secs(60);
+        let steps = (period.as_nanos() / STEP.as_nanos()) as usize;
+        for logs in [0, 1, 255, 300_000, 400_000, 10_000_000] {
+            assert!(at_once(logs, period.as_nanos()) * steps >= logs, "{logs}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One terminal that follows a log.
 
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use super::sent::{Confirmed, SentRecords, Waiter};
 use crate::base::fingerprint::Fingerprint;
@@ -12,6 +13,11 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::purpose::ReadId;
 
+/// How long a log is not read for a follower after a read of it that failed: twice as long after each further one.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How often it is doubled, at most: up to 16 seconds.
+const PAUSE_DOUBLINGS: u8 = 6;
+
 /// A terminal that follows the log of its key.
 #[derive(Clone, Debug)]
 pub(super) struct Follower {
@@ -20,6 +26,8 @@ pub(super) struct Follower {
     pub(super) mode: Mode,
     /// Counts its reads. An answer to an earlier one finds nothing.
     pub(super) read: ReadId,
+    /// Reads in a row that the directory has not answered.
+    failures: u8,
     /// What it was sent lately.
     sent: Option<Box<SentRecords>>,
     /// Records that it was sent, and how many of them it has confirmed: for people to see.
@@ -78,9 +86,11 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Waits {
     /// There is to be room in its queue.
-    ForRoom,
+    Room,
     /// A place among the replays, and a directory link.
-    ForTurn,
+    Turn,
+    /// Its log was not read, and is to be read later.
+    Later,
 }
 
 /// What the log is read for.
@@ -97,8 +107,9 @@ impl Follower {
         Self {
             key,
             stand: Stand::Asked(Box::new(asked)),
-            mode: Mode::Behind(Waits::ForRoom),
+            mode: Mode::Behind(Waits::Room),
             read: ReadId::FIRST,
+            failures: 0,
             sent: None,
             counts: RecordCounts::default(),
         }
@@ -215,6 +226,19 @@ impl Follower {
         }
     }
 
+    /// The log could not be read for it. Returns how long it waits.
+    pub(super) fn pauses(&mut self) -> Duration {
+        let pause = PAUSE * (1 << self.failures);
+        self.failures = (self.failures + 1).min(PAUSE_DOUBLINGS);
+        self.mode = Mode::Behind(Waits::Later);
+        pause
+    }
+
+    /// The log was read for it.
+    pub(super) const fn was_read(&mut self) {
+        self.failures = 0;
+    }
+
     /// The log is read for it.
     pub(super) const fn begins(&mut self, reading: Reading) -> ReadId {
         self.read = self.read.next();
@@ -235,6 +259,7 @@ impl Fingerprint for Follower {
         self.key.hash(hasher);
         self.stand.hash(hasher);
         self.mode.hash(hasher);
+        hasher.write_u8(self.failures);
         self.read.hash(hasher);
     }
 }

@@ -46,7 +46,7 @@ use crate::key::Key;
 use crate::membership::Membership;
 use crate::message::Outcome;
 use crate::position::Position;
-use crate::stats::Tables;
+use crate::stats::{GapReason, Tables};
 use crate::terminals::{LogWord, NoRoom, Terminals};
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
@@ -115,8 +115,8 @@ impl Followers {
     pub(crate) fn ended(&mut self, connection: ConnectionKey) -> impl Iterator<Item = Ticket> {
         let follower = self.followers.remove(&connection);
         if let Some(follower) = &follower {
-            if follower.mode == Mode::Behind(Waits::ForTurn) {
-                self.replays.forget(connection);
+            if let Mode::Behind(waits) = follower.mode {
+                self.replays.forget(connection, waits);
             }
             if let Some(channel) = self.channels.get_mut(&follower.key) {
                 channel.followers.retain(|other| *other != connection);
@@ -227,7 +227,7 @@ impl Followers {
 
     /// There is room in a follower's queue.
     pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
-        let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::ForRoom);
+        let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::Room);
         if self.followers.get(&connection).is_some_and(waits) {
             self.read(connection);
         }
@@ -263,7 +263,7 @@ impl Followers {
             FollowTimer::Check => self.check_due(cx, membership),
             FollowTimer::Recheck => self.recheck_due(cx),
             FollowTimer::Release => self.release_due(cx),
-            FollowTimer::Pause => self.replays.go_on(cx),
+            FollowTimer::Pause => self.pauses_due(cx),
         }
     }
 
@@ -311,7 +311,7 @@ impl Followers {
             }
             Err(NoRoom::Yet) => {
                 if hooks::falls_behind(cx.flaws) {
-                    follower.mode = Mode::Behind(Waits::ForRoom);
+                    follower.mode = Mode::Behind(Waits::Room);
                 }
                 if !hooks::stays_without_room(cx.flaws) {
                     follower.is_sent(record.place.position);
@@ -319,25 +319,35 @@ impl Followers {
                 Err(Outcome::Kept)
             }
             Err(NoRoom::Ever) => {
-                self.skip(cx, terminals, connection, position);
-                Err(Outcome::TooLarge)
+                if self.skip(cx, terminals, connection, position, GapReason::TooLarge) {
+                    Err(Outcome::TooLarge)
+                } else {
+                    Err(Outcome::Kept)
+                }
             }
         }
     }
 
-    /// A record cannot be told: it is missing, and the follower stands behind it.
+    /// Something cannot be told: it is missing, and the follower stands behind it. Returns whether there was room to
+    /// say so. If not, it is behind.
     fn skip(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         connection: ConnectionKey,
         position: Position,
-    ) {
-        if let Some(follower) = self.followers.get_mut(&connection) {
-            cx.stats.log_gaps += 1;
-            follower.is_given(position, Grant::Told);
-            terminals.say(connection, LogWord::Gap(position));
+        reason: GapReason,
+    ) -> bool {
+        let Some(follower) = self.followers.get_mut(&connection) else {
+            return false;
+        };
+        if terminals.say(connection, LogWord::Gap(position)).is_err() {
+            follower.mode = Mode::Behind(Waits::Room);
+            return false;
         }
+        cx.stats.log_gaps.count(reason);
+        follower.is_given(position, Grant::Told);
+        true
     }
 
     /// Puts what is held back and follows what a follower holds into its queue.

@@ -1,10 +1,9 @@
 //! Reading the log for followers: so many at a time, first come first served, and what the answers mean.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
-use std::time::Duration;
 
-use super::follower::{Grant, Mode, Reading, Stand, Waits};
+use super::follower::{Follower, Grant, Mode, Reading, Stand, Waits};
 use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
@@ -15,9 +14,10 @@ use crate::directory::{Operation, Reply};
 use crate::frame::{Attached, Pushed, Recovery};
 use crate::id::ConnectionKey;
 use crate::membership::Membership;
-use crate::membership::trips::Conclusion;
+use crate::membership::trips::{Conclusion, Unknown};
 use crate::message::Outcome;
 use crate::position::{Nonce, Position};
+use crate::stats::GapReason;
 use crate::terminals::{LogWord, Terminals};
 use crate::time::Instant;
 use crate::vocabulary::delivery::ChainedRecord;
@@ -28,8 +28,6 @@ use crate::vocabulary::timer::FollowTimer;
 const READ_RECORDS: u32 = 20;
 /// Bytes of their content, at most.
 const READ_BYTES: u32 = 64 << 10;
-/// How long nothing is read after a read that failed.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// The reads under way, and those that wait.
 #[derive(Clone, Debug)]
@@ -39,7 +37,8 @@ pub(super) struct Replays {
     limit: usize,
     /// Followers that wait for a place or for a link.
     waiting: VecDeque<ConnectionKey>,
-    /// Until when nothing is read.
+    /// Followers whose logs could not be read, and when they are read again.
+    paused: BTreeSet<(Instant, ConnectionKey)>,
     pause: Alarm,
 }
 
@@ -49,13 +48,9 @@ impl Replays {
             under_way: 0,
             limit: config.log_replays,
             waiting: VecDeque::new(),
+            paused: BTreeSet::new(),
             pause: Alarm::UNSET,
         }
-    }
-
-    /// The pause may be over.
-    pub(super) fn go_on(&mut self, cx: &Context<'_>) {
-        self.pause.rings(cx.now.mono);
     }
 
     pub(super) const fn alarm(&self) -> Alarm {
@@ -63,17 +58,21 @@ impl Replays {
     }
 
     fn is_due(&self) -> bool {
-        !self.waiting.is_empty() && self.under_way < self.limit && !self.pause.is_set()
+        !self.waiting.is_empty() && self.under_way < self.limit
     }
 
     /// A follower that waits has ended.
-    pub(super) fn forget(&mut self, follower: ConnectionKey) {
-        self.waiting.retain(|waiting| *waiting != follower);
+    pub(super) fn forget(&mut self, follower: ConnectionKey, waits: Waits) {
+        match waits {
+            Waits::Turn => self.waiting.retain(|waiting| *waiting != follower),
+            Waits::Later => self.paused.retain(|(_, waiting)| *waiting != follower),
+            Waits::Room => {}
+        }
     }
 
     /// Reads under way, and followers that wait for one.
     pub(super) fn len(&self) -> usize {
-        self.under_way + self.waiting.len()
+        self.under_way + self.waiting.len() + self.paused.len()
     }
 }
 
@@ -94,7 +93,7 @@ impl Followers {
             let Some(follower) = self.followers.get(&connection) else {
                 continue;
             };
-            if follower.mode != Mode::Behind(Waits::ForTurn) {
+            if follower.mode != Mode::Behind(Waits::Turn) {
                 continue;
             }
             let start = match &follower.stand {
@@ -109,7 +108,7 @@ impl Followers {
     /// What comes after the position of a follower is to be read, as soon as there are a link and a place.
     pub(super) fn read(&mut self, connection: ConnectionKey) {
         if let Some(follower) = self.followers.get_mut(&connection) {
-            follower.mode = Mode::Behind(Waits::ForTurn);
+            follower.mode = Mode::Behind(Waits::Turn);
             self.replays.waiting.push_back(connection);
         }
     }
@@ -149,9 +148,10 @@ impl Followers {
         purpose: FollowPurpose,
         conclusion: Conclusion,
     ) {
-        let reply = match conclusion {
-            Conclusion::Answered { reply, .. } => Some(reply),
-            Conclusion::Refused(_) | Conclusion::Unknown(_) => None,
+        let (reply, lost) = match conclusion {
+            Conclusion::Answered { reply, .. } => (Some(reply), false),
+            Conclusion::Refused(_) | Conclusion::Unknown(Unknown::TimedOut) => (None, false),
+            Conclusion::Unknown(Unknown::LinkLost) => (None, true),
         };
         match purpose {
             FollowPurpose::Read { connection, read } => {
@@ -161,12 +161,15 @@ impl Followers {
                     return;
                 };
                 if let Some(Reply::Log(LogReply::Part(answer))) = reply {
+                    if let Some(follower) = self.followers.get_mut(&connection) {
+                        follower.was_read();
+                    }
                     let answered = (connection, reading);
                     self.read_answered(cx, membership, terminals, answered, answer);
-                } else {
-                    let until = cx.now.mono + PAUSE;
-                    cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                } else if lost {
                     self.read(connection);
+                } else {
+                    self.pause(cx, connection);
                 }
             }
             FollowPurpose::Head { key } => {
@@ -175,6 +178,31 @@ impl Followers {
                     self.head_read(cx, &key, head);
                 }
             }
+        }
+    }
+
+    /// A follower's log could not be read, and is read again later. The others are read meanwhile.
+    fn pause(&mut self, cx: &mut Context<'_>, connection: ConnectionKey) {
+        if let Some(follower) = self.followers.get_mut(&connection) {
+            cx.stats.log_reads_failed += 1;
+            let until = cx.now.mono + follower.pauses();
+            self.replays.paused.insert((until, connection));
+            cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+        }
+    }
+
+    /// Some have waited for long enough.
+    pub(super) fn pauses_due(&mut self, cx: &mut Context<'_>) {
+        if !self.replays.pause.rings(cx.now.mono) {
+            return;
+        }
+        while let Some((until, connection)) = self.replays.paused.first().copied() {
+            if until > cx.now.mono {
+                cx.set(&mut self.replays.pause, until, FollowTimer::Pause);
+                return;
+            }
+            self.replays.paused.pop_first();
+            self.read(connection);
         }
     }
 
@@ -204,31 +232,36 @@ impl Followers {
         } = answer;
         match (found, reading) {
             (Some(after), _) => {
-                self.stand_at(cx, terminals, connection, after);
-                self.replay(cx, terminals, connection, records, head);
+                if self.stand_at(cx, terminals, connection, after) {
+                    self.replay(cx, terminals, connection, records, head);
+                }
             }
             (None, Reading::Next) => self.step_back(cx, membership, terminals, connection, base),
             (None, Reading::StepBack) => self.fall_into_gap(cx, terminals, connection, base),
         }
     }
 
-    /// The log knows one of the positions that were asked for: the follower stands there.
+    /// The log knows one of the positions that were asked for: the follower stands there. Returns whether there was
+    /// room to tell it, if it has to be told.
     fn stand_at(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
         connection: ConnectionKey,
         found: Position,
-    ) {
+    ) -> bool {
         let Some(follower) = self.followers.get_mut(&connection) else {
-            return;
+            return false;
         };
         match &follower.stand {
             Stand::At { at, .. } if *at == found => {}
             Stand::At { .. } => {
+                if terminals.say(connection, LogWord::Back(found)).is_err() {
+                    follower.mode = Mode::Behind(Waits::Room);
+                    return false;
+                }
                 cx.stats.log_steps_back += 1;
                 follower.steps_back(found);
-                terminals.say(connection, LogWord::Back(found));
             }
             Stand::Asked(asked) => {
                 let (recovery, grant) = if asked.after.is_empty() {
@@ -244,6 +277,7 @@ impl Followers {
                 terminals.attached(cx, connection, start);
             }
         }
+        true
     }
 
     /// The log does not know where a follower stands: it may know where the follower stood before.
@@ -278,18 +312,22 @@ impl Followers {
         let Some(follower) = self.followers.get_mut(&connection) else {
             return;
         };
-        cx.stats.log_gaps += 1;
         match &follower.stand {
             Stand::Asked(_) => {
                 let start = Attached {
                     position: base,
                     recovery: Recovery::Lost,
                 };
+                cx.stats.log_gaps.count(GapReason::Expired);
+                follower.is_given(base, Grant::Told);
                 terminals.attached(cx, connection, start);
             }
-            Stand::At { .. } => terminals.say(connection, LogWord::Gap(base)),
+            Stand::At { .. } => {
+                if !self.skip(cx, terminals, connection, base, GapReason::Lost) {
+                    return;
+                }
+            }
         }
-        follower.is_given(base, Grant::Told);
         self.read(connection);
     }
 
@@ -303,7 +341,7 @@ impl Followers {
         head: Position,
     ) {
         cx.stats.log_replayed += records.len() as u64;
-        let more = !records.is_empty();
+        let stood = self.followers.get(&connection).and_then(Follower::at);
         for record in records {
             let Some((follower, _)) = self.of(connection) else {
                 return;
@@ -311,7 +349,10 @@ impl Followers {
             let Some(before) = follower.at() else { return };
             let Some(payload) = record.content.payload() else {
                 cx.stats.malformed_entries += 1;
-                self.skip(cx, terminals, connection, record.position);
+                let reason = GapReason::Malformed;
+                if !self.skip(cx, terminals, connection, record.position, reason) {
+                    return;
+                }
                 continue;
             };
             let position = record.position;
@@ -332,15 +373,20 @@ impl Followers {
             return;
         };
         if follower.at() != Some(head) {
-            if more {
+            if follower.at() != stood {
                 // There is more than one read returns. What was read is written first.
-                follower.mode = Mode::Behind(Waits::ForRoom);
-            } else {
-                self.read(connection);
+                follower.mode = Mode::Behind(Waits::Room);
+                return;
             }
-            return;
+            // What stands there is no record: nobody comes past it by reading.
+            cx.stats.malformed_entries += 1;
+            if !self.skip(cx, terminals, connection, head, GapReason::Malformed) {
+                return;
+            }
         }
-        follower.mode = Mode::Live;
+        if let Some(follower) = self.followers.get_mut(&connection) {
+            follower.mode = Mode::Live;
+        }
         self.go_on(cx, terminals, connection);
         // What is held back and does not fit is read when it is given up.
         if again {
@@ -353,5 +399,9 @@ impl Fingerprint for Replays {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.under_way.fingerprint(now, hasher);
         self.waiting.fingerprint(now, hasher);
+        for (until, connection) in &self.paused {
+            until.fingerprint(now, hasher);
+            connection.fingerprint(now, hasher);
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::vocabulary::delivery::Ticket;
 /// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
 /// from pushes and give way to none: the hello, which stands before all others, the answer to
 /// the terminal's messages, of which at most one waits, whatever the terminal sends, and where a
-/// follower stands, which is said once for each read of its log and for each record that can never fit.
+/// follower stands, of which a few wait.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: VecDeque<Queued>,
@@ -24,6 +24,8 @@ pub(crate) struct Outbound {
     bytes: usize,
     /// Pushes in it.
     pushes: usize,
+    /// Words of where a follower stands in it.
+    words: usize,
     in_flight: usize,
     /// The terminal's messages that are to be answered. The answer leaves with the next batch.
     unanswered: Option<Messages>,
@@ -129,6 +131,9 @@ pub(crate) enum Offered {
     Close,
 }
 
+/// Words of where a follower stands that wait, at most: one for each of several records that are skipped in a row.
+const WORDS: usize = 8;
+
 /// Slots of an empty queue that are kept: a terminal that gets a message now and then allocates
 /// nothing for it, and an idle one holds next to nothing.
 const KEPT_SLOTS: usize = 4;
@@ -139,6 +144,7 @@ impl Outbound {
             queue: VecDeque::new(),
             bytes: 0,
             pushes: 0,
+            words: 0,
             in_flight: 0,
             unanswered: None,
         }
@@ -201,8 +207,17 @@ impl Outbound {
     }
 
     /// A follower is to be told where it stands.
-    pub(crate) fn say(&mut self, word: LogWord) {
+    ///
+    /// # Errors
+    ///
+    /// So many such words wait that this one is to be found out again when they are written.
+    pub(crate) fn say(&mut self, word: LogWord) -> Result<(), NoRoom> {
+        if self.words == WORDS {
+            return Err(NoRoom::Yet);
+        }
+        self.words += 1;
         self.queue.push_back(Queued::Word(word));
+        Ok(())
     }
 
     /// Queues a push of this size after encoding, if there is room by the policy. An empty queue takes
@@ -322,7 +337,9 @@ impl Outbound {
 
     /// Whether there is room for more than a record or two.
     pub(crate) const fn is_roomy(&self, config: &Config) -> bool {
-        self.pushes * 2 <= config.queue_frames && self.bytes * 2 <= config.queue_bytes
+        self.pushes * 2 <= config.queue_frames
+            && self.bytes * 2 <= config.queue_bytes
+            && self.words * 2 <= WORDS
     }
 
     /// Bytes of pushes that wait or are with the driver.
@@ -355,6 +372,13 @@ impl Outbound {
 
     /// A frame is in the queue no more.
     fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
+        match queued {
+            Queued::Word(_) => self.words -= 1,
+            Queued::Hello { .. }
+            | Queued::Received(_)
+            | Queued::Push { .. }
+            | Queued::Record { .. } => {}
+        }
         self.bytes -= queued.size()?;
         self.pushes -= 1;
         queued.ticket()

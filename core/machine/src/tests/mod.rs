@@ -5,6 +5,7 @@ mod acks;
 mod answers;
 mod arbitrary;
 mod chance;
+mod damage;
 mod drain;
 mod everyone;
 mod feeder;

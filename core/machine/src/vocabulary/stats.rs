@@ -70,8 +70,10 @@ pub struct Stats {
     pub log_acked: u64,
     /// Confirmations of what was not sent on the connection, is forgotten, or was confirmed before.
     pub log_acks_dropped: u64,
-    /// Followers that went on with something missing.
-    pub log_gaps: u64,
+    /// Reads of logs that were not answered, or refused.
+    pub log_reads_failed: u64,
+    /// Followers that went on with something missing, by reason.
+    pub log_gaps: Gaps,
     /// Followers that went on from a position they had left.
     pub log_steps_back: u64,
     /// Heads of logs that were compared with where followers stand.
@@ -104,6 +106,52 @@ impl Gone {
         let position = Ending::ALL.iter().position(|other| *other == ending);
         if let Some(count) = position.and_then(|position| self.0.get_mut(position)) {
             *count += 1;
+        }
+    }
+}
+
+/// Why a follower goes on with something missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// It came with a position that the log does not know: it was away for too long, or the log has lost what it had.
+    Expired,
+    /// The log does not know any position where it stood on this connection: it was lost, or the follower was behind
+    /// for too long.
+    Lost,
+    /// A record is larger than its queue.
+    TooLarge,
+    /// What stands in the log is no record.
+    Malformed,
+}
+
+impl GapReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::Lost, Self::TooLarge, Self::Malformed];
+
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// How many gaps followers were told of, by reason: in the order of [`GapReason::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps(pub [u64; GapReason::ALL.len()]);
+
+impl Gaps {
+    /// Each reason and how often it came.
+    pub fn iter(&self) -> impl Iterator<Item = (GapReason, u64)> + '_ {
+        GapReason::ALL.into_iter().zip(self.0)
+    }
+
+    pub(crate) fn count(&mut self, reason: GapReason) {
+        for (other, count) in GapReason::ALL.into_iter().zip(&mut self.0) {
+            *count += u64::from(other == reason);
         }
     }
 }

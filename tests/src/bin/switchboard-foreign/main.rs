@@ -176,6 +176,7 @@ impl Script {
             .arg(Path::new(FOLDER).join(self.file))
             .env("NODE_PATH", &arguments.node_modules)
             .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("FOREIGN_PLACE", place.describe().to_string())
             .env("FOREIGN_CHROMIUM", &arguments.chromium)
             .env("FOREIGN_OUTPUT", output)

@@ -142,8 +142,8 @@ fn appended(answer: &Value) -> Option<LogReply> {
     })
 }
 
-/// A record that cannot be understood makes an error of the whole: who left it out would leave a hole
-/// that nobody is told of.
+/// What is no record is one of no known kind, at its own position or at that of the record before: who left it out
+/// would leave a hole that nobody is told of.
 fn part(answer: &Value) -> Option<LogReply> {
     let [head, base, after, records] = answer::array(answer)? else {
         return None;
@@ -154,13 +154,22 @@ fn part(answer: &Value) -> Option<LogReply> {
     } else {
         None
     };
-    let records = answer::array(records)?.iter();
-    let records = records.map(|record| records::parse_record(bulk(record)?));
+    let (head, base) = (place_of(head)?, place_of(base)?);
+    let mut last = after.unwrap_or(base);
+    let mut read = Vec::new();
+    for record in answer::array(records)? {
+        let bytes = bulk(record)?;
+        let record = records::parse_record(bytes).unwrap_or_else(|| {
+            records::unreadable(records::parse_first_position(bytes).unwrap_or(last))
+        });
+        last = record.position;
+        read.push(record);
+    }
     Some(LogReply::Part(LogPart {
-        head: place_of(head)?,
-        base: place_of(base)?,
+        head,
+        base,
         after,
-        records: records.collect::<Option<_>>()?,
+        records: read,
     }))
 }
 
@@ -227,6 +236,32 @@ mod tests {
             b"2592000000",
         ];
         assert_eq!(args, expected);
+    }
+
+    /// H36: what is no record hides no other, and is told of.
+    #[test]
+    fn a_damaged_record_is_one_of_no_known_kind_at_its_position_or_at_the_one_before() {
+        let record = |content: &[u8]| {
+            let position = records::position_bytes(position(2));
+            Value::Bulk([&position, content].concat().into())
+        };
+        let whole = record(&[[0; 16].as_slice(), b"\x00text"].concat());
+        let (cut, gone) = (record(b"cut"), Value::Bulk("junk".into()));
+        let records_of = |records: Vec<Value>| {
+            let (one, two) = (bytes(position(1)), bytes(position(2)));
+            let answer = Value::Array(vec![two, one.clone(), one, Value::Array(records)]);
+            match decode(read(LogStart::After(vec![position(1)])), answer) {
+                Ok(LogReply::Part(part)) => part.records,
+                other => panic!("{other:?}"),
+            }
+        };
+        let found = records_of(vec![gone.clone(), whole, cut, gone]);
+        let found: Vec<_> = (found.iter())
+            .map(|record| (record.position, record.content.flags))
+            .collect();
+        let unknown = |number| (position(number), Content::UNKNOWN);
+        let expected = [unknown(1), (position(2), 0), unknown(2), unknown(2)];
+        assert_eq!(found, expected);
     }
 
     /// As cheap as it can be: it is asked for each follower, for ever.

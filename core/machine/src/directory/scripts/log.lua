@@ -5,8 +5,9 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local LAST = 9007199254740991
 local HEADER = 29
+-- What is too short for a position is older than every record.
 local function offset_of(record)
-  return (struct.unpack('>I8', record))
+  return #record >= 12 and struct.unpack('>I8', record) or 0
 end
 local function position_of(record)
   return string.sub(record, 1, 12)

@@ -118,21 +118,28 @@ impl Terminals {
             }
             Phase::Live(_) => {
                 connection.following = Some(Box::new(Following::Told));
-                self.say(key, LogWord::Log(start));
+                if self.say(key, LogWord::Log(start)).is_err() {
+                    cx.bug("a terminal is told of gaps before it is told where it begins");
+                }
             }
             Phase::Upgrading { .. } | Phase::Closing { .. } | Phase::Gone => {}
         }
     }
 
     /// Tells a follower where it stands.
-    pub(crate) fn say(&mut self, key: ConnectionKey, word: LogWord) {
+    ///
+    /// # Errors
+    ///
+    /// There is no room: it is to be found out once more when there is.
+    pub(crate) fn say(&mut self, key: ConnectionKey, word: LogWord) -> Result<(), NoRoom> {
         let Some(connection) = self.registry.get_mut(key) else {
-            return;
+            return Ok(());
         };
-        connection.outbound.say(word);
+        connection.outbound.say(word)?;
         if connection.is_live() && !connection.outbound.is_writing() {
             self.unflushed.push(key);
         }
+        Ok(())
     }
 
     /// Queues a record for a follower. What becomes of it comes with the ticket, if there is one.
