@@ -36,7 +36,7 @@ pub use switchboard_driver::*;
 #[cfg(feature = "http")]
 pub use switchboard_http::{AccessCheck, Api, ApiConfig, ApiSettings, auth};
 
-/// The tokio runtime: one current-thread runtime with a `LocalSet` for each instance.
+/// The tokio runtime: one `LocalRuntime` for each instance.
 #[derive(Debug)]
 pub enum TokioRuntime {}
 
@@ -53,8 +53,8 @@ impl Runtime for TokioRuntime {
     fn run<F: Future<Output = ()>>(main: F) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
-        tokio::task::LocalSet::new().block_on(&runtime, main);
+            .build_local(tokio::runtime::LocalOptions::default())?;
+        runtime.block_on(main);
         // A name that is being looked up is not waited for.
         runtime.shutdown_background();
         Ok(())
