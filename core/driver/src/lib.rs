@@ -43,6 +43,8 @@
 
 #![deny(unsafe_code)]
 
+use std::cell::RefCell;
+
 mod admission;
 mod answer;
 mod api;
@@ -97,8 +99,22 @@ pub use tasks::link::{NoLink, try_link};
 
 /// A random push id, for a push that the caller never repeats.
 pub fn new_push_id() -> core::id::PushId {
-    core::id::PushId::new(uuid::Builder::from_random_bytes(random_bytes()).into_uuid())
+    thread_local! {
+        /// Randomness of ids to come: to ask the operating system for each costs as much as to read a
+        /// socket.
+        static DRAWN: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    let bytes = DRAWN.with_borrow_mut(|drawn| {
+        if drawn.is_empty() {
+            drawn.extend(random_bytes::<{ 16 * IDS_PER_DRAW }>().as_chunks().0);
+        }
+        drawn.pop().unwrap_or_else(random_bytes)
+    });
+    core::id::PushId::new(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
+
+/// Push ids that are drawn at once: as many as the operating system hands out without being interrupted.
+const IDS_PER_DRAW: usize = 16;
 
 /// Bytes from the operating system's random source.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
