@@ -1,7 +1,7 @@
 //! The actor that owns an instance: the only place where it is called, one turn after the other.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,7 +69,8 @@ pub(super) struct Worker {
     pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
     pub(super) outcomes: VecDeque<Event>,
-    pub(super) calls: HashMap<CallId, oneshot::Sender<Answer>>,
+    /// By number: who asked first comes first, and most often is answered first.
+    pub(super) calls: BTreeMap<CallId, oneshot::Sender<Answer>>,
     pub(super) drained: Vec<oneshot::Sender<()>>,
     pub(super) ended: bool,
     calls_made: u64,
@@ -123,7 +124,7 @@ impl Worker {
             links: Links::default(),
             outcomes: directory.first_event().into_iter().collect(),
             directory,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             drained: Vec::new(),
             ended: false,
             calls_made: 0,

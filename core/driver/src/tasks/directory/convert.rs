@@ -8,21 +8,26 @@ use switchboard_core::directory::redis::{Request, Script, Value};
 pub(super) fn command(request: &Request) -> Cmd {
     match request {
         Request::Eval { script, keys, args } => {
-            let mut command = redis::cmd("EVALSHA");
-            command.arg(hash(*script)).arg(keys.len());
-            for arg in keys.iter().chain(args) {
-                command.arg(arg.as_slice());
-            }
-            command
+            let count = keys.len().to_string();
+            let before = ["EVALSHA", hash(*script), &count].map(str::as_bytes);
+            let args = keys.iter().chain(args).map(Vec::as_slice);
+            of(before.into_iter().chain(args))
         }
         Request::Command { name, args } => {
-            let mut command = redis::cmd(name);
-            for arg in args {
-                command.arg(arg.as_slice());
-            }
-            command
+            let args = args.iter().map(Vec::as_slice);
+            of([name.as_bytes()].into_iter().chain(args))
         }
     }
+}
+
+/// A command of these words, in a buffer that is made once.
+fn of<'a>(words: impl Iterator<Item = &'a [u8]> + Clone) -> Cmd {
+    let bytes = words.clone().map(<[u8]>::len).sum();
+    let mut command = Cmd::with_capacity(words.clone().count(), bytes);
+    for word in words {
+        command.arg(word);
+    }
+    command
 }
 
 /// Commands that load all scripts.

@@ -9,8 +9,8 @@ use async_channel::Receiver;
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesOrdered;
-use redis::RedisError;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::{Pipeline, RedisError};
 use switchboard_core::command::RoundTrip;
 use switchboard_core::directory::redis::Request;
 use switchboard_core::directory::{DirectorySettings, OperationResult};
@@ -272,7 +272,7 @@ fn execute(
         .map(|operation| operation.request(settings))
         .collect();
     async move {
-        let answers = send(&mut connection, requests.iter())
+        let answers = send(&mut connection, &requests)
             .await
             .map_err(|error| error.to_string())?;
         if answers.iter().any(convert::is_unknown_script) {
@@ -286,9 +286,9 @@ fn execute(
 
 async fn send(
     connection: &mut MultiplexedConnection,
-    requests: impl Iterator<Item = &Request>,
+    requests: &[Request],
 ) -> Result<Vec<redis::Value>, RedisError> {
-    let mut pipeline = redis::pipe();
+    let mut pipeline = Pipeline::with_capacity(requests.len());
     pipeline.ignore_errors();
     for request in requests {
         pipeline.add_command(convert::command(request));
