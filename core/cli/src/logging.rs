@@ -85,9 +85,12 @@ pub(crate) fn last_words(text: &str) {
     }
 }
 
-/// The life of the thread that writes. What it has to say itself does not go through the queue.
+/// The life of the thread that writes. What it has to say itself does not go through the queue. Its own
+/// log has a level, too: without one, every line that any thread might write at `trace` would be looked
+/// into before it is dropped.
 fn write(queue: &LogQueue, format: LogFormat) {
-    let _own = set_default(registry().with(layer(format, io::stderr)));
+    let layer = layer(format, io::stderr).with_filter(LevelFilter::WARN);
+    let _own = set_default(registry().with(layer));
     queue.serve(&mut io::stderr(), |lines| {
         tracing::warn!(
             lines,
