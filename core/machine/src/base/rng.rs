@@ -1,7 +1,8 @@
 //! Random numbers and hashing, from the seed alone.
 
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::hash::BuildHasher;
 
+use ahash::AHasher;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use uuid::Uuid;
@@ -79,25 +80,25 @@ impl Stream {
 }
 
 /// Hashes table keys that strangers choose: keyed by the seed, so that nobody can prepare
-/// collisions, and the same for the same seed.
+/// collisions, and the same for the same seed. A push looks into tables some thirty times, mostly with
+/// keys of a few bytes: SipHash, which the standard library has, would take longer than all that is done
+/// with what is found.
 #[derive(Clone, Debug)]
-pub(crate) struct SeededHash([u64; 2]);
+pub(crate) struct SeededHash(ahash::RandomState);
 
 impl SeededHash {
     pub(crate) fn new(seed: &Seed) -> Self {
         let mut stream = Stream::new(seed, StreamPurpose::Hashing);
-        Self([stream.next_u64(), stream.next_u64()])
+        let [first, second, third, fourth] = std::array::from_fn(|_| stream.next_u64());
+        Self(ahash::RandomState::with_seeds(first, second, third, fourth))
     }
 }
 
 impl BuildHasher for SeededHash {
-    type Hasher = DefaultHasher;
+    type Hasher = AHasher;
 
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0[0]);
-        hasher.write_u64(self.0[1]);
-        hasher
+    fn build_hasher(&self) -> AHasher {
+        self.0.build_hasher()
     }
 }
 
