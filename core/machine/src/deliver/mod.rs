@@ -72,11 +72,23 @@ impl Deliveries {
         }
     }
 
+    /// Whether there is something to be [taken](Self::take_outcomes).
+    pub(crate) fn has_outcomes(&self, terminals: &Terminals) -> bool {
+        terminals.has_outcomes() || self.repeats.has_forgotten()
+    }
+
     /// Takes down what became of frames, in the order in which it did.
     pub(crate) fn take_outcomes(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
         while let Some(outcome) = terminals.next_outcome() {
             self.resolve(cx, outcome);
         }
+        if self.repeats.has_forgotten() {
+            self.take_forgotten(cx);
+        }
+    }
+
+    /// Tells the repeats of a push whose first delivery was forgotten before its end.
+    fn take_forgotten(&mut self, cx: &mut Context<'_>) {
         let forgotten = self.repeats.take_forgotten();
         for ticket in forgotten.frames {
             self.set_outcome(ticket, Outcome::Queued);

@@ -160,24 +160,32 @@ fn understood<T>(
     items: &[Value],
     read: impl Fn(&[u8], &[u8]) -> Option<T>,
 ) -> Option<(Vec<T>, u32)> {
-    let fields: Vec<[&Value; 2]> = match items.first() {
-        Some(Value::Array(_)) => items.iter().map(pair).collect::<Option<_>>()?,
-        Some(_) | None => {
-            let (fields, []) = items.as_chunks::<2>() else {
-                return None;
-            };
-            fields.iter().map(|[field, value]| [field, value]).collect()
-        }
-    };
-    let mut read_items = Vec::with_capacity(fields.len());
+    let mut read_items = Vec::with_capacity(items.len().div_ceil(2));
     let mut malformed = 0;
-    for [field, value] in fields {
+    let mut take = |field: &Value, value: &Value| {
         let (Value::Bulk(field), Value::Bulk(value)) = (field, value) else {
             return None;
         };
         match read(field, value) {
             Some(item) => read_items.push(item),
             None => malformed += 1,
+        }
+        Some(())
+    };
+    match items.first() {
+        Some(Value::Array(_)) => {
+            for item in items {
+                let [field, value] = pair(item)?;
+                take(field, value)?;
+            }
+        }
+        Some(_) | None => {
+            let (fields, []) = items.as_chunks::<2>() else {
+                return None;
+            };
+            for [field, value] in fields {
+                take(field, value)?;
+            }
         }
     }
     Some((read_items, malformed))

@@ -33,8 +33,13 @@ fn of_user(settings: &DirectorySettings, kind: &[u8], key: &Key) -> Vec<u8> {
 }
 
 fn in_partition(settings: &DirectorySettings, partition: u16, name: &[&[u8]]) -> Vec<u8> {
-    let tag = format!("{{p{partition:04}}}");
-    let mut key = [settings.prefix.as_bytes(), tag.as_bytes()].concat();
+    let [thousands, hundreds, tens, ones] =
+        [1000, 100, 10, 1].map(|place| b"0123456789"[usize::from(partition / place % 10)]);
+    let tag = [b'{', b'p', thousands, hundreds, tens, ones, b'}'];
+    let bytes = name.iter().map(|part| part.len()).sum::<usize>();
+    let mut key = Vec::with_capacity(settings.prefix.len() + tag.len() + bytes);
+    key.extend_from_slice(settings.prefix.as_bytes());
+    key.extend_from_slice(&tag);
     name.iter().for_each(|part| key.extend_from_slice(part));
     key
 }

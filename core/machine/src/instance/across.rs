@@ -39,12 +39,12 @@ impl Instance {
 
     /// Carries the effects of a call, in the order in which they were emitted.
     pub(super) fn carry(&mut self, now: Now, out: &mut Outbox) {
-        loop {
+        // Most calls mean nothing for another wing.
+        while self.base.has_effects() || self.deliver.has_outcomes(&self.terminals) {
             let (cx, wings, _) = &mut self.apart(now, out);
-            let Some(effect) = wings.carry(cx) else {
-                return;
-            };
-            self.carry_up(now, effect, out);
+            if let Some(effect) = wings.carry(cx) {
+                self.carry_up(now, effect, out);
+            }
         }
     }
 

@@ -128,6 +128,11 @@ impl Terminals {
         tables.outbound = waiting.sum();
     }
 
+    /// Whether something has become of a frame that nobody has taken.
+    pub(crate) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
     /// What became of a frame, oldest first.
     pub(crate) fn next_outcome(&mut self) -> Option<FrameOutcome> {
         self.outcomes.pop_front()
