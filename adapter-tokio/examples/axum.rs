@@ -30,6 +30,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 TerminalEvent::Message { user, payload, .. } => {
                     println!("{user} said {} bytes", payload.len())
                 }
+                TerminalEvent::Acked { user, position, .. } => {
+                    println!("{user} has all up to {position}")
+                }
                 TerminalEvent::Disconnected { user, reason, .. } => {
                     println!("{user} is gone: {reason:?}")
                 }
