@@ -177,9 +177,11 @@ impl LogComplete {
                 heads.push((head, now));
             }
             // Receipts come in another order than records.
-            let due_heads = heads.iter().filter(|(_, since)| *since <= due);
             let chain = scene.log_chain(user);
             let place = |head: &Position| chain.iter().rposition(|link| link.position == *head);
+            // What a former primary has added is told after the failover in which it is lost.
+            let is_lost = |head: &Position| is_unchecked(watch) && place(head).is_none();
+            let due_heads = (heads.iter()).filter(|(head, since)| *since <= due && !is_lost(head));
             let Some((head, _)) = due_heads.max_by_key(|(head, _)| place(head)).copied() else {
                 continue;
             };

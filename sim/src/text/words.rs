@@ -82,8 +82,6 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("proof-of-other-end", Flaw::ProofOfOtherEnd),
     ("no-read-behind-row", Flaw::NoReadBehindRow),
     ("no-check-after-break", Flaw::NoCheckAfterBreak),
-    ("no-check-after-doubt", Flaw::NoCheckAfterDoubt),
-    ("no-check-of-the-dead", Flaw::NoCheckOfTheDead),
     ("no-periodic-check", Flaw::NoPeriodicCheck),
     ("head-not-greater", Flaw::HeadNotGreater),
     ("lower-offset-is-duplicate", Flaw::LowerOffsetIsDuplicate),

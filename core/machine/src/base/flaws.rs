@@ -63,10 +63,6 @@ pub enum Flaw {
     NoReadBehindRow,
     /// No log is checked when a link to a peer breaks.
     NoCheckAfterBreak,
-    /// No log is checked when the own link to the directory, or the lease, was lost.
-    NoCheckAfterDoubt,
-    /// No log is checked when an instance dies without a goodbye.
-    NoCheckOfTheDead,
     /// No log is checked without a reason.
     NoPeriodicCheck,
     /// A check reads only if the head is greater than where a follower stands.
@@ -133,7 +129,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 43] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -161,8 +157,6 @@ impl Flaw {
         Self::ProofOfOtherEnd,
         Self::NoReadBehindRow,
         Self::NoCheckAfterBreak,
-        Self::NoCheckAfterDoubt,
-        Self::NoCheckOfTheDead,
         Self::NoPeriodicCheck,
         Self::HeadNotGreater,
         Self::LowerOffsetIsDuplicate,

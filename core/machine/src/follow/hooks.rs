@@ -25,14 +25,6 @@ pub(super) fn is_taken_for_known(flaws: Flaws, at: Option<Position>, place: Plac
         && at.is_some_and(|at| place.position.offset() <= at.offset())
 }
 
-/// Whether a record is the successor of what a follower holds.
-pub(super) fn follows(flaws: Flaws, at: Option<Position>, place: Place) -> bool {
-    if flaws.has(Flaw::NumbersInsteadOfPositions) {
-        return at.map(Position::offset) == Some(place.before.offset());
-    }
-    at == Some(place.before)
-}
-
 /// Whether a record that comes in this mode waits for its turn.
 pub(super) const fn waits_for_its_turn(flaws: Flaws, mode: Mode) -> bool {
     match mode {

@@ -160,7 +160,7 @@ impl Followers {
             return self.put(cx, terminals, connection, record, Some(ticket));
         }
         match follower.mode {
-            Mode::Live if hooks::follows(cx.flaws, follower.at(), record.place) => {
+            Mode::Live if follower.at() == Some(record.place.before) => {
                 let offered = self.put(cx, terminals, connection, record, Some(ticket));
                 if offered.is_ok() {
                     self.go_on(cx, terminals, connection);

@@ -57,16 +57,6 @@ pub(super) const fn floor_rises_once_settled(flaws: Flaws) -> bool {
     !flaws.has(Flaw::FloorNeverRaised)
 }
 
-/// Whether logs are checked when the own link or lease was lost.
-pub(super) const fn checks_logs_after_doubt(flaws: Flaws) -> bool {
-    !flaws.has(Flaw::NoCheckAfterDoubt)
-}
-
-/// Whether logs are checked when an instance has died.
-pub(super) const fn checks_logs_of_the_dead(flaws: Flaws) -> bool {
-    !flaws.has(Flaw::NoCheckOfTheDead)
-}
-
 /// Whether a log is read behind the writing of a row.
 pub(super) const fn reads_logs_behind_rows(flaws: Flaws) -> bool {
     !flaws.has(Flaw::NoReadBehindRow)

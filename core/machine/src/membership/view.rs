@@ -22,7 +22,6 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
-use crate::membership::hooks;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::service::Service;
@@ -296,9 +295,7 @@ impl View {
 impl View {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(super) fn doubt_everyone(&mut self, cx: &mut Context<'_>) {
-        if hooks::checks_logs_after_doubt(cx.flaws) {
-            cx.emit(Effect::Missed);
-        }
+        cx.emit(Effect::Missed);
         let now = cx.now.mono;
         let until = now + cx.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;
@@ -362,9 +359,7 @@ impl View {
         for instance in absent {
             self.vanished(cx, asked, instance);
         }
-        if hooks::checks_logs_of_the_dead(cx.flaws)
-            && alive.iter().any(|instance| self.has_died(*instance))
-        {
+        if alive.iter().any(|instance| self.has_died(*instance)) {
             // What it has appended it may not have delivered.
             cx.emit(Effect::Missed);
         }

@@ -36,17 +36,17 @@ pub(super) fn runs_out(flaws: Flaws, now: Instant, span: Duration) -> Instant {
     now + span
 }
 
-/// The offset behind another one at a moment, in microseconds.
-pub(super) fn offset_behind(flaws: Flaws, last: Position, micros: u64, nonce: Nonce) -> u64 {
+/// The position behind another one at a moment, in microseconds. None beyond the last offset.
+pub(super) fn position_behind(
+    flaws: Flaws,
+    last: Position,
+    micros: u64,
+    nonce: Nonce,
+) -> Option<Position> {
     if flaws.has(Flaw::NumbersInsteadOfPositions) {
-        return last.offset() + 1;
+        return Position::new(last.offset() + 1, 0);
     }
-    nonce.offset_behind(last.offset(), micros)
-}
-
-/// Whether two positions of the same offset are the same.
-pub(super) fn is_same(flaws: Flaws, one: Position, other: Position) -> bool {
-    one == other || flaws.has(Flaw::NumbersInsteadOfPositions) && one.offset() == other.offset()
+    Position::new(nonce.offset_behind(last.offset(), micros), nonce.get())
 }
 
 /// The base when the oldest record is trimmed.

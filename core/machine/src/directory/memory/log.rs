@@ -130,7 +130,7 @@ impl Logs {
         let mut log = self.kept.get(now, key)?.clone();
         log.drop_expired(now);
         let all = (u32::MAX, u32::MAX);
-        Some(log.part(self.flaws, &LogStart::Last(u32::MAX), all))
+        Some(log.part(&LogStart::Last(u32::MAX), all))
     }
 
     /// A log ends before its time. Returns whether there was one.
@@ -253,7 +253,7 @@ impl Logs {
             None => {
                 let begun = KeptLog::beginning(now, nonce, unused).ok_or_else(refusal)?;
                 if !hooks::begins_when_read(flaws) {
-                    return Ok(LogReply::Part(begun.part(flaws, start, limits)));
+                    return Ok(LogReply::Part(begun.part(start, limits)));
                 }
                 self.kept.entry(key).or_insert(begun)
             }
@@ -263,7 +263,7 @@ impl Logs {
         if log.expires.since(now) * 2 < span {
             log.expires = now + span;
         }
-        Ok(LogReply::Part(log.part(flaws, start, limits)))
+        Ok(LogReply::Part(log.part(start, limits)))
     }
 
     fn delete(&mut self, now: Instant, key: &Key, nonce: Nonce) -> LogReply {
@@ -349,7 +349,7 @@ impl KeptLog {
         }
     }
 
-    fn part(&self, flaws: Flaws, start: &LogStart, (limit, bytes_limit): (u32, u32)) -> LogPart {
+    fn part(&self, start: &LogStart, (limit, bytes_limit): (u32, u32)) -> LogPart {
         let base = if self.records.is_empty() {
             self.head
         } else {
@@ -368,7 +368,7 @@ impl KeptLog {
             LogStart::After(positions) => positions
                 .iter()
                 .take(LogOperation::POSITIONS)
-                .find_map(|position| Some((self.index_behind(flaws, *position, base)?, *position))),
+                .find_map(|position| Some((self.index_behind(*position, base)?, *position))),
         };
         let (first, after) = begins.map_or((self.records.len(), None), |(first, after)| {
             (first, Some(after))
@@ -389,12 +389,11 @@ impl KeptLog {
 
     /// The index behind a position, if it is known. Offsets rise within a log; but that a record is the
     /// one that was meant is a matter of equality.
-    fn index_behind(&self, flaws: Flaws, position: Position, base: Position) -> Option<usize> {
-        let is = |other| hooks::is_same(flaws, position, other);
-        if is(self.head) {
+    fn index_behind(&self, position: Position, base: Position) -> Option<usize> {
+        if position == self.head {
             return Some(self.records.len());
         }
-        if is(base) {
+        if position == base {
             return Some(0);
         }
         let offset = |record: &Record| record.position.offset();
@@ -402,7 +401,7 @@ impl KeptLog {
             .records
             .binary_search_by_key(&position.offset(), offset);
         let index = found.ok()?;
-        is(self.records[index].position).then_some(index + 1)
+        (self.records[index].position == position).then_some(index + 1)
     }
 }
 
@@ -423,8 +422,7 @@ fn behind(
     now: Instant,
     nonce: Nonce,
 ) -> Result<Position, OperationError> {
-    let offset = hooks::offset_behind(flaws, last, micros(now), nonce);
-    Position::new(offset, nonce.get()).ok_or_else(refusal)
+    hooks::position_behind(flaws, last, micros(now), nonce).ok_or_else(refusal)
 }
 
 fn refusal() -> OperationError {
