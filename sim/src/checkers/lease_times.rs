@@ -28,13 +28,22 @@ pub struct LeaseTimes {
     terms: BTreeMap<usize, Terms>,
 }
 
+/// A reading of the leases that no call needed.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// When it was asked for.
+    at: Instant,
+    /// It may have been due so long before that, and waited: the next one is counted from when it was.
+    unsure: Duration,
+}
+
 /// How far an instance is with the directory.
 #[derive(Clone, Debug, Default)]
 struct Terms {
     /// Since when there is a link.
     linked: Option<Instant>,
     /// When the leases were last read although no call needed that.
-    viewed: Option<Instant>,
+    viewed: Option<Reading>,
     /// Round trips under way, and when they were asked.
     trips: BTreeMap<OpId, Instant>,
     /// So many were under way then that others waited.
@@ -216,12 +225,12 @@ impl Terms {
         if trip.views
             && let Some(viewed) = self.viewed
             // A reading that had to wait for a round trip puts off none.
-            && self.crowded.is_none_or(|at| at + config.directory_timeout < viewed)
+            && self.crowded.is_none_or(|at| at + config.directory_timeout < viewed.at)
             && self.calls.is_empty()
             && self
                 .answered
                 .is_none_or(|at| at + config.directory_timeout * 2 < now)
-            && now < viewed + config.view_interval
+            && now + viewed.unsure < viewed.at + config.view_interval
         {
             return Some("reads the leases too often");
         }
@@ -262,25 +271,35 @@ impl Terms {
         self.lease.ask(now, trip);
     }
 
-    /// When the last regular reading was due, if one leaves at this moment: what is read for a call in between
-    /// puts off none, and nor does one that had to wait for round trips. What is due while the process stands
-    /// still is due when it goes on.
-    fn regular(&self, watch: &Watch<'_>, host: usize, now: Instant) -> Instant {
+    /// The last regular reading, if one leaves at this moment: what is read for a call in between puts off none,
+    /// and nor does one that had to wait for round trips. What is due while the process stands still is due
+    /// when it goes on.
+    fn regular(&self, watch: &Watch<'_>, host: usize, now: Instant) -> Reading {
+        let exact = |at| Reading {
+            at,
+            unsure: Duration::ZERO,
+        };
         let Some(viewed) = self.viewed else {
-            return now;
+            return exact(now);
         };
         let interval = watch.scene().config().view_interval;
-        let crowded = self.is_crowded(watch, viewed + interval);
-        let unsure = if crowded { UNSURE } else { Duration::ZERO };
-        if now + unsure < viewed + interval {
+        let next = viewed.at + interval;
+        let crowded = self.is_crowded(watch, next);
+        let unsure = if crowded { UNSURE } else { viewed.unsure };
+        if now + unsure < next {
             return viewed;
         }
-        let intervals = now.since(viewed).as_nanos() / interval.as_nanos();
-        let due = viewed + interval * u32::try_from(intervals).unwrap_or(u32::MAX).max(1);
-        let due = running(watch, host, due);
-        match crowded && now > due + unsure {
-            true => due,
-            false => now,
+        let intervals = now.since(viewed.at).as_nanos() / interval.as_nanos();
+        let intervals = u32::try_from(intervals).unwrap_or(u32::MAX).max(1);
+        let due = running(watch, host, viewed.at + interval * intervals);
+        if !crowded || now <= due {
+            return exact(now);
+        }
+        // It may have waited for a moment, or its timer fired late, and so did those of others that wait.
+        let at = now.min(due + UNSURE.max(SLACK * intervals));
+        Reading {
+            at,
+            unsure: at.since(due),
         }
     }
 
@@ -289,7 +308,7 @@ impl Terms {
         let config = watch.scene().config();
         let now = watch.now();
         let linked = self.linked?;
-        let next_view = self.viewed.map_or(linked, |at| at + config.view_interval);
+        let next_view = (self.viewed).map_or(linked, |viewed| viewed.at + config.view_interval);
         if !self.is_crowded(watch, next_view) && is_late(watch, host, next_view) {
             return Some("has not read the leases in time");
         }
