@@ -229,7 +229,7 @@ impl Writer {
             | Intake::Closed(_)
             | Intake::Probed { .. }
             | Intake::LinkUp(_)
-            | Intake::LinkReceived(_)
+            | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. }
             | Intake::Call { .. }

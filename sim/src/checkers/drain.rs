@@ -227,7 +227,7 @@ impl DrainPace {
             | Intake::DirectoryDown
             | Intake::TripAnswered { .. }
             | Intake::LinkUp(_)
-            | Intake::LinkReceived(_)
+            | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. }
             | Intake::Call { .. } => {}

@@ -194,7 +194,7 @@ impl Begun {
             Intake::Opened(_)
             | Intake::Heard(_)
             | Intake::LinkUp(_)
-            | Intake::LinkReceived(_)
+            | Intake::LinkReceived { .. }
             | Intake::Drain { .. } => {}
         }
     }

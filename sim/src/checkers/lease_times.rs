@@ -158,7 +158,7 @@ impl Terms {
             | Intake::Closed(_)
             | Intake::Probed { .. }
             | Intake::LinkUp(_)
-            | Intake::LinkReceived(_)
+            | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. } => {}
         }

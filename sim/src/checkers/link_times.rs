@@ -156,7 +156,7 @@ impl HostLinks {
                 self.links.insert(link, TimedLink::new(None, now));
                 return suspect;
             }
-            Intake::LinkReceived(link) | Intake::LinkWritten(link) => link,
+            Intake::LinkReceived { link, .. } | Intake::LinkWritten(link) => link,
             Intake::LinkDown { link, failure } => {
                 let ended = self.links.remove(&link);
                 if let Some(ended) = ended {

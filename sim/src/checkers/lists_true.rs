@@ -8,7 +8,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{ConnectionInfo, Connections, InstanceInfo, PushRefused};
 use switchboard_core::time::Instant;
 
-use super::allowance::{closing, evicted, given_up};
+use super::allowance::{closing, evicted, given_up, is_being_kicked};
 use super::knowledge::{Asking, Knowledge};
 use super::receipt_true::in_doubt;
 use crate::checker::{Checker, Watch};
@@ -286,7 +286,9 @@ fn wrong_of_itself(
     let held = here().filter(|(_, this)| this.connection().is_some());
     let open = here().filter(|(number, this)| {
         let came_before = this.accepted().is_some_and(|at| at < asked.at());
-        came_before && this.is_open() && closing(watch, *number).is_none()
+        // Its end may have been decided in this very turn.
+        let ends = closing(watch, *number).is_some() || is_being_kicked(watch, *number);
+        came_before && this.is_open() && !ends
     });
     let there = open.count() as u64..=held.count() as u64;
     (!there.contains(&info.load.connections)).then_some("other connections than it has")

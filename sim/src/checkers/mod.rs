@@ -7,6 +7,7 @@ mod connect_ends;
 mod convergence;
 mod counters;
 mod directory_rate;
+mod doubt;
 mod drain;
 mod empty_at_rest;
 mod ends;
@@ -46,6 +47,7 @@ pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
 pub use directory_rate::DirectoryRate;
+pub use doubt::Doubt;
 pub use drain::DrainPace;
 pub use empty_at_rest::EmptyAtRest;
 pub use ends::Ends;
@@ -116,6 +118,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(PushTimes::default()),
         Box::new(DrainPace::default()),
         Box::new(SuspicionEnds::default()),
+        Box::new(Doubt::default()),
         Box::new(DirectoryRate::default()),
         Box::new(TerminalTold::default()),
         Box::new(LogComplete::default()),

@@ -168,7 +168,7 @@ impl Suspicion {
                 }
             }
             Intake::Drain { .. } => self.draining = true,
-            Intake::LinkReceived(_) => self.heard = Some(now),
+            Intake::LinkReceived { .. } => self.heard = Some(now),
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)

@@ -144,7 +144,7 @@ impl TerminalTimes {
             | Intake::DirectoryDown
             | Intake::TripAnswered { .. }
             | Intake::LinkUp(_)
-            | Intake::LinkReceived(_)
+            | Intake::LinkReceived { .. }
             | Intake::LinkWritten(_)
             | Intake::LinkDown { .. }
             | Intake::Call { .. } => return,

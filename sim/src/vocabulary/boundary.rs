@@ -56,7 +56,12 @@ pub enum Intake {
     /// [`Event::LinkUp`].
     LinkUp(LinkKey),
     /// [`Event::LinkReceived`].
-    LinkReceived(LinkKey),
+    LinkReceived {
+        /// The key of the link.
+        link: LinkKey,
+        /// How the directory serves the sender, if the batch says that and nothing else.
+        service: Option<Service>,
+    },
     /// [`Event::LinkWritten`].
     LinkWritten(LinkKey),
     /// [`Event::LinkDown`].
@@ -80,6 +85,32 @@ pub enum Intake {
         /// The time over which terminals are closed.
         spread: Duration,
     },
+}
+
+/// How the directory serves an instance, as it says on its links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Its lease says what there is to say.
+    Full,
+    /// Rows are missing of which its lease does not say so yet.
+    Behind,
+    /// It holds no lease.
+    None,
+    /// It holds no lease, and has no terminals.
+    Vacant,
+}
+
+impl Service {
+    /// By its place in the protocol of links.
+    const fn of(place: u8) -> Option<Self> {
+        match place {
+            0 => Some(Self::Full),
+            1 => Some(Self::Behind),
+            2 => Some(Self::None),
+            3 => Some(Self::Vacant),
+            _ => None,
+        }
+    }
 }
 
 /// A kind of calls.
@@ -239,7 +270,10 @@ impl Intake {
                 }
             }
             Event::LinkUp { link } => Self::LinkUp(*link),
-            Event::LinkReceived { link, .. } => Self::LinkReceived(*link),
+            Event::LinkReceived { link, batch } => Self::LinkReceived {
+                link: *link,
+                service: word(batch).and_then(|[_, service]| Service::of(service)),
+            },
             Event::LinkWritten { link } => Self::LinkWritten(*link),
             Event::LinkDown { link, failure } => Self::LinkDown {
                 link: *link,

@@ -1,0 +1,394 @@
+//! `doubt`: what an instance has reason to doubt, its answers say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_core::command::Log;
+use switchboard_core::directory::{LeaseState, SeenLease};
+use switchboard_core::event::Answer;
+use switchboard_core::id::{Epoch, InstanceId, LinkKey, OpId};
+use switchboard_core::time::Instant;
+
+use super::lateness::{SLACK, running};
+use super::own_lease::{OwnLease, StepOutcome};
+use crate::boundary::{Intake, LeaseStep, Output, Service, TripOutline};
+use crate::checker::{Checker, Watch};
+use crate::ledger::{Excuse, FaultKind, Scope};
+use crate::observed::{HandIn, Life, Observed, Topic};
+
+/// For a lease after each of these causes an instance cannot tell who is offline from whose row is lost, and
+/// says `degraded` of all that it takes in: its directory link is a new one; its lease is lost; the directory
+/// refuses it a lease or a renewal, or lets it wait for one too long; the lease of another ends sooner than it
+/// was seen to, or has vanished. So it does as long as another one tells it on their link that rows are
+/// missing. What comes earlier, and what ends a doubt sooner, is not judged here.
+#[derive(Clone, Debug, Default)]
+pub struct Doubt {
+    hosts: BTreeMap<usize, Doubting>,
+    pushes: BTreeMap<HandIn, Cause>,
+    questions: BTreeMap<usize, Cause>,
+}
+
+/// Why an instance is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    NewLink,
+    LeaseLost,
+    ClaimRefused,
+    ClaimTimedOut,
+    RenewalRefused,
+    RenewalTimedOut,
+    EndsSooner,
+    Vanished,
+    SaysBehind,
+}
+
+impl Cause {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::NewLink => "its link to the directory was a new one",
+            Self::LeaseLost => "it had lost its lease",
+            Self::ClaimRefused => "the directory had refused it a lease",
+            Self::ClaimTimedOut => "it had waited in vain for a lease",
+            Self::RenewalRefused => "the directory had refused to renew its lease",
+            Self::RenewalTimedOut => "it had waited in vain for the renewal of its lease",
+            Self::EndsSooner => "the lease of another ended sooner than it was seen to",
+            Self::Vanished => "the lease of another had vanished before its time",
+            Self::SaysBehind => "another said on its link that it is to be asked",
+        }
+    }
+}
+
+/// What an instance has gone through.
+#[derive(Clone, Debug, Default)]
+struct Doubting {
+    /// It has had a link to the directory, and has one at present.
+    links: (u32, bool),
+    lease: OwnLease,
+    /// Readings of the leases under way, and when they were asked for.
+    readings: BTreeMap<OpId, Instant>,
+    /// When that reading was asked for whose answer has just come.
+    answered: Option<Instant>,
+    /// Everybody is doubted until then.
+    everyone: Option<(Instant, Cause)>,
+    others: BTreeMap<InstanceId, Other>,
+    /// Links that it has dialled, and to whom.
+    dialled: BTreeMap<LinkKey, InstanceId>,
+    /// Those of them over which it was last told that rows are missing.
+    behind: BTreeSet<LinkKey>,
+}
+
+/// Another instance, as it was last read.
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    lease: (Epoch, Instant),
+    /// It is doubted until then.
+    doubted: Option<(Instant, Cause)>,
+}
+
+impl Checker for Doubt {
+    fn name(&self) -> &'static str {
+        "doubt"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[
+            Topic::Boundary,
+            Topic::Lives,
+            Topic::Log,
+            Topic::Directory,
+            Topic::Pushes,
+            Topic::Questions,
+        ]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Started(life) => {
+                self.hosts.insert(life.host, Doubting::default());
+            }
+            Observed::Gone(life) => {
+                self.hosts.remove(&life.host);
+            }
+            Observed::Took { life, intake } => {
+                if let Some(doubting) = self.hosts.get_mut(&life.host) {
+                    doubting.take_in(watch, life.host, *intake);
+                }
+            }
+            Observed::Viewed { life, leases } => {
+                if let Some(doubting) = self.hosts.get_mut(&life.host) {
+                    doubting.view(watch, *life, leases);
+                }
+            }
+            Observed::Gave { life, output } => {
+                if let Some(doubting) = self.hosts.get_mut(&life.host) {
+                    doubting.give(watch, life.host, output);
+                }
+            }
+            Observed::Logged { life, log } => {
+                let lost = matches!(**log, Log::LeaseLost { .. });
+                if let Some(doubting) = self.hosts.get_mut(&life.host).filter(|_| lost) {
+                    doubting.lease = OwnLease::default();
+                    doubting.doubts(watch.now(), watch, Cause::LeaseLost);
+                }
+            }
+            Observed::HandedIn(hand_in) => {
+                let life = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
+                if let Some(cause) = self.cause(watch, life) {
+                    self.pushes.insert(*hand_in, cause);
+                }
+            }
+            Observed::Asked { question } => {
+                let life = watch.scene().questions()[*question].life();
+                if let Some(cause) = self.cause(watch, life) {
+                    self.questions.insert(*question, cause);
+                }
+            }
+            Observed::Answered { hand_in, receipt } => {
+                let cause = self.pushes.remove(hand_in);
+                judge(
+                    watch,
+                    "receipt of push",
+                    hand_in.push,
+                    cause,
+                    receipt.degraded,
+                );
+            }
+            Observed::Told { question, answer } => {
+                let cause = self.questions.remove(question);
+                if let Answer::Connections(Ok(list)) = &**answer {
+                    judge(watch, "answer to question", *question, cause, list.degraded);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn judge(watch: &mut Watch<'_>, what: &str, number: usize, cause: Option<Cause>, degraded: bool) {
+    match cause {
+        None => {}
+        Some(_) if degraded => watch.held(),
+        Some(cause) => watch.violated(format!(
+            "the {what} {number} is not degraded, although {}",
+            cause.words()
+        )),
+    }
+}
+
+impl Doubt {
+    /// Why an instance doubts something that it takes in.
+    fn cause(&mut self, watch: &Watch<'_>, life: Life) -> Option<Cause> {
+        let doubting = self.hosts.get_mut(&life.host)?;
+        doubting.time_out(watch, life.host);
+        doubting.cause(watch.now())
+    }
+}
+
+impl Doubting {
+    fn take_in(&mut self, watch: &Watch<'_>, host: usize, intake: Intake) {
+        let now = watch.now();
+        self.time_out(watch, host);
+        match intake {
+            Intake::DirectoryUp => {
+                let (links, _) = self.links;
+                self.unlinked();
+                self.links = (links + 1, true);
+                if links > 0 {
+                    self.doubts(now, watch, Cause::NewLink);
+                }
+            }
+            Intake::DirectoryDown => self.unlinked(),
+            Intake::TripAnswered { lost: true, .. } => self.unlinked(),
+            Intake::TripAnswered {
+                op,
+                in_time,
+                granted,
+                refused,
+                ..
+            } => {
+                self.answered = self.readings.remove(&op);
+                let before = self.lease.step.map(|step| step.outcome);
+                let lasts = watch.scene().config().lease;
+                (self.lease).answered(now, lasts, op, in_time, granted, refused);
+                let Some(step) = self.lease.step.filter(|step| Some(step.outcome) != before) else {
+                    return;
+                };
+                if let (StepOutcome::Refused(_), Some(cause)) = (step.outcome, refusal(step.step)) {
+                    self.doubts(now, watch, cause);
+                }
+            }
+            Intake::LinkReceived { link, service } => match service {
+                Some(Service::Behind | Service::None) if self.dialled.contains_key(&link) => {
+                    self.behind.insert(link);
+                }
+                // What else it has heard may be of the same instance.
+                Some(_) | None => self.behind.clear(),
+            },
+            Intake::LinkDown { link, .. } => self.link_gone(link),
+            Intake::Accepted { .. }
+            | Intake::LinkAccepted(_)
+            | Intake::Opened(_)
+            | Intake::Heard(_)
+            | Intake::Written(_)
+            | Intake::Closed(_)
+            | Intake::Probed { .. }
+            | Intake::LinkUp(_)
+            | Intake::LinkWritten(_)
+            | Intake::Call { .. }
+            | Intake::Drain { .. } => {}
+        }
+    }
+
+    fn give(&mut self, watch: &Watch<'_>, host: usize, output: &Output) {
+        match output {
+            Output::Trip(trip) => {
+                self.time_out(watch, host);
+                self.ask(watch.now(), trip);
+            }
+            // The link is as good as gone.
+            Output::DirectoryReset => self.unlinked(),
+            Output::Dial { link, instance } => {
+                self.dialled.insert(*link, *instance);
+            }
+            Output::LinkClose(link) => self.link_gone(*link),
+            Output::Hello { .. }
+            | Output::Send(_)
+            | Output::Flush(_)
+            | Output::Ping(_)
+            | Output::Probe(_)
+            | Output::Close { .. }
+            | Output::Abort(_)
+            | Output::Forget(_)
+            | Output::Connected(_)
+            | Output::Disconnected(_)
+            | Output::LinkWrite { .. }
+            | Output::LinkProven(_)
+            | Output::Answer { .. }
+            | Output::Log
+            | Output::Drained => {}
+        }
+    }
+
+    fn ask(&mut self, now: Instant, trip: &TripOutline) {
+        if trip.views {
+            self.readings.insert(trip.op, now);
+        }
+        self.lease.ask(now, trip);
+    }
+
+    /// Nothing that was asked has a known outcome.
+    fn unlinked(&mut self) {
+        self.links.1 = false;
+        self.lease = OwnLease::default();
+        self.readings.clear();
+        self.answered = None;
+    }
+
+    fn link_gone(&mut self, link: LinkKey) {
+        self.dialled.remove(&link);
+        self.behind.remove(&link);
+    }
+
+    fn doubts(&mut self, from: Instant, watch: &Watch<'_>, cause: Cause) {
+        let until = from + watch.scene().config().lease;
+        if self.everyone.is_none_or(|(other, _)| other < until) {
+            self.everyone = Some((until, cause));
+        }
+    }
+
+    /// Notes that what was asked for the lease has not been answered in time.
+    fn time_out(&mut self, watch: &Watch<'_>, host: usize) {
+        let Some(step) = self.lease.step.as_mut() else {
+            return;
+        };
+        if !self.links.1 || step.outcome != StepOutcome::Asked {
+            return;
+        }
+        let due = step.at + watch.scene().config().directory_timeout;
+        if watch.now() <= running(watch, host, due) + SLACK {
+            return;
+        }
+        step.outcome = StepOutcome::Unknown;
+        let cause = match step.step {
+            LeaseStep::Claim(_) => Cause::ClaimTimedOut,
+            LeaseStep::Renew { .. } => Cause::RenewalTimedOut,
+            LeaseStep::Release => return,
+        };
+        self.doubts(due, watch, cause);
+    }
+
+    /// The leases were read.
+    fn view(&mut self, watch: &Watch<'_>, life: Life, leases: &[SeenLease]) {
+        let Some(asked) = self.answered.take() else {
+            return;
+        };
+        let (now, own) = (watch.now(), watch.scene().instance_of(life));
+        let config = watch.scene().config();
+        for seen in leases.iter().filter(|seen| seen.instance != own) {
+            let before = self.others.remove(&seen.instance);
+            if seen.lease.state == LeaseState::Released {
+                continue;
+            }
+            let until = seen.remaining.map_or(Instant::START, |left| asked + left);
+            let doubted = before.and_then(|before| {
+                let slack = match seen.remaining {
+                    Some(_) => config.directory_timeout,
+                    None => Duration::ZERO,
+                };
+                let (epoch, ended) = before.lease;
+                let sooner = until.max(asked) + slack + SLACK < ended;
+                if sooner && stays(watch, seen.instance) {
+                    return Some((now + config.lease, Cause::EndsSooner));
+                }
+                // A higher epoch shows that it has noticed what there was to notice.
+                before.doubted.filter(|_| seen.lease.epoch == epoch)
+            });
+            let lease = (seen.lease.epoch, until);
+            self.others.insert(seen.instance, Other { lease, doubted });
+        }
+        for (instance, other) in &mut self.others {
+            if leases.iter().any(|seen| seen.instance == *instance) {
+                continue;
+            }
+            let (_, until) = other.lease;
+            if until > asked + SLACK && stays(watch, *instance) {
+                other.doubted = Some((now + config.lease, Cause::Vanished));
+            }
+            other.lease.1 = Instant::START;
+        }
+        let is_known = |other: &Other| other.doubted.is_some_and(|(until, _)| until > now);
+        self.others
+            .retain(|_, other| other.lease.1 > Instant::START || is_known(other));
+    }
+
+    fn cause(&self, now: Instant) -> Option<Cause> {
+        let others = self.others.values().filter_map(|other| other.doubted);
+        let lasting = (self.everyone.into_iter().chain(others)).find(|(until, _)| *until > now);
+        let behind = |link: &LinkKey| {
+            let other = self.dialled.get(link).and_then(|of| self.others.get(of));
+            other.is_some_and(|other| other.lease.1 > now)
+        };
+        let behind = self.behind.iter().any(behind).then_some(Cause::SaysBehind);
+        lasting.map(|(_, cause)| cause).or(behind)
+    }
+}
+
+/// What is in doubt if the directory refuses this.
+const fn refusal(step: LeaseStep) -> Option<Cause> {
+    match step {
+        LeaseStep::Claim(_) => Some(Cause::ClaimRefused),
+        LeaseStep::Renew { .. } => Some(Cause::RenewalRefused),
+        LeaseStep::Release => None,
+    }
+}
+
+/// Whether an instance runs and cannot have said to others that it goes.
+fn stays(watch: &Watch<'_>, instance: InstanceId) -> bool {
+    let scene = watch.scene();
+    let host = (scene.hosts()).find(|host| scene.instance_of(host.life()) == instance);
+    host.filter(|host| host.runs()).is_some_and(|host| {
+        let here = Scope::Instance(host.number());
+        let drains = |excuse: &Excuse| excuse.kind == FaultKind::Drain && excuse.scope == here;
+        watch.excuse(Instant::START, watch.now(), drains).is_none()
+    })
+}
