@@ -71,7 +71,7 @@ const TURNS: Duration = Duration::from_millis(5);
 const HALVINGS: u32 = 2;
 
 /// How long an instance settles so many rows.
-fn settling(watch: &Watch<'_>, rows: usize) -> Duration {
+pub(super) fn settling(watch: &Watch<'_>, rows: usize) -> Duration {
     let scene = watch.scene();
     let instances = u32::try_from(scene.hosts().len()).unwrap_or(u32::MAX);
     let steps_per_second = (1000 / Config::SETTLE_STEP.as_millis()) as u32;
@@ -180,7 +180,9 @@ pub(super) fn on_the_way(
             Part::Links => match excuse.scope {
                 Scope::All => publisher.host != holder.host,
                 Scope::Between(one, other) => {
-                    [(one, other), (other, one)].contains(&(publisher.host, holder.host))
+                    let between =
+                        [(one, other), (other, one)].contains(&(publisher.host, holder.host));
+                    between && loses_deliveries(watch, handed_in.at, excuse)
                 }
                 Scope::Instance(_) | Scope::Session(_) => false,
             },
@@ -193,6 +195,26 @@ pub(super) fn on_the_way(
         }
     });
     on_the_way.or_else(|| unnoticed(watch, handed_in, holder))
+}
+
+/// Whether deliveries of a push can be lost by what happened between two instances. A link that breaks loses
+/// none that there is time to send again: only the next one that breaks under it does.
+fn loses_deliveries(watch: &Watch<'_>, handed_in: Instant, excuse: &Excuse) -> bool {
+    if excuse.kind != FaultKind::LinkReset {
+        return true;
+    }
+    let redial = watch.scene().config().link_timeout + REDIAL;
+    let entries = watch.scene().ledger().entries().iter();
+    let breaks = entries.filter(|entry| {
+        let same = match (entry.scope, excuse.scope) {
+            (Scope::Between(one, other), Scope::Between(this, that)) => {
+                [(this, that), (that, this)].contains(&(one, other))
+            }
+            _ => false,
+        };
+        entry.kind == FaultKind::LinkReset && same && entry.from >= handed_in.before(redial)
+    });
+    breaks.count() > 1 || excuse.from + redial >= handed_in + Config::DEADLINE_DEFAULT
 }
 
 /// A link between two instances that carries nothing, and one of them stood still when it should have

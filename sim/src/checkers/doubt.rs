@@ -144,7 +144,10 @@ impl Checker for Doubt {
                 }
             }
             Observed::Answered { hand_in, receipt } => {
-                let cause = self.pushes.remove(hand_in);
+                let published = &watch.scene().pushes()[hand_in.push];
+                // What is in the log already reaches nobody but through it.
+                let repeated = published.durable().is_some() && published.times().len() > 1;
+                let cause = self.pushes.remove(hand_in).filter(|_| !repeated);
                 judge(
                     watch,
                     "receipt of push",
@@ -253,6 +256,7 @@ impl Doubting {
             Output::LinkClose(link) => self.link_gone(*link),
             Output::Hello { .. }
             | Output::Send(_)
+            | Output::Acked(_)
             | Output::Flush(_)
             | Output::Ping(_)
             | Output::Probe(_)

@@ -285,8 +285,8 @@ impl Terms {
         let interval = watch.scene().config().view_interval;
         let next = viewed.at + interval;
         let crowded = self.is_crowded(watch, next);
-        let unsure = if crowded { UNSURE } else { viewed.unsure };
-        if now + unsure < next {
+        let may_wait = if crowded { UNSURE } else { Duration::ZERO };
+        if now + viewed.unsure + may_wait < next {
             return viewed;
         }
         let intervals = now.since(viewed.at).as_nanos() / interval.as_nanos();
@@ -299,7 +299,7 @@ impl Terms {
         let at = now.min(due + UNSURE.max(SLACK * intervals));
         Reading {
             at,
-            unsure: at.since(due),
+            unsure: viewed.unsure + at.since(due),
         }
     }
 

@@ -6,6 +6,7 @@ mod allowance;
 mod connect_ends;
 mod convergence;
 mod counters;
+mod dead_rows;
 mod directory_rate;
 mod doubt;
 mod drain;
@@ -25,6 +26,7 @@ mod link_times;
 mod lists_true;
 mod log_complete;
 mod log_durable;
+mod looked_up_again;
 mod no_creation;
 mod no_duplicate;
 mod no_false_gap;
@@ -46,6 +48,7 @@ pub use addressee::Addressee;
 pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
 pub use convergence::Convergence;
+pub use dead_rows::DeadRows;
 pub use directory_rate::DirectoryRate;
 pub use doubt::Doubt;
 pub use drain::DrainPace;
@@ -62,6 +65,7 @@ pub use link_times::LinkTimes;
 pub use lists_true::ListsTrue;
 pub use log_complete::LogComplete;
 pub use log_durable::LogDurable;
+pub use looked_up_again::LookedUpAgain;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
 pub use no_false_gap::NoFalseGap;
@@ -90,6 +94,8 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(AllTerminals::default()),
         Box::new(ReceiptComplete::default()),
         Box::new(ListsTrue::default()),
+        Box::new(DeadRows::default()),
+        Box::new(LookedUpAgain::default()),
     ]);
     all
 }

@@ -4,7 +4,7 @@ use switchboard_core::config::Config;
 use switchboard_core::message::{Action, Audience, Outcome, TerminalOutcome};
 use switchboard_core::time::Instant;
 
-use super::allowance::{closing, is_being_kicked, on_the_way};
+use super::allowance::{closing, is_being_kicked, on_the_way, settling};
 use super::receipt_numbers::miscounts;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
@@ -78,11 +78,17 @@ pub(super) fn in_doubt(
 ) -> Option<Excuse> {
     let scene = watch.scene();
     let publisher = Scope::Instance(life.host);
-    // Doubt lasts for a lease after its cause, and causes are noticed within a lease.
-    let from = at.before(scene.config().lease * 3);
+    // Doubt lasts for a lease after its cause, causes are noticed within a lease, and who has noticed one
+    // settles. That somebody is gone without a sign is noticed when the link to it is silent for too long, and
+    // nobody answers where it was.
+    let config = scene.config();
+    let settling = settling(watch, scene.sessions().len());
+    let shaken = at.before(config.lease * 2 + config.directory_timeout * 2 + settling);
+    let silence = config.link_heartbeat * (Config::SILENT_HEARTBEATS + 1);
+    let from = shaken.before(silence + config.link_timeout * 2);
     watch
         .excuse(from, watch.now(), |excuse| match excuse.kind.part() {
-            Part::Directory => true,
+            Part::Directory => excuse.until >= shaken,
             // Nobody answers for the terminals of an instance that stands still or cannot be reached.
             Part::Process => {
                 everyone || excuse.kind == FaultKind::LongPause || excuse.scope == publisher

@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::event::LinkFailure;
 
-use super::pipe::Pipe;
+use super::pipe::{Handshake, Pipe};
 use super::{Network, StuckBatch};
 use crate::context::Context;
 use crate::hosts::Hosts;
@@ -84,7 +84,8 @@ impl Network {
         cx.fault_ends(FaultKind::DialsRefused, Some(scope));
     }
 
-    /// All links between two processes break at once.
+    /// All links between two processes break at once. With one that is still being opened an attempt to open
+    /// it has failed.
     pub(crate) fn reset(&mut self, cx: &mut Context, hosts: &mut Hosts, one: Host, other: Host) {
         let (one, other) = (one.0, other.0);
         let between = |pipe: &Pipe| pipe.is_between(one, other) && pipe.is_open();
@@ -92,6 +93,11 @@ impl Network {
             return;
         }
         cx.fault(FaultKind::LinkReset, Scope::Between(one, other), cx.now);
+        let begun = |pipe: &Pipe| between(pipe) && pipe.handshake != Handshake::Over;
+        if let Some(pipe) = self.pipes.iter().find(|pipe| begun(pipe)) {
+            let (from, to) = (pipe.dialler.life.host, pipe.acceptor.life.host);
+            cx.fault(FaultKind::DialsRefused, Scope::Between(from, to), cx.now);
+        }
         for index in 0..self.pipes.len() {
             if self.pipes[index].is_between(one, other) {
                 self.down(cx, hosts, index, true, LinkFailure::Broken);

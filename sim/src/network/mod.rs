@@ -21,7 +21,7 @@ use crate::schedule::Moment;
 use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
 
-use pipe::{End, Pipe, Shown};
+use pipe::{End, Handshake, Pipe, Shown};
 
 /// All links that ever were.
 #[derive(Clone, Debug)]
@@ -110,9 +110,19 @@ impl Network {
             address: dial.address.clone(),
             expected: dial.instance,
             shown: Shown::default(),
+            handshake: Handshake::Begun,
         });
         self.links[life.host].insert(link, pipe);
         self.send(cx, pipe, false, LinkContent::Dial);
+    }
+
+    /// The other end of a link has shown an instance who it is.
+    pub(crate) fn proven(&mut self, life: Life, link: LinkKey) {
+        if let Some(&pipe) = self.links[life.host].get(&link)
+            && !self.pipes[pipe].is_dialled_by(life, link)
+        {
+            self.pipes[pipe].handshake = Handshake::Proven;
+        }
     }
 
     /// A batch is written into a link.
@@ -202,7 +212,15 @@ impl Network {
             LinkContent::Dial => self.dialled(cx, hosts, pipe),
             LinkContent::Down(failure) => self.down(cx, hosts, pipe, at_dialler, failure),
             LinkContent::Batch(batch) => {
-                if let Some((life, link)) = self.pipes[pipe].end(at_dialler).opened() {
+                let this = &mut self.pipes[pipe];
+                if at_dialler && this.handshake == Handshake::Proven {
+                    this.handshake = Handshake::Over;
+                    // Both go over to it.
+                    for scope in [Scope::Between(from, to), Scope::Between(to, from)] {
+                        cx.fault_ends(FaultKind::HalfOpen, Some(scope));
+                    }
+                }
+                if let Some((life, link)) = this.end(at_dialler).opened() {
                     cx.moment_of_content(Moment::Delivered, &batch);
                     hosts.event(cx, life, Event::LinkReceived { link, batch });
                 }

@@ -6,7 +6,7 @@ use switchboard_core::config::Config;
 use switchboard_core::id::{InstanceId, LinkKey};
 use switchboard_core::time::Instant;
 
-use crate::fingerprint::fingerprint;
+use crate::fingerprint::{fingerprint, timeless};
 use crate::observed::Life;
 
 #[derive(Clone, Debug)]
@@ -21,7 +21,22 @@ pub(super) struct Pipe {
     pub(super) expected: InstanceId,
     /// The base of the delay on it.
     pub(super) shown: Shown,
+    /// How far the two are.
+    pub(super) handshake: Handshake,
 }
+
+/// How far the two ends of a link are with proving who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Handshake {
+    /// The acceptor has not seen that the dialler is who it says.
+    Begun,
+    /// It has, and the dialler has not heard of that.
+    Proven,
+    /// Both know.
+    Over,
+}
+
+timeless!(Handshake);
 
 /// What its messages can have shown of a way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +68,7 @@ fingerprint!(Pipe {
     address,
     expected,
     shown,
+    handshake,
 });
 
 /// One end of a pipe.

@@ -7,7 +7,7 @@ use switchboard_core::config::SlowConsumer;
 
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
-use crate::schedule::{Act, Host, Item, Schedule, To};
+use crate::schedule::{Act, Host, Item, LogSettings, Schedule, To};
 use crate::trial::Trial;
 
 mod clients;
@@ -15,6 +15,7 @@ mod extremes;
 mod faults;
 mod followers;
 mod links;
+mod lone;
 mod mask;
 mod races;
 mod redis;
@@ -40,6 +41,9 @@ const TOGETHER: (Duration, Duration) = (Duration::from_micros(10), Duration::fro
 /// long before everything must have converged.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// Of ten seeds this one has nothing but a single fault.
+const LONE: u64 = 2;
+
 /// In some schedules the first connections are so old that a failover cannot have lost their rows.
 const OLD: Duration = Duration::from_secs(65);
 /// So many connections are there then, at most.
@@ -60,8 +64,9 @@ pub fn run(schedule: &Schedule) -> Report {
 }
 
 /// Makes the schedule of a seed: connections, pushes and faults, then everything heals and must
-/// converge. One seed in ten has no faults, one in ten a single one; in the others each kind of
-/// fault is there with probability one half, at a rate of its own.
+/// converge. One seed in ten has no faults, one in ten a single one, and one in ten a single one in a world
+/// in which nothing else happens; in the others each kind of fault is there with probability one half, at a
+/// rate of its own.
 pub fn schedule(seed: u64) -> Schedule {
     made(seed, WhoFollows::Some)
 }
@@ -104,6 +109,10 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
         _ => Duration::from_secs(10),
     };
     let (shortest, longest) = RECONNECT;
+    if seed % 10 == LONE && follows == WhoFollows::Some {
+        maker.lone();
+        return maker.made(seed, None, None, LogSettings::DEFAULT);
+    }
     let reconnects = !seed.is_multiple_of(10) && maker.below(2, "reconnects", 0) == 0;
     let reconnect = reconnects.then(|| maker.span(shortest, longest, "reconnect", 0));
     maker.clients_come_and_go();
@@ -132,18 +141,7 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
         maker.come_again();
     }
     let log = maker.followers(follows);
-    maker.items.sort_by_key(|item| item.at);
-    Schedule {
-        seed,
-        instances: maker.instances,
-        lease: maker.lease,
-        reconnect,
-        tight,
-        log,
-        flaw: None,
-        expects: None,
-        items: maker.items,
-    }
+    maker.made(seed, reconnect, tight, log)
 }
 
 /// The cluster that faults are aimed at.
@@ -212,6 +210,28 @@ impl ScheduleMaker {
         }
         for item in self.items.iter_mut().filter(|item| item.at >= FAULTS.0) {
             item.at += OLD;
+        }
+    }
+
+    /// The schedule that is made.
+    fn made(
+        mut self,
+        seed: u64,
+        reconnect: Option<Duration>,
+        tight: Option<SlowConsumer>,
+        log: LogSettings,
+    ) -> Schedule {
+        self.items.sort_by_key(|item| item.at);
+        Schedule {
+            seed,
+            instances: self.instances,
+            lease: self.lease,
+            reconnect,
+            tight,
+            log,
+            flaw: None,
+            expects: None,
+            items: self.items,
         }
     }
 

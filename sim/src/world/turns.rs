@@ -159,7 +159,7 @@ impl World {
                 cx.moment_of_content(Moment::Deliver, &batch);
                 network.write(cx, life, link, batch);
             }
-            Command::LinkProven { .. } => {}
+            Command::LinkProven { link } => network.proven(life, link),
             Command::LinkClose { link } => network.close(cx, life, link),
             Command::Answer { call, answer } => self.answered(call, &answer),
             Command::Notify(notice) => cx.observe(Observed::Noticed { life, notice }),

@@ -1,7 +1,9 @@
 //! What checkers say that watch the boundary of an instance: to what has not happened, and to instances
 //! that have other settings than the checkers go by.
 
+mod doubt;
 mod drain;
 mod ends;
+mod excuses;
 mod recorder;
 mod times;

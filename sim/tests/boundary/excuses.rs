@@ -1,0 +1,98 @@
+//! What faults do not excuse: the same is said of an answer a little too late, or elsewhere.
+
+use std::time::Duration;
+
+use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
+use switchboard_sim::observed::{HandIn, Observed};
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::{World, checkers};
+
+/// Two terminals, one at each of two instances that have a link, and what else happens.
+fn world(checker: &str, rest: &str) -> World {
+    let text = format!(
+        "switchboard-sim 1  seed 7  instances 3  lease 10s
+         1s  client c1 connects i1 as alice
+         1s  client c2 connects i2 as bob
+         2s  push i1 bob m0
+         {rest}"
+    );
+    let schedule = Schedule::parse(&text).expect("a schedule");
+    let checker = checkers::named(checker).expect("a checker");
+    World::watched(schedule, vec![checker])
+}
+
+/// The receipt of the last push, as somebody could write it.
+fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
+    let scene = world.scene();
+    let last = scene.pushes().len() - 1;
+    let bob = &scene.sessions()[1];
+    let terminal = TerminalOutcome {
+        user: bob.user().clone(),
+        connection: bob.connection().expect("a connection"),
+        outcome,
+    };
+    let mut counts = Counts::default();
+    *match outcome {
+        Outcome::Written => &mut counts.written,
+        _ => &mut counts.unreachable,
+    } += 1;
+    let receipt = Receipt {
+        push: scene.pushes()[last].id(),
+        logged: Vec::new(),
+        degraded,
+        counts,
+        terminals: vec![terminal],
+        truncated: false,
+        instances: Vec::new(),
+    };
+    Observed::Answered {
+        hand_in: HandIn {
+            push: last,
+            time: 0,
+        },
+        receipt: Box::new(receipt),
+    }
+}
+
+/// What is said to the receipt of a push that is answered so long after it was handed in.
+fn said(rest: &str, at: Duration, degraded: bool, outcome: Outcome) -> Option<String> {
+    let mut world = world("receipt-true", rest);
+    assert!(world.run_until(at), "{:?}", world.report().violation);
+    let receipt = receipt(&world, degraded, outcome);
+    world.pretend(receipt);
+    world.report().violation.map(|violation| violation.what)
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn a_fault_of_the_directory_explains_doubt_for_two_leases_and_no_more() {
+    let degraded = |push: u64| {
+        let rest = format!("40s  redis i1 away 10ms\n{push}s  push i1 bob m1\n90s  heal");
+        said(&rest, secs(push + 1), true, Outcome::Written)
+    };
+    assert_eq!(degraded(41), None);
+    assert_eq!(degraded(60), None);
+    let said = degraded(69).expect("a violation");
+    assert!(said.contains("nothing was wrong"), "{said}");
+}
+
+#[test]
+fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
+    let unreachable = |breaks: &str| {
+        let rest = format!("{breaks}\n40s  push i1 bob m1\n90s  heal");
+        said(&rest, secs(44), false, Outcome::Unreachable)
+    };
+    let not_excused = |breaks| {
+        let said = unreachable(breaks).expect("a violation");
+        assert!(said.contains("Unreachable"), "{said}");
+    };
+    not_excused("40.0001s  reset i1 <-> i2");
+    not_excused("39.9s  reset i1 <-> i2");
+    not_excused("40.0001s  reset i1 <-> i2\n40.001s  reset i1 <-> i3");
+    let twice = "40.0001s  reset i1 <-> i2\n41s  reset i1 <-> i2";
+    assert_eq!(unreachable(twice), None);
+    assert_eq!(unreachable("42.5s  reset i1 <-> i2"), None);
+}
