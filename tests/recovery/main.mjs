@@ -189,10 +189,12 @@ async function play(scenario, folder) {
 
 const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, only: { type: "string", default: "" }, folder: { type: "string" } } });
 const folder = values.folder ?? await mkdtemp(path.join(os.tmpdir(), "recovery-"));
+const chosen = scenarios(Number(values.seed), values.only);
+if (chosen.length === 0) throw new Error(`no scenario is called ${values.only}`);
 console.error(`logs: ${folder}`);
 console.log("| what happens | system | pushed | delivered | lost silently | lost and told | doubled | times that clients were told |");
 console.log("|---|---|---|---|---|---|---|---|");
-for (const [index, scenario] of scenarios(Number(values.seed), values.only).entries()) {
+for (const [index, scenario] of chosen.entries()) {
   const counts = await play(scenario, path.join(folder, String(index)));
   for (const [number, { pushed, delivered, silent, told, doubled, tellings }] of counts.entries()) {
     console.log(`| ${[number === 0 ? scenario.name : "", SYSTEMS[number].name, pushed, delivered, silent, told, doubled, tellings].join(" | ")} |`);
