@@ -7,6 +7,7 @@ mod pushes;
 mod resumes;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
@@ -35,6 +36,9 @@ struct Options {
     /// Terminals that return at a time, each for 20 records
     #[arg(long, default_value_t = 10_000)]
     resumes: usize,
+    /// Over how many seconds they return
+    #[arg(long, default_value_t = 5)]
+    within: u64,
     /// Pushes a second while they do
     #[arg(long, default_value_t = 500)]
     rate: u32,
@@ -54,7 +58,13 @@ fn main() -> ExitCode {
         memory::measure(adapter, options.idle);
     }
     if wanted("resumes") {
-        resumes::measure(&Place::start(adapter), options.resumes, options.rate);
+        let within = Duration::from_secs(options.within);
+        resumes::measure(
+            &Place::start(adapter),
+            options.resumes,
+            within,
+            options.rate,
+        );
     }
     ExitCode::SUCCESS
 }

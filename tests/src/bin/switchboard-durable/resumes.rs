@@ -13,15 +13,13 @@ use crate::place::Place;
 
 /// Records that each of them has missed.
 const MISSED: usize = 20;
-/// Within which time they return.
-const WITHIN: Duration = Duration::from_secs(5);
 /// Users who get what is pushed meanwhile, each with a terminal that follows.
 const OTHERS: usize = 500;
 const PUBLISHERS: usize = 32;
 /// How long pushes are measured before anybody returns.
 const USUAL: Duration = Duration::from_secs(10);
 
-pub(crate) fn measure(place: &Place, resumes: usize, rate: u32) {
+pub(crate) fn measure(place: &Place, resumes: usize, within: Duration, rate: u32) {
     println!(
         "{resumes} terminals return for {MISSED} records each while {rate} durable pushes a second flow:"
     );
@@ -48,7 +46,7 @@ pub(crate) fn measure(place: &Place, resumes: usize, rate: u32) {
         let begin = Instant::now();
         let queries = positions.iter().enumerate();
         let queries = queries.map(|(user, after)| format!("user=user-{user}&after={after}"));
-        let apart = WITHIN / u32::try_from(resumes).expect("not so many");
+        let apart = within / u32::try_from(resumes).expect("not so many");
         crowd.connect(queries.collect(), apart);
         // A record is announced by a frame of its own.
         crowd.await_texts(resumes * MISSED * 2);
