@@ -63,9 +63,10 @@ pub fn builder() -> Builder<SmolRuntime> {
     Builder::default()
 }
 
-/// Tasks that run before sockets and timers are looked at again, at most. `LocalExecutor::run` would let 200
-/// go first: with one terminal that never stops sending among them, everybody waits for these 200.
-const TURN: usize = 64;
+/// Tasks that run between two turns of the main future, at most, which is the instance's loop.
+/// `LocalExecutor::run` would let 200 go first: with one terminal that never stops sending among
+/// them, everybody waits for these 200.
+const TURN: usize = 16;
 
 type Executor = Rc<LocalExecutor<'static>>;
 

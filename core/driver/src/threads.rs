@@ -117,15 +117,8 @@ impl Threads {
                 // If nobody waits any more, the inbox is closed too.
                 let _ = started.send(Ok(()));
             }
-            // A task like the others, which the main future only waits for: a runtime asks the operating
-            // system for news each time before it polls that.
             let run = looping::run::<R>(seated.instance, worker, seated.inbox);
-            let (over, ran) = oneshot::channel();
-            R::spawn(task::caught(run).map(|ran| {
-                // Nobody waits for it any more if another task has died.
-                let _ = over.send(ran.err());
-            }));
-            let ran = async { ran.await.unwrap_or_default() };
+            let ran = task::caught(run).map(Result::err);
             end = race(ran, async { Some(task::death(&deaths).await) }).await;
         };
         let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));
