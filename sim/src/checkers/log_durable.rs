@@ -102,10 +102,11 @@ impl LogDurable {
                 InLog::Expired if was_added => watch.held(),
                 InLog::Refused if !was_added || published.times().len() > 1 => watch.held(),
                 InLog::Unknown if receipt.degraded => watch.held(),
-                InLog::Expired | InLog::Refused | InLog::Unknown => watch.violated(format!(
-                    "the receipt of push {} says {:?} of the log of {}",
-                    hand_in.push, log.logged, log.user
-                )),
+                InLog::Expired | InLog::Refused | InLog::Unknown | InLog::Unlogged => watch
+                    .violated(format!(
+                        "the receipt of push {} says {:?} of the log of {}",
+                        hand_in.push, log.logged, log.user
+                    )),
             }
         }
     }

@@ -133,6 +133,6 @@ impl ReceiptComplete {
 const fn is_at(in_log: InLog) -> bool {
     match in_log {
         InLog::At(_) => true,
-        InLog::Expired | InLog::Unknown | InLog::Refused => false,
+        InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => false,
     }
 }

@@ -75,7 +75,7 @@ impl HandedIn {
         let logged = self.logged.iter().find(|log| log.user == *user)?;
         match logged.logged {
             InLog::At(position) => Some(position),
-            InLog::Expired | InLog::Unknown | InLog::Refused => None,
+            InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
         }
     }
 }
@@ -290,8 +290,9 @@ impl Publishing {
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
             durable: published.durable.map(|retention| Durable {
-                retention,
+                retention: Some(retention),
                 until: Until::Written,
+                ..Durable::default()
             }),
         };
         cx.observe(Observed::HandedIn(hand_in));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::id::UserId;
 
 use super::{
@@ -68,6 +69,11 @@ impl Schedule {
         }
         if check.is_some_and(|check| check < MIN_CHECK) {
             return Err("`log-check` must be at least 1s".to_owned());
+        }
+        if !Config::default().allows(self.log.retention()) {
+            return Err(
+                "`log-records` must be at most 1000, and `log-age` from 1s to 24h".to_owned(),
+            );
         }
         time(age.unwrap_or_default())?;
         time(check.unwrap_or_default())

@@ -1,12 +1,14 @@
 //! Durable pushes: terminals that follow their log, over reconnects, killed servers and a Redis that loses it.
 
-use switchboard_tests::api::{Receipt, push};
+use serde_json::json;
+use switchboard_tests::api::{Receipt, json_post, push};
 use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
+use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
-use switchboard_tests::terminal::Terminal;
+use switchboard_tests::terminal::{Frame, Terminal};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -16,6 +18,13 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_terminal_follows_by_its_subprotocol),
     (INSTANCES, a_follower_that_returns_anywhere_misses_nothing),
     (INSTANCES, a_log_keeps_what_the_settings_say),
+    (INSTANCES, a_push_has_its_log_keep_other_than_usual),
+    (INSTANCES, a_durable_push_to_several_is_a_record_of_each),
+    (ONE, what_only_users_have_is_not_durable_for_others),
+    (
+        INSTANCES.single_redis(),
+        a_durable_push_that_may_do_without_redis_goes_out_plain
+    ),
     (INSTANCES, the_last_records_come_before_what_is_pushed),
     (INSTANCES, a_repeat_is_the_same_record),
     (ONE, a_position_that_was_never_told_is_a_gap),
@@ -103,6 +112,106 @@ fn a_log_keeps_what_the_settings_say(cell: Cell) {
         cluster[1].api().log("ann", "").texts(),
         ["longer than nine"]
     );
+}
+
+fn a_push_has_its_log_keep_other_than_usual(cell: Cell) {
+    let cluster = cell.start_with(2, |s| {
+        s.with("log_records_max", 200).with("log_age_max", "20m")
+    });
+    let request = |retain: &str| {
+        let request = push("ann", retain).query("durable", "true");
+        request.query("retain", retain)
+    };
+    for retain in ["3", "20m,200", "1"] {
+        cluster[0].api().receipt(request(retain));
+    }
+    assert_eq!(cluster[1].api().log("ann", "").texts(), ["1"]);
+    cluster[1].api().receipt(request("1s"));
+    eventually("it is over", || {
+        cluster[0].api().log("ann", "").records.is_empty()
+    });
+
+    for retain in ["201", "21m", "0", "0s", "1s,201", "1d", "-1"] {
+        let answer = cluster[0].api().send(request(retain));
+        answer.expect_error(400, "bad_retain");
+    }
+    let plain = push("ann", "x").query("retain", "1");
+    (cluster[0].api().send(plain)).expect_error(400, "bad_retain");
+    assert!(cluster[0].api().log("ann", "").records.is_empty());
+}
+
+/// Each user has a log of his own, and the receipt names the place in each.
+fn a_durable_push_to_several_is_a_record_of_each(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut ann = follow(&cluster, 0, "ann");
+    let mut bob = follow(&cluster, 1, "bob");
+    let mut plain = cluster[1].terminal("bob");
+    let to_all = json!({"users": ["ann", "bob", "eve", "ann"], "base64": "AP8="});
+    let request = json_post("/v1/push", &to_all).query("durable", "true");
+    let receipt = cluster[0].api().receipt(request);
+    receipt.expect_written(3);
+    for user in ["ann", "bob", "eve"] {
+        let page = cluster[1].api().log(user, "");
+        assert_eq!(page.records.len(), 1, "{user}");
+        assert_eq!(receipt.logged[user], page.head, "{user}");
+        assert_eq!(page.records[0].base64.as_deref(), Some("AP8="));
+    }
+    for follower in [&mut ann, &mut bob] {
+        follower.expect_word("message");
+        assert_eq!(follower.recv(), Frame::Binary(vec![0, 255]));
+    }
+    assert_eq!(plain.recv(), Frame::Binary(vec![0, 255]));
+
+    let to_one = json!({"users": ["ann"], "text": "one"});
+    let request = json_post("/v1/push", &to_one).query("durable", "true");
+    let receipt = cluster[1].api().receipt(request);
+    assert_eq!(receipt.logged, ann.expect_record("one"));
+}
+
+/// A connection ends, and everyone is nobody who could come back: neither has a log.
+fn what_only_users_have_is_not_durable_for_others(cell: Cell) {
+    let cluster = cell.start(1);
+    let ann = cluster[0].terminal("ann");
+    let api = cluster[0].api();
+    let uuid = ann.uuid.to_string();
+    let some = json!({"users": ["ann"], "connections": [uuid], "text": "x"});
+    let request = json_post("/v1/push", &some).query("durable", "true");
+    api.send(request).expect_error(400, "not_durable");
+    let request = push("ann", "x").query("durable", "true");
+    let request = request.query("connection", &uuid);
+    api.send(request).expect_error(400, "not_durable");
+    for (method, target) in [
+        ("POST", "/v1/broadcast?durable=true"),
+        ("DELETE", "/v1/users/ann/connections?durable=true"),
+    ] {
+        let request = Request::new(method, target).body("x");
+        api.send(request).expect_error(400, "bad_query");
+    }
+    assert!(api.log("ann", "").records.is_empty());
+}
+
+/// Nobody waits for a log that he can do without; the receipt says that there is none.
+fn a_durable_push_that_may_do_without_redis_goes_out_plain(cell: Cell) {
+    let mut cluster = cell.start(2);
+    let mut ann = follow(&cluster, 1, "ann");
+    let request = |text: &str| {
+        let request = push("ann", text).query("durable", "true");
+        request.query("log", "optional")
+    };
+    let receipt = cluster[0].api().receipt(request("kept"));
+    assert_eq!(receipt.logged, ann.expect_record("kept"));
+
+    cluster.redis_mut().stop();
+    let mut sent = 0;
+    eventually("the server knows it", || {
+        let request = request(&sent.to_string()).query("deadline", "300ms");
+        let receipt = cluster[0].api().receipt(request);
+        sent += 1;
+        receipt.logged.is_null() && receipt.degraded && receipt.written == 1
+    });
+    ann.expect_text(&(sent - 1).to_string());
+    cluster.redis_mut().start_again();
+    cluster.await_all_up();
 }
 
 fn a_follower_that_returns_anywhere_misses_nothing(cell: Cell) {

@@ -57,6 +57,14 @@ pub(crate) enum ApiError {
     BadDeadline(#[from] InvalidDuration),
     #[error("`durable` is `true` or `false`")]
     BadDurable,
+    #[error("`retain` is a time (1h), a number of records (50), or both (1h,50)")]
+    BadRetain,
+    #[error("`log` is `required` or `optional`")]
+    BadLog,
+    #[error("`retain` is for durable pushes: add `durable=true`")]
+    RetainIsDurable,
+    #[error("`log` is for durable pushes: add `durable=true`")]
+    LogIsDurable,
     #[error("`after`: {0}")]
     BadPosition(#[from] InvalidPosition),
     #[error("`{0}` is a number of records")]
@@ -127,6 +135,8 @@ impl ApiError {
             }
             Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
             Self::BadDurable => (StatusCode::BAD_REQUEST, "bad_durable"),
+            Self::BadLog | Self::LogIsDurable => (StatusCode::BAD_REQUEST, "bad_log"),
+            Self::BadRetain | Self::RetainIsDurable => (StatusCode::BAD_REQUEST, "bad_retain"),
             Self::BadPosition(_) => (StatusCode::BAD_REQUEST, "bad_position"),
             Self::BadNumber(_) => (StatusCode::BAD_REQUEST, "bad_limit"),
             Self::BadUntil | Self::AckedIsDurable => (StatusCode::BAD_REQUEST, "bad_until"),
@@ -150,6 +160,7 @@ impl ApiError {
                 }
                 PushRefused::Deadline => (StatusCode::BAD_REQUEST, "bad_deadline"),
                 PushRefused::NotForUsers => (StatusCode::BAD_REQUEST, "not_durable"),
+                PushRefused::Retention { .. } => (StatusCode::BAD_REQUEST, "bad_retain"),
                 PushRefused::DirectoryAway => (StatusCode::SERVICE_UNAVAILABLE, "directory_away"),
                 PushRefused::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
                 PushRefused::UserOverloaded => (StatusCode::TOO_MANY_REQUESTS, "user_overloaded"),
@@ -222,6 +233,14 @@ mod tests {
             ),
             (PushRefused::Deadline, 400, None),
             (PushRefused::NotForUsers, 400, None),
+            (
+                PushRefused::Retention {
+                    records: 1,
+                    seconds: 1,
+                },
+                400,
+                None,
+            ),
             (PushRefused::DirectoryAway, 503, Some("1")),
             (PushRefused::Overloaded, 503, Some("1")),
             (PushRefused::UserOverloaded, 429, Some("1")),

@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod durable;
 mod error;
 mod form;
 mod guard;

@@ -149,6 +149,7 @@ impl Serialize for InLogText {
             InLog::Expired => serializer.serialize_str("expired"),
             InLog::Unknown => serializer.serialize_str("unknown"),
             InLog::Refused => serializer.serialize_str("refused"),
+            InLog::Unlogged => serializer.serialize_none(),
         }
     }
 }

@@ -8,17 +8,18 @@ use http::request::Parts;
 use switchboard_core::config::{Config, duration};
 use switchboard_core::frame::FrameKind;
 use switchboard_core::id::{ConnectionId, PushId, UserId};
-use switchboard_core::message::{Durable, PushRefused, Until};
+use switchboard_core::message::{Durable, PushRefused};
 
+use super::durable::AskedOfLog;
 use super::error::ApiError;
 use switchboard_driver::{new_push_id, query};
 
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It knows `connection`, `deadline`, `durable` and `until`.
+    /// It knows `connection`, `deadline`, and what a durable push may say.
     PushToUser,
-    /// It knows `deadline`, `durable` and `until`.
+    /// It knows `deadline`, and what a durable push may say.
     PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
@@ -51,8 +52,7 @@ impl Options {
         let limit = config.push_users;
         let mut deadline = None;
         let mut connections = Vec::new();
-        let mut durable = None;
-        let mut until = None;
+        let mut durable = AskedOfLog::default();
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
@@ -61,26 +61,8 @@ impl Options {
                         return Err(ApiError::RepeatedParameter("deadline"));
                     }
                 }
-                ("durable", Known::PushToUser | Known::PushToUsers) => {
-                    let asked = match value.as_ref() {
-                        "true" => Some(config.retention()),
-                        "false" => None,
-                        _ => return Err(ApiError::BadDurable),
-                    };
-                    if durable.replace(asked).is_some() {
-                        return Err(ApiError::RepeatedParameter("durable"));
-                    }
-                }
-                ("until", Known::PushToUser | Known::PushToUsers) => {
-                    let asked = match value.as_ref() {
-                        "written" => Until::Written,
-                        "acked" => Until::Acked,
-                        _ => return Err(ApiError::BadUntil),
-                    };
-                    if until.replace(asked).is_some() {
-                        return Err(ApiError::RepeatedParameter("until"));
-                    }
-                }
+                (_, Known::PushToUser | Known::PushToUsers)
+                    if durable.read(&name, &value, config)? => {}
                 ("connection", Known::PushToUser) => {
                     if connections.len() >= limit {
                         return Err(ApiError::TooManyConnections { limit });
@@ -90,16 +72,11 @@ impl Options {
                 _ => return Err(unknown(&name, known)),
             }
         }
-        let retention = durable.flatten();
-        if retention.is_none() && until == Some(Until::Acked) {
-            return Err(ApiError::AckedIsDurable);
-        }
-        let until = until.unwrap_or_default();
         Ok(Self {
             id: push_id(&parts.headers)?.unwrap_or_else(new_push_id),
             deadline: deadline.unwrap_or(Config::DEADLINE_DEFAULT),
             connections,
-            durable: retention.map(|retention| Durable { retention, until }),
+            durable: durable.asked()?,
         })
     }
 }
@@ -157,8 +134,8 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
     ApiError::UnknownParameter {
         name: name.chars().take(SHOWN).collect(),
         known: match known {
-            Known::PushToUser => "`connection`, `deadline`, `durable`, `until`",
-            Known::PushToUsers => "`deadline`, `durable`, `until`",
+            Known::PushToUser => "`connection`, `deadline`, `durable`, `log`, `retain`, `until`",
+            Known::PushToUsers => "`deadline`, `durable`, `log`, `retain`, `until`",
             Known::Deadline => "`deadline`",
             Known::Log => "`after`, `history`, `limit`",
             Known::Nothing => "none",
@@ -190,6 +167,8 @@ fn push_id(headers: &HeaderMap) -> Result<Option<PushId>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use switchboard_core::message::Until;
+
     use super::*;
 
     const UUID: &str = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11";

@@ -4,11 +4,10 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Addressees, Delivery};
-use crate::directory::log::Retention;
 use crate::event::Answer;
 use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
-use crate::message::{Action, Audience, Push, PushRefused, Until};
+use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, Until, WithoutLog};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
 use crate::publish::receipt::OpenPush;
 use crate::publish::route::Selection;
@@ -37,6 +36,30 @@ fn keys(audience: Audience) -> Option<Vec<(Key, Selection)>> {
     }
 }
 
+/// What a push is to the logs of its users.
+#[derive(Clone, Copy)]
+enum Logging {
+    /// Nothing.
+    None,
+    /// It was to be a record, and goes out as a plain one.
+    Missing,
+    /// It is to be a record.
+    Wanted(Durable),
+}
+
+impl Logging {
+    fn of(durable: Option<Durable>, is_linked: bool) -> Result<Self, PushRefused> {
+        let Some(durable) = durable else {
+            return Ok(Self::None);
+        };
+        match (is_linked, durable.without_log) {
+            (true, _) => Ok(Self::Wanted(durable)),
+            (false, WithoutLog::Plain) => Ok(Self::Missing),
+            (false, WithoutLog::Refused) => Err(PushRefused::DirectoryAway),
+        }
+    }
+}
+
 impl Publish {
     /// Takes a push. It is answered once: refused at once, or with its receipt, at its deadline at the
     /// latest.
@@ -50,9 +73,6 @@ impl Publish {
         if let Err(refused) = self.check(cx, &push) {
             return refuse(cx, call, refused);
         }
-        if push.durable.is_some() && !wings.membership.is_linked() {
-            return refuse(cx, call, PushRefused::DirectoryAway);
-        }
         let Push {
             id,
             to,
@@ -60,6 +80,10 @@ impl Publish {
             deadline,
             durable,
         } = push;
+        let logging = match Logging::of(durable, wings.membership.is_linked()) {
+            Ok(logging) => logging,
+            Err(refused) => return refuse(cx, call, refused),
+        };
         let keys = keys(to);
         let full = |(key, _): &(Key, Selection)| {
             let lane = self.lanes.get(key);
@@ -71,12 +95,14 @@ impl Publish {
         cx.stats.pushes += 1;
         let due = cx.now.mono + deadline;
         let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
-        let until = durable.map_or(Until::Written, |durable| durable.until);
+        let until = match logging {
+            Logging::None | Logging::Missing => Until::Written,
+            Logging::Wanted(durable) => durable.until,
+        };
         let push = (self.open).insert(OpenPush::new(call, id, (action, until), hurries, due));
         cx.arm(hurries, PublishTimer(push));
-        let retention = durable.map(|durable| durable.retention);
         match keys {
-            Some(keys) => self.begin_parts(cx, wings, push, keys, retention),
+            Some(keys) => self.begin_parts(cx, wings, push, keys, logging),
             None => self.push_to_everyone(cx, wings, push),
         }
     }
@@ -101,6 +127,13 @@ impl Publish {
                     return Err(PushRefused::NotForUsers);
                 }
             }
+        }
+        let asked = push.durable.and_then(|durable| durable.retention);
+        if asked.is_some_and(|retention| !cx.config.allows(retention)) {
+            return Err(PushRefused::Retention {
+                records: cx.config.log_records_max,
+                seconds: cx.config.log_age_max.as_secs(),
+            });
         }
         let limit = cx.config.push_users;
         match &push.to {
@@ -130,12 +163,19 @@ impl Publish {
         wings: &mut Wings<'_>,
         push: PushKey,
         keys: Vec<(Key, Selection)>,
-        durable: Option<Retention>,
+        logging: Logging,
     ) {
-        let record = durable.map_or(PartRecord::Plain, |retention| PartRecord::Wanted {
-            retention,
-            doubtful: false,
-        });
+        let record = match logging {
+            Logging::None => PartRecord::Plain,
+            Logging::Missing => {
+                self.note_unlogged(push, &keys);
+                PartRecord::Plain
+            }
+            Logging::Wanted(durable) => PartRecord::Wanted {
+                retention: (durable.retention).unwrap_or_else(|| cx.config.retention()),
+                doubtful: false,
+            },
+        };
         let next = &mut self.next_sequence;
         let mut begun = Vec::with_capacity(keys.len());
         for (key, selection) in keys {
@@ -151,10 +191,20 @@ impl Publish {
             open.parts.clone_from(&begun);
         }
         for part in begun {
-            match durable {
-                None => self.advance_lane(cx, wings, &part.key),
-                Some(_) => self.append(cx, wings, &part),
+            match logging {
+                Logging::None | Logging::Missing => self.advance_lane(cx, wings, &part.key),
+                Logging::Wanted(_) => self.append(cx, wings, &part),
             }
+        }
+    }
+
+    /// A durable push goes out without a log.
+    fn note_unlogged(&mut self, push: PushKey, keys: &[(Key, Selection)]) {
+        for (key, _) in keys {
+            self.log_into_receipt(push, key, Some(InLog::Unlogged));
+        }
+        if let Some(open) = self.open.get_mut(push) {
+            open.receipt.degraded = true;
         }
     }
 

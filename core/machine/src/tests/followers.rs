@@ -57,7 +57,9 @@ pub(super) fn durable(
 pub(super) fn position(cluster: &Cluster, call: CallId) -> Position {
     match cluster.receipt(call).logged[0].logged {
         InLog::At(position) => position,
-        other @ (InLog::Expired | InLog::Unknown | InLog::Refused) => panic!("{other:?}"),
+        other @ (InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged) => {
+            panic!("{other:?}")
+        }
     }
 }
 

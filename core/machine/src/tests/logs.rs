@@ -52,7 +52,9 @@ fn durable(cluster: &mut Cluster, text: &str, id: u128) -> Position {
     let call = cluster.call_push(0, push);
     match cluster.receipt(call).logged[0].logged {
         InLog::At(position) => position,
-        other @ (InLog::Expired | InLog::Unknown | InLog::Refused) => panic!("{other:?}"),
+        other @ (InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged) => {
+            panic!("{other:?}")
+        }
     }
 }
 

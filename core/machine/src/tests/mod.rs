@@ -21,6 +21,7 @@ mod order;
 mod peers;
 mod receipts;
 mod refusals;
+mod retention;
 mod rows;
 mod settling;
 mod steps;

@@ -301,6 +301,13 @@ impl Config {
         }
     }
 
+    /// Whether a push may have a log keep so much.
+    pub fn allows(&self, retention: Retention) -> bool {
+        (1..=self.log_records_max).contains(&retention.records)
+            && (secs(1)..=self.log_age_max).contains(&retention.age)
+            && usize::try_from(retention.bytes).is_ok_and(|bytes| bytes <= self.log_bytes)
+    }
+
     /// Checks that the settings fit together.
     ///
     /// # Errors

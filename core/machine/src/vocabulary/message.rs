@@ -28,10 +28,23 @@ pub struct Push {
 /// A push that is a record in the log of each user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Durable {
-    /// What each log keeps with it.
-    pub retention: Retention,
+    /// What each log keeps with it, up to what the settings allow. `None`: what the settings say.
+    pub retention: Option<Retention>,
     /// What the receipt waits for.
     pub until: Until,
+    /// What becomes of it while there is no link to the directory, which has the logs.
+    pub without_log: WithoutLog,
+}
+
+/// What becomes of a durable push that is handed in while the logs are away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum WithoutLog {
+    /// It is refused, and nobody gets it.
+    #[default]
+    Refused,
+    /// It goes out as a plain one, and its receipt says so. Whoever is away misses it, and it has no place
+    /// among the records of those who follow.
+    Plain,
 }
 
 /// What the receipt of a durable push waits for, until its deadline.
@@ -53,6 +66,35 @@ impl Push {
             action: Action::Frame(payload),
             deadline: crate::config::Config::DEADLINE_DEFAULT,
             durable: None,
+        }
+    }
+
+    /// The same push, as a record in the log of each of its users. What the log keeps is what the settings say;
+    /// [`Durable`] has more to choose.
+    ///
+    /// ```
+    /// use switchboard_core::frame::Payload;
+    /// use switchboard_core::id::{PushId, UserId};
+    /// use switchboard_core::message::{Audience, Durable, Push, Until};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let id: PushId = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11".parse()?;
+    /// let to = Audience::User(UserId::new("ann")?);
+    /// let push = Push::new(id, to, Payload::from("hello".to_owned())).durable();
+    /// // Its receipt waits until those who follow have confirmed it.
+    /// let push = Push {
+    ///     durable: Some(Durable { until: Until::Acked, ..Durable::default() }),
+    ///     ..push
+    /// };
+    /// # assert!(push.durable.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn durable(self) -> Self {
+        Self {
+            durable: Some(Durable::default()),
+            ..self
         }
     }
 }
@@ -126,6 +168,9 @@ pub enum InLog {
     Unknown,
     /// The directory refused it: it is no record, and nobody got it.
     Refused,
+    /// There was no link to the directory, and it went out as a plain push, as [`WithoutLog::Plain`] allows: it is
+    /// no record.
+    Unlogged,
 }
 
 /// What became of a push at one terminal.
@@ -283,6 +328,16 @@ pub enum PushRefused {
     /// The caller's: everyone, or some connections of a user, have no log.
     #[error("a durable push is for users: for one, or for several that are named")]
     NotForUsers,
+    /// The caller's: a log would keep more or less than the settings allow.
+    #[error(
+        "a log keeps 1 to {records} records, for 1 to {seconds} seconds (`log_records_max`, `log_age_max`)"
+    )]
+    Retention {
+        /// `Config::log_records_max`.
+        records: u32,
+        /// `Config::log_age_max`.
+        seconds: u64,
+    },
     /// Nobody's: there is no link to the directory, which has the logs. Try again, or elsewhere.
     #[error("the directory is away, and with it the logs")]
     DirectoryAway,
