@@ -22,8 +22,8 @@ use switchboard_driver::core::frame::CloseCode;
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{
     Admission, Audience, AuthError, AuthFuture, Authenticator, Builder, CallError, ConnectBody,
-    Durable, Events, Handle, Login, Payload, Push, Server, Settings, TerminalEvent, Until, UserId,
-    new_push_id,
+    Durable, Events, Handle, LogQuery, LogRefused, Login, Payload, Push, Server, Settings,
+    TerminalEvent, Until, UserId, new_push_id,
 };
 use switchboard_http::auth::Open;
 
@@ -141,6 +141,38 @@ pub async fn a_terminal_confirms_what_it_was_told_of_its_log<R: Runtime>() {
         (user.as_str(), of, position.to_string()),
         ("ann", connection, confirmed)
     );
+}
+
+/// Any server of the cluster tells what there is in the log, and what is not known.
+pub async fn a_log_is_read_and_deleted_without_a_terminal<R: Runtime>() {
+    let [first, second] = servers::<R, 2>().await;
+    let (handle, other) = (first.handle(), second.handle());
+    for text in ["one", "two"] {
+        let receipt = handle.push(push("ann", text).durable()).await;
+        assert!(!receipt.expect("accepted").logged.is_empty());
+    }
+    let page = other.read_log(user("ann"), LogQuery::default()).await;
+    let page = page.expect("it is read");
+    let payloads = page.records.iter().flat_map(|record| &record.payload);
+    let texts: Vec<_> = payloads.map(|payload| payload.bytes().as_ref()).collect();
+    assert_eq!(texts, [b"one", b"two"]);
+
+    let behind = || LogQuery {
+        after: vec![page.records[0].position],
+        ..LogQuery::default()
+    };
+    let rest = other.read_log(user("ann"), behind()).await;
+    assert_eq!(rest.expect("it is read").records, page.records[1..]);
+
+    assert_eq!(handle.delete_log(user("ann")).await, Ok(2));
+    let unknown = other.read_log(user("ann"), behind()).await;
+    assert_eq!(unknown.expect("it is read").after, None);
+    let none = LogQuery {
+        limit: 0,
+        ..LogQuery::default()
+    };
+    let refused = handle.read_log(user("ann"), none).await;
+    assert_eq!(refused, Err(CallError::Log(LogRefused::Limit)));
 }
 
 /// An application that does not listen has received nothing.

@@ -41,6 +41,7 @@ macro_rules! adapter_suite {
             servers_that_share_a_directory_are_a_cluster,
             what_happens_to_a_terminal_is_told_in_order,
             a_terminal_confirms_what_it_was_told_of_its_log,
+            a_log_is_read_and_deleted_without_a_terminal,
             messages_that_nobody_takes_are_answered_as_dropped,
             who_may_come_in_changes_while_the_server_runs,
             a_terminal_that_never_stops_sending_holds_nobody_up,
