@@ -74,7 +74,8 @@ fn is_for(act: &Act, user: &String) -> bool {
 /// Without the items whose meaning hangs on everybody: the next trip or command of an instance,
 /// whoever it is for; the pace at which all terminals are closed, or rows that were lost or
 /// refused are written again; what waits for somebody's moment; when an instance notices that its
-/// lease is over, or that its directory is a replica or answers too late.
+/// lease is over, or that its directory is a replica or answers too late; the nonces of appends and the
+/// pace at which logs are checked.
 fn independent(mut schedule: Schedule) -> Schedule {
     schedule.items.retain(|item| {
         item.at < UNTIL
@@ -85,8 +86,11 @@ fn independent(mut schedule: Schedule) -> Schedule {
                     | Act::Drain { .. }
                     | Act::Deploy { .. }
                     | Act::On { .. }
+                    | Act::Follow { .. }
+                    | Act::Forget { .. }
                     | Act::Redis(
                         RedisAct::EvictRows(_)
+                            | RedisAct::EvictLog(_)
                             | RedisAct::EvictLeases
                             | RedisAct::FlushScripts
                             | RedisAct::Refuse(..)
@@ -99,6 +103,11 @@ fn independent(mut schedule: Schedule) -> Schedule {
             )
             && !is_slow(&item.act)
     });
+    for item in &mut schedule.items {
+        if let Act::Push { durable, .. } = &mut item.act {
+            *durable = false;
+        }
+    }
     // Both worlds end at the same moment.
     schedule.items.push(Item {
         at: UNTIL,
