@@ -49,6 +49,7 @@ use crate::membership::Membership;
 use crate::peers::Peers;
 use crate::terminals::Terminals;
 use crate::vocabulary::effect::Effect;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::terminal::TerminalChange;
 
 /// How often a terminal can change in one call: it is greeted as degraded, it is not degraded any more,
@@ -106,7 +107,8 @@ impl Wings<'_> {
                     let waited = self.follow.acked(cx, self.terminals, connection, position);
                     self.deliver.confirmed(cx, waited);
                 }
-                Effect::Missed => self.follow.check_all(cx),
+                Effect::Missed(MissedLogs::All) => self.follow.check_all(cx),
+                Effect::Missed(MissedLogs::Of(keys)) => self.follow.check_logs(cx, &keys),
                 Effect::Answered { link, delivered } => self.peers.answer(cx, link, delivered),
                 Effect::Deliver {
                     link,

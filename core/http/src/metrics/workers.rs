@@ -22,7 +22,7 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 36] = [
+const COUNTERS: [CounterRow; 41] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
@@ -50,11 +50,34 @@ const COUNTERS: [CounterRow; 36] = [
     ),
     CounterRow("log_appended", "Records appended to logs", |s| s.appended),
     CounterRow(
+        "log_appended_bytes",
+        "Bytes of the payloads of records appended to logs: what they keep is what was appended in their time, at most",
+        |s| s.appended_bytes,
+    ),
+    CounterRow(
+        "log_append_microseconds",
+        "Microseconds from the handing in of records until they were appended, together",
+        |s| s.append_micros,
+    ),
+    CounterRow(
         "log_append_repeats",
         "Appends of pushes that the log knew already",
         |s| s.append_repeats,
     ),
     CounterRow("log_reads", "Reads of logs for followers", |s| s.log_reads),
+    CounterRow("log_replays", "Reads of logs that found records", |s| {
+        s.log_replays
+    }),
+    CounterRow(
+        "log_fell_behind",
+        "Times that a follower fell behind, because its queue was full",
+        |s| s.log_fell_behind,
+    ),
+    CounterRow(
+        "log_missed",
+        "Logs that were read because a record of them was not delivered",
+        |s| s.log_missed,
+    ),
     CounterRow("log_replayed", "Records read for followers", |s| {
         s.log_replayed
     }),
@@ -169,7 +192,7 @@ const COUNTERS: [CounterRow; 36] = [
     ),
 ];
 
-const GAUGES: [GaugeRow; 7] = [
+const GAUGES: [GaugeRow; 9] = [
     GaugeRow(
         "connections",
         "Connections at this worker, also those whose end has begun",
@@ -189,6 +212,14 @@ const GAUGES: [GaugeRow; 7] = [
     GaugeRow("instances_seen", "Instances in this one's view", |g| {
         g.instances as u64
     }),
+    GaugeRow("followers", "Terminals that follow their log", |g| {
+        g.followers as u64
+    }),
+    GaugeRow(
+        "followers_reading",
+        "Terminals whose log is being read for them, or waits for that",
+        |g| g.followers_reading as u64,
+    ),
     GaugeRow("epoch", "The instance's epoch", |g| g.epoch),
     GaugeRow(
         "directory_up",
@@ -367,7 +398,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=175 {
+        for number in 101..=182 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -384,14 +415,14 @@ mod tests {
             )
             .to_owned(),
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 175"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1166"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 182"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1173"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 175.
+    /// Figures that differ from each other: 101 to 182.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -420,8 +451,13 @@ mod tests {
             },
             repeats: next(),
             appended: next(),
+            appended_bytes: next(),
+            append_micros: next(),
             append_repeats: next(),
             log_reads: next(),
+            log_replays: next(),
+            log_fell_behind: next(),
+            log_missed: next(),
             log_replayed: next(),
             log_repeats: next(),
             log_acked: next(),
@@ -454,6 +490,8 @@ mod tests {
             pushes: next() as usize,
             links: next() as usize,
             instances: next() as usize,
+            followers: next() as usize,
+            followers_reading: next() as usize,
             epoch: next(),
             directory: true,
         };
@@ -467,7 +505,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 175, "the figures of a test that knows them all");
+        assert_eq!(number, 182, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

@@ -96,6 +96,18 @@ impl Followers {
         cx.set(&mut self.checks.again, again, FollowTimer::Recheck);
     }
 
+    /// A record of these logs was not delivered to their followers here.
+    pub(crate) fn check_logs<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        keys: impl IntoIterator<Item = &'a Key>,
+    ) {
+        for key in keys {
+            cx.stats.log_missed += 1;
+            self.read_all(key);
+        }
+    }
+
     fn begin_lap(&mut self) {
         self.checks.urgent = Some(Lap {
             from: self.checks.last.clone(),

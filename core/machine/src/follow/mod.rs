@@ -21,7 +21,8 @@
 //! # What is checked
 //!
 //! A follower misses a record if the publisher could not find it: its row was lost, the link broke, the
-//! append was executed after it was given up. So the head of the log is compared whenever one of these may
+//! append was executed after it was given up. A publisher that knows which records it could not deliver names their logs
+//! to the instance as soon as there is a link ([`MissedLogs`](crate::vocabulary::missed::MissedLogs)). Beyond that the head of the log is compared whenever one of these may
 //! have happened, behind each writing of the row, and once a minute in any case.
 
 mod channel;
@@ -46,7 +47,7 @@ use crate::key::Key;
 use crate::membership::Membership;
 use crate::message::Outcome;
 use crate::position::Position;
-use crate::stats::{GapReason, Tables};
+use crate::stats::{GapReason, Gauges, Tables};
 use crate::terminals::{LogWord, NoRoom, Terminals};
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
@@ -267,6 +268,12 @@ impl Followers {
         }
     }
 
+    /// Writes down what there is to see of them.
+    pub(crate) fn gauge(&self, gauges: &mut Gauges) {
+        gauges.followers = self.followers.len();
+        gauges.followers_reading = self.replays.len();
+    }
+
     /// Writes down how many entries its tables have.
     pub(crate) fn count(&self, tables: &mut Tables) {
         tables.followers = self.followers.len();
@@ -310,6 +317,7 @@ impl Followers {
                 Ok(())
             }
             Err(NoRoom::Yet) => {
+                cx.stats.log_fell_behind += 1;
                 if hooks::falls_behind(cx.flaws) {
                     follower.mode = Mode::Behind(Waits::Room);
                 }

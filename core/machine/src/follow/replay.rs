@@ -341,6 +341,7 @@ impl Followers {
         head: Position,
     ) {
         cx.stats.log_replayed += records.len() as u64;
+        cx.stats.log_replays += u64::from(!records.is_empty());
         let stood = self.followers.get(&connection).and_then(Follower::at);
         for record in records {
             let Some((follower, _)) = self.of(connection) else {

@@ -73,7 +73,7 @@ impl Instance {
             | Effect::HasRoom(_)
             | Effect::RowAsked(_)
             | Effect::Acked(..)
-            | Effect::Missed
+            | Effect::Missed(_)
             | Effect::Answered { .. }
             | Effect::Deliver { .. } => {
                 (self.base.context(now, out)).bug("an effect was handed back that has its wing");

@@ -20,6 +20,7 @@ impl Instance {
         let mut gauges = Gauges::default();
         self.terminals.gauge(&mut gauges);
         self.publish.gauge(&mut gauges);
+        self.follow.gauge(&mut gauges);
         self.peers.gauge(&mut gauges);
         self.membership.gauge(now.mono, &mut gauges);
         gauges

@@ -32,13 +32,14 @@ impl Instance {
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        let (membership, deliver, follow, drain) = (
+        let (membership, publish, deliver, follow, drain) = (
             self.membership.alarms(),
+            self.publish.alarms(),
             self.deliver.alarms(),
             self.follow.alarms(),
             self.drain.alarms(),
         );
-        [&membership[..], &deliver, &follow, &drain]
+        [&membership[..], &publish, &deliver, &follow, &drain]
             .concat()
             .fingerprint(now, hasher);
     }

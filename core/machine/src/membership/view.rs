@@ -24,6 +24,7 @@ use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
 use crate::vocabulary::standing::Standing;
 use crate::vocabulary::timer::MembershipTimer;
@@ -295,7 +296,7 @@ impl View {
 impl View {
     /// Doubts everybody: they may not have noticed yet what this instance has.
     pub(super) fn doubt_everyone(&mut self, cx: &mut Context<'_>) {
-        cx.emit(Effect::Missed);
+        cx.emit(Effect::Missed(MissedLogs::All));
         let now = cx.now.mono;
         let until = now + cx.config.lease;
         // A lease that had run out when it was read is dead, whatever the directory has lost since;
@@ -361,7 +362,7 @@ impl View {
         }
         if alive.iter().any(|instance| self.has_died(*instance)) {
             // What it has appended it may not have delivered.
-            cx.emit(Effect::Missed);
+            cx.emit(Effect::Missed(MissedLogs::All));
         }
         let silent = self.without_a_sign(cx.now.mono, cx.config.lease);
         self.recount();

@@ -153,12 +153,13 @@ impl Peers {
         let state = peer.state;
         if let Err(id) = (peer.queue).push(delivery, due, cx.config.link_queue_bytes) {
             self.failed.push(id);
+            self.tell_missed(cx, to);
             return;
         }
         match state {
             PeerState::Open(link) => self.unflushed.push(link),
             PeerState::Opening(_) | PeerState::Expecting { .. } => {}
-            PeerState::Unlinked { until } if until > now => self.fail_waiting(to),
+            PeerState::Unlinked { until } if until > now => self.fail_waiting(cx, to),
             PeerState::Unlinked { .. } => self.dial(cx, membership, to),
         }
     }
@@ -270,6 +271,7 @@ impl Peers {
                     Service::None | Service::Vacant => {}
                 }
             }
+            Message::Missed(logs) => cx.emit(Effect::Missed(logs)),
             Message::Goodbye => membership.noticed(cx.now.mono, from, Sign::Goodbye),
             Message::Proof(_) => self.misbehaved(cx, membership, link, "a second proof"),
         }
@@ -393,6 +395,14 @@ impl Peers {
         let peer = link.peer.and_then(|instance| self.peers.get_mut(&instance));
         if let Some(peer) = peer.filter(|peer| peer.state == PeerState::Open(key)) {
             peer.queue.leave(cx.now.mono, batch, has_room);
+            if !peer.queue.missed().is_none() {
+                let missed = Message::Missed(peer.queue.missed().clone());
+                // If there is no room it leaves when the batch is written.
+                if has_room(batch, &missed) {
+                    batch.push(&missed);
+                    peer.queue.missed_is_told();
+                }
+            }
         }
         if !batch.is_empty() {
             link.writing = true;

@@ -14,12 +14,14 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::event::LinkFailure;
 use crate::id::{InstanceId, LinkKey};
+use crate::key::Key;
 use crate::membership::Membership;
 use crate::peers::link::Link;
 use crate::peers::queue::Queue;
 use crate::peers::{Peers, hooks};
 use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::standing::Sign;
 use crate::vocabulary::timer::PeersTimer;
 
@@ -51,7 +53,7 @@ impl Peer {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             state: PeerState::Unlinked { until: now },
-            queue: Queue::default(),
+            queue: Queue::new(),
         }
     }
 }
@@ -83,7 +85,7 @@ impl Peers {
         let address = membership.address(to).map(str::to_owned);
         let full = self.links.counted() >= cx.config.links;
         let Some(address) = address.filter(|_| !full) else {
-            self.fail_waiting(to);
+            self.fail_waiting(cx, to);
             unlinked(cx, membership, to);
             return;
         };
@@ -104,9 +106,36 @@ impl Peers {
     }
 
     /// Nothing that waits for this peer can be sent. Taken up at the end of the turn.
-    pub(super) fn fail_waiting(&mut self, to: InstanceId) {
+    pub(super) fn fail_waiting(&mut self, cx: &mut Context<'_>, to: InstanceId) {
         if let Some(peer) = self.peers.get_mut(&to) {
             self.failed.extend(peer.queue.give_up());
+        }
+        self.tell_missed(cx, to);
+    }
+
+    /// A peer is to be told which records it was not sent, as soon as there is a link.
+    pub(super) fn tell_missed(&mut self, cx: &mut Context<'_>, to: InstanceId) {
+        let Some(peer) = self.peers.get(&to) else {
+            return;
+        };
+        if peer.queue.missed().is_none() {
+            return;
+        }
+        match peer.state {
+            PeerState::Open(link) => self.unflushed.push(link),
+            PeerState::Unlinked { until } => cx.arm(until.max(cx.now.mono), PeersTimer::Peer(to)),
+            PeerState::Opening(_) | PeerState::Expecting { .. } => {}
+        }
+    }
+
+    /// A record of the log of this key is not delivered to an instance that may have followers of it.
+    pub(crate) fn missed(&mut self, cx: &mut Context<'_>, to: InstanceId, key: &Key) {
+        let queue = &mut self.peer(cx.now.mono, to).queue;
+        if queue.missed().is_none() {
+            queue.miss(key);
+            self.tell_missed(cx, to);
+        } else {
+            queue.miss(key);
         }
     }
 
@@ -172,7 +201,7 @@ impl Peers {
             PeerState::Open(open) if open == key => {
                 cx.out.log(Log::PeerDown { instance });
                 if hooks::checks_logs_after_a_break(cx.flaws) {
-                    cx.emit(Effect::Missed);
+                    cx.emit(Effect::Missed(MissedLogs::All));
                 }
                 peer.state = PeerState::Unlinked { until: now };
                 let look = unlinked(cx, membership, instance);
@@ -198,7 +227,7 @@ impl Peers {
                     until: now + cooldown,
                 };
                 unlinked(cx, membership, instance);
-                self.fail_waiting(instance);
+                self.fail_waiting(cx, instance);
             }
             PeerState::Unlinked { .. }
             | PeerState::Opening(_)
@@ -225,6 +254,12 @@ impl Peers {
                 let waits = peer.queue.waits();
                 unlinked(cx, membership, instance);
                 if waits {
+                    self.dial(cx, membership, instance);
+                }
+            }
+            // It is to be told what it has missed, while it is known where it is.
+            PeerState::Unlinked { until } if until <= now && !peer.queue.missed().is_none() => {
+                if membership.address(instance).is_some() {
                     self.dial(cx, membership, instance);
                 }
             }

@@ -9,9 +9,11 @@ use std::hash::{Hash, Hasher};
 use crate::base::fingerprint::Fingerprint;
 use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::id::DeliveryId;
+use crate::key::Key;
 use crate::peers::wire::{Batch, MAX_BATCH_BYTES, Message};
 use crate::stats::Tables;
 use crate::time::Instant;
+use crate::vocabulary::missed::MissedLogs;
 
 /// How many links may break under a delivery until it is given up.
 const BREAKS: u8 = 2;
@@ -22,7 +24,7 @@ const OVERHEAD: usize = 160;
 const NAME: usize = 17;
 
 /// Deliveries to one peer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Queue {
     /// Deliveries that have not left, in order.
     waiting: VecDeque<QueuedDelivery>,
@@ -30,6 +32,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Deliveries that have left and were not answered.
     unanswered: BTreeMap<DeliveryId, QueuedDelivery>,
+    /// Logs of which records were to be delivered, and were not. The peer is to be told.
+    missed: MissedLogs,
 }
 
 /// A delivery that has not left, or was not answered.
@@ -45,6 +49,16 @@ struct QueuedDelivery {
 }
 
 impl Queue {
+    /// An empty one.
+    pub(super) const fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            unanswered: BTreeMap::new(),
+            missed: MissedLogs::NONE,
+        }
+    }
+
     /// Queues a delivery.
     ///
     /// # Errors
@@ -58,6 +72,7 @@ impl Queue {
     ) -> Result<(), DeliveryId> {
         let size = size(&delivery);
         if self.bytes + size > limit || size > MAX_BATCH_BYTES {
+            miss(&mut self.missed, &delivery);
             return Err(delivery.id);
         }
         self.bytes += size;
@@ -113,6 +128,7 @@ impl Queue {
         while let Some(mut waiting) = self.waiting.pop_front() {
             if waiting.due <= now {
                 self.bytes -= waiting.size;
+                miss(&mut self.missed, &waiting.delivery);
                 continue;
             }
             waiting.delivery.within = waiting.due.since(now);
@@ -146,6 +162,7 @@ impl Queue {
         for (delivery, mut waiting) in std::mem::take(&mut self.unanswered).into_iter().rev() {
             waiting.breaks += breaks;
             if waiting.breaks >= BREAKS || self.bytes + waiting.size > limit {
+                miss(&mut self.missed, &waiting.delivery);
                 failed.push(delivery);
                 continue;
             }
@@ -158,13 +175,37 @@ impl Queue {
     /// Drops all that waits, and returns its ids.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = DeliveryId> {
         self.bytes = 0;
-        (self.waiting.drain(..)).map(|waiting| waiting.delivery.id)
+        let missed = &mut self.missed;
+        (self.waiting.drain(..)).map(|waiting| {
+            miss(missed, &waiting.delivery);
+            waiting.delivery.id
+        })
     }
 
     /// Forgets what waits for receipts that are complete.
     pub(super) fn forget_overdue(&mut self, now: Instant) {
-        self.waiting.retain(|waiting| waiting.due > now);
+        self.waiting.retain(|waiting| {
+            if waiting.due <= now {
+                miss(&mut self.missed, &waiting.delivery);
+            }
+            waiting.due > now
+        });
         self.bytes = self.waiting.iter().map(|waiting| waiting.size).sum();
+    }
+
+    /// A record of the log of this key is not delivered.
+    pub(super) fn miss(&mut self, key: &Key) {
+        self.missed.add(key);
+    }
+
+    /// The logs of which records were not delivered.
+    pub(super) const fn missed(&self) -> &MissedLogs {
+        &self.missed
+    }
+
+    /// The peer knows which records were not delivered.
+    pub(super) fn missed_is_told(&mut self) {
+        self.missed = MissedLogs::NONE;
     }
 
     /// Whether anything waits.
@@ -196,6 +237,17 @@ impl Queue {
     }
 }
 
+/// A delivery does not reach its instance: records in it are missed there.
+fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
+    match &delivery.to {
+        Addressees::Everyone => {}
+        Addressees::Keys(addressees) => {
+            let records = addressees.iter().filter(|one| one.record.is_some());
+            records.for_each(|one| missed.add(&one.key));
+        }
+    }
+}
+
 fn size(delivery: &Delivery) -> usize {
     let payload = match &delivery.action {
         crate::message::Action::Frame(payload) => payload.len(),
@@ -220,6 +272,7 @@ impl Fingerprint for Queue {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.waiting.fingerprint(now, hasher);
         self.unanswered.fingerprint(now, hasher);
+        self.missed.hash(hasher);
     }
 }
 
@@ -269,7 +322,7 @@ mod tests {
     #[test]
     fn addressees_that_join_count_until_the_delivery_has_left() {
         let limit = 2000;
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         assert_eq!(queue.push(deliver(), DUE, limit), Ok(()));
         let alone = queue.bytes();
         assert_eq!(queue.join(addressee(10), limit), Ok(()));
@@ -289,7 +342,7 @@ mod tests {
     #[test]
     fn a_delivery_never_outgrows_a_batch() {
         let limit = usize::MAX;
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         assert_eq!(queue.push(deliver(), DUE, limit), Ok(()));
         let mut joined = 0;
         while queue.join(addressee(100_000), limit).is_ok() {
@@ -303,7 +356,7 @@ mod tests {
     /// A delivery under which links keep breaking is given up.
     #[test]
     fn a_delivery_survives_one_broken_link() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         assert_eq!(queue.push(deliver(), DUE, 2000), Ok(()));
         let mut batch = Batch::new();
         queue.leave(Instant::START, &mut batch, |_, _| true);

@@ -26,6 +26,7 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
+use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
 use crate::base::slots::Slots;
@@ -70,6 +71,8 @@ pub(crate) struct Publish {
     /// Parts that are to be appended to logs on the next link, in the order in which they came. Those
     /// whose push has ended in the meantime stay among them until then.
     unappended: Vec<PartId>,
+    /// When they are asked for again on the link that there is.
+    again: Alarm,
     /// Requests about logs that the directory has not answered.
     log_calls: BTreeSet<CallId>,
 }
@@ -93,6 +96,7 @@ impl Publish {
             next_sequence: 0,
             waiting: Vec::new(),
             unappended: Vec::new(),
+            again: Alarm::UNSET,
             log_calls: BTreeSet::new(),
         }
     }
@@ -301,10 +305,15 @@ impl Publish {
             },
             Level {
                 setting: "pushes_per_user",
-                used: self.lanes.values().map(Lane::len).max().unwrap_or(0),
+                used: self.lanes.values().map(Lane::open).max().unwrap_or(0),
                 limit: config.pushes_per_user,
             },
         ]
+    }
+
+    /// Its timers of which there is one.
+    pub(crate) const fn alarms(&self) -> [Alarm; 1] {
+        [self.again]
     }
 
     /// Counts what is in its tables.

@@ -87,7 +87,7 @@ impl Publish {
         let keys = keys(to);
         let full = |(key, _): &(Key, Selection)| {
             let lane = self.lanes.get(key);
-            lane.is_some_and(|lane| lane.len() >= cx.config.pushes_per_user)
+            lane.is_some_and(|lane| lane.is_full(cx.config.pushes_per_user))
         };
         if keys.iter().flatten().any(full) {
             return refuse(cx, call, PushRefused::UserOverloaded);
@@ -100,7 +100,7 @@ impl Publish {
             Logging::Wanted(durable) => durable.until,
         };
         let push = (self.open).insert(OpenPush::new(call, id, (action, until), hurries, due));
-        cx.arm(hurries, PublishTimer(push));
+        cx.arm(hurries, PublishTimer::Push(push));
         match keys {
             Some(keys) => self.begin_parts(cx, wings, push, keys, logging),
             None => self.push_to_everyone(cx, wings, push),
@@ -225,8 +225,12 @@ impl Publish {
         &mut self,
         cx: &mut Context<'_>,
         wings: &mut Wings<'_>,
-        PublishTimer(push): PublishTimer,
+        timer: PublishTimer,
     ) {
+        let push = match timer {
+            PublishTimer::Push(push) => push,
+            PublishTimer::Append => return self.append_again(cx, wings),
+        };
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
@@ -234,7 +238,7 @@ impl Publish {
         if due <= cx.now.mono {
             return self.push_due(cx, wings, push);
         }
-        cx.arm(due, PublishTimer(push));
+        cx.arm(due, PublishTimer::Push(push));
         open.hurries = due;
         for part in open.parts.clone() {
             self.part_hurries(cx, wings, &part);

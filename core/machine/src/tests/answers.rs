@@ -212,7 +212,11 @@ fn a_slow_handshake_is_forgotten_when_a_heartbeat_is_quicker() {
 fn pulse(message: &Message) -> Option<Pulse> {
     match message {
         Message::Heartbeat { pulse, .. } => Some(*pulse),
-        Message::Proof(_) | Message::Deliver(_) | Message::Delivered(_) | Message::Goodbye => None,
+        Message::Proof(_)
+        | Message::Deliver(_)
+        | Message::Delivered(_)
+        | Message::Goodbye
+        | Message::Missed(_) => None,
     }
 }
 

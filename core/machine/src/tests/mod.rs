@@ -17,6 +17,7 @@ mod lease;
 mod life;
 mod links;
 mod logs;
+mod missed;
 mod order;
 mod peers;
 mod receipts;

@@ -7,6 +7,7 @@ use crate::directory::SeenLease;
 use crate::id::{ConnectionKey, InstanceId, LinkKey};
 use crate::position::Position;
 use crate::time::Instant;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::terminal::TerminalChange;
 
@@ -22,8 +23,8 @@ pub(crate) enum Effect {
     RowAsked(ConnectionKey),
     /// A terminal confirms a record of its log: for the followers, and for the deliveries that wait for that.
     Acked(ConnectionKey, Position),
-    /// Deliveries may have missed terminals of this instance: for the followers.
-    Missed,
+    /// Deliveries may have missed followers of these logs: for the followers.
+    Missed(MissedLogs),
     /// A delivery that came over this link is answered: for the peers.
     Answered { link: LinkKey, delivered: Delivered },
     /// Terminals of this instance are to be served, and the answer leaves over the link, on which what is

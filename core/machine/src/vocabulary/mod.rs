@@ -10,6 +10,7 @@ pub mod event;
 pub mod frame;
 pub mod logs;
 pub mod message;
+pub(crate) mod missed;
 pub(crate) mod missing;
 pub(crate) mod purpose;
 pub(crate) mod selected;

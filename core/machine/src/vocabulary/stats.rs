@@ -58,10 +58,20 @@ pub struct Stats {
     pub strangers_ended: u64,
     /// Records appended to logs.
     pub appended: u64,
+    /// Bytes of their payloads.
+    pub appended_bytes: u64,
+    /// Microseconds from their handing in until they were records, together.
+    pub append_micros: u64,
     /// Appends of pushes that the log knew.
     pub append_repeats: u64,
     /// Reads of logs for followers.
     pub log_reads: u64,
+    /// Reads that found records.
+    pub log_replays: u64,
+    /// Times that a follower fell behind: its queue had no room for a record.
+    pub log_fell_behind: u64,
+    /// Logs of which other instances said that a record was not delivered.
+    pub log_missed: u64,
     /// Records that were read for them.
     pub log_replayed: u64,
     /// Records that came to a follower which had them.
@@ -252,6 +262,10 @@ pub struct Gauges {
     pub links: usize,
     /// Instances in its view.
     pub instances: usize,
+    /// Terminals that follow their log.
+    pub followers: usize,
+    /// Those of them whose log is being read, or waits for that.
+    pub followers_reading: usize,
     /// Its epoch: 0 before the first claim.
     pub epoch: u64,
     /// The directory link is there and the lease is held.

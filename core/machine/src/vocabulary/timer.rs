@@ -38,9 +38,14 @@ pub(crate) enum MembershipTimer {
     Retry,
 }
 
-/// A push has waited for the directory for long enough, or its receipt is due.
+/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PublishTimer(pub(crate) PushKey);
+pub(crate) enum PublishTimer {
+    /// A push has waited for the directory for long enough, or its receipt is due.
+    Push(PushKey),
+    /// Appends that were not answered are asked for again.
+    Append,
+}
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -146,6 +146,7 @@ mod tests {
     use crate::peers::wire::form::{ActionForm, Form};
     use crate::peers::wire::{Echo, Pulse};
     use crate::position::Position;
+    use crate::vocabulary::missed::MissedLogs;
     use crate::vocabulary::service::Service;
 
     proptest! {
@@ -382,7 +383,20 @@ mod tests {
             1 => any::<[u8; 32]>().prop_map(Message::Proof),
             1 => heartbeat(),
             1 => Just(Message::Goodbye),
+            1 => missed(),
         ]
+    }
+
+    fn missed() -> impl Strategy<Value = Message> {
+        let keys = proptest::collection::btree_set(key(), 0..5);
+        let some = keys.prop_map(|keys| Message::Missed(MissedLogs::Of(keys)));
+        prop_oneof![3 => some, 1 => Just(Message::Missed(MissedLogs::All))]
+    }
+
+    fn key() -> impl Strategy<Value = Key> {
+        "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| {
+            UserId::new(&user).ok().map(Key::from)
+        })
     }
 
     fn heartbeat() -> impl Strategy<Value = Message> {
@@ -421,9 +435,6 @@ mod tests {
             Just(Ask::All),
             vec(connection(), 0..4).prop_map(Ask::Only),
         ];
-        let key = "[a-zäöü@. -]{1,60}".prop_filter_map("it is no user", |user| {
-            UserId::new(&user).ok().map(Key::from)
-        });
         let position = || {
             (0..=Position::OFFSET_LAST, any::<u32>())
                 .prop_filter_map("in range", |(offset, tag)| Position::new(offset, tag))
@@ -433,7 +444,7 @@ mod tests {
         let record = (place, select(vec![Until::Written, Until::Acked]))
             .prop_map(|(place, until)| Recorded { place, until });
         let record = proptest::option::of(record);
-        (key, vec(connection(), 0..4), ask, record).prop_map(|(key, named, ask, record)| {
+        (key(), vec(connection(), 0..4), ask, record).prop_map(|(key, named, ask, record)| {
             Addressee {
                 key,
                 named,

@@ -10,6 +10,7 @@ use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
 use crate::id::{DeliveryId, PushId};
 use crate::message::Action;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
 
 /// A message: what is large is borrowed. One type for both directions, so that they cannot differ;
@@ -31,6 +32,7 @@ pub(super) enum Form<'a, To, Done> {
         pulse: Pulse,
     },
     Goodbye,
+    Missed(MissedLogs),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +65,7 @@ impl<'a> From<&'a Message> for Sent<'a> {
                 pulse: *pulse,
             },
             Message::Goodbye => Self::Goodbye,
+            Message::Missed(logs) => Self::Missed(logs.clone()),
         }
     }
 }
@@ -100,6 +103,7 @@ impl Received<'_> {
             Self::Delivered(delivered) => Message::Delivered(delivered),
             Self::Heartbeat { directory, pulse } => Message::Heartbeat { directory, pulse },
             Self::Goodbye => Message::Goodbye,
+            Self::Missed(logs) => Message::Missed(logs),
         })
     }
 }

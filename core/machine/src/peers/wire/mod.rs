@@ -18,8 +18,10 @@ use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::id::InstanceId;
+use crate::key::Key;
 use crate::message::Action;
 use crate::time::Instant;
+use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
 
 pub(crate) use batch::{Batch, decode_batch};
@@ -53,6 +55,8 @@ pub(crate) enum Message {
     },
     /// The sender ends and takes no more deliveries.
     Goodbye,
+    /// The sender could not deliver records of these logs.
+    Missed(MissedLogs),
 }
 
 /// What a heartbeat says of time.
@@ -121,6 +125,7 @@ impl Fingerprint for Message {
             Self::Delivered(delivered) => delivered.hash(hasher),
             Self::Heartbeat { directory, pulse } => (directory, pulse).hash(hasher),
             Self::Goodbye => {}
+            Self::Missed(logs) => logs.hash(hasher),
         }
     }
 }
@@ -143,6 +148,10 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         },
         Message::Heartbeat { .. } => 3 * TAG + 3 * NUMBER,
         Message::Goodbye => TAG,
+        Message::Missed(MissedLogs::All) => 2 * TAG,
+        Message::Missed(MissedLogs::Of(keys)) => {
+            2 * TAG + NUMBER + keys.iter().map(key_size).sum::<usize>()
+        }
     }
 }
 
@@ -172,13 +181,16 @@ fn addressees_size(to: &Addressees) -> usize {
     }
 }
 
+/// A user id has at most 128 bytes: its length takes two.
+fn key_size(key: &Key) -> usize {
+    2 + key.as_bytes().len()
+}
+
 fn addressee_size(addressee: &Addressee) -> usize {
     let asked = match &addressee.ask {
         Ask::Nobody | Ask::All => 0,
         Ask::Only(connections) => NUMBER + connections.len() * ID,
     };
     let placed = TAG + addressee.record.map_or(0, |_| 2 * POSITION + TAG);
-    // A user id has at most 128 bytes: its length takes two.
-    let key = 2 + addressee.key.as_bytes().len();
-    key + NUMBER + addressee.named.len() * ID + TAG + asked + placed
+    key_size(&addressee.key) + NUMBER + addressee.named.len() * ID + TAG + asked + placed
 }

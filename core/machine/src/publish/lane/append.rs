@@ -5,6 +5,10 @@
 //! by the log, and those that follow it are sent nothing out of it. An append whose outcome is unknown is
 //! asked again, under the push's id, by which the directory knows it, and with a nonce of its own.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::sending::tell_missed;
 use super::{PartRecord, PartStage, remove_dead_row};
 use crate::context::Context;
 use crate::directory::log::{Content, LogOperation, LogReply, Logged};
@@ -18,7 +22,12 @@ use crate::publish::{Publish, hooks};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::vocabulary::standing::{Sight, Standing};
+use crate::vocabulary::timer::PublishTimer;
 use crate::wings::Wings;
+
+/// How long an append is not asked for again that was not answered, on a link that lives: an answer that cannot be
+/// understood comes as fast as it is asked for.
+const APPEND_PAUSE: Duration = Duration::from_millis(100);
 
 impl Publish {
     /// Asks for the record of a part, if there is a link. If not, it is asked for on the next one.
@@ -67,6 +76,13 @@ impl Publish {
         wings.membership.ask(operation, purpose);
     }
 
+    /// What was not answered is asked for again, if there is a link.
+    pub(in crate::publish) fn append_again(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        if self.again.rings(cx.now.mono) && wings.membership.is_linked() {
+            self.directory_up(cx, wings);
+        }
+    }
+
     /// There is a directory link: what could not be appended is asked for again.
     pub(crate) fn directory_up(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
         for part in std::mem::take(&mut self.unappended) {
@@ -92,15 +108,24 @@ impl Publish {
             return self.not_appended(cx, wings, &id, InLog::Unknown);
         };
         cx.stats.malformed_entries += u64::from(malformed);
-        let Some(part) = self.part_mut(&id.key, id.sequence) else {
+        let bytes = self.payload_bytes(&id);
+        let part = self.part_mut(&id.key, id.sequence);
+        let Some(part) = part.filter(|part| part.stage == PartStage::Appending) else {
+            // The receipt has said that it is unknown. Those that follow the log need not wait for a check.
+            let here = cx.identity.instance;
+            let there = rows.iter().map(|(_, row)| row.instance);
+            let instances: BTreeSet<_> = there.chain([here]).collect();
+            for instance in instances {
+                tell_missed(cx, wings, instance, &id.key);
+            }
             return;
         };
-        if part.stage != PartStage::Appending {
-            return;
-        }
         part.record = match logged {
             Logged::New(place) => {
+                let took = cx.now.mono.since(part.started).as_micros();
                 cx.stats.appended += 1;
+                cx.stats.append_micros += u64::try_from(took).unwrap_or(u64::MAX);
+                cx.stats.appended_bytes += bytes;
                 PartRecord::At(place)
             }
             Logged::Repeated(place) => {
@@ -125,6 +150,16 @@ impl Publish {
                 self.end_part(cx, &id.key, id.sequence);
                 self.advance_lane(cx, wings, &id.key);
             }
+        }
+    }
+
+    /// Bytes of what a part says.
+    fn payload_bytes(&mut self, PartId { key, sequence }: &PartId) -> u64 {
+        let push = self.part_mut(key, *sequence).map(|part| part.push);
+        let open = push.and_then(|push| self.open.get(push));
+        match open.map(|open| &open.action) {
+            Some(Action::Frame(payload)) => payload.len() as u64,
+            Some(Action::Close(_)) | None => 0,
         }
     }
 
@@ -246,12 +281,17 @@ impl Publish {
         wings: &mut Wings<'_>,
         id: &PartId,
     ) {
-        if let Some(part) = self.part_mut(&id.key, id.sequence)
-            && let PartRecord::Wanted { doubtful, .. } = &mut part.record
-        {
+        let Some(part) = self.part_mut(&id.key, id.sequence) else {
+            return;
+        };
+        if let PartRecord::Wanted { doubtful, .. } = &mut part.record {
             *doubtful = true;
         }
-        self.append(cx, wings, id);
+        self.unappended.push(id.clone());
+        if wings.membership.is_linked() {
+            let again = cx.now.mono + APPEND_PAUSE;
+            cx.set(&mut self.again, again, PublishTimer::Append);
+        }
     }
 
     /// The directory refused to append a part, or answered what cannot be understood.

@@ -373,10 +373,13 @@ impl Publish {
     }
 
     fn end_part(&mut self, cx: &mut Context<'_>, key: &Key, sequence: Sequence) {
-        let Some(part) = self.part_mut(key, sequence) else {
+        let Some(lane) = self.lanes.get_mut(key) else {
             return;
         };
-        part.stage = PartStage::Ended;
+        lane.end(sequence);
+        let Some(part) = lane.get_mut(sequence) else {
+            return;
+        };
         let (push, degraded, in_log) = (part.push, part.degraded, part.record.in_log());
         let terminals: Vec<_> = (part.targets.iter())
             .map(|target| {

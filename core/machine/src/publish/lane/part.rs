@@ -37,6 +37,10 @@ pub(in crate::publish) struct PartId {
     pub(in crate::publish) sequence: Sequence,
 }
 
+/// Parts of a lane, ended or not, for each that may be open: an append that the directory does not answer keeps those
+/// behind it until its deadline, and does not count for them.
+const ENDED_PER_OPEN: usize = 4;
+
 /// The pushes for one key.
 #[derive(Clone, Debug)]
 pub(in crate::publish) struct Lane {
@@ -45,6 +49,8 @@ pub(in crate::publish) struct Lane {
     pub(super) first: u64,
     /// The number of the first part whose terminals at this instance were not served.
     unserved: u64,
+    /// Parts that have ended and stay until those before them have.
+    ended: usize,
     pub(super) lookup: Lookup,
 }
 
@@ -203,6 +209,7 @@ impl Lane {
             parts: VecDeque::new(),
             first,
             unserved: first,
+            ended: 0,
             lookup: Lookup::None,
         }
     }
@@ -219,8 +226,24 @@ impl Lane {
         sequence
     }
 
-    pub(in crate::publish) fn len(&self) -> usize {
-        self.parts.len()
+    /// Parts that have not ended.
+    pub(in crate::publish) fn open(&self) -> usize {
+        self.parts.len() - self.ended
+    }
+
+    /// Whether no part can be added: so many have not ended, or several times as many stay behind one that has not.
+    pub(in crate::publish) fn is_full(&self, limit: usize) -> bool {
+        self.open() >= limit || self.parts.len() >= limit.saturating_mul(ENDED_PER_OPEN)
+    }
+
+    /// A part has ended.
+    pub(super) fn end(&mut self, sequence: Sequence) {
+        if let Some(part) = self.get_mut(sequence)
+            && part.stage != PartStage::Ended
+        {
+            part.stage = PartStage::Ended;
+            self.ended += 1;
+        }
     }
 
     /// Forgets the parts that have ended, up to the first that has not.
@@ -228,6 +251,7 @@ impl Lane {
         while (self.parts.front()).is_some_and(|part| part.stage == PartStage::Ended) {
             self.parts.pop_front();
             self.first += 1;
+            self.ended -= 1;
         }
     }
 

@@ -86,6 +86,9 @@ impl Publish {
             // No answer could come in time.
             if let Some(part) = self.part_mut(key, sequence) {
                 part.degraded = true;
+                if part.record.place().is_some() {
+                    tell_missed(cx, wings, to, key);
+                }
             }
             return;
         }
@@ -172,5 +175,14 @@ impl Publish {
             delivery.parts.push(part.clone());
         }
         Ok(id)
+    }
+}
+
+/// A record is not delivered to an instance that may have followers of it: they read it.
+pub(super) fn tell_missed(cx: &mut Context<'_>, wings: &mut Wings<'_>, to: InstanceId, key: &Key) {
+    if to == cx.identity.instance {
+        wings.follow.check_logs(cx, [key]);
+    } else {
+        wings.peers.missed(cx, to, key);
     }
 }
