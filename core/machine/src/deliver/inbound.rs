@@ -12,7 +12,7 @@ use crate::deliver::Deliveries;
 use crate::deliver::broadcast::Broadcasting;
 use crate::deliver::hooks;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
-use crate::follow::Followers;
+use crate::follow::{Confirmation, Followers};
 use crate::frame::Pushed;
 use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
 use crate::key::Key;
@@ -351,8 +351,10 @@ impl Deliveries {
             Until::Written => {}
             Until::Acked => {
                 let by = share.answer_by;
-                if follow.await_confirmation(cx, key, position, ticket, by) {
-                    self.set_outcome(ticket, Outcome::Acked);
+                match follow.await_confirmation(cx, key, position, ticket, by) {
+                    Confirmation::Given => self.set_outcome(ticket, Outcome::Acked),
+                    Confirmation::Awaited => {}
+                    Confirmation::Never => self.learn(ticket, Fate::unconfirmed, |_| {}),
                 }
             }
         }

@@ -30,9 +30,8 @@ pub enum LogOperation {
         retention: Retention,
     },
     /// Reads some records. A log that is not there begins, so that there is a position to go on from.
-    /// Whoever follows a log reads it, beside looking at its head, before half of
-    /// [`DirectorySettings::unused_log`](super::DirectorySettings::unused_log) has passed: that keeps the
-    /// positions of a log to which nobody writes.
+    /// An instance reads each log that is followed, beside looking at its head, before half of the log's life has
+    /// passed: that keeps the positions of a log to which nobody writes.
     Read {
         /// Where to begin.
         start: LogStart,

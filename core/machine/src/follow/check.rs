@@ -160,7 +160,8 @@ impl Followers {
         }
         let period = cx.config.log_check.as_nanos();
         // Reading a log prolongs its life, which comparing its head does not.
-        let rounds = cx.config.unused_log_expiry.as_nanos() / 4 / period;
+        let life = cx.config.unused_log_expiry.min(cx.config.log_expiry);
+        let rounds = life.as_nanos() / 4 / period;
         let rounds = u64::try_from(rounds).unwrap_or(1).max(1);
         if hooks::checks_now_and_then(cx.flaws) {
             self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();

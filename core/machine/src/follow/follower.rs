@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use super::sent::{Confirmed, SentRecords, Waiter};
+use super::sent::{Confirmed, SentRecords};
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::LogOperation;
 use crate::event::Follow;
@@ -204,12 +204,24 @@ impl Follower {
         sent.is_some_and(|sent| sent.is_confirmed(position))
     }
 
-    /// A delivery waits for its confirmation of a record.
-    pub(super) fn is_waited_for(&mut self, now: Instant, waiter: Waiter) {
-        self.sent.get_or_insert_default().wait(now, waiter);
+    /// Whether it may confirm the record at this position: it was put into its queue on this connection, or will be.
+    pub(super) fn may_confirm(&self, position: Position) -> bool {
+        !self.is_past(position) || self.sent.as_ref().is_some_and(|sent| sent.has(position))
     }
 
-    /// The delivery that waits for its confirmation of a record.
+    /// A delivery waits for its confirmation of a record, until it is answered in any case.
+    pub(super) fn is_waited_for(
+        &mut self,
+        now: Instant,
+        position: Position,
+        ticket: Ticket,
+        until: Instant,
+    ) {
+        let sent = self.sent.get_or_insert_default();
+        sent.wait(now, position, ticket, until);
+    }
+
+    /// The first delivery that waits for its confirmation of a record.
     pub(super) fn waiting_for(&self, position: Position) -> Option<Ticket> {
         self.sent.as_ref()?.waiting_for(position)
     }

@@ -57,7 +57,6 @@ use channel::Channel;
 use check::Checks;
 use follower::{Follower, Grant, Mode, Waits};
 use replay::Replays;
-use sent::Waiter;
 
 /// How long a record is held back for its predecessor before the log is read.
 const HOLD: Duration = Duration::from_millis(50);
@@ -72,6 +71,17 @@ pub(crate) struct Followers {
     /// Channels with records held back, in the order of the moment at which these are given up.
     holding: VecDeque<(Instant, Key)>,
     release: Alarm,
+}
+
+/// Whether a follower confirms a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It has done so.
+    Given,
+    /// It was sent the record on this connection, or will be.
+    Awaited,
+    /// It was not, and will not be: it has brought the record, or begins behind it, or has forgotten it.
+    Never,
 }
 
 impl Followers {
@@ -176,8 +186,7 @@ impl Followers {
         }
     }
 
-    /// A delivery waits until a follower has confirmed a record. Returns whether it has done so before; if not, the
-    /// ticket will be told, unless the follower does not get the record.
+    /// A delivery would wait until a follower has confirmed a record. Unless that is over, its ticket will be told.
     pub(crate) fn await_confirmation(
         &mut self,
         cx: &Context<'_>,
@@ -185,20 +194,18 @@ impl Followers {
         position: Position,
         ticket: Ticket,
         until: Instant,
-    ) -> bool {
+    ) -> Confirmation {
         let Some(follower) = self.followers.get_mut(&connection) else {
-            return false;
+            return Confirmation::Never;
         };
-        let has_confirmed = follower.has_confirmed(position);
-        if !has_confirmed {
-            let waiter = Waiter {
-                position,
-                ticket,
-                until,
-            };
-            follower.is_waited_for(cx.now.mono, waiter);
+        if follower.has_confirmed(position) {
+            return Confirmation::Given;
         }
-        has_confirmed
+        if !follower.may_confirm(position) {
+            return Confirmation::Never;
+        }
+        follower.is_waited_for(cx.now.mono, position, ticket, until);
+        Confirmation::Awaited
     }
 
     /// A terminal confirms a record, and all that it was sent before. Returns the deliveries that have waited for

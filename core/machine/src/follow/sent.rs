@@ -24,6 +24,8 @@ const WAITING: usize = 2 * REMEMBERED;
 pub(super) struct SentRecords {
     /// Their positions, in the order in which they were sent.
     positions: VecDeque<Position>,
+    /// How many records were put so far, less those that a step back has taken away: the number of the newest.
+    newest: u64,
     /// How many of them are confirmed, from the oldest on.
     confirmed: usize,
     /// How many of them, up to the newest, each follow the one before in the log, up to where the follower stands.
@@ -35,11 +37,14 @@ pub(super) struct SentRecords {
 
 /// A delivery that waits for the confirmation of a record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiter {
-    pub(super) position: Position,
-    pub(super) ticket: Ticket,
+struct Waiter {
+    position: Position,
+    /// The number of the record among those that were put, which stays when its position is forgotten. `None`
+    /// if it was not put yet.
+    number: Option<u64>,
+    ticket: Ticket,
     /// When it is answered in any case.
-    pub(super) until: Instant,
+    until: Instant,
 }
 
 /// Whether anything is sent.
@@ -70,21 +75,28 @@ impl SentRecords {
             self.forget_oldest();
         }
         self.positions.push_back(position);
+        self.newest += 1;
         self.chained += 1;
         self.activity = Activity::Busy;
+        let of_it = (self.waiting.iter_mut()).filter(|waiter| waiter.position == position);
+        for waiter in of_it {
+            waiter.number = Some(self.newest);
+        }
     }
 
     /// The follower confirms a record, and all before it. `None`: it is not among those that were sent and are not
     /// confirmed.
     pub(super) fn confirm(&mut self, position: Position) -> Option<Confirmed> {
-        let open = self.positions.iter().skip(self.confirmed);
-        let before = open.clone().position(|sent| *sent == position)?;
-        let (records, open) = (before + 1, open.len() - before - 1);
+        let mut open = self.positions.iter().skip(self.confirmed);
+        let count = open.len();
+        // After a gap a record may be put a second time.
+        let before = open.rposition(|sent| *sent == position)?;
+        let (records, open) = (before + 1, count - before - 1);
         self.confirmed += records;
+        let up_to = self.newest - open as u64;
         let mut tickets = Vec::new();
-        let confirmed = self.positions.iter().take(self.confirmed);
         self.waiting.retain(|waiter| {
-            let is_confirmed = confirmed.clone().any(|other| *other == waiter.position);
+            let is_confirmed = waiter.number.is_some_and(|number| number <= up_to);
             if is_confirmed {
                 tickets.push(waiter.ticket);
             }
@@ -110,7 +122,11 @@ impl SentRecords {
     pub(super) fn step_back(&mut self, to: Position) {
         while self.chained > 0 && self.positions.back() != Some(&to) {
             self.positions.pop_back();
+            self.newest -= 1;
             self.chained -= 1;
+        }
+        for waiter in &mut self.waiting {
+            waiter.number = waiter.number.filter(|number| *number <= self.newest);
         }
         self.confirmed = self.confirmed.min(self.positions.len());
     }
@@ -131,17 +147,29 @@ impl SentRecords {
         confirmed.any(|other| *other == position)
     }
 
-    /// A delivery waits for the confirmation of a record. If too many do, the one that has waited for longest learns
-    /// nothing more.
-    pub(super) fn wait(&mut self, now: Instant, waiter: Waiter) {
+    /// A delivery waits for the confirmation of a record, until it is answered in any case. If too many do, the one
+    /// that has waited for longest learns nothing more.
+    pub(super) fn wait(
+        &mut self,
+        now: Instant,
+        position: Position,
+        ticket: Ticket,
+        until: Instant,
+    ) {
         self.waiting.retain(|waiter| waiter.until > now);
         if self.waiting.len() == WAITING {
             self.waiting.remove(0);
         }
-        self.waiting.push(waiter);
+        let behind = (self.positions.iter().rev()).position(|sent| *sent == position);
+        self.waiting.push(Waiter {
+            position,
+            number: behind.map(|behind| self.newest - behind as u64),
+            ticket,
+            until,
+        });
     }
 
-    /// A delivery that waits for the confirmation of a record.
+    /// The first delivery that waits for the confirmation of a record.
     pub(super) fn waiting_for(&self, position: Position) -> Option<Ticket> {
         let mut waiting = self.waiting.iter();
         let waiter = waiting.find(|waiter| waiter.position == position)?;
@@ -179,6 +207,7 @@ impl Fingerprint for SentRecords {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         let Self {
             positions,
+            newest,
             confirmed,
             chained,
             waiting,
@@ -186,7 +215,8 @@ impl Fingerprint for SentRecords {
         } = self;
         (positions, confirmed, chained, activity).hash(hasher);
         for waiter in waiting {
-            (waiter.position, waiter.ticket).hash(hasher);
+            let behind = waiter.number.map(|number| newest - number);
+            (waiter.position, behind, waiter.ticket).hash(hasher);
             waiter.until.fingerprint(now, hasher);
         }
     }
@@ -210,12 +240,9 @@ mod tests {
         }
     }
 
-    fn waiter(position: u64, index: u32) -> Waiter {
-        Waiter {
-            position: at(position),
-            ticket: ticket(index),
-            until: Instant::from_nanos(10),
-        }
+    fn wait(sent: &mut SentRecords, position: u64, index: u32) {
+        let until = Instant::from_nanos(10);
+        sent.wait(Instant::START, at(position), ticket(index), until);
     }
 
     fn sent(numbers: impl IntoIterator<Item = u64>) -> SentRecords {
@@ -234,8 +261,8 @@ mod tests {
     fn a_confirmation_is_of_all_that_was_sent_before_and_of_nothing_else() {
         // Their numbers say nothing about their order.
         let mut sent = sent([7, 3, 9, 1]);
-        sent.wait(Instant::START, waiter(3, 3));
-        sent.wait(Instant::START, waiter(9, 9));
+        wait(&mut sent, 3, 3);
+        wait(&mut sent, 9, 9);
         assert_eq!(sent.confirm(at(8)), None);
         let expected = Confirmed {
             records: 2,
@@ -258,13 +285,47 @@ mod tests {
         assert_eq!(sent.positions.len(), REMEMBERED);
         assert_eq!(sent.chain().count(), REMEMBERED);
         for index in 0..=WAITING as u32 {
-            sent.wait(Instant::START, waiter(99, index));
+            wait(&mut sent, 99, index);
         }
         assert_eq!(sent.waiting.len(), WAITING);
         assert_eq!(sent.waiting_for(at(99)), Some(ticket(1)));
         let all = sent.confirm(at(REMEMBERED as u64)).expect("sent");
         assert_eq!(all.records, REMEMBERED as u64);
         assert_eq!(sent.positions.len(), CONFIRMED);
+    }
+
+    #[test]
+    fn a_record_whose_position_is_forgotten_is_confirmed_by_a_later_one() {
+        let mut sent = sent([0]);
+        wait(&mut sent, 0, 7);
+        wait(&mut sent, REMEMBERED as u64, 8);
+        for number in 1..=REMEMBERED as u64 {
+            sent.put(at(number));
+        }
+        let confirmed = sent.confirm(at(REMEMBERED as u64)).expect("sent");
+        assert_eq!(confirmed.tickets, [ticket(7), ticket(8)]);
+    }
+
+    /// A failover has lost more than a step back asks for: all that is kept comes again.
+    #[test]
+    fn a_record_that_was_put_twice_is_confirmed_with_all_before_it() {
+        let mut sent = sent([1, 2]);
+        sent.break_off();
+        sent.put(at(1));
+        sent.put(at(2));
+        let confirmed = sent.confirm(at(2)).expect("sent");
+        assert_eq!((confirmed.records, confirmed.open), (4, 0));
+    }
+
+    #[test]
+    fn what_is_lost_to_the_log_is_not_confirmed_by_what_comes_in_its_place() {
+        let mut sent = sent([1, 2]);
+        wait(&mut sent, 2, 2);
+        sent.step_back(at(1));
+        sent.put(at(3));
+        assert!(sent.confirm(at(3)).expect("sent").tickets.is_empty());
+        sent.put(at(2));
+        assert_eq!(sent.confirm(at(2)).expect("sent").tickets, [ticket(2)]);
     }
 
     #[test]
@@ -287,7 +348,7 @@ mod tests {
     #[test]
     fn little_is_remembered_while_nothing_is_sent() {
         let mut sent = sent(0..20);
-        sent.wait(Instant::START, waiter(19, 0));
+        wait(&mut sent, 19, 0);
         let (now, later) = (Instant::from_nanos(9), Instant::from_nanos(10));
         sent.rest(now);
         assert_eq!(sent.positions.len(), 20);

@@ -195,3 +195,26 @@ fn a_repeat_of_a_record_that_was_too_large_for_the_queue_is_not_called_written()
     assert_eq!(outcomes(&cluster, again), [(ann, Outcome::Kept)]);
     assert_eq!(told(&cluster, ann), ["hello Anew", "gap"]);
 }
+
+/// A receipt does not wait for what cannot come: the terminal may confirm what it was sent on this connection.
+#[test]
+fn a_record_that_a_follower_has_brought_is_not_waited_for() {
+    let mut cluster = pair();
+    let first = durable(&mut cluster, 0, "ann", "one", 1);
+    let after = Follow {
+        after: vec![position(&cluster, first)],
+        history: 0,
+    };
+    let (_, ann) = follow(&mut cluster, 1, "ann", after);
+    let again = hand_in(&mut cluster, 0, confirmed_push("ann", "one", 1));
+    assert_eq!(outcomes(&cluster, again), [(ann, Outcome::Written)]);
+}
+
+#[test]
+fn a_record_behind_which_a_follower_begins_is_not_waited_for() {
+    let mut cluster = pair();
+    durable(&mut cluster, 0, "ann", "one", 1);
+    let (_, ann) = follow(&mut cluster, 1, "ann", Follow::default());
+    let again = hand_in(&mut cluster, 0, confirmed_push("ann", "one", 1));
+    assert_eq!(outcomes(&cluster, again), [(ann, Outcome::Kept)]);
+}

@@ -246,3 +246,22 @@ fn a_record_at_which_a_terminal_begins_is_not_written_to_it() {
     assert_eq!(cluster.receipt(again).counts.kept, 1);
     assert_eq!(told(&cluster, ann), ["hello Anew"]);
 }
+
+/// Reading the log again and again prolongs the life of the position at which its follower stands.
+#[test]
+fn a_follower_of_a_log_with_short_lives_is_told_of_no_gap() {
+    let config = Config {
+        log_check: SECOND,
+        log_age: SECOND,
+        log_age_max: SECOND,
+        log_expiry: 4 * SECOND,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    let (_, ann) = follow(&mut cluster, 1, "ann", Follow::default());
+    durable(&mut cluster, 0, "ann", "one", 1);
+    cluster.pass(60 * SECOND);
+    durable(&mut cluster, 0, "ann", "two", 2);
+    let expected = ["hello Anew", "record one", "record two"];
+    assert_eq!(told(&cluster, ann), expected);
+}

@@ -147,10 +147,13 @@ crate::settings! {
             log_replays: usize as Count = 64,
                 rule: |config| config.log_replays > 0, "must be above zero";
 
-            /// How long positions of a log count after its last record. Who comes back later begins anew.
+            /// How long positions of a log count after its last record, unless it is followed. A terminal that
+            /// returns later is told so, and is sent all that is kept.
+            // One that is followed is read in a fourth of this time, which prolongs its life.
             #[serde(with = "duration")]
             log_expiry: Duration as Time = DirectorySettings::USED_LOG,
-                rule: |config| config.log_expiry >= config.log_age_max, "must be at least `log_age_max`";
+                rule: |config| config.log_expiry >= config.log_age_max.max(4 * config.log_check),
+                    "must be at least `log_age_max` and four times `log_check`";
 
             /// How long positions of a log count to which nobody has written and that nobody follows.
             #[serde(with = "duration")]
