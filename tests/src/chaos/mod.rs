@@ -1,7 +1,7 @@
 //! Users with following terminals, durable pushes that never pause, and servers and Redis that fail all the
 //! time; and whether anybody has lost a record, got one twice, or was told of a loss that there was none of.
 //!
-//! What must hold is judged at the end ([`judge`]): what the receipts said, what every terminal saw, and what
+//! What must hold is judged at the end (`judge`): what the receipts said, what every terminal saw, and what
 //! stood in Redis before and after each of its faults are compared. A record's position tells its predecessor,
 //! and that is what a terminal must stand at when it gets the record.
 
