@@ -140,7 +140,7 @@ fn cell(text: &str) -> String {
 #[test]
 fn flags_in_documents_are_those_of_a_command() {
     /// Of other programs.
-    const OTHERS: [&str; 1] = ["example"];
+    const OTHERS: [&str; 2] = ["example", "unhandled-rejections"];
     let commands = crate::Cli::command();
     let all = commands
         .get_subcommands()
