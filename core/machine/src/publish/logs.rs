@@ -1,23 +1,72 @@
 //! What an application asks: records of a log, or their end.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{Hash as _, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogReply, LogStart};
 use crate::directory::{Operation, OperationError};
 use crate::event::Answer;
 use crate::id::{CallId, UserId};
+use crate::key::Key;
 use crate::logs::{LogAnswer, LogQuery, LogRefused, LogRequest};
 use crate::position::Nonce;
 use crate::publish::Publish;
+use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
-/// Requests about logs that the directory has not answered, at most: their answers are a few megabytes as a
-/// rule, and these many times [`LogQuery::BYTES_MAX`] at worst, if no push is larger than that.
+/// Requests about logs that are under way at the directory, at most: they share its trips with all else, and
+/// their answers are [`LogQuery::BYTES_MAX`] each as a rule.
+const UNDER_WAY: usize = 16;
+
+/// Requests about logs that are not answered, at most.
 const CALLS: usize = 256;
 
+/// The requests about logs that are not answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LogCalls {
+    /// Those that the directory was asked.
+    under_way: BTreeSet<CallId>,
+    /// The others, in the order in which they came.
+    waiting: VecDeque<(CallId, Key, LogOperation)>,
+}
+
+impl LogCalls {
+    fn len(&self) -> usize {
+        self.under_way.len() + self.waiting.len()
+    }
+
+    /// The next one that the directory may be asked.
+    fn next(&mut self) -> Option<(CallId, Key, LogOperation)> {
+        if self.under_way.len() >= UNDER_WAY {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Fingerprint for LogCalls {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for call in &self.under_way {
+            call.fingerprint(now, hasher);
+        }
+        for (call, key, operation) in &self.waiting {
+            call.fingerprint(now, hasher);
+            (key, operation).hash(hasher);
+        }
+    }
+}
+
 impl Publish {
-    /// Asks the directory for what an application wants of a log.
+    /// Asks the directory for what an application wants of a log, as soon as there is a place for it.
     pub(crate) fn log(
         &mut self,
         cx: &mut Context<'_>,
@@ -26,16 +75,29 @@ impl Publish {
         user: UserId,
         request: LogRequest,
     ) {
-        let operation = match self.log_operation(cx, wings, request) {
-            Ok(operation) => operation,
-            Err(refused) => return answer(cx, call, Err(refused)),
-        };
-        self.log_calls.insert(call);
-        let key = user.into();
-        let operation = Operation::Log { key, operation };
-        wings
-            .membership
-            .ask(operation, PublishPurpose::Log { call });
+        match self.log_operation(cx, wings, request) {
+            Ok(operation) => {
+                let waiting = &mut self.log_calls.waiting;
+                waiting.push_back((call, user.into(), operation));
+                self.ask_of_logs(cx, wings);
+            }
+            Err(refused) => answer(cx, call, Err(refused)),
+        }
+    }
+
+    /// Asks what has waited, as far as there is room.
+    fn ask_of_logs(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        while let Some((call, key, operation)) = self.log_calls.next() {
+            if !wings.membership.is_linked() {
+                answer(cx, call, Err(LogRefused::DirectoryAway));
+                continue;
+            }
+            self.log_calls.under_way.insert(call);
+            let operation = Operation::Log { key, operation };
+            wings
+                .membership
+                .ask(operation, PublishPurpose::Log { call });
+        }
     }
 
     fn log_operation(
@@ -78,31 +140,45 @@ impl Publish {
     }
 
     /// The directory has answered a request.
-    pub(super) fn log_answered(&mut self, cx: &mut Context<'_>, call: CallId, reply: LogReply) {
+    pub(super) fn log_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        call: CallId,
+        reply: LogReply,
+    ) {
         let answer = match reply {
             LogReply::Part(part) => LogAnswer::Page(part.into()),
             LogReply::Deleted { records } => LogAnswer::Deleted { records },
             LogReply::Appended { .. } | LogReply::Head(_) => {
                 cx.stats.directory_refusals += 1;
-                return self.log_refused(cx, call, LogRefused::Refused);
+                return self.log_refused(cx, wings, call, LogRefused::Refused);
             }
         };
-        self.log_concluded(cx, call, Ok(answer));
+        self.log_concluded(cx, wings, call, Ok(answer));
     }
 
     /// The directory has not done what a request wanted, or has not said so.
-    pub(super) fn log_refused(&mut self, cx: &mut Context<'_>, call: CallId, refused: LogRefused) {
-        self.log_concluded(cx, call, Err(refused));
+    pub(super) fn log_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        call: CallId,
+        refused: LogRefused,
+    ) {
+        self.log_concluded(cx, wings, call, Err(refused));
     }
 
     fn log_concluded(
         &mut self,
         cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
         call: CallId,
         concluded: Result<LogAnswer, LogRefused>,
     ) {
-        if self.log_calls.remove(&call) {
+        if self.log_calls.under_way.remove(&call) {
             answer(cx, call, concluded);
+            self.ask_of_logs(cx, wings);
         }
     }
 }

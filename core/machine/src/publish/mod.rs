@@ -23,7 +23,7 @@ mod receipt;
 mod route;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use crate::base::alarm::Alarm;
@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Delivered, Outcomes};
 use crate::directory::{OperationError, Reply};
-use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
+use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::logs::LogRefused;
 use crate::membership::trips::Conclusion;
@@ -46,6 +46,7 @@ use crate::wings::Wings;
 pub(crate) use push::refuse;
 
 use lane::{Lane, PartId, Sequence};
+use logs::LogCalls;
 use receipt::OpenPush;
 use waiting::WaitsForView;
 
@@ -73,8 +74,8 @@ pub(crate) struct Publish {
     unappended: Vec<PartId>,
     /// When they are asked for again on the link that there is.
     again: Alarm,
-    /// Requests about logs that the directory has not answered.
-    log_calls: BTreeSet<CallId>,
+    /// Requests about logs that are not answered.
+    log_calls: LogCalls,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -97,7 +98,7 @@ impl Publish {
             waiting: Vec::new(),
             unappended: Vec::new(),
             again: Alarm::UNSET,
-            log_calls: BTreeSet::new(),
+            log_calls: LogCalls::default(),
         }
     }
 
@@ -132,7 +133,9 @@ impl Publish {
                 let sequence = Sequence::new(part);
                 self.appended(cx, wings, PartId { key, sequence }, reply);
             }
-            (PublishPurpose::Log { call }, Reply::Log(reply)) => self.log_answered(cx, call, reply),
+            (PublishPurpose::Log { call }, Reply::Log(reply)) => {
+                self.log_answered(cx, wings, call, reply)
+            }
             (
                 purpose @ (PublishPurpose::Lookup { .. }
                 | PublishPurpose::Connections { .. }
@@ -160,7 +163,7 @@ impl Publish {
                 self.append_unknown(cx, wings, &PartId { key, sequence });
             }
             PublishPurpose::Log { call } => {
-                self.log_refused(cx, call, LogRefused::NoAnswer);
+                self.log_refused(cx, wings, call, LogRefused::NoAnswer);
             }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
@@ -182,7 +185,7 @@ impl Publish {
                 self.append_refused(cx, wings, &PartId { key, sequence }, refusal);
             }
             PublishPurpose::Log { call } => {
-                self.log_refused(cx, call, logs::refused_by(refusal));
+                self.log_refused(cx, wings, call, logs::refused_by(refusal));
             }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
@@ -203,7 +206,7 @@ impl Publish {
                 list::connections_unknown(cx, wings, call, &key)
             }
             PublishPurpose::RemoveRow => {}
-            PublishPurpose::Log { call } => self.log_refused(cx, call, LogRefused::Refused),
+            PublishPurpose::Log { call } => self.log_refused(cx, wings, call, LogRefused::Refused),
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
                 // An answer of another kind says that something was executed.
@@ -348,9 +351,7 @@ impl Fingerprint for Publish {
         self.next_delivery.fingerprint(now, hasher);
         self.next_sequence.fingerprint(now, hasher);
         self.unappended.hash(hasher);
-        for call in &self.log_calls {
-            call.fingerprint(now, hasher);
-        }
+        self.log_calls.fingerprint(now, hasher);
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

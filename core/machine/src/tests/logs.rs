@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::pair;
+use crate::directory::Operation;
 use crate::event::{Answer, Event};
 use crate::frame::Payload;
 use crate::id::{CallId, UserId};
@@ -196,6 +197,60 @@ fn what_no_answer_can_have_is_refused() {
     };
     let refused = answer(&mut cluster, 0, LogRequest::Read(many));
     assert_eq!(refused, Err(LogRefused::TooManyPositions));
+}
+
+/// Reads the log of ann so many times. Returns their calls.
+fn read_often(cluster: &mut Cluster, times: u64) -> Vec<CallId> {
+    let calls = (0..times).map(|number| CallId::new(2_000 + number));
+    let calls: Vec<_> = calls.collect();
+    for call in &calls {
+        let asked = Event::Log {
+            call: *call,
+            user: UserId::new("ann").expect("a user"),
+            request: LogRequest::Read(LogQuery::default()),
+        };
+        cluster.event(0, asked);
+    }
+    calls
+}
+
+/// Operations of logs that the directory was asked and has not answered.
+fn under_way(cluster: &Cluster) -> usize {
+    let operations = cluster.held.iter().flat_map(|(_, trip)| &trip.operations);
+    let of_logs = operations.filter(|operation| matches!(operation, Operation::Log { .. }));
+    of_logs.count()
+}
+
+/// H46: what all operations share the way of is not full of what applications read.
+#[test]
+fn a_few_requests_are_under_way_and_the_others_wait_for_them() {
+    let mut cluster = pair();
+    cluster.server = Server::Waits;
+    let calls = read_often(&mut cluster, 40);
+    assert_eq!(under_way(&cluster), 16);
+    assert!(cluster.answers.is_empty(), "they wait");
+    cluster.answer_held();
+    for call in &calls {
+        let answer = cluster.answers.get(call);
+        let is_page = matches!(answer, Some(Answer::Log(Ok(LogAnswer::Page(_)))));
+        assert!(is_page, "{answer:?}");
+    }
+}
+
+/// H41: nor does a request wait that the directory was not asked before its link broke.
+#[test]
+fn a_request_that_waits_for_others_is_refused_when_the_link_breaks() {
+    let mut cluster = pair();
+    cluster.server = Server::Waits;
+    let calls = read_often(&mut cluster, 20);
+    cluster.event(0, Event::DirectoryDown);
+    let refused = calls.iter().map(|call| cluster.answers.get(call).cloned());
+    let expected = (0..20).map(|number| match number {
+        0..16 => LogRefused::NoAnswer,
+        _ => LogRefused::DirectoryAway,
+    });
+    let expected = expected.map(|refused| Some(Answer::Log(Err(refused))));
+    assert!(refused.eq(expected), "{:?}", cluster.answers);
 }
 
 /// H46: what waits for the directory is bounded.
