@@ -44,7 +44,7 @@ export function follow(url, { record, plain, missing, ended, token, after = [], 
     positions = [position, ...positions].slice(0, POSITIONS);
   }
   function read(data) { // gives what announces that the next frame is a record
-    const own = typeof data === "string" && data.startsWith('{"switchboard":') ? JSON.parse(data).switchboard : null;
+    const own = ownFrame(data);
     if (!own) return void plain?.(data);
     if (own.hello) attempts = 0;
     const stands = own.hello?.log ?? own.log ?? own.gap ?? own.back; // it goes on here: what is newer is not in the log
@@ -63,6 +63,11 @@ export function follow(url, { record, plain, missing, ended, token, after = [], 
 
   start();
   return { start, stop, positions: () => positions }; // stop in `pagehide`, start in `pageshow`
+}
+
+function ownFrame(data) { // null: a payload, also one that begins as Switchboard's own frames do
+  if (typeof data !== "string" || !data.startsWith('{"switchboard":')) return null;
+  try { return JSON.parse(data).switchboard; } catch { return null; }
 }
 
 const behind = (list, item) => (list.includes(item) ? list.slice(list.indexOf(item) + 1) : []);

@@ -15,6 +15,17 @@ FINAL = (1002, 1007, 1009, 4001)  # closes after which nobody comes back by itse
 CONFIRM_SECONDS, CONFIRM_RECORDS = 1, 64  # after so long, or so many, it confirms what it has taken
 
 
+def own_frame(data):
+    """A frame of Switchboard's own. None: a payload, also one that begins as these do."""
+    if not isinstance(data, str) or not data.startswith('{"switchboard":'):
+        return None
+    try:
+        own = json.loads(data)["switchboard"]
+    except ValueError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
 async def follow(url, record, plain, missing, token=None, after=()):
     """`record(data, id)` and `plain(data)` get what is pushed. When `missing()` is called something is lost:
     ask your server. Ends with the code of a close after which nobody comes back by itself."""
@@ -37,8 +48,7 @@ async def follow(url, record, plain, missing, token=None, after=()):
                             data = await socket.recv()
                     except TimeoutError:
                         continue
-                    text = data if isinstance(data, str) else ""
-                    own = json.loads(text)["switchboard"] if text.startswith('{"switchboard":') else None
+                    own = own_frame(data)
                     if own is None:
                         plain(data)
                     elif message := own.get("message"):

@@ -201,11 +201,15 @@ run({
     const held = await page.locator("#position").textContent();
     await page.getByRole("button", { name: /Cut/ }).click();
     await shows(page, "#log-note", "comes back in 5.0 s");
+    // It comes back as who it was: bob's log does not know ann's positions.
+    const user = page.locator("#connect-user");
+    await user.fill("bob");
     await push(page, "while it was away");
     await shows(page, "#push-state", "0 written, 0 queued, 0 failed (nobody is connected)");
     await shows(page, "#log-note", "resumed: nothing is missing");
     await shows(page, "#frames li", /[0-9a-f]{22} while it was away/);
     assert.notEqual(await page.locator("#position").textContent(), held);
+    await user.fill("ann");
     await screenshot(page, "10-follows-the-log");
     await page.getByRole("button", { name: "Disconnect" }).click();
     await shows(page, "#terminal-state", "closed (1000)");

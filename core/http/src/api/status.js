@@ -30,8 +30,8 @@ const at = (id) => document.getElementById(id);
 let facts = { keys: false, auth: "open", terminals: null };
 let key = sessionStorage.getItem(KEY) ?? "";
 let socket = null;
-// The log that the terminal follows: the positions it holds, newest first, and how it comes back. Null while
-// it follows none.
+// The log that the terminal follows: whose it is, the positions it holds, newest first, and how it comes back.
+// Null while it follows none.
 let follower = null;
 const samples = new Map();
 
@@ -158,15 +158,19 @@ function describe(data) {
 }
 
 function open() {
+  const { user, token } = follower?.login ?? login();
   const query = [];
-  if (facts.auth === "open") query.push(`user=${encodeURIComponent(at("connect-user").value)}`);
-  if (follower) query.push(...(follower.positions.length ? follower.positions.map((position) => `after=${position}`) : ["log=1"]));
+  if (facts.auth === "open") query.push(`user=${encodeURIComponent(user)}`);
+  if (follower) query.push(...wanted(follower.positions));
   const separator = facts.terminals.includes("?") ? "&" : "?";
   const url = query.length ? `${facts.terminals}${separator}${query.join("&")}` : facts.terminals;
   if (facts.auth === "open") return new WebSocket(url);
-  const token = at("token").value.trim();
   return new WebSocket(url, ["switchboard.v1", ...(token ? [`bearer.${token}`] : [])]);
 }
+
+const login = () => ({ user: at("connect-user").value, token: at("token").value.trim() });
+
+const wanted = (positions) => (positions.length ? positions.map((position) => `after=${position}`) : ["log=1"]);
 
 function connected(yes) {
   at("connect").textContent = socket || follower ? "Disconnect" : "Connect";
@@ -219,7 +223,7 @@ function receive(frames, data) {
     log(frames, [element("code", record.position), " ", describe(data)]);
     return;
   }
-  const own = follower && typeof data === "string" && data.startsWith('{"switchboard":') ? JSON.parse(data).switchboard : null;
+  const own = follower && ownFrame(data);
   if (own?.message) {
     // Its payload is the next frame.
     follower.announced = own.message;
@@ -227,6 +231,16 @@ function receive(frames, data) {
   }
   log(frames, describe(data));
   if (own) goOn(own);
+}
+
+// A frame of Switchboard's own. Null: a payload, also one that begins as these do.
+function ownFrame(data) {
+  if (typeof data !== "string" || !data.startsWith('{"switchboard":')) return null;
+  try {
+    return JSON.parse(data).switchboard;
+  } catch {
+    return null;
+  }
 }
 
 // Where the log says that the terminal stands: what it holds beyond that is not in the log.
@@ -278,7 +292,10 @@ at("connect-form").addEventListener("submit", (event) => {
     socket?.close(1000);
     return;
   }
-  if (at("follow").checked) follower = { positions: [], attempts: 0, announced: null, cut: false, timer: 0 };
+  if (at("follow").checked) {
+    // What is typed while it is away is for the next terminal: positions are of one user's log.
+    follower = { login: login(), positions: [], attempts: 0, announced: null, cut: false, timer: 0 };
+  }
   at("log-line").hidden = !follower;
   at("position").textContent = "–";
   connect();
