@@ -469,16 +469,21 @@ mod tests {
     fn an_instance_that_is_stuck_is_told_of_in_time() {
         let (server, api) = (Silent::new(1), api());
         let questions = [
-            ("POST", "/v1/users/ann/push"),
-            ("POST", "/v1/broadcast"),
-            ("GET", "/v1/users/ann/connections"),
-            ("DELETE", "/v1/users/ann/connections"),
-            ("GET", "/v1/users/ann/log"),
-            ("DELETE", "/v1/users/ann/log"),
-            ("GET", "/v1/instances"),
+            ("POST", "/v1/users/ann/push", ""),
+            ("POST", "/v1/push", r#"{"users":["ann"],"text":"x"}"#),
+            ("POST", "/v1/broadcast", ""),
+            ("GET", "/v1/users/ann/connections", ""),
+            ("DELETE", "/v1/users/ann/connections", ""),
+            ("POST", "/v1/connections", r#"{"user":"ann"}"#),
+            ("POST", "/v1/kick", r#"{"user":"ann"}"#),
+            ("GET", "/v1/users/ann/log", ""),
+            ("DELETE", "/v1/users/ann/log", ""),
+            ("POST", "/v1/log", r#"{"user":"ann"}"#),
+            ("POST", "/v1/delete-log", r#"{"user":"ann"}"#),
+            ("GET", "/v1/instances", ""),
         ];
-        for (method, path) in questions {
-            let ask = || request(method, path);
+        for (method, path, body) in questions {
+            let ask = || request(method, path).map(|_| Full::from(body));
             let waits = api.answer(server.handle(), ask(), Scope::Everything, |_| pending());
             assert!(waits.now_or_never().is_none(), "{method} {path}");
             let answer = api.answer(server.handle(), ask(), Scope::Everything, |_| ready(()));
