@@ -32,6 +32,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, where_a_user_is_connected_is_listed),
     (INSTANCES, a_kick_ends_one_connection_or_all),
     (INSTANCES, a_log_is_printed_and_removed),
+    (ONE, a_push_waits_for_confirmations_if_it_is_told_to),
     (INSTANCES, the_instances_are_listed),
     (ONE, the_json_of_the_api_is_printed_as_it_came),
     (ONE.embedded(), an_api_with_keys_is_asked_with_one),
@@ -208,6 +209,29 @@ fn a_kick_ends_one_connection_or_all(cell: Cell) {
     );
 }
 
+/// The receipt counts the terminals that have confirmed the record.
+fn a_push_waits_for_confirmations_if_it_is_told_to(cell: Cell) {
+    let cluster = cell.start(1);
+    let mut ann = cluster[0].connect().user("ann").query("log", "1").open();
+    let acked = ["--until", "acked", "--deadline", "30s", "ann", "hello"];
+    let durable = [["push", "--durable"].as_slice(), &acked].concat();
+    let output = thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(cell, &cluster, &durable));
+        let position = ann.expect_record("hello");
+        ann.send_text(&format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#));
+        asked.join().expect("it ends")
+    });
+    assert_eq!(output.status.code(), DONE, "{output:?}");
+    let text = printed(&output);
+    assert!(
+        text.starts_with("written 0, queued 0, acked 1, failed 0\n"),
+        "{text}"
+    );
+    let plain = [["push"].as_slice(), &acked].concat();
+    let output = ask(cell, &cluster, &plain);
+    assert_eq!(output.status.code(), WRONG_USAGE, "{output:?}");
+}
+
 /// What is pushed durably is shown, and is gone when it is removed.
 fn a_log_is_printed_and_removed(cell: Cell) {
     let cluster = cell.start(2);
@@ -217,7 +241,7 @@ fn a_log_is_printed_and_removed(cell: Cell) {
     let position = page.records[0].position.as_str();
     let text = printed(&output);
     assert!(
-        text.ends_with(&format!("in the log: {position}\n")),
+        text.ends_with(&format!("\nin the log: {position}\n")),
         "{text}"
     );
 

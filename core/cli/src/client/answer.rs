@@ -22,6 +22,8 @@ pub(super) struct Receipt {
     pub(super) queued: u64,
     #[serde(default)]
     pub(super) kept: u64,
+    #[serde(default)]
+    pub(super) acked: u64,
     pub(super) failed: u64,
     /// Of a durable push: where its record is, or why it is none.
     pub(super) logged: Option<String>,

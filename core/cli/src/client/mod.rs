@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use switchboard_core::config::{Config, duration};
@@ -86,11 +86,40 @@ pub(super) struct Push {
     /// Make it a record of the user's log, for terminals that are away as well
     #[arg(long, conflicts_with = "connection")]
     durable: bool,
+    /// What the receipt of a durable push waits for, until the deadline
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value_t,
+        requires = "durable"
+    )]
+    until: Until,
     /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
     #[command(flatten)]
     asking: Asking,
+}
+
+/// What the receipt of a durable push waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Until {
+    /// Its frames are written
+    #[default]
+    Written,
+    /// Each terminal that follows its log has confirmed it
+    Acked,
+}
+
+impl Until {
+    /// As the API is asked for it.
+    const fn parameter(self) -> &'static str {
+        match self {
+            Self::Written => "",
+            Self::Acked => "&until=acked",
+        }
+    }
 }
 
 /// The flags of `switchboard where`.
@@ -134,6 +163,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
     }
     if push.durable {
         path.push_str("&durable=true");
+        path.push_str(push.until.parameter());
     }
     let content = match push.text.as_str() {
         "-" => standard_input()?,
@@ -159,7 +189,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
         };
         print_receipt(receipt, &nobody);
         if let Some(logged) = &receipt.logged {
-            say(&format!("in the log: {logged}"));
+            say(&in_log(logged));
         }
     })
 }
@@ -261,19 +291,21 @@ fn print_receipt(receipt: &Receipt, nobody: &str) {
         written,
         queued,
         kept,
+        acked,
         failed,
         ..
     } = receipt;
-    if written + queued + kept + failed == 0 {
+    if written + queued + kept + acked + failed == 0 {
         say(nobody);
         return;
     }
-    let kept = match kept {
+    let if_any = |name, count: &u64| match count {
         0 => String::new(),
-        kept => format!(", kept {kept}"),
+        count => format!(", {name} {count}"),
     };
+    let (kept, acked) = (if_any("kept", kept), if_any("acked", acked));
     say(&format!(
-        "written {written}, queued {queued}{kept}, failed {failed}"
+        "written {written}, queued {queued}{kept}{acked}, failed {failed}"
     ));
     let mut table = Table::new(["CONNECTION", "OUTCOME"]);
     for terminal in &receipt.terminals {
@@ -282,6 +314,16 @@ fn print_receipt(receipt: &Receipt, nobody: &str) {
     table.print();
     if receipt.truncated {
         say("and others, which the receipt does not list");
+    }
+}
+
+/// What the receipt of a durable push says about its record.
+fn in_log(logged: &str) -> String {
+    match logged {
+        "unknown" => "perhaps in the log: Redis did not answer in time".to_owned(),
+        "refused" => "not in the log: Redis refused it".to_owned(),
+        "expired" => "not in the log any more".to_owned(),
+        position => format!("in the log: {position}"),
     }
 }
 
@@ -309,5 +351,20 @@ fn standard_input() -> Result<Vec<u8>, Failure> {
         Err(error) => Err(Failure::Asked(format!(
             "cannot read standard input: {error}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_log;
+
+    #[test]
+    fn only_a_record_is_said_to_be_in_the_log() {
+        let position = "0056a2b4c8d9e07f3a9c01";
+        assert_eq!(in_log(position), format!("in the log: {position}"));
+        for none in ["unknown", "refused", "expired"] {
+            let said = in_log(none);
+            assert!(!said.starts_with("in the log"), "{said}");
+        }
     }
 }
