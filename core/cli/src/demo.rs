@@ -92,8 +92,8 @@ Then push through either; every terminal of ann gets it, wherever it is:
   curl -d 'Hello through the first' http://{api}/v1/users/ann/push
   curl -d 'Hello through the second' http://{other_api}/v1/users/ann/push
 
-A durable push waits for who is away. Tick \"Follow the log\" on a page, connect, cut the connection, push, and
-see it come back; or read the log without a terminal:
+A durable push is kept for terminals that are away. Tick \"Follow the log\" on a page, connect, cut the connection,
+push durably, and see the terminal come back with what it missed. Or read the log without a terminal:
 
   curl -d 'Hello later' 'http://{api}/v1/users/ann/push?durable=true'
   curl http://{other_api}/v1/users/ann/log

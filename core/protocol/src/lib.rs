@@ -24,12 +24,21 @@ pub enum Protocol {
     PlainLog,
 }
 
+/// When the terminals of a protocol follow the log of their user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// If they ask for it.
+    IfAsked,
+    /// Unless they decline it.
+    UnlessDeclined,
+}
+
 /// What makes a protocol. Each has a file, and one of these in it.
 struct Codec {
     /// The WebSocket subprotocol by which terminals choose it.
     subprotocol: &'static str,
-    /// Whether its terminals follow the log of their user without asking for it.
-    follows: bool,
+    /// When its terminals follow the log of their user.
+    following: Following,
     /// Whether the frame of a push is another than its payload.
     changes_payloads: bool,
     /// How large a push is over a transport that makes so many bytes of a frame.
@@ -103,9 +112,9 @@ impl Protocol {
             .find(|protocol| protocol.subprotocol() == name)
     }
 
-    /// Whether its terminals follow the log of their user without asking for it.
-    pub const fn follows(self) -> bool {
-        self.codec().follows
+    /// When its terminals follow the log of their user.
+    pub const fn following(self) -> Following {
+        self.codec().following
     }
 
     /// How large pushes are after encoding, over a transport that makes so many bytes of a frame. It is what
@@ -258,9 +267,9 @@ mod tests {
             );
         }
         assert_eq!(Protocol::of_subprotocol("bearer.token"), None);
-        let following = Protocol::of_subprotocol("switchboard.v2");
-        assert_eq!(following.map(Protocol::follows), Some(true));
-        assert!(!Protocol::default().follows());
+        let second = Protocol::of_subprotocol("switchboard.v2").expect("it is one");
+        assert_eq!(second.following(), Following::UnlessDeclined);
+        assert_eq!(Protocol::default().following(), Following::IfAsked);
     }
 
     #[test]

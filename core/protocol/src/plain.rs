@@ -6,11 +6,11 @@ use switchboard_core::frame::{
 use switchboard_core::id::{ConnectionId, PushId};
 use switchboard_core::position::Position;
 
-use crate::{Codec, Frames, Said};
+use crate::{Codec, Following, Frames, Said};
 
 pub(crate) const CODEC: Codec = Codec {
     subprotocol: "switchboard.v1",
-    follows: false,
+    following: Following::IfAsked,
     changes_payloads: false,
     size,
     encode,
@@ -20,7 +20,7 @@ pub(crate) const CODEC: Codec = Codec {
 /// The same frames, for terminals that follow the log of their user.
 pub(crate) const LOG_CODEC: Codec = Codec {
     subprotocol: "switchboard.v2",
-    follows: true,
+    following: Following::UnlessDeclined,
     ..CODEC
 };
 

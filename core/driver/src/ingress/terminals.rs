@@ -125,7 +125,7 @@ async fn logged_in(
 
 /// What a terminal asks of its log.
 fn asked_log(uri: &Uri, protocol: Protocol) -> Result<Option<Follow>, Refusal> {
-    follow(uri, protocol.follows()).map_err(|error| {
+    follow(uri, protocol.following()).map_err(|error| {
         let text = error.to_string();
         Box::new(refusal(StatusCode::BAD_REQUEST, "bad_log", &text))
     })

@@ -3,17 +3,21 @@
 use http::Uri;
 use switchboard_core::event::Follow;
 use switchboard_core::position::{InvalidPosition, Position};
+use switchboard_protocol::Following;
 
 use super::query::{self, BadEncoding};
 
 /// What the query of a handshake asks of the log: `log=1`, or `after=POSITION`, newest first, or `history=N`; and
-/// if it says nothing, what is `usual` for whoever speaks its protocol. Other parameters are others' business.
+/// if it says nothing, what its protocol says. Other parameters are others' business.
 ///
 /// # Errors
 ///
 /// If it cannot be read.
-pub(crate) fn follow(uri: &Uri, usual: bool) -> Result<Option<Follow>, BadFollow> {
-    let mut asked = usual;
+pub(crate) fn follow(uri: &Uri, following: Following) -> Result<Option<Follow>, BadFollow> {
+    let mut asked = match following {
+        Following::IfAsked => false,
+        Following::UnlessDeclined => true,
+    };
     let mut follow = Follow::default();
     for pair in query::pairs(uri.query()) {
         let (name, value) = pair?;
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
 
     fn asked(query: &str) -> Result<Option<Follow>, BadFollow> {
-        follow(&uri(query), false)
+        follow(&uri(query), Following::IfAsked)
     }
 
     fn uri(query: &str) -> Uri {
@@ -67,9 +71,10 @@ mod tests {
     #[test]
     fn a_terminal_whose_protocol_has_the_log_may_do_without() {
         let all = Some(Follow::default());
-        assert_eq!(follow(&uri("user=ann"), true), Ok(all));
-        assert_eq!(follow(&uri("log=0"), true), Ok(None));
-        let history = follow(&uri("history=7"), true).expect("it can be read");
+        let asked = |query| follow(&uri(query), Following::UnlessDeclined);
+        assert_eq!(asked("user=ann"), Ok(all));
+        assert_eq!(asked("log=0"), Ok(None));
+        let history = asked("history=7").expect("it can be read");
         assert_eq!(history.map(|follow| follow.history), Some(7));
     }
 
