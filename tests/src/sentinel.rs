@@ -23,6 +23,9 @@ pub struct Replicated {
     /// After how many milliseconds a silent primary is replaced, but by what a test does.
     patience: u32,
     sentinel: Sentinel,
+    /// Where one may be started that knows nothing of the other.
+    stale: SocketAddr,
+    stale_sentinel: Option<Sentinel>,
 }
 
 /// What a Redis that is started again still has.
@@ -68,8 +71,16 @@ impl Replicated {
     /// If they do not start.
     #[track_caller]
     pub fn start_stubborn() -> Self {
-        // The Sentinel's word for it; REPLICAOF is another command.
-        Self::start_with(&[], &["--rename-command", "SLAVEOF", ""])
+        // The Sentinel's word for it; REPLICAOF is another command. Nor do other Sentinels learn of it there.
+        let forbidden = [
+            "--rename-command",
+            "SLAVEOF",
+            "",
+            "--rename-command",
+            "PUBLISH",
+            "",
+        ];
+        Self::start_with(&[], &forbidden)
     }
 
     #[track_caller]
@@ -83,7 +94,7 @@ impl Replicated {
             let about: redis::InfoDict = replica.command(&["INFO", "replication"]);
             about.get::<String>("master_link_status").as_deref() == Some("up")
         });
-        let sentinel = Sentinel::start(primary.port());
+        let sentinel = Sentinel::start(free_address(), primary.port());
         eventually("the Sentinel knows the replica", || {
             sentinel.replicas() == 1
         });
@@ -92,7 +103,41 @@ impl Replicated {
             persistence,
             patience: DOWN_AFTER,
             sentinel,
+            stale: free_address(),
+            stale_sentinel: None,
         }
+    }
+
+    /// The same with a second Sentinel before it, which does not answer until it is started.
+    pub fn url_with_stale(&self) -> String {
+        format!(
+            "redis+sentinel://{},{}/main",
+            self.stale, self.sentinel.address
+        )
+    }
+
+    /// Starts a Sentinel that names the one that is not the primary, as one does that was cut off while others let
+    /// another take over. The replaced one must be stubborn, or tells it of the other Sentinel.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[track_caller]
+    pub fn start_stale_sentinel(&mut self) {
+        let sentinel = Sentinel::start(self.stale, self.other().port());
+        eventually("it sees its primary", || sentinel.sees_primary());
+        self.stale_sentinel = Some(sentinel);
+    }
+
+    /// The port of the primary that the stale Sentinel names.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started.
+    #[track_caller]
+    pub fn stale_primary(&self) -> u16 {
+        let sentinel = self.stale_sentinel.as_ref();
+        sentinel.expect("it was started").primary()
     }
 
     /// Where servers ask for the primary, as `redis+sentinel://127.0.0.1:<port>/main`.
@@ -281,6 +326,10 @@ fn arguments(persistence: &[&str], primary: Option<u16>) -> Vec<String> {
     arguments
 }
 
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
 /// After how many milliseconds a silent primary is replaced.
 const DOWN_AFTER: u32 = 500;
 const A_LONG_TIME: u32 = 600_000;
@@ -295,9 +344,8 @@ struct Sentinel {
 
 impl Sentinel {
     #[track_caller]
-    fn start(primary: u16) -> Self {
+    fn start(address: SocketAddr, primary: u16) -> Self {
         let folder = TempDir::with_prefix("switchboard-").expect("a temporary folder");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let file = folder.path().join("sentinel.conf");
         let settings = format!(
             "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {primary} 1\n\

@@ -1,5 +1,8 @@
 //! A replica takes over while pushes go on.
 
+use std::thread;
+use std::time::Duration;
+
 use switchboard_tests::api::push;
 use switchboard_tests::behaviour::{Behaviour, ONE, PROCESSES};
 use switchboard_tests::behaviours;
@@ -8,8 +11,9 @@ use switchboard_tests::directory::Directory;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::eventually;
 use switchboard_tests::sentinel::Replicated;
+use switchboard_tests::settings::Settings;
 
-use crate::traffic::{after_settling, nobody_is_missed_while};
+use crate::traffic::{after_settling, nobody_is_missed_while, settlings};
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -23,6 +27,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         PROCESSES.sentinel(),
         servers_leave_a_primary_that_does_not_learn_of_its_end
+    ),
+    (
+        PROCESSES.sentinel(),
+        a_sentinel_that_missed_a_failover_leads_nobody_back
     ),
     (
         PROCESSES.sentinel(),
@@ -70,6 +78,40 @@ fn servers_leave_a_primary_that_does_not_learn_of_its_end(cell: Cell) {
     let logs: Vec<String> = cluster.redis().command(&["KEYS", "sb:{p*}m:*"]);
     assert_eq!(logs.len(), 1, "so is the record");
 }
+
+/// H38, H39: a Sentinel that was cut off goes on naming the primary that was replaced, and that takes writes until it
+/// is demoted. Who has gone over stays, and who starts goes where the others are.
+fn a_sentinel_that_missed_a_failover_leads_nobody_back(cell: Cell) {
+    let replicated = Replicated::start_stubborn();
+    let url = replicated.url_with_stale();
+    let directory = Directory::Sentinel(Box::new(replicated));
+    let with_both = |settings: Settings| settings.with("redis", url);
+    let mut cluster = Cluster::start_on(directory, cell.fleet, 2, with_both);
+    after_settling(&mut cluster, |cluster| cluster.replicated().swap());
+    let settled = settlings(&cluster);
+
+    cluster.replicated().start_stale_sentinel();
+    let new = cluster.add(|settings| settings);
+    cluster.await_all_up();
+    let _terminal = cluster[new].terminal("ann").follow();
+    assert_eq!(cluster.rows().len(), 1, "the row is at the new primary");
+
+    thread::sleep(LOOKS);
+    let stale = cluster.replicated().stale_primary();
+    assert_ne!(
+        stale,
+        cluster.redis().port(),
+        "it has not learned of the failover"
+    );
+    assert_eq!(
+        settlings(&cluster)[..settled.len()],
+        settled,
+        "nobody has left"
+    );
+}
+
+/// Some looks at the Sentinels, of which there is one a second.
+const LOOKS: Duration = Duration::from_secs(4);
 
 /// H39: the Sentinel is asked anew at each start.
 fn a_server_that_starts_after_a_failover_joins_the_others(cell: Cell) {

@@ -21,9 +21,14 @@ impl Backoff {
     pub(crate) fn next_pause(&mut self) -> Duration {
         let span = self.span;
         self.span = (span * 2).min(Self::LAST);
-        let part = f64::from(u16::from_le_bytes(crate::random_bytes())) / f64::from(u16::MAX);
-        span / 2 + (span / 2).mul_f64(part)
+        drawn_pause(span)
     }
+}
+
+/// A pause that is drawn at random between half and all of its span.
+pub(super) fn drawn_pause(span: Duration) -> Duration {
+    let part = f64::from(u16::from_le_bytes(crate::random_bytes())) / f64::from(u16::MAX);
+    span / 2 + (span / 2).mul_f64(part)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod mark;
 mod primary;
 mod probe;
 mod redis_link;
+mod sentinels;
 mod trouble;
 
 use std::sync::Arc;

@@ -7,8 +7,10 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
 use switchboard_core::directory::DirectorySettings;
 
+use super::backoff::drawn_pause;
+use super::sentinels::Named;
 use super::trouble::Trouble;
-use super::{convert, mark};
+use super::{convert, mark, sentinels};
 use crate::directory::{RedisUrl, Sentinel, Target};
 use crate::runtime::{Runtime, race};
 
@@ -21,8 +23,8 @@ pub(super) struct Primary {
     /// The server's run, which a restart changes and a proxy's switch to another server too. `None`
     /// if the server does not say.
     pub(super) run: Option<String>,
-    /// Where it is, if a Sentinel named it.
-    named: Option<String>,
+    /// What Sentinels said of it, if they named it.
+    named: Option<Named>,
 }
 
 impl Primary {
@@ -44,26 +46,21 @@ impl Primary {
         Ok(primary)
     }
 
-    /// The master that the first Sentinel names that knows it, if it says itself that it is one.
+    /// The latest master that Sentinels name, if it says itself that it is one.
     async fn of_sentinel(sentinel: &Sentinel) -> Result<Self, Trouble> {
-        // One that does not answer must leave time for the others, and for the master.
-        let hosts = u32::try_from(sentinel.hosts.len()).unwrap_or(u32::MAX);
-        let patience = CONNECT / hosts.saturating_add(1);
-        let mut trouble = Trouble::Unreachable("no Sentinel is named".to_owned());
-        for host in &sentinel.hosts {
-            let named = named_by(host, sentinel, patience).await;
-            let primary = match named {
-                Ok(master) => match open(&master, CONNECT).await {
-                    Ok(connection) => Self::verified(connection).await.map(|primary| Self {
-                        named: Some(master),
-                        ..primary
-                    }),
-                    Err(error) => Err(error.into()),
-                },
-                Err(why) => Err(why.of_sentinel(host)),
+        let mut trouble = Trouble::Unreachable("no master is named".to_owned());
+        for named in sentinels::latest(sentinels::ask(sentinel).await?) {
+            let primary = match open(&named.url, CONNECT).await {
+                Ok(connection) => Self::verified(connection).await,
+                Err(error) => Err(error.into()),
             };
             match primary {
-                Ok(primary) => return Ok(primary),
+                Ok(primary) => {
+                    return Ok(Self {
+                        named: Some(named),
+                        ..primary
+                    });
+                }
                 Err(why) => trouble = why,
             }
         }
@@ -92,7 +89,7 @@ impl Primary {
         })
     }
 
-    /// Ends when the Sentinels lead to another primary than this one; without Sentinels never. A primary
+    /// Ends when the Sentinels name a later primary than this one; without Sentinels never. A primary
     /// that was replaced and lives on learns of it late, by ten seconds or more, and what it is asked to
     /// write until then is lost.
     pub(super) fn replaced<R: Runtime>(&self, url: &RedisUrl) -> impl Future<Output = ()> + use<R> {
@@ -102,48 +99,40 @@ impl Primary {
         };
         let run = self.run.clone();
         async move {
-            let Some((sentinel, named)) = watched else {
+            let Some((sentinel, mut named)) = watched else {
                 return std::future::pending().await;
             };
             loop {
-                R::sleep(WATCH).await;
-                let looked = race(is_replaced(&sentinel, &named, run.as_deref()), async {
-                    R::sleep(CONNECT).await;
-                    false
-                });
-                if looked.await {
-                    return;
+                R::sleep(drawn_pause(WATCH)).await;
+                let Ok(answers) = sentinels::ask(&sentinel).await else {
+                    continue;
+                };
+                for successor in named.successors(answers) {
+                    let found = race(is_another(&successor, run.as_deref()), async {
+                        R::sleep(WATCH).await;
+                        false
+                    });
+                    if found.await {
+                        return;
+                    }
                 }
             }
         }
     }
 }
 
-/// How often the Sentinels are asked whether the primary is still the one of the link.
+/// How often the Sentinels are asked whether the primary is still the one of the link, at least.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Whether establishing the link anew would lead to another primary: the Sentinels are asked in the same order.
-async fn is_replaced(sentinel: &Sentinel, named: &str, run: Option<&str>) -> bool {
-    for host in &sentinel.hosts {
-        let Ok(master) = named_by(host, sentinel, WATCH).await else {
-            continue;
-        };
-        if master == named {
-            return false;
-        }
-        let Ok(mut connection) = open(&master, WATCH).await else {
-            continue;
-        };
-        match standing(&mut connection).await {
-            // The same server may have two addresses.
-            Ok(Standing::Primary { run: other }) => {
-                return run.is_none() || other.as_deref() != run;
-            }
-            // A Sentinel that was cut off names one that was replaced.
-            Ok(Standing::Replica) | Err(_) => {}
-        }
+/// Whether the server that is named is a primary, and not in this run: the same server may have two addresses.
+async fn is_another(named: &Named, run: Option<&str>) -> bool {
+    let Ok(mut connection) = open(&named.url, WATCH).await else {
+        return false;
+    };
+    match standing(&mut connection).await {
+        Ok(Standing::Primary { run: other }) => run.is_none() || other.as_deref() != run,
+        Ok(Standing::Replica) | Err(_) => false,
     }
-    false
 }
 
 /// What a server says of itself.
@@ -273,22 +262,6 @@ async fn open(url: &str, patience: Duration) -> Result<MultiplexedConnection, Re
     client
         .get_multiplexed_async_connection_with_config(&config)
         .await
-}
-
-/// Where the master is, by one Sentinel.
-async fn named_by(host: &str, sentinel: &Sentinel, patience: Duration) -> Result<String, Trouble> {
-    let mut watcher = open(&sentinel.sentinel_url(host), patience).await?;
-    let named: Option<(String, u16)> = redis::cmd("SENTINEL")
-        .arg("get-master-addr-by-name")
-        .arg(&sentinel.master)
-        .query_async(&mut watcher)
-        .await?;
-    match named {
-        Some((host, port)) => Ok(sentinel.master_url(&host, port)),
-        None => Err(Trouble::Unreachable(
-            "it watches no master of that name".to_owned(),
-        )),
-    }
 }
 
 impl From<RedisError> for Trouble {
