@@ -1,6 +1,6 @@
 //! The catalogue: bugs that can be switched on in the core, and which invariants must catch each
 //! within how many seeds of the swarm. Each of our invariants catches one at least, but for
-//! those that watch the boundary of an instance, which have tests of their own.
+//! those that watch the boundary of an instance, which have tests of their own, and for two that slips show.
 
 use switchboard_core::flaws::Flaw;
 

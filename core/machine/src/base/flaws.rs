@@ -61,7 +61,7 @@ pub enum Flaw {
     /// A log is not read behind the writing of a row: what came before the row, or while it was missing, is not
     /// looked for.
     NoReadBehindRow,
-    /// No log is checked when a link to a peer breaks.
+    /// No log is checked when a link to a peer breaks, nor when it is named on the next one.
     NoCheckAfterBreak,
     /// No log is checked without a reason.
     NoPeriodicCheck,

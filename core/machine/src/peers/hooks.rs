@@ -12,7 +12,7 @@ pub(super) const fn role_of_dialler(flaws: Flaws) -> Role {
     Role::Dialler
 }
 
-/// Whether logs are checked when a link breaks.
+/// Whether logs are checked when a link breaks, and those that a publisher names on the next one.
 pub(super) const fn checks_logs_after_a_break(flaws: Flaws) -> bool {
     !flaws.has(Flaw::NoCheckAfterBreak)
 }

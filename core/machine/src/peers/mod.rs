@@ -271,7 +271,11 @@ impl Peers {
                     Service::None | Service::Vacant => {}
                 }
             }
-            Message::Missed(logs) => cx.emit(Effect::Missed(logs)),
+            Message::Missed(logs) => {
+                if hooks::checks_logs_after_a_break(cx.flaws) {
+                    cx.emit(Effect::Missed(logs));
+                }
+            }
             Message::Goodbye => membership.noticed(cx.now.mono, from, Sign::Goodbye),
             Message::Proof(_) => self.misbehaved(cx, membership, link, "a second proof"),
         }
