@@ -16,12 +16,16 @@ const DURABLE: u64 = 2;
 pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
 impl ScheduleMaker {
-    /// Makes followers of some clients and durable ones of some pushes; or leaves all as it is.
-    pub(super) fn followers(&mut self, follows: WhoFollows) -> LogSettings {
-        let some = self.below(ONE_IN, "followed", 0) > 0;
-        if some && follows == WhoFollows::Some {
-            return LogSettings::DEFAULT;
+    /// Whether any client follows.
+    pub(super) fn is_followed(&self, follows: WhoFollows) -> bool {
+        match follows {
+            WhoFollows::Some => self.below(ONE_IN, "followed", 0) == 0,
+            WhoFollows::Always => true,
         }
+    }
+
+    /// Makes followers of some clients.
+    pub(super) fn followers(&mut self) {
         for client in 0..self.clients {
             if self.below(4, "follows", client) == 0 {
                 continue;
@@ -39,6 +43,10 @@ impl ScheduleMaker {
             let at = self.near(FAULTS.0, FAULTS.1, "forgets", time);
             self.put(at, Act::Forget { client, positions });
         }
+    }
+
+    /// A log is lost, or has two histories for a while.
+    pub(super) fn faults_of_logs(&mut self) {
         if self.below(4, "log evicted", 0) == 0 {
             let user = self.one_of(&USERS, "log evicted", 0).to_owned();
             let at = self.near(FAULTS.0, HEAL, "log evicted", 0);
@@ -47,6 +55,10 @@ impl ScheduleMaker {
         if self.below(3, "history", 0) == 0 {
             self.histories();
         }
+    }
+
+    /// Makes durable ones of some pushes. Returns what is kept of them.
+    pub(super) fn durable_pushes(&mut self) -> LogSettings {
         let mut items = std::mem::take(&mut self.items);
         for (nth, item) in (0..).zip(&mut items) {
             self.make_durable(&mut item.act, nth);

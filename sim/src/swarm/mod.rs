@@ -140,7 +140,14 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
     if !old && maker.below(8, "quiet", 0) == 0 {
         maker.come_again();
     }
-    let log = maker.followers(follows);
+    let mut log = LogSettings::DEFAULT;
+    if maker.is_followed(follows) {
+        maker.followers();
+        if !seed.is_multiple_of(10) {
+            maker.faults_of_logs();
+        }
+        log = maker.durable_pushes();
+    }
     maker.made(seed, reconnect, tight, log)
 }
 

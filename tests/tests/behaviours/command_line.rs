@@ -53,7 +53,7 @@ fn the_demo_pushes_between_two_servers(cell: Cell) {
     let demo = Demo::start(adapter);
     assert_eq!(demo.apis.len(), 2, "{}", demo.text);
     assert_eq!(demo.terminals.len(), 2, "{}", demo.text);
-    assert_eq!(demo.text.matches("curl ").count(), 2, "{}", demo.text);
+    assert_eq!(demo.text.matches("curl ").count(), 4, "{}", demo.text);
     let mut terminals: Vec<_> = demo
         .terminals
         .iter()
