@@ -186,7 +186,7 @@ impl Doubt {
     fn cause(&mut self, watch: &Watch<'_>, life: Life) -> Option<Cause> {
         let doubting = self.hosts.get_mut(&life.host)?;
         doubting.time_out(watch, life.host);
-        doubting.cause(watch.now())
+        doubting.cause(watch)
     }
 }
 
@@ -368,8 +368,11 @@ impl Doubting {
             .retain(|_, other| other.lease.1 > Instant::START || is_known(other));
     }
 
-    fn cause(&self, now: Instant) -> Option<Cause> {
-        let others = self.others.values().filter_map(|other| other.doubted);
+    fn cause(&self, watch: &Watch<'_>) -> Option<Cause> {
+        let now = watch.now();
+        // A goodbye ends the doubt.
+        let others = (self.others.iter()).filter(|(instance, _)| stays(watch, **instance));
+        let others = others.filter_map(|(_, other)| other.doubted);
         let lasting = (self.everyone.into_iter().chain(others)).find(|(until, _)| *until > now);
         let behind = |link: &LinkKey| {
             let other = self.dialled.get(link).and_then(|of| self.others.get(of));
