@@ -303,6 +303,9 @@ fn lane(watch: &Watch<'_>, life: Life, user: &UserId) -> usize {
     of_user().filter(|(_, time)| time.sequence >= first).count()
 }
 
+/// Bytes of the frame that announces a record to its followers, at most.
+const ANNOUNCED: usize = 128;
+
 /// Whether enough came for a terminal to fill its queue, as a publisher has just told: pushes that
 /// can have waited there lately. What answers its messages takes no room.
 fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
@@ -340,6 +343,7 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         if waited {
             frames += 1;
             bytes += push.payload().map_or(0, |payload| payload.len());
+            bytes += push.durable().map_or(0, |_| ANNOUNCED);
         }
     }
     frames > config.queue_frames || bytes > config.queue_bytes
