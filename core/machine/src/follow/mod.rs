@@ -21,9 +21,10 @@
 //! # What is checked
 //!
 //! A follower misses a record if the publisher could not find it: its row was lost, the link broke, the
-//! append was executed after it was given up. A publisher that knows which records it could not deliver names their logs
-//! to the instance as soon as there is a link ([`MissedLogs`](crate::vocabulary::missed::MissedLogs)). Beyond that the head of the log is compared whenever one of these may
-//! have happened, behind each writing of the row, and once a minute in any case.
+//! append was executed after it was given up. A publisher that knows which records it could not deliver
+//! names their logs to the instance as soon as there is a link
+//! ([`MissedLogs`](crate::vocabulary::missed::MissedLogs)). Beyond that the head of the log is compared
+//! whenever one of these may have happened, behind each writing of the row, and once a minute in any case.
 
 mod channel;
 mod check;
