@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
 use crate::deliver::broadcast::Broadcasting;
+use crate::deliver::fate::Fate;
 use crate::deliver::hooks;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
 use crate::follow::{Confirmation, Followers};
@@ -68,68 +69,6 @@ pub(super) struct ServedTerminal {
     addressee: u32,
     connection: ConnectionId,
     fate: Fate,
-}
-
-/// What is known of what becomes of a delivery at one terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Fate {
-    /// Nothing yet: the first outcome is the last one.
-    Open,
-    /// The terminal's confirmation is waited for. This is the outcome without one.
-    Unconfirmed(Option<Outcome>),
-    /// This became of it.
-    Settled(Outcome),
-}
-
-impl Fate {
-    const fn new(until: Until) -> Self {
-        match until {
-            Until::Written => Self::Open,
-            Until::Acked => Self::Unconfirmed(None),
-        }
-    }
-
-    /// With one more outcome.
-    fn with(self, outcome: Outcome) -> Self {
-        match self {
-            Self::Open => Self::Settled(outcome),
-            Self::Unconfirmed(before) => match outcome {
-                Outcome::Written => Self::Unconfirmed(Some(outcome)),
-                Outcome::Queued | Outcome::Kept => Self::Unconfirmed(before.or(Some(outcome))),
-                Outcome::Gone
-                | Outcome::Overflow
-                | Outcome::Unreachable
-                | Outcome::TooLarge
-                | Outcome::Acked => Self::Settled(outcome),
-            },
-            Self::Settled(_) => self,
-        }
-    }
-
-    /// If no confirmation comes any more.
-    const fn unconfirmed(self) -> Self {
-        match self {
-            Self::Unconfirmed(Some(outcome)) => Self::Settled(outcome),
-            Self::Unconfirmed(None) => Self::Open,
-            Self::Open | Self::Settled(_) => self,
-        }
-    }
-
-    const fn is_settled(self) -> bool {
-        match self {
-            Self::Settled(_) => true,
-            Self::Open | Self::Unconfirmed(_) => false,
-        }
-    }
-
-    /// What is said of it, whatever may come.
-    fn outcome(self) -> Outcome {
-        match self {
-            Self::Open => Outcome::Queued,
-            Self::Unconfirmed(outcome) => outcome.unwrap_or(Outcome::Queued),
-            Self::Settled(outcome) => outcome,
-        }
-    }
 }
 
 /// What a delivery asks for one key.

@@ -5,6 +5,7 @@
 //! the publisher must know, the delivery is answered.
 
 mod broadcast;
+mod fate;
 mod hooks;
 mod inbound;
 mod repeat;
