@@ -6,6 +6,7 @@ use switchboard_core::config::Config;
 use switchboard_core::message::Action;
 use switchboard_core::time::Instant;
 
+use super::lateness::is_late;
 use crate::checker::Watch;
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::Life;
@@ -24,6 +25,24 @@ pub(super) fn recovery(config: &Config) -> Duration {
 /// nobody reads is given up, and the row is removed.
 pub(super) fn given_up(config: &Config) -> Duration {
     config.close_timeout + config.directory_timeout * 3
+}
+
+/// Why a terminal that went without a sign still has its row: its instance pings it, waits for its patience, and
+/// gives it up as it does others.
+pub(super) fn not_yet_noticed(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
+    let config = watch.scene().config();
+    let this = &watch.scene().sessions()[session];
+    let silence = watch.excuse(Instant::START, watch.now(), |excuse| {
+        let silent = matches!(
+            excuse.kind,
+            FaultKind::SilentEnd | FaultKind::HalfOpenClient
+        );
+        silent && excuse.scope == Scope::Session(session)
+    })?;
+    let unheard = silence.from + config.ping_interval + config.ping_timeout;
+    let noticed = this.ended().unwrap_or(unheard);
+    let due = noticed + given_up(config);
+    (!is_late(watch, this.life()?.host, due)).then_some(silence)
 }
 
 /// Whether an instance may have given up a connection although its Close frame still waits.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::allowance::evicted;
+use super::allowance::{evicted, not_yet_noticed};
 use crate::checker::{Checker, Watch};
 use crate::observed::{Observed, Quiescence, Topic};
 
 /// Where the schedule expects it, the directory and the connections are equal, without any excuse but
-/// that of a row that was evicted: the sweep, which is slow, writes it again.
+/// two: of a row that was evicted, which the sweep, which is slow, writes again; and of a terminal that went
+/// without a sign, as long as its instance cannot have noticed.
 #[derive(Clone, Copy, Debug)]
 pub struct Convergence;
 
@@ -43,12 +44,22 @@ impl Checker for Convergence {
         drop(orphans);
         if let Some(orphan) = orphan {
             let session = scene.session_of(*orphan);
-            watch.violated(format!("session {session:?} has no live row"));
-        } else if let Some(ghost) = rows.difference(&held).next() {
+            return watch.violated(format!("session {session:?} has no live row"));
+        }
+        let mut unnoticed = None;
+        for ghost in rows.difference(&held) {
             let session = scene.session_of(*ghost);
-            watch.violated(format!("session {session:?} is gone and has a live row"));
-        } else {
-            watch.held();
+            match session.and_then(|session| not_yet_noticed(watch, session)) {
+                Some(excuse) => unnoticed = Some(excuse),
+                None => {
+                    return watch
+                        .violated(format!("session {session:?} is gone and has a live row"));
+                }
+            }
+        }
+        match unnoticed {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.held(),
         }
     }
 }

@@ -48,7 +48,7 @@ impl Terminals {
         let before = self.clients.insert(this.client.clone(), session);
         self.sessions.push(this);
         if let Some(before) = before {
-            if self.sessions[before].is_open() {
+            if self.sessions[before].is_under_way() {
                 cx.borne(FaultKind::HalfOpenClient, Scope::Session(before));
             }
             self.fall_silent(before);
@@ -284,7 +284,7 @@ impl Terminals {
             HowClosed::Sudden => Some(FaultKind::SuddenEnd),
             HowClosed::Clean => None,
         };
-        if let Some(kind) = unclean.filter(|_| self.sessions[session].is_open()) {
+        if let Some(kind) = unclean.filter(|_| self.sessions[session].is_under_way()) {
             cx.borne(kind, Scope::Session(session));
         }
         let closure = match how {

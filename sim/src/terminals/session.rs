@@ -239,6 +239,11 @@ impl Session {
         self.unanswered
     }
 
+    /// Whether nothing has ended it, be it accepted or still on its way.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.ended.is_none() && !self.silent && !self.gone
+    }
+
     /// Whether it is there and nothing has ended it.
     pub const fn is_open(&self) -> bool {
         self.id.is_some() && self.ended.is_none() && !self.silent

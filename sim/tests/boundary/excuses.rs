@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use switchboard_core::config::Config;
 use switchboard_core::message::{Counts, Outcome, Receipt, TerminalOutcome};
 use switchboard_sim::observed::{HandIn, Observed};
 use switchboard_sim::schedule::Schedule;
@@ -95,4 +96,40 @@ fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
     let twice = "40.0001s  reset i1 <-> i2\n41s  reset i1 <-> i2";
     assert_eq!(unreachable(twice), None);
     assert_eq!(unreachable("42.5s  reset i1 <-> i2"), None);
+}
+
+/// What `convergence` says of a terminal that goes while its instance pings once in a hundred seconds, which
+/// nobody has told the checker.
+fn disagrees(rest: &str) -> Option<String> {
+    let text = format!(
+        "switchboard-sim 1  seed 7  instances 1
+         1s  client c1 connects i1 as alice
+         {rest}"
+    );
+    let schedule = Schedule::parse(&text).expect("a schedule");
+    let checker = checkers::named("convergence").expect("a checker");
+    let config = Config::default();
+    let real = Config {
+        ping_interval: secs(100),
+        ..config.clone()
+    };
+    let mut world = World::doctored(schedule, config, &real, vec![checker]);
+    world.run().violation.map(|violation| violation.what)
+}
+
+#[test]
+fn a_terminal_that_went_without_a_sign_has_a_row_until_it_must_be_noticed_and_no_longer() {
+    let silent = |at: u64| {
+        disagrees(&format!(
+            "2s  client c1 closes silent\n{at}s  expect converged"
+        ))
+    };
+    assert_eq!(silent(44), None);
+    let said = silent(46).expect("a violation");
+    assert!(said.contains("is gone and has a live row"), "{said}");
+    let sudden = "1.9s  redis i1 next unregister request-lost
+                  2s  client c1 closes sudden
+                  2.5s  expect converged";
+    let said = disagrees(sudden).expect("a violation");
+    assert!(said.contains("is gone and has a live row"), "{said}");
 }
