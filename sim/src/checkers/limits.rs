@@ -333,9 +333,9 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
     let (mut frames, mut bytes) = (0, 0);
     let for_it = (scene.pushes().iter()).filter(|push| push.is_for(this.user()));
     for push in for_it {
-        let waited = match this.written_at(push.id()) {
-            Some(written) => written >= lately,
-            None => (push.times().iter()).any(|time| {
+        let waited = match this.has_written(push.id()) {
+            true => this.took_room_since(push.id(), lately),
+            false => (push.times().iter()).any(|time| {
                 let due = time.at + Config::DEADLINE_DEFAULT;
                 time.progress != HandInProgress::OnItsWay && due >= this.began() && can_wait(due)
             }),

@@ -37,8 +37,10 @@ pub struct Session {
     pub(super) pace: Pace,
     /// Until then it read nothing, if it ever did so.
     pub(super) deaf_until: Option<Instant>,
-    /// Pushes whose frames are with the operating system, and since when.
-    pub(super) written: BTreeMap<PushId, Instant>,
+    /// Pushes whose frames are with the operating system, and when the instance was told so of the whole batch.
+    pub(super) written: BTreeMap<PushId, Option<Instant>>,
+    /// Those of them in whose batch others still wait for the terminal.
+    pub(super) in_batch: Vec<PushId>,
     pub(super) key: Option<ConnectionKey>,
     /// It has reset or closed its socket: nothing reaches it.
     pub(super) gone: bool,
@@ -75,6 +77,7 @@ impl Fingerprint for Session {
             pace,
             deaf_until: _,
             written: _,
+            in_batch: _,
             key,
             gone,
             left,
@@ -137,6 +140,7 @@ impl Session {
             pace: Pace::AtOnce,
             deaf_until: None,
             written: BTreeMap::new(),
+            in_batch: Vec::new(),
             key: None,
             gone: false,
             left: false,
@@ -229,9 +233,26 @@ impl Session {
         self.written.contains_key(&push)
     }
 
-    /// Since when a frame of this push is with the operating system.
-    pub fn written_at(&self, push: PushId) -> Option<Instant> {
-        self.written.get(&push).copied()
+    /// Whether a frame of this push that is with the operating system has taken room in the queue of its
+    /// instance since then: until the whole batch is written, it does.
+    pub fn took_room_since(&self, push: PushId, since: Instant) -> bool {
+        let told = self.written.get(&push);
+        told.is_some_and(|told| told.is_none_or(|told| told >= since))
+    }
+
+    /// A frame of this push is with the operating system.
+    pub(super) fn write(&mut self, push: PushId) {
+        self.written.entry(push).or_insert(None);
+        self.in_batch.push(push);
+    }
+
+    /// The instance is told that a batch is written.
+    pub(super) fn batch_is_written(&mut self, now: Instant) {
+        for push in self.in_batch.drain(..) {
+            if let Some(told) = self.written.get_mut(&push) {
+                told.get_or_insert(now);
+            }
+        }
     }
 
     /// Whether it tried to connect where nobody answers, and nobody says so.

@@ -154,8 +154,7 @@ impl Terminals {
         let session = socket.session;
         match self.sessions[session].pace {
             Pace::AtOnce => {
-                self.hand_over(cx, publishing, life, key, None);
-                cx.tell(life, WRITE, Event::Written { connection: key });
+                self.hand_over_all(cx, publishing, life, key, session);
             }
             Pace::Every(span) => {
                 socket.slow = true;
@@ -187,7 +186,8 @@ impl Terminals {
         if !std::mem::take(&mut socket.slow) {
             return;
         }
-        let pace = self.sessions[socket.session].pace;
+        let session = socket.session;
+        let pace = self.sessions[session].pace;
         self.hand_over(cx, publishing, life, key, Some(1));
         let socket = self.sockets[life.host].get_mut(&key);
         match (pace, socket) {
@@ -196,10 +196,23 @@ impl Terminals {
                 cx.put(cx.now + span, Happening::SlowRead(life, key));
             }
             (Pace::AtOnce | Pace::Never | Pace::Every(_), _) => {
-                self.hand_over(cx, publishing, life, key, None);
-                cx.tell(life, WRITE, Event::Written { connection: key });
+                self.hand_over_all(cx, publishing, life, key, session);
             }
         }
+    }
+
+    /// All frames of a batch are on their way, and its instance is told.
+    fn hand_over_all(
+        &mut self,
+        cx: &mut Context,
+        publishing: &Publishing,
+        life: Life,
+        key: ConnectionKey,
+        session: usize,
+    ) {
+        self.hand_over(cx, publishing, life, key, None);
+        self.sessions[session].batch_is_written(cx.now);
+        cx.tell(life, WRITE, Event::Written { connection: key });
     }
 
     /// So many frames, or all, go on their way, with the pings between and behind them.
@@ -269,7 +282,7 @@ impl Terminals {
                 let push = publishing.of_content(payload.bytes());
                 if let Some(push) = push {
                     let id = publishing.pushes()[push].id();
-                    this.written.entry(id).or_insert(cx.now);
+                    this.write(id);
                     publishing.moment(cx, Moment::Write, push);
                 }
                 let payload = payload.clone();

@@ -1,5 +1,6 @@
 //! What faults do not excuse: the same is said of an answer a little too late, or elsewhere.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
@@ -26,15 +27,16 @@ fn world(checker: &str, rest: &str) -> World {
 fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
     let scene = world.scene();
     let last = scene.pushes().len() - 1;
-    let bob = &scene.sessions()[1];
+    let addressed = scene.sessions().last().expect("a session");
     let terminal = TerminalOutcome {
-        user: bob.user().clone(),
-        connection: bob.connection().expect("a connection"),
+        user: addressed.user().clone(),
+        connection: addressed.connection().expect("a connection"),
         outcome,
     };
     let mut counts = Counts::default();
     *match outcome {
         Outcome::Written => &mut counts.written,
+        Outcome::Overflow => &mut counts.overflow,
         _ => &mut counts.unreachable,
     } += 1;
     let receipt = Receipt {
@@ -96,6 +98,31 @@ fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
     let twice = "40.0001s  reset i1 <-> i2\n41s  reset i1 <-> i2";
     assert_eq!(unreachable(twice), None);
     assert_eq!(unreachable("42.5s  reset i1 <-> i2"), None);
+}
+
+#[test]
+fn a_batch_takes_room_while_its_terminal_reads_it_and_no_longer() {
+    let full = |at: u64| {
+        let mut text = "switchboard-sim 1  seed 7  instances 1  lease 10s  tight close
+            1s  client c1 connects i1 as alice
+            2s  client c1 reads every 2s\n"
+            .to_owned();
+        for (number, push) in [3000, 3001, 3002, 3003, at, at].into_iter().enumerate() {
+            writeln!(text, "{push}ms  push i1 alice m{number}").expect("a text has room");
+        }
+        let schedule = Schedule::parse(&text).expect("a schedule");
+        let checker = checkers::named("limits").expect("a checker");
+        let mut world = World::watched(schedule, vec![checker]);
+        let soon = Duration::from_micros(at * 1000 + 500);
+        assert!(world.run_until(soon), "{:?}", world.report().violation);
+        let receipt = receipt(&world, false, Outcome::Overflow);
+        world.pretend(receipt);
+        world.report().violation.map(|violation| violation.what)
+    };
+    // The first is read at 5 s, the others as one batch until 11 s.
+    assert_eq!(full(10_500), None);
+    let said = full(14_500).expect("a violation");
+    assert!(said.contains("cannot have been full"), "{said}");
 }
 
 /// What `convergence` says of a terminal that goes while its instance pings once in a hundred seconds, which
