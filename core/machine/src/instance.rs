@@ -195,7 +195,7 @@ impl Instance {
             membership: Membership::new(now),
             publish: Publish::new(&hash),
             deliver: Deliveries::new(&config, &hash),
-            follow: Followers::new(&config),
+            follow: Followers::new(&config, &hash),
             peers: Peers::new(),
             drain: Drain::new(),
             base: Base::new(config, identity, &seed, now),

@@ -333,6 +333,11 @@ slot_key! {
 }
 
 slot_key! {
+    /// One log that terminals of this instance follow, within one instance.
+    LogKey
+}
+
+slot_key! {
     /// One link within one instance.
     LinkKey
 }
@@ -404,6 +409,7 @@ crate::base::fingerprint::timeless!(
     InboundKey,
     InstanceId,
     LinkKey,
+    LogKey,
     OpId,
     PushId,
     PushKey,

@@ -28,6 +28,10 @@ struct Slot<T> {
 }
 
 impl<K: SlotKey, T> Slots<K, T> {
+    /// Bytes of a slot.
+    #[cfg(test)]
+    pub(crate) const BYTES: usize = size_of::<Slot<T>>();
+
     pub(crate) const fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -78,6 +82,13 @@ impl<K: SlotKey, T> Slots<K, T> {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The key of what is in this slot, if anything is. `None`: there is no slot from here on.
+    pub(crate) fn in_slot(&self, slot: u32) -> Option<Option<K>> {
+        let found = self.slots.get(slot as usize)?;
+        let is_there = found.value.is_some();
+        Some(is_there.then(|| K::new(slot, found.generation)))
     }
 
     /// In the order of the slots.
@@ -153,6 +164,80 @@ impl<K: SlotKey, T: Copy + Default> Beside<K, T> {
     }
 }
 
+/// Large values beside those of a [`Slots`] table, under its keys, of which few or none may have one. It costs
+/// eight bytes a slot, up to the last that has one, and what they need.
+#[derive(Clone, Debug)]
+pub(crate) struct BesideFew<K, T> {
+    values: Vec<Option<Box<Noted<T>>>>,
+    len: usize,
+    key: std::marker::PhantomData<K>,
+}
+
+/// A value, with the generation of the key that it was noted under.
+#[derive(Clone, Debug)]
+struct Noted<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<K: SlotKey, T> BesideFew<K, T> {
+    /// Bytes of a value.
+    #[cfg(test)]
+    pub(crate) const BYTES: usize = size_of::<Noted<T>>();
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            len: 0,
+            key: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&T> {
+        let noted = self.values.get(key.slot() as usize)?.as_deref()?;
+        (noted.generation == key.generation()).then_some(&noted.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        let noted = self.values.get_mut(key.slot() as usize)?.as_deref_mut()?;
+        (noted.generation == key.generation()).then_some(&mut noted.value)
+    }
+
+    /// Notes a value, in place of the one that is there.
+    pub(crate) fn insert(&mut self, key: K, value: T) {
+        let slot = key.slot() as usize;
+        if slot >= self.values.len() {
+            self.values.resize_with(slot + 1, || None);
+        }
+        let generation = key.generation();
+        let former = self.values[slot].replace(Box::new(Noted { generation, value }));
+        self.len += usize::from(former.is_none());
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<T> {
+        self.get(key)?;
+        let noted = self.values.get_mut(key.slot() as usize)?.take()?;
+        self.len -= 1;
+        Some(noted.value)
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<K: SlotKey, T: Fingerprint> Fingerprint for BesideFew<K, T> {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (slot, noted) in self.values.iter().enumerate() {
+            if let Some(noted) = noted {
+                slot.fingerprint(now, hasher);
+                noted.generation.fingerprint(now, hasher);
+                noted.value.fingerprint(now, hasher);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +267,21 @@ mod tests {
         assert_eq!((new.slot(), beside.get(new)), (old.slot(), 0));
         *beside.get_mut(new) += 1;
         assert_eq!((beside.get(old), beside.get(new)), (0, 1));
+    }
+
+    #[test]
+    fn few_values_beside_are_found_by_their_own_key_alone() {
+        let mut slots: Slots<PushKey, ()> = Slots::new();
+        let mut beside: BesideFew<PushKey, &str> = BesideFew::new();
+        let (first, old) = (slots.insert(()), slots.insert(()));
+        beside.insert(old, "old");
+        assert_eq!((beside.get(first), beside.get(old)), (None, Some(&"old")));
+        slots.remove(old);
+        let new = slots.insert(());
+        assert_eq!(beside.get(new), None);
+        assert_eq!(beside.remove(new), None);
+        beside.insert(new, "new");
+        assert_eq!((beside.get(old), beside.len()), (None, 1));
+        assert_eq!((beside.remove(new), beside.len()), (Some("new"), 0));
     }
 }

@@ -1,9 +1,14 @@
 //! What the followers of one log share: who they are, and what is held back.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use hashbrown::HashTable;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::id::ConnectionKey;
+use crate::base::rng::SeededHash;
+use crate::base::slots::Slots;
+use crate::id::{ConnectionKey, LogKey};
+use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::ChainedRecord;
@@ -14,55 +19,226 @@ const HELD: usize = 8;
 /// Bytes of their payloads, at most.
 const HELD_BYTES: usize = 64 << 10;
 
+/// The logs that are followed here, by slot and by key. Most have one follower, and there may be as many as
+/// terminals: an index of slots costs a fifth of a map that has the keys.
+#[derive(Clone, Debug)]
+pub(super) struct Channels {
+    slots: Slots<LogKey, Channel>,
+    by_key: HashTable<LogKey>,
+    hash: SeededHash,
+}
+
 /// The followers of one log at this instance.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Channel {
-    /// In the order in which they came.
-    pub(super) followers: Vec<ConnectionKey>,
+    pub(super) key: Key,
+    followers: Crew,
     /// Records that came before their predecessors.
-    held: Vec<ChainedRecord>,
+    #[expect(clippy::box_collection, reason = "there is none as a rule")]
+    held: Option<Box<Vec<ChainedRecord>>>,
+}
+
+/// The followers of one log, in the order in which they came. There is one at least, and mostly no other.
+#[derive(Clone, Debug)]
+enum Crew {
+    One(ConnectionKey),
+    #[expect(clippy::box_collection, reason = "it is the rare one, and the smaller")]
+    Several(Box<Vec<ConnectionKey>>),
+}
+
+impl Channels {
+    pub(super) fn new(hash: &SeededHash) -> Self {
+        Self {
+            slots: Slots::new(),
+            by_key: HashTable::new(),
+            hash: hash.clone(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The log of a key, if it is followed.
+    pub(super) fn find(&self, key: &Key) -> Option<LogKey> {
+        let hash = self.hash.hash_one(key);
+        let found = self.by_key.find(hash, |log| self.is_of(*log, key));
+        found.copied()
+    }
+
+    pub(super) fn get(&self, log: LogKey) -> Option<&Channel> {
+        self.slots.get(log)
+    }
+
+    pub(super) fn get_mut(&mut self, log: LogKey) -> Option<&mut Channel> {
+        self.slots.get_mut(log)
+    }
+
+    /// The log in this slot, and whether there are slots at and beyond it.
+    pub(super) fn in_slot(&self, slot: u32) -> Option<Option<LogKey>> {
+        self.slots.in_slot(slot)
+    }
+
+    /// A follower comes.
+    pub(super) fn join(&mut self, key: Key, follower: ConnectionKey) -> LogKey {
+        if let Some(log) = self.find(&key) {
+            if let Some(channel) = self.slots.get_mut(log) {
+                channel.followers.push(follower);
+            }
+            return log;
+        }
+        let hash = self.hash.hash_one(&key);
+        let log = self.slots.insert(Channel {
+            key,
+            followers: Crew::One(follower),
+            held: None,
+        });
+        let Self {
+            slots, hash: by, ..
+        } = self;
+        let hash_of = |log: &LogKey| slots.get(*log).map_or(0, |found| by.hash_one(&found.key));
+        self.by_key.insert_unique(hash, log, hash_of);
+        log
+    }
+
+    /// A follower goes. The log goes with the last one.
+    pub(super) fn leave(&mut self, log: LogKey, follower: ConnectionKey) {
+        let Some(channel) = self.slots.get_mut(log) else {
+            return;
+        };
+        match &mut channel.followers {
+            Crew::One(only) if *only != follower => return,
+            Crew::One(_) => {}
+            Crew::Several(all) => {
+                all.retain(|other| *other != follower);
+                if let [only] = all[..] {
+                    channel.followers = Crew::One(only);
+                }
+                return;
+            }
+        }
+        let hash = self.hash.hash_one(&channel.key);
+        if let Ok(found) = self.by_key.find_entry(hash, |other| *other == log) {
+            found.remove();
+        }
+        self.slots.remove(log);
+    }
+
+    fn is_of(&self, log: LogKey, key: &Key) -> bool {
+        (self.slots.get(log)).is_some_and(|channel| channel.key == *key)
+    }
+}
+
+impl Crew {
+    fn push(&mut self, follower: ConnectionKey) {
+        match self {
+            Self::One(first) => *self = Self::Several(Box::new(vec![*first, follower])),
+            Self::Several(all) => all.push(follower),
+        }
+    }
+
+    const fn as_slice(&self) -> &[ConnectionKey] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Several(all) => all.as_slice(),
+        }
+    }
 }
 
 impl Channel {
+    /// Its followers, in the order in which they came.
+    pub(super) const fn followers(&self) -> &[ConnectionKey] {
+        self.followers.as_slice()
+    }
+
     /// Holds a record back. Returns whether there is room for it, or it is held already.
     pub(super) fn hold(&mut self, record: &ChainedRecord) -> bool {
-        if (self.held.iter()).any(|other| other.place.position == record.place.position) {
+        let position = record.place.position;
+        if (self.held()).any(|other| other.place.position == position) {
             return true;
         }
-        let bytes: usize = (self.held.iter())
-            .map(|record| record.pushed.payload().len())
-            .sum();
-        if self.held.len() == HELD || bytes + record.pushed.payload().len() > HELD_BYTES {
+        let bytes: usize = self.held().map(|held| held.pushed.payload().len()).sum();
+        if self.held().count() == HELD || bytes + record.pushed.payload().len() > HELD_BYTES {
             return false;
         }
-        self.held.push(record.clone());
+        self.held.get_or_insert_default().push(record.clone());
         true
     }
 
     /// Whether records are held back.
-    pub(super) fn holds_any(&self) -> bool {
-        !self.held.is_empty()
+    pub(super) const fn holds_any(&self) -> bool {
+        self.held.is_some()
     }
 
     /// The records that are held back, in the order they came.
     pub(super) fn held(&self) -> impl Iterator<Item = &ChainedRecord> {
-        self.held.iter()
+        self.held.iter().flat_map(|held| held.iter())
     }
 
     /// The record held back that follows a position.
     pub(super) fn successor(&self, at: Position) -> Option<&ChainedRecord> {
-        self.held.iter().find(|record| record.place.before == at)
+        self.held().find(|record| record.place.before == at)
     }
 
     /// Gives up the records that are held back.
     pub(super) fn release(&mut self) {
-        self.held = Vec::new();
+        self.held = None;
+    }
+}
+
+impl Fingerprint for Channels {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        // The index follows from them.
+        self.slots.fingerprint(now, hasher);
     }
 }
 
 impl Fingerprint for Channel {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.followers.fingerprint(now, hasher);
-        self.held.hash(hasher);
+        self.key.fingerprint(now, hasher);
+        self.followers().fingerprint(now, hasher);
+        for record in self.held() {
+            record.hash(hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Seed;
+    use crate::base::slots::SlotKey as _;
+    use crate::id::UserId;
+
+    fn key(name: &str) -> Key {
+        Key::from(UserId::new(name).expect("a user"))
+    }
+
+    fn follower(slot: u32) -> ConnectionKey {
+        ConnectionKey::new(slot, 0)
+    }
+
+    #[test]
+    fn a_log_is_there_from_its_first_follower_to_its_last() {
+        let mut channels = Channels::new(&SeededHash::new(&Seed::new([7; 32])));
+        let ann = channels.join(key("ann"), follower(0));
+        let bob = channels.join(key("bob"), follower(1));
+        assert_eq!(channels.join(key("ann"), follower(2)), ann);
+        assert_eq!(channels.join(key("ann"), follower(3)), ann);
+        channels.leave(ann, follower(0));
+        let left = channels.get(ann).expect("it is followed").followers();
+        assert_eq!(left, [follower(2), follower(3)]);
+        channels.leave(ann, follower(2));
+        channels.leave(ann, follower(2));
+        assert_eq!(channels.find(&key("ann")), Some(ann));
+        channels.leave(ann, follower(3));
+        assert_eq!(channels.find(&key("ann")), None);
+        assert_eq!(channels.find(&key("bob")), Some(bob));
+        assert!(channels.get(ann).is_none() && channels.len() == 1);
+    }
+
+    #[test]
+    fn a_log_with_one_follower_costs_a_cache_line() {
+        assert_eq!(Slots::<LogKey, Channel>::BYTES, 64);
     }
 }

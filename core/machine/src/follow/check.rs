@@ -1,9 +1,9 @@
 //! The checks: whether the head of each log is where its followers stand.
 
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
 use std::time::Duration;
 
+use super::channel::Channel;
 use super::{Followers, hooks};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::Operation;
 use crate::directory::log::LogOperation;
-use crate::id::ConnectionKey;
+use crate::id::{ConnectionKey, LogKey};
 use crate::key::Key;
 use crate::membership::Membership;
 use crate::position::Position;
@@ -25,16 +25,19 @@ const STEP: Duration = Config::SETTLE_STEP;
 /// would not be over in its time otherwise, which is above 300,000 logs.
 const AT_ONCE: usize = 256;
 
-/// A walk over all logs that are followed here, in the order of their keys, round and round.
+/// Slots passed in one step, at most: those of logs that are not followed any more are empty.
+const PASSED: usize = 1 << 14;
+
+/// A walk over all logs that are followed here, in the order of their slots, round and round.
 #[derive(Clone, Debug)]
 pub(super) struct Checks {
-    /// The log that was checked last.
-    last: Option<Key>,
+    /// The slot that comes next.
+    next: u32,
     /// Rounds that have begun.
     round: u64,
     /// What the steps have added up to, less the logs checked: in parts of a log.
     owed: u128,
-    /// All logs are to be checked at once: those are left that follow the last one, up to here.
+    /// All logs are to be checked at once: those that are left.
     urgent: Option<Lap>,
     step: Alarm,
     /// When all are to be checked once more.
@@ -43,38 +46,19 @@ pub(super) struct Checks {
     doubted_until: Instant,
 }
 
-/// A walk over all logs that were there when it began.
-#[derive(Clone, Debug, Hash)]
-struct Lap {
-    /// The log that had been checked last.
-    from: Option<Key>,
-    /// Whether the first log of all has been passed since.
-    half: Half,
-}
-
-/// How far a lap is.
+/// A walk over all logs that were there when it began: once around, and back to where that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Half {
-    /// It goes on to the last log of all.
-    First,
-    /// It goes on to where it began.
-    Second,
-}
-
-impl Lap {
-    /// Whether this log is none of it, but behind its end.
-    fn is_over_at(&self, key: &Key) -> bool {
-        match self.half {
-            Half::First => false,
-            Half::Second => self.from.as_ref().is_none_or(|from| key > from),
-        }
-    }
+enum Lap {
+    /// It goes on to the last slot of all, and then to this one.
+    First { until: u32 },
+    /// It ends at this slot.
+    Second { until: u32 },
 }
 
 impl Checks {
     pub(super) const fn new() -> Self {
         Self {
-            last: None,
+            next: 0,
             round: 1,
             owed: 0,
             urgent: None,
@@ -104,15 +88,15 @@ impl Followers {
     ) {
         for key in keys {
             cx.stats.log_missed += 1;
-            self.read_all(key);
+            if let Some(log) = self.channels.find(key) {
+                self.read_all(log);
+            }
         }
     }
 
     fn begin_lap(&mut self) {
-        self.checks.urgent = Some(Lap {
-            from: self.checks.last.clone(),
-            half: Half::First,
-        });
+        let until = self.checks.next;
+        self.checks.urgent = Some(Lap::First { until });
     }
 
     pub(super) fn recheck_due(&mut self, cx: &mut Context<'_>) {
@@ -139,7 +123,7 @@ impl Followers {
 
     /// Sees to it that the next step comes, if any log is followed.
     pub(super) fn expect_step(&mut self, cx: &mut Context<'_>) {
-        if !self.channels.is_empty() && !self.checks.step.is_set() {
+        if self.channels.len() > 0 && !self.checks.step.is_set() {
             cx.set(
                 &mut self.checks.step,
                 cx.now.mono + STEP,
@@ -166,94 +150,96 @@ impl Followers {
         if hooks::checks_now_and_then(cx.flaws) {
             self.checks.owed += self.channels.len() as u128 * STEP.as_nanos();
         }
+        if self.channels.len() == 0 {
+            self.checks.urgent = None;
+            return;
+        }
         let at_once = at_once(self.channels.len(), period);
-        for _ in 0..at_once {
-            let Some(key) = self.next_to_check() else {
-                self.checks.urgent = None;
-                return;
-            };
+        let (mut checked, mut passed) = (0, 0);
+        while checked < at_once && passed < PASSED.max(at_once) {
             let is_urgent = self.checks.urgent.is_some();
             if !is_urgent && self.checks.owed < period {
                 break;
             }
+            passed += 1;
+            let Some(log) = self.next_to_check() else {
+                continue;
+            };
+            checked += 1;
             self.checks.owed = self.checks.owed.saturating_sub(period);
             if !is_urgent {
-                self.rest(cx, &key);
+                self.rest(cx, log);
             }
             if self.checks.round.is_multiple_of(rounds) {
-                self.read_all(&key);
-            } else {
+                self.read_all(log);
+            } else if let Some(channel) = self.channels.get(log) {
                 let operation = Operation::Log {
-                    key: key.clone(),
+                    key: channel.key.clone(),
                     operation: LogOperation::Head,
                 };
-                membership.ask(operation, FollowPurpose::Head { key: key.clone() });
+                membership.ask(operation, FollowPurpose::Head { log });
             }
-            self.checks.last = Some(key);
         }
         // What a step cannot do is not owed for ever.
         self.checks.owed = self.checks.owed.min(period * at_once as u128);
     }
 
     /// Once a round, what followers were sent before is forgotten.
-    fn rest(&mut self, cx: &Context<'_>, key: &Key) {
-        let followers = self.channels.get(key).map(|channel| &channel.followers);
-        for connection in followers.into_iter().flatten() {
-            if let Some(follower) = self.followers.get_mut(connection) {
+    fn rest(&mut self, cx: &Context<'_>, log: LogKey) {
+        let channel = self.channels.get(log);
+        for connection in channel.map_or(&[][..], Channel::followers) {
+            if let Some(follower) = self.followers.get_mut(*connection) {
                 follower.rest(cx.now.mono);
             }
         }
     }
 
     /// Reads a log for all its followers.
-    fn read_all(&mut self, key: &Key) {
-        let channel = self.channels.get(key);
-        for follower in channel.map_or_else(Vec::new, |channel| channel.followers.clone()) {
+    fn read_all(&mut self, log: LogKey) {
+        let channel = self.channels.get(log);
+        for follower in channel.map_or_else(Vec::new, |channel| channel.followers().to_vec()) {
             self.check(follower);
         }
     }
 
-    /// The log behind the one that was checked last. The lap is over if it is none of it.
-    fn next_to_check(&mut self) -> Option<Key> {
-        let after = match &self.checks.last {
-            Some(last) => (Bound::Excluded(last), Bound::Unbounded),
-            None => (Bound::Unbounded, Bound::Unbounded),
-        };
-        let next = self.channels.range::<Key, _>(after).next();
-        let key = match next {
-            Some((key, _)) => key.clone(),
-            None => {
-                let first = self.channels.first_key_value()?.0.clone();
-                self.checks.round += 1;
-                // The next look begins at the first one too, and does not count another round.
-                self.checks.last = None;
-                if let Some(lap) = &mut self.checks.urgent {
-                    match lap.half {
-                        Half::First => lap.half = Half::Second,
-                        Half::Second => self.checks.urgent = None,
-                    }
-                }
-                first
+    /// Passes a slot, or the end of all of them. Returns the log that is there, if one is.
+    fn next_to_check(&mut self) -> Option<LogKey> {
+        let Checks {
+            next,
+            urgent,
+            round,
+            ..
+        } = &mut self.checks;
+        let slot = *next;
+        let log = if let Some(log) = self.channels.in_slot(slot) {
+            *next += 1;
+            log
+        } else {
+            *next = 0;
+            *round += 1;
+            if let Some(Lap::First { until }) = *urgent {
+                *urgent = Some(Lap::Second { until });
             }
+            None
         };
-        if (self.checks.urgent.as_ref()).is_some_and(|lap| lap.is_over_at(&key)) {
-            self.checks.urgent = None;
+        if *urgent == Some(Lap::Second { until: *next }) {
+            *urgent = None;
         }
-        Some(key)
+        log
     }
 
     /// The head of a log has come. None: there is no log, and whoever stood somewhere in it has lost it.
-    pub(super) fn head_read(&mut self, cx: &mut Context<'_>, key: &Key, head: Option<Position>) {
-        let Some(channel) = self.channels.get(key) else {
+    pub(super) fn head_read(&mut self, cx: &mut Context<'_>, log: LogKey, head: Option<Position>) {
+        let Some(channel) = self.channels.get(log) else {
             return;
         };
         let stands_elsewhere = |follower: &&ConnectionKey| {
             self.followers
-                .get(*follower)
+                .get(**follower)
                 .is_some_and(|f| hooks::misses(cx.flaws, f.at(), head))
         };
         let missed: Vec<_> = channel
-            .followers
+            .followers()
             .iter()
             .filter(stands_elsewhere)
             .copied()
@@ -276,7 +262,7 @@ fn at_once(logs: usize, period: u128) -> usize {
 impl Fingerprint for Checks {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.doubted_until.fingerprint(now, hasher);
-        self.last.hash(hasher);
+        self.next.hash(hasher);
         self.round.hash(hasher);
         self.owed.hash(hasher);
         self.urgent.hash(hasher);

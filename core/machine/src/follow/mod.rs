@@ -33,17 +33,19 @@ mod hooks;
 mod replay;
 mod sent;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::time::Duration;
 
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::rng::SeededHash;
+use crate::base::slots::BesideFew;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
 use crate::event::{Follow, Notice};
-use crate::id::ConnectionKey;
+use crate::id::{ConnectionKey, LogKey};
 use crate::key::Key;
 use crate::membership::Membership;
 use crate::message::Outcome;
@@ -54,7 +56,7 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
 use crate::vocabulary::timer::FollowTimer;
 
-use channel::Channel;
+use channel::{Channel, Channels};
 use check::Checks;
 use follower::{Follower, Grant, Mode, Waits};
 use replay::Replays;
@@ -65,12 +67,12 @@ const HOLD: Duration = Duration::from_millis(50);
 /// The followers of this instance, by connection, and what those of one log share, by its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Followers {
-    followers: BTreeMap<ConnectionKey, Follower>,
-    channels: BTreeMap<Key, Channel>,
+    followers: BesideFew<ConnectionKey, Follower>,
+    channels: Channels,
     replays: Replays,
     checks: Checks,
     /// Channels with records held back, in the order of the moment at which these are given up.
-    holding: VecDeque<(Instant, Key)>,
+    holding: VecDeque<(Instant, LogKey)>,
     release: Alarm,
 }
 
@@ -86,10 +88,10 @@ pub(crate) enum Confirmation {
 }
 
 impl Followers {
-    pub(crate) const fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, hash: &SeededHash) -> Self {
         Self {
-            followers: BTreeMap::new(),
-            channels: BTreeMap::new(),
+            followers: BesideFew::new(),
+            channels: Channels::new(hash),
             replays: Replays::new(config),
             checks: Checks::new(),
             holding: VecDeque::new(),
@@ -99,12 +101,14 @@ impl Followers {
 
     /// Whether a terminal follows its log.
     pub(crate) fn has(&self, connection: ConnectionKey) -> bool {
-        self.followers.contains_key(&connection)
+        self.followers.get(connection).is_some()
     }
 
     /// The followers of the log of a key.
     pub(crate) fn of_key(&self, key: &Key) -> &[ConnectionKey] {
-        (self.channels.get(key)).map_or(&[], |channel| channel.followers.as_slice())
+        let log = self.channels.find(key);
+        let channel = log.and_then(|log| self.channels.get(log));
+        channel.map_or(&[], Channel::followers)
     }
 
     /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that
@@ -116,26 +120,20 @@ impl Followers {
         key: Key,
         asked: Follow,
     ) {
-        let channel = self.channels.entry(key.clone()).or_default();
-        channel.followers.push(connection);
-        (self.followers).insert(connection, Follower::new(key, asked));
+        let log = self.channels.join(key, connection);
+        (self.followers).insert(connection, Follower::new(log, asked));
         self.expect_step(cx);
         self.read(connection);
     }
 
     /// A terminal's presence has ended. Returns the deliveries that have waited for its confirmations.
     pub(crate) fn ended(&mut self, connection: ConnectionKey) -> impl Iterator<Item = Ticket> {
-        let follower = self.followers.remove(&connection);
+        let follower = self.followers.remove(connection);
         if let Some(follower) = &follower {
             if let Mode::Behind(waits) = follower.mode {
                 self.replays.forget(connection, waits);
             }
-            if let Some(channel) = self.channels.get_mut(&follower.key) {
-                channel.followers.retain(|other| *other != connection);
-                if channel.followers.is_empty() {
-                    self.channels.remove(&follower.key);
-                }
-            }
+            self.channels.leave(follower.log, connection);
         }
         follower.into_iter().flat_map(Follower::into_waiting)
     }
@@ -153,7 +151,7 @@ impl Followers {
         record: &ChainedRecord,
         ticket: Ticket,
     ) -> Result<(), Outcome> {
-        let Some(follower) = self.followers.get(&connection) else {
+        let Some(follower) = self.followers.get(connection) else {
             cx.bug("a record for a terminal that does not follow");
             return Err(Outcome::Gone);
         };
@@ -196,7 +194,7 @@ impl Followers {
         ticket: Ticket,
         until: Instant,
     ) -> Confirmation {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return Confirmation::Never;
         };
         if follower.has_confirmed(position) {
@@ -218,7 +216,7 @@ impl Followers {
         connection: ConnectionKey,
         position: Position,
     ) -> Vec<Ticket> {
-        let follower = self.followers.get_mut(&connection);
+        let follower = self.followers.get_mut(connection);
         let confirmed = follower.and_then(|follower| follower.confirms(position));
         let (Some(confirmed), Some(terminal)) = (confirmed, terminals.get(connection)) else {
             cx.stats.log_acks_dropped += 1;
@@ -237,7 +235,7 @@ impl Followers {
     /// There is room in a follower's queue.
     pub(crate) fn has_room(&mut self, connection: ConnectionKey) {
         let waits = |follower: &Follower| follower.mode == Mode::Behind(Waits::Room);
-        if self.followers.get(&connection).is_some_and(waits) {
+        if self.followers.get(connection).is_some_and(waits) {
             self.read(connection);
         }
     }
@@ -245,7 +243,7 @@ impl Followers {
     /// A follower may have been missed: what comes after its position is read, once more if it is being read.
     /// Returns whether it is read because of this.
     pub(crate) fn check(&mut self, connection: ConnectionKey) -> bool {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return false;
         };
         match &mut follower.mode {
@@ -292,12 +290,12 @@ impl Followers {
     /// Nothing of a follower is left.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.followers.is_empty() && self.channels.is_empty() && self.replays.len() == 0
+        self.followers.len() == 0 && self.channels.len() == 0 && self.replays.len() == 0
     }
 
     fn of(&mut self, connection: ConnectionKey) -> Option<(&mut Follower, &mut Channel)> {
-        let follower = self.followers.get_mut(&connection)?;
-        let channel = self.channels.get_mut(&follower.key)?;
+        let follower = self.followers.get_mut(connection)?;
+        let channel = self.channels.get_mut(follower.log)?;
         Some((follower, channel))
     }
 
@@ -314,7 +312,7 @@ impl Followers {
         record: &ChainedRecord,
         ticket: Option<Ticket>,
     ) -> Result<(), Outcome> {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return Err(Outcome::Gone);
         };
         let position = record.place.position;
@@ -354,7 +352,7 @@ impl Followers {
         position: Position,
         reason: GapReason,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return false;
         };
         if terminals.say(connection, LogWord::Gap(position)).is_err() {
@@ -395,6 +393,7 @@ impl Followers {
         let Some((follower, channel)) = self.of(connection) else {
             return;
         };
+        let log = follower.log;
         let first = !channel.holds_any();
         if !channel.hold(record) {
             self.check(connection);
@@ -402,8 +401,7 @@ impl Followers {
         }
         if first {
             let until = cx.now.mono + HOLD;
-            let key = follower.key.clone();
-            self.holding.push_back((until, key));
+            self.holding.push_back((until, log));
             cx.set(&mut self.release, until, FollowTimer::Release);
         }
     }
@@ -418,18 +416,18 @@ impl Followers {
                 cx.set(&mut self.release, *until, FollowTimer::Release);
                 return;
             }
-            let Some((_, key)) = self.holding.pop_front() else {
+            let Some((_, log)) = self.holding.pop_front() else {
                 return;
             };
-            let Some(channel) = self.channels.get(&key) else {
+            let Some(channel) = self.channels.get(log) else {
                 continue;
             };
-            for connection in channel.followers.clone() {
+            for connection in channel.followers().to_vec() {
                 if hooks::reads_what_was_held(cx.flaws) && self.lacks_held(connection) {
                     self.check(connection);
                 }
             }
-            if let Some(channel) = self.channels.get_mut(&key) {
+            if let Some(channel) = self.channels.get_mut(log) {
                 channel.release();
             }
         }
@@ -438,14 +436,8 @@ impl Followers {
 
 impl Fingerprint for Followers {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (connection, follower) in &self.followers {
-            connection.fingerprint(now, hasher);
-            follower.fingerprint(now, hasher);
-        }
-        for (key, channel) in &self.channels {
-            key.fingerprint(now, hasher);
-            channel.fingerprint(now, hasher);
-        }
+        self.followers.fingerprint(now, hasher);
+        self.channels.fingerprint(now, hasher);
         self.replays.fingerprint(now, hasher);
         self.checks.fingerprint(now, hasher);
         self.holding.fingerprint(now, hasher);

@@ -90,7 +90,7 @@ impl Followers {
         while self.replays.is_due()
             && let Some(connection) = self.replays.waiting.pop_front()
         {
-            let Some(follower) = self.followers.get(&connection) else {
+            let Some(follower) = self.followers.get(connection) else {
                 continue;
             };
             if follower.mode != Mode::Behind(Waits::Turn) {
@@ -107,7 +107,7 @@ impl Followers {
 
     /// What comes after the position of a follower is to be read, as soon as there are a link and a place.
     pub(super) fn read(&mut self, connection: ConnectionKey) {
-        if let Some(follower) = self.followers.get_mut(&connection) {
+        if let Some(follower) = self.followers.get_mut(connection) {
             follower.mode = Mode::Behind(Waits::Turn);
             self.replays.waiting.push_back(connection);
         }
@@ -121,14 +121,15 @@ impl Followers {
         reading: Reading,
         start: LogStart,
     ) {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some((follower, channel)) = self.of(connection) else {
             return;
         };
         let read = follower.begins(reading);
+        let key = channel.key.clone();
         self.replays.under_way += 1;
         cx.stats.log_reads += 1;
         let operation = Operation::Log {
-            key: follower.key.clone(),
+            key,
             operation: LogOperation::Read {
                 start,
                 records: READ_RECORDS,
@@ -161,7 +162,7 @@ impl Followers {
                     return;
                 };
                 if let Some(Reply::Log(LogReply::Part(answer))) = reply {
-                    if let Some(follower) = self.followers.get_mut(&connection) {
+                    if let Some(follower) = self.followers.get_mut(connection) {
                         follower.was_read();
                     }
                     let answered = (connection, reading);
@@ -172,10 +173,10 @@ impl Followers {
                     self.pause(cx, connection);
                 }
             }
-            FollowPurpose::Head { key } => {
+            FollowPurpose::Head { log } => {
                 // Without an answer the next round comes to it.
                 if let Some(Reply::Log(LogReply::Head(head))) = reply {
-                    self.head_read(cx, &key, head);
+                    self.head_read(cx, log, head);
                 }
             }
         }
@@ -183,7 +184,7 @@ impl Followers {
 
     /// A follower's log could not be read, and is read again later. The others are read meanwhile.
     fn pause(&mut self, cx: &mut Context<'_>, connection: ConnectionKey) {
-        if let Some(follower) = self.followers.get_mut(&connection) {
+        if let Some(follower) = self.followers.get_mut(connection) {
             cx.stats.log_reads_failed += 1;
             let until = cx.now.mono + follower.pauses();
             self.replays.paused.insert((until, connection));
@@ -208,7 +209,7 @@ impl Followers {
 
     /// What is being read for a follower by this read.
     fn reading(&self, connection: ConnectionKey, read: ReadId) -> Option<Reading> {
-        let follower = self.followers.get(&connection)?;
+        let follower = self.followers.get(connection)?;
         match follower.mode {
             Mode::Reading { reading, .. } if follower.read == read => Some(reading),
             Mode::Reading { .. } | Mode::Live | Mode::Behind(_) => None,
@@ -250,7 +251,7 @@ impl Followers {
         connection: ConnectionKey,
         found: Position,
     ) -> bool {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return false;
         };
         match &follower.stand {
@@ -289,7 +290,7 @@ impl Followers {
         connection: ConnectionKey,
         base: Position,
     ) {
-        let Some(follower) = self.followers.get(&connection) else {
+        let Some(follower) = self.followers.get(connection) else {
             return;
         };
         let before = follower.stood_at();
@@ -309,7 +310,7 @@ impl Followers {
         connection: ConnectionKey,
         base: Position,
     ) {
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return;
         };
         match &follower.stand {
@@ -342,9 +343,9 @@ impl Followers {
     ) {
         cx.stats.log_replayed += records.len() as u64;
         cx.stats.log_replays += u64::from(!records.is_empty());
-        let stood = self.followers.get(&connection).and_then(Follower::at);
+        let stood = self.followers.get(connection).and_then(Follower::at);
         for record in records {
-            let Some((follower, _)) = self.of(connection) else {
+            let Some((follower, channel)) = self.of(connection) else {
                 return;
             };
             let Some(before) = follower.at() else { return };
@@ -359,7 +360,7 @@ impl Followers {
             let position = record.position;
             let record = ChainedRecord {
                 place: Place { position, before },
-                pushed: Pushed::record(record.push, follower.key.clone(), position, payload),
+                pushed: Pushed::record(record.push, channel.key.clone(), position, payload),
             };
             match self.put(cx, terminals, connection, &record, None) {
                 // One that can never fit was told as a gap.
@@ -367,7 +368,7 @@ impl Followers {
                 Err(_) => return,
             }
         }
-        let Some(follower) = self.followers.get_mut(&connection) else {
+        let Some(follower) = self.followers.get_mut(connection) else {
             return;
         };
         let Mode::Reading { again, .. } = follower.mode else {
@@ -385,7 +386,7 @@ impl Followers {
                 return;
             }
         }
-        if let Some(follower) = self.followers.get_mut(&connection) {
+        if let Some(follower) = self.followers.get_mut(connection) {
             follower.mode = Mode::Live;
         }
         self.go_on(cx, terminals, connection);

@@ -1,7 +1,6 @@
 //! What a follower was sent on its connection: what it may confirm, and from where it can go on if the log has lost
 //! the end of it.
 
-use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
@@ -22,17 +21,18 @@ const WAITING: usize = 2 * REMEMBERED;
 /// The records that one follower was sent lately. There is nothing of it before the first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SentRecords {
-    /// Their positions, in the order in which they were sent.
-    positions: VecDeque<Position>,
+    /// Their positions, in the order in which they were sent: so few that to move them all costs less than a ring would.
+    positions: Vec<Position>,
     /// How many records were put so far, less those that a step back has taken away: the number of the newest.
     newest: u64,
-    /// How many of them are confirmed, from the oldest on.
-    confirmed: usize,
+    /// The number of the newest that is confirmed, and with it all before.
+    confirmed: u64,
     /// How many of them, up to the newest, each follow the one before in the log, up to where the follower stands.
-    chained: usize,
-    /// Deliveries that wait for the confirmation of a record.
-    waiting: Vec<Waiter>,
+    chained: u8,
     activity: Activity,
+    /// Deliveries that wait for the confirmation of a record.
+    #[expect(clippy::box_collection, reason = "there is none as a rule")]
+    waiting: Option<Box<Vec<Waiter>>>,
 }
 
 /// A delivery that waits for the confirmation of a record.
@@ -62,8 +62,6 @@ enum Activity {
 pub(super) struct Confirmed {
     /// Records that are confirmed by it.
     pub(super) records: u64,
-    /// Records that were sent, and are not confirmed.
-    pub(super) open: u64,
     /// The deliveries that have waited for it.
     pub(super) tickets: Vec<Ticket>,
 }
@@ -72,42 +70,38 @@ impl SentRecords {
     /// A record was put into the queue: the successor of what the follower held.
     pub(super) fn put(&mut self, position: Position) {
         if self.positions.len() == REMEMBERED {
-            self.forget_oldest();
+            self.forget_oldest(1);
         }
-        self.positions.push_back(position);
+        self.positions.push(position);
         self.newest += 1;
         self.chained += 1;
         self.activity = Activity::Busy;
-        let of_it = (self.waiting.iter_mut()).filter(|waiter| waiter.position == position);
-        for waiter in of_it {
-            waiter.number = Some(self.newest);
-        }
+        let newest = Some(self.newest);
+        let of_it = (self.waiters_mut()).filter(|waiter| waiter.position == position);
+        of_it.for_each(|waiter| waiter.number = newest);
     }
 
     /// The follower confirms a record, and all before it. `None`: it is not among those that were sent and are not
     /// confirmed.
     pub(super) fn confirm(&mut self, position: Position) -> Option<Confirmed> {
-        let mut open = self.positions.iter().skip(self.confirmed);
-        let count = open.len();
+        let open = &self.positions[self.confirmed_here()..];
         // After a gap a record may be put a second time.
-        let before = open.rposition(|sent| *sent == position)?;
-        let (records, open) = (before + 1, count - before - 1);
-        self.confirmed += records;
-        let up_to = self.newest - open as u64;
+        let before = open.iter().rposition(|sent| *sent == position)?;
+        let behind = open.len() - before - 1;
+        self.confirmed = self.newest - behind as u64;
         let mut tickets = Vec::new();
-        self.waiting.retain(|waiter| {
+        let up_to = self.confirmed;
+        self.retain_waiters(|waiter| {
             let is_confirmed = waiter.number.is_some_and(|number| number <= up_to);
             if is_confirmed {
                 tickets.push(waiter.ticket);
             }
             !is_confirmed
         });
-        while self.confirmed > 0 && self.positions.len() > CONFIRMED {
-            self.forget_oldest();
-        }
+        let superfluous = self.positions.len().saturating_sub(CONFIRMED);
+        self.forget_oldest(superfluous.min(self.confirmed_here()));
         Some(Confirmed {
-            records: records as u64,
-            open: open as u64,
+            records: before as u64 + 1,
             tickets,
         })
     }
@@ -120,20 +114,22 @@ impl SentRecords {
     /// The follower stands at an earlier position: what was sent behind it is lost to the log, and cannot be
     /// confirmed.
     pub(super) fn step_back(&mut self, to: Position) {
-        while self.chained > 0 && self.positions.back() != Some(&to) {
-            self.positions.pop_back();
+        while self.chained > 0 && self.positions.last() != Some(&to) {
+            self.positions.pop();
             self.newest -= 1;
             self.chained -= 1;
         }
-        for waiter in &mut self.waiting {
-            waiter.number = waiter.number.filter(|number| *number <= self.newest);
+        self.confirmed = self.confirmed.min(self.newest);
+        let newest = self.newest;
+        for waiter in self.waiters_mut() {
+            waiter.number = waiter.number.filter(|number| *number <= newest);
         }
-        self.confirmed = self.confirmed.min(self.positions.len());
     }
 
     /// Where the follower stands and stood before, newest first: it was sent all that follows each of them.
     pub(super) fn chain(&self) -> impl Iterator<Item = Position> {
-        self.positions.iter().rev().take(self.chained).copied()
+        let chained = usize::from(self.chained);
+        self.positions.iter().rev().take(chained).copied()
     }
 
     /// Whether the record at this position was sent.
@@ -143,8 +139,7 @@ impl SentRecords {
 
     /// Whether the record at this position was confirmed.
     pub(super) fn is_confirmed(&self, position: Position) -> bool {
-        let mut confirmed = self.positions.iter().take(self.confirmed);
-        confirmed.any(|other| *other == position)
+        self.positions[..self.confirmed_here()].contains(&position)
     }
 
     /// A delivery waits for the confirmation of a record, until it is answered in any case. If too many do, the one
@@ -156,14 +151,16 @@ impl SentRecords {
         ticket: Ticket,
         until: Instant,
     ) {
-        self.waiting.retain(|waiter| waiter.until > now);
-        if self.waiting.len() == WAITING {
-            self.waiting.remove(0);
-        }
         let behind = (self.positions.iter().rev()).position(|sent| *sent == position);
-        self.waiting.push(Waiter {
+        let number = behind.map(|behind| self.newest - behind as u64);
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.retain(|waiter| waiter.until > now);
+        if waiting.len() == WAITING {
+            waiting.remove(0);
+        }
+        waiting.push(Waiter {
             position,
-            number: behind.map(|behind| self.newest - behind as u64),
+            number,
             ticket,
             until,
         });
@@ -171,14 +168,15 @@ impl SentRecords {
 
     /// The first delivery that waits for the confirmation of a record.
     pub(super) fn waiting_for(&self, position: Position) -> Option<Ticket> {
-        let mut waiting = self.waiting.iter();
+        let mut waiting = self.waiting.iter().flat_map(|waiting| waiting.iter());
         let waiter = waiting.find(|waiter| waiter.position == position)?;
         Some(waiter.ticket)
     }
 
     /// The deliveries that wait, whatever for.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = Ticket> {
-        self.waiting.into_iter().map(|waiter| waiter.ticket)
+        let waiting = self.waiting.map_or_else(Vec::new, |waiting| *waiting);
+        waiting.into_iter().map(|waiter| waiter.ticket)
     }
 
     /// Gives up most of its memory if nothing was sent since it was asked to last.
@@ -186,20 +184,38 @@ impl SentRecords {
         match std::mem::replace(&mut self.activity, Activity::Resting) {
             Activity::Busy => {}
             Activity::Resting => {
-                while self.positions.len() > RESTING {
-                    self.forget_oldest();
-                }
+                self.forget_oldest(self.positions.len().saturating_sub(RESTING));
                 self.positions.shrink_to_fit();
-                self.waiting.retain(|waiter| waiter.until > now);
-                self.waiting.shrink_to_fit();
+                self.retain_waiters(|waiter| waiter.until > now);
             }
         }
     }
 
-    fn forget_oldest(&mut self) {
-        self.positions.pop_front();
-        self.confirmed = self.confirmed.saturating_sub(1);
-        self.chained = self.chained.min(self.positions.len());
+    /// How many of the positions that are remembered are confirmed, from the oldest on.
+    fn confirmed_here(&self) -> usize {
+        let open = usize::try_from(self.newest - self.confirmed).unwrap_or(usize::MAX);
+        self.positions.len().saturating_sub(open)
+    }
+
+    fn forget_oldest(&mut self, count: usize) {
+        self.positions.drain(..count);
+        let left = u8::try_from(self.positions.len()).unwrap_or(u8::MAX);
+        self.chained = self.chained.min(left);
+    }
+
+    fn waiters_mut(&mut self) -> impl Iterator<Item = &mut Waiter> {
+        self.waiting
+            .iter_mut()
+            .flat_map(|waiting| waiting.iter_mut())
+    }
+
+    fn retain_waiters(&mut self, keeps: impl FnMut(&Waiter) -> bool) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.retain(keeps);
+            if waiting.is_empty() {
+                self.waiting = None;
+            }
+        }
     }
 }
 
@@ -213,8 +229,8 @@ impl Fingerprint for SentRecords {
             waiting,
             activity,
         } = self;
-        (positions, confirmed, chained, activity).hash(hasher);
-        for waiter in waiting {
+        (positions, newest, confirmed, chained, activity).hash(hasher);
+        for waiter in waiting.iter().flat_map(|waiting| waiting.iter()) {
             let behind = waiter.number.map(|number| newest - number);
             (waiter.position, behind, waiter.ticket).hash(hasher);
             waiter.until.fingerprint(now, hasher);
@@ -266,7 +282,6 @@ mod tests {
         assert_eq!(sent.confirm(at(8)), None);
         let expected = Confirmed {
             records: 2,
-            open: 2,
             tickets: vec![ticket(3)],
         };
         assert_eq!(sent.confirm(at(3)), Some(expected));
@@ -274,8 +289,8 @@ mod tests {
         assert_eq!(sent.confirm(at(7)), None, "it was before that");
         assert!(sent.is_confirmed(at(7)) && !sent.is_confirmed(at(9)));
         let rest = sent.confirm(at(1)).expect("sent");
-        assert_eq!((rest.records, rest.open), (2, 0));
-        assert_eq!(rest.tickets, [ticket(9)]);
+        assert_eq!((rest.records, rest.tickets), (2, vec![ticket(9)]));
+        assert_eq!((sent.newest, sent.confirmed), (4, 4));
     }
 
     #[test]
@@ -287,7 +302,7 @@ mod tests {
         for index in 0..=WAITING as u32 {
             wait(&mut sent, 99, index);
         }
-        assert_eq!(sent.waiting.len(), WAITING);
+        assert_eq!(sent.waiting.as_ref().map(|all| all.len()), Some(WAITING));
         assert_eq!(sent.waiting_for(at(99)), Some(ticket(1)));
         let all = sent.confirm(at(REMEMBERED as u64)).expect("sent");
         assert_eq!(all.records, REMEMBERED as u64);
@@ -314,7 +329,7 @@ mod tests {
         sent.put(at(1));
         sent.put(at(2));
         let confirmed = sent.confirm(at(2)).expect("sent");
-        assert_eq!((confirmed.records, confirmed.open), (4, 0));
+        assert_eq!((confirmed.records, sent.confirmed), (4, 4));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::directory::Lease;
-use crate::id::{CallId, ConnectionKey, Epoch};
+use crate::id::{CallId, ConnectionKey, Epoch, LogKey};
 use crate::key::Key;
 
 /// What an operation of the directory is for: the purpose of the wing that asks.
@@ -102,7 +102,7 @@ pub(crate) enum FollowPurpose {
         read: ReadId,
     } = Number::Read as isize,
     /// Where a log ends.
-    Head { key: Key } = Number::Head as isize,
+    Head { log: LogKey } = Number::Head as isize,
 }
 
 /// Names one read of a follower.

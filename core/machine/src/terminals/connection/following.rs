@@ -15,72 +15,80 @@ use crate::terminals::Terminals;
 use crate::terminals::outbound::{LogWord, NoRoom};
 use crate::vocabulary::delivery::Ticket;
 
-/// How far a terminal is with its log.
+/// How far a terminal is with its log. What is large has a box, for there are many terminals, and few of them are
+/// in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Following {
+    /// It has asked for none.
+    Nothing,
     /// It has asked for this, and is not open.
-    Asked(Follow),
+    Asked(Box<Follow>),
     /// It is not known where it stands.
     Unplaced {
         /// Its row is written: it is greeted as soon as that is known.
         row_written: bool,
     },
     /// It stands here, and has not been told.
-    Placed(Attached),
+    Placed(Box<Attached>),
     /// It has been told where it stands.
     Told,
 }
 
 impl Connection {
     /// Whether the hello has to wait until it is known where it stands. Its row is written.
-    pub(super) fn waits_for_log(&mut self) -> bool {
-        match self.following.as_deref_mut() {
-            Some(Following::Unplaced { row_written }) => {
+    pub(super) const fn waits_for_log(&mut self) -> bool {
+        match &mut self.following {
+            Following::Unplaced { row_written } => {
                 *row_written = true;
                 true
             }
-            Some(Following::Asked(_) | Following::Placed(_) | Following::Told) | None => false,
+            Following::Nothing | Following::Asked(_) | Following::Placed(_) | Following::Told => {
+                false
+            }
         }
     }
 
     /// How it is greeted when it has waited for long enough: it may be that it waits for its log alone.
-    pub(super) fn greeting_without_log(&self) -> Greeting {
-        match self.following.as_deref() {
-            Some(Following::Unplaced { row_written: true }) => Greeting::Reachable,
-            Some(
-                Following::Unplaced { row_written: false }
-                | Following::Asked(_)
-                | Following::Placed(_)
-                | Following::Told,
-            )
-            | None => Greeting::Degraded,
+    pub(super) const fn greeting_without_log(&self) -> Greeting {
+        match self.following {
+            Following::Unplaced { row_written: true } => Greeting::Reachable,
+            Following::Unplaced { row_written: false }
+            | Following::Nothing
+            | Following::Asked(_)
+            | Following::Placed(_)
+            | Following::Told => Greeting::Degraded,
         }
     }
 
     /// What its hello says of the log.
     pub(super) fn hello_log(&mut self) -> HelloLog {
-        match self.following.as_deref_mut() {
-            None => HelloLog::NotAsked,
-            Some(following @ Following::Placed(_)) => {
-                match std::mem::replace(following, Following::Told) {
-                    Following::Placed(start) => HelloLog::At(start),
-                    Following::Asked(_) | Following::Unplaced { .. } | Following::Told => {
-                        HelloLog::Unknown
-                    }
-                }
-            }
-            Some(Following::Asked(_) | Following::Unplaced { .. } | Following::Told) => {
+        match std::mem::replace(&mut self.following, Following::Told) {
+            Following::Placed(start) => HelloLog::At(*start),
+            other @ (Following::Asked(_) | Following::Unplaced { .. } | Following::Told) => {
+                self.following = other;
                 HelloLog::Unknown
             }
+            Following::Nothing => {
+                self.following = Following::Nothing;
+                HelloLog::NotAsked
+            }
         }
+    }
+
+    /// Whether it has asked for its log.
+    pub(super) const fn follows(&self) -> bool {
+        !matches!(self.following, Following::Nothing)
     }
 
     /// What happens to plain pushes for which there is no room. A follower is not closed for being slow, and
     /// what its queue holds of the log gives way to nothing.
     pub(super) const fn policy(&self, config: &Config) -> SlowConsumer {
         match self.following {
-            Some(_) => SlowConsumer::DropNewest,
-            None => config.slow_consumer,
+            Following::Nothing => config.slow_consumer,
+            Following::Asked(_)
+            | Following::Unplaced { .. }
+            | Following::Placed(_)
+            | Following::Told => SlowConsumer::DropNewest,
         }
     }
 }
@@ -88,11 +96,14 @@ impl Connection {
 impl Terminals {
     /// What a terminal that is open has asked of its log. It is asked once.
     pub(crate) fn take_follow(&mut self, key: ConnectionKey) -> Option<Follow> {
-        let following = self.registry.get_mut(key)?.following.as_deref_mut()?;
+        let following = &mut self.registry.get_mut(key)?.following;
         let unplaced = Following::Unplaced { row_written: false };
         match std::mem::replace(following, unplaced) {
-            Following::Asked(asked) => Some(asked),
-            other @ (Following::Unplaced { .. } | Following::Placed(_) | Following::Told) => {
+            Following::Asked(asked) => Some(*asked),
+            other @ (Following::Nothing
+            | Following::Unplaced { .. }
+            | Following::Placed(_)
+            | Following::Told) => {
                 *following = other;
                 None
             }
@@ -104,20 +115,19 @@ impl Terminals {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
-        let Some(Following::Unplaced { row_written }) = connection.following.as_deref() else {
+        let Following::Unplaced { row_written } = connection.following else {
             cx.bug("a terminal is told twice where it begins in its log");
             return;
         };
-        let row_written = *row_written;
         match connection.phase {
             Phase::Registering { .. } => {
-                connection.following = Some(Box::new(Following::Placed(start)));
+                connection.following = Following::Placed(Box::new(start));
                 if row_written {
                     self.greet(cx, key, Greeting::Reachable);
                 }
             }
             Phase::Live(_) => {
-                connection.following = Some(Box::new(Following::Told));
+                connection.following = Following::Told;
                 if self.say(key, LogWord::Log(start)).is_err() {
                     cx.bug("a terminal is told of gaps before it is told where it begins");
                 }

@@ -62,7 +62,7 @@ impl Terminals {
                 code,
             });
         }
-        if connection.following.is_some() && connection.outbound.is_roomy(cx.config) {
+        if connection.follows() && connection.outbound.is_roomy(cx.config) {
             cx.emit(Effect::HasRoom(key));
         }
         self.resolve(cx, id, tickets, Outcome::Written);

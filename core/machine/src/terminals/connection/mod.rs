@@ -56,8 +56,8 @@ pub(crate) struct Connection {
     expires: Option<Instant>,
     /// How large pushes are in its protocol.
     size: EncodedSize,
-    /// How far it is with its log, if it has asked for that.
-    following: Option<Box<Following>>,
+    /// How far it is with its log.
+    following: Following,
     /// What it has sent.
     messages: Messages,
     /// Messages given to its socket, and the bytes of the pushes among them: for people to see.
@@ -90,7 +90,7 @@ impl Connection {
                 Phase::Live(_) => LifeStage::Live,
                 Phase::Closing { .. } | Phase::Gone => LifeStage::Ending,
             },
-            follows: self.following.is_some(),
+            follows: self.follows(),
         }
     }
 
@@ -131,7 +131,9 @@ impl Terminals {
             heard: cx.now.mono,
             expires,
             size: handshake.size,
-            following: (handshake.follow).map(|asked| Box::new(Following::Asked(asked))),
+            following: (handshake.follow).map_or(Following::Nothing, |asked| {
+                Following::Asked(Box::new(asked))
+            }),
             messages: Messages::default(),
             frames: 0,
             bytes: 0,
@@ -263,9 +265,7 @@ impl Connection {
         self.outbound.fingerprint(now, hasher);
         self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);
-        if let Some(following) = &self.following {
-            following.hash(hasher);
-        }
+        self.following.hash(hasher);
         self.messages.hash(hasher);
         self.armed.fingerprint(now, hasher);
     }
