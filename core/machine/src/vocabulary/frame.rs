@@ -1,14 +1,17 @@
 //! What terminals are told, and why they are closed: meanings and payloads, not frames.
 
 use std::fmt;
+use std::hash::Hasher;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Content;
 use crate::id::{ConnectionId, PushId};
 use crate::key::Key;
 use crate::position::Position;
+use crate::time::Instant;
 
 /// The content of one frame. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -316,6 +319,19 @@ impl EncodedSize {
     }
 }
 
+/// Functions have no names of their own: what they make of pushes that transports and protocols may tell apart
+/// stands for them.
+impl Fingerprint for EncodedSize {
+    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
+        let texts = ["", "\n"].map(|text| Payload::from(text.to_owned()));
+        let binary = Payload::binary(Bytes::from_static(&[0]));
+        for payload in texts.into_iter().chain([binary]) {
+            let pushed = Pushed::new(PushId::new(uuid::Uuid::nil()), None, payload);
+            hasher.write_usize(self.of(&pushed));
+        }
+    }
+}
+
 impl fmt::Debug for EncodedSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EncodedSize(..)")
@@ -423,5 +439,26 @@ mod tests {
             };
             assert_eq!(content.payload(), None, "{flags}");
         }
+    }
+
+    #[test]
+    fn sizes_that_differ_have_different_fingerprints() {
+        let print = |size: EncodedSize| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            size.fingerprint(Instant::START, &mut hasher);
+            hasher.finish()
+        };
+        let carried_as = |transport: FrameSize| {
+            let by_transport = |pushed: &Pushed, transport: FrameSize| transport(pushed.payload());
+            print(EncodedSize::new(by_transport, transport))
+        };
+        let unchanged = print(EncodedSize::UNCHANGED);
+        assert_eq!(unchanged, carried_as(Payload::len));
+        assert_ne!(unchanged, carried_as(|payload| payload.len() + 2));
+        let doubled = carried_as(|payload| match payload.kind() {
+            FrameKind::Text => payload.len(),
+            FrameKind::Binary => 2 * payload.len(),
+        });
+        assert_ne!(unchanged, doubled);
     }
 }

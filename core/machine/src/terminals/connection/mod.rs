@@ -262,6 +262,7 @@ impl Connection {
         self.connected.as_millis().fingerprint(now, hasher);
         self.phase.fingerprint(now, hasher);
         row(hasher);
+        self.size.fingerprint(now, hasher);
         self.outbound.fingerprint(now, hasher);
         self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);
