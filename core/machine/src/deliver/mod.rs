@@ -8,6 +8,7 @@ mod broadcast;
 mod fate;
 mod hooks;
 mod inbound;
+mod outcomes;
 mod repeat;
 
 use std::collections::VecDeque;

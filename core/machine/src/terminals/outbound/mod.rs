@@ -5,12 +5,17 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::config::{Config, SlowConsumer};
-use crate::frame::{Attached, HelloLog, Messages, Outgoing, Pushed};
+use crate::frame::{HelloLog, Messages, Outgoing, Pushed};
 use crate::id::ConnectionId;
 use crate::message::Outcome;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
+
+mod queued;
+
+pub(crate) use queued::LogWord;
+use queued::Queued;
 
 /// A queue, bounded by bytes and by frames. The frames at its front are with the driver until they
 /// are written; the others wait here and leave as one batch. Switchboard's own frames take no room
@@ -31,46 +36,6 @@ pub(crate) struct Outbound {
     unanswered: Option<Messages>,
 }
 
-/// One message to the terminal.
-#[derive(Clone, Debug)]
-enum Queued {
-    /// The first of all.
-    Hello {
-        connection: ConnectionId,
-        degraded: bool,
-        log: HelloLog,
-    },
-    /// Where a follower stands.
-    Word(LogWord),
-    /// The answer to messages of the terminal.
-    Received(Messages),
-    Push {
-        pushed: Pushed,
-        /// Bytes after encoding.
-        size: usize,
-        ticket: Ticket,
-    },
-    /// A record of the log.
-    Record {
-        pushed: Pushed,
-        /// Bytes after encoding.
-        size: usize,
-        /// None, if it was read.
-        ticket: Option<Ticket>,
-    },
-}
-
-/// What a follower is told of where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogWord {
-    /// [`Outgoing::Log`].
-    Log(Attached),
-    /// [`Outgoing::Gap`].
-    Gap(Position),
-    /// [`Outgoing::Back`].
-    Back(Position),
-}
-
 /// Why a record is not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
@@ -78,44 +43,6 @@ pub(crate) enum NoRoom {
     Yet,
     /// It is larger than the queue.
     Ever,
-}
-
-impl Queued {
-    /// Bytes of a push or a record.
-    const fn size(&self) -> Option<usize> {
-        match self {
-            Self::Push { size, .. } | Self::Record { size, .. } => Some(*size),
-            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
-        }
-    }
-
-    fn ticket(&self) -> Option<Ticket> {
-        match self {
-            Self::Push { ticket, .. } => Some(*ticket),
-            Self::Record { ticket, .. } => *ticket,
-            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
-        }
-    }
-
-    fn outgoing(&self) -> Outgoing {
-        match self {
-            &Self::Hello {
-                connection,
-                degraded,
-                log,
-            } => Outgoing::Hello {
-                connection,
-                degraded,
-                log,
-            },
-            Self::Word(LogWord::Log(start)) => Outgoing::Log(*start),
-            Self::Word(LogWord::Gap(position)) => Outgoing::Gap(*position),
-            Self::Word(LogWord::Back(position)) => Outgoing::Back(*position),
-            Self::Received(messages) => Outgoing::Received(*messages),
-            Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
-            Self::Record { pushed, .. } => Outgoing::Record(pushed.clone()),
-        }
-    }
 }
 
 /// What became of an offered frame.
