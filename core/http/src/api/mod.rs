@@ -3,6 +3,7 @@
 //! It knows no runtime and no socket: [`Api::answer`] takes a request and returns the answer.
 
 mod access;
+mod answer;
 mod body;
 mod durable;
 mod error;
@@ -15,41 +16,32 @@ mod request;
 mod route;
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use switchboard_core::config::{Config, ConfigError};
-use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
-use switchboard_driver::log::{Cause, damped};
 use switchboard_driver::runtime::race;
 use switchboard_driver::{
     Answers, ApiFuture, ApiService, AuthKind, CallError, Handle, Scope, Sleep,
 };
 
-use crate::metrics::{self, Format, Metrics};
-use body::Timed;
+use crate::metrics::Metrics;
 use error::ApiError;
-use form::PushForm;
 use page::{Facts, Page};
-use reply::{ByInstance, ByTerminal, ConnectionList, InstanceList, Readiness, json};
+use reply::{ConnectionList, Readiness, json, terminals};
 use request::{Known, Options};
-use route::Route;
 
 pub use access::{AccessCheck, ApiConfig, ApiSettings};
-
-/// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
-const BODY: Duration = Duration::from_secs(60);
 
 /// How long an instance may take to give its figures. It takes a millisecond; many probes wait for one
 /// second.
@@ -125,7 +117,7 @@ impl Api {
             config: &server.settings().core,
             metrics: self.metrics.get_or_init(metrics),
         };
-        serve(call, request, scope, sleep).await
+        answer::serve(call, request, scope, sleep).await
     }
 }
 
@@ -233,227 +225,6 @@ async fn in_time<V>(
     race(answered, silent).await
 }
 
-async fn serve<B, T>(
-    call: Call<'_>,
-    request: Request<B>,
-    scope: Scope,
-    sleep: impl Fn(Duration) -> T,
-) -> Response<Full<Bytes>>
-where
-    B: Body<Data = Bytes>,
-    T: Future<Output = ()>,
-{
-    let (parts, body) = request.into_parts();
-    let mut body = pin!(body);
-    let timed = Timed {
-        body: body.as_mut(),
-        // Most bodies are there with their head: a timer is made for one that is waited for.
-        timer: async { sleep(BODY).await },
-    };
-    let route = Route::at(parts.uri.path());
-    let answer = match admit(call, &parts, route, scope) {
-        Ok(()) => answer(call, &parts, route, timed, &sleep).await,
-        Err(error) => Err(error),
-    };
-    let response = answer.unwrap_or_else(|error| {
-        tell_of_refusal(&parts.method, route, &error);
-        let mut response = error.response();
-        // The rest of its body makes the connection useless: a client must not send the next
-        // request over it.
-        if !body.is_end_stream() {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        response
-    });
-    call.metrics
-        .request(&parts.method, route.label(), response.status());
-    response
-}
-
-/// A caller without the right to ask, or a server without the means to answer, is something that an
-/// operator wants to know; any other mistake is the caller's own.
-fn tell_of_refusal(method: &Method, route: Route<'_>, error: &ApiError) {
-    let (status, code) = error.status();
-    let (method, route) = (metrics::known_method(method), route.label());
-    let text = "a request to the API is refused";
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => {
-            damped!(
-                INFO,
-                Cause::one("requests to the API refused", code),
-                method,
-                route,
-                status = status.as_u16(),
-                code,
-                "{text}"
-            )
-        }
-        _ => tracing::debug!(method, route, status = status.as_u16(), code, "{text}"),
-    }
-}
-
-/// Whether whoever sends a request may ask for this.
-fn admit(call: Call<'_>, parts: &Parts, route: Route<'_>, scope: Scope) -> Result<(), ApiError> {
-    if scope == Scope::Operation && !route.is_of_operation() {
-        return Err(ApiError::Crowded);
-    }
-    let access = call.api.access.load();
-    access.check(parts)?;
-    route.takes(&parts.method)
-}
-
-async fn answer<B, L, T>(
-    call: Call<'_>,
-    parts: &Parts,
-    route: Route<'_>,
-    body: Timed<B, L>,
-    sleep: &impl Fn(Duration) -> T,
-) -> Result<Response<Full<Bytes>>, ApiError>
-where
-    B: Body<Data = Bytes>,
-    L: Future<Output = ()>,
-    T: Future<Output = ()>,
-{
-    Ok(match route {
-        Route::Nothing => return Err(ApiError::NotFound),
-        Route::UserPush { user } => {
-            push_to_user(call, parts, request::user(user)?, body, sleep).await?
-        }
-        Route::Push => push_to_users(call, parts, body, sleep).await?,
-        Route::Broadcast => {
-            let options = Options::read(parts, Known::Deadline, call.config)?;
-            let payload = payload(call, parts, body).await?;
-            let receipt = call
-                .push(Audience::Everyone, Action::Frame(payload), options, sleep)
-                .await?;
-            json(StatusCode::OK, &ByInstance(&receipt))
-        }
-        Route::Connections { user } if parts.method == Method::DELETE => {
-            let to = Audience::User(request::user(user)?);
-            call.kick(to, parts, sleep).await?
-        }
-        Route::Connection { user, connection } => {
-            let to = Audience::Connections {
-                user: request::user(user)?,
-                connections: vec![request::connection(connection)?],
-            };
-            call.kick(to, parts, sleep).await?
-        }
-        Route::KickNamed => {
-            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.kick(form::kicked(&body, call.config)?, parts, sleep)
-                .await?
-        }
-        Route::Connections { user } => call.list(request::user(user)?, parts, sleep).await?,
-        Route::Log { user } => {
-            let user = request::user(user)?;
-            match parts.method == Method::DELETE {
-                true => call.delete_log(user, parts, sleep).await?,
-                false => call.read_log(user, parts, sleep).await?,
-            }
-        }
-        Route::LogOfNamed => {
-            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.read_log(form::user(&body)?, parts, sleep).await?
-        }
-        Route::LogEndNamed => {
-            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.delete_log(form::user(&body)?, parts, sleep).await?
-        }
-        Route::ConnectionsOfNamed => {
-            let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
-            call.list(form::user(&body)?, parts, sleep).await?
-        }
-        Route::Instances => {
-            request::no_parameters(parts)?;
-            let late = sleep(call.question());
-            let instances = in_time(call.server.instances(), late).await?;
-            json(StatusCode::OK, &InstanceList(&instances))
-        }
-        Route::Metrics => {
-            let format = Format::asked_for(&parts.headers);
-            let figures = call.server.figures_until(sleep(SNAPSHOTS)).await;
-            let dropped = call.server.connections_dropped();
-            let figures = call.metrics.text(figures, dropped, format);
-            text(format.content_type(), figures)
-        }
-        Route::Live => json(StatusCode::OK, &page::LIVE),
-        Route::Ready => call.readiness(sleep(SNAPSHOTS)).await,
-        Route::Page => call.api.page.html(parts, call.server.terminals_addr()),
-        Route::PageScript => page::script(),
-        Route::PageStyle => page::style(),
-        Route::PageFacts => json(StatusCode::OK, &call.facts(parts)),
-    })
-}
-
-async fn push_to_user<B, L, T>(
-    call: Call<'_>,
-    parts: &Parts,
-    user: UserId,
-    body: Timed<B, L>,
-    sleep: &impl Fn(Duration) -> T,
-) -> Result<Response<Full<Bytes>>, ApiError>
-where
-    B: Body<Data = Bytes>,
-    L: Future<Output = ()>,
-    T: Future<Output = ()>,
-{
-    let mut options = Options::read(parts, Known::PushToUser, call.config)?;
-    let payload = payload(call, parts, body).await?;
-    let connections = std::mem::take(&mut options.connections);
-    let to = match connections.is_empty() {
-        true => Audience::User(user),
-        false => Audience::Connections { user, connections },
-    };
-    let push = Action::Frame(payload);
-    Ok(terminals(&call.push(to, push, options, sleep).await?))
-}
-
-async fn push_to_users<B, L, T>(
-    call: Call<'_>,
-    parts: &Parts,
-    body: Timed<B, L>,
-    sleep: &impl Fn(Duration) -> T,
-) -> Result<Response<Full<Bytes>>, ApiError>
-where
-    B: Body<Data = Bytes>,
-    L: Future<Output = ()>,
-    T: Future<Output = ()>,
-{
-    let options = Options::read(parts, Known::PushToUsers, call.config)?;
-    let limit = PushForm::largest(call.config);
-    let body = body::read(&parts.headers, body, limit).await?;
-    let PushForm { to, payload } = PushForm::read(&body, call.config)?;
-    let push = Action::Frame(payload);
-    Ok(terminals(&call.push(to, push, options, sleep).await?))
-}
-
-async fn payload<B, T>(
-    call: Call<'_>,
-    parts: &Parts,
-    body: Timed<B, T>,
-) -> Result<Payload, ApiError>
-where
-    B: Body<Data = Bytes>,
-    T: Future<Output = ()>,
-{
-    let body = body::read(&parts.headers, body, call.config.push_bytes).await?;
-    Ok(Payload::new(request::frame_kind(&parts.headers), body)?)
-}
-
-fn terminals(receipt: &Receipt) -> Response<Full<Bytes>> {
-    json(StatusCode::OK, &ByTerminal(receipt))
-}
-
-fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(content.into()));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -462,7 +233,9 @@ mod tests {
     use futures_util::FutureExt as _;
     use switchboard_driver::testing::Silent;
 
+    use super::answer::BODY;
     use super::*;
+    use crate::metrics::Format;
 
     /// H54: an instance that takes what it is asked, and answers nothing, does not keep callers.
     #[test]

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use switchboard_core::config::ConfigError;
 
-use super::text;
+use super::reply::text;
 use switchboard_driver::AuthKind;
 use switchboard_driver::host::{self, Host, RequestHost};
 

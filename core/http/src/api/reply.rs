@@ -54,6 +54,20 @@ pub(crate) fn json(status: StatusCode, content: &impl Serialize) -> Response<Ful
     response
 }
 
+/// A receipt as an answer, terminal by terminal.
+pub(super) fn terminals(receipt: &Receipt) -> Response<Full<Bytes>> {
+    json(StatusCode::OK, &ByTerminal(receipt))
+}
+
+/// An answer with a body of this kind.
+pub(super) fn text(kind: &'static str, content: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(content.into()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
 impl Serialize for ByTerminal<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = head(self.0, serializer)?;
