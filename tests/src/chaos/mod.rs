@@ -13,6 +13,7 @@ mod producers;
 mod random;
 mod report;
 mod terminals;
+mod walk;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
