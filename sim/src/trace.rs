@@ -173,7 +173,7 @@ impl fmt::Display for Entry<'_> {
                 outcome,
             } => write!(f, "{at:?} takes the handshake of s{session}: {outcome:?}"),
             Self::Link { at, pipe } => write!(f, "{at:?} takes link {pipe}"),
-            Self::Command { at, command } => write!(f, "{at:?} gives {command:?}"),
+            Self::Command { at, command } => write!(f, "{at:?} returns {command:?}"),
             Self::Frame { session, payload } => write!(f, "s{session} sees {payload:?}"),
             Self::Ping { session } => write!(f, "s{session} sees a ping"),
             Self::Close { session, code } => write!(f, "s{session} sees Close {code:?}"),
