@@ -24,15 +24,15 @@ pub trait ApiService: Send + Sync + 'static {
         server: &'a Handle,
         request: Request<Incoming>,
         scope: Scope,
-        sleep: Sleep,
+        sleep: MakeSleep,
     ) -> ApiFuture<'a>;
 }
 
 /// What [`ApiService::answer`] returns. It stays on its thread.
 pub type ApiFuture<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + 'a>>;
 
-/// A timer that ends after this time.
-pub type Sleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>;
+/// Makes a future that ends after this time: the runtime's timer, whatever its type.
+pub type MakeSleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// What a caller is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

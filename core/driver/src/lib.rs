@@ -78,7 +78,7 @@ mod transport;
 
 pub use admission::Admission;
 pub use answer::{ConnectBody, refusal};
-pub use api::{ApiFuture, ApiService, Scope, Sleep};
+pub use api::{ApiFuture, ApiService, MakeSleep, Scope};
 pub use directory::DirectoryChoice;
 pub use error::{Died, StartError};
 pub use events::{Events, TerminalEvent};

@@ -15,7 +15,7 @@ use smol_hyper::rt::FuturesIo;
 
 use super::Ingress;
 use super::http::{builder, not_begun, once};
-use crate::api::{Scope, Sleep};
+use crate::api::{MakeSleep, Scope};
 use crate::permits::{Capacity, Service, SocketPermit};
 use crate::runtime::{Runtime, race};
 use crate::streams::{Beginning, Begun, Heads, LINGER, Parting};
@@ -47,7 +47,7 @@ pub(super) async fn serve<R: Runtime>(
     let Some(stream) = first_request::<R>(ingress, stream, idle).await else {
         return;
     };
-    let sleep: Sleep = |time| Box::pin(R::sleep(time));
+    let sleep: MakeSleep = |time| Box::pin(R::sleep(time));
     let (stream, heads) = Heads::<R>::new(stream, head_time);
     let mut connection = builder(ingress)
         .timer(RuntimeTimer::<R>::new())

@@ -5,6 +5,7 @@ mod http;
 mod listener;
 mod peers;
 mod refusals;
+mod serve;
 mod takeover;
 mod terminals;
 
@@ -20,8 +21,8 @@ use crate::handle::Handle;
 use crate::members::{Member, Shared};
 use crate::permits::{ByteBudget, Dropped, Service};
 
-pub(crate) use http::serve;
 pub(crate) use listener::Door;
+pub(crate) use serve::serve;
 
 /// What serves sockets on one thread.
 pub(crate) struct Ingress {

@@ -7,8 +7,7 @@ use switchboard_core::config::ConfigError;
 
 use super::error::ApiError;
 use super::guard::{self, ApiHosts, ApiKeys};
-use super::page::{self, Page};
-use super::route;
+use super::{public_url, route};
 
 /// What the API of a server is told.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -33,7 +32,7 @@ switchboard_core::settings! {
             /// URL under which terminals reach this server, for the status page: wss://example.com/connect
             /// [default: the host of the page, at the port where the server listens]
             public_url: Option<String> as Text("URL") = None,
-                rule: |api| Page::new(api.public_url.as_deref()).is_ok(), page::URL_RULE,
+                rule: |api| api.public_url.as_deref().is_none_or(public_url::is_one), public_url::RULE,
                 example: "wss://push.example.com/connect";
         }
     }

@@ -11,6 +11,7 @@ mod form;
 mod guard;
 mod logs;
 mod page;
+mod public_url;
 mod reply;
 mod request;
 mod route;
@@ -32,7 +33,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 use switchboard_driver::runtime::race;
 use switchboard_driver::{
-    Answers, ApiFuture, ApiService, AuthKind, CallError, Handle, Scope, Sleep,
+    Answers, ApiFuture, ApiService, AuthKind, CallError, Handle, MakeSleep, Scope,
 };
 
 use crate::metrics::Metrics;
@@ -127,7 +128,7 @@ impl ApiService for Api {
         server: &'a Handle,
         request: Request<Incoming>,
         scope: Scope,
-        sleep: Sleep,
+        sleep: MakeSleep,
     ) -> ApiFuture<'a> {
         Box::pin(Self::answer(self, server, request, scope, sleep))
     }

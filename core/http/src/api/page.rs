@@ -14,17 +14,14 @@ use http_body_util::Full;
 use serde::Serialize;
 use switchboard_core::config::ConfigError;
 
+use super::public_url;
 use super::reply::text;
 use switchboard_driver::AuthKind;
-use switchboard_driver::host::{self, Host, RequestHost};
+use switchboard_driver::host::{self, RequestHost};
 
 const HTML: &str = include_str!("status.html");
 const SCRIPT: &str = include_str!("status.js");
 const STYLE: &str = include_str!("status.css");
-
-/// What the public URL must be.
-pub(crate) const URL_RULE: &str =
-    "must be a URL such as `wss://push.example.com/connect`, without query";
 
 /// What the page needs to know.
 #[derive(Clone, Debug)]
@@ -59,7 +56,7 @@ impl Page {
     /// If the URL is not one.
     pub(crate) fn new(public_url: Option<&str>) -> Result<Self, ConfigError> {
         Ok(Self {
-            public_url: public_url.map(websocket_url).transpose()?,
+            public_url: public_url.map(public_url::websocket).transpose()?,
         })
     }
 
@@ -143,30 +140,6 @@ fn protect(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-}
-
-/// Reads the public URL: a WebSocket's or a page's scheme, and a path if it is not `/connect`.
-pub(crate) fn websocket_url(text: &str) -> Result<String, ConfigError> {
-    let invalid = ConfigError {
-        field: "public_url",
-        rule: URL_RULE,
-    };
-    let (scheme, rest) = text.trim().split_once("://").ok_or(invalid)?;
-    let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "ws" | "http" => "ws",
-        "wss" | "https" => "wss",
-        _ => return Err(invalid),
-    };
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"?#;,'\"".contains(&byte))
-    };
-    if Host::parse(host).is_none() || !plain(host) || !plain(path) {
-        return Err(invalid);
-    }
-    let path = if path.is_empty() { "connect" } else { path };
-    Ok(format!("{scheme}://{host}/{path}"))
 }
 
 /// What a content security policy says of a WebSocket's URL. It has no way to write an IPv6
