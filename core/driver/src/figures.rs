@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub gauges: Gauges,
     /// Whether a balancer should send terminals to it.
     pub ready: bool,
+    /// Terminals by the name of their transport, those included that it still completes handshakes with or ends.
+    pub transports: [(&'static str, u64); 2],
 }
 
 /// All figures of one instance, for a scraper.

@@ -109,8 +109,13 @@ fn code(answer: &str) -> String {
 }
 
 /// A terminal whose handshake is being completed.
-pub(crate) fn accepted(this: InstanceId, uuid: ConnectionId, user: &UserId) {
-    debug!(%this, %uuid, %user, "a terminal is accepted");
+pub(crate) fn accepted(
+    this: InstanceId,
+    uuid: ConnectionId,
+    user: &UserId,
+    transport: &'static str,
+) {
+    debug!(%this, %uuid, %user, transport, "a terminal is accepted");
 }
 
 /// A terminal that gets its hello.

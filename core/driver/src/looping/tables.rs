@@ -21,6 +21,8 @@ pub(super) struct Terminals {
     entries: Vec<Option<TerminalEntry>>,
     encoder: Encoder,
     carriage: Carriage,
+    /// How many there are of each transport.
+    carried: [u64; TransportKind::ALL.len()],
 }
 
 struct TerminalEntry {
@@ -47,6 +49,7 @@ impl Terminals {
             mailbox: Rc::clone(&mailbox),
             session: session.map(String::into_boxed_str),
         };
+        self.carried[transport as usize] += 1;
         place(&mut self.entries, key.slot(), entry);
         mailbox
     }
@@ -82,9 +85,16 @@ impl Terminals {
     }
 
     pub(super) fn forget(&mut self, key: ConnectionKey) {
-        if self.get(key).is_some() {
+        if let Some(entry) = self.get(key) {
+            let transport = entry.transport;
+            self.carried[transport as usize] -= 1;
             self.entries[key.slot()] = None;
         }
+    }
+
+    /// How many there are of each transport, by its name.
+    pub(super) fn by_transport(&self) -> [(&'static str, u64); TransportKind::ALL.len()] {
+        TransportKind::ALL.map(|transport| (transport.name(), self.carried[transport as usize]))
     }
 
     pub(super) fn session(&self, key: ConnectionKey) -> Option<String> {

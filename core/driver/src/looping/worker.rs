@@ -274,8 +274,8 @@ impl Worker {
             debug_assert!(false, "an accepted connection has an id");
             return;
         };
-        journal::accepted(self.me.id, id, &user);
         let transport = accept.opening.kind();
+        journal::accepted(self.me.id, id, &user, transport.name());
         let mailbox = (self.terminals).insert(key, accept.protocol, transport, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,
@@ -308,6 +308,7 @@ impl Worker {
             stats: *self.instance.stats(),
             gauges: self.instance.gauges(clock::now()),
             ready: self.instance.is_ready(),
+            transports: self.terminals.by_transport(),
         }
     }
 }

@@ -72,6 +72,17 @@ impl Asked {
 }
 
 impl TransportKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::WebSocket, Self::EventStream];
+
+    /// Its name in metrics and log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::EventStream => "event_stream",
+        }
+    }
+
     /// The transport that a request asks for: a WebSocket, if it does not say.
     fn of(headers: &HeaderMap) -> Self {
         match event_stream::is_asked_for(headers) {

@@ -373,6 +373,7 @@ mod tests {
                 ..Gauges::default()
             },
             ready,
+            transports: [("websocket", 0), ("event_stream", 0)],
         };
         let ready = Readiness {
             ready: true,

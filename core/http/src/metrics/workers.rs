@@ -272,6 +272,14 @@ impl Workers {
                 .map(|&(code, count)| ([("code", code)], count))
                 .collect()
         })?;
+        let there = "Terminals by transport, those included whose handshake or end is not complete";
+        let gauge = MetricType::Gauge;
+        self.family(encoder, "terminals", there, gauge, |worker| {
+            let counts = worker.snapshot.transports.iter();
+            counts
+                .map(|&(transport, count)| ([("transport", transport)], count))
+                .collect()
+        })?;
         let gone = "Terminals whose socket has gone, by reason";
         self.family(encoder, "terminals_gone", gone, kind, |worker| {
             let counts = worker.snapshot.stats.gone.iter();
@@ -416,6 +424,7 @@ mod tests {
             .to_owned(),
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
             format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 182"#),
+            format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
             format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1173"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
@@ -513,6 +522,7 @@ mod tests {
                 stats,
                 gauges,
                 ready: false,
+                transports: [("websocket", 2001), ("event_stream", 2002)],
             },
             levels,
             refused,
