@@ -1,4 +1,5 @@
-//! Terminals that all return at a time, each for 20 records, while durable pushes go on.
+//! Terminals that all return at a time, each for 20 records, while pushes go on: beside as many that come for the first
+//! time, so that what logs add is told from what handshakes take.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,61 +19,121 @@ const OTHERS: usize = 500;
 const PUBLISHERS: usize = 32;
 /// How long pushes are measured before anybody returns.
 const USUAL: Duration = Duration::from_secs(10);
+/// How long servers get to forget those that have gone.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What pushes are.
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    Durable,
+}
+
+/// How long receipts took, in milliseconds, by the kind of their pushes.
+#[derive(Default)]
+struct Latencies([Vec<f64>; 2]);
+
+/// What was measured meanwhile.
+struct Phase {
+    latencies: Latencies,
+    /// Processor time of both servers.
+    spent: Duration,
+    took: Duration,
+}
 
 pub(crate) fn measure(place: &Place, resumes: usize, within: Duration, rate: u32) {
     println!(
-        "{resumes} terminals return for {MISSED} records each while {rate} durable pushes a second flow:"
+        "{resumes} terminals return for {MISSED} records each while {rate} pushes a second flow, every other one durable:"
     );
     let positions = prepare(place, resumes);
     let others = Crowd::new(place);
     let followers = (0..OTHERS).map(|user| format!("user=other-{user}&log=1"));
     others.connect(followers.collect(), ONE_BY_ONE);
-    let crowd = Crowd::new(place);
-    let latencies = Mutex::new(Vec::new());
+    let latencies = Mutex::new(Latencies::default());
     let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (usual, during, took) = thread::scope(|scope| {
+    let apart = within / u32::try_from(resumes).expect("not so many");
+    let during = |what: &dyn Fn()| {
+        take(&latencies);
+        let (begin, before) = (Instant::now(), place.processor_time());
+        what();
+        Phase {
+            latencies: take(&latencies),
+            spent: place.processor_time() - before,
+            took: begin.elapsed(),
+        }
+    };
+    let crowd = Crowd::new(place);
+    let (usual, first, again) = thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
             let (latencies, done) = (&latencies, &done);
             scope.spawn(move || publish(place, publisher, rate, latencies, done));
         }
+        let usual = during(&|| thread::sleep(USUAL));
+        let newcomers = Crowd::new(place);
+        let queries = || (0..resumes).map(|user| format!("user=new-{user}"));
+        let first = during(&|| newcomers.connect(queries().collect(), apart));
+        drop(newcomers);
+        thread::sleep(PAUSE);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 peak.fetch_max(place.resident(), Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        thread::sleep(USUAL);
-        let usual = take(&latencies);
-        let begin = Instant::now();
-        let queries = positions.iter().enumerate();
-        let queries = queries.map(|(user, after)| format!("user=user-{user}&after={after}"));
-        let apart = within / u32::try_from(resumes).expect("not so many");
-        crowd.connect(queries.collect(), apart);
-        // A record is announced by a frame of its own.
-        crowd.await_texts(resumes * MISSED * 2);
-        let took = begin.elapsed();
-        let during = take(&latencies);
+        let queries = || {
+            let all = positions.iter().enumerate();
+            all.map(|(user, after)| format!("user=user-{user}&after={after}"))
+        };
+        let again = during(&|| {
+            crowd.connect(queries().collect(), apart);
+            // A record is announced by a frame of its own.
+            crowd.await_texts(resumes * MISSED * 2);
+        });
         done.store(true, Ordering::Relaxed);
-        (usual, during, took)
+        (usual, first, again)
     });
     let peak = peak.load(Ordering::Relaxed);
     let after = place.settled_memory();
-    println!("  all had their records after {:.1} s", took.as_secs_f64());
-    let [usual, during] = [usual, during].map(|all| (p99(&all), all.len()));
     println!(
-        "  p99 of receipts {:.1} ms before (of {}), {:.1} ms meanwhile (of {}): {:.1} times",
-        usual.0,
-        usual.1,
-        during.0,
-        during.1,
-        during.0 / usual.0
+        "  all had their records after {:.1} s",
+        again.took.as_secs_f64()
     );
+    for (name, phase) in [
+        ("usually", &usual),
+        ("while as many come for the first time", &first),
+        ("while they return", &again),
+    ] {
+        report(name, phase, &usual);
+    }
     println!(
         "  memory at most {} MiB, {} MiB with all of them idle: {:.2} times",
         peak >> 20,
         after >> 20,
         peak as f64 / after as f64
     );
+}
+
+fn report(name: &str, phase: &Phase, usual: &Phase) {
+    let share = phase.spent.as_secs_f64() / phase.took.as_secs_f64();
+    let kinds = [(Kind::Plain, "plain"), (Kind::Durable, "durable")].map(|(kind, name)| {
+        let (all, usual) = (phase.latencies.of(kind), usual.latencies.of(kind));
+        let p99 = p99(all);
+        format!(
+            "{name} {p99:.1} ms (of {}, {:.1} times)",
+            all.len(),
+            p99 / self::p99(usual)
+        )
+    });
+    println!(
+        "  p99 of receipts {name:<38}{}; servers use {share:.2} processors",
+        kinds.join(", ")
+    );
+}
+
+impl Latencies {
+    const fn of(&self, kind: Kind) -> &Vec<f64> {
+        &self.0[kind as usize]
+    }
 }
 
 /// Each user's log gets a record at which his terminal stands, and those that it misses.
@@ -102,7 +163,7 @@ fn publish(
     place: &Place,
     publisher: usize,
     rate: u32,
-    latencies: &Mutex<Vec<f64>>,
+    latencies: &Mutex<Latencies>,
     done: &AtomicBool,
 ) {
     let mut open = place.servers[publisher % place.servers.len()]
@@ -115,19 +176,26 @@ fn publish(
         if done.load(Ordering::Relaxed) {
             return;
         }
+        let kind = if (number / PUBLISHERS).is_multiple_of(2) {
+            Kind::Plain
+        } else {
+            Kind::Durable
+        };
         let request = push(&format!("other-{}", number % OTHERS), vec![b'x'; 100]);
+        let request = match kind {
+            Kind::Plain => request,
+            Kind::Durable => request.query("durable", "true"),
+        };
         let sent = Instant::now();
-        let answer = open.try_send(request.query("durable", "true"));
+        let answer = open.try_send(request);
         assert_eq!(answer.expect("the API answers").status, 200);
         let millis = sent.elapsed().as_secs_f64() * 1000.0;
-        latencies
-            .lock()
-            .expect("nobody panics with it")
-            .push(millis);
+        let mut latencies = latencies.lock().expect("nobody panics with it");
+        latencies.0[kind as usize].push(millis);
     }
 }
 
-fn take(latencies: &Mutex<Vec<f64>>) -> Vec<f64> {
+fn take(latencies: &Mutex<Latencies>) -> Latencies {
     std::mem::take(&mut latencies.lock().expect("nobody panics with it"))
 }
 
