@@ -44,7 +44,7 @@ pub enum LogOperation {
     },
     /// Reads the head. It costs a tenth of the cheapest read, and changes nothing.
     Head,
-    /// Removes all records. Everybody who follows the log, and whoever returns to it, finds that the
+    /// Removes all records, if there are any. Everybody who follows the log, and whoever returns to it, finds that the
     /// position he has is unknown. Pushes that were remembered still are: a repeat of one does not bring
     /// it back.
     Delete {

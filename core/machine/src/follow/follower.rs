@@ -213,6 +213,12 @@ impl Follower {
         self.sent.as_ref()?.waiting_for(position)
     }
 
+    /// The deliveries that wait for its confirmation of a record that it cannot be sent. They wait no longer.
+    pub(super) fn take_waiting_for(&mut self, position: Position) -> Vec<Ticket> {
+        let sent = self.sent.as_mut();
+        sent.map_or_else(Vec::new, |sent| sent.take_waiting_for(position))
+    }
+
     /// The deliveries that wait for any confirmation. There will be none.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = Ticket> {
         self.sent.into_iter().flat_map(|sent| sent.into_waiting())

@@ -334,6 +334,9 @@ impl Followers {
             }
             Err(NoRoom::Ever) => {
                 if self.skip(cx, terminals, connection, position, GapReason::TooLarge) {
+                    let follower = self.followers.get_mut(connection);
+                    let waited = follower.map_or_else(Vec::new, |f| f.take_waiting_for(position));
+                    terminals.tell(connection, waited, Outcome::TooLarge);
                     Err(Outcome::TooLarge)
                 } else {
                     Err(Outcome::Kept)

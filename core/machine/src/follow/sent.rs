@@ -173,6 +173,19 @@ impl SentRecords {
         Some(waiter.ticket)
     }
 
+    /// The deliveries that wait for the confirmation of a record that cannot be sent. They wait no longer.
+    pub(super) fn take_waiting_for(&mut self, position: Position) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        self.retain_waiters(|waiter| {
+            let is_of_it = waiter.position == position;
+            if is_of_it {
+                tickets.push(waiter.ticket);
+            }
+            !is_of_it
+        });
+        tickets
+    }
+
     /// The deliveries that wait, whatever for.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = Ticket> {
         let waiting = self.waiting.map_or_else(Vec::new, |waiting| *waiting);

@@ -137,6 +137,8 @@ mod tests {
                 "push_bytes",
                 "queue_bytes",
                 "link_heartbeat",
+                "log_expiry",
+                "unused_log_expiry",
             ]
         );
     }

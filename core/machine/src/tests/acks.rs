@@ -196,6 +196,30 @@ fn a_repeat_of_a_record_that_was_too_large_for_the_queue_is_not_called_written()
     assert_eq!(told(&cluster, ann), ["hello Anew", "gap"]);
 }
 
+/// It is found out when the log is read, behind what the terminal has taken so slowly.
+#[test]
+fn a_receipt_does_not_wait_for_a_record_that_is_too_large_for_the_queue() {
+    let small = Config {
+        queue_frames: 2,
+        queue_bytes: 100,
+        push_bytes: 100,
+        ..Config::default()
+    };
+    let mut cluster = pair();
+    let at = cluster.start(&small);
+    let (_, ann) = follow(&mut cluster, at, "ann", Follow::default());
+    cluster.stalled.insert(ann);
+    for number in 0..5 {
+        cluster.hand_in(0, confirmed_push("ann", "before", number));
+    }
+    let large = "x".repeat(200);
+    let call = hand_in(&mut cluster, 0, confirmed_push("ann", &large, 9));
+    assert!(!cluster.answers.contains_key(&call));
+    cluster.read_again();
+    cluster.pass(SECOND / 2);
+    assert_eq!(outcomes(&cluster, call), [(ann, Outcome::TooLarge)]);
+}
+
 /// A receipt does not wait for what cannot come: the terminal may confirm what it was sent on this connection.
 #[test]
 fn a_record_that_a_follower_has_brought_is_not_waited_for() {

@@ -155,6 +155,21 @@ fn what_is_deleted_is_gone_and_its_positions_are_unknown() {
     assert_eq!(none, Ok(LogAnswer::Deleted { records: 0 }));
 }
 
+/// Whoever has read all has missed nothing: a request that is repeated, as its answer was lost, tells nobody of a gap.
+#[test]
+fn to_delete_a_log_without_records_moves_nobody() {
+    let mut cluster = pair();
+    durable(&mut cluster, "a", 1);
+    let head = |cluster: &mut Cluster| read(cluster, 0, LogQuery::default()).head;
+    let held = head(&mut cluster);
+    answer(&mut cluster, 1, LogRequest::Delete).expect("deleted");
+    let behind = head(&mut cluster);
+    assert_ne!(behind, held);
+    let none = answer(&mut cluster, 1, LogRequest::Delete);
+    assert_eq!(none, Ok(LogAnswer::Deleted { records: 0 }));
+    assert_eq!(head(&mut cluster), behind);
+}
+
 /// H41: nobody waits for a directory that is away, or has refused.
 #[test]
 fn a_request_that_the_directory_does_not_answer_is_refused() {

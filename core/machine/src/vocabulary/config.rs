@@ -112,26 +112,28 @@ crate::settings! {
         }
 
         "Logs of durable pushes" {
-            /// Records that a log keeps, at most, unless the push says otherwise.
+            /// How many records a log keeps at most, unless the push says otherwise. The oldest give way.
             log_records: u32 as Count = 100,
                 rule: |config| (1..=config.log_records_max).contains(&config.log_records),
                     "must be above zero and at most `log_records_max`";
 
-            /// The most records that a push may have a log keep.
+            /// The largest number of records that a push may ask a log to keep.
             log_records_max: u32 as Count = 1000,
                 rule: |config| config.log_records_max <= 100_000, "must be at most 100000";
 
-            /// How long a log keeps a record, unless the push says otherwise.
+            /// How long a log keeps a record, unless the push says otherwise. Terminals that return later are told
+            /// that they have missed something.
             #[serde(with = "duration")]
             log_age: Duration as Time = secs(600),
                 rule: |config| (secs(1)..=config.log_age_max).contains(&config.log_age),
                     "must be at least 1s and at most `log_age_max`";
 
-            /// The longest time for which a push may have a log keep records.
+            /// The longest time for which a push may ask a log to keep its records.
             #[serde(with = "duration")]
             log_age_max: Duration as Time = secs(24 * 3600);
 
-            /// Bytes of the payloads that a log keeps, at most; but its last record always.
+            /// How many bytes the payloads of a log's records have at most. Beyond that the oldest records give way;
+            /// the last one stays, however large it is.
             log_bytes: usize as Bytes = 1 << 20,
                 rule: |config| (1..=1 << 30).contains(&config.log_bytes),
                     "must be between 1 byte and 1 GiB";
@@ -142,22 +144,27 @@ crate::settings! {
             log_check: Duration as Time = secs(60),
                 rule: |config| config.log_check >= secs(1), "must be at least 1s";
 
-            /// Reads of logs for followers that are under way at an instance, at most; the others wait. Each
-            /// reads 20 records or 64 KiB.
+            /// How many reads of logs are under way for followers of an instance at most. Each reads up to 20
+            /// records or 64 KiB, and the other followers wait until it is their turn.
             log_replays: usize as Count = 64,
                 rule: |config| config.log_replays > 0, "must be above zero";
 
-            /// How long positions of a log count after its last record, unless it is followed. A terminal that
-            /// returns later is told so, and is sent all that is kept.
-            // One that is followed is read in a fourth of this time, which prolongs its life.
+            /// How long the directory remembers the positions of a log after its last record. A terminal that returns
+            /// later is told that something may be missing, and is sent all that is kept. The positions of a log
+            /// that is followed are always remembered.
+            // One that is followed is read in a fourth of this time, which prolongs its life. The instance that
+            // writes to it last, or reads it, says when it expires.
             #[serde(with = "duration")]
             log_expiry: Duration as Time = DirectorySettings::USED_LOG,
+                scope: Cluster(6),
                 rule: |config| config.log_expiry >= config.log_age_max.max(4 * config.log_check),
                     "must be at least `log_age_max` and four times `log_check`";
 
-            /// How long positions of a log count to which nobody has written and that nobody follows.
+            /// How long the directory remembers the position of a log to which nothing was ever written, after the
+            /// last terminal that follows it has gone.
             #[serde(with = "duration")]
             unused_log_expiry: Duration as Time = DirectorySettings::UNUSED_LOG,
+                scope: Cluster(7),
                 rule: |config| config.unused_log_expiry >= 4 * config.log_check,
                     "must be at least four times `log_check`";
         }

@@ -273,6 +273,9 @@ impl Logs {
         };
         log.drop_expired(now);
         let records = u32::try_from(log.records.len()).unwrap_or(u32::MAX);
+        if records == 0 {
+            return LogReply::Deleted { records };
+        }
         match behind(self.flaws, log.head, now, nonce) {
             Ok(head) => {
                 (log.head, log.base) = (head, head);

@@ -305,11 +305,11 @@ mod tests {
                 ..made_for.clone()
             },
             Transcript {
-                dialler_alike: Alike([7; 6]),
+                dialler_alike: Alike([7; 8]),
                 ..made_for.clone()
             },
             Transcript {
-                acceptor_alike: Alike([7; 6]),
+                acceptor_alike: Alike([7; 8]),
                 ..made_for.clone()
             },
             Transcript {
@@ -354,7 +354,7 @@ mod tests {
             from: InstanceId::new(1),
             to: InstanceId::new(2),
             nonce: [3; 16],
-            alike: Alike([5; 6]),
+            alike: Alike([5; 8]),
             proof: None,
         }
     }
@@ -365,8 +365,8 @@ mod tests {
             acceptor: InstanceId::new(2),
             dialler_nonce: [3; 16],
             acceptor_nonce: [4; 16],
-            dialler_alike: Alike([5; 6]),
-            acceptor_alike: Alike([6; 6]),
+            dialler_alike: Alike([5; 8]),
+            acceptor_alike: Alike([6; 8]),
             version: VERSION,
         }
     }
