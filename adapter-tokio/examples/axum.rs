@@ -58,11 +58,7 @@ async fn connect(
     let Ok(user) = UserId::new(&who.user) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let login = Login {
-        user,
-        expires: None,
-        session: None,
-    };
+    let login = Login::new(user);
     switchboard.connect(request, login).await.into_response()
 }
 

@@ -35,11 +35,7 @@ async fn an_axum_handler_takes_terminals() {
 }
 
 async fn live(State(switchboard): State<Handle>, request: Request) -> Response {
-    let login = Login {
-        user: bob(),
-        expires: None,
-        session: None,
-    };
+    let login = Login::new(bob());
     switchboard.connect(request, login).await.into_response()
 }
 

@@ -395,6 +395,31 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         caught_by: &[followed("log-durable")],
         tempting: "what has reached its limit has to give way",
     },
+    Bug {
+        flaw: Flaw::TopicLeftWithoutComparison,
+        caught_by: &[],
+        tempting: "rows of connections are removed without their epoch as well",
+    },
+    Bug {
+        flaw: Flaw::NoMembersIsDeleted,
+        caught_by: &[],
+        tempting: "dead rows are removed by whoever reads them, and this one has been proven wrong",
+    },
+    Bug {
+        flaw: Flaw::JoinedBeforeRow,
+        caught_by: &[],
+        tempting: "the terminal is a member at its instance at once, and is told a round trip sooner",
+    },
+    Bug {
+        flaw: Flaw::JoinWhileRemovingForgotten,
+        caught_by: &[],
+        tempting: "a row that is not absent needs no write, and a row of a connection is never removed and wanted",
+    },
+    Bug {
+        flaw: Flaw::TopicsNotSettled,
+        caught_by: &[],
+        tempting: "connections have rows, and settling goes through the connections",
+    },
 ];
 
 /// One thing that goes wrong is enough for this checker.

@@ -356,9 +356,8 @@ async fn live(
     request: Request<Incoming>,
 ) -> Result<Response<ConnectBody>, Infallible> {
     let login = Login {
-        user: user("bob"),
-        expires: None,
         session: Some("session 7".to_owned()),
+        ..Login::new(user("bob"))
     };
     Ok(switchboard.connect(request, login).await)
 }

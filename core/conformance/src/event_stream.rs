@@ -192,11 +192,7 @@ pub async fn what_asks_for_an_event_stream_is_refused_like_a_handshake<R: Runtim
 
     // Another HTTP server does not give up the connection.
     let request = Request::get("/live").header("accept", "text/event-stream");
-    let login = Login {
-        user: user("bob"),
-        expires: None,
-        session: None,
-    };
+    let login = Login::new(user("bob"));
     let request = request.body(()).expect("a request");
     let refused = server.handle().connect(request, login).await;
     assert_eq!(refused.status(), 400);

@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::event::Answer;
 use switchboard_core::frame::CloseCode;
-use switchboard_core::id::{ConnectionId, InstanceId, UserId};
+use switchboard_core::id::{ConnectionId, InstanceId, TopicId, UserId};
 use switchboard_core::logs::LogRefused;
 use switchboard_core::message::{
     Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
@@ -81,7 +81,7 @@ pub enum CallError {
 }
 
 impl Handle {
-    /// Hands in a push and waits for its receipt. Pushes for one user, or for users of whom the
+    /// Hands in a push and waits for its receipt. Pushes for one user, or for users or topics of which the
     /// first is the same, reach each terminal in the order in which they were handed in here.
     ///
     /// # Errors
@@ -89,8 +89,9 @@ impl Handle {
     /// If it is refused, or the server has stopped.
     pub async fn push(&self, push: Push) -> Result<Receipt, CallError> {
         let first = match &push.to {
-            Audience::User(user) | Audience::Connections { user, .. } => Some(user),
-            Audience::Users(users) => users.first(),
+            Audience::User(user) | Audience::Connections { user, .. } => Some(user.as_bytes()),
+            Audience::Users(users) => users.first().map(UserId::as_bytes),
+            Audience::Topics { topics, .. } => topics.first().map(TopicId::as_bytes),
             Audience::Everyone => None,
         };
         let member = self.shared.publisher(first);
@@ -121,7 +122,7 @@ impl Handle {
         user: UserId,
         timer: impl Future<Output = ()>,
     ) -> Result<Connections, CallError> {
-        let publisher = self.shared.publisher(Some(&user));
+        let publisher = self.shared.publisher(Some(user.as_bytes()));
         let first = connections_by(publisher, user.clone()).await?;
         if !first.degraded {
             return Ok(first);

@@ -193,7 +193,7 @@ fn bytes_of(input: &Input) -> usize {
 fn payload(push: &Push) -> usize {
     match &push.action {
         Action::Frame(payload) => payload.len(),
-        Action::Close(_) => 0,
+        Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => 0,
     }
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use http::StatusCode;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
+use switchboard_core::topic::SharedRights;
 
 /// Says who a terminal belongs to.
 ///
@@ -37,6 +38,21 @@ pub struct Login {
     /// The application's own name for what the terminal logged in with. It comes back in the
     /// events of the connection.
     pub session: Option<String>,
+    /// The topics that the terminal joins, and those that it may join by itself. `None`: none. Terminals that may
+    /// do the same can share one value.
+    pub topics: Option<SharedRights>,
+}
+
+impl Login {
+    /// The login of a user whose connection does not end by itself, and that has nothing to do with topics.
+    pub const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            expires: None,
+            session: None,
+            topics: None,
+        }
+    }
 }
 
 /// What terminals must send to be let in.

@@ -240,6 +240,9 @@ impl Instance {
         let (cx, wings, publish) = &mut self.apart(now, out);
         match event {
             Event::Opened { connection } => wings.terminals.opened(cx, connection),
+            Event::Topic { connection, wish } => {
+                wings.terminals.topic_wished(cx, connection, wish);
+            }
             Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
             Event::Written { connection } => wings.terminals.written(cx, connection),
             Event::Closed {

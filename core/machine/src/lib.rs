@@ -41,4 +41,6 @@ pub use base::rng::Seed;
 pub use base::{id, key, position, time};
 pub use instance::{Instance, TimerKind};
 use vocabulary::delivery;
-pub use vocabulary::{command, config, difference, event, frame, logs, message, settings, stats};
+pub use vocabulary::{
+    command, config, difference, event, frame, logs, message, settings, stats, topic,
+};

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `Terminal` | terminals | membership |
 //! | `Terminal` | terminals | follow, after membership |
+//! | `TopicJoined`, `TopicEmpty` | terminals | membership |
 //! | `HasRoom` | terminals | follow |
 //! | `RowAsked` | membership | follow |
 //! | `Acked` | terminals | follow, and deliver for those that have waited |
@@ -31,8 +32,8 @@
 //!
 //! Nothing waits between calls of the instance. Within one:
 //!
-//! - A call changes a terminal [a few times](CHANGES) at most, so that changes are bounded by the
-//!   connections.
+//! - A call changes a terminal [a few times](CHANGES) at most, and each of its memberships once, so that changes
+//!   are bounded by the connections and their topics.
 //! - Each delivery is answered once, so that answers are bounded by the deliveries that were open.
 //! - Everything else comes alone: one message of a batch, and one operation, is taken up at a time, and
 //!   what it means is carried before the next.
@@ -89,7 +90,8 @@ impl Wings<'_> {
     /// and the rest is to be carried after it.
     pub(crate) fn carry(&mut self, cx: &mut Context<'_>) -> Option<Effect> {
         debug_assert!(
-            cx.waiting_changes() <= CHANGES * self.terminals.len(),
+            cx.waiting_changes()
+                <= CHANGES * self.terminals.len() * (1 + cx.config.connection_topics),
             "terminals change more often than they can"
         );
         self.deliver.take_outcomes(cx, self.terminals);
@@ -98,6 +100,12 @@ impl Wings<'_> {
                 Effect::Terminal(change) => {
                     (self.membership).terminal_changed(cx, self.terminals, change);
                     self.follower_changed(cx, change);
+                }
+                Effect::TopicJoined(topic) => {
+                    self.membership.topic_joined(cx, self.terminals, &topic);
+                }
+                Effect::TopicEmpty(topic) => {
+                    self.membership.topic_empty(cx, self.terminals, topic);
                 }
                 Effect::HasRoom(connection) => self.follow.has_room(connection),
                 Effect::RowAsked(connection) => {

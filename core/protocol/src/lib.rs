@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use switchboard_core::frame::{EncodedSize, FrameSize, Outgoing, Payload, Pushed};
 use switchboard_core::position::Position;
+use switchboard_core::topic::TopicWish;
 
 mod plain;
 
@@ -17,7 +18,7 @@ mod plain;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// A push is a frame as it was handed in; Switchboard's own frames are text, and JSON. Each frame of a
-    /// terminal is a message, but for those that confirm records.
+    /// terminal is a message, but for those that confirm records, and those that join and leave topics.
     #[default]
     Plain,
     /// As `Plain`. Its terminals follow the log of their user, unless they say otherwise.
@@ -87,6 +88,8 @@ pub enum Said {
     Message(Payload),
     /// It has the record of its log at this position, and all that it was told before.
     Ack(Position),
+    /// It wants to join or to leave a topic.
+    Topic(TopicWish),
 }
 
 impl Protocol {
@@ -171,6 +174,9 @@ impl Encoder {
             | Outgoing::Log(_)
             | Outgoing::Gap(_)
             | Outgoing::Back(_)
+            | Outgoing::Joined { .. }
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(..)
             | Outgoing::Received(_) => protocol.encode(outgoing),
         }
     }

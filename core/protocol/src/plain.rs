@@ -1,10 +1,12 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
 use switchboard_core::frame::{
-    Attached, FrameKind, FrameSize, HelloLog, Messages, Outgoing, Payload, Pushed, Recovery,
+    Attached, FrameKind, FrameSize, HelloLog, Messages, NotJoined, Outgoing, Payload, Pushed,
+    Recovery,
 };
-use switchboard_core::id::{ConnectionId, PushId};
+use switchboard_core::id::{ConnectionId, PushId, TopicId};
 use switchboard_core::position::Position;
+use switchboard_core::topic::TopicWish;
 
 use crate::{Codec, Following, Frames, Said};
 
@@ -48,8 +50,32 @@ fn encode(outgoing: Outgoing) -> Frames {
         Outgoing::Back(position) => {
             Frames::One(own(format!(r#""back":{{"position":"{position}"}}"#)))
         }
+        Outgoing::Joined { topic, degraded } => {
+            let flag = if degraded { r#","degraded":true"# } else { "" };
+            let topic = quoted(&topic);
+            Frames::One(own(format!(r#""joined":{{"topic":{topic}{flag}}}"#)))
+        }
+        Outgoing::Left(topic) => {
+            let topic = quoted(&topic);
+            Frames::One(own(format!(r#""left":{{"topic":{topic}}}"#)))
+        }
+        Outgoing::NotJoined(topic, why) => {
+            let why = match why {
+                NotJoined::NotAllowed => "not_allowed",
+                NotJoined::TooMany => "too_many",
+                NotJoined::TooFast => "too_fast",
+            };
+            let topic = quoted(&topic);
+            let content = format!(r#""refused":{{"topic":{topic},"reason":"{why}"}}"#);
+            Frames::One(own(content))
+        }
         Outgoing::Received(messages) => Frames::One(received(messages)),
     }
+}
+
+/// A topic as a JSON string.
+fn quoted(topic: &TopicId) -> serde_json::Value {
+    topic.as_str().into()
 }
 
 /// The payload as it was handed in, behind the frame that says what it is.
@@ -98,11 +124,42 @@ fn received(Messages { received, dropped }: Messages) -> Payload {
 /// Bytes of a frame that confirms a record, at most: more than enough for one that was made readable.
 const ACK_MAX: usize = 128;
 
+/// Bytes of a frame that joins or leaves a topic, at most: a topic of the longest name, each byte of it escaped.
+const WISH_MAX: usize = 6 * TopicId::MAX_BYTES + ACK_MAX;
+
 fn decode(frame: Payload) -> Said {
-    match ack(&frame) {
-        Some(position) => Said::Ack(position),
+    if let Some(position) = ack(&frame) {
+        return Said::Ack(position);
+    }
+    match wish(&frame) {
+        Some(wish) => Said::Topic(wish),
         None => Said::Message(frame),
     }
+}
+
+/// What `{"switchboard":{"join":"TOPIC"}}` and `{"switchboard":{"leave":"TOPIC"}}` want. `None` for every other frame.
+fn wish(frame: &Payload) -> Option<TopicWish> {
+    match frame.kind() {
+        FrameKind::Text if frame.len() <= WISH_MAX => {}
+        FrameKind::Text | FrameKind::Binary => return None,
+    }
+    // Most messages are not worth a parser.
+    let text = std::str::from_utf8(frame.bytes()).ok()?.trim_start();
+    let inside = text.strip_prefix('{')?.trim_start();
+    inside.strip_prefix(r#""switchboard""#)?;
+    let frame: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
+    let wish = only(&frame)?.as_object()?;
+    let topic = TopicId::new(only(wish)?.as_str()?).ok()?;
+    match wish.keys().next()?.as_str() {
+        "join" => Some(TopicWish::Join(topic)),
+        "leave" => Some(TopicWish::Leave(topic)),
+        _ => None,
+    }
+}
+
+/// The one value of an object that has no other.
+fn only(object: &serde_json::Map<String, serde_json::Value>) -> Option<&serde_json::Value> {
+    (object.len() == 1).then(|| object.values().next())?
 }
 
 /// The position in `{"switchboard":{"ack":"POSITION"}}`, whatever white space there is. `None` for every other frame.
@@ -265,6 +322,56 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_is_told_of_its_topics() {
+        let topic = || TopicId::new(r#"a "b""#).expect("a topic");
+        let joined = |degraded| {
+            let topic = topic();
+            text(Outgoing::Joined { topic, degraded })
+        };
+        let name = r#""a \"b\"""#;
+        assert_eq!(
+            joined(false),
+            format!(r#"{{"switchboard":{{"joined":{{"topic":{name}}}}}}}"#)
+        );
+        assert_eq!(
+            joined(true),
+            format!(r#"{{"switchboard":{{"joined":{{"topic":{name},"degraded":true}}}}}}"#)
+        );
+        assert_eq!(
+            text(Outgoing::Left(topic())),
+            format!(r#"{{"switchboard":{{"left":{{"topic":{name}}}}}}}"#)
+        );
+        assert_eq!(
+            text(Outgoing::NotJoined(topic(), NotJoined::TooMany)),
+            format!(r#"{{"switchboard":{{"refused":{{"topic":{name},"reason":"too_many"}}}}}}"#)
+        );
+    }
+
+    #[test]
+    fn a_terminal_joins_and_leaves_topics_by_their_names() {
+        let longest = "\u{e9}".repeat(TopicId::MAX_BYTES / 2);
+        let escaped = longest.replace('\u{e9}', "\\u00e9");
+        for (frame, name) in [
+            (r#"{"switchboard":{"join":"news"}}"#.to_owned(), "news"),
+            (
+                "\n{ \"switchboard\" : { \"join\" : \"a b\" } }\n".to_owned(),
+                "a b",
+            ),
+            (
+                format!(r#"{{"switchboard":{{"join":"{escaped}"}}}}"#),
+                &longest,
+            ),
+        ] {
+            let topic = TopicId::new(name).expect("a topic");
+            let leave = frame.replace("join", "leave");
+            let said = decode(Payload::from(frame));
+            assert_eq!(said, Said::Topic(TopicWish::Join(topic.clone())));
+            let said = decode(Payload::from(leave));
+            assert_eq!(said, Said::Topic(TopicWish::Leave(topic)));
+        }
+    }
+
+    #[test]
     fn every_other_frame_of_a_terminal_is_a_message() {
         let position = Position::new(0x5_0000, 7).expect("in range");
         let ack = format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#);
@@ -275,6 +382,12 @@ mod tests {
             r#"{"switchboard":{"received":3}}"#,
             r#"{"switchboard":{"ack":"7"}}"#,
             r#"{"switchboard":{"ack":7}}"#,
+            r#"{"switchboard":{"join":""}}"#,
+            r#"{"switchboard":{"join":7}}"#,
+            r#"{"switchboard":{"join":"a","leave":"a"}}"#,
+            r#"{"switchboard":{"join":"a"},"more":1}"#,
+            r#"{"switchboard":{"hello":"a"}}"#,
+            r#"{"switchboard":{"join":"a"}"#,
             &longer,
         ];
         let texts = texts.map(|text| Payload::from(text.to_owned()));

@@ -77,7 +77,7 @@ pub(super) fn is_being_kicked(watch: &Watch<'_>, session: usize) -> bool {
     (scene.pushes().iter()).any(|push| {
         let kicks = match push.action() {
             Action::Close(_) => push.is_for(user),
-            Action::Frame(_) => false,
+            Action::Frame(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
         };
         kicks && (push.times().iter()).any(|time| time.at + lasts > watch.now())
     })

@@ -86,6 +86,12 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         // The lease is renewed, and those of the others are read, in any case.
         operations: _,
         trips: _,
+        topics,
+        members,
+        joining,
+        topic_rows,
+        topic_pushes,
+        topic_lookups,
         refused_rows,
         rows_again,
         degraded,
@@ -118,10 +124,13 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if refused_rows + rows_again + degraded > 0 {
         return Some("rows to write");
     }
+    if topics + members + joining + topic_rows > 0 {
+        return Some("topics");
+    }
     if followers + channels + reads > 0 {
         return Some("followers");
     }
-    if pushes + lanes + deliveries + waiting + unappended > 0 {
+    if pushes + lanes + deliveries + waiting + unappended + topic_pushes + topic_lookups > 0 {
         return Some("pushes");
     }
     if inbound + broadcasts > 0 {

@@ -142,7 +142,11 @@ impl Fencing {
                     None
                 }
             }
-            Operation::Lookup { .. }
+            Operation::EnterTopic { .. }
+            | Operation::LeaveTopic { .. }
+            | Operation::LookupTopic { .. }
+            | Operation::KeepTopic { .. }
+            | Operation::Lookup { .. }
             | Operation::View
             | Operation::Claim { .. }
             | Operation::Renew { .. }
@@ -165,7 +169,11 @@ impl Fencing {
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => instance,
-            Operation::Register { .. }
+            Operation::EnterTopic { .. }
+            | Operation::LeaveTopic { .. }
+            | Operation::LookupTopic { .. }
+            | Operation::KeepTopic { .. }
+            | Operation::Register { .. }
             | Operation::Unregister { .. }
             | Operation::Lookup { .. }
             | Operation::RemoveRow { .. }

@@ -76,7 +76,9 @@ impl Checker for HelloMeansReachable {
                 let config = scene.config();
                 handed_in.at + (config.directory_timeout + config.link_timeout + ON_ITS_WAY)
             }
-            Action::Close(_) => watch.now(),
+            Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => {
+                watch.now()
+            }
         };
         for &session in &handed_in.reachable {
             let this = &scene.sessions()[session];

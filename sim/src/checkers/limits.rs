@@ -264,6 +264,11 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
         PushRefused::NoUsers | PushRefused::Deadline => (0, 0),
         // What is durable is for users that are named.
         PushRefused::NotForUsers => (0, 0),
+        // Nobody pushes to topics.
+        PushRefused::NoTopics
+        | PushRefused::TooManyTopics { .. }
+        | PushRefused::List
+        | PushRefused::NotForTopics => (0, 0),
         // A schedule has logs keep what the settings allow.
         PushRefused::Retention { .. } => (0, 0),
         PushRefused::DirectoryAway if published.durable().is_some() => return,

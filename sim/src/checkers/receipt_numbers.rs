@@ -140,6 +140,7 @@ fn instance(
     let done = sessions().filter(|(_, session)| match published.action() {
         Action::Frame(_) => session.has_written(published.id()),
         Action::Close(_) => session.ended().is_some(),
+        Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
     });
     if outcome.counts.written > done.count() as u64 {
         return Some("more written frames than there are");

@@ -180,6 +180,7 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Written => Truth::of(match published.action() {
             Action::Frame(_) => holds(watch, session, published),
             Action::Close(_) => !this.is_open(),
+            Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
         }),
         Outcome::Gone if !this.is_open() || is_being_kicked(watch, session) => Truth::So,
         Outcome::Gone => Truth::by(closing(watch, session)),

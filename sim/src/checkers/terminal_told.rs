@@ -172,6 +172,8 @@ impl TerminalTold {
                 told.answered = *messages;
                 !is_first && is_new && *messages == told.sent
             }
+            // Nobody joins.
+            Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => false,
             // Whether it is so is for `log-complete` and `no-false-gap` to say.
             Outgoing::Log(_) | Outgoing::Gap(_) | Outgoing::Back(_) => {
                 !is_first && this.follow().is_some()

@@ -102,7 +102,7 @@ impl Directory {
         after: &Standing,
     ) -> Option<ConnectionId> {
         if let Operation::Register { connection, .. } = operation
-            && *outcome == Ok(Reply::Registered)
+            && matches!(outcome, Ok(Reply::Registered | Reply::RegisteredWith(_)))
             && let Standing::Row(Some(row)) = after
             && (self.lease(now, row.instance)).is_some_and(|seen| row.epoch >= seen.lease.epoch)
         {
@@ -130,7 +130,11 @@ impl Directory {
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => Standing::Lease(self.lease(now, *instance)),
-            Operation::Lookup { .. }
+            Operation::EnterTopic { .. }
+            | Operation::LeaveTopic { .. }
+            | Operation::LookupTopic { .. }
+            | Operation::KeepTopic { .. }
+            | Operation::Lookup { .. }
             | Operation::View
             | Operation::ReadLease { .. }
             | Operation::Log { .. } => Standing::Nothing,

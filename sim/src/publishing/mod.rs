@@ -108,7 +108,7 @@ impl Published {
     pub const fn payload(&self) -> Option<&Payload> {
         match &self.action {
             Action::Frame(payload) => Some(payload),
-            Action::Close(_) => None,
+            Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => None,
         }
     }
 
@@ -132,7 +132,7 @@ impl Published {
         match &self.to {
             Audience::User(user) | Audience::Connections { user, .. } => std::slice::from_ref(user),
             Audience::Users(users) => users,
-            Audience::Everyone => &[],
+            Audience::Topics { .. } | Audience::Everyone => &[],
         }
     }
 

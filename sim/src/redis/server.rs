@@ -313,6 +313,10 @@ pub(crate) const fn kind(operation: &Operation) -> OperationKind {
         Operation::Unregister { .. } => OperationKind::Unregister,
         Operation::Lookup { .. } => OperationKind::Lookup,
         Operation::RemoveRow { .. } => OperationKind::RemoveRow,
+        Operation::EnterTopic { .. } => OperationKind::EnterTopic,
+        Operation::LeaveTopic { .. } => OperationKind::LeaveTopic,
+        Operation::LookupTopic { .. } => OperationKind::LookupTopic,
+        Operation::KeepTopic { .. } => OperationKind::KeepTopic,
         Operation::View => OperationKind::View,
         Operation::Claim { .. } => OperationKind::Claim,
         Operation::Renew { .. } => OperationKind::Renew,
@@ -339,6 +343,7 @@ pub(crate) fn is_unknown_script(outcome: &OperationResult) -> bool {
 const fn runs_script(operation: &Operation) -> bool {
     match operation {
         Operation::Lookup { .. }
+        | Operation::LookupTopic { .. }
         | Operation::ReadLease { .. }
         | Operation::Log {
             operation: LogOperation::Head,
@@ -352,6 +357,9 @@ const fn runs_script(operation: &Operation) -> bool {
         | Operation::Register { .. }
         | Operation::Unregister { .. }
         | Operation::RemoveRow { .. }
+        | Operation::EnterTopic { .. }
+        | Operation::LeaveTopic { .. }
+        | Operation::KeepTopic { .. }
         | Operation::View
         | Operation::Claim { .. }
         | Operation::Renew { .. }
@@ -372,7 +380,10 @@ fn changed(
     clock: Instant,
 ) -> bool {
     match outcome {
-        Ok(Reply::Registered | Reply::Claimed { .. } | Reply::Renewed) => true,
+        Ok(
+            Reply::Registered | Reply::RegisteredWith(_) | Reply::Claimed { .. } | Reply::Renewed,
+        ) => true,
+        Ok(Reply::TopicKept(kept)) => *kept,
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
         Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
         Ok(Reply::Log(reply)) => match reply {
@@ -389,6 +400,7 @@ fn changed(
         },
         Ok(
             Reply::Superseded
+            | Reply::TopicRows { .. }
             | Reply::Rows { .. }
             | Reply::ClaimRefused { .. }
             | Reply::Lost
@@ -412,6 +424,8 @@ fn is_refused_by(
         // What frees memory is served.
         ErrorReply::OutOfMemory => match operation {
             Operation::Register { .. }
+            | Operation::EnterTopic { .. }
+            | Operation::KeepTopic { .. }
             | Operation::Claim { .. }
             | Operation::Renew { .. }
             | Operation::Release { .. }
@@ -426,8 +440,10 @@ fn is_refused_by(
             } => content.head(clock, key).is_none(),
             Operation::Unregister { .. }
             | Operation::RemoveRow { .. }
+            | Operation::LeaveTopic { .. }
             | Operation::View
             | Operation::Lookup { .. }
+            | Operation::LookupTopic { .. }
             | Operation::ReadLease { .. }
             | Operation::Log {
                 operation: LogOperation::Head | LogOperation::Delete { .. },

@@ -167,4 +167,12 @@ pub enum OperationKind {
     ReadHead,
     /// The records of a log are removed.
     DeleteLog,
+    /// It is said that an instance has members of a topic.
+    EnterTopic,
+    /// That is taken back.
+    LeaveTopic,
+    /// The instances with members of a topic are read.
+    LookupTopic,
+    /// It is taken down whether terminals of a user are to be members of a topic.
+    KeepTopic,
 }

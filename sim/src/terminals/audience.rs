@@ -63,7 +63,7 @@ impl Terminals {
     pub(crate) fn excuse_kicked(&self, cx: &mut Context, published: &Published) {
         match published.action() {
             Action::Close(_) => {}
-            Action::Frame(_) => return,
+            Action::Frame(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => return,
         }
         let until = cx.now + Config::DEADLINE_DEFAULT + cx.config.close_timeout;
         for (session, this) in self.sessions.iter().enumerate() {

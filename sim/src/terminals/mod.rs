@@ -95,6 +95,7 @@ impl Terminals {
             expires: self.sessions[session].token,
             size: PROTOCOL.size(Payload::len),
             follow: self.sessions[session].follow.clone(),
+            topics: None,
         }
     }
 

@@ -276,7 +276,10 @@ impl Terminals {
             | Outgoing::Log(_)
             | Outgoing::Gap(_)
             | Outgoing::Back(_)
-            | Outgoing::Received(_) => {}
+            | Outgoing::Received(_)
+            | Outgoing::Joined { .. }
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(_, _) => {}
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let payload = pushed.payload();
                 let push = publishing.of_content(payload.bytes());

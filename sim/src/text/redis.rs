@@ -152,4 +152,8 @@ pub(super) const OPERATIONS: Table<OperationKind> = &[
     ("read-log", OperationKind::ReadLog),
     ("read-head", OperationKind::ReadHead),
     ("delete-log", OperationKind::DeleteLog),
+    ("enter-topic", OperationKind::EnterTopic),
+    ("leave-topic", OperationKind::LeaveTopic),
+    ("lookup-topic", OperationKind::LookupTopic),
+    ("keep-topic", OperationKind::KeepTopic),
 ];

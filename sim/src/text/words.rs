@@ -101,6 +101,17 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("no-repeat-memory", Flaw::NoRepeatMemory),
     ("no-position-without-log", Flaw::NoPositionWithoutLog),
     ("keeps-one-fewer", Flaw::KeepsOneFewer),
+    (
+        "topic-left-without-comparison",
+        Flaw::TopicLeftWithoutComparison,
+    ),
+    ("no-members-is-deleted", Flaw::NoMembersIsDeleted),
+    ("joined-before-row", Flaw::JoinedBeforeRow),
+    (
+        "join-while-removing-forgotten",
+        Flaw::JoinWhileRemovingForgotten,
+    ),
+    ("topics-not-settled", Flaw::TopicsNotSettled),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

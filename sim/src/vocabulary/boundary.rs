@@ -239,6 +239,7 @@ impl Intake {
         match event {
             Event::Opened { connection } => Self::Opened(*connection),
             Event::Heard { connection, .. } => Self::Heard(*connection),
+            Event::Topic { connection, .. } => Self::Heard(*connection),
             Event::Written { connection } => Self::Written(*connection),
             Event::Closed { connection, .. } => Self::Closed(*connection),
             Event::Probed { connection, life } => Self::Probed {
@@ -384,6 +385,10 @@ impl TripOutline {
                 Operation::Unregister { .. }
                 | Operation::Lookup { .. }
                 | Operation::RemoveRow { .. }
+                | Operation::EnterTopic { .. }
+                | Operation::LeaveTopic { .. }
+                | Operation::LookupTopic { .. }
+                | Operation::KeepTopic { .. }
                 | Operation::ReadLease { .. }
                 | Operation::Log { .. } => {}
             }

@@ -290,7 +290,10 @@ impl LogWord {
             }
             | Outgoing::Record(_)
             | Outgoing::Pushed(_)
-            | Outgoing::Received(_) => None,
+            | Outgoing::Received(_)
+            | Outgoing::Joined { .. }
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(_, _) => None,
         }
     }
 }

@@ -424,7 +424,10 @@ impl World {
             cx.observe(Observed::Executed(Box::new(executed)));
         }
         match (operation, &outcome) {
-            (Operation::Register { connection, .. }, Ok(Reply::Registered)) => {
+            (
+                Operation::Register { connection, .. },
+                Ok(Reply::Registered | Reply::RegisteredWith(_)),
+            ) => {
                 terminals.moment_of_connection(cx, Moment::Register, *connection);
             }
             (Operation::Unregister { connection, .. }, Ok(_)) => {
@@ -438,6 +441,10 @@ impl World {
                 | Operation::Unregister { .. }
                 | Operation::Lookup { .. }
                 | Operation::RemoveRow { .. }
+                | Operation::EnterTopic { .. }
+                | Operation::LeaveTopic { .. }
+                | Operation::LookupTopic { .. }
+                | Operation::KeepTopic { .. }
                 | Operation::View
                 | Operation::Claim { .. }
                 | Operation::Renew { .. }

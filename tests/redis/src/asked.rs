@@ -88,6 +88,8 @@ const fn makes_positions(script: Script) -> bool {
         Script::Register
         | Script::Unregister
         | Script::RemoveRow
+        | Script::EnterTopic
+        | Script::KeepTopic
         | Script::View
         | Script::Claim
         | Script::Renew

@@ -38,7 +38,7 @@ impl Handle {
     }
 
     async fn log(&self, user: UserId, request: LogRequest) -> Result<LogAnswer, CallError> {
-        let member = self.shared.publisher(Some(&user));
+        let member = self.shared.publisher(Some(user.as_bytes()));
         match ask(member, |answer| Input::Log(user, request, answer)).await? {
             Answer::Log(answer) => Ok(answer?),
             Answer::Push(_) | Answer::Connections(_) | Answer::Instances(_) => Err(mixed_up()),

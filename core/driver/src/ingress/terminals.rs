@@ -213,6 +213,7 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
             expires: login.expires,
             size: asked.kind.size(asked.protocol),
             follow,
+            topics: login.topics,
         },
         protocol: asked.protocol,
         session: login.session,

@@ -165,11 +165,15 @@ pub(crate) fn push(this: InstanceId, push: &Push) {
         Audience::User(user) => ("user", Some(user)),
         Audience::Connections { user, .. } => ("connections", Some(user)),
         Audience::Users(_) => ("users", None),
+        Audience::Topics { .. } => ("topics", None),
         Audience::Everyone => ("everyone", None),
     };
     let (kind, bytes) = match &push.action {
         Action::Frame(payload) => (kind(payload), payload.len()),
         Action::Close(code) => (code.reason(), 0),
+        Action::Join(_) => ("join", 0),
+        Action::Leave(_) => ("leave", 0),
+        Action::List { .. } => ("list", 0),
     };
     trace!(
         %this, push = %push.id, to, user = user.map(display), kind, bytes,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use event_listener::Event as Signal;
-use switchboard_core::id::{InstanceId, UserId};
+use switchboard_core::id::InstanceId;
 
 use crate::admission::Admitted;
 use crate::events::Queue;
@@ -159,14 +159,14 @@ impl Shared {
         emptiest.expect("a server has at least one instance")
     }
 
-    /// The instance that hands in all pushes for a user: so they keep their order.
-    pub(crate) fn publisher(&self, user: Option<&UserId>) -> &Arc<Member> {
+    /// The instance that hands in all pushes for a user, or for a topic: so they keep their order.
+    pub(crate) fn publisher(&self, name: Option<&[u8]>) -> &Arc<Member> {
         if let [only] = &*self.members {
             return only;
         }
         // Any spread will do, and nobody gains by making users collide.
         let spread = BuildHasherDefault::<DefaultHasher>::default();
-        let hash = user.map_or(0, |user| spread.hash_one(user));
+        let hash = name.map_or(0, |name| spread.hash_one(name));
         let index = usize::try_from(hash % self.members.len() as u64).unwrap_or(0);
         &self.members[index]
     }

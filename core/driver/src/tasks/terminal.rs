@@ -16,6 +16,7 @@ use futures_util::future::poll_fn;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
+use switchboard_core::topic::TopicWish;
 use switchboard_protocol::{Protocol, Said};
 
 use crate::events::{NotTaken, Queue, TerminalEvent};
@@ -214,6 +215,7 @@ enum Phase {
 
 enum Step {
     Heard(Heard),
+    Topic(TopicWish),
     Written,
     Probed(Life),
     Ended(Closure),
@@ -245,6 +247,7 @@ impl<T: Transport> Pump<'_, T> {
             }
             event = match poll_fn(|cx| self.poll(cx)).await {
                 Step::Heard(frame) => Event::Heard { connection, frame },
+                Step::Topic(wish) => Event::Topic { connection, wish },
                 Step::Written => Event::Written { connection },
                 Step::Probed(life) => Event::Probed { connection, life },
                 Step::Ended(closure @ (Closure::Clean | Closure::Abrupt)) => {
@@ -401,6 +404,7 @@ impl<T: Transport> Pump<'_, T> {
         let payload = match protocol.decode(frame) {
             Said::Message(payload) => payload,
             Said::Ack(position) => return Poll::Ready(Step::Heard(Heard::Ack(position))),
+            Said::Topic(wish) => return Poll::Ready(Step::Topic(wish)),
         };
         journal::heard(self.context.instance, *id, user, &payload);
         self.held = Some(Box::new(HeldMessage::Untold(TerminalEvent::Message {

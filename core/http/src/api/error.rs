@@ -155,6 +155,10 @@ impl ApiError {
                 PushRefused::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
                 PushRefused::NoUsers => (StatusCode::BAD_REQUEST, "no_users"),
                 PushRefused::TooManyUsers { .. } => (StatusCode::BAD_REQUEST, "too_many_users"),
+                PushRefused::NoTopics => (StatusCode::BAD_REQUEST, "no_topics"),
+                PushRefused::TooManyTopics { .. } => (StatusCode::BAD_REQUEST, "too_many_topics"),
+                PushRefused::List => (StatusCode::BAD_REQUEST, "bad_limit"),
+                PushRefused::NotForTopics => (StatusCode::BAD_REQUEST, "not_for_topics"),
                 PushRefused::TooManyConnections { .. } => {
                     (StatusCode::BAD_REQUEST, "bad_connection")
                 }
@@ -223,6 +227,17 @@ mod tests {
             (PushRefused::TooLarge { bytes: 2, limit: 1 }, 413, None),
             (PushRefused::NoUsers, 400, None),
             (PushRefused::TooManyUsers { users: 2, limit: 1 }, 400, None),
+            (PushRefused::NoTopics, 400, None),
+            (
+                PushRefused::TooManyTopics {
+                    topics: 2,
+                    limit: 1,
+                },
+                400,
+                None,
+            ),
+            (PushRefused::List, 400, None),
+            (PushRefused::NotForTopics, 400, None),
             (
                 PushRefused::TooManyConnections {
                     connections: 2,

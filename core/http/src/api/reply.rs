@@ -402,6 +402,8 @@ mod tests {
 
     fn empty() -> Receipt {
         Receipt {
+            kept: None,
+            listed: Vec::new(),
             push: PushId::new(Uuid::from_u128(1)),
             degraded: false,
             logged: Vec::new(),

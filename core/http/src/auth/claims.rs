@@ -2,7 +2,9 @@
 
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
+use switchboard_core::id::InvalidTopic;
 use switchboard_core::time::WallTime;
+use switchboard_core::topic::{SharedRights, TopicRights};
 
 use super::settings::{Expiry, JwtSettings};
 
@@ -11,6 +13,9 @@ use super::settings::{Expiry, JwtSettings};
 pub(super) struct Claims {
     pub(super) sub: String,
     exp: Option<f64>,
+    /// Topics that its terminal joins, and patterns of those that it may join.
+    #[serde(default)]
+    topics: Vec<String>,
 }
 
 /// How far the clocks of issuer and server may differ.
@@ -24,6 +29,15 @@ impl Claims {
     /// Whether its end is beyond all calendars: then it was not meant.
     pub(super) fn never_expires(&self) -> bool {
         self.exp.is_some_and(|exp| exp > LAST_EXP)
+    }
+
+    /// What its terminal has to do with topics. `None`: nothing.
+    pub(super) fn topics(&self) -> Result<Option<SharedRights>, InvalidTopic> {
+        if self.topics.is_empty() {
+            return Ok(None);
+        }
+        let rights = TopicRights::of_claim(self.topics.iter().map(String::as_str))?;
+        Ok(Some(rights.into()))
     }
 
     /// When the connection of the token ends: with the token, or, if it was let in although it had

@@ -126,10 +126,15 @@ fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Log
     let user = UserId::new(&claims.sub).map_err(|error| {
         AuthError::InvalidToken(format!("`sub` of the token cannot be a user: {error}"))
     })?;
+    let topics = claims.topics().map_err(|error| {
+        AuthError::InvalidToken(format!(
+            "`topics` of the token must be a list of topics, or of their beginnings with `*`: {error}"
+        ))
+    })?;
     Ok(Login {
-        user,
         expires: claims.end(unix_seconds()),
-        session: None,
+        topics,
+        ..Login::new(user)
     })
 }
 
@@ -163,7 +168,7 @@ fn explain(error: &Error, keys: &KeySet) -> String {
             format!("the token has no valid `{claim}`, which is required")
         }
         ErrorKind::Json(_) => {
-            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers".to_owned()
+            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers, `topics` a list of texts".to_owned()
         }
         _ => "the token is not a JSON Web Token (three parts in base64url)".to_owned(),
     }

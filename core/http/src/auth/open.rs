@@ -1,16 +1,26 @@
 //! The authenticator that believes what a terminal says.
 
 use std::future::ready;
+use std::sync::LazyLock;
 
 use http::request::Parts;
 use switchboard_core::id::UserId;
+use switchboard_core::topic::{SharedRights, TopicPattern, TopicRights};
 
 use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login, query};
 
-/// Believes the user that the request names, as `GET /connect?user=NAME`. For development, and for
-/// networks in which everybody is trusted.
+/// Believes the user that the request names, as `GET /connect?user=NAME`, and has its terminal join any
+/// topic that it asks for. For development, and for networks in which everybody is trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Open;
+
+/// All terminals may join all topics.
+static ANY_TOPIC: LazyLock<SharedRights> = LazyLock::new(|| {
+    SharedRights::new(TopicRights {
+        joins: Vec::new(),
+        may_join: vec![TopicPattern::Prefix(String::new())],
+    })
+});
 
 impl Open {
     /// The user whom the request names.
@@ -33,9 +43,8 @@ impl Open {
         let user =
             UserId::new(&name).map_err(|error| AuthError::Malformed(format!("{error}; {HOW}")))?;
         Ok(Login {
-            user,
-            expires: None,
-            session: None,
+            topics: Some(ANY_TOPIC.clone()),
+            ..Login::new(user)
         })
     }
 }

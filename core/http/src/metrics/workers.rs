@@ -22,12 +22,27 @@ struct CounterRow(&'static str, &'static str, fn(&Stats) -> u64);
 
 struct GaugeRow(&'static str, &'static str, fn(&Gauges) -> u64);
 
-const COUNTERS: [CounterRow; 41] = [
+const COUNTERS: [CounterRow; 44] = [
     CounterRow("terminals_accepted", "Terminals accepted", |s| s.accepted),
     CounterRow(
         "terminals_greeted_degraded",
         "Terminals greeted before their row was written",
         |s| s.greeted_degraded,
+    ),
+    CounterRow(
+        "topic_joins",
+        "Memberships in topics that have begun",
+        |s| s.topic_joins,
+    ),
+    CounterRow(
+        "topic_leaves",
+        "Memberships in topics that have ended",
+        |s| s.topic_leaves,
+    ),
+    CounterRow(
+        "topic_joins_refused",
+        "Joins of topics that were refused: not allowed, too many, or too fast",
+        |s| s.topic_joins_refused,
     ),
     CounterRow("terminal_messages", "Messages from terminals", |s| {
         s.messages
@@ -192,7 +207,7 @@ const COUNTERS: [CounterRow; 41] = [
     ),
 ];
 
-const GAUGES: [GaugeRow; 9] = [
+const GAUGES: [GaugeRow; 11] = [
     GaugeRow(
         "connections",
         "Connections at this worker, also those whose end has begun",
@@ -202,6 +217,14 @@ const GAUGES: [GaugeRow; 9] = [
         "users",
         "Users with a connection at this worker; who is connected at several counts at each of them",
         |g| g.users as u64,
+    ),
+    GaugeRow("topics", "Topics with members at this worker", |g| {
+        g.topics as u64
+    }),
+    GaugeRow(
+        "topic_members",
+        "Memberships in topics of terminals at this worker",
+        |g| g.members as u64,
     ),
     GaugeRow(
         "pushes_pending",
@@ -406,7 +429,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=182 {
+        for number in 101..=187 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -422,16 +445,16 @@ mod tests {
                 r#"id="000000000000000a",worker="3"} 1"#
             )
             .to_owned(),
-            format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 103"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 182"#),
+            format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 106"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 187"#),
             format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1173"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1178"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 182.
+    /// Figures that differ from each other: 101 to 187.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -441,6 +464,9 @@ mod tests {
         let stats = Stats {
             accepted: next(),
             greeted_degraded: next(),
+            topic_joins: next(),
+            topic_leaves: next(),
+            topic_joins_refused: next(),
             gone: Gone(std::array::from_fn(|_| next())),
             messages: next(),
             frames: next(),
@@ -496,6 +522,8 @@ mod tests {
         let gauges = Gauges {
             connections: next() as usize,
             users: next() as usize,
+            topics: next() as usize,
+            members: next() as usize,
             pushes: next() as usize,
             links: next() as usize,
             instances: next() as usize,
@@ -514,7 +542,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 182, "the figures of a test that knows them all");
+        assert_eq!(number, 187, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {

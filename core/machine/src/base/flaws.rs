@@ -95,6 +95,16 @@ pub enum Flaw {
     NoPositionWithoutLog,
     /// A log keeps a record fewer than it is to.
     KeepsOneFewer,
+    /// What an instance says of a topic is taken back, whatever stands there.
+    TopicLeftWithoutComparison,
+    /// A publisher takes back what an instance says of a topic when it answers that it has no members.
+    NoMembersIsDeleted,
+    /// A terminal is told that it has joined before the directory knows that its instance has members.
+    JoinedBeforeRow,
+    /// A topic that gets members while what was said of it is taken back is not written again.
+    JoinWhileRemovingForgotten,
+    /// Settling writes no topics.
+    TopicsNotSettled,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -129,7 +139,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 48] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -173,6 +183,11 @@ impl Flaw {
         Self::NoRepeatMemory,
         Self::NoPositionWithoutLog,
         Self::KeepsOneFewer,
+        Self::TopicLeftWithoutComparison,
+        Self::NoMembersIsDeleted,
+        Self::JoinedBeforeRow,
+        Self::JoinWhileRemovingForgotten,
+        Self::TopicsNotSettled,
     ];
 
     const fn bit(self) -> u64 {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use crate::base::name::{InvalidTopic, InvalidUser, TopicId, UserId};
 
 /// A random name for one life of one instance. An address can be reused, an instance id never is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,143 +156,10 @@ impl FromStr for PushId {
     }
 }
 
-/// The owner of terminals: an opaque string of 1 to 128 bytes without control characters, in which no
-/// part between slashes is `.` or `..`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(Bytes);
-
-impl UserId {
-    /// The longest user id, in bytes: it is a part of directory keys and of URLs.
-    pub const MAX_BYTES: usize = 128;
-
-    /// The user of this name.
-    ///
-    /// # Errors
-    ///
-    /// If it is empty, longer than [`Self::MAX_BYTES`], or holds a control character or a dot segment.
-    pub fn new(text: &str) -> Result<Self, InvalidUser> {
-        if text.is_empty() {
-            return Err(InvalidUser::Empty);
-        }
-        if text.len() > Self::MAX_BYTES {
-            return Err(InvalidUser::TooLong { bytes: text.len() });
-        }
-        if text.chars().any(char::is_control) {
-            return Err(InvalidUser::ControlCharacter);
-        }
-        if text.split(['/', '\\']).any(is_dot_segment) {
-            return Err(InvalidUser::DotSegment);
-        }
-        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
-    }
-
-    /// The id as it was given, which is UTF-8.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The UTF-8 of the id, at most [`Self::MAX_BYTES`].
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl TryFrom<&str> for UserId {
-    type Error = InvalidUser;
-
-    fn try_from(text: &str) -> Result<Self, InvalidUser> {
-        Self::new(text)
-    }
-}
-
-impl From<UserId> for String {
-    fn from(user: UserId) -> Self {
-        user.as_str().to_owned()
-    }
-}
-
-impl Serialize for UserId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for UserId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = UserId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a user id")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<UserId, E> {
-                UserId::new(text).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(Text)
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
 /// A text that names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid id")]
 pub struct InvalidId;
-
-/// Why a text is not a user id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidUser {
-    /// It is empty.
-    #[error("the user id is empty")]
-    Empty,
-    /// It is too long.
-    #[error("the user id has {bytes} bytes, the limit is {}", UserId::MAX_BYTES)]
-    TooLong {
-        /// Its length in bytes.
-        bytes: usize,
-    },
-    /// It holds a control character.
-    #[error("the user id holds a control character")]
-    ControlCharacter,
-    /// It holds a part that programs and proxies on the way resolve as a step in a path.
-    #[error(
-        "the user id is `.` or `..`, or has it between slashes: URLs with it lead elsewhere than they say"
-    )]
-    DotSegment,
-}
-
-/// Whether a part of a path is resolved rather than kept, by browsers and HTTP libraries (the URL
-/// Standard: a dot is also `%2e`), by proxies that decode a slash first, or by those to whom a
-/// semicolon begins a parameter. Percent-encoding a user does not help: a dot stays a dot in it.
-fn is_dot_segment(segment: &str) -> bool {
-    let mut rest = segment.split(';').next().unwrap_or_default();
-    let mut dots = 0;
-    while !rest.is_empty() {
-        let dot = rest.strip_prefix('.');
-        let encoded = || rest.strip_prefix("%2e").or(rest.strip_prefix("%2E"));
-        let Some(behind) = dot.or_else(encoded) else {
-            return false;
-        };
-        rest = behind;
-        dots += 1;
-    }
-    dots == 1 || dots == 2
-}
 
 macro_rules! slot_key {
     ($(#[$doc:meta])* $name:ident) => {
@@ -412,59 +279,5 @@ crate::base::fingerprint::timeless!(
     LogKey,
     OpId,
     PushId,
-    PushKey,
-    UserId
+    PushKey
 );
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// H02, H07: a user who is called `..` would turn a push to itself into a push to whomever its payload
-    /// names.
-    #[test]
-    fn a_user_that_urls_resolve_is_none() {
-        for text in [
-            ".",
-            "..",
-            "%2e",
-            "%2E%2e",
-            ".%2E",
-            "%2e.",
-            "a/..",
-            "../a",
-            "a/./b",
-            "a/../../push",
-            "a\\..\\b",
-            "/..",
-            "..;",
-            "a/..;x=1/b",
-        ] {
-            assert_eq!(UserId::new(text), Err(InvalidUser::DotSegment), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_user_with_dots_and_slashes_that_urls_keep_is_one() {
-        for text in [
-            "...",
-            "a.",
-            ".a",
-            "..a",
-            "a..b",
-            "ann.lee@example.com",
-            "https://id.example/users/7/",
-            "auth0|5f",
-            "%252e",
-            "%2",
-            "%2e%2e%2e",
-            ";",
-            "a;..",
-            "/",
-            "\\",
-            "．．",
-        ] {
-            assert!(UserId::new(text).is_ok(), "{text}");
-        }
-    }
-}

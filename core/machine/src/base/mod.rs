@@ -6,6 +6,7 @@ pub(crate) mod fingerprint;
 pub mod flaws;
 pub mod id;
 pub mod key;
+mod name;
 pub mod position;
 pub(crate) mod rng;
 pub(crate) mod slots;

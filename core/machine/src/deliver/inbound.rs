@@ -9,13 +9,13 @@ use crate::base::flaws::Flaws;
 use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
-use crate::deliver::broadcast::Broadcasting;
+use crate::deliver::broadcast::{Broadcasting, WalkRoute};
 use crate::deliver::fate::Fate;
-use crate::deliver::hooks;
+use crate::deliver::{hooks, list};
 use crate::delivery::{Addressee, Addressees, Ask, Delivery};
 use crate::follow::{Confirmation, Followers};
-use crate::frame::Pushed;
-use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId};
+use crate::frame::{CloseCode, Pushed};
+use crate::id::{ConnectionId, ConnectionKey, DeliveryId, InboundKey, LinkKey, PushId, TopicId};
 use crate::key::Key;
 use crate::message::{Action, Outcome, Until};
 use crate::terminals::Terminals;
@@ -58,7 +58,7 @@ pub(super) enum InboundProgress {
         open: usize,
     },
     /// All terminals of this instance, in a walk.
-    Everyone(Broadcasting),
+    Everyone(Box<Broadcasting>),
 }
 
 /// One terminal of a delivery.
@@ -88,14 +88,26 @@ struct Share<'a> {
 }
 
 impl Deed {
-    /// `key`: what the terminals are found by. `None`: all are meant.
-    fn new(flaws: Flaws, push: PushId, key: Option<&Key>, action: &Action) -> Self {
+    /// What the terminals are found by: a key, or as members of a topic. Neither: all are meant.
+    pub(super) fn new(
+        flaws: Flaws,
+        push: PushId,
+        (key, topic): (Option<&Key>, Option<&TopicId>),
+        action: &Action,
+    ) -> Self {
         match action {
             Action::Frame(payload) => {
                 let payload = hooks::with_its_kind(flaws, payload);
-                Self::Tell(Pushed::new(push, key.cloned(), payload))
+                Self::Tell(match topic {
+                    Some(topic) => Pushed::to_topic(push, topic.clone(), payload),
+                    None => Pushed::new(push, key.cloned(), payload),
+                })
             }
             Action::Close(code) => Self::Close(*code),
+            Action::Join(topic) => Self::Join(topic.clone()),
+            Action::Leave(topic) => Self::Leave(topic.clone()),
+            // It is answered before anything is done.
+            Action::List { .. } => Self::Close(CloseCode::ServiceRestart),
         }
     }
 }
@@ -122,9 +134,13 @@ impl Deliveries {
         round_trip: Duration,
         delivery: Delivery,
     ) {
+        if let Action::List { order, limit } = &delivery.action {
+            let listed = list::of(terminals, &delivery.to, order, *limit);
+            return self.answer(cx, from, delivery.id, listed);
+        }
         let within = delivery.within.min(Config::DEADLINE_MAX);
         let answer_by = cx.now.mono + (within - margin(within, round_trip));
-        let mut inbound = Inbound {
+        let inbound = Inbound {
             push: delivery.push,
             delivery: delivery.id,
             from,
@@ -136,16 +152,18 @@ impl Deliveries {
         };
         match delivery.to {
             Addressees::Everyone => {
-                let deed = Deed::new(cx.flaws, delivery.push, None, &delivery.action);
-                let broadcasting = Broadcasting::new(deed, terminals.present());
-                inbound.progress = InboundProgress::Everyone(broadcasting);
-                let key = self.begin_inbound(cx, inbound);
-                self.begin_broadcast(cx, key, terminals.present() as u64);
+                let route = WalkRoute::Everyone;
+                self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
+            }
+            Addressees::Members { topics, except } => {
+                let at = 0;
+                let route = WalkRoute::Members { topics, at, except };
+                self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
             }
             Addressees::Keys(addressees) => {
                 let key = self.begin_inbound(cx, inbound);
                 for (index, addressee) in (0..).zip(addressees) {
-                    let found_by = Some(&addressee.key);
+                    let found_by = (Some(&addressee.key), None);
                     let deed = Deed::new(cx.flaws, delivery.push, found_by, &delivery.action);
                     let record = record(delivery.push, &addressee, &delivery.action);
                     let share = Share {
@@ -168,6 +186,19 @@ impl Deliveries {
         }
         // What was remembered of it may have pushed out what others wait for.
         self.take_outcomes(cx, terminals);
+    }
+
+    fn begin_on_route(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        mut inbound: Inbound,
+        (action, route): (Action, WalkRoute),
+    ) {
+        let broadcasting = Broadcasting::new(cx.flaws, inbound.push, action, route, terminals);
+        inbound.progress = InboundProgress::Everyone(Box::new(broadcasting));
+        let key = self.begin_inbound(cx, inbound);
+        self.begin_broadcast(cx, terminals, key);
     }
 
     fn begin_inbound(&mut self, cx: &mut Context<'_>, inbound: Inbound) -> InboundKey {

@@ -8,6 +8,7 @@ mod broadcast;
 mod fate;
 mod hooks;
 mod inbound;
+mod list;
 mod outcomes;
 mod repeat;
 
@@ -36,7 +37,7 @@ use repeat::Repeats;
 #[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     inbound: Slots<InboundKey, Inbound>,
-    /// Pushes to everyone that have begun, first come first served.
+    /// Pushes to everyone, and to members of topics, that have begun, in the order in which they came.
     broadcasts: VecDeque<InboundKey>,
     /// The next step of the broadcasts.
     step: Alarm,

@@ -134,7 +134,7 @@ impl Deliveries {
         }
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         cx: &mut Context<'_>,
         from: Publisher,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::layout;
 use super::{Operation, OperationError, OperationResult, Reply, Row, SeenLease};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, TopicId};
 
 /// What the server answered, whatever client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +38,19 @@ impl Operation {
             return Err(refusal(error));
         }
         let reply = match self {
-            Self::Register { .. } => flag(&answer).map(|written| {
+            Self::Register { .. } if matches!(answer, Value::Array(_)) => registered_with(&answer),
+            Self::KeepTopic { .. } => flag(&answer).map(Reply::TopicKept),
+            Self::Register { .. } | Self::EnterTopic { .. } => flag(&answer).map(|written| {
                 if written {
                     Reply::Registered
                 } else {
                     Reply::Superseded
                 }
             }),
-            Self::Unregister { .. } | Self::RemoveRow { .. } => flag(&answer).map(Reply::Removed),
+            Self::Unregister { .. } | Self::RemoveRow { .. } | Self::LeaveTopic { .. } => {
+                flag(&answer).map(Reply::Removed)
+            }
+            Self::LookupTopic { .. } => topic_rows(&answer),
             Self::Lookup { .. } => {
                 rows(&answer).map(|(rows, malformed)| Reply::Rows { rows, malformed })
             }
@@ -98,6 +103,29 @@ pub(super) fn rows(answer: &Value) -> Option<(Vec<(ConnectionId, Row)>, u32)> {
     })?;
     rows.sort_unstable_by_key(|(connection, _)| *connection);
     Some((rows, malformed))
+}
+
+/// The topics of a user. What is none was written by hand, and is left out.
+fn registered_with(answer: &Value) -> Option<Reply> {
+    let names = array(answer)?.iter().filter_map(|name| match name {
+        Value::Bulk(name) => TopicId::new(std::str::from_utf8(name).ok()?).ok(),
+        Value::Nil | Value::Int(_) | Value::Status(_) | Value::Array(_) | Value::Error(_) => None,
+    });
+    let mut topics: Vec<_> = names.collect();
+    topics.sort_unstable();
+    Some(match topics.is_empty() {
+        true => Reply::Registered,
+        false => Reply::RegisteredWith(topics),
+    })
+}
+
+fn topic_rows(answer: &Value) -> Option<Reply> {
+    let (mut rows, malformed) = understood(array(answer)?, |field, value| {
+        let instance = layout::parse_instance(field)?;
+        Some((instance, layout::parse_epoch(value)?))
+    })?;
+    rows.sort_unstable_by_key(|(instance, _)| *instance);
+    Some(Reply::TopicRows { rows, malformed })
 }
 
 fn leases(answer: &Value) -> Option<Reply> {

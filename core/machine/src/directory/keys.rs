@@ -1,6 +1,6 @@
 //! The names of the directory's keys on Redis, and the mark that says how they are made.
 //!
-//! What belongs to a user lies in one *partition*: each of its keys begins, after the prefix, with
+//! What belongs to a user, or to a topic, lies in one *partition*: each of its keys begins, after the prefix, with
 //! `{p0000}` to `{p9999}`. Redis Cluster places a key by what stands in its first braces, so that a
 //! script can touch several keys of a user. A fixed hash of the user chooses the partition: were the
 //! user's name itself in braces, whoever picks names would pick the place, by `a{b}c` as well.
@@ -10,6 +10,7 @@ use std::str;
 
 use super::DirectorySettings;
 use super::redis::Request;
+use crate::id::TopicId;
 use crate::key::Key;
 
 /// The rows of a user.
@@ -22,14 +23,28 @@ pub(super) fn log(settings: &DirectorySettings, key: &Key) -> [Vec<u8>; 3] {
     [&b"m:"[..], b"h:", b"d:"].map(|kind| of_user(settings, kind, key))
 }
 
+/// The topics of a user.
+pub(super) fn topics(settings: &DirectorySettings, key: &Key) -> Vec<u8> {
+    of_user(settings, b"j:", key)
+}
+
+/// The instances with members of a topic.
+pub(super) fn topic(settings: &DirectorySettings, topic: &TopicId) -> Vec<u8> {
+    named(settings, b"t:", topic.as_bytes())
+}
+
 /// The leases, which are few: one key in the first partition.
 pub(super) fn instances(settings: &DirectorySettings) -> Vec<u8> {
     in_partition(settings, 0, &[b"instances"])
 }
 
 fn of_user(settings: &DirectorySettings, kind: &[u8], key: &Key) -> Vec<u8> {
-    let partition = partition(key.as_bytes(), settings.partitions);
-    in_partition(settings, partition, &[kind, key.as_bytes()])
+    named(settings, kind, key.as_bytes())
+}
+
+fn named(settings: &DirectorySettings, kind: &[u8], name: &[u8]) -> Vec<u8> {
+    let partition = partition(name, settings.partitions);
+    in_partition(settings, partition, &[kind, name])
 }
 
 fn in_partition(settings: &DirectorySettings, partition: u16, name: &[&[u8]]) -> Vec<u8> {

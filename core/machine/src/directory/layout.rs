@@ -127,7 +127,7 @@ pub(super) fn parse_entry(text: &[u8]) -> Option<LeaseEntry> {
     })
 }
 
-fn epoch_text(epoch: Epoch) -> String {
+pub(super) fn epoch_text(epoch: Epoch) -> String {
     format!("{:016x}", epoch.get())
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::log::{LogOperation, LogReply};
 
-use crate::id::{ConnectionId, Epoch, InstanceId};
+use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use crate::key::Key;
 use crate::time::WallTime;
 
@@ -171,16 +171,64 @@ pub enum Operation {
         /// What is to be done.
         operation: LogOperation,
     },
+    /// Says that an instance has members of a topic, and extends the expiry of all that is said of the topic. It
+    /// never lowers an epoch.
+    EnterTopic {
+        /// The topic.
+        topic: TopicId,
+        /// The instance that has members.
+        instance: InstanceId,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Takes back that an instance has members of a topic, if that was said under exactly this epoch: unlike
+    /// the row of a connection, which is never written again once it was removed, this one may be.
+    LeaveTopic {
+        /// The topic.
+        topic: TopicId,
+        /// The instance that has, or had, members.
+        instance: InstanceId,
+        /// The epoch under which it was said.
+        epoch: Epoch,
+    },
+    /// Has the terminals of a user be members of a topic, those that connect later included, or ends that. What
+    /// becomes of those that are connected is not the directory's business.
+    KeepTopic {
+        /// The user.
+        key: Key,
+        /// The topic.
+        topic: TopicId,
+        /// Whether they are to be members.
+        keeping: Keeping,
+    },
+    /// Reads which instances have members of a topic.
+    LookupTopic {
+        /// The topic.
+        topic: TopicId,
+    },
+}
+
+/// Whether the terminals of a user are to be members of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Keeping {
+    /// They are, unless the user has so many topics already.
+    Kept {
+        /// Topics of a user, at most.
+        most: u32,
+    },
+    /// They are not.
+    Dropped,
 }
 
 /// What the directory answered. Each operation has its own kinds of reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Reply {
-    /// `Register`: the row is written.
+    /// `Register` and `EnterTopic`: the row is written.
     Registered,
-    /// `Register`: a row of a higher epoch or of another instance stands there; nothing is written.
+    /// `Register` and `EnterTopic`: a row of a higher epoch or of another instance stands there; nothing is
+    /// written.
     Superseded,
-    /// `Unregister` and `RemoveRow`: whether a row was removed.
+    /// `Unregister`, `RemoveRow` and `LeaveTopic`: whether a row was removed.
     Removed(bool),
     /// `Lookup`: the rows, in the order of their connection ids, and how many entries could not be
     /// understood.
@@ -217,6 +265,19 @@ pub enum Reply {
     Lease(Option<Lease>),
     /// `Log`: the answer of the log.
     Log(LogReply),
+    /// `Register`: the row is written, and the terminals of its user are to be members of these topics, of which
+    /// there is at least one. In their order.
+    RegisteredWith(Vec<TopicId>),
+    /// `KeepTopic`: whether it is so. If not, the user has too many topics.
+    TopicKept(bool),
+    /// `LookupTopic`: the instances with members, in the order of their ids, each with the epoch under which it
+    /// said so, and how many entries could not be understood.
+    TopicRows {
+        /// Each with its epoch.
+        rows: Vec<(InstanceId, Epoch)>,
+        /// Entries that could not be understood and were left alone.
+        malformed: u32,
+    },
 }
 
 /// Why an operation has no reply.

@@ -3,11 +3,13 @@
 //! | key | type | content |
 //! |---|---|---|
 //! | `<prefix>{pNNNN}u:<user>` | HASH | connection UUID → `instance epoch connected`, in hexadecimal digits |
+//! | `<prefix>{pNNNN}j:<user>` | SET | topics of which the user's terminals are to be members |
+//! | `<prefix>{pNNNN}t:<topic>` | HASH | instance id → its epoch, in hexadecimal digits: it has members |
 //! | `<prefix>{p0000}instances` | HASH | instance id → `deadline connections pushes epoch floor beat state address` |
 //! | `<prefix>{pNNNN}m:<user>`, `h:`, `d:` | | the user's log: see `log` |
 //! | `<prefix>layout` | STRING | the mark: `version=1 partitions=1024` |
 //!
-//! `NNNN` is the [partition](DirectorySettings::partitions) of the user.
+//! `NNNN` is the [partition](DirectorySettings::partitions) of the user or of the topic.
 //!
 //! How a driver executes an operation: it heeds the mark ([`Layout`]) and loads all scripts ([`Script::ALL`]) on each new link,
 //! sends what [`Operation::request`] says (a script by its SHA-1; a script that the server answers
@@ -19,8 +21,8 @@ mod log;
 
 use std::time::Duration;
 
-use super::layout::{lease_text, load_text, row_text};
-use super::{DirectorySettings, LEASES_KEPT_DEAD, Load, Operation, keys};
+use super::layout::{epoch_text, lease_text, load_text, row_text};
+use super::{DirectorySettings, Keeping, LEASES_KEPT_DEAD, Load, Operation, keys};
 
 pub use super::answer::Value;
 pub use super::keys::Layout;
@@ -69,11 +71,15 @@ pub enum Script {
     ReadLog,
     /// For [`LogOperation::Delete`](super::log::LogOperation::Delete).
     DeleteLog,
+    /// For [`Operation::EnterTopic`].
+    EnterTopic,
+    /// For [`Operation::KeepTopic`].
+    KeepTopic,
 }
 
 impl Script {
     /// Every script, each at the index `script as usize`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Register,
         Self::Unregister,
         Self::RemoveRow,
@@ -84,6 +90,8 @@ impl Script {
         Self::Append,
         Self::ReadLog,
         Self::DeleteLog,
+        Self::EnterTopic,
+        Self::KeepTopic,
     ];
 
     /// Its Lua text.
@@ -115,6 +123,11 @@ impl Script {
             Self::Append => log::APPEND,
             Self::ReadLog => log::READ,
             Self::DeleteLog => log::DELETE,
+            Self::KeepTopic => include_str!("scripts/keep_topic.lua"),
+            Self::EnterTopic => concat!(
+                include_str!("scripts/epochs.lua"),
+                include_str!("scripts/enter_topic.lua")
+            ),
         }
     }
 }
@@ -123,6 +136,7 @@ impl Operation {
     /// What to ask the server for this operation.
     pub fn request(&self, settings: &DirectorySettings) -> Request {
         let on_rows = |script, key, args| eval(script, keys::rows(settings, key), args);
+        let on_topic = |script, topic, args| eval(script, keys::topic(settings, topic), args);
         let on_leases = |script, args| eval(script, keys::instances(settings), args);
         match self {
             Self::Register {
@@ -131,8 +145,12 @@ impl Operation {
                 row,
             } => {
                 let expiry = millis(settings.row_expiry);
-                let args = vec![text(connection), row_text(*row), expiry];
-                on_rows(Script::Register, key, args)
+                let of_topics = millis(settings.used_log);
+                Request::Eval {
+                    script: Script::Register,
+                    keys: vec![keys::rows(settings, key), keys::topics(settings, key)],
+                    args: vec![text(connection), row_text(*row), expiry, of_topics],
+                }
             }
             Self::Unregister {
                 key,
@@ -153,6 +171,41 @@ impl Operation {
                 key,
                 vec![text(connection), row_text(*row)],
             ),
+            Self::KeepTopic {
+                key,
+                topic,
+                keeping,
+            } => {
+                let most = match keeping {
+                    Keeping::Kept { most } => *most,
+                    Keeping::Dropped => 0,
+                };
+                let args = vec![
+                    topic.as_bytes().to_vec(),
+                    text(&most),
+                    millis(settings.used_log),
+                ];
+                eval(Script::KeepTopic, keys::topics(settings, key), args)
+            }
+            Self::EnterTopic {
+                topic,
+                instance,
+                epoch,
+            } => {
+                let expiry = millis(settings.row_expiry);
+                let args = vec![text(instance), epoch_text(*epoch).into_bytes(), expiry];
+                on_topic(Script::EnterTopic, topic, args)
+            }
+            // What is compared is the whole entry, as with a row.
+            Self::LeaveTopic {
+                topic,
+                instance,
+                epoch,
+            } => {
+                let args = vec![text(instance), epoch_text(*epoch).into_bytes()];
+                on_topic(Script::RemoveRow, topic, args)
+            }
+            Self::LookupTopic { topic } => command("HGETALL", vec![keys::topic(settings, topic)]),
             Self::View => {
                 let kept = settings.lease.saturating_mul(LEASES_KEPT_DEAD);
                 on_leases(Script::View, vec![millis(kept)])
@@ -244,11 +297,12 @@ mod tests {
         .request(&settings());
         let expected = Request::Eval {
             script: Script::Register,
-            keys: vec![b"sb:{p0417}u:ann".to_vec()],
+            keys: vec![b"sb:{p0417}u:ann".to_vec(), b"sb:{p0417}j:ann".to_vec()],
             args: vec![
                 uuid(5).into_bytes(),
                 ROW.as_bytes().to_vec(),
                 b"7200000".to_vec(),
+                b"2592000000".to_vec(),
             ],
         };
         assert_eq!(request, expected);

@@ -70,6 +70,8 @@ impl Instance {
                 publish.view_failed(cx, wings);
             }
             Effect::Terminal(_)
+            | Effect::TopicJoined(_)
+            | Effect::TopicEmpty(_)
             | Effect::HasRoom(_)
             | Effect::RowAsked(_)
             | Effect::Acked(..)

@@ -61,3 +61,18 @@ pub(super) const fn floor_rises_once_settled(flaws: Flaws) -> bool {
 pub(super) const fn reads_logs_behind_rows(flaws: Flaws) -> bool {
     !flaws.has(Flaw::NoReadBehindRow)
 }
+
+/// Whether a terminal is told that it has joined a topic when the directory knows that this instance has members.
+pub(super) const fn join_waits_for_row(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::JoinedBeforeRow)
+}
+
+/// Whether the row of a topic is written again that has got members while it was being removed.
+pub(super) const fn writes_a_topic_again(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::JoinWhileRemovingForgotten)
+}
+
+/// Whether settling writes the rows of topics.
+pub(super) const fn settles_topics(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::TopicsNotSettled)
+}

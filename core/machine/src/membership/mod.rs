@@ -38,14 +38,14 @@ use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
 use crate::directory::{Operation, OperationResult, Reply, SeenLease};
 use crate::event::TripLost;
-use crate::id::{ConnectionKey, Epoch, InstanceId, OpId};
+use crate::id::{ConnectionKey, Epoch, InstanceId, OpId, TopicId};
 use crate::stats::{Gauges, Tables};
 use crate::terminals::Terminals;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
-use crate::vocabulary::terminal::TerminalChange;
+use crate::vocabulary::terminal::{RowOf, TerminalChange};
 use crate::vocabulary::timer::MembershipTimer;
 
 use crate::vocabulary::departure::Departure;
@@ -276,11 +276,41 @@ impl Membership {
     ) {
         let shard = &mut self.shard;
         match change {
-            TerminalChange::Opened(key) => shard.write_row(cx, terminals, key),
+            TerminalChange::Opened(key) => {
+                shard.write_row(cx, terminals, &RowOf::Connection(key));
+            }
             TerminalChange::Degraded => shard.degraded(),
             TerminalChange::DegradationEnded => shard.degradation_ended(),
-            TerminalChange::Ended(key) => shard.row_unwanted(cx, terminals, key),
-            TerminalChange::Gone(key) => shard.forget_if_over(cx, terminals, key),
+            TerminalChange::Ended(key) => {
+                shard.row_unwanted(cx, terminals, &RowOf::Connection(key));
+            }
+            TerminalChange::Gone(key) => {
+                shard.forget_if_over(cx, terminals, &RowOf::Connection(key));
+            }
+        }
+    }
+
+    /// A terminal has become a member of a topic, and waits until the directory knows of that.
+    pub(crate) fn topic_joined(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        topic: &TopicId,
+    ) {
+        self.shard.topic_joined(cx, terminals, topic);
+    }
+
+    /// The last member of a topic has left.
+    pub(crate) fn topic_empty(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &Terminals,
+        topic: TopicId,
+    ) {
+        let of = RowOf::Topic(topic);
+        // Another one may have come in the same call.
+        if !shard::is_wanted(terminals, &of) {
+            self.shard.row_unwanted(cx, terminals, &of);
         }
     }
 
@@ -342,14 +372,24 @@ impl Membership {
     ) {
         let Self { shard, view } = self;
         match (purpose, reply) {
-            (MembershipPurpose::Register { connection, epoch }, Reply::Registered) => {
-                shard.registered(cx, terminals, connection, epoch);
+            (MembershipPurpose::Register { row, epoch }, Reply::Registered) => {
+                shard.registered(cx, terminals, row, epoch);
             }
-            (MembershipPurpose::Register { connection, epoch }, Reply::Superseded) => {
-                shard.superseded(cx, terminals, connection, epoch);
+            (MembershipPurpose::Register { row, epoch }, Reply::RegisteredWith(topics)) => {
+                let connection = match row {
+                    RowOf::Connection(connection) => Some(connection),
+                    RowOf::Topic(_) => None,
+                };
+                shard.registered(cx, terminals, row, epoch);
+                if let Some(connection) = connection {
+                    terminals.topics_of_user(cx, connection, topics);
+                }
             }
-            (MembershipPurpose::Unregister { connection }, Reply::Removed(_)) => {
-                shard.unregistered(cx, terminals, connection);
+            (MembershipPurpose::Register { row, epoch }, Reply::Superseded) => {
+                shard.superseded(cx, terminals, row, epoch);
+            }
+            (MembershipPurpose::Unregister { row }, Reply::Removed(_)) => {
+                shard.unregistered(cx, terminals, &row);
             }
             (MembershipPurpose::View, Reply::Leases { leases, malformed }) => {
                 cx.stats.malformed_entries += u64::from(malformed);
@@ -398,11 +438,11 @@ impl Membership {
     ) {
         let Self { shard, view } = self;
         match purpose {
-            MembershipPurpose::Register { connection, .. } => {
-                shard.register_refused(cx, terminals, connection);
+            MembershipPurpose::Register { row, .. } => {
+                shard.register_refused(cx, terminals, row);
             }
-            MembershipPurpose::Unregister { connection } => {
-                shard.unregister_refused(cx, terminals, connection);
+            MembershipPurpose::Unregister { row } => {
+                shard.unregister_refused(cx, terminals, row);
             }
             MembershipPurpose::Release => {}
             MembershipPurpose::View => cx.emit(Effect::ViewFailed),
@@ -421,11 +461,11 @@ impl Membership {
     ) {
         let Self { shard, view } = self;
         match purpose {
-            MembershipPurpose::Register { connection, .. } => {
-                shard.register_unknown(cx, terminals, connection, unknown);
+            MembershipPurpose::Register { row, .. } => {
+                shard.register_unknown(cx, terminals, row, unknown);
             }
-            MembershipPurpose::Unregister { connection } => {
-                shard.unregister_unknown(cx, terminals, connection, unknown);
+            MembershipPurpose::Unregister { row } => {
+                shard.unregister_unknown(cx, terminals, &row, unknown);
             }
             MembershipPurpose::Release => {}
             MembershipPurpose::View => cx.emit(Effect::ViewFailed),

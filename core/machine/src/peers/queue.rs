@@ -107,7 +107,7 @@ impl Queue {
             return Err(addressee);
         }
         match &mut last.delivery.to {
-            Addressees::Everyone => Err(addressee),
+            Addressees::Everyone | Addressees::Members { .. } => Err(addressee),
             Addressees::Keys(addressees) => {
                 addressees.push(addressee);
                 last.size += size;
@@ -240,7 +240,7 @@ impl Queue {
 /// A delivery does not reach its instance: records in it are missed there.
 fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
     match &delivery.to {
-        Addressees::Everyone => {}
+        Addressees::Everyone | Addressees::Members { .. } => {}
         Addressees::Keys(addressees) => {
             let records = addressees.iter().filter(|one| one.record.is_some());
             records.for_each(|one| missed.add(&one.key));
@@ -251,10 +251,17 @@ fn miss(missed: &mut MissedLogs, delivery: &Delivery) {
 fn size(delivery: &Delivery) -> usize {
     let payload = match &delivery.action {
         crate::message::Action::Frame(payload) => payload.len(),
-        crate::message::Action::Close(_) => 0,
+        crate::message::Action::Close(_) | crate::message::Action::List { .. } => 0,
+        crate::message::Action::Join(topic) | crate::message::Action::Leave(topic) => {
+            topic.as_bytes().len()
+        }
     };
     let addressees = match &delivery.to {
         Addressees::Everyone => 0,
+        Addressees::Members { topics, .. } => topics
+            .iter()
+            .map(|topic| NAME + topic.as_bytes().len())
+            .sum(),
         Addressees::Keys(addressees) => addressees.iter().map(addressee_size).sum(),
     };
     OVERHEAD + payload + addressees

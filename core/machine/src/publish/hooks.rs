@@ -36,3 +36,8 @@ pub(super) fn nonce(flaws: Flaws, push: PushId, random: u32) -> Nonce {
     }
     Nonce::new(random)
 }
+
+/// Whether what an instance says of a topic stays when it answers that it has no members.
+pub(super) const fn leaves_rows_of_the_living(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoMembersIsDeleted)
+}

@@ -12,7 +12,8 @@
 //! part ends and they go into the receipt of the push ([`receipt`]), which is answered when all its
 //! parts have ended, or at its deadline.
 //!
-//! A push to everyone has no parts: it is one delivery to each instance.
+//! A push to everyone has no parts: it is one delivery to each instance. So has one to [topics]: it is one to
+//! each instance with members.
 
 mod hooks;
 mod lane;
@@ -21,6 +22,7 @@ mod logs;
 mod push;
 mod receipt;
 mod route;
+mod topics;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,7 @@ use crate::id::{DeliveryId, InstanceId, PushKey};
 use crate::key::Key;
 use crate::logs::LogRefused;
 use crate::membership::trips::Conclusion;
+use crate::message::{Action, Counts};
 use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
@@ -48,6 +51,7 @@ pub(crate) use push::refuse;
 use lane::{Lane, PartId, Sequence};
 use logs::LogCalls;
 use receipt::OpenPush;
+use topics::TopicPushes;
 use waiting::WaitsForView;
 
 /// The pushes and questions of this instance.
@@ -76,6 +80,7 @@ pub(crate) struct Publish {
     again: Alarm,
     /// Requests about logs that are not answered.
     log_calls: LogCalls,
+    topics: TopicPushes,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -99,6 +104,7 @@ impl Publish {
             unappended: Vec::new(),
             again: Alarm::UNSET,
             log_calls: LogCalls::default(),
+            topics: TopicPushes::default(),
         }
     }
 
@@ -126,6 +132,13 @@ impl Publish {
                 cx.stats.malformed_entries += u64::from(malformed);
                 self.connections_read(cx, wings, asked, call, key, rows);
             }
+            (PublishPurpose::KeepTopic { push }, Reply::TopicKept(kept)) => {
+                self.topic_kept(cx, push, Some(kept));
+            }
+            (PublishPurpose::TopicLookup { topic, turn }, Reply::TopicRows { rows, malformed }) => {
+                cx.stats.malformed_entries += u64::from(malformed);
+                self.topic_looked_up(cx, wings, topic, turn, Some(rows));
+            }
             (PublishPurpose::RemoveRow, Reply::Removed(removed)) => {
                 cx.stats.rows_removed += u64::from(removed);
             }
@@ -140,6 +153,8 @@ impl Publish {
                 purpose @ (PublishPurpose::Lookup { .. }
                 | PublishPurpose::Connections { .. }
                 | PublishPurpose::RemoveRow
+                | PublishPurpose::TopicLookup { .. }
+                | PublishPurpose::KeepTopic { .. }
                 | PublishPurpose::Append { .. }
                 | PublishPurpose::Log { .. }),
                 _,
@@ -167,6 +182,8 @@ impl Publish {
             }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
+            | PublishPurpose::TopicLookup { .. }
+            | PublishPurpose::KeepTopic { .. }
             | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
         }
     }
@@ -189,6 +206,8 @@ impl Publish {
             }
             PublishPurpose::Lookup { .. }
             | PublishPurpose::Connections { .. }
+            | PublishPurpose::TopicLookup { .. }
+            | PublishPurpose::KeepTopic { .. }
             | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
         }
     }
@@ -206,6 +225,10 @@ impl Publish {
                 list::connections_unknown(cx, wings, call, &key)
             }
             PublishPurpose::RemoveRow => {}
+            PublishPurpose::KeepTopic { push } => self.topic_kept(cx, push, None),
+            PublishPurpose::TopicLookup { topic, turn } => {
+                self.topic_looked_up(cx, wings, topic, turn, None);
+            }
             PublishPurpose::Log { call } => self.log_refused(cx, wings, call, LogRefused::Refused),
             PublishPurpose::Append { key, part } => {
                 let sequence = Sequence::new(part);
@@ -221,9 +244,15 @@ impl Publish {
             return false;
         };
         match &delivered.outcomes {
-            Outcomes::Everyone(_) => !delivery.parts.is_empty(),
+            Outcomes::Everyone(_) => !delivery.parts.is_empty() || self.is_list(delivery.push),
+            Outcomes::Listed(..) => !delivery.parts.is_empty() || !self.is_list(delivery.push),
             Outcomes::Keys(_) => delivery.parts.is_empty(),
         }
+    }
+
+    fn is_list(&self, push: PushKey) -> bool {
+        let action = self.open.get(push).map(|open| &open.action);
+        matches!(action, Some(Action::List { .. }))
     }
 
     /// An instance says what became of a delivery.
@@ -245,7 +274,13 @@ impl Publish {
         };
         match delivered.outcomes {
             Outcomes::Everyone(counts) => {
+                if counts == Counts::default() {
+                    self.no_members(cx, wings, from, id);
+                }
                 self.instance_answered(cx, delivery.push, from, Some(counts));
+            }
+            Outcomes::Listed(all, listed) => {
+                self.instance_listed(cx, delivery.push, from, (all, listed));
             }
             Outcomes::Keys(outcomes) => {
                 for (index, connection, outcome) in outcomes {
@@ -326,6 +361,7 @@ impl Publish {
         tables.deliveries = self.deliveries.len();
         tables.waiting = self.waiting.len();
         tables.unappended = self.unappended.len();
+        self.topics.count(tables);
     }
 
     /// Whether nothing is left of any push or question.
@@ -337,6 +373,7 @@ impl Publish {
             && self.waiting.is_empty()
             && self.unappended.is_empty()
             && self.log_calls.is_empty()
+            && self.topics.is_empty()
     }
 }
 
@@ -352,6 +389,7 @@ impl Fingerprint for Publish {
         self.next_sequence.fingerprint(now, hasher);
         self.unappended.hash(hasher);
         self.log_calls.fingerprint(now, hasher);
+        self.topics.fingerprint(now, hasher);
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

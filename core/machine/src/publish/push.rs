@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::delivery::{Addressees, Delivery};
 use crate::event::Answer;
-use crate::id::{CallId, DeliveryId, InstanceId, PushKey};
+use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, TopicId};
 use crate::key::Key;
 use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, Until, WithoutLog};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
@@ -18,21 +18,31 @@ use crate::vocabulary::standing::Sight;
 use crate::vocabulary::timer::PublishTimer;
 use crate::wings::Wings;
 
-/// Takes an audience apart into the keys by which its terminals are found, each once, with the
-/// terminals of that key that are meant. `None` is everyone.
-fn keys(audience: Audience) -> Option<Vec<(Key, Selection)>> {
+/// Where the terminals of an audience are looked for.
+enum Search {
+    /// By keys, each once, with the terminals of that key that are meant.
+    Keys(Vec<(Key, Selection)>),
+    /// Where topics have members.
+    Topics(Vec<TopicId>, Option<ConnectionId>),
+    /// Everywhere.
+    Everywhere,
+}
+
+/// Takes an audience apart into what its terminals are found by.
+fn search(audience: Audience) -> Search {
     match audience {
-        Audience::User(user) => Some(vec![(user.into(), Selection::All)]),
+        Audience::User(user) => Search::Keys(vec![(user.into(), Selection::All)]),
         Audience::Connections { user, connections } => {
-            Some(vec![(user.into(), Selection::Only(connections))])
+            Search::Keys(vec![(user.into(), Selection::Only(connections))])
         }
         Audience::Users(mut users) => {
             users.sort_unstable();
             users.dedup();
             let keys = users.into_iter().map(|user| (user.into(), Selection::All));
-            Some(keys.collect())
+            Search::Keys(keys.collect())
         }
-        Audience::Everyone => None,
+        Audience::Topics { topics, except } => Search::Topics(topics, except),
+        Audience::Everyone => Search::Everywhere,
     }
 }
 
@@ -45,13 +55,20 @@ enum Logging {
     Missing,
     /// It is to be a record.
     Wanted(Durable),
+    /// It says which topic terminals that come later are to be members of.
+    Topic,
 }
 
 impl Logging {
-    fn of(durable: Option<Durable>, is_linked: bool) -> Result<Self, PushRefused> {
-        let Some(durable) = durable else {
+    fn of(push: &Push, is_linked: bool) -> Result<Self, PushRefused> {
+        let Some(durable) = push.durable else {
             return Ok(Self::None);
         };
+        match (&push.action, is_linked) {
+            (Action::Join(_) | Action::Leave(_), true) => return Ok(Self::Topic),
+            (Action::Join(_) | Action::Leave(_), false) => return Err(PushRefused::DirectoryAway),
+            (Action::Frame(_) | Action::Close(_) | Action::List { .. }, _) => {}
+        }
         match (is_linked, durable.without_log) {
             (true, _) => Ok(Self::Wanted(durable)),
             (false, WithoutLog::Plain) => Ok(Self::Missing),
@@ -73,37 +90,44 @@ impl Publish {
         if let Err(refused) = self.check(cx, &push) {
             return refuse(cx, call, refused);
         }
+        let logging = match Logging::of(&push, wings.membership.is_linked()) {
+            Ok(logging) => logging,
+            Err(refused) => return refuse(cx, call, refused),
+        };
         let Push {
             id,
             to,
             action,
             deadline,
-            durable,
+            durable: _,
         } = push;
-        let logging = match Logging::of(durable, wings.membership.is_linked()) {
-            Ok(logging) => logging,
-            Err(refused) => return refuse(cx, call, refused),
-        };
-        let keys = keys(to);
+        let search = search(to);
         let full = |(key, _): &(Key, Selection)| {
             let lane = self.lanes.get(key);
             lane.is_some_and(|lane| lane.is_full(cx.config.pushes_per_user))
         };
-        if keys.iter().flatten().any(full) {
+        if let Search::Keys(keys) = &search
+            && keys.iter().any(full)
+        {
             return refuse(cx, call, PushRefused::UserOverloaded);
         }
-        cx.stats.pushes += 1;
+        if !matches!(action, Action::List { .. }) {
+            cx.stats.pushes += 1;
+        }
         let due = cx.now.mono + deadline;
         let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
         let until = match logging {
-            Logging::None | Logging::Missing => Until::Written,
+            Logging::None | Logging::Missing | Logging::Topic => Until::Written,
             Logging::Wanted(durable) => durable.until,
         };
         let push = (self.open).insert(OpenPush::new(call, id, (action, until), hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
-        match keys {
-            Some(keys) => self.begin_parts(cx, wings, push, keys, logging),
-            None => self.push_to_everyone(cx, wings, push),
+        match search {
+            Search::Keys(keys) => self.begin_parts(cx, wings, push, keys, logging),
+            Search::Topics(topics, except) => {
+                self.push_to_topics(cx, wings, push, (topics, except));
+            }
+            Search::Everywhere => self.push_to_everyone(cx, wings, push),
         }
     }
 
@@ -121,12 +145,30 @@ impl Publish {
         }
         if push.durable.is_some() {
             match (&push.to, &push.action) {
-                (Audience::User(_) | Audience::Users(_), Action::Frame(_)) => {}
-                (Audience::User(_) | Audience::Users(_), Action::Close(_))
-                | (Audience::Connections { .. } | Audience::Everyone, _) => {
+                (Audience::User(_) | Audience::Users(_), Action::Frame(_))
+                | (Audience::User(_), Action::Join(_) | Action::Leave(_)) => {}
+                (Audience::User(_), Action::Close(_) | Action::List { .. })
+                | (
+                    Audience::Users(_),
+                    Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. },
+                )
+                | (
+                    Audience::Connections { .. } | Audience::Topics { .. } | Audience::Everyone,
+                    _,
+                ) => {
                     return Err(PushRefused::NotForUsers);
                 }
             }
+        }
+        match (&push.to, &push.action) {
+            (Audience::Topics { .. } | Audience::Everyone, Action::Join(_) | Action::Leave(_)) => {
+                return Err(PushRefused::NotForTopics);
+            }
+            (Audience::Topics { .. } | Audience::Everyone, Action::List { limit, .. })
+                if (1..=Action::LIST_MAX).contains(limit) => {}
+            (_, Action::List { .. }) => return Err(PushRefused::List),
+            (Audience::User(_) | Audience::Users(_) | Audience::Connections { .. }, _)
+            | (_, Action::Frame(_) | Action::Close(_)) => {}
         }
         let asked = push.durable.and_then(|durable| durable.retention);
         if asked.is_some_and(|retention| !cx.config.allows(retention)) {
@@ -146,9 +188,17 @@ impl Publish {
                 let users = users.len();
                 return Err(PushRefused::TooManyUsers { users, limit });
             }
+            Audience::Topics { topics, .. } if topics.is_empty() => {
+                return Err(PushRefused::NoTopics);
+            }
+            Audience::Topics { topics, .. } if topics.len() > cx.config.push_topics => {
+                let (topics, limit) = (topics.len(), cx.config.push_topics);
+                return Err(PushRefused::TooManyTopics { topics, limit });
+            }
             Audience::User(_)
             | Audience::Connections { .. }
             | Audience::Users(_)
+            | Audience::Topics { .. }
             | Audience::Everyone => {}
         }
         if self.open.len() >= cx.config.pushes {
@@ -166,7 +216,7 @@ impl Publish {
         logging: Logging,
     ) {
         let record = match logging {
-            Logging::None => PartRecord::Plain,
+            Logging::None | Logging::Topic => PartRecord::Plain,
             Logging::Missing => {
                 self.note_unlogged(push, &keys);
                 PartRecord::Plain
@@ -192,6 +242,11 @@ impl Publish {
         }
         for part in begun {
             match logging {
+                Logging::Topic => {
+                    // Who connects finds the topic, or is found by the lookup, which comes behind.
+                    self.keep_topic(cx, wings, push, &part.key);
+                    self.advance_lane(cx, wings, &part.key);
+                }
                 Logging::None | Logging::Missing => self.advance_lane(cx, wings, &part.key),
                 Logging::Wanted(_) => self.append(cx, wings, &part),
             }
@@ -246,6 +301,7 @@ impl Publish {
         if let Some(since) = self.stop_waiting(push) {
             self.send_to_everyone(cx, wings, since, push);
         }
+        self.topics_hurry(cx, wings, push);
     }
 
     /// Sends a push to all instances that were alive when last read, or are in doubt since it was

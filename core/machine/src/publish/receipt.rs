@@ -9,7 +9,8 @@ use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey};
 use crate::key::Key;
 use crate::message::{
-    Action, Counts, InLog, InstanceOutcome, Outcome, Receipt, TerminalOutcome, Until, UserLog,
+    Action, Counts, InLog, InstanceOutcome, Listed, Outcome, Receipt, TerminalOutcome, Until,
+    UserLog,
 };
 use crate::publish::Publish;
 use crate::publish::lane::PartId;
@@ -52,10 +53,12 @@ impl OpenPush {
             receipt: Receipt {
                 push,
                 degraded: false,
+                kept: None,
                 logged: Vec::new(),
                 counts: Counts::default(),
                 terminals: Vec::new(),
                 truncated: false,
+                listed: Vec::new(),
                 instances: Vec::new(),
             },
             unfinished: 0,
@@ -86,6 +89,30 @@ impl Publish {
         open.receipt.counts.merge(&outcome.counts);
         open.receipt.instances.push(outcome);
         self.one_finished(cx, push);
+    }
+
+    /// An instance has listed its own.
+    pub(super) fn instance_listed(
+        &mut self,
+        cx: &mut Context<'_>,
+        push: PushKey,
+        instance: InstanceId,
+        (all, listed): (u64, Vec<Listed>),
+    ) {
+        if let Some(open) = self.open.get_mut(push)
+            && let Action::List { limit, .. } = open.action
+        {
+            let together = &mut open.receipt.listed;
+            together.extend(listed);
+            together.sort_unstable();
+            together.dedup();
+            together.truncate(limit as usize);
+        }
+        let counts = Counts {
+            written: all,
+            ..Counts::default()
+        };
+        self.instance_answered(cx, push, instance, Some(counts));
     }
 
     /// Takes the outcomes of a part that has ended into the receipt.
@@ -141,7 +168,12 @@ impl Publish {
         let receipt = &mut open.receipt;
         (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);
         cx.stats.degraded += u64::from(receipt.degraded);
-        cx.stats.outcomes.merge(&receipt.counts);
+        match open.action {
+            Action::List { .. } => {}
+            Action::Frame(_) | Action::Close(_) | Action::Join(_) | Action::Leave(_) => {
+                cx.stats.outcomes.merge(&receipt.counts);
+            }
+        }
         cx.out.push(Command::Answer {
             call: open.call,
             answer: Box::new(Answer::Push(Ok(open.receipt))),
@@ -169,9 +201,10 @@ impl Publish {
         let parts = std::mem::take(&mut open.parts);
         let deliveries = std::mem::take(&mut open.deliveries);
         if parts.is_empty() && deliveries.is_empty() {
-            // A push to everyone that has waited for a view in vain.
+            // A push to everyone that has waited for a view in vain, or one to topics for rows.
             open.receipt.degraded = true;
             self.one_finished(cx, push);
+            self.topics_due(cx, wings, push);
             return;
         }
         for id in deliveries {
@@ -180,11 +213,17 @@ impl Publish {
             };
             wings.peers.forget_unanswered(delivery.to, id);
             if delivery.parts.is_empty() {
+                self.topics.forget(id);
                 self.instance_answered(cx, push, delivery.to, None);
             }
         }
         for part in parts {
             self.part_due(cx, wings, &part);
+        }
+        // It may wait for the directory to take something down.
+        if let Some(open) = self.open.get_mut(push) {
+            open.receipt.degraded = true;
+            self.one_finished(cx, push);
         }
     }
 }
@@ -198,6 +237,8 @@ impl Fingerprint for OpenPush {
         self.due.fingerprint(now, hasher);
         self.receipt.push.fingerprint(now, hasher);
         self.receipt.degraded.fingerprint(now, hasher);
+        self.receipt.kept.hash(hasher);
+        self.receipt.listed.hash(hasher);
         self.receipt.counts.fingerprint(now, hasher);
         for UserLog { user, logged } in &self.receipt.logged {
             (user, logged).hash(hasher);

@@ -16,6 +16,8 @@ pub(super) enum WaitsForView {
     Lane(Key),
     /// A push to everyone.
     Everyone(PushKey),
+    /// A push to topics, whose rows have come.
+    Topics(PushKey),
     /// The rows that came with the record of a part.
     Record {
         part: PartId,
@@ -58,6 +60,7 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.judge_lane(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
+                WaitsForView::Topics(push) => self.topics_judged(cx, wings, push),
                 WaitsForView::Record { part, rows } => self.judge_record(cx, wings, part, rows),
                 WaitsForView::List {
                     call,
@@ -75,6 +78,7 @@ impl Publish {
             match waits {
                 WaitsForView::Lane(key) => self.lookup_failed(cx, wings, &key),
                 WaitsForView::Everyone(push) => self.send_to_everyone(cx, wings, since, push),
+                WaitsForView::Topics(push) => self.topics_unjudged(cx, wings, push),
                 WaitsForView::Record { part, .. } => self.record_unjudged(cx, wings, &part),
                 WaitsForView::List { call, key, .. } => {
                     list::connections_unknown(cx, wings, call, &key);

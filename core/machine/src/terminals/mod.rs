@@ -4,6 +4,7 @@ mod connection;
 mod hooks;
 mod outbound;
 mod registry;
+mod topics;
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -23,11 +24,13 @@ use crate::vocabulary::timer::TerminalsTimer;
 use connection::Connection;
 pub(crate) use outbound::{LogWord, NoRoom};
 use registry::Registry;
+use topics::Topics;
 
 /// The terminals of this instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Terminals {
     registry: Registry,
+    topics: Topics,
     /// Connections with frames to write at the end of the turn.
     unflushed: Vec<ConnectionKey>,
     /// What became of frames, until whoever has their tickets takes it. There is none between calls
@@ -39,6 +42,7 @@ impl Terminals {
     pub(crate) fn new(hash: &SeededHash) -> Self {
         Self {
             registry: Registry::new(hash),
+            topics: Topics::new(hash),
             unflushed: Vec::new(),
             outcomes: VecDeque::new(),
         }
@@ -94,6 +98,7 @@ impl Terminals {
     pub(crate) fn gauge(&self, gauges: &mut Gauges) {
         gauges.connections = self.len();
         gauges.users = self.registry.users();
+        self.gauge_topics(gauges);
     }
 
     /// How full its tables and queues are; of the queues, the fullest.
@@ -124,6 +129,7 @@ impl Terminals {
     /// Counts what is in its tables.
     pub(crate) fn count(&self, tables: &mut Tables) {
         self.registry.count(tables);
+        self.count_topics(tables);
         let waiting = (self.registry.iter()).map(|(_, connection)| connection.outbound.len());
         tables.outbound = waiting.sum();
     }

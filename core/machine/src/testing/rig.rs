@@ -293,7 +293,11 @@ pub(crate) fn other_lease(epoch: u64, state: LeaseState) -> Lease {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not a write")]
 pub(crate) fn out_of_memory(operation: &Operation) -> Option<OperationResult> {
     match operation {
-        Operation::Register { .. } | Operation::Claim { .. } | Operation::Renew { .. } => refused(),
+        Operation::Register { .. }
+        | Operation::EnterTopic { .. }
+        | Operation::KeepTopic { .. }
+        | Operation::Claim { .. }
+        | Operation::Renew { .. } => refused(),
         _ => None,
     }
 }
@@ -302,6 +306,7 @@ pub(crate) fn out_of_memory(operation: &Operation) -> Option<OperationResult> {
 pub(crate) fn no_replicas(operation: &Operation) -> Option<OperationResult> {
     match operation {
         Operation::Lookup { .. }
+        | Operation::LookupTopic { .. }
         | Operation::View
         | Operation::ReadLease { .. }
         | Operation::Log {
@@ -316,6 +321,9 @@ pub(crate) fn no_replicas(operation: &Operation) -> Option<OperationResult> {
         | Operation::Register { .. }
         | Operation::Unregister { .. }
         | Operation::RemoveRow { .. }
+        | Operation::EnterTopic { .. }
+        | Operation::LeaveTopic { .. }
+        | Operation::KeepTopic { .. }
         | Operation::Claim { .. }
         | Operation::Renew { .. }
         | Operation::Release { .. } => refused(),
@@ -345,6 +353,10 @@ fn describe(operation: &Operation) -> Option<String> {
         Operation::Unregister { key, .. } => format!("unregister {key}"),
         Operation::Lookup { key } => format!("lookup {key}"),
         Operation::RemoveRow { key, row: read, .. } => format!("remove {key} {}", row(read)),
+        Operation::EnterTopic { topic, epoch, .. } => format!("enter {topic} {}", epoch.get()),
+        Operation::LeaveTopic { topic, epoch, .. } => format!("leave {topic} {}", epoch.get()),
+        Operation::KeepTopic { key, topic, .. } => format!("keep {topic} {key}"),
+        Operation::LookupTopic { topic } => format!("look up topic {topic}"),
         Operation::Claim { lease, .. } => format!("claim {}", lease.epoch.get()),
         Operation::Renew { lease, .. } => format!("renew {}", lease.epoch.get()),
         Operation::Release { .. } => "release".to_owned(),

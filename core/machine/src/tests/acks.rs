@@ -48,6 +48,9 @@ fn last_position(cluster: &Cluster, connection: ConnectionId) -> Position {
         | Outgoing::Gap(_)
         | Outgoing::Back(_)
         | Outgoing::Pushed(_)
+        | Outgoing::Joined { .. }
+        | Outgoing::Left(_)
+        | Outgoing::NotJoined(..)
         | Outgoing::Received(_) => None,
     });
     records.next().expect("a record")

@@ -81,6 +81,9 @@ pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
             Outgoing::Gap(_) => "gap".to_owned(),
             Outgoing::Back(_) => "back".to_owned(),
             Outgoing::Received(_) => "received".to_owned(),
+            Outgoing::Joined { topic, .. } => format!("joined {topic}"),
+            Outgoing::Left(topic) => format!("left {topic}"),
+            Outgoing::NotJoined(topic, _) => format!("not joined {topic}"),
         })
         .collect()
 }

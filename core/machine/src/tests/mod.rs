@@ -29,6 +29,7 @@ mod steps;
 mod strangers;
 mod together;
 mod told;
+mod topics;
 mod view;
 
 use crate::config::Config;

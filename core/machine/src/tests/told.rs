@@ -28,6 +28,9 @@ fn terminals_of_a_key_share_what_is_known_of_a_push() {
                 | Outgoing::Record(_)
                 | Outgoing::Gap(_)
                 | Outgoing::Back(_)
+                | Outgoing::Joined { .. }
+                | Outgoing::Left(_)
+                | Outgoing::NotJoined(..)
                 | Outgoing::Received(_) => None,
             })
             .collect()

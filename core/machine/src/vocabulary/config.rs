@@ -69,6 +69,21 @@ crate::settings! {
             hello_grace: Duration as Time = secs(1);
         }
 
+        "Topics" {
+            /// Topics of which one terminal may be a member, at most.
+            connection_topics: usize as Count = 128,
+                rule: |config| (1..=10_000).contains(&config.connection_topics),
+                    "must be between 1 and 10000";
+
+            /// Joins that one terminal may ask for in a second, at most.
+            topic_joins: u32 as Count = 200,
+                rule: |config| config.topic_joins > 0, "must be above zero";
+
+            /// Topics that one push may name, at most.
+            push_topics: usize as Count = 100,
+                rule: |config| config.push_topics > 0, "must be above zero";
+        }
+
         "Pushes" {
             /// The largest payload of a push, in bytes, as it is handed in.
             // An instance that takes a push promises that it fits at all of them.

@@ -8,7 +8,7 @@
 //! with this key, by which the outcome finds back. The same values serve an instance that publishes to
 //! its own terminals and one that publishes over a link.
 
-use std::hash::Hasher;
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Place;
 use crate::frame::{CloseCode, Pushed};
-use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId};
+use crate::id::{ConnectionId, DeliveryId, InboundKey, PushId, TopicId};
 use crate::key::Key;
 
-use crate::message::{Action, Counts, Outcome, Until};
+use crate::message::{Action, Counts, Listed, Outcome, Until};
 use crate::time::Instant;
 
 /// One push, or the part of it that one instance serves.
@@ -45,6 +45,13 @@ pub(crate) enum Addressees {
     Keys(Vec<Addressee>),
     /// All terminals of the instance.
     Everyone,
+    /// Members of topics.
+    Members {
+        /// The topics, each once.
+        topics: Vec<TopicId>,
+        /// A connection that is left out.
+        except: Option<ConnectionId>,
+    },
 }
 
 /// One key in a delivery.
@@ -95,8 +102,10 @@ pub(crate) enum Outcomes {
     /// Each terminal, with the index of its key among the addressees. The index is the peer's
     /// word: it may point nowhere.
     Keys(Vec<(u32, ConnectionId, Outcome)>),
-    /// Of a delivery to everyone: how many.
+    /// Of a delivery to everyone, or to members of topics: how many.
     Everyone(Counts),
+    /// Of a list: how many there are, and the first of them, in their order.
+    Listed(u64, Vec<Listed>),
 }
 
 /// What a delivery does to each terminal that is found by one key, or to all.
@@ -106,6 +115,10 @@ pub(crate) enum Deed {
     Tell(Pushed),
     /// The terminal is closed.
     Close(CloseCode),
+    /// The terminal becomes a member of a topic.
+    Join(TopicId),
+    /// The terminal is a member of a topic no longer.
+    Leave(TopicId),
 }
 
 /// A record of a log on its way to followers, and which record it follows.
@@ -139,6 +152,10 @@ impl Fingerprint for Deed {
         match self {
             Self::Tell(pushed) => pushed.fingerprint(now, hasher),
             Self::Close(code) => code.fingerprint(now, hasher),
+            Self::Join(topic) | Self::Leave(topic) => {
+                std::mem::discriminant(self).hash(hasher);
+                topic.fingerprint(now, hasher);
+            }
         }
     }
 }

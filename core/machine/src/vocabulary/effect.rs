@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::delivery::{Delivered, Delivery};
 use crate::directory::SeenLease;
-use crate::id::{ConnectionKey, InstanceId, LinkKey};
+use crate::id::{ConnectionKey, InstanceId, LinkKey, TopicId};
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::missed::MissedLogs;
@@ -17,6 +17,11 @@ use crate::vocabulary::terminal::TerminalChange;
 pub(crate) enum Effect {
     /// A terminal has changed: for the membership.
     Terminal(TerminalChange),
+    /// A terminal has become a member of a topic, and waits until the directory knows that this instance has some:
+    /// for the membership.
+    TopicJoined(TopicId),
+    /// The last member of a topic has left: for the membership.
+    TopicEmpty(TopicId),
     /// There is room in the queue of a follower: for the followers.
     HasRoom(ConnectionKey),
     /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.

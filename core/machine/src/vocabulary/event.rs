@@ -12,6 +12,7 @@ use crate::logs::{LogAnswer, LogRefused, LogRequest};
 use crate::message::Push;
 use crate::position::Position;
 use crate::time::WallTime;
+use crate::topic::{SharedRights, TopicWish};
 
 /// A handshake that passed the authenticator.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Handshake {
     /// What it asks of the log of its user. `None`: it gets durable pushes as plain ones, and misses those that
     /// come while it is away.
     pub follow: Option<Follow>,
+    /// What it has to do with topics. `None`: nothing, unless an application has its user or itself join one.
+    pub topics: Option<SharedRights>,
 }
 
 /// What a terminal asks of a log.
@@ -50,6 +53,7 @@ impl Handshake {
             expires: None,
             size: EncodedSize::UNCHANGED,
             follow: None,
+            topics: None,
         }
     }
 }
@@ -190,6 +194,13 @@ pub enum Event {
         user: UserId,
         /// What is wanted.
         request: LogRequest,
+    },
+    /// A terminal wants to join or to leave a topic. It has shown that it lives.
+    Topic {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// What it wants.
+        wish: TopicWish,
     },
 }
 

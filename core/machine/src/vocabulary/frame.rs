@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Content;
-use crate::id::{ConnectionId, PushId};
+use crate::id::{ConnectionId, PushId, TopicId};
 use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
@@ -154,6 +154,28 @@ pub enum Outgoing {
     Pushed(Pushed),
     /// The answer to all messages that the terminal has sent.
     Received(Messages),
+    /// It is a member of a topic: what is pushed to the topic from here on reaches it.
+    Joined {
+        /// The topic.
+        topic: TopicId,
+        /// Whether pushes may miss it until the directory knows of it.
+        degraded: bool,
+    },
+    /// It is no member of a topic any more, or was none.
+    Left(TopicId),
+    /// It has not become a member of a topic.
+    NotJoined(TopicId, NotJoined),
+}
+
+/// Why a terminal does not become a member of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum NotJoined {
+    /// Nothing that it has shown allows it to join the topic by itself.
+    NotAllowed,
+    /// It is a member of as many topics as it may be.
+    TooMany,
+    /// It has asked too often in the last second.
+    TooFast,
 }
 
 /// What a hello says of the log.
@@ -202,6 +224,9 @@ type Shared<T> = std::sync::Arc<T>;
 struct PushedContent {
     push: PushId,
     key: Option<Key>,
+    /// Of one to a topic: the one whose member the terminal is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<TopicId>,
     /// Its place in the log, for followers.
     position: Option<Position>,
     payload: Payload,
@@ -210,12 +235,26 @@ struct PushedContent {
 impl Pushed {
     /// `key`: what its terminals were found by. `None`: it is for everyone.
     pub fn new(push: PushId, key: Option<Key>, payload: Payload) -> Self {
-        let position = None;
         Self(
             PushedContent {
                 push,
                 key,
-                position,
+                topic: None,
+                position: None,
+                payload,
+            }
+            .into(),
+        )
+    }
+
+    /// A push to the members of a topic.
+    pub fn to_topic(push: PushId, topic: TopicId, payload: Payload) -> Self {
+        Self(
+            PushedContent {
+                push,
+                key: None,
+                topic: Some(topic),
+                position: None,
                 payload,
             }
             .into(),
@@ -224,12 +263,12 @@ impl Pushed {
 
     /// A push at this place in the log of a key.
     pub fn record(push: PushId, key: Key, position: Position, payload: Payload) -> Self {
-        let (key, position) = (Some(key), Some(position));
         Self(
             PushedContent {
                 push,
-                key,
-                position,
+                key: Some(key),
+                topic: None,
+                position: Some(position),
                 payload,
             }
             .into(),
@@ -241,9 +280,15 @@ impl Pushed {
         self.0.push
     }
 
-    /// What its terminals were found by. `None`: it is for everyone.
+    /// What its terminals were found by. `None`: it is for everyone, or for the members of a
+    /// [topic](Self::topic).
     pub fn key(&self) -> Option<&Key> {
         self.0.key.as_ref()
+    }
+
+    /// The topic to whose members it is pushed.
+    pub fn topic(&self) -> Option<&TopicId> {
+        self.0.topic.as_ref()
     }
 
     /// Its place in the log. `None`: it is told as a plain push.

@@ -1,5 +1,6 @@
 //! Pushes and their receipts.
 
+use std::hash::Hash as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -7,7 +8,7 @@ use serde::Serialize;
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Retention;
 use crate::frame::{CloseCode, Payload};
-use crate::id::{ConnectionId, InstanceId, PushId, UserId};
+use crate::id::{ConnectionId, InstanceId, PushId, TopicId, UserId};
 use crate::position::Position;
 
 /// One message for an audience.
@@ -21,7 +22,8 @@ pub struct Push {
     pub action: Action,
     /// When the receipt is due, from the handing in.
     pub deadline: Duration,
-    /// `None`: it is in no log, and is gone when it is written.
+    /// `None`: it is in no log, and is gone when it is written. One that has terminals of a user join or leave a
+    /// topic counts for those that connect later if it is durable.
     pub durable: Option<Durable>,
 }
 
@@ -115,6 +117,13 @@ pub enum Audience {
     Users(Vec<UserId>),
     /// All terminals.
     Everyone,
+    /// The members of topics. A terminal that is a member of several counts once.
+    Topics {
+        /// The topics. One named twice counts once.
+        topics: Vec<TopicId>,
+        /// A connection that does not get it: as a rule the one whose message it is.
+        except: Option<ConnectionId>,
+    },
 }
 
 /// What a terminal gets.
@@ -124,6 +133,46 @@ pub enum Action {
     Frame(Payload),
     /// The end of its connection.
     Close(CloseCode),
+    /// A topic, of which it becomes a member.
+    Join(TopicId),
+    /// The end of its membership of a topic.
+    Leave(TopicId),
+    /// Nothing: it is counted and listed.
+    List {
+        /// What is listed, in which order.
+        order: ListOrder,
+        /// How much of it, at most.
+        limit: u32,
+    },
+}
+
+impl Action {
+    /// The most that one list has.
+    pub const LIST_MAX: u32 = 1000;
+}
+
+/// What is listed, in the order of its names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub enum ListOrder {
+    /// Each terminal.
+    Connections {
+        /// What comes after this one.
+        after: Option<ConnectionId>,
+    },
+    /// Each user with a terminal, once.
+    Users {
+        /// What comes after this one.
+        after: Option<UserId>,
+    },
+}
+
+/// A terminal, or a user with one or more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+pub struct Listed {
+    /// The terminal. `None`, if users are listed.
+    pub connection: Option<ConnectionId>,
+    /// The user.
+    pub user: UserId,
 }
 
 /// What became of a push, terminal by terminal.
@@ -134,16 +183,24 @@ pub struct Receipt {
     /// Something was in doubt while it was routed: terminals may have been missed that the receipt
     /// does not name.
     pub degraded: bool,
+    /// For a durable push that has terminals of a user join or leave a topic: whether the directory has taken it down
+    /// for those to come. If not, that is not known, or the user has too many topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<bool>,
     /// For a durable push: what is known of its place in the log of each user.
     pub logged: Vec<UserLog>,
     /// All terminals, by outcome.
     pub counts: Counts,
     /// The terminals, at most [`Config::receipt_terminals`](crate::config::Config::receipt_terminals).
-    /// Empty for a push to everyone.
+    /// Empty for a push to everyone and for one to topics.
     pub terminals: Vec<TerminalOutcome>,
     /// There are more terminals than listed.
     pub truncated: bool,
-    /// For a push to everyone: what each instance reported.
+    /// For a list: its beginning, without what comes twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<Listed>,
+    /// For a push to everyone or to topics: what each instance reported. For a list `written` counts terminals, or
+    /// users of the instance.
     pub instances: Vec<InstanceOutcome>,
 }
 
@@ -184,7 +241,7 @@ pub struct TerminalOutcome {
     pub outcome: Outcome,
 }
 
-/// What became of a push to everyone at one instance.
+/// What became of a push to everyone, or to topics, at one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceOutcome {
     /// The id of the instance.
@@ -350,6 +407,26 @@ pub enum PushRefused {
     /// The instance has ended: ask another one.
     #[error("this instance has ended")]
     Stopped,
+    /// The caller's: no topic is named.
+    #[error("the push names no topic")]
+    NoTopics,
+    /// The caller's: too many topics are named.
+    #[error("the push names {topics} topics, the limit is {limit}")]
+    TooManyTopics {
+        /// The topics that it names.
+        topics: usize,
+        /// `Config::push_topics`.
+        limit: usize,
+    },
+    /// The caller's: some connections or users are listed in other ways.
+    #[error(
+        "what is listed is 1 to {} members of a topic, or terminals or users of all",
+        Action::LIST_MAX
+    )]
+    List,
+    /// The caller's: a topic has no members that could join or leave another one.
+    #[error("terminals of users join and leave topics, not those of topics or of everyone")]
+    NotForTopics,
 }
 
 /// The connections of a user.
@@ -390,6 +467,11 @@ impl Fingerprint for Action {
         match self {
             Self::Frame(payload) => payload.fingerprint(now, hasher),
             Self::Close(code) => code.fingerprint(now, hasher),
+            Self::List { order, limit } => (order, limit).hash(hasher),
+            Self::Join(topic) | Self::Leave(topic) => {
+                std::mem::discriminant(self).hash(hasher);
+                topic.fingerprint(now, hasher);
+            }
         }
     }
 }

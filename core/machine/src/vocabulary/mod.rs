@@ -20,3 +20,4 @@ pub(crate) mod standing;
 pub mod stats;
 pub(crate) mod terminal;
 pub(crate) mod timer;
+pub mod topic;

@@ -6,8 +6,9 @@
 use std::hash::{Hash, Hasher};
 
 use crate::directory::Lease;
-use crate::id::{CallId, ConnectionKey, Epoch, LogKey};
+use crate::id::{CallId, ConnectionKey, Epoch, LogKey, PushKey, TopicId};
 use crate::key::Key;
+use crate::vocabulary::terminal::RowOf;
 
 /// What an operation of the directory is for: the purpose of the wing that asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,19 +52,18 @@ enum Number {
     Head,
     Append,
     Log,
+    TopicLookup,
+    KeepTopic,
 }
 
 /// What an operation is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[repr(isize)]
 pub(crate) enum MembershipPurpose {
-    /// A connection's row.
-    Register {
-        connection: ConnectionKey,
-        epoch: Epoch,
-    } = Number::Register as isize,
-    /// The end of a connection's row.
-    Unregister { connection: ConnectionKey } = Number::Unregister as isize,
+    /// A row of this instance.
+    Register { row: RowOf, epoch: Epoch } = Number::Register as isize,
+    /// The end of a row of this instance.
+    Unregister { row: RowOf } = Number::Unregister as isize,
     /// All leases, as the directory has them.
     View = Number::View as isize,
     /// A lease to take.
@@ -86,6 +86,10 @@ pub(crate) enum PublishPurpose {
     Connections { call: CallId, key: Key } = Number::Connections as isize,
     /// The end of a row that is dead or gone.
     RemoveRow = Number::RemoveRow as isize,
+    /// The pushes that were handed in in this turn, and wait for the instances with members of this topic.
+    TopicLookup { topic: TopicId, turn: u64 } = Number::TopicLookup as isize,
+    /// Whether later terminals of a user are to be members of a topic, as this push says.
+    KeepTopic { push: PushKey } = Number::KeepTopic as isize,
     /// The record of a durable push for a key: the part of the push, by its number in the lane.
     Append { key: Key, part: u64 } = Number::Append as isize,
     /// What an application wants of a log.
@@ -136,6 +140,8 @@ impl Judging for PublishPurpose {
             | Self::Connections { .. }
             | Self::RemoveRow
             | Self::Append { .. }
+            | Self::TopicLookup { .. }
+            | Self::KeepTopic { .. }
             | Self::Log { .. } => Judged::Last,
         }
     }

@@ -12,6 +12,12 @@ pub struct Stats {
     pub greeted_degraded: u64,
     /// Terminals whose socket has gone, by reason.
     pub gone: Gone,
+    /// Memberships in topics that have begun.
+    pub topic_joins: u64,
+    /// Memberships in topics that have ended.
+    pub topic_leaves: u64,
+    /// Joins that were refused.
+    pub topic_joins_refused: u64,
     /// Messages from terminals.
     pub messages: u64,
     /// Frames given to sockets.
@@ -199,6 +205,18 @@ pub struct Tables {
     pub operations: usize,
     /// Round trips under way.
     pub trips: usize,
+    /// Topics with members.
+    pub topics: usize,
+    /// Memberships of terminals in topics.
+    pub members: usize,
+    /// Members who wait for the directory.
+    pub joining: usize,
+    /// What is known of the rows of topics.
+    pub topic_rows: usize,
+    /// Pushes to topics that wait to be routed.
+    pub topic_pushes: usize,
+    /// Lookups that they wait for.
+    pub topic_lookups: usize,
     /// Rows that the directory refused and that are tried again.
     pub refused_rows: usize,
     /// Rows that settling writes once more.
@@ -256,6 +274,10 @@ pub struct Gauges {
     pub connections: usize,
     /// Users with connections.
     pub users: usize,
+    /// Topics with members here.
+    pub topics: usize,
+    /// Memberships of terminals in topics.
+    pub members: usize,
     /// Pushes that wait for their receipt.
     pub pushes: usize,
     /// Open links.

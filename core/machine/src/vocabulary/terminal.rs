@@ -1,6 +1,6 @@
 //! Terminals as other wings see them.
 
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::id::{ConnectionId, ConnectionKey, TopicId};
 use crate::key::Key;
 use crate::time::{Instant, WallTime};
 
@@ -60,6 +60,15 @@ impl Terminal<'_> {
     }
 }
 
+/// What this instance has a row of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RowOf {
+    /// A connection: where it lives.
+    Connection(ConnectionKey),
+    /// A topic: that it has members here.
+    Topic(TopicId),
+}
+
 /// A change of a terminal that concerns its row, or what the lease says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalChange {
@@ -88,4 +97,4 @@ pub(crate) enum RowNews {
     Absent,
 }
 
-crate::base::fingerprint::timeless!(Age);
+crate::base::fingerprint::timeless!(Age, RowOf);

@@ -1,7 +1,7 @@
 //! What stands under keys and expires unless it is written again.
 
 use std::collections::{BTreeMap, btree_map};
-use std::hash::{Hash as _, Hasher};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use crate::key::Key;
@@ -18,17 +18,17 @@ pub(super) trait Expires {
 
 /// Values under keys, in the order of keys. What has expired is as if it were not there.
 #[derive(Clone, Debug)]
-pub(super) struct Expiring<T> {
-    keys: BTreeMap<Key, T>,
+pub(super) struct Expiring<T, K = Key> {
+    keys: BTreeMap<K, T>,
     /// The key after which the sweep goes on.
-    swept: Option<Key>,
+    swept: Option<K>,
 }
 
 /// How many keys a write looks at for what has expired: more than the one that it can add, so that
 /// what nobody asks for is bounded by what stood there when it expired.
 pub(super) const SWEEP_KEYS: usize = 2;
 
-impl<T: Expires> Expiring<T> {
+impl<T: Expires, K: Clone + Ord + Hash> Expiring<T, K> {
     pub(super) const fn new() -> Self {
         Self {
             keys: BTreeMap::new(),
@@ -36,11 +36,11 @@ impl<T: Expires> Expiring<T> {
         }
     }
 
-    pub(super) fn get(&self, now: Instant, key: &Key) -> Option<&T> {
+    pub(super) fn get(&self, now: Instant, key: &K) -> Option<&T> {
         self.keys.get(key).filter(|value| value.expires() > now)
     }
 
-    pub(super) fn get_mut(&mut self, now: Instant, key: &Key) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, now: Instant, key: &K) -> Option<&mut T> {
         if self.get(now, key).is_none() {
             self.keys.remove(key);
         }
@@ -48,16 +48,16 @@ impl<T: Expires> Expiring<T> {
     }
 
     /// The place of a key, whose value may have expired.
-    pub(super) fn entry(&mut self, key: &Key) -> btree_map::Entry<'_, Key, T> {
+    pub(super) fn entry(&mut self, key: &K) -> btree_map::Entry<'_, K, T> {
         self.keys.entry(key.clone())
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<T> {
+    pub(super) fn remove(&mut self, key: &K) -> Option<T> {
         self.keys.remove(key)
     }
 
     /// All that have not expired.
-    pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = (&Key, &T)> {
+    pub(super) fn standing(&self, now: Instant) -> impl Iterator<Item = (&K, &T)> {
         (self.keys.iter()).filter(move |(_, value)| value.expires() > now)
     }
 
@@ -76,7 +76,7 @@ impl<T: Expires> Expiring<T> {
     /// Drops what has expired under the next few keys, in a circle.
     pub(super) fn sweep(&mut self, now: Instant) {
         let after = self.swept.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut next = self.keys.range_mut::<Key, _>((after, Bound::Unbounded));
+        let mut next = self.keys.range_mut::<K, _>((after, Bound::Unbounded));
         let mut expired = Vec::new();
         for _ in 0..SWEEP_KEYS {
             let Some((key, value)) = next.next() else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::flaws::{Flaw, Flaws};
 use crate::directory::Row;
+use crate::id::Epoch;
 use crate::position::{Nonce, Position};
 use crate::time::Instant;
 
@@ -21,6 +22,11 @@ pub(super) fn is_what_was_read(flaws: Flaws, standing: &Row, read: &Row) -> bool
 /// Whether a row stays where another one is to be written: it is of a higher epoch.
 pub(super) fn outranks(flaws: Flaws, standing: &Row, other: &Row) -> bool {
     standing.epoch > other.epoch && !flaws.has(Flaw::LowerEpochOverwrites)
+}
+
+/// Whether what an instance says of a topic may be taken back: it was said under this epoch.
+pub(super) fn is_what_was_said(flaws: Flaws, standing: Epoch, epoch: Epoch) -> bool {
+    standing == epoch || flaws.has(Flaw::TopicLeftWithoutComparison)
 }
 
 /// Whether a renewal writes only over what is expected to stand there.

@@ -5,19 +5,23 @@ use std::hash::{Hash as _, Hasher};
 use super::{DirectorySettings, Operation, OperationResult, Reply, Row, SeenLease, keys, layout};
 use crate::base::flaws::Flaws;
 use crate::directory::log::LogPart;
-use crate::id::{ConnectionId, Epoch, InstanceId};
+use crate::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
 
 mod expiring;
 mod hooks;
+mod kept_topics;
 mod leases;
 mod log;
+mod topics;
 
 use expiring::{Expires, Expiring};
+use kept_topics::UserTopics;
 use leases::Leases;
 use log::Logs;
+use topics::TopicTable;
 
 /// A directory in memory. It answers every operation as Redis does.
 ///
@@ -30,6 +34,8 @@ use log::Logs;
 pub struct MemoryDirectory {
     settings: DirectorySettings,
     rows: Expiring<KeptRows>,
+    topics: TopicTable,
+    user_topics: UserTopics,
     leases: Leases,
     logs: Logs,
     flaws: Flaws,
@@ -40,6 +46,8 @@ impl MemoryDirectory {
     pub const fn new(settings: DirectorySettings) -> Self {
         Self {
             rows: Expiring::new(),
+            topics: TopicTable::new(&settings),
+            user_topics: UserTopics::new(&settings),
             leases: Leases::new(settings.lease),
             logs: Logs::new(&settings),
             settings,
@@ -98,6 +106,25 @@ impl MemoryDirectory {
                     hooks::is_what_was_read(flaws, row, &expected)
                 })
             }
+            Operation::EnterTopic {
+                topic,
+                instance,
+                epoch,
+            } => self.topics.enter(now, topic, *instance, *epoch),
+            Operation::LeaveTopic {
+                topic,
+                instance,
+                epoch,
+            } => (self.topics).leave(self.flaws, now, topic, *instance, *epoch),
+            Operation::KeepTopic {
+                key,
+                topic,
+                keeping,
+            } => self.user_topics.keep(now, key, topic, *keeping),
+            Operation::LookupTopic { topic } => Reply::TopicRows {
+                rows: self.topics.of(now, topic),
+                malformed: 0,
+            },
             Operation::View => self.leases.view(now),
             Operation::Claim {
                 instance,
@@ -125,6 +152,21 @@ impl MemoryDirectory {
     pub fn rows(&self, now: Instant) -> impl Iterator<Item = (&Key, ConnectionId, &Row)> {
         (self.rows.standing(now))
             .flat_map(|(key, kept)| kept.rows.iter().map(move |(id, row)| (key, *id, row)))
+    }
+
+    /// The topics of which the terminals of users are to be members, in the order of users and topics.
+    pub fn user_topics(&self, now: Instant) -> impl Iterator<Item = (&Key, &[TopicId])> {
+        self.user_topics.standing(now)
+    }
+
+    /// Loses the topics of a user without a sign, as a server that evicts keys does. Returns whether there were any.
+    pub fn evict_user_topics(&mut self, now: Instant, key: &Key) -> bool {
+        self.user_topics.evict(now, key)
+    }
+
+    /// What instances say of topics, unless it has expired, in the order of topics and instances.
+    pub fn topic_rows(&self, now: Instant) -> impl Iterator<Item = (&TopicId, InstanceId, Epoch)> {
+        self.topics.rows(now)
     }
 
     /// The leases, those that have run out too, in the order of instances.
@@ -156,10 +198,12 @@ impl MemoryDirectory {
         rows.map(|(_, kept)| kept.rows.len()).sum()
     }
 
-    /// Whether there is neither a lease that has not run out nor a row that has not expired. Logs
-    /// outlast both.
+    /// Whether there is neither a lease that has not run out nor a row that has not expired, of a connection or
+    /// of a topic. Logs and topics of users outlast both.
     pub fn is_empty(&self, now: Instant) -> bool {
-        self.leases.floors(now).next().is_none() && self.rows.standing(now).next().is_none()
+        self.leases.floors(now).next().is_none()
+            && self.rows.standing(now).next().is_none()
+            && self.topics.standing(now).next().is_none()
     }
 
     /// The last position of the log of a key, unless there is none or it has ended.
@@ -189,8 +233,11 @@ impl MemoryDirectory {
             let pushes = standing.pushes.then_some(pushes);
             [Some(head), records, pushes].into_iter().flatten()
         });
+        let topics = self.topics.standing(now);
         (leases.map(|_| keys::instances(settings)).into_iter())
             .chain(rows.map(|(key, _)| keys::rows(settings, key)))
+            .chain(topics.map(|topic| keys::topic(settings, topic)))
+            .chain((self.user_topics.standing(now)).map(|(key, _)| keys::topics(settings, key)))
             .chain(logs)
             .collect()
     }
@@ -198,6 +245,8 @@ impl MemoryDirectory {
     /// Loses everything, as a server that restarts without persistence does.
     pub fn wipe(&mut self) {
         self.rows.clear();
+        self.topics.clear();
+        self.user_topics.clear();
         self.leases.clear();
         self.logs.clear();
     }
@@ -207,6 +256,12 @@ impl MemoryDirectory {
     pub fn evict(&mut self, now: Instant, key: &Key) -> bool {
         let evicted = self.rows.remove(key);
         evicted.is_some_and(|kept| kept.expires > now)
+    }
+
+    /// Loses what instances say of a topic without a sign, as a server that evicts keys does. Returns whether
+    /// anything was said.
+    pub fn evict_topic(&mut self, now: Instant, topic: &TopicId) -> bool {
+        self.topics.evict(now, topic)
     }
 
     /// Loses the log of a key without a sign, with all that is remembered of it, as a server that evicts keys
@@ -230,6 +285,8 @@ impl MemoryDirectory {
     /// from here on: a server does the same by itself, within moments.
     pub fn expire(&mut self, now: Instant) {
         self.rows.drop_expired(now);
+        self.topics.drop_expired(now);
+        self.user_topics.drop_expired(now);
         self.logs.drop_expired(now);
     }
 
@@ -238,6 +295,8 @@ impl MemoryDirectory {
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.rows
             .fingerprint(now, hasher, |kept, hasher| kept.rows.hash(hasher));
+        self.topics.fingerprint(now, hasher);
+        self.user_topics.fingerprint(now, hasher);
         self.leases.fingerprint(now, hasher);
         self.logs.fingerprint(now, hasher);
     }
@@ -291,7 +350,7 @@ impl MemoryDirectory {
             Err(at) => kept.rows.insert(at, (connection, row)),
         }
         kept.expires = expires;
-        Reply::Registered
+        self.user_topics.of_registered(now, key)
     }
 
     fn remove(

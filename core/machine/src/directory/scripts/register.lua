@@ -1,4 +1,5 @@
--- KEYS[1] the user's rows; ARGV: connection, row, milliseconds until the rows expire.
+-- KEYS: the user's rows, the user's topics; ARGV: connection, row, milliseconds until the rows expire, and
+-- until the topics do.
 -- A standing row that cannot be read is nobody's and gives way.
 local standing = redis.call('HGET', KEYS[1], ARGV[1])
 if standing and #standing == #ARGV[2] then
@@ -11,4 +12,9 @@ if standing and #standing == #ARGV[2] then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 1
+local topics = redis.call('SMEMBERS', KEYS[2])
+if #topics == 0 then
+  return 1
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return topics

@@ -29,6 +29,7 @@ use crate::vocabulary::service::Service;
 
 use lease::LeaseHolder;
 use rows::Rows;
+pub(in crate::membership) use rows::is_wanted;
 use settle::Settlement;
 
 /// When an operation is tried again that the directory refused. It refuses for lack of memory or
@@ -135,6 +136,7 @@ impl Shard {
     pub(super) fn count(&self, tables: &mut Tables) {
         tables.operations = self.trips.waiting();
         tables.trips = self.trips.under_way();
+        tables.topic_rows = self.rows.topics();
         tables.refused_rows = self.rows.refused();
         self.settlement.count(tables);
     }

@@ -1,11 +1,16 @@
-//! The rows of local connections: written, kept true, removed.
+//! The rows of this instance, of connections and of topics: written, kept true, removed.
 //!
-//! A row goes its own way beside its connection: it can still be under way when the socket has gone,
+//! The row of a connection goes its own way beside it: it can still be under way when the socket has gone,
 //! and a terminal is greeted without one when the directory is away. When both have gone the
 //! connection is forgotten.
+//!
+//! The row of a topic says that this instance has members of it. It is written when the first one joins,
+//! and removed when the last one has left; unlike that of a connection it may be wanted again while it
+//! is being removed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::settle::{self, STEP};
@@ -15,7 +20,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::slots::Beside;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
-use crate::id::{ConnectionKey, Epoch};
+use crate::id::{ConnectionKey, Epoch, TopicId};
 use crate::membership::hooks;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
@@ -23,28 +28,31 @@ use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::MembershipPurpose;
-use crate::vocabulary::terminal::{Age, RowNews};
+use crate::vocabulary::terminal::{Age, RowNews, RowOf};
 use crate::vocabulary::timer::MembershipTimer;
 
 /// The time between two steps of the sweep.
 const SWEEP_STEP: Duration = Duration::from_secs(1);
 
-/// What is known of the rows of all connections, those that are written again for no special reason,
-/// and those that were refused.
+/// What is known of the rows of all connections and topics, those that are written again for no special
+/// reason, and those that were refused.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
-    table: Beside<ConnectionKey, KnownRow>,
+    connections: Beside<ConnectionKey, KnownRow>,
+    topics: BTreeMap<TopicId, KnownTopicRow>,
     /// Refused rows, in the order of their next try.
-    refused: VecDeque<(Instant, ConnectionKey)>,
+    refused: VecDeque<(Instant, RowOf)>,
     /// The oldest connection that the sweep has not come to.
     swept: Age,
+    /// The last topic that the sweep has come to in its round.
+    swept_topic: Option<TopicId>,
     /// What the steps of the sweep have added up to, less the rows written for it.
     owed: usize,
     sweep: Alarm,
     retry: Alarm,
 }
 
-/// What is known of a connection's row.
+/// What is known of a row.
 #[derive(Clone, Copy, Debug, Default)]
 struct KnownRow {
     state: RowState,
@@ -52,13 +60,33 @@ struct KnownRow {
     unsettled: Option<Epoch>,
 }
 
-/// How far a connection's row is.
+/// What is known of a topic's row.
+#[derive(Clone, Copy, Debug)]
+struct KnownTopicRow {
+    row: KnownRow,
+    /// The epoch under which it was last asked to be written: its removal compares it.
+    asked: Epoch,
+}
+
+impl KnownTopicRow {
+    const fn new() -> Self {
+        Self {
+            row: KnownRow {
+                state: RowState::Absent,
+                unsettled: None,
+            },
+            asked: Epoch::ZERO,
+        }
+    }
+}
+
+/// How far a row is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
     /// There is none.
     #[default]
     Absent,
-    /// It must be written, or removed once its connection has ended, and nothing is under way: it
+    /// It must be written, or removed once it is not wanted, and nothing is under way: it
     /// waits for a claim, for settling or for another try.
     Due,
     /// It is being written.
@@ -78,33 +106,75 @@ pub(super) enum RowState {
 impl Rows {
     pub(super) const fn new() -> Self {
         Self {
-            table: Beside::new(),
+            connections: Beside::new(),
+            topics: BTreeMap::new(),
             refused: VecDeque::new(),
             swept: Age::OLDEST,
+            swept_topic: None,
             owed: 0,
             sweep: Alarm::UNSET,
             retry: Alarm::UNSET,
         }
     }
 
-    pub(super) fn state(&self, key: ConnectionKey) -> RowState {
-        self.table.get(key).state
+    fn known(&self, of: &RowOf) -> KnownRow {
+        match of {
+            RowOf::Connection(key) => self.connections.get(*key),
+            RowOf::Topic(topic) => {
+                let known = self.topics.get(topic);
+                known.map_or_else(KnownRow::default, |known| known.row)
+            }
+        }
     }
 
-    fn set(&mut self, key: ConnectionKey, state: RowState) {
-        self.table.get_mut(key).state = state;
+    fn known_mut(&mut self, of: &RowOf) -> &mut KnownRow {
+        match of {
+            RowOf::Connection(key) => self.connections.get_mut(*key),
+            RowOf::Topic(topic) => {
+                &mut self
+                    .topics
+                    .entry(topic.clone())
+                    .or_insert_with(KnownTopicRow::new)
+                    .row
+            }
+        }
+    }
+
+    pub(super) fn state(&self, of: &RowOf) -> RowState {
+        self.known(of).state
+    }
+
+    fn set(&mut self, of: &RowOf, state: RowState) {
+        self.known_mut(of).state = state;
     }
 
     /// The settling of this epoch waits for a row.
-    pub(super) fn await_settled(&mut self, key: ConnectionKey, epoch: Epoch) {
-        self.table.get_mut(key).unsettled = Some(epoch);
+    pub(super) fn await_settled(&mut self, of: &RowOf, epoch: Epoch) {
+        self.known_mut(of).unsettled = Some(epoch);
     }
 
     /// Which settling has waited for a row, if any has.
-    pub(super) fn take_unsettled(&mut self, key: ConnectionKey) -> Option<Epoch> {
+    pub(super) fn take_unsettled(&mut self, of: &RowOf) -> Option<Epoch> {
         // A key that is out of date finds nothing.
-        self.table.get(key).unsettled?;
-        self.table.get_mut(key).unsettled.take()
+        self.known(of).unsettled?;
+        self.known_mut(of).unsettled.take()
+    }
+
+    /// The topics of which anything is known, in their order, behind this one.
+    pub(super) fn next_topic(&self, after: Option<&TopicId>) -> Option<&TopicId> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut topics = self.topics.range::<TopicId, _>((after, Bound::Unbounded));
+        topics.next().map(|(topic, _)| topic)
+    }
+
+    /// Topics of which anything is known.
+    pub(super) fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// There is no row of a topic, and none is wanted.
+    fn forget_topic(&mut self, topic: &TopicId) {
+        self.topics.remove(topic);
     }
 
     pub(super) fn begin_sweep(&mut self, cx: &mut Context<'_>) {
@@ -122,80 +192,152 @@ impl Rows {
     }
 }
 
+/// Whether the directory should have a row.
+pub(in crate::membership) fn is_wanted(terminals: &Terminals, of: &RowOf) -> bool {
+    match of {
+        RowOf::Connection(key) => terminals
+            .get(*key)
+            .is_some_and(|connection| connection.wants_row()),
+        RowOf::Topic(topic) => terminals.has_members(topic),
+    }
+}
+
 impl Shard {
-    /// Writes a connection's row under the present epoch, if the lease is held; if not, the
-    /// settling that follows the next claim does.
+    /// Writes a row under the present epoch, if the lease is held; if not, the settling that follows the next
+    /// claim does.
     pub(in crate::membership) fn write_row(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &Terminals,
-        key: ConnectionKey,
+        of: &RowOf,
     ) {
-        let Some(connection) = terminals.get(key) else {
-            return;
-        };
-        if connection.follows && hooks::reads_logs_behind_rows(cx.flaws) {
-            cx.emit(Effect::RowAsked(key));
-        }
         let latest = self.is_linked().then_some(self.lease.epoch());
         let epoch = hooks::epoch_of_rows(cx.flaws, self.lease.held_epoch(), latest);
-        let Some(epoch) = epoch else {
-            self.rows.set(key, RowState::Due);
+        let instance = cx.identity.instance;
+        let operation = match of {
+            RowOf::Connection(key) => {
+                let Some(connection) = terminals.get(*key) else {
+                    return;
+                };
+                if connection.follows && hooks::reads_logs_behind_rows(cx.flaws) {
+                    cx.emit(Effect::RowAsked(*key));
+                }
+                epoch.map(|epoch| Operation::Register {
+                    key: connection.key.clone(),
+                    connection: connection.id,
+                    row: Row {
+                        instance,
+                        epoch,
+                        connected: connection.connected,
+                    },
+                })
+            }
+            RowOf::Topic(topic) => epoch.map(|epoch| Operation::EnterTopic {
+                topic: topic.clone(),
+                instance,
+                epoch,
+            }),
+        };
+        let (Some(epoch), Some(operation)) = (epoch, operation) else {
+            self.rows.set(of, RowState::Due);
             return;
         };
-        self.rows.set(key, RowState::Writing { epoch });
-        let operation = Operation::Register {
-            key: connection.key.clone(),
-            connection: connection.id,
-            row: Row {
-                instance: cx.identity.instance,
-                epoch,
-                connected: connection.connected,
-            },
-        };
+        self.rows.set(of, RowState::Writing { epoch });
+        if let RowOf::Topic(topic) = of {
+            self.rows
+                .topics
+                .entry(topic.clone())
+                .or_insert_with(KnownTopicRow::new)
+                .asked = epoch;
+        }
         let purpose = MembershipPurpose::Register {
-            connection: key,
+            row: of.clone(),
             epoch,
         };
         self.trips.ask(operation, purpose.into());
     }
 
-    /// A terminal's presence has ended: its row is not wanted.
+    /// A terminal has joined a topic: it is told as soon as the directory knows of the topic.
+    pub(in crate::membership) fn topic_joined(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        topic: &TopicId,
+    ) {
+        let of = RowOf::Topic(topic.clone());
+        if !hooks::join_waits_for_row(cx.flaws) {
+            terminals.topic_reachable(cx, topic);
+        }
+        match self.rows.state(&of) {
+            RowState::Absent => self.write_row(cx, terminals, &of),
+            RowState::Written { epoch } if self.lease.held_epoch_at(cx.now.mono) == Some(epoch) => {
+                terminals.topic_reachable(cx, topic);
+            }
+            // The lease is taken for lost, and may yet be held: whether the row stands is asked.
+            RowState::Written { epoch } if self.lease.held_epoch() == Some(epoch) => {
+                self.rows.set(&of, RowState::Due);
+                self.try_later(cx, of);
+            }
+            // What is under way comes first, or a settling does.
+            RowState::Due
+            | RowState::Writing { .. }
+            | RowState::Written { .. }
+            | RowState::Removing => {}
+        }
+    }
+
+    /// A row is not wanted any more: the presence of its terminal has ended, or the last member has left its topic.
     pub(in crate::membership) fn row_unwanted(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &Terminals,
-        key: ConnectionKey,
+        of: &RowOf,
     ) {
-        self.settled_one(cx, key);
-        self.remove_row(cx, terminals, key);
+        self.settled_one(cx, of);
+        self.remove_row(cx, terminals, of);
     }
 
-    /// Removes the row of a connection whose presence has ended. While the directory is away there
-    /// is nothing to do: what it may hold is of an epoch that the next claim leaves behind.
-    fn remove_row(&mut self, cx: &Context<'_>, terminals: &Terminals, key: ConnectionKey) {
-        let Some(connection) = terminals.get(key) else {
-            return;
-        };
-        match self.rows.state(key) {
-            RowState::Absent | RowState::Removing => {}
+    /// Removes a row that is not wanted. While the directory is away there is nothing to do: what it may hold is
+    /// of an epoch that the next claim leaves behind.
+    fn remove_row(&mut self, cx: &Context<'_>, terminals: &Terminals, of: &RowOf) {
+        match self.rows.state(of) {
+            RowState::Absent | RowState::Removing => return,
             // The write ends first.
-            RowState::Writing { .. } => {}
-            RowState::Due | RowState::Written { .. } => {
-                if !self.is_linked() {
-                    self.rows.set(key, RowState::Absent);
+            RowState::Writing { .. } => return,
+            RowState::Due | RowState::Written { .. } => {}
+        }
+        let instance = cx.identity.instance;
+        let operation = match of {
+            RowOf::Connection(key) => {
+                let Some(connection) = terminals.get(*key) else {
                     return;
-                }
-                self.rows.set(key, RowState::Removing);
-                let operation = Operation::Unregister {
+                };
+                Operation::Unregister {
                     key: connection.key.clone(),
                     connection: connection.id,
-                    instance: cx.identity.instance,
-                };
-                let purpose = MembershipPurpose::Unregister { connection: key };
-                self.trips.ask(operation, purpose.into());
+                    instance,
+                }
             }
+            RowOf::Topic(topic) => Operation::LeaveTopic {
+                topic: topic.clone(),
+                instance,
+                epoch: self
+                    .rows
+                    .topics
+                    .get(topic)
+                    .map_or(Epoch::ZERO, |known| known.asked),
+            },
+        };
+        if !self.is_linked() {
+            match of {
+                RowOf::Connection(_) => self.rows.set(of, RowState::Absent),
+                RowOf::Topic(topic) => self.rows.forget_topic(topic),
+            }
+            return;
         }
+        self.rows.set(of, RowState::Removing);
+        let purpose = MembershipPurpose::Unregister { row: of.clone() };
+        self.trips.ask(operation, purpose.into());
     }
 
     /// The directory has written a row.
@@ -203,36 +345,38 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: RowOf,
         epoch: Epoch,
     ) {
         let held = self.lease.held_epoch_at(cx.now.mono);
         let present = hooks::proves_a_row(cx.flaws, epoch, held, self.lease.epoch());
-        let Some(connection) = terminals.get(key) else {
-            cx.bug("a row was written for a connection that is forgotten");
+        if !is_known(cx, terminals, &of) {
             return;
-        };
-        self.rows.set(key, RowState::Written { epoch });
-        if !connection.wants_row() {
+        }
+        self.rows.set(&of, RowState::Written { epoch });
+        if !is_wanted(terminals, &of) {
             if hooks::removes_a_late_row(cx.flaws) {
-                self.remove_row(cx, terminals, key);
+                self.remove_row(cx, terminals, &of);
             } else {
-                self.unregistered(cx, terminals, key);
+                self.unregistered(cx, terminals, &of);
             }
             return;
         }
         if !present {
             // It proves nothing: the directory may have changed since, or the lease have run out.
             if self.lease.held_epoch() == Some(epoch) {
-                self.rows.set(key, RowState::Due);
-                self.try_later(cx, key);
+                self.rows.set(&of, RowState::Due);
+                self.try_later(cx, of);
             } else {
-                self.write_row(cx, terminals, key);
+                self.write_row(cx, terminals, &of);
             }
             return;
         }
-        terminals.row_changed(cx, key, RowNews::Written);
-        self.settled_one(cx, key);
+        match &of {
+            RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Written),
+            RowOf::Topic(topic) => terminals.topic_reachable(cx, topic),
+        }
+        self.settled_one(cx, &of);
     }
 
     /// A row of a higher epoch stands where one of `epoch` was to be written.
@@ -240,44 +384,42 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: RowOf,
         epoch: Epoch,
     ) {
         let present = self.lease.held_epoch() == Some(epoch);
-        let wanted = (terminals.get(key)).is_some_and(|connection| connection.wants_row());
-        if !present || !wanted {
-            self.registered(cx, terminals, key, epoch);
+        if !present || !is_wanted(terminals, &of) {
+            self.registered(cx, terminals, of, epoch);
             return;
         }
         // Somebody else wrote a row under our id.
         cx.stats.directory_refusals += 1;
-        self.rows.set(key, RowState::Due);
-        terminals.row_changed(cx, key, RowNews::Taken);
+        self.rows.set(&of, RowState::Due);
+        match &of {
+            RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Taken),
+            RowOf::Topic(_) => self.try_later(cx, of),
+        }
     }
 
     pub(in crate::membership) fn register_unknown(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: RowOf,
         unknown: Unknown,
     ) {
-        let Some(connection) = terminals.get(key) else {
-            cx.bug("a row was asked for a connection that is forgotten");
+        if !is_known(cx, terminals, &of) {
             return;
-        };
-        self.rows.set(key, RowState::Due);
-        let unsettled = self.rows.table.get(key).unsettled == Some(self.lease.epoch());
-        match (unknown, connection.wants_row()) {
+        }
+        self.rows.set(&of, RowState::Due);
+        let unsettled = self.rows.known(&of).unsettled == Some(self.lease.epoch());
+        match (unknown, is_wanted(terminals, &of)) {
             (Unknown::TimedOut, true) if !hooks::repeats_a_lost_register(cx.flaws) => {}
-            (Unknown::TimedOut, true) if unsettled => self.settle_again(cx, terminals, key),
-            (Unknown::TimedOut, true) => self.write_row(cx, terminals, key),
-            (Unknown::TimedOut, false) => self.remove_row(cx, terminals, key),
+            (Unknown::TimedOut, true) if unsettled => self.settle_again(cx, terminals, of),
+            (Unknown::TimedOut, true) => self.write_row(cx, terminals, &of),
+            (Unknown::TimedOut, false) => self.remove_row(cx, terminals, &of),
             (Unknown::LinkLost, true) => {}
-            (Unknown::LinkLost, false) => {
-                self.rows.set(key, RowState::Absent);
-                self.forget_if_over(cx, terminals, key);
-            }
+            (Unknown::LinkLost, false) => self.unregistered(cx, terminals, &of),
         }
     }
 
@@ -285,19 +427,18 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: RowOf,
     ) {
-        let Some(connection) = terminals.get(key) else {
-            cx.bug("a row was asked for a connection that is forgotten");
+        if !is_known(cx, terminals, &of) {
             return;
-        };
-        self.rows.set(key, RowState::Due);
-        if connection.wants_row() {
-            self.try_later(cx, key);
+        }
+        self.rows.set(&of, RowState::Due);
+        if is_wanted(terminals, &of) {
+            self.try_later(cx, of);
         } else {
             // Nothing was written now, but perhaps before.
-            self.remove_row(cx, terminals, key);
-            self.forget_if_over(cx, terminals, key);
+            self.remove_row(cx, terminals, &of);
+            self.forget_if_over(cx, terminals, &of);
         }
     }
 
@@ -306,31 +447,49 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: &RowOf,
     ) {
-        if terminals.get(key).is_none() {
-            cx.bug("a row was removed for a connection that is forgotten");
+        if !is_known(cx, terminals, of) {
             return;
         }
-        self.rows.set(key, RowState::Absent);
-        self.forget_if_over(cx, terminals, key);
+        self.rows.set(of, RowState::Absent);
+        match of {
+            RowOf::Connection(_) => self.forget_if_over(cx, terminals, of),
+            RowOf::Topic(topic) => {
+                // It may have got members again in the meantime.
+                if terminals.has_members(topic) && hooks::writes_a_topic_again(cx.flaws) {
+                    self.write_row(cx, terminals, of);
+                } else {
+                    self.rows.forget_topic(topic);
+                }
+            }
+        }
     }
 
     pub(in crate::membership) fn unregister_unknown(
         &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: &RowOf,
         unknown: Unknown,
     ) {
-        match unknown {
-            Unknown::TimedOut => {
-                if terminals.get(key).is_some() {
-                    self.rows.set(key, RowState::Due);
+        match (unknown, of) {
+            (Unknown::TimedOut, RowOf::Connection(key)) => {
+                if terminals.get(*key).is_some() {
+                    self.rows.set(of, RowState::Due);
                 }
-                self.remove_row(cx, terminals, key);
+                self.remove_row(cx, terminals, of);
             }
-            Unknown::LinkLost => self.unregistered(cx, terminals, key),
+            // What is asked on the same link is executed behind the removal.
+            (Unknown::TimedOut, RowOf::Topic(topic)) => {
+                self.rows.set(of, RowState::Due);
+                if terminals.has_members(topic) {
+                    self.write_row(cx, terminals, of);
+                } else {
+                    self.remove_row(cx, terminals, of);
+                }
+            }
+            (Unknown::LinkLost, _) => self.unregistered(cx, terminals, of),
         }
     }
 
@@ -338,29 +497,37 @@ impl Shard {
         &mut self,
         cx: &mut Context<'_>,
         terminals: &Terminals,
-        key: ConnectionKey,
+        of: RowOf,
     ) {
-        if terminals.get(key).is_some() {
-            self.rows.set(key, RowState::Due);
+        let is_known = match &of {
+            RowOf::Connection(key) => terminals.get(*key).is_some(),
+            RowOf::Topic(_) => true,
+        };
+        if is_known {
+            self.rows.set(&of, RowState::Due);
         }
-        self.try_later(cx, key);
+        self.try_later(cx, of);
     }
 
-    /// Forgets a connection whose socket and row have both gone.
+    /// Forgets a connection whose socket and row have both gone, and a topic without a row.
     pub(in crate::membership) fn forget_if_over(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
-        key: ConnectionKey,
+        of: &RowOf,
     ) {
-        if self.rows.state(key) == RowState::Absent {
-            terminals.row_changed(cx, key, RowNews::Absent);
+        if self.rows.state(of) != RowState::Absent {
+            return;
+        }
+        match of {
+            RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Absent),
+            RowOf::Topic(topic) => self.rows.forget_topic(topic),
         }
     }
 
-    fn try_later(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+    fn try_later(&mut self, cx: &mut Context<'_>, of: RowOf) {
         let at = cx.now.mono + RETRY;
-        self.rows.refused.push_back((at, key));
+        self.rows.refused.push_back((at, of));
         cx.set(&mut self.rows.retry, at, MembershipTimer::Retry);
     }
 
@@ -370,11 +537,10 @@ impl Shard {
         cx: &mut Context<'_>,
         terminals: &mut Terminals,
     ) {
-        for (_, key) in std::mem::take(&mut self.rows.refused) {
-            let ended = (terminals.get(key)).is_some_and(|connection| !connection.wants_row());
-            if ended && self.rows.state(key) == RowState::Due {
-                self.remove_row(cx, terminals, key);
-                self.forget_if_over(cx, terminals, key);
+        for (_, of) in std::mem::take(&mut self.rows.refused) {
+            if !is_wanted(terminals, &of) && self.rows.state(&of) == RowState::Due {
+                self.remove_row(cx, terminals, &of);
+                self.forget_if_over(cx, terminals, &of);
             }
         }
     }
@@ -391,7 +557,7 @@ impl Shard {
             return;
         }
         let mut budget = settle::budget(cx, view, 0);
-        while let Some(&(at, key)) = self.rows.refused.front() {
+        while let Some(&(at, _)) = self.rows.refused.front() {
             if budget == 0 {
                 cx.set(
                     &mut self.rows.retry,
@@ -405,13 +571,12 @@ impl Shard {
                 cx.set(&mut self.rows.retry, at, MembershipTimer::Retry);
                 return;
             }
-            self.rows.refused.pop_front();
-            let Some(connection) = terminals.get(key) else {
-                continue;
+            let Some((_, of)) = self.rows.refused.pop_front() else {
+                return;
             };
-            match self.rows.state(key) {
-                RowState::Due if connection.wants_row() => self.write_row(cx, terminals, key),
-                RowState::Due => self.remove_row(cx, terminals, key),
+            match self.rows.state(&of) {
+                RowState::Due if is_wanted(terminals, &of) => self.write_row(cx, terminals, &of),
+                RowState::Due => self.remove_row(cx, terminals, &of),
                 // Something else has taken it up since.
                 RowState::Absent
                 | RowState::Writing { .. }
@@ -436,19 +601,38 @@ impl Shard {
         }
         // Each step owes its part of all rows, and few rows have steps without any.
         let steps = (cx.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
-        self.rows.owed += terminals.present();
+        self.rows.owed += terminals.present() + self.rows.topics();
         while self.rows.owed >= steps {
             self.rows.owed -= steps;
-            let next = (terminals.next_younger(self.rows.swept))
-                .or_else(|| terminals.next_younger(Age::OLDEST));
-            let Some((age, key)) = next else {
+            let Some(of) = self.next_swept(terminals) else {
                 return;
             };
-            self.rows.swept = age.younger();
-            if let RowState::Written { .. } = self.rows.state(key) {
-                self.write_row(cx, terminals, key);
+            if let RowState::Written { .. } = self.rows.state(&of) {
+                self.write_row(cx, terminals, &of);
             }
         }
+    }
+
+    /// The next row of the sweep, which goes through all connections, then through all topics, and begins again.
+    fn next_swept(&mut self, terminals: &Terminals) -> Option<RowOf> {
+        let rows = &mut self.rows;
+        if rows.swept_topic.is_none()
+            && let Some((age, key)) = terminals.next_younger(rows.swept)
+        {
+            rows.swept = age.younger();
+            return Some(RowOf::Connection(key));
+        }
+        if let Some(topic) = rows.next_topic(rows.swept_topic.as_ref()).cloned() {
+            rows.swept_topic = Some(topic.clone());
+            return Some(RowOf::Topic(topic));
+        }
+        rows.swept_topic = None;
+        let oldest = terminals.next_younger(Age::OLDEST);
+        if let Some((age, key)) = oldest {
+            rows.swept = age.younger();
+            return Some(RowOf::Connection(key));
+        }
+        rows.next_topic(None).cloned().map(RowOf::Topic)
     }
 
     /// What is known of one connection's row.
@@ -458,15 +642,36 @@ impl Shard {
         key: ConnectionKey,
         hasher: &mut impl Hasher,
     ) {
-        let KnownRow { state, unsettled } = self.rows.table.get(key);
+        let KnownRow { state, unsettled } = self.rows.connections.get(key);
         state.hash(hasher);
         unsettled.fingerprint(now, hasher);
     }
 }
 
+/// Whether what a row is of is not forgotten.
+fn is_known(cx: &mut Context<'_>, terminals: &Terminals, of: &RowOf) -> bool {
+    match of {
+        RowOf::Connection(key) => {
+            let is_known = terminals.get(*key).is_some();
+            if !is_known {
+                cx.bug("a row is known of a connection that is forgotten");
+            }
+            is_known
+        }
+        RowOf::Topic(_) => true,
+    }
+}
+
 impl Fingerprint for Rows {
-    /// What is known of one row is hashed with its connection.
+    /// What is known of the row of a connection is hashed with it.
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for (topic, KnownTopicRow { row, asked }) in &self.topics {
+            topic.fingerprint(now, hasher);
+            row.state.hash(hasher);
+            row.unsettled.fingerprint(now, hasher);
+            asked.fingerprint(now, hasher);
+        }
+        self.swept_topic.hash(hasher);
         self.refused.fingerprint(now, hasher);
         self.swept.fingerprint(now, hasher);
         self.owed.fingerprint(now, hasher);

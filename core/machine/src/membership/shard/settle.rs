@@ -1,20 +1,20 @@
 //! Settling: writing all local rows again under a new epoch, newest first.
 //!
-//! It follows every claim. When all rows are written the floor rises to the epoch, and whatever a
+//! It follows every claim. Topics come first, of which there is a row each. When all rows are written the floor rises to the epoch, and whatever a
 //! lost, late or half-executed operation has left behind is dead from there on, by comparison.
 
 use std::collections::VecDeque;
-use std::hash::Hasher;
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use super::Shard;
-use super::rows::RowState;
+use super::rows::{RowState, is_wanted};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Log;
 use crate::config::Config;
 use crate::context::Context;
-use crate::id::ConnectionKey;
+use crate::id::TopicId;
 use crate::membership::hooks;
 use crate::membership::trips::Completion;
 use crate::membership::view::View;
@@ -23,7 +23,7 @@ use crate::terminals::Terminals;
 use crate::time::Instant;
 use crate::vocabulary::missing::Missing;
 use crate::vocabulary::purpose::{MembershipPurpose, Purpose};
-use crate::vocabulary::terminal::Age;
+use crate::vocabulary::terminal::{Age, RowOf};
 use crate::vocabulary::timer::MembershipTimer;
 
 /// The time between two batches of rows.
@@ -48,16 +48,27 @@ pub(super) struct Settlement {
 /// How far settling is.
 #[derive(Clone, Debug)]
 struct Settling {
+    /// How far the topics are, which come before all connections.
+    topics: VisitedTopics,
     /// All connections of this age or younger have been visited.
     visited: Age,
     /// Rows that were given up and wait to be written once more.
-    again: VecDeque<ConnectionKey>,
+    again: VecDeque<RowOf>,
     /// Rows visited and not yet written.
     open: usize,
     /// How often the pace was halved.
     slowed: u32,
     /// When the next batch may leave.
     next: Instant,
+}
+
+/// Which topics a settling has visited.
+#[derive(Clone, Debug)]
+enum VisitedTopics {
+    /// Those up to this one, in their order.
+    UpTo(Option<TopicId>),
+    /// All of them.
+    All,
 }
 
 impl Missing {
@@ -159,6 +170,11 @@ impl Shard {
         });
         self.settlement.missing = self.settlement.missing.and(lost);
         self.settlement.settling = Some(Settling {
+            topics: if hooks::settles_topics(cx.flaws) {
+                VisitedTopics::UpTo(None)
+            } else {
+                VisitedTopics::All
+            },
             visited: Age::YOUNGEST,
             again: VecDeque::new(),
             open: 0,
@@ -231,17 +247,24 @@ impl Shard {
         while budget > 0 {
             let again =
                 (self.settlement.settling.as_mut()).and_then(|settling| settling.again.pop_front());
-            let Some(key) = again else { break };
+            let Some(of) = again else { break };
             budget -= 1;
-            let wanted = (terminals.get(key)).is_some_and(|connection| connection.wants_row());
-            if wanted && self.rows.state(key) == RowState::Due {
-                self.write_row(cx, terminals, key);
+            if is_wanted(terminals, &of) && self.rows.state(&of) == RowState::Due {
+                self.write_row(cx, terminals, &of);
             }
         }
         // Visiting is cheap, and most rows of a short settling need nothing: a bound of its own.
         let mut visits = budget.saturating_mul(8);
         while budget > 0 && visits > 0 {
             visits -= 1;
+            if let Some(topic) = self.next_unsettled_topic() {
+                let of = RowOf::Topic(topic);
+                if is_wanted(terminals, &of) && self.needs_settling(self.rows.state(&of)) {
+                    budget -= 1;
+                    self.visit(cx, terminals, &of);
+                }
+                continue;
+            }
             let Some(settling) = &mut self.settlement.settling else {
                 return false;
             };
@@ -265,13 +288,28 @@ impl Shard {
                 self.lease.note_change();
             }
             settling.visited = age;
-            if !connection.wants_row() || !self.needs_settling(self.rows.state(key)) {
+            let of = RowOf::Connection(key);
+            if !connection.wants_row() || !self.needs_settling(self.rows.state(&of)) {
                 continue;
             }
             budget -= 1;
-            self.visit(cx, terminals, key);
+            self.visit(cx, terminals, &of);
         }
         true
+    }
+
+    /// The next topic of a settling. A topic that gets members later is written under the present epoch anyway.
+    fn next_unsettled_topic(&mut self) -> Option<TopicId> {
+        let settling = self.settlement.settling.as_mut()?;
+        let VisitedTopics::UpTo(after) = &settling.topics else {
+            return None;
+        };
+        let next = self.rows.next_topic(after.as_ref()).cloned();
+        settling.topics = match &next {
+            Some(topic) => VisitedTopics::UpTo(Some(topic.clone())),
+            None => VisitedTopics::All,
+        };
+        next
     }
 
     /// Whether a row that should be there is not known to be written under the present epoch.
@@ -283,23 +321,23 @@ impl Shard {
         }
     }
 
-    fn visit(&mut self, cx: &mut Context<'_>, terminals: &Terminals, key: ConnectionKey) {
-        self.rows.await_settled(key, self.lease.epoch());
+    fn visit(&mut self, cx: &mut Context<'_>, terminals: &Terminals, of: &RowOf) {
+        self.rows.await_settled(of, self.lease.epoch());
         if let Some(settling) = &mut self.settlement.settling {
             settling.open += 1;
         }
-        match self.rows.state(key) {
+        match self.rows.state(of) {
             // It ends first. If it is of an earlier epoch it proves nothing, and another follows.
             RowState::Writing { .. } => {}
             RowState::Absent | RowState::Due | RowState::Written { .. } | RowState::Removing => {
-                self.write_row(cx, terminals, key);
+                self.write_row(cx, terminals, of);
             }
         }
     }
 
-    /// A row that settling waits for is written, or its connection has ended.
-    pub(super) fn settled_one(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
-        if self.rows.take_unsettled(key) != Some(self.lease.epoch()) {
+    /// A row that settling waits for is written, or is not wanted any more.
+    pub(super) fn settled_one(&mut self, cx: &mut Context<'_>, of: &RowOf) {
+        if self.rows.take_unsettled(of) != Some(self.lease.epoch()) {
             return;
         }
         if let Some(settling) = &mut self.settlement.settling {
@@ -315,17 +353,12 @@ impl Shard {
     }
 
     /// A row's outcome is unknown: it is written once more, within the pace.
-    pub(super) fn settle_again(
-        &mut self,
-        cx: &mut Context<'_>,
-        terminals: &Terminals,
-        key: ConnectionKey,
-    ) {
+    pub(super) fn settle_again(&mut self, cx: &mut Context<'_>, terminals: &Terminals, of: RowOf) {
         let Some(settling) = &mut self.settlement.settling else {
-            self.write_row(cx, terminals, key);
+            self.write_row(cx, terminals, &of);
             return;
         };
-        settling.again.push_back(key);
+        settling.again.push_back(of);
         cx.set(
             &mut self.settlement.alarm,
             settling.next,
@@ -351,6 +384,10 @@ impl Fingerprint for Settlement {
 
 impl Fingerprint for Settling {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        match &self.topics {
+            VisitedTopics::UpTo(topic) => topic.hash(hasher),
+            VisitedTopics::All => hasher.write_u8(1),
+        }
         self.visited.fingerprint(now, hasher);
         self.again.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{Message, Pulse, WireError};
 use crate::delivery::{Addressees, Delivered, Delivery};
 use crate::frame::{CloseCode, FrameKind, Payload};
-use crate::id::{DeliveryId, PushId};
-use crate::message::Action;
+use crate::id::{DeliveryId, PushId, TopicId};
+use crate::message::{Action, ListOrder};
 use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
 
@@ -43,6 +43,12 @@ pub(super) enum ActionForm<'a> {
         content: &'a [u8],
     },
     Close(CloseCode),
+    Join(TopicId),
+    Leave(TopicId),
+    List {
+        order: ListOrder,
+        limit: u32,
+    },
 }
 
 pub(super) type Sent<'a> = Form<'a, &'a Addressees, &'a Delivered>;
@@ -78,6 +84,12 @@ impl<'a> From<&'a Action> for ActionForm<'a> {
                 content: payload.bytes(),
             },
             Action::Close(code) => Self::Close(*code),
+            Action::Join(topic) => Self::Join(topic.clone()),
+            Action::Leave(topic) => Self::Leave(topic.clone()),
+            Action::List { order, limit } => Self::List {
+                order: order.clone(),
+                limit: *limit,
+            },
         }
     }
 }
@@ -122,6 +134,9 @@ impl ActionForm<'_> {
                 Ok(Action::Frame(payload))
             }
             Self::Close(code) => Ok(Action::Close(code)),
+            Self::Join(topic) => Ok(Action::Join(topic)),
+            Self::Leave(topic) => Ok(Action::Leave(topic)),
+            Self::List { order, limit } => Ok(Action::List { order, limit }),
         }
     }
 }

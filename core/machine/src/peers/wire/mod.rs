@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::fingerprint::Fingerprint;
 use crate::config::Config;
 use crate::delivery::{Addressee, Addressees, Ask, Delivered, Delivery, Outcomes};
-use crate::id::InstanceId;
+use crate::id::{InstanceId, TopicId};
 use crate::key::Key;
-use crate::message::Action;
+use crate::message::{Action, ListOrder, Listed};
 use crate::time::Instant;
 use crate::vocabulary::missed::MissedLogs;
 use crate::vocabulary::service::Service;
@@ -145,6 +145,10 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
             Outcomes::Everyone(_) => 2 * TAG + 8 * NUMBER,
+            Outcomes::Listed(_, listed) => {
+                let size = |one: &Listed| TAG + ID + 2 + one.user.as_bytes().len();
+                2 * TAG + 3 * NUMBER + listed.iter().map(size).sum::<usize>()
+            }
         },
         Message::Heartbeat { .. } => 3 * TAG + 3 * NUMBER,
         Message::Goodbye => TAG,
@@ -171,6 +175,16 @@ fn action_size(action: &Action) -> usize {
     match action {
         Action::Frame(payload) => 2 * TAG + NUMBER + payload.len(),
         Action::Close(_) => 2 * TAG,
+        Action::List { order, .. } => {
+            let after = match order {
+                ListOrder::Connections { .. } => ID,
+                ListOrder::Users { after } => {
+                    after.as_ref().map_or(0, |user| 2 + user.as_bytes().len())
+                }
+            };
+            3 * TAG + after + NUMBER
+        }
+        Action::Join(topic) | Action::Leave(topic) => TAG + topic_size(topic),
     }
 }
 
@@ -178,12 +192,20 @@ fn addressees_size(to: &Addressees) -> usize {
     match to {
         Addressees::Keys(users) => users.iter().map(addressee_size).sum::<usize>() + TAG + NUMBER,
         Addressees::Everyone => TAG,
+        Addressees::Members { topics, .. } => {
+            2 * TAG + NUMBER + topics.iter().map(topic_size).sum::<usize>() + ID
+        }
     }
 }
 
 /// A user id has at most 128 bytes: its length takes two.
 fn key_size(key: &Key) -> usize {
     2 + key.as_bytes().len()
+}
+
+/// A topic has at most 128 bytes, as a user id has.
+fn topic_size(topic: &TopicId) -> usize {
+    2 + topic.as_bytes().len()
 }
 
 fn addressee_size(addressee: &Addressee) -> usize {

@@ -159,7 +159,8 @@ impl Publish {
         let open = push.and_then(|push| self.open.get(push));
         match open.map(|open| &open.action) {
             Some(Action::Frame(payload)) => payload.len() as u64,
-            Some(Action::Close(_)) | None => 0,
+            Some(Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. })
+            | None => 0,
         }
     }
 
@@ -238,7 +239,10 @@ impl Publish {
     ) {
         let waits = |waits: &WaitsForView| match waits {
             WaitsForView::Record { part, .. } => part == id,
-            WaitsForView::Lane(_) | WaitsForView::Everyone(_) | WaitsForView::List { .. } => false,
+            WaitsForView::Lane(_)
+            | WaitsForView::Everyone(_)
+            | WaitsForView::Topics(_)
+            | WaitsForView::List { .. } => false,
         };
         let waiting = self.waiting.len();
         self.waiting.retain(|(_, other)| !waits(other));

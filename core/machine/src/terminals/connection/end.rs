@@ -148,6 +148,7 @@ impl Terminals {
 
     /// Removes a connection from all that looks for terminals, and its row from the directory.
     fn end_presence(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        self.leave_all(cx, key);
         self.registry.retire(key);
         cx.emit(Effect::Terminal(TerminalChange::Ended(key)));
     }

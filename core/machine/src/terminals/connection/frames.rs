@@ -9,6 +9,7 @@ use crate::id::{ConnectionId, ConnectionKey};
 use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::Offered;
+use crate::terminals::topics::TopicWord;
 use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
 use crate::vocabulary::effect::Effect;
 
@@ -87,6 +88,18 @@ impl Terminals {
                 self.close(cx, key, *code, Waiting::Write, Some(ticket));
                 Ok(())
             }
+            Deed::Join(topic) => {
+                if !(self.registry.get(key)).is_some_and(|connection| connection.is_live()) {
+                    return Err(Outcome::Gone);
+                }
+                self.join(cx, key, topic.clone(), Some(ticket))
+            }
+            Deed::Leave(topic) => {
+                if self.leave(cx, key, topic) {
+                    self.say_of_topic(cx, key, TopicWord::Left(topic.clone()));
+                }
+                Err(Outcome::Written)
+            }
         }
     }
 
@@ -129,6 +142,25 @@ impl Terminals {
                 self.close(cx, key, CloseCode::SlowConsumer, drop, None);
                 Err(Outcome::Overflow)
             }
+        }
+    }
+
+    /// Tells a terminal something of a topic. One that asks without end and reads nothing is closed.
+    pub(in crate::terminals) fn say_of_topic(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        word: TopicWord,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        if connection.outbound.say_of_topic(word, cx.config).is_err() {
+            let drop = Waiting::Drop(Outcome::Overflow);
+            return self.close(cx, key, CloseCode::SlowConsumer, drop, None);
+        }
+        if connection.is_live() && !connection.outbound.is_writing() {
+            self.unflushed.push(key);
         }
     }
 

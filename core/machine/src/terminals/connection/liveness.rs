@@ -53,7 +53,10 @@ impl Connection {
         match self.phase {
             Phase::Upgrading { until } => Some(until),
             Phase::Registering { greet_by } => Some(greet_by.min(alive())),
-            Phase::Live(_) => Some(alive()),
+            Phase::Live(_) => {
+                let joins = (self.topics.as_ref()).and_then(|topics| topics.deadline());
+                Some(joins.map_or_else(alive, |joins| joins.min(alive())))
+            }
             Phase::Closing { until, stage, .. } => match stage {
                 ClosingStage::Writing | ClosingStage::Sent => Some(until),
                 ClosingStage::Aborted => None,
@@ -120,7 +123,10 @@ impl Terminals {
                 }
                 self.check_alive(cx, key);
             }
-            Phase::Live(_) => self.check_alive(cx, key),
+            Phase::Live(_) => {
+                self.joins_due(cx, key);
+                self.check_alive(cx, key);
+            }
             Phase::Closing { stage, .. } => {
                 *stage = hooks::stage_once_aborted(cx.flaws, *stage);
                 cx.out.push(Command::Abort { connection: key });
@@ -210,7 +216,7 @@ impl Terminals {
 
     /// Makes sure that a timer fires no later than the connection's deadline. Timers that fire
     /// early find nothing due.
-    pub(super) fn arm(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+    pub(in crate::terminals) fn arm(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };

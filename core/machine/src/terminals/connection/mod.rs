@@ -22,7 +22,9 @@ use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::hooks;
 use crate::terminals::outbound::Outbound;
+use crate::terminals::topics::Memberships;
 use crate::time::{Instant, WallTime};
+use crate::topic::SharedRights;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal, TerminalChange};
 
@@ -58,6 +60,10 @@ pub(crate) struct Connection {
     size: EncodedSize,
     /// How far it is with its log.
     following: Following,
+    /// What it has to do with topics, if anything.
+    pub(super) topics: Option<Box<Memberships>>,
+    /// What it may have to do with topics, by its token.
+    pub(super) rights: Option<SharedRights>,
     /// What it has sent.
     messages: Messages,
     /// Messages given to its socket, and the bytes of the pushes among them: for people to see.
@@ -99,8 +105,13 @@ impl Connection {
         matches!(self.phase, Phase::Live(_))
     }
 
+    /// A sign of life has come from it.
+    pub(super) const fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     /// Whether it is open and its end has not begun.
-    const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Registering { .. } | Phase::Live(_))
     }
 }
@@ -131,6 +142,8 @@ impl Terminals {
             heard: cx.now.mono,
             expires,
             size: handshake.size,
+            topics: None,
+            rights: handshake.topics,
             following: (handshake.follow).map_or(Following::Nothing, |asked| {
                 Following::Asked(Box::new(asked))
             }),
@@ -213,6 +226,7 @@ impl Terminals {
             cx.stats.greeted_degraded += 1;
             cx.emit(Effect::Terminal(TerminalChange::Degraded));
         }
+        self.join_at_greeting(cx, key);
         self.arm(cx, key);
     }
 
@@ -267,6 +281,10 @@ impl Connection {
         self.fingerprint_liveness(now, hasher);
         self.expires.fingerprint(now, hasher);
         self.following.hash(hasher);
+        self.rights.hash(hasher);
+        if let Some(topics) = &self.topics {
+            topics.fingerprint(now, hasher);
+        }
         self.messages.hash(hasher);
         self.armed.fingerprint(now, hasher);
     }

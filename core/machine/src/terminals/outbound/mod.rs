@@ -9,6 +9,7 @@ use crate::frame::{HelloLog, Messages, Outgoing, Pushed};
 use crate::id::ConnectionId;
 use crate::message::Outcome;
 use crate::position::Position;
+use crate::terminals::topics::TopicWord;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
 
@@ -31,6 +32,8 @@ pub(crate) struct Outbound {
     pushes: usize,
     /// Words of where a follower stands in it.
     words: usize,
+    /// Words of topics in it.
+    topic_words: usize,
     in_flight: usize,
     /// The terminal's messages that are to be answered. The answer leaves with the next batch.
     unanswered: Option<Messages>,
@@ -72,6 +75,7 @@ impl Outbound {
             bytes: 0,
             pushes: 0,
             words: 0,
+            topic_words: 0,
             in_flight: 0,
             unanswered: None,
         }
@@ -127,6 +131,7 @@ impl Outbound {
                 | Queued::Push { .. }
                 | Queued::Hello { .. }
                 | Queued::Word(_)
+                | Queued::Topic(_)
                 | Queued::Received(_) => {}
             }
         }
@@ -144,6 +149,20 @@ impl Outbound {
         }
         self.words += 1;
         self.queue.push_back(Queued::Word(word));
+        Ok(())
+    }
+
+    /// The terminal is to be told something of a topic.
+    ///
+    /// # Errors
+    ///
+    /// More such words wait than an honest terminal can cause: each topic that it may be a member of, joined and left.
+    pub(super) fn say_of_topic(&mut self, word: TopicWord, config: &Config) -> Result<(), NoRoom> {
+        if self.topic_words >= 2 * config.connection_topics.saturating_add(WORDS) {
+            return Err(NoRoom::Yet);
+        }
+        self.topic_words += 1;
+        self.queue.push_back(Queued::Topic(word));
         Ok(())
     }
 
@@ -171,8 +190,9 @@ impl Outbound {
                         return Offered::Refused;
                     }
                     while !self.has_room(size, config) {
-                        let oldest = self.in_flight.max(self.hello());
-                        let Some(oldest) = self.queue.remove(oldest) else {
+                        let waiting = self.queue.iter().skip(self.in_flight);
+                        let oldest = waiting.take_while(|queued| queued.size().is_none()).count();
+                        let Some(oldest) = self.queue.remove(self.in_flight + oldest) else {
                             break;
                         };
                         gave_way.extend(self.let_go(&oldest));
@@ -279,12 +299,6 @@ impl Outbound {
         self.pushes
     }
 
-    /// How many frames at the front are the hello: one or none.
-    fn hello(&self) -> usize {
-        let first = self.queue.front();
-        usize::from(matches!(first, Some(Queued::Hello { .. })))
-    }
-
     const fn has_room(&self, bytes: usize, config: &Config) -> bool {
         self.pushes == 0
             || self.pushes < config.queue_frames && self.bytes + bytes <= config.queue_bytes
@@ -301,6 +315,7 @@ impl Outbound {
     fn let_go(&mut self, queued: &Queued) -> Option<Ticket> {
         match queued {
             Queued::Word(_) => self.words -= 1,
+            Queued::Topic(_) => self.topic_words -= 1,
             Queued::Hello { .. }
             | Queued::Received(_)
             | Queued::Push { .. }

@@ -3,6 +3,7 @@
 use crate::frame::{Attached, HelloLog, Messages, Outgoing, Pushed};
 use crate::id::ConnectionId;
 use crate::position::Position;
+use crate::terminals::topics::TopicWord;
 use crate::vocabulary::delivery::Ticket;
 
 /// One message to the terminal.
@@ -16,6 +17,8 @@ pub(super) enum Queued {
     },
     /// Where a follower stands.
     Word(LogWord),
+    /// What it is to a topic.
+    Topic(TopicWord),
     /// The answer to messages of the terminal.
     Received(Messages),
     Push {
@@ -50,7 +53,7 @@ impl Queued {
     pub(super) const fn size(&self) -> Option<usize> {
         match self {
             Self::Push { size, .. } | Self::Record { size, .. } => Some(*size),
-            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
+            Self::Hello { .. } | Self::Word(_) | Self::Topic(_) | Self::Received(_) => None,
         }
     }
 
@@ -58,7 +61,7 @@ impl Queued {
         match self {
             Self::Push { ticket, .. } => Some(*ticket),
             Self::Record { ticket, .. } => *ticket,
-            Self::Hello { .. } | Self::Word(_) | Self::Received(_) => None,
+            Self::Hello { .. } | Self::Word(_) | Self::Topic(_) | Self::Received(_) => None,
         }
     }
 
@@ -76,6 +79,14 @@ impl Queued {
             Self::Word(LogWord::Log(start)) => Outgoing::Log(*start),
             Self::Word(LogWord::Gap(position)) => Outgoing::Gap(*position),
             Self::Word(LogWord::Back(position)) => Outgoing::Back(*position),
+            Self::Topic(TopicWord::Joined { topic, degraded }) => Outgoing::Joined {
+                topic: topic.clone(),
+                degraded: *degraded,
+            },
+            Self::Topic(TopicWord::Left(topic)) => Outgoing::Left(topic.clone()),
+            Self::Topic(TopicWord::NotJoined(topic, why)) => {
+                Outgoing::NotJoined(topic.clone(), *why)
+            }
             Self::Received(messages) => Outgoing::Received(*messages),
             Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
             Self::Record { pushed, .. } => Outgoing::Record(pushed.clone()),

@@ -296,7 +296,7 @@ impl Cluster {
 }
 
 /// What a terminal is told, as a short text.
-struct Told<'a>(&'a Outgoing);
+pub(crate) struct Told<'a>(pub(crate) &'a Outgoing);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,6 +313,12 @@ impl fmt::Display for Told<'_> {
             Outgoing::Log(attached) => write!(f, "log {:?}", attached.recovery),
             Outgoing::Gap(_) => f.write_str("gap"),
             Outgoing::Back(_) => f.write_str("back"),
+            Outgoing::Joined { topic, degraded } if *degraded => {
+                write!(f, "joined {topic} degraded")
+            }
+            Outgoing::Joined { topic, .. } => write!(f, "joined {topic}"),
+            Outgoing::Left(topic) => write!(f, "left {topic}"),
+            Outgoing::NotJoined(topic, why) => write!(f, "not joined {topic} {why:?}"),
             Outgoing::Received(Messages { received, dropped }) => {
                 write!(f, "received {received} dropped {dropped}")
             }

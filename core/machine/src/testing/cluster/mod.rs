@@ -20,7 +20,7 @@ use crate::time::{Instant, Now, WallTime};
 mod execute;
 mod transit;
 
-pub(crate) use execute::{Record, Server};
+pub(crate) use execute::{Record, Server, Told};
 use transit::Arriving;
 
 /// Instances, and the executor of their commands: it has what a driver has (sockets, round trips, links,
@@ -314,6 +314,9 @@ impl Cluster {
                 | Outgoing::Log(_)
                 | Outgoing::Gap(_)
                 | Outgoing::Back(_)
+                | Outgoing::Joined { .. }
+                | Outgoing::Left(_)
+                | Outgoing::NotJoined(..)
                 | Outgoing::Received(_) => None,
             })
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -1,0 +1,443 @@
+//! Pushes to topics: which instances have members, and in what order they are sent.
+//!
+//! A topic has a row for each *instance* with members, so a push to one costs a lookup and a delivery by
+//! instance, however many members there are. Who they are only their instances know, and they answer with
+//! counts.
+//!
+//! Pushes to topics leave in the order in which they were handed in, whichever topics they are for: each waits
+//! for the rows of all its topics, and for those before it. That costs little, because the directory answers in
+//! the order in which it is asked, and it gives a terminal that is a member of two topics their pushes in one
+//! order. Nobody waits for rows beyond a fraction of the deadline: from there on everybody is asked.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash as _, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
+use crate::context::Context;
+use crate::delivery::{Addressees, Delivery};
+use crate::directory::{Keeping, Operation};
+use crate::id::{ConnectionId, DeliveryId, Epoch, InstanceId, PushKey, TopicId};
+use crate::key::Key;
+use crate::message::Action;
+use crate::publish::push::send;
+use crate::publish::waiting::WaitsForView;
+use crate::publish::{Publish, hooks};
+use crate::stats::Tables;
+use crate::time::Instant;
+use crate::vocabulary::purpose::PublishPurpose;
+use crate::vocabulary::standing::{Sight, Standing};
+use crate::wings::Wings;
+
+/// The instances with members of a topic, as they were read.
+type TopicRows = Vec<(InstanceId, Epoch)>;
+
+/// The pushes to topics that are not routed, and what they wait for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TopicPushes {
+    /// In the order in which they were handed in.
+    waiting: VecDeque<TopicPush>,
+    /// Who waits for the rows of a topic that were asked for in a turn. Those of one turn share a lookup.
+    lookups: BTreeMap<(u64, TopicId), Vec<PushKey>>,
+    /// Rows that a bug removes when their instance answers that it has no members. Nothing without the bug.
+    deletable: BTreeMap<DeliveryId, Vec<(TopicId, Epoch)>>,
+}
+
+/// One push to topics that is not routed.
+#[derive(Clone, Debug)]
+struct TopicPush {
+    push: PushKey,
+    topics: Vec<TopicId>,
+    except: Option<ConnectionId>,
+    since: Instant,
+    rows: BTreeMap<TopicId, TopicRows>,
+    stage: TopicStage,
+}
+
+/// What a push to topics waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum TopicStage {
+    /// The rows of its topics.
+    LookingUp,
+    /// A view that knows the instances of its rows.
+    Unjudged,
+    /// Those before it.
+    Ready,
+    /// The same, and everybody is asked, because nothing can be known.
+    Unknown,
+}
+
+impl TopicPush {
+    /// What an instance says of its topics.
+    fn rows_of(&self, instance: InstanceId) -> Vec<(TopicId, Epoch)> {
+        let rows = self.rows.iter().filter_map(|(topic, rows)| {
+            let row = rows.iter().find(|(other, _)| *other == instance)?;
+            Some((topic.clone(), row.1))
+        });
+        rows.collect()
+    }
+}
+
+impl TopicPushes {
+    fn get_mut(&mut self, push: PushKey) -> Option<&mut TopicPush> {
+        self.waiting.iter_mut().find(|waiting| waiting.push == push)
+    }
+
+    /// A delivery was not answered.
+    pub(super) fn forget(&mut self, delivery: DeliveryId) {
+        self.deletable.remove(&delivery);
+    }
+
+    pub(super) fn count(&self, tables: &mut Tables) {
+        tables.topic_pushes = self.waiting.len();
+        tables.topic_lookups = self.lookups.len();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.lookups.is_empty()
+    }
+}
+
+impl Publish {
+    /// Asks which instances have members of the topics of a push.
+    pub(super) fn push_to_topics(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+        (mut topics, except): (Vec<TopicId>, Option<ConnectionId>),
+    ) {
+        topics.sort_unstable();
+        topics.dedup();
+        if let Some(open) = self.open.get_mut(push) {
+            open.unfinished = 1;
+        }
+        let stage = if wings.membership.is_linked() {
+            TopicStage::LookingUp
+        } else {
+            TopicStage::Unknown
+        };
+        if stage == TopicStage::LookingUp {
+            for topic in &topics {
+                self.look_up_topic(cx, wings, push, topic);
+            }
+        }
+        self.topics.waiting.push_back(TopicPush {
+            push,
+            topics,
+            except,
+            since: cx.now.mono,
+            rows: BTreeMap::new(),
+            stage,
+        });
+        self.advance_topics(cx, wings);
+    }
+
+    fn look_up_topic(
+        &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+        topic: &TopicId,
+    ) {
+        let waiting = self
+            .topics
+            .lookups
+            .entry((cx.turn, topic.clone()))
+            .or_default();
+        waiting.push(push);
+        if waiting.len() > 1 {
+            return;
+        }
+        let operation = Operation::LookupTopic {
+            topic: topic.clone(),
+        };
+        let purpose = PublishPurpose::TopicLookup {
+            topic: topic.clone(),
+            turn: cx.turn,
+        };
+        wings.membership.ask(operation, purpose);
+    }
+
+    /// Has the directory take down that the terminals of a user are to be members of a topic, or are not.
+    pub(super) fn keep_topic(
+        &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+        key: &Key,
+    ) {
+        let Some(open) = self.open.get_mut(push) else {
+            return;
+        };
+        let most = u32::try_from(cx.config.connection_topics).unwrap_or(u32::MAX);
+        let (topic, keeping) = match &open.action {
+            Action::Join(topic) => (topic.clone(), Keeping::Kept { most }),
+            Action::Leave(topic) => (topic.clone(), Keeping::Dropped),
+            Action::Frame(_) | Action::Close(_) | Action::List { .. } => return,
+        };
+        open.unfinished += 1;
+        open.receipt.kept = Some(false);
+        let operation = Operation::KeepTopic {
+            key: key.clone(),
+            topic,
+            keeping,
+        };
+        let purpose = PublishPurpose::KeepTopic { push };
+        wings.membership.ask(operation, purpose);
+    }
+
+    /// The directory has taken it down, or has not, or has not said so.
+    pub(super) fn topic_kept(&mut self, cx: &mut Context<'_>, push: PushKey, kept: Option<bool>) {
+        // Its deadline may have come.
+        let Some(open) = self.open.get_mut(push) else {
+            return;
+        };
+        open.receipt.kept = Some(kept == Some(true));
+        open.receipt.degraded |= kept.is_none();
+        self.one_finished(cx, push);
+    }
+
+    /// The rows of a topic have come, or cannot be read.
+    pub(super) fn topic_looked_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        topic: TopicId,
+        turn: u64,
+        rows: Option<TopicRows>,
+    ) {
+        let looked_up = (turn, topic);
+        let waited = self.topics.lookups.remove(&looked_up);
+        let (_, topic) = looked_up;
+        for push in waited.into_iter().flatten() {
+            // It may have been routed without.
+            let Some(waiting) = self.topics.get_mut(push) else {
+                continue;
+            };
+            match &rows {
+                Some(rows) => {
+                    waiting.rows.insert(topic.clone(), rows.clone());
+                    let is_complete = waiting.rows.len() == waiting.topics.len();
+                    if is_complete && waiting.stage == TopicStage::LookingUp {
+                        self.judge_topics(cx, wings, push);
+                    }
+                }
+                None => waiting.stage = TopicStage::Unknown,
+            }
+        }
+        self.advance_topics(cx, wings);
+    }
+
+    /// Looks whether the view knows the instances of all rows of a push. If not, it is read.
+    fn judge_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, push: PushKey) {
+        let Some(waiting) = self.topics.get_mut(push) else {
+            return;
+        };
+        let is_open = |standing| match (standing, waiting.stage) {
+            (Standing::Live { .. }, _) | (Standing::Unknown, TopicStage::Unjudged) => false,
+            // A view that was read since knows all that live.
+            (Standing::Unknown | Standing::Outdated, _) => true,
+        };
+        let mut rows = waiting.rows.values().flatten();
+        if rows
+            .any(|(instance, _)| is_open(wings.membership.standing(cx, *instance, waiting.since)))
+        {
+            waiting.stage = TopicStage::Unjudged;
+            self.wait_for_view(cx, wings, WaitsForView::Topics(push));
+        } else {
+            waiting.stage = TopicStage::Ready;
+        }
+    }
+
+    /// A view was read for a push.
+    pub(super) fn topics_judged(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+    ) {
+        let unjudged = |waiting: &mut TopicPush| waiting.stage == TopicStage::Unjudged;
+        if self.topics.get_mut(push).is_some_and(unjudged) {
+            self.judge_topics(cx, wings, push);
+            self.advance_topics(cx, wings);
+        }
+    }
+
+    /// Nothing can be known of the instances of a push.
+    pub(super) fn topics_unjudged(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+    ) {
+        if let Some(waiting) = self.topics.get_mut(push) {
+            waiting.stage = TopicStage::Unknown;
+            self.advance_topics(cx, wings);
+        }
+    }
+
+    /// A push has waited for rows as long as its deadline allows. Earlier ones go with it, so that it does not
+    /// overtake them.
+    pub(super) fn topics_hurry(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+    ) {
+        let waiting = &mut self.topics.waiting;
+        let Some(at) = waiting.iter().position(|waiting| waiting.push == push) else {
+            return;
+        };
+        for earlier in waiting.iter_mut().take(at + 1) {
+            match earlier.stage {
+                TopicStage::Ready => {}
+                TopicStage::LookingUp | TopicStage::Unjudged | TopicStage::Unknown => {
+                    earlier.stage = TopicStage::Unknown;
+                }
+            }
+        }
+        self.advance_topics(cx, wings);
+    }
+
+    /// A push is due that was not routed: those behind it wait for it no longer.
+    pub(super) fn topics_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        push: PushKey,
+    ) {
+        self.topics.waiting.retain(|waiting| waiting.push != push);
+        self.advance_topics(cx, wings);
+    }
+
+    /// Routes those that wait for nothing but their turn.
+    fn advance_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
+        while let Some(first) = self.topics.waiting.pop_front() {
+            match first.stage {
+                TopicStage::Ready | TopicStage::Unknown => self.route_topics(cx, wings, first),
+                TopicStage::LookingUp | TopicStage::Unjudged => {
+                    self.topics.waiting.push_front(first);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn route_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, routed: TopicPush) {
+        let doubt = wings.membership.doubt(cx, routed.since);
+        let mut degraded = doubt.sight == Sight::Blind;
+        let mut instances = BTreeSet::from_iter(doubt.instances);
+        if routed.stage == TopicStage::Unknown {
+            degraded = true;
+            instances.extend(wings.membership.everybody(cx, routed.since));
+        }
+        for (topic, rows) in &routed.rows {
+            for &(instance, epoch) in rows {
+                match wings.membership.standing(cx, instance, routed.since) {
+                    Standing::Live { floor, .. } if epoch >= floor => {
+                        instances.insert(instance);
+                    }
+                    Standing::Live { .. } | Standing::Outdated | Standing::Unknown => {
+                        remove_dead_topic(wings, topic, instance, epoch);
+                    }
+                }
+            }
+        }
+        // What its own rows say is known here without them.
+        let here = cx.identity.instance;
+        instances.remove(&here);
+        if routed
+            .topics
+            .iter()
+            .any(|topic| wings.terminals.has_members(topic))
+        {
+            instances.insert(here);
+        }
+        self.send_to_members(cx, wings, &routed, degraded, instances);
+    }
+
+    fn send_to_members(
+        &mut self,
+        cx: &mut Context<'_>,
+        wings: &mut Wings<'_>,
+        routed: &TopicPush,
+        degraded: bool,
+        instances: BTreeSet<InstanceId>,
+    ) {
+        let push = routed.push;
+        let Some(open) = self.open.get_mut(push) else {
+            return;
+        };
+        open.receipt.degraded |= degraded;
+        if instances.is_empty() {
+            return self.one_finished(cx, push);
+        }
+        open.unfinished = instances.len();
+        let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
+        for to in instances {
+            let delivery = self.begin_delivery(push, to, Vec::new());
+            if !hooks::leaves_rows_of_the_living(cx.flaws) {
+                self.topics.deletable.insert(delivery, routed.rows_of(to));
+            }
+            let delivery = Delivery {
+                id: delivery,
+                push: id,
+                within: due.since(cx.now.mono),
+                action: action.clone(),
+                to: Addressees::Members {
+                    topics: routed.topics.clone(),
+                    except: routed.except,
+                },
+            };
+            send(cx, wings, to, delivery, due);
+        }
+    }
+
+    /// An instance has answered that it has no members. Its rows stay: a terminal may be joining, and what the
+    /// instance says of a topic is for itself to take back.
+    pub(super) fn no_members(
+        &mut self,
+        cx: &Context<'_>,
+        wings: &mut Wings<'_>,
+        from: InstanceId,
+        delivery: DeliveryId,
+    ) {
+        let rows = self.topics.deletable.remove(&delivery);
+        if hooks::leaves_rows_of_the_living(cx.flaws) {
+            return;
+        }
+        for (topic, epoch) in rows.into_iter().flatten() {
+            remove_dead_topic(wings, &topic, from, epoch);
+        }
+    }
+}
+
+/// Takes back what is said of a topic by an instance that does not live, or did not live through it.
+fn remove_dead_topic(wings: &mut Wings<'_>, topic: &TopicId, instance: InstanceId, epoch: Epoch) {
+    if wings.membership.is_linked() {
+        let operation = Operation::LeaveTopic {
+            topic: topic.clone(),
+            instance,
+            epoch,
+        };
+        wings.membership.ask(operation, PublishPurpose::RemoveRow);
+    }
+}
+
+impl Fingerprint for TopicPushes {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        for waiting in &self.waiting {
+            waiting.push.fingerprint(now, hasher);
+            (
+                &waiting.topics,
+                waiting.except,
+                &waiting.rows,
+                waiting.stage,
+            )
+                .hash(hasher);
+            waiting.since.fingerprint(now, hasher);
+        }
+        self.lookups.hash(hasher);
+    }
+}

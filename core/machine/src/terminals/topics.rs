@@ -1,0 +1,502 @@
+//! Topics: which terminals of this instance are members of which.
+//!
+//! A terminal that joins is a member at once: what is pushed to the topic at this instance reaches it. It is
+//! *told* so when the directory knows that this instance has members, because only then does a push from
+//! anywhere find it. If the directory takes longer than a terminal is to wait, it is told that it is a
+//! degraded member, and others ask for it as for a terminal that was greeted as degraded.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use crate::base::fingerprint::Fingerprint;
+use crate::base::rng::{SeededHash, SeededMap};
+use crate::context::Context;
+use crate::frame::NotJoined;
+use crate::id::{ConnectionId, ConnectionKey, TopicId};
+use crate::message::Outcome;
+use crate::stats::{Gauges, Tables};
+use crate::terminals::Terminals;
+use crate::terminals::connection::Connection;
+use crate::time::Instant;
+use crate::topic::TopicWish;
+use crate::vocabulary::delivery::{FrameOutcome, Ticket};
+use crate::vocabulary::effect::Effect;
+use crate::vocabulary::terminal::{Age, TerminalChange};
+
+/// The time over which the joins of a terminal are counted.
+const PACE: Duration = Duration::from_secs(1);
+
+/// The members of all topics at this instance.
+#[derive(Clone, Debug)]
+pub(super) struct Topics(SeededMap<TopicId, Members>);
+
+/// The members of one topic at this instance. There is at least one.
+#[derive(Clone, Debug, Default)]
+struct Members {
+    /// By the age of their connections: a walk meets each once, whoever comes or goes meanwhile.
+    present: BTreeMap<Age, ConnectionKey>,
+    /// Those that the directory does not know to be reachable.
+    joining: Vec<ConnectionKey>,
+}
+
+/// What a connection has to do with topics.
+#[derive(Clone, Debug)]
+pub(super) struct Memberships {
+    /// Topics that it has asked for before it was greeted.
+    asked: Vec<TopicId>,
+    of: Vec<TopicMembership>,
+    /// When the pace of its joins was last begun to be counted, and how many there were since.
+    pace: (Instant, u32),
+}
+
+/// One topic of one connection.
+#[derive(Clone, Debug)]
+struct TopicMembership {
+    topic: TopicId,
+    stage: JoinStage,
+}
+
+/// How far a membership is.
+#[derive(Clone, Debug, Hash)]
+enum JoinStage {
+    /// It waits until the directory knows of it.
+    Joining {
+        /// When it is told that it is degraded.
+        until: Instant,
+        /// Pushes that make it a member.
+        tickets: Vec<Ticket>,
+    },
+    /// It was told that pushes may miss it, and they still may.
+    Degraded,
+    /// It was told that it is a member.
+    Joined,
+}
+
+/// What a terminal is told of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum TopicWord {
+    /// [`Outgoing::Joined`](crate::frame::Outgoing::Joined).
+    Joined { topic: TopicId, degraded: bool },
+    /// [`Outgoing::Left`](crate::frame::Outgoing::Left).
+    Left(TopicId),
+    /// [`Outgoing::NotJoined`](crate::frame::Outgoing::NotJoined).
+    NotJoined(TopicId, NotJoined),
+}
+
+impl Topics {
+    pub(super) fn new(hash: &SeededHash) -> Self {
+        Self(SeededMap::with_hasher(hash.clone()))
+    }
+
+    /// Removes a member. Returns whether it was the last one.
+    fn remove(&mut self, topic: &TopicId, age: Age, connection: ConnectionKey) -> bool {
+        let Some(members) = self.0.get_mut(topic) else {
+            return false;
+        };
+        members.present.remove(&age);
+        members.joining.retain(|other| *other != connection);
+        let was_last = members.present.is_empty();
+        if was_last {
+            self.0.remove(topic);
+        }
+        was_last
+    }
+
+    fn count(&self, tables: &mut Tables) {
+        tables.topics = self.0.len();
+        (tables.members, tables.joining) = self.sums();
+    }
+
+    /// All memberships, and those that the directory does not know of.
+    #[expect(clippy::disallowed_methods, reason = "a sum has no order")]
+    fn sums(&self) -> (usize, usize) {
+        self.0.values().fold((0, 0), |(members, joining), of| {
+            (members + of.present.len(), joining + of.joining.len())
+        })
+    }
+}
+
+impl Memberships {
+    const fn new() -> Self {
+        Self {
+            asked: Vec::new(),
+            of: Vec::new(),
+            pace: (Instant::START, 0),
+        }
+    }
+
+    fn position(&self, topic: &TopicId) -> Option<usize> {
+        (self.of.iter()).position(|membership| membership.topic == *topic)
+    }
+
+    /// When the first of its memberships is to be told that it is degraded.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let untils = self
+            .of
+            .iter()
+            .filter_map(|membership| match membership.stage {
+                JoinStage::Joining { until, .. } => Some(until),
+                JoinStage::Degraded | JoinStage::Joined => None,
+            });
+        untils.min()
+    }
+
+    /// Whether the terminal joins more often than it may.
+    fn is_too_fast(&mut self, now: Instant, most: u32) -> bool {
+        let (since, joins) = &mut self.pace;
+        if now.since(*since) >= PACE {
+            (*since, *joins) = (now, 0);
+        }
+        *joins += 1;
+        *joins > most
+    }
+}
+
+impl Connection {
+    fn memberships(&mut self) -> &mut Memberships {
+        (self.topics).get_or_insert_with(|| Box::new(Memberships::new()))
+    }
+}
+
+impl Terminals {
+    /// A terminal wants to join or to leave a topic.
+    pub(crate) fn topic_wished(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        wish: TopicWish,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        connection.heard(cx.now.mono);
+        if !connection.is_open() {
+            return;
+        }
+        let is_live = connection.is_live();
+        match wish {
+            TopicWish::Join(topic) => {
+                let may = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
+                let memberships = connection.memberships();
+                let refused = if memberships.is_too_fast(cx.now.mono, cx.config.topic_joins) {
+                    Some(NotJoined::TooFast)
+                } else if !may {
+                    Some(NotJoined::NotAllowed)
+                } else {
+                    None
+                };
+                if let Some(why) = refused {
+                    cx.stats.topic_joins_refused += 1;
+                    self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
+                } else if is_live {
+                    self.join_untold(cx, key, topic);
+                } else if memberships.asked.len() < cx.config.connection_topics {
+                    memberships.asked.push(topic);
+                }
+            }
+            TopicWish::Leave(topic) => {
+                if let Some(memberships) = &mut connection.topics {
+                    memberships.asked.retain(|asked| *asked != topic);
+                }
+                self.leave(cx, key, &topic);
+                self.say_of_topic(cx, key, TopicWord::Left(topic));
+            }
+        }
+    }
+
+    /// A terminal was greeted: it joins what its token says, and what it has asked for meanwhile.
+    pub(super) fn join_at_greeting(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let memberships = connection.topics.as_mut();
+        let asked = memberships.map(|memberships| std::mem::take(&mut memberships.asked));
+        let rights = connection.rights.clone();
+        let joins = rights
+            .iter()
+            .flat_map(|rights| rights.joins.iter().cloned());
+        for topic in joins.chain(asked.into_iter().flatten()) {
+            self.join_untold(cx, key, topic);
+        }
+    }
+
+    /// The directory says which topics the terminals of a user are to be members of, with the row of this one.
+    pub(crate) fn topics_of_user(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topics: Vec<TopicId>,
+    ) {
+        for topic in topics {
+            let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_open())
+            else {
+                return;
+            };
+            let is_live = connection.is_live();
+            let memberships = connection.memberships();
+            if memberships.position(&topic).is_some() {
+                continue;
+            }
+            if is_live {
+                self.join_untold(cx, key, topic);
+            } else if !memberships.asked.contains(&topic) {
+                memberships.asked.push(topic);
+            }
+        }
+    }
+
+    /// Makes a greeted terminal a member of a topic. The ticket will be told when it is one.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if the ticket will not be told.
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        ticket: Option<Ticket>,
+    ) -> Result<(), Outcome> {
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("a connection joins that is not there");
+            return Err(Outcome::Gone);
+        };
+        let age = connection.age;
+        let memberships = connection.memberships();
+        if let Some(at) = memberships.position(&topic) {
+            let degraded = match &mut memberships.of[at].stage {
+                JoinStage::Joining { tickets, .. } => {
+                    tickets.extend(ticket);
+                    return Ok(());
+                }
+                JoinStage::Degraded => true,
+                JoinStage::Joined => false,
+            };
+            self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+            return Err(if degraded {
+                Outcome::Queued
+            } else {
+                Outcome::Written
+            });
+        }
+        if memberships.of.len() >= cx.config.connection_topics {
+            cx.stats.topic_joins_refused += 1;
+            let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
+            self.say_of_topic(cx, key, word);
+            return Err(Outcome::Overflow);
+        }
+        cx.stats.topic_joins += 1;
+        let stage = JoinStage::Joining {
+            until: cx.now.mono + cx.config.hello_grace,
+            tickets: ticket.into_iter().collect(),
+        };
+        let (name, members) = (
+            topic.clone(),
+            self.topics.0.entry(topic.clone()).or_default(),
+        );
+        memberships.of.push(TopicMembership { topic: name, stage });
+        members.present.insert(age, key);
+        members.joining.push(key);
+        cx.emit(Effect::TopicJoined(topic));
+        self.arm(cx, key);
+        Ok(())
+    }
+
+    /// Makes a greeted terminal a member of a topic, and tells it alone what becomes of that.
+    fn join_untold(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: TopicId) {
+        let _told = self.join(cx, key, topic, None);
+    }
+
+    /// The directory knows that this instance has members of a topic: those that wait for it are told.
+    pub(crate) fn topic_reachable(&mut self, cx: &mut Context<'_>, topic: &TopicId) {
+        let Some(members) = self.topics.0.get_mut(topic) else {
+            return;
+        };
+        for key in std::mem::take(&mut members.joining) {
+            let Some(connection) = self.registry.get_mut(key) else {
+                continue;
+            };
+            let id = connection.id;
+            let membership = connection.topics.as_mut().and_then(|memberships| {
+                let at = memberships.position(topic)?;
+                memberships.of.get_mut(at)
+            });
+            let Some(membership) = membership else {
+                cx.bug("a member that is none waits for the directory");
+                continue;
+            };
+            match std::mem::replace(&mut membership.stage, JoinStage::Joined) {
+                JoinStage::Joining { tickets, .. } => {
+                    self.joins_resolved(id, tickets, Outcome::Written);
+                    let (topic, degraded) = (topic.clone(), false);
+                    self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+                }
+                JoinStage::Degraded => {
+                    cx.emit(Effect::Terminal(TerminalChange::DegradationEnded));
+                }
+                JoinStage::Joined => {}
+            }
+        }
+    }
+
+    /// Tells a terminal of memberships that have waited for the directory for too long.
+    pub(super) fn joins_due(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let id = connection.id;
+        let mut degraded = Vec::new();
+        for membership in connection
+            .topics
+            .iter_mut()
+            .flat_map(|topics| &mut topics.of)
+        {
+            match &mut membership.stage {
+                JoinStage::Joining { until, tickets } if *until <= cx.now.mono => {
+                    degraded.push((membership.topic.clone(), std::mem::take(tickets)));
+                    membership.stage = JoinStage::Degraded;
+                }
+                JoinStage::Joining { .. } | JoinStage::Degraded | JoinStage::Joined => {}
+            }
+        }
+        for (topic, tickets) in degraded {
+            cx.emit(Effect::Terminal(TerminalChange::Degraded));
+            self.joins_resolved(id, tickets, Outcome::Queued);
+            let degraded = true;
+            self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+        }
+    }
+
+    /// Ends a membership, if there is one. Returns whether there was.
+    pub(super) fn leave(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: &TopicId,
+    ) -> bool {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return false;
+        };
+        let Some(memberships) = connection.topics.as_mut() else {
+            return false;
+        };
+        let Some(at) = memberships.position(topic) else {
+            return false;
+        };
+        let membership = memberships.of.swap_remove(at);
+        let (id, age) = (connection.id, connection.age);
+        self.membership_ended(cx, (key, id, age), membership);
+        true
+    }
+
+    /// Ends all memberships of a connection whose presence ends.
+    pub(super) fn leave_all(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let (id, age) = (connection.id, connection.age);
+        let memberships = connection.topics.take();
+        for membership in memberships
+            .into_iter()
+            .flat_map(|memberships| memberships.of)
+        {
+            self.membership_ended(cx, (key, id, age), membership);
+        }
+    }
+
+    fn membership_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        (key, id, age): (ConnectionKey, ConnectionId, Age),
+        TopicMembership { topic, stage }: TopicMembership,
+    ) {
+        match stage {
+            JoinStage::Joining { tickets, .. } => self.joins_resolved(id, tickets, Outcome::Gone),
+            JoinStage::Degraded => cx.emit(Effect::Terminal(TerminalChange::DegradationEnded)),
+            JoinStage::Joined => {}
+        }
+        cx.stats.topic_leaves += 1;
+        if self.topics.remove(&topic, age, key) {
+            cx.emit(Effect::TopicEmpty(topic));
+        }
+    }
+
+    /// It is known what became of pushes that make a terminal a member.
+    fn joins_resolved(
+        &mut self,
+        connection: ConnectionId,
+        tickets: impl IntoIterator<Item = Ticket>,
+        outcome: Outcome,
+    ) {
+        let resolved = tickets.into_iter().map(|ticket| FrameOutcome {
+            connection,
+            ticket,
+            outcome,
+        });
+        self.outcomes.extend(resolved);
+    }
+
+    /// Whether this instance has members of a topic.
+    pub(crate) fn has_members(&self, topic: &TopicId) -> bool {
+        self.topics.0.contains_key(topic)
+    }
+
+    /// How many members of a topic this instance has.
+    pub(crate) fn members(&self, topic: &TopicId) -> usize {
+        (self.topics.0.get(topic)).map_or(0, |members| members.present.len())
+    }
+
+    /// The youngest member of a topic whose connection is older than `age`.
+    pub(crate) fn next_older_member(
+        &self,
+        topic: &TopicId,
+        age: Age,
+    ) -> Option<(Age, ConnectionKey)> {
+        let members = self.topics.0.get(topic)?;
+        let (age, connection) = members.present.range(..age).next_back()?;
+        Some((*age, *connection))
+    }
+
+    /// Whether a connection is a member of one of these topics.
+    pub(crate) fn is_member(&self, key: ConnectionKey, topics: &[TopicId]) -> bool {
+        let connection = self.registry.get(key);
+        let memberships = connection.and_then(|connection| connection.topics.as_ref());
+        memberships.is_some_and(|memberships| {
+            (topics.iter()).any(|topic| memberships.position(topic).is_some())
+        })
+    }
+
+    /// Writes down what there is to see of topics.
+    pub(super) fn gauge_topics(&self, gauges: &mut Gauges) {
+        gauges.topics = self.topics.0.len();
+        (gauges.members, _) = self.topics.sums();
+    }
+
+    /// Counts what is in the table of topics.
+    pub(super) fn count_topics(&self, tables: &mut Tables) {
+        self.topics.count(tables);
+    }
+}
+
+impl Fingerprint for Memberships {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.asked.hash(hasher);
+        for TopicMembership { topic, stage } in &self.of {
+            topic.fingerprint(now, hasher);
+            std::mem::discriminant(stage).hash(hasher);
+            match stage {
+                JoinStage::Joining { until, tickets } => {
+                    until.fingerprint(now, hasher);
+                    tickets.hash(hasher);
+                }
+                JoinStage::Degraded | JoinStage::Joined => {}
+            }
+        }
+        let (since, joins) = self.pace;
+        if now.since(since) < PACE {
+            (since, u64::from(joins)).fingerprint(now, hasher);
+        }
+    }
+}
