@@ -132,8 +132,8 @@ impl Directory {
             | Operation::Release { instance, .. } => Standing::Lease(self.lease(now, *instance)),
             Operation::EnterTopic { .. }
             | Operation::LeaveTopic { .. }
-            | Operation::LookupTopic { .. }
             | Operation::KeepTopic { .. }
+            | Operation::LookupTopic { .. }
             | Operation::Lookup { .. }
             | Operation::View
             | Operation::ReadLease { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_core::directory::log::{LogOperation, LogReply, Logged};
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::redis::Value;
-use switchboard_core::directory::{Operation, OperationError, OperationResult, Reply};
+use switchboard_core::directory::{Keeping, Operation, OperationError, OperationResult, Reply};
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -315,8 +315,8 @@ pub(crate) const fn kind(operation: &Operation) -> OperationKind {
         Operation::RemoveRow { .. } => OperationKind::RemoveRow,
         Operation::EnterTopic { .. } => OperationKind::EnterTopic,
         Operation::LeaveTopic { .. } => OperationKind::LeaveTopic,
-        Operation::LookupTopic { .. } => OperationKind::LookupTopic,
         Operation::KeepTopic { .. } => OperationKind::KeepTopic,
+        Operation::LookupTopic { .. } => OperationKind::LookupTopic,
         Operation::View => OperationKind::View,
         Operation::Claim { .. } => OperationKind::Claim,
         Operation::Renew { .. } => OperationKind::Renew,
@@ -380,10 +380,11 @@ fn changed(
     clock: Instant,
 ) -> bool {
     match outcome {
+        // A topic that is kept once more has its expiry extended at least.
+        Ok(Reply::TopicKept(kept)) => *kept,
         Ok(
             Reply::Registered | Reply::RegisteredWith(_) | Reply::Claimed { .. } | Reply::Renewed,
         ) => true,
-        Ok(Reply::TopicKept(kept)) => *kept,
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
         Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
         Ok(Reply::Log(reply)) => match reply {
@@ -425,7 +426,6 @@ fn is_refused_by(
         ErrorReply::OutOfMemory => match operation {
             Operation::Register { .. }
             | Operation::EnterTopic { .. }
-            | Operation::KeepTopic { .. }
             | Operation::Claim { .. }
             | Operation::Renew { .. }
             | Operation::Release { .. }
@@ -433,6 +433,10 @@ fn is_refused_by(
                 operation: LogOperation::Append { .. },
                 ..
             } => true,
+            Operation::KeepTopic { keeping, .. } => match keeping {
+                Keeping::Kept { .. } => true,
+                Keeping::Dropped => false,
+            },
             // A log that is there is prolonged at most, which takes none.
             Operation::Log {
                 key,

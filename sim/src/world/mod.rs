@@ -443,8 +443,8 @@ impl World {
                 | Operation::RemoveRow { .. }
                 | Operation::EnterTopic { .. }
                 | Operation::LeaveTopic { .. }
-                | Operation::LookupTopic { .. }
                 | Operation::KeepTopic { .. }
+                | Operation::LookupTopic { .. }
                 | Operation::View
                 | Operation::Claim { .. }
                 | Operation::Renew { .. }

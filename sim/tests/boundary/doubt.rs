@@ -33,6 +33,8 @@ fn said(events: &[Observed], after: Duration) -> Option<String> {
         terminals: Vec::new(),
         truncated: false,
         instances: Vec::new(),
+        kept: None,
+        listed: Vec::new(),
     };
     world.pretend(Observed::Answered {
         hand_in: PUSH,

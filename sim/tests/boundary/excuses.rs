@@ -47,6 +47,8 @@ fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
         terminals: vec![terminal],
         truncated: false,
         instances: Vec::new(),
+        kept: None,
+        listed: Vec::new(),
     };
     Observed::Answered {
         hand_in: HandIn {

@@ -366,6 +366,8 @@ fn a_frame_is_written_soon_and_counts_as_queued_late() {
         }],
         truncated: false,
         instances: Vec::new(),
+        kept: None,
+        listed: Vec::new(),
     };
     world.pretend(Observed::Answered {
         hand_in: HandIn { push: 1, time: 0 },
