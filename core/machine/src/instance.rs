@@ -15,8 +15,9 @@ use crate::config::{Config, ConfigError, Identity};
 use crate::context::{Base, Context};
 use crate::deliver::Deliveries;
 use crate::drain::Drain;
-use crate::event::{Closure, Ended, Event, Handshake, Refused};
+use crate::event::{Closure, Ended, Event, Handshake, Login, Refused};
 use crate::follow::Followers;
+use crate::frame::EncodedSize;
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::message::{Push, PushRefused};
@@ -227,6 +228,29 @@ impl Instance {
         accepted
     }
 
+    /// Takes a terminal whose handshake does not say who it is, before the upgrade is answered. The caller reports
+    /// [`Authenticated`](Event::Authenticated) when the terminal has said so and the authenticator believes it; if
+    /// that takes longer than `authentication_timeout` the terminal is closed. Until then nothing is for it. All
+    /// else is as with [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// Says why the terminal is not taken; nothing is kept of it then.
+    pub fn accept_stranger(
+        &mut self,
+        now: Now,
+        size: EncodedSize,
+    ) -> Result<ConnectionKey, Refused> {
+        if !self.drain.takes_terminals() {
+            return Err(Refused::Draining);
+        }
+        let mut out = Outbox::new();
+        let accepted =
+            (self.terminals).accept_stranger(&mut self.base.context(now, &mut out), size);
+        debug_assert!(out.is_empty(), "a terminal was told something unasked");
+        accepted
+    }
+
     /// Takes a link that another instance dialled. `None` if there are too many: the socket is to
     /// be closed. All commands have been executed before, as with [`accept`](Self::accept).
     pub fn accept_link(&mut self, now: Now) -> Option<LinkKey> {
@@ -242,6 +266,9 @@ impl Instance {
             Event::Opened { connection } => wings.terminals.opened(cx, connection),
             Event::Topic { connection, wish } => {
                 wings.terminals.topic_wished(cx, connection, wish);
+            }
+            Event::Authenticated { connection, login } => {
+                self.authenticated(now, connection, *login, out);
             }
             Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
             Event::Written { connection } => wings.terminals.written(cx, connection),
@@ -299,7 +326,7 @@ impl Instance {
 
     /// The name of a connection that is not forgotten.
     pub fn connection_id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
-        Some(self.terminals.get(connection)?.id)
+        self.terminals.id(connection)
     }
 
     /// Whether a terminal that was greeted was told that pushes may miss it, and they still may.
@@ -345,6 +372,22 @@ impl Instance {
             peers: &mut self.peers,
         };
         (self.base.context(now, out), wings, &mut self.publish)
+    }
+
+    fn authenticated(
+        &mut self,
+        now: Now,
+        connection: ConnectionKey,
+        login: Login,
+        out: &mut Outbox,
+    ) {
+        let takes_terminals = self.drain.takes_terminals();
+        let cx = &mut self.base.context(now, out);
+        if takes_terminals {
+            self.terminals.authenticated(cx, connection, login);
+        } else {
+            self.terminals.turn_away(cx, connection, Refused::Draining);
+        }
     }
 
     fn push(&mut self, now: Now, call: CallId, push: Push, out: &mut Outbox) {

@@ -224,6 +224,7 @@ impl Writer {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -234,6 +234,7 @@ impl Doubting {
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

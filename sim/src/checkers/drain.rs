@@ -221,6 +221,7 @@ impl DrainPace {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Probed { .. }
             | Intake::DirectoryUp

@@ -192,6 +192,7 @@ impl Begun {
                 self.calls.insert(call, (kind, now));
             }
             Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::LinkUp(_)
             | Intake::LinkReceived { .. }

@@ -153,6 +153,7 @@ impl Terms {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

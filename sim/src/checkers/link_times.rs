@@ -166,6 +166,7 @@ impl HostLinks {
             }
             Intake::Accepted { .. }
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

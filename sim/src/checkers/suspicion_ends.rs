@@ -172,6 +172,7 @@ impl Suspicion {
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
+            | Intake::Authenticated(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

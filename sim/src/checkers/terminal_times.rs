@@ -135,6 +135,7 @@ impl TerminalTimes {
             }
             Intake::Drain { .. } => return self.leaving.push(life.host),
             Intake::Opened(connection)
+            | Intake::Authenticated(connection)
             | Intake::Heard(connection)
             | Intake::Written(connection)
             | Intake::Closed(connection)
@@ -164,6 +165,7 @@ impl TerminalTimes {
                     timed.stage = TimedStage::Opened { at: now, signs };
                 }
             }
+            Intake::Authenticated(_) => {}
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
                     signs.heard = now;
@@ -380,7 +382,12 @@ impl Timed {
                 | CloseCode::TooLarge
                 | CloseCode::ServiceRestart
                 | CloseCode::Kicked
-                | CloseCode::SlowConsumer,
+                | CloseCode::SlowConsumer
+                | CloseCode::NotAuthenticated
+                | CloseCode::TooManyConnections
+                | CloseCode::InvalidToken
+                | CloseCode::Forbidden
+                | CloseCode::PositionLost,
                 _,
             ) => Ok(()),
         };

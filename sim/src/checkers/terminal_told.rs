@@ -304,7 +304,13 @@ impl TerminalTold {
             // And whether it has read.
             CloseCode::PingTimeout => true,
             // The driver ends it.
-            CloseCode::ProtocolError | CloseCode::InvalidPayload | CloseCode::TooLarge => false,
+            CloseCode::ProtocolError
+            | CloseCode::InvalidPayload
+            | CloseCode::TooLarge
+            | CloseCode::InvalidToken
+            | CloseCode::Forbidden
+            | CloseCode::PositionLost => false,
+            CloseCode::NotAuthenticated | CloseCode::TooManyConnections => false,
         }
     }
 }

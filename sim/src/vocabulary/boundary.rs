@@ -23,6 +23,8 @@ pub enum Intake {
     LinkAccepted(LinkKey),
     /// [`Event::Opened`].
     Opened(ConnectionKey),
+    /// [`Event::Authenticated`].
+    Authenticated(ConnectionKey),
     /// [`Event::Heard`].
     Heard(ConnectionKey),
     /// [`Event::Written`].
@@ -238,6 +240,7 @@ impl Intake {
     pub(crate) fn of(event: &Event, in_time: bool) -> Self {
         match event {
             Event::Opened { connection } => Self::Opened(*connection),
+            Event::Authenticated { connection, .. } => Self::Authenticated(*connection),
             Event::Heard { connection, .. } => Self::Heard(*connection),
             Event::Topic { connection, .. } => Self::Heard(*connection),
             Event::Written { connection } => Self::Written(*connection),

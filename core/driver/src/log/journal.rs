@@ -118,6 +118,11 @@ pub(crate) fn accepted(
     debug!(%this, %uuid, %user, transport, "a terminal is accepted");
 }
 
+/// A terminal whose handshake is being completed, and that will say who it is.
+pub(crate) fn accepted_stranger(this: InstanceId, uuid: ConnectionId) {
+    debug!(%this, %uuid, "a terminal is accepted that has not said who it is");
+}
+
 /// A terminal that gets its hello.
 pub(crate) fn greeted(this: InstanceId, uuid: ConnectionId, user: &UserId, degraded: bool) {
     debug!(%this, %uuid, %user, degraded, "a terminal is greeted");
@@ -140,8 +145,9 @@ pub(crate) fn ended(this: InstanceId, closure: Closure, ended: &Ended<'_>) {
         Closure::Violation(_) => "cut short",
     };
     let (reason, lived_ms) = (ending.name(), lived.as_millis() as u64);
+    let user = user.map(display);
     debug!(
-        %this, %uuid, %user, reason, closing_handshake = handshake, lived_ms, messages, frames, bytes,
+        %this, %uuid, user, reason, closing_handshake = handshake, lived_ms, messages, frames, bytes,
         "a terminal is gone"
     );
 }

@@ -48,9 +48,14 @@ impl Terminals {
         }
     }
 
-    /// A connection that is not forgotten.
+    /// A connection that is not forgotten, and that has said who it is.
     pub(crate) fn get(&self, connection: ConnectionKey) -> Option<Terminal<'_>> {
-        self.registry.get(connection).map(Connection::terminal)
+        self.registry.get(connection)?.terminal()
+    }
+
+    /// The name of a connection that is not forgotten.
+    pub(crate) fn id(&self, connection: ConnectionKey) -> Option<ConnectionId> {
+        Some(self.registry.get(connection)?.id)
     }
 
     /// Whether a batch of a connection is with the driver.
@@ -62,7 +67,7 @@ impl Terminals {
     /// A present connection that is found by this key, by its name.
     pub(crate) fn find(&self, connection: ConnectionId, key: &Key) -> Option<ConnectionKey> {
         let found = self.registry.find(connection)?;
-        let is_its = self.registry.get(found)?.key == *key;
+        let is_its = self.registry.get(found)?.key.as_ref() == Some(key);
         is_its.then_some(found)
     }
 
@@ -71,7 +76,7 @@ impl Terminals {
         (self.registry.of(key).iter())
             .filter_map(|connection| self.registry.get(*connection))
             .filter(|connection| connection.is_live())
-            .map(Connection::terminal)
+            .filter_map(Connection::terminal)
     }
 
     /// The youngest present connection that is older than `age`.
@@ -99,6 +104,7 @@ impl Terminals {
         gauges.connections = self.len();
         gauges.users = self.registry.users();
         self.gauge_topics(gauges);
+        gauges.authenticating = self.registry.strangers();
     }
 
     /// How full its tables and queues are; of the queues, the fullest.

@@ -22,6 +22,8 @@ pub(crate) struct Registry {
     by_key: SeededMap<Key, Vec<ConnectionKey>>,
     by_age: BTreeMap<Age, ConnectionKey>,
     next_age: Age,
+    /// Connections that have no key.
+    strangers: usize,
 }
 
 impl Registry {
@@ -32,20 +34,44 @@ impl Registry {
             by_key: SeededMap::with_hasher(hash.clone()),
             by_age: BTreeMap::new(),
             next_age: Age::OLDEST,
+            strangers: 0,
         }
     }
 
     /// Adds a connection, as the youngest.
     pub(crate) fn insert(&mut self, mut connection: Connection) -> ConnectionKey {
-        let age = self.next_age;
-        self.next_age = age.younger();
+        let age = self.youngest();
         connection.age = age;
         let (id, key) = (connection.id, connection.key.clone());
         let connection = self.connections.insert(connection);
         self.by_id.insert(id, connection);
         self.by_age.insert(age, connection);
-        self.by_key.entry(key).or_default().push(connection);
+        match key {
+            Some(key) => self.by_key.entry(key).or_default().push(connection),
+            None => self.strangers += 1,
+        }
         connection
+    }
+
+    /// It is known what a present connection is found by. To others it comes at this moment, as the youngest.
+    pub(crate) fn name(&mut self, connection: ConnectionKey, key: Key) {
+        let age = self.youngest();
+        let Some(named) = self.connections.get_mut(connection) else {
+            return;
+        };
+        self.by_age.remove(&named.age);
+        self.by_age.insert(age, connection);
+        named.age = age;
+        if named.key.replace(key.clone()).is_none() {
+            self.strangers -= 1;
+        }
+        self.by_key.entry(key).or_default().push(connection);
+    }
+
+    fn youngest(&mut self) -> Age {
+        let age = self.next_age;
+        self.next_age = age.younger();
+        age
     }
 
     /// Ends the presence of a connection: it is found by its slot alone.
@@ -57,7 +83,8 @@ impl Registry {
             return;
         }
         self.by_id.remove(&retired.id);
-        let Some(present) = self.by_key.get_mut(&retired.key) else {
+        let Some(key) = &retired.key else { return };
+        let Some(present) = self.by_key.get_mut(key) else {
             return;
         };
         // They came in the order of their age.
@@ -66,13 +93,17 @@ impl Registry {
             present.remove(place);
         }
         if present.is_empty() {
-            self.by_key.remove(&retired.key);
+            self.by_key.remove(key);
         }
     }
 
     pub(crate) fn remove(&mut self, connection: ConnectionKey) -> Option<Connection> {
         self.retire(connection);
-        self.connections.remove(connection)
+        let removed = self.connections.remove(connection)?;
+        if removed.key.is_none() {
+            self.strangers -= 1;
+        }
+        Some(removed)
     }
 
     pub(crate) fn get(&self, connection: ConnectionKey) -> Option<&Connection> {
@@ -118,6 +149,11 @@ impl Registry {
     /// Connections that are present.
     pub(crate) fn present(&self) -> usize {
         self.by_age.len()
+    }
+
+    /// Connections that have not said who they are, those included whose end has begun.
+    pub(crate) const fn strangers(&self) -> usize {
+        self.strangers
     }
 
     /// Keys with present connections; each is a user.

@@ -7,7 +7,7 @@ use super::cluster::{Cluster, Record};
 use crate::config::Config;
 use crate::directory::log::LogOperation;
 use crate::directory::{Lease, LeaseState, Load, Operation, OperationError, OperationResult, Row};
-use crate::event::{Answer, Closure, Event, Handshake, Heard, TripLost};
+use crate::event::{Answer, Closure, Event, Handshake, Heard, Login, TripLost};
 use crate::frame::{CloseCode, Payload};
 use crate::id::{CallId, ConnectionKey, Epoch, InstanceId, OpId, PushId, UserId};
 use crate::instance::Instance;
@@ -97,6 +97,22 @@ impl Rig {
             ..Handshake::new(UserId::new(user).expect("a user"))
         };
         self.cluster.accept(0, handshake).expect("taken")
+    }
+
+    /// A terminal that has not said who it is opens its connection.
+    pub(crate) fn open_stranger(&mut self) -> ConnectionKey {
+        let key = self.cluster.accept_stranger(0).expect("taken");
+        assert_eq!(self.opened(key), [""; 0], "a stranger is told nothing");
+        key
+    }
+
+    /// It says who it is.
+    pub(crate) fn authenticated(&mut self, connection: ConnectionKey, user: &str) -> Vec<String> {
+        let login = Login::new(UserId::new(user).expect("a user"));
+        self.event(Event::Authenticated {
+            connection,
+            login: Box::new(login),
+        })
     }
 
     pub(crate) fn opened(&mut self, connection: ConnectionKey) -> Vec<String> {

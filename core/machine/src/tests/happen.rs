@@ -10,7 +10,7 @@ use super::steps::{Answering, Step};
 use crate::base::slots::SlotKey as _;
 use crate::config::Config;
 use crate::directory::{OperationError, Reply};
-use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, TripLost};
+use crate::event::{Closure, Event, Handshake, Heard, Life, LinkFailure, Login, TripLost};
 use crate::frame::CloseCode;
 use crate::id::{CallId, ConnectionKey, Epoch, LinkKey, OpId, UserId};
 use crate::logs::{LogQuery, LogRequest};
@@ -22,6 +22,8 @@ impl Feeder {
     pub(super) fn happen(&mut self, step: &Step) {
         match step {
             Step::Accept { user, expires } => self.accept(*user, *expires),
+            Step::AcceptStranger => self.accept_stranger(),
+            Step::Authenticated { connection, user } => self.authenticated(*connection, *user),
             Step::Opened { connection } => {
                 self.about(*connection, |connection| Event::Opened { connection });
             }
@@ -104,6 +106,22 @@ impl Feeder {
             self.connections.push((key, id));
             self.open.insert(key);
         }
+    }
+
+    fn accept_stranger(&mut self) {
+        if let Ok(key) = self.cluster.accept_stranger(0) {
+            let id = self.instance().connection_id(key).expect("just accepted");
+            self.connections.push((key, id));
+            self.open.insert(key);
+        }
+    }
+
+    fn authenticated(&mut self, number: usize, user: u8) {
+        let login = Login::new(user_id(user));
+        self.about(number, |connection| Event::Authenticated {
+            connection,
+            login: Box::new(login),
+        });
     }
 
     /// Something happens to a connection, if there is one.

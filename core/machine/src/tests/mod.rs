@@ -4,6 +4,7 @@
 mod acks;
 mod answers;
 mod arbitrary;
+mod authenticating;
 mod chance;
 mod damage;
 mod drain;

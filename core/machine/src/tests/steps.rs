@@ -19,8 +19,13 @@ pub(super) enum Step {
         user: u8,
         expires: Option<u16>,
     },
+    AcceptStranger,
     Opened {
         connection: usize,
+    },
+    Authenticated {
+        connection: usize,
+        user: u8,
     },
     Heard {
         connection: usize,
@@ -160,7 +165,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (any::<u8>(), proptest::option::weighted(0.1, any::<u16>()))
             .prop_map(|(user, expires)| Step::Accept { user, expires }),
+        2 => Just(Step::AcceptStranger),
         6 => (0..20_usize).prop_map(|connection| Step::Opened { connection }),
+        2 => (0..20_usize, 0..4_u8)
+            .prop_map(|(connection, user)| Step::Authenticated { connection, user }),
         2 => (0..20_usize, any::<bool>())
             .prop_map(|(connection, message)| Step::Heard { connection, message }),
         8 => (0..20_usize).prop_map(|connection| Step::Written { connection }),

@@ -49,6 +49,17 @@ crate::settings! {
             handshake_timeout: Duration as Time = secs(5),
                 rule: |config| !config.handshake_timeout.is_zero(), "must be above zero";
 
+            /// Connections whose terminals have not said who they are, at most, in percent of `connections`. It
+            /// concerns terminals that say so behind the handshake, in their first frame.
+            authenticating_percent: u8 as Count = 10,
+                rule: |config| (1..=100).contains(&config.authenticating_percent),
+                    "must be between 1 and 100";
+
+            /// How long a terminal may take to say who it is, behind the handshake.
+            #[serde(with = "duration")]
+            authentication_timeout: Duration as Time = secs(10),
+                rule: |config| !config.authentication_timeout.is_zero(), "must be above zero";
+
             /// The time between two pings to a terminal, at most; jitter shortens it by up to a quarter.
             #[serde(with = "duration")]
             ping_interval: Duration as Time = secs(25),
@@ -315,6 +326,13 @@ impl Config {
             used_log: self.log_expiry,
             unused_log: self.unused_log_expiry,
         }
+    }
+
+    /// Connections whose terminals have not said who they are, at most.
+    pub fn strangers(&self) -> usize {
+        let share = self.connections / 100 * usize::from(self.authenticating_percent)
+            + self.connections % 100 * usize::from(self.authenticating_percent) / 100;
+        share.max(1)
     }
 
     /// What a log keeps, unless the push says otherwise.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::directory::OperationResult;
 use crate::frame::{CloseCode, EncodedSize};
@@ -56,6 +56,39 @@ impl Handshake {
             topics: None,
         }
     }
+}
+
+/// Who a terminal is whose handshake did not say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// The user to whom it belongs, by the authenticator.
+    pub user: UserId,
+    /// As [`Handshake::expires`].
+    pub expires: Option<WallTime>,
+    /// As [`Handshake::follow`].
+    pub follow: Option<Follow>,
+    /// As [`Handshake::topics`].
+    #[serde(serialize_with = "as_they_are")]
+    pub topics: Option<SharedRights>,
+}
+
+impl Login {
+    /// A login that never expires, and by which nothing is asked.
+    pub const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            expires: None,
+            follow: None,
+            topics: None,
+        }
+    }
+}
+
+fn as_they_are<S: Serializer>(
+    topics: &Option<SharedRights>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    topics.as_deref().serialize(serializer)
 }
 
 /// Why an instance does not take a terminal, by whose fault. Transports have words of their own for each.
@@ -202,6 +235,15 @@ pub enum Event {
         /// What it wants.
         wish: TopicWish,
     },
+
+    /// A terminal that was accepted without a name has said who it is, and the authenticator believes it. It is
+    /// reported once. If the terminal may not stay, it is closed.
+    Authenticated {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// Who it is.
+        login: Box<Login>,
+    },
 }
 
 /// What a terminal has shown of life beside frames: since its last ping, or since it was asked for last.
@@ -321,8 +363,8 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 11] = {
-        let mut all = [Self::NotOpened; 11];
+    pub const ALL: [Self; 3 + CloseCode::ALL.len()] = {
+        let mut all = [Self::NotOpened; 3 + CloseCode::ALL.len()];
         all[1] = Self::ByTerminal;
         all[2] = Self::Lost;
         let mut code = 0;
@@ -349,8 +391,8 @@ impl Ending {
 pub struct Ended<'a> {
     /// The UUID of the connection.
     pub id: ConnectionId,
-    /// The user that the terminal belongs to.
-    pub user: &'a UserId,
+    /// The user that the terminal belongs to. `None`: it has not said so.
+    pub user: Option<&'a UserId>,
     /// How its connection ended.
     pub ending: Ending,
     /// How long it lived, from the handshake on.

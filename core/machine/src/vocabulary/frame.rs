@@ -402,11 +402,22 @@ pub enum CloseCode {
     SlowConsumer,
     /// Nothing came from the terminal after a ping.
     PingTimeout,
+    /// The terminal did not say in time who it is.
+    NotAuthenticated,
+    /// Its user has too many connections already. It is refused with this where it says who it is after the
+    /// handshake.
+    TooManyConnections,
+    /// The token that it sent does not count here.
+    InvalidToken,
+    /// It is known who it is, and it may not connect.
+    Forbidden,
+    /// It has missed records of its log, and its protocol has no other word for that.
+    PositionLost,
 }
 
 impl CloseCode {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::ProtocolError,
         Self::InvalidPayload,
         Self::TooLarge,
@@ -415,6 +426,11 @@ impl CloseCode {
         Self::TokenExpired,
         Self::SlowConsumer,
         Self::PingTimeout,
+        Self::NotAuthenticated,
+        Self::TooManyConnections,
+        Self::InvalidToken,
+        Self::Forbidden,
+        Self::PositionLost,
     ];
 
     /// The number that terminals know it by, whatever their transport: from 4000 on they are
@@ -429,6 +445,11 @@ impl CloseCode {
             Self::TokenExpired => 4002,
             Self::SlowConsumer => 4003,
             Self::PingTimeout => 4004,
+            Self::NotAuthenticated => 4005,
+            Self::TooManyConnections => 4006,
+            Self::InvalidToken => 4007,
+            Self::Forbidden => 4008,
+            Self::PositionLost => 4009,
         }
     }
 
@@ -443,6 +464,11 @@ impl CloseCode {
             Self::TokenExpired => "token_expired",
             Self::SlowConsumer => "slow_consumer",
             Self::PingTimeout => "ping_timeout",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::TooManyConnections => "too_many_connections",
+            Self::InvalidToken => "invalid_token",
+            Self::Forbidden => "forbidden",
+            Self::PositionLost => "position_lost",
         }
     }
 
@@ -457,6 +483,11 @@ impl CloseCode {
             Self::TokenExpired => "token expired",
             Self::SlowConsumer => "slow consumer",
             Self::PingTimeout => "ping timeout",
+            Self::NotAuthenticated => "not authenticated in time",
+            Self::TooManyConnections => "too many connections",
+            Self::InvalidToken => "invalid token",
+            Self::Forbidden => "not allowed",
+            Self::PositionLost => "position lost",
         }
     }
 }

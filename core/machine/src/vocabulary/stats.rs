@@ -272,6 +272,8 @@ pub struct Tables {
 pub struct Gauges {
     /// Connections that it holds, those included whose end has begun.
     pub connections: usize,
+    /// Connections among them whose terminals have not said who they are.
+    pub authenticating: usize,
     /// Users with connections.
     pub users: usize,
     /// Topics with members here.

@@ -22,14 +22,16 @@ impl Terminals {
         let ending = connection.ending(closure);
         let phase = std::mem::replace(&mut connection.phase, Phase::Gone);
         let tickets = connection.outbound.drop_all();
-        let (id, user) = (connection.id, connection.key.user().clone());
+        let (id, user) = (connection.id, connection.user().cloned());
         let by_itself = match closure {
             Closure::Clean => Disconnected::ByTerminal,
             Closure::Abrupt => Disconnected::Lost,
             Closure::Violation(code) => Disconnected::ByServer(code),
         };
         let reason = match phase {
-            Phase::Upgrading { .. } | Phase::Registering { .. } => None,
+            Phase::Upgrading { .. } | Phase::Authenticating { .. } | Phase::Registering { .. } => {
+                None
+            }
             Phase::Live(greeting) => {
                 end_degradation(cx, greeting);
                 Some(by_itself)
@@ -54,7 +56,7 @@ impl Terminals {
             }
         };
         cx.stats.gone.count(ending);
-        if let Some(reason) = reason {
+        if let (Some(reason), Some(user)) = (reason, user) {
             cx.out.push(Command::Notify(Box::new(Notice::Disconnected {
                 connection: key,
                 id,
@@ -86,7 +88,9 @@ impl Terminals {
         let drop = Waiting::Drop(Outcome::Gone);
         let (reached, greeting, waiting) = match connection.phase {
             Phase::Upgrading { .. } => (Reached::Accepted, None, drop),
-            Phase::Registering { .. } => (Reached::Opened, None, drop),
+            Phase::Authenticating { .. } | Phase::Registering { .. } => {
+                (Reached::Opened, None, drop)
+            }
             Phase::Live(greeting) => (Reached::Greeted, Some(greeting), waiting),
             Phase::Closing { .. } | Phase::Gone => {
                 let id = connection.id;

@@ -34,6 +34,13 @@ pub(super) enum Following {
     Told,
 }
 
+impl Following {
+    /// Of a terminal that asks for this, or for nothing.
+    pub(super) fn of(follow: Option<Follow>) -> Self {
+        follow.map_or(Self::Nothing, |asked| Self::Asked(Box::new(asked)))
+    }
+}
+
 impl Connection {
     /// Whether the hello has to wait until it is known where it stands. Its row is written.
     pub(super) const fn waits_for_log(&mut self) -> bool {
@@ -132,7 +139,10 @@ impl Terminals {
                     cx.bug("a terminal is told of gaps before it is told where it begins");
                 }
             }
-            Phase::Upgrading { .. } | Phase::Closing { .. } | Phase::Gone => {}
+            Phase::Upgrading { .. }
+            | Phase::Authenticating { .. }
+            | Phase::Closing { .. }
+            | Phase::Gone => {}
         }
     }
 

@@ -175,7 +175,10 @@ impl Terminals {
                 ClosingStage::Writing => true,
                 ClosingStage::Sent | ClosingStage::Aborted => false,
             },
-            Phase::Upgrading { .. } | Phase::Registering { .. } | Phase::Gone => false,
+            Phase::Upgrading { .. }
+            | Phase::Authenticating { .. }
+            | Phase::Registering { .. }
+            | Phase::Gone => false,
         };
         if !may_write {
             return;

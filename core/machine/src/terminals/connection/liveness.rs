@@ -51,7 +51,7 @@ impl Connection {
                 .map_or(liveness, |expires| expires.min(liveness))
         };
         match self.phase {
-            Phase::Upgrading { until } => Some(until),
+            Phase::Upgrading { until } | Phase::Authenticating { until } => Some(until),
             Phase::Registering { greet_by } => Some(greet_by.min(alive())),
             Phase::Live(_) => {
                 let joins = (self.topics.as_ref()).and_then(|topics| topics.deadline());
@@ -115,6 +115,10 @@ impl Terminals {
             Phase::Upgrading { .. } => {
                 let drop = Waiting::Drop(Outcome::Gone);
                 self.close(cx, key, CloseCode::PingTimeout, drop, None);
+            }
+            Phase::Authenticating { .. } => {
+                let drop = Waiting::Drop(Outcome::Gone);
+                self.close(cx, key, CloseCode::NotAuthenticated, drop, None);
             }
             Phase::Registering { greet_by } => {
                 if *greet_by <= cx.now.mono {

@@ -2,7 +2,12 @@
 //!
 //! ```text
 //! accept -> Upgrading -> Registering -> Live -> Closing -> Gone -> forgotten
+//!              |              ^
+//!              +-> Authenticating
 //! ```
+//!
+//! A terminal whose handshake does not say who it is says so in its first frame. Until then it has no key, so
+//! that other wings do not see it ([`Connection::terminal`]).
 //!
 //! There is one way out: whatever ends a connection, its presence ends first
 //! ([`Registry::retire`](crate::terminals::registry::Registry::retire)), then its row is removed, and when
@@ -14,9 +19,9 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::context::Context;
-use crate::event::{Handshake, Notice, Refused};
-use crate::frame::{EncodedSize, Messages};
-use crate::id::{ConnectionId, ConnectionKey};
+use crate::event::{Follow, Handshake, Login, Notice, Refused};
+use crate::frame::{CloseCode, EncodedSize, Messages};
+use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::key::Key;
 use crate::message::Outcome;
 use crate::terminals::Terminals;
@@ -44,7 +49,8 @@ use phase::{Greeting, Phase, Reached};
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) key: Key,
+    /// What it is found by. `None`: it has not said who it is.
+    pub(super) key: Option<Key>,
     pub(super) age: Age,
     accepted: Instant,
     /// The same moment by the wall clock.
@@ -83,21 +89,26 @@ enum Waiting {
 }
 
 impl Connection {
-    /// Itself, as other wings see it.
-    pub(super) const fn terminal(&self) -> Terminal<'_> {
-        Terminal {
+    /// Itself, as other wings see it. `None` if nobody knows who it is.
+    pub(super) fn terminal(&self) -> Option<Terminal<'_>> {
+        Some(Terminal {
             id: self.id,
-            key: &self.key,
+            key: self.key.as_ref()?,
             accepted: self.accepted,
             connected: self.connected,
             life: match self.phase {
-                Phase::Upgrading { .. } => LifeStage::Upgrading,
+                Phase::Upgrading { .. } | Phase::Authenticating { .. } => LifeStage::Upgrading,
                 Phase::Registering { .. } => LifeStage::Registering,
                 Phase::Live(_) => LifeStage::Live,
                 Phase::Closing { .. } | Phase::Gone => LifeStage::Ending,
             },
             follows: self.follows(),
-        }
+        })
+    }
+
+    /// The user that it belongs to, if it has said so.
+    fn user(&self) -> Option<&UserId> {
+        self.key.as_ref().map(Key::user)
     }
 
     /// Whether it was greeted and its end has not begun.
@@ -124,11 +135,32 @@ impl Terminals {
         handshake: Handshake,
     ) -> Result<ConnectionKey, Refused> {
         let found_by = Key::from(handshake.user);
-        let expires = self.admit(cx, &found_by, handshake.expires)?;
+        self.admit_one(cx)?;
+        let expires = self.admit_user(cx, &found_by, handshake.expires)?;
+        let key = self.take(cx, handshake.size, Some(found_by));
+        self.let_in(key, expires, handshake.follow, handshake.topics);
+        Ok(key)
+    }
+
+    /// Takes a terminal that will say who it is, if there is room for it.
+    pub(crate) fn accept_stranger(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: EncodedSize,
+    ) -> Result<ConnectionKey, Refused> {
+        self.admit_one(cx)?;
+        let limit = cx.config.strangers();
+        if self.registry.strangers() >= limit {
+            return Err(Refused::Full { limit });
+        }
+        Ok(self.take(cx, size, None))
+    }
+
+    fn take(&mut self, cx: &mut Context<'_>, size: EncodedSize, key: Option<Key>) -> ConnectionKey {
         cx.stats.accepted += 1;
         let key = self.registry.insert(Connection {
             id: ConnectionId::new(cx.random.connection_ids.uuid()),
-            key: found_by,
+            key,
             age: Age::OLDEST,
             accepted: cx.now.mono,
             connected: cx.now.wall,
@@ -140,32 +172,49 @@ impl Terminals {
                 ping_at: cx.now.mono,
             },
             heard: cx.now.mono,
-            expires,
-            size: handshake.size,
+            expires: None,
+            size,
             topics: None,
-            rights: handshake.topics,
-            following: (handshake.follow).map_or(Following::Nothing, |asked| {
-                Following::Asked(Box::new(asked))
-            }),
+            rights: None,
+            following: Following::Nothing,
             messages: Messages::default(),
             frames: 0,
             bytes: 0,
             armed: None,
         });
         self.arm(cx, key);
-        Ok(key)
+        key
     }
 
-    fn admit(
+    /// It is known who a terminal is: until when, and what it wants and may.
+    fn let_in(
+        &mut self,
+        key: ConnectionKey,
+        expires: Option<Instant>,
+        follow: Option<Follow>,
+        topics: Option<SharedRights>,
+    ) {
+        if let Some(connection) = self.registry.get_mut(key) {
+            connection.expires = expires;
+            connection.following = Following::of(follow);
+            connection.rights = topics;
+        }
+    }
+
+    fn admit_one(&self, cx: &Context<'_>) -> Result<(), Refused> {
+        let limit = cx.config.connections;
+        match self.registry.len() >= limit {
+            true => Err(Refused::Full { limit }),
+            false => Ok(()),
+        }
+    }
+
+    fn admit_user(
         &self,
         cx: &Context<'_>,
         found_by: &Key,
         expires: Option<WallTime>,
     ) -> Result<Option<Instant>, Refused> {
-        if self.registry.len() >= cx.config.connections {
-            let limit = cx.config.connections;
-            return Err(Refused::Full { limit });
-        }
         if self.registry.of(found_by).len() >= cx.config.connections_per_user {
             let limit = cx.config.connections_per_user;
             return Err(Refused::TooManyOfUser { limit });
@@ -191,11 +240,61 @@ impl Terminals {
             // It was told to end while the upgrade was on its way.
             return;
         }
-        connection.phase = Phase::Registering {
-            greet_by: cx.now.mono + hooks::hello_grace(cx.flaws, cx.config),
-        };
-        connection.liveness = Liveness::Waiting { ping_at };
         connection.heard = cx.now.mono;
+        if connection.key.is_none() {
+            connection.phase = Phase::Authenticating {
+                until: cx.now.mono + cx.config.authentication_timeout,
+            };
+            self.arm(cx, key);
+            return;
+        }
+        self.register(cx, key, ping_at);
+    }
+
+    /// A terminal without a name has said who it is.
+    pub(crate) fn authenticated(&mut self, cx: &mut Context<'_>, key: ConnectionKey, login: Login) {
+        let ping_at = cx.now.mono + cx.random.jitter.shortened(cx.config.ping_interval);
+        let Some(connection) = self.registry.get(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        if !matches!(connection.phase, Phase::Authenticating { .. }) {
+            // It was told to end while it was asked who it is.
+            return;
+        }
+        let found_by = Key::from(login.user);
+        let expires = match self.admit_user(cx, &found_by, login.expires) {
+            Ok(expires) => expires,
+            Err(refused) => return self.turn_away(cx, key, refused),
+        };
+        self.registry.name(key, found_by);
+        self.let_in(key, expires, login.follow, login.topics);
+        self.register(cx, key, ping_at);
+    }
+
+    /// Closes a terminal that has said who it is, and may not stay.
+    pub(crate) fn turn_away(&mut self, cx: &mut Context<'_>, key: ConnectionKey, refused: Refused) {
+        let code = match refused {
+            Refused::TokenExpired => CloseCode::TokenExpired,
+            Refused::TooManyOfUser { .. } => CloseCode::TooManyConnections,
+            Refused::Full { .. } | Refused::Draining => CloseCode::ServiceRestart,
+        };
+        if self.registry.get(key).is_none() {
+            cx.stats.stale_events += 1;
+            return;
+        }
+        self.close(cx, key, code, Waiting::Drop(Outcome::Gone), None);
+    }
+
+    /// It is open, and known who it is: its row is asked for.
+    fn register(&mut self, cx: &mut Context<'_>, key: ConnectionKey, ping_at: Instant) {
+        let greet_by = cx.now.mono + hooks::hello_grace(cx.flaws, cx.config);
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.bug("registering a connection that is not there");
+            return;
+        };
+        connection.phase = Phase::Registering { greet_by };
+        connection.liveness = Liveness::Waiting { ping_at };
         if !hooks::hello_waits_for_row(cx.flaws) {
             self.greet(cx, key, Greeting::Reachable);
         }
@@ -209,6 +308,10 @@ impl Terminals {
             cx.bug("greeting a connection that is not there");
             return;
         };
+        let Some(user) = connection.user().cloned() else {
+            cx.bug("greeting a connection of nobody");
+            return;
+        };
         connection.phase = Phase::Live(greeting);
         let degraded = match greeting {
             Greeting::Reachable => false,
@@ -220,7 +323,7 @@ impl Terminals {
         cx.out.push(Command::Notify(Box::new(Notice::Connected {
             connection: key,
             id: connection.id,
-            user: connection.key.user().clone(),
+            user,
         })));
         if degraded {
             cx.stats.greeted_degraded += 1;
@@ -247,6 +350,7 @@ impl Terminals {
             }
             Phase::Live(Greeting::Reachable)
             | Phase::Upgrading { .. }
+            | Phase::Authenticating { .. }
             | Phase::Closing { .. }
             | Phase::Gone => {}
         }
@@ -270,7 +374,9 @@ impl Connection {
         row: impl FnOnce(&mut H),
     ) {
         self.id.fingerprint(now, hasher);
-        self.key.fingerprint(now, hasher);
+        if let Some(key) = &self.key {
+            key.fingerprint(now, hasher);
+        }
         self.age.fingerprint(now, hasher);
         self.accepted.fingerprint(now, hasher);
         self.connected.as_millis().fingerprint(now, hasher);

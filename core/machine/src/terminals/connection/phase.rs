@@ -37,6 +37,12 @@ pub(crate) enum Phase {
     },
     /// The socket has gone; the row has not.
     Gone,
+    /// Open; it has not said who it is. It has no row and is found by nothing but its slot and its age: nothing is
+    /// for it.
+    Authenticating {
+        /// When it is given up.
+        until: Instant,
+    },
 }
 
 /// How far a connection came before its end began.
@@ -74,7 +80,9 @@ impl Fingerprint for Phase {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         std::mem::discriminant(self).hash(hasher);
         match self {
-            Self::Upgrading { until } => until.fingerprint(now, hasher),
+            Self::Upgrading { until } | Self::Authenticating { until } => {
+                until.fingerprint(now, hasher);
+            }
             Self::Registering { greet_by } => greet_by.fingerprint(now, hasher),
             Self::Live(greeting) => greeting.hash(hasher),
             Self::Closing {

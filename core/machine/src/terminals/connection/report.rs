@@ -19,7 +19,10 @@ impl Connection {
                 ..
             } => Ending::NotOpened,
             Phase::Closing { code, .. } => Ending::ByServer(code),
-            Phase::Registering { .. } | Phase::Live(_) | Phase::Gone => match closure {
+            Phase::Authenticating { .. }
+            | Phase::Registering { .. }
+            | Phase::Live(_)
+            | Phase::Gone => match closure {
                 Closure::Clean => Ending::ByTerminal,
                 Closure::Abrupt => Ending::Lost,
                 Closure::Violation(code) => Ending::ByServer(code),
@@ -45,7 +48,7 @@ impl Terminals {
         let connection = self.registry.get(connection)?;
         Some(Ended {
             id: connection.id,
-            user: connection.key.user(),
+            user: connection.user(),
             ending: connection.ending(closure),
             lived: now.since(connection.accepted),
             messages: connection.messages.received + connection.messages.dropped,

@@ -11,7 +11,7 @@ use crate::config::{ClusterSecret, Config, Identity};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Answer, Closure, Event, Handshake, Life, LinkFailure, Refused};
-use crate::frame::{CloseCode, Outgoing, Payload};
+use crate::frame::{CloseCode, EncodedSize, Outgoing, Payload};
 use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey, OpId, PushId, UserId};
 use crate::instance::Instance;
 use crate::message::{Action, Audience, Push, Receipt};
@@ -197,6 +197,11 @@ impl Cluster {
         handshake: Handshake,
     ) -> Result<ConnectionKey, Refused> {
         self.instances[instance].accept(self.now, handshake)
+    }
+
+    /// A handshake that does not say who comes reaches an instance.
+    pub(crate) fn accept_stranger(&mut self, instance: usize) -> Result<ConnectionKey, Refused> {
+        self.instances[instance].accept_stranger(self.now, EncodedSize::UNCHANGED)
     }
 
     /// A terminal connects and is greeted, if the directory answers.

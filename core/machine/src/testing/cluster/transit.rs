@@ -26,6 +26,7 @@ impl Arriving {
             Self::Accept { dialler, link } => Channel::Link(*dialler, *link),
             Self::Event(index, event) => match event {
                 Event::Opened { connection }
+                | Event::Authenticated { connection, .. }
                 | Event::Heard { connection, .. }
                 | Event::Topic { connection, .. }
                 | Event::Probed { connection, .. }

@@ -1,0 +1,176 @@
+//! Terminals that say who they are behind the handshake.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::event::{Closure, Event, Heard, Login, Refused};
+use crate::frame::Payload;
+use crate::id::{CallId, PushId, UserId};
+use crate::message::{Action, Audience, Push};
+use crate::testing::rig::Rig;
+use crate::time::WallTime;
+
+/// H01, H08: room for those whom nobody knows is bounded apart, and is there again for the next one as soon as
+/// one has said who it is.
+#[test]
+fn a_share_of_the_connections_is_for_those_who_have_not_said_who_they_are() {
+    let mut rig = Rig::new(Config {
+        connections: 20,
+        ..Config::default()
+    });
+    let first = rig.open_stranger();
+    rig.open_stranger();
+    let third = rig.cluster.accept_stranger(0);
+    assert_eq!(third, Err(Refused::Full { limit: 2 }));
+    assert_eq!(rig.instance().gauges(rig.cluster.now).authenticating, 2);
+    rig.authenticated(first, "ann");
+    assert_eq!(rig.instance().gauges(rig.cluster.now).authenticating, 1);
+    assert!(rig.cluster.accept_stranger(0).is_ok());
+}
+
+#[test]
+fn the_share_is_one_connection_at_least() {
+    for (connections, percent, share) in [(5, 10, 1), (1_000_000, 10, 100_000), (250, 1, 2)] {
+        let config = Config {
+            connections,
+            authenticating_percent: percent,
+            ..Config::default()
+        };
+        assert_eq!(config.strangers(), share);
+    }
+}
+
+/// H21: it has no row before it has a name, and no hello before it has a row.
+#[test]
+fn a_terminal_is_registered_and_greeted_once_it_has_said_who_it_is() {
+    let mut rig = Rig::up();
+    let key = rig.open_stranger();
+    assert!(rig.row_epochs().is_empty());
+    assert_eq!(
+        rig.authenticated(key, "ann"),
+        ["connected 0", "hello 0", "flush 0"]
+    );
+    assert_eq!(rig.row_epochs(), [1]);
+    assert_eq!(rig.push("ann", "hi"), ["hi 0", "flush 0"]);
+}
+
+#[test]
+fn nothing_is_routed_to_a_terminal_that_has_not_said_who_it_is() {
+    let mut rig = Rig::up();
+    let key = rig.open_stranger();
+    let id = rig.instance().connection_id(key).expect("it has a name");
+    let ann = || UserId::new("ann").expect("a user");
+    for (number, to) in [
+        Audience::User(ann()),
+        Audience::Connections {
+            user: ann(),
+            connections: vec![id],
+        },
+        Audience::Everyone,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let push = Push {
+            id: PushId::new(uuid::Uuid::from_u128(number as u128)),
+            to,
+            action: Action::Frame(Payload::from("hi".to_owned())),
+            deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
+        };
+        let call = CallId::new(number as u64);
+        let told = rig.event(Event::Push { call, push });
+        assert!(!told.contains(&"hi 0".to_owned()), "{told:?}");
+        rig.pass_ms(3100);
+    }
+}
+
+/// H10: who says nothing does not stay, however much it sends.
+#[test]
+fn a_terminal_that_does_not_say_in_time_who_it_is_is_closed() {
+    let mut rig = Rig::up();
+    let key = rig.open_stranger();
+    for _ in 0..9 {
+        assert_eq!(rig.pass_ms(1000), [""; 0]);
+        assert_eq!(rig.heard(key, Heard::Control), [""; 0]);
+        assert_eq!(rig.heard(key, Heard::Message), [""; 0]);
+    }
+    assert_eq!(rig.pass_ms(1005), ["close 0 not_authenticated"]);
+    assert_eq!(rig.authenticated(key, "ann"), [""; 0], "it is too late");
+    assert_eq!(rig.closed(key), ["forget 0"]);
+    assert!(rig.instance().is_at_rest());
+}
+
+#[test]
+fn a_terminal_that_goes_before_it_has_said_who_it_is_is_forgotten_at_once() {
+    let mut rig = Rig::up();
+    let key = rig.open_stranger();
+    let ended = rig.instance().ended(rig.cluster.now, key, Closure::Clean);
+    assert_eq!(ended.expect("it is there").user, None);
+    assert_eq!(rig.closed(key), ["forget 0"]);
+    let late = rig.instance().stats().stale_events;
+    assert_eq!(rig.authenticated(key, "ann"), [""; 0]);
+    assert_eq!(rig.instance().stats().stale_events, late + 1);
+}
+
+/// H06, H08: what a handshake is refused for closes a terminal that says who it is behind it.
+#[test]
+fn a_terminal_that_may_not_stay_is_closed_when_it_has_said_who_it_is() {
+    let mut rig = Rig::new(Config {
+        connections_per_user: 1,
+        ..Config::default()
+    });
+    let key = rig.open_stranger();
+    rig.authenticated(key, "ann");
+    let second = rig.open_stranger();
+    assert_eq!(
+        rig.authenticated(second, "ann"),
+        ["close 1 too_many_connections"]
+    );
+    let third = rig.open_stranger();
+    let expired = Login {
+        expires: Some(WallTime::from_millis(rig.cluster.now.wall.as_millis())),
+        ..Login::new(UserId::new("bob").expect("a user"))
+    };
+    let said = rig.event(Event::Authenticated {
+        connection: third,
+        login: Box::new(expired),
+    });
+    assert_eq!(said, ["close 2 token_expired"]);
+}
+
+/// H53: a drain takes nobody, and does not wait for those who never say who they are.
+#[test]
+fn a_drain_closes_those_who_have_not_said_who_they_are() {
+    let mut rig = Rig::up();
+    let (first, second) = (rig.open_stranger(), rig.open_stranger());
+    let (delay, spread) = (Duration::from_secs(1), Duration::from_secs(1));
+    rig.event(Event::Drain { delay, spread });
+    assert_eq!(rig.authenticated(first, "ann"), ["close 0 service_restart"]);
+    let said = rig.pass_ms(2100);
+    assert!(
+        said.contains(&"close 1 service_restart".to_owned()),
+        "{said:?}"
+    );
+    rig.closed(first);
+    rig.closed(second);
+    let said = rig.pass_ms(2000);
+    assert!(said.contains(&"drained".to_owned()), "{said:?}");
+}
+
+/// Walks by age and lists of one user's terminals go by when each came to be known.
+#[test]
+fn a_terminal_is_as_young_as_its_name() {
+    let mut rig = Rig::up();
+    let stranger = rig.open_stranger();
+    let known = rig.connect("ann");
+    rig.authenticated(stranger, "ann");
+    let key = UserId::new("ann").expect("a user").into();
+    let of_ann = rig.instance().terminals().greeted_of(&key);
+    let ids: Vec<_> = of_ann.map(|terminal| terminal.id).collect();
+    let expected = [known, stranger].map(|key| rig.instance().connection_id(key).expect("there"));
+    assert_eq!(ids, expected);
+    rig.closed(known);
+    rig.closed(stranger);
+    assert!(rig.instance().is_at_rest());
+}
