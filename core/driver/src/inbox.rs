@@ -7,8 +7,10 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use futures_channel::oneshot;
-use switchboard_core::event::{Answer, Event, Handshake, Refused};
-use switchboard_core::id::{InstanceId, UserId};
+use http::request::Parts;
+use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
+use switchboard_core::frame::EncodedSize;
+use switchboard_core::id::{ConnectionKey, InstanceId, UserId};
 use switchboard_core::logs::LogRequest;
 use switchboard_core::message::{Action, Push};
 use switchboard_core::stats::Levels;
@@ -32,6 +34,8 @@ pub(crate) enum Input {
     Event(Event),
     /// A terminal wants to connect.
     Accept(Box<Accept>),
+    /// A terminal that was accepted as a stranger has logged in.
+    LogIn(Box<LoggedIn>),
     /// Another instance opened a link.
     AcceptLink(LinkEnd),
     /// The application hands in a push.
@@ -54,9 +58,9 @@ pub(crate) enum Input {
     },
 }
 
-/// A terminal that passed the authenticator, before the answer to its handshake.
+/// A terminal that may connect, before the answer to its handshake.
 pub(crate) struct Accept {
-    pub(crate) handshake: Handshake,
+    pub(crate) who: Who,
     pub(crate) protocol: Protocol,
     pub(crate) session: Option<String>,
     pub(crate) opening: Opening,
@@ -64,6 +68,26 @@ pub(crate) struct Accept {
     /// Its place among the sockets of terminals, if it came through the listener for these.
     pub(crate) place: Option<Arc<Seat>>,
     pub(crate) answer: oneshot::Sender<Result<(), Refused>>,
+}
+
+/// Who wants to connect.
+pub(crate) enum Who {
+    /// The authenticator knows.
+    Known(Handshake),
+    /// It will say so.
+    Stranger {
+        /// How large pushes are in its protocol, over its transport.
+        size: EncodedSize,
+        /// Its request, which may have something to say to the authenticator as well.
+        request: Box<Parts>,
+    },
+}
+
+/// A stranger who is one no more.
+pub(crate) struct LoggedIn {
+    pub(crate) connection: ConnectionKey,
+    pub(crate) login: Login,
+    pub(crate) session: Option<String>,
 }
 
 /// One end of an open link, before it belongs to an instance's thread.
@@ -159,6 +183,11 @@ impl Reports {
         // No `async fn`: each terminal holds this future, and would hold the event twice.
         self.0.send(Input::Event(event))
     }
+
+    /// Where other inputs are sent to.
+    pub(crate) const fn inbox(&self) -> &Inbox {
+        &self.0
+    }
 }
 
 impl Siblings {
@@ -180,6 +209,7 @@ fn bytes_of(input: &Input) -> usize {
         Input::Push(push, _) => payload(push),
         Input::Event(_)
         | Input::Accept(_)
+        | Input::LogIn(_)
         | Input::AcceptLink(_)
         | Input::Connections(..)
         | Input::Log(..)

@@ -2,6 +2,7 @@
 //! embeds one hands over as values.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
@@ -94,6 +95,11 @@ switchboard_core::settings! {
             origins: Vec<String> as List = Vec::new(),
                 rule: |process| Origins::new(&process.origins).is_ok(), Origins::RULE,
                 reload: Taken;
+
+            /// How long a terminal that can renew its token stays connected after that has run out.
+            // Clients begin to renew it at that moment.
+            #[serde(with = "switchboard_core::config::duration")]
+            refresh_grace: Duration as Time = Duration::from_secs(25);
         }
 
         "Connections of an instance" {

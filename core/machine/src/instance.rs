@@ -270,6 +270,10 @@ impl Instance {
             Event::Authenticated { connection, login } => {
                 self.authenticated(now, connection, *login, out);
             }
+            Event::Refreshed {
+                connection,
+                expires,
+            } => wings.terminals.refreshed(cx, connection, expires),
             Event::Heard { connection, frame } => wings.terminals.heard(cx, connection, frame),
             Event::Written { connection } => wings.terminals.written(cx, connection),
             Event::Closed {

@@ -8,10 +8,11 @@
 
 use std::collections::HashMap;
 
-use switchboard_core::frame::{EncodedSize, FrameSize, Outgoing, Payload, Pushed};
+use switchboard_core::frame::{CloseCode, EncodedSize, FrameSize, Outgoing, Payload, Pushed};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
+pub mod centrifuge;
 mod plain;
 
 /// The protocols that terminals speak.
@@ -23,6 +24,28 @@ pub enum Protocol {
     Plain,
     /// As `Plain`. Its terminals follow the log of their user, unless they say otherwise.
     PlainLog,
+    /// That of Centrifuge's clients, in JSON.
+    CentrifugeJson,
+    /// The same, in Protobuf.
+    CentrifugeProtobuf,
+}
+
+/// Protocols among which a terminal chooses that connects at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// The handshake says who the terminal is.
+    Plain,
+    /// Its first frame says so. Each terminal has a [session](centrifuge::Session).
+    Centrifuge,
+}
+
+/// How a terminal is told why its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// The number by which it decides what to do.
+    pub number: u16,
+    /// What a person reads of it.
+    pub reason: &'static str,
 }
 
 /// When the terminals of a protocol follow the log of their user.
@@ -36,8 +59,8 @@ pub enum Following {
 
 /// What makes a protocol. Each has a file, and one of these in it.
 struct Codec {
-    /// The WebSocket subprotocol by which terminals choose it.
-    subprotocol: &'static str,
+    /// The WebSocket subprotocol by which terminals choose it. `None`: it is that of who chooses nothing.
+    subprotocol: Option<&'static str>,
     /// When its terminals follow the log of their user.
     following: Following,
     /// Whether the frame of a push is another than its payload.
@@ -48,11 +71,17 @@ struct Codec {
     encode: fn(Outgoing) -> Frames,
     /// What a frame from a terminal means.
     decode: fn(Payload) -> Said,
+    /// How a terminal is told why its connection ends.
+    farewell: fn(CloseCode) -> Farewell,
+    /// How messages become bytes, if each terminal has a session.
+    session: Option<centrifuge::Encoding>,
 }
 
 /// The frames by which a terminal is told something, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frames {
+    /// The protocol has no word for it.
+    None,
     /// It is said by one.
     One(Payload),
     /// What it is, and its content.
@@ -61,23 +90,26 @@ pub enum Frames {
 
 impl Frames {
     /// The frame with the content.
-    pub fn content(self) -> Payload {
+    pub fn content(self) -> Option<Payload> {
         match self {
-            Self::One(frame) | Self::Two(_, frame) => frame,
+            Self::None => None,
+            Self::One(frame) | Self::Two(_, frame) => Some(frame),
         }
     }
 }
 
 impl IntoIterator for Frames {
     type Item = Payload;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Payload>, std::iter::Once<Payload>>;
+    type IntoIter =
+        std::iter::Chain<std::option::IntoIter<Payload>, std::option::IntoIter<Payload>>;
 
     fn into_iter(self) -> Self::IntoIter {
         let (first, last) = match self {
-            Self::One(frame) => (None, frame),
-            Self::Two(first, last) => (Some(first), last),
+            Self::None => (None, None),
+            Self::One(frame) => (None, Some(frame)),
+            Self::Two(first, last) => (Some(first), Some(last)),
         };
-        first.into_iter().chain(std::iter::once(last))
+        first.into_iter().chain(last)
     }
 }
 
@@ -94,25 +126,58 @@ pub enum Said {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::PlainLog];
+    pub const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::PlainLog,
+        Self::CentrifugeJson,
+        Self::CentrifugeProtobuf,
+    ];
 
     const fn codec(self) -> &'static Codec {
         match self {
             Self::Plain => &plain::CODEC,
             Self::PlainLog => &plain::LOG_CODEC,
+            Self::CentrifugeJson => &centrifuge::JSON_CODEC,
+            Self::CentrifugeProtobuf => &centrifuge::PROTOBUF_CODEC,
         }
     }
 
-    /// The WebSocket subprotocol by which terminals choose it.
-    pub const fn subprotocol(self) -> &'static str {
+    /// The WebSocket subprotocol by which terminals choose it. `None`: terminals speak it that choose nothing.
+    pub const fn subprotocol(self) -> Option<&'static str> {
         self.codec().subprotocol
     }
 
-    /// The protocol of a WebSocket subprotocol.
-    pub fn of_subprotocol(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|protocol| protocol.subprotocol() == name)
+    /// The protocol of a WebSocket subprotocol, among those of a family.
+    pub fn of_subprotocol(family: Family, name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|protocol| protocol.family() == family && protocol.subprotocol() == Some(name))
+    }
+
+    /// The protocol of terminals that choose none.
+    pub const fn usual(family: Family) -> Self {
+        match family {
+            Family::Plain => Self::Plain,
+            Family::Centrifuge => Self::CentrifugeJson,
+        }
+    }
+
+    /// Those that it stands beside.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Plain | Self::PlainLog => Family::Plain,
+            Self::CentrifugeJson | Self::CentrifugeProtobuf => Family::Centrifuge,
+        }
+    }
+
+    /// A new session of a terminal, if its protocol has any.
+    pub fn session(self, settings: centrifuge::Settings) -> Option<centrifuge::Session> {
+        let encoding = self.codec().session?;
+        Some(centrifuge::Session::new(encoding, settings))
+    }
+
+    /// How a terminal is told why its connection ends.
+    pub fn farewell(self, code: CloseCode) -> Farewell {
+        (self.codec().farewell)(code)
     }
 
     /// When its terminals follow the log of their user.
@@ -265,15 +330,23 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_is_chosen_by_its_subprotocol() {
+    fn a_protocol_is_chosen_by_its_subprotocol_within_its_family() {
         for protocol in Protocol::ALL {
-            assert_eq!(
-                Protocol::of_subprotocol(protocol.subprotocol()),
-                Some(protocol)
-            );
+            let family = protocol.family();
+            match protocol.subprotocol() {
+                Some(name) => {
+                    let chosen = |family| Protocol::of_subprotocol(family, name);
+                    assert_eq!(chosen(family), Some(protocol));
+                    for other in [Family::Plain, Family::Centrifuge] {
+                        assert!(other == family || chosen(other).is_none());
+                    }
+                }
+                None => assert_eq!(Protocol::usual(family), protocol),
+            }
         }
-        assert_eq!(Protocol::of_subprotocol("bearer.token"), None);
-        let second = Protocol::of_subprotocol("switchboard.v2").expect("it is one");
+        let plain = |name| Protocol::of_subprotocol(Family::Plain, name);
+        assert_eq!(plain("bearer.token"), None);
+        let second = plain("switchboard.v2").expect("it is one");
         assert_eq!(second.following(), Following::UnlessDeclined);
         assert_eq!(Protocol::default().following(), Following::IfAsked);
     }

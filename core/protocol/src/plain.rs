@@ -8,20 +8,25 @@ use switchboard_core::id::{ConnectionId, PushId, TopicId};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
-use crate::{Codec, Following, Frames, Said};
+use crate::{Codec, Farewell, Following, Frames, Said};
 
 pub(crate) const CODEC: Codec = Codec {
-    subprotocol: "switchboard.v1",
+    subprotocol: Some("switchboard.v1"),
     following: Following::IfAsked,
     changes_payloads: false,
     size,
     encode,
     decode,
+    farewell: |code| Farewell {
+        number: code.number(),
+        reason: code.reason(),
+    },
+    session: None,
 };
 
 /// The same frames, for terminals that follow the log of their user.
 pub(crate) const LOG_CODEC: Codec = Codec {
-    subprotocol: "switchboard.v2",
+    subprotocol: Some("switchboard.v2"),
     following: Following::UnlessDeclined,
     ..CODEC
 };

@@ -225,6 +225,7 @@ impl Writer {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

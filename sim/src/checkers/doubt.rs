@@ -235,6 +235,7 @@ impl Doubting {
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -222,6 +222,7 @@ impl DrainPace {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Probed { .. }
             | Intake::DirectoryUp

@@ -193,6 +193,7 @@ impl Begun {
             }
             Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::LinkUp(_)
             | Intake::LinkReceived { .. }

@@ -154,6 +154,7 @@ impl Terms {
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -167,6 +167,7 @@ impl HostLinks {
             Intake::Accepted { .. }
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

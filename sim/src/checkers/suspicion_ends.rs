@@ -173,6 +173,7 @@ impl Suspicion {
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
             | Intake::Authenticated(_)
+            | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)
             | Intake::Closed(_)

@@ -136,6 +136,7 @@ impl TerminalTimes {
             Intake::Drain { .. } => return self.leaving.push(life.host),
             Intake::Opened(connection)
             | Intake::Authenticated(connection)
+            | Intake::Refreshed(connection)
             | Intake::Heard(connection)
             | Intake::Written(connection)
             | Intake::Closed(connection)
@@ -165,7 +166,7 @@ impl TerminalTimes {
                     timed.stage = TimedStage::Opened { at: now, signs };
                 }
             }
-            Intake::Authenticated(_) => {}
+            Intake::Authenticated(_) | Intake::Refreshed(_) => {}
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
                     signs.heard = now;

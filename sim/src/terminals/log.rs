@@ -43,6 +43,7 @@ impl ClientLog {
         let newest = self.held.iter().rev().take(self.brings as usize);
         Some(Follow {
             after: newest.copied().collect(),
+            behind: None,
             history: self.history,
         })
     }

@@ -214,10 +214,9 @@ impl Terminals {
         match seen {
             Seen::Frame(outgoing) => {
                 this.tries = 0;
-                cx.trace(&Entry::Frame {
-                    session,
-                    payload: &PROTOCOL.encode(outgoing.clone()).content(),
-                });
+                if let Some(payload) = &PROTOCOL.encode(outgoing.clone()).content() {
+                    cx.trace(&Entry::Frame { session, payload });
+                }
                 if let Some(word) = LogWord::of(&outgoing) {
                     self.hear_of_log(cx, session, word);
                 }

@@ -25,6 +25,8 @@ pub enum Intake {
     Opened(ConnectionKey),
     /// [`Event::Authenticated`].
     Authenticated(ConnectionKey),
+    /// [`Event::Refreshed`].
+    Refreshed(ConnectionKey),
     /// [`Event::Heard`].
     Heard(ConnectionKey),
     /// [`Event::Written`].
@@ -241,6 +243,7 @@ impl Intake {
         match event {
             Event::Opened { connection } => Self::Opened(*connection),
             Event::Authenticated { connection, .. } => Self::Authenticated(*connection),
+            Event::Refreshed { connection, .. } => Self::Refreshed(*connection),
             Event::Heard { connection, .. } => Self::Heard(*connection),
             Event::Topic { connection, .. } => Self::Heard(*connection),
             Event::Written { connection } => Self::Written(*connection),

@@ -144,6 +144,7 @@ fn starts() -> impl Strategy<Value = LogStart> {
     prop_oneof![
         1 => (0..4_u32).prop_map(LogStart::Last),
         4 => prop::collection::vec(wishes, 1..4).prop_map(LogStart::After),
+        2 => (0..WISHES).prop_map(LogStart::Behind),
     ]
 }
 
@@ -161,16 +162,21 @@ impl Told {
     pub fn resolve(&self, operation: &Operation) -> Operation {
         let mut operation = operation.clone();
         if let Operation::Log {
-            operation:
-                LogOperation::Read {
-                    start: LogStart::After(positions),
-                    ..
-                },
+            operation: LogOperation::Read { start, .. },
             ..
         } = &mut operation
         {
-            for position in positions {
-                *position = self.wished(*position);
+            match start {
+                LogStart::After(positions) => {
+                    for position in positions {
+                        *position = self.wished(*position);
+                    }
+                }
+                LogStart::Behind(offset) => {
+                    let wish = Position::new(*offset, 0).expect("it is small");
+                    *offset = self.wished(wish).offset();
+                }
+                LogStart::Last(_) => {}
             }
         }
         operation

@@ -101,6 +101,34 @@ fn a_position_is_known_if_it_is_equal_and_in_no_other_case() {
     }
 }
 
+/// A terminal that keeps an offset alone goes on behind what is known at it, and at no other.
+#[test]
+fn an_offset_alone_is_known_whatever_its_tag() {
+    let mut pair = Pair::start();
+    let begun = read(&mut pair, LogStart::Last(0)).head;
+    let part = read(&mut pair, LogStart::Behind(begun.offset()));
+    assert_eq!((part.after, part.records.len()), (Some(begun), 0));
+    let places: Vec<Place> = (0..3).map(|number| added(&mut pair, number)).collect();
+    let known = [places[0].before, places[0].position, places[1].position];
+    let head = places[2].position;
+    let offsets = known
+        .map(Position::offset)
+        .into_iter()
+        .chain([head.offset()]);
+    let offsets: Vec<u64> = offsets.collect();
+    let behind = [3, 2, 1, 0];
+    for (known, behind) in known.into_iter().chain([head]).zip(behind) {
+        let part = read(&mut pair, LogStart::Behind(known.offset()));
+        assert_eq!((part.after, part.records.len()), (Some(known), behind));
+        let offset = known.offset();
+        let others = [offset.wrapping_sub(1), offset + 1, offset + (1 << 40)];
+        for other in others.into_iter().filter(|other| !offsets.contains(other)) {
+            let part = read(&mut pair, LogStart::Behind(other));
+            assert_eq!((part.after, part.records.len()), (None, 0), "{other}");
+        }
+    }
+}
+
 /// A terminal that steps back names what it was sent, newest first.
 #[test]
 fn of_several_positions_the_first_that_is_known_counts() {

@@ -1,5 +1,6 @@
 //! From a terminal's handshake to an accepted terminal, at our own listener and for any hyper-based server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use switchboard_core::event::{Follow, Handshake, Refused};
-use switchboard_protocol::Protocol;
+use switchboard_core::id::UserId;
+use switchboard_protocol::{Family, Protocol};
 
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
@@ -16,17 +18,20 @@ use crate::admission::Admission;
 use crate::answer::{ConnectBody, refusal, unauthenticated};
 use crate::events::Queue;
 use crate::handle::Handle;
-use crate::inbox::{Accept, Input};
-use crate::login::{AuthError, Login};
+use crate::inbox::{Accept, Input, Who};
+use crate::login::{AuthError, Authenticator, Login};
 use crate::members::Member;
 use crate::permits::{Capacity, Seat, Service, SocketPermit};
 use crate::request::follow::follow;
-use crate::request::origin;
+use crate::request::{origin, query};
 use crate::runtime::Runtime;
 use crate::transport::{self, Asked, BadHandshake, Handover, Opening};
 
-/// Where terminals connect.
+/// Where terminals connect whose handshake says who they are.
 const PATH: &str = "/connect";
+
+/// Where those connect that speak the Centrifuge protocol over a WebSocket.
+const CENTRIFUGE_PATH: &str = "/connection/websocket";
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;
@@ -51,39 +56,44 @@ async fn terminal(
     parts: &Parts,
     permit: &SocketPermit,
 ) -> Result<Accepted<Handover>, Refusal> {
-    let (asked, login, follow) = admit(ingress, parts, &permit.room)
+    let (asked, who) = admit(ingress, parts, &permit.room)
         .await
         .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, None, refusal))?;
-    let user = login.user.clone();
+    let user = who.user().cloned();
     let (handover, opening) = Opening::own(asked.kind);
     let terminal = Candidate {
         asked: &asked,
         opening,
-        login,
-        follow,
+        who,
         place: permit.place.clone(),
     };
     connect(ingress.events.as_deref(), &ingress.me, terminal)
         .await
         .map_err(|refusal| Box::new(asked.refused(*refusal)))
-        .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, Some(&user), refusal))?;
+        .inspect_err(|refusal| {
+            refusals::note(&ingress.me, &parts.headers, user.as_ref(), refusal)
+        })?;
     Ok(Accepted {
         head: asked.head,
         to: handover,
     })
 }
 
-/// Finds out what a terminal asks for and who it belongs to, if it may connect.
+/// Finds out what a terminal asks for and who it belongs to, if it may connect and its handshake says so.
 async fn admit(
     ingress: &Ingress,
     parts: &Parts,
     room: &Capacity,
-) -> Result<(Asked, Login, Option<Follow>), Refusal> {
-    if parts.uri.path() != PATH {
-        let text = "terminals connect at /connect";
-        return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
-    }
-    let asked = transport::asked(&parts.method, parts.version, &parts.headers);
+) -> Result<(Asked, Comer), Refusal> {
+    let asked = match parts.uri.path() {
+        PATH => transport::asked(&parts.method, parts.version, &parts.headers),
+        CENTRIFUGE_PATH => transport::asked_websocket(parts, encoding(&parts.uri)),
+        _ => {
+            let text =
+                "terminals connect at /connect, those of Centrifuge at /connection/websocket";
+            return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
+        }
+    };
     let asked = asked.map_err(|error| Box::new(error.response()))?;
     let admitted = ingress.admitted.load_full();
     if let Err(error) = origin::check(parts, &admitted.origins) {
@@ -94,20 +104,41 @@ async fn admit(
             &text,
         )));
     }
-    let login = logged_in(&admitted.admission, parts, room).await;
-    let admitted = login.and_then(|login| Ok((login, asked_log(&parts.uri, asked.protocol)?)));
-    match admitted {
-        Ok((login, follow)) => Ok((asked, login, follow)),
+    let comer: Result<_, Refusal> = async {
+        let authenticator = authenticator(&admitted.admission, room)?;
+        if asked.protocol.family() == Family::Centrifuge {
+            return Ok(Comer::Stranger(Box::new(parts.clone())));
+        }
+        let login = authenticator.authenticate(parts).await;
+        let login = login.map_err(|error| Box::new(unauthenticated(&error)))?;
+        let follow = asked_log(&parts.uri, asked.protocol)?;
+        Ok(Comer::Known(login, follow))
+    }
+    .await;
+    match comer {
+        Ok(comer) => Ok((asked, comer)),
         Err(refusal) => Err(Box::new(asked.refused(*refusal))),
     }
 }
 
-/// Finds out who a terminal belongs to, if there is room for it.
-async fn logged_in(
-    admission: &Admission,
-    parts: &Parts,
+/// The protocol of a terminal of Centrifuge that offers no subprotocol. Other parameters are others' business, and so is
+/// what cannot be read.
+fn encoding(uri: &Uri) -> Protocol {
+    let wishes = query::pairs(uri.query()).flatten();
+    let wish = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+        matches!(&*name, "format" | "cf_protocol") && value == "protobuf"
+    };
+    match wishes.map(wish).any(|is_protobuf| is_protobuf) {
+        true => Protocol::CentrifugeProtobuf,
+        false => Protocol::usual(Family::Centrifuge),
+    }
+}
+
+/// Who says who a terminal belongs to, if there is room for it.
+fn authenticator<'a>(
+    admission: &'a Admission,
     room: &Capacity,
-) -> Result<Login, Refusal> {
+) -> Result<&'a Arc<dyn Authenticator>, Refusal> {
     match room {
         Capacity::Enough | Capacity::Until(_) => {}
         Capacity::Spare => {
@@ -115,12 +146,10 @@ async fn logged_in(
             return Err(Box::new(unavailable(text)));
         }
     }
-    let Some(authenticator) = &admission.authenticator else {
+    admission.authenticator.as_ref().ok_or_else(|| {
         let text = "nobody says who a terminal belongs to";
-        return Err(Box::new(unavailable(text)));
-    };
-    let login = authenticator.authenticate(parts).await;
-    login.map_err(|error| Box::new(unauthenticated(&error)))
+        Box::new(unavailable(text))
+    })
 }
 
 /// What a terminal asks of its log.
@@ -162,8 +191,7 @@ impl Handle {
         let terminal = Candidate {
             asked: &asked,
             opening: Opening::upgrade(asked.kind, hyper::upgrade::on(&mut *request)),
-            login,
-            follow: asked_log(request.uri(), asked.protocol)?,
+            who: Comer::Known(login, asked_log(request.uri(), asked.protocol)?),
             place: None,
         };
         connect(self.shared.events.as_deref(), member, terminal).await?;
@@ -171,12 +199,28 @@ impl Handle {
     }
 }
 
+/// Who comes.
+enum Comer {
+    /// Its handshake says who it is, and what it wants of its log.
+    Known(Login, Option<Follow>),
+    /// Its first frame will say so.
+    Stranger(Box<Parts>),
+}
+
+impl Comer {
+    const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Known(login, _) => Some(&login.user),
+            Self::Stranger(_) => None,
+        }
+    }
+}
+
 /// A terminal that may connect.
 struct Candidate<'a> {
     asked: &'a Asked,
     opening: Opening,
-    login: Login,
-    follow: Option<Follow>,
+    who: Comer,
     /// Its place among the sockets of terminals, if it came through the listener for these.
     place: Option<Arc<Seat>>,
 }
@@ -202,21 +246,28 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
     let Candidate {
         asked,
         opening,
-        login,
-        follow,
+        who,
         place,
     } = terminal;
     let (answer, answered) = oneshot::channel();
+    let size = asked.kind.size(asked.protocol);
+    let (who, session) = match who {
+        Comer::Known(login, follow) => {
+            let handshake = Handshake {
+                user: login.user,
+                expires: login.expires,
+                size,
+                follow,
+                topics: login.topics,
+            };
+            (Who::Known(handshake), login.session)
+        }
+        Comer::Stranger(request) => (Who::Stranger { size, request }, None),
+    };
     let accept = Accept {
-        handshake: Handshake {
-            user: login.user,
-            expires: login.expires,
-            size: asked.kind.size(asked.protocol),
-            follow,
-            topics: login.topics,
-        },
+        who,
         protocol: asked.protocol,
-        session: login.session,
+        session,
         opening,
         seat: member.seat(),
         place,

@@ -108,19 +108,15 @@ fn code(answer: &str) -> String {
         .to_owned()
 }
 
-/// A terminal whose handshake is being completed.
+/// A terminal whose handshake is being completed. The user is known if the handshake says so.
 pub(crate) fn accepted(
     this: InstanceId,
     uuid: ConnectionId,
-    user: &UserId,
+    user: Option<&UserId>,
     transport: &'static str,
 ) {
-    debug!(%this, %uuid, %user, transport, "a terminal is accepted");
-}
-
-/// A terminal whose handshake is being completed, and that will say who it is.
-pub(crate) fn accepted_stranger(this: InstanceId, uuid: ConnectionId) {
-    debug!(%this, %uuid, "a terminal is accepted that has not said who it is");
+    let user = user.map(UserId::as_str);
+    debug!(%this, %uuid, user, transport, "a terminal is accepted");
 }
 
 /// A terminal that gets its hello.
@@ -145,7 +141,7 @@ pub(crate) fn ended(this: InstanceId, closure: Closure, ended: &Ended<'_>) {
         Closure::Violation(_) => "cut short",
     };
     let (reason, lived_ms) = (ending.name(), lived.as_millis() as u64);
-    let user = user.map(display);
+    let user = user.map(UserId::as_str);
     debug!(
         %this, %uuid, user, reason, closing_handshake = handshake, lived_ms, messages, frames, bytes,
         "a terminal is gone"

@@ -7,7 +7,7 @@ use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey};
-use switchboard_protocol::{Encoder, Protocol};
+use switchboard_protocol::{Encoder, Family, Protocol};
 
 use crate::permits::SocketPermit;
 use crate::tasks::Trust;
@@ -54,10 +54,15 @@ impl Terminals {
         mailbox
     }
 
-    /// Tells a terminal something, in its protocol. `sent` is shown each frame.
+    /// Tells a terminal something, in its protocol. `sent` is shown each frame, but for those that a session makes.
     pub(super) fn send(&mut self, key: ConnectionKey, outgoing: Outgoing, sent: impl Fn(&Payload)) {
         let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
+            let is_push = matches!(outgoing, Outgoing::Pushed(_) | Outgoing::Record(_));
+            if entry.protocol.family() == Family::Centrifuge && !is_push {
+                entry.mailbox.post(TerminalOrder::Tell(Box::new(outgoing)));
+                return;
+            }
             for frame in self.encoder.encode(entry.protocol, outgoing) {
                 sent(&frame);
                 let carried = self.carriage.carried(entry.transport, frame);
@@ -95,6 +100,14 @@ impl Terminals {
     /// How many there are of each transport, by its name.
     pub(super) fn by_transport(&self) -> [(&'static str, u64); TransportKind::ALL.len()] {
         TransportKind::ALL.map(|transport| (transport.name(), self.carried[transport as usize]))
+    }
+
+    /// What the application calls the login of a terminal that had none.
+    pub(super) fn logged_in(&mut self, key: ConnectionKey, session: Option<String>) {
+        let entry = self.entries.get_mut(key.slot()).and_then(Option::as_mut);
+        if let Some(entry) = entry.filter(|entry| entry.key == key) {
+            entry.session = session.map(String::into_boxed_str);
+        }
     }
 
     pub(super) fn session(&self, key: ConnectionKey) -> Option<String> {

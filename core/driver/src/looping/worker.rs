@@ -14,12 +14,13 @@ use switchboard_core::command::Outbox;
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
+use switchboard_protocol::centrifuge;
 
 use super::tables::{Links, Terminals};
 use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
-use crate::inbox::{Accept, Input, LinkEnd, Posted, Reports};
+use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, Posted, Reports, Who};
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
@@ -107,6 +108,11 @@ impl Worker {
             reports: reports.clone(),
             events: shared.events.clone(),
             frame_bytes: shared.settings.process.frame_bytes,
+            admitted: Arc::clone(&shared.admitted),
+            refresh_grace: shared.settings.process.refresh_grace,
+            sessions: centrifuge::Settings {
+                ping_interval: shared.settings.core.ping_interval,
+            },
             scratch: RefCell::default(),
         };
         let for_links = LinkContext {
@@ -203,6 +209,17 @@ impl Worker {
                 self.execute_all::<R>(out);
                 self.accept::<R>(now, *accept);
             }
+            Input::LogIn(logged_in) => {
+                let LoggedIn {
+                    connection,
+                    login,
+                    session,
+                } = *logged_in;
+                self.terminals.logged_in(connection, session);
+                let login = Box::new(login);
+                let event = Event::Authenticated { connection, login };
+                self.instance.handle(now, event, out);
+            }
             Input::AcceptLink(end) => {
                 self.execute_all::<R>(out);
                 if let Some(key) = self.instance.accept_link(now) {
@@ -262,8 +279,17 @@ impl Worker {
     }
 
     fn accept<R: Runtime>(&mut self, now: Now, accept: Accept) {
-        let user = accept.handshake.user.clone();
-        let key = match self.instance.accept(now, accept.handshake) {
+        let (user, request, accepted) = match accept.who {
+            Who::Known(handshake) => {
+                let user = handshake.user.clone();
+                (Some(user), None, self.instance.accept(now, handshake))
+            }
+            Who::Stranger { size, request } => {
+                let accepted = self.instance.accept_stranger(now, size);
+                (None, Some(request), accepted)
+            }
+        };
+        let key = match accepted {
             Ok(key) => key,
             Err(refused) => {
                 let _ = accept.answer.send(Err(refused));
@@ -275,12 +301,13 @@ impl Worker {
             return;
         };
         let transport = accept.opening.kind();
-        journal::accepted(self.me.id, id, &user, transport.name());
+        journal::accepted(self.me.id, id, user.as_ref(), transport.name());
         let mailbox = (self.terminals).insert(key, accept.protocol, transport, accept.session);
         let terminal = Box::new(terminal::Terminal {
             key,
             id,
             user,
+            request,
             protocol: accept.protocol,
             mailbox,
             _seat: accept.seat,

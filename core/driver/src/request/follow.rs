@@ -87,6 +87,7 @@ mod tests {
         assert_eq!(asked("log=1&user=ann"), Ok(Some(Follow::default())));
         let after = Follow {
             after: vec![position, other],
+            behind: None,
             history: 0,
         };
         assert_eq!(
@@ -95,6 +96,7 @@ mod tests {
         );
         let history = Follow {
             after: Vec::new(),
+            behind: None,
             history: 20,
         };
         assert_eq!(asked("history=20"), Ok(Some(history)));

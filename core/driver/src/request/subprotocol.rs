@@ -1,22 +1,25 @@
 //! The WebSocket subprotocols that a terminal offers.
 
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use switchboard_protocol::Protocol;
+use switchboard_protocol::{Family, Protocol};
 
 /// The subprotocol of the plain protocol. Browsers offer it together with `bearer.<token>`.
-pub const SUBPROTOCOL: &str = Protocol::Plain.subprotocol();
+pub const SUBPROTOCOL: &str = match Protocol::Plain.subprotocol() {
+    Some(name) => name,
+    None => panic!("the plain protocol has a subprotocol"),
+};
 
-/// The protocol that a terminal speaks: the first that it offers and that is known. `None`: it offers none,
-/// and speaks the plain one.
-pub(crate) fn selected_protocol(headers: &HeaderMap) -> Option<Protocol> {
-    offered_subprotocols(headers).find_map(Protocol::of_subprotocol)
+/// The protocol that a terminal speaks, of a family: the first that it offers and that is known. `None`: it offers
+/// none, and speaks the usual one.
+pub(crate) fn selected_protocol(family: Family, headers: &HeaderMap) -> Option<Protocol> {
+    offered_subprotocols(headers).find_map(|name| Protocol::of_subprotocol(family, name))
 }
 
 /// What the answer to a handshake says in `Sec-WebSocket-Protocol`: the subprotocol of the protocol that the
 /// terminal speaks, if it offers one. A token is never selected.
 pub fn selected_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let protocol = selected_protocol(headers)?;
-    Some(HeaderValue::from_static(protocol.subprotocol()))
+    let protocol = selected_protocol(Family::Plain, headers)?;
+    protocol.subprotocol().map(HeaderValue::from_static)
 }
 
 /// All that a handshake offers, in its order.

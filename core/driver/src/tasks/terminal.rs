@@ -1,6 +1,8 @@
 //! One terminal: a future that reads and writes together, and the mailbox through which its
 //! instance tells it what to do.
 
+mod conversation;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,17 +10,20 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use event_listener::EventListener;
 use futures_util::future::poll_fn;
+use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Heard, Life};
-use switchboard_core::frame::{CloseCode, Payload};
+use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
 use switchboard_core::topic::TopicWish;
-use switchboard_protocol::{Protocol, Said};
+use switchboard_protocol::{Protocol, Said, centrifuge};
 
+use crate::admission::Admitted;
 use crate::events::{NotTaken, Queue, TerminalEvent};
 use crate::inbox::Reports;
 use crate::log::{Cause, damped, journal};
@@ -26,6 +31,7 @@ use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
 use crate::task::caught;
 use crate::transport::{Carried, Carry, Incoming, LifeSign, Opens, Transport};
+use conversation::Conversation;
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -42,6 +48,8 @@ pub(crate) struct Mailbox {
 /// One thing to do.
 pub(crate) enum TerminalOrder {
     Send(Carried),
+    /// To be said by its session.
+    Tell(Box<Outgoing>),
     Flush,
     Ping,
     Probe,
@@ -97,6 +105,11 @@ pub(crate) struct TerminalContext {
     pub(crate) events: Option<Arc<Queue>>,
     /// The largest message that a terminal may send.
     pub(crate) frame_bytes: usize,
+    /// Says who strangers are.
+    pub(crate) admitted: Arc<ArcSwap<Admitted>>,
+    /// How long a terminal stays that can renew its token.
+    pub(crate) refresh_grace: Duration,
+    pub(crate) sessions: centrifuge::Settings,
     /// What frames are gathered in before they are written.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }
@@ -105,7 +118,10 @@ pub(crate) struct TerminalContext {
 pub(crate) struct Terminal {
     pub(crate) key: ConnectionKey,
     pub(crate) id: ConnectionId,
-    pub(crate) user: UserId,
+    /// `None`: it has not said who it is.
+    pub(crate) user: Option<UserId>,
+    /// The request of one that will say who it is.
+    pub(crate) request: Option<Box<Parts>>,
     pub(crate) protocol: Protocol,
     pub(crate) mailbox: Rc<Mailbox>,
     /// Given up when the task ends.
@@ -195,6 +211,8 @@ struct Pump<'a, T> {
     flush_due: bool,
     probe_due: bool,
     held: Option<Box<HeldMessage>>,
+    /// What it has said and is answered, if its protocol has sessions.
+    conversation: Option<Box<Conversation>>,
     phase: Phase,
 }
 
@@ -222,8 +240,10 @@ enum Step {
 }
 
 impl<'a, T> Pump<'a, T> {
-    fn new(context: &'a TerminalContext, terminal: Box<Terminal>, transport: T) -> Box<Self> {
+    fn new(context: &'a TerminalContext, mut terminal: Box<Terminal>, transport: T) -> Box<Self> {
+        let conversation = Conversation::begin(context, &mut terminal).map(Box::new);
         Box::new(Self {
+            conversation,
             context,
             terminal,
             transport,
@@ -317,8 +337,12 @@ impl<T: Transport> Pump<'_, T> {
                     self.greeted = true;
                     self.transport.send(&frame);
                 }
+                (TerminalOrder::Tell(outgoing), Phase::Open) => {
+                    self.greeted = true;
+                    self.tell(cx, &outgoing);
+                }
                 (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
-                (TerminalOrder::Ping, Phase::Open) => self.transport.ping(),
+                (TerminalOrder::Ping, Phase::Open) => self.ping(),
                 (TerminalOrder::Probe, Phase::Open) => self.probe_due = true,
                 (TerminalOrder::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
@@ -326,7 +350,7 @@ impl<T: Transport> Pump<'_, T> {
                     self.probe_due = false;
                     // `Disconnected` is the last that the application hears of a terminal.
                     self.held = None;
-                    self.transport.close(cx, code);
+                    self.say_goodbye(cx, code);
                 }
                 // Nothing may follow a Close frame, and the instance expects nothing after it.
                 (_, Phase::Closing | Phase::Ending(_)) => {}
@@ -382,6 +406,9 @@ impl<T: Transport> Pump<'_, T> {
         if self.held.is_some() {
             return self.poll_held(cx);
         }
+        if let Some(step) = ready!(self.poll_conversation(cx)) {
+            return Poll::Ready(step);
+        }
         match self.transport.poll_read(cx) {
             Poll::Ready(Ok(Incoming::Control)) => Poll::Ready(Step::Heard(Heard::Control)),
             Poll::Ready(Ok(Incoming::Message(frame))) => self.hold(cx, frame),
@@ -398,18 +425,27 @@ impl<T: Transport> Pump<'_, T> {
             // What comes after a Close frame goes nowhere.
             return Poll::Ready(Step::Heard(Heard::Control));
         }
-        let Terminal {
-            id, user, protocol, ..
-        } = &*self.terminal;
-        let payload = match protocol.decode(frame) {
-            Said::Message(payload) => payload,
-            Said::Ack(position) => return Poll::Ready(Step::Heard(Heard::Ack(position))),
-            Said::Topic(wish) => return Poll::Ready(Step::Topic(wish)),
+        if let Some(conversation) = &mut self.conversation {
+            conversation.hear(&frame);
+            return Poll::Ready(Step::Heard(Heard::Control));
+        }
+        match self.terminal.protocol.decode(frame) {
+            Said::Message(payload) => self.hold_message(cx, payload),
+            Said::Ack(position) => Poll::Ready(Step::Heard(Heard::Ack(position))),
+            Said::Topic(wish) => Poll::Ready(Step::Topic(wish)),
+        }
+    }
+
+    fn hold_message(&mut self, cx: &mut Context<'_>, payload: Payload) -> Poll<Step> {
+        let Terminal { id, user, .. } = &*self.terminal;
+        let Some(user) = user.clone() else {
+            // Nobody has said anything before it says who it is.
+            return Poll::Ready(Step::Heard(Heard::Unwanted));
         };
-        journal::heard(self.context.instance, *id, user, &payload);
+        journal::heard(self.context.instance, *id, &user, &payload);
         self.held = Some(Box::new(HeldMessage::Untold(TerminalEvent::Message {
-            user: self.terminal.user.clone(),
-            connection: self.terminal.id,
+            user,
+            connection: *id,
             payload,
         })));
         self.poll_held(cx)
@@ -447,7 +483,7 @@ impl<T: Transport> Pump<'_, T> {
 
     fn end(&mut self, cx: &mut Context<'_>, closure: Closure) {
         if let Closure::Violation(code) = closure {
-            self.transport.close(cx, code);
+            self.say_goodbye(cx, code);
         }
         self.phase = Phase::Ending(closure);
     }

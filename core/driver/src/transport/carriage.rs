@@ -42,6 +42,18 @@ impl AsRef<[u8]> for SharedEvent {
     }
 }
 
+impl Carried {
+    /// A frame that is for one terminal alone.
+    pub(crate) fn alone(transport: TransportKind, frame: Payload) -> Self {
+        let bytes = match transport {
+            TransportKind::WebSocket => frame.bytes().clone(),
+            TransportKind::EventStream => event::of_frame(&frame).into(),
+        };
+        let kind = frame.kind();
+        Self { kind, bytes }
+    }
+}
+
 impl Carriage {
     /// A frame for a terminal of this transport.
     pub(crate) fn carried(&mut self, transport: TransportKind, frame: Payload) -> Carried {

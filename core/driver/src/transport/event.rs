@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use switchboard_core::frame::{CloseCode, FrameKind, Payload};
+use switchboard_core::frame::{FrameKind, Payload};
+use switchboard_protocol::Farewell;
 
 /// The beginning of each line of an event's data.
 const DATA: &str = "data: ";
@@ -56,8 +57,7 @@ pub(super) fn size(frame: &Payload) -> usize {
 }
 
 /// The event that ends a stream.
-pub(super) fn close(code: CloseCode) -> Vec<u8> {
-    let (number, reason) = (code.number(), code.reason());
+pub(super) fn close(Farewell { number, reason }: Farewell) -> Vec<u8> {
     let data = format!(r#"{{"code":{number},"reason":"{reason}"}}"#);
     format!("event: close\ndata: {data}\n\n").into_bytes()
 }

@@ -26,7 +26,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response};
 use switchboard_core::event::Closure;
 use switchboard_core::frame::CloseCode;
-use switchboard_protocol::Protocol;
+use switchboard_protocol::{Farewell, Protocol};
 
 use super::outlet::Outlet;
 use super::signs::Signs;
@@ -195,12 +195,17 @@ impl<S> EventStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
+    const KIND: TransportKind = TransportKind::EventStream;
+
     fn send(&mut self, frame: &Carried) {
         self.outlet.push(&[], frame.bytes.clone());
     }
 
-    fn ping(&mut self) {
-        self.outlet.push(event::PING, Bytes::new());
+    fn ping(&mut self, frame: Option<&Carried>) {
+        match frame {
+            Some(frame) => self.send(frame),
+            None => self.outlet.push(event::PING, Bytes::new()),
+        }
         // Behind it: that it is acknowledged is the answer.
         let unacknowledged = (self.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
@@ -219,10 +224,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
         }
     }
 
-    fn close(&mut self, _cx: &mut Context<'_>, code: CloseCode) {
+    fn close(&mut self, _cx: &mut Context<'_>, farewell: Farewell) {
         if self.stage == StreamStage::Open {
             self.stage = StreamStage::Ending;
-            self.outlet.push(&[], event::close(code).into());
+            self.outlet.push(&[], event::close(farewell).into());
         }
     }
 
@@ -277,9 +282,9 @@ mod tests {
     fn the_end_is_an_event_and_told_once() {
         let mut stream = stream();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        stream.ping();
-        stream.close(&mut cx, CloseCode::Kicked);
-        stream.close(&mut cx, CloseCode::ServiceRestart);
+        stream.ping(None);
+        stream.close(&mut cx, Protocol::Plain.farewell(CloseCode::Kicked));
+        stream.close(&mut cx, Protocol::Plain.farewell(CloseCode::ServiceRestart));
         assert!(!stream.is_flushed());
         let end = "event: close\ndata: {\"code\":4001,\"reason\":\"kicked\"}\n\n";
         assert_eq!(written(&mut stream), format!(":\n\n{end}"));
@@ -293,14 +298,14 @@ mod tests {
     fn a_ping_is_answered_when_it_is_acknowledged() {
         let mut acknowledged = stream();
         acknowledged.unacknowledged = |_| Some(0);
-        acknowledged.ping();
+        acknowledged.ping(None);
         assert_eq!(acknowledged.signs(), LifeSign::Missing);
         written(&mut acknowledged);
         assert_eq!(acknowledged.signs(), LifeSign::Answer);
 
         let mut silent = stream();
         silent.unacknowledged = |_| Some(0);
-        silent.ping();
+        silent.ping(None);
         written(&mut silent);
         silent.unacknowledged = |_| Some(event::PING.len());
         assert_eq!(silent.signs(), LifeSign::Missing);

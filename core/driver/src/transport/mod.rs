@@ -24,10 +24,11 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     VARY,
 };
+use http::request::Parts;
 use http::{HeaderMap, Method, Response, Version};
 use switchboard_core::event::Closure;
-use switchboard_core::frame::{CloseCode, EncodedSize, FrameSize, Payload};
-use switchboard_protocol::Protocol;
+use switchboard_core::frame::{EncodedSize, FrameSize, Payload};
+use switchboard_protocol::{Farewell, Protocol};
 
 use crate::task::Portion;
 pub(crate) use boundary::Boundary;
@@ -98,7 +99,7 @@ impl TransportKind {
         headers: &HeaderMap,
     ) -> Result<Asked, BadHandshake> {
         match self {
-            Self::WebSocket => websocket::asked(method, version, headers),
+            Self::WebSocket => websocket::asked(method, version, headers, Protocol::Plain),
             Self::EventStream => event_stream::asked(method, headers),
         }
     }
@@ -153,6 +154,16 @@ pub(crate) fn asked(
     TransportKind::of(headers).asked(method, version, headers)
 }
 
+/// What a request for a WebSocket asks for whose terminal speaks this protocol, unless it offers another of the
+/// same family.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn asked_websocket(parts: &Parts, usual: Protocol) -> Result<Asked, BadHandshake> {
+    websocket::asked(&parts.method, parts.version, &parts.headers, usual)
+}
+
 /// What serves a terminal over whatever transport it has.
 pub(crate) trait Carry {
     /// How it has ended.
@@ -168,17 +179,20 @@ pub(crate) trait Carry {
 /// One terminal's connection, server's side. Nothing here waits: what is queued leaves with
 /// [`poll_flush`](Self::poll_flush).
 pub(crate) trait Transport {
+    /// Which one it is.
+    const KIND: TransportKind;
+
     /// Queues a frame.
     fn send(&mut self, frame: &Carried);
 
-    /// Queues what a living terminal answers, or acknowledges.
-    fn ping(&mut self);
+    /// Queues what a living terminal answers, or acknowledges: this frame, if its protocol has one for that.
+    fn ping(&mut self, frame: Option<&Carried>);
 
     /// What the other end has shown of life since the ping, or since this was asked last.
     fn signs(&mut self) -> LifeSign;
 
     /// Queues the end of the connection with its reason, unless there was one.
-    fn close(&mut self, cx: &mut Context<'_>, code: CloseCode);
+    fn close(&mut self, cx: &mut Context<'_>, farewell: Farewell);
 
     /// Reads what comes next. A transport that is not for messages reads its end.
     ///

@@ -10,6 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use switchboard_core::event::Closure;
 use switchboard_core::frame::{CloseCode, FrameKind, Payload};
+use switchboard_protocol::{Farewell, Protocol};
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
@@ -45,7 +46,7 @@ const READ_BUFFER: usize = 1024;
 /// What tungstenite may buffer of its own frames: pongs and the Close frame.
 const CONTROL_BUFFER: usize = 4096;
 
-/// What an upgrade asks for.
+/// What an upgrade asks for. It speaks the `usual` protocol unless it offers another of the same family.
 ///
 /// # Errors
 ///
@@ -54,13 +55,15 @@ pub(super) fn asked(
     method: &Method,
     version: Version,
     headers: &HeaderMap,
+    usual: Protocol,
 ) -> Result<Asked, BadHandshake> {
     let accept = upgrade::check(method, version, headers)?;
-    let protocol = selected_protocol(headers);
-    let selected = protocol.map(|protocol| HeaderValue::from_static(protocol.subprotocol()));
+    let chosen = selected_protocol(usual.family(), headers);
+    let selected = chosen.and_then(Protocol::subprotocol);
+    let selected = selected.map(HeaderValue::from_static);
     Ok(Asked {
         kind: TransportKind::WebSocket,
-        protocol: protocol.unwrap_or_default(),
+        protocol: chosen.unwrap_or(usual),
         head: upgrade::switching(&accept, selected),
     })
 }
@@ -143,6 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
+    const KIND: TransportKind = TransportKind::WebSocket;
+
     fn send(&mut self, frame: &Carried) {
         let data = match frame.kind {
             FrameKind::Text => Data::Text,
@@ -152,11 +157,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             .push_frame(OpCode::Data(data), frame.bytes.clone());
     }
 
-    fn ping(&mut self) {
+    fn ping(&mut self, frame: Option<&Carried>) {
         let unacknowledged = (self.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
-        self.outlet
-            .push_frame(OpCode::Control(Control::Ping), Bytes::new());
+        match frame {
+            Some(frame) => self.send(frame),
+            None => (self.outlet).push_frame(OpCode::Control(Control::Ping), Bytes::new()),
+        }
     }
 
     fn signs(&mut self) -> LifeSign {
@@ -166,10 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
         }
     }
 
-    fn close(&mut self, cx: &mut Context<'_>, code: CloseCode) {
+    fn close(&mut self, cx: &mut Context<'_>, farewell: Farewell) {
         let frame = CloseFrame {
-            code: code.number().into(),
-            reason: Utf8Bytes::from_static(code.reason()),
+            code: farewell.number.into(),
+            reason: Utf8Bytes::from_static(farewell.reason),
         };
         let mut io = Io {
             stream: &mut self.stream,
@@ -296,7 +303,7 @@ mod tests {
             let large = vec![7; 2 * WRITE_CHUNK + 1];
             send(&mut socket, Payload::text("hello".into()).unwrap());
             send(&mut socket, Payload::binary(large.clone().into()));
-            socket.ping();
+            socket.ping(None);
             flush(&mut socket);
             let mut expected = vec![0x81, 5];
             expected.extend(b"hello");

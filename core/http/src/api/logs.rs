@@ -74,6 +74,7 @@ fn asked(parts: &Parts) -> Result<LogQuery, ApiError> {
         after,
         history: history.unwrap_or(usual.history),
         limit: limit.unwrap_or(usual.limit),
+        behind: None,
     })
 }
 

@@ -132,6 +132,9 @@ pub enum LogStart {
     /// Behind the first of these positions that is known; at most [`LogOperation::POSITIONS`], and what
     /// comes after that is not looked at.
     After(Vec<Position>),
+    /// Behind the position of this offset that is known, whatever its tag: for those who cannot keep a position.
+    /// After a failover it may be that of another record, once in as many times as a nonce can move an offset.
+    Behind(u64),
 }
 
 /// One record of a log.

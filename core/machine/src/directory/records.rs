@@ -23,6 +23,11 @@ pub(super) fn position_bytes(position: Position) -> [u8; POSITION_BYTES] {
     bytes
 }
 
+/// What position the bytes of begin with if its offset is this.
+pub(super) fn offset_bytes(offset: u64) -> Vec<u8> {
+    offset.to_be_bytes().to_vec()
+}
+
 pub(super) fn parse_position(bytes: &[u8]) -> Option<Position> {
     let (offset, tag) = bytes.split_first_chunk()?;
     let tag = u32::from_be_bytes(tag.try_into().ok()?);

@@ -97,8 +97,7 @@ impl Followers {
                 continue;
             }
             let start = match &follower.stand {
-                Stand::Asked(asked) if asked.after.is_empty() => LogStart::Last(asked.history),
-                Stand::Asked(asked) => LogStart::After(asked.after.clone()),
+                Stand::Asked(asked) => asked.start(),
                 Stand::At { at, .. } => LogStart::After(vec![*at]),
             };
             self.ask(cx, membership, connection, Reading::Next, start);
@@ -265,10 +264,10 @@ impl Followers {
                 follower.steps_back(found);
             }
             Stand::Asked(asked) => {
-                let (recovery, grant) = if asked.after.is_empty() {
-                    (Recovery::Anew, Grant::Told)
-                } else {
+                let (recovery, grant) = if asked.resumes() {
                     (Recovery::Resumed, Grant::Brought)
+                } else {
+                    (Recovery::Anew, Grant::Told)
                 };
                 follower.is_given(found, grant);
                 let start = Attached {

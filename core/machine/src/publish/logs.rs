@@ -124,12 +124,14 @@ impl Publish {
         Ok(match request {
             LogRequest::Read(LogQuery {
                 after,
+                behind,
                 history,
                 limit,
             }) => LogOperation::Read {
-                start: match after.is_empty() {
-                    true => LogStart::Last(history),
-                    false => LogStart::After(after),
+                start: match behind {
+                    _ if !after.is_empty() => LogStart::After(after),
+                    Some(offset) => LogStart::Behind(offset),
+                    None => LogStart::Last(history),
                 },
                 records: limit,
                 bytes: LogQuery::BYTES_MAX,

@@ -136,6 +136,7 @@ fn a_connection_confirms_what_was_sent_on_it() {
     assert_eq!(outcomes(&cluster, first), [(ann, Outcome::Written)]);
     let after = Follow {
         after: vec![record],
+        behind: None,
         history: 0,
     };
     let (key, _) = follow(&mut cluster, 1, "ann", after);
@@ -230,6 +231,7 @@ fn a_record_that_a_follower_has_brought_is_not_waited_for() {
     let first = durable(&mut cluster, 0, "ann", "one", 1);
     let after = Follow {
         after: vec![position(&cluster, first)],
+        behind: None,
         history: 0,
     };
     let (_, ann) = follow(&mut cluster, 1, "ann", after);

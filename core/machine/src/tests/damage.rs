@@ -42,7 +42,7 @@ fn damaged(operation: &Operation) -> Option<OperationResult> {
     let head = at(9);
     let after = match start {
         LogStart::After(positions) => positions.first().copied().filter(|after| *after == head),
-        LogStart::Last(_) => None,
+        LogStart::Last(_) | LogStart::Behind(_) => None,
     };
     Some(Ok(Reply::Log(LogReply::Part(LogPart {
         head,

@@ -34,6 +34,7 @@ pub(super) fn follow(
 fn after(position: Position) -> Follow {
     Follow {
         after: vec![position],
+        behind: None,
         history: 0,
     }
 }
@@ -132,6 +133,25 @@ fn a_follower_that_returns_anywhere_goes_on_behind_what_it_holds() {
     );
 }
 
+/// What holds no more of a position than its offset goes on where that is known.
+#[test]
+fn a_follower_that_brings_an_offset_alone_goes_on_behind_it() {
+    let mut cluster = pair();
+    let first = durable(&mut cluster, 0, "ann", "one", 1);
+    durable(&mut cluster, 1, "ann", "two", 2);
+    let offset = position(&cluster, first).offset();
+    let behind = |offset| Follow {
+        behind: Some(offset),
+        ..Follow::default()
+    };
+    let (_, known) = follow(&mut cluster, 1, "ann", behind(offset));
+    let (_, unknown) = follow(&mut cluster, 1, "ann", behind(offset + 1));
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, known), ["hello Resumed", "record two"]);
+    let all = ["hello Lost", "record one", "record two"];
+    assert_eq!(told(&cluster, unknown), all);
+}
+
 #[test]
 fn a_repeat_of_a_durable_push_is_delivered_and_written_once() {
     let mut cluster = pair();
@@ -187,6 +207,7 @@ fn the_last_records_are_history_for_a_terminal_without_a_position() {
     }
     let asked = Follow {
         after: Vec::new(),
+        behind: None,
         history: 2,
     };
     let (_, ann) = follow(&mut cluster, 1, "ann", asked);

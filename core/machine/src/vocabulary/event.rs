@@ -1,11 +1,13 @@
 //! What the world tells an instance.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::directory::OperationResult;
+use crate::directory::log::LogStart;
 use crate::frame::{CloseCode, EncodedSize};
 use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
 use crate::logs::{LogAnswer, LogRefused, LogRequest};
@@ -31,11 +33,14 @@ pub struct Handshake {
 }
 
 /// What a terminal asks of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Follow {
     /// Positions that it holds, newest first. It goes on behind the first of them that the log knows, if that
     /// is one of the first [`AFTER_MAX`](Self::AFTER_MAX).
     pub after: Vec<Position>,
+    /// Without `after`: the offset of a position that it holds, if its protocol keeps no more of one. It goes on
+    /// behind the position of this offset that the log knows.
+    pub behind: Option<u64>,
     /// Without a position: how many of the last records it wants.
     pub history: u32,
 }
@@ -43,6 +48,35 @@ pub struct Follow {
 impl Follow {
     /// Positions of a terminal that are looked for, at most.
     pub const AFTER_MAX: usize = 16;
+
+    /// Whether it brings what it holds, so that it may have missed something.
+    pub(crate) const fn resumes(&self) -> bool {
+        !self.after.is_empty() || self.behind.is_some()
+    }
+
+    /// Where its log is to be read.
+    pub(crate) fn start(&self) -> LogStart {
+        match self.behind {
+            _ if !self.after.is_empty() => LogStart::After(self.after.clone()),
+            Some(offset) => LogStart::Behind(offset),
+            None => LogStart::Last(self.history),
+        }
+    }
+}
+
+impl Hash for Follow {
+    /// What is not brought is no part of it.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self {
+            after,
+            behind,
+            history,
+        } = self;
+        (after, history).hash(hasher);
+        if let Some(offset) = behind {
+            offset.hash(hasher);
+        }
+    }
 }
 
 impl Handshake {
@@ -243,6 +277,13 @@ pub enum Event {
         connection: ConnectionKey,
         /// Who it is.
         login: Box<Login>,
+    },
+    /// A terminal has shown a new token of its user, and the authenticator believes it.
+    Refreshed {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// As [`Handshake::expires`], of the new token.
+        expires: Option<WallTime>,
     },
 }
 

@@ -22,6 +22,8 @@ pub struct LogQuery {
     /// Those behind the first of these positions that the log knows; newest first, and
     /// [`AFTER_MAX`](Self::AFTER_MAX) at most.
     pub after: Vec<Position>,
+    /// Without one: those behind the position of this offset, whatever its tag.
+    pub behind: Option<u64>,
     /// Without a position: so many of the last.
     pub history: u32,
     /// Of those, so many of the first: 1 to [`LIMIT_MAX`](Self::LIMIT_MAX).
@@ -42,6 +44,7 @@ impl Default for LogQuery {
     fn default() -> Self {
         Self {
             after: Vec::new(),
+            behind: None,
             history: u32::MAX,
             limit: 100,
         }

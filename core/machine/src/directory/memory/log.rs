@@ -372,6 +372,10 @@ impl KeptLog {
                 .iter()
                 .take(LogOperation::POSITIONS)
                 .find_map(|position| Some((self.index_behind(*position, base)?, *position))),
+            LogStart::Behind(offset) => {
+                let position = self.known_at(*offset, base);
+                position.and_then(|position| Some((self.index_behind(position, base)?, position)))
+            }
         };
         let (first, after) = begins.map_or((self.records.len(), None), |(first, after)| {
             (first, Some(after))
@@ -388,6 +392,17 @@ impl KeptLog {
             after,
             records: records.map(|(_, record)| record.clone()).collect(),
         }
+    }
+
+    /// The position of this offset, if one is known.
+    fn known_at(&self, offset: u64, base: Position) -> Option<Position> {
+        let mut known = [self.head, base].into_iter();
+        let known = known.find(|position| position.offset() == offset);
+        known.or_else(|| {
+            let of = |record: &Record| record.position.offset();
+            let index = self.records.binary_search_by_key(&offset, of).ok()?;
+            Some(self.records[index].position)
+        })
     }
 
     /// The index behind a position, if it is known. Offsets rise within a log; but that a record is the

@@ -102,12 +102,14 @@ impl LogOperation {
 fn last(start: &LogStart) -> Vec<u8> {
     text(match start {
         LogStart::Last(records) => records,
-        LogStart::After(_) => &0,
+        LogStart::After(_) | LogStart::Behind(_) => &0,
     })
 }
 
+/// Positions one after the other, or an offset alone.
 fn positions(start: &LogStart) -> Vec<u8> {
     match start {
+        LogStart::Behind(offset) => records::offset_bytes(*offset),
         LogStart::Last(_) => Vec::new(),
         LogStart::After(positions) => (positions.iter().take(LogOperation::POSITIONS))
             .flat_map(|position| records::position_bytes(*position))

@@ -1,6 +1,6 @@
 -- ARGV: nonce; milliseconds until head and base expire of a log that nobody has written to, and of
 -- another one; records and bytes that are answered at most; how many of the last records, or positions,
--- one after the other.
+-- one after the other, or an offset alone.
 -- Answers head, base, the position before the records or nothing, the records.
 local head, base = standing()
 if not head then
@@ -21,21 +21,28 @@ local count = redis.call('LLEN', KEYS[2])
 if count == 0 then
   base = head
 end
--- The index behind a position; nil if it is unknown. Offsets rise within a log; but that a record is the
--- one that was meant is a matter of equality.
+-- The index behind a position, and that position; nil if it is unknown. Offsets rise within a log; but that a
+-- record is the one that was meant is a matter of equality. Of an offset alone the tag is whatever it is.
 local function index_behind(wanted)
-  if wanted == head then
-    return count
-  elseif wanted == base then
-    return 0
+  local function is_wanted(position)
+    return string.sub(position, 1, #wanted) == wanted
   end
-  local offset, low, high = offset_of(wanted), 0, count - 1
+  if is_wanted(head) then
+    return count, head
+  elseif is_wanted(base) then
+    return 0, base
+  end
+  local offset, low, high = struct.unpack('>I8', wanted), 0, count - 1
   while low <= high do
     local middle = math.floor((low + high) / 2)
     local record = redis.call('LINDEX', KEYS[2], middle)
     local found = offset_of(record)
     if found == offset then
-      return position_of(record) == wanted and middle + 1 or nil
+      local position = position_of(record)
+      if is_wanted(position) then
+        return middle + 1, position
+      end
+      return nil
     elseif found < offset then
       low = middle + 1
     else
@@ -56,9 +63,8 @@ if ARGV[7] == '' then
 else
   for i = 1, #ARGV[7], 12 do
     local wanted = string.sub(ARGV[7], i, i + 11)
-    first = index_behind(wanted)
+    first, after = index_behind(wanted)
     if first then
-      after = wanted
       break
     end
   end

@@ -8,7 +8,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{ClosingStage, Connection, Phase, Waiting};
+use super::{ClosingStage, Connection, Phase, Waiting, end_of};
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::id::ConnectionKey;
 use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::hooks;
-use crate::time::Instant;
+use crate::time::{Instant, WallTime};
 use crate::vocabulary::timer::TerminalsTimer;
 
 /// Whether a terminal answers.
@@ -176,6 +176,22 @@ impl Terminals {
             connection.liveness = Liveness::Probed { at, since };
             cx.out.push(Command::Probe { connection: key });
         }
+    }
+
+    /// A terminal has a new token. One that had ended is of use only as long as the terminal is not told so.
+    pub(crate) fn refreshed(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        expires: Option<WallTime>,
+    ) {
+        let expires = expires.map(|expires| end_of(cx, expires));
+        let Some(connection) = self.registry.get_mut(key) else {
+            cx.stats.stale_events += 1;
+            return;
+        };
+        connection.expires = expires;
+        self.arm(cx, key);
     }
 
     fn ping(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {

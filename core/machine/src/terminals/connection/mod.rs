@@ -219,15 +219,11 @@ impl Terminals {
             let limit = cx.config.connections_per_user;
             return Err(Refused::TooManyOfUser { limit });
         }
-        let Some(expires) = expires else {
-            return Ok(None);
-        };
-        if expires <= cx.now.wall {
-            return Err(Refused::TokenExpired);
+        match expires {
+            Some(expires) if expires <= cx.now.wall => Err(Refused::TokenExpired),
+            Some(expires) => Ok(hooks::expiry_while_open(cx.flaws, end_of(cx, expires))),
+            None => Ok(None),
         }
-        let millis = expires.as_millis() - cx.now.wall.as_millis();
-        let expires = cx.now.mono + Duration::from_millis(millis);
-        Ok(hooks::expiry_while_open(cx.flaws, expires))
     }
 
     pub(crate) fn opened(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
@@ -355,6 +351,12 @@ impl Terminals {
             | Phase::Gone => {}
         }
     }
+}
+
+/// When a token ends a connection, by the clock that only goes forward.
+fn end_of(cx: &Context<'_>, expires: WallTime) -> Instant {
+    let millis = (expires.as_millis()).saturating_sub(cx.now.wall.as_millis());
+    cx.now.mono + Duration::from_millis(millis)
 }
 
 /// A degraded greeting has been made good, or its terminal ends.

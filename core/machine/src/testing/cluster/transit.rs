@@ -27,6 +27,7 @@ impl Arriving {
             Self::Event(index, event) => match event {
                 Event::Opened { connection }
                 | Event::Authenticated { connection, .. }
+                | Event::Refreshed { connection, .. }
                 | Event::Heard { connection, .. }
                 | Event::Topic { connection, .. }
                 | Event::Probed { connection, .. }

@@ -1,0 +1,121 @@
+//! Numbers by which clients decide what to do.
+
+use switchboard_core::frame::CloseCode;
+
+use super::message::Error;
+use crate::Farewell;
+
+/// What a command is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorCode {
+    /// Nobody can say at present. The client tries again.
+    Internal,
+    /// The client has not shown who it is.
+    Unauthorized,
+    /// There is no such channel.
+    UnknownChannel,
+    /// The client may not do this.
+    PermissionDenied,
+    /// It is subscribed.
+    AlreadySubscribed,
+    /// It cannot be meant.
+    BadRequest,
+    /// There is no such thing here.
+    NotAvailable,
+    /// The client gets a new token, and tries again.
+    TokenExpired,
+    /// What came after the position that was asked for is not known.
+    UnrecoverablePosition,
+}
+
+impl ErrorCode {
+    /// As a reply has it.
+    pub(super) fn error(self) -> Error {
+        let (code, message) = match self {
+            Self::Internal => (100, "internal server error"),
+            Self::Unauthorized => (101, "unauthorized"),
+            Self::UnknownChannel => (102, "unknown channel"),
+            Self::PermissionDenied => (103, "permission denied"),
+            Self::AlreadySubscribed => (105, "already subscribed"),
+            Self::BadRequest => (107, "bad request"),
+            Self::NotAvailable => (108, "not available"),
+            Self::TokenExpired => (109, "token expired"),
+            Self::UnrecoverablePosition => (112, "unrecoverable position"),
+        };
+        Error {
+            code,
+            message: message.to_owned(),
+            temporary: self == Self::Internal,
+        }
+    }
+}
+
+/// How clients are told why they are closed. By the number they connect again, or stay away (3500 to 3999, and
+/// 4500 to 4999). No reason is JSON, which clients would read for advice.
+pub(super) const fn farewell(code: CloseCode) -> Farewell {
+    let (number, reason) = match code {
+        CloseCode::ServiceRestart => (3001, "shutdown"),
+        CloseCode::TokenExpired => (3005, "connection expired"),
+        CloseCode::SlowConsumer => (3008, "slow"),
+        CloseCode::PositionLost => (3010, "insufficient state"),
+        CloseCode::PingTimeout => (3012, "no pong"),
+        CloseCode::InvalidToken => (3500, "invalid token"),
+        CloseCode::ProtocolError | CloseCode::InvalidPayload => (3501, "bad request"),
+        CloseCode::NotAuthenticated => (3502, "stale"),
+        CloseCode::Kicked => (3503, "force disconnect"),
+        CloseCode::TooManyConnections => (3504, "connection limit"),
+        CloseCode::Forbidden => (3507, "permission denied"),
+        // 1009 is final for one client and begins a loop with others.
+        CloseCode::TooLarge => (4500, "message too large"),
+    };
+    Farewell { number, reason }
+}
+
+/// Whether a client is told why before it is closed: not if it does not read what it is told.
+pub(super) const fn is_announced(code: CloseCode) -> bool {
+    !matches!(code, CloseCode::SlowConsumer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As clients decide it.
+    const fn stays_away(number: u16) -> bool {
+        matches!(number, 3500..=3999 | 4500..=4999)
+    }
+
+    #[test]
+    fn who_can_do_better_next_time_connects_again_and_others_stay_away() {
+        for code in CloseCode::ALL {
+            let final_for = match code {
+                CloseCode::ServiceRestart
+                | CloseCode::TokenExpired
+                | CloseCode::SlowConsumer
+                | CloseCode::PositionLost
+                | CloseCode::PingTimeout => false,
+                CloseCode::InvalidToken
+                | CloseCode::ProtocolError
+                | CloseCode::InvalidPayload
+                | CloseCode::NotAuthenticated
+                | CloseCode::Kicked
+                | CloseCode::TooManyConnections
+                | CloseCode::Forbidden
+                | CloseCode::TooLarge => true,
+            };
+            assert_eq!(stays_away(farewell(code).number), final_for, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn no_reason_is_json_and_each_fits_a_close_frame() {
+        for code in CloseCode::ALL {
+            let reason = farewell(code).reason;
+            assert!((1..=123).contains(&reason.len()), "{reason}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(reason).is_err(),
+                "{reason}"
+            );
+        }
+    }
+}

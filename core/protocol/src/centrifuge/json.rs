@@ -1,0 +1,158 @@
+//! Messages as JSON: one object a line, several in a frame. What Protobuf has as bytes is JSON itself.
+
+use bytes::Bytes;
+use switchboard_core::frame::Payload;
+
+use super::Malformed;
+use super::message::{Command, Reply};
+
+/// The commands of a frame, in their order.
+pub(super) fn decode(frame: &[u8]) -> Result<Vec<Command>, Malformed> {
+    let lines = frame.split(|byte| *byte == b'\n');
+    let lines = lines
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty());
+    lines.map(command).collect()
+}
+
+fn command(line: &[u8]) -> Result<Command, Malformed> {
+    // A list would be taken for the values of an object without their names.
+    if !line.starts_with(b"{") {
+        return Err(Malformed);
+    }
+    serde_json::from_slice(line).map_err(|_| Malformed)
+}
+
+/// A frame that says this.
+pub(super) fn encode(reply: &Reply) -> Payload {
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    // Outside of texts a line break is white space, and within them it is not JSON. It would end the line.
+    for byte in &mut line {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    let line = Bytes::from(line);
+    Payload::text(line.clone()).unwrap_or_else(|_| Payload::binary(line))
+}
+
+/// Bytes that are JSON where they are JSON; another text as a text, and other bytes in base64.
+pub(super) mod data {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use serde_json::value::RawValue;
+
+    /// Bytes that JSON has no place for.
+    #[derive(serde::Serialize)]
+    struct Binary {
+        base64: String,
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        data: &[u8],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        if let Ok(json) = serde_json::from_slice::<&RawValue>(data) {
+            return json.serialize(serializer);
+        }
+        match std::str::from_utf8(data) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => binary(data).serialize(serializer),
+        }
+    }
+
+    fn binary(data: &[u8]) -> Binary {
+        Binary {
+            base64: BASE64_STANDARD.encode(data),
+        }
+    }
+
+    /// The JSON that stands for bytes, whatever they are.
+    pub(in super::super) fn of_binary(data: &[u8]) -> Vec<u8> {
+        serde_json::to_vec(&binary(data)).unwrap_or_default()
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Box::<str>::from(json).into_string().into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Publication, Push};
+    use super::*;
+
+    fn encoded(data: &[u8]) -> String {
+        let publication = Publication {
+            data: data.to_vec(),
+            offset: 7,
+            ..Publication::default()
+        };
+        let reply = Reply {
+            push: Some(Push {
+                channel: "#ann".to_owned(),
+                publication: Some(publication),
+                ..Push::default()
+            }),
+            ..Reply::default()
+        };
+        String::from_utf8(encode(&reply).bytes().to_vec()).expect("JSON is text")
+    }
+
+    #[test]
+    fn data_is_json_as_it_stands_or_a_text_or_bytes_that_say_so() {
+        for (data, shown) in [
+            (&br#"{"a": [1, "x"]}"#[..], r#"{"a": [1, "x"]}"#),
+            (b"5", "5"),
+            (b"hello", r#""hello""#),
+            (b"", r#""""#),
+            (b"two\nlines", r#""two\nlines""#),
+            (b"{\n \"a\":\r\n1}", "{  \"a\":  1}"),
+            (b"\xff\x00", r#"{"base64":"/wA="}"#),
+        ] {
+            let expected =
+                format!(r##"{{"push":{{"channel":"#ann","pub":{{"data":{shown},"offset":7}}}}}}"##);
+            assert_eq!(encoded(data), expected);
+        }
+    }
+
+    #[test]
+    fn a_ping_is_an_empty_object() {
+        assert_eq!(encode(&Reply::default()).bytes(), "{}");
+    }
+
+    #[test]
+    fn a_frame_has_a_command_on_each_line() {
+        let frame = br##"{"id":1,"connect":{"token":"t","subs":{"#ann":{"recover":true}}}}
+{"id":2,"rpc":{"method":"m","data":{"a": 1}},"unknown":[{}]}
+
+{}
+"##;
+        let commands = decode(frame).expect("three commands");
+        assert_eq!(commands.len(), 3);
+        let connect = commands[0].connect.as_ref().expect("it is one");
+        assert_eq!(connect.token, "t");
+        assert!(connect.subs["#ann"].recover);
+        let rpc = commands[1].rpc.as_ref().expect("it is one");
+        assert_eq!(rpc.data, br#"{"a": 1}"#);
+        assert_eq!(commands[2], Command::default());
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for frame in [
+            &b"{"[..],
+            b"[]",
+            b"5",
+            b"{\"id\":-1}",
+            b"{\"id\":1,\"connect\":5}",
+            b"{}\nx",
+            b"\xff",
+        ] {
+            assert!(decode(frame).is_err(), "{frame:?}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The protocol of Centrifuge's clients: commands of the client are answered by replies, and pushes come between
+//! them. It is the same in two encodings.
+//!
+//! A terminal is subscribed by the server to two channels: [`of_user`] has what is pushed to its user, and is
+//! recovered from the log; [`EVERYONE`] has what is pushed to everyone. A position is its offset alone, with one
+//! epoch for all: clients keep no more of it.
+
+mod code;
+mod json;
+mod message;
+mod protobuf;
+mod session;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use switchboard_core::frame::{CloseCode, FrameKind, FrameSize, Outgoing, Payload, Pushed};
+use switchboard_core::id::{PushId, UserId};
+use switchboard_core::position::Position;
+
+use crate::{Codec, Farewell, Following, Frames, Said};
+use message::{Command, Publication, Push, Reply};
+pub use session::{Answered, Deed, LoginRefused, Question, Session, Settings, Told};
+
+/// In JSON. Clients offer no subprotocol: they choose it by the path.
+pub(crate) const JSON_CODEC: Codec = Codec {
+    subprotocol: None,
+    following: Following::UnlessDeclined,
+    changes_payloads: true,
+    size,
+    encode: |outgoing| encode(Encoding::Json, outgoing),
+    decode: Said::Message,
+    farewell,
+    session: Some(Encoding::Json),
+};
+
+/// In Protobuf.
+pub(crate) const PROTOBUF_CODEC: Codec = Codec {
+    subprotocol: Some("centrifuge-protobuf"),
+    encode: |outgoing| encode(Encoding::Protobuf, outgoing),
+    session: Some(Encoding::Protobuf),
+    ..JSON_CODEC
+};
+
+/// The channel of what is pushed to everyone. It is that of no user: none has a name without a letter.
+pub const EVERYONE: &str = "#";
+
+/// The epoch of each channel that is recovered. A log has none: its positions are never used again.
+const EPOCH: &str = "1";
+
+/// Bytes of a push beside its payload and the name of its channel, about: in JSON, with an offset and an id.
+const AROUND: usize = 128;
+
+/// How messages become bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    Protobuf,
+}
+
+/// A frame that is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Malformed;
+
+impl Encoding {
+    fn decode(self, frame: &Payload) -> Result<Vec<Command>, Malformed> {
+        match self {
+            Self::Json => json::decode(frame.bytes()),
+            Self::Protobuf => protobuf::decode(frame.bytes()),
+        }
+    }
+
+    fn encode(self, reply: &Reply) -> Payload {
+        match self {
+            Self::Json => json::encode(reply),
+            Self::Protobuf => protobuf::encode(reply),
+        }
+    }
+
+    /// A publication of a record, or of a push that is none.
+    fn publication(
+        self,
+        push: PushId,
+        position: Option<Position>,
+        payload: &Payload,
+    ) -> Publication {
+        let bytes = payload.bytes();
+        let data: Cow<'_, [u8]> = match (self, payload.kind()) {
+            (Self::Json, FrameKind::Binary) => json::data::of_binary(bytes).into(),
+            (Self::Json, FrameKind::Text) | (Self::Protobuf, _) => Cow::Borrowed(bytes),
+        };
+        Publication {
+            data: data.into_owned(),
+            offset: position.map_or(0, Position::offset),
+            tags: BTreeMap::from([("id".to_owned(), push.to_string())]),
+        }
+    }
+}
+
+/// The channel of what is pushed to a user.
+fn of_user(user: &UserId) -> String {
+    format!("#{user}")
+}
+
+fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
+    match outgoing {
+        Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
+            Frames::One(published(encoding, &pushed))
+        }
+        // A session says these, or nobody does.
+        Outgoing::Hello { .. }
+        | Outgoing::Log(_)
+        | Outgoing::Gap(_)
+        | Outgoing::Back(_)
+        | Outgoing::Received(_)
+        | Outgoing::Joined { .. }
+        | Outgoing::Left(_)
+        | Outgoing::NotJoined(..) => Frames::None,
+    }
+}
+
+fn published(encoding: Encoding, pushed: &Pushed) -> Payload {
+    let channel = pushed.key().map(|key| of_user(key.user()));
+    let publication = encoding.publication(pushed.push(), pushed.position(), pushed.payload());
+    encoding.encode(&Reply {
+        push: Some(Push {
+            channel: channel.unwrap_or_else(|| EVERYONE.to_owned()),
+            publication: Some(publication),
+            ..Push::default()
+        }),
+        ..Reply::default()
+    })
+}
+
+/// As large as a push becomes, about: to know better it would have to be encoded for each terminal.
+fn size(pushed: &Pushed, transport: FrameSize) -> usize {
+    let channel = pushed.key().map_or(0, |key| key.as_bytes().len());
+    transport(pushed.payload()) + channel + AROUND
+}
+
+const fn farewell(code: CloseCode) -> Farewell {
+    code::farewell(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_core::key::Key;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn push() -> PushId {
+        PushId::new(Uuid::from_u128(7))
+    }
+
+    fn ann() -> Key {
+        UserId::new("ann").expect("a user").into()
+    }
+
+    fn text(outgoing: Outgoing) -> String {
+        let Frames::One(frame) = encode(Encoding::Json, outgoing) else {
+            panic!("one frame");
+        };
+        assert_eq!(frame.kind(), FrameKind::Text);
+        String::from_utf8(frame.bytes().to_vec()).expect("a text")
+    }
+
+    const ID: &str = r#""tags":{"id":"00000000-0000-0000-0000-000000000007"}"#;
+
+    #[test]
+    fn a_record_has_the_offset_of_its_position_and_other_pushes_have_none() {
+        let payload = Payload::from(r#"{"a":1}"#.to_owned());
+        let position = Position::new(5, 7).expect("in range");
+        let record = Pushed::record(push(), ann(), position, payload.clone());
+        assert_eq!(
+            text(Outgoing::Record(record)),
+            format!(
+                r##"{{"push":{{"channel":"#ann","pub":{{"data":{{"a":1}},"offset":5,{ID}}}}}}}"##
+            )
+        );
+        let plain = Pushed::new(push(), Some(ann()), payload.clone());
+        assert_eq!(
+            text(Outgoing::Pushed(plain)),
+            format!(r##"{{"push":{{"channel":"#ann","pub":{{"data":{{"a":1}},{ID}}}}}}}"##)
+        );
+        let everyone = Pushed::new(push(), None, payload);
+        assert_eq!(
+            text(Outgoing::Pushed(everyone)),
+            format!(r##"{{"push":{{"channel":"#","pub":{{"data":{{"a":1}},{ID}}}}}}}"##)
+        );
+    }
+
+    #[test]
+    fn bytes_are_bytes_in_protobuf_and_say_so_in_json() {
+        let payload = Payload::binary((&b"5\xff"[..]).into());
+        let pushed = || Outgoing::Pushed(Pushed::new(push(), Some(ann()), payload.clone()));
+        assert!(text(pushed()).contains(r#""data":{"base64":"Nf8="}"#));
+        let Frames::One(frame) = encode(Encoding::Protobuf, pushed()) else {
+            panic!("one frame");
+        };
+        assert_eq!(frame.kind(), FrameKind::Binary);
+        let found = frame
+            .bytes()
+            .windows(4)
+            .any(|bytes| bytes == b"\x22\x025\xff");
+        assert!(found, "field 4 has the two bytes");
+    }
+}
