@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::{Config, ConfigError, SlowConsumer};
+use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::settings::{SettingTable, Unit};
 use switchboard_protocol::Protocol;
 
@@ -10,6 +11,13 @@ use crate::schedule::{MAX_TIME, Schedule};
 
 /// What all clients speak.
 pub(crate) const PROTOCOL: Protocol = Protocol::Plain;
+
+/// The content of what a client is told.
+pub(crate) fn content(outgoing: &Outgoing) -> Payload {
+    let content = PROTOCOL.encode(outgoing.clone()).content();
+    content.expect("the plain protocol has a frame for all that is meant")
+}
+
 /// The base of the delay on the way to the directory, and back, by default.
 pub(crate) const REDIS_LATENCY: Duration = Duration::from_micros(200);
 /// The base of the delay between instances by default.

@@ -18,7 +18,7 @@ use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::ConnectionKey;
 use twox_hash::XxHash3_64;
 
-use crate::settings::PROTOCOL;
+use crate::settings::{PROTOCOL, content};
 
 /// The version of the form in which the trace is hashed.
 pub const VERSION: u64 = 1;
@@ -74,7 +74,7 @@ impl Serialize for Given<'_> {
         };
         let mut send = to.serialize_struct_variant("Command", 0, "Send", 2)?;
         send.serialize_field("connection", connection)?;
-        send.serialize_field("payload", &PROTOCOL.encode(outgoing.clone()).content())?;
+        send.serialize_field("payload", &content(outgoing))?;
         send.end()
     }
 }

@@ -175,6 +175,25 @@ impl Protocol {
         Some(centrifuge::Session::new(encoding, settings))
     }
 
+    /// Whether it takes the session of a terminal to say this: it is not the same for all to whom it is said.
+    pub fn is_said_by_session(self, outgoing: &Outgoing) -> bool {
+        let Some(encoding) = self.codec().session else {
+            return false;
+        };
+        match outgoing {
+            Outgoing::Record(_) => false,
+            Outgoing::Pushed(pushed) => encoding.repeats_positions() && pushed.key().is_some(),
+            Outgoing::Hello { .. }
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_)
+            | Outgoing::Received(_)
+            | Outgoing::Joined { .. }
+            | Outgoing::Left(_)
+            | Outgoing::NotJoined(..) => true,
+        }
+    }
+
     /// How a terminal is told why its connection ends.
     pub fn farewell(self, code: CloseCode) -> Farewell {
         (self.codec().farewell)(code)

@@ -21,7 +21,7 @@ use crate::noise::Purpose;
 use crate::observed::{Account, Life, LogWord, Observed};
 use crate::publishing::Publishing;
 use crate::schedule::Moment;
-use crate::settings::PROTOCOL;
+use crate::settings::{PROTOCOL, content};
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
 
@@ -214,9 +214,10 @@ impl Terminals {
         match seen {
             Seen::Frame(outgoing) => {
                 this.tries = 0;
-                if let Some(payload) = &PROTOCOL.encode(outgoing.clone()).content() {
-                    cx.trace(&Entry::Frame { session, payload });
-                }
+                cx.trace(&Entry::Frame {
+                    session,
+                    payload: &content(&outgoing),
+                });
                 if let Some(word) = LogWord::of(&outgoing) {
                     self.hear_of_log(cx, session, word);
                 }

@@ -15,7 +15,7 @@ use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Life, Observed};
 use crate::publishing::Publishing;
 use crate::schedule::Moment;
-use crate::settings::PROTOCOL;
+use crate::settings::content;
 use crate::vocabulary::happening::{Happening, Seen};
 
 /// The instance's end of a connection.
@@ -56,9 +56,7 @@ enum Downward {
 impl Fingerprint for Downward {
     fn fingerprint(&self, to: &mut Print) {
         match self {
-            Self::Frame(outgoing) => {
-                Some(PROTOCOL.encode(outgoing.clone()).content()).fingerprint(to)
-            }
+            Self::Frame(outgoing) => Some(content(outgoing)).fingerprint(to),
             Self::Ping => None::<Payload>.fingerprint(to),
         }
     }

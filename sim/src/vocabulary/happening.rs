@@ -14,7 +14,7 @@ use crate::fingerprint::{Fingerprint, Print};
 use crate::observed::{HandIn, Life};
 use crate::redis::{Connection, ServerId};
 use crate::schedule::Act;
-use crate::settings::PROTOCOL;
+use crate::settings::content;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Fingerprint for Seen {
     fn fingerprint(&self, to: &mut Print) {
         std::mem::discriminant(self).hash(&mut to.hasher);
         match self {
-            Self::Frame(outgoing) => PROTOCOL.encode(outgoing.clone()).content().fingerprint(to),
+            Self::Frame(outgoing) => content(outgoing).fingerprint(to),
             Self::Ping | Self::Reset => {}
             Self::Close(code) => code.fingerprint(to),
         }

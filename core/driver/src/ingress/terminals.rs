@@ -124,11 +124,11 @@ async fn admit(
 /// The protocol of a terminal of Centrifuge that offers no subprotocol. Other parameters are others' business, and so is
 /// what cannot be read.
 fn encoding(uri: &Uri) -> Protocol {
-    let wishes = query::pairs(uri.query()).flatten();
-    let wish = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+    let mut wishes = query::pairs(uri.query()).flatten();
+    let is_protobuf = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
         matches!(&*name, "format" | "cf_protocol") && value == "protobuf"
     };
-    match wishes.map(wish).any(|is_protobuf| is_protobuf) {
+    match wishes.any(is_protobuf) {
         true => Protocol::CentrifugeProtobuf,
         false => Protocol::usual(Family::Centrifuge),
     }

@@ -7,6 +7,7 @@ use async_channel::Sender;
 use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey};
+use switchboard_core::position::Position;
 use switchboard_protocol::{Encoder, Family, Protocol};
 
 use crate::permits::SocketPermit;
@@ -58,10 +59,15 @@ impl Terminals {
     pub(super) fn send(&mut self, key: ConnectionKey, outgoing: Outgoing, sent: impl Fn(&Payload)) {
         let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
-            let is_push = matches!(outgoing, Outgoing::Pushed(_) | Outgoing::Record(_));
-            if entry.protocol.family() == Family::Centrifuge && !is_push {
+            if entry.protocol.is_said_by_session(&outgoing) {
                 entry.mailbox.post(TerminalOrder::Tell(Box::new(outgoing)));
                 return;
+            }
+            if let Outgoing::Record(pushed) = &outgoing
+                && entry.protocol.family() == Family::Centrifuge
+            {
+                let offset = pushed.position().map_or(0, Position::offset);
+                entry.mailbox.post(TerminalOrder::StandsAt(offset));
             }
             for frame in self.encoder.encode(entry.protocol, outgoing) {
                 sent(&frame);

@@ -50,6 +50,8 @@ pub(crate) enum TerminalOrder {
     Send(Carried),
     /// To be said by its session.
     Tell(Box<Outgoing>),
+    /// Its session is to know the offset of the record that follows.
+    StandsAt(u64),
     Flush,
     Ping,
     Probe,
@@ -341,6 +343,7 @@ impl<T: Transport> Pump<'_, T> {
                     self.greeted = true;
                     self.tell(cx, &outgoing);
                 }
+                (TerminalOrder::StandsAt(offset), Phase::Open) => self.is_sent(offset),
                 (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
                 (TerminalOrder::Ping, Phase::Open) => self.ping(),
                 (TerminalOrder::Probe, Phase::Open) => self.probe_due = true,

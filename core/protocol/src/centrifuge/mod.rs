@@ -63,6 +63,15 @@ pub(crate) enum Encoding {
 struct Malformed;
 
 impl Encoding {
+    /// Whether a push that has no position has to repeat that of the last record: what is left out is zero in
+    /// Protobuf, and a client that goes by that loses its position.
+    pub(crate) const fn repeats_positions(self) -> bool {
+        match self {
+            Self::Json => false,
+            Self::Protobuf => true,
+        }
+    }
+
     fn decode(self, frame: &Payload) -> Result<Vec<Command>, Malformed> {
         match self {
             Self::Json => json::decode(frame.bytes()),
@@ -78,12 +87,7 @@ impl Encoding {
     }
 
     /// A publication of a record, or of a push that is none.
-    fn publication(
-        self,
-        push: PushId,
-        position: Option<Position>,
-        payload: &Payload,
-    ) -> Publication {
+    fn publication(self, push: PushId, offset: u64, payload: &Payload) -> Publication {
         let bytes = payload.bytes();
         let data: Cow<'_, [u8]> = match (self, payload.kind()) {
             (Self::Json, FrameKind::Binary) => json::data::of_binary(bytes).into(),
@@ -91,7 +95,7 @@ impl Encoding {
         };
         Publication {
             data: data.into_owned(),
-            offset: position.map_or(0, Position::offset),
+            offset,
             tags: BTreeMap::from([("id".to_owned(), push.to_string())]),
         }
     }
@@ -105,7 +109,8 @@ fn of_user(user: &UserId) -> String {
 fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
     match outgoing {
         Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
-            Frames::One(published(encoding, &pushed))
+            let offset = pushed.position().map_or(0, Position::offset);
+            Frames::One(published(encoding, &pushed, offset))
         }
         // A session says these, or nobody does.
         Outgoing::Hello { .. }
@@ -119,9 +124,9 @@ fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
     }
 }
 
-fn published(encoding: Encoding, pushed: &Pushed) -> Payload {
+fn published(encoding: Encoding, pushed: &Pushed, offset: u64) -> Payload {
     let channel = pushed.key().map(|key| of_user(key.user()));
-    let publication = encoding.publication(pushed.push(), pushed.position(), pushed.payload());
+    let publication = encoding.publication(pushed.push(), offset, pushed.payload());
     encoding.encode(&Reply {
         push: Some(Push {
             channel: channel.unwrap_or_else(|| EVERYONE.to_owned()),

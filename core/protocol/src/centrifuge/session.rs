@@ -16,6 +16,7 @@ use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload, Recovery};
 use switchboard_core::id::{ConnectionId, UserId};
 use switchboard_core::logs::{LogPage, LogQuery};
+use switchboard_core::position::Position;
 
 use super::code::{self, ErrorCode};
 use super::message::{
@@ -23,7 +24,7 @@ use super::message::{
     HistoryResult, PresenceResult, PresenceStatsResult, Push, RefreshResult, Reply, Subscribe,
     SubscribeRequest, SubscribeResult,
 };
-use super::{EPOCH, EVERYONE, Encoding, of_user};
+use super::{EPOCH, EVERYONE, Encoding, of_user, published};
 use crate::Farewell;
 
 /// What a client is told of the server that it speaks to.
@@ -85,8 +86,9 @@ struct Member {
     client: Option<ConnectionId>,
     /// Seconds until its token runs out.
     ttl: Option<u32>,
-    /// It has been told where it stands in its channel.
-    is_placed: bool,
+    /// The offset of the last record that it was sent, or where it was told that it stands in its channel. `None`: it
+    /// was not told.
+    stands_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -238,7 +240,7 @@ impl Session {
             channel,
             client: None,
             ttl,
-            is_placed: false,
+            stands_at: None,
         });
         self.stage = Stage::Joining {
             id,
@@ -329,7 +331,7 @@ impl Session {
         Some(self.encoding.encode(&reply))
     }
 
-    /// What the terminal is told, beside pushes.
+    /// What the terminal is told, if it takes a session to say it.
     pub fn told(&mut self, outgoing: &Outgoing) -> Told {
         match outgoing {
             Outgoing::Hello {
@@ -343,7 +345,18 @@ impl Session {
             // What it holds stays what it holds, and what comes has offsets of its own.
             Outgoing::Back(_) | Outgoing::Received(_) => Told::Nothing,
             Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(..) => Told::Nothing,
-            Outgoing::Pushed(_) | Outgoing::Record(_) => Told::Nothing,
+            Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
+                let stands_at = self.member().and_then(|member| member.stands_at);
+                let offset = pushed.position().map(Position::offset).or(stands_at);
+                Told::Frame(published(self.encoding, pushed, offset.unwrap_or(0)))
+            }
+        }
+    }
+
+    /// The terminal is sent a record with this offset.
+    pub fn is_sent(&mut self, offset: u64) {
+        if let Stage::Live { member } = &mut self.stage {
+            member.stands_at = Some(offset);
         }
     }
 
@@ -403,13 +416,13 @@ impl Session {
         };
         let of_user = match log {
             HelloLog::At(attached) => {
-                member.is_placed = true;
+                member.stands_at = Some(attached.position.offset());
                 placed(attached, brought.is_some())
             }
             // It keeps what it holds. It cannot be told that nothing is missing.
             HelloLog::Unknown | HelloLog::NotAsked => match brought {
                 Some(offset) => {
-                    member.is_placed = true;
+                    member.stands_at = Some(offset);
                     SubscribeResult {
                         recoverable: true,
                         positioned: true,
@@ -419,12 +432,12 @@ impl Session {
                         ..SubscribeResult::default()
                     }
                 }
-                None => SubscribeResult::default(),
+                None => unplaced(),
             },
         };
         let subs = BTreeMap::from([
             (member.channel.clone(), of_user),
-            (EVERYONE.to_owned(), SubscribeResult::default()),
+            (EVERYONE.to_owned(), unplaced()),
         ]);
         member.client = Some(connection);
         let result = ConnectResult {
@@ -449,10 +462,11 @@ impl Session {
         let Stage::Live { member } = &mut self.stage else {
             return Told::Nothing;
         };
-        if std::mem::replace(&mut member.is_placed, true) {
+        if member.stands_at.is_some() {
             // It was told that something may be missing, and goes on with what is kept.
             return Told::Nothing;
         }
+        member.stands_at = Some(attached.position.offset());
         let channel = member.channel.clone();
         Told::Frame(self.encoding.encode(&Reply {
             push: Some(Push {
@@ -604,8 +618,8 @@ impl Session {
         let head = page.head.offset();
         let readable = page.records.into_iter().filter_map(|record| {
             let payload = record.payload?;
-            let position = Some(record.position);
-            Some(self.encoding.publication(record.push, position, &payload))
+            let offset = record.position.offset();
+            Some(self.encoding.publication(record.push, offset, &payload))
         });
         let mut publications: Vec<_> = readable.collect();
         if reverse {
@@ -621,6 +635,15 @@ impl Session {
             }),
             ..Reply::default()
         }
+    }
+}
+
+/// A subscription without a position. It says something all the same: in Protobuf a map leaves out what says nothing,
+/// and a client finds no value then.
+fn unplaced() -> SubscribeResult {
+    SubscribeResult {
+        epoch: EPOCH.to_owned(),
+        ..SubscribeResult::default()
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use switchboard_tests::adapter::Adapter;
 use switchboard_tests::matrix::Fleet;
 
-use crate::place::{Heartbeat, Place};
+use crate::place::{Heartbeat, Logins, Place};
 use crate::proxy::Program;
 
 /// Runs clients that others wrote against real servers. `.ci/foreign` gets what it needs.
@@ -114,6 +114,7 @@ const SCRIPTS: &[Script] = &[
     Script::behind(Program::Nginx, "chromium_page.js"),
     Script::behind(Program::Caddy, "chromium_follow.js"),
     Script::new("curl_api.py", Heartbeat::Default),
+    Script::with_tokens("node_centrifuge.js"),
 ];
 
 /// When a script is given up. The longest wait is that for a proxy's idle timeout.
@@ -125,6 +126,8 @@ struct Script {
     heartbeat: Heartbeat,
     /// The proxy that it goes through, if it goes through any.
     proxy: Option<Program>,
+    /// How terminals say who they are at the two servers.
+    logins: Logins,
 }
 
 /// How many checks of a script passed and failed.
@@ -146,14 +149,22 @@ impl Script {
             file,
             heartbeat,
             proxy: None,
+            logins: Logins::Open,
+        }
+    }
+
+    const fn with_tokens(file: &'static str) -> Self {
+        Self {
+            logins: Logins::Tokens,
+            ..Self::new(file, Heartbeat::Quick)
         }
     }
 
     const fn behind(proxy: Program, file: &'static str) -> Self {
         Self {
             file,
-            heartbeat: Heartbeat::Default,
             proxy: Some(proxy),
+            ..Self::new(file, Heartbeat::Default)
         }
     }
 
@@ -165,7 +176,7 @@ impl Script {
     }
 
     fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
-        let mut place = Place::start(fleet, self.heartbeat, self.proxy);
+        let mut place = Place::start(fleet, self.heartbeat, self.proxy, self.logins);
         let label = format!("{fleet}/{}", self.name());
         let output = arguments.output.join(fleet.to_string());
         let mut command = match Path::new(self.file).extension() {

@@ -19,6 +19,15 @@ pub(crate) enum Heartbeat {
     Default,
 }
 
+/// How terminals say who they are.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Logins {
+    /// By a name in the query.
+    Open,
+    /// By a token.
+    Tokens,
+}
+
 /// Servers and what belongs to them. All of it ends with this value.
 pub(crate) struct Place {
     proxy: Option<Proxy>,
@@ -32,7 +41,12 @@ pub(crate) struct Place {
 
 impl Place {
     /// Starts everything and waits until the two servers know each other.
-    pub(crate) fn start(fleet: Fleet, heartbeat: Heartbeat, program: Option<Program>) -> Self {
+    pub(crate) fn start(
+        fleet: Fleet,
+        heartbeat: Heartbeat,
+        program: Option<Program>,
+        logins: Logins,
+    ) -> Self {
         let redis = RedisServer::start();
         let listen = quiet_port();
         let any = settings(heartbeat)
@@ -47,9 +61,14 @@ impl Place {
                 .with("connections", CONNECTIONS)
                 .with("public_url", format!("ws://{listen}/connect"));
         }
-        let with_tokens = any
-            .with("auth", "jwt")
-            .with_file("jwt_secret_file", JWT_SECRET);
+        let tokens = |settings: Settings| {
+            let settings = settings.with("auth", "jwt");
+            settings.with_file("jwt_secret_file", JWT_SECRET)
+        };
+        if logins == Logins::Tokens {
+            of_cluster = tokens(of_cluster);
+        }
+        let with_tokens = tokens(any);
         let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
         let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &settings[number]));
         for server in &servers {

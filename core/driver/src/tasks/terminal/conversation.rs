@@ -114,6 +114,13 @@ impl<T: Transport> Pump<'_, T> {
         }
     }
 
+    /// A record of this offset follows.
+    pub(super) fn is_sent(&mut self, offset: u64) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.session.is_sent(offset);
+        }
+    }
+
     pub(super) fn ping(&mut self) {
         let conversation = self.conversation.as_mut();
         let frame = conversation.map(|conversation| conversation.session.ping());

@@ -1,0 +1,277 @@
+// The package `centrifuge` from npm, in JSON and in Protobuf, at two servers that take tokens.
+"use strict";
+
+const { randomUUID } = require("node:crypto");
+const WebSocket = require("ws");
+const { Api, assert, eventually, place, run, sleep, token, within } = require("./check");
+
+const ENCODINGS = {
+  JSON: require("centrifuge").Centrifuge,
+  Protobuf: require("centrifuge/build/protobuf").Centrifuge,
+};
+
+const [near, far] = place.servers;
+const farApi = new Api(far);
+const at = (server) => server.terminals.replace("/connect", "/connection/websocket");
+
+/** A client of a user, and all that it has told of. Where it connects can be changed. */
+function client(Centrifuge, user, options = {}) {
+  const told = { server: near, sockets: [], events: [], publications: [], subscribed: [] };
+  class Socket extends WebSocket {
+    constructor(url, protocols) {
+      super(at(told.server) + new URL(url).search, protocols);
+      told.sockets.push(this);
+    }
+  }
+  const centrifuge = new Centrifuge(at(near), {
+    websocket: Socket,
+    getToken: async () => token(user),
+    minReconnectDelay: 100,
+    maxReconnectDelay: 200,
+    ...options,
+  });
+  for (const event of ["connecting", "connected", "disconnected", "error"]) {
+    centrifuge.on(event, (context) => told.events.push({ event, ...context }));
+  }
+  centrifuge.on("publication", (context) => told.publications.push(context));
+  centrifuge.on("subscribed", (context) => told.subscribed.push(context));
+  told.of = (event) => told.events.filter((each) => each.event === event);
+  told.centrifuge = centrifuge;
+  centrifuge.connect();
+  return told;
+}
+
+async function connected(told, times = 1) {
+  await eventually("it is connected", () => told.of("connected").length >= times);
+  return told.of("connected").at(-1).client;
+}
+
+/** A client that is connected. */
+async function open(...args) {
+  const told = client(...args);
+  told.client = await connected(told);
+  return told;
+}
+
+/** Protobuf has bytes where JSON has JSON. */
+const value = (data) => (data instanceof Uint8Array ? JSON.parse(Buffer.from(data).toString()) : data);
+const values = (told) => told.publications.map(({ data }) => value(data));
+const bytes = (Centrifuge, data) => (Centrifuge === ENCODINGS.JSON ? data : Buffer.from(JSON.stringify(data)));
+
+async function logged(user, data) {
+  const { body } = await farApi.send("POST", `/v1/users/${user}/push?durable=true`, JSON.stringify(data),
+    { "Content-Type": "text/plain", "Idempotency-Key": randomUUID() });
+  assert.ok(body.logged && body.logged !== "unknown", JSON.stringify(body));
+}
+
+const refused = (promise) => within(promise.then(() => assert.fail("it was not refused"), (error) => error), "a refusal");
+
+const checks = (Centrifuge) => ({
+  "a client gets what is pushed to its user at the other server": async (user) => {
+    const told = await open(Centrifuge, user);
+    const [listed] = await farApi.connections(user);
+    assert.equal(listed.connection, told.client);
+    await farApi.pushToOne(user, '{"text":"hello",\n "number":5}');
+    await eventually("the publication", () => told.publications.length === 1);
+    const [publication] = told.publications;
+    assert.deepEqual([publication.channel, value(publication.data)], [`#${user}`, { text: "hello", number: 5 }]);
+    told.centrifuge.disconnect();
+    await eventually("it is gone", async () => (await farApi.connections(user)).length === 0);
+  },
+
+  "what is for everyone has a channel of its own": async (user) => {
+    const told = await open(Centrifuge, user);
+    await farApi.accepted("POST", "/v1/broadcast", '"all"', { "Content-Type": "text/plain" });
+    await eventually("the publication", () => told.publications.some(({ channel }) => channel === "#"));
+    told.centrifuge.disconnect();
+  },
+
+  "what was missed comes at another server, once and in order": async (user) => {
+    const told = await open(Centrifuge, user);
+    await logged(user, 1);
+    await eventually("the first", () => told.publications.length === 1);
+    for (const turn of [1, 2, 3]) {
+      const from = 3 * turn - 1;
+      told.server = place.servers[turn % 2];
+      told.sockets.at(-1).terminate();
+      await eventually("it is away", async () => (await farApi.connections(user)).length === 0);
+      await logged(user, from);
+      await logged(user, from + 1);
+      await connected(told, turn + 1);
+      await logged(user, from + 2);
+      await eventually("all of them", () => told.publications.length >= from + 2);
+      // It has no position, and must not take the client's from it.
+      await farApi.pushToOne(user, '"plain"');
+      await eventually("the plain one", () => values(told).includes("plain"));
+      told.publications.pop();
+    }
+    assert.deepEqual(values(told), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    const own = told.subscribed.filter(({ channel }) => channel === `#${user}`);
+    assert.deepEqual(own.map(({ recovered, wasRecovering }) => [recovered, wasRecovering]),
+      [[false, false], [true, true], [true, true], [true, true]]);
+    const offsets = told.publications.map(({ offset }) => Number(offset));
+    assert.deepEqual(offsets, [...new Set(offsets)].sort((one, other) => one - other));
+    told.centrifuge.disconnect();
+  },
+
+  "a client whose position is lost is told so": async (user) => {
+    const told = await open(Centrifuge, user);
+    await logged(user, 1);
+    await eventually("the first", () => told.publications.length === 1);
+    told.sockets.at(-1).terminate();
+    await farApi.accepted("DELETE", `/v1/users/${user}/log`);
+    await connected(told, 2);
+    await eventually("that it may have missed something", () => {
+      const own = told.subscribed.filter(({ channel }) => channel === `#${user}`);
+      return own.some(({ recovered, wasRecovering }) => wasRecovering && !recovered);
+    });
+    told.centrifuge.disconnect();
+  },
+
+  "a client whose log is deleted under it comes again": async (user) => {
+    const told = await open(Centrifuge, user);
+    await logged(user, 1);
+    await eventually("the first", () => told.publications.length === 1);
+    await farApi.accepted("DELETE", `/v1/users/${user}/log`);
+    await logged(user, 2);
+    await eventually("it connects again", () => told.of("connecting").some(({ code }) => code === 3010));
+    await connected(told, 2);
+    await eventually("what is kept", () => values(told).includes(2));
+    told.centrifuge.disconnect();
+  },
+
+  "an expired token is answered so that the client gets a new one": async (user) => {
+    let asked = 0;
+    const getToken = async () => {
+      asked += 1;
+      return token(user);
+    };
+    const told = await open(Centrifuge, user, { token: token(user, -60), getToken });
+    assert.equal(asked, 1);
+    assert.ok(told.of("error").some(({ error }) => error.code === 109), JSON.stringify(told.events));
+    told.centrifuge.disconnect();
+  },
+
+  "a client renews its token and stays": async (user) => {
+    let asked = 0;
+    const getToken = async () => {
+      asked += 1;
+      return token(user, -26); // Of the leeway of 30 s four are left.
+    };
+    const told = await open(Centrifuge, user, { getToken });
+    await eventually("it is asked for tokens", () => asked >= 3);
+    await farApi.pushToOne(user, '"here"');
+    await eventually("the publication", () => told.publications.length === 1);
+    assert.equal(told.sockets.length, 1);
+    told.centrifuge.disconnect();
+  },
+
+  "a token that does not count ends it for good": async (user) => {
+    const told = client(Centrifuge, user, { getToken: async () => `${token(user)}x` });
+    await eventually("it gives up", () => told.of("disconnected").length === 1);
+    assert.equal(told.of("disconnected")[0].code, 3500);
+  },
+
+  "without a token it is not let in": async (user) => {
+    const told = client(Centrifuge, user, { getToken: null });
+    await eventually("it gives up", () => told.of("disconnected").length === 1);
+    assert.equal(told.of("disconnected")[0].code, 101);
+  },
+
+  "a client that is kicked stays away": async (user) => {
+    const told = await open(Centrifuge, user);
+    await farApi.kick(user, told.client);
+    await eventually("it is told so", () => told.of("disconnected").length === 1);
+    const { code, reason } = told.of("disconnected")[0];
+    assert.deepEqual([code, reason], [3503, "force disconnect"]);
+  },
+
+  "presence and history of the user's channel": async (user) => {
+    const told = await open(Centrifuge, user);
+    for (const number of [1, 2, 3]) await logged(user, number);
+    await eventually("the publications", () => told.publications.length === 3);
+    const { centrifuge } = told;
+    const { clients } = await within(centrifuge.presence(`#${user}`), "the presence");
+    assert.deepEqual(Object.values(clients).map((info) => [info.client, info.user]), [[told.client, user]]);
+    const stats = await within(centrifuge.presenceStats(`#${user}`), "the statistics");
+    assert.deepEqual([stats.numClients, stats.numUsers], [1, 1]);
+    const history = async (options) => {
+      const page = await within(centrifuge.history(`#${user}`, options), "the history");
+      assert.equal(Number(page.offset), Number(told.publications[2].offset));
+      return page.publications.map(({ data }) => value(data));
+    };
+    const { epoch } = await centrifuge.history(`#${user}`, { limit: 0 });
+    const since = { offset: Number(told.publications[0].offset), epoch };
+    assert.deepEqual(await history({ limit: -1 }), [1, 2, 3]);
+    assert.deepEqual(await history({ limit: 2 }), [1, 2]);
+    assert.deepEqual(await history({ limit: 2, reverse: true }), [3, 2]);
+    assert.deepEqual(await history({ limit: 0 }), []);
+    assert.deepEqual(await history({ limit: 10, since }), [2, 3]);
+    const lost = { offset: since.offset + 1, epoch };
+    assert.equal((await refused(centrifuge.history(`#${user}`, { limit: 10, since: lost }))).code, 112);
+    centrifuge.disconnect();
+  },
+
+  "what there is not is answered, and the client goes on": async (user) => {
+    const told = await open(Centrifuge, user);
+    const { centrifuge } = told;
+    const data = bytes(Centrifuge, { a: 1 });
+    assert.equal((await refused(centrifuge.rpc("method", data))).code, 108);
+    assert.equal((await refused(centrifuge.publish(`#${user}`, data))).code, 103);
+    assert.equal((await refused(centrifuge.history(`#another ${user}`, { limit: 1 }))).code, 108);
+    await centrifuge.send(data);
+    await farApi.pushToOne(user, '"on"');
+    await eventually("the publication", () => told.publications.length === 1);
+    centrifuge.disconnect();
+  },
+
+  "a client that is idle is pinged, and answers": async (user) => {
+    const told = await open(Centrifuge, user);
+    await sleep(7000); // Longer than pings and patience together.
+    assert.deepEqual([told.sockets.length, told.of("connecting").length], [1, 1]);
+    await farApi.pushToOne(user, '"still"');
+    await eventually("the publication", () => told.publications.length === 1);
+    told.centrifuge.disconnect();
+  },
+
+  "a payload of any kind arrives": async (user) => {
+    const told = await open(Centrifuge, user);
+    const isJson = Centrifuge === ENCODINGS.JSON;
+    for (const [payload, shown] of [
+      ["no JSON", "no JSON"],
+      ["5", 5],
+      [Buffer.from([0, 255]), { base64: "AP8=" }],
+    ]) {
+      told.publications.length = 0;
+      await farApi.pushToOne(user, payload);
+      await eventually("the publication", () => told.publications.length === 1);
+      const [{ data }] = told.publications;
+      assert.deepEqual(isJson ? data : Buffer.from(data), isJson ? shown : Buffer.from(payload));
+    }
+    told.centrifuge.disconnect();
+  },
+});
+
+const all = {};
+for (const [encoding, Centrifuge] of Object.entries(ENCODINGS)) {
+  for (const [name, check] of Object.entries(checks(Centrifuge))) {
+    const user = `${encoding}-${Object.keys(all).length}`;
+    all[`${encoding}: ${name}`] = () => check(user);
+  }
+}
+
+/** It ends a server, and comes last. */
+all["a client whose server is drained goes on at another one"] = async () => {
+  const told = await open(ENCODINGS.JSON, "drained");
+  await logged("drained", 1);
+  await eventually("the first", () => told.publications.length === 1);
+  told.server = far;
+  process.kill(near.pid, "SIGTERM");
+  await connected(told, 2);
+  assert.equal(told.of("connecting").at(-1).code, 3001);
+  await logged("drained", 2);
+  await eventually("the second", () => told.publications.length === 2);
+  told.centrifuge.disconnect();
+};
+
+run(all);
