@@ -115,7 +115,7 @@ pub(crate) fn accepted(
     user: Option<&UserId>,
     transport: &'static str,
 ) {
-    let user = user.map(UserId::as_str);
+    let user = user.map(tracing::field::display);
     debug!(%this, %uuid, user, transport, "a terminal is accepted");
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn ended(this: InstanceId, closure: Closure, ended: &Ended<'_>) {
         Closure::Violation(_) => "cut short",
     };
     let (reason, lived_ms) = (ending.name(), lived.as_millis() as u64);
-    let user = user.map(UserId::as_str);
+    let user = user.map(tracing::field::display);
     debug!(
         %this, %uuid, user, reason, closing_handshake = handshake, lived_ms, messages, frames, bytes,
         "a terminal is gone"

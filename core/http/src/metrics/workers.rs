@@ -207,11 +207,16 @@ const COUNTERS: [CounterRow; 44] = [
     ),
 ];
 
-const GAUGES: [GaugeRow; 11] = [
+const GAUGES: [GaugeRow; 12] = [
     GaugeRow(
         "connections",
         "Connections at this worker, also those whose end has begun",
         |g| g.connections as u64,
+    ),
+    GaugeRow(
+        "connections_authenticating",
+        "Connections among them whose terminals have not said who they are",
+        |g| g.authenticating as u64,
     ),
     GaugeRow(
         "users",
@@ -429,7 +434,7 @@ mod tests {
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit(' ').next())
             .collect();
-        for number in 101..=187 {
+        for number in 101..=193 {
             let found = values
                 .iter()
                 .filter(|value| **value == number.to_string())
@@ -446,15 +451,15 @@ mod tests {
             )
             .to_owned(),
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 106"#),
-            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 187"#),
+            format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 193"#),
             format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
-            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1178"#),
+            format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1184"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
     }
 
-    /// Figures that differ from each other: 101 to 187.
+    /// Figures that differ from each other: 101 to 193.
     fn figures() -> Figures {
         let mut number = 100;
         let mut next = || {
@@ -521,6 +526,7 @@ mod tests {
         };
         let gauges = Gauges {
             connections: next() as usize,
+            authenticating: next() as usize,
             users: next() as usize,
             topics: next() as usize,
             members: next() as usize,
@@ -542,7 +548,7 @@ mod tests {
             }
         });
         let refused = vec![("no_token", next())];
-        assert_eq!(number, 187, "the figures of a test that knows them all");
+        assert_eq!(number, 193, "the figures of a test that knows them all");
         Figures {
             worker: 3,
             snapshot: Snapshot {
