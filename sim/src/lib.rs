@@ -14,6 +14,7 @@ pub mod checkers;
 mod context;
 mod deployments;
 mod directory;
+pub mod explain;
 mod fingerprint;
 pub mod golden;
 mod hosts;

@@ -9,6 +9,7 @@ macro_rules! println {
 
 mod bugs;
 mod determinism;
+mod explain;
 mod golden;
 mod grammar;
 mod out;
@@ -83,6 +84,7 @@ enum Command {
     Run(run::RunFiles),
     Print(run::PrintSchedule),
     Replay(run::Replay),
+    Explain(explain::Explain),
     Swarm(swarm::Swarm),
     Shrink(shrink::Shrink),
     CheckDeterminism(determinism::CheckDeterminism),
@@ -97,6 +99,7 @@ impl Command {
             Self::Run(command) => command.execute(),
             Self::Print(command) => command.execute(),
             Self::Replay(command) => command.execute(),
+            Self::Explain(command) => command.execute(),
             Self::Swarm(command) => command.execute(),
             Self::Shrink(command) => command.execute(),
             Self::CheckDeterminism(command) => Ok(command.execute()),

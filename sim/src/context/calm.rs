@@ -68,6 +68,7 @@ impl Calm {
             | Observed::Answered { .. }
             | Observed::PushRefused { .. }
             | Observed::Logged { .. }
+            | Observed::Carried { .. }
             | Observed::Took { .. }
             | Observed::Gave { .. }
             | Observed::Tick => false,

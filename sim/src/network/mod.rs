@@ -16,7 +16,7 @@ use crate::fingerprint::{Fingerprint as _, Print, fingerprint};
 use crate::hosts::Hosts;
 use crate::ledger::{FaultKind, Scope};
 use crate::noise::{Latency, Purpose};
-use crate::observed::{Life, Observed};
+use crate::observed::{Life, LinkStep, Observed, Topic};
 use crate::schedule::Moment;
 use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
@@ -132,7 +132,14 @@ impl Network {
         };
         let by_dialler = self.pipes[pipe].is_dialled_by(life, link);
         let to = self.pipes[pipe].end(!by_dialler).life.host;
-        if self.clogs.contains(&(life.host, to)) {
+        let clogged = self.clogs.contains(&(life.host, to));
+        let step = if clogged {
+            LinkStep::Stuck
+        } else {
+            LinkStep::Written
+        };
+        carried(cx, (life.host, to), step, &batch);
+        if clogged {
             cx.fault_opens(FaultKind::Clog, Scope::Between(life.host, to));
             self.stuck.push(StuckBatch { life, link, batch });
             return;
@@ -198,13 +205,20 @@ impl Network {
         content: LinkContent,
     ) {
         let this = &mut self.pipes[pipe];
-        if this.half_open {
-            return;
-        }
         let to = this.end(at_dialler).life.host;
         let from = this.end(!at_dialler).life.host;
+        let way = (from, to);
+        if this.half_open {
+            if let LinkContent::Batch(batch) = &content {
+                carried(cx, way, LinkStep::Lost, batch);
+            }
+            return;
+        }
         if self.cuts.contains(&(from, to)) {
             cx.fault_opens(FaultKind::Cut, Scope::Between(from, to));
+            if let LinkContent::Batch(batch) = &content {
+                carried(cx, way, LinkStep::Held, batch);
+            }
             self.held.push((pipe, at_dialler, content));
             return;
         }
@@ -220,7 +234,10 @@ impl Network {
                         cx.fault_ends(FaultKind::HalfOpen, Some(scope));
                     }
                 }
-                if let Some((life, link)) = this.end(at_dialler).opened() {
+                let opened = this.end(at_dialler).opened();
+                let step = opened.map_or(LinkStep::Lost, |_| LinkStep::Arrived);
+                carried(cx, way, step, &batch);
+                if let Some((life, link)) = opened {
                     cx.moment_of_content(Moment::Delivered, &batch);
                     hosts.event(cx, life, Event::LinkReceived { link, batch });
                 }
@@ -315,5 +332,17 @@ impl Network {
     /// Feeds the links of one process to a print.
     pub(crate) fn fingerprint_links(&self, host: usize, to: &mut Print) {
         self.links[host].fingerprint(to);
+    }
+}
+
+/// Tells how far a batch is, if any checker is told of that.
+fn carried(cx: &mut Context, (from, to): (usize, usize), step: LinkStep, batch: &Bytes) {
+    if cx.watches(Topic::Links) {
+        cx.observe(Observed::Carried {
+            from,
+            to,
+            step,
+            batch: batch.clone(),
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
@@ -232,6 +233,18 @@ pub enum Observed {
         occupant: Life,
     },
 
+    /// A batch of an instance is on its way to another, or no more.
+    Carried {
+        /// The process that has written it.
+        from: usize,
+        /// The process at the other end of the link.
+        to: usize,
+        /// How far it is.
+        step: LinkStep,
+        /// What it says.
+        batch: Bytes,
+    },
+
     /// An instance tells its operator something.
     Logged {
         /// The instance that logs.
@@ -260,6 +273,21 @@ pub enum Observed {
     /// Half a second has passed since the last such tick, or more if nothing that has to do with the
     /// directory, connections or faults has changed for so long that nothing is left to be noticed.
     Tick,
+}
+
+/// How far a batch is that an instance has written into a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkStep {
+    /// It was written.
+    Written,
+    /// Its link does not take it: it waits until a clog is mended.
+    Stuck,
+    /// Nothing passes: it waits until a cut is mended.
+    Held,
+    /// The other end takes it.
+    Arrived,
+    /// The link is gone, or carries nothing and nobody knows: it is lost.
+    Lost,
 }
 
 /// What a terminal is told of where it stands in its log.
@@ -325,11 +353,13 @@ pub enum Topic {
     Log,
     /// What instances take in and what they want done: beside turns most of what happens.
     Boundary,
+    /// Batches on links, with what they say.
+    Links,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lives,
         Self::Turns,
         Self::Sessions,
@@ -342,6 +372,7 @@ impl Topic {
         Self::Time,
         Self::Log,
         Self::Boundary,
+        Self::Links,
     ];
 }
 
@@ -371,6 +402,7 @@ impl Observed {
             Self::Tick => Topic::Time,
             Self::Logged { .. } => Topic::Log,
             Self::Took { .. } | Self::Gave { .. } => Topic::Boundary,
+            Self::Carried { .. } => Topic::Links,
         }
     }
 }
