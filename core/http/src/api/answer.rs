@@ -22,7 +22,7 @@ use super::page;
 use super::reply::{ByInstance, InstanceList, json, terminals, text};
 use super::request::{self, Known, Options};
 use super::route::Route;
-use super::{Call, SNAPSHOTS, in_time};
+use super::{Call, SNAPSHOTS, in_time, topics};
 use crate::metrics::{self, Format};
 
 /// How long the body of a request may take. A push of 1 MiB comes in time at 140 kbit/s.
@@ -116,7 +116,7 @@ where
         Route::UserPush { user } => {
             push_to_user(call, parts, request::user(user)?, body, sleep).await?
         }
-        Route::Push => push_to_users(call, parts, body, sleep).await?,
+        Route::Push => push_to_named(call, parts, body, sleep).await?,
         Route::Broadcast => {
             let options = Options::read(parts, Known::Deadline, call.config)?;
             let payload = payload(call, parts, body).await?;
@@ -160,6 +160,15 @@ where
         Route::ConnectionsOfNamed => {
             let body = body::read(&parts.headers, body, form::largest_of_user(call.config)).await?;
             call.list(form::user(&body)?, parts, sleep).await?
+        }
+        Route::Topics(route) => topics::serve(call, parts, route, body, sleep).await?,
+        Route::Users => call.users(parts, sleep).await?,
+        Route::ConnectionsOfUsers => {
+            request::no_parameters(parts)?;
+            let limit = form::largest_of_users(call.config);
+            let body = body::read(&parts.headers, body, limit).await?;
+            let users = form::users(&body, call.config)?;
+            call.connections_of(users, sleep).await?
         }
         Route::Instances => {
             request::no_parameters(parts)?;
@@ -206,7 +215,7 @@ where
     Ok(terminals(&call.push(to, push, options, sleep).await?))
 }
 
-async fn push_to_users<B, L, T>(
+async fn push_to_named<B, L, T>(
     call: Call<'_>,
     parts: &Parts,
     body: Timed<B, L>,
@@ -221,11 +230,16 @@ where
     let limit = PushForm::largest(call.config);
     let body = body::read(&parts.headers, body, limit).await?;
     let PushForm { to, payload } = PushForm::read(&body, call.config)?;
+    let is_for_topics = matches!(to, Audience::Topics { .. });
     let push = Action::Frame(payload);
-    Ok(terminals(&call.push(to, push, options, sleep).await?))
+    let receipt = call.push(to, push, options, sleep).await?;
+    Ok(match is_for_topics {
+        true => json(StatusCode::OK, &ByInstance(&receipt)),
+        false => terminals(&receipt),
+    })
 }
 
-async fn payload<B, T>(
+pub(super) async fn payload<B, T>(
     call: Call<'_>,
     parts: &Parts,
     body: Timed<B, T>,

@@ -7,6 +7,7 @@ use switchboard_core::directory::log::Retention;
 use switchboard_core::message::{Durable, Until, WithoutLog};
 
 use super::error::ApiError;
+use super::request::once;
 
 /// What was read of it.
 #[derive(Debug, Default)]
@@ -90,13 +91,6 @@ impl AskedOfLog {
             (Some(_), _) => Err(ApiError::RetainIsDurable),
             (None, Some(_)) => Err(ApiError::LogIsDurable),
         }
-    }
-}
-
-fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), ApiError> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(ApiError::RepeatedParameter(name)),
     }
 }
 

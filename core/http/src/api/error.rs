@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use switchboard_core::config::duration::InvalidDuration;
 use switchboard_core::frame::NotUtf8;
-use switchboard_core::id::InvalidUser;
+use switchboard_core::id::{InvalidTopic, InvalidUser};
 use switchboard_core::logs::LogRefused;
 use switchboard_core::message::PushRefused;
 use switchboard_core::position::InvalidPosition;
@@ -47,6 +47,14 @@ pub(crate) enum ApiError {
     BadUser(#[from] InvalidUser),
     #[error("`users[{index}]`: {error}")]
     BadListedUser { index: usize, error: InvalidUser },
+    #[error("the topic: {0}")]
+    UndecodableTopic(BadEncoding),
+    #[error("{0}")]
+    BadTopic(#[from] InvalidTopic),
+    #[error("`topics[{index}]`: {error}")]
+    BadListedTopic { index: usize, error: InvalidTopic },
+    #[error("users are listed that have a connection: add `online=true`")]
+    OnlineUsers,
     #[error("a connection is named by its UUID")]
     BadConnection,
     #[error("`connections` is empty: leave it out for all of the user's")]
@@ -67,7 +75,7 @@ pub(crate) enum ApiError {
     LogIsDurable,
     #[error("`after`: {0}")]
     BadPosition(#[from] InvalidPosition),
-    #[error("`{0}` is a number of records")]
+    #[error("`{0}` is a whole number")]
     BadNumber(&'static str),
     #[error("`after` and `history`: records behind a position, or the last ones; give one of them")]
     AfterAndHistory,
@@ -126,9 +134,13 @@ impl ApiError {
             Self::UnknownParameter { .. }
             | Self::RepeatedParameter(_)
             | Self::BadQuery(_)
+            | Self::OnlineUsers
             | Self::AfterAndHistory => (StatusCode::BAD_REQUEST, "bad_query"),
             Self::UndecodableUser(_) | Self::BadUser(_) | Self::BadListedUser { .. } => {
                 (StatusCode::BAD_REQUEST, "bad_user")
+            }
+            Self::UndecodableTopic(_) | Self::BadTopic(_) | Self::BadListedTopic { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_topic")
             }
             Self::BadConnection | Self::NoConnections | Self::TooManyConnections { .. } => {
                 (StatusCode::BAD_REQUEST, "bad_connection")

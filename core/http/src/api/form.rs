@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use switchboard_core::config::Config;
 use switchboard_core::frame::Payload;
-use switchboard_core::id::UserId;
+use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::message::{Audience, PushRefused};
 
 use super::error::ApiError;
@@ -21,20 +21,33 @@ const FRAME: usize = 1024;
 /// Bytes of a user in a list.
 const USER: usize = ESCAPED * UserId::MAX_BYTES + 4;
 
+/// Bytes of a topic in a list.
+const TOPIC: usize = ESCAPED * TopicId::MAX_BYTES + 4;
+
 /// Bytes of a connection in a list.
 const CONNECTION: usize = ESCAPED * 36 + 4;
 
-/// The body of a push to users, or to some connections of one.
+/// The body of a push to users, to some connections of one, or to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PushForm {
     pub(crate) to: Audience,
     pub(crate) payload: Payload,
 }
 
+/// A topic, and the terminals of a user that are to join or leave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) topic: TopicId,
+    pub(crate) of: Audience,
+}
+
 impl PushForm {
     /// The most bytes that such a body can have.
     pub(crate) const fn largest(config: &Config) -> usize {
-        ESCAPED * config.push_bytes + config.push_users * (USER + CONNECTION) + FRAME
+        ESCAPED * config.push_bytes
+            + config.push_users * (USER + CONNECTION)
+            + config.push_topics * TOPIC
+            + FRAME
     }
 
     /// Reads it.
@@ -46,59 +59,172 @@ impl PushForm {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
-            users: Vec<String>,
+            users: Option<Vec<String>>,
             connections: Option<Vec<String>>,
+            topics: Option<Vec<String>>,
+            except: Option<String>,
             text: Option<String>,
             base64: Option<String>,
         }
-        const FORM: &str = r#"{"users": [...], "text": "..."}, with "base64" instead of "text" for binary, and perhaps "connections": [...] of one user"#;
-        let form: Fields = json(body, FORM)?;
-        let bad = |why: String| ApiError::BadBody { form: FORM, why };
-        let limit = config.push_users;
-        if form.users.len() > limit {
-            let users = form.users.len();
-            return Err(PushRefused::TooManyUsers { users, limit }.into());
-        }
-        let payload = match (form.text, form.base64) {
-            (Some(text), None) => Payload::text(text.into())?,
-            (None, Some(base64)) => Payload::binary(
-                STANDARD
-                    .decode(base64)
-                    .map_err(|error| bad(format!("`base64`: {error}")))?
-                    .into(),
-            ),
-            (Some(_), Some(_)) => {
-                return Err(bad("it has both `text` and `base64`".to_owned()));
+        let form: Fields = json(body, PUSH_FORM)?;
+        let bad = |why: &str| bad_push(why.to_owned());
+        let to = match (form.users, form.topics) {
+            (Some(users), None) => {
+                if form.except.is_some() {
+                    return Err(bad("`except` is for pushes to `topics`"));
+                }
+                to_users(&users, form.connections, config.push_users)?
             }
-            (None, None) => {
-                return Err(bad("it has neither `text` nor `base64`".to_owned()));
+            (None, Some(topics)) => {
+                if form.connections.is_some() {
+                    return Err(bad("`connections` are of one user"));
+                }
+                to_topics(&topics, form.except, config.push_topics)?
             }
+            (Some(_), Some(_)) => return Err(bad("it has both `users` and `topics`")),
+            (None, None) => return Err(bad("it has neither `users` nor `topics`")),
         };
-        let listed = |(index, text): (usize, &String)| {
-            UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
-        };
-        let mut users = form
-            .users
-            .iter()
-            .enumerate()
-            .map(listed)
-            .collect::<Result<Vec<_>, _>>()?;
-        let to = match (form.connections, users.len()) {
-            (None, _) => Audience::Users(users),
-            (Some(connections), 1) => some_of(users.remove(0), &connections, limit)?,
-            (Some(_), _) => {
-                return Err(bad(
-                    "`connections` are of one user: name that one in `users`".to_owned(),
-                ));
-            }
-        };
+        let payload = payload(form.text, form.base64)?;
         Ok(Self { to, payload })
     }
 }
 
-/// The most bytes that a body can have which names a user, and perhaps connections.
+const PUSH_FORM: &str = r#"{"users": [...], "text": "..."}, with "topics": [...] instead of "users", "base64" instead of "text" for binary, and perhaps "connections": [...] of one user or "except": "..." of topics"#;
+
+const fn bad_push(why: String) -> ApiError {
+    ApiError::BadBody {
+        form: PUSH_FORM,
+        why,
+    }
+}
+
+fn to_users(
+    users: &[String],
+    connections: Option<Vec<String>>,
+    limit: usize,
+) -> Result<Audience, ApiError> {
+    let mut users = listed_users(users, limit)?;
+    match (connections, users.len()) {
+        (None, _) => Ok(Audience::Users(users)),
+        (Some(connections), 1) => some_of(users.remove(0), &connections, limit),
+        (Some(_), _) => Err(bad_push(
+            "`connections` are of one user: name that one in `users`".to_owned(),
+        )),
+    }
+}
+
+fn listed_users(users: &[String], limit: usize) -> Result<Vec<UserId>, ApiError> {
+    if users.len() > limit {
+        let users = users.len();
+        return Err(PushRefused::TooManyUsers { users, limit }.into());
+    }
+    let listed = |(index, text): (usize, &String)| {
+        UserId::new(text).map_err(|error| ApiError::BadListedUser { index, error })
+    };
+    users.iter().enumerate().map(listed).collect()
+}
+
+fn to_topics(
+    topics: &[String],
+    except: Option<String>,
+    limit: usize,
+) -> Result<Audience, ApiError> {
+    if topics.len() > limit {
+        let topics = topics.len();
+        return Err(PushRefused::TooManyTopics { topics, limit }.into());
+    }
+    let listed = |(index, text): (usize, &String)| {
+        TopicId::new(text).map_err(|error| ApiError::BadListedTopic { index, error })
+    };
+    Ok(Audience::Topics {
+        topics: topics
+            .iter()
+            .enumerate()
+            .map(listed)
+            .collect::<Result<_, _>>()?,
+        except: except.as_deref().map(request::connection).transpose()?,
+    })
+}
+
+fn payload(text: Option<String>, base64: Option<String>) -> Result<Payload, ApiError> {
+    match (text, base64) {
+        (Some(text), None) => Ok(Payload::text(text.into())?),
+        (None, Some(base64)) => Ok(Payload::binary(
+            STANDARD
+                .decode(base64)
+                .map_err(|error| bad_push(format!("`base64`: {error}")))?
+                .into(),
+        )),
+        (Some(_), Some(_)) => Err(bad_push("it has both `text` and `base64`".to_owned())),
+        (None, None) => Err(bad_push("it has neither `text` nor `base64`".to_owned())),
+    }
+}
+
+/// The most bytes that a body can have which names users.
+pub(crate) const fn largest_of_users(config: &Config) -> usize {
+    config.push_users * USER + FRAME
+}
+
+/// The users of a body that names some.
+///
+/// # Errors
+///
+/// If it is not of the form, names nobody or too many, or one cannot be a user.
+pub(crate) fn users(body: &[u8], config: &Config) -> Result<Vec<UserId>, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct UsersForm {
+        users: Vec<String>,
+    }
+    let form: UsersForm = json(body, r#"{"users": [...]}"#)?;
+    if form.users.is_empty() {
+        return Err(PushRefused::NoUsers.into());
+    }
+    listed_users(&form.users, config.push_users)
+}
+
+/// The topic of a body that names one.
+///
+/// # Errors
+///
+/// If it is not of the form, or cannot be a topic.
+pub(crate) fn topic(body: &[u8]) -> Result<TopicId, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct TopicForm {
+        topic: String,
+    }
+    let form: TopicForm = json(body, r#"{"topic": "..."}"#)?;
+    Ok(TopicId::new(&form.topic)?)
+}
+
+/// Who is to join or leave a topic: all terminals of a user, or some of them.
+///
+/// # Errors
+///
+/// If the body is not of the form, or a topic, a user or a connection cannot be one.
+pub(crate) fn membership(body: &[u8], config: &Config) -> Result<Membership, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct MembershipForm {
+        topic: String,
+        user: String,
+        connections: Option<Vec<String>>,
+    }
+    const FORM: &str = r#"{"topic": "...", "user": "..."}, and perhaps "connections": [...]"#;
+    let form: MembershipForm = json(body, FORM)?;
+    let topic = TopicId::new(&form.topic)?;
+    let user = UserId::new(&form.user)?;
+    let of = match form.connections {
+        None => Audience::User(user),
+        Some(connections) => some_of(user, &connections, config.push_users)?,
+    };
+    Ok(Membership { topic, of })
+}
+
+/// The most bytes that a body can have which names a user, and perhaps a topic and connections.
 pub(crate) const fn largest_of_user(config: &Config) -> usize {
-    USER + config.push_users * CONNECTION + FRAME
+    USER + TOPIC + config.push_users * CONNECTION + FRAME
 }
 
 /// The user of a body that names one.
@@ -264,6 +390,99 @@ mod tests {
                 let error = error.expect_err(connections);
                 assert_eq!(error.status().1, "bad_connection", "{connections}");
             }
+        }
+    }
+
+    #[test]
+    fn a_push_is_for_users_or_for_topics() {
+        let config = Config {
+            push_topics: 2,
+            ..Config::default()
+        };
+        let push = |body: &str| PushForm::read(body.as_bytes(), &config).map(|form| form.to);
+        let topics = ["news", "a/b"].map(|topic| TopicId::new(topic).expect("a topic"));
+        let except = format!(r#"{{"topics": ["news", "a/b"], "except": "{UUID}", "text": "x"}}"#);
+        let expected = Audience::Topics {
+            topics: topics.to_vec(),
+            except: Some(UUID.parse().expect("a UUID")),
+        };
+        assert_eq!(push(&except), Ok(expected));
+        for (body, code) in [
+            (
+                r#"{"topics": ["a", "b", "c"], "text": "x"}"#,
+                "too_many_topics",
+            ),
+            (r#"{"topics": ["a", ""], "text": "x"}"#, "bad_topic"),
+            (
+                r#"{"topics": ["a"], "users": ["ann"], "text": "x"}"#,
+                "bad_body",
+            ),
+            (
+                r#"{"topics": ["a"], "connections": [], "text": "x"}"#,
+                "bad_body",
+            ),
+            (
+                r#"{"topics": ["a"], "except": "7", "text": "x"}"#,
+                "bad_connection",
+            ),
+            (
+                &format!(r#"{{"users": ["ann"], "except": "{UUID}", "text": "x"}}"#),
+                "bad_body",
+            ),
+        ] {
+            assert_eq!(push(body).expect_err(body).status().1, code, "{body}");
+        }
+        let escaped = format!(
+            r#"{{"topics": ["{topic}", "{topic}"], "text": "{text}"}}"#,
+            topic = "\\u0041".repeat(TopicId::MAX_BYTES),
+            text = "\\u0041".repeat(config.push_bytes),
+        );
+        assert!(escaped.len() <= PushForm::largest(&config));
+        assert!(push(&escaped).is_ok());
+    }
+
+    #[test]
+    fn a_body_names_who_joins_a_topic() {
+        let config = Config::default();
+        let read = |body: &str| membership(body.as_bytes(), &config);
+        let all = read(r#"{"topic": "a/b", "user": "ann"}"#).expect("good");
+        assert_eq!(all.topic.as_str(), "a/b");
+        assert_eq!(all.of, Audience::User(UserId::new("ann").expect("a user")));
+        let one = format!(r#"{{"topic": "a", "user": "ann", "connections": ["{UUID}"]}}"#);
+        let one = read(&one).expect("good");
+        assert!(matches!(one.of, Audience::Connections { .. }));
+        for (body, code) in [
+            (r#"{"topic": "a"}"#, "bad_body"),
+            (r#"{"topic": "", "user": "ann"}"#, "bad_topic"),
+            (r#"{"topic": "a", "user": ".."}"#, "bad_user"),
+            (
+                r#"{"topic": "a", "user": "ann", "connections": []}"#,
+                "bad_connection",
+            ),
+        ] {
+            assert_eq!(read(body).expect_err(body).status().1, code, "{body}");
+        }
+        let named = |body: &str| topic(body.as_bytes()).map(|topic| topic.as_str().to_owned());
+        assert_eq!(named(r#"{"topic": "a/b"}"#), Ok("a/b".to_owned()));
+        let error = named(r#"{"topic": ".."}"#).expect_err("a dot segment");
+        assert_eq!(error.status().1, "bad_topic");
+    }
+
+    #[test]
+    fn a_body_names_several_users() {
+        let config = Config {
+            push_users: 2,
+            ..Config::default()
+        };
+        let read = |body: &str| users(body.as_bytes(), &config);
+        assert_eq!(read(r#"{"users": ["ann", "bob"]}"#).expect("good").len(), 2);
+        for (body, code) in [
+            (r#"{"users": []}"#, "no_users"),
+            (r#"{"users": ["a", "b", "c"]}"#, "too_many_users"),
+            (r#"{"users": ["a", ""]}"#, "bad_user"),
+            (r#"{"user": "a"}"#, "bad_body"),
+        ] {
+            assert_eq!(read(body).expect_err(body).status().1, code, "{body}");
         }
     }
 

@@ -61,8 +61,8 @@ fn asked(parts: &Parts) -> Result<LogQuery, ApiError> {
                 return Err(LogRefused::TooManyPositions.into());
             }
             "after" => after.push(value.parse()?),
-            "history" => number("history", &value, &mut history)?,
-            "limit" => number("limit", &value, &mut limit)?,
+            "history" => request::number("history", &value, &mut history)?,
+            "limit" => request::number("limit", &value, &mut limit)?,
             _ => return Err(request::unknown(&name, Known::Log)),
         }
     }
@@ -76,15 +76,6 @@ fn asked(parts: &Parts) -> Result<LogQuery, ApiError> {
         limit: limit.unwrap_or(usual.limit),
         behind: None,
     })
-}
-
-fn number(name: &'static str, text: &str, number: &mut Option<u32>) -> Result<(), ApiError> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let read = is_number.then(|| text.parse().ok()).flatten();
-    match number.replace(read.ok_or(ApiError::BadNumber(name))?) {
-        None => Ok(()),
-        Some(_) => Err(ApiError::RepeatedParameter(name)),
-    }
 }
 
 /// Records of a log.

@@ -9,12 +9,15 @@ mod durable;
 mod error;
 mod form;
 mod guard;
+mod listed;
 mod logs;
 mod page;
 mod public_url;
 mod reply;
 mod request;
 mod route;
+mod topic_route;
+mod topics;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -175,6 +178,7 @@ impl Call<'_> {
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Receipt, ApiError> {
         let start = Instant::now();
+        let is_for_topics = matches!(to, Audience::Topics { .. });
         let push = Push {
             id: options.id,
             to,
@@ -185,6 +189,9 @@ impl Call<'_> {
         let late = sleep(push.deadline + PATIENCE);
         let receipt = in_time(self.server.push(push), late).await?;
         self.metrics.push(start.elapsed());
+        if is_for_topics {
+            self.metrics.topic_push(&receipt.counts);
+        }
         Ok(receipt)
     }
 
@@ -255,6 +262,13 @@ mod tests {
             ("POST", "/v1/log", r#"{"user":"ann"}"#),
             ("POST", "/v1/delete-log", r#"{"user":"ann"}"#),
             ("GET", "/v1/instances", ""),
+            ("POST", "/v1/topics/news/push", ""),
+            ("PUT", "/v1/topics/news/users/ann", ""),
+            ("GET", "/v1/topics/news", ""),
+            ("GET", "/v1/topics/news/members", ""),
+            ("POST", "/v1/leave", r#"{"topic":"news","user":"ann"}"#),
+            ("GET", "/v1/users?online=true", ""),
+            ("POST", "/v1/users/connections", r#"{"users":["ann"]}"#),
         ];
         for (method, path, body) in questions {
             let ask = || request(method, path).map(|_| Full::from(body));

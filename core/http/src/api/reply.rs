@@ -149,6 +149,9 @@ fn head<S: Serializer>(receipt: &Receipt, serializer: S) -> Result<S::SerializeM
         [one] => map.serialize_entry("logged", &InLogText(one.logged))?,
         several => map.serialize_entry("logged", &ByUser(several))?,
     }
+    if let Some(kept) = receipt.kept {
+        map.serialize_entry("kept", &kept)?;
+    }
     counts(&mut map, &receipt.counts)?;
     Ok(map)
 }

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use switchboard_core::config::{Config, duration};
 use switchboard_core::frame::FrameKind;
-use switchboard_core::id::{ConnectionId, PushId, UserId};
+use switchboard_core::id::{ConnectionId, PushId, TopicId, UserId};
 use switchboard_core::message::{Durable, PushRefused};
 
 use super::durable::AskedOfLog;
@@ -23,6 +23,14 @@ pub(crate) enum Known {
     PushToUsers,
     /// It knows `deadline` alone.
     Deadline,
+    /// It knows `deadline`, and `except` of those that it is for.
+    PushToTopic,
+    /// It knows `connection` and `deadline`.
+    Membership,
+    /// It knows `after`, `deadline` and `limit`.
+    Members,
+    /// It knows `after`, `deadline`, `limit` and `online`.
+    Users,
     /// It knows those that say which records of a log are to be read.
     Log,
     /// It knows no parameters.
@@ -38,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     /// The connections that it is narrowed to; empty if it is not.
     pub(crate) connections: Vec<ConnectionId>,
+    /// The connection that does not get it.
+    pub(crate) except: Option<ConnectionId>,
     /// What logs keep with it, if it is to be in them, and what the receipt waits for.
     pub(crate) durable: Option<Durable>,
 }
@@ -52,18 +62,25 @@ impl Options {
         let limit = config.push_users;
         let mut deadline = None;
         let mut connections = Vec::new();
+        let mut except = None;
         let mut durable = AskedOfLog::default();
         for pair in query::pairs(parts.uri.query()) {
             let (name, value) = pair.map_err(ApiError::BadQuery)?;
             match (name.as_ref(), known) {
-                ("deadline", Known::PushToUser | Known::PushToUsers | Known::Deadline) => {
-                    if deadline.replace(self::deadline(&value)?).is_some() {
-                        return Err(ApiError::RepeatedParameter("deadline"));
-                    }
+                (
+                    "deadline",
+                    Known::PushToUser
+                    | Known::PushToUsers
+                    | Known::Deadline
+                    | Known::PushToTopic
+                    | Known::Membership,
+                ) => once("deadline", &mut deadline, self::deadline(&value)?)?,
+                ("except", Known::PushToTopic) => {
+                    once("except", &mut except, connection(&value)?)?;
                 }
                 (_, Known::PushToUser | Known::PushToUsers)
                     if durable.read(&name, &value, config)? => {}
-                ("connection", Known::PushToUser) => {
+                ("connection", Known::PushToUser | Known::Membership) => {
                     if connections.len() >= limit {
                         return Err(ApiError::TooManyConnections { limit });
                     }
@@ -76,6 +93,7 @@ impl Options {
             id: push_id(&parts.headers)?.unwrap_or_else(new_push_id),
             deadline: deadline.unwrap_or(Config::DEADLINE_DEFAULT),
             connections,
+            except,
             durable: durable.asked()?,
         })
     }
@@ -102,6 +120,16 @@ pub(crate) fn no_parameters(parts: &Parts) -> Result<(), ApiError> {
 pub(crate) fn user(segment: &str) -> Result<UserId, ApiError> {
     let text = query::decode(segment).map_err(ApiError::UndecodableUser)?;
     Ok(UserId::new(&text)?)
+}
+
+/// The topic that a path names.
+///
+/// # Errors
+///
+/// If it cannot be one.
+pub(crate) fn topic(segment: &str) -> Result<TopicId, ApiError> {
+    let text = query::decode(segment).map_err(ApiError::UndecodableTopic)?;
+    Ok(TopicId::new(&text)?)
 }
 
 /// The connection that a path or a query names.
@@ -137,13 +165,44 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
             Known::PushToUser => "`connection`, `deadline`, `durable`, `log`, `retain`, `until`",
             Known::PushToUsers => "`deadline`, `durable`, `log`, `retain`, `until`",
             Known::Deadline => "`deadline`",
+            Known::PushToTopic => "`deadline`, `except`",
+            Known::Membership => "`connection`, `deadline`",
+            Known::Members => "`after`, `deadline`, `limit`",
+            Known::Users => "`after`, `deadline`, `limit`, `online`",
             Known::Log => "`after`, `history`, `limit`",
             Known::Nothing => "none",
         },
     }
 }
 
-fn deadline(text: &str) -> Result<Duration, ApiError> {
+/// A parameter that may be given once.
+///
+/// # Errors
+///
+/// If it was given before.
+pub(super) fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), ApiError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(ApiError::RepeatedParameter(name)),
+    }
+}
+
+/// A whole number that may be given once.
+///
+/// # Errors
+///
+/// If it is none, or was given before.
+pub(super) fn number(
+    name: &'static str,
+    text: &str,
+    place: &mut Option<u32>,
+) -> Result<(), ApiError> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let read = is_number.then(|| text.parse().ok()).flatten();
+    once(name, place, read.ok_or(ApiError::BadNumber(name))?)
+}
+
+pub(super) fn deadline(text: &str) -> Result<Duration, ApiError> {
     let deadline = duration::parse(text)?;
     let fits = (Config::DEADLINE_MIN..=Config::DEADLINE_MAX).contains(&deadline);
     fits.then_some(deadline)

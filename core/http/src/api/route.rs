@@ -3,6 +3,7 @@
 use http::Method;
 
 use super::error::ApiError;
+use super::topic_route::TopicRoute;
 
 /// What is at a path. Users and connections are as they stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub(crate) enum Route<'a> {
     ConnectionsOfNamed,
     /// As a `DELETE` of `Connections` or of one of them, of a user whom the body names.
     KickNamed,
+    /// What is about topics.
+    Topics(TopicRoute<'a>),
+    /// Users with a connection.
+    Users,
+    /// The connections of users whom the body names.
+    ConnectionsOfUsers,
     Instances,
     Metrics,
     Live,
@@ -58,6 +65,9 @@ impl<'a> Route<'a> {
             | Self::Log { .. }
             | Self::LogOfNamed
             | Self::LogEndNamed
+            | Self::Topics(_)
+            | Self::Users
+            | Self::ConnectionsOfUsers
             | Self::Instances
             | Self::Page
             | Self::PageScript
@@ -103,6 +113,9 @@ impl<'a> Route<'a> {
             ["status.js"] => Self::PageScript,
             ["status.css"] => Self::PageStyle,
             ["status.json"] => Self::PageFacts,
+            ["v1", "users"] => Self::Users,
+            ["v1", "users", "connections"] => Self::ConnectionsOfUsers,
+            ["v1", ref rest @ ..] => TopicRoute::at(rest).map_or(Self::Nothing, Self::Topics),
             _ => Self::Nothing,
         }
     }
@@ -121,6 +134,9 @@ impl<'a> Route<'a> {
             Self::LogEndNamed => "/v1/delete-log",
             Self::ConnectionsOfNamed => "/v1/connections",
             Self::KickNamed => "/v1/kick",
+            Self::Topics(route) => route.label(),
+            Self::Users => "/v1/users",
+            Self::ConnectionsOfUsers => "/v1/users/connections",
             Self::Instances => "/v1/instances",
             Self::Metrics => "/metrics",
             Self::Live => "/health/live",
@@ -146,10 +162,13 @@ impl<'a> Route<'a> {
             | Self::LogOfNamed
             | Self::LogEndNamed
             | Self::ConnectionsOfNamed
+            | Self::ConnectionsOfUsers
             | Self::KickNamed => "POST",
+            Self::Topics(route) => route.allow(),
             Self::Connections { .. } | Self::Log { .. } => "GET, HEAD, DELETE",
             Self::Connection { .. } => "DELETE",
             Self::Instances
+            | Self::Users
             | Self::Metrics
             | Self::Live
             | Self::Ready
@@ -205,6 +224,8 @@ mod tests {
             ("POST", "/v1/delete-log", Route::LogEndNamed),
             ("POST", "/v1/connections", Route::ConnectionsOfNamed),
             ("POST", "/v1/kick", Route::KickNamed),
+            ("GET", "/v1/users", Route::Users),
+            ("POST", "/v1/users/connections", Route::ConnectionsOfUsers),
             ("GET", "/v1/instances", Route::Instances),
             ("HEAD", "/health/live", Route::Live),
             ("GET", "/health/ready", Route::Ready),
@@ -223,7 +244,6 @@ mod tests {
             "/v1",
             "/v1/",
             "/v2/push",
-            "/v1/users",
             "/v1/users/ann",
             "/v1/push/",
             "//",
@@ -242,6 +262,8 @@ mod tests {
             ("POST", "/v1/users/a/connections", "GET, HEAD, DELETE"),
             ("POST", "/v1/users/a/log", "GET, HEAD, DELETE"),
             ("DELETE", "/v1/log", "POST"),
+            ("POST", "/v1/users", "GET, HEAD"),
+            ("GET", "/v1/users/connections", "POST"),
             ("GET", "/v1/users/a/connections/b", "DELETE"),
             ("POST", "/metrics", "GET, HEAD"),
             ("OPTIONS", "/", "GET, HEAD"),

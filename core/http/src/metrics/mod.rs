@@ -20,6 +20,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use switchboard_core::message::Counts;
+
 pub(crate) use format::Format;
 
 use switchboard_driver::{Answers, Figures, log};
@@ -32,6 +34,18 @@ const LATENCY_SECONDS: [f64; 15] = [
     30.0,
 ];
 
+/// Bounds of the buckets of members that a push to topics was for.
+const MEMBERS: [f64; 8] = [
+    0.0,
+    1.0,
+    10.0,
+    100.0,
+    1000.0,
+    10_000.0,
+    100_000.0,
+    1_000_000.0,
+];
+
 /// What the HTTP service counts by itself; the instances' figures are asked for at each scrape.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -39,6 +53,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latency: Histogram,
+    fan_out: Histogram,
 }
 
 impl Metrics {
@@ -57,6 +72,12 @@ impl Metrics {
             "Time from the handing in of a push to its receipt",
             Unit::Seconds,
             latency.clone(),
+        );
+        let fan_out = Histogram::new(MEMBERS);
+        registry.register(
+            "switchboard_topic_push_members",
+            "Terminals in the receipts of pushes to topics",
+            fan_out.clone(),
         );
         registry.register(
             "switchboard_build",
@@ -78,6 +99,7 @@ impl Metrics {
             registry,
             requests,
             latency,
+            fan_out,
         }
     }
 
@@ -94,6 +116,12 @@ impl Metrics {
     /// Counts a push that has its receipt.
     pub(crate) fn push(&self, took: Duration) {
         self.latency.observe(took.as_secs_f64());
+    }
+
+    /// Counts a push to topics by the terminals of its receipt.
+    pub(crate) fn topic_push(&self, counts: &Counts) {
+        let members = counts.written + counts.queued + counts.failed();
+        self.fan_out.observe(members as f64);
     }
 
     /// All figures as text.
@@ -136,6 +164,7 @@ pub(super) fn known_method(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PUT => "PUT",
         Method::DELETE => "DELETE",
         _ => "other",
     }
