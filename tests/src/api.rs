@@ -112,6 +112,48 @@ impl Api {
         self.receipt(Request::new("POST", "/v1/broadcast").body(text))
     }
 
+    /// Pushes a text to a topic.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn push_topic(&self, topic: &str, text: &str) -> Receipt {
+        let target = format!("/v1/topics/{}/push", encode(topic));
+        self.receipt(Request::new("POST", target).body(text))
+    }
+
+    /// Has a user join a topic, with terminals that connect later as well.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn join(&self, topic: &str, user: &str) -> Membership {
+        accepted(&self.send(Request::new("PUT", membership(topic, user))))
+    }
+
+    /// Has a user leave a topic, with terminals that connect later as well.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn leave(&self, topic: &str, user: &str) -> Membership {
+        accepted(&self.send(Request::new("DELETE", membership(topic, user))))
+    }
+
+    /// The members of a topic; `query` says which of them, as `limit=10`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn members(&self, topic: &str, query: &str) -> Members {
+        let topic = encode(topic);
+        accepted(&self.get(&format!("/v1/topics/{topic}/members?{query}")))
+    }
+
     /// A user's connections.
     ///
     /// # Panics
@@ -289,6 +331,11 @@ pub fn push(user: &str, body: impl Into<Vec<u8>>) -> Request {
     Request::new("POST", format!("/v1/users/{}/push", encode(user))).body(body)
 }
 
+/// The path of a user as a member of a topic.
+pub fn membership(topic: &str, user: &str) -> String {
+    format!("/v1/topics/{}/users/{}", encode(topic), encode(user))
+}
+
 /// A request with a JSON body.
 pub fn json_post(target: &str, body: &Value) -> Request {
     Request::new("POST", target)
@@ -386,6 +433,54 @@ pub struct InstanceOutcome {
     pub queued: u64,
     /// Terminals that got nothing.
     pub failed: u64,
+}
+
+/// What became of a join or a leave.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Membership {
+    /// Terminals may have been missed.
+    pub degraded: bool,
+    /// Whether it counts for terminals that connect later; nothing where it does not.
+    pub kept: Option<bool>,
+    /// Terminals that have joined or left.
+    pub written: u64,
+    /// Terminals that have not.
+    pub failed: u64,
+}
+
+/// A page of the members of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Members {
+    /// Some may be missing.
+    pub degraded: bool,
+    /// How many there are in all.
+    pub count: u64,
+    /// Those of the page.
+    pub members: Vec<Member>,
+    /// The last of them, if there may be more.
+    pub next: Option<Uuid>,
+    /// The instances that were asked.
+    pub instances: Vec<Counted>,
+}
+
+/// A terminal that is a member.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// The user that it belongs to.
+    pub user: String,
+    /// The UUID of its connection.
+    pub connection: Uuid,
+}
+
+/// How many an instance counted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Counted {
+    /// The id of the instance: sixteen hexadecimal digits.
+    pub instance: String,
+    /// Whether it answered.
+    pub answered: bool,
+    /// Its members, or users.
+    pub count: u64,
 }
 
 /// Records of a user's log.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -314,6 +314,40 @@ impl Terminal {
         position
             .unwrap_or_else(|| panic!("{said} is no `{word}`"))
             .to_owned()
+    }
+
+    /// Asks to join a topic.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is broken.
+    #[track_caller]
+    pub fn join(&mut self, topic: &str) {
+        self.send_text(&json!({"switchboard": {"join": topic}}).to_string());
+    }
+
+    /// Asks to leave a topic.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is broken.
+    #[track_caller]
+    pub fn leave(&mut self, topic: &str) {
+        self.send_text(&json!({"switchboard": {"leave": topic}}).to_string());
+    }
+
+    /// The next payload tells of a topic, as `joined`, `left` or `refused`. Returns what it says.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or none comes.
+    #[track_caller]
+    pub fn expect_topic(&mut self, word: &str, topic: &str) -> Value {
+        let frame = self.recv();
+        let said: Value = serde_json::from_str(frame.text()).expect("JSON");
+        let told = &said["switchboard"][word];
+        assert_eq!(told["topic"], topic, "{said} is no `{word}`");
+        told.clone()
     }
 
     /// No payload comes for `span`, and the connection lives on.

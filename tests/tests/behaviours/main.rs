@@ -30,6 +30,7 @@ mod redis_away;
 mod reload;
 mod slow_terminals;
 mod tokens;
+mod topics;
 mod traffic;
 mod users;
 mod workers;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         old_redis::LIST,
         layout::LIST,
         tokens::LIST,
+        topics::LIST,
         users::LIST,
         api_errors::LIST,
         operations::LIST,
