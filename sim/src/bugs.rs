@@ -372,7 +372,7 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::TrimmedIsKnown,
-        caught_by: &[followed("log-complete")],
+        caught_by: &[followed("log-complete"), followed("log-read-true")],
         tempting: "the base says where the log began",
     },
     Bug {
@@ -419,6 +419,16 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         flaw: Flaw::TopicsNotSettled,
         caught_by: &[],
         tempting: "connections have rows, and settling goes through the connections",
+    },
+    Bug {
+        flaw: Flaw::AckByNumber,
+        caught_by: &[followed("ack-true")],
+        tempting: "who has the record of this number has those of lower ones",
+    },
+    Bug {
+        flaw: Flaw::NoCheckAfterDeath,
+        caught_by: &[scenario("log-complete")],
+        tempting: "who is dead appends nothing any more",
     },
 ];
 

@@ -106,6 +106,13 @@ pub enum Act {
         /// How many.
         positions: u32,
     },
+    /// A client confirms a record that it holds, if it is connected.
+    Confirm {
+        /// The name of the client.
+        client: String,
+        /// Which of the positions that it holds, counted from the newest, which is the first.
+        nth: u32,
+    },
     /// A client sends something.
     Send {
         /// The name of the client.
@@ -155,8 +162,8 @@ pub enum Act {
         to: To,
         /// Its name, from which its id and its content are made.
         name: String,
-        /// It is kept in the log of each user.
-        durable: bool,
+        /// Whether it is kept in the log of each user, and what its receipt waits for.
+        durable: Durability,
     },
     /// A push is handed in once more, with the same id and content.
     Repeat {
@@ -176,6 +183,13 @@ pub enum Act {
     },
     /// An instance is asked for the connections of a user.
     Where {
+        /// The instance that is asked.
+        at: Host,
+        /// The user.
+        user: String,
+    },
+    /// An instance is asked for what the log of a user keeps.
+    ReadLog {
         /// The instance that is asked.
         at: Host,
         /// The user.
@@ -343,6 +357,17 @@ pub enum Act {
     ExpectConverged,
     /// Nothing is left anywhere.
     ExpectAtRest,
+}
+
+/// Whether a push is kept in the log of each user, and what its receipt waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is in no log.
+    Plain,
+    /// It is kept, and followers count when it is written to them.
+    Written,
+    /// It is kept, and followers count when they have confirmed it, or at the deadline.
+    Confirmed,
 }
 
 /// How a client ends its connection.

@@ -30,8 +30,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::schedule::{
-    Act, ClockStep, ErrorReply, Host, HowClosed, HowKilled, Item, LogSettings, Moment, NewAddress,
-    OperationKind, RedisAct, Schedule, To, TripFault,
+    Act, ClockStep, Durability, ErrorReply, Host, HowClosed, HowKilled, Item, LogSettings, Moment,
+    NewAddress, OperationKind, RedisAct, Schedule, To, TripFault,
 };
 
 const CLIENTS: u32 = 5;
@@ -91,7 +91,7 @@ fn push(instances: usize) -> impl Strategy<Value = Act> {
         at,
         to,
         name,
-        durable: false,
+        durable: Durability::Plain,
     })
 }
 

@@ -9,7 +9,7 @@ use switchboard_core::id::ConnectionId;
 use switchboard_sim::World;
 use switchboard_sim::checker::{Checker, Watch};
 use switchboard_sim::observed::{Change, Observed};
-use switchboard_sim::schedule::{Act, Item, RedisAct, Schedule, To};
+use switchboard_sim::schedule::{Act, Durability, Item, RedisAct, Schedule, To};
 use switchboard_sim::swarm;
 
 const SEEDS: u64 = 200;
@@ -88,6 +88,7 @@ fn independent(mut schedule: Schedule) -> Schedule {
                     | Act::On { .. }
                     | Act::Follow { .. }
                     | Act::Forget { .. }
+                    | Act::Confirm { .. }
                     | Act::Redis(
                         RedisAct::EvictRows(_)
                             | RedisAct::EvictLog(_)
@@ -105,7 +106,7 @@ fn independent(mut schedule: Schedule) -> Schedule {
     });
     for item in &mut schedule.items {
         if let Act::Push { durable, .. } = &mut item.act {
-            *durable = false;
+            *durable = Durability::Plain;
         }
     }
     // Both worlds end at the same moment.

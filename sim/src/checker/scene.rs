@@ -7,7 +7,7 @@ use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::{Row, SeenLease};
 use switchboard_core::id::{ConnectionId, InstanceId, UserId};
 use switchboard_core::position::Position;
-use switchboard_core::stats::{Gauges, Level, Stats, Tables};
+use switchboard_core::stats::{Gauges, Levels, Stats, Tables};
 use switchboard_core::time::Instant;
 
 use crate::context::Context;
@@ -210,7 +210,7 @@ impl<'a> HostView<'a> {
     }
 
     /// How full the tables and queues of its instance are, if it runs.
-    pub fn levels(&self) -> Option<[Level; 9]> {
+    pub fn levels(&self) -> Option<Levels> {
         self.scene.hosts.levels(self.host)
     }
 

@@ -103,6 +103,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         unappended,
         followers,
         channels,
+        held,
         reads,
         inbound,
         broadcasts,
@@ -127,7 +128,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if topics + members + joining + topic_rows > 0 {
         return Some("topics");
     }
-    if followers + channels + reads > 0 {
+    if followers + channels + held + reads > 0 {
         return Some("followers");
     }
     if pushes + lanes + deliveries + waiting + unappended + topic_pushes + topic_lookups > 0 {

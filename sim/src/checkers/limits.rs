@@ -71,7 +71,12 @@ impl Checker for Limits {
         match event {
             Observed::HandedIn(_) => self.busy_until = watch.now() + TOLD_AFTER,
             Observed::Turned(life) if watch.now() <= self.busy_until => levels(watch, *life),
-            Observed::Tick => (watch.scene().hosts()).for_each(|host| levels(watch, host.life())),
+            Observed::Tick => {
+                for host in watch.scene().hosts() {
+                    levels(watch, host.life());
+                    held_back(watch, host.life());
+                }
+            }
             Observed::Refused { session, refused } => terminal_refused(watch, *session, *refused),
             Observed::PushRefused { hand_in, refused } => push_refused(watch, *hand_in, *refused),
             Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
@@ -205,6 +210,23 @@ fn levels(watch: &mut Watch<'_>, life: Life) {
     let over = levels.into_iter().find(|level| level.used > level.limit);
     judge(watch, over.is_none(), || {
         format!("i{}: {over:?}", life.host + 1)
+    });
+}
+
+/// What an instance holds back for followers is no more than it may of each log.
+fn held_back(watch: &mut Watch<'_>, life: Life) {
+    let host = watch.scene().host(life.host);
+    let Some(tables) = host.and_then(|host| host.tables()) else {
+        return;
+    };
+    let most = tables.channels * Config::RECORDS_HELD;
+    judge(watch, tables.held <= most, || {
+        format!(
+            "i{} holds back {} records of {} logs",
+            life.host + 1,
+            tables.held,
+            tables.channels
+        )
     });
 }
 

@@ -79,7 +79,11 @@ impl ListsTrue {
             // Whether so much waits for the directory is not seen from outside: limits are large, or tight.
             (Asked::Connections(_), Answer::Connections(Err(PushRefused::Overloaded))) => None,
             (Asked::Instances, Answer::Instances(list)) => self.instances(watch, question, list),
-            (Asked::Connections(_) | Asked::Instances, _) => Some("is of another kind".to_owned()),
+            // What it says is for `log-read-true` to judge.
+            (Asked::Log(_), Answer::Log(_)) => None,
+            (Asked::Connections(_) | Asked::Log(_) | Asked::Instances, _) => {
+                Some("is of another kind".to_owned())
+            }
         };
         match wrong {
             None => watch.held(),

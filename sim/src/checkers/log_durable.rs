@@ -13,6 +13,7 @@ use switchboard_core::time::Instant;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind};
 use crate::observed::{HandIn, Observed, Topic};
+use crate::publishing::Kept;
 
 /// A receipt that says where a push is logged is right, then and for as long as the log keeps that many records and
 /// such old ones. One that says that it is not, although nothing was in doubt, is right as well.
@@ -134,7 +135,7 @@ impl LogDurable {
                     && record.content.clone().payload().as_ref() == published.payload()
             })
         });
-        let Some(retention) = published.durable() else {
+        let Some(Kept { retention, .. }) = published.durable() else {
             return;
         };
         let chain = scene.log_chain(user);

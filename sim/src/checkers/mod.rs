@@ -1,5 +1,6 @@
 //! Our invariants, each a [`Checker`].
 
+mod ack_true;
 mod addressee;
 mod all_terminals;
 mod allowance;
@@ -26,6 +27,7 @@ mod link_times;
 mod lists_true;
 mod log_complete;
 mod log_durable;
+mod log_read;
 mod looked_up_again;
 mod no_creation;
 mod no_duplicate;
@@ -44,6 +46,7 @@ mod suspicion_ends;
 mod terminal_times;
 mod terminal_told;
 
+pub use ack_true::AckTrue;
 pub use addressee::Addressee;
 pub use all_terminals::AllTerminals;
 pub use connect_ends::ConnectEnds;
@@ -65,6 +68,7 @@ pub use link_times::LinkTimes;
 pub use lists_true::ListsTrue;
 pub use log_complete::LogComplete;
 pub use log_durable::LogDurable;
+pub use log_read::LogReadTrue;
 pub use looked_up_again::LookedUpAgain;
 pub use no_creation::NoCreation;
 pub use no_duplicate::NoDuplicate;
@@ -131,6 +135,8 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(NoFalseGap::default()),
         Box::new(LogDurable::default()),
         Box::new(OnePayload::default()),
+        Box::new(AckTrue::default()),
+        Box::new(LogReadTrue::default()),
     ]
 }
 

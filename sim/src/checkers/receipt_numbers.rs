@@ -27,6 +27,7 @@ const fn sum(counts: &Counts) -> u64 {
         .written
         .saturating_add(counts.queued)
         .saturating_add(counts.kept)
+        .saturating_add(counts.acked)
         .saturating_add(counts.failed())
 }
 

@@ -1,7 +1,7 @@
 //! `receipt-true`: what a receipt says had happened.
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Action, Audience, Outcome, TerminalOutcome};
+use switchboard_core::message::{Action, Audience, Outcome, TerminalOutcome, Until};
 use switchboard_core::time::Instant;
 
 use super::allowance::{closing, is_being_kicked, on_the_way, settling};
@@ -188,8 +188,10 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
         Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),
-        // All instances have the same settings, and nobody waits for what terminals confirm.
-        Outcome::TooLarge | Outcome::Acked => Truth::NotSo,
+        // All instances have the same settings.
+        Outcome::TooLarge => Truth::NotSo,
+        // Whether it has confirmed it is for `ack-true` to say.
+        Outcome::Acked => Truth::of(waits_for_confirmation(published) && this.follow().is_some()),
         // Whether it comes is for `log-complete` to say.
         Outcome::Kept => Truth::of(published.durable().is_some() && this.follow().is_some()),
         // Whether the queue can have been full is for `limits` to say.
@@ -204,6 +206,12 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
             this.user()
         )),
     }
+}
+
+fn waits_for_confirmation(published: &Published) -> bool {
+    published
+        .durable()
+        .is_some_and(|kept| kept.until == Until::Acked)
 }
 
 /// Whether a terminal has a push: a follower may have got it on an earlier connection, and has said so.

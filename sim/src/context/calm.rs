@@ -57,6 +57,7 @@ impl Calm {
             | Observed::Written { .. }
             | Observed::Seen { .. }
             | Observed::LogHeard { .. }
+            | Observed::Confirmed { .. }
             | Observed::Heard { .. }
             | Observed::Asked { .. }
             | Observed::Told { .. }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use switchboard_core::Instance;
 use switchboard_core::id::InstanceId;
-use switchboard_core::stats::{Gauges, Level, Stats, Tables};
+use switchboard_core::stats::{Gauges, Levels, Stats, Tables};
 use switchboard_core::time::{Instant, Now, WallTime};
 
 use crate::context::Context;
@@ -136,7 +136,7 @@ impl Hosts {
     }
 
     /// How full the tables and queues of an instance are, if it runs.
-    pub(crate) fn levels(&self, host: usize) -> Option<[Level; 9]> {
+    pub(crate) fn levels(&self, host: usize) -> Option<Levels> {
         Some(self.processes[host].instance.as_ref()?.levels())
     }
 

@@ -5,6 +5,7 @@ mod questions;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::Serialize;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Answer;
@@ -25,13 +26,22 @@ use crate::vocabulary::push::{content_of, id_of};
 
 pub use questions::{Asked, Question};
 
+/// How a push is kept in the log of each user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What the log keeps with it.
+    pub retention: Retention,
+    /// When followers count.
+    pub until: Until,
+}
+
 /// A push of the schedule, and how its hand-ins ended.
 #[derive(Clone, Debug)]
 pub struct Published {
     id: PushId,
     action: Action,
     to: Audience,
-    durable: Option<Retention>,
+    durable: Option<Kept>,
     times: Vec<HandedIn>,
 }
 
@@ -118,7 +128,7 @@ impl Published {
     }
 
     /// What the log of each user keeps with it. `None`: it is in no log.
-    pub const fn durable(&self) -> Option<Retention> {
+    pub const fn durable(&self) -> Option<Kept> {
         self.durable
     }
 
@@ -180,7 +190,7 @@ impl Publishing {
         host: usize,
         to: &To,
         name: &str,
-        durable: Option<Retention>,
+        durable: Option<Kept>,
     ) {
         let content = Bytes::from(content_of(name));
         let action = Action::Frame(Payload::binary(content));
@@ -214,7 +224,7 @@ impl Publishing {
         host: usize,
         to: &To,
         name: &str,
-        (action, durable): (Action, Option<Retention>),
+        (action, durable): (Action, Option<Kept>),
     ) {
         if self.by_name.contains_key(name) {
             return;
@@ -289,9 +299,9 @@ impl Publishing {
             to: published.to.clone(),
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
-            durable: published.durable.map(|retention| Durable {
+            durable: published.durable.map(|Kept { retention, until }| Durable {
                 retention: Some(retention),
-                until: Until::Written,
+                until,
                 ..Durable::default()
             }),
         };

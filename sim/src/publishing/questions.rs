@@ -2,6 +2,7 @@
 
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::{CallId, UserId};
+use switchboard_core::logs::{LogQuery, LogRequest};
 use switchboard_core::time::Instant;
 
 use super::Publishing;
@@ -27,6 +28,8 @@ pub struct Question {
 pub enum Asked {
     /// The connections of a user.
     Connections(UserId),
+    /// What the log of a user keeps.
+    Log(UserId),
     /// The instances of the cluster.
     Instances,
 }
@@ -101,6 +104,13 @@ impl Publishing {
         }
     }
 
+    /// An instance is asked for what the log of a user keeps.
+    pub(crate) fn ask_log(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, user: &str) {
+        if let Ok(user) = UserId::new(user) {
+            self.ask(cx, hosts, host, Asked::Log(user));
+        }
+    }
+
     /// An instance is asked for something.
     pub(crate) fn ask(&mut self, cx: &mut Context, hosts: &mut Hosts, host: usize, what: Asked) {
         let life = hosts.life(host);
@@ -130,6 +140,11 @@ impl Publishing {
             Asked::Connections(user) => Event::Connections {
                 call,
                 user: user.clone(),
+            },
+            Asked::Log(user) => Event::Log {
+                call,
+                user: user.clone(),
+                request: LogRequest::Read(LogQuery::default()),
             },
             Asked::Instances => Event::Instances { call },
         };

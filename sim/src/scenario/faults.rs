@@ -167,6 +167,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Move { .. }
         | Act::Follow { .. }
         | Act::Forget { .. }
+        | Act::Confirm { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -179,6 +180,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Repeat { .. }
         | Act::Kick { .. }
         | Act::Where { .. }
+        | Act::ReadLog { .. }
         | Act::Instances { .. } => FaultClass::Pushes,
         Act::On { act, .. } => return class(act),
         Act::Heal | Act::ExpectConverged | Act::ExpectAtRest => return None,
@@ -200,6 +202,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Move { .. }
         | Act::Follow { .. }
         | Act::Forget { .. }
+        | Act::Confirm { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -211,6 +214,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Repeat { .. }
         | Act::Kick { .. }
         | Act::Where { .. }
+        | Act::ReadLog { .. }
         | Act::Instances { .. }
         | Act::StepClock { .. }
         | Act::Kill { .. }

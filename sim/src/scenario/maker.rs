@@ -6,7 +6,7 @@ use switchboard_core::config::Config;
 
 use super::{CONNECTED, Faults, Scenario};
 use crate::noise::{Noise, Purpose};
-use crate::schedule::{Act, Host, Item, NewAddress, To};
+use crate::schedule::{Act, Durability, Host, Item, NewAddress, To};
 
 /// Terminals connect from this moment on: instances have their leases.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl<'a> ScenarioMaker<'a> {
                 at: Host(host as usize),
                 to: To::User(format!("u{user}")),
                 name: format!("m{push}"),
-                durable: false,
+                durable: Durability::Plain,
             };
             self.put(CONNECTED + Duration::from_micros(after), act);
         }

@@ -141,11 +141,12 @@ impl Act {
                     To::Everyone => Ok(()),
                 }
             }
-            Self::Where { user, .. } => self::user(user),
+            Self::Where { user, .. } | Self::ReadLog { user, .. } => self::user(user),
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Follow { client: name, .. }
             | Self::Forget { client: name, .. }
+            | Self::Confirm { client: name, .. }
             | Self::Send { client: name, .. }
             | Self::Close { client: name, .. }
             | Self::StopReading { client: name }
@@ -188,6 +189,7 @@ impl Act {
             | Self::Repeat { at: host, .. }
             | Self::Kick { at: host, .. }
             | Self::Where { at: host, .. }
+            | Self::ReadLog { at: host, .. }
             | Self::Instances { at: host }
             | Self::StepClock { host, .. }
             | Self::Pause { host, .. }
@@ -214,6 +216,7 @@ impl Act {
             Self::On { .. }
             | Self::Follow { .. }
             | Self::Forget { .. }
+            | Self::Confirm { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -267,6 +270,7 @@ impl Act {
             Self::Move { .. }
             | Self::Follow { .. }
             | Self::Forget { .. }
+            | Self::Confirm { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -277,6 +281,7 @@ impl Act {
             | Self::Repeat { .. }
             | Self::Kick { .. }
             | Self::Where { .. }
+            | Self::ReadLog { .. }
             | Self::Instances { .. }
             | Self::Kill { .. }
             | Self::KillMidBatch { .. }

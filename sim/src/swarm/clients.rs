@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, ScheduleMaker, USERS};
-use crate::schedule::{Act, Host, HowClosed, Sent, To};
+use crate::schedule::{Act, Durability, Host, HowClosed, Sent, To};
 
 impl ScheduleMaker {
     /// Each client connects, and some leave, come back and move; cleanly, all of it.
@@ -120,7 +120,7 @@ impl ScheduleMaker {
                 at: self.host("floods", nth),
                 to: to.clone(),
                 name: format!("f{nth}"),
-                durable: false,
+                durable: Durability::Plain,
             };
             self.put(at, act);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::faults::ms;
 use super::{FAULTS, HEAL, ScheduleMaker, USERS, WhoFollows};
-use crate::schedule::{Act, ClockStep, LogSettings, RedisAct, To};
+use crate::schedule::{Act, ClockStep, Durability, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
 const BEGIN: Duration = Duration::from_millis(500);
@@ -12,6 +12,8 @@ const BEGIN: Duration = Duration::from_millis(500);
 const ONE_IN: u64 = 3;
 /// Of three pushes that can be durable so many are.
 const DURABLE: u64 = 2;
+/// Of so many durable ones one waits for confirmations.
+const CONFIRMED: u64 = 3;
 /// A check that comes after all else: nothing of it is seen.
 pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -42,6 +44,22 @@ impl ScheduleMaker {
             let positions = self.count(4, "forgets", time) as u32;
             let at = self.near(FAULTS.0, FAULTS.1, "forgets", time);
             self.put(at, Act::Forget { client, positions });
+        }
+    }
+
+    /// Clients confirm what they hold, and applications read logs.
+    pub(super) fn confirmations(&mut self) {
+        for time in 0..self.below(60, "confirms", 0) {
+            let (_, client) = self.client("confirms", time);
+            let nth = self.one_of(&[1, 1, 1, 2, 5], "confirms", time);
+            let at = self.near(FAULTS.0, HEAL, "confirms", time);
+            self.put(at, Act::Confirm { client, nth });
+        }
+        for time in 0..self.below(8, "reads", 0) {
+            let user = self.one_of(&USERS, "reads", time).to_owned();
+            let at = self.host("reads", time);
+            let moment = self.near(FAULTS.0, HEAL, "reads", time);
+            self.put(moment, Act::ReadLog { at, user });
         }
     }
 
@@ -107,7 +125,13 @@ impl ScheduleMaker {
                 to: To::User(_) | To::Users(_),
                 durable,
                 ..
-            } => *durable = self.below(3, "durable", nth) < DURABLE,
+            } => {
+                *durable = match self.below(3, "durable", nth) < DURABLE {
+                    true if self.below(CONFIRMED, "confirmed", nth) == 0 => Durability::Confirmed,
+                    true => Durability::Written,
+                    false => Durability::Plain,
+                }
+            }
             Act::On { act, .. } => self.make_durable(act, nth),
             _ => {}
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::mask::Kind;
 use super::{FAULTS, ScheduleMaker, USERS};
-use crate::schedule::{Act, ClockStep, ErrorReply, Host, OperationKind, RedisAct, To, TripFault};
+use crate::schedule::{
+    Act, ClockStep, Durability, ErrorReply, Host, OperationKind, RedisAct, To, TripFault,
+};
 
 /// The fault happens after so many leases: nobody has only just started.
 const QUIET: u32 = 4;
@@ -78,7 +80,7 @@ impl ScheduleMaker {
                 at: at_host,
                 to,
                 name,
-                durable: false,
+                durable: Durability::Plain,
             };
             self.put(at, push);
         }

@@ -7,7 +7,7 @@ use switchboard_core::config::SlowConsumer;
 
 use crate::noise::{Noise, Purpose, of_name};
 use crate::report::Report;
-use crate::schedule::{Act, Host, Item, LogSettings, Schedule, To};
+use crate::schedule::{Act, Durability, Host, Item, LogSettings, Schedule, To};
 use crate::trial::Trial;
 
 mod clients;
@@ -146,6 +146,7 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
         if !seed.is_multiple_of(10) {
             maker.faults_of_logs();
         }
+        maker.confirmations();
         log = maker.durable_pushes();
     }
     maker.made(seed, reconnect, tight, log)
@@ -360,7 +361,7 @@ impl ScheduleMaker {
             at: host,
             to,
             name,
-            durable: false,
+            durable: Durability::Plain,
         };
         self.put(at, act);
     }

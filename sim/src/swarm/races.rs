@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ScheduleMaker;
 use super::faults::{FaultPlace, ms};
-use crate::schedule::{Act, HowClosed, Moment, OperationKind, To, TripFault};
+use crate::schedule::{Act, Durability, HowClosed, Moment, OperationKind, To, TripFault};
 
 impl ScheduleMaker {
     /// Pushes for a user follow each other closely, and the first lookup is slow or lost.
@@ -55,7 +55,7 @@ impl ScheduleMaker {
             at: host,
             to: To::User(self.user_of(client).to_owned()),
             name: format!("r{nth}"),
-            durable: false,
+            durable: Durability::Plain,
         };
         let after = match self.below(2, "at once", nth) {
             0 => Duration::ZERO,

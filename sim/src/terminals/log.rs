@@ -1,6 +1,6 @@
 //! What clients hold of the logs that they follow: across their connections, as good clients do.
 
-use switchboard_core::event::Follow;
+use switchboard_core::event::{Event, Follow, Heard};
 use switchboard_core::frame::Recovery;
 use switchboard_core::position::Position;
 
@@ -75,6 +75,25 @@ impl Terminals {
         if let Some(log) = self.logs.get_mut(client) {
             let left = log.held.len().saturating_sub(positions as usize);
             log.held.truncate(left);
+        }
+    }
+
+    /// A client confirms one of the positions that it holds, counted from the newest.
+    pub(crate) fn client_confirms(&mut self, cx: &mut Context, client: &str, nth: u32) {
+        let (Some(log), Some(&session)) = (self.logs.get(client), self.clients.get(client)) else {
+            return;
+        };
+        let back = (nth as usize).checked_sub(1);
+        let position = back.and_then(|back| log.held.iter().rev().nth(back).copied());
+        let this = &self.sessions[session];
+        let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
+            return;
+        };
+        if let Some(position) = position {
+            let at = self.upwards(cx, session);
+            let frame = Heard::Ack(position);
+            cx.tell_at(life, at, Event::Heard { connection, frame });
+            cx.observe(Observed::Confirmed { session, position });
         }
     }
 

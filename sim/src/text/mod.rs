@@ -205,6 +205,10 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  push i3 everyone m3
 2.000s  push i1 alice m4 durable
 2.000s  push i1 alice,bob m5 durable
+2.000s  push i1 alice m6 durable confirmed
+2.000s  client c1 confirms
+2.000s  client c1 confirms 3
+2.000s  log i1 alice
 2.100s  repeat i1 m1
 2.200s  kick i1 alice k1
 2.200s  where i1 alice
@@ -320,7 +324,7 @@ expect violation orphan-debt by 20.000s
             ),
             (
                 "push i1 alice",
-                "`push i1 USER[,USER...]|everyone NAME [durable]`",
+                "`push i1 USER[,USER...]|everyone NAME [durable [confirmed]]`",
             ),
             ("push i1 , m2", "the user id is empty"),
             ("push i1 everyone,a m2", "stands for all of them"),

@@ -4,7 +4,7 @@ use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
-    Act, ClockStep, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To, too_nested,
+    Act, ClockStep, Durability, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -20,22 +20,15 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
     match (*first, rest) {
         ("client", [client, rest @ ..]) => client_act(client, rest, instances),
         ("clients", ["leave"]) => Ok(Act::AllLeave),
-        ("push", [at, to @ .., name, "durable"]) if !to.is_empty() => Ok(Act::Push {
-            at: host(at)?,
-            to: audience(to)?,
-            name: (*name).to_owned(),
-            durable: true,
-        }),
-        ("push", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Push {
-            at: host(at)?,
-            to: audience(to)?,
-            name: (*name).to_owned(),
-            durable: false,
-        }),
+        ("push", words) => push(words, instances),
         ("kick", [at, to @ .., name]) if !to.is_empty() => Ok(Act::Kick {
             at: host(at)?,
             to: audience(to)?,
             name: (*name).to_owned(),
+        }),
+        ("log", [at, user]) => Ok(Act::ReadLog {
+            at: host(at)?,
+            user: (*user).to_owned(),
         }),
         ("where", [at, user]) => Ok(Act::Where {
             at: host(at)?,
@@ -89,6 +82,23 @@ fn wrong<T>(first: &str) -> Read<T> {
         Some(forms) => format!("write {forms}"),
         None => format!("`{first}` is none of {}", first_words()),
     })
+}
+
+fn push(words: &[&str], instances: usize) -> Read<Act> {
+    let (words, durable) = match words {
+        [words @ .., "durable"] => (words, Durability::Written),
+        [words @ .., "durable", "confirmed"] => (words, Durability::Confirmed),
+        words => (words, Durability::Plain),
+    };
+    match words {
+        [at, to @ .., name] if !to.is_empty() => Ok(Act::Push {
+            at: host(at, instances)?,
+            to: audience(to)?,
+            name: (*name).to_owned(),
+            durable,
+        }),
+        _ => wrong("push"),
+    }
 }
 
 fn instance_act(first: &str, host: Host, words: &[&str], instances: usize) -> Read<Act> {
@@ -225,6 +235,11 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
                 brings,
             }
         }
+        ["confirms"] => Act::Confirm { client, nth: 1 },
+        ["confirms", nth] => Act::Confirm {
+            client,
+            nth: number32(nth)?,
+        },
         ["forgets", positions] => Act::Forget {
             client,
             positions: number32(positions)?,

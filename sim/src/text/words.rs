@@ -112,6 +112,8 @@ pub(super) const FLAWS: Table<Flaw> = &[
         Flaw::JoinWhileRemovingForgotten,
     ),
     ("topics-not-settled", Flaw::TopicsNotSettled),
+    ("ack-by-number", Flaw::AckByNumber),
+    ("no-check-after-death", Flaw::NoCheckAfterDeath),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

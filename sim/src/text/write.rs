@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
-use crate::schedule::{Act, ClockStep, Host, HowClosed, HowKilled, Moment, NewAddress, Sent, To};
+use crate::schedule::{
+    Act, ClockStep, Durability, Host, HowClosed, HowKilled, Moment, NewAddress, Sent, To,
+};
 
 impl Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,6 +25,8 @@ impl Display for Act {
                 brings,
             } => follows(f, client, *history, *brings),
             Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
+            Self::Confirm { client, nth: 1 } => write!(f, "client {client} confirms"),
+            Self::Confirm { client, nth } => write!(f, "client {client} confirms {nth}"),
             Self::Send { client, what } => write!(f, "client {client} sends {what}"),
             Self::Close { client, how } => closes(f, client, *how),
             Self::StopReading { client } => write!(f, "client {client} stops reading"),
@@ -39,11 +43,16 @@ impl Display for Act {
                 name,
                 durable,
             } => {
-                let durable = if *durable { " durable" } else { "" };
+                let durable = match durable {
+                    Durability::Plain => "",
+                    Durability::Written => " durable",
+                    Durability::Confirmed => " durable confirmed",
+                };
                 write!(f, "push {at} {to} {name}{durable}")
             }
             Self::Kick { at, to, name } => write!(f, "kick {at} {to} {name}"),
             Self::Where { at, user } => write!(f, "where {at} {user}"),
+            Self::ReadLog { at, user } => write!(f, "log {at} {user}"),
             Self::Instances { at } => write!(f, "instances {at}"),
             Self::Repeat { at, name } => write!(f, "repeat {at} {name}"),
             Self::Pause { host, span } => write!(f, "pause {host} {}", Span(*span)),

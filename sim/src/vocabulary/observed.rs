@@ -138,6 +138,13 @@ pub enum Observed {
         /// What it was told.
         word: LogWord,
     },
+    /// A terminal confirms a record, and all that it was told before.
+    Confirmed {
+        /// The session of that terminal.
+        session: usize,
+        /// The position of the record, which it may have been told on an earlier session.
+        position: Position,
+    },
     /// A Close frame has reached the terminal.
     SeenClose {
         /// The session that it ends.
@@ -389,7 +396,10 @@ impl Observed {
             | Self::Greeted { .. }
             | Self::Ended { .. }
             | Self::SeenClose { .. } => Topic::Sessions,
-            Self::Written { .. } | Self::Seen { .. } | Self::LogHeard { .. } => Topic::Frames,
+            Self::Written { .. }
+            | Self::Seen { .. }
+            | Self::LogHeard { .. }
+            | Self::Confirmed { .. } => Topic::Frames,
             Self::Heard { .. }
             | Self::Given { .. }
             | Self::Closing { .. }

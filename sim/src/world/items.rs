@@ -1,10 +1,12 @@
 //! Which part each item of a schedule concerns.
 
+use switchboard_core::message::Until;
+
 use super::World;
 use crate::ledger::FaultKind;
 use crate::observed::Quiescence;
-use crate::publishing::Asked;
-use crate::schedule::Act;
+use crate::publishing::{Asked, Kept};
+use crate::schedule::{Act, Durability};
 use crate::terminals::Pace;
 
 impl World {
@@ -36,6 +38,7 @@ impl World {
                 brings,
             } => terminals.follow(client, *history, *brings),
             Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
+            Act::Confirm { client, nth } => terminals.client_confirms(cx, client, *nth),
             Act::Send { client, what } => terminals.client_sends(cx, hosts, client, *what),
             Act::StopReading { client } => {
                 terminals.reads(cx, hosts, publishing, client, Pace::Never);
@@ -53,12 +56,21 @@ impl World {
                 name,
                 durable,
             } => {
-                let durable = durable.then(|| schedule.log.retention());
+                let kept = |until| Kept {
+                    retention: schedule.log.retention(),
+                    until,
+                };
+                let durable = match durable {
+                    Durability::Plain => None,
+                    Durability::Written => Some(kept(Until::Written)),
+                    Durability::Confirmed => Some(kept(Until::Acked)),
+                };
                 publishing.publish(cx, hosts, at.0, to, name, durable);
             }
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
             Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
             Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),
+            Act::ReadLog { at, user } => publishing.ask_log(cx, hosts, at.0, user),
             Act::Instances { at } => publishing.ask(cx, hosts, at.0, Asked::Instances),
             Act::Pause { host, span } => hosts.pause(cx, host.0, *span),
             Act::StepClock { host, step } => hosts.step_clock(cx, host.0, *step),

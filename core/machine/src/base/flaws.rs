@@ -105,6 +105,10 @@ pub enum Flaw {
     JoinWhileRemovingForgotten,
     /// Settling writes no topics.
     TopicsNotSettled,
+    /// A confirmation is taken for all records of lower offsets.
+    AckByNumber,
+    /// No log is checked when an instance is gone without a goodbye.
+    NoCheckAfterDeath,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -139,7 +143,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -188,6 +192,8 @@ impl Flaw {
         Self::JoinedBeforeRow,
         Self::JoinWhileRemovingForgotten,
         Self::TopicsNotSettled,
+        Self::AckByNumber,
+        Self::NoCheckAfterDeath,
     ];
 
     const fn bit(self) -> u64 {

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::SeededHash;
 use crate::base::slots::Slots;
+use crate::config::Config;
 use crate::id::{ConnectionKey, LogKey};
 use crate::key::Key;
 use crate::position::Position;
@@ -15,7 +16,7 @@ use crate::vocabulary::delivery::ChainedRecord;
 
 /// Records held back for the followers of one log, at most: what two publishers and a retry can turn
 /// round. More is read from the log.
-const HELD: usize = 8;
+const HELD: usize = Config::RECORDS_HELD;
 /// Bytes of their payloads, at most.
 const HELD_BYTES: usize = 64 << 10;
 
@@ -57,6 +58,13 @@ impl Channels {
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Records that are held back, for whichever log.
+    pub(super) fn held(&self) -> usize {
+        (self.slots.iter())
+            .map(|(_, channel)| channel.held().count())
+            .sum()
     }
 
     /// The log of a key, if it is followed.

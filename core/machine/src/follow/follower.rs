@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::sent::{Confirmed, SentRecords};
 use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaws;
 use crate::directory::log::LogOperation;
 use crate::event::Follow;
 use crate::id::LogKey;
@@ -181,8 +182,8 @@ impl Follower {
 
     /// It confirms a record, and all that it was sent before. `None`: it was not sent the record, or has confirmed it
     /// before, or that is forgotten.
-    pub(super) fn confirms(&mut self, position: Position) -> Option<Confirmed> {
-        self.sent.as_mut()?.confirm(position)
+    pub(super) fn confirms(&mut self, flaws: Flaws, position: Position) -> Option<Confirmed> {
+        self.sent.as_mut()?.confirm(flaws, position)
     }
 
     /// Whether it has confirmed the record at this position.

@@ -48,6 +48,17 @@ pub(super) const fn stays_without_room(flaws: Flaws) -> bool {
     !flaws.has(Flaw::OverflowMoves)
 }
 
+/// Whether a delivery learns by a confirmation that its own record is confirmed: it was sent before the one that is
+/// named.
+pub(super) fn is_confirmed_by(
+    flaws: Flaws,
+    is_sent_before: bool,
+    own: Position,
+    named: Position,
+) -> bool {
+    is_sent_before || flaws.has(Flaw::AckByNumber) && own.offset() <= named.offset()
+}
+
 /// Where a follower stands by the answer to a read. None: its position is unknown.
 pub(super) fn found(flaws: Flaws, part: &LogPart) -> Option<Position> {
     if flaws.has(Flaw::UnknownStartsAtHead) {

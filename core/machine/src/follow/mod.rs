@@ -50,7 +50,7 @@ use crate::key::Key;
 use crate::membership::Membership;
 use crate::message::Outcome;
 use crate::position::Position;
-use crate::stats::{GapReason, Gauges, Tables};
+use crate::stats::{GapReason, Gauges, Level, Tables};
 use crate::terminals::{LogWord, NoRoom, Terminals};
 use crate::time::Instant;
 use crate::vocabulary::delivery::{ChainedRecord, Ticket};
@@ -217,7 +217,7 @@ impl Followers {
         position: Position,
     ) -> Vec<Ticket> {
         let follower = self.followers.get_mut(connection);
-        let confirmed = follower.and_then(|follower| follower.confirms(position));
+        let confirmed = follower.and_then(|follower| follower.confirms(cx.flaws, position));
         let (Some(confirmed), Some(terminal)) = (confirmed, terminals.get(connection)) else {
             cx.stats.log_acks_dropped += 1;
             return Vec::new();
@@ -280,10 +280,20 @@ impl Followers {
         gauges.followers_reading = self.replays.len();
     }
 
+    /// How full its tables are.
+    pub(crate) fn levels(&self, config: &Config) -> [Level; 1] {
+        [Level {
+            setting: "log_replays",
+            used: self.replays.under_way(),
+            limit: config.log_replays,
+        }]
+    }
+
     /// Writes down how many entries its tables have.
     pub(crate) fn count(&self, tables: &mut Tables) {
         tables.followers = self.followers.len();
         tables.channels = self.channels.len();
+        tables.held = self.channels.held();
         tables.reads = self.replays.len();
     }
 

@@ -70,6 +70,10 @@ impl Replays {
         }
     }
 
+    pub(super) const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Reads under way, and followers that wait for one.
     pub(super) fn len(&self) -> usize {
         self.under_way + self.waiting.len() + self.paused.len()

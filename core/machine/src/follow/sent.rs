@@ -3,7 +3,9 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::hooks;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::flaws::Flaws;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
@@ -83,7 +85,7 @@ impl SentRecords {
 
     /// The follower confirms a record, and all before it. `None`: it is not among those that were sent and are not
     /// confirmed.
-    pub(super) fn confirm(&mut self, position: Position) -> Option<Confirmed> {
+    pub(super) fn confirm(&mut self, flaws: Flaws, position: Position) -> Option<Confirmed> {
         let open = &self.positions[self.confirmed_here()..];
         // After a gap a record may be put a second time.
         let before = open.iter().rposition(|sent| *sent == position)?;
@@ -92,7 +94,9 @@ impl SentRecords {
         let mut tickets = Vec::new();
         let up_to = self.confirmed;
         self.retain_waiters(|waiter| {
-            let is_confirmed = waiter.number.is_some_and(|number| number <= up_to);
+            let is_sent_before = waiter.number.is_some_and(|number| number <= up_to);
+            let is_confirmed =
+                hooks::is_confirmed_by(flaws, is_sent_before, waiter.position, position);
             if is_confirmed {
                 tickets.push(waiter.ticket);
             }
@@ -292,16 +296,16 @@ mod tests {
         let mut sent = sent([7, 3, 9, 1]);
         wait(&mut sent, 3, 3);
         wait(&mut sent, 9, 9);
-        assert_eq!(sent.confirm(at(8)), None);
+        assert_eq!(sent.confirm(Flaws::NONE, at(8)), None);
         let expected = Confirmed {
             records: 2,
             tickets: vec![ticket(3)],
         };
-        assert_eq!(sent.confirm(at(3)), Some(expected));
-        assert_eq!(sent.confirm(at(3)), None, "it is confirmed");
-        assert_eq!(sent.confirm(at(7)), None, "it was before that");
+        assert_eq!(sent.confirm(Flaws::NONE, at(3)), Some(expected));
+        assert_eq!(sent.confirm(Flaws::NONE, at(3)), None, "it is confirmed");
+        assert_eq!(sent.confirm(Flaws::NONE, at(7)), None, "it was before that");
         assert!(sent.is_confirmed(at(7)) && !sent.is_confirmed(at(9)));
-        let rest = sent.confirm(at(1)).expect("sent");
+        let rest = sent.confirm(Flaws::NONE, at(1)).expect("sent");
         assert_eq!((rest.records, rest.tickets), (2, vec![ticket(9)]));
         assert_eq!((sent.newest, sent.confirmed), (4, 4));
     }
@@ -309,7 +313,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut sent = sent(0..=REMEMBERED as u64);
-        assert_eq!(sent.confirm(at(0)), None, "forgotten");
+        assert_eq!(sent.confirm(Flaws::NONE, at(0)), None, "forgotten");
         assert_eq!(sent.positions.len(), REMEMBERED);
         assert_eq!(sent.chain().count(), REMEMBERED);
         for index in 0..=WAITING as u32 {
@@ -317,7 +321,9 @@ mod tests {
         }
         assert_eq!(sent.waiting.as_ref().map(|all| all.len()), Some(WAITING));
         assert_eq!(sent.waiting_for(at(99)), Some(ticket(1)));
-        let all = sent.confirm(at(REMEMBERED as u64)).expect("sent");
+        let all = sent
+            .confirm(Flaws::NONE, at(REMEMBERED as u64))
+            .expect("sent");
         assert_eq!(all.records, REMEMBERED as u64);
         assert_eq!(sent.positions.len(), CONFIRMED);
     }
@@ -330,7 +336,9 @@ mod tests {
         for number in 1..=REMEMBERED as u64 {
             sent.put(at(number));
         }
-        let confirmed = sent.confirm(at(REMEMBERED as u64)).expect("sent");
+        let confirmed = sent
+            .confirm(Flaws::NONE, at(REMEMBERED as u64))
+            .expect("sent");
         assert_eq!(confirmed.tickets, [ticket(7), ticket(8)]);
     }
 
@@ -341,7 +349,7 @@ mod tests {
         sent.break_off();
         sent.put(at(1));
         sent.put(at(2));
-        let confirmed = sent.confirm(at(2)).expect("sent");
+        let confirmed = sent.confirm(Flaws::NONE, at(2)).expect("sent");
         assert_eq!((confirmed.records, sent.confirmed), (4, 4));
     }
 
@@ -351,26 +359,34 @@ mod tests {
         wait(&mut sent, 2, 2);
         sent.step_back(at(1));
         sent.put(at(3));
-        assert!(sent.confirm(at(3)).expect("sent").tickets.is_empty());
+        assert!(
+            sent.confirm(Flaws::NONE, at(3))
+                .expect("sent")
+                .tickets
+                .is_empty()
+        );
         sent.put(at(2));
-        assert_eq!(sent.confirm(at(2)).expect("sent").tickets, [ticket(2)]);
+        assert_eq!(
+            sent.confirm(Flaws::NONE, at(2)).expect("sent").tickets,
+            [ticket(2)]
+        );
     }
 
     #[test]
     fn what_the_log_has_lost_cannot_be_confirmed_and_what_comes_does_not_follow_it() {
         let mut sent = sent([1, 2, 3]);
-        sent.confirm(at(3));
+        sent.confirm(Flaws::NONE, at(3));
         sent.step_back(at(1));
         sent.put(at(4));
         assert_eq!(chain(&sent), [4, 1]);
-        assert_eq!(sent.confirm(at(3)), None);
+        assert_eq!(sent.confirm(Flaws::NONE, at(3)), None);
         assert!(!sent.is_confirmed(at(4)));
         sent.break_off();
         sent.put(at(5));
         assert_eq!(chain(&sent), [5]);
         sent.step_back(at(0));
         assert_eq!(chain(&sent), [0; 0]);
-        assert_eq!(sent.confirm(at(4)).expect("sent").records, 1);
+        assert_eq!(sent.confirm(Flaws::NONE, at(4)).expect("sent").records, 1);
     }
 
     #[test]
@@ -388,6 +404,6 @@ mod tests {
         assert_eq!(sent.waiting_for(at(19)), None);
         sent.put(at(20));
         sent.rest(later);
-        assert_eq!(sent.confirm(at(20)).expect("sent").records, 5);
+        assert_eq!(sent.confirm(Flaws::NONE, at(20)).expect("sent").records, 5);
     }
 }

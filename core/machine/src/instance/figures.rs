@@ -33,6 +33,7 @@ impl Instance {
         let [connections, queue_frames, queue_bytes] = self.terminals.levels(config);
         let [pushes, pushes_per_user] = self.publish.levels(config);
         let [broadcasts, repeat_entries] = self.deliver.levels(config);
+        let [log_replays] = self.follow.levels(config);
         let [links, link_queue_bytes] = self.peers.levels(config);
         [
             connections,
@@ -44,6 +45,7 @@ impl Instance {
             link_queue_bytes,
             queue_frames,
             queue_bytes,
+            log_replays,
         ]
     }
 

@@ -76,3 +76,8 @@ pub(super) const fn writes_a_topic_again(flaws: Flaws) -> bool {
 pub(super) const fn settles_topics(flaws: Flaws) -> bool {
     !flaws.has(Flaw::TopicsNotSettled)
 }
+
+/// Whether logs are checked when an instance is gone that may not have delivered what it has appended.
+pub(super) const fn checks_logs_after_a_death(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::NoCheckAfterDeath)
+}

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Lease, LeaseState, Load, SeenLease};
 use crate::id::InstanceId;
+use crate::membership::hooks;
 use crate::time::{Instant, Now};
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::missed::MissedLogs;
@@ -360,7 +361,8 @@ impl View {
         for instance in absent {
             self.vanished(cx, asked, instance);
         }
-        if alive.iter().any(|instance| self.has_died(*instance)) {
+        let has_died = alive.iter().any(|instance| self.has_died(*instance));
+        if has_died && hooks::checks_logs_after_a_death(cx.flaws) {
             // What it has appended it may not have delivered.
             cx.emit(Effect::Missed(MissedLogs::All));
         }

@@ -296,6 +296,8 @@ impl Config {
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// Round trips to the directory under way, at most. What comes meanwhile shares the next one.
     pub const TRIPS_IN_FLIGHT: usize = 16;
+    /// Records of one log that are held back for its followers at an instance, at most.
+    pub const RECORDS_HELD: usize = 8;
     /// The time between two batches of rows that are written again under a new epoch.
     pub const SETTLE_STEP: Duration = Duration::from_millis(50);
     /// The writes that a failover of the directory may lose are those of this time: a replica that lags

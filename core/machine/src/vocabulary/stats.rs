@@ -184,7 +184,7 @@ pub struct Level {
 }
 
 /// All levels of an instance.
-pub type Levels = [Level; 9];
+pub type Levels = [Level; 10];
 
 /// How many entries each of an instance's tables and queues has, whether a setting limits it or not. When
 /// nothing is left to do they are those of a fresh instance, but for what is known of the other instances
@@ -239,6 +239,8 @@ pub struct Tables {
     pub followers: usize,
     /// Logs that are followed.
     pub channels: usize,
+    /// Records held back for followers until their predecessors come.
+    pub held: usize,
     /// Reads of logs, under way or waiting for a place.
     pub reads: usize,
     /// Deliveries that are served here.

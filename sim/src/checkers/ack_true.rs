@@ -1,0 +1,119 @@
+//! `ack-true`: who is said to have confirmed a record has done so.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::event::Notice;
+use switchboard_core::message::{InLog, Outcome, Receipt};
+use switchboard_core::position::Position;
+
+use crate::checker::{Checker, Watch};
+use crate::observed::{HandIn, Observed, Topic};
+
+/// A receipt says `acked` only of a terminal that was told this record on this connection, and has confirmed it or one
+/// that it was told later; and an application is told only of what a terminal has confirmed.
+#[derive(Clone, Debug, Default)]
+pub struct AckTrue {
+    /// By session: terminals that were told records.
+    told: BTreeMap<usize, Told>,
+}
+
+/// What a terminal was told on one connection.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    /// The positions of the records, and the numbers of their pushes, in the order in which they came.
+    records: Vec<(Position, Option<usize>)>,
+    /// How many of them it has confirmed, from the first on.
+    confirmed: usize,
+    /// The positions that it has named.
+    named: Vec<Position>,
+}
+
+impl Checker for AckTrue {
+    fn name(&self) -> &'static str {
+        "ack-true"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames, Topic::Words, Topic::Pushes]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Seen {
+                session,
+                push,
+                position: Some(position),
+                ..
+            } => {
+                let told = self.told.entry(*session).or_default();
+                told.records.push((*position, *push));
+            }
+            Observed::Confirmed { session, position } => {
+                let told = self.told.entry(*session).or_default();
+                told.confirms(*position);
+            }
+            Observed::Noticed { notice, .. } => {
+                if let Notice::Acked { id, position, .. } = &**notice {
+                    let session = watch.scene().session_of(*id);
+                    let told = session.and_then(|session| self.told.get(&session));
+                    let named = told.is_some_and(|told| told.named.contains(position));
+                    self.judge(watch, named, || {
+                        format!("an application is told that {id:?} confirms {position}")
+                    });
+                }
+            }
+            Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
+            _ => {}
+        }
+    }
+}
+
+impl Told {
+    fn confirms(&mut self, position: Position) {
+        self.named.push(position);
+        let last = (self.records.iter()).rposition(|(told, _)| *told == position);
+        if let Some(last) = last {
+            self.confirmed = self.confirmed.max(last + 1);
+        }
+    }
+}
+
+impl AckTrue {
+    fn answered(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+        let acked = (receipt.terminals.iter()).filter(|one| one.outcome == Outcome::Acked);
+        for terminal in acked {
+            let logged = receipt.logged.iter().find(|log| log.user == terminal.user);
+            let place = logged.and_then(|log| place(log.logged));
+            let session = watch.scene().session_of(terminal.connection);
+            let told = session.and_then(|session| self.told.get(&session));
+            let is_so = told.is_some_and(|told| {
+                let mut confirmed = told.records[..told.confirmed].iter();
+                confirmed.any(|(position, push)| {
+                    *push == Some(hand_in.push) && place.is_none_or(|place| place == *position)
+                })
+            });
+            self.judge(watch, is_so, || {
+                format!(
+                    "the receipt of push {} says that {terminal:?} has confirmed {place:?}",
+                    hand_in.push
+                )
+            });
+        }
+    }
+
+    fn judge(&self, watch: &mut Watch<'_>, is_so: bool, what: impl FnOnce() -> String) {
+        if is_so {
+            watch.held();
+        } else {
+            watch.violated(what());
+        }
+    }
+}
+
+/// Where a receipt says that its record stands.
+const fn place(logged: InLog) -> Option<Position> {
+    match logged {
+        InLog::At(position) => Some(position),
+        InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! `log-read-true`: who reads a log is told what it has.
+
+use std::collections::BTreeMap;
+
+use switchboard_core::directory::log::{LogOperation, LogPart, LogReply};
+use switchboard_core::directory::{Operation, Reply};
+use switchboard_core::event::Answer;
+use switchboard_core::id::UserId;
+use switchboard_core::logs::{LogAnswer, LogPage};
+use switchboard_core::position::Position;
+
+use crate::checker::{Checker, Watch};
+use crate::observed::{Executed, Life, Observed, Topic};
+use crate::publishing::Asked;
+use crate::redis::ChainLink;
+
+/// What the directory answers to a read is a piece of the log's history, without a hole, that ends where the log ends
+/// or where the answer is full; and what an application is told is what the directory has answered since it asked.
+#[derive(Clone, Debug, Default)]
+pub struct LogReadTrue {
+    /// What instances were answered, by the user whose log it was, with the number of questions asked before.
+    answered: BTreeMap<(Life, UserId), Vec<(usize, LogPart)>>,
+    /// Questions that were asked.
+    asked: usize,
+    /// How many had been asked before each one.
+    before: BTreeMap<usize, usize>,
+}
+
+impl Checker for LogReadTrue {
+    fn name(&self) -> &'static str {
+        "log-read-true"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory, Topic::Questions]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Executed(executed) => self.executed(executed, watch),
+            Observed::Asked { question } => {
+                self.before.insert(*question, self.asked);
+                self.asked += 1;
+            }
+            Observed::Told { question, answer } => self.told(*question, answer, watch),
+            _ => {}
+        }
+    }
+}
+
+impl LogReadTrue {
+    fn executed(&mut self, executed: &Executed, watch: &mut Watch<'_>) {
+        let (
+            Operation::Log {
+                key,
+                operation: LogOperation::Read { records, .. },
+            },
+            Ok(Reply::Log(LogReply::Part(part))),
+        ) = (&executed.operation, &executed.outcome)
+        else {
+            return;
+        };
+        let user = key.user();
+        let answers = (self.answered.entry((executed.life, user.clone()))).or_default();
+        answers.push((self.asked, part.clone()));
+        if !executed.at_primary {
+            return;
+        }
+        let scene = watch.scene();
+        match misread(scene.log_chain(user), scene.log_head(user), *records, part) {
+            None => watch.held(),
+            Some(what) => watch.violated(format!("a read of the log of {user} {what}: {part:?}")),
+        }
+    }
+
+    fn told(&self, question: usize, answer: &Answer, watch: &mut Watch<'_>) {
+        let asked = &watch.scene().questions()[question];
+        let (Asked::Log(user), Answer::Log(answer)) = (asked.what(), answer) else {
+            return;
+        };
+        let page = match answer {
+            Ok(LogAnswer::Page(page)) => page,
+            Ok(LogAnswer::Deleted { .. }) => {
+                return watch.violated(format!("question {question} has deleted a log"));
+            }
+            // Whether there is a reason to refuse is for no checker to say.
+            Err(_) => return,
+        };
+        let since = self.before.get(&question).copied().unwrap_or_default();
+        let answers = self.answered.get(&(asked.life(), user.clone()));
+        let mut answers = answers.into_iter().flatten();
+        let fits = answers.any(|(at, part)| *at > since && LogPage::from(part.clone()) == *page);
+        if fits {
+            watch.held();
+        } else {
+            watch.violated(format!(
+                "question {question} about the log of {user} is answered with {page:?}"
+            ));
+        }
+    }
+}
+
+/// What is wrong with a part of a log of which this is the history.
+fn misread(
+    chain: &[ChainLink],
+    head: Option<Position>,
+    limit: u32,
+    part: &LogPart,
+) -> Option<&'static str> {
+    if head != Some(part.head) {
+        return Some("has another head than the log");
+    }
+    if part.records.len() > limit as usize {
+        return Some("has more records than were asked for");
+    }
+    let Some(mut before) = part.after else {
+        let has_records = !part.records.is_empty();
+        return has_records.then_some("has records, and no position before them");
+    };
+    for record in &part.records {
+        let stands = |link: &&ChainLink| link.position == record.position;
+        let Some(link) = chain.iter().rfind(stands) else {
+            return Some("has a record that the log never had");
+        };
+        if link.before != before || link.push != record.push {
+            return Some("leaves something out");
+        }
+        before = record.position;
+    }
+    let is_full = part.records.len() == limit as usize;
+    (before != part.head && !is_full && part.records.is_empty())
+        .then_some("has none of the records that come next")
+}
