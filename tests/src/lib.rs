@@ -16,6 +16,7 @@ pub mod directory;
 pub mod http;
 pub mod key_server;
 pub mod matrix;
+pub mod measure;
 pub mod patience;
 mod process;
 pub mod raw;

@@ -1,8 +1,6 @@
 //! What durable pushes and following terminals cost, beside plain ones in the same run.
 
-mod crowd;
 mod memory;
-mod place;
 mod pushes;
 mod resumes;
 
@@ -12,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
 
-use place::Place;
+use switchboard_tests::measure::Place;
 
 /// Measures what durable pushes and following terminals cost, beside plain ones in the same run.
 ///

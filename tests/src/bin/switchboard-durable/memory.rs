@@ -2,9 +2,7 @@
 
 use switchboard_tests::adapter::Adapter;
 use switchboard_tests::api::push;
-
-use crate::crowd::{Crowd, ONE_BY_ONE};
-use crate::place::Place;
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place};
 
 pub(crate) fn measure(adapter: Adapter, terminals: usize) {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");

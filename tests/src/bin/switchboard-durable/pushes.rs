@@ -3,9 +3,7 @@
 use std::thread;
 
 use switchboard_tests::api::push;
-
-use crate::crowd::{Crowd, ONE_BY_ONE};
-use crate::place::Place;
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place, median};
 
 /// Users of each kind, each with one terminal.
 const USERS: usize = 200;
@@ -67,10 +65,4 @@ fn publish(place: &Place, kind: &str, pushes: usize) {
             });
         }
     });
-}
-
-pub(crate) fn median(all: &[f64]) -> f64 {
-    let mut sorted = all.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

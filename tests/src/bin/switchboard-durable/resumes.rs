@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switchboard_tests::api::{json_post, push};
-
-use crate::crowd::{Crowd, ONE_BY_ONE};
-use crate::place::Place;
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place, quantile};
 
 /// Records that each of them has missed.
 const MISSED: usize = 20;
@@ -200,10 +198,5 @@ fn take(latencies: &Mutex<Latencies>) -> Latencies {
 }
 
 fn p99(all: &[f64]) -> f64 {
-    let mut sorted = all.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-        .get(sorted.len() * 99 / 100)
-        .copied()
-        .unwrap_or_default()
+    quantile(all, 0.99)
 }

@@ -3,22 +3,26 @@
 use std::thread;
 use std::time::Duration;
 
-use switchboard_tests::adapter::Adapter;
-use switchboard_tests::patience::eventually;
-use switchboard_tests::redis::RedisServer;
-use switchboard_tests::server::Server;
-use switchboard_tests::settings::Settings;
-use switchboard_tests::sockets::{processor_time, resident};
+use crate::adapter::Adapter;
+use crate::patience::eventually;
+use crate::redis::RedisServer;
+use crate::server::Server;
+use crate::settings::Settings;
+use crate::sockets::{processor_time, resident};
 
 /// Two servers and their Redis.
-pub(crate) struct Place {
-    // Servers come first: they end before their directory does.
-    pub(crate) servers: Vec<Server>,
-    pub(crate) redis: RedisServer,
+#[derive(Debug)]
+pub struct Place {
+    /// Both servers.
+    // They come first: they end before their directory does.
+    pub servers: Vec<Server>,
+    /// Their directory.
+    pub redis: RedisServer,
 }
 
 impl Place {
-    pub(crate) fn start(adapter: Adapter) -> Self {
+    /// Starts them.
+    pub fn start(adapter: Adapter) -> Self {
         let redis = RedisServer::start();
         let settings = Settings::for_tests()
             .with_file("cluster_secret_file", "a secret of these test servers\n")
@@ -35,23 +39,23 @@ impl Place {
     }
 
     /// Processor time of both servers.
-    pub(crate) fn processor_time(&self) -> Duration {
+    pub fn processor_time(&self) -> Duration {
         self.servers.iter().map(|s| processor_time(s.pid())).sum()
     }
 
     /// Resident memory of both servers in bytes.
-    pub(crate) fn resident(&self) -> u64 {
+    pub fn resident(&self) -> u64 {
         self.servers.iter().map(|s| resident(s.pid())).sum()
     }
 
     /// The same, once it does not change any more.
-    pub(crate) fn settled_memory(&self) -> u64 {
+    pub fn settled_memory(&self) -> u64 {
         thread::sleep(Duration::from_secs(2));
         self.resident()
     }
 
     /// How often a command of this name was called, of all that Redis has answered.
-    pub(crate) fn calls(&self, command: &str) -> u64 {
+    pub fn calls(&self, command: &str) -> u64 {
         let about: String = self.redis.command(&["INFO", "commandstats"]);
         let name = format!("cmdstat_{command}:calls=");
         let line = about.lines().find_map(|line| line.strip_prefix(&name));
@@ -60,7 +64,7 @@ impl Place {
     }
 
     /// Bytes that a key takes in Redis; none if it is not there.
-    pub(crate) fn key_bytes(&self, pattern: &str) -> u64 {
+    pub fn key_bytes(&self, pattern: &str) -> u64 {
         let keys: Vec<String> = self.redis.command(&["KEYS", pattern]);
         let bytes = |key: &String| {
             let command = ["MEMORY", "USAGE", key, "SAMPLES", "0"];

@@ -1,0 +1,63 @@
+//! What topics cost, beside broadcasts in the same run.
+
+mod crash;
+mod fanout;
+mod joins;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use switchboard_tests::adapter::Adapter;
+use switchboard_tests::measure::Place;
+
+/// Measures what topics cost, beside broadcasts in the same run.
+///
+/// It starts all that it needs: two servers of this workspace and a Redis, for each measurement anew. What is measured
+/// is processor time and ratios, and what counts is an idle machine.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard-topics", version)]
+struct Options {
+    /// The servers' runtime: tokio or smol
+    #[arg(long = "servers", value_parser = adapter, default_value = "tokio")]
+    adapter: Adapter,
+    /// Members of the large topic, half of them at each server
+    #[arg(long, default_value_t = 38_000)]
+    members: usize,
+    /// Turns of each kind of push
+    #[arg(long, default_value_t = 9)]
+    turns: usize,
+    /// Joins and leaves a second
+    #[arg(long, default_value_t = 5000)]
+    rate: usize,
+    /// For how many seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Only these: fanout, joins, crash
+    only: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
+    let place = || Place::start(options.adapter);
+    if wanted("fanout") {
+        fanout::measure(&place(), options.members, options.turns);
+    }
+    if wanted("joins") {
+        let span = Duration::from_secs(options.seconds);
+        joins::measure(&place(), options.rate, span);
+    }
+    if wanted("crash") {
+        crash::measure(place());
+    }
+    ExitCode::SUCCESS
+}
+
+fn adapter(text: &str) -> Result<Adapter, String> {
+    let named = Adapter::ALL.iter().find(|a| a.to_string() == text);
+    named
+        .copied()
+        .ok_or_else(|| "must be tokio or smol".to_owned())
+}

@@ -1,0 +1,20 @@
+//! What measurements need: two servers with their Redis, and terminals that are many.
+
+mod crowd;
+mod place;
+
+pub use crowd::{Crowd, ONE_BY_ONE, Says};
+pub use place::Place;
+
+/// The one in the middle.
+pub fn median(all: &[f64]) -> f64 {
+    quantile(all, 0.5)
+}
+
+/// The one that this share of all is below.
+pub fn quantile(all: &[f64], share: f64) -> f64 {
+    let mut sorted = all.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (sorted.len() as f64 * share) as usize;
+    sorted.get(at).copied().unwrap_or_default()
+}
