@@ -81,8 +81,9 @@ pub enum CallError {
 }
 
 impl Handle {
-    /// Hands in a push and waits for its receipt. Pushes for one user, or for users or topics of which the
-    /// first is the same, reach each terminal in the order in which they were handed in here.
+    /// Hands in a push and waits for its receipt. Pushes for one user, for users of whom the
+    /// first is the same, or for topics of which the first by name is the same, reach each terminal in the order in
+    /// which they were handed in here.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl Handle {
         let first = match &push.to {
             Audience::User(user) | Audience::Connections { user, .. } => Some(user.as_bytes()),
             Audience::Users(users) => users.first().map(UserId::as_bytes),
-            Audience::Topics { topics, .. } => topics.first().map(TopicId::as_bytes),
+            Audience::Topics { topics, .. } => topics.iter().min().map(TopicId::as_bytes),
             Audience::Everyone => None,
         };
         let member = self.shared.publisher(first);

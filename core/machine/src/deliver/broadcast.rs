@@ -1,7 +1,7 @@
 //! A push to everyone, or to the members of topics, at one instance: a walk, paced, so that it delays nobody else.
 //!
 //! Walks for the same terminals are done one after the other, so that pushes keep their order; others take
-//! turns. The first terminals of a push to topics are served at once, and most such pushes have no others.
+//! turns. Few members are served at once, which are all that most topics have.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
 use crate::deliver::inbound::InboundProgress;
-use crate::deliver::repeat::Earlier;
+use crate::deliver::repeat::{Earlier, WalkId};
 use crate::id::{ConnectionId, ConnectionKey, InboundKey, PushId, TopicId};
 use crate::message::{Action, Counts, Outcome};
 use crate::terminals::Terminals;
@@ -24,17 +24,15 @@ use crate::vocabulary::timer::DeliverTimer;
 /// The time between two steps.
 const STEP: Duration = Config::BROADCAST_STEP;
 
-/// How many members of topics are served at once.
-const AT_ONCE: u32 = 128;
+/// How many members of topics are served at once, at most.
+const AT_ONCE: u64 = 128;
 
 /// How far a push to everyone, or to members of topics, is.
 #[derive(Clone, Debug)]
 pub(super) struct Broadcasting {
-    push: PushId,
-    action: Action,
     route: WalkRoute,
-    /// What it does to the terminals that it comes to.
-    deed: Deed,
+    /// What it does to terminals, by the topic whose members they are; one for everyone.
+    deeds: Vec<Deed>,
     walk: Walk,
     counts: Counts,
     /// Terminals visited and without an outcome.
@@ -50,21 +48,19 @@ pub(super) enum WalkRoute {
     Everyone,
     /// The members of topics, each terminal once.
     Members {
+        /// In their order.
         topics: Vec<TopicId>,
-        /// Which of the topics it is at.
-        at: usize,
         /// A connection that it leaves out.
         except: Option<ConnectionId>,
     },
 }
 
 impl WalkRoute {
-    /// The topic that it is at.
-    fn topic(&self) -> Option<&TopicId> {
-        match self {
-            Self::Everyone => None,
-            Self::Members { topics, at, .. } => topics.get(*at),
-        }
+    /// The members of topics, each once.
+    pub(super) fn of_members(mut topics: Vec<TopicId>, except: Option<ConnectionId>) -> Self {
+        topics.sort_unstable();
+        topics.dedup();
+        Self::Members { topics, except }
     }
 
     /// How many terminals there are on it. Members of several topics are counted for each.
@@ -82,7 +78,7 @@ impl WalkRoute {
         match (self, other) {
             (Self::Everyone, Self::Everyone) => true,
             (Self::Members { topics, .. }, Self::Members { topics: others, .. }) => {
-                topics.iter().any(|topic| others.contains(topic))
+                (topics.iter()).any(|topic| others.binary_search(topic).is_ok())
             }
             (Self::Everyone, Self::Members { .. }) | (Self::Members { .. }, Self::Everyone) => {
                 false
@@ -94,8 +90,7 @@ impl WalkRoute {
 /// Which terminals have been visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Walk {
-    /// All that are younger; terminals that come after the beginning are not visited. Of topics, those of the topic
-    /// that it is at, and of all before.
+    /// All that are younger; terminals that come after the beginning are not visited.
     At { age: Age },
     /// All of them.
     Done,
@@ -109,15 +104,20 @@ impl Broadcasting {
     pub(super) fn new(
         flaws: Flaws,
         push: PushId,
-        action: Action,
+        action: &Action,
         route: WalkRoute,
         terminals: &Terminals,
     ) -> Self {
+        let topics: Vec<_> = match &route {
+            WalkRoute::Everyone => vec![None],
+            WalkRoute::Members { topics, .. } => topics.iter().map(Some).collect(),
+        };
+        let deeds = topics
+            .into_iter()
+            .map(|topic| Deed::new(flaws, push, (None, topic), action));
         Self {
-            push,
-            deed: Deed::new(flaws, push, (None, route.topic()), &action),
+            deeds: deeds.collect(),
             unvisited: route.terminals(terminals) as u64,
-            action,
             route,
             walk: Walk::At { age: Age::YOUNGEST },
             counts: ZERO,
@@ -125,40 +125,42 @@ impl Broadcasting {
         }
     }
 
-    /// The next terminal, if there is one left.
-    fn next(&mut self, flaws: Flaws, terminals: &Terminals) -> Option<(Age, ConnectionKey)> {
+    /// The next terminal and what is done to it, if there is one left. All topics are walked at once: whoever joins or
+    /// leaves one of them meanwhile is met at most once.
+    fn next(&self, terminals: &Terminals) -> Option<(Age, ConnectionKey, &Deed)> {
         let Walk::At { age } = self.walk else {
             return None;
         };
-        let WalkRoute::Members { topics, at, .. } = &mut self.route else {
-            return terminals.next_older(age);
-        };
-        let mut age = age;
-        while let Some(topic) = topics.get(*at) {
-            if let Some(next) = terminals.next_older_member(topic, age) {
-                return Some(next);
+        match &self.route {
+            WalkRoute::Everyone => {
+                let (age, connection) = terminals.next_older(age)?;
+                Some((age, connection, self.deeds.first()?))
             }
-            *at += 1;
-            age = Age::YOUNGEST;
-            if let Some(topic) = topics.get(*at) {
-                self.deed = Deed::new(flaws, self.push, (None, Some(topic)), &self.action);
+            WalkRoute::Members { topics, .. } => {
+                let of_topics = topics.iter().zip(&self.deeds).filter_map(|(topic, deed)| {
+                    let (age, connection) = terminals.next_older_member(topic, age)?;
+                    Some((age, connection, deed))
+                });
+                // The first topic of those that have the same one.
+                of_topics.reduce(|first, other| if other.0 > first.0 { other } else { first })
             }
         }
-        None
+    }
+
+    /// By what a repeat of it is known.
+    pub(super) fn id(&self, push: PushId) -> WalkId {
+        let topics = match &self.route {
+            WalkRoute::Everyone => Vec::new(),
+            WalkRoute::Members { topics, .. } => topics.clone(),
+        };
+        (push, topics)
     }
 
     /// Whether a terminal that it has come to is left out.
-    fn leaves_out(
-        &self,
-        terminals: &Terminals,
-        connection: ConnectionKey,
-        id: ConnectionId,
-    ) -> bool {
+    fn leaves_out(&self, id: ConnectionId) -> bool {
         match &self.route {
             WalkRoute::Everyone => false,
-            WalkRoute::Members { topics, at, except } => {
-                *except == Some(id) || terminals.is_member(connection, &topics[..*at])
-            }
+            WalkRoute::Members { except, .. } => *except == Some(id),
         }
     }
 
@@ -221,6 +223,7 @@ impl Deliveries {
         key: InboundKey,
     ) {
         let now = cx.now.mono;
+        let at_once = self.is_served_at_once(key);
         let Some(inbound) = self.inbound.get_mut(key) else {
             cx.bug("a broadcast ended before it began");
             return;
@@ -231,11 +234,8 @@ impl Deliveries {
             return;
         };
         let present = broadcasting.unvisited;
-        let small = match broadcasting.route {
-            WalkRoute::Everyone => false,
-            WalkRoute::Members { .. } => present <= u64::from(AT_ONCE),
-        };
-        match self.repeats.known_broadcast(now, push, key) {
+        let walk = broadcasting.id(push);
+        match self.repeats.known_broadcast(now, &walk, key) {
             Some(Earlier::Ended(counts)) => {
                 broadcasting.skip(counts);
                 cx.stats.repeats += counts.written;
@@ -245,7 +245,7 @@ impl Deliveries {
                 queued: present,
                 ..ZERO
             }),
-            None if self.broadcasts.len() >= cx.config.broadcasts && !small => {
+            None if !at_once && self.broadcasts.len() >= cx.config.broadcasts => {
                 broadcasting.skip(Counts {
                     overflow: present,
                     ..ZERO
@@ -253,25 +253,34 @@ impl Deliveries {
                 cx.stats.overflows += present;
             }
             None => {
-                self.repeats.begin_broadcast(now, push);
+                self.repeats.begin_broadcast(now, walk);
                 self.begin_walk(cx, terminals, key);
             }
         }
         self.answer_if_complete(cx, key);
     }
 
-    /// Serves the first members of topics, if no walk for any of the topics is under way; the rest, and everyone, wait
-    /// for the next step.
-    fn begin_walk(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals, key: InboundKey) {
-        let at_once = match self.route(key) {
-            Some(WalkRoute::Members { .. }) => AT_ONCE,
-            Some(WalkRoute::Everyone) | None => 0,
+    /// Whether a walk has few terminals and waits for no other.
+    fn is_served_at_once(&self, key: InboundKey) -> bool {
+        let Some(InboundProgress::Everyone(broadcasting)) =
+            self.inbound.get(key).map(|inbound| &inbound.progress)
+        else {
+            return false;
         };
-        if at_once > 0 && !self.waits_for_another(self.broadcasts.len(), key) {
-            let mut budget = at_once;
-            if self.walk_on(cx, terminals, key, &mut budget) {
-                return;
+        match broadcasting.route {
+            WalkRoute::Everyone => false,
+            WalkRoute::Members { .. } => {
+                broadcasting.unvisited <= AT_ONCE
+                    && !self.waits_for_another(self.broadcasts.len(), key)
             }
+        }
+    }
+
+    /// Serves the members of topics at once if they are few; others wait for the next step.
+    fn begin_walk(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals, key: InboundKey) {
+        if self.is_served_at_once(key) {
+            while self.broadcast_one(cx, terminals, key) {}
+            return;
         }
         self.broadcasts.push_back(key);
         if !self.step.is_set() {
@@ -387,21 +396,21 @@ impl Deliveries {
             Walk::At { .. } => {}
             Walk::Done | Walk::Waiting | Walk::Skipped => return false,
         }
-        let Some((age, connection)) = broadcasting.next(cx.flaws, terminals) else {
+        let Some((age, connection, deed)) = broadcasting.next(terminals) else {
             broadcasting.walk = Walk::Done;
             return false;
         };
+        let deed = deed.clone();
         broadcasting.walk = Walk::At { age };
         broadcasting.unvisited = broadcasting.unvisited.saturating_sub(1);
         let greeted = (terminals.get(connection)).filter(|found| found.life == LifeStage::Live);
         let Some(id) = greeted.map(|found| found.id) else {
             return true;
         };
-        if broadcasting.leaves_out(terminals, connection, id) {
+        if broadcasting.leaves_out(id) {
             return true;
         }
         broadcasting.open += 1;
-        let deed = broadcasting.deed.clone();
         let ticket = Ticket {
             delivery: key,
             index: 0,
@@ -424,7 +433,9 @@ impl Deliveries {
 
 impl Fingerprint for Broadcasting {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.deed.fingerprint(now, hasher);
+        self.deeds
+            .iter()
+            .for_each(|deed| deed.fingerprint(now, hasher));
         std::hash::Hash::hash(&(&self.route, &self.walk), hasher);
         self.counts.fingerprint(now, hasher);
         self.open.fingerprint(now, hasher);

@@ -156,8 +156,7 @@ impl Deliveries {
                 self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
             }
             Addressees::Members { topics, except } => {
-                let at = 0;
-                let route = WalkRoute::Members { topics, at, except };
+                let route = WalkRoute::of_members(topics, except);
                 self.begin_on_route(cx, terminals, inbound, (delivery.action, route));
             }
             Addressees::Keys(addressees) => {
@@ -195,7 +194,7 @@ impl Deliveries {
         mut inbound: Inbound,
         (action, route): (Action, WalkRoute),
     ) {
-        let broadcasting = Broadcasting::new(cx.flaws, inbound.push, action, route, terminals);
+        let broadcasting = Broadcasting::new(cx.flaws, inbound.push, &action, route, terminals);
         inbound.progress = InboundProgress::Everyone(Box::new(broadcasting));
         let key = self.begin_inbound(cx, inbound);
         self.begin_broadcast(cx, terminals, key);

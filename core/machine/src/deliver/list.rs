@@ -58,13 +58,15 @@ pub(super) fn of(
 
 /// Comes to each greeted terminal once.
 fn visit(terminals: &Terminals, to: &Addressees, mut to_do: impl FnMut(Terminal<'_>)) {
+    // Members of several topics are met several times.
+    let repeats = matches!(to, Addressees::Members { topics, .. } if topics.len() > 1);
     let mut seen: BTreeSet<ConnectionId> = BTreeSet::new();
     let mut visit = |key| {
         let greeted = terminals
             .get(key)
             .filter(|found| found.life == LifeStage::Live);
         if let Some(terminal) = greeted
-            && seen.insert(terminal.id)
+            && (!repeats || seen.insert(terminal.id))
         {
             to_do(terminal);
         }

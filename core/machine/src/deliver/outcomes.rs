@@ -99,7 +99,10 @@ impl Deliveries {
             && broadcasting.is_first()
         {
             let counts = broadcasting.counts();
-            for waiter in self.repeats.end_broadcast(inbound.push, counts) {
+            for waiter in self
+                .repeats
+                .end_broadcast(&broadcasting.id(inbound.push), counts)
+            {
                 self.first_broadcast_ended(cx, waiter, counts);
             }
         }

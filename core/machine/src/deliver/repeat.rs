@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
-use crate::id::{ConnectionId, InboundKey, PushId};
+use crate::id::{ConnectionId, InboundKey, PushId, TopicId};
 use crate::key::Key;
 use crate::message::{Counts, Outcome};
 use crate::time::Instant;
@@ -17,7 +17,7 @@ use crate::vocabulary::delivery::Ticket;
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
     frames: SeededMap<(PushId, ConnectionId), RepeatState<Outcome, Ticket>>,
-    broadcasts: SeededMap<PushId, RepeatState<Counts, InboundKey>>,
+    broadcasts: SeededMap<WalkId, RepeatState<Counts, InboundKey>>,
     asks: SeededMap<(PushId, Key), ()>,
     order: VecDeque<(Instant, Remembered)>,
     /// There is nothing in it between calls of the instance.
@@ -35,13 +35,16 @@ pub(super) struct Forgotten {
     pub(super) broadcasts: Vec<InboundKey>,
 }
 
+/// A push to everyone, or to the members of these topics: the same push to others is another one.
+pub(super) type WalkId = (PushId, Vec<TopicId>);
+
 /// One thing that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Remembered {
     /// A push at a connection.
     Frame(PushId, ConnectionId),
-    /// A push to everyone.
-    Broadcast(PushId),
+    /// A push to everyone, or to members of topics.
+    Broadcast(WalkId),
     /// A push for which the terminals of a key were looked up here.
     Ask(PushId, Key),
 }
@@ -165,23 +168,23 @@ impl Repeats {
     pub(super) fn known_broadcast(
         &mut self,
         now: Instant,
-        push: PushId,
+        walk: &WalkId,
         delivery: InboundKey,
     ) -> Option<Earlier<Counts>> {
         self.forget_old(now);
-        Some(self.broadcasts.get_mut(&push)?.join(delivery))
+        Some(self.broadcasts.get_mut(walk)?.join(delivery))
     }
 
-    /// A push to everyone begins.
-    pub(super) fn begin_broadcast(&mut self, now: Instant, push: PushId) {
+    /// A push to everyone, or to members of topics, begins.
+    pub(super) fn begin_broadcast(&mut self, now: Instant, walk: WalkId) {
         self.broadcasts
-            .insert(push, RepeatState::Pending(Vec::new()));
-        self.remember(now, Remembered::Broadcast(push));
+            .insert(walk.clone(), RepeatState::Pending(Vec::new()));
+        self.remember(now, Remembered::Broadcast(walk));
     }
 
     /// A push to everyone has ended. Returns the deliveries that are to be told as well.
-    pub(super) fn end_broadcast(&mut self, push: PushId, counts: Counts) -> Vec<InboundKey> {
-        (self.broadcasts.get_mut(&push)).map_or(Vec::new(), |state| state.end(counts))
+    pub(super) fn end_broadcast(&mut self, walk: &WalkId, counts: Counts) -> Vec<InboundKey> {
+        (self.broadcasts.get_mut(walk)).map_or(Vec::new(), |state| state.end(counts))
     }
 
     /// Takes the repeats whose first delivery was forgotten before its end.
@@ -229,8 +232,8 @@ impl Repeats {
                     self.forgotten.frames.extend(waiters);
                 }
             }
-            Some((_, Remembered::Broadcast(push))) => {
-                let state = self.broadcasts.remove(&push);
+            Some((_, Remembered::Broadcast(walk))) => {
+                let state = self.broadcasts.remove(&walk);
                 if let Some(RepeatState::Pending(waiters)) = state {
                     self.forgotten.broadcasts.extend(waiters);
                 }
@@ -252,7 +255,7 @@ impl Fingerprint for Repeats {
                 Remembered::Frame(push, connection) => {
                     self.frames.get(&(*push, *connection)).hash(hasher);
                 }
-                Remembered::Broadcast(push) => self.broadcasts.get(push).hash(hasher),
+                Remembered::Broadcast(walk) => self.broadcasts.get(walk).hash(hasher),
                 Remembered::Ask(..) => {}
             }
         }

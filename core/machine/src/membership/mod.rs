@@ -129,6 +129,16 @@ impl Membership {
         self.shard.ask(operation, purpose);
     }
 
+    /// Asks the directory for something, before another question that waits to be asked.
+    pub(crate) fn ask_before(
+        &mut self,
+        other: &Operation,
+        operation: Operation,
+        purpose: impl Into<Purpose>,
+    ) {
+        self.shard.ask_before(other, operation, purpose);
+    }
+
     /// Operations that wait for a round trip.
     pub(crate) fn waiting(&self) -> usize {
         self.shard.waiting()
@@ -373,6 +383,9 @@ impl Membership {
         let Self { shard, view } = self;
         match (purpose, reply) {
             (MembershipPurpose::Register { row, epoch }, Reply::Registered) => {
+                if let RowOf::Connection(connection) = row {
+                    terminals.no_topics_of_user(connection);
+                }
                 shard.registered(cx, terminals, row, epoch);
             }
             (MembershipPurpose::Register { row, epoch }, Reply::RegisteredWith(topics)) => {

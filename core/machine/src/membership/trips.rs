@@ -99,6 +99,13 @@ impl<P: Judging> RoundTrips<P> {
         self.queue.push_back((operation, purpose));
     }
 
+    /// Asks for an operation with the next trip, before this one if that waits.
+    pub(crate) fn ask_before(&mut self, other: &Operation, operation: Operation, purpose: P) {
+        let waiting = self.queue.iter().rposition(|(waiting, _)| waiting == other);
+        let at = waiting.unwrap_or(self.queue.len());
+        self.queue.insert(at, (operation, purpose));
+    }
+
     /// Asks for an operation with the next trip, before all that waits: behind the rows of a long
     /// settling a lease could run out.
     pub(crate) fn ask_first(&mut self, operation: Operation, purpose: P) {

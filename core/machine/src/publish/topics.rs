@@ -51,6 +51,10 @@ struct TopicPush {
     since: Instant,
     rows: BTreeMap<TopicId, TopicRows>,
     stage: TopicStage,
+    /// Instances with members, once its rows are judged.
+    targets: BTreeSet<InstanceId>,
+    /// Rows that were found dead then.
+    dead: Vec<(TopicId, InstanceId, Epoch)>,
 }
 
 /// What a push to topics waits for.
@@ -60,7 +64,7 @@ enum TopicStage {
     LookingUp,
     /// A view that knows the instances of its rows.
     Unjudged,
-    /// Those before it.
+    /// Those before it. It is known what its rows are worth.
     Ready,
     /// The same, and everybody is asked, because nothing can be known.
     Unknown,
@@ -129,6 +133,8 @@ impl Publish {
             since: cx.now.mono,
             rows: BTreeMap::new(),
             stage,
+            targets: BTreeSet::new(),
+            dead: Vec::new(),
         });
         self.advance_topics(cx, wings);
     }
@@ -184,7 +190,9 @@ impl Publish {
             keeping,
         };
         let purpose = PublishPurpose::KeepTopic { push };
-        wings.membership.ask(operation, purpose);
+        // A lookup of this turn may be asked for already: a terminal that comes between the two would be missed.
+        let lookup = Operation::Lookup { key: key.clone() };
+        (wings.membership).ask_before(&lookup, operation, purpose);
     }
 
     /// The directory has taken it down, or has not, or has not said so.
@@ -245,8 +253,20 @@ impl Publish {
         {
             waiting.stage = TopicStage::Unjudged;
             self.wait_for_view(cx, wings, WaitsForView::Topics(push));
-        } else {
-            waiting.stage = TopicStage::Ready;
+            return;
+        }
+        waiting.stage = TopicStage::Ready;
+        for (topic, rows) in &waiting.rows {
+            for &(instance, epoch) in rows {
+                match wings.membership.standing(cx, instance, waiting.since) {
+                    Standing::Live { floor, .. } if epoch >= floor => {
+                        waiting.targets.insert(instance);
+                    }
+                    Standing::Live { .. } | Standing::Outdated | Standing::Unknown => {
+                        waiting.dead.push((topic.clone(), instance, epoch));
+                    }
+                }
+            }
         }
     }
 
@@ -328,20 +348,19 @@ impl Publish {
         let doubt = wings.membership.doubt(cx, routed.since);
         let mut degraded = doubt.sight == Sight::Blind;
         let mut instances = BTreeSet::from_iter(doubt.instances);
-        if routed.stage == TopicStage::Unknown {
-            degraded = true;
-            instances.extend(wings.membership.everybody(cx, routed.since));
-        }
-        for (topic, rows) in &routed.rows {
-            for &(instance, epoch) in rows {
-                match wings.membership.standing(cx, instance, routed.since) {
-                    Standing::Live { floor, .. } if epoch >= floor => {
-                        instances.insert(instance);
-                    }
-                    Standing::Live { .. } | Standing::Outdated | Standing::Unknown => {
-                        remove_dead_topic(wings, topic, instance, epoch);
-                    }
+        match routed.stage {
+            TopicStage::Ready => {
+                instances.extend(&routed.targets);
+                for (topic, instance, epoch) in &routed.dead {
+                    remove_dead_topic(wings, topic, *instance, *epoch);
                 }
+            }
+            // No row can be judged: all are asked whom one names, and none is removed.
+            TopicStage::LookingUp | TopicStage::Unjudged | TopicStage::Unknown => {
+                degraded = true;
+                instances.extend(wings.membership.everybody(cx, routed.since));
+                let rows = routed.rows.values().flatten();
+                instances.extend(rows.map(|(instance, _)| *instance));
             }
         }
         // What its own rows say is known here without them.

@@ -36,16 +36,19 @@ pub(super) struct Topics(SeededMap<TopicId, Members>);
 struct Members {
     /// By the age of their connections: a walk meets each once, whoever comes or goes meanwhile.
     present: BTreeMap<Age, ConnectionKey>,
-    /// Those that the directory does not know to be reachable.
-    joining: Vec<ConnectionKey>,
+    /// Those of them that the directory does not know to be reachable.
+    joining: BTreeMap<Age, ConnectionKey>,
 }
 
 /// What a connection has to do with topics.
 #[derive(Clone, Debug)]
 pub(super) struct Memberships {
-    /// Topics that it has asked for before it was greeted.
-    asked: Vec<TopicId>,
+    /// Topics that it joins when it is greeted, and pushes that make it a member.
+    asked: Vec<(TopicId, Option<Ticket>)>,
     of: Vec<TopicMembership>,
+    /// Topics of its user as the directory said last, and those that an application has taken back since: what is
+    /// said again makes no member of a terminal that has left.
+    known: Vec<TopicId>,
     /// When the pace of its joins was last begun to be counted, and how many there were since.
     pace: (Instant, u32),
 }
@@ -90,12 +93,12 @@ impl Topics {
     }
 
     /// Removes a member. Returns whether it was the last one.
-    fn remove(&mut self, topic: &TopicId, age: Age, connection: ConnectionKey) -> bool {
+    fn remove(&mut self, topic: &TopicId, age: Age) -> bool {
         let Some(members) = self.0.get_mut(topic) else {
             return false;
         };
         members.present.remove(&age);
-        members.joining.retain(|other| *other != connection);
+        members.joining.remove(&age);
         let was_last = members.present.is_empty();
         if was_last {
             self.0.remove(topic);
@@ -122,6 +125,7 @@ impl Memberships {
         Self {
             asked: Vec::new(),
             of: Vec::new(),
+            known: Vec::new(),
             pace: (Instant::START, 0),
         }
     }
@@ -193,13 +197,14 @@ impl Terminals {
                 } else if is_live {
                     self.join_untold(cx, key, topic);
                 } else if memberships.asked.len() < cx.config.connection_topics {
-                    memberships.asked.push(topic);
+                    memberships.asked.push((topic, None));
+                } else {
+                    cx.stats.topic_joins_refused += 1;
+                    let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
+                    self.say_of_topic(cx, key, word);
                 }
             }
             TopicWish::Leave(topic) => {
-                if let Some(memberships) = &mut connection.topics {
-                    memberships.asked.retain(|asked| *asked != topic);
-                }
                 self.leave(cx, key, &topic);
                 self.say_of_topic(cx, key, TopicWord::Left(topic));
             }
@@ -211,14 +216,18 @@ impl Terminals {
         let Some(connection) = self.registry.get_mut(key) else {
             return;
         };
+        let id = connection.id;
         let memberships = connection.topics.as_mut();
         let asked = memberships.map(|memberships| std::mem::take(&mut memberships.asked));
         let rights = connection.rights.clone();
-        let joins = rights
-            .iter()
-            .flat_map(|rights| rights.joins.iter().cloned());
-        for topic in joins.chain(asked.into_iter().flatten()) {
-            self.join_untold(cx, key, topic);
+        // One more than it may have says that there are too many.
+        let most = cx.config.connection_topics + 1;
+        let joins = rights.iter().flat_map(|rights| rights.joins.iter());
+        let joins = joins.take(most).map(|topic| (topic.clone(), None));
+        for (topic, ticket) in joins.chain(asked.into_iter().flatten()) {
+            if let Err(outcome) = self.join(cx, key, topic, ticket) {
+                self.joins_resolved(id, ticket, outcome);
+            }
         }
     }
 
@@ -229,21 +238,91 @@ impl Terminals {
         key: ConnectionKey,
         topics: Vec<TopicId>,
     ) {
+        let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_open()) else {
+            return;
+        };
+        let known = std::mem::replace(&mut connection.memberships().known, topics.clone());
         for topic in topics {
-            let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_open())
-            else {
-                return;
-            };
-            let is_live = connection.is_live();
-            let memberships = connection.memberships();
-            if memberships.position(&topic).is_some() {
-                continue;
+            if !known.contains(&topic) {
+                self.join_when_greeted(cx, key, topic);
             }
-            if is_live {
-                self.join_untold(cx, key, topic);
-            } else if !memberships.asked.contains(&topic) {
-                memberships.asked.push(topic);
-            }
+        }
+    }
+
+    /// The directory says that the terminals of a user are to be members of no topic.
+    pub(crate) fn no_topics_of_user(&mut self, key: ConnectionKey) {
+        let connection = self.registry.get_mut(key);
+        if let Some(memberships) = connection.and_then(|found| found.topics.as_mut()) {
+            memberships.known = Vec::new();
+        }
+    }
+
+    /// Makes a terminal a member of a topic, as soon as it is greeted.
+    fn join_when_greeted(&mut self, cx: &mut Context<'_>, key: ConnectionKey, topic: TopicId) {
+        let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_open()) else {
+            return;
+        };
+        let is_live = connection.is_live();
+        let memberships = connection.memberships();
+        if memberships.position(&topic).is_some() {
+            return;
+        }
+        if is_live {
+            self.join_untold(cx, key, topic);
+        } else if !memberships.asked.iter().any(|(asked, _)| *asked == topic) {
+            memberships.asked.push((topic, None));
+        }
+    }
+
+    /// An application makes a terminal a member of a topic. The ticket will be told when it is one.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, if the ticket will not be told.
+    pub(super) fn join_for_application(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        ticket: Ticket,
+    ) -> Result<(), Outcome> {
+        let connection = self.registry.get_mut(key);
+        let Some(connection) = connection.filter(|found| found.is_present()) else {
+            return Err(Outcome::Gone);
+        };
+        if connection.is_live() {
+            return self.join(cx, key, topic, Some(ticket));
+        }
+        // It has a row already, or gets one: it is there, and joins when it is greeted.
+        let memberships = connection.memberships();
+        if memberships.asked.len() >= cx.config.connection_topics {
+            return Err(Outcome::Overflow);
+        }
+        memberships.asked.push((topic, Some(ticket)));
+        Ok(())
+    }
+
+    /// An application ends the membership of a terminal, which is told.
+    pub(super) fn leave_for_application(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: &TopicId,
+    ) {
+        let Some(connection) = self
+            .registry
+            .get_mut(key)
+            .filter(|found| found.is_present())
+        else {
+            return;
+        };
+        // An answer of the directory that is under way may say otherwise.
+        let known = &mut connection.memberships().known;
+        if !known.contains(topic) {
+            known.push(topic.clone());
+        }
+        if self.leave(cx, key, topic) {
+            self.say_of_topic(cx, key, TopicWord::Left(topic.clone()));
         }
     }
 
@@ -259,8 +338,8 @@ impl Terminals {
         topic: TopicId,
         ticket: Option<Ticket>,
     ) -> Result<(), Outcome> {
-        let Some(connection) = self.registry.get_mut(key) else {
-            cx.bug("a connection joins that is not there");
+        // What it was told before may have closed it.
+        let Some(connection) = self.registry.get_mut(key).filter(|found| found.is_live()) else {
             return Err(Outcome::Gone);
         };
         let age = connection.age;
@@ -298,7 +377,7 @@ impl Terminals {
         );
         memberships.of.push(TopicMembership { topic: name, stage });
         members.present.insert(age, key);
-        members.joining.push(key);
+        members.joining.insert(age, key);
         cx.emit(Effect::TopicJoined(topic));
         self.arm(cx, key);
         Ok(())
@@ -314,7 +393,7 @@ impl Terminals {
         let Some(members) = self.topics.0.get_mut(topic) else {
             return;
         };
-        for key in std::mem::take(&mut members.joining) {
+        for (_, key) in std::mem::take(&mut members.joining) {
             let Some(connection) = self.registry.get_mut(key) else {
                 continue;
             };
@@ -343,30 +422,31 @@ impl Terminals {
 
     /// Tells a terminal of memberships that have waited for the directory for too long.
     pub(super) fn joins_due(&mut self, cx: &mut Context<'_>, key: ConnectionKey) {
-        let Some(connection) = self.registry.get_mut(key) else {
-            return;
-        };
-        let id = connection.id;
-        let mut degraded = Vec::new();
-        for membership in connection
-            .topics
-            .iter_mut()
-            .flat_map(|topics| &mut topics.of)
-        {
-            match &mut membership.stage {
-                JoinStage::Joining { until, tickets } if *until <= cx.now.mono => {
-                    degraded.push((membership.topic.clone(), std::mem::take(tickets)));
-                    membership.stage = JoinStage::Degraded;
-                }
-                JoinStage::Joining { .. } | JoinStage::Degraded | JoinStage::Joined => {}
-            }
-        }
-        for (topic, tickets) in degraded {
+        // What it is told may close it.
+        while let Some((topic, id, tickets)) = self.next_join_due(cx.now.mono, key) {
             cx.emit(Effect::Terminal(TerminalChange::Degraded));
             self.joins_resolved(id, tickets, Outcome::Queued);
             let degraded = true;
             self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
         }
+    }
+
+    /// The next membership of a greeted terminal that has waited for too long is a degraded one.
+    fn next_join_due(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+    ) -> Option<(TopicId, ConnectionId, Vec<Ticket>)> {
+        let connection = self.registry.get_mut(key).filter(|found| found.is_live())?;
+        let id = connection.id;
+        (connection.topics.as_mut()?.of.iter_mut()).find_map(|membership| {
+            let tickets = match &mut membership.stage {
+                JoinStage::Joining { until, tickets } if *until <= now => std::mem::take(tickets),
+                JoinStage::Joining { .. } | JoinStage::Degraded | JoinStage::Joined => return None,
+            };
+            membership.stage = JoinStage::Degraded;
+            Some((membership.topic.clone(), id, tickets))
+        })
     }
 
     /// Ends a membership, if there is one. Returns whether there was.
@@ -379,16 +459,22 @@ impl Terminals {
         let Some(connection) = self.registry.get_mut(key) else {
             return false;
         };
+        let (id, age) = (connection.id, connection.age);
         let Some(memberships) = connection.topics.as_mut() else {
             return false;
         };
-        let Some(at) = memberships.position(topic) else {
-            return false;
-        };
-        let membership = memberships.of.swap_remove(at);
-        let (id, age) = (connection.id, connection.age);
-        self.membership_ended(cx, (key, id, age), membership);
-        true
+        let unasked = memberships
+            .asked
+            .extract_if(.., |(asked, _)| asked == topic);
+        let tickets: Vec<_> = unasked.filter_map(|(_, ticket)| ticket).collect();
+        let left = (memberships.position(topic)).map(|at| memberships.of.swap_remove(at));
+        // It is there: only the membership ends.
+        self.joins_resolved(id, tickets, Outcome::Written);
+        let was_member = left.is_some();
+        if let Some(left) = left {
+            self.membership_ended(cx, (id, age), left, Outcome::Written);
+        }
+        was_member
     }
 
     /// Ends all memberships of a connection whose presence ends.
@@ -397,28 +483,30 @@ impl Terminals {
             return;
         };
         let (id, age) = (connection.id, connection.age);
-        let memberships = connection.topics.take();
-        for membership in memberships
-            .into_iter()
-            .flat_map(|memberships| memberships.of)
-        {
-            self.membership_ended(cx, (key, id, age), membership);
+        let Some(memberships) = connection.topics.take() else {
+            return;
+        };
+        let asked = memberships.asked.into_iter();
+        self.joins_resolved(id, asked.filter_map(|(_, ticket)| ticket), Outcome::Gone);
+        for membership in memberships.of {
+            self.membership_ended(cx, (id, age), membership, Outcome::Gone);
         }
     }
 
     fn membership_ended(
         &mut self,
         cx: &mut Context<'_>,
-        (key, id, age): (ConnectionKey, ConnectionId, Age),
+        (id, age): (ConnectionId, Age),
         TopicMembership { topic, stage }: TopicMembership,
+        outcome: Outcome,
     ) {
         match stage {
-            JoinStage::Joining { tickets, .. } => self.joins_resolved(id, tickets, Outcome::Gone),
+            JoinStage::Joining { tickets, .. } => self.joins_resolved(id, tickets, outcome),
             JoinStage::Degraded => cx.emit(Effect::Terminal(TerminalChange::DegradationEnded)),
             JoinStage::Joined => {}
         }
         cx.stats.topic_leaves += 1;
-        if self.topics.remove(&topic, age, key) {
+        if self.topics.remove(&topic, age) {
             cx.emit(Effect::TopicEmpty(topic));
         }
     }
@@ -459,15 +547,6 @@ impl Terminals {
         Some((*age, *connection))
     }
 
-    /// Whether a connection is a member of one of these topics.
-    pub(crate) fn is_member(&self, key: ConnectionKey, topics: &[TopicId]) -> bool {
-        let connection = self.registry.get(key);
-        let memberships = connection.and_then(|connection| connection.topics.as_ref());
-        memberships.is_some_and(|memberships| {
-            (topics.iter()).any(|topic| memberships.position(topic).is_some())
-        })
-    }
-
     /// Writes down what there is to see of topics.
     pub(super) fn gauge_topics(&self, gauges: &mut Gauges) {
         gauges.topics = self.topics.0.len();
@@ -482,7 +561,7 @@ impl Terminals {
 
 impl Fingerprint for Memberships {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.asked.hash(hasher);
+        (&self.asked, &self.known).hash(hasher);
         for TopicMembership { topic, stage } in &self.of {
             topic.fingerprint(now, hasher);
             std::mem::discriminant(stage).hash(hasher);

@@ -30,6 +30,7 @@ mod steps;
 mod strangers;
 mod together;
 mod told;
+mod topic_races;
 mod topics;
 mod view;
 

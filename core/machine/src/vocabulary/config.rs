@@ -92,7 +92,7 @@ crate::settings! {
 
             /// Topics that one push may name, at most.
             push_topics: usize as Count = 100,
-                rule: |config| config.push_topics > 0, "must be above zero";
+                rule: |config| (1..=1000).contains(&config.push_topics), "must be between 1 and 1000";
         }
 
         "Pushes" {

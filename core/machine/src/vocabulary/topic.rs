@@ -9,7 +9,7 @@ use crate::id::{InvalidTopic, TopicId};
 pub struct TopicRights {
     /// Topics that it joins when it is greeted.
     pub joins: Vec<TopicId>,
-    /// Topics that it may join by itself, and leave.
+    /// Topics that it may join by itself. It may leave all.
     pub may_join: Vec<TopicPattern>,
 }
 
@@ -85,7 +85,9 @@ impl std::str::FromStr for TopicPattern {
         match text.strip_suffix('*') {
             Some("") => Ok(Self::Prefix(String::new())),
             // What no topic can begin with is no pattern.
-            Some(prefix) => TopicId::new(prefix).map(|_| Self::Prefix(prefix.to_owned())),
+            Some(prefix) => {
+                TopicId::new(&format!("{prefix}x")).map(|_| Self::Prefix(prefix.to_owned()))
+            }
             None => TopicId::new(text).map(Self::One),
         }
     }

@@ -71,6 +71,16 @@ impl Shard {
         self.trips.ask(operation, purpose.into());
     }
 
+    /// Asks for an operation with the next round trip, before another one that waits for it.
+    pub(super) fn ask_before(
+        &mut self,
+        other: &Operation,
+        operation: Operation,
+        purpose: impl Into<Purpose>,
+    ) {
+        self.trips.ask_before(other, operation, purpose.into());
+    }
+
     /// Asks for the leases of all instances.
     pub(super) fn ask_view(&mut self) {
         self.trips

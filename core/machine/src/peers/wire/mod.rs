@@ -144,7 +144,7 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
         }
         Message::Delivered(delivered) => match &delivered.outcomes {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
-            Outcomes::Everyone(_) => 2 * TAG + 8 * NUMBER,
+            Outcomes::Everyone(_) => 2 * TAG + 9 * NUMBER,
             Outcomes::Listed(_, listed) => {
                 let size = |one: &Listed| TAG + ID + 2 + one.user.as_bytes().len();
                 2 * TAG + 3 * NUMBER + listed.iter().map(size).sum::<usize>()

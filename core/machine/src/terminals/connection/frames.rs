@@ -88,16 +88,9 @@ impl Terminals {
                 self.close(cx, key, *code, Waiting::Write, Some(ticket));
                 Ok(())
             }
-            Deed::Join(topic) => {
-                if !(self.registry.get(key)).is_some_and(|connection| connection.is_live()) {
-                    return Err(Outcome::Gone);
-                }
-                self.join(cx, key, topic.clone(), Some(ticket))
-            }
+            Deed::Join(topic) => self.join_for_application(cx, key, topic.clone(), ticket),
             Deed::Leave(topic) => {
-                if self.leave(cx, key, topic) {
-                    self.say_of_topic(cx, key, TopicWord::Left(topic.clone()));
-                }
+                self.leave_for_application(cx, key, topic);
                 Err(Outcome::Written)
             }
         }

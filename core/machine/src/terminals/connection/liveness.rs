@@ -129,7 +129,9 @@ impl Terminals {
             }
             Phase::Live(_) => {
                 self.joins_due(cx, key);
-                self.check_alive(cx, key);
+                if (self.registry.get(key)).is_some_and(|connection| connection.is_live()) {
+                    self.check_alive(cx, key);
+                }
             }
             Phase::Closing { stage, .. } => {
                 *stage = hooks::stage_once_aborted(cx.flaws, *stage);

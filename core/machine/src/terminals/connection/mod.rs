@@ -121,6 +121,14 @@ impl Connection {
         self.heard = now;
     }
 
+    /// Whether it is found by its key and its end has not begun.
+    pub(super) const fn is_present(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Upgrading { .. } | Phase::Registering { .. } | Phase::Live(_)
+        )
+    }
+
     /// Whether it is open and its end has not begun.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Registering { .. } | Phase::Live(_))

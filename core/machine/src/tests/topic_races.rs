@@ -1,0 +1,272 @@
+//! Topics whose members come, join, leave and go while other things are under way.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::directory::{Operation, OperationError};
+use crate::event::{Event, Handshake};
+use crate::id::{ConnectionId, ConnectionKey, TopicId, UserId};
+use crate::message::{Action, Audience, Push};
+use crate::testing::cluster::{Cluster, Server, Told, frame, user};
+use crate::topic::{TopicRights, TopicWish};
+
+const SECOND: Duration = Duration::from_secs(1);
+fn topic(n: &str) -> TopicId {
+    TopicId::new(n).expect("valid")
+}
+fn topics(names: &[&str]) -> Audience {
+    Audience::Topics {
+        topics: names.iter().map(|n| topic(n)).collect(),
+        except: None,
+    }
+}
+fn connect(
+    cluster: &mut Cluster,
+    i: usize,
+    u: &str,
+    claim: &[&str],
+) -> (ConnectionKey, ConnectionId) {
+    let rights = TopicRights::of_claim(claim.iter().copied()).expect("valid");
+    let h = Handshake {
+        topics: Some(rights.into()),
+        ..Handshake::new(UserId::new(u).expect("valid"))
+    };
+    let key = cluster.accept(i, h).expect("valid");
+    let id = cluster.instances[i].connection_id(key).expect("valid");
+    cluster.event(i, Event::Opened { connection: key });
+    (key, id)
+}
+fn told(cluster: &Cluster, id: ConnectionId) -> Vec<String> {
+    cluster
+        .received
+        .get(&id)
+        .into_iter()
+        .flatten()
+        .map(|o| Told(o).to_string())
+        .collect()
+}
+fn rows(cluster: &Cluster, n: &str) -> Vec<u64> {
+    cluster
+        .directory
+        .topic_rows(cluster.now.mono)
+        .filter(|(of, ..)| **of == topic(n))
+        .map(|(_, i, _)| i.get())
+        .collect()
+}
+/// Executes all that is held, and returns the answers to come.
+fn executed(cluster: &mut Cluster) -> Vec<(usize, Event)> {
+    let now = cluster.now.mono;
+    let held: Vec<_> = cluster.held.drain(..).collect();
+    held.into_iter()
+        .map(|(i, trip)| {
+            let outcomes = trip
+                .operations
+                .iter()
+                .map(|o| cluster.directory.execute(now, o))
+                .collect();
+            (
+                i,
+                Event::Directory {
+                    op: trip.op,
+                    outcomes: Ok(outcomes),
+                },
+            )
+        })
+        .collect()
+}
+fn act(action: Action, id: u128, durable: bool) -> Push {
+    let p = frame(user("ann"), "", id);
+    let p = if durable { p.durable() } else { p };
+    Push { action, ..p }
+}
+
+/// A row names a terminal before it is greeted: one that is there is never gone.
+#[test]
+fn a_terminal_that_is_not_greeted_yet_joins_and_keeps_its_row() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    cluster.server = Server::Waits;
+    let (_, ann) = connect(&mut cluster, 1, "ann", &[]);
+    let answers = executed(&mut cluster);
+    cluster.server = Server::Answers;
+    let call = cluster.call_push(0, act(Action::Join(topic("news")), 1, true));
+    for (i, e) in answers {
+        cluster.event(i, e);
+    }
+    cluster.pass(SECOND);
+    let key = UserId::new("ann").expect("valid").into();
+    assert!(
+        cluster.directory.row(cluster.now.mono, &key, ann).is_some(),
+        "the row is gone"
+    );
+    let receipt = cluster.receipt(call);
+    assert_eq!((receipt.kept, receipt.counts.gone), (Some(true), 0));
+    assert_eq!(told(&cluster, ann), ["hello", "joined news"]);
+}
+
+/// T2: what cannot be judged is nobody's to remove.
+#[test]
+fn the_row_of_an_instance_that_is_not_known_yet_stays() {
+    let config = Config::default();
+    let mut cluster = Cluster::new(&config, 2);
+    cluster.refuse(
+        |o| matches!(o, Operation::View).then(|| Err(OperationError::Refused("BUSY".into()))),
+        [0],
+    );
+    cluster.start(&config);
+    cluster.pass(SECOND / 2);
+    let (_, ann) = connect(&mut cluster, 2, "ann", &["news"]);
+    assert_eq!(rows(&cluster, "news"), [3]);
+    let call = cluster.push(0, topics(&["news"]), "hello", 1);
+    cluster.pass(5 * SECOND);
+    assert!(cluster.receipt(call).degraded);
+    cluster.refused.clear();
+    cluster.pass(20 * SECOND);
+    let call = cluster.push(0, topics(&["news"]), "hello", 2);
+    assert_eq!(
+        rows(&cluster, "news"),
+        [3],
+        "the row of a living instance is gone"
+    );
+    assert_eq!(cluster.receipt(call).counts.written, 1);
+    assert_eq!(cluster.texts(ann).last().map(String::as_str), Some("hello"));
+}
+
+#[test]
+fn a_terminal_that_is_closed_by_what_it_is_told_of_topics_leaves_no_degradation() {
+    let config = Config {
+        connection_topics: 2,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let (ann, id) = connect(&mut cluster, 0, "ann", &["*"]);
+    cluster.stalled.insert(id);
+    cluster.event(0, Event::DirectoryDown);
+    for n in ["c", "d"] {
+        cluster.event(
+            0,
+            Event::Topic {
+                connection: ann,
+                wish: TopicWish::Join(topic(n)),
+            },
+        );
+    }
+    for _ in 0..20 {
+        cluster.event(
+            0,
+            Event::Topic {
+                connection: ann,
+                wish: TopicWish::Leave(topic("x")),
+            },
+        );
+    }
+    cluster.pass(3 * SECOND);
+}
+
+#[test]
+fn a_member_that_joins_another_topic_of_a_push_meanwhile_gets_it() {
+    let config = Config {
+        broadcast_rate: 5000,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    for n in 0..300 {
+        connect(&mut cluster, 1, &format!("user{n}"), &["a"]);
+    }
+    let (t, tid) = connect(&mut cluster, 1, "t", &["b", "*"]);
+    let (_, both) = connect(&mut cluster, 1, "both", &["a", "b"]);
+    let _ = both;
+    cluster.push(0, topics(&["a", "b"]), "1", 1);
+    cluster.event(
+        1,
+        Event::Topic {
+            connection: t,
+            wish: TopicWish::Join(topic("a")),
+        },
+    );
+    cluster.pass(SECOND);
+    assert_eq!(cluster.texts(tid), ["1"], "missed");
+}
+
+#[test]
+fn a_member_that_leaves_a_topic_of_a_push_meanwhile_gets_it_once() {
+    let config = Config {
+        broadcast_rate: 5000,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 2);
+    for n in 0..300 {
+        connect(&mut cluster, 1, &format!("user{n}"), &["a"]);
+    }
+    let (t, tid) = connect(&mut cluster, 1, "t", &["a", "b"]);
+    cluster.push(0, topics(&["a", "b"]), "1", 1);
+    cluster.event(
+        1,
+        Event::Topic {
+            connection: t,
+            wish: TopicWish::Leave(topic("a")),
+        },
+    );
+    cluster.pass(SECOND);
+    assert_eq!(cluster.texts(tid), ["1"], "twice");
+}
+
+#[test]
+fn an_answer_that_is_older_than_a_leave_makes_nobody_a_member() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    cluster.call_push(0, act(Action::Join(topic("news")), 1, true));
+    cluster.server = Server::Waits;
+    let (_, ann) = connect(&mut cluster, 1, "ann", &[]);
+    let answers = executed(&mut cluster);
+    cluster.server = Server::Answers;
+    cluster.call_push(0, act(Action::Leave(topic("news")), 2, true));
+    for (i, e) in answers {
+        cluster.event(i, e);
+    }
+    cluster.pass(SECOND);
+    assert!(
+        !told(&cluster, ann).contains(&"joined news".to_owned()),
+        "{:?}",
+        told(&cluster, ann)
+    );
+}
+
+#[test]
+fn a_terminal_that_leaves_while_it_joins_keeps_its_row() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (key, ann) = connect(&mut cluster, 1, "ann", &["*"]);
+    cluster.server = Server::Waits;
+    let _call = cluster.call_push(0, act(Action::Join(topic("news")), 1, false));
+    for (i, e) in executed(&mut cluster) {
+        cluster.event(i, e);
+    }
+    cluster.event(
+        1,
+        Event::Topic {
+            connection: key,
+            wish: TopicWish::Leave(topic("news")),
+        },
+    );
+    cluster.server = Server::Answers;
+    for (i, e) in executed(&mut cluster) {
+        cluster.event(i, e);
+    }
+    for (i, e) in executed(&mut cluster) {
+        cluster.event(i, e);
+    }
+    cluster.pass(SECOND);
+    let of = UserId::new("ann").expect("valid").into();
+    assert!(
+        cluster.directory.row(cluster.now.mono, &of, ann).is_some(),
+        "the row of a living connection is gone"
+    );
+}
+
+#[test]
+fn a_token_with_more_topics_than_there_may_be_is_told_so() {
+    let mut cluster = Cluster::new(&Config::default(), 1);
+    let names: Vec<_> = (0..500).map(|n| format!("t{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (_, id) = connect(&mut cluster, 0, "ann", &names);
+    cluster.pass(SECOND);
+    assert!(!cluster.closed.contains_key(&id));
+}
