@@ -86,7 +86,7 @@ pub(crate) struct WrongValue {
 }
 
 /// The headings of settings, in the order in which they are listed.
-pub(crate) const HEADINGS: [&str; 11] = [
+pub(crate) const HEADINGS: [&str; 12] = [
     "Listeners",
     "Cluster",
     "Who may connect",
@@ -94,6 +94,7 @@ pub(crate) const HEADINGS: [&str; 11] = [
     "Stopping",
     "Log, on standard error",
     "Connections of an instance",
+    "Topics",
     "Pushes",
     "Logs of durable pushes",
     "Links between instances",

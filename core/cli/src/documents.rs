@@ -138,6 +138,13 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
+fn each_setting_stands_under_a_heading() {
+    for Setting { name, group, .. } in catalogue::settings() {
+        assert!(HEADINGS.contains(group), "{name}: {group}");
+    }
+}
+
+#[test]
 fn flags_in_documents_are_those_of_a_command() {
     /// Of other programs.
     const OTHERS: [&str; 2] = ["example", "unhandled-rejections"];
