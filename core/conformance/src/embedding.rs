@@ -314,7 +314,14 @@ pub async fn a_drained_server_has_said_goodbye_and_takes_nothing<R: Runtime>() {
 }
 
 /// Servers of one cluster, with two instances each.
-async fn servers<R: Runtime, const N: usize>() -> [Server; N] {
+pub(crate) async fn servers<R: Runtime, const N: usize>() -> [Server; N] {
+    servers_with::<R, _, N>(|| Open).await
+}
+
+/// The same, whose terminals are let in by such an authenticator.
+pub(crate) async fn servers_with<R: Runtime, A: Authenticator, const N: usize>(
+    authenticator: impl Fn() -> A,
+) -> [Server; N] {
     let mut settings = Settings::default();
     settings.process.listen = Some((Ipv4Addr::LOCALHOST, 0).into());
     settings.process.workers = 2;
@@ -322,7 +329,7 @@ async fn servers<R: Runtime, const N: usize>() -> [Server; N] {
     for _ in 0..N {
         let server = Builder::<R>::default()
             .settings(settings.clone())
-            .authenticator(Open)
+            .authenticator(authenticator())
             .events(16)
             .start()
             .await;
@@ -362,9 +369,9 @@ async fn live(
     Ok(switchboard.connect(request, login).await)
 }
 
-type Terminal<R> = WebSocketStream<<R as Runtime>::Stream>;
+pub(crate) type Terminal<R> = WebSocketStream<<R as Runtime>::Stream>;
 
-async fn connect<R: Runtime>(address: SocketAddr, path: &str) -> Terminal<R> {
+pub(crate) async fn connect<R: Runtime>(address: SocketAddr, path: &str) -> Terminal<R> {
     let stream = R::dial(address.to_string()).await.expect("it connects");
     let (mut terminal, _) = client_async(format!("ws://{address}{path}"), stream)
         .await
@@ -374,7 +381,7 @@ async fn connect<R: Runtime>(address: SocketAddr, path: &str) -> Terminal<R> {
     terminal
 }
 
-async fn text<R: Runtime>(terminal: &mut Terminal<R>) -> String {
+pub(crate) async fn text<R: Runtime>(terminal: &mut Terminal<R>) -> String {
     match next::<R>(terminal).await {
         Ok(Message::Text(text)) => text.to_string(),
         other => panic!("no text: {other:?}"),

@@ -16,6 +16,7 @@ pub mod embedding;
 pub mod event_stream;
 pub mod faulty;
 pub mod stuck;
+pub mod topics;
 
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ macro_rules! adapter_suite {
             a_terminal_that_never_stops_sending_holds_nobody_up,
             terminals_come_through_the_embedders_own_server,
             a_drained_server_has_said_goodbye_and_takes_nothing,
+        ] }
+        $crate::adapter_suite! { $runtime, topics: [
+            an_application_has_users_join_and_leave,
+            a_terminal_joins_by_frames_what_its_authenticator_allows,
         ] }
         $crate::adapter_suite! { $runtime, event_stream: [
             an_event_stream_gets_what_is_pushed_and_is_told_its_end,

@@ -1,6 +1,7 @@
 //! What the application asks of a running server.
 
 mod logs;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,11 +41,11 @@ use crate::settings::Settings;
 /// only under overload, it has done nothing either. Dropped later it leaves the message behind, and only
 /// the answer is lost:
 ///
-/// - a push ([`Handle::push`], [`Handle::kick`]) is delivered all the same. A caller that must know what came of
+/// - a push ([`Handle::push`], [`Handle::kick`], [`Handle::join`], [`Handle::leave`]) is delivered all the same. A caller that must know what came of
 ///   it hands it in again under the same id: while that is remembered (`Config::repeat_memory`), no terminal
 ///   gets it twice, and there is a receipt;
-/// - a question ([`Handle::connections`], [`Handle::read_log`], [`Handle::instances`], [`Handle::snapshots`])
-///   is answered to nobody, and a log ([`Handle::delete_log`]) is deleted all the same;
+/// - a question ([`Handle::connections`], [`Handle::read_log`], [`Handle::members`], [`Handle::users`],
+///   [`Handle::instances`], [`Handle::snapshots`]) is answered to nobody, and a log ([`Handle::delete_log`]) is deleted all the same;
 /// - a drain ([`Handle::drain`]) goes on at the instances that were told;
 /// - a handshake ([`Handle::connect`]) ends: if the instance has accepted the terminal already, it is told
 ///   that the terminal is gone.

@@ -92,7 +92,7 @@ pub use settings::{ProcessConfig, Settings};
 pub use sockets::Sockets;
 pub use switchboard_core as core;
 pub use switchboard_core::frame::Payload;
-pub use switchboard_core::id::UserId;
+pub use switchboard_core::id::{TopicId, UserId};
 pub use switchboard_core::logs::{LogPage, LogQuery, LogRefused, LoggedPush};
 pub use switchboard_core::message::{Audience, Durable, Push, Receipt, Until, WithoutLog};
 pub use tasks::directory::{Findings, examine_directory};
