@@ -92,6 +92,12 @@ Then push through either; every terminal of ann gets it, wherever it is:
   curl -d 'Hello through the first' http://{api}/v1/users/ann/push
   curl -d 'Hello through the second' http://{other_api}/v1/users/ann/push
 
+A topic has members at either. Make all connections of ann members, present and to come, and push to it:
+
+  curl -X PUT http://{api}/v1/topics/news/users/ann
+  curl -d 'Hello members' http://{other_api}/v1/topics/news/push
+  curl http://{api}/v1/topics/news/members
+
 A durable push is kept for terminals that are away. Tick \"Follow the log\" on a page, connect, cut the connection,
 push durably, and see the terminal come back with what it missed. Or read the log without a terminal:
 

@@ -84,6 +84,9 @@ enum Command {
     /// Ends a user's connections (4001), or one of them.
     #[command(after_long_help = client::AFTER_HELP)]
     Kick(client::Kick),
+    /// Pushes to a topic, makes users its members, and lists who is one.
+    #[command(subcommand)]
+    Topic(client::Topic),
     /// Lists the instances of the cluster.
     #[command(after_long_help = client::AFTER_HELP)]
     Instances(client::ListInstances),
@@ -148,6 +151,7 @@ fn execute<R: Runtime>(command: Command, matches: &ArgMatches) -> Result<ExitCod
         Command::Where(locate) => client::locate(&locate),
         Command::Log(log) => client::log(&log),
         Command::Kick(kick) => client::kick(&kick),
+        Command::Topic(command) => client::topic_command(&command),
         Command::Instances(list) => client::instances(&list),
         Command::Check(serve) => check::run::<R>(&serve, matches),
         Command::Token(token) => token::print(&token, matches),

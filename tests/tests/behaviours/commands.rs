@@ -33,6 +33,7 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (INSTANCES, a_kick_ends_one_connection_or_all),
     (INSTANCES, a_log_is_printed_and_removed),
     (ONE, a_push_waits_for_confirmations_if_it_is_told_to),
+    (INSTANCES, a_topic_is_joined_pushed_to_listed_and_left),
     (INSTANCES, the_instances_are_listed),
     (ONE, the_json_of_the_api_is_printed_as_it_came),
     (ONE.embedded(), an_api_with_keys_is_asked_with_one),
@@ -422,6 +423,46 @@ fn the_sample_file_is_one(cell: Cell) {
 }
 
 /// A command, asked of the first server.
+/// What becomes of a topic, of its members and of those to come, in words and tables.
+fn a_topic_is_joined_pushed_to_listed_and_left(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut terminal = cluster[1].terminal("ann & bob/§");
+    let ask = |arguments: &[&str]| {
+        let arguments = [&["topic"], arguments].concat();
+        let output = ask(cell, &cluster, &arguments);
+        assert_eq!(output.status.code(), DONE, "{output:?}");
+        printed(&output)
+    };
+    let (topic, user) = ("news/to day", "ann & bob/§");
+    let text = ask(&["members", topic]);
+    assert_eq!(text, format!("no member of {topic} is known\n"));
+    let text = ask(&["push", topic, "nobody"]);
+    assert_eq!(text, format!("no member of {topic} is known\n"));
+    let text = ask(&["join", topic, user]);
+    let joined = "joined 1, queued 0, failed 0\nconnections to come as well\n";
+    assert_eq!(text, joined);
+    terminal.expect_topic("joined", topic);
+    let text = ask(&["push", topic, "hello"]);
+    assert!(
+        text.starts_with("written 1, queued 0, failed 0\n"),
+        "{text}"
+    );
+    terminal.expect_text("hello");
+    let uuid = terminal.uuid.to_string();
+    let text = ask(&["members", topic, "--limit", "1"]);
+    assert!(text.starts_with("1 member\n"), "{text}");
+    assert_eq!(row(&text, &uuid)[1], "ann");
+    assert!(text.contains(&format!("--after {uuid}")), "{text}");
+    let text = ask(&["push", topic, "others", "--except", &uuid]);
+    assert!(
+        text.starts_with("written 0, queued 0, failed 0\n"),
+        "{text}"
+    );
+    let text = ask(&["leave", topic, user, "--connection", &uuid]);
+    assert_eq!(text, "left 1, queued 0, failed 0\n");
+    terminal.expect_topic("left", topic);
+}
+
 fn ask(cell: Cell, cluster: &Cluster, arguments: &[&str]) -> Output {
     ask_with(cell, cluster, arguments, b"")
 }

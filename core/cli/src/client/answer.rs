@@ -39,6 +39,61 @@ pub(super) struct Terminal {
     pub(super) outcome: String,
 }
 
+/// What became of a push to a topic.
+#[derive(Debug, Deserialize)]
+pub(super) struct TopicReceipt {
+    pub(super) degraded: bool,
+    pub(super) written: u64,
+    pub(super) queued: u64,
+    pub(super) failed: u64,
+    pub(super) instances: Vec<InstanceReceipt>,
+}
+
+/// What became of it at one instance.
+#[derive(Debug, Deserialize)]
+pub(super) struct InstanceReceipt {
+    pub(super) instance: String,
+    pub(super) answered: bool,
+    pub(super) written: u64,
+    pub(super) queued: u64,
+    pub(super) failed: u64,
+}
+
+/// What became of a join or a leave.
+#[derive(Debug, Deserialize)]
+pub(super) struct Membership {
+    pub(super) degraded: bool,
+    /// Whether it counts for connections to come, if it was to.
+    pub(super) kept: Option<bool>,
+    pub(super) written: u64,
+    pub(super) queued: u64,
+    pub(super) failed: u64,
+}
+
+/// A page of the members of a topic.
+#[derive(Debug, Deserialize)]
+pub(super) struct Members {
+    pub(super) degraded: bool,
+    pub(super) count: u64,
+    pub(super) members: Vec<Member>,
+    pub(super) next: Option<String>,
+    pub(super) instances: Vec<AskedInstance>,
+}
+
+/// One member.
+#[derive(Debug, Deserialize)]
+pub(super) struct Member {
+    pub(super) user: String,
+    pub(super) connection: String,
+}
+
+/// An instance that was asked for its members.
+#[derive(Debug, Deserialize)]
+pub(super) struct AskedInstance {
+    pub(super) instance: String,
+    pub(super) answered: bool,
+}
+
 /// Records of a user's log.
 #[derive(Debug, Deserialize)]
 pub(super) struct LogPage {
@@ -116,6 +171,32 @@ impl Answer for Receipt {
 
     fn has_failed(&self) -> bool {
         self.failed > 0
+    }
+}
+
+impl Answer for TopicReceipt {
+    fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed > 0
+    }
+}
+
+impl Answer for Membership {
+    fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed > 0 || self.kept == Some(false)
+    }
+}
+
+impl Answer for Members {
+    fn is_degraded(&self) -> bool {
+        self.degraded
     }
 }
 

@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod log;
 mod table;
+mod topic;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use switchboard_core::config::{Config, duration};
 use switchboard_core::id::{InvalidUser, UserId};
 use uuid::Uuid;
@@ -22,6 +23,7 @@ use api::{Api, ApiUrl, Body, Call};
 use table::Table;
 
 pub(super) use log::{ReadLog, log};
+pub(super) use topic::{Topic, topic_command};
 
 use crate::failure::Failure;
 use crate::output::say;
@@ -165,19 +167,11 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
         path.push_str("&durable=true");
         path.push_str(push.until.parameter());
     }
-    let content = match push.text.as_str() {
-        "-" => standard_input()?,
-        text => text.as_bytes().to_vec(),
-    };
-    let kind = match push.binary {
-        true => "application/octet-stream",
-        false => "text/plain; charset=utf-8",
-    };
     let call = Call {
         method: Method::POST,
         path,
         id: push.id,
-        body: Some(Body { kind, content }),
+        body: Some(body(&push.text, push.binary)?),
         limit: push.deadline.saturating_add(MARGIN),
     };
     // A repeat prints the first outcome, which may be old.
@@ -327,13 +321,28 @@ fn in_log(logged: &str) -> String {
     }
 }
 
-/// The path of all that is a user's. Everything but letters and digits is encoded: nothing on the way
-/// can take a part of the name for one of the path.
+/// What is pushed: this text, or what comes on standard input.
+fn body(text: &str, binary: bool) -> Result<Body, Failure> {
+    let content = match text {
+        "-" => standard_input()?,
+        text => text.as_bytes().to_vec(),
+    };
+    let kind = match binary {
+        true => "application/octet-stream",
+        false => "text/plain; charset=utf-8",
+    };
+    Ok(Body { kind, content })
+}
+
+/// The path of all that is a user's.
 fn path_of(user: &UserId) -> String {
-    format!(
-        "/v1/users/{}",
-        utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC)
-    )
+    format!("/v1/users/{}", encoded(user.as_str()))
+}
+
+/// A name as a part of a path. Everything but letters and digits is encoded: nothing on the way can take a
+/// part of the name for one of the path.
+fn encoded(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, NON_ALPHANUMERIC)
 }
 
 fn user(text: &str) -> Result<UserId, InvalidUser> {

@@ -1,0 +1,213 @@
+//! `switchboard topic`: pushes to topics, and who is a member.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use switchboard_core::config::{Config, duration};
+use switchboard_core::id::{InvalidTopic, TopicId, UserId};
+use uuid::Uuid;
+
+use super::answer::{Members, Membership, TopicReceipt};
+use super::api::Call;
+use super::table::Table;
+use super::{AFTER_HELP, Asking, MARGIN, ask, body, encoded, user};
+use crate::failure::Failure;
+use crate::output::say;
+
+/// What is done with a topic.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Pushes a text to all members of a topic, and prints how many got it, by instance.
+    #[command(after_long_help = AFTER_HELP)]
+    Push(Push),
+    /// Makes a user a member of a topic, with connections present and to come.
+    #[command(after_long_help = AFTER_HELP)]
+    Join(Change),
+    /// Ends that: for connections present and to come.
+    #[command(after_long_help = AFTER_HELP)]
+    Leave(Change),
+    /// Lists the members of a topic.
+    #[command(after_long_help = AFTER_HELP)]
+    Members(List),
+}
+
+/// The flags of `switchboard topic push`.
+#[derive(Args, Debug)]
+pub(crate) struct Push {
+    /// Which topic
+    #[arg(value_parser = topic)]
+    topic: TopicId,
+    /// What; - for standard input, byte for byte
+    text: String,
+    /// A connection that does not get it
+    #[arg(long, value_name = "UUID")]
+    except: Option<Uuid>,
+    /// When the receipt is due, 10ms to 30s
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "3s")]
+    deadline: Duration,
+    /// Make it a binary frame
+    #[arg(long)]
+    binary: bool,
+    /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
+    #[arg(long, value_name = "UUID")]
+    id: Option<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of `switchboard topic join` and `leave`.
+#[derive(Args, Debug)]
+pub(crate) struct Change {
+    /// Which topic
+    #[arg(value_parser = topic)]
+    topic: TopicId,
+    /// Whose connections
+    #[arg(value_parser = user)]
+    user: UserId,
+    /// Only this connection, and nothing for those to come; may be repeated
+    #[arg(long, value_name = "UUID")]
+    connection: Vec<Uuid>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// The flags of `switchboard topic members`.
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Which topic
+    #[arg(value_parser = topic)]
+    topic: TopicId,
+    /// Only those behind this connection
+    #[arg(long, value_name = "UUID")]
+    after: Option<Uuid>,
+    /// Members that are shown, at most: 1 to 1000
+    #[arg(long, value_name = "MEMBERS", default_value_t = 100)]
+    limit: u32,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Does it.
+pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
+    match command {
+        Topic::Push(push) => push_to(push),
+        Topic::Join(join) => change(join, Method::PUT, "joined"),
+        Topic::Leave(leave) => change(leave, Method::DELETE, "left"),
+        Topic::Members(list) => members(list),
+    }
+}
+
+fn push_to(push: &Push) -> Result<ExitCode, Failure> {
+    let deadline = push.deadline.as_millis();
+    let mut path = format!("{}/push?deadline={deadline}ms", path_of(&push.topic));
+    if let Some(except) = push.except {
+        path.push_str(&format!("&except={except}"));
+    }
+    let call = Call {
+        method: Method::POST,
+        path,
+        id: push.id,
+        body: Some(body(&push.text, push.binary)?),
+        limit: push.deadline.saturating_add(MARGIN),
+    };
+    ask(&push.asking, &call, |receipt: &TopicReceipt, _| {
+        if receipt.instances.is_empty() {
+            say(&format!("no member of {} is known", push.topic));
+            return;
+        }
+        let TopicReceipt {
+            written,
+            queued,
+            failed,
+            ..
+        } = receipt;
+        say(&format!(
+            "written {written}, queued {queued}, failed {failed}"
+        ));
+        let mut table = Table::new(["INSTANCE", "WRITTEN", "QUEUED", "FAILED", ""]);
+        for one in &receipt.instances {
+            table.row([
+                &one.instance,
+                &one.written.to_string(),
+                &one.queued.to_string(),
+                &one.failed.to_string(),
+                unless_silent(one.answered),
+            ]);
+        }
+        table.print();
+    })
+}
+
+fn change(change: &Change, method: Method, done: &str) -> Result<ExitCode, Failure> {
+    let Change { topic, user, .. } = change;
+    let mut path = format!("{}/users/{}", path_of(topic), encoded(user.as_str()));
+    for (place, connection) in change.connection.iter().enumerate() {
+        let before = if place == 0 { '?' } else { '&' };
+        path.push_str(&format!("{before}connection={connection}"));
+    }
+    let call = Call {
+        method,
+        limit: Config::DEADLINE_DEFAULT + MARGIN,
+        ..Call::get(path)
+    };
+    ask(&change.asking, &call, |answer: &Membership, _| {
+        let Membership {
+            written,
+            queued,
+            failed,
+            ..
+        } = answer;
+        say(&format!(
+            "{done} {written}, queued {queued}, failed {failed}"
+        ));
+        match answer.kept {
+            Some(true) => say("connections to come as well"),
+            Some(false) => {
+                say("for connections to come it is not kept, or that is not known");
+            }
+            None => {}
+        }
+    })
+}
+
+fn members(list: &List) -> Result<ExitCode, Failure> {
+    let mut path = format!("{}/members?limit={}", path_of(&list.topic), list.limit);
+    if let Some(after) = list.after {
+        path.push_str(&format!("&after={after}"));
+    }
+    ask(&list.asking, &Call::get(path), |page: &Members, _| {
+        let count = page.count;
+        say(&match count {
+            0 => format!("no member of {} is known", list.topic),
+            1 => "1 member".to_owned(),
+            _ => format!("{count} members"),
+        });
+        let mut table = Table::new(["CONNECTION", "USER"]);
+        for member in &page.members {
+            table.row([&member.connection, &member.user]);
+        }
+        if !page.members.is_empty() {
+            table.print();
+        }
+        if let Some(next) = &page.next {
+            say(&format!("there may be more: --after {next}"));
+        }
+        for silent in page.instances.iter().filter(|one| !one.answered) {
+            say(&format!("instance {} does not answer", silent.instance));
+        }
+    })
+}
+
+const fn unless_silent(answered: bool) -> &'static str {
+    if answered { "" } else { "(does not answer)" }
+}
+
+fn path_of(topic: &TopicId) -> String {
+    format!("/v1/topics/{}", encoded(topic.as_str()))
+}
+
+fn topic(text: &str) -> Result<TopicId, InvalidTopic> {
+    TopicId::new(text)
+}
