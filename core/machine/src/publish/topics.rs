@@ -9,7 +9,7 @@
 //! the order in which it is asked, and it gives a terminal that is a member of two topics their pushes in one
 //! order. Nobody waits for rows beyond a fraction of the deadline: from there on everybody is asked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
@@ -34,8 +34,10 @@ type TopicRows = Vec<(InstanceId, Epoch)>;
 /// The pushes to topics that are not routed, and what they wait for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopicPushes {
-    /// In the order in which they were handed in.
-    waiting: VecDeque<TopicPush>,
+    /// By their numbers, in the order in which they were handed in.
+    waiting: BTreeMap<u64, TopicPush>,
+    numbers: BTreeMap<PushKey, u64>,
+    next: u64,
     /// Who waits for the rows of a topic that were asked for in a turn. Those of one turn share a lookup.
     lookups: BTreeMap<(u64, TopicId), Vec<PushKey>>,
     /// Rows that a bug removes when their instance answers that it has no members. Nothing without the bug.
@@ -83,7 +85,32 @@ impl TopicPush {
 
 impl TopicPushes {
     fn get_mut(&mut self, push: PushKey) -> Option<&mut TopicPush> {
-        self.waiting.iter_mut().find(|waiting| waiting.push == push)
+        let number = self.numbers.get(&push)?;
+        self.waiting.get_mut(number)
+    }
+
+    fn insert(&mut self, waiting: TopicPush) {
+        self.numbers.insert(waiting.push, self.next);
+        self.waiting.insert(self.next, waiting);
+        self.next += 1;
+    }
+
+    fn remove(&mut self, push: PushKey) {
+        let number = self.numbers.remove(&push);
+        let _removed = number.and_then(|number| self.waiting.remove(&number));
+    }
+
+    /// The first one, if it waits for nothing but its turn.
+    fn take_first(&mut self) -> Option<TopicPush> {
+        let first = self.waiting.first_entry()?;
+        match first.get().stage {
+            TopicStage::LookingUp | TopicStage::Unjudged => None,
+            TopicStage::Ready | TopicStage::Unknown => {
+                let first = first.remove();
+                self.numbers.remove(&first.push);
+                Some(first)
+            }
+        }
     }
 
     /// A delivery was not answered.
@@ -126,7 +153,7 @@ impl Publish {
                 self.look_up_topic(cx, wings, push, topic);
             }
         }
-        self.topics.waiting.push_back(TopicPush {
+        self.topics.insert(TopicPush {
             push,
             topics,
             except,
@@ -305,11 +332,10 @@ impl Publish {
         wings: &mut Wings<'_>,
         push: PushKey,
     ) {
-        let waiting = &mut self.topics.waiting;
-        let Some(at) = waiting.iter().position(|waiting| waiting.push == push) else {
+        let Some(&number) = self.topics.numbers.get(&push) else {
             return;
         };
-        for earlier in waiting.iter_mut().take(at + 1) {
+        for (_, earlier) in self.topics.waiting.range_mut(..=number) {
             match earlier.stage {
                 TopicStage::Ready => {}
                 TopicStage::LookingUp | TopicStage::Unjudged | TopicStage::Unknown => {
@@ -327,20 +353,14 @@ impl Publish {
         wings: &mut Wings<'_>,
         push: PushKey,
     ) {
-        self.topics.waiting.retain(|waiting| waiting.push != push);
+        self.topics.remove(push);
         self.advance_topics(cx, wings);
     }
 
     /// Routes those that wait for nothing but their turn.
     fn advance_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
-        while let Some(first) = self.topics.waiting.pop_front() {
-            match first.stage {
-                TopicStage::Ready | TopicStage::Unknown => self.route_topics(cx, wings, first),
-                TopicStage::LookingUp | TopicStage::Unjudged => {
-                    self.topics.waiting.push_front(first);
-                    return;
-                }
-            }
+        while let Some(first) = self.topics.take_first() {
+            self.route_topics(cx, wings, first);
         }
     }
 
@@ -446,7 +466,7 @@ fn remove_dead_topic(wings: &mut Wings<'_>, topic: &TopicId, instance: InstanceI
 
 impl Fingerprint for TopicPushes {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for waiting in &self.waiting {
+        for waiting in self.waiting.values() {
             waiting.push.fingerprint(now, hasher);
             (
                 &waiting.topics,
