@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
 
 import { freePort } from "../recovery/network.mjs";
-import { Program } from "../recovery/processes.mjs";
+import { Program, sleep } from "../recovery/processes.mjs";
 
 const options = { perMessageDeflate: false };
 
@@ -91,6 +91,11 @@ export const nchan = {
       }`);
     const program = new Program(path.join(folder, `nchan-${number}.log`), "nginx", ["-p", own, "-c", conf]);
     await program.start(port);
+    // It serves before it has connected to Redis, and answers 503.
+    for (let tries = 0; (await fetch(`http://127.0.0.1:${port}/pub/first`, { method: "POST", body: "x" })).status !== 202; tries += 1) {
+      if (tries > 100) throw new Error("nchan does not take a message: see its log");
+      await sleep(50);
+    }
     return { program, terminals: port, api: port };
   },
   connect(server, room, number, received) {
