@@ -366,7 +366,7 @@ impl Publish {
 
     fn route_topics(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>, routed: TopicPush) {
         let doubt = wings.membership.doubt(cx, routed.since);
-        let mut degraded = doubt.sight == Sight::Blind;
+        let mut degraded = doubt.sight == Sight::Blind || !doubt.instances.is_empty();
         let mut instances = BTreeSet::from_iter(doubt.instances);
         match routed.stage {
             TopicStage::Ready => {
