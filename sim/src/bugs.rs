@@ -41,6 +41,8 @@ pub enum Worlds {
     Followed,
     /// The same, and no log is checked without a reason within the run.
     Unchecked,
+    /// Those of the swarm with members of topics.
+    Topical,
     /// None: a free search takes too long, and what shows the bug is a schedule that somebody has written.
     Written,
 }
@@ -102,6 +104,7 @@ impl Bug {
             Worlds::Swarm | Worlds::Written => swarm::schedule(seed),
             Worlds::Followed => swarm::followed(seed),
             Worlds::Unchecked => swarm::unchecked(seed),
+            Worlds::Topical => swarm::topical(seed),
         };
         Schedule {
             flaw: Some(self.flaw),
@@ -397,27 +400,27 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
     },
     Bug {
         flaw: Flaw::TopicLeftWithoutComparison,
-        caught_by: &[],
+        caught_by: &[topical("fencing")],
         tempting: "rows of connections are removed without their epoch as well",
     },
     Bug {
         flaw: Flaw::NoMembersIsDeleted,
-        caught_by: &[],
+        caught_by: &[topical("fencing"), topical("joined-means-reachable")],
         tempting: "dead rows are removed by whoever reads them, and this one has been proven wrong",
     },
     Bug {
         flaw: Flaw::JoinedBeforeRow,
-        caught_by: &[],
+        caught_by: &[topical("joined-means-reachable")],
         tempting: "the terminal is a member at its instance at once, and is told a round trip sooner",
     },
     Bug {
         flaw: Flaw::JoinWhileRemovingForgotten,
-        caught_by: &[],
+        caught_by: &[topical("joins-end")],
         tempting: "a row that is not absent needs no write, and a row of a connection is never removed and wanted",
     },
     Bug {
         flaw: Flaw::TopicsNotSettled,
-        caught_by: &[],
+        caught_by: &[topical("topic-rows"), topical("joined-means-reachable")],
         tempting: "connections have rows, and settling goes through the connections",
     },
     Bug {
@@ -462,6 +465,14 @@ const fn followed(invariant: &'static str) -> Catch {
 const fn unchecked(invariant: &'static str) -> Catch {
     Catch {
         worlds: Worlds::Unchecked,
+        ..deep(invariant)
+    }
+}
+
+/// Several things must come together where terminals are members of topics.
+const fn topical(invariant: &'static str) -> Catch {
+    Catch {
+        worlds: Worlds::Topical,
         ..deep(invariant)
     }
 }

@@ -41,7 +41,7 @@ mod world;
 
 pub use checker::{HostView, Scene};
 pub use scenario::{Done, FaultClass, Faults, Run, Scenario, ScenarioError};
-pub use terminals::{Pace, Session};
+pub use terminals::{Pace, Session, Standing};
 pub use trial::{NobodyWatches, Trial};
 pub use vocabulary::{boundary, ledger, observed};
 pub use world::World;

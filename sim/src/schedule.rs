@@ -113,6 +113,28 @@ pub enum Act {
         /// Which of the positions that it holds, counted from the newest, which is the first.
         nth: u32,
     },
+    /// A client has to do with topics.
+    OfTopic {
+        /// The name of the client.
+        client: String,
+        /// What it does.
+        does: TopicAct,
+    },
+    /// An application has the terminals of a user join a topic, or leave it.
+    Enrol {
+        /// Where that is handed in.
+        at: Host,
+        /// Whose terminals those are.
+        user: String,
+        /// The topic.
+        topic: String,
+        /// The name of the push that says it.
+        name: String,
+        /// What they do.
+        how: Enrolment,
+        /// It counts for terminals that come later as well.
+        durable: bool,
+    },
     /// A client sends something.
     Send {
         /// The name of the client.
@@ -381,6 +403,27 @@ pub enum HowClosed {
     Silent,
 }
 
+/// What a client has to do with topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicAct {
+    /// From its next connection on its token says this: it joins the topics that it names, and may join those
+    /// that a pattern with a trailing `*` matches.
+    Claim(Vec<String>),
+    /// It asks to be a member.
+    Join(String),
+    /// It asks to be one no longer.
+    Leave(String),
+}
+
+/// What an application has the terminals of a user do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// They join a topic.
+    Join,
+    /// They leave it.
+    Leave,
+}
+
 /// What a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -428,6 +471,8 @@ pub enum Moment {
     Write,
     /// The push has its receipt.
     Receipt,
+    /// The client's word that it has joined a topic is with the operating system.
+    Joined,
 }
 
 impl Moment {
@@ -473,6 +518,13 @@ pub enum To {
     Users(Vec<String>),
     /// All users.
     Everyone,
+    /// The members of topics.
+    Topics {
+        /// The topics.
+        topics: Vec<String>,
+        /// A client that is left out.
+        except: Option<String>,
+    },
 }
 
 words!(Act, ErrorReply, HowKilled, Moment, OperationKind, TripFault);

@@ -173,9 +173,9 @@ impl<F: FnMut(&Schedule) -> bool, T: FnMut(ShrinkProgress)> Search<F, T> {
                 Act::Push { to, .. } => match to {
                     To::User(user) => vec![user.clone()],
                     To::Users(users) => users.clone(),
-                    To::Everyone => Vec::new(),
+                    To::Everyone | To::Topics { .. } => Vec::new(),
                 },
-                Act::Where { user, .. } => vec![user.clone()],
+                Act::Where { user, .. } | Act::Enrol { user, .. } => vec![user.clone()],
                 _ => Vec::new(),
             })
             .collect();
@@ -332,6 +332,8 @@ const fn disturbs(act: &Act) -> bool {
             | Act::Close { .. }
             | Act::AllLeave
             | Act::Push { .. }
+            | Act::OfTopic { .. }
+            | Act::Enrol { .. }
             | Act::Repeat { .. }
             | Act::Where { .. }
             | Act::Instances { .. }

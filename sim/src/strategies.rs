@@ -30,13 +30,14 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::schedule::{
-    Act, ClockStep, Durability, ErrorReply, Host, HowClosed, HowKilled, Item, LogSettings, Moment,
-    NewAddress, OperationKind, RedisAct, Schedule, To, TripFault,
+    Act, ClockStep, Durability, Enrolment, ErrorReply, Host, HowClosed, HowKilled, Item,
+    LogSettings, Moment, NewAddress, OperationKind, RedisAct, Schedule, To, TopicAct, TripFault,
 };
 
 const CLIENTS: u32 = 5;
 const PUSHES: u32 = 30;
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
+const TOPICS: [&str; 2] = ["news", "sport"];
 /// Items that are drawn happen between these moments, in milliseconds.
 const ITEMS: (u64, u64) = (1_000, 20_000);
 /// Everything is well again, and clients that are gone come back no more.
@@ -106,6 +107,7 @@ fn client_act(instances: usize) -> impl Strategy<Value = Act> {
         1 => (client(), span(2_000)).prop_map(|(client, every)| Act::ReadSlowly { client, every }),
         1 => somewhere(instances).prop_map(|at| Act::Storm { at }),
         1 => span(5_000).prop_map(Act::BlindBalancer),
+        4 => (client(), topic_act()).prop_map(|(client, does)| Act::OfTopic { client, does }),
     ]
 }
 
@@ -116,6 +118,7 @@ fn push_act(instances: usize) -> impl Strategy<Value = Act> {
         (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
         (host(instances), user()).prop_map(|(at, user)| Act::Where { at, user }),
         host(instances).prop_map(|at| Act::Instances { at }),
+        enrol(instances),
         kick.prop_map(|(at, user, kick)| Act::Kick {
             at,
             to: To::User(user),
@@ -261,7 +264,47 @@ fn audience() -> impl Strategy<Value = To> {
         4 => user().prop_map(To::User),
         1 => Just(To::Users(USERS.map(ToOwned::to_owned).to_vec())),
         1 => Just(To::Everyone),
+        1 => topics(),
     ]
+}
+
+/// Members of a topic or two, perhaps but for a client.
+fn topics() -> impl Strategy<Value = To> {
+    (topic(), any::<bool>(), proptest::option::of(client())).prop_map(|(topic, both, except)| {
+        let topics = match both {
+            true => TOPICS.map(ToOwned::to_owned).to_vec(),
+            false => vec![topic],
+        };
+        To::Topics { topics, except }
+    })
+}
+
+fn topic() -> impl Strategy<Value = String> {
+    select(&TOPICS[..]).prop_map(ToOwned::to_owned)
+}
+
+/// What a client has to do with topics.
+fn topic_act() -> impl Strategy<Value = TopicAct> {
+    prop_oneof![
+        1 => Just(TopicAct::Claim(vec!["*".to_owned()])),
+        1 => topic().prop_map(|topic| TopicAct::Claim(vec![topic])),
+        3 => topic().prop_map(TopicAct::Join),
+        2 => topic().prop_map(TopicAct::Leave),
+    ]
+}
+
+/// An application has the terminals of a user join a topic, or leave it.
+fn enrol(instances: usize) -> impl Strategy<Value = Act> {
+    let how = select(&[Enrolment::Join, Enrolment::Leave][..]);
+    let what = (host(instances), user(), topic(), 0..PUSHES, how);
+    (what, any::<bool>()).prop_map(|((at, user, topic, name, how), durable)| Act::Enrol {
+        at,
+        user,
+        topic,
+        name: format!("e{name}"),
+        how,
+        durable,
+    })
 }
 
 fn how_closed() -> impl Strategy<Value = HowClosed> {

@@ -65,7 +65,7 @@ fn is_for(act: &Act, user: &String) -> bool {
         Act::Push { to, .. } | Act::Kick { to, .. } => match to {
             To::User(addressee) => addressee == user,
             To::Users(addressees) => addressees.contains(user),
-            To::Everyone => true,
+            To::Everyone | To::Topics { .. } => true,
         },
         _ => false,
     }
@@ -75,7 +75,7 @@ fn is_for(act: &Act, user: &String) -> bool {
 /// whoever it is for; the pace at which all terminals are closed, or rows that were lost or
 /// refused are written again; what waits for somebody's moment; when an instance notices that its
 /// lease is over, or that its directory is a replica or answers too late; the nonces of appends and the
-/// pace at which logs are checked.
+/// pace at which logs are checked; and what concerns topics, of whose members an instance has one row.
 fn independent(mut schedule: Schedule) -> Schedule {
     schedule.items.retain(|item| {
         item.at < UNTIL
@@ -89,6 +89,12 @@ fn independent(mut schedule: Schedule) -> Schedule {
                     | Act::Follow { .. }
                     | Act::Forget { .. }
                     | Act::Confirm { .. }
+                    | Act::OfTopic { .. }
+                    | Act::Enrol { .. }
+                    | Act::Push {
+                        to: To::Topics { .. },
+                        ..
+                    }
                     | Act::Redis(
                         RedisAct::EvictRows(_)
                             | RedisAct::EvictLog(_)
@@ -193,7 +199,10 @@ impl Checker for Log {
                 // The slow sweep takes an instance's rows in their turn, and changes nothing.
                 match executed.change {
                     Change::Row { before, after } if before != after => {}
-                    Change::Row { .. } | Change::Lease { .. } | Change::None => return,
+                    Change::Row { .. }
+                    | Change::Lease { .. }
+                    | Change::Topic { .. }
+                    | Change::None => return,
                 }
                 let (connection, what) = match &executed.operation {
                     Operation::Register { connection, .. } => (*connection, "register"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use switchboard_core::config::Config;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::{Row, SeenLease};
-use switchboard_core::id::{ConnectionId, InstanceId, UserId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, TopicId, UserId};
 use switchboard_core::position::Position;
 use switchboard_core::stats::{Gauges, Levels, Stats, Tables};
 use switchboard_core::time::Instant;
@@ -155,6 +155,16 @@ impl<'a> Scene<'a> {
     /// The lease of one instance, if the directory has it, run out or not.
     pub fn lease(&self, instance: InstanceId) -> Option<SeenLease> {
         self.directory.lease(self.cx.now, instance)
+    }
+
+    /// What the directory says of topics: which instances have members, each under which epoch, live or dead.
+    pub fn topic_rows(&self) -> impl Iterator<Item = (&'a TopicId, InstanceId, Epoch)> + use<'a> {
+        self.directory.topic_rows(self.cx.now)
+    }
+
+    /// Whether readers take it for true that an instance has members of a topic.
+    pub fn is_entered(&self, topic: &TopicId, instance: InstanceId) -> bool {
+        self.directory.is_entered(self.cx.now, topic, instance)
     }
 
     /// Whether a row is live by the directory as it is at this moment.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use switchboard_core::message::Audience;
+
 use crate::checker::{Checker, Watch};
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{Observed, Topic};
@@ -32,6 +34,10 @@ impl Checker for Addressee {
             return;
         };
         let user = watch.scene().sessions()[*session].user();
+        if let Audience::Topics { .. } = watch.scene().pushes()[*push].to() {
+            // It is for `topic-members` to say.
+            return;
+        }
         if watch.scene().pushes()[*push].is_for(user) {
             watch.held();
         } else {

@@ -12,7 +12,7 @@ use crate::observed::{Observed, Topic};
 pub struct ConnectEnds;
 
 /// The ways of the handshake and of the hello, and the instance's turns.
-const WAYS: Duration = Duration::from_millis(1000);
+pub(super) const WAYS: Duration = Duration::from_millis(1000);
 
 impl Checker for ConnectEnds {
     fn name(&self) -> &'static str {
@@ -80,7 +80,7 @@ impl Checker for ConnectEnds {
 
 /// Why a row may not have been written in time: the directory was disturbed, the instance stood still or
 /// has only just started. A terminal that does not read gets its hello long after that.
-fn not_in_time(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
+pub(super) fn not_in_time(watch: &Watch<'_>, session: usize) -> Option<Excuse> {
     let scene = watch.scene();
     let holder = scene.sessions()[session].life();
     let holder = holder.map(|life| Scope::Instance(life.host));

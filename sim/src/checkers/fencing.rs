@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use switchboard_core::directory::{LeaseState, Operation, Reply, Row, SeenLease};
-use switchboard_core::id::{ConnectionId, Epoch, InstanceId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, TopicId};
 
 use super::allowance::{is_being_kicked, leases_last_longer, may_be_closing, recovery};
+use super::topic_members::may_be_told_to_leave;
 use crate::checker::{Checker, Watch};
 use crate::ledger::FaultKind;
-use crate::observed::{Change, Executed, Observed, Topic};
+use crate::observed::{Change, Executed, Life, Observed, Topic};
 
 /// Nobody writes what is another's. Epochs and floors never go down, a lease that has run out is
 /// taken only by a higher epoch, no row is written under an epoch that was not claimed. A row is
@@ -41,6 +42,7 @@ impl Checker for Fencing {
         let found = match &executed.change {
             Change::None => return,
             Change::Row { before, after } => self.row(watch, executed, *before, *after),
+            Change::Topic { before, after } => self.topic(watch, executed, *before, *after),
             Change::Lease { before, after } => {
                 self.lease(watch, executed, before.as_ref(), after.as_ref())
             }
@@ -118,7 +120,7 @@ impl Fencing {
             } => {
                 if *instance != own {
                     Some("removed a row as another")
-                } else if before.is_some() && after.is_none() && is_held(watch, *connection) {
+                } else if before.is_some() && after.is_none() && holds(watch, *connection) {
                     Some("removed the row of a connection that it holds")
                 } else {
                     None
@@ -135,7 +137,7 @@ impl Fencing {
                     // It had run out, and the clock jumped back.
                     && leases_last_longer(watch).is_none()
                     && row.instance != own
-                    && is_held(watch, *connection)
+                    && holds(watch, *connection)
                 {
                     Some("removed the row of a connection that lives")
                 } else {
@@ -146,6 +148,69 @@ impl Fencing {
             | Operation::LeaveTopic { .. }
             | Operation::LookupTopic { .. }
             | Operation::KeepTopic { .. }
+            | Operation::Lookup { .. }
+            | Operation::View
+            | Operation::Claim { .. }
+            | Operation::Renew { .. }
+            | Operation::Release { .. }
+            | Operation::ReadLease { .. }
+            | Operation::Log { .. } => None,
+        }
+    }
+
+    /// What is wrong with an operation on what an instance says of a topic.
+    fn topic(
+        &self,
+        watch: &Watch<'_>,
+        executed: &Executed,
+        before: Option<Epoch>,
+        after: Option<Epoch>,
+    ) -> Option<&'static str> {
+        let own = watch.scene().instance_of(executed.life);
+        match &executed.operation {
+            Operation::EnterTopic {
+                instance, epoch, ..
+            } => {
+                if *instance != own {
+                    Some("said of a topic that another has members")
+                } else if self.claimed.get(&own).is_none_or(|claimed| epoch > claimed) {
+                    Some("said so under an epoch that it has not claimed")
+                } else if after < before {
+                    Some("lowered the epoch of what it says of a topic")
+                } else {
+                    None
+                }
+            }
+            Operation::LeaveTopic {
+                topic,
+                instance,
+                epoch,
+            } => {
+                let before = before.filter(|_| after.is_none())?;
+                let superseded =
+                    (self.claimed.get(instance)).is_some_and(|claimed| before < *claimed);
+                if before != *epoch {
+                    Some("took back what was said of a topic under another epoch")
+                } else if *instance != own
+                    && !superseded
+                    && is_alive(watch, *instance, before)
+                    && leases_last_longer(watch).is_none()
+                {
+                    Some("took back what another says of a topic that lives")
+                } else if *instance == own
+                    && !superseded
+                    && has_members(watch, executed.life, topic)
+                {
+                    Some("took back that it has members of a topic, and it has some")
+                } else {
+                    None
+                }
+            }
+            Operation::Register { .. }
+            | Operation::Unregister { .. }
+            | Operation::RemoveRow { .. }
+            | Operation::KeepTopic { .. }
+            | Operation::LookupTopic { .. }
             | Operation::Lookup { .. }
             | Operation::View
             | Operation::Claim { .. }
@@ -208,7 +273,7 @@ fn buries(watch: &Watch<'_>, before: &SeenLease, after: &SeenLease) -> bool {
         row.instance == after.instance
             && row.epoch >= before.lease.floor
             && row.epoch < after.lease.floor
-            && is_held(watch, connection)
+            && holds(watch, connection)
     });
     // What had been written again the directory may have lost, so that an older row stands there.
     let from = watch.now().before(recovery(watch.scene().config()) * 4);
@@ -228,12 +293,30 @@ const LOSES_TAIL: [FaultKind; 4] = [
     FaultKind::RedisLongSplit,
 ];
 
-/// Whether a connection is open and greeted, and its instance has no reason to give it up.
-fn is_held(watch: &Watch<'_>, connection: ConnectionId) -> bool {
-    let Some(session) = watch.scene().session_of(connection) else {
-        return false;
-    };
+/// Whether the lease of an instance has not run out, under which it said something.
+fn is_alive(watch: &Watch<'_>, instance: InstanceId, epoch: Epoch) -> bool {
+    let lease = watch.scene().lease(instance);
+    lease.is_some_and(|seen| seen.remaining.is_some() && epoch >= seen.lease.floor)
+}
+
+/// Whether an instance has told somebody that he is a member of a topic, and nobody wants to end that.
+fn has_members(watch: &Watch<'_>, life: Life, topic: &TopicId) -> bool {
+    let scene = watch.scene();
+    (scene.sessions().iter().enumerate()).any(|(number, session)| {
+        session.life() == Some(life)
+            && is_held(watch, number)
+            && (session.standing(topic).told()).is_some_and(|(_, degraded)| !degraded)
+            && !may_be_told_to_leave(watch, session, topic)
+    })
+}
+
+fn is_held(watch: &Watch<'_>, session: usize) -> bool {
     let this = &watch.scene().sessions()[session];
     let ends = || may_be_closing(watch, session) || is_being_kicked(watch, session);
     this.is_open() && this.greeted().is_some() && !ends()
+}
+
+/// The same of a connection.
+fn holds(watch: &Watch<'_>, connection: ConnectionId) -> bool {
+    (watch.scene().session_of(connection)).is_some_and(|session| is_held(watch, session))
 }

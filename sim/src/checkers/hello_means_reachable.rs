@@ -1,16 +1,17 @@
 //! `hello-means-reachable`: a terminal that was greeted gets each push that starts later, unless a
-//! fault lies on the way.
+//! fault lies on the way. `joined-means-reachable`: so does a member of a topic each push to that.
 
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::message::Action;
+use switchboard_core::message::{Action, Audience};
 
 use super::allowance::{append_was_late, comes_by_the_log, evicted, on_the_way};
 use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
-use crate::publishing::HandInProgress;
+use crate::publishing::{HandInProgress, HandedIn, Published};
+use crate::terminals::Session;
 
 /// Each push reaches all terminals that were greeted before it began.
 ///
@@ -18,9 +19,37 @@ use crate::publishing::HandInProgress;
 /// it or the holder stood still, the links between these two were disturbed, the terminal did not
 /// read. What happens to the directory explains none, as long as the publisher has been told of the
 /// holder and the holder's lease has not run out: then the holder is asked by user.
-#[derive(Clone, Debug, Default)]
-pub struct HelloMeansReachable {
+#[derive(Clone, Debug)]
+pub struct MeansReachable {
+    promise: Promise,
     knowledge: Knowledge,
+}
+
+/// What a terminal was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// That it is connected: it gets what is for its user, and what is for everyone.
+    Hello,
+    /// That it has joined: it gets what is for the topic, until it leaves.
+    Joined,
+}
+
+impl MeansReachable {
+    /// Of what is for users.
+    pub fn hello() -> Self {
+        Self {
+            promise: Promise::Hello,
+            knowledge: Knowledge::default(),
+        }
+    }
+
+    /// Of what is for topics.
+    pub fn joined() -> Self {
+        Self {
+            promise: Promise::Joined,
+            ..Self::hello()
+        }
+    }
 }
 
 /// How long a push takes, when nothing is lost.
@@ -28,9 +57,12 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// How much later than its deadline a push may still be written: the publisher's turn.
 const SLACK: Duration = Duration::from_millis(5);
 
-impl Checker for HelloMeansReachable {
+impl Checker for MeansReachable {
     fn name(&self) -> &'static str {
-        "hello-means-reachable"
+        match self.promise {
+            Promise::Hello => "hello-means-reachable",
+            Promise::Joined => "joined-means-reachable",
+        }
     }
 
     fn topics(&self) -> &'static [Topic] {
@@ -44,7 +76,9 @@ impl Checker for HelloMeansReachable {
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
         self.knowledge.take_in(event, watch);
-        if let Observed::HandedIn(hand_in) = event {
+        if let Observed::HandedIn(hand_in) = event
+            && self.is_of(&watch.scene().pushes()[hand_in.push])
+        {
             let due = watch.now() + Config::DEADLINE_DEFAULT + SLACK;
             watch.call_at(due, hand_in.as_number());
         }
@@ -76,9 +110,9 @@ impl Checker for HelloMeansReachable {
                 let config = scene.config();
                 handed_in.at + (config.directory_timeout + config.link_timeout + ON_ITS_WAY)
             }
-            Action::Close(_) | Action::Join(_) | Action::Leave(_) | Action::List { .. } => {
-                watch.now()
-            }
+            Action::Close(_) => watch.now(),
+            // Nothing is written but the word of the topic: see `receipt-true`.
+            Action::Join(_) | Action::Leave(_) | Action::List { .. } => return,
         };
         for &session in &handed_in.reachable {
             let this = &scene.sessions()[session];
@@ -88,6 +122,9 @@ impl Checker for HelloMeansReachable {
             }
             if this.has_written(published.id()) {
                 watch.held();
+                continue;
+            }
+            if has_left(published, handed_in, this) {
                 continue;
             }
             let Some(holder) = this.life() else {
@@ -116,6 +153,33 @@ impl Checker for HelloMeansReachable {
     }
 
     fn is_decisive(&self) -> bool {
-        true
+        self.promise == Promise::Hello
+    }
+}
+
+impl MeansReachable {
+    /// Whether it is about such a push.
+    fn is_of(&self, published: &Published) -> bool {
+        match published.to() {
+            Audience::Topics { .. } => self.promise == Promise::Joined,
+            Audience::User(_)
+            | Audience::Users(_)
+            | Audience::Connections { .. }
+            | Audience::Everyone => self.promise == Promise::Hello,
+        }
+    }
+}
+
+/// Whether a member has begun to leave one of the topics since the push was handed in: it may have been one of
+/// that alone.
+fn has_left(published: &Published, handed_in: &HandedIn, session: &Session) -> bool {
+    match published.to() {
+        Audience::Topics { topics, .. } => {
+            (topics.iter()).any(|topic| session.standing(topic).has_left_since(handed_in.at))
+        }
+        Audience::User(_)
+        | Audience::Users(_)
+        | Audience::Connections { .. }
+        | Audience::Everyone => false,
     }
 }

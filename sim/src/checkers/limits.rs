@@ -6,7 +6,7 @@ use switchboard_core::config::{Config, SlowConsumer};
 use switchboard_core::event::Refused;
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
-use switchboard_core::message::{Outcome, PushRefused, Receipt};
+use switchboard_core::message::{Action, Audience, Outcome, PushRefused, Receipt};
 use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Watch};
@@ -140,6 +140,11 @@ impl Limits {
         judge(watch, fits, || {
             format!("push {push} was taken, and is larger than it may be")
         });
+        match published.action() {
+            Action::Frame(_) | Action::Close(_) => {}
+            // They take no room, and wait for the directory.
+            Action::Join(_) | Action::Leave(_) | Action::List { .. } => return,
+        }
         let (policy, patience) = (config.slow_consumer, config.close_timeout);
         for terminal in &receipt.terminals {
             let Some(session) = watch.scene().session_of(terminal.connection) else {
@@ -293,7 +298,7 @@ fn push_refused(watch: &mut Watch<'_>, hand_in: HandIn, refused: PushRefused) {
         | PushRefused::NotForTopics => (0, 0),
         // A schedule has logs keep what the settings allow.
         PushRefused::Retention { .. } => (0, 0),
-        PushRefused::DirectoryAway if published.durable().is_some() => return,
+        PushRefused::DirectoryAway if published.durable().is_some() || published.keeps() => return,
         PushRefused::DirectoryAway => (0, 0),
         PushRefused::Stopped => return,
     };
@@ -358,7 +363,8 @@ fn could_be_full(watch: &Watch<'_>, publisher: Life, session: usize) -> bool {
         since >= lately || slow().is_some()
     };
     let (mut frames, mut bytes) = (0, 0);
-    let for_it = (scene.pushes().iter()).filter(|push| push.is_for(this.user()));
+    let for_it = (scene.pushes().iter())
+        .filter(|push| push.is_for(this.user()) || matches!(push.to(), Audience::Topics { .. }));
     for push in for_it {
         let waited = match this.has_written(push.id()) {
             true => this.took_room_since(push.id(), lately),

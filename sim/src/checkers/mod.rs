@@ -19,6 +19,7 @@ mod followed;
 mod ghost_debt;
 mod hello_means_reachable;
 mod hygiene;
+mod joins_end;
 mod knowledge;
 mod lateness;
 mod lease_times;
@@ -45,6 +46,8 @@ mod recycled_address;
 mod suspicion_ends;
 mod terminal_times;
 mod terminal_told;
+mod topic_members;
+mod topic_rows;
 
 pub use ack_true::AckTrue;
 pub use addressee::Addressee;
@@ -60,8 +63,9 @@ pub use ends::Ends;
 pub use explained_errors::ExplainedErrors;
 pub use fencing::Fencing;
 pub use ghost_debt::GhostDebt;
-pub use hello_means_reachable::HelloMeansReachable;
+pub use hello_means_reachable::MeansReachable;
 pub use hygiene::Hygiene;
+pub use joins_end::JoinsEnd;
 pub use lease_times::LeaseTimes;
 pub use limits::Limits;
 pub use link_times::LinkTimes;
@@ -84,6 +88,8 @@ pub use recycled_address::RecycledAddress;
 pub use suspicion_ends::SuspicionEnds;
 pub use terminal_times::TerminalTimes;
 pub use terminal_told::TerminalTold;
+pub use topic_members::TopicMembers;
+pub use topic_rows::TopicRows;
 
 use crate::checker::Checker;
 
@@ -94,7 +100,8 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(Limits::default()) as Box<dyn Checker>,
         Box::new(OrphanDebt),
         Box::new(GhostDebt::default()),
-        Box::new(HelloMeansReachable::default()),
+        Box::new(MeansReachable::hello()),
+        Box::new(MeansReachable::joined()),
         Box::new(AllTerminals::default()),
         Box::new(ReceiptComplete::default()),
         Box::new(ListsTrue::default()),
@@ -137,6 +144,9 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(OnePayload::default()),
         Box::new(AckTrue::default()),
         Box::new(LogReadTrue::default()),
+        Box::new(TopicMembers),
+        Box::new(JoinsEnd::default()),
+        Box::new(TopicRows),
     ]
 }
 

@@ -8,15 +8,17 @@ use crate::checker::{Checker, Watch};
 use crate::observed::{Life, Observed, Topic};
 use crate::publishing::HandInProgress;
 
-/// Per publishing instance, user and connection, pushes come in the order they were handed in.
+/// Per publishing instance, user and connection, pushes come in the order they were handed in. So do those to
+/// topics, but for those to users.
 ///
 /// A push that was handed in more than once may come from any of these times: it is too late only if
 /// all of them lie before all those of a push that came earlier. Pushes to everyone have a pace of
 /// their own, those that were handed in at several instances no order, and durable ones that of the log.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
-    /// Of the pushes of each instance that a session got, the latest first time.
-    latest: BTreeMap<(usize, Life), u64>,
+    /// Of the pushes of each instance that a session got, the latest first time: of those to users, and of those
+    /// to topics.
+    latest: BTreeMap<(usize, Life, bool), u64>,
 }
 
 impl Checker for Order {
@@ -48,7 +50,9 @@ impl Checker for Order {
         if elsewhere || by_the_log || *published.to() == Audience::Everyone {
             return;
         }
-        let latest = (self.latest.entry((*session, first.life))).or_insert(first.sequence);
+        let to_topics = matches!(published.to(), Audience::Topics { .. });
+        let latest =
+            (self.latest.entry((*session, first.life, to_topics))).or_insert(first.sequence);
         if *latest > last.sequence {
             watch.violated(format!(
                 "session {session} got push {push} of i{} after a later one",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{Audience, Outcome, Receipt};
+use switchboard_core::message::{Action, Audience, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
 use super::allowance::on_the_way;
@@ -141,6 +141,11 @@ fn answered(watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         // A repeat may be told at once that the first one waits.
         return;
     };
+    match published.action() {
+        Action::Frame(_) | Action::Close(_) => {}
+        // A member that is not known to the directory in time is told so, and so is who wanted it.
+        Action::Join(_) | Action::Leave(_) | Action::List { .. } => return,
+    }
     let now = watch.now();
     let queued = (receipt.terminals.iter()).filter(|terminal| terminal.outcome == Outcome::Queued);
     for terminal in queued {

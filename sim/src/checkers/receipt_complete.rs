@@ -90,11 +90,20 @@ impl ReceiptComplete {
         if receipt.degraded || receipt.truncated || *published.to() == Audience::Everyone {
             return;
         }
+        let topics = match published.to() {
+            Audience::Topics { topics, .. } => topics.as_slice(),
+            Audience::User(_)
+            | Audience::Users(_)
+            | Audience::Connections { .. }
+            | Audience::Everyone => &[],
+        };
         let handed_in = &published.times()[hand_in.time];
         let publisher = handed_in.life;
         for &session in &handed_in.reachable {
             let this = &scene.sessions()[session];
-            let named = (receipt.terminals.iter()).any(|t| Some(t.connection) == this.connection());
+            let holder = this.life().map(|life| scene.instance_of(life));
+            let named = (receipt.terminals.iter()).any(|t| Some(t.connection) == this.connection())
+                || (receipt.instances.iter()).any(|one| Some(one.instance) == holder);
             if named {
                 watch.held();
                 continue;
@@ -102,6 +111,10 @@ impl ReceiptComplete {
             let (true, Some(holder)) = (this.is_open(), this.life()) else {
                 continue;
             };
+            let left = |topic| this.standing(topic).has_left_since(handed_in.at);
+            if topics.iter().any(left) {
+                continue;
+            }
             // What is in no log was told to nobody.
             let in_log = |log: &UserLog| log.user == *this.user() && is_at(log.logged);
             if published.durable().is_some() && !receipt.logged.iter().any(in_log) {

@@ -4,6 +4,7 @@ use switchboard_core::id::InstanceId;
 use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outcome, Receipt};
 
 use super::allowance::may_be_closing;
+use super::topic_members::may_be_meant;
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
 
@@ -15,8 +16,8 @@ pub(super) fn miscounts(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -
     let published = &watch.scene().pushes()[hand_in.push];
     if published.id() != receipt.push {
         Some("is of another push".to_owned())
-    } else if *published.to() == Audience::Everyone {
-        everyone(watch, hand_in, receipt)
+    } else if let Audience::Everyone | Audience::Topics { .. } = published.to() {
+        by_instance(watch, hand_in, receipt)
     } else {
         users(watch, receipt).map(str::to_owned)
     }
@@ -79,8 +80,8 @@ fn users(watch: &Watch<'_>, receipt: &Receipt) -> Option<&'static str> {
     (!is_counted).then_some("counts fewer than it lists")
 }
 
-/// What is wrong with the receipt of a push to everyone.
-fn everyone(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<String> {
+/// What is wrong with the receipt of a push to everyone, or to topics.
+fn by_instance(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<String> {
     let said = |what: &str| Some(what.to_owned());
     if !receipt.terminals.is_empty() || receipt.truncated {
         return said("lists terminals");
@@ -101,7 +102,9 @@ fn everyone(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<Str
     }
     let publisher = watch.scene().pushes()[hand_in.push].times()[hand_in.time].life;
     let here = watch.scene().instance_of(publisher);
-    if !receipt.degraded && !(receipt.instances.iter()).any(|outcome| outcome.instance == here) {
+    let everyone = *watch.scene().pushes()[hand_in.push].to() == Audience::Everyone;
+    let names_itself = (receipt.instances.iter()).any(|outcome| outcome.instance == here);
+    if everyone && !receipt.degraded && !names_itself {
         return said("leaves out the instance that answers");
     }
     (receipt.instances.iter()).find_map(|outcome| {
@@ -134,9 +137,12 @@ fn instance(
         let all = scene.sessions().iter().enumerate();
         all.filter(|(_, session)| session.life() == Some(life))
     };
-    let accepted = sessions().filter(|(_, session)| session.connection().is_some());
+    let first = published.times()[0].at;
+    let accepted = sessions().filter(|(_, session)| {
+        session.connection().is_some() && may_be_meant(scene, published, session, first)
+    });
     if sum(&outcome.counts) > accepted.count() as u64 {
-        return Some("more terminals than it ever had");
+        return Some("more terminals than it ever had of these");
     }
     let done = sessions().filter(|(_, session)| match published.action() {
         Action::Frame(_) => session.has_written(published.id()),

@@ -57,7 +57,8 @@ impl Checker for ReceiptTrue {
 fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
     let scene = watch.scene();
     let published = &scene.pushes()[hand_in.push];
-    let everyone = *published.to() == Audience::Everyone;
+    // It asks instances, and not terminals.
+    let everyone = matches!(published.to(), Audience::Everyone | Audience::Topics { .. });
     let handed_in = &published.times()[hand_in.time];
     let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
     let is_for = |session: usize| published.is_for(scene.sessions()[session].user());
@@ -180,11 +181,15 @@ fn check(watch: &mut Watch<'_>, hand_in: HandIn, terminal: &TerminalOutcome) {
         Outcome::Written => Truth::of(match published.action() {
             Action::Frame(_) => holds(watch, session, published),
             Action::Close(_) => !this.is_open(),
-            Action::Join(_) | Action::Leave(_) | Action::List { .. } => false,
+            // Whether it has joined is for `joins-end` to say: it is told so a moment later.
+            Action::Join(_) | Action::Leave(_) => true,
+            Action::List { .. } => false,
         }),
         Outcome::Gone if !this.is_open() || is_being_kicked(watch, session) => Truth::So,
         Outcome::Gone => Truth::by(closing(watch, session)),
         Outcome::Queued | Outcome::Unreachable if !this.is_open() => Truth::So,
+        // Whether it was told so late for a reason is for `joins-end` to say.
+        Outcome::Queued if matches!(published.action(), Action::Join(_)) => Truth::So,
         Outcome::Queued => Truth::by(may_wait(watch, hand_in, session)),
         Outcome::Unreachable if !this.life().is_some_and(|life| scene.lives(life)) => Truth::So,
         Outcome::Unreachable => Truth::by(may_be_out_of_reach(watch, hand_in, session)),

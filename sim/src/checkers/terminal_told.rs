@@ -172,8 +172,8 @@ impl TerminalTold {
                 told.answered = *messages;
                 !is_first && is_new && *messages == told.sent
             }
-            // Nobody joins.
-            Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => false,
+            // Whether it is so is for `topic-members` to say.
+            Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => !is_first,
             // Whether it is so is for `log-complete` and `no-false-gap` to say.
             Outgoing::Log(_) | Outgoing::Gap(_) | Outgoing::Back(_) => {
                 !is_first && this.follow().is_some()
@@ -186,11 +186,21 @@ impl TerminalTold {
                     .find(|push| push.id() == pushed.push());
                 let is_so = published.is_some_and(|published| {
                     let user = (pushed.key()).map(|key| key.user());
-                    let wanted = (*published.to() != Audience::Everyone).then_some(this.user());
+                    let (wanted, topics) = match published.to() {
+                        Audience::Everyone => (None, None),
+                        Audience::Topics { topics, .. } => (None, Some(topics)),
+                        Audience::User(_) | Audience::Users(_) | Audience::Connections { .. } => {
+                            (Some(this.user()), None)
+                        }
+                    };
+                    let found = match (pushed.topic(), topics) {
+                        (Some(topic), Some(topics)) => topics.contains(topic),
+                        (topic, topics) => topic.is_none() && topics.is_none(),
+                    };
                     let durable = published.durable().is_some() && this.follow().is_some();
                     let record = pushed.position().is_some();
                     let kind = record == durable && record == is_record;
-                    published.payload() == Some(pushed.payload()) && user == wanted && kind
+                    published.payload() == Some(pushed.payload()) && user == wanted && kind && found
                 });
                 !is_first && is_so
             }

@@ -203,6 +203,9 @@ fn tell(all: &[Found]) {
                     "seed {seed} fails without {name} as well: {}",
                     again(format_args!("replay {seed}"))
                 ),
+                Worlds::Topical => {
+                    println!("seed {seed} with members of topics fails without {name} as well");
+                }
                 Worlds::Followed | Worlds::Unchecked | Worlds::Written => {
                     println!("seed {seed} with followers fails without {name} as well");
                 }

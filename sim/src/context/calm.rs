@@ -36,6 +36,7 @@ impl Calm {
             Observed::Executed(executed) => match &executed.change {
                 Change::None => false,
                 Change::Row { before, after } => before != after,
+                Change::Topic { before, after } => before != after,
                 Change::Lease { before, after } => terms(before.as_ref()) != terms(after.as_ref()),
             },
             Observed::Started(_)
@@ -59,6 +60,7 @@ impl Calm {
             | Observed::LogHeard { .. }
             | Observed::Confirmed { .. }
             | Observed::Heard { .. }
+            | Observed::Wished { .. }
             | Observed::Asked { .. }
             | Observed::Told { .. }
             | Observed::Given { .. }

@@ -2,7 +2,7 @@
 
 use switchboard_core::directory::redis::Value;
 use switchboard_core::directory::{Operation, OperationResult, Reply, Row, SeenLease};
-use switchboard_core::id::ConnectionId;
+use switchboard_core::id::{ConnectionId, Epoch};
 use switchboard_core::time::Instant;
 
 use super::{Arrival, Directory};
@@ -18,6 +18,7 @@ enum Standing {
     Nothing,
     Row(Option<Row>),
     Lease(Option<SeenLease>),
+    Topic(Option<Epoch>),
 }
 
 impl Directory {
@@ -69,7 +70,10 @@ impl Directory {
         let change = match (before, after) {
             (Standing::Row(before), Standing::Row(after)) => Change::Row { before, after },
             (Standing::Lease(before), Standing::Lease(after)) => Change::Lease { before, after },
-            (Standing::Nothing | Standing::Row(_) | Standing::Lease(_), _) => Change::None,
+            (Standing::Topic(before), Standing::Topic(after)) => Change::Topic { before, after },
+            (Standing::Nothing | Standing::Row(_) | Standing::Lease(_) | Standing::Topic(_), _) => {
+                Change::None
+            }
         };
         let executed = Executed {
             life,
@@ -130,9 +134,13 @@ impl Directory {
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
             | Operation::Release { instance, .. } => Standing::Lease(self.lease(now, *instance)),
-            Operation::EnterTopic { .. }
-            | Operation::LeaveTopic { .. }
-            | Operation::KeepTopic { .. }
+            Operation::EnterTopic {
+                topic, instance, ..
+            }
+            | Operation::LeaveTopic {
+                topic, instance, ..
+            } => Standing::Topic(self.entered(now, topic, *instance)),
+            Operation::KeepTopic { .. }
             | Operation::LookupTopic { .. }
             | Operation::Lookup { .. }
             | Operation::View

@@ -8,7 +8,7 @@ mod trips;
 use switchboard_core::directory::log::LogPart;
 use switchboard_core::directory::memory::MemoryDirectory;
 use switchboard_core::directory::{Row, SeenLease};
-use switchboard_core::id::{ConnectionId, InstanceId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, TopicId};
 use switchboard_core::key::Key;
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
@@ -121,6 +121,35 @@ impl Directory {
     pub(crate) fn is_live(&self, now: Instant, row: Row) -> bool {
         self.lease(now, row.instance)
             .is_some_and(|seen| seen.remaining.is_some() && row.epoch >= seen.lease.floor)
+    }
+
+    /// What the primary says of topics: which instances have members, each under which epoch.
+    pub(crate) fn topic_rows(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (&TopicId, InstanceId, Epoch)> {
+        self.redis.primary().topic_rows(self.redis.clock(now))
+    }
+
+    /// The epoch under which an instance said that it has members of a topic.
+    pub(crate) fn entered(
+        &self,
+        now: Instant,
+        topic: &TopicId,
+        instance: InstanceId,
+    ) -> Option<Epoch> {
+        let mut rows = self.topic_rows(now);
+        let row = rows.find(|(of, at, _)| *of == topic && *at == instance);
+        row.map(|(_, _, epoch)| epoch)
+    }
+
+    /// Whether readers take it for true that an instance has members of a topic.
+    pub(crate) fn is_entered(&self, now: Instant, topic: &TopicId, instance: InstanceId) -> bool {
+        let lease = self.lease(now, instance);
+        let live = lease.filter(|seen| seen.remaining.is_some());
+        let epoch = self.entered(now, topic, instance);
+        live.zip(epoch)
+            .is_some_and(|(seen, epoch)| epoch >= seen.lease.floor)
     }
 
     /// Whether a process's link leads to the present primary.

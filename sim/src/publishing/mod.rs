@@ -3,6 +3,7 @@
 mod questions;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,7 +21,7 @@ use crate::fingerprint::{Fingerprint, Print, fingerprint};
 use crate::hosts::Hosts;
 use crate::ledger::{FaultKind, Scope};
 use crate::observed::{HandIn, Life, Observed};
-use crate::schedule::{Moment, To};
+use crate::schedule::Moment;
 use crate::vocabulary::happening::Input;
 use crate::vocabulary::push::{content_of, id_of};
 
@@ -42,6 +43,8 @@ pub struct Published {
     action: Action,
     to: Audience,
     durable: Option<Kept>,
+    /// It says of terminals that come later as well which topic they join, or do not.
+    keeps: bool,
     times: Vec<HandedIn>,
 }
 
@@ -53,10 +56,11 @@ impl Fingerprint for Published {
             action,
             to: audience,
             durable,
+            keeps,
             times,
         } = self;
         (*id, times.len()).fingerprint(to);
-        to.word(&(action, audience, durable));
+        to.word(&(action, audience, durable, keeps));
     }
 }
 
@@ -132,6 +136,11 @@ impl Published {
         self.durable
     }
 
+    /// Whether it says of terminals that come later as well which topic they join, or do not.
+    pub const fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     /// The times that it was handed in.
     pub fn times(&self) -> &[HandedIn] {
         &self.times
@@ -151,6 +160,9 @@ impl Published {
         self.to == Audience::Everyone || self.users().contains(user)
     }
 }
+
+/// What was under way at the deadline of a push has arrived then.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// All that was published. A push's place is its number.
 #[derive(Clone, Debug, Default)]
@@ -188,13 +200,13 @@ impl Publishing {
         cx: &mut Context,
         hosts: &mut Hosts,
         host: usize,
-        to: &To,
+        to: Audience,
         name: &str,
         durable: Option<Kept>,
     ) {
         let content = Bytes::from(content_of(name));
         let action = Action::Frame(Payload::binary(content));
-        self.hand_in_first(cx, hosts, host, to, name, (action, durable));
+        self.hand_in_first(cx, hosts, host, to, name, (action, durable, false));
     }
 
     /// The terminals of users are told to end.
@@ -203,11 +215,41 @@ impl Publishing {
         cx: &mut Context,
         hosts: &mut Hosts,
         host: usize,
-        to: &To,
+        to: Audience,
         name: &str,
     ) {
         let action = Action::Close(CloseCode::Kicked);
-        self.hand_in_first(cx, hosts, host, to, name, (action, None));
+        self.hand_in_first(cx, hosts, host, to, name, (action, None, false));
+    }
+
+    /// The terminals of a user are told to join a topic, or to leave it.
+    pub(crate) fn enrol(
+        &mut self,
+        cx: &mut Context,
+        hosts: &mut Hosts,
+        host: usize,
+        (user, name): (&str, &str),
+        (action, keeps): (Action, bool),
+    ) {
+        let Ok(user) = UserId::new(user) else {
+            return;
+        };
+        let to = Audience::User(user);
+        self.hand_in_first(cx, hosts, host, to, name, (action, None, keeps));
+    }
+
+    /// Whether a push that does this to the terminals of a user can still be on its way to them.
+    pub(crate) fn is_under_way(&self, now: Instant, user: &UserId, action: &Action) -> bool {
+        self.pushes.iter().any(|push| {
+            let lately = |time: &HandedIn| match time.progress {
+                HandInProgress::OnItsWay => true,
+                HandInProgress::Taken | HandInProgress::Answered => {
+                    time.at + (Config::DEADLINE_DEFAULT + ON_ITS_WAY) > now
+                }
+                HandInProgress::Refused => false,
+            };
+            push.action == *action && push.is_for(user) && push.times.iter().any(lately)
+        })
     }
 
     /// A push is handed in once more.
@@ -222,22 +264,13 @@ impl Publishing {
         cx: &mut Context,
         hosts: &mut Hosts,
         host: usize,
-        to: &To,
+        to: Audience,
         name: &str,
-        (action, durable): (Action, Option<Kept>),
+        (action, durable, keeps): (Action, Option<Kept>, bool),
     ) {
         if self.by_name.contains_key(name) {
             return;
         }
-        let user = |name: &String| UserId::new(name).ok();
-        let to = match to {
-            To::User(name) => user(name).map(Audience::User),
-            To::Users(names) => Some(Audience::Users(names.iter().filter_map(user).collect())),
-            To::Everyone => Some(Audience::Everyone),
-        };
-        let Some(to) = to else {
-            return;
-        };
         let push = self.pushes.len();
         self.by_name.insert(name.to_owned(), push);
         if let Action::Frame(payload) = &action {
@@ -248,6 +281,7 @@ impl Publishing {
             action,
             to,
             durable,
+            keeps,
             times: Vec::new(),
         });
         self.hand_in_at(cx, hosts, host, push);
@@ -299,11 +333,14 @@ impl Publishing {
             to: published.to.clone(),
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
-            durable: published.durable.map(|Kept { retention, until }| Durable {
-                retention: Some(retention),
-                until,
-                ..Durable::default()
-            }),
+            durable: match published.durable {
+                Some(Kept { retention, until }) => Some(Durable {
+                    retention: Some(retention),
+                    until,
+                    ..Durable::default()
+                }),
+                None => published.keeps.then(Durable::default),
+            },
         };
         cx.observe(Observed::HandedIn(hand_in));
         (call, push)

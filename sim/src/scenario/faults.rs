@@ -168,6 +168,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Follow { .. }
         | Act::Forget { .. }
         | Act::Confirm { .. }
+        | Act::OfTopic { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -177,6 +178,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::BlindBalancer(_)
         | Act::AllLeave => FaultClass::Terminals,
         Act::Push { .. }
+        | Act::Enrol { .. }
         | Act::Repeat { .. }
         | Act::Kick { .. }
         | Act::Where { .. }
@@ -203,6 +205,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Follow { .. }
         | Act::Forget { .. }
         | Act::Confirm { .. }
+        | Act::OfTopic { .. }
         | Act::Send { .. }
         | Act::Close { .. }
         | Act::StopReading { .. }
@@ -211,6 +214,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Storm { .. }
         | Act::AllLeave
         | Act::Push { .. }
+        | Act::Enrol { .. }
         | Act::Repeat { .. }
         | Act::Kick { .. }
         | Act::Where { .. }

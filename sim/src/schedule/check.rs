@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::id::UserId;
+use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::topic::TopicRights;
 
 use super::{
-    Act, ClockStep, Host, LogSettings, NewAddress, RedisAct, Schedule, ScheduleError, Sent, To,
+    Act, ClockStep, Durability, Host, LogSettings, NewAddress, RedisAct, Schedule, ScheduleError,
+    Sent, To, TopicAct,
 };
 
 /// Instances of one world, at most.
@@ -107,8 +109,20 @@ impl Act {
         act.check_nested(instances, depth)
     }
 
-    /// Checks figures that have a limit of their own.
+    /// Checks figures that have a limit of their own, and what cannot be said of topics.
     fn check_extent(&self) -> Checked {
+        match self {
+            Self::Kick {
+                to: To::Topics { .. },
+                ..
+            } => return Err("terminals of users are kicked, not members of topics".to_owned()),
+            Self::Push {
+                to: To::Topics { .. },
+                durable: Durability::Written | Durability::Confirmed,
+                ..
+            } => return Err("what is for topics is in no log".to_owned()),
+            _ => {}
+        }
         if let Self::ReadSlowly { every, .. } = self
             && *every < MIN_EVERY
         {
@@ -135,11 +149,24 @@ impl Act {
             Self::Connect { client, user, .. } => name(client).and_then(|()| self::user(user)),
             Self::Push { to, name, .. } | Self::Kick { to, name, .. } => {
                 self::name(name)?;
-                match to {
-                    To::User(user) => self::user(user),
-                    To::Users(users) => users.iter().try_for_each(|user| self::user(user)),
-                    To::Everyone => Ok(()),
+                to.check_names()
+            }
+            Self::OfTopic { client, does } => {
+                name(client)?;
+                match does {
+                    TopicAct::Claim(claim) => {
+                        let rights = TopicRights::of_claim(claim.iter().map(String::as_str));
+                        rights.map(|_| ()).map_err(|error| error.to_string())
+                    }
+                    TopicAct::Join(topic) | TopicAct::Leave(topic) => self::topic(topic),
                 }
+            }
+            Self::Enrol {
+                user, topic, name, ..
+            } => {
+                self::name(name)?;
+                self::user(user)?;
+                self::topic(topic)
             }
             Self::Where { user, .. } | Self::ReadLog { user, .. } => self::user(user),
             Self::Redis(act) => act.check_names(),
@@ -186,6 +213,7 @@ impl Act {
         match self {
             Self::Connect { at, .. } | Self::Move { at, .. } | Self::Storm { at } => (*at, None),
             Self::Push { at: host, .. }
+            | Self::Enrol { at: host, .. }
             | Self::Repeat { at: host, .. }
             | Self::Kick { at: host, .. }
             | Self::Where { at: host, .. }
@@ -217,6 +245,7 @@ impl Act {
             | Self::Follow { .. }
             | Self::Forget { .. }
             | Self::Confirm { .. }
+            | Self::OfTopic { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -271,6 +300,7 @@ impl Act {
             | Self::Follow { .. }
             | Self::Forget { .. }
             | Self::Confirm { .. }
+            | Self::OfTopic { .. }
             | Self::Send { .. }
             | Self::Close { .. }
             | Self::StopReading { .. }
@@ -278,6 +308,7 @@ impl Act {
             | Self::Storm { .. }
             | Self::AllLeave
             | Self::Push { .. }
+            | Self::Enrol { .. }
             | Self::Repeat { .. }
             | Self::Kick { .. }
             | Self::Where { .. }
@@ -295,6 +326,20 @@ impl Act {
             | Self::Heal
             | Self::ExpectConverged
             | Self::ExpectAtRest => [Duration::ZERO; 3],
+        }
+    }
+}
+
+impl To {
+    fn check_names(&self) -> Checked {
+        match self {
+            Self::User(user) => self::user(user),
+            Self::Users(users) => users.iter().try_for_each(|user| self::user(user)),
+            Self::Everyone => Ok(()),
+            Self::Topics { topics, except } => {
+                topics.iter().try_for_each(|topic| self::topic(topic))?;
+                except.as_ref().map_or(Ok(()), |client| name(client))
+            }
         }
     }
 }
@@ -375,6 +420,15 @@ fn user(user: &str) -> Checked {
     }
     if user == "everyone" {
         return Err("`everyone` is not a user: it stands for all of them".to_owned());
+    }
+    Ok(())
+}
+
+fn topic(topic: &str) -> Checked {
+    TopicId::new(topic).map_err(|error| format!("`{topic}` is not a topic: {error}"))?;
+    name(topic)?;
+    if topic.contains([',', '*']) {
+        return Err(format!("`{topic}` is not one topic"));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::ms;
-use super::{FAULTS, HEAL, ScheduleMaker, USERS, WhoFollows};
+use super::{FAULTS, Focus, HEAL, ScheduleMaker, USERS};
 use crate::schedule::{Act, ClockStep, Durability, LogSettings, RedisAct, To};
 
 /// Clients begin to follow before the first of them connects.
@@ -19,10 +19,10 @@ pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
 impl ScheduleMaker {
     /// Whether any client follows.
-    pub(super) fn is_followed(&self, follows: WhoFollows) -> bool {
-        match follows {
-            WhoFollows::Some => self.below(ONE_IN, "followed", 0) == 0,
-            WhoFollows::Always => true,
+    pub(super) fn is_followed(&self, focus: Focus) -> bool {
+        match focus {
+            Focus::Anything | Focus::Topics => self.below(ONE_IN, "followed", 0) == 0,
+            Focus::Logs => true,
         }
     }
 

@@ -11,9 +11,9 @@ use crate::schedule::{
 };
 
 /// The fault happens after so many leases: nobody has only just started.
-const QUIET: u32 = 4;
+pub(super) const QUIET: u32 = 4;
 /// Pushes come for so many leases from then on: longer than any cause and its doubt can last.
-const SHOWN: u32 = 5;
+pub(super) const SHOWN: u32 = 5;
 const PUSHES: u64 = 24;
 const QUESTIONS: u64 = 8;
 
@@ -95,7 +95,7 @@ impl ScheduleMaker {
     }
 
     /// Each instance has a terminal, and each user.
-    fn residents(&mut self) {
+    pub(super) fn residents(&mut self) {
         for client in 0..self.clients {
             let at = self.moment(
                 Duration::from_millis(100),

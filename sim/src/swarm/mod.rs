@@ -20,6 +20,7 @@ mod mask;
 mod races;
 mod redis;
 mod span;
+mod topics;
 mod traffic;
 
 use mask::Kind;
@@ -68,12 +69,17 @@ pub fn run(schedule: &Schedule) -> Report {
 /// in which nothing else happens; in the others each kind of fault is there with probability one half, at a
 /// rate of its own.
 pub fn schedule(seed: u64) -> Schedule {
-    made(seed, WhoFollows::Some)
+    made(seed, Focus::Anything)
 }
 
 /// The same, and clients follow their logs in any case.
 pub fn followed(seed: u64) -> Schedule {
-    made(seed, WhoFollows::Always)
+    made(seed, Focus::Logs)
+}
+
+/// The same, and clients join and leave topics in any case.
+pub fn topical(seed: u64) -> Schedule {
+    made(seed, Focus::Topics)
 }
 
 /// The same, and no log is checked without a reason within the run.
@@ -83,16 +89,18 @@ pub fn unchecked(seed: u64) -> Schedule {
     schedule
 }
 
-/// In which schedules clients follow.
+/// What a schedule has in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WhoFollows {
-    /// In some of them.
-    Some,
-    /// In all.
-    Always,
+enum Focus {
+    /// Nothing: in some clients follow, in some they join topics.
+    Anything,
+    /// Clients follow.
+    Logs,
+    /// Clients join topics.
+    Topics,
 }
 
-fn made(seed: u64, follows: WhoFollows) -> Schedule {
+fn made(seed: u64, focus: Focus) -> Schedule {
     let noise = Noise::new(seed);
     let mut maker = ScheduleMaker {
         noise,
@@ -109,8 +117,11 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
         _ => Duration::from_secs(10),
     };
     let (shortest, longest) = RECONNECT;
-    if seed % 10 == LONE && follows == WhoFollows::Some {
+    if seed % 10 == LONE && focus != Focus::Logs {
         maker.lone();
+        if maker.has_topics(focus) {
+            maker.lone_topics();
+        }
         return maker.made(seed, None, None, LogSettings::DEFAULT);
     }
     let reconnects = !seed.is_multiple_of(10) && maker.below(2, "reconnects", 0) == 0;
@@ -127,6 +138,9 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
     maker.pushes();
     maker.questions();
     maker.end();
+    if maker.has_topics(focus) {
+        maker.topics();
+    }
     maker.words();
     let old = maker.below(8, "age", 0) == 0;
     if old {
@@ -141,7 +155,7 @@ fn made(seed: u64, follows: WhoFollows) -> Schedule {
         maker.come_again();
     }
     let mut log = LogSettings::DEFAULT;
-    if maker.is_followed(follows) {
+    if maker.is_followed(focus) {
         maker.followers();
         if !seed.is_multiple_of(10) {
             maker.faults_of_logs();

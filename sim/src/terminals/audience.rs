@@ -1,8 +1,8 @@
 //! The audience of a push: who can be reached, and what a push explains of its terminals' sessions.
 
 use switchboard_core::config::{Config, SlowConsumer};
-use switchboard_core::id::{ConnectionId, UserId};
-use switchboard_core::message::{Action, Outcome, Receipt};
+use switchboard_core::id::{ConnectionId, TopicId, UserId};
+use switchboard_core::message::{Action, Audience, Outcome, Receipt};
 use switchboard_core::time::Instant;
 
 use super::Terminals;
@@ -10,8 +10,32 @@ use crate::context::Context;
 use crate::directory::Directory;
 use crate::ledger::{FaultKind, Scope};
 use crate::publishing::Published;
+use crate::schedule::To;
 
 impl Terminals {
+    /// Whom an item of a schedule means.
+    pub(crate) fn audience(&self, to: &To) -> Option<Audience> {
+        let user = |name: &String| UserId::new(name).ok();
+        Some(match to {
+            To::User(name) => Audience::User(user(name)?),
+            To::Users(names) => Audience::Users(names.iter().filter_map(user).collect()),
+            To::Everyone => Audience::Everyone,
+            To::Topics { topics, except } => Audience::Topics {
+                topics: (topics.iter())
+                    .filter_map(|topic| TopicId::new(topic.as_str()).ok())
+                    .collect(),
+                except: except
+                    .as_ref()
+                    .and_then(|client| self.connection_of(client)),
+            },
+        })
+    }
+
+    /// The present connection of a client.
+    fn connection_of(&self, client: &str) -> Option<ConnectionId> {
+        self.sessions[*self.clients.get(client)?].id
+    }
+
     /// The sessions that a push must reach which is taken now, for the first time or once more.
     pub(crate) fn reachable(
         &self,
@@ -22,6 +46,10 @@ impl Terminals {
     ) -> Vec<usize> {
         // A repeat reaches nobody who came after the first time.
         let first = published.times()[0].at;
+        if let Audience::Topics { topics, except } = published.to() {
+            let members = (topics.as_slice(), *except);
+            return self.members_since(cx, directory, first, time == 0, members);
+        }
         let is_for = |user: &UserId| published.is_for(user);
         self.reachable_since(cx, directory, first, time == 0, is_for)
     }

@@ -44,7 +44,12 @@ impl Terminals {
     fn open(&mut self, cx: &mut Context, hosts: &Hosts, this: Session, at: Option<usize>) {
         let session = self.sessions.len();
         let follow = self.logs.get(&this.client).and_then(ClientLog::asks);
-        let this = Session { follow, ..this };
+        let rights = self.claims.of(&this.client);
+        let this = Session {
+            follow,
+            rights,
+            ..this
+        };
         let before = self.clients.insert(this.client.clone(), session);
         self.sessions.push(this);
         if let Some(before) = before {

@@ -5,6 +5,7 @@ mod client;
 mod log;
 mod session;
 mod socket;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,8 +28,10 @@ use crate::vocabulary::happening::{Happening, Seen};
 
 use log::ClientLog;
 use socket::Socket;
+use topics::Claims;
 
 pub use session::{Pace, Session};
+pub use topics::Standing;
 
 /// All clients.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Terminals {
     connections: BTreeMap<ConnectionId, usize>,
     /// What clients hold that follow their logs.
     logs: BTreeMap<String, ClientLog>,
+    /// What the tokens of clients say of topics, from their next connection on.
+    claims: Claims,
 }
 
 fingerprint!(Terminals {
@@ -54,6 +59,7 @@ fingerprint!(Terminals {
     clients,
     balancer_blind_until,
     logs,
+    claims,
 } without { reconnect, sockets, connections });
 
 /// The base of the delay between a terminal and its instance.
@@ -70,6 +76,7 @@ impl Terminals {
             sockets: vec![BTreeMap::new(); hosts],
             connections: BTreeMap::new(),
             logs: BTreeMap::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -95,7 +102,7 @@ impl Terminals {
             expires: self.sessions[session].token,
             size: PROTOCOL.size(Payload::len),
             follow: self.sessions[session].follow.clone(),
-            topics: None,
+            topics: self.sessions[session].rights.clone(),
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use switchboard_core::event::Follow;
 use switchboard_core::id::{ConnectionId, ConnectionKey, PushId, UserId};
 use switchboard_core::time::{Instant, WallTime};
+use switchboard_core::topic::SharedRights;
 
+use super::topics::Standings;
 use crate::fingerprint::{Fingerprint, Print};
 use crate::noise;
 use crate::observed::Life;
@@ -52,6 +54,10 @@ pub struct Session {
     pub(super) unanswered: bool,
     /// What it asks of its log.
     pub(super) follow: Option<Follow>,
+    /// What its token says of topics.
+    pub(super) rights: Option<SharedRights>,
+    /// What it has to do with topics.
+    pub(super) topics: Standings,
     /// What its noise is keyed with: the client, and when it connected.
     pub(super) noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
@@ -84,6 +90,8 @@ impl Fingerprint for Session {
             tries,
             unanswered,
             follow,
+            rights,
+            topics: _,
             noise,
             down,
             up,
@@ -95,6 +103,7 @@ impl Fingerprint for Session {
         (gone, left, tries).fingerprint(to);
         unanswered.fingerprint(to);
         to.word(follow);
+        to.word(rights);
         (noise, down, up).fingerprint(to);
     }
 }
@@ -147,6 +156,8 @@ impl Session {
             tries,
             unanswered: false,
             follow: None,
+            rights: None,
+            topics: Standings::new(),
             noise: [noise::of_name(client), now.as_nanos()],
             down: Instant::START,
             up: Instant::START,

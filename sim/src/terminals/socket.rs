@@ -134,7 +134,8 @@ impl Terminals {
                 session,
                 outgoing: outgoing.clone(),
             });
-            socket.buffer.push_back(Downward::Frame(outgoing));
+            socket.buffer.push_back(Downward::Frame(outgoing.clone()));
+            self.hear_of_topics(cx.now, session, &outgoing);
         }
     }
 
@@ -275,9 +276,9 @@ impl Terminals {
             | Outgoing::Gap(_)
             | Outgoing::Back(_)
             | Outgoing::Received(_)
-            | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(_, _) => {}
+            Outgoing::Joined { .. } => self.joined(cx, session),
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let payload = pushed.payload();
                 let push = publishing.of_content(payload.bytes());

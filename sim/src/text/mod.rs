@@ -189,6 +189,9 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 follows history 5
 1.000s  client c1 follows history 5 bringing 3
 1.000s  client c1 forgets 2
+1.000s  client c1 claims news,room-*
+1.000s  client c1 joins room-1
+1.000s  client c1 leaves room-1
 1.000s  client c1 sends 3 messages
 1.000s  client c1 sends 3 unwanted
 1.000s  client c1 sends malformed
@@ -203,6 +206,10 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 2.000s  push i2 alice m1
 2.000s  push i2 alice,bob m2
 2.000s  push i3 everyone m3
+2.000s  push i1 topics news m6
+2.000s  push i1 topics news,room-1 except c1 m7
+2.000s  join i1 alice news j1
+2.000s  leave i2 alice news j2 durable
 2.000s  push i1 alice m4 durable
 2.000s  push i1 alice,bob m5 durable
 2.000s  push i1 alice m6 durable confirmed
@@ -258,6 +265,7 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 7.000s  links latency 0.100s
 7.500s  on lookup of m1 after 0.000050s client c1 moves i3 sudden
 7.500s  on register of c1 kill i1
+7.500s  on joined of c1 push i2 topics news m8
 8.000s  heal
 9.000s  expect converged
 9.500s  clients leave
@@ -328,6 +336,10 @@ expect violation orphan-debt by 20.000s
             ),
             ("push i1 , m2", "the user id is empty"),
             ("push i1 everyone,a m2", "stands for all of them"),
+            ("push i1 topics a* m2", "is not one topic"),
+            ("push i1 topics a m2 durable", "is in no log"),
+            ("kick i1 topics a k2", "terminals of users are kicked"),
+            ("join i1 alice news", "`join i1 USER TOPIC NAME [durable]`"),
             ("push i1 alice bob m1", "alice,bob"),
             ("cut i1 -> i1", "no link to itself"),
             ("redis i1 next register refused", "`refused ERROR`"),

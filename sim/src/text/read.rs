@@ -4,7 +4,8 @@ use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
-    Act, ClockStep, Durability, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To, too_nested,
+    Act, ClockStep, Durability, Enrolment, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To,
+    TopicAct, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -30,6 +31,8 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
             at: host(at)?,
             user: (*user).to_owned(),
         }),
+        ("join", [at, rest @ ..]) => enrol(host(at)?, rest, Enrolment::Join),
+        ("leave", [at, rest @ ..]) => enrol(host(at)?, rest, Enrolment::Leave),
         ("where", [at, user]) => Ok(Act::Where {
             at: host(at)?,
             user: (*user).to_owned(),
@@ -244,6 +247,18 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             positions: number32(positions)?,
         },
+        ["claims", claim] => Act::OfTopic {
+            client,
+            does: TopicAct::Claim(listed(claim)),
+        },
+        ["joins", topic] => Act::OfTopic {
+            client,
+            does: TopicAct::Join((*topic).to_owned()),
+        },
+        ["leaves", topic] => Act::OfTopic {
+            client,
+            does: TopicAct::Leave((*topic).to_owned()),
+        },
         ["sends", count, "messages"] => Act::Send {
             client,
             what: Sent::Messages(number32(count)?),
@@ -277,15 +292,48 @@ fn one_or_all(word: &str, all: &str, instances: usize) -> Read<Option<Host>> {
         .map_err(|problem| format!("{problem}, nor `{all}`"))
 }
 
+/// Terminals of a user join a topic, or leave it.
+fn enrol(at: Host, words: &[&str], how: Enrolment) -> Read<Act> {
+    let (user, topic, name, durable) = match words {
+        [user, topic, name] => (user, topic, name, false),
+        [user, topic, name, "durable"] => (user, topic, name, true),
+        _ => {
+            return wrong(match how {
+                Enrolment::Join => "join",
+                Enrolment::Leave => "leave",
+            });
+        }
+    };
+    Ok(Act::Enrol {
+        at,
+        user: (*user).to_owned(),
+        topic: (*topic).to_owned(),
+        name: (*name).to_owned(),
+        how,
+        durable,
+    })
+}
+
+/// The words of a list.
+fn listed(words: &str) -> Vec<String> {
+    words.split(',').map(ToOwned::to_owned).collect()
+}
+
 fn audience(words: &[&str]) -> Read<To> {
     match words {
         ["everyone"] => Ok(To::Everyone),
-        [users] if users.contains(',') => {
-            Ok(To::Users(users.split(',').map(ToOwned::to_owned).collect()))
-        }
+        [users] if users.contains(',') => Ok(To::Users(listed(users))),
         [user] => Ok(To::User((*user).to_owned())),
+        ["topics", topics] => Ok(To::Topics {
+            topics: listed(topics),
+            except: None,
+        }),
+        ["topics", topics, "except", client] => Ok(To::Topics {
+            topics: listed(topics),
+            except: Some((*client).to_owned()),
+        }),
         other => Err(format!(
-            "a push is for a user, for several as in alice,bob, or for everyone, not for `{}`",
+            "a push is for a user, for several as in alice,bob, for everyone or for topics, not for `{}`",
             other.join(" ")
         )),
     }

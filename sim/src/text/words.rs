@@ -42,6 +42,7 @@ pub(super) const MOMENTS: Table<Moment> = &[
     ("delivered", Moment::Delivered),
     ("write", Moment::Write),
     ("receipt", Moment::Receipt),
+    ("joined", Moment::Joined),
 ];
 
 /// Bugs that can be switched on.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
-    Act, ClockStep, Durability, Host, HowClosed, HowKilled, Moment, NewAddress, Sent, To,
+    Act, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, Moment, NewAddress, Sent,
+    To, TopicAct,
 };
 
 impl Display for Act {
@@ -27,6 +28,18 @@ impl Display for Act {
             Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
             Self::Confirm { client, nth: 1 } => write!(f, "client {client} confirms"),
             Self::Confirm { client, nth } => write!(f, "client {client} confirms {nth}"),
+            Self::OfTopic { client, does } => write!(f, "client {client} {does}"),
+            Self::Enrol {
+                at,
+                user,
+                topic,
+                name,
+                how,
+                durable,
+            } => {
+                let durable = if *durable { " durable" } else { "" };
+                write!(f, "{how} {at} {user} {topic} {name}{durable}")
+            }
             Self::Send { client, what } => write!(f, "client {client} sends {what}"),
             Self::Close { client, how } => closes(f, client, *how),
             Self::StopReading { client } => write!(f, "client {client} stops reading"),
@@ -173,6 +186,25 @@ fn waits(
     write!(f, "{act}")
 }
 
+impl Display for TopicAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claim(claim) => write!(f, "claims {}", claim.join(",")),
+            Self::Join(topic) => write!(f, "joins {topic}"),
+            Self::Leave(topic) => write!(f, "leaves {topic}"),
+        }
+    }
+}
+
+impl Display for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Join => "join",
+            Self::Leave => "leave",
+        })
+    }
+}
+
 impl Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -223,6 +255,13 @@ impl Display for To {
             Self::User(user) => f.write_str(user),
             Self::Users(users) => f.write_str(&users.join(",")),
             Self::Everyone => f.write_str("everyone"),
+            Self::Topics { topics, except } => {
+                write!(f, "topics {}", topics.join(","))?;
+                match except {
+                    Some(client) => write!(f, " except {client}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

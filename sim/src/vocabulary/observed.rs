@@ -7,9 +7,10 @@ use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload};
-use switchboard_core::id::InstanceId;
+use switchboard_core::id::{Epoch, InstanceId};
 use switchboard_core::message::{PushRefused, Receipt};
 use switchboard_core::position::Position;
+use switchboard_core::topic::TopicWish;
 
 use crate::boundary::{Intake, Output};
 use crate::fingerprint::timeless;
@@ -159,6 +160,13 @@ pub enum Observed {
         session: usize,
         /// What it was.
         frame: Heard,
+    },
+    /// An instance takes in what a terminal wants of a topic.
+    Wished {
+        /// The session of that terminal.
+        session: usize,
+        /// What it wants.
+        wish: TopicWish,
     },
     /// An instance has sent a frame for a terminal to its socket.
     Given {
@@ -401,6 +409,7 @@ impl Observed {
             | Self::LogHeard { .. }
             | Self::Confirmed { .. } => Topic::Frames,
             Self::Heard { .. }
+            | Self::Wished { .. }
             | Self::Given { .. }
             | Self::Closing { .. }
             | Self::Closed { .. }
@@ -458,6 +467,13 @@ pub enum Change {
         before: Option<Row>,
         /// What stands there since.
         after: Option<Row>,
+    },
+    /// What an instance has said of a topic: under which epoch it has members.
+    Topic {
+        /// What stood there.
+        before: Option<Epoch>,
+        /// What stands there from here on.
+        after: Option<Epoch>,
     },
     /// The lease of one instance.
     Lease {

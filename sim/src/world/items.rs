@@ -1,12 +1,13 @@
 //! Which part each item of a schedule concerns.
 
-use switchboard_core::message::Until;
+use switchboard_core::id::TopicId;
+use switchboard_core::message::{Action, Until};
 
 use super::World;
 use crate::ledger::FaultKind;
 use crate::observed::Quiescence;
 use crate::publishing::{Asked, Kept};
-use crate::schedule::{Act, Durability};
+use crate::schedule::{Act, Durability, Enrolment};
 use crate::terminals::Pace;
 
 impl World {
@@ -39,6 +40,19 @@ impl World {
             } => terminals.follow(client, *history, *brings),
             Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
             Act::Confirm { client, nth } => terminals.client_confirms(cx, client, *nth),
+            Act::OfTopic { client, does } => terminals.of_topic(cx, client, does),
+            Act::Enrol {
+                at,
+                user,
+                topic,
+                name,
+                how,
+                durable,
+            } => {
+                if let Some(action) = enrolling(*how, topic) {
+                    publishing.enrol(cx, hosts, at.0, (user, name), (action, *durable));
+                }
+            }
             Act::Send { client, what } => terminals.client_sends(cx, hosts, client, *what),
             Act::StopReading { client } => {
                 terminals.reads(cx, hosts, publishing, client, Pace::Never);
@@ -65,10 +79,16 @@ impl World {
                     Durability::Written => Some(kept(Until::Written)),
                     Durability::Confirmed => Some(kept(Until::Acked)),
                 };
-                publishing.publish(cx, hosts, at.0, to, name, durable);
+                if let Some(to) = terminals.audience(to) {
+                    publishing.publish(cx, hosts, at.0, to, name, durable);
+                }
             }
             Act::Repeat { at, name } => publishing.repeat(cx, hosts, at.0, name),
-            Act::Kick { at, to, name } => publishing.kick(cx, hosts, at.0, to, name),
+            Act::Kick { at, to, name } => {
+                if let Some(to) = terminals.audience(to) {
+                    publishing.kick(cx, hosts, at.0, to, name);
+                }
+            }
             Act::Where { at, user } => publishing.ask_where(cx, hosts, at.0, user),
             Act::ReadLog { at, user } => publishing.ask_log(cx, hosts, at.0, user),
             Act::Instances { at } => publishing.ask(cx, hosts, at.0, Asked::Instances),
@@ -153,4 +173,13 @@ impl World {
         watchers.quiesce(quiescence, scene);
         self.carry();
     }
+}
+
+/// What terminals are told that join a topic, or leave it.
+fn enrolling(how: Enrolment, topic: &str) -> Option<Action> {
+    let topic = TopicId::new(topic).ok()?;
+    Some(match how {
+        Enrolment::Join => Action::Join(topic),
+        Enrolment::Leave => Action::Leave(topic),
+    })
 }

@@ -3,7 +3,7 @@
 
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::{CallId, UserId};
-use switchboard_core::message::Push;
+use switchboard_core::message::{Action, Audience, Push};
 
 use super::World;
 use crate::observed::{HandIn, Life};
@@ -22,7 +22,16 @@ impl World {
             ..
         } = self;
         let published = &publishing.pushes()[push];
-        let reachable = terminals.reachable(cx, directory, published, time);
+        let mut reachable = terminals.reachable(cx, directory, published, time);
+        // Who is told to leave may have left already.
+        if let Audience::Topics { topics, .. } = published.to() {
+            reachable.retain(|session| {
+                let user = terminals.sessions()[*session].user();
+                !(topics.iter()).any(|topic| {
+                    publishing.is_under_way(cx.now, user, &Action::Leave(topic.clone()))
+                })
+            });
+        }
         let taken = publishing.taken(cx, life, hand_in, reachable);
         terminals.excuse_kicked(cx, &publishing.pushes()[push]);
         publishing.moment(cx, Moment::Push, push);

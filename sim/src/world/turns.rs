@@ -72,6 +72,9 @@ impl World {
                         let account = hosts.account(cx, life, *connection, *closure);
                         terminals.closed(cx, life.host, *connection, *closure, account);
                     }
+                    Event::Topic { connection, wish } => {
+                        terminals.wished(cx, life.host, *connection, wish);
+                    }
                     Event::Heard { connection, frame } => {
                         terminals.heard(cx, life.host, *connection, *frame);
                     }

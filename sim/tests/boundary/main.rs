@@ -7,3 +7,4 @@ mod ends;
 mod excuses;
 mod recorder;
 mod times;
+mod topics;

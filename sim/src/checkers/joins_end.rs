@@ -1,0 +1,182 @@
+//! `joins-end`: each wish to join a topic is answered, and a member is degraded for a reason.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchboard_core::frame::Outgoing;
+use switchboard_core::id::TopicId;
+use switchboard_core::message::{Action, Outcome, Receipt};
+use switchboard_core::time::Instant;
+use switchboard_core::topic::TopicWish;
+
+use super::allowance::closing;
+use super::connect_ends::{WAYS, not_in_time};
+use crate::checker::{Checker, Watch};
+use crate::ledger::{Excuse, Part, Scope};
+use crate::observed::{HandIn, Observed, Topic};
+
+/// Who wants to join a topic is told within the grace of the hello that it has, or that it has not; a member is
+/// told that it is degraded only if something was wrong; and whom a receipt names as a member is told so.
+#[derive(Clone, Debug, Default)]
+pub struct JoinsEnd {
+    /// When each terminal was last told something of each topic.
+    told: BTreeMap<(usize, TopicId), Instant>,
+    /// What is looked at when a call comes.
+    wishes: Vec<Wish>,
+}
+
+/// A wish to join.
+#[derive(Clone, Debug)]
+struct Wish {
+    session: usize,
+    topic: TopicId,
+    since: Instant,
+    by: By,
+}
+
+/// Who wants a terminal to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// It itself. It waits for so long, and for its hello before.
+    Terminal,
+    /// An application, which was told that it has.
+    Application,
+}
+
+/// What a turn takes.
+const TURN: Duration = Duration::from_millis(5);
+
+impl Checker for JoinsEnd {
+    fn name(&self) -> &'static str {
+        "joins-end"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Words, Topic::Pushes]
+    }
+
+    /// They are words that say `degraded`.
+    fn excused_at_most(&self) -> f64 {
+        0.2
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match event {
+            Observed::Wished {
+                session,
+                wish: TopicWish::Join(topic),
+            } => {
+                let within = watch.scene().config().hello_grace * 2 + WAYS;
+                self.call(watch, *session, topic, (By::Terminal, within));
+            }
+            Observed::Given { session, outgoing } => self.given(watch, *session, outgoing),
+            Observed::Answered { hand_in, receipt } => self.answered(watch, *hand_in, receipt),
+            _ => {}
+        }
+    }
+
+    fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
+        let Wish {
+            session,
+            topic,
+            since,
+            by,
+        } = &self.wishes[what as usize];
+        let this = &watch.scene().sessions()[*session];
+        let standing = this.standing(topic);
+        let told = self.told.get(&(*session, topic.clone()));
+        let is_told = match by {
+            By::Terminal => told.is_some_and(|told| told >= since),
+            By::Application => standing.told().is_some(),
+        };
+        if is_told || standing.has_left_since(*since) {
+            return watch.held();
+        }
+        if !this.is_open() {
+            return;
+        }
+        let wakes = (this.life()).and_then(|life| watch.scene().host(life.host));
+        let wakes = wakes.map(|host| host.paused_until());
+        let within = watch.scene().config().hello_grace * 2 + WAYS;
+        if let Some(wakes) = wakes.filter(|wakes| *wakes + within > watch.now()) {
+            return watch.call_at(wakes + within, what);
+        }
+        // What waits for a terminal that does not read is given later, and not to one whose end has begun.
+        let unread = |excuse: &Excuse| {
+            excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(*session)
+        };
+        let excuse =
+            (watch.excuse(*since, watch.now(), unread)).or_else(|| closing(watch, *session));
+        match excuse {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "session {session} of {} is not told what became of its wish to join {topic:?}",
+                this.user()
+            )),
+        }
+    }
+}
+
+impl JoinsEnd {
+    fn call(
+        &mut self,
+        watch: &mut Watch<'_>,
+        session: usize,
+        topic: &TopicId,
+        (by, within): (By, Duration),
+    ) {
+        watch.call_at(watch.now() + within, self.wishes.len() as u64);
+        self.wishes.push(Wish {
+            session,
+            topic: topic.clone(),
+            since: watch.now(),
+            by,
+        });
+    }
+
+    fn given(&mut self, watch: &mut Watch<'_>, session: usize, outgoing: &Outgoing) {
+        let topic = match outgoing {
+            Outgoing::Joined { topic, degraded } => {
+                if *degraded {
+                    match not_in_time(watch, session) {
+                        Some(excuse) => watch.excused(excuse),
+                        None => watch.violated(format!(
+                            "session {session} is a degraded member of {topic:?}, and nothing was wrong"
+                        )),
+                    }
+                }
+                topic
+            }
+            Outgoing::NotJoined(topic, _) | Outgoing::Left(topic) => topic,
+            Outgoing::Hello { .. }
+            | Outgoing::Log(_)
+            | Outgoing::Gap(_)
+            | Outgoing::Back(_)
+            | Outgoing::Received(_)
+            | Outgoing::Pushed(_)
+            | Outgoing::Record(_) => return,
+        };
+        self.told.insert((session, topic.clone()), watch.now());
+    }
+
+    /// An application is told of terminals that have joined.
+    fn answered(&mut self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
+        let scene = watch.scene();
+        let Action::Join(topic) = scene.pushes()[hand_in.push].action() else {
+            return;
+        };
+        let joined = (receipt.terminals.iter())
+            .filter(|terminal| terminal.outcome == Outcome::Written)
+            .filter_map(|terminal| scene.session_of(terminal.connection));
+        for session in joined {
+            // A repeat is told what became of it the first time.
+            let first = scene.pushes()[hand_in.push].times()[0].at;
+            if !scene.sessions()[session]
+                .standing(topic)
+                .has_left_since(first)
+            {
+                self.call(watch, session, topic, (By::Application, TURN));
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `topic-members`: what is for a topic reaches its members, and nobody else.
+
+use switchboard_core::config::Config;
+use switchboard_core::id::TopicId;
+use switchboard_core::message::{Action, Audience};
+use switchboard_core::time::Instant;
+
+use crate::checker::{Checker, Scene, Watch};
+use crate::observed::{Observed, Topic};
+use crate::publishing::{HandInProgress, Published};
+use crate::terminals::Session;
+
+/// Who gets a push to topics was a member of one of them at some time since it was handed in: by its token, by its
+/// own wish where its token allows that, or because an application wanted it; and was not left out.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicMembers;
+
+impl Checker for TopicMembers {
+    fn name(&self) -> &'static str {
+        "topic-members"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Frames]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        let Observed::Written {
+            session,
+            push: Some(push),
+            ..
+        } = event
+        else {
+            return;
+        };
+        let scene = watch.scene();
+        let published = &scene.pushes()[*push];
+        let Audience::Topics { topics, except } = published.to() else {
+            return;
+        };
+        let this = &scene.sessions()[*session];
+        if except.is_some() && *except == this.connection() {
+            return watch.violated(format!(
+                "session {session} got push {push}, and was left out"
+            ));
+        }
+        let first = published.times()[0].at;
+        if may_be_meant(scene, published, this, first) {
+            watch.held();
+        } else {
+            watch.violated(format!(
+                "session {session} got push {push} to {topics:?}, and was no member"
+            ));
+        }
+    }
+}
+
+/// Whether a session may be one of those for whom a push is that was handed in at this moment.
+pub(super) fn may_be_meant(
+    scene: Scene<'_>,
+    published: &Published,
+    session: &Session,
+    since: Instant,
+) -> bool {
+    match published.to() {
+        Audience::Topics { topics, .. } => topics.iter().any(|topic| {
+            session.standing(topic).may_have_been(since)
+                || may_be_told_to_join(scene, session, topic, since)
+        }),
+        Audience::Everyone => true,
+        Audience::User(_) | Audience::Users(_) | Audience::Connections { .. } => {
+            published.is_for(session.user())
+        }
+    }
+}
+
+/// How much longer than its deadline what an application wants of a member may be under way.
+fn lasts(scene: Scene<'_>) -> std::time::Duration {
+    Config::DEADLINE_DEFAULT + scene.config().hello_grace * 2
+}
+
+/// Whether an application has wanted a session to join a topic, lately or for good.
+fn may_be_told_to_join(
+    scene: Scene<'_>,
+    session: &Session,
+    topic: &TopicId,
+    since: Instant,
+) -> bool {
+    scene.pushes().iter().any(|push| {
+        let lately =
+            push.keeps() || (push.times().iter()).any(|time| time.at + lasts(scene) >= since);
+        *push.action() == Action::Join(topic.clone()) && push.is_for(session.user()) && lately
+    })
+}
+
+/// Whether an application wants a session to leave a topic.
+pub(super) fn may_be_told_to_leave(watch: &Watch<'_>, session: &Session, topic: &TopicId) -> bool {
+    let scene = watch.scene();
+    scene.pushes().iter().any(|push| {
+        let lately = (push.times().iter()).any(|time| {
+            time.progress != HandInProgress::OnItsWay && time.at + lasts(scene) >= watch.now()
+        });
+        *push.action() == Action::Leave(topic.clone()) && push.is_for(session.user()) && lately
+    })
+}

@@ -1,0 +1,99 @@
+//! `topic-rows`: after the faults the directory says of topics what is so, and at rest nothing.
+
+use std::collections::BTreeSet;
+
+use switchboard_core::directory::Operation;
+use switchboard_core::id::{InstanceId, TopicId};
+
+use super::allowance::differs;
+use crate::checker::{Checker, Scene, Watch};
+use crate::observed::{Change, Observed, Quiescence, Topic};
+
+/// Where the schedule expects it, the instances that the directory names for a topic are those that have told
+/// a terminal there that it is a member. And nothing is written but when that changes, as long as nothing is wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TopicRows;
+
+impl Checker for TopicRows {
+    fn name(&self) -> &'static str {
+        "topic-rows"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Directory]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        let Observed::Executed(executed) = event else {
+            return;
+        };
+        let Change::Topic { before, after } = executed.change else {
+            return;
+        };
+        let instance = match &executed.operation {
+            Operation::EnterTopic { instance, .. } | Operation::LeaveTopic { instance, .. } => {
+                *instance
+            }
+            Operation::Register { .. }
+            | Operation::Unregister { .. }
+            | Operation::RemoveRow { .. }
+            | Operation::KeepTopic { .. }
+            | Operation::LookupTopic { .. }
+            | Operation::Lookup { .. }
+            | Operation::View
+            | Operation::Claim { .. }
+            | Operation::Renew { .. }
+            | Operation::Release { .. }
+            | Operation::ReadLease { .. }
+            | Operation::Log { .. } => return,
+        };
+        // What is dead is taken back by everybody who reads it.
+        if before != after || instance != watch.scene().instance_of(executed.life) {
+            return watch.held();
+        }
+        match differs(watch, executed.life) {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "i{} asks for what is so already, and nothing was wrong: {:?}",
+                executed.life.host + 1,
+                executed.operation
+            )),
+        }
+    }
+
+    fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        let scene = watch.scene();
+        let rows: BTreeSet<_> = (scene.topic_rows())
+            .filter(|(topic, instance, _)| scene.is_entered(topic, *instance))
+            .map(|(topic, instance, _)| (topic.clone(), instance))
+            .collect();
+        let members = match quiescence {
+            Quiescence::Converged => members(scene),
+            Quiescence::AtRest => BTreeSet::new(),
+        };
+        if let Some((topic, instance)) = members.difference(&rows).next() {
+            watch.violated(format!(
+                "{instance:?} has members of {topic:?}, and no row says so"
+            ));
+        } else if let Some((topic, instance)) = rows.difference(&members).next() {
+            watch.violated(format!(
+                "{instance:?} has no members of {topic:?}, and a row says so"
+            ));
+        } else if !rows.is_empty() || quiescence == Quiescence::AtRest {
+            watch.held();
+        }
+    }
+}
+
+/// The instances with members of each topic, as these were told.
+fn members(scene: Scene<'_>) -> BTreeSet<(TopicId, InstanceId)> {
+    let open = scene.sessions().iter().filter(|session| session.is_open());
+    open.flat_map(|session| {
+        let instance = session.life().map(|life| scene.instance_of(life));
+        let told = session
+            .topics()
+            .filter(|(_, standing)| standing.told().is_some());
+        told.filter_map(move |(topic, _)| Some((topic.clone(), instance?)))
+    })
+    .collect()
+}

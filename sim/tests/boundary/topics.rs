@@ -1,0 +1,48 @@
+//! What is said of a push to a topic that reaches who was no member.
+
+use std::time::Duration;
+
+use switchboard_core::frame::Payload;
+use switchboard_sim::observed::Observed;
+use switchboard_sim::schedule::Schedule;
+use switchboard_sim::{World, checkers};
+
+/// One terminal is a member, one has left, one is left out, and one never was one.
+const SCHEDULE: &str = "switchboard-sim 1  seed 7  instances 2  lease 10s
+    0.5s  client c1 claims news
+    0.5s  client c2 claims news
+    0.5s  client c3 claims news
+    1s    client c1 connects i1 as alice
+    1s    client c2 connects i1 as bob
+    1s    client c3 connects i2 as carol
+    1s    client c4 connects i2 as dave
+    3s    client c2 leaves news
+    4s    push i1 topics news except c3 m1";
+
+/// What is said if a terminal has got the push.
+fn written_to(session: usize) -> Option<String> {
+    let schedule = Schedule::parse(SCHEDULE).expect("a schedule");
+    let checker = checkers::named("topic-members").expect("a checker");
+    let mut world = World::watched(schedule, vec![checker]);
+    world.run_until(Duration::from_secs(5));
+    world.pretend(Observed::Written {
+        session,
+        payload: Payload::text("extra".into()).expect("text"),
+        push: Some(0),
+        position: None,
+    });
+    world.report().violation.map(|violation| violation.what)
+}
+
+#[test]
+fn members_get_what_is_for_their_topic_and_nobody_else() {
+    assert_eq!(written_to(0), None);
+    for (session, why) in [
+        (1, "was no member"),
+        (2, "was left out"),
+        (3, "was no member"),
+    ] {
+        let said = written_to(session).expect("it is no member");
+        assert!(said.contains(why), "{said}");
+    }
+}
