@@ -141,6 +141,23 @@ run({
     assert.equal(await page.locator("#frames img, #frames b").count(), 0);
   },
 
+  "the page's terminal joins a topic, is listed, gets what is pushed to it, and leaves": async () => {
+    await page.getByRole("button", { name: "Join" }).click();
+    await shows(page, "#frames li", "{\"switchboard\":{\"joined\":{\"topic\":\"news\"}}}");
+    await page.getByRole("button", { name: "Members", exact: true }).click();
+    await shows(page, "#topic-state", /^1 member$/);
+    await shows(page, "#topic-members li", uuid);
+    await page.locator("#topic-text").fill("to members, <b>not bold</b>");
+    await page.getByRole("button", { name: "Push to members" }).click();
+    await shows(page, "#frames li", "to members, <b>not bold</b>");
+    await shows(page, "#topic-state", "1 written, 0 queued, 0 failed, at 1 instance");
+    await screenshot(page, "3-a-topic");
+    await page.getByRole("button", { name: "Leave" }).click();
+    await shows(page, "#frames li", "{\"switchboard\":{\"left\":{\"topic\":\"news\"}}}");
+    await page.getByRole("button", { name: "Push to members" }).click();
+    await shows(page, "#topic-state", "no member is known");
+  },
+
   "what the page sends is answered": async () => {
     await page.locator("#message").fill("hello back");
     await page.getByRole("button", { name: "Send" }).click();

@@ -39,6 +39,13 @@ def example(first, last):
     return answer
 
 
+def example_of(*names):
+    """The only answer in the document with just these names."""
+    answers = [json.loads(block) for block in blocks("json")]
+    [answer] = [answer for answer in answers if tuple(answer) == names]
+    return answer
+
+
 def same_form(shown, given, where="the answer"):
     """The same names and the same types, all the way down."""
     assert type(shown) is type(given), f"{where}: {given!r} is shown as {shown!r}"
@@ -100,6 +107,7 @@ SHELL = Shell()
 FIRST, SECOND = "0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11", "7d4c0f4e-90c9-4c61-a0b5-0d5d2f1f4c55"
 POSITION = "0056a2b4c8d9e07f3a9c01"
 TERMINALS = {}
+RECEIPT = ("push", "degraded", "written", "queued", "failed", "terminals")
 
 
 @check("terminals are there")
@@ -117,7 +125,7 @@ async def heard(*names):
 @check("a push to a user")
 async def _():
     receipt = SHELL.json("'Hello' $API/v1/users/ann/push")
-    same_form(example("push", "terminals"), receipt)
+    same_form(example_of(*RECEIPT), receipt)
     assert (receipt["written"], len(receipt["terminals"])) == (2, 2)
     assert await heard("ann", "ann too") == "Hello"
 
@@ -133,8 +141,8 @@ async def _():
 
 @check("a push to several users")
 async def _():
-    receipt = SHELL.json("$API/v1/push")
-    same_form(example("push", "terminals"), receipt)
+    receipt = SHELL.json('["ann", "bob"], "text"')
+    same_form(example_of(*RECEIPT), receipt)
     assert receipt["written"] == 3
     assert await heard("ann", "ann too", "bob") == "Hello"
 
@@ -158,6 +166,55 @@ async def _():
         }
 
 
+@check("a user joins a topic, gets what is pushed to it, and is listed")
+async def _():
+    joined = SHELL.json("-X PUT $API/v1/topics/news/users/ann ")
+    same_form(example_of("push", "degraded", "kept", "written", "queued", "failed", "terminals"), joined)
+    assert (joined["kept"], joined["written"]) == (True, 2)
+    assert await heard("ann", "ann too") == '{"switchboard":{"joined":{"topic":"news"}}}'
+    receipt = SHELL.json("'Hello' $API/v1/topics/news/push")
+    same_form(example("push", "instances"), receipt)
+    assert receipt["written"] == 2 and await heard("ann", "ann too") == "Hello"
+    receipt = SHELL.json("?except=", uuids={FIRST: TERMINALS["ann"].uuid})
+    assert receipt["written"] == 1 and await heard("ann too") == "Hello"
+    receipt = SHELL.json('["news", "sport"]')
+    assert receipt["written"] == 2 and await heard("ann", "ann too") == "Hello"
+    counted = SHELL.json("$API/v1/topics/news ")
+    same_form(example_of("degraded", "count", "instances"), counted)
+    assert counted["count"] == 2
+    members = SHELL.json("/members?limit=100")
+    same_form(example_of("degraded", "count", "members", "next", "instances"), members)
+    assert {each["connection"] for each in members["members"]} == {
+        TERMINALS["ann"].uuid,
+        TERMINALS["ann too"].uuid,
+    }
+
+
+@check("a user leaves a topic, and one connection joins it")
+async def _():
+    left = '{"switchboard":{"left":{"topic":"news"}}}'
+    joined = left.replace("left", "joined")
+    assert SHELL.json("-X DELETE $API/v1/topics/news/users/ann ")["written"] == 2
+    assert await heard("ann", "ann too") == left
+    one = SHELL.json("?connection=0b0e9f32-5f0e-4a53-8b0a-6e1c1f6f7a11\"   # this", uuids={FIRST: TERMINALS["ann"].uuid})
+    assert (one["written"], "kept" in one) == (1, False)
+    assert await heard("ann") == joined
+    assert SHELL.json("$API/v1/join")["kept"] is True
+    assert await heard("ann", "ann too") == joined
+    assert SHELL.json("$API/v1/leave")["kept"] is True
+    assert await heard("ann", "ann too") == left
+
+
+@check("who is online, and where several users are connected")
+async def _():
+    online = SHELL.json("online=true")
+    same_form(example_of("degraded", "users", "next", "instances"), online)
+    assert online["users"] == ["ann", "bob"]
+    connections = SHELL.json("$API/v1/users/connections")
+    assert list(connections) == list(example_of("degraded", "users"))
+    assert {each["user"]: len(each["connections"]) for each in connections["users"]} == {"ann": 2, "bob": 1}
+
+
 @check("a log is read from its beginning, from a position, and deleted")
 async def _():
     for text in ("one", "two"):
@@ -174,11 +231,11 @@ async def _():
 @check("one connection is ended, then all of the user")
 async def _():
     receipt = SHELL.json(f"connections/{FIRST}", uuids={FIRST: TERMINALS["ann"].uuid})
-    same_form(example("push", "terminals"), receipt)
+    same_form(example_of(*RECEIPT), receipt)
     assert await TERMINALS["ann"].ending() == (4001, "kicked")
     again = await Terminal.open(f"{NEAR['terminals']}?user=ann")
     receipt = SHELL.json("$API/v1/kick", uuids={FIRST: again.uuid})
-    same_form(example("push", "terminals"), receipt)
+    same_form(example_of(*RECEIPT), receipt)
     assert await again.ending() == (4001, "kicked")
 
     async def alone():

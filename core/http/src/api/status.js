@@ -174,7 +174,7 @@ const wanted = (positions) => (positions.length ? positions.map((position) => `a
 
 function connected(yes) {
   at("connect").textContent = socket || follower ? "Disconnect" : "Connect";
-  at("message").disabled = at("send").disabled = !yes;
+  for (const id of ["message", "send", "join", "leave"]) at(id).disabled = !yes;
   at("cut").disabled = !(yes && follower);
   at("follow").disabled = Boolean(socket || follower);
 }
@@ -325,12 +325,12 @@ function showReceipt(receipt) {
   say(at("push-state"), counts + nobody + (degraded ? ", degraded" : ""), failed || degraded ? "bad" : "good");
 }
 
-async function attempt(work) {
+async function attempt(work, state = "push-state") {
   try {
     await work();
   } catch (error) {
-    at("receipt").hidden = true;
-    say(at("push-state"), error.message, "bad");
+    if (state === "push-state") at("receipt").hidden = true;
+    say(at(state), error.message, "bad");
   }
 }
 
@@ -359,6 +359,39 @@ async function listConnections() {
 }
 
 at("list").addEventListener("click", () => attempt(listConnections));
+
+// Topic
+
+const MEMBERS = 100;
+const topic = () => at("topic").value;
+
+for (const wish of ["join", "leave"]) {
+  // The answer is a frame, which the terminal shows.
+  at(wish).addEventListener("click", () => socket?.send(JSON.stringify({ switchboard: { [wish]: topic() } })));
+}
+
+async function pushToMembers() {
+  const receipt = await call("POST", "/v1/push", { topics: [topic()], text: at("topic-text").value });
+  const { written, queued, failed, degraded, instances } = receipt;
+  const where = instances.length === 1 ? "1 instance" : `${instances.length} instances`;
+  const counts = instances.length ? `${written} written, ${queued} queued, ${failed} failed, at ${where}` : "no member is known";
+  say(at("topic-state"), counts + (degraded ? ", degraded" : ""), failed || degraded ? "bad" : "good");
+}
+
+async function listMembers() {
+  const { count, members, next, instances, degraded } = await call("POST", `/v1/members?limit=${MEMBERS}`, { topic: topic() });
+  const silent = instances.filter(({ answered }) => !answered).length;
+  const total = count === 1 ? "1 member" : `${count} members`;
+  const doubt = silent ? `, ${silent} of ${instances.length} instances silent` : degraded ? ", degraded: some may be missing" : "";
+  say(at("topic-state"), total + (next && count > MEMBERS ? `, the first ${MEMBERS}` : "") + doubt, doubt ? "bad" : "");
+  at("topic-members").replaceChildren(...members.map(({ user, connection }) => element("li", `${user}: ${connection}`)));
+}
+
+at("topic-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(pushToMembers, "topic-state");
+});
+at("members").addEventListener("click", () => attempt(listMembers, "topic-state"));
 
 async function start() {
   try {
