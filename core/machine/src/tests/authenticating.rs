@@ -7,6 +7,7 @@ use crate::event::{Closure, Event, Heard, Login, Refused};
 use crate::frame::Payload;
 use crate::id::{CallId, PushId, UserId};
 use crate::message::{Action, Audience, Push};
+use crate::testing::cluster::Cluster;
 use crate::testing::rig::Rig;
 use crate::time::WallTime;
 
@@ -30,7 +31,12 @@ fn a_share_of_the_connections_is_for_those_who_have_not_said_who_they_are() {
 
 #[test]
 fn the_share_is_one_connection_at_least() {
-    for (connections, percent, share) in [(5, 10, 1), (1_000_000, 10, 100_000), (250, 1, 2)] {
+    for (connections, percent, share) in [
+        (5, 10, 1),
+        (1_000_000, 10, 10_000),
+        (50_000, 10, 5000),
+        (250, 1, 2),
+    ] {
         let config = Config {
             connections,
             authenticating_percent: percent,
@@ -52,6 +58,27 @@ fn a_terminal_is_registered_and_greeted_once_it_has_said_who_it_is() {
     );
     assert_eq!(rig.row_epochs(), [1]);
     assert_eq!(rig.push("ann", "hi"), ["hi 0", "flush 0"]);
+}
+
+/// A walk over all rows goes on behind a terminal that has none.
+#[test]
+fn settling_writes_the_rows_of_those_who_came_before_a_stranger() {
+    let mut cluster = Cluster::new(&Config::default(), 2);
+    let (_, ann) = cluster.connect(0, "ann");
+    let stranger = cluster.accept_stranger(0).expect("there is room");
+    cluster.event(
+        0,
+        Event::Opened {
+            connection: stranger,
+        },
+    );
+    cluster.event(0, Event::DirectoryDown);
+    cluster.directory.wipe();
+    cluster.event(0, Event::DirectoryUp);
+    cluster.pass(Duration::from_secs(2));
+    let key = UserId::new("ann").expect("a user").into();
+    let row = cluster.directory.row(cluster.now.mono, &key, ann);
+    assert_eq!(row.map(|row| row.epoch.get()), Some(2));
 }
 
 #[test]

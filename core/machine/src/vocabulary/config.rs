@@ -49,8 +49,8 @@ crate::settings! {
             handshake_timeout: Duration as Time = secs(5),
                 rule: |config| !config.handshake_timeout.is_zero(), "must be above zero";
 
-            /// Connections whose terminals have not said who they are, at most, in percent of `connections`. It
-            /// concerns terminals that say so behind the handshake, in their first frame.
+            /// Connections whose terminals have not said who they are, at most, in percent of `connections`; and
+            /// 10000 in any case. It concerns terminals that say so behind the handshake, in their first frame.
             authenticating_percent: u8 as Count = 10,
                 rule: |config| (1..=100).contains(&config.authenticating_percent),
                     "must be between 1 and 100";
@@ -279,6 +279,9 @@ impl Config {
     /// largest payload that any may allow (16 MiB), and as much again for the names of those who
     /// get it, which is a thousand users with nearly a thousand connections each.
     pub const BATCH_BYTES_MAX: usize = 32 << 20;
+    /// The most connections whose terminals have not said who they are: it takes a login milliseconds, and a stranger
+    /// may hold its place for as long as it is given.
+    pub const STRANGERS_MAX: usize = 10_000;
     /// The shortest deadline of a push.
     pub const DEADLINE_MIN: Duration = Duration::from_millis(10);
     /// The longest deadline of a push.
@@ -334,7 +337,7 @@ impl Config {
     pub fn strangers(&self) -> usize {
         let share = self.connections / 100 * usize::from(self.authenticating_percent)
             + self.connections % 100 * usize::from(self.authenticating_percent) / 100;
-        share.max(1)
+        share.clamp(1, Self::STRANGERS_MAX)
     }
 
     /// What a log keeps, unless the push says otherwise.

@@ -275,7 +275,9 @@ impl Shard {
                 return !settling.again.is_empty();
             };
             let Some(connection) = terminals.get(key) else {
-                return false;
+                // It has not said whose it is, and has no row.
+                settling.visited = age;
+                continue;
             };
             if let Missing::Tail { after } = self.settlement.missing
                 && connection.accepted < after
