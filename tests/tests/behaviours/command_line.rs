@@ -53,7 +53,7 @@ fn the_demo_pushes_between_two_servers(cell: Cell) {
     let demo = Demo::start(adapter);
     assert_eq!(demo.apis.len(), 2, "{}", demo.text);
     assert_eq!(demo.terminals.len(), 2, "{}", demo.text);
-    assert_eq!(demo.text.matches("curl ").count(), 4, "{}", demo.text);
+    assert_eq!(demo.text.matches("curl ").count(), 7, "{}", demo.text);
     let mut terminals: Vec<_> = demo
         .terminals
         .iter()
@@ -68,6 +68,18 @@ fn the_demo_pushes_between_two_servers(cell: Cell) {
         }
         assert_eq!(api.get("/").status, 200);
     }
+    let [near, far] = &demo.apis[..] else {
+        panic!("there are two");
+    };
+    let joined = near.join("news", "ann");
+    assert_eq!((joined.kept, joined.written), (Some(true), 2), "{joined:?}");
+    let receipt = far.push_topic("news", "members");
+    assert_eq!((receipt.written, receipt.failed), (2, 0), "{receipt:?}");
+    for terminal in &mut terminals {
+        terminal.expect_topic("joined", "news");
+        terminal.expect_text("members");
+    }
+    assert_eq!(near.members("news", "").count, 2);
     // The ports of the first are taken: others are found.
     assert_eq!(Demo::start(adapter).apis.len(), 2);
 }

@@ -21,7 +21,7 @@ use crate::output::say;
 pub(crate) enum Topic {
     /// Pushes a text to all members of a topic, and prints how many got it, by instance.
     #[command(after_long_help = AFTER_HELP)]
-    Push(Push),
+    Push(TopicPush),
     /// Makes a user a member of a topic, with connections present and to come.
     #[command(after_long_help = AFTER_HELP)]
     Join(Change),
@@ -35,7 +35,7 @@ pub(crate) enum Topic {
 
 /// The flags of `switchboard topic push`.
 #[derive(Args, Debug)]
-pub(crate) struct Push {
+pub(crate) struct TopicPush {
     /// Which topic
     #[arg(value_parser = topic)]
     topic: TopicId,
@@ -99,7 +99,7 @@ pub(crate) fn topic_command(command: &Topic) -> Result<ExitCode, Failure> {
     }
 }
 
-fn push_to(push: &Push) -> Result<ExitCode, Failure> {
+fn push_to(push: &TopicPush) -> Result<ExitCode, Failure> {
     let deadline = push.deadline.as_millis();
     let mut path = format!("{}/push?deadline={deadline}ms", path_of(&push.topic));
     if let Some(except) = push.except {
