@@ -3,16 +3,21 @@
 use bytes::Bytes;
 use switchboard_core::frame::Payload;
 
-use super::Malformed;
 use super::message::{Command, Reply};
+use super::{COMMANDS_MAX, Malformed};
 
 /// The commands of a frame, in their order.
 pub(super) fn decode(frame: &[u8]) -> Result<Vec<Command>, Malformed> {
     let lines = frame.split(|byte| *byte == b'\n');
-    let lines = lines
+    let mut lines = lines
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty());
-    lines.map(command).collect()
+    let commands = lines.by_ref().take(COMMANDS_MAX).map(command);
+    let commands = commands.collect::<Result<_, _>>()?;
+    match lines.next() {
+        None => Ok(commands),
+        Some(_) => Err(Malformed),
+    }
 }
 
 fn command(line: &[u8]) -> Result<Command, Malformed> {
@@ -84,6 +89,12 @@ pub(super) mod data {
 mod tests {
     use super::super::message::{Publication, Push};
     use super::*;
+
+    #[test]
+    fn commands_of_a_frame_are_bounded() {
+        assert!(decode("{}\n".repeat(COMMANDS_MAX).as_bytes()).is_ok());
+        assert!(decode("{}\n".repeat(COMMANDS_MAX + 1).as_bytes()).is_err());
+    }
 
     fn encoded(data: &[u8]) -> String {
         let publication = Publication {

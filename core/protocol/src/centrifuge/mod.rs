@@ -58,7 +58,11 @@ pub(crate) enum Encoding {
     Protobuf,
 }
 
-/// A frame that is no command.
+/// Commands of one frame, at most: more than subscriptions fit into a frame, and little memory as long as nobody knows
+/// whose they are.
+const COMMANDS_MAX: usize = 512;
+
+/// A frame that is no command, or has too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Malformed;
 

@@ -4,13 +4,16 @@ use bytes::Buf as _;
 use prost::Message as _;
 use switchboard_core::frame::Payload;
 
-use super::Malformed;
 use super::message::{Command, Reply};
+use super::{COMMANDS_MAX, Malformed};
 
 /// The commands of a frame, in their order.
 pub(super) fn decode(mut frame: &[u8]) -> Result<Vec<Command>, Malformed> {
     let mut commands = Vec::new();
     while frame.has_remaining() {
+        if commands.len() == COMMANDS_MAX {
+            return Err(Malformed);
+        }
         let command = Command::decode_length_delimited(&mut frame).map_err(|_| Malformed)?;
         commands.push(command);
     }
@@ -40,6 +43,12 @@ mod tests {
         assert_eq!(commands[0].connect.as_ref().expect("it is one").token, "t");
         assert_eq!(commands[1], Command::default());
         assert!(commands[2].ping.is_some());
+    }
+
+    #[test]
+    fn commands_of_a_frame_are_bounded() {
+        assert!(decode(&[0; COMMANDS_MAX]).is_ok());
+        assert!(decode(&[0; COMMANDS_MAX + 1]).is_err());
     }
 
     #[test]

@@ -64,6 +64,8 @@ enum Stage {
     LoggingIn {
         id: u32,
         subs: BTreeMap<String, SubscribeRequest>,
+        /// By a token that it has said, and can say anew.
+        by_token: bool,
     },
     /// It is believed, and waits for its hello.
     Joining {
@@ -214,7 +216,11 @@ impl Session {
             if waits || self.asked.is_some() {
                 return None;
             }
-            let command = self.commands.pop_front()?;
+            let Some(command) = self.commands.pop_front() else {
+                // A frame may have had many.
+                self.commands = VecDeque::new();
+                return None;
+            };
             if let Some(deed) = self.serve(command) {
                 return Some(deed);
             }
@@ -224,10 +230,17 @@ impl Session {
     /// The terminal is whom it says, for so many seconds. Returns what it wants of the user's log.
     pub fn logged_in(&mut self, user: UserId, ttl: Option<u32>) -> Follow {
         let stage = std::mem::replace(&mut self.stage, Stage::Refused);
-        let Stage::LoggingIn { id, mut subs } = stage else {
+        let Stage::LoggingIn {
+            id,
+            mut subs,
+            by_token,
+        } = stage
+        else {
             self.stage = stage;
             return Follow::default();
         };
+        // Whoever was known by its handshake has no token to renew, and would give up where it is asked for one.
+        let ttl = ttl.filter(|_| by_token);
         let channel = of_user(&user);
         let brought = (subs.remove(&channel)).filter(|sub| sub.recover);
         let brought = brought.map(|sub| match sub.epoch == EPOCH || sub.epoch.is_empty() {
@@ -268,6 +281,11 @@ impl Session {
             }
             LoginRefused::Forbidden => {
                 self.close(CloseCode::Forbidden);
+                return None;
+            }
+            // An error would be the end for a client: with a connection that expires it gets a token and connects anew.
+            LoginRefused::Expired if refreshing => {
+                self.close(CloseCode::TokenExpired);
                 return None;
             }
             LoginRefused::Missing => ErrorCode::Unauthorized,
@@ -532,7 +550,8 @@ impl Session {
 
     fn connect(&mut self, id: u32, connect: ConnectRequest) -> Deed {
         let ConnectRequest { token, subs } = connect;
-        self.stage = Stage::LoggingIn { id, subs };
+        let by_token = !token.is_empty();
+        self.stage = Stage::LoggingIn { id, subs, by_token };
         Deed::LogIn(token)
     }
 
@@ -725,4 +744,57 @@ fn asked_history(id: u32, request: &HistoryRequest) -> Result<(Asked, Question),
 fn seconds(span: Duration) -> u32 {
     let seconds = span.as_millis().div_ceil(1000);
     u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use switchboard_core::frame::{Attached, HelloLog, Recovery};
+    use switchboard_core::position::Position;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const EXPIRES: Option<u32> = Some(60);
+
+    /// A session after this connect command, and what it was told.
+    fn connected(connect: &str) -> (Session, String) {
+        let ping_interval = Duration::from_secs(25);
+        let mut session = Session::new(Encoding::Json, Settings { ping_interval });
+        session.hear(&Payload::from(connect.to_owned()));
+        assert!(matches!(session.next_deed(), Some(Deed::LogIn(_))));
+        let _follow = session.logged_in(UserId::new("ann").expect("a user"), EXPIRES);
+        let position = Position::new(7, 1).expect("in range");
+        let told = session.told(&Outgoing::Hello {
+            connection: ConnectionId::new(Uuid::from_u128(7)),
+            degraded: false,
+            log: HelloLog::At(Attached {
+                position,
+                recovery: Recovery::Anew,
+            }),
+        });
+        let Told::Frame(frame) = told else {
+            panic!("{told:?}");
+        };
+        let text = String::from_utf8(frame.bytes().to_vec());
+        (session, text.expect("JSON"))
+    }
+
+    #[test]
+    fn a_client_is_told_when_its_token_expires_if_it_has_sent_one() {
+        let (_, told) = connected(r#"{"id":1,"connect":{"token":"a token"}}"#);
+        assert!(told.contains("expires"), "{told}");
+        let (_, told) = connected(r#"{"id":1,"connect":{}}"#);
+        assert!(!told.contains("expires"), "{told}");
+    }
+
+    #[test]
+    fn a_client_that_renews_an_expired_token_is_to_connect_anew() {
+        let (mut session, _) = connected(r#"{"id":1,"connect":{"token":"a token"}}"#);
+        let refresh = r#"{"id":2,"refresh":{"token":"another"}}"#;
+        session.hear(&Payload::from(refresh.to_owned()));
+        assert!(matches!(session.next_deed(), Some(Deed::Refresh(..))));
+        assert_eq!(session.not_logged_in(LoginRefused::Expired), None);
+        let closed = Deed::Close(CloseCode::TokenExpired);
+        assert_eq!(session.next_deed(), Some(closed));
+    }
 }
