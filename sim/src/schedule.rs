@@ -52,6 +52,20 @@ pub struct Expected {
     pub by: Duration,
 }
 
+/// What a stranger says on a link. What it repeats it has listened to; if an instance has not said such a thing
+/// yet, there is no stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StrangerWords {
+    /// What no instance says.
+    Nonsense,
+    /// What an instance has said first on a link to another one.
+    Misdirected(Host),
+    /// What an instance has said first on a link to this one, and then its proof of that time.
+    Replayed(Host),
+    /// The same, and then something without a proof.
+    Unproven(Host),
+}
+
 /// Something that happens at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -358,6 +372,13 @@ pub enum Act {
         one: Host,
         /// The instance at the other end.
         other: Host,
+    },
+    /// Somebody who does not know the cluster's secret opens a link, and says something.
+    Stranger {
+        /// The instance to which it is opened.
+        at: Host,
+        /// What is said.
+        says: StrangerWords,
     },
     /// The base of the delay between instances.
     LinkLatency(Duration),

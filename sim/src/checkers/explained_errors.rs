@@ -4,6 +4,7 @@ use switchboard_core::command::{Log, Severity};
 use switchboard_core::time::Instant;
 
 use super::allowance::{concerns, recovery};
+use super::lateness::SLACK;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Life, Observed, Topic};
@@ -62,9 +63,15 @@ fn explanation(watch: &Watch<'_>, life: Life, log: &Log) -> Option<Excuse> {
                 excuse.kind.part() == Part::Directory && concerns(excuse, life.host)
             })
         }
-        // All instances are of one version and know one secret.
+        // All instances know one secret.
+        Log::WrongSecret { .. } => {
+            let since = awake_since(watch, life).before(SLACK);
+            watch.excuse(since, watch.now(), |excuse| {
+                excuse.kind == FaultKind::Stranger && concerns(excuse, life.host)
+            })
+        }
+        // And all are of one version.
         Log::WireVersion { .. }
-        | Log::WrongSecret { .. }
         // These are no errors.
         | Log::Claimed { .. }
         | Log::Settled { .. }

@@ -43,6 +43,7 @@ mod receipt_complete;
 mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
+mod strangers;
 mod suspicion_ends;
 mod terminal_times;
 mod terminal_told;
@@ -85,6 +86,7 @@ pub use push_times::PushTimes;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
+pub use strangers::Strangers;
 pub use suspicion_ends::SuspicionEnds;
 pub use terminal_times::TerminalTimes;
 pub use terminal_told::TerminalTold;
@@ -131,6 +133,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(Ends::default()),
         Box::new(TerminalTimes::default()),
         Box::new(LinkTimes::default()),
+        Box::new(Strangers::default()),
         Box::new(LeaseTimes::default()),
         Box::new(PushTimes::default()),
         Box::new(DrainPace::default()),

@@ -71,6 +71,7 @@ impl Calm {
             | Observed::Answered { .. }
             | Observed::PushRefused { .. }
             | Observed::Logged { .. }
+            | Observed::StrangerSaid { .. }
             | Observed::Carried { .. }
             | Observed::Took { .. }
             | Observed::Gave { .. }

@@ -98,6 +98,7 @@ const fn kind(kind: FaultKind) -> &'static str {
         FaultKind::KilledMidBatch => "an instance was killed within a batch",
         FaultKind::RecycledAddress => "an instance took over another's address",
         FaultKind::NotMe => "somebody else answered at an address",
+        FaultKind::Stranger => "a stranger said something on a link",
         FaultKind::AtMoment => "something happened at a moment for which it had waited",
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod pipe;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use crate::settings::LINK_LATENCY;
 use crate::vocabulary::happening::{Happening, Input, LinkContent};
 
 use pipe::{End, Handshake, Pipe, Shown};
+use strangers::Outsiders;
 
 /// All links that ever were.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Network {
     stuck: Vec<StuckBatch>,
     /// The pipe of each link of each process.
     links: Vec<BTreeMap<LinkKey, usize>>,
+    strangers: Outsiders,
 }
 
 fingerprint!(Network {
@@ -51,6 +54,7 @@ fingerprint!(Network {
     refusals,
     held,
     stuck,
+    strangers,
 } without { links });
 
 /// A batch that its link does not take.
@@ -75,6 +79,7 @@ impl Network {
             held: Vec::new(),
             stuck: Vec::new(),
             links: vec![BTreeMap::new(); hosts],
+            strangers: Outsiders::default(),
         }
     }
 
@@ -111,6 +116,7 @@ impl Network {
             expected: dial.instance,
             shown: Shown::default(),
             handshake: Handshake::Begun,
+            said: 0,
         });
         self.links[life.host].insert(link, pipe);
         self.send(cx, pipe, false, LinkContent::Dial);
@@ -132,6 +138,11 @@ impl Network {
         };
         let by_dialler = self.pipes[pipe].is_dialled_by(life, link);
         let to = self.pipes[pipe].end(!by_dialler).life.host;
+        if by_dialler {
+            let said = &mut self.pipes[pipe].said;
+            *said = said.saturating_add(1);
+            self.strangers.listen((life.host, to), *said, &batch);
+        }
         let clogged = self.clogs.contains(&(life.host, to));
         let step = if clogged {
             LinkStep::Stuck
@@ -222,6 +233,9 @@ impl Network {
             self.held.push((pipe, at_dialler, content));
             return;
         }
+        if at_dialler && self.strangers.has(pipe) {
+            return self.at_stranger(cx, pipe, &content);
+        }
         match content {
             LinkContent::Dial => self.dialled(cx, hosts, pipe),
             LinkContent::Down(failure) => self.down(cx, hosts, pipe, at_dialler, failure),
@@ -235,6 +249,9 @@ impl Network {
                     }
                 }
                 let opened = this.end(at_dialler).opened();
+                if let Some((life, link)) = opened {
+                    self.strangers.said(cx, pipe, life, link);
+                }
                 let step = opened.map_or(LinkStep::Lost, |_| LinkStep::Arrived);
                 carried(cx, way, step, &batch);
                 if let Some((life, link)) = opened {
@@ -257,7 +274,7 @@ impl Network {
             Some(host) => match hosts.instance_id(host) {
                 None if hosts.has_vanished(host) => return,
                 None => Some(LinkFailure::Broken),
-                Some(instance) if instance != pipe.expected => {
+                Some(instance) if instance != pipe.expected && !self.strangers.has(index) => {
                     let (dialler, wanted) = (pipe.dialler.life, pipe.expected);
                     let occupant = hosts.life(host);
                     cx.borne(FaultKind::NotMe, Scope::Instance(dialler.host));

@@ -23,6 +23,8 @@ pub(super) struct Pipe {
     pub(super) shown: Shown,
     /// How far the two are.
     pub(super) handshake: Handshake,
+    /// Batches of the dialler.
+    pub(super) said: u32,
 }
 
 /// How far the two ends of a link are with proving who they are.
@@ -69,6 +71,7 @@ fingerprint!(Pipe {
     expected,
     shown,
     handshake,
+    said,
 });
 
 /// One end of a pipe.

@@ -161,6 +161,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         | Act::Mend { .. }
         | Act::HalfOpen { .. }
         | Act::RefuseDials { .. }
+        | Act::Stranger { .. }
         | Act::Reset { .. }
         | Act::LinkLatency(_) => FaultClass::Links,
         Act::Connect { .. }
@@ -232,6 +233,7 @@ fn end_by(act: &mut Act, left: Duration) {
         | Act::Mend { .. }
         | Act::HalfOpen { .. }
         | Act::Reset { .. }
+        | Act::Stranger { .. }
         | Act::LinkLatency(_)
         | Act::Heal
         | Act::ExpectConverged

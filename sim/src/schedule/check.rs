@@ -9,7 +9,7 @@ use switchboard_core::topic::TopicRights;
 
 use super::{
     Act, ClockStep, Durability, Host, LogSettings, NewAddress, RedisAct, Schedule, ScheduleError,
-    Sent, To, TopicAct,
+    Sent, StrangerWords, To, TopicAct,
 };
 
 /// Instances of one world, at most.
@@ -201,6 +201,7 @@ impl Act {
             | Self::HalfOpen { .. }
             | Self::RefuseDials { .. }
             | Self::Reset { .. }
+            | Self::Stranger { .. }
             | Self::LinkLatency(_)
             | Self::Heal
             | Self::ExpectConverged
@@ -240,6 +241,12 @@ impl Act {
                 one: from,
                 other: to,
             } => (Some(*from), Some(*to)),
+            Self::Stranger { at, says } => match says {
+                StrangerWords::Nonsense => (Some(*at), None),
+                StrangerWords::Misdirected(of)
+                | StrangerWords::Replayed(of)
+                | StrangerWords::Unproven(of) => (Some(*at), Some(*of)),
+            },
             // What waits for a moment is checked by itself.
             Self::On { .. }
             | Self::Follow { .. }
@@ -323,6 +330,7 @@ impl Act {
             | Self::Mend { .. }
             | Self::HalfOpen { .. }
             | Self::Reset { .. }
+            | Self::Stranger { .. }
             | Self::Heal
             | Self::ExpectConverged
             | Self::ExpectAtRest => [Duration::ZERO; 3],

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::faults::{FaultPlace, ms};
-use super::{FAULTS, ScheduleMaker};
-use crate::schedule::{Act, Host, To};
+use super::{FAULTS, HEAL, ScheduleMaker};
+use crate::schedule::{Act, Host, StrangerWords, To};
 use crate::settings::LINK_LATENCY;
 
 impl ScheduleMaker {
@@ -53,6 +53,23 @@ impl ScheduleMaker {
         let latency = self.span(ms(1), ms(1000), "latency", place.nth);
         self.put(place.at, Act::LinkLatency(latency));
         self.put(place.until, Act::LinkLatency(LINK_LATENCY));
+    }
+
+    /// Somebody opens links who does not know the secret.
+    pub(super) fn strangers(&mut self) {
+        for nth in 0..self.count(8, "strangers", 0) {
+            let at = self.moment(FAULTS.0, HEAL, "stranger", nth);
+            let host = self.host("stranger", nth);
+            let of = self.other_host(host, "listened to", nth);
+            let words = [
+                StrangerWords::Nonsense,
+                StrangerWords::Misdirected(of),
+                StrangerWords::Replayed(of),
+                StrangerWords::Unproven(of),
+            ];
+            let says = self.one_of(&words, "stranger", nth);
+            self.put(at, Act::Stranger { at: host, says });
+        }
     }
 
     /// A direction, with a push that opens a link in it shortly before, mostly, and another one that

@@ -154,6 +154,9 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     if !old && maker.below(8, "quiet", 0) == 0 {
         maker.come_again();
     }
+    if seed % 10 > LONE && maker.below(3, "strangers", 0) == 0 {
+        maker.strangers();
+    }
     let mut log = LogSettings::DEFAULT;
     if maker.is_followed(focus) {
         maker.followers();

@@ -91,6 +91,15 @@ const ITEMS: &[(&str, &[&str])] = &[
     ("half-open", &["half-open i1 -> i2", "half-open i1 <-> i2"]),
     ("refuse", &["refuse i1 -> i2 TIME"]),
     ("reset", &["reset i1 <-> i2"]),
+    (
+        "stranger",
+        &[
+            "stranger i1 nonsense",
+            "stranger i1 misdirects i2",
+            "stranger i1 replays i2",
+            "stranger i1 skips-proof i2",
+        ],
+    ),
     ("links", &["links latency TIME"]),
     ("on", &["on MOMENT of NAME [after TIME] ITEM"]),
     ("heal", &["heal"]),

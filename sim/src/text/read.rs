@@ -4,8 +4,8 @@ use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, Host, HowKilled, MAX_NESTED, NewAddress, Sent, To,
-    TopicAct, too_nested,
+    Act, ClockStep, Durability, Enrolment, Host, HowKilled, MAX_NESTED, NewAddress, Sent,
+    StrangerWords, To, TopicAct, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -71,6 +71,7 @@ fn nested(words: &[&str], instances: usize, depth: usize) -> Read<Act> {
         ("cut" | "clog" | "mend" | "half-open" | "reset" | "refuse", rest) => {
             between(first, rest, instances)
         }
+        ("stranger", [at, words @ ..]) => stranger(host(at)?, words, instances),
         ("links", ["latency", time]) => Ok(Act::LinkLatency(span(time)?)),
         ("on", rest) => on(rest, instances, depth),
         ("heal", []) => Ok(Act::Heal),
@@ -180,6 +181,18 @@ fn between(first: &str, words: &[&str], instances: usize) -> Read<Act> {
         },
         _ => return wrong(first),
     })
+}
+
+/// Somebody who does not know the secret.
+fn stranger(at: Host, words: &[&str], instances: usize) -> Read<Act> {
+    let says = match words {
+        ["nonsense"] => StrangerWords::Nonsense,
+        ["misdirects", of] => StrangerWords::Misdirected(host(of, instances)?),
+        ["replays", of] => StrangerWords::Replayed(host(of, instances)?),
+        ["skips-proof", of] => StrangerWords::Unproven(host(of, instances)?),
+        _ => return wrong("stranger"),
+    };
+    Ok(Act::Stranger { at, says })
 }
 
 /// An item that waits for a moment.

@@ -7,7 +7,7 @@ use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
     Act, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, Moment, NewAddress, Sent,
-    To, TopicAct,
+    StrangerWords, To, TopicAct,
 };
 
 impl Display for Act {
@@ -108,6 +108,12 @@ impl Display for Act {
                 write!(f, "refuse {from} -> {to} {}", Span(*span))
             }
             Self::Reset { one, other } => write!(f, "reset {one} <-> {other}"),
+            Self::Stranger { at, says } => match says {
+                StrangerWords::Nonsense => write!(f, "stranger {at} nonsense"),
+                StrangerWords::Misdirected(of) => write!(f, "stranger {at} misdirects {of}"),
+                StrangerWords::Replayed(of) => write!(f, "stranger {at} replays {of}"),
+                StrangerWords::Unproven(of) => write!(f, "stranger {at} skips-proof {of}"),
+            },
             Self::LinkLatency(latency) => write!(f, "links latency {}", Span(*latency)),
             Self::On {
                 moment,

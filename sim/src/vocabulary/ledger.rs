@@ -97,6 +97,8 @@ pub enum FaultKind {
     RecycledAddress,
     /// Somebody else answered at the address of an instance that was dialled.
     NotMe,
+    /// Somebody who does not know the secret said something on a link.
+    Stranger,
     /// Something happened at a moment of a push or of a client for which it had waited.
     // The last one: a test counts up to it.
     AtMoment,
@@ -104,7 +106,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::Kill,
         Self::Start,
         Self::Pause,
@@ -150,6 +152,7 @@ impl FaultKind {
         Self::KilledMidBatch,
         Self::RecycledAddress,
         Self::NotMe,
+        Self::Stranger,
         Self::AtMoment,
     ];
 
@@ -197,6 +200,7 @@ impl FaultKind {
             | Self::RecycledAddress
             | Self::NotMe
             | Self::RedisLostLog
+            | Self::Stranger
             | Self::AtMoment => Part::NoExcuse,
         }
     }

@@ -7,7 +7,7 @@ use switchboard_core::command::Log;
 use switchboard_core::directory::{Operation, OperationResult, Row, SeenLease};
 use switchboard_core::event::{Answer, Closure, Ending, Heard, Notice, Refused};
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload};
-use switchboard_core::id::{Epoch, InstanceId};
+use switchboard_core::id::{Epoch, InstanceId, LinkKey};
 use switchboard_core::message::{PushRefused, Receipt};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
@@ -248,6 +248,15 @@ pub enum Observed {
         occupant: Life,
     },
 
+    /// What a stranger has said on a link is about to be taken in.
+    StrangerSaid {
+        /// The instance that takes it in.
+        life: Life,
+        /// The key of the link.
+        link: LinkKey,
+        /// No peer says that: the link must end.
+        ends: bool,
+    },
     /// A batch of an instance is on its way to another, or no more.
     Carried {
         /// The process that has written it.
@@ -421,6 +430,7 @@ impl Observed {
             Self::Tick => Topic::Time,
             Self::Logged { .. } => Topic::Log,
             Self::Took { .. } | Self::Gave { .. } => Topic::Boundary,
+            Self::StrangerSaid { .. } => Topic::Boundary,
             Self::Carried { .. } => Topic::Links,
         }
     }

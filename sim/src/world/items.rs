@@ -131,6 +131,7 @@ impl World {
             Act::HalfOpen { from, to, both } => network.half_open(cx, hosts, *from, *to, *both),
             Act::RefuseDials { from, to, span } => network.refuse_dials(cx, *from, *to, *span),
             Act::Reset { one, other } => network.reset(cx, hosts, *one, *other),
+            Act::Stranger { at, says } => network.stranger(cx, hosts, at.0, *says),
             Act::LinkLatency(latency) => network.set_latency(cx, *latency),
             Act::On {
                 moment,

@@ -6,5 +6,6 @@ mod drain;
 mod ends;
 mod excuses;
 mod recorder;
+mod strangers;
 mod times;
 mod topics;
