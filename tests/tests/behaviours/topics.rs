@@ -53,6 +53,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         PROCESSES.in_redis(),
         a_killed_server_has_no_members_and_others_get_pushes
     ),
+    (
+        PROCESSES.in_redis(),
+        what_is_kept_with_a_user_outlives_the_server_that_was_told
+    ),
+    (
+        PROCESSES.single_redis(),
+        members_are_found_again_after_redis_was_emptied
+    ),
 ];
 
 fn written(receipt: &Receipt) -> Vec<u64> {
@@ -570,4 +578,40 @@ fn a_killed_server_has_no_members_and_others_get_pushes(cell: Cell) {
         .push_topic("news", "to both")
         .expect_written(2);
     next.expect_text("to both");
+}
+
+fn what_is_kept_with_a_user_outlives_the_server_that_was_told(cell: Cell) {
+    let mut cluster = cell.start(2);
+    assert_eq!(cluster[0].api().join("news", "ann").kept, Some(true));
+    cluster[0].sigkill();
+    let mut terminal = cluster[1].terminal("ann");
+    terminal.expect_topic("joined", "news");
+    eventually("nobody is in doubt", || {
+        let receipt = cluster[1].api().push_topic("news", "still here");
+        assert_eq!(receipt.written, 1, "{receipt:?}");
+        terminal.expect_text("still here");
+        !receipt.degraded
+    });
+}
+
+/// The rows of topics are written again as those of connections are; until then receipts say `degraded`.
+fn members_are_found_again_after_redis_was_emptied(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut terminal = cluster[1].terminal("ann");
+    let topics: Vec<_> = (0..20).map(|number| format!("room-{number}")).collect();
+    for topic in &topics {
+        joined(&mut terminal, topic);
+    }
+    cluster.redis().command::<()>(&["FLUSHALL"]);
+    for topic in &topics {
+        eventually("its members are found without a doubt", || {
+            let receipt = cluster[0].api().push_topic(topic, topic);
+            assert!(receipt.written == 1 || receipt.degraded, "{receipt:?}");
+            if receipt.written == 1 {
+                terminal.expect_text(topic);
+            }
+            receipt.written == 1 && !receipt.degraded
+        });
+    }
+    terminal.expect_silence(SILENCE);
 }
