@@ -2,11 +2,14 @@
 
 use switchboard_core::id::InstanceId;
 use switchboard_core::message::{Action, Audience, Counts, InstanceOutcome, Outcome, Receipt};
+use switchboard_core::time::Instant;
 
 use super::allowance::may_be_closing;
 use super::topic_members::may_be_meant;
 use crate::checker::{Scene, Watch};
 use crate::observed::{HandIn, Life};
+use crate::publishing::Published;
+use crate::terminals::Session;
 
 /// What is wrong with the numbers of a receipt. It is of the push that was handed in. It lists as many terminals
 /// as it may, each once, and says so if there are more; its counts are those of the terminals, and of a push to
@@ -155,7 +158,7 @@ fn instance(
     let there = (published.times()[hand_in.time].reachable.iter()).filter(|number| {
         let session = &scene.sessions()[**number];
         let is_here = session.life() == Some(life) && session.is_open();
-        is_here && !may_be_closing(watch, **number)
+        is_here && !may_be_closing(watch, **number) && !has_left(published, session, first)
     });
     (sum(&outcome.counts) < there.count() as u64).then_some("fewer terminals than it has")
 }
@@ -168,4 +171,18 @@ fn life_of(scene: Scene<'_>, instance: InstanceId) -> Option<Life> {
     lives
         .into_iter()
         .find(|life| scene.instance_of(*life) == instance)
+}
+
+/// Whether a session has begun to leave each of the topics of a push since then by which it was a member.
+fn has_left(published: &Published, session: &Session, since: Instant) -> bool {
+    match published.to() {
+        Audience::Topics { topics, .. } => {
+            let mut standings = topics.iter().map(|topic| session.standing(topic));
+            !standings.any(|standing| standing.told().is_some() && !standing.has_left_since(since))
+        }
+        Audience::User(_)
+        | Audience::Users(_)
+        | Audience::Connections { .. }
+        | Audience::Everyone => false,
+    }
 }

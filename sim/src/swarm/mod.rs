@@ -140,6 +140,9 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     maker.end();
     if maker.has_topics(focus) {
         maker.topics();
+        if !seed.is_multiple_of(10) {
+            maker.faults_of_topics();
+        }
     }
     maker.words();
     let old = maker.below(8, "age", 0) == 0;

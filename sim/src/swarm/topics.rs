@@ -52,10 +52,6 @@ impl ScheduleMaker {
             let at = self.near(FAULTS.0, FAULTS.1, "enrols", nth);
             self.enrols(at, nth);
         }
-        for nth in 0..self.below(4, "topic trips", 0) {
-            let at = self.near(FAULTS.0, FAULTS.1, "topic trip", nth);
-            self.trip_of_topics(at, nth);
-        }
         for nth in 0..5 + self.count(40, "topic pushes", 0) {
             let at = self.near(FAULTS.0, HEAL, "topic push", nth);
             self.push_to_topics(at, nth);
@@ -72,7 +68,15 @@ impl ScheduleMaker {
         }
     }
 
-    /// The same in a world in which one thing goes wrong: some are members when it does, and some join when it has.
+    /// Round trips fail that have to do with topics.
+    pub(super) fn faults_of_topics(&mut self) {
+        for nth in 0..self.below(4, "topic trips", 0) {
+            let at = self.near(FAULTS.0, FAULTS.1, "topic trip", nth);
+            self.trip_of_topics(at, nth);
+        }
+    }
+
+    /// Topics in a world in which one thing goes wrong: some are members when it does, and some join when it has.
     pub(super) fn lone_topics(&mut self) {
         self.claims();
         let begin = self.lease * QUIET;
