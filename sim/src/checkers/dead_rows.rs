@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchboard_core::directory::Row;
-use switchboard_core::id::InstanceId;
+use switchboard_core::id::{Epoch, InstanceId, TopicId};
 use switchboard_core::message::Audience;
 use switchboard_core::time::Instant;
 
@@ -12,14 +12,24 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::Part;
 use crate::observed::{HandIn, Observed, Topic};
 
-/// When a push has its receipt without doubt, the rows of its users are gone that are of an instance whose lease
-/// had run out long before.
+/// When a push has its receipt without doubt, the rows of its users, or of its topics, are gone that are of an
+/// instance whose lease had run out long before.
 #[derive(Clone, Debug, Default)]
 pub struct DeadRows {
     /// When instances ended.
     gone: BTreeMap<InstanceId, Instant>,
-    /// Rows that are to be gone when a call comes, each with its session.
-    read: Vec<(HandIn, Vec<(usize, Row)>)>,
+    /// What is to be gone when a call comes.
+    read: Vec<DeadRead>,
+}
+
+/// What a push has read that is dead.
+#[derive(Clone, Debug)]
+struct DeadRead {
+    hand_in: HandIn,
+    /// Each with its session.
+    rows: Vec<(usize, Row)>,
+    /// What instances say of topics.
+    topics: Vec<(TopicId, InstanceId, Epoch)>,
 }
 
 impl Checker for DeadRows {
@@ -45,7 +55,11 @@ impl Checker for DeadRows {
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
-        let (hand_in, rows) = &self.read[what as usize];
+        let DeadRead {
+            hand_in,
+            rows,
+            topics,
+        } = &self.read[what as usize];
         let scene = watch.scene();
         let handed_in = &scene.pushes()[hand_in.push].times()[hand_in.time];
         let host = handed_in.life.host;
@@ -56,6 +70,15 @@ impl Checker for DeadRows {
         });
         if disturbed.is_some() || !scene.lives(handed_in.life) {
             return;
+        }
+        let left = (topics.iter()).find(|(topic, instance, epoch)| {
+            (scene.topic_rows()).any(|row| row == (topic, *instance, *epoch))
+        });
+        if let Some((topic, instance, _)) = left {
+            return watch.violated(format!(
+                "push {} has read that {instance:?} has members of {topic:?}, which is gone, and left it there",
+                hand_in.push
+            ));
         }
         match rows.iter().find(|(session, row)| scene.row_of(*session) == Some(*row)) {
             None => watch.held(),
@@ -76,20 +99,32 @@ impl DeadRows {
             return;
         }
         let long_ago = (published.times()[hand_in.time].at).before(scene.config().lease * 2);
-        let is_dead = |row: &Row| {
-            self.gone
-                .get(&row.instance)
-                .is_some_and(|at| *at < long_ago)
-        };
+        let is_gone =
+            |instance: &InstanceId| self.gone.get(instance).is_some_and(|at| *at < long_ago);
         let dead: Vec<(usize, Row)> = (scene.rows())
-            .filter(|(_, row)| is_dead(row))
+            .filter(|(_, row)| is_gone(&row.instance))
             .filter_map(|(connection, row)| Some((scene.session_of(connection)?, row)))
             .filter(|(session, _)| published.is_for(scene.sessions()[*session].user()))
             .collect();
-        if !dead.is_empty() {
+        let of_push = |topic: &TopicId| match published.to() {
+            Audience::Topics { topics, .. } => topics.contains(topic),
+            Audience::User(_)
+            | Audience::Users(_)
+            | Audience::Connections { .. }
+            | Audience::Everyone => false,
+        };
+        let topics: Vec<_> = (scene.topic_rows())
+            .filter(|(topic, instance, _)| is_gone(instance) && of_push(topic))
+            .map(|(topic, instance, epoch)| (topic.clone(), instance, epoch))
+            .collect();
+        if !dead.is_empty() || !topics.is_empty() {
             let removed = watch.now() + scene.config().directory_timeout * 2;
             watch.call_at(removed, self.read.len() as u64);
-            self.read.push((hand_in, dead));
+            self.read.push(DeadRead {
+                hand_in,
+                rows: dead,
+                topics,
+            });
         }
     }
 }
