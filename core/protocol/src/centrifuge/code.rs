@@ -18,12 +18,16 @@ pub(super) enum ErrorCode {
     PermissionDenied,
     /// It is subscribed.
     AlreadySubscribed,
+    /// It has as many subscriptions as it may have.
+    LimitExceeded,
     /// It cannot be meant.
     BadRequest,
     /// There is no such thing here.
     NotAvailable,
     /// The client gets a new token, and tries again.
     TokenExpired,
+    /// It asks too often. The client tries again.
+    TooManyRequests,
     /// What came after the position that was asked for is not known.
     UnrecoverablePosition,
 }
@@ -37,18 +41,23 @@ impl ErrorCode {
             Self::UnknownChannel => (102, "unknown channel"),
             Self::PermissionDenied => (103, "permission denied"),
             Self::AlreadySubscribed => (105, "already subscribed"),
+            Self::LimitExceeded => (106, "limit exceeded"),
             Self::BadRequest => (107, "bad request"),
             Self::NotAvailable => (108, "not available"),
             Self::TokenExpired => (109, "token expired"),
+            Self::TooManyRequests => (111, "too many requests"),
             Self::UnrecoverablePosition => (112, "unrecoverable position"),
         };
         Error {
             code,
             message: message.to_owned(),
-            temporary: self == Self::Internal,
+            temporary: matches!(self, Self::Internal | Self::TooManyRequests),
         }
     }
 }
+
+/// Why a client is unsubscribed that has not asked for it: below 2500 it stays so.
+pub(super) const SERVER_UNSUBSCRIBE: (u32, &str) = (2000, "server unsubscribe");
 
 /// How clients are told why they are closed. By the number they connect again, or stay away (3500 to 3999, and
 /// 4500 to 4999). No reason is JSON, which clients would read for advice.

@@ -144,6 +144,9 @@ pub(super) struct Reply {
     #[prost(message, optional, tag = "5")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connect: Option<ConnectResult>,
+    #[prost(message, optional, tag = "6")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subscribe: Option<SubscribeResult>,
     #[prost(message, optional, tag = "7")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unsubscribe: Option<Empty>,
@@ -181,6 +184,9 @@ pub(super) struct Push {
     #[prost(message, optional, tag = "4")]
     #[serde(rename = "pub", skip_serializing_if = "Option::is_none")]
     pub(super) publication: Option<Publication>,
+    #[prost(message, optional, tag = "7")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unsubscribe: Option<Unsubscribe>,
     #[prost(message, optional, tag = "9")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subscribe: Option<Subscribe>,
@@ -216,6 +222,15 @@ pub(super) struct Subscribe {
     #[prost(bool, tag = "6")]
     #[serde(skip_serializing_if = "is_default")]
     pub(super) positioned: bool,
+}
+
+/// Both code and reason are always there: clients read them without asking.
+#[derive(Clone, PartialEq, Message, Serialize)]
+pub(super) struct Unsubscribe {
+    #[prost(uint32, tag = "2")]
+    pub(super) code: u32,
+    #[prost(string, tag = "3")]
+    pub(super) reason: String,
 }
 
 /// Both code and reason are always there: clients read them without asking.

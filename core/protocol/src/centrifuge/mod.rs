@@ -2,7 +2,8 @@
 //! them. It is the same in two encodings.
 //!
 //! A terminal is subscribed by the server to two channels: [`of_user`] has what is pushed to its user, and is
-//! recovered from the log; [`EVERYONE`] has what is pushed to everyone. A position is its offset alone, with one
+//! recovered from the log; [`EVERYONE`] has what is pushed to everyone. Every other channel is the topic of that name,
+//! of which a terminal becomes a member by its token, through the API or by itself. A position is its offset alone, with one
 //! epoch for all: clients keep no more of it.
 
 mod code;
@@ -15,7 +16,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use switchboard_core::frame::{CloseCode, FrameKind, FrameSize, Outgoing, Payload, Pushed};
-use switchboard_core::id::{PushId, UserId};
+use switchboard_core::id::{PushId, TopicId, UserId};
 use switchboard_core::position::Position;
 
 use crate::{Codec, Farewell, Following, Frames, Said};
@@ -129,7 +130,8 @@ fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
 }
 
 fn published(encoding: Encoding, pushed: &Pushed, offset: u64) -> Payload {
-    let channel = pushed.key().map(|key| of_user(key.user()));
+    let topic = pushed.topic().map(TopicId::to_string);
+    let channel = topic.or_else(|| Some(of_user(pushed.key()?.user())));
     let publication = encoding.publication(pushed.push(), offset, pushed.payload());
     encoding.encode(&Reply {
         push: Some(Push {
@@ -143,7 +145,9 @@ fn published(encoding: Encoding, pushed: &Pushed, offset: u64) -> Payload {
 
 /// As large as a push becomes, about: to know better it would have to be encoded for each terminal.
 fn size(pushed: &Pushed, transport: FrameSize) -> usize {
-    let channel = pushed.key().map_or(0, |key| key.as_bytes().len());
+    let topic = pushed.topic().map(|topic| topic.as_str().len());
+    let user = || pushed.key().map(|key| key.as_bytes().len());
+    let channel = topic.or_else(user).unwrap_or(0);
     transport(pushed.payload()) + channel + AROUND
 }
 

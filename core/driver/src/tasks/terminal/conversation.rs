@@ -88,6 +88,7 @@ impl<T: Transport> Pump<'_, T> {
             match conversation.session.next_deed() {
                 Some(Deed::Tell(frame)) => self.answer(frame),
                 Some(Deed::Message(payload)) => return self.hold_message(cx, payload).map(Some),
+                Some(Deed::Topic(wish)) => return Poll::Ready(Some(Step::Topic(wish))),
                 Some(Deed::LogIn(token)) => self.log_in(&token),
                 Some(Deed::Refresh(token, user)) => self.refresh(&token, user),
                 Some(Deed::Ask(user, question)) => self.ask(user, question),
@@ -234,7 +235,9 @@ impl<T: Transport> Pump<'_, T> {
         let Some(conversation) = &mut self.conversation else {
             return;
         };
-        let follow = (conversation.session).logged_in(login.user.clone(), ttl(&login));
+        let joins = login.topics.as_ref().map(|rights| rights.joins.clone());
+        let session = &mut conversation.session;
+        let follow = session.logged_in(login.user.clone(), ttl(&login), joins.unwrap_or_default());
         let logged_in = LoggedIn {
             connection,
             login: CoreLogin {

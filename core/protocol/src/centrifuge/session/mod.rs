@@ -9,29 +9,32 @@
 //! It waits for nothing itself: what it cannot know is a [`Deed`] of who holds it, and the answer is handed in.
 //! Commands are served one after the other, in their order.
 
+mod request;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use switchboard_core::event::Follow;
 use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload, Recovery};
-use switchboard_core::id::{ConnectionId, UserId};
+use switchboard_core::id::{ConnectionId, TopicId, UserId};
 use switchboard_core::logs::{LogPage, LogQuery};
 use switchboard_core::position::Position;
+use switchboard_core::topic::TopicWish;
 
 use super::code::{self, ErrorCode};
 use super::message::{
-    ClientInfo, Command, ConnectRequest, ConnectResult, Disconnect, Empty, HistoryRequest,
-    HistoryResult, PresenceResult, PresenceStatsResult, Push, RefreshResult, Reply, Subscribe,
+    Command, ConnectRequest, ConnectResult, Disconnect, Push, RefreshResult, Reply, Subscribe,
     SubscribeRequest, SubscribeResult,
 };
 use super::{EPOCH, EVERYONE, Encoding, of_user, published};
 use crate::Farewell;
+use subscriptions::Subscriptions;
 
 /// What a client is told of the server that it speaks to.
 const VERSION: &str = concat!("Switchboard ", env!("CARGO_PKG_VERSION"));
-
-/// Bytes of the name of a channel, at most.
-const CHANNEL_BYTES: usize = 255;
 
 /// One terminal of the protocol.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Session {
     asked: Option<Asked>,
     /// Pings that were not answered. More than one is open if the terminal answers late.
     open_pings: u32,
+    /// Topics to which it is subscribed.
+    subscriptions: Subscriptions,
     /// It is to be closed.
     closing: Option<CloseCode>,
 }
@@ -124,6 +129,8 @@ pub enum Deed {
     Refresh(String, UserId),
     /// A message for the application.
     Message(Payload),
+    /// The terminal wants to join or to leave a topic. The answer is something that it is [told](Session::told).
+    Topic(TopicWish),
     /// Answered by [`Session::answered`].
     Ask(UserId, Question),
     /// The connection is to be closed.
@@ -185,6 +192,7 @@ impl Session {
             commands: VecDeque::new(),
             asked: None,
             open_pings: 0,
+            subscriptions: Subscriptions::default(),
             closing: None,
         }
     }
@@ -227,8 +235,9 @@ impl Session {
         }
     }
 
-    /// The terminal is whom it says, for so many seconds. Returns what it wants of the user's log.
-    pub fn logged_in(&mut self, user: UserId, ttl: Option<u32>) -> Follow {
+    /// The terminal is whom it says, for so many seconds. Returns what it wants of the user's log. `joins`: the topics
+    /// that it joins when it is greeted.
+    pub fn logged_in(&mut self, user: UserId, ttl: Option<u32>, joins: Vec<TopicId>) -> Follow {
         let stage = std::mem::replace(&mut self.stage, Stage::Refused);
         let Stage::LoggingIn {
             id,
@@ -241,6 +250,7 @@ impl Session {
         };
         // Whoever was known by its handshake has no token to renew, and would give up where it is asked for one.
         let ttl = ttl.filter(|_| by_token);
+        self.subscriptions = Subscriptions::by_server(joins);
         let channel = of_user(&user);
         let brought = (subs.remove(&channel)).filter(|sub| sub.recover);
         let brought = brought.map(|sub| match sub.epoch == EPOCH || sub.epoch.is_empty() {
@@ -317,38 +327,6 @@ impl Session {
         }))
     }
 
-    /// A question is answered. Returns what the terminal is told.
-    pub fn answered(&mut self, answered: Answered) -> Option<Payload> {
-        let asked = self.asked.take()?;
-        let user = self.member()?.user.to_string();
-        let reply = match (asked, answered) {
-            (Asked::Presence { id }, Answered::Connections(connections)) => Reply {
-                id,
-                presence: Some(presence(&user, &connections)),
-                ..Reply::default()
-            },
-            (Asked::PresenceStats { id }, Answered::Connections(connections)) => Reply {
-                id,
-                presence_stats: Some(PresenceStatsResult {
-                    num_clients: u32::try_from(connections.len()).unwrap_or(u32::MAX),
-                    num_users: u32::from(!connections.is_empty()),
-                }),
-                ..Reply::default()
-            },
-            (Asked::History { id, reverse, limit }, Answered::Log(page)) => {
-                self.history(id, reverse, limit, page)
-            }
-            (
-                Asked::Presence { id }
-                | Asked::PresenceStats { id }
-                | Asked::History { id, .. }
-                | Asked::Refresh { id },
-                Answered::Connections(_) | Answered::Log(_) | Answered::Unknown,
-            ) => return Some(self.refusal(id, ErrorCode::Internal)),
-        };
-        Some(self.encoding.encode(&reply))
-    }
-
     /// What the terminal is told, if it takes a session to say it.
     pub fn told(&mut self, outgoing: &Outgoing) -> Told {
         match outgoing {
@@ -362,7 +340,9 @@ impl Session {
             }
             // What it holds stays what it holds, and what comes has offsets of its own.
             Outgoing::Back(_) | Outgoing::Received(_) => Told::Nothing,
-            Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(..) => Told::Nothing,
+            Outgoing::Joined { topic, .. } => self.joined(topic),
+            Outgoing::Left(topic) => self.left(topic),
+            Outgoing::NotJoined(topic, why) => self.not_joined(topic, *why),
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let stands_at = self.member().and_then(|member| member.stands_at);
                 let offset = pushed.position().map(Position::offset).or(stands_at);
@@ -453,10 +433,9 @@ impl Session {
                 None => unplaced(),
             },
         };
-        let subs = BTreeMap::from([
-            (member.channel.clone(), of_user),
-            (EVERYONE.to_owned(), unplaced()),
-        ]);
+        let others = self.subscriptions.names().chain([EVERYONE]);
+        let mut subs: BTreeMap<_, _> = others.map(|name| (name.to_owned(), unplaced())).collect();
+        subs.insert(member.channel.clone(), of_user);
         member.client = Some(connection);
         let result = ConnectResult {
             client: connection.to_string(),
@@ -554,107 +533,6 @@ impl Session {
         self.stage = Stage::LoggingIn { id, subs, by_token };
         Deed::LogIn(token)
     }
-
-    /// Serves a command that is to be answered.
-    fn request(&mut self, id: u32, command: Command) -> Option<Deed> {
-        if let Some(refresh) = command.refresh {
-            if refresh.token.is_empty() {
-                return self.violation();
-            }
-            let user = self.member()?.user.clone();
-            self.asked = Some(Asked::Refresh { id });
-            return Some(Deed::Refresh(refresh.token, user));
-        }
-        let channel = channel_of(&command);
-        let member = self.member()?;
-        if channel.is_some_and(|channel| channel.len() > CHANNEL_BYTES) {
-            return Some(Deed::Tell(self.refusal(id, ErrorCode::BadRequest)));
-        }
-        let is_own = channel == Some(member.channel.as_str());
-        let is_subscribed = is_own || channel == Some(EVERYONE);
-        let user = member.user.clone();
-        let (asked, question) = match () {
-            () if is_own && command.presence.is_some() => {
-                (Asked::Presence { id }, Question::Connections)
-            }
-            () if is_own && command.presence_stats.is_some() => {
-                (Asked::PresenceStats { id }, Question::Connections)
-            }
-            () if is_own && command.history.is_some() => {
-                let request = command.history.unwrap_or_default();
-                match asked_history(id, &request) {
-                    Ok(asked) => asked,
-                    Err(error) => return Some(Deed::Tell(self.refusal(id, error))),
-                }
-            }
-            () => {
-                let deed = self.refuse(id, &command, is_subscribed);
-                return Some(Deed::Tell(deed));
-            }
-        };
-        self.asked = Some(asked);
-        Some(Deed::Ask(user, question))
-    }
-
-    /// Answers what there is not.
-    fn refuse(&self, id: u32, command: &Command, is_subscribed: bool) -> Payload {
-        let error = match command {
-            Command {
-                subscribe: Some(_), ..
-            } => match is_subscribed {
-                true => ErrorCode::AlreadySubscribed,
-                false => ErrorCode::UnknownChannel,
-            },
-            Command {
-                unsubscribe: Some(_),
-                ..
-            } => match is_subscribed {
-                true => ErrorCode::PermissionDenied,
-                false => {
-                    return self.encoding.encode(&Reply {
-                        id,
-                        unsubscribe: Some(Empty {}),
-                        ..Reply::default()
-                    });
-                }
-            },
-            Command {
-                publish: Some(_), ..
-            } if is_subscribed => ErrorCode::PermissionDenied,
-            _ => ErrorCode::NotAvailable,
-        };
-        self.refusal(id, error)
-    }
-
-    fn history(&self, id: u32, reverse: bool, limit: Option<usize>, page: LogPage) -> Reply {
-        if page.after.is_none() {
-            return Reply {
-                id,
-                error: Some(ErrorCode::UnrecoverablePosition.error()),
-                ..Reply::default()
-            };
-        }
-        let head = page.head.offset();
-        let readable = page.records.into_iter().filter_map(|record| {
-            let payload = record.payload?;
-            let offset = record.position.offset();
-            Some(self.encoding.publication(record.push, offset, &payload))
-        });
-        let mut publications: Vec<_> = readable.collect();
-        if reverse {
-            publications.reverse();
-        }
-        publications.truncate(limit.unwrap_or(usize::MAX));
-        Reply {
-            id,
-            history: Some(HistoryResult {
-                publications,
-                epoch: EPOCH.to_owned(),
-                offset: head,
-            }),
-            ..Reply::default()
-        }
-    }
 }
 
 /// A subscription without a position. It says something all the same: in Protobuf a map leaves out what says nothing,
@@ -679,122 +557,8 @@ fn placed(attached: Attached, was_recovering: bool) -> SubscribeResult {
     }
 }
 
-fn presence(user: &str, connections: &[ConnectionId]) -> PresenceResult {
-    let presence = connections.iter().map(|connection| {
-        let client = connection.to_string();
-        let info = ClientInfo {
-            user: user.to_owned(),
-            client: client.clone(),
-        };
-        (client, info)
-    });
-    PresenceResult {
-        presence: presence.collect(),
-    }
-}
-
-/// The channel that a command is about.
-fn channel_of(command: &Command) -> Option<&str> {
-    let subscribe = command.subscribe.as_ref().map(|request| &request.channel);
-    let publish = command.publish.as_ref().map(|request| &request.channel);
-    let history = command.history.as_ref().map(|request| &request.channel);
-    let others = [
-        &command.unsubscribe,
-        &command.presence,
-        &command.presence_stats,
-        &command.sub_refresh,
-    ];
-    let others = others.into_iter().flatten().map(|request| &request.channel);
-    let all = subscribe.into_iter().chain(publish).chain(history);
-    all.chain(others).next().map(String::as_str)
-}
-
-/// What is to be read for a request. A limit of 0 asks for the position alone, a negative one for all.
-fn asked_history(id: u32, request: &HistoryRequest) -> Result<(Asked, Question), ErrorCode> {
-    let limit = usize::try_from(request.limit).ok();
-    let wanted = limit.map_or(LogQuery::LIMIT_MAX, |limit| {
-        u32::try_from(limit).unwrap_or(u32::MAX)
-    });
-    let read = wanted.clamp(1, LogQuery::LIMIT_MAX);
-    let behind = match &request.since {
-        Some(since) if since.epoch != EPOCH && !since.epoch.is_empty() => {
-            return Err(ErrorCode::UnrecoverablePosition);
-        }
-        Some(since) if since.offset > 0 => Some(since.offset),
-        Some(_) | None => None,
-    };
-    let query = LogQuery {
-        after: Vec::new(),
-        behind,
-        history: match (request.reverse, limit) {
-            (true, Some(_)) => wanted,
-            (false, Some(0)) => 0,
-            (true | false, _) => u32::MAX,
-        },
-        limit: match request.reverse && behind.is_some() {
-            true => LogQuery::LIMIT_MAX,
-            false => read,
-        },
-    };
-    let reverse = request.reverse;
-    Ok((Asked::History { id, reverse, limit }, Question::Log(query)))
-}
-
 /// Rounded up: a client waits for longer than that.
 fn seconds(span: Duration) -> u32 {
     let seconds = span.as_millis().div_ceil(1000);
     u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use switchboard_core::frame::{Attached, HelloLog, Recovery};
-    use switchboard_core::position::Position;
-    use uuid::Uuid;
-
-    use super::*;
-
-    const EXPIRES: Option<u32> = Some(60);
-
-    /// A session after this connect command, and what it was told.
-    fn connected(connect: &str) -> (Session, String) {
-        let ping_interval = Duration::from_secs(25);
-        let mut session = Session::new(Encoding::Json, Settings { ping_interval });
-        session.hear(&Payload::from(connect.to_owned()));
-        assert!(matches!(session.next_deed(), Some(Deed::LogIn(_))));
-        let _follow = session.logged_in(UserId::new("ann").expect("a user"), EXPIRES);
-        let position = Position::new(7, 1).expect("in range");
-        let told = session.told(&Outgoing::Hello {
-            connection: ConnectionId::new(Uuid::from_u128(7)),
-            degraded: false,
-            log: HelloLog::At(Attached {
-                position,
-                recovery: Recovery::Anew,
-            }),
-        });
-        let Told::Frame(frame) = told else {
-            panic!("{told:?}");
-        };
-        let text = String::from_utf8(frame.bytes().to_vec());
-        (session, text.expect("JSON"))
-    }
-
-    #[test]
-    fn a_client_is_told_when_its_token_expires_if_it_has_sent_one() {
-        let (_, told) = connected(r#"{"id":1,"connect":{"token":"a token"}}"#);
-        assert!(told.contains("expires"), "{told}");
-        let (_, told) = connected(r#"{"id":1,"connect":{}}"#);
-        assert!(!told.contains("expires"), "{told}");
-    }
-
-    #[test]
-    fn a_client_that_renews_an_expired_token_is_to_connect_anew() {
-        let (mut session, _) = connected(r#"{"id":1,"connect":{"token":"a token"}}"#);
-        let refresh = r#"{"id":2,"refresh":{"token":"another"}}"#;
-        session.hear(&Payload::from(refresh.to_owned()));
-        assert!(matches!(session.next_deed(), Some(Deed::Refresh(..))));
-        assert_eq!(session.not_logged_in(LoginRefused::Expired), None);
-        let closed = Deed::Close(CloseCode::TokenExpired);
-        assert_eq!(session.next_deed(), Some(closed));
-    }
 }

@@ -1,0 +1,616 @@
+//! What a terminal says and what comes of it, in JSON.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use switchboard_core::frame::{NotJoined, Pushed};
+use switchboard_core::id::PushId;
+use switchboard_core::logs::LoggedPush;
+use uuid::Uuid;
+
+use super::*;
+use crate::Frames;
+
+const SETTINGS: Settings = Settings {
+    ping_interval: Duration::from_secs(25),
+};
+
+fn fresh() -> Session {
+    Session::new(Encoding::Json, SETTINGS)
+}
+
+fn ann() -> UserId {
+    UserId::new("ann").expect("a user")
+}
+
+fn topic(name: &str) -> TopicId {
+    TopicId::new(name).expect("a topic")
+}
+
+fn client() -> ConnectionId {
+    ConnectionId::new(Uuid::from_u128(7))
+}
+
+fn position(offset: u64) -> Position {
+    Position::new(offset, 9).expect("in range")
+}
+
+fn hello(log: HelloLog) -> Outgoing {
+    Outgoing::Hello {
+        connection: client(),
+        degraded: false,
+        log,
+    }
+}
+
+fn at(offset: u64, recovery: Recovery) -> HelloLog {
+    HelloLog::At(Attached {
+        position: position(offset),
+        recovery,
+    })
+}
+
+fn says(session: &mut Session, text: &str) {
+    session.hear(&Payload::from(text.to_owned()));
+}
+
+/// All that is to be done.
+fn deeds(session: &mut Session) -> Vec<Deed> {
+    let next = || match session.next_deed() {
+        // It is said again and again.
+        Some(deed @ Deed::Close(_)) => Some((deed, true)),
+        deed => Some((deed?, false)),
+    };
+    let mut all = Vec::new();
+    for (deed, is_last) in std::iter::from_fn(next) {
+        all.push(deed);
+        if is_last {
+            break;
+        }
+    }
+    all
+}
+
+fn value(frame: &Payload) -> Value {
+    serde_json::from_slice(frame.bytes()).expect("JSON")
+}
+
+fn told(session: &mut Session, outgoing: &Outgoing) -> Value {
+    match session.told(outgoing) {
+        Told::Frame(frame) => value(&frame),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the terminal is told, as the only thing that is done.
+fn answered(session: &mut Session, text: &str) -> Value {
+    says(session, text);
+    match &*deeds(session) {
+        [Deed::Tell(frame)] => value(frame),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn error_of(session: &mut Session, text: &str) -> u64 {
+    let code = answered(session, text)["error"]["code"].clone();
+    code.as_u64().expect("an error")
+}
+
+/// A session that is served.
+fn live() -> Session {
+    let mut session = fresh();
+    says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
+    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    session.logged_in(ann(), None, vec![topic("news")]);
+    told(&mut session, &hello(at(5, Recovery::Anew)));
+    session
+}
+
+#[test]
+fn a_terminal_is_served_when_it_has_said_who_it_is_and_is_greeted() {
+    let mut session = fresh();
+    says(
+        &mut session,
+        "{\"id\":1,\"connect\":{\"token\":\"t\"}}\n{\"id\":2,\"rpc\":{\"data\":1}}",
+    );
+    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    assert!(session.is_busy(), "a command waits");
+    let follow = session.logged_in(ann(), Some(60), Vec::new());
+    assert_eq!(follow, Follow::default());
+    assert_eq!(deeds(&mut session), []);
+    let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
+    let expected = json!({"id": 1, "connect": {
+        "client": client().to_string(), "version": VERSION, "expires": true, "ttl": 60, "ping": 25, "pong": true,
+        "subs": {
+            "#": {"epoch": "1"},
+            "#ann": {"recoverable": true, "positioned": true, "epoch": "1", "offset": 5},
+        },
+    }});
+    assert_eq!(reply, expected);
+    let [Deed::Tell(frame)] = &*deeds(&mut session) else {
+        panic!("the command that waited is answered");
+    };
+    assert_eq!(value(frame)["error"]["code"], 108);
+    assert!(!session.is_busy());
+}
+
+#[test]
+fn a_terminal_recovers_if_nothing_is_missing() {
+    for (epoch, log, behind, sub) in [
+        (
+            "1",
+            at(5, Recovery::Resumed),
+            5,
+            json!({"recoverable": true, "positioned": true, "epoch": "1", "offset": 5,
+                "recovered": true, "was_recovering": true}),
+        ),
+        (
+            "1",
+            at(4, Recovery::Lost),
+            5,
+            json!({"recoverable": true, "positioned": true, "epoch": "1", "offset": 4,
+                "was_recovering": true}),
+        ),
+        (
+            "1",
+            HelloLog::Unknown,
+            5,
+            json!({"recoverable": true, "positioned": true, "epoch": "1", "offset": 5,
+                "was_recovering": true}),
+        ),
+        (
+            "another",
+            at(4, Recovery::Lost),
+            0,
+            json!({"recoverable": true, "positioned": true, "epoch": "1", "offset": 4,
+                "was_recovering": true}),
+        ),
+    ] {
+        let mut session = fresh();
+        let sub_asked = json!({"recover": true, "offset": 5, "epoch": epoch});
+        let asked = json!({"id": 3, "connect": {"subs": {"#ann": sub_asked}}});
+        says(&mut session, &asked.to_string());
+        deeds(&mut session);
+        let follow = session.logged_in(ann(), None, Vec::new());
+        assert_eq!(follow.behind, Some(behind));
+        let reply = told(&mut session, &hello(log));
+        assert_eq!(reply["connect"]["subs"]["#ann"], sub);
+    }
+}
+
+#[test]
+fn a_terminal_learns_later_where_it_stands_if_nobody_could_say() {
+    let mut session = fresh();
+    says(&mut session, r#"{"id":1,"connect":{}}"#);
+    assert_eq!(deeds(&mut session), [Deed::LogIn(String::new())]);
+    session.logged_in(ann(), None, Vec::new());
+    let reply = told(&mut session, &hello(HelloLog::Unknown));
+    assert_eq!(reply["connect"]["subs"]["#ann"], json!({"epoch": "1"}));
+    let attached = Attached {
+        position: position(8),
+        recovery: Recovery::Anew,
+    };
+    assert_eq!(
+        told(&mut session, &Outgoing::Log(attached)),
+        json!({"push": {"channel": "#ann",
+            "subscribe": {"recoverable": true, "positioned": true, "epoch": "1", "offset": 8}}})
+    );
+}
+
+#[test]
+fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more() {
+    for (refused, expected) in [
+        (LoginRefused::Missing, Ok((101, None))),
+        (LoginRefused::Expired, Ok((109, None))),
+        (LoginRefused::Unavailable, Ok((100, Some(true)))),
+        (LoginRefused::Invalid, Err(CloseCode::InvalidToken)),
+        (LoginRefused::Forbidden, Err(CloseCode::Forbidden)),
+    ] {
+        let mut session = fresh();
+        says(
+            &mut session,
+            "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{\"data\":1}}",
+        );
+        deeds(&mut session);
+        let frame = session.not_logged_in(refused);
+        let reply = frame.map(|frame| value(&frame));
+        let found = match reply {
+            Some(reply) => Ok((
+                reply["error"]["code"].as_u64().expect("a code"),
+                reply["error"]["temporary"].as_bool(),
+            )),
+            None => match &*deeds(&mut session) {
+                [Deed::Close(code)] => Err(*code),
+                other => panic!("{other:?}"),
+            },
+        };
+        assert_eq!(found, expected);
+        if expected.is_ok() {
+            says(&mut session, "no JSON");
+            assert_eq!(deeds(&mut session), []);
+        }
+    }
+}
+
+/// H36
+#[test]
+fn what_is_out_of_order_ends_the_connection() {
+    let closed = [Deed::Close(CloseCode::ProtocolError)];
+    for first in [
+        "no JSON",
+        "{}",
+        r#"{"id":1,"rpc":{}}"#,
+        r#"{"connect":{}}"#,
+        r#"{"send":{"data":1}}"#,
+    ] {
+        let mut session = fresh();
+        says(&mut session, first);
+        assert_eq!(deeds(&mut session), closed, "{first}");
+    }
+    for later in [
+        r#"{"id":2,"connect":{}}"#,
+        r#"{"rpc":{"data":1}}"#,
+        r#"{"id":2,"refresh":{}}"#,
+        "{}",
+        "{",
+    ] {
+        let mut session = live();
+        says(&mut session, later);
+        assert_eq!(deeds(&mut session), closed, "{later}");
+    }
+}
+
+#[test]
+fn a_pong_answers_one_ping() {
+    let mut session = live();
+    assert_eq!(session.ping().bytes(), "{}");
+    says(&mut session, "{}");
+    assert_eq!(deeds(&mut session), []);
+    says(&mut session, "{}");
+    assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+}
+
+#[test]
+fn a_terminal_renews_its_token() {
+    let mut session = live();
+    says(&mut session, r#"{"id":4,"refresh":{"token":"new"}}"#);
+    says(&mut session, r#"{"id":5,"rpc":{}}"#);
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Refresh("new".to_owned(), ann())]
+    );
+    let reply = value(&session.refreshed(Some(9)).expect("an answer"));
+    let expected = json!({"client": client().to_string(), "version": VERSION,
+        "expires": true, "ttl": 9});
+    assert_eq!(reply, json!({"id": 4, "refresh": expected}));
+    assert_eq!(deeds(&mut session).len(), 1, "what came behind it");
+}
+
+/// An error would be the end for a client.
+#[test]
+fn a_terminal_that_renews_an_expired_token_is_to_connect_anew() {
+    let mut session = live();
+    says(&mut session, r#"{"id":6,"refresh":{"token":"old"}}"#);
+    deeds(&mut session);
+    assert_eq!(session.not_logged_in(LoginRefused::Expired), None);
+    let closed = Deed::Close(CloseCode::TokenExpired);
+    assert_eq!(deeds(&mut session), [closed]);
+}
+
+#[test]
+fn a_terminal_is_told_when_its_token_expires_if_it_has_sent_one() {
+    for (connect, expires) in [
+        (json!({"token": "t"}), json!(true)),
+        (json!({}), Value::Null),
+    ] {
+        let mut session = fresh();
+        says(
+            &mut session,
+            &json!({"id": 1, "connect": connect}).to_string(),
+        );
+        deeds(&mut session);
+        session.logged_in(ann(), Some(60), Vec::new());
+        let reply = told(&mut session, &hello(at(5, Recovery::Anew)));
+        assert_eq!(reply["connect"]["expires"], expires);
+    }
+}
+
+#[test]
+fn a_terminal_joins_a_topic_and_leaves_it() {
+    let mut session = live();
+    let chat = topic("chat");
+    says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Topic(TopicWish::Join(chat.clone()))]
+    );
+    let again = r#"{"id":3,"subscribe":{"channel":"chat"}}"#;
+    assert_eq!(error_of(&mut session, again), 105);
+    let joined = Outgoing::Joined {
+        topic: chat.clone(),
+        degraded: false,
+    };
+    assert_eq!(
+        told(&mut session, &joined),
+        json!({"id": 2, "subscribe": {}})
+    );
+    assert_eq!(session.told(&joined), Told::Nothing);
+    assert_eq!(error_of(&mut session, again), 105);
+    says(&mut session, r#"{"id":5,"unsubscribe":{"channel":"chat"}}"#);
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Topic(TopicWish::Leave(chat.clone()))]
+    );
+    let left = Outgoing::Left(chat);
+    assert_eq!(
+        told(&mut session, &left),
+        json!({"id": 5, "unsubscribe": {}})
+    );
+    assert_eq!(session.told(&left), Told::Nothing);
+    assert_eq!(
+        answered(&mut session, r#"{"id":6,"unsubscribe":{"channel":"chat"}}"#),
+        json!({"id": 6, "unsubscribe": {}})
+    );
+}
+
+#[test]
+fn a_terminal_that_does_not_become_a_member_is_told_why() {
+    for (why, code) in [
+        (NotJoined::NotAllowed, 103),
+        (NotJoined::TooMany, 106),
+        (NotJoined::TooFast, 111),
+    ] {
+        let mut session = live();
+        says(&mut session, r#"{"id":2,"subscribe":{"channel":"chat"}}"#);
+        deeds(&mut session);
+        let refused = Outgoing::NotJoined(topic("chat"), why);
+        let reply = told(&mut session, &refused);
+        assert_eq!(
+            (&reply["id"], &reply["error"]["code"]),
+            (&json!(2), &json!(code))
+        );
+        // It may ask again.
+        says(&mut session, r#"{"id":3,"subscribe":{"channel":"chat"}}"#);
+        assert_eq!(deeds(&mut session).len(), 1);
+    }
+}
+
+#[test]
+fn the_server_subscribes_and_unsubscribes() {
+    let mut session = live();
+    let of_token = Outgoing::Joined {
+        topic: topic("news"),
+        degraded: true,
+    };
+    assert_eq!(
+        session.told(&of_token),
+        Told::Nothing,
+        "the hello has said so"
+    );
+    let by_api = Outgoing::Joined {
+        topic: topic("chat"),
+        degraded: false,
+    };
+    assert_eq!(
+        told(&mut session, &by_api),
+        json!({"push": {"channel": "chat", "subscribe": {}}})
+    );
+    let unsubscribe = r#"{"id":2,"unsubscribe":{"channel":"chat"}}"#;
+    assert_eq!(error_of(&mut session, unsubscribe), 103);
+    for name in ["chat", "news"] {
+        assert_eq!(
+            told(&mut session, &Outgoing::Left(topic(name))),
+            json!({"push": {"channel": name,
+                "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}}})
+        );
+    }
+}
+
+#[test]
+fn what_there_is_not_is_answered() {
+    let mut session = live();
+    for (command, code) in [
+        (r##"{"id":2,"subscribe":{"channel":"#ann"}}"##, 105),
+        (r##"{"id":2,"subscribe":{"channel":"#"}}"##, 105),
+        (r##"{"id":2,"subscribe":{"channel":"#bob"}}"##, 102),
+        (r#"{"id":2,"subscribe":{"channel":""}}"#, 102),
+        (r##"{"id":2,"unsubscribe":{"channel":"#ann"}}"##, 103),
+        (r##"{"id":2,"publish":{"channel":"#ann","data":1}}"##, 103),
+        (r#"{"id":2,"publish":{"channel":"chat","data":1}}"#, 103),
+        (r##"{"id":2,"presence":{"channel":"#bob"}}"##, 108),
+        (r##"{"id":2,"history":{"channel":"#"}}"##, 108),
+        (r#"{"id":2,"presence":{"channel":"chat"}}"#, 108),
+        (
+            r#"{"id":2,"sub_refresh":{"channel":"chat","token":"t"}}"#,
+            108,
+        ),
+        (r#"{"id":2,"ping":{}}"#, 108),
+        (r#"{"id":2}"#, 108),
+    ] {
+        assert_eq!(error_of(&mut session, command), code, "{command}");
+    }
+    let long = "x".repeat(256);
+    let command = json!({"id": 2, "subscribe": {"channel": long}}).to_string();
+    assert_eq!(error_of(&mut session, &command), 107);
+}
+
+#[test]
+fn history_is_read_as_it_is_asked_for() {
+    let all = u32::MAX;
+    for (request, behind, history, limit) in [
+        (json!({"limit": -1}), None, all, 1000),
+        (json!({"limit": 0}), None, 0, 1),
+        (json!({"limit": 7}), None, all, 7),
+        (json!({"limit": 7, "reverse": true}), None, 7, 7),
+        (
+            json!({"limit": 7, "since": {"offset": 5, "epoch": "1"}}),
+            Some(5),
+            all,
+            7,
+        ),
+        (
+            json!({"limit": 7, "since": {"offset": 0, "epoch": "1"}}),
+            None,
+            all,
+            7,
+        ),
+    ] {
+        let mut session = live();
+        let mut asked = request.clone();
+        asked["channel"] = json!("#ann");
+        says(
+            &mut session,
+            &json!({"id": 2, "history": asked}).to_string(),
+        );
+        let query = LogQuery {
+            after: Vec::new(),
+            behind,
+            history,
+            limit,
+        };
+        assert_eq!(
+            deeds(&mut session),
+            [Deed::Ask(ann(), Question::Log(query))],
+            "{request}"
+        );
+    }
+    let mut session = live();
+    let other = r##"{"id":2,"history":{"channel":"#ann","since":{"offset":5,"epoch":"x"}}}"##;
+    assert_eq!(error_of(&mut session, other), 112);
+}
+
+#[test]
+fn history_is_answered_in_either_direction() {
+    let record = |offset| LoggedPush {
+        position: position(offset),
+        push: PushId::new(Uuid::nil()),
+        payload: Some(Payload::from(offset.to_string())),
+    };
+    let page = LogPage {
+        head: position(9),
+        base: position(1),
+        after: Some(position(1)),
+        records: vec![record(2), record(3)],
+    };
+    for (reverse, expected) in [(false, [2, 3]), (true, [3, 2])] {
+        let mut session = live();
+        let asked = json!({"channel": "#ann", "limit": 2, "reverse": reverse});
+        says(
+            &mut session,
+            &json!({"id": 2, "history": asked}).to_string(),
+        );
+        deeds(&mut session);
+        let reply = session.answered(Answered::Log(page.clone()));
+        let reply = value(&reply.expect("an answer"));
+        let data: Vec<_> = (reply["history"]["publications"]
+            .as_array()
+            .expect("a list")
+            .iter())
+        .map(|publication| publication["data"].as_u64().expect("a number"))
+        .collect();
+        assert_eq!(data, expected);
+        assert_eq!(reply["history"]["offset"], 9);
+    }
+    let mut session = live();
+    says(&mut session, r##"{"id":2,"history":{"channel":"#ann"}}"##);
+    deeds(&mut session);
+    let unknown = LogPage {
+        after: None,
+        ..page
+    };
+    let reply = session.answered(Answered::Log(unknown)).expect("an answer");
+    assert_eq!(value(&reply)["error"]["code"], 112);
+}
+
+#[test]
+fn who_has_missed_something_is_closed_and_told_why_before() {
+    let mut session = live();
+    assert_eq!(
+        session.told(&Outgoing::Gap(position(9))),
+        Told::Close(CloseCode::PositionLost)
+    );
+    let farewell = session.farewell(CloseCode::PositionLost).expect("a push");
+    assert_eq!(
+        value(&farewell),
+        json!({"push": {"disconnect": {"code": 3010, "reason": "insufficient state"}}})
+    );
+    assert_eq!(session.farewell(CloseCode::SlowConsumer), None);
+    assert_eq!(session.told(&Outgoing::Back(position(4))), Told::Nothing);
+}
+
+/// A client that takes a zero for an offset goes on where it was.
+#[test]
+fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
+    let protocol = crate::Protocol::CentrifugeProtobuf;
+    let mut session = protocol.session(SETTINGS).expect("it has sessions");
+    // `{"id":1,"connect":{}}`
+    session.hear(&Payload::binary(Bytes::from_static(
+        b"\x04\x08\x01\x22\x00",
+    )));
+    deeds(&mut session);
+    session.logged_in(ann(), None, Vec::new());
+    session.told(&hello(at(5, Recovery::Anew)));
+    session.is_sent(6);
+    let payload = Payload::from("x".to_owned());
+    let plain = |key| Outgoing::Pushed(Pushed::new(PushId::new(Uuid::nil()), key, payload.clone()));
+    let own = plain(Some(ann().into()));
+    assert!(protocol.is_said_by_session(&own));
+    let Told::Frame(frame) = session.told(&own) else {
+        panic!("a frame");
+    };
+    let Frames::One(shared) = protocol.encode(own) else {
+        panic!("a frame");
+    };
+    // Field 6 of the publication, with the value 6.
+    let has_offset = |frame: &Payload| frame.bytes().windows(2).any(|bytes| bytes == [0x30, 6]);
+    assert!(has_offset(&frame) && !has_offset(&shared));
+    assert!(!protocol.is_said_by_session(&plain(None)));
+}
+
+proptest! {
+    /// H36: no frame makes a session panic, and what it answers can be read.
+    #[test]
+    fn any_frame_is_answered_or_ends_the_connection(
+        frames in prop::collection::vec(prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "(\\{\"id\":[0-9]{1,3},\"(connect|subscribe|history|rpc|ping|send|refresh)\":\\{(\"channel\":\"#?[a-z]{0,3}\")?\\}\\}\n?){1,3}"
+                .prop_map(String::into_bytes),
+        ], 0..6),
+        is_live: bool,
+        is_json: bool,
+    ) {
+        let encoding = if is_json { Encoding::Json } else { Encoding::Protobuf };
+        let mut session = Session::new(encoding, SETTINGS);
+        if is_live {
+            let connect: &[u8] = match encoding {
+                Encoding::Json => br#"{"id":1,"connect":{}}"#,
+                Encoding::Protobuf => b"\x04\x08\x01\x22\x00",
+            };
+            session.hear(&Payload::binary(Bytes::copy_from_slice(connect)));
+            deeds(&mut session);
+            session.logged_in(ann(), None, Vec::new());
+            session.told(&hello(at(5, Recovery::Anew)));
+        }
+        for frame in frames {
+            session.hear(&Payload::binary(frame.into()));
+            for deed in deeds(&mut session) {
+                match deed {
+                    Deed::Tell(frame) if is_json => {
+                        value(&frame);
+                    }
+                    Deed::LogIn(_) => {
+                        session.logged_in(ann(), None, Vec::new());
+                        session.told(&hello(HelloLog::Unknown));
+                    }
+                    Deed::Refresh(..) => {
+                        session.refreshed(None);
+                    }
+                    Deed::Ask(..) => {
+                        session.answered(Answered::Unknown);
+                    }
+                    Deed::Tell(_) | Deed::Message(_) | Deed::Topic(_) | Deed::Close(_) => {}
+                }
+            }
+        }
+    }
+}
