@@ -79,6 +79,17 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub usize);
 
+/// How a client says who it is whose handshake does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LateLogin {
+    /// So long after its connection is open.
+    After(Duration),
+    /// So long after that, and it is not believed.
+    Wrongly(Duration),
+    /// It says nothing.
+    Never,
+}
+
 /// One step of a schedule: what a client, a caller or a fault does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -112,6 +123,13 @@ pub enum Act {
         history: u32,
         /// How many of the positions that it holds it brings, the newest first: at least one.
         brings: u32,
+    },
+    /// A client says who it is behind its handshake, from its next connection on.
+    LogIn {
+        /// The name of the client.
+        client: String,
+        /// When it does so, and how.
+        login: LateLogin,
     },
     /// A client loses what it wrote down last: the newest positions that it holds.
     Forget {

@@ -6,8 +6,8 @@ use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Part, Scope};
 use crate::observed::{Observed, Topic};
 
-/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end. It says
-/// `degraded` only if something was wrong.
+/// Nobody who connects is left waiting: within the grace of the hello there is one, or an end. Who says behind the
+/// handshake who it is has time for that first. The hello says `degraded` only if something was wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectEnds;
 
@@ -56,6 +56,14 @@ impl Checker for ConnectEnds {
         // Where nobody answers there is no Switchboard to judge: its client gives up in the end.
         if this.is_silent() || this.is_unanswered() {
             return;
+        }
+        let config = watch.scene().config();
+        if !this.is_known_by_handshake() {
+            let named = this.began() + (config.authentication_timeout + WAYS);
+            let due = named + (config.hello_grace + WAYS);
+            if due > watch.now() {
+                return watch.call_at(due, what);
+            }
         }
         let holder = this.life();
         let wakes = holder.and_then(|life| watch.scene().host(life.host));

@@ -224,7 +224,7 @@ impl Writer {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)

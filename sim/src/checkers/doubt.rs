@@ -234,7 +234,7 @@ impl Doubting {
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)

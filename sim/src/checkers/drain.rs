@@ -30,6 +30,8 @@ struct Leaving {
     connections: BTreeSet<ConnectionKey>,
     /// Those of them that have not ended and were not told to.
     present: BTreeSet<ConnectionKey>,
+    /// The terminal that was the last to say who it is, and when: who leaves takes nobody.
+    named: Option<(ConnectionKey, Instant)>,
     /// Those with a batch under way, behind which the end may wait.
     writing: BTreeSet<ConnectionKey>,
     /// When the last batch of others was written.
@@ -219,9 +221,11 @@ impl DrainPace {
                     look_during(watch, life, &pace);
                 }
             }
+            Intake::Authenticated { connection, .. } => {
+                leaving.named = Some((connection, watch.now()));
+            }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Probed { .. }
@@ -341,7 +345,8 @@ impl Leaving {
     ) -> Result<(), &'static str> {
         let now = watch.now();
         self.present.remove(&connection);
-        if self.was_decided(connection, now) {
+        let is_turned_away = self.named == Some((connection, now));
+        if is_turned_away || self.was_decided(connection, now) {
             watch.held();
             return Ok(());
         }

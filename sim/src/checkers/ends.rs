@@ -192,7 +192,7 @@ impl Begun {
                 self.calls.insert(call, (kind, now));
             }
             Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::LinkUp(_)

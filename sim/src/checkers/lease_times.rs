@@ -153,7 +153,7 @@ impl Terms {
             }
             Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)

@@ -242,12 +242,16 @@ fn terminal_refused(watch: &mut Watch<'_>, session: usize, refused: Refused) {
     let Some(host) = this.life().and_then(|life| scene.host(life.host)) else {
         return;
     };
+    let sessions = || host.sessions().map(|number| &scene.sessions()[number]);
+    let strangers = scene.config().strangers();
     let (there, limit, said) = match refused {
+        Refused::Full { limit } if limit == strangers && !this.is_known() => {
+            let unknown = sessions().filter(|other| !other.is_known());
+            (unknown.count(), strangers, limit)
+        }
         Refused::Full { limit } => (host.sessions().len(), scene.config().connections, limit),
         Refused::TooManyOfUser { limit } => {
-            let same = host
-                .sessions()
-                .filter(|other| scene.sessions()[*other].user() == this.user());
+            let same = sessions().filter(|other| other.is_known() && other.user() == this.user());
             (same.count(), scene.config().connections_per_user, limit)
         }
         Refused::TokenExpired | Refused::Draining => return,

@@ -166,7 +166,7 @@ impl HostLinks {
             }
             Intake::Accepted { .. }
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)

@@ -172,7 +172,7 @@ impl Suspicion {
             Intake::Accepted { .. }
             | Intake::LinkAccepted(_)
             | Intake::Opened(_)
-            | Intake::Authenticated(_)
+            | Intake::Authenticated { .. }
             | Intake::Refreshed(_)
             | Intake::Heard(_)
             | Intake::Written(_)

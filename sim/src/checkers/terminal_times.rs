@@ -33,12 +33,16 @@ struct Timed {
     written: Instant,
     /// A batch is with the driver.
     writing: bool,
+    /// Its handshake has said who it is.
+    known: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum TimedStage {
     /// It was accepted.
     Accepted { at: Instant },
+    /// It was opened, and has not said who it is.
+    Stranger { at: Instant },
     /// It was opened, and is not greeted.
     Opened { at: Instant, signs: Signs },
     /// It is greeted.
@@ -122,8 +126,10 @@ impl TerminalTimes {
             Intake::Accepted {
                 connection,
                 expires,
+                known,
             } => {
                 let timed = Timed {
+                    known,
                     stage: TimedStage::Accepted { at: now },
                     expires,
                     busy: Instant::START,
@@ -135,7 +141,7 @@ impl TerminalTimes {
             }
             Intake::Drain { .. } => return self.leaving.push(life.host),
             Intake::Opened(connection)
-            | Intake::Authenticated(connection)
+            | Intake::Authenticated { connection, .. }
             | Intake::Refreshed(connection)
             | Intake::Heard(connection)
             | Intake::Written(connection)
@@ -163,10 +169,20 @@ impl TerminalTimes {
             Intake::Opened(_) => {
                 if let TimedStage::Accepted { .. } = timed.stage {
                     let signs = Signs::begin(now);
+                    timed.stage = match timed.known {
+                        true => TimedStage::Opened { at: now, signs },
+                        false => TimedStage::Stranger { at: now },
+                    };
+                }
+            }
+            Intake::Authenticated { expires, .. } => {
+                if let TimedStage::Stranger { .. } = timed.stage {
+                    timed.expires = expires;
+                    let signs = Signs::begin(now);
                     timed.stage = TimedStage::Opened { at: now, signs };
                 }
             }
-            Intake::Authenticated(_) | Intake::Refreshed(_) => {}
+            Intake::Refreshed(_) => {}
             Intake::Heard(_) => {
                 if let Some(signs) = timed.signs() {
                     signs.heard = now;
@@ -271,7 +287,10 @@ impl Timed {
     const fn signs(&mut self) -> Option<&mut Signs> {
         match &mut self.stage {
             TimedStage::Opened { signs, .. } | TimedStage::Greeted { signs } => Some(signs),
-            TimedStage::Accepted { .. } | TimedStage::Closing { .. } | TimedStage::Ended => None,
+            TimedStage::Accepted { .. }
+            | TimedStage::Stranger { .. }
+            | TimedStage::Closing { .. }
+            | TimedStage::Ended => None,
         }
     }
 
@@ -304,6 +323,10 @@ impl Timed {
             TimedStage::Accepted { at } => {
                 let until = *at + config.handshake_timeout;
                 due(until, "waits too long for the handshake of")
+            }
+            TimedStage::Stranger { at } => {
+                let until = *at + config.authentication_timeout;
+                due(until, "waits too long for the name of")
             }
             TimedStage::Opened { at, signs } => {
                 let greeted = due(*at + config.hello_grace, "does not greet in time");
@@ -368,6 +391,13 @@ impl Timed {
             (CloseCode::TokenExpired, Some(expires)) => {
                 no_sooner(watch, expires, "ends a terminal before its token")
             }
+            (CloseCode::NotAuthenticated, _) => match self.stage {
+                TimedStage::Stranger { at } => {
+                    let until = at + watch.scene().config().authentication_timeout;
+                    no_sooner(watch, until, "gives up a stranger too soon")
+                }
+                _ => Err("asks who it is of a terminal that it knows"),
+            },
             (CloseCode::TokenExpired, None) => Err("ends a terminal whose token never expires"),
             (CloseCode::PingTimeout, _) => match self.signs() {
                 Some(signs) if signs.probed => no_sooner(
@@ -384,7 +414,6 @@ impl Timed {
                 | CloseCode::ServiceRestart
                 | CloseCode::Kicked
                 | CloseCode::SlowConsumer
-                | CloseCode::NotAuthenticated
                 | CloseCode::TooManyConnections
                 | CloseCode::InvalidToken
                 | CloseCode::Forbidden
@@ -415,15 +444,17 @@ impl Timed {
                 no_sooner(watch, until, "gives up an end too soon")
             }
             // Frames before the Close frame are stuck.
-            TimedStage::Opened { .. } | TimedStage::Greeted { .. }
+            TimedStage::Stranger { .. }
+            | TimedStage::Opened { .. }
+            | TimedStage::Greeted { .. }
                 if self.writing || self.written == watch.now() =>
             {
                 let until = self.busy + config.close_timeout;
                 no_sooner(watch, until, "gives up an end too soon")
             }
-            TimedStage::Opened { .. } | TimedStage::Greeted { .. } => {
-                Err("drops what it has not told to end")
-            }
+            TimedStage::Stranger { .. }
+            | TimedStage::Opened { .. }
+            | TimedStage::Greeted { .. } => Err("drops what it has not told to end"),
             TimedStage::Ended => Ok(()),
         };
         self.stage = TimedStage::Ended;

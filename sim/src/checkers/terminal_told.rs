@@ -161,6 +161,12 @@ impl TerminalTold {
         let is_first = told.frames == 1;
         let is_record = matches!(outgoing, Outgoing::Record(_));
         let this = &watch.scene().sessions()[session];
+        if !this.is_known() {
+            watch.violated(format!(
+                "session {session} is told {outgoing:?} before it has said who it is"
+            ));
+            return;
+        }
         let holds = match outgoing {
             Outgoing::Hello { connection, .. } => {
                 is_first
@@ -293,7 +299,10 @@ impl TerminalTold {
             return false;
         };
         match code {
-            CloseCode::TokenExpired => this.expires().is_some_and(|expires| expires <= watch.now()),
+            // Of one that logs in late `terminal-times` knows when it ends.
+            CloseCode::TokenExpired => this
+                .expires()
+                .is_some_and(|expires| expires <= watch.now() || !this.is_known_by_handshake()),
             CloseCode::Kicked => scene.pushes().iter().any(|push| {
                 let taken =
                     |time: &crate::publishing::HandedIn| time.progress != HandInProgress::OnItsWay;
@@ -320,7 +329,10 @@ impl TerminalTold {
             | CloseCode::InvalidToken
             | CloseCode::Forbidden
             | CloseCode::PositionLost => false,
-            CloseCode::NotAuthenticated | CloseCode::TooManyConnections => false,
+            // When it is due is for `terminal-times` to say.
+            CloseCode::NotAuthenticated => !this.is_known(),
+            // And whether there are so many, for `limits`.
+            CloseCode::TooManyConnections => !this.is_known_by_handshake(),
         }
     }
 }

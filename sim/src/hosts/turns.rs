@@ -7,7 +7,7 @@ use switchboard_core::command::Outbox;
 use switchboard_core::directory::{OperationError, OperationResult, Reply, SeenLease};
 use switchboard_core::event::{Closure, Event, Handshake, Refused};
 use switchboard_core::id::{ConnectionId, ConnectionKey, LinkKey};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, Now};
 
 use super::Hosts;
 use crate::boundary::Intake;
@@ -90,7 +90,11 @@ impl Hosts {
             return;
         };
         let late = instance.stats().late_answers;
-        let mut intake = watched.then(|| Intake::of(&event, true));
+        let of_the_world = Now {
+            mono: cx.now,
+            wall: now.wall,
+        };
+        let mut intake = watched.then(|| Intake::of(&event, of_the_world, true));
         instance.handle(now, event, out);
         let in_time = instance.stats().late_answers == late;
         if let Some(Intake::TripAnswered { in_time: told, .. }) = &mut intake {
@@ -102,6 +106,14 @@ impl Hosts {
         if let Some(leases) = leases.filter(|_| in_time) {
             cx.observe(Observed::Viewed { life, leases });
         }
+    }
+
+    /// Whether an instance knows who a terminal is.
+    pub(crate) fn knows(&self, cx: &Context, life: Life, connection: ConnectionKey) -> bool {
+        let now = self.clock_of(cx, life.host);
+        let instance = self.processes[life.host].instance.as_ref();
+        let ended = instance.and_then(|instance| instance.ended(now, connection, Closure::Clean));
+        ended.is_some_and(|ended| ended.user.is_some())
     }
 
     /// What an instance says of a connection whose end it is about to take in.
@@ -124,16 +136,20 @@ impl Hosts {
         })
     }
 
-    /// An instance takes the handshake of a terminal, or refuses it.
+    /// An instance takes the handshake of a terminal, or refuses it. It may not say who the terminal is.
     pub(crate) fn accept(
         &mut self,
         cx: &Context,
         life: Life,
         handshake: Handshake,
+        is_known: bool,
     ) -> Option<Result<(ConnectionKey, ConnectionId), Refused>> {
         let now = self.clock_of(cx, life.host);
         let instance = self.instance_mut(life)?;
-        let outcome = instance.accept(now, handshake);
+        let outcome = match is_known {
+            true => instance.accept(now, handshake),
+            false => instance.accept_stranger(now, handshake.size),
+        };
         Some(outcome.map(|key| {
             let id = instance.connection_id(key).expect("it was accepted");
             (key, id)

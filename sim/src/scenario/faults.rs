@@ -167,6 +167,7 @@ fn class(act: &Act) -> Option<FaultClass> {
         Act::Connect { .. }
         | Act::Move { .. }
         | Act::Follow { .. }
+        | Act::LogIn { .. }
         | Act::Forget { .. }
         | Act::Confirm { .. }
         | Act::OfTopic { .. }
@@ -204,6 +205,7 @@ fn end_by(act: &mut Act, left: Duration) {
         Act::Connect { .. }
         | Act::Move { .. }
         | Act::Follow { .. }
+        | Act::LogIn { .. }
         | Act::Forget { .. }
         | Act::Confirm { .. }
         | Act::OfTopic { .. }

@@ -8,8 +8,8 @@ use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::topic::TopicRights;
 
 use super::{
-    Act, ClockStep, Durability, Host, LogSettings, NewAddress, RedisAct, Schedule, ScheduleError,
-    Sent, StrangerWords, To, TopicAct,
+    Act, ClockStep, Durability, Host, LateLogin, LogSettings, NewAddress, RedisAct, Schedule,
+    ScheduleError, Sent, StrangerWords, To, TopicAct,
 };
 
 /// Instances of one world, at most.
@@ -172,6 +172,7 @@ impl Act {
             Self::Redis(act) => act.check_names(),
             Self::Move { client: name, .. }
             | Self::Follow { client: name, .. }
+            | Self::LogIn { client: name, .. }
             | Self::Forget { client: name, .. }
             | Self::Confirm { client: name, .. }
             | Self::Send { client: name, .. }
@@ -250,6 +251,7 @@ impl Act {
             // What waits for a moment is checked by itself.
             Self::On { .. }
             | Self::Follow { .. }
+            | Self::LogIn { .. }
             | Self::Forget { .. }
             | Self::Confirm { .. }
             | Self::OfTopic { .. }
@@ -287,6 +289,10 @@ impl Act {
         let one = |span| [span, Duration::ZERO, Duration::ZERO];
         match self {
             Self::Connect { token, .. } => one(token.unwrap_or_default()),
+            Self::LogIn { login, .. } => match login {
+                LateLogin::After(span) | LateLogin::Wrongly(span) => one(*span),
+                LateLogin::Never => one(Duration::ZERO),
+            },
             Self::ReadSlowly { every: span, .. }
             | Self::BlindBalancer(span)
             | Self::Pause { span, .. }

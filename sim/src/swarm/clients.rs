@@ -4,9 +4,37 @@ use std::time::Duration;
 
 use super::faults::{FaultPlace, ms};
 use super::{FAULTS, ScheduleMaker, USERS};
-use crate::schedule::{Act, Durability, Host, HowClosed, Sent, To};
+use crate::schedule::{Act, Durability, Host, HowClosed, LateLogin, Sent, To};
+
+/// Clients are known to log in behind their handshakes before the first of them connects.
+const LATE_LOGINS: Duration = Duration::from_millis(400);
 
 impl ScheduleMaker {
+    /// In one of four schedules some clients say who they are behind their handshakes: soon, late, never, or
+    /// without being believed.
+    pub(super) fn late_logins(&mut self) {
+        if self.below(4, "late logins", 0) > 0 {
+            return;
+        }
+        for client in 0..self.clients {
+            let span = self.span(
+                Duration::from_millis(1),
+                Duration::from_secs(12),
+                "late login",
+                client,
+            );
+            let login = match self.below(8, "late login", client) {
+                0 | 1 => LateLogin::After(span / 100),
+                2 => LateLogin::After(span),
+                3 => LateLogin::Wrongly(span / 10),
+                4 => LateLogin::Never,
+                _ => continue,
+            };
+            let client = self.client_name(client);
+            self.put(LATE_LOGINS, Act::LogIn { client, login });
+        }
+    }
+
     /// Each client connects, and some leave, come back and move; cleanly, all of it.
     pub(super) fn clients_come_and_go(&mut self) {
         for client in 0..self.clients {

@@ -160,6 +160,7 @@ fn made(seed: u64, focus: Focus) -> Schedule {
     if seed % 10 > LONE && maker.below(3, "strangers", 0) == 0 {
         maker.strangers();
     }
+    maker.late_logins();
     let mut log = LogSettings::DEFAULT;
     if maker.is_followed(focus) {
         maker.followers();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_core::event::{Closure, Event, Heard};
+use switchboard_core::event::{Closure, Event, Heard, Login};
 use switchboard_core::frame::CloseCode;
 use switchboard_core::id::UserId;
 use switchboard_core::time::WallTime;
@@ -15,7 +15,7 @@ use crate::ledger::{FaultKind, Scope};
 use crate::noise::Purpose;
 use crate::observed::Observed;
 use crate::publishing::Publishing;
-use crate::schedule::{HowClosed, Sent};
+use crate::schedule::{HowClosed, LateLogin, Sent};
 use crate::vocabulary::happening::{Happening, Input};
 
 /// A client waits for this many times longer at most before it connects anew.
@@ -45,9 +45,11 @@ impl Terminals {
         let session = self.sessions.len();
         let follow = self.logs.get(&this.client).and_then(ClientLog::asks);
         let rights = self.claims.of(&this.client);
+        let login = self.logins.get(&this.client).copied();
         let this = Session {
             follow,
             rights,
+            login,
             ..this
         };
         let before = self.clients.insert(this.client.clone(), session);
@@ -129,6 +131,33 @@ impl Terminals {
         if self.sessions[session].is_open() {
             cx.fault_opens(FaultKind::TokenExpired, Scope::Session(session));
         }
+    }
+
+    /// A client says who it is behind its handshake, from its next connection on.
+    pub(crate) fn log_in_late(&mut self, client: &str, login: LateLogin) {
+        self.logins.insert(client.to_owned(), login);
+    }
+
+    /// A client says who it is, if it still has the connection.
+    pub(crate) fn logs_in(&mut self, cx: &mut Context, hosts: &Hosts, session: usize) {
+        let this = &self.sessions[session];
+        let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
+            return;
+        };
+        if let Some(LateLogin::Wrongly(_)) = this.login {
+            cx.borne(FaultKind::Misbehaved, Scope::Session(session));
+            let closure = Closure::Violation(CloseCode::InvalidToken);
+            self.hang_up(cx, hosts, session, closure);
+            return self.disappointed(cx, session);
+        }
+        let login = Box::new(Login {
+            expires: this.token,
+            follow: this.follow.clone(),
+            topics: this.rights.clone(),
+            ..Login::new(this.user.clone())
+        });
+        let at = self.upwards(cx, session);
+        cx.tell_at(life, at, Event::Authenticated { connection, login });
     }
 
     /// A client moves: what it leaves behind ends in its way, and nothing waits for that.

@@ -21,7 +21,7 @@ use crate::hosts::Hosts;
 use crate::noise::Purpose;
 use crate::observed::{Account, Life, LogWord, Observed};
 use crate::publishing::Publishing;
-use crate::schedule::Moment;
+use crate::schedule::{LateLogin, Moment};
 use crate::settings::{PROTOCOL, content};
 use crate::trace::Entry;
 use crate::vocabulary::happening::{Happening, Seen};
@@ -52,6 +52,8 @@ pub(crate) struct Terminals {
     logs: BTreeMap<String, ClientLog>,
     /// What the tokens of clients say of topics, from their next connection on.
     claims: Claims,
+    /// Clients whose handshakes do not say who they are.
+    logins: BTreeMap<String, LateLogin>,
 }
 
 fingerprint!(Terminals {
@@ -60,7 +62,7 @@ fingerprint!(Terminals {
     balancer_blind_until,
     logs,
     claims,
-} without { reconnect, sockets, connections });
+} without { reconnect, sockets, connections, logins });
 
 /// The base of the delay between a terminal and its instance.
 const WAY: Duration = Duration::from_millis(2);
@@ -77,6 +79,7 @@ impl Terminals {
             connections: BTreeMap::new(),
             logs: BTreeMap::new(),
             claims: Claims::default(),
+            logins: BTreeMap::new(),
         }
     }
 
@@ -145,9 +148,42 @@ impl Terminals {
         let at = self.upwards(cx, session);
         self.moment(cx, Moment::Accept, session);
         cx.tell_at(life, at, Event::Opened { connection: key });
+        match self.sessions[session].login {
+            Some(LateLogin::After(span) | LateLogin::Wrongly(span)) => {
+                cx.put(at + span, Happening::LogsIn(session));
+            }
+            Some(LateLogin::Never) | None => {}
+        }
         cx.observe(Observed::Accepted { session });
         if gave_up {
             self.over(cx, hosts, session, Closure::Abrupt);
+        }
+    }
+
+    /// Whether the handshake of a session says who it is.
+    pub(crate) fn is_known(&self, session: usize) -> bool {
+        self.sessions[session].is_known()
+    }
+
+    /// An instance learns who a terminal is.
+    pub(crate) fn authenticated(
+        &mut self,
+        cx: &mut Context,
+        hosts: &Hosts,
+        host: usize,
+        connection: ConnectionKey,
+    ) {
+        if let Some(socket) = self.sockets[host].get(&connection) {
+            let session = socket.session();
+            if let Some(expires) = self.expiry(cx, hosts, hosts.life(host), session) {
+                self.sessions[session].expires = Some(expires);
+                cx.put(expires, Happening::TokenEnds(session));
+            }
+            let this = &mut self.sessions[session];
+            if !std::mem::replace(&mut this.known, true) {
+                this.accepted = Some(cx.now);
+                this.connected = Some(hosts.clock_of(cx, host).wall);
+            }
         }
     }
 

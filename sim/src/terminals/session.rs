@@ -12,6 +12,7 @@ use super::topics::Standings;
 use crate::fingerprint::{Fingerprint, Print};
 use crate::noise;
 use crate::observed::Life;
+use crate::schedule::LateLogin;
 
 /// One try of a client to be connected, and the connection that came of it.
 #[derive(Clone, Debug)]
@@ -58,6 +59,10 @@ pub struct Session {
     pub(super) rights: Option<SharedRights>,
     /// What it has to do with topics.
     pub(super) topics: Standings,
+    /// How it says who it is, if its handshake does not.
+    pub(super) login: Option<LateLogin>,
+    /// Its instance knows who it is.
+    pub(super) known: bool,
     /// What its noise is keyed with: the client, and when it connected.
     pub(super) noise: [u64; 2],
     /// What was sent last arrives then, at the terminal and at the instance.
@@ -92,6 +97,8 @@ impl Fingerprint for Session {
             follow,
             rights,
             topics: _,
+            login,
+            known,
             noise,
             down,
             up,
@@ -104,6 +111,9 @@ impl Fingerprint for Session {
         unanswered.fingerprint(to);
         to.word(follow);
         to.word(rights);
+        if let Some(login) = login {
+            to.word(&(login, known));
+        }
         (noise, down, up).fingerprint(to);
     }
 }
@@ -158,6 +168,8 @@ impl Session {
             follow: None,
             rights: None,
             topics: Standings::new(),
+            login: None,
+            known: false,
             noise: [noise::of_name(client), now.as_nanos()],
             down: Instant::START,
             up: Instant::START,
@@ -227,6 +239,16 @@ impl Session {
     /// What it asks of its log, if it follows it.
     pub const fn follow(&self) -> Option<&Follow> {
         self.follow.as_ref()
+    }
+
+    /// Whether its instance knows who it is: by its handshake, or because it has said so.
+    pub const fn is_known(&self) -> bool {
+        self.known || self.login.is_none()
+    }
+
+    /// Whether its handshake says who it is.
+    pub const fn is_known_by_handshake(&self) -> bool {
+        self.login.is_none()
     }
 
     /// How its client reads.

@@ -115,6 +115,10 @@ impl Terminals {
         let (Some(life), Some(connection), true) = (this.life, this.key, this.is_open()) else {
             return;
         };
+        if !this.is_known() {
+            // No driver takes it for more than a stranger's first frame.
+            return;
+        }
         match &wish {
             TopicWish::Join(_) => {}
             TopicWish::Leave(topic) => {

@@ -4,8 +4,8 @@ use super::forms::{first_words, forms};
 use super::redis::{WRITE_ERRORS, redis_act, redis_next};
 use super::words::{HOW_CLOSED, MOMENTS, Read, SENT, from_table, host, names, number32, span};
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, Host, HowKilled, MAX_NESTED, NewAddress, Sent,
-    StrangerWords, To, TopicAct, too_nested,
+    Act, ClockStep, Durability, Enrolment, Host, HowKilled, LateLogin, MAX_NESTED, NewAddress,
+    Sent, StrangerWords, To, TopicAct, too_nested,
 };
 
 pub(super) fn act(words: &[&str], instances: usize) -> Read<Act> {
@@ -255,6 +255,15 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
         ["confirms", nth] => Act::Confirm {
             client,
             nth: number32(nth)?,
+        },
+        ["logs", "in", login @ ..] => Act::LogIn {
+            client,
+            login: match login {
+                ["after", after] => LateLogin::After(span(after)?),
+                ["wrongly", "after", after] => LateLogin::Wrongly(span(after)?),
+                ["never"] => LateLogin::Never,
+                _ => return wrong("client"),
+            },
         },
         ["forgets", positions] => Act::Forget {
             client,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::redis::{Next, WRITE_ERRORS};
 use super::words::{HOW_CLOSED, MOMENTS, SENT, Span, name_of};
 use crate::schedule::{
-    Act, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, Moment, NewAddress, Sent,
-    StrangerWords, To, TopicAct,
+    Act, ClockStep, Durability, Enrolment, Host, HowClosed, HowKilled, LateLogin, Moment,
+    NewAddress, Sent, StrangerWords, To, TopicAct,
 };
 
 impl Display for Act {
@@ -25,6 +25,15 @@ impl Display for Act {
                 history,
                 brings,
             } => follows(f, client, *history, *brings),
+            Self::LogIn { client, login } => match login {
+                LateLogin::After(span) => {
+                    write!(f, "client {client} logs in after {}", Span(*span))
+                }
+                LateLogin::Wrongly(span) => {
+                    write!(f, "client {client} logs in wrongly after {}", Span(*span))
+                }
+                LateLogin::Never => write!(f, "client {client} logs in never"),
+            },
             Self::Forget { client, positions } => write!(f, "client {client} forgets {positions}"),
             Self::Confirm { client, nth: 1 } => write!(f, "client {client} confirms"),
             Self::Confirm { client, nth } => write!(f, "client {client} confirms {nth}"),

@@ -7,7 +7,7 @@ use switchboard_core::directory::{Operation, OperationError, OperationResult, Re
 use switchboard_core::event::{Answer, Event, Life as Sign, LinkFailure, Notice};
 use switchboard_core::frame::{CloseCode, Outgoing};
 use switchboard_core::id::{CallId, ConnectionId, ConnectionKey, Epoch, InstanceId, LinkKey, OpId};
-use switchboard_core::time::Instant;
+use switchboard_core::time::{Instant, Now};
 
 /// What an instance takes in.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +18,20 @@ pub enum Intake {
         connection: ConnectionKey,
         /// By the instance's clocks.
         expires: Option<Instant>,
+        /// Whether it knows who the terminal is.
+        known: bool,
     },
     /// It has accepted a link.
     LinkAccepted(LinkKey),
     /// [`Event::Opened`].
     Opened(ConnectionKey),
     /// [`Event::Authenticated`].
-    Authenticated(ConnectionKey),
+    Authenticated {
+        /// The connection of that terminal.
+        connection: ConnectionKey,
+        /// When its token runs out, by the instance's clocks.
+        expires: Option<Instant>,
+    },
     /// [`Event::Refreshed`].
     Refreshed(ConnectionKey),
     /// [`Event::Heard`].
@@ -238,11 +245,18 @@ impl LeaseStep {
 }
 
 impl Intake {
-    /// What an event is. `in_time`: an answer of the directory that the instance has waited for.
-    pub(crate) fn of(event: &Event, in_time: bool) -> Self {
+    /// What an event is at a moment, which the wall clock is that of the instance at. `in_time`: an answer of the
+    /// directory that the instance has waited for.
+    pub(crate) fn of(event: &Event, now: Now, in_time: bool) -> Self {
         match event {
             Event::Opened { connection } => Self::Opened(*connection),
-            Event::Authenticated { connection, .. } => Self::Authenticated(*connection),
+            Event::Authenticated { connection, login } => Self::Authenticated {
+                connection: *connection,
+                expires: login.expires.map(|expires| {
+                    let left = expires.as_millis().saturating_sub(now.wall.as_millis());
+                    now.mono + Duration::from_millis(left)
+                }),
+            },
             Event::Refreshed { connection, .. } => Self::Refreshed(*connection),
             Event::Heard { connection, .. } => Self::Heard(*connection),
             Event::Topic { connection, .. } => Self::Heard(*connection),

@@ -54,6 +54,8 @@ pub(crate) enum Happening {
     Reconnect(usize),
     /// A client gives up that nobody answers.
     Unanswered(usize),
+    /// A client says who it is.
+    LogsIn(usize),
     /// A client's token runs out.
     TokenEnds(usize),
     /// A terminal that reads slowly has made room.
@@ -147,7 +149,10 @@ impl Fingerprint for Happening {
             Self::Demotion(server) => server.fingerprint(to),
             Self::Act(act) => act.fingerprint(to),
             Self::Deploy(deployment) => deployment.fingerprint(to),
-            Self::Reconnect(session) | Self::Unanswered(session) | Self::TokenEnds(session) => {
+            Self::Reconnect(session)
+            | Self::Unanswered(session)
+            | Self::LogsIn(session)
+            | Self::TokenEnds(session) => {
                 session.fingerprint(to);
             }
             Self::SlowRead(life, key) => (*life, *key).fingerprint(to),

@@ -38,6 +38,7 @@ impl World {
                 history,
                 brings,
             } => terminals.follow(client, *history, *brings),
+            Act::LogIn { client, login } => terminals.log_in_late(client, *login),
             Act::Forget { client, positions } => terminals.forget_positions(client, *positions),
             Act::Confirm { client, nth } => terminals.client_confirms(cx, client, *nth),
             Act::OfTopic { client, does } => terminals.of_topic(cx, client, does),

@@ -328,6 +328,7 @@ impl World {
             Happening::Deploy(deployment) => self.deployment(*deployment),
             Happening::Reconnect(session) => terminals.reconnect(cx, hosts, session),
             Happening::Unanswered(session) => terminals.unanswered(cx, session),
+            Happening::LogsIn(session) => terminals.logs_in(cx, hosts, session),
             Happening::TokenEnds(session) => terminals.token_ends(cx, session),
             Happening::SlowRead(life, key) => {
                 terminals.slow_read(cx, hosts, publishing, life, key);

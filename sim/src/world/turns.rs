@@ -80,11 +80,19 @@ impl World {
                     }
                     _ => {}
                 }
+                let says_who = match &*event {
+                    Event::Authenticated { connection, .. } => Some(*connection),
+                    _ => None,
+                };
                 hosts.handle(cx, life, *event, out);
+                if let Some(connection) = says_who.filter(|it| hosts.knows(cx, life, *it)) {
+                    terminals.authenticated(cx, hosts, life.host, connection);
+                }
             }
             Input::Handshake(session) => {
                 let handshake = terminals.handshake(session);
-                let Some(accepted) = hosts.accept(cx, life, handshake) else {
+                let known = terminals.is_known(session);
+                let Some(accepted) = hosts.accept(cx, life, handshake, known) else {
                     return;
                 };
                 let outcome = accepted.map(|(key, _)| key);
@@ -98,6 +106,7 @@ impl World {
                     let intake = Intake::Accepted {
                         connection,
                         expires,
+                        known,
                     };
                     cx.observe(Observed::Took { life, intake });
                 }

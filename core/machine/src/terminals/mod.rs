@@ -79,12 +79,12 @@ impl Terminals {
             .filter_map(Connection::terminal)
     }
 
-    /// The youngest present connection that is older than `age`.
+    /// The youngest present connection that is older than `age`, and has said who it is.
     pub(crate) fn next_older(&self, age: Age) -> Option<(Age, ConnectionKey)> {
         self.registry.next_older(age)
     }
 
-    /// The oldest present connection that is at least as young as `age`.
+    /// The oldest present connection that is at least as young as `age`, and has said who it is.
     pub(crate) fn next_younger(&self, age: Age) -> Option<(Age, ConnectionKey)> {
         self.registry.next_younger(age)
     }

@@ -21,6 +21,8 @@ pub(crate) struct Registry {
     by_id: SeededMap<ConnectionId, ConnectionKey>,
     by_key: SeededMap<Key, Vec<ConnectionKey>>,
     by_age: BTreeMap<Age, ConnectionKey>,
+    /// Those that have no key. Nobody who walks over all connections meets them.
+    unnamed: BTreeMap<Age, ConnectionKey>,
     next_age: Age,
     /// Connections that have no key.
     strangers: usize,
@@ -33,6 +35,7 @@ impl Registry {
             by_id: SeededMap::with_hasher(hash.clone()),
             by_key: SeededMap::with_hasher(hash.clone()),
             by_age: BTreeMap::new(),
+            unnamed: BTreeMap::new(),
             next_age: Age::OLDEST,
             strangers: 0,
         }
@@ -45,10 +48,15 @@ impl Registry {
         let (id, key) = (connection.id, connection.key.clone());
         let connection = self.connections.insert(connection);
         self.by_id.insert(id, connection);
-        self.by_age.insert(age, connection);
         match key {
-            Some(key) => self.by_key.entry(key).or_default().push(connection),
-            None => self.strangers += 1,
+            Some(key) => {
+                self.by_age.insert(age, connection);
+                self.by_key.entry(key).or_default().push(connection);
+            }
+            None => {
+                self.unnamed.insert(age, connection);
+                self.strangers += 1;
+            }
         }
         connection
     }
@@ -59,7 +67,9 @@ impl Registry {
         let Some(named) = self.connections.get_mut(connection) else {
             return;
         };
-        self.by_age.remove(&named.age);
+        if self.unnamed.remove(&named.age).is_none() {
+            return;
+        }
         self.by_age.insert(age, connection);
         named.age = age;
         if named.key.replace(key.clone()).is_none() {
@@ -79,7 +89,8 @@ impl Registry {
         let Some(retired) = self.connections.get(connection) else {
             return;
         };
-        if self.by_age.remove(&retired.age).is_none() {
+        let age = &retired.age;
+        if (self.by_age.remove(age).or_else(|| self.unnamed.remove(age))).is_none() {
             return;
         }
         self.by_id.remove(&retired.id);
@@ -124,16 +135,24 @@ impl Registry {
         self.by_key.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// The youngest present connection that is older than `age`.
+    /// The youngest present connection with a key that is older than `age`.
     pub(crate) fn next_older(&self, age: Age) -> Option<(Age, ConnectionKey)> {
         let (age, connection) = self.by_age.range(..age).next_back()?;
         Some((*age, *connection))
     }
 
-    /// The oldest present connection that is at least as young as `age`.
+    /// The oldest present connection with a key that is at least as young as `age`.
     pub(crate) fn next_younger(&self, age: Age) -> Option<(Age, ConnectionKey)> {
         let (age, connection) = self.by_age.range(age..).next()?;
         Some((*age, *connection))
+    }
+
+    /// The present connection that came first, whether or not it has a key.
+    pub(crate) fn oldest(&self) -> Option<ConnectionKey> {
+        let first =
+            |by_age: &BTreeMap<_, _>| by_age.first_key_value().map(|(age, key)| (*age, *key));
+        let all = [first(&self.by_age), first(&self.unnamed)].into_iter();
+        Some(all.flatten().min_by_key(|(age, _)| *age)?.1)
     }
 
     /// All connections, in the order of their slots.
@@ -148,7 +167,7 @@ impl Registry {
 
     /// Connections that are present.
     pub(crate) fn present(&self) -> usize {
-        self.by_age.len()
+        self.by_age.len() + self.unnamed.len()
     }
 
     /// Connections that have not said who they are, those included whose end has begun.
@@ -166,7 +185,7 @@ impl Registry {
         tables.connections = self.connections.len();
         tables.connections_by_id = self.by_id.len();
         tables.connections_by_key = self.by_key.len();
-        tables.connections_by_age = self.by_age.len();
+        tables.connections_by_age = self.present();
     }
 
     /// `row` hashes what is known of the row of a connection, which somebody else knows.

@@ -436,7 +436,7 @@ pub struct Ended<'a> {
     pub user: Option<&'a UserId>,
     /// How its connection ended.
     pub ending: Ending,
-    /// How long it lived, from the handshake on.
+    /// How long it lived: from the handshake on, or from when it said who it is.
     pub lived: Duration,
     /// Messages that the terminal sent.
     pub messages: u64,

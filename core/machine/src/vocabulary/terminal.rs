@@ -28,7 +28,7 @@ pub(crate) struct Terminal<'a> {
     pub(crate) id: ConnectionId,
     /// What it is found by.
     pub(crate) key: &'a Key,
-    /// When it was accepted.
+    /// When it was accepted, or said who it is.
     pub(crate) accepted: Instant,
     /// When it was accepted, by the wall clock: for people, never for decisions.
     pub(crate) connected: WallTime,

@@ -10,7 +10,7 @@ use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::vocabulary::delivery::Ticket;
 use crate::vocabulary::effect::Effect;
-use crate::vocabulary::terminal::{Age, RowNews, TerminalChange};
+use crate::vocabulary::terminal::{RowNews, TerminalChange};
 
 impl Terminals {
     /// The socket has gone.
@@ -145,7 +145,7 @@ impl Terminals {
 
     /// Tells the terminal to end that has been present longest. What waits for it is written.
     pub(crate) fn close_oldest(&mut self, cx: &mut Context<'_>, code: CloseCode) {
-        if let Some((_, key)) = self.registry.next_younger(Age::OLDEST) {
+        if let Some(key) = self.registry.oldest() {
             self.close(cx, key, code, Waiting::Write, None);
         }
     }

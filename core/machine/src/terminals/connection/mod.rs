@@ -272,6 +272,11 @@ impl Terminals {
             Err(refused) => return self.turn_away(cx, key, refused),
         };
         self.registry.name(key, found_by);
+        if let Some(connection) = self.registry.get_mut(key) {
+            // What was written for it was written since: for whoever reckons by that it comes at this moment.
+            connection.accepted = cx.now.mono;
+            connection.connected = cx.now.wall;
+        }
         self.let_in(key, expires, login.follow, login.topics);
         self.register(cx, key, ping_at);
     }
