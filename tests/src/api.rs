@@ -164,6 +164,17 @@ impl Api {
         accepted(&self.get(&format!("/v1/users/{}/connections", encode(user))))
     }
 
+    /// The connections of a user, with where they stand in the log of the user.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    #[track_caller]
+    pub fn connections_in_log(&self, user: &str) -> Value {
+        let target = format!("/v1/users/{}/connections?log=true", encode(user));
+        accepted(&self.get(&target))
+    }
+
     /// Ends all connections of a user.
     ///
     /// # Panics

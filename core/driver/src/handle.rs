@@ -22,7 +22,7 @@ use switchboard_core::frame::CloseCode;
 use switchboard_core::id::{ConnectionId, InstanceId, TopicId, UserId};
 use switchboard_core::logs::LogRefused;
 use switchboard_core::message::{
-    Action, Audience, Connections, InstanceInfo, Push, PushRefused, Receipt,
+    Action, Audience, Connections, InstanceInfo, ListOrder, Push, PushRefused, Receipt,
 };
 
 use crate::admission::{Admission, Admitted};
@@ -136,6 +136,26 @@ impl Handle {
         // An instance that does not answer adds nothing to what is incomplete anyway.
         let others = self.ask_all(timer, other).await;
         Ok(merged(first, others.answers.into_iter()))
+    }
+
+    /// Where the terminals of a user stand that follow its log: the receipt's list. All instances are asked; if one
+    /// does not answer, the receipt is degraded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::push`].
+    pub async fn followers(&self, user: UserId) -> Result<Receipt, CallError> {
+        self.push(Push {
+            id: crate::new_push_id(),
+            to: Audience::Everyone,
+            action: Action::List {
+                order: ListOrder::Followers { user },
+                limit: Action::LIST_MAX,
+            },
+            deadline: Config::DEADLINE_DEFAULT,
+            durable: None,
+        })
+        .await
     }
 
     /// Ends a user's connections, or one of them, on whatever instance, with close code 4001.

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use switchboard_tests::api::{Receipt, push};
 use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
 use switchboard_tests::behaviours;
@@ -11,6 +12,7 @@ use switchboard_tests::http::Request;
 use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::terminal::Terminal;
+use uuid::Uuid;
 
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
@@ -24,6 +26,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     ),
     (PROCESSES, the_terminals_of_a_killed_server_confirm_nothing),
     (ONE, a_push_that_is_not_durable_cannot_be_confirmed),
+    (
+        INSTANCES,
+        connections_say_where_they_stand_in_their_log_and_what_they_have_confirmed
+    ),
 ];
 
 fn confirmed_push(user: &str, text: &str) -> Request {
@@ -162,4 +168,32 @@ fn a_push_that_is_not_durable_cannot_be_confirmed(cell: Cell) {
     }
     let request = push("ann", "x").query("until", "written");
     assert_eq!(api.send(request).status, 200);
+}
+
+/// Wherever they are; and one that does not follow says nothing of it.
+fn connections_say_where_they_stand_in_their_log_and_what_they_have_confirmed(cell: Cell) {
+    let cluster = cell.start(2);
+    let mut there = follow(&cluster, 1, "ann");
+    let plain = cluster[0].terminal("ann");
+    for text in ["one", "two"] {
+        let receipt = cluster[0]
+            .api()
+            .receipt(push("ann", text).query("durable", "true"));
+        assert!(receipt.logged.is_string(), "{receipt:?}");
+    }
+    let first = there.expect_record("one");
+    let second = there.expect_record("two");
+    ack(&mut there, &first);
+    eventually("the confirmation has come", || {
+        let list = cluster[0].api().connections_in_log("ann");
+        let of = |uuid: Uuid| {
+            let all = list["connections"].as_array().expect("a list");
+            let mut all = all.iter();
+            let one = all.find(|one| one["connection"] == json!(uuid));
+            one.map(|one| one["log"].clone())
+        };
+        list["degraded"] == false
+            && of(there.uuid) == Some(json!({"at": second, "sent": 2, "acked": 1}))
+            && of(plain.uuid) == Some(Value::Null)
+    });
 }

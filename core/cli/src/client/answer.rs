@@ -132,6 +132,15 @@ pub(super) struct Connection {
     pub(super) connection: String,
     pub(super) instance: String,
     pub(super) connected: Option<String>,
+    pub(super) log: Option<Stand>,
+}
+
+/// Where a connection stands in the log that it follows.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stand {
+    pub(super) at: Option<String>,
+    pub(super) sent: u64,
+    pub(super) acked: u64,
 }
 
 /// All instances of the cluster, as one of them sees it.

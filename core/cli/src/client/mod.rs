@@ -18,7 +18,7 @@ use switchboard_core::config::{Config, duration};
 use switchboard_core::id::{InvalidUser, UserId};
 use uuid::Uuid;
 
-use answer::{Answer, Connections, Instances, Receipt};
+use answer::{Answer, Connections, Instances, Receipt, Stand};
 use api::{Api, ApiUrl, Body, Call};
 use table::Table;
 
@@ -190,7 +190,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
 
 /// Shows where a user is connected.
 pub(super) fn locate(locate: &Where) -> Result<ExitCode, Failure> {
-    let call = Call::get(format!("{}/connections", path_of(&locate.user)));
+    let call = Call::get(format!("{}/connections?log=true", path_of(&locate.user)));
     ask(&locate.asking, &call, |found: &Connections, api| {
         if found.connections.is_empty() {
             match found.degraded {
@@ -202,13 +202,28 @@ pub(super) fn locate(locate: &Where) -> Result<ExitCode, Failure> {
         // For people, an address says more than an instance's id. The answer is true without it.
         let asked = api.call(&Call::get("/v1/instances".to_owned()));
         let instances: Instances = asked.and_then(|answer| answer.read()).unwrap_or_default();
-        let mut table = Table::new(["CONNECTION", "INSTANCE", "ADDRESS", "CONNECTED"]);
+        let mut table = Table::new([
+            "CONNECTION",
+            "INSTANCE",
+            "ADDRESS",
+            "CONNECTED",
+            "LOG",
+            "SENT",
+            "ACKED",
+        ]);
         for connection in &found.connections {
+            let stand = connection.log.as_ref();
+            let count = |of: fn(&Stand) -> u64| {
+                stand.map_or_else(|| "-".to_owned(), |stand| of(stand).to_string())
+            };
             table.row([
                 &connection.connection,
                 &connection.instance,
                 instances.address(&connection.instance),
                 connection.connected.as_deref().unwrap_or("-"),
+                stand.and_then(|stand| stand.at.as_deref()).unwrap_or("-"),
+                &count(|stand| stand.sent),
+                &count(|stand| stand.acked),
             ]);
         }
         table.print();

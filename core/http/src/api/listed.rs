@@ -11,12 +11,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use switchboard_core::config::Config;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{
-    Action, Audience, Connections, InstanceOutcome, ListOrder, Listed, Push, Receipt,
+    Action, Audience, ConnectionInfo, Connections, FollowerStand, InstanceOutcome, ListOrder,
+    Listed, Push, Receipt,
 };
 use switchboard_driver::{new_push_id, query};
 
 use super::error::ApiError;
-use super::reply::{Item, List, json};
+use super::reply::{self, Item, List, json};
 use super::request::{self, Known};
 use super::{Call, PATIENCE, SNAPSHOTS, in_time};
 
@@ -138,6 +139,31 @@ impl Call<'_> {
         Ok(json(StatusCode::OK, &Users { receipt, limit }))
     }
 
+    /// The connections of a user, with where those stand that follow its log.
+    pub(super) async fn followed<T: Future<Output = ()>>(
+        self,
+        user: UserId,
+        sleep: impl Fn(Duration) -> T,
+    ) -> Result<Response<Full<Bytes>>, ApiError> {
+        let others = async { sleep(SNAPSHOTS).await };
+        let connections = self.server.connections_until(user.clone(), others);
+        let connections = in_time(connections, sleep(self.question())).await?;
+        let asked = Asked {
+            order: ListOrder::Followers { user },
+            limit: Action::LIST_MAX,
+            deadline: SNAPSHOTS,
+        };
+        let stands = self.listed(Audience::Everyone, asked, sleep).await?;
+        let connections = &connections;
+        Ok(json(
+            StatusCode::OK,
+            &Followed {
+                connections,
+                stands: &stands,
+            },
+        ))
+    }
+
     /// The connections of several users.
     pub(super) async fn connections_of<T: Future<Output = ()>>(
         self,
@@ -175,6 +201,18 @@ struct Users<'a> {
 
 /// Users with their connections.
 struct ConnectionsByUser<'a>(&'a [(UserId, Connections)]);
+
+/// The connections of a user, with where they stand in its log.
+struct Followed<'a> {
+    connections: &'a Connections,
+    stands: &'a Receipt,
+}
+
+/// One of them, which may not follow the log.
+struct FollowedConnection<'a>(&'a ConnectionInfo, Option<&'a FollowerStand>);
+
+/// Where it stands.
+struct Stand<'a>(&'a FollowerStand);
 
 /// What an instance counted.
 struct Counted<'a>(&'a InstanceOutcome);
@@ -249,6 +287,48 @@ impl Serialize for Item<'_, Counted<'_>> {
     }
 }
 
+impl Serialize for Followed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            connections,
+            stands,
+        } = self;
+        let stand = |connection| {
+            let mut listed = stands.listed.iter();
+            let found = listed.find(|one| one.connection == Some(connection));
+            found.and_then(|one| one.follows.as_ref())
+        };
+        let all = connections.connections.iter();
+        let all: Vec<_> = all
+            .map(|info| FollowedConnection(info, stand(info.connection)))
+            .collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("degraded", &(connections.degraded || stands.degraded))?;
+        map.serialize_entry("connections", &List(&all))?;
+        map.end()
+    }
+}
+
+impl Serialize for Item<'_, FollowedConnection<'_>> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let FollowedConnection(info, stand) = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        reply::connection(&mut map, info)?;
+        map.serialize_entry("log", &stand.map(Stand))?;
+        map.end()
+    }
+}
+
+impl Serialize for Stand<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("at", &self.0.at)?;
+        map.serialize_entry("sent", &self.0.sent)?;
+        map.serialize_entry("acked", &self.0.acked)?;
+        map.end()
+    }
+}
+
 impl Serialize for ConnectionsByUser<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -274,6 +354,8 @@ mod tests {
     use http::Request;
     use switchboard_core::id::{ConnectionId, InstanceId, PushId};
     use switchboard_core::message::Counts;
+    use switchboard_core::position::Position;
+    use switchboard_core::time::WallTime;
     use uuid::Uuid;
 
     use super::*;
@@ -283,6 +365,60 @@ mod tests {
     fn parts(query: &str) -> Parts {
         let request = Request::get(format!("/v1/users?{query}")).body(());
         request.expect("a request").into_parts().0
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
+            push: PushId::new(Uuid::nil()),
+            degraded: true,
+            kept: None,
+            logged: Vec::new(),
+            counts: Counts {
+                written: 5,
+                ..Counts::default()
+            },
+            terminals: Vec::new(),
+            truncated: false,
+            listed: Vec::new(),
+            instances: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn connections_that_follow_say_where_they_stand() {
+        let id = |number| ConnectionId::new(Uuid::from_u128(number));
+        let info = |number| ConnectionInfo {
+            connection: id(number),
+            instance: InstanceId::new(10),
+            connected: WallTime::from_millis(0),
+        };
+        let connections = &Connections {
+            degraded: false,
+            connections: vec![info(2), info(3)],
+        };
+        let listed = vec![Listed {
+            connection: Some(id(3)),
+            user: UserId::new("ann").expect("a user"),
+            follows: Some(FollowerStand {
+                at: Position::new(1, 2),
+                sent: 5,
+                acked: 4,
+            }),
+        }];
+        let stands = &Receipt {
+            listed,
+            ..receipt()
+        };
+        let all = serde_json::to_value(Followed {
+            connections,
+            stands,
+        })
+        .expect("it is JSON");
+        assert_eq!(all["degraded"], stands.degraded);
+        assert_eq!(all["connections"][0]["log"], serde_json::Value::Null);
+        let stand = serde_json::json!({"at": "0000000000000100000002", "sent": 5, "acked": 4});
+        assert_eq!(all["connections"][1]["log"], stand);
+        assert_eq!(all["connections"][1]["connection"], UUID.replace('2', "3"));
     }
 
     #[test]
@@ -336,21 +472,13 @@ mod tests {
             },
         };
         let receipt = Receipt {
-            push: PushId::new(Uuid::nil()),
-            degraded: true,
-            kept: None,
-            logged: Vec::new(),
-            counts: Counts {
-                written: 5,
-                ..Counts::default()
-            },
-            terminals: Vec::new(),
-            truncated: false,
             listed: vec![Listed {
                 connection: Some(ConnectionId::new(Uuid::from_u128(2))),
                 user: UserId::new("ann").expect("a user"),
+                follows: None,
             }],
             instances: vec![instance(10, true, 5), instance(11, false, 0)],
+            ..receipt()
         };
         let receipt = &receipt;
         let instances = r#""instances":[{"instance":"000000000000000a","answered":true,"count":5},{"instance":"000000000000000b","answered":false,"count":0}]"#;

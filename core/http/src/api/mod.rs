@@ -212,7 +212,9 @@ impl Call<'_> {
         parts: &Parts,
         sleep: impl Fn(Duration) -> T,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
-        request::no_parameters(parts)?;
+        if request::asks_for_log(parts)? {
+            return self.followed(user, sleep).await;
+        }
         let others = async { sleep(SNAPSHOTS).await };
         let connections = self.server.connections_until(user, others);
         let connections = in_time(connections, sleep(self.question())).await?;

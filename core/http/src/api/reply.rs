@@ -235,11 +235,19 @@ impl Serialize for Item<'_, InstanceOutcome> {
 impl Serialize for Item<'_, ConnectionInfo> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("connection", &self.0.connection.uuid())?;
-        map.serialize_entry("instance", &format_args!("{}", self.0.instance))?;
-        map.serialize_entry("connected", &calendar(self.0.connected))?;
+        connection(&mut map, self.0)?;
         map.end()
     }
+}
+
+/// What is said of a connection.
+pub(super) fn connection<M: SerializeMap>(
+    map: &mut M,
+    info: &ConnectionInfo,
+) -> Result<(), M::Error> {
+    map.serialize_entry("connection", &info.connection.uuid())?;
+    map.serialize_entry("instance", &format_args!("{}", info.instance))?;
+    map.serialize_entry("connected", &calendar(info.connected))
 }
 
 impl Serialize for Item<'_, InstanceInfo> {

@@ -33,6 +33,8 @@ pub(crate) enum Known {
     Users,
     /// It knows those that say which records of a log are to be read.
     Log,
+    /// It knows `log`, which is true or false.
+    Connections,
     /// It knows no parameters.
     Nothing,
 }
@@ -112,6 +114,24 @@ pub(crate) fn no_parameters(parts: &Parts) -> Result<(), ApiError> {
     }
 }
 
+/// Whether a list of connections is to say where they stand in their log.
+///
+/// # Errors
+///
+/// If there is another parameter, or another value than true or false.
+pub(crate) fn asks_for_log(parts: &Parts) -> Result<bool, ApiError> {
+    let mut log = None;
+    for pair in query::pairs(parts.uri.query()) {
+        let (name, value) = pair.map_err(ApiError::BadQuery)?;
+        match (name.as_ref(), value.as_ref()) {
+            ("log", "true") => once("log", &mut log, true)?,
+            ("log", "false") => once("log", &mut log, false)?,
+            _ => return Err(unknown(&name, Known::Connections)),
+        }
+    }
+    Ok(log.unwrap_or(false))
+}
+
 /// The user that a path names.
 ///
 /// # Errors
@@ -170,6 +190,7 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
             Known::Members => "`after`, `deadline`, `limit`",
             Known::Users => "`after`, `deadline`, `limit`, `online`",
             Known::Log => "`after`, `history`, `limit`",
+            Known::Connections => "`log=true`",
             Known::Nothing => "none",
         },
     }

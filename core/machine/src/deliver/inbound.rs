@@ -135,7 +135,7 @@ impl Deliveries {
         delivery: Delivery,
     ) {
         if let Action::List { order, limit } = &delivery.action {
-            let listed = list::of(terminals, &delivery.to, order, *limit);
+            let listed = list::of(terminals, follow, &delivery.to, order, *limit);
             return self.answer(cx, from, delivery.id, listed);
         }
         let within = delivery.within.min(Config::DEADLINE_MAX);

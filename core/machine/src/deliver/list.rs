@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::delivery::{Addressees, Outcomes};
-use crate::id::ConnectionId;
+use crate::follow::Followers;
+use crate::id::{ConnectionId, ConnectionKey, UserId};
+use crate::key::Key;
 use crate::message::{Action, ListOrder, Listed};
 use crate::terminals::Terminals;
 use crate::vocabulary::terminal::{Age, LifeStage, Terminal};
@@ -11,11 +13,15 @@ use crate::vocabulary::terminal::{Age, LifeStage, Terminal};
 /// Lists greeted terminals, or their users. What no list can be of is an empty one.
 pub(super) fn of(
     terminals: &Terminals,
+    follow: &Followers,
     to: &Addressees,
     order: &ListOrder,
     limit: u32,
 ) -> Outcomes {
     let limit = limit.min(Action::LIST_MAX) as usize;
+    if let ListOrder::Followers { user } = order {
+        return followers(terminals, follow, user, limit);
+    }
     let mut all = 0;
     let mut first = BTreeSet::new();
     let mut users = BTreeSet::new();
@@ -26,10 +32,7 @@ pub(super) fn of(
                 if after.is_some_and(|after| terminal.id <= after) {
                     return;
                 }
-                Listed {
-                    connection: Some(terminal.id),
-                    user: terminal.key.user().clone(),
-                }
+                (Some(terminal.id), terminal.key.user().clone())
             }
             ListOrder::Users { after } => {
                 let user = terminal.key.user();
@@ -40,11 +43,9 @@ pub(super) fn of(
                 if after.as_ref().is_some_and(|after| user <= after) {
                     return;
                 }
-                Listed {
-                    connection: None,
-                    user: user.clone(),
-                }
+                (None, user.clone())
             }
+            ListOrder::Followers { .. } => return,
         };
         if first.len() < limit || first.last().is_some_and(|last| listed < *last) {
             first.insert(listed);
@@ -53,7 +54,29 @@ pub(super) fn of(
             }
         }
     });
-    Outcomes::Listed(all, first.into_iter().collect())
+    let listed = first.into_iter().map(|(connection, user)| Listed {
+        connection,
+        user,
+        follows: None,
+    });
+    Outcomes::Listed(all, listed.collect())
+}
+
+/// Lists the terminals of a user that follow its log.
+fn followers(terminals: &Terminals, follow: &Followers, user: &UserId, limit: usize) -> Outcomes {
+    let key = Key::from(user.clone());
+    let stand = |connection: &ConnectionKey| {
+        Some(Listed {
+            connection: Some(terminals.get(*connection)?.id),
+            user: user.clone(),
+            follows: Some(follow.stand(*connection)?),
+        })
+    };
+    let mut listed: Vec<_> = follow.of_key(&key).iter().filter_map(stand).collect();
+    let all = listed.len() as u64;
+    listed.sort_unstable_by(|one, next| one.name().cmp(&next.name()));
+    listed.truncate(limit);
+    Outcomes::Listed(all, listed)
 }
 
 /// Comes to each greeted terminal once.

@@ -9,6 +9,7 @@ use crate::base::flaws::Flaws;
 use crate::directory::log::LogOperation;
 use crate::event::Follow;
 use crate::id::LogKey;
+use crate::message::FollowerStand;
 use crate::position::Position;
 use crate::time::Instant;
 use crate::vocabulary::delivery::Ticket;
@@ -184,6 +185,17 @@ impl Follower {
     /// before, or that is forgotten.
     pub(super) fn confirms(&mut self, flaws: Flaws, position: Position) -> Option<Confirmed> {
         self.sent.as_mut()?.confirm(flaws, position)
+    }
+
+    /// Where it stands, for people.
+    pub(super) fn told_of(&self) -> FollowerStand {
+        let counts = self.sent.as_ref().map(|sent| sent.counts());
+        let (sent, acked) = counts.unwrap_or_default();
+        FollowerStand {
+            at: self.at(),
+            sent,
+            acked,
+        }
     }
 
     /// Whether it has confirmed the record at this position.

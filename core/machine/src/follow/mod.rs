@@ -48,7 +48,7 @@ use crate::event::{Follow, Notice};
 use crate::id::{ConnectionKey, LogKey};
 use crate::key::Key;
 use crate::membership::Membership;
-use crate::message::Outcome;
+use crate::message::{FollowerStand, Outcome};
 use crate::position::Position;
 use crate::stats::{GapReason, Gauges, Level, Tables};
 use crate::terminals::{LogWord, NoRoom, Terminals};
@@ -109,6 +109,11 @@ impl Followers {
         let log = self.channels.find(key);
         let channel = log.and_then(|log| self.channels.get(log));
         channel.map_or(&[], Channel::followers)
+    }
+
+    /// Where a follower stands.
+    pub(crate) fn stand(&self, connection: ConnectionKey) -> Option<FollowerStand> {
+        self.followers.get(connection).map(Follower::told_of)
     }
 
     /// A terminal that asked for its log is open, and its row is asked for. The read comes behind that, so that

@@ -146,6 +146,11 @@ impl SentRecords {
         self.positions[..self.confirmed_here()].contains(&position)
     }
 
+    /// How many records were sent that the log has not lost, and how many of them are confirmed.
+    pub(super) const fn counts(&self) -> (u64, u64) {
+        (self.newest, self.confirmed)
+    }
+
     /// A delivery waits for the confirmation of a record, until it is answered in any case. If too many do, the one
     /// that has waited for longest learns nothing more.
     pub(super) fn wait(
@@ -307,7 +312,7 @@ mod tests {
         assert!(sent.is_confirmed(at(7)) && !sent.is_confirmed(at(9)));
         let rest = sent.confirm(Flaws::NONE, at(1)).expect("sent");
         assert_eq!((rest.records, rest.tickets), (2, vec![ticket(9)]));
-        assert_eq!((sent.newest, sent.confirmed), (4, 4));
+        assert_eq!(sent.counts(), (4, 4));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Publish {
         {
             let together = &mut open.receipt.listed;
             together.extend(listed);
-            together.sort_unstable();
+            together.sort_unstable_by(|one, next| one.name().cmp(&next.name()));
             together.dedup();
             together.truncate(limit as usize);
         }

@@ -7,8 +7,8 @@ use super::{outcomes, pair};
 use crate::config::Config;
 use crate::event::{Event, Follow, Heard};
 use crate::frame::Outgoing;
-use crate::id::{CallId, ConnectionId, ConnectionKey};
-use crate::message::{Durable, Outcome, Push, Until};
+use crate::id::{CallId, ConnectionId, ConnectionKey, UserId};
+use crate::message::{Action, Audience, Durable, FollowerStand, ListOrder, Outcome, Push, Until};
 use crate::position::Position;
 use crate::testing::cluster::{Cluster, frame, user};
 
@@ -246,4 +246,42 @@ fn a_record_behind_which_a_follower_begins_is_not_waited_for() {
     let (_, ann) = follow(&mut cluster, 1, "ann", Follow::default());
     let again = hand_in(&mut cluster, 0, confirmed_push("ann", "one", 1));
     assert_eq!(outcomes(&cluster, again), [(ann, Outcome::Kept)]);
+}
+
+/// A list of followers says where each stands, at whatever instance it is, and what it has confirmed.
+#[test]
+fn followers_are_listed_with_where_they_stand() {
+    let mut cluster = pair();
+    let (_, ann) = follow(&mut cluster, 0, "ann", Follow::default());
+    let (key, other) = follow(&mut cluster, 1, "ann", Follow::default());
+    cluster.connect(1, "ann");
+    follow(&mut cluster, 1, "bob", Follow::default());
+    let first = durable(&mut cluster, 0, "ann", "one", 1);
+    let second = durable(&mut cluster, 0, "ann", "two", 2);
+    let record = position(&cluster, first);
+    ack(&mut cluster, 1, key, record);
+    let at = position(&cluster, second);
+    let list = Push {
+        action: Action::List {
+            order: ListOrder::Followers {
+                user: UserId::new("ann").expect("a user"),
+            },
+            limit: 10,
+        },
+        ..frame(Audience::Everyone, "", 9)
+    };
+    let call = hand_in(&mut cluster, 0, list);
+    let receipt = cluster.receipt(call);
+    assert!(!receipt.degraded);
+    let stand = |acked| FollowerStand {
+        at: Some(at),
+        sent: 2,
+        acked,
+    };
+    let mut expected = [(ann, stand(0)), (other, stand(1))];
+    expected.sort_unstable_by_key(|(connection, _)| *connection);
+    let found: Vec<_> = (receipt.listed.iter())
+        .filter_map(|one| Some((one.connection?, one.follows?)))
+        .collect();
+    assert_eq!(found, expected);
 }

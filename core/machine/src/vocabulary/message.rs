@@ -164,15 +164,40 @@ pub enum ListOrder {
         /// What comes after this one.
         after: Option<UserId>,
     },
+    /// Each terminal of a user that follows its log, with where it stands. All instances are asked.
+    Followers {
+        /// Whose terminals these are.
+        user: UserId,
+    },
 }
 
 /// A terminal, or a user with one or more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 pub struct Listed {
     /// The terminal. `None`, if users are listed.
     pub connection: Option<ConnectionId>,
     /// The user.
     pub user: UserId,
+    /// Where the terminal stands in its log, if followers are listed.
+    pub follows: Option<FollowerStand>,
+}
+
+impl Listed {
+    /// By which lists are in order.
+    pub(crate) const fn name(&self) -> (Option<ConnectionId>, &UserId) {
+        (self.connection, &self.user)
+    }
+}
+
+/// Where a terminal stands in the log that it follows, and how many records it was sent on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub struct FollowerStand {
+    /// The position of the last record that was queued for it, or that it was given. `None`: that is being found out.
+    pub at: Option<Position>,
+    /// Records that it was sent, those left out that its log has lost since.
+    pub sent: u64,
+    /// How many of them it has confirmed.
+    pub acked: u64,
 }
 
 /// What became of a push, terminal by terminal.

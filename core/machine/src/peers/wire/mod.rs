@@ -146,7 +146,8 @@ pub(crate) fn encoded_size_hint(message: &Message) -> usize {
             Outcomes::Keys(users) => 2 * TAG + NUMBER + NUMBER + users.len() * OUTCOME,
             Outcomes::Everyone(_) => 2 * TAG + 9 * NUMBER,
             Outcomes::Listed(_, listed) => {
-                let size = |one: &Listed| TAG + ID + 2 + one.user.as_bytes().len();
+                let stand = |one: &Listed| one.follows.map_or(0, |_| POSITION + 2 * NUMBER + TAG);
+                let size = |one: &Listed| 2 * TAG + ID + 2 + one.user.as_bytes().len() + stand(one);
                 2 * TAG + 3 * NUMBER + listed.iter().map(size).sum::<usize>()
             }
         },
@@ -181,6 +182,7 @@ fn action_size(action: &Action) -> usize {
                 ListOrder::Users { after } => {
                     after.as_ref().map_or(0, |user| 2 + user.as_bytes().len())
                 }
+                ListOrder::Followers { user } => 2 + user.as_bytes().len(),
             };
             3 * TAG + after + NUMBER
         }
