@@ -119,10 +119,10 @@ async function holder(user) {
 }
 
 /** A token of the identity provider that the `tokens` server trusts. */
-function token(user, seconds = 600) {
+function token(user, seconds = 600, claims = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1000) + seconds;
-  const message = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: user, exp })}`;
+  const message = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: user, exp, ...claims })}`;
   return `${message}.${createHmac("sha256", place.tokens.secret).update(message).digest("base64url")}`;
 }
 

@@ -225,6 +225,28 @@ const checks = (Centrifuge) => ({
     centrifuge.disconnect();
   },
 
+  "a client joins a topic that its token allows": async (user) => {
+    const topics = [`joined-${user}`, `room-${user}-*`];
+    const told = await open(Centrifuge, user, { getToken: async () => token(user, 600, { topics }) });
+    assert.ok(told.subscribed.some(({ channel }) => channel === topics[0]), JSON.stringify(told.subscribed));
+    const room = told.centrifuge.newSubscription(`room-${user}-7`);
+    const publications = [];
+    room.on("publication", ({ data }) => publications.push(value(data)));
+    room.subscribe();
+    await within(room.ready(), "the subscription");
+    for (const topic of [topics[0], `room-${user}-7`]) {
+      await farApi.accepted("POST", `/v1/topics/${topic}/push`, '"to the topic"', { "Content-Type": "text/plain" });
+    }
+    await eventually("the publications", () => publications.length === 1 && told.publications.length === 1);
+    assert.deepEqual([publications, told.publications[0].channel], [["to the topic"], topics[0]]);
+    const other = told.centrifuge.newSubscription("secret");
+    const ended = new Promise((resolve) => other.once("unsubscribed", resolve));
+    other.subscribe();
+    assert.equal((await within(ended, "a refusal")).code, 103);
+    room.unsubscribe();
+    told.centrifuge.disconnect();
+  },
+
   "a client that is idle is pinged, and answers": async (user) => {
     const told = await open(Centrifuge, user);
     await sleep(7000); // Longer than pings and patience together.
