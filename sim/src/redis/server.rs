@@ -387,18 +387,18 @@ fn changed(
         ) => true,
         Ok(Reply::Removed(removed) | Reply::Released(removed)) => *removed,
         Ok(Reply::Leases { .. }) => before.leases(clock).len() != after.leases(clock).len(),
-        Ok(Reply::Log(reply)) => match reply {
-            LogReply::Appended { logged, .. } => matches!(logged, Logged::New(_)),
-            LogReply::Part(_) => {
-                let Operation::Log { key, .. } = operation else {
-                    return false;
-                };
-                !after.has_same_log(before, clock, key)
+        Ok(Reply::Log(reply)) => {
+            let Operation::Log { key, .. } = operation else {
+                return false;
+            };
+            match reply {
+                LogReply::Appended { logged, .. } => matches!(logged, Logged::New(_)),
+                LogReply::Part(_) => !after.has_same_log(before, clock, key),
+                LogReply::Head(_) => false,
+                // A log that stands without records stays as it is. Else it removes what may not be there.
+                LogReply::Deleted { records } => *records > 0 || before.head(clock, key).is_none(),
             }
-            LogReply::Head(_) => false,
-            // It removes what may not be there.
-            LogReply::Deleted { .. } => true,
-        },
+        }
         Ok(
             Reply::Superseded
             | Reply::TopicRows { .. }
