@@ -1,4 +1,4 @@
-//! Any operation of the directory: few users, connections and instances, so that operations meet.
+//! Any operation of the directory: few users, connections, topics and instances, so that operations meet.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use switchboard_core::directory::log::{
     Content, LogOperation, LogReply, LogStart, Logged, Retention,
 };
 use switchboard_core::directory::{
-    Lease, LeaseState, Load, Operation, OperationResult, Reply, Row,
+    Keeping, Lease, LeaseState, Load, Operation, OperationResult, Reply, Row,
 };
-use switchboard_core::id::{ConnectionId, Epoch, InstanceId, PushId, UserId};
+use switchboard_core::id::{ConnectionId, Epoch, InstanceId, PushId, TopicId, UserId};
 use switchboard_core::key::Key;
 use switchboard_core::position::{Nonce, Position};
 use switchboard_core::time::WallTime;
@@ -20,6 +20,8 @@ use uuid::Uuid;
 pub const INSTANCES: u64 = 3;
 
 const USERS: [&str; 2] = ["ann", "böb {1} %2F"];
+
+const TOPICS: [&str; 3] = ["ann", "news", "rööm {1} %2F"];
 
 /// How many connections there are.
 const CONNECTIONS: u128 = 3;
@@ -45,7 +47,9 @@ pub fn reading_all() -> Vec<Operation> {
         };
         of_log(key, operation)
     });
+    let topics = TOPICS.map(|name| Operation::LookupTopic { topic: topic(name) });
     rows.chain(leases)
+        .chain(topics)
         .chain([Operation::View])
         .chain(heads)
         .chain(logs)
@@ -87,6 +91,16 @@ pub fn operation() -> impl Strategy<Value = Operation> {
             expected,
         }),
         1 => instances().prop_map(|instance| Operation::ReadLease { instance }),
+        4 => (topics(), instances(), epochs()).prop_map(|(topic, instance, epoch)| {
+            Operation::EnterTopic { topic, instance, epoch }
+        }),
+        3 => (topics(), instances(), epochs()).prop_map(|(topic, instance, epoch)| {
+            Operation::LeaveTopic { topic, instance, epoch }
+        }),
+        2 => topics().prop_map(|topic| Operation::LookupTopic { topic }),
+        4 => (any_key(), topics(), keepings()).prop_map(|(key, topic, keeping)| {
+            Operation::KeepTopic { key, topic, keeping }
+        }),
         14 => (any_key(), log_operation()).prop_map(|(key, operation)| of_log(key, operation)),
     ]
 }
@@ -211,6 +225,22 @@ impl Told {
 
 fn key(name: &str) -> Key {
     UserId::new(name).expect("a valid user").into()
+}
+
+fn topic(name: &str) -> TopicId {
+    TopicId::new(name).expect("a valid topic")
+}
+
+fn topics() -> impl Strategy<Value = TopicId> {
+    select(&TOPICS).prop_map(topic)
+}
+
+/// A user has fewer topics than there are, at times.
+fn keepings() -> impl Strategy<Value = Keeping> {
+    prop_oneof![
+        3 => (1..4_u32).prop_map(|most| Keeping::Kept { most }),
+        1 => Just(Keeping::Dropped),
+    ]
 }
 
 fn connections() -> impl Strategy<Value = ConnectionId> {

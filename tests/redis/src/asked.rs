@@ -144,8 +144,8 @@ pub fn age(connection: &mut Connection, settings: &DirectorySettings, millis: i6
         let entry = format!("{deadline} {rest}");
         ask::<()>(connection, &["HSET", &instances, &instance, &entry]);
     }
-    let of_users = format!("{}{{p*}}[umhd]:*", settings.prefix);
-    let keys: Vec<String> = ask(connection, &["KEYS", &of_users]);
+    let of_names = format!("{}{{p*}}[ujmhdt]:*", settings.prefix);
+    let keys: Vec<String> = ask(connection, &["KEYS", &of_names]);
     for key in keys {
         let remaining = ask::<i64>(connection, &["PTTL", &key]);
         assert!(remaining > 0, "{key} does not expire");
