@@ -89,6 +89,7 @@ fn a_connection_ends_once_and_is_not_spoken_of_after_that() {
     let again = Intake::Accepted {
         connection,
         expires: None,
+        known: true,
     };
     assert_says([took(again)], "once more");
 }

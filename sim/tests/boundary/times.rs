@@ -248,6 +248,7 @@ fn a_token_and_a_handshake_end_when_they_should() {
         took(Intake::Accepted {
             connection: later,
             expires: Some(now + secs(5)),
+            known: true,
         })
     };
     let opened = || took(Intake::Opened(later));
