@@ -14,12 +14,12 @@ use crate::observed::{HandIn, Observed, Topic};
 #[derive(Clone, Debug, Default)]
 pub struct AckTrue {
     /// By session: terminals that were told records.
-    told: BTreeMap<usize, Told>,
+    told: BTreeMap<usize, ToldRecords>,
 }
 
 /// What a terminal was told on one connection.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct ToldRecords {
     /// The positions of the records, and the numbers of their pushes, in the order in which they came.
     records: Vec<(Position, Option<usize>)>,
     /// How many of them it has confirmed, from the first on.
@@ -68,7 +68,7 @@ impl Checker for AckTrue {
     }
 }
 
-impl Told {
+impl ToldRecords {
     fn confirms(&mut self, position: Position) {
         self.named.push(position);
         let last = (self.records.iter()).rposition(|(told, _)| *told == position);

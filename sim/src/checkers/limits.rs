@@ -20,7 +20,7 @@ use crate::terminals::Pace;
 /// the policy says. A terminal that takes what it is sent, however slowly, is not given up.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    told: Vec<Told>,
+    told: Vec<ToldOutcome>,
     /// Until then pushes are under way, and queues may grow.
     busy_until: Instant,
 }
@@ -36,7 +36,7 @@ impl Default for Limits {
 
 /// What a receipt said of one terminal, and what must follow from that.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ToldOutcome {
     push: usize,
     session: usize,
     follows: Follows,
@@ -88,7 +88,7 @@ impl Checker for Limits {
     }
 
     fn on_deadline(&mut self, what: u64, watch: &mut Watch<'_>) {
-        let Told {
+        let ToldOutcome {
             push,
             session,
             follows,
@@ -180,7 +180,7 @@ impl Limits {
                 ) => continue,
             };
             watch.call_at(watch.now() + within, self.told.len() as u64);
-            self.told.push(Told {
+            self.told.push(ToldOutcome {
                 push,
                 session,
                 follows,

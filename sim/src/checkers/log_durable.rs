@@ -13,7 +13,7 @@ use switchboard_core::time::Instant;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind};
 use crate::observed::{HandIn, Observed, Topic};
-use crate::publishing::Kept;
+use crate::publishing::KeptInLogs;
 
 /// A receipt that says where a push is logged is right, then and for as long as the log keeps that many records and
 /// such old ones. One that says that it is not, although nothing was in doubt, is right as well.
@@ -22,11 +22,11 @@ pub struct LogDurable {
     /// When each record was added, by user, push and position.
     added: BTreeMap<(UserId, PushId), Vec<(Position, Instant)>>,
     /// What was promised, and when.
-    promised: Vec<Promise>,
+    promised: Vec<LogPromise>,
 }
 
 #[derive(Clone, Debug)]
-struct Promise {
+struct LogPromise {
     user: UserId,
     push: usize,
     position: Position,
@@ -93,7 +93,7 @@ impl LogDurable {
                     for after in LOOKED {
                         watch.call_at(watch.now() + after, self.promised.len() as u64);
                     }
-                    self.promised.push(Promise {
+                    self.promised.push(LogPromise {
                         user: log.user.clone(),
                         push: hand_in.push,
                         position,
@@ -112,9 +112,9 @@ impl LogDurable {
         }
     }
 
-    fn judge(&self, watch: &mut Watch<'_>, promise: &Promise) {
+    fn judge(&self, watch: &mut Watch<'_>, promise: &LogPromise) {
         let scene = watch.scene();
-        let Promise {
+        let LogPromise {
             user,
             push,
             position,
@@ -135,7 +135,7 @@ impl LogDurable {
                     && record.content.clone().payload().as_ref() == published.payload()
             })
         });
-        let Some(Kept { retention, .. }) = published.durable() else {
+        let Some(KeptInLogs { retention, .. }) = published.durable() else {
             return;
         };
         let chain = scene.log_chain(user);

@@ -14,7 +14,7 @@ use crate::schedule::{OperationKind, TripFault};
 use crate::vocabulary::execution::Execution;
 
 /// What stands where an operation may change something.
-enum Standing {
+enum Affected {
     Nothing,
     Row(Option<Row>),
     Lease(Option<SeenLease>),
@@ -68,10 +68,10 @@ impl Directory {
         let after = self.standing(cx.now, connection, operation);
         let rewritten = self.rewritten(cx.now, operation, &outcome, &after);
         let change = match (before, after) {
-            (Standing::Row(before), Standing::Row(after)) => Change::Row { before, after },
-            (Standing::Lease(before), Standing::Lease(after)) => Change::Lease { before, after },
-            (Standing::Topic(before), Standing::Topic(after)) => Change::Topic { before, after },
-            (Standing::Nothing | Standing::Row(_) | Standing::Lease(_) | Standing::Topic(_), _) => {
+            (Affected::Row(before), Affected::Row(after)) => Change::Row { before, after },
+            (Affected::Lease(before), Affected::Lease(after)) => Change::Lease { before, after },
+            (Affected::Topic(before), Affected::Topic(after)) => Change::Topic { before, after },
+            (Affected::Nothing | Affected::Row(_) | Affected::Lease(_) | Affected::Topic(_), _) => {
                 Change::None
             }
         };
@@ -103,11 +103,11 @@ impl Directory {
         now: Instant,
         operation: &Operation,
         outcome: &OperationResult,
-        after: &Standing,
+        after: &Affected,
     ) -> Option<ConnectionId> {
         if let Operation::Register { connection, .. } = operation
             && matches!(outcome, Ok(Reply::Registered | Reply::RegisteredWith(_)))
-            && let Standing::Row(Some(row)) = after
+            && let Affected::Row(Some(row)) = after
             && (self.lease(now, row.instance)).is_some_and(|seen| row.epoch >= seen.lease.epoch)
         {
             Some(*connection)
@@ -117,9 +117,9 @@ impl Directory {
     }
 
     /// What a former primary holds is not the directory's.
-    fn standing(&self, now: Instant, connection: Connection, operation: &Operation) -> Standing {
+    fn standing(&self, now: Instant, connection: Connection, operation: &Operation) -> Affected {
         if connection != self.redis.at_primary() {
-            return Standing::Nothing;
+            return Affected::Nothing;
         }
         match operation {
             Operation::Register {
@@ -130,22 +130,22 @@ impl Directory {
             }
             | Operation::RemoveRow {
                 key, connection, ..
-            } => Standing::Row(self.row(now, key, *connection)),
+            } => Affected::Row(self.row(now, key, *connection)),
             Operation::Claim { instance, .. }
             | Operation::Renew { instance, .. }
-            | Operation::Release { instance, .. } => Standing::Lease(self.lease(now, *instance)),
+            | Operation::Release { instance, .. } => Affected::Lease(self.lease(now, *instance)),
             Operation::EnterTopic {
                 topic, instance, ..
             }
             | Operation::LeaveTopic {
                 topic, instance, ..
-            } => Standing::Topic(self.entered(now, topic, *instance)),
+            } => Affected::Topic(self.entered(now, topic, *instance)),
             Operation::KeepTopic { .. }
             | Operation::LookupTopic { .. }
             | Operation::Lookup { .. }
             | Operation::View
             | Operation::ReadLease { .. }
-            | Operation::Log { .. } => Standing::Nothing,
+            | Operation::Log { .. } => Affected::Nothing,
         }
     }
 }

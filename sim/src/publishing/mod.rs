@@ -29,7 +29,7 @@ pub use questions::{Asked, Question};
 
 /// How a push is kept in the log of each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct KeptInLogs {
     /// What the log keeps with it.
     pub retention: Retention,
     /// When followers count.
@@ -42,7 +42,7 @@ pub struct Published {
     id: PushId,
     action: Action,
     to: Audience,
-    durable: Option<Kept>,
+    durable: Option<KeptInLogs>,
     /// It says of terminals that come later as well which topic they join, or do not.
     keeps: bool,
     times: Vec<HandedIn>,
@@ -132,7 +132,7 @@ impl Published {
     }
 
     /// What the log of each user keeps with it. `None`: it is in no log.
-    pub const fn durable(&self) -> Option<Kept> {
+    pub const fn durable(&self) -> Option<KeptInLogs> {
         self.durable
     }
 
@@ -202,7 +202,7 @@ impl Publishing {
         host: usize,
         to: Audience,
         name: &str,
-        durable: Option<Kept>,
+        durable: Option<KeptInLogs>,
     ) {
         let content = Bytes::from(content_of(name));
         let action = Action::Frame(Payload::binary(content));
@@ -266,7 +266,7 @@ impl Publishing {
         host: usize,
         to: Audience,
         name: &str,
-        (action, durable, keeps): (Action, Option<Kept>, bool),
+        (action, durable, keeps): (Action, Option<KeptInLogs>, bool),
     ) {
         if self.by_name.contains_key(name) {
             return;
@@ -334,7 +334,7 @@ impl Publishing {
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
             durable: match published.durable {
-                Some(Kept { retention, until }) => Some(Durable {
+                Some(KeptInLogs { retention, until }) => Some(Durable {
                     retention: Some(retention),
                     until,
                     ..Durable::default()

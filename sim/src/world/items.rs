@@ -6,7 +6,7 @@ use switchboard_core::message::{Action, Until};
 use super::World;
 use crate::ledger::FaultKind;
 use crate::observed::Quiescence;
-use crate::publishing::{Asked, Kept};
+use crate::publishing::{Asked, KeptInLogs};
 use crate::schedule::{Act, Durability, Enrolment};
 use crate::terminals::Pace;
 
@@ -71,7 +71,7 @@ impl World {
                 name,
                 durable,
             } => {
-                let kept = |until| Kept {
+                let kept = |until| KeptInLogs {
                     retention: schedule.log.retention(),
                     until,
                 };
