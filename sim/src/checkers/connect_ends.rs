@@ -58,9 +58,10 @@ impl Checker for ConnectEnds {
             return;
         }
         let config = watch.scene().config();
+        let mut within = config.hello_grace + WAYS;
         if !this.is_known_by_handshake() {
-            let named = this.began() + (config.authentication_timeout + WAYS);
-            let due = named + (config.hello_grace + WAYS);
+            within += config.authentication_timeout + WAYS;
+            let due = this.began() + within;
             if due > watch.now() {
                 return watch.call_at(due, what);
             }
@@ -68,7 +69,6 @@ impl Checker for ConnectEnds {
         let holder = this.life();
         let wakes = holder.and_then(|life| watch.scene().host(life.host));
         let wakes = wakes.map(|host| host.paused_until());
-        let within = watch.scene().config().hello_grace + WAYS;
         if let Some(wakes) = wakes.filter(|wakes| *wakes + within > watch.now()) {
             return watch.call_at(wakes + within, what);
         }

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Interval, interval_at, sleep};
 use tungstenite::Message;
 
-use super::place::Place;
+use super::testbed::Testbed;
 
 /// Terminals that are many, served by one thread.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Ticks {
 
 impl Crowd {
     /// Nobody so far.
-    pub fn new(place: &Place) -> Self {
+    pub fn new(place: &Testbed) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

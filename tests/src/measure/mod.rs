@@ -1,10 +1,10 @@
 //! What measurements need: two servers with their Redis, and terminals that are many.
 
 mod crowd;
-mod place;
+mod testbed;
 
 pub use crowd::{Crowd, ONE_BY_ONE, Says};
-pub use place::Place;
+pub use testbed::Testbed;
 
 /// The one in the middle.
 pub fn median(all: &[f64]) -> f64 {

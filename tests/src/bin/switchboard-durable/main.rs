@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
 
-use switchboard_tests::measure::Place;
+use switchboard_tests::measure::Testbed;
 
 /// Measures what durable pushes and following terminals cost, beside plain ones in the same run.
 ///
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
     let adapter = options.adapter;
     if wanted("pushes") {
-        pushes::measure(&Place::start(adapter), options.pushes, options.turns);
+        pushes::measure(&Testbed::start(adapter), options.pushes, options.turns);
     }
     if wanted("memory") {
         memory::measure(adapter, options.idle);
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     if wanted("resumes") {
         let within = Duration::from_secs(options.within);
         resumes::measure(
-            &Place::start(adapter),
+            &Testbed::start(adapter),
             options.resumes,
             within,
             options.rate,

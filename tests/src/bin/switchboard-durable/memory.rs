@@ -2,7 +2,7 @@
 
 use switchboard_tests::adapter::Adapter;
 use switchboard_tests::api::push;
-use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place};
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Testbed};
 
 pub(crate) fn measure(adapter: Adapter, terminals: usize) {
     println!("resident memory of both servers for an idle terminal, of {terminals}:");
@@ -10,12 +10,12 @@ pub(crate) fn measure(adapter: Adapter, terminals: usize) {
     let follower = idle(adapter, terminals, "&log=1");
     println!("  plain     {plain} B");
     println!("  follower  {follower} B, {:+} B", follower - plain);
-    in_redis(&Place::start(adapter));
+    in_redis(&Testbed::start(adapter));
 }
 
 /// What each of so many terminals adds to servers that have had some already.
 fn idle(adapter: Adapter, terminals: usize, query: &str) -> i64 {
-    let place = Place::start(adapter);
+    let place = Testbed::start(adapter);
     let crowd = Crowd::new(&place);
     let queries = |from: usize, to: usize| {
         let users = from..to;
@@ -35,7 +35,7 @@ fn idle(adapter: Adapter, terminals: usize, query: &str) -> i64 {
 }
 
 /// What Redis keeps of one user.
-fn in_redis(place: &Place) {
+fn in_redis(place: &Testbed) {
     println!("bytes in Redis for a user, keys and all:");
     let crowd = Crowd::new(place);
     crowd.connect(

@@ -3,14 +3,14 @@
 use std::thread;
 
 use switchboard_tests::api::push;
-use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place, median};
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Testbed, median};
 
 /// Users of each kind, each with one terminal.
 const USERS: usize = 200;
 const PUBLISHERS: usize = 8;
 
 /// Plain and durable pushes in turns: the first to terminals that do not follow, the others to those that do.
-pub(crate) fn measure(place: &Place, pushes: usize, turns: usize) {
+pub(crate) fn measure(place: &Testbed, pushes: usize, turns: usize) {
     let crowd = Crowd::new(place);
     let plain = (0..USERS).map(|user| format!("user=plain-{user}"));
     let durable = (0..USERS).map(|user| format!("user=durable-{user}&log=1"));
@@ -48,7 +48,7 @@ pub(crate) fn measure(place: &Place, pushes: usize, turns: usize) {
     );
 }
 
-fn publish(place: &Place, kind: &str, pushes: usize) {
+fn publish(place: &Testbed, kind: &str, pushes: usize) {
     thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
             let api = place.servers[publisher % place.servers.len()].api();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switchboard_tests::api::{json_post, push};
-use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place, quantile};
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Testbed, quantile};
 
 /// Records that each of them has missed.
 const MISSED: usize = 20;
@@ -39,7 +39,7 @@ struct Phase {
     took: Duration,
 }
 
-pub(crate) fn measure(place: &Place, resumes: usize, within: Duration, rate: u32) {
+pub(crate) fn measure(place: &Testbed, resumes: usize, within: Duration, rate: u32) {
     println!(
         "{resumes} terminals return for {MISSED} records each while {rate} pushes a second flow, every other one durable:"
     );
@@ -135,7 +135,7 @@ impl Latencies {
 }
 
 /// Each user's log gets a record at which his terminal stands, and those that it misses.
-fn prepare(place: &Place, users: usize) -> Vec<String> {
+fn prepare(place: &Testbed, users: usize) -> Vec<String> {
     const AT_ONCE: usize = 1000;
     let names: Vec<_> = (0..users).map(|user| format!("user-{user}")).collect();
     let mut positions = Vec::new();
@@ -158,7 +158,7 @@ fn prepare(place: &Place, users: usize) -> Vec<String> {
 }
 
 fn publish(
-    place: &Place,
+    place: &Testbed,
     publisher: usize,
     rate: u32,
     latencies: &Mutex<Latencies>,

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use switchboard_tests::http::Request;
-use switchboard_tests::measure::{Crowd, Place, Says};
+use switchboard_tests::measure::{Crowd, Says, Testbed};
 use switchboard_tests::patience::eventually;
 
 const MEMBERS: usize = 20_000;
 const APART: Duration = Duration::from_micros(400);
 
-pub(crate) fn measure(mut place: Place) {
+pub(crate) fn measure(mut place: Testbed) {
     println!(
         "a server with {} of {MEMBERS} members is killed:",
         MEMBERS / 2
@@ -45,7 +45,7 @@ pub(crate) fn measure(mut place: Place) {
 }
 
 /// Whether a receipt is degraded, and how many members it says were written to.
-fn push(place: &Place) -> (bool, u64) {
+fn push(place: &Testbed) -> (bool, u64) {
     let request = Request::new("POST", "/v1/topics/all/push").body("x");
     let receipt = place.servers[0]
         .api()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use switchboard_tests::api::push;
 use switchboard_tests::http::Request;
-use switchboard_tests::measure::{Crowd, Place, Says, median, quantile};
+use switchboard_tests::measure::{Crowd, Says, Testbed, median, quantile};
 
 /// From one terminal to the next while they connect.
 const APART: Duration = Duration::from_micros(400);
@@ -19,7 +19,7 @@ const RATE: u32 = 200;
 const SPAN: Duration = Duration::from_secs(10);
 const BYTES: usize = 100;
 
-pub(crate) fn measure(place: &Place, members: usize, turns: usize) {
+pub(crate) fn measure(place: &Testbed, members: usize, turns: usize) {
     println!(
         "one topic with {members} members on two servers, {BYTES} B, in turns with a broadcast:"
     );
@@ -68,7 +68,7 @@ pub(crate) fn measure(place: &Place, members: usize, turns: usize) {
     );
 }
 
-fn send(place: &Place, number: usize, path: &str) {
+fn send(place: &Testbed, number: usize, path: &str) {
     let api = place.servers[number % place.servers.len()].api();
     let request = Request::new("POST", path).body(vec![b'x'; BYTES]);
     let answer = api.send(request.query("deadline", "30s"));
@@ -76,7 +76,7 @@ fn send(place: &Place, number: usize, path: &str) {
 }
 
 /// How long receipts of pushes to users take in milliseconds, while something is done.
-fn latencies(place: &Place, meanwhile: impl FnOnce()) -> Vec<f64> {
+fn latencies(place: &Testbed, meanwhile: impl FnOnce()) -> Vec<f64> {
     let (all, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Place, Says};
+use switchboard_tests::measure::{Crowd, ONE_BY_ONE, Says, Testbed};
 
 /// Terminals that join and leave.
 const TERMINALS: usize = 1000;
 
-pub(crate) fn measure(place: &Place, rate: usize, span: Duration) {
+pub(crate) fn measure(place: &Testbed, rate: usize, span: Duration) {
     println!(
         "{rate} joins and leaves a second by {TERMINALS} terminals on two servers, for {} s:",
         span.as_secs()
@@ -43,7 +43,7 @@ pub(crate) fn measure(place: &Place, rate: usize, span: Duration) {
     });
 }
 
-fn run(place: &Place, what: &str, span: Duration, rate: usize, connect: impl FnOnce(&Crowd)) {
+fn run(place: &Testbed, what: &str, span: Duration, rate: usize, connect: impl FnOnce(&Crowd)) {
     let crowd = Crowd::new(place);
     connect(&crowd);
     let (answers, spent) = (crowd.texts(), place.processor_time());
@@ -58,7 +58,7 @@ fn run(place: &Place, what: &str, span: Duration, rate: usize, connect: impl FnO
 }
 
 /// Scripts that Redis runs in a time.
-fn scripts(place: &Place, span: Duration) -> u64 {
+fn scripts(place: &Testbed, span: Duration) -> u64 {
     let before = place.calls("evalsha");
     thread::sleep(span);
     place.calls("evalsha") - before

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use switchboard_tests::adapter::Adapter;
-use switchboard_tests::measure::Place;
+use switchboard_tests::measure::Testbed;
 
 /// Measures what topics cost, beside broadcasts in the same run.
 ///
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
-    let place = || Place::start(options.adapter);
+    let place = || Testbed::start(options.adapter);
     if wanted("fanout") {
         fanout::measure(&place(), options.members, options.turns);
     }

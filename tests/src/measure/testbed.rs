@@ -12,7 +12,7 @@ use crate::sockets::{processor_time, resident};
 
 /// Two servers and their Redis.
 #[derive(Debug)]
-pub struct Place {
+pub struct Testbed {
     /// Both servers.
     // They come first: they end before their directory does.
     pub servers: Vec<Server>,
@@ -20,7 +20,7 @@ pub struct Place {
     pub redis: RedisServer,
 }
 
-impl Place {
+impl Testbed {
     /// Starts them.
     pub fn start(adapter: Adapter) -> Self {
         let redis = RedisServer::start();
