@@ -74,9 +74,13 @@ pub(super) fn may_be_meant(
     }
 }
 
-/// How much longer than its deadline what an application wants of a member may be under way.
-fn lasts(scene: Scene<'_>) -> std::time::Duration {
-    Config::DEADLINE_DEFAULT + scene.config().hello_grace * 2
+/// Whether what an application has wanted of a member at a moment may be under way still: for longer than its deadline,
+/// and until the instance that has the member goes on.
+fn may_be_under_way(scene: Scene<'_>, session: &Session, wanted: Instant, now: Instant) -> bool {
+    let lasts = Config::DEADLINE_DEFAULT + scene.config().hello_grace * 2;
+    let holder = session.life().and_then(|life| scene.host(life.host));
+    let wakes = holder.map(|host| host.paused_until());
+    wanted + lasts >= now || wakes.is_some_and(|wakes| wanted <= wakes && wakes + lasts >= now)
 }
 
 /// Whether an application has wanted a session to join a topic, lately or for good.
@@ -87,8 +91,8 @@ fn may_be_told_to_join(
     since: Instant,
 ) -> bool {
     scene.pushes().iter().any(|push| {
-        let lately =
-            push.keeps() || (push.times().iter()).any(|time| time.at + lasts(scene) >= since);
+        let lately = push.keeps()
+            || (push.times().iter()).any(|time| may_be_under_way(scene, session, time.at, since));
         *push.action() == Action::Join(topic.clone()) && push.is_for(session.user()) && lately
     })
 }
@@ -98,7 +102,8 @@ pub(super) fn may_be_told_to_leave(watch: &Watch<'_>, session: &Session, topic: 
     let scene = watch.scene();
     scene.pushes().iter().any(|push| {
         let lately = (push.times().iter()).any(|time| {
-            time.progress != HandInProgress::OnItsWay && time.at + lasts(scene) >= watch.now()
+            time.progress != HandInProgress::OnItsWay
+                && may_be_under_way(scene, session, time.at, watch.now())
         });
         *push.action() == Action::Leave(topic.clone()) && push.is_for(session.user()) && lately
     })

@@ -1,7 +1,7 @@
 //! Why a push was lost, or a row is not as it should be: the causal chain in words, from the push to the fault that
 //! dropped it, or to "no excuse".
 //!
-//! A schedule is run once more beside a [recorder](history), which watches what checkers are told of and takes
+//! A schedule is run once more beside a recorder (`history`), which watches what checkers are told of and takes
 //! down what happened to each push, row and lease. A chain goes through that, step by step, until one is missing;
 //! the excuse ledger says what lay there.
 
