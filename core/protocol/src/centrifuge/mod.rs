@@ -1,7 +1,7 @@
 //! The protocol of Centrifuge's clients: commands of the client are answered by replies, and pushes come between
 //! them. It is the same in two encodings.
 //!
-//! A terminal is subscribed by the server to two channels: [`of_user`] has what is pushed to its user, and is
+//! A terminal is subscribed by the server to two channels: `#` and its user has what is pushed to its user, and is
 //! recovered from the log; [`EVERYONE`] has what is pushed to everyone. Every other channel is the topic of that name,
 //! of which a terminal becomes a member by its token, through the API or by itself. A position is its offset alone, with one
 //! epoch for all: clients keep no more of it.
