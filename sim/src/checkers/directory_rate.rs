@@ -97,7 +97,11 @@ impl Checker for DirectoryRate {
                     let here = watch.scene().instance_of(*life);
                     let others = leases.iter().filter(|seen| seen.instance != here);
                     writer.told.extend(others.clone().map(|seen| seen.instance));
-                    writer.alive_before = Some((watch.now(), writer.alive(&self.draining)));
+                    // Several readings may be answered at one moment.
+                    let (now, before) = (watch.now(), writer.alive(&self.draining));
+                    let same = writer.alive_before.filter(|(told, _)| *told == now);
+                    let before = same.map_or(before, |(_, fewest)| fewest.min(before));
+                    writer.alive_before = Some((now, before));
                     let alive = others.filter(|seen| seen.remaining.is_some());
                     writer.alive = alive.map(|seen| seen.instance).collect();
                     writer.note_fewest(&self.draining);
