@@ -217,6 +217,8 @@ impl Terminals {
             return;
         };
         let code = match what {
+            // No driver takes it for more than a stranger's first frame.
+            Sent::Messages(_) | Sent::Unwanted(_) if !this.is_known() => return,
             Sent::Messages(count) | Sent::Unwanted(count) => {
                 let frame = match what {
                     Sent::Unwanted(_) => Heard::Unwanted,
