@@ -79,7 +79,9 @@ impl Checker for SuspicionEnds {
                 match **log {
                     Log::Isolated => {
                         host.isolated = true;
-                        let since = host.lease.granted.map_or(host.started, |(_, at)| at);
+                        // What grants it at the same moment may come after what it has suspected by.
+                        let granted = host.lease.granted.filter(|(_, at)| *at < now);
+                        let since = granted.map_or(host.started, |(_, at)| at);
                         if now < since + watch.scene().config().isolation {
                             let host = life.host + 1;
                             watch.violated(format!("i{host} takes itself for cut off too soon"));
