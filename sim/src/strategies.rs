@@ -31,7 +31,8 @@ use proptest::sample::select;
 
 use crate::schedule::{
     Act, ClockStep, Durability, Enrolment, ErrorReply, Host, HowClosed, HowKilled, Item,
-    LogSettings, Moment, NewAddress, OperationKind, RedisAct, Schedule, To, TopicAct, TripFault,
+    LogSettings, Moment, NewAddress, OperationKind, RedisAct, Schedule, StrangerWords, To,
+    TopicAct, TripFault,
 };
 
 const CLIENTS: u32 = 5;
@@ -117,6 +118,7 @@ fn push_act(instances: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
         (host(instances), push_name()).prop_map(|(at, name)| Act::Repeat { at, name }),
         (host(instances), user()).prop_map(|(at, user)| Act::Where { at, user }),
+        (host(instances), user()).prop_map(|(at, user)| Act::ReadLog { at, user }),
         host(instances).prop_map(|at| Act::Instances { at }),
         enrol(instances),
         kick.prop_map(|(at, user, kick)| Act::Kick {
@@ -230,6 +232,15 @@ fn link_fault(instances: usize) -> BoxedStrategy<Act> {
         way().prop_map(|((from, to), both)| Act::Clog { from, to, both }),
         way().prop_map(|((from, to), both)| Act::HalfOpen { from, to, both }),
         (two(), span(5_000)).prop_map(|((from, to), span)| Act::RefuseDials { from, to, span }),
+        (two(), 0..4).prop_map(|((at, other), says)| Act::Stranger {
+            at,
+            says: match says {
+                0 => StrangerWords::Nonsense,
+                1 => StrangerWords::Misdirected(other),
+                2 => StrangerWords::Replayed(other),
+                _ => StrangerWords::Unproven(other),
+            },
+        }),
     ]
     .boxed()
 }

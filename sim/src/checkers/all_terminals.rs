@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::message::Audience;
 use switchboard_core::time::Instant;
 
 use super::allowance::{
@@ -12,6 +13,8 @@ use super::knowledge::Knowledge;
 use crate::checker::{Checker, Watch};
 use crate::ledger::{Excuse, FaultKind, Scope};
 use crate::observed::{HandIn, Life, Observed, Topic};
+use crate::publishing::Published;
+use crate::terminals::Session;
 
 /// If a push reaches one terminal of a user at an instance, it reaches all that were greeted there
 /// before it began. An instance whose rows may be missing is asked by user, so that nothing that
@@ -70,7 +73,9 @@ impl Checker for AllTerminals {
                 watch.held();
                 continue;
             }
-            if comes_by_the_log(published, handed_in, this) {
+            if comes_by_the_log(published, handed_in, this)
+                || has_left(published, handed_in.at, this)
+            {
                 continue;
             }
             let excuse = on_the_way(watch, handed_in, session)
@@ -89,6 +94,19 @@ impl Checker for AllTerminals {
                 )),
             }
         }
+    }
+}
+
+/// Whether a session may be no member any more of the topics that a push is for.
+fn has_left(published: &Published, since: Instant, session: &Session) -> bool {
+    match published.to() {
+        Audience::Topics { topics, .. } => {
+            (topics.iter()).any(|topic| session.standing(topic).has_left_since(since))
+        }
+        Audience::User(_)
+        | Audience::Users(_)
+        | Audience::Connections { .. }
+        | Audience::Everyone => false,
     }
 }
 

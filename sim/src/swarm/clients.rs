@@ -24,9 +24,9 @@ impl ScheduleMaker {
                 client,
             );
             let login = match self.below(8, "late login", client) {
-                0 | 1 => LateLogin::After(span / 100),
+                0 | 1 => LateLogin::After(part(span, 100)),
                 2 => LateLogin::After(span),
-                3 => LateLogin::Wrongly(span / 10),
+                3 => LateLogin::Wrongly(part(span, 10)),
                 4 => LateLogin::Never,
                 _ => continue,
             };
@@ -200,4 +200,9 @@ impl ScheduleMaker {
         let what = self.one_of(&what, "what", place.nth);
         self.put(place.at, Act::Send { client, what });
     }
+}
+
+/// A part of a span, in the microseconds in which schedules are written.
+fn part(span: Duration, of: u64) -> Duration {
+    Duration::from_micros(span.as_micros() as u64 / of)
 }

@@ -188,8 +188,8 @@ switchboard-sim 1  seed 0x5eed  instances 3  lease 10.000s  reconnect 0.100s  ti
 1.000s  client c1 follows
 1.000s  client c1 follows history 5
 1.000s  client c1 follows history 5 bringing 3
-1.000s  client c1 logs in after 300ms
-1.000s  client c1 logs in wrongly after 1s
+1.000s  client c1 logs in after 0.300s
+1.000s  client c1 logs in wrongly after 1.000s
 1.000s  client c1 logs in never
 1.000s  client c1 forgets 2
 1.000s  client c1 claims news,room-*
