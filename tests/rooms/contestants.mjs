@@ -1,7 +1,6 @@
 // What is compared: how two servers of each are started, how a member of a room connects, and how a room is pushed to.
 
 import { mkdir, writeFile } from "node:fs/promises";
-import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
@@ -75,7 +74,7 @@ export const nchan = {
     const conf = path.join(own, "nginx.conf");
     await writeFile(conf, `
       load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
-      user ${os.userInfo().username}; worker_processes 1; daemon off; pid ${own}/pid; error_log ${own}/error.log;
+      daemon off; master_process off; pid ${own}/pid; error_log ${own}/error.log;
       worker_rlimit_nofile 65536;
       events { worker_connections 32768; }
       http {
