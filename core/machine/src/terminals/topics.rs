@@ -226,7 +226,7 @@ impl Terminals {
         let joins = joins.take(most).map(|topic| (topic.clone(), None));
         for (topic, ticket) in joins.chain(asked.into_iter().flatten()) {
             if let Err(outcome) = self.join(cx, key, topic, ticket) {
-                self.joins_resolved(id, ticket, outcome);
+                self.conclude(id, ticket, outcome);
             }
         }
     }
@@ -408,7 +408,7 @@ impl Terminals {
             };
             match std::mem::replace(&mut membership.stage, JoinStage::Joined) {
                 JoinStage::Joining { tickets, .. } => {
-                    self.joins_resolved(id, tickets, Outcome::Written);
+                    self.conclude(id, tickets, Outcome::Written);
                     let (topic, degraded) = (topic.clone(), false);
                     self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
                 }
@@ -425,7 +425,7 @@ impl Terminals {
         // What it is told may close it.
         while let Some((topic, id, tickets)) = self.next_join_due(cx.now.mono, key) {
             cx.emit(Effect::Terminal(TerminalChange::Degraded));
-            self.joins_resolved(id, tickets, Outcome::Queued);
+            self.conclude(id, tickets, Outcome::Queued);
             let degraded = true;
             self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
         }
@@ -469,7 +469,7 @@ impl Terminals {
         let tickets: Vec<_> = unasked.filter_map(|(_, ticket)| ticket).collect();
         let left = (memberships.position(topic)).map(|at| memberships.of.swap_remove(at));
         // It is there: only the membership ends.
-        self.joins_resolved(id, tickets, Outcome::Written);
+        self.conclude(id, tickets, Outcome::Written);
         let was_member = left.is_some();
         if let Some(left) = left {
             self.membership_ended(cx, (id, age), left, Outcome::Written);
@@ -487,7 +487,7 @@ impl Terminals {
             return;
         };
         let asked = memberships.asked.into_iter();
-        self.joins_resolved(id, asked.filter_map(|(_, ticket)| ticket), Outcome::Gone);
+        self.conclude(id, asked.filter_map(|(_, ticket)| ticket), Outcome::Gone);
         for membership in memberships.of {
             self.membership_ended(cx, (id, age), membership, Outcome::Gone);
         }
@@ -501,7 +501,7 @@ impl Terminals {
         outcome: Outcome,
     ) {
         match stage {
-            JoinStage::Joining { tickets, .. } => self.joins_resolved(id, tickets, outcome),
+            JoinStage::Joining { tickets, .. } => self.conclude(id, tickets, outcome),
             JoinStage::Degraded => cx.emit(Effect::Terminal(TerminalChange::DegradationEnded)),
             JoinStage::Joined => {}
         }
@@ -511,8 +511,8 @@ impl Terminals {
         }
     }
 
-    /// It is known what became of pushes that make a terminal a member.
-    fn joins_resolved(
+    /// It is known what became of these pushes at one connection: whoever has their tickets is to be told.
+    pub(super) fn conclude(
         &mut self,
         connection: ConnectionId,
         tickets: impl IntoIterator<Item = Ticket>,

@@ -13,7 +13,7 @@ use crate::message::Outcome;
 use crate::position::Position;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::{LogWord, NoRoom};
-use crate::vocabulary::delivery::{FrameOutcome, Ticket};
+use crate::vocabulary::delivery::Ticket;
 
 /// How far a terminal is with its log. What is large has a box, for there are many terminals, and few of them are
 /// in between.
@@ -188,16 +188,10 @@ impl Terminals {
 
     /// The tickets are told what became of a record that a follower cannot be sent.
     pub(crate) fn tell(&mut self, key: ConnectionKey, tickets: Vec<Ticket>, outcome: Outcome) {
-        let Some(Connection { id, .. }) = self.registry.get(key) else {
+        let Some(&Connection { id, .. }) = self.registry.get(key) else {
             return;
         };
-        let connection = *id;
-        let told = tickets.into_iter().map(|ticket| FrameOutcome {
-            connection,
-            ticket,
-            outcome,
-        });
-        self.outcomes.extend(told);
+        self.conclude(id, tickets, outcome);
     }
 
     /// The ticket will be told when the record that a follower was sent at this position is written.

@@ -10,7 +10,7 @@ use crate::message::Outcome;
 use crate::terminals::Terminals;
 use crate::terminals::outbound::Offered;
 use crate::terminals::topics::TopicWord;
-use crate::vocabulary::delivery::{Deed, FrameOutcome, Ticket};
+use crate::vocabulary::delivery::{Deed, Ticket};
 use crate::vocabulary::effect::Effect;
 
 impl Terminals {
@@ -203,12 +203,7 @@ impl Terminals {
         tickets: impl IntoIterator<Item = Ticket>,
         outcome: Outcome,
     ) {
-        let resolved = tickets.into_iter().map(|ticket| FrameOutcome {
-            connection,
-            ticket,
-            outcome,
-        });
-        self.outcomes.extend(resolved);
+        self.conclude(connection, tickets, outcome);
         debug_assert!(
             self.outcomes.len() <= cx.config.queue_frames + 1,
             "more than what waits for one terminal"
