@@ -31,7 +31,7 @@ use super::message::{
 };
 use super::{EPOCH, EVERYONE, Encoding, of_user, published};
 use crate::Farewell;
-use subscriptions::Subscriptions;
+use subscriptions::{Subscriptions, Waiting};
 
 /// What a client is told of the server that it speaks to.
 const VERSION: &str = concat!("Switchboard ", env!("CARGO_PKG_VERSION"));
@@ -50,6 +50,8 @@ pub struct Session {
     open_pings: u32,
     /// Topics to which it is subscribed.
     subscriptions: Subscriptions,
+    /// What it has said of topics before it was answered.
+    waiting: Waiting,
     /// It is to be closed.
     closing: Option<CloseCode>,
 }
@@ -193,6 +195,7 @@ impl Session {
             asked: None,
             open_pings: 0,
             subscriptions: Subscriptions::default(),
+            waiting: Waiting::default(),
             closing: None,
         }
     }
@@ -210,7 +213,8 @@ impl Session {
 
     /// Whether something that it said is not served yet: no more is to be read of it.
     pub fn is_busy(&self) -> bool {
-        self.asked.is_some() || !self.commands.is_empty() || self.closing.is_some()
+        let is_waiting = self.asked.is_some() || self.waiting.is_full();
+        is_waiting || !self.commands.is_empty() || self.closing.is_some()
     }
 
     /// What is to be done next. `None`: nothing, until it says more, is answered, or is told something.
@@ -221,7 +225,7 @@ impl Session {
                 return Some(Deed::Close(code));
             }
             let waits = matches!(self.stage, Stage::LoggingIn { .. } | Stage::Joining { .. });
-            if waits || self.asked.is_some() {
+            if waits || self.asked.is_some() || self.waiting.is_full() {
                 return None;
             }
             let Some(command) = self.commands.pop_front() else {
@@ -340,9 +344,21 @@ impl Session {
             }
             // What it holds stays what it holds, and what comes has offsets of its own.
             Outgoing::Back(_) | Outgoing::Received(_) => Told::Nothing,
-            Outgoing::Joined { topic, .. } => self.joined(topic),
-            Outgoing::Left(topic) => self.left(topic),
-            Outgoing::NotJoined(topic, why) => self.not_joined(topic, *why),
+            Outgoing::Joined { topic, .. } => {
+                let told = self.joined(topic);
+                self.release(topic);
+                told
+            }
+            Outgoing::Left(topic) => {
+                let told = self.left(topic);
+                self.release(topic);
+                told
+            }
+            Outgoing::NotJoined(topic, why) => {
+                let told = self.not_joined(topic, *why);
+                self.release(topic);
+                told
+            }
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let stands_at = self.member().and_then(|member| member.stands_at);
                 let offset = pushed.position().map(Position::offset).or(stands_at);

@@ -43,7 +43,10 @@ impl Session {
         let channel = channel_of(&command).map(|channel| self.channel(channel));
         match channel {
             None => Some(self.refuse(id, ErrorCode::NotAvailable)),
-            Some(Channel::Topic(topic)) => Some(self.about_topic(id, &command, topic)),
+            Some(Channel::Topic(topic)) => {
+                let command = self.keep_waiting(&topic, command)?;
+                Some(self.about_topic(id, &command, topic))
+            }
             Some(Channel::Own) => self.about_own(id, &command),
             Some(Channel::Everyone) => Some(self.about_served(id, &command)),
             Some(Channel::Unknown) => Some(self.about_unknown(id, &command)),

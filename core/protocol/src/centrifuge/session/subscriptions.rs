@@ -1,18 +1,42 @@
 //! The topics to which a terminal is subscribed: by itself, or by the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use switchboard_core::frame::{NotJoined, Payload};
 use switchboard_core::id::TopicId;
 use switchboard_core::topic::TopicWish;
 
 use super::super::code::{ErrorCode, SERVER_UNSUBSCRIBE};
-use super::super::message::{Push, Reply, Subscribe, SubscribeResult, Unsubscribe};
+use super::super::message::{Command, Push, Reply, Subscribe, SubscribeResult, Unsubscribe};
 use super::{Deed, Session, Told};
 
 /// Topics by their names.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions(BTreeMap<TopicId, Subscription>);
+
+/// Commands about topics that wait for the answer to the one before about the same topic. Clients do not wait for it:
+/// one that leaves a topic and joins it again says both at once.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(VecDeque<(TopicId, Command)>);
+
+/// Commands that wait, at most, before no more is read of the terminal.
+const WAITING_MAX: usize = 128;
+
+impl Waiting {
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= WAITING_MAX
+    }
+
+    /// Moves those about a topic that is answered to the front of those that are to be served.
+    fn release(&mut self, topic: &TopicId, commands: &mut VecDeque<Command>) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let (released, waiting): (VecDeque<_>, _) = all.partition(|(about, _)| about == topic);
+        self.0 = waiting;
+        for (_, command) in released.into_iter().rev() {
+            commands.push_front(command);
+        }
+    }
+}
 
 /// What a terminal has to do with a topic.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +62,36 @@ impl Subscriptions {
         )
     }
 
+    /// Whether a command about a topic is not answered.
+    fn is_pending(&self, topic: &TopicId) -> bool {
+        match self.0.get(topic) {
+            Some(Subscription::Asked(_) | Subscription::Leaving(_)) => true,
+            Some(Subscription::ByServer | Subscription::ByItself) | None => false,
+        }
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(TopicId::as_str)
     }
 }
 
 impl Session {
+    /// Keeps a command until the one before about the same topic is answered. Returns it if there is none.
+    pub(super) fn keep_waiting(&mut self, topic: &TopicId, command: Command) -> Option<Command> {
+        if !self.subscriptions.is_pending(topic) {
+            return Some(command);
+        }
+        self.waiting.0.push_back((topic.clone(), command));
+        None
+    }
+
+    /// Something has come of a topic: what waits for it is served, if it was that.
+    pub(super) fn release(&mut self, topic: &TopicId) {
+        if !self.waiting.0.is_empty() && !self.subscriptions.is_pending(topic) {
+            self.waiting.release(topic, &mut self.commands);
+        }
+    }
+
     pub(super) fn subscribe(&mut self, id: u32, topic: TopicId) -> Deed {
         if self.subscriptions.0.contains_key(&topic) {
             return Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed));
@@ -61,11 +109,10 @@ impl Session {
             Some(Subscription::ByServer) => {
                 Deed::Tell(self.refusal(id, ErrorCode::PermissionDenied))
             }
-            // It does not know yet whether it is subscribed.
-            Some(Subscription::Asked(_) | Subscription::Leaving(_)) => {
-                Deed::Tell(self.refusal(id, ErrorCode::BadRequest))
+            // It would have waited.
+            Some(Subscription::Asked(_) | Subscription::Leaving(_)) | None => {
+                Deed::Tell(self.unsubscribed(id))
             }
-            None => Deed::Tell(self.unsubscribed(id)),
         }
     }
 

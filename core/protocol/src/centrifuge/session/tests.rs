@@ -325,7 +325,6 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
         [Deed::Topic(TopicWish::Join(chat.clone()))]
     );
     let again = r#"{"id":3,"subscribe":{"channel":"chat"}}"#;
-    assert_eq!(error_of(&mut session, again), 105);
     let joined = Outgoing::Joined {
         topic: chat.clone(),
         degraded: false,
@@ -351,6 +350,61 @@ fn a_terminal_joins_a_topic_and_leaves_it() {
         answered(&mut session, r#"{"id":6,"unsubscribe":{"channel":"chat"}}"#),
         json!({"id": 6, "unsubscribe": {}})
     );
+}
+
+/// Clients do not wait for the answer to what they said before of a topic.
+#[test]
+fn what_is_said_at_once_of_a_topic_is_answered_in_its_order() {
+    let mut session = live();
+    let chat = topic("chat");
+    let (join, leave) = (
+        Deed::Topic(TopicWish::Join(chat.clone())),
+        Deed::Topic(TopicWish::Leave(chat.clone())),
+    );
+    let joined = Outgoing::Joined {
+        topic: chat.clone(),
+        degraded: false,
+    };
+    says(
+        &mut session,
+        "{\"id\":2,\"subscribe\":{\"channel\":\"chat\"}}\n\
+         {\"id\":3,\"unsubscribe\":{\"channel\":\"chat\"}}\n\
+         {\"id\":4,\"subscribe\":{\"channel\":\"chat\"}}\n\
+         {\"id\":5,\"subscribe\":{\"channel\":\"chat\"}}\n\
+         {\"id\":6,\"subscribe\":{\"channel\":\"other\"}}",
+    );
+    let other = Deed::Topic(TopicWish::Join(topic("other")));
+    assert_eq!(deeds(&mut session), [join.clone(), other]);
+    assert!(!session.is_busy(), "what waits holds up nothing else");
+    assert_eq!(told(&mut session, &joined)["id"], 2);
+    assert_eq!(deeds(&mut session), [leave]);
+    assert_eq!(told(&mut session, &Outgoing::Left(chat))["id"], 3);
+    assert_eq!(deeds(&mut session), [join]);
+    assert_eq!(told(&mut session, &joined)["id"], 4);
+    let refused = deeds(&mut session);
+    let [Deed::Tell(refusal)] = &*refused else {
+        panic!("{refused:?}");
+    };
+    let refusal = value(refusal);
+    assert_eq!(
+        (&refusal["id"], &refusal["error"]["code"]),
+        (&json!(5), &json!(105))
+    );
+}
+
+#[test]
+fn what_waits_for_an_answer_is_bounded() {
+    let mut session = live();
+    for id in 2..200 {
+        let command = json!({"id": id, "subscribe": {"channel": "chat"}});
+        says(&mut session, &command.to_string());
+        deeds(&mut session);
+        if session.is_busy() {
+            assert_eq!(id, 130);
+            return;
+        }
+    }
+    panic!("all are kept");
 }
 
 #[test]
