@@ -424,7 +424,7 @@ impl Instance {
             }
             Timer::Membership(timer) => {
                 let cx = &mut self.base.context(now, out);
-                let ended = self.membership.timer_due(cx, &self.terminals, timer);
+                let ended = self.membership.timer_due(cx, &mut self.terminals, timer);
                 self.operations_ended(now, ended, out);
             }
             Timer::Publish(timer) => {

@@ -37,8 +37,9 @@
 //! - Each delivery is answered once, so that answers are bounded by the deliveries that were open.
 //! - Everything else comes alone: one message of a batch, and one operation, is taken up at a time, and
 //!   what it means is carried before the next.
-//! - Outcomes of frames are taken after each call that could end some, which is about one terminal: they are
-//!   bounded by what waits for it, and one for a push that closes it.
+//! - Outcomes of frames are taken after each call that could end some, which is about one terminal, or about so many
+//!   members of a topic as are told in one step: they are bounded by what waits for each of these, and one for a push
+//!   that closes it.
 
 use std::time::Duration;
 

@@ -68,12 +68,12 @@ impl PushTimes {
         let hurries = Config::DEADLINE_DEFAULT / Config::HURRIES_AFTER;
         let mut soon = handed_in.at + hurries + SLACK + config.link_timeout + WAYS;
         if *published.to() == Audience::Everyone {
-            let steps = (1000 / Config::BROADCAST_STEP.as_millis()) as u32;
-            let per_step = (config.broadcast_rate / steps).max(1) as usize;
+            let pace = config.broadcast_pace();
+            let per_step = pace.terminals as usize;
             let nth = self.broadcast.entry((push, holder.host)).or_default();
             *nth += 1;
             let before = u32::try_from(nth.div_ceil(per_step) - 1).unwrap_or(u32::MAX);
-            if now < handed_in.at + Config::BROADCAST_STEP * before {
+            if now < handed_in.at + pace.step * before {
                 return watch.violated(format!(
                     "push {push} is written to {nth} terminals of i{} within {:?}",
                     holder.host + 1,
@@ -92,7 +92,7 @@ impl PushTimes {
             let steps = ((terminals + *nth) * others.count()).div_ceil(per_step);
             let steps = u32::try_from(steps).unwrap_or(u32::MAX);
             // Each is a tick of the timers later than the one before, at most.
-            soon = soon + (Config::BROADCAST_STEP + SLACK) * steps;
+            soon = soon + (pace.step + SLACK) * steps;
         } else if !handed_in.reachable.contains(&session) {
             // It has come, or was found, meanwhile.
             return;

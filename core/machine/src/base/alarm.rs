@@ -30,11 +30,12 @@ impl Alarm {
 
     /// An entry came out of the wheel. Returns whether the alarm is due; it is unset then.
     pub(crate) fn rings(&mut self, now: Instant) -> bool {
-        let due = self.0.is_some_and(|set| set <= now);
-        if due {
-            self.0 = None;
-        }
-        due
+        self.rings_for(now).is_some()
+    }
+
+    /// The same. Returns for which moment it was set, if it is due.
+    pub(crate) fn rings_for(&mut self, now: Instant) -> Option<Instant> {
+        self.0.take_if(|set| *set <= now)
     }
 }
 

@@ -4,11 +4,9 @@
 //! turns. Few members are served at once, which are all that most topics have.
 
 use std::hash::Hasher;
-use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::flaws::Flaws;
-use crate::config::Config;
 use crate::context::Context;
 use crate::deliver::Deliveries;
 use crate::deliver::inbound::InboundProgress;
@@ -20,9 +18,6 @@ use crate::time::Instant;
 use crate::vocabulary::delivery::{Deed, Ticket};
 use crate::vocabulary::terminal::{Age, LifeStage};
 use crate::vocabulary::timer::DeliverTimer;
-
-/// The time between two steps.
-const STEP: Duration = Config::BROADCAST_STEP;
 
 /// How many members of topics are served at once, at most.
 const AT_ONCE: u64 = 128;
@@ -282,6 +277,9 @@ impl Deliveries {
             while self.broadcast_one(cx, terminals, key) {}
             return;
         }
+        if !self.waits_for_another(self.broadcasts.len(), key) {
+            self.free.push_back(key);
+        }
         self.broadcasts.push_back(key);
         if !self.step.is_set() {
             cx.set(&mut self.step, cx.now.mono, DeliverTimer::Broadcast);
@@ -352,30 +350,58 @@ impl Deliveries {
         self.answer_if_complete(cx, key);
     }
 
-    /// Serves the next terminals of those walks that wait for no other, a share each.
-    pub(super) fn broadcast_due(&mut self, cx: &mut Context<'_>, terminals: &mut Terminals) {
-        let steps_per_second = (Duration::from_secs(1).as_millis() / STEP.as_millis()) as u32;
-        let mut budget = (cx.config.broadcast_rate / steps_per_second).max(1);
-        while budget > 0 {
-            let (_, free): (Vec<_>, Vec<_>) = (self.broadcasts.iter().enumerate())
-                .partition(|(at, key)| self.waits_for_another(*at, **key));
-            let free: Vec<_> = free.into_iter().map(|(_, key)| *key).collect();
-            if free.is_empty() {
-                return;
-            }
-            let share = (budget / free.len() as u32).max(1);
-            for key in free {
+    /// Serves the next terminals of those walks that wait for no other, a share each. Steps are short, so that what
+    /// else there is to do waits for few terminals only, and a step that comes late is not made up for: who is too
+    /// slow for the pace has no time to lose.
+    pub(super) fn broadcast_due(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        due: Instant,
+    ) {
+        let pace = cx.config.broadcast_pace();
+        let mut budget = pace.terminals;
+        while budget > 0 && !self.free.is_empty() {
+            let share = (budget / self.free.len() as u32).max(1);
+            for _ in 0..self.free.len() {
+                let Some(key) = self.free.pop_front_if(|_| budget > 0) else {
+                    break;
+                };
                 let mut left = share.min(budget);
                 budget -= left;
                 if self.walk_on(cx, terminals, key, &mut left) {
-                    self.broadcasts.retain(|other| *other != key);
+                    self.walk_ended(key);
                     self.answer_if_complete(cx, key);
                     budget += left;
+                } else {
+                    self.free.push_back(key);
                 }
             }
         }
-        let at = cx.now.mono + STEP;
-        cx.set(&mut self.step, at, DeliverTimer::Broadcast);
+        if budget > 0 {
+            return;
+        }
+        let next = due + pace.step;
+        let next = if next > cx.now.mono {
+            next
+        } else {
+            cx.now.mono + pace.step
+        };
+        cx.set(&mut self.step, next, DeliverTimer::Broadcast);
+    }
+
+    /// A walk that waited for no other has ended, for which others may have waited.
+    fn walk_ended(&mut self, key: InboundKey) {
+        let Some(at) = self.broadcasts.iter().position(|other| *other == key) else {
+            return;
+        };
+        self.broadcasts.remove(at);
+        for at in at..self.broadcasts.len() {
+            let later = self.broadcasts[at];
+            if !self.free.contains(&later) && !self.waits_for_another(at, later) {
+                self.free.push_back(later);
+            }
+        }
     }
 
     /// Serves one terminal. Returns whether there was one.

@@ -39,6 +39,8 @@ pub(crate) struct Deliveries {
     inbound: Slots<InboundKey, Inbound>,
     /// Pushes to everyone, and to members of topics, that have begun, in the order in which they came.
     broadcasts: VecDeque<InboundKey>,
+    /// Those of them that wait for no other, in the order of their turns.
+    free: VecDeque<InboundKey>,
     /// The next step of the broadcasts.
     step: Alarm,
     repeats: Repeats,
@@ -52,6 +54,7 @@ impl Deliveries {
         Self {
             inbound: Slots::new(),
             broadcasts: VecDeque::new(),
+            free: VecDeque::new(),
             step: Alarm::UNSET,
             repeats: Repeats::new(config.repeat_memory, config.repeat_entries, hash),
             answers_here: Vec::new(),
@@ -68,8 +71,8 @@ impl Deliveries {
         match timer {
             DeliverTimer::Inbound(key) => self.inbound_due(cx, key),
             DeliverTimer::Broadcast => {
-                if self.step.rings(cx.now.mono) {
-                    self.broadcast_due(cx, terminals);
+                if let Some(due) = self.step.rings_for(cx.now.mono) {
+                    self.broadcast_due(cx, terminals, due);
                 }
             }
         }
@@ -165,6 +168,7 @@ impl Fingerprint for Deliveries {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         self.inbound.fingerprint(now, hasher);
         self.broadcasts.fingerprint(now, hasher);
+        self.free.fingerprint(now, hasher);
         self.repeats.fingerprint(now, hasher);
     }
 }

@@ -204,7 +204,7 @@ impl Membership {
     pub(crate) fn timer_due(
         &mut self,
         cx: &mut Context<'_>,
-        terminals: &Terminals,
+        terminals: &mut Terminals,
         timer: MembershipTimer,
     ) -> Vec<Completion<Purpose>> {
         match timer {
@@ -218,6 +218,7 @@ impl Membership {
             MembershipTimer::Sweep => self.shard.sweep_due(cx, terminals),
             MembershipTimer::Settle => self.shard.settle_due(cx, &self.view, terminals),
             MembershipTimer::Retry => self.shard.retry_due(cx, &self.view, terminals),
+            MembershipTimer::Tell => self.shard.tell_due(cx, terminals),
         }
         Vec::new()
     }
@@ -505,9 +506,9 @@ impl Membership {
     }
 
     /// Its timers of which there is one.
-    pub(crate) const fn alarms(&self) -> [Alarm; 5] {
-        let [lease, sweep, settle, retry] = self.shard.alarms();
-        [lease, self.view.alarm(), sweep, settle, retry]
+    pub(crate) const fn alarms(&self) -> [Alarm; 6] {
+        let [lease, sweep, settle, retry, tell] = self.shard.alarms();
+        [lease, self.view.alarm(), sweep, settle, retry, tell]
     }
 
     /// What waits for the end of the turn.

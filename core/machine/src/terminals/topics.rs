@@ -388,12 +388,20 @@ impl Terminals {
         let _told = self.join(cx, key, topic, None);
     }
 
-    /// The directory knows that this instance has members of a topic: those that wait for it are told.
-    pub(crate) fn topic_reachable(&mut self, cx: &mut Context<'_>, topic: &TopicId) {
-        let Some(members) = self.topics.0.get_mut(topic) else {
-            return;
-        };
-        for (_, key) in std::mem::take(&mut members.joining) {
+    /// The directory knows that this instance has members of a topic: so many of those that wait for it are told, the
+    /// oldest first. Returns whether others still wait.
+    pub(crate) fn topic_reachable(
+        &mut self,
+        cx: &mut Context<'_>,
+        topic: &TopicId,
+        most: usize,
+    ) -> bool {
+        for _ in 0..most {
+            let members = self.topics.0.get_mut(topic);
+            let next = members.and_then(|members| members.joining.pop_first());
+            let Some((_, key)) = next else {
+                return false;
+            };
             let Some(connection) = self.registry.get_mut(key) else {
                 continue;
             };
@@ -418,6 +426,8 @@ impl Terminals {
                 JoinStage::Joined => {}
             }
         }
+        let members = self.topics.0.get(topic);
+        members.is_some_and(|members| !members.joining.is_empty())
     }
 
     /// Tells a terminal of memberships that have waited for the directory for too long.

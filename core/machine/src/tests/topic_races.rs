@@ -270,3 +270,93 @@ fn a_token_with_more_topics_than_there_may_be_is_told_so() {
     cluster.pass(SECOND);
     assert!(!cluster.closed.contains_key(&id));
 }
+
+/// What else there is to do waits for few terminals only, and who is late has no time to make up for.
+#[test]
+fn a_walk_serves_few_terminals_in_a_step_and_a_late_step_is_not_made_up_for() {
+    let config = Config::default();
+    let pace = config.broadcast_pace();
+    let mut cluster = Cluster::new(&config, 1);
+    let members: Vec<_> = (0..500)
+        .map(|n| connect(&mut cluster, 0, &format!("user{n}"), &["a"]).1)
+        .collect();
+    let served = |cluster: &Cluster| {
+        let texts = members.iter().map(|id| cluster.texts(*id).len());
+        texts.sum::<usize>()
+    };
+    cluster.call_push(0, frame(topics(&["a"]), "1", 1));
+    let mut before = served(&cluster);
+    assert!(before < members.len());
+    // The first of these comes when many steps are overdue.
+    cluster.at(cluster.now.mono + 50 * pace.step);
+    for _ in 0..3 {
+        cluster.pass(2 * pace.step);
+        let after = served(&cluster);
+        assert!(after > before, "it stands still");
+        assert!(after - before <= 3 * pace.terminals as usize);
+        before = after;
+    }
+    cluster.pass(SECOND);
+    assert_eq!(served(&cluster), members.len());
+}
+
+/// One walk after the other has its turn, however small a step is.
+#[test]
+fn walks_that_have_nothing_in_common_share_the_pace() {
+    let config = Config {
+        broadcast_rate: 1000,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(&config, 1);
+    let names = ["a", "b", "c"];
+    for name in names {
+        for n in 0..200 {
+            connect(&mut cluster, 0, &format!("{name}{n}"), &[name]);
+        }
+    }
+    for (id, name) in (1..).zip(names) {
+        cluster.call_push(0, frame(topics(&[name]), name, id));
+    }
+    cluster.pass(SECOND / 10);
+    let served = |text: &str| {
+        let texts = cluster
+            .received
+            .keys()
+            .flat_map(|id| cluster.texts(*id))
+            .filter(|got| got == text);
+        texts.count()
+    };
+    let served = names.map(served);
+    let most = served.into_iter().max().expect("three");
+    assert!(most > 1, "{served:?}");
+    assert!(served.into_iter().all(|one| one + 2 >= most), "{served:?}");
+}
+
+/// A directory that comes back has news for all members of a large topic, who are told in steps.
+#[test]
+fn members_that_wait_for_the_directory_are_told_in_steps() {
+    let mut cluster = Cluster::new(&Config::default(), 1);
+    let members: Vec<_> = (0..400)
+        .map(|n| connect(&mut cluster, 0, &format!("user{n}"), &["*"]))
+        .collect();
+    cluster.server = Server::Waits;
+    for (connection, _) in &members {
+        let (connection, wish) = (*connection, TopicWish::Join(topic("a")));
+        cluster.event(0, Event::Topic { connection, wish });
+    }
+    let joined = |cluster: &Cluster| {
+        let told = members.iter().map(|(_, id)| told(cluster, *id));
+        told.filter(|words| words.contains(&"joined a".to_owned()))
+            .count()
+    };
+    assert_eq!(joined(&cluster), 0);
+    let answers = executed(&mut cluster);
+    cluster.server = Server::Answers;
+    for (i, event) in answers {
+        cluster.event(i, event);
+    }
+    let at_once = joined(&cluster);
+    assert!(0 < at_once && at_once <= 128, "{at_once}");
+    cluster.pass(SECOND / 10);
+    assert_eq!(joined(&cluster), members.len());
+}

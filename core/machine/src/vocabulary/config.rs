@@ -274,6 +274,15 @@ crate::settings! {
     }
 }
 
+/// The pace of broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BroadcastPace {
+    /// Terminals that are served in one step, of all broadcasts.
+    pub terminals: u32,
+    /// The time between two steps.
+    pub step: Duration,
+}
+
 impl Config {
     /// Bytes of the largest batch that instances send each other, whatever their settings: the
     /// largest payload that any may allow (16 MiB), and as much again for the names of those who
@@ -312,8 +321,9 @@ impl Config {
     pub const ISOLATED_SPREAD: Duration = Duration::from_secs(10);
     /// The time between two steps in which a drain closes terminals.
     pub const DRAIN_STEP: Duration = Duration::from_millis(20);
-    /// The time between two steps in which broadcasts are written.
-    pub const BROADCAST_STEP: Duration = Duration::from_millis(10);
+    /// The time between two steps in which broadcasts are written, unless their rate is lower. Not less than a tick of
+    /// the timers: what else there is to do waits for as many terminals as one step serves.
+    pub const BROADCAST_STEP: Duration = Duration::from_millis(1);
     /// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
     /// and back.
     pub const HURRIES_AFTER: u32 = 3;
@@ -330,6 +340,17 @@ impl Config {
             repeat_memory: self.repeat_memory,
             used_log: self.log_expiry,
             unused_log: self.unused_log_expiry,
+        }
+    }
+
+    /// In which steps broadcasts are written.
+    pub fn broadcast_pace(&self) -> BroadcastPace {
+        let second = Duration::from_secs(1);
+        let steps = (second.as_nanos() / Self::BROADCAST_STEP.as_nanos()) as u32;
+        let terminals = self.broadcast_rate.div_ceil(steps).max(1);
+        BroadcastPace {
+            terminals,
+            step: second * terminals / self.broadcast_rate.max(1),
         }
     }
 

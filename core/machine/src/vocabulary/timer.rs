@@ -36,6 +36,8 @@ pub(crate) enum MembershipTimer {
     Settle,
     /// Refused rows are tried again.
     Retry,
+    /// Members of topics are told that the directory knows of them.
+    Tell,
 }
 
 /// What is due.

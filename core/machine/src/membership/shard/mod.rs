@@ -7,6 +7,7 @@
 mod lease;
 mod rows;
 mod settle;
+mod topic_rows;
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -146,7 +147,7 @@ impl Shard {
     pub(super) fn count(&self, tables: &mut Tables) {
         tables.operations = self.trips.waiting();
         tables.trips = self.trips.under_way();
-        tables.topic_rows = self.rows.topics();
+        tables.topic_rows = self.rows.topics.len();
         tables.refused_rows = self.rows.refused();
         self.settlement.count(tables);
     }
@@ -209,10 +210,17 @@ impl Shard {
         Some(*self.cut_off.get_or_insert(now))
     }
 
-    /// The timers of which there is one: of the lease, of the sweep, of settling, of refused rows.
-    pub(super) const fn alarms(&self) -> [Alarm; 4] {
-        let [sweep, retry] = self.rows.alarms();
-        [self.lease.alarm(), sweep, self.settlement.alarm(), retry]
+    /// The timers of which there is one: of the lease, of the sweep, of settling, of refused rows, and of
+    /// members that are told of their topics.
+    pub(super) const fn alarms(&self) -> [Alarm; 5] {
+        let [sweep, retry, tell] = self.rows.alarms();
+        [
+            self.lease.alarm(),
+            sweep,
+            self.settlement.alarm(),
+            retry,
+            tell,
+        ]
     }
 
     /// Operations that wait or are under way.

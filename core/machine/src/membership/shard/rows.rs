@@ -3,24 +3,20 @@
 //! The row of a connection goes its own way beside it: it can still be under way when the socket has gone,
 //! and a terminal is greeted without one when the directory is away. When both have gone the
 //! connection is forgotten.
-//!
-//! The row of a topic says that this instance has members of it. It is written when the first one joins,
-//! and removed when the last one has left; unlike that of a connection it may be wanted again while it
-//! is being removed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
 use std::time::Duration;
 
 use super::settle::{self, STEP};
+use super::topic_rows::TopicRows;
 use super::{RETRY, Shard};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::slots::Beside;
 use crate::context::Context;
 use crate::directory::{Operation, Row};
-use crate::id::{ConnectionKey, Epoch, TopicId};
+use crate::id::{ConnectionKey, Epoch};
 use crate::membership::hooks;
 use crate::membership::trips::Unknown;
 use crate::membership::view::View;
@@ -39,13 +35,11 @@ const SWEEP_STEP: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     connections: Beside<ConnectionKey, KnownRow>,
-    topics: BTreeMap<TopicId, KnownTopicRow>,
+    pub(super) topics: TopicRows,
     /// Refused rows, in the order of their next try.
     refused: VecDeque<(Instant, RowOf)>,
     /// The oldest connection that the sweep has not come to.
     swept: Age,
-    /// The last topic that the sweep has come to in its round.
-    swept_topic: Option<TopicId>,
     /// What the steps of the sweep have added up to, less the rows written for it.
     owed: usize,
     sweep: Alarm,
@@ -54,30 +48,10 @@ pub(super) struct Rows {
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug, Default)]
-struct KnownRow {
-    state: RowState,
+pub(super) struct KnownRow {
+    pub(super) state: RowState,
     /// The settling of this epoch waits for it.
     unsettled: Option<Epoch>,
-}
-
-/// What is known of a topic's row.
-#[derive(Clone, Copy, Debug)]
-struct KnownTopicRow {
-    row: KnownRow,
-    /// The epoch under which it was last asked to be written: its removal compares it.
-    asked: Epoch,
-}
-
-impl KnownTopicRow {
-    const fn new() -> Self {
-        Self {
-            row: KnownRow {
-                state: RowState::Absent,
-                unsettled: None,
-            },
-            asked: Epoch::ZERO,
-        }
-    }
 }
 
 /// How far a row is.
@@ -107,10 +81,9 @@ impl Rows {
     pub(super) const fn new() -> Self {
         Self {
             connections: Beside::new(),
-            topics: BTreeMap::new(),
+            topics: TopicRows::new(),
             refused: VecDeque::new(),
             swept: Age::OLDEST,
-            swept_topic: None,
             owed: 0,
             sweep: Alarm::UNSET,
             retry: Alarm::UNSET,
@@ -120,23 +93,14 @@ impl Rows {
     fn known(&self, of: &RowOf) -> KnownRow {
         match of {
             RowOf::Connection(key) => self.connections.get(*key),
-            RowOf::Topic(topic) => {
-                let known = self.topics.get(topic);
-                known.map_or_else(KnownRow::default, |known| known.row)
-            }
+            RowOf::Topic(topic) => self.topics.row(topic),
         }
     }
 
     fn known_mut(&mut self, of: &RowOf) -> &mut KnownRow {
         match of {
             RowOf::Connection(key) => self.connections.get_mut(*key),
-            RowOf::Topic(topic) => {
-                &mut self
-                    .topics
-                    .entry(topic.clone())
-                    .or_insert_with(KnownTopicRow::new)
-                    .row
-            }
+            RowOf::Topic(topic) => self.topics.row_mut(topic),
         }
     }
 
@@ -160,23 +124,6 @@ impl Rows {
         self.known_mut(of).unsettled.take()
     }
 
-    /// The topics of which anything is known, in their order, behind this one.
-    pub(super) fn next_topic(&self, after: Option<&TopicId>) -> Option<&TopicId> {
-        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut topics = self.topics.range::<TopicId, _>((after, Bound::Unbounded));
-        topics.next().map(|(topic, _)| topic)
-    }
-
-    /// Topics of which anything is known.
-    pub(super) fn topics(&self) -> usize {
-        self.topics.len()
-    }
-
-    /// There is no row of a topic, and none is wanted.
-    fn forget_topic(&mut self, topic: &TopicId) {
-        self.topics.remove(topic);
-    }
-
     pub(super) fn begin_sweep(&mut self, cx: &mut Context<'_>) {
         cx.set(&mut self.sweep, cx.now.mono, MembershipTimer::Sweep);
     }
@@ -186,9 +133,9 @@ impl Rows {
         self.refused.len()
     }
 
-    /// Of the sweep, and of refused rows.
-    pub(super) const fn alarms(&self) -> [Alarm; 2] {
-        [self.sweep, self.retry]
+    /// Of the sweep, of refused rows, and of members that are told of their topics.
+    pub(super) const fn alarms(&self) -> [Alarm; 3] {
+        [self.sweep, self.retry, self.topics.alarm()]
     }
 }
 
@@ -244,46 +191,13 @@ impl Shard {
         };
         self.rows.set(of, RowState::Writing { epoch });
         if let RowOf::Topic(topic) = of {
-            self.rows
-                .topics
-                .entry(topic.clone())
-                .or_insert_with(KnownTopicRow::new)
-                .asked = epoch;
+            self.rows.topics.asked(topic, epoch);
         }
         let purpose = MembershipPurpose::Register {
             row: of.clone(),
             epoch,
         };
         self.trips.ask(operation, purpose.into());
-    }
-
-    /// A terminal has joined a topic: it is told as soon as the directory knows of the topic.
-    pub(in crate::membership) fn topic_joined(
-        &mut self,
-        cx: &mut Context<'_>,
-        terminals: &mut Terminals,
-        topic: &TopicId,
-    ) {
-        let of = RowOf::Topic(topic.clone());
-        if !hooks::join_waits_for_row(cx.flaws) {
-            terminals.topic_reachable(cx, topic);
-        }
-        match self.rows.state(&of) {
-            RowState::Absent => self.write_row(cx, terminals, &of),
-            RowState::Written { epoch } if self.lease.held_epoch_at(cx.now.mono) == Some(epoch) => {
-                terminals.topic_reachable(cx, topic);
-            }
-            // The lease is taken for lost, and may yet be held: whether the row stands is asked.
-            RowState::Written { epoch } if self.lease.held_epoch() == Some(epoch) => {
-                self.rows.set(&of, RowState::Due);
-                self.try_later(cx, of);
-            }
-            // What is under way comes first, or a settling does.
-            RowState::Due
-            | RowState::Writing { .. }
-            | RowState::Written { .. }
-            | RowState::Removing => {}
-        }
     }
 
     /// A row is not wanted any more: the presence of its terminal has ended, or the last member has left its topic.
@@ -321,17 +235,13 @@ impl Shard {
             RowOf::Topic(topic) => Operation::LeaveTopic {
                 topic: topic.clone(),
                 instance,
-                epoch: self
-                    .rows
-                    .topics
-                    .get(topic)
-                    .map_or(Epoch::ZERO, |known| known.asked),
+                epoch: self.rows.topics.last_asked(topic),
             },
         };
         if !self.is_linked() {
             match of {
                 RowOf::Connection(_) => self.rows.set(of, RowState::Absent),
-                RowOf::Topic(topic) => self.rows.forget_topic(topic),
+                RowOf::Topic(topic) => self.rows.topics.forget(topic),
             }
             return;
         }
@@ -365,8 +275,7 @@ impl Shard {
         if !present {
             // It proves nothing: the directory may have changed since, or the lease have run out.
             if self.lease.held_epoch() == Some(epoch) {
-                self.rows.set(&of, RowState::Due);
-                self.try_later(cx, of);
+                self.row_due(cx, of);
             } else {
                 self.write_row(cx, terminals, &of);
             }
@@ -374,7 +283,7 @@ impl Shard {
         }
         match &of {
             RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Written),
-            RowOf::Topic(topic) => terminals.topic_reachable(cx, topic),
+            RowOf::Topic(topic) => self.tell_members(cx, terminals, topic),
         }
         self.settled_one(cx, &of);
     }
@@ -460,7 +369,7 @@ impl Shard {
                 if terminals.has_members(topic) && hooks::writes_a_topic_again(cx.flaws) {
                     self.write_row(cx, terminals, of);
                 } else {
-                    self.rows.forget_topic(topic);
+                    self.rows.topics.forget(topic);
                 }
             }
         }
@@ -521,8 +430,14 @@ impl Shard {
         }
         match of {
             RowOf::Connection(key) => terminals.row_changed(cx, *key, RowNews::Absent),
-            RowOf::Topic(topic) => self.rows.forget_topic(topic),
+            RowOf::Topic(topic) => self.rows.topics.forget(topic),
         }
+    }
+
+    /// Whether a row stands is asked, a little later.
+    pub(super) fn row_due(&mut self, cx: &mut Context<'_>, of: RowOf) {
+        self.rows.set(&of, RowState::Due);
+        self.try_later(cx, of);
     }
 
     fn try_later(&mut self, cx: &mut Context<'_>, of: RowOf) {
@@ -601,7 +516,7 @@ impl Shard {
         }
         // Each step owes its part of all rows, and few rows have steps without any.
         let steps = (cx.config.sweep.as_nanos() / SWEEP_STEP.as_nanos()).max(1) as usize;
-        self.rows.owed += terminals.present() + self.rows.topics();
+        self.rows.owed += terminals.present() + self.rows.topics.len();
         while self.rows.owed >= steps {
             self.rows.owed -= steps;
             let Some(of) = self.next_swept(terminals) else {
@@ -616,23 +531,23 @@ impl Shard {
     /// The next row of the sweep, which goes through all connections, then through all topics, and begins again.
     fn next_swept(&mut self, terminals: &Terminals) -> Option<RowOf> {
         let rows = &mut self.rows;
-        if rows.swept_topic.is_none()
+        if rows.topics.swept.is_none()
             && let Some((age, key)) = terminals.next_younger(rows.swept)
         {
             rows.swept = age.younger();
             return Some(RowOf::Connection(key));
         }
-        if let Some(topic) = rows.next_topic(rows.swept_topic.as_ref()).cloned() {
-            rows.swept_topic = Some(topic.clone());
+        if let Some(topic) = rows.topics.next(rows.topics.swept.as_ref()).cloned() {
+            rows.topics.swept = Some(topic.clone());
             return Some(RowOf::Topic(topic));
         }
-        rows.swept_topic = None;
+        rows.topics.swept = None;
         let oldest = terminals.next_younger(Age::OLDEST);
         if let Some((age, key)) = oldest {
             rows.swept = age.younger();
             return Some(RowOf::Connection(key));
         }
-        rows.next_topic(None).cloned().map(RowOf::Topic)
+        rows.topics.next(None).cloned().map(RowOf::Topic)
     }
 
     /// What is known of one connection's row.
@@ -642,9 +557,7 @@ impl Shard {
         key: ConnectionKey,
         hasher: &mut impl Hasher,
     ) {
-        let KnownRow { state, unsettled } = self.rows.connections.get(key);
-        state.hash(hasher);
-        unsettled.fingerprint(now, hasher);
+        self.rows.connections.get(key).fingerprint(now, hasher);
     }
 }
 
@@ -662,16 +575,17 @@ fn is_known(cx: &mut Context<'_>, terminals: &Terminals, of: &RowOf) -> bool {
     }
 }
 
+impl Fingerprint for KnownRow {
+    fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        self.state.hash(hasher);
+        self.unsettled.fingerprint(now, hasher);
+    }
+}
+
 impl Fingerprint for Rows {
     /// What is known of the row of a connection is hashed with it.
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (topic, KnownTopicRow { row, asked }) in &self.topics {
-            topic.fingerprint(now, hasher);
-            row.state.hash(hasher);
-            row.unsettled.fingerprint(now, hasher);
-            asked.fingerprint(now, hasher);
-        }
-        self.swept_topic.hash(hasher);
+        self.topics.fingerprint(now, hasher);
         self.refused.fingerprint(now, hasher);
         self.swept.fingerprint(now, hasher);
         self.owed.fingerprint(now, hasher);

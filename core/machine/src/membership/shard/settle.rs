@@ -306,7 +306,7 @@ impl Shard {
         let VisitedTopics::UpTo(after) = &settling.topics else {
             return None;
         };
-        let next = self.rows.next_topic(after.as_ref()).cloned();
+        let next = self.rows.topics.next(after.as_ref()).cloned();
         settling.topics = match &next {
             Some(topic) => VisitedTopics::UpTo(Some(topic.clone())),
             None => VisitedTopics::All,
