@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 import urllib.parse
+import uuid
 
 # Servers, keys and limits, as `switchboard-foreign` wrote them down.
 PLACE = json.loads(os.environ["FOREIGN_PLACE"])
@@ -110,6 +111,34 @@ class Api:
         return next(each["instance"] for each in instances if each["this"])
 
 
+async def push_logged(user, payload):
+    """Pushes durably, at either server in turns, and repeats it under its id until one says where in the log it is."""
+    body = payload.encode() if isinstance(payload, str) else payload
+    kind = "text/plain" if isinstance(payload, str) else "application/octet-stream"
+    headers = {"Content-Type": kind, "Idempotency-Key": str(uuid.uuid4())}
+    turn = 0
+
+    async def taken():
+        nonlocal turn
+        api = Api(PLACE["servers"][turn % 2])
+        turn += 1
+        try:
+            status, answer = await api.send("POST", f"/v1/users/{user}/push?durable=true&deadline=1s", body, headers)
+        except (OSError, http.client.HTTPException):
+            return False  # It was killed, and may have taken it.
+        finally:
+            api.connection.close()
+        return status == 200 and answer["logged"] not in ("unknown", "refused")
+
+    await eventually("a server takes the push", taken)
+
+
+async def restart(number):
+    """Has the runner start a server again, after killing it if it lives."""
+    print(f"restart {number}")
+    PLACE["servers"][number] = json.loads(await asyncio.to_thread(sys.stdin.readline))
+
+
 async def holder(user):
     """Which server holds the user's only connection, and which does not."""
     [connection] = await Api(PLACE["servers"][0]).connections(user)
@@ -120,7 +149,7 @@ async def holder(user):
     return second, first
 
 
-def token(user, seconds=600):
+def token(user, seconds=600, **claims):
     """A token of the identity provider that the `tokens` server trusts."""
 
     def part(content):
@@ -129,5 +158,6 @@ def token(user, seconds=600):
     def text(value):
         return part(json.dumps(value).encode())
 
-    message = f"{text({'alg': 'HS256', 'typ': 'JWT'})}.{text({'sub': user, 'exp': int(time.time()) + seconds})}"
+    claims = {"sub": user, "exp": int(time.time()) + seconds, **claims}
+    message = f"{text({'alg': 'HS256', 'typ': 'JWT'})}.{text(claims)}"
     return f"{message}.{part(hmac.digest(PLACE['tokens']['secret'].encode(), message.encode(), 'sha256'))}"

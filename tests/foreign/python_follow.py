@@ -12,7 +12,7 @@ from pathlib import Path
 
 from websockets.asyncio.server import serve
 
-from check import PLACE, Api, check, eventually, run, token
+from check import PLACE, Api, check, eventually, push_logged, restart, run, token
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "clients"))
 from follow import follow  # noqa: E402
@@ -59,34 +59,11 @@ async def connected(user, count=1):
     await eventually("it is connected", are)
 
 
-async def push_logged(user, payload):
-    """Pushes durably, at either server in turns, and repeats it under its id until one says where in the log it is."""
-    body = payload.encode() if isinstance(payload, str) else payload
-    kind = "text/plain" if isinstance(payload, str) else "application/octet-stream"
-    headers = {"Content-Type": kind, "Idempotency-Key": str(uuid.uuid4())}
-    turn = 0
-
-    async def taken():
-        nonlocal turn
-        api = Api(PLACE["servers"][turn % 2])
-        turn += 1
-        try:
-            status, answer = await api.send("POST", f"/v1/users/{user}/push?durable=true&deadline=1s", body, headers)
-        except (OSError, http.client.HTTPException):
-            return False  # It was killed, and may have taken it.
-        finally:
-            api.connection.close()
-        return status == 200 and answer["logged"] not in ("unknown", "refused")
-
-    await eventually("a server takes the push", taken)
-
-
 async def kill_and_restart(number):
     """Kills a server without a word, and has the runner start it again."""
     os.kill(PLACE["servers"][number]["pid"], signal.SIGKILL)
     await asyncio.sleep(DEAD_SECONDS)
-    print(f"restart {number}")
-    PLACE["servers"][number] = json.loads(await asyncio.to_thread(sys.stdin.readline))
+    await restart(number)
 
 
 def payload(number):

@@ -31,6 +31,12 @@ struct Arguments {
     /// A Python that has the packages of requirements.txt.
     #[arg(long)]
     python: PathBuf,
+    /// A folder with the executables of the programs in Go.
+    #[arg(long)]
+    go_programs: PathBuf,
+    /// A folder with the suites of clients, as their packages have them.
+    #[arg(long)]
+    suites: PathBuf,
     /// Chromium's executable.
     #[arg(long)]
     chromium: PathBuf,
@@ -115,12 +121,16 @@ const SCRIPTS: &[Script] = &[
     Script::behind(Program::Caddy, "chromium_follow.js"),
     Script::new("curl_api.py", Heartbeat::Default),
     Script::with_tokens("node_centrifuge.js"),
+    Script::with_tokens("python_centrifuge.py"),
+    Script::with_tokens("go_centrifuge"),
+    Script::new("python_centrifuge_suite.py", Heartbeat::Default),
+    Script::new("go_centrifuge_suite.py", Heartbeat::Default),
 ];
 
 /// When a script is given up. The longest wait is that for a proxy's idle timeout.
 const ENDS_WITHIN: Duration = Duration::from_secs(300);
 
-/// A file of `tests/foreign`.
+/// A file of `tests/foreign`, or a folder with a program in Go.
 struct Script {
     file: &'static str,
     heartbeat: Heartbeat,
@@ -175,21 +185,31 @@ impl Script {
         }
     }
 
+    /// What runs it. What has no extension is a program in Go, in a folder of its name.
+    fn command(&self, arguments: &Arguments) -> Command {
+        let file = Path::new(FOLDER).join(self.file);
+        let interpreter = match file.extension() {
+            None => return Command::new(arguments.go_programs.join(self.file)),
+            Some(extension) if extension == "js" => Path::new("node"),
+            Some(_) => &arguments.python,
+        };
+        let mut command = Command::new(interpreter);
+        command.arg(file);
+        command
+    }
+
     fn run(&self, fleet: Fleet, arguments: &Arguments) -> Outcome {
         let mut place = Place::start(fleet, self.heartbeat, self.proxy, self.logins);
         let label = format!("{fleet}/{}", self.name());
         let output = arguments.output.join(fleet.to_string());
-        let mut command = match Path::new(self.file).extension() {
-            Some(extension) if extension == "js" => Command::new("node"),
-            _ => Command::new(&arguments.python),
-        };
+        let mut command = self.command(arguments);
         command
-            .arg(Path::new(FOLDER).join(self.file))
             .env("NODE_PATH", &arguments.node_modules)
             .env("PYTHONUNBUFFERED", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("FOREIGN_PLACE", place.describe().to_string())
             .env("FOREIGN_CHROMIUM", &arguments.chromium)
+            .env("FOREIGN_SUITES", &arguments.suites)
             .env("FOREIGN_OUTPUT", output)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
