@@ -228,6 +228,7 @@ impl Followers {
         answer: LogPart,
     ) {
         let found = hooks::found(cx.flaws, &answer);
+        let lost = found.and_then(|after| self.lost_at_once(cx, connection, after, &answer));
         let LogPart {
             head,
             base,
@@ -235,6 +236,9 @@ impl Followers {
             ..
         } = answer;
         match (found, reading) {
+            (Some(_), _) if let Some((behind, reason)) = lost => {
+                self.begin_behind(cx, terminals, connection, behind, reason);
+            }
             (Some(after), _) => {
                 if self.stand_at(cx, terminals, connection, after) {
                     self.replay(cx, terminals, connection, records, head);
@@ -284,6 +288,61 @@ impl Followers {
         true
     }
 
+    /// The last of the records right behind the offset that a follower has brought that can never be told, if there are
+    /// any. A terminal that keeps offsets alone does not come past them otherwise: where its protocol has no word for a
+    /// gap it is closed by one, and returns with the offset before it.
+    fn lost_at_once(
+        &self,
+        cx: &mut Context<'_>,
+        connection: ConnectionKey,
+        after: Position,
+        answer: &LogPart,
+    ) -> Option<(Position, GapReason)> {
+        match &self.followers.get(connection)?.stand {
+            Stand::Asked(asked) if asked.behind.is_some() => {}
+            Stand::Asked(_) | Stand::At { .. } => return None,
+        }
+        if answer.records.is_empty() && after != answer.head {
+            cx.stats.malformed_entries += 1;
+            return Some((answer.head, GapReason::Malformed));
+        }
+        let untold = answer.records.iter().map_while(|record| {
+            let reason = match record.content.clone().payload() {
+                None => GapReason::Malformed,
+                Some(payload) if payload.len() > cx.config.queue_bytes => GapReason::TooLarge,
+                Some(_) => return None,
+            };
+            Some((record.position, reason))
+        });
+        let untold: Vec<_> = untold.collect();
+        let malformed = untold
+            .iter()
+            .filter(|(_, reason)| *reason == GapReason::Malformed);
+        cx.stats.malformed_entries += malformed.count() as u64;
+        untold.last().copied()
+    }
+
+    /// Something is missing of what a follower asked for: it begins behind that.
+    fn begin_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        terminals: &mut Terminals,
+        connection: ConnectionKey,
+        position: Position,
+        reason: GapReason,
+    ) {
+        if let Some(follower) = self.followers.get_mut(connection) {
+            follower.is_given(position, Grant::Told);
+        }
+        cx.stats.log_gaps.count(reason);
+        let start = Attached {
+            position,
+            recovery: Recovery::Lost,
+        };
+        terminals.attached(cx, connection, start);
+        self.read(connection);
+    }
+
     /// The log does not know where a follower stands: it may know where the follower stood before.
     fn step_back(
         &mut self,
@@ -313,26 +372,19 @@ impl Followers {
         connection: ConnectionKey,
         base: Position,
     ) {
-        let Some(follower) = self.followers.get_mut(connection) else {
+        let Some(follower) = self.followers.get(connection) else {
             return;
         };
         match &follower.stand {
             Stand::Asked(_) => {
-                let start = Attached {
-                    position: base,
-                    recovery: Recovery::Lost,
-                };
-                cx.stats.log_gaps.count(GapReason::Expired);
-                follower.is_given(base, Grant::Told);
-                terminals.attached(cx, connection, start);
+                self.begin_behind(cx, terminals, connection, base, GapReason::Expired);
             }
             Stand::At { .. } => {
-                if !self.skip(cx, terminals, connection, base, GapReason::Lost) {
-                    return;
+                if self.skip(cx, terminals, connection, base, GapReason::Lost) {
+                    self.read(connection);
                 }
             }
         }
-        self.read(connection);
     }
 
     /// Puts what was read into a follower's queue.

@@ -7,10 +7,11 @@ use super::followers::{durable, follow, told};
 use super::pair;
 use crate::config::Config;
 use crate::directory::log::{
-    Content, LogOperation, LogPart, LogReply, LogStart, Record, Retention,
+    Content, LogOperation, LogPart, LogReply, LogStart, Logged, Record, Retention,
 };
 use crate::directory::{Operation, OperationResult, Reply};
 use crate::event::Follow;
+use crate::frame::Payload;
 use crate::id::{PushId, UserId};
 use crate::position::{Nonce, Position};
 use crate::testing::cluster::Cluster;
@@ -110,15 +111,63 @@ fn what_is_no_record_is_a_gap_and_is_not_read_for_ever() {
     }
 }
 
+/// It is told so at once, or it would come back to the same place for ever.
 #[test]
-fn a_terminal_that_does_not_read_is_told_of_a_few_gaps_at_a_time() {
-    let small = Config {
+fn who_brings_an_offset_begins_behind_what_it_can_never_be_told() {
+    for damage in [damaged, unknown_kind] {
+        let mut cluster = pair();
+        cluster.refuse(damage, [0]);
+        let (_, ann) = follow(&mut cluster, 0, "ann", behind(at(1)));
+        cluster.pass(SECOND);
+        assert_eq!(told(&cluster, ann), ["hello Lost"]);
+    }
+    let large = "x".repeat(101);
+    let mut cluster = pair();
+    let at = cluster.start(&small());
+    let mut held = Vec::new();
+    for (number, text) in ["one", &large, &large, "four"].into_iter().enumerate() {
+        held.push(append(&mut cluster, "ann", text, number as u128));
+    }
+    let (_, ann) = follow(&mut cluster, at, "ann", behind(held[0]));
+    assert_eq!(told(&cluster, ann), ["hello Lost", "record four"]);
+    let (_, ann) = follow(&mut cluster, at, "ann", behind(held[2]));
+    assert_eq!(told(&cluster, ann), ["hello Resumed", "record four"]);
+}
+
+/// Who keeps positions is told of the gap by a word of its own.
+#[test]
+fn who_brings_a_position_resumes_and_is_told_of_the_gap() {
+    let mut cluster = pair();
+    cluster.refuse(unknown_kind, [0]);
+    let asked = Follow {
+        after: vec![at(1)],
+        ..Follow::default()
+    };
+    let (_, ann) = follow(&mut cluster, 0, "ann", asked);
+    cluster.pass(SECOND);
+    assert_eq!(told(&cluster, ann), ["hello Resumed", "gap"]);
+}
+
+/// Of an instance whose terminals get no more than a hundred bytes at once.
+fn small() -> Config {
+    Config {
         queue_bytes: 100,
         push_bytes: 100,
         ..Config::default()
-    };
+    }
+}
+
+fn behind(position: Position) -> Follow {
+    Follow {
+        behind: Some(position.offset()),
+        ..Follow::default()
+    }
+}
+
+#[test]
+fn a_terminal_that_does_not_read_is_told_of_a_few_gaps_at_a_time() {
     let mut cluster = pair();
-    let at = cluster.start(&small);
+    let at = cluster.start(&small());
     let (_, ann) = follow(&mut cluster, at, "ann", Follow::default());
     cluster.stalled.insert(ann);
     let large = "x".repeat(200);
@@ -151,22 +200,7 @@ fn all_logs_are_checked_at_once_that_were_followed_when_it_was_called_for() {
     let call = cluster.push_user(0, "ann", "a link");
     assert_eq!(cluster.receipt(call).counts.written, 1, "{ann:?}");
     // Nobody is told of it.
-    let append = Operation::Log {
-        key: UserId::new("z").expect("a user").into(),
-        operation: LogOperation::Append {
-            push: PushId::new(uuid::Uuid::from_u128(1)),
-            content: Content {
-                flags: 0,
-                bytes: bytes::Bytes::from_static(b"missed"),
-            },
-            nonce: Nonce::new(1),
-            retention: Retention::default(),
-        },
-    };
-    cluster
-        .directory
-        .execute(cluster.now.mono, &append)
-        .expect("appended");
+    append(&mut cluster, "z", "missed", 1);
     cluster.cut(0, 1);
     cluster.settle_down();
     for number in 0..400 {
@@ -174,4 +208,25 @@ fn all_logs_are_checked_at_once_that_were_followed_when_it_was_called_for() {
     }
     cluster.pass(SECOND);
     assert_eq!(told(&cluster, last), ["hello Anew", "record missed"]);
+}
+
+/// Somebody else appends a record, and nobody is told of it.
+fn append(cluster: &mut Cluster, user: &str, text: &str, number: u128) -> Position {
+    let operation = LogOperation::Append {
+        push: PushId::new(uuid::Uuid::from_u128(number)),
+        content: Content::of(&Payload::from(text.to_owned())),
+        nonce: Nonce::new(1),
+        retention: Retention::default(),
+    };
+    let key = UserId::new(user).expect("a user").into();
+    let operation = Operation::Log { key, operation };
+    let appended = cluster.directory.execute(cluster.now.mono, &operation);
+    let Ok(Reply::Log(LogReply::Appended {
+        logged: Logged::New(place),
+        ..
+    })) = appended
+    else {
+        panic!("{appended:?}");
+    };
+    place.position
 }
