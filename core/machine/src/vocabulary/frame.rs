@@ -230,6 +230,24 @@ struct PushedContent {
     /// Its place in the log, for followers.
     position: Option<Position>,
     payload: Payload,
+    #[serde(skip)]
+    measured: Measured,
+}
+
+/// A length that follows from a payload and is found out once, because it is asked for each terminal of a push.
+#[derive(Default)]
+struct Measured(std::sync::OnceLock<usize>);
+
+impl PartialEq for Measured {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Measured {}
+
+impl std::hash::Hash for Measured {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Pushed {
@@ -242,6 +260,7 @@ impl Pushed {
                 topic: None,
                 position: None,
                 payload,
+                measured: Measured::default(),
             }
             .into(),
         )
@@ -256,6 +275,7 @@ impl Pushed {
                 topic: Some(topic),
                 position: None,
                 payload,
+                measured: Measured::default(),
             }
             .into(),
         )
@@ -270,6 +290,7 @@ impl Pushed {
                 topic: None,
                 position: Some(position),
                 payload,
+                measured: Measured::default(),
             }
             .into(),
         )
@@ -299,6 +320,12 @@ impl Pushed {
     /// The content, as it was handed in.
     pub fn payload(&self) -> &Payload {
         &self.0.payload
+    }
+
+    /// How long something becomes that a protocol makes of the payload, found out once for all clones. Whoever asks names
+    /// the same function always.
+    pub fn measured(&self, length: fn(&Payload) -> usize) -> usize {
+        *(self.0.measured.0).get_or_init(|| length(&self.0.payload))
     }
 
     /// A number that clones have in common with it, and no other value has as long as one of them is held.

@@ -41,11 +41,22 @@ pub(super) fn encode(reply: &Reply) -> Payload {
     Payload::text(line.clone()).unwrap_or_else(|_| Payload::binary(line))
 }
 
+/// Bytes of a text in JSON.
+pub(super) fn text_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..32 => 6,
+        32.. => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 2
+}
+
 /// Bytes that are JSON where they are JSON; another text as a text, and other bytes in base64.
 pub(super) mod data {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
     use serde_json::value::RawValue;
+    use switchboard_core::frame::{FrameKind, Payload};
 
     /// Bytes that JSON has no place for.
     #[derive(serde::Serialize)]
@@ -75,6 +86,20 @@ pub(super) mod data {
     /// The JSON that stands for bytes, whatever they are.
     pub(in super::super) fn of_binary(data: &[u8]) -> Vec<u8> {
         serde_json::to_vec(&binary(data)).unwrap_or_default()
+    }
+
+    /// Bytes of the JSON that stands for a payload.
+    pub(in super::super) fn len(payload: &Payload) -> usize {
+        let bytes = payload.bytes();
+        match (payload.kind(), std::str::from_utf8(bytes)) {
+            (FrameKind::Text, Ok(_)) if serde_json::from_slice::<&RawValue>(bytes).is_ok() => {
+                bytes.len()
+            }
+            (FrameKind::Text, Ok(text)) => super::text_len(text),
+            (FrameKind::Binary, _) | (FrameKind::Text, Err(_)) => {
+                bytes.len().div_ceil(3) * 4 + r#"{"base64":""}"#.len()
+            }
+        }
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(

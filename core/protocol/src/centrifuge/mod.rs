@@ -28,7 +28,7 @@ pub(crate) const JSON_CODEC: Codec = Codec {
     subprotocol: None,
     following: Following::UnlessDeclined,
     changes_payloads: true,
-    size,
+    size: size_in_json,
     encode: |outgoing| encode(Encoding::Json, outgoing),
     decode: Said::Message,
     farewell,
@@ -38,6 +38,7 @@ pub(crate) const JSON_CODEC: Codec = Codec {
 /// In Protobuf.
 pub(crate) const PROTOBUF_CODEC: Codec = Codec {
     subprotocol: Some("centrifuge-protobuf"),
+    size: size_in_protobuf,
     encode: |outgoing| encode(Encoding::Protobuf, outgoing),
     session: Some(Encoding::Protobuf),
     ..JSON_CODEC
@@ -143,12 +144,24 @@ fn published(encoding: Encoding, pushed: &Pushed, offset: u64) -> Payload {
     })
 }
 
-/// As large as a push becomes, about: to know better it would have to be encoded for each terminal.
-fn size(pushed: &Pushed, transport: FrameSize) -> usize {
-    let topic = pushed.topic().map(|topic| topic.as_str().len());
-    let user = || pushed.key().map(|key| key.as_bytes().len());
-    let channel = topic.or_else(user).unwrap_or(0);
-    transport(pushed.payload()) + channel + AROUND
+/// As large as a push becomes, about: to know better it would have to be encoded for each terminal. What the transport
+/// adds to the payload it adds to its text as well.
+fn size_in_json(pushed: &Pushed, transport: FrameSize) -> usize {
+    let channel = json::text_len(channel_of(pushed));
+    let payload = pushed.payload();
+    let around = transport(payload).saturating_sub(payload.len());
+    pushed.measured(json::data::len) + around + channel + AROUND
+}
+
+fn size_in_protobuf(pushed: &Pushed, transport: FrameSize) -> usize {
+    transport(pushed.payload()) + channel_of(pushed).len() + AROUND
+}
+
+/// What the channel of a push is named after.
+fn channel_of(pushed: &Pushed) -> &str {
+    let topic = pushed.topic().map(TopicId::as_str);
+    let user = || pushed.key().map(|key| key.user().as_str());
+    topic.or_else(user).unwrap_or_default()
 }
 
 const fn farewell(code: CloseCode) -> Farewell {
@@ -161,6 +174,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::Protocol;
 
     fn push() -> PushId {
         PushId::new(Uuid::from_u128(7))
@@ -201,6 +215,29 @@ mod tests {
             text(Outgoing::Pushed(everyone)),
             format!(r##"{{"push":{{"channel":"#","pub":{{"data":{{"a":1}},{ID}}}}}}}"##)
         );
+    }
+
+    /// What waits for a terminal is bounded by the bytes of frames, whatever encoding makes of a payload.
+    #[test]
+    fn a_push_is_counted_as_large_as_its_frame() {
+        let user = UserId::new(&"\"".repeat(100)).expect("a user");
+        for payload in [
+            Payload::binary(vec![0; 9000].into()),
+            Payload::from("\u{1}".repeat(9000)),
+            Payload::from("\"quotes\" and no JSON".repeat(300)),
+            Payload::from(format!("[{}]", vec!["\"\\n\""; 3000].join(",\n"))),
+            Payload::from(String::new()),
+        ] {
+            for protocol in [Protocol::CentrifugeJson, Protocol::CentrifugeProtobuf] {
+                let pushed = Pushed::new(push(), Some(user.clone().into()), payload.clone());
+                let counted = (protocol.codec().size)(&pushed, Payload::len);
+                let Frames::One(frame) = protocol.encode(Outgoing::Pushed(pushed)) else {
+                    panic!("one frame");
+                };
+                let span = frame.len()..=frame.len() + AROUND;
+                assert!(span.contains(&counted), "{counted} of {span:?}");
+            }
+        }
     }
 
     #[test]
