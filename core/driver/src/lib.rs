@@ -85,7 +85,7 @@ pub use events::{Events, TerminalEvent};
 pub use figures::{Answers, Figures, SilentInstance, Snapshot};
 pub use handle::{CallError, Handle};
 pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
-pub use request::subprotocol::{SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
+pub use request::subprotocol::{BEARER, SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
 pub use request::{host, origin, query};
 pub use server::{Builder, Server};
 pub use settings::{ProcessConfig, Settings};

@@ -10,13 +10,18 @@ use switchboard_core::topic::SharedRights;
 
 /// Says who a terminal belongs to.
 ///
-/// It runs in the task of the handshake and under its deadline, before the upgrade is answered.
+/// It runs in the task of the handshake and under its deadline, before the upgrade is answered. For a terminal that
+/// sends its token behind the handshake it runs in the task of the terminal, and has as long once more.
 ///
 /// It must not block: it is called on the thread of an instance, which serves nobody meanwhile, and is
 /// taken for stuck. What takes time is awaited, or done on a thread of its own whose result is awaited.
-/// The future is dropped when the handshake's deadline expires, or its client has gone.
+/// The future is dropped when that deadline expires, or the client has gone.
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a handshake.
+    ///
+    /// A token that is sent behind the handshake is the request's `Authorization: Bearer`, instead of any that the
+    /// request had. One that renews the token of a connection comes in a request that has nothing else: neither path
+    /// nor cookies nor what a proxy adds are kept for as long as a terminal stays.
     fn authenticate<'a>(&'a self, request: &'a http::request::Parts) -> AuthFuture<'a>;
 
     /// What terminals must send, for the status page.

@@ -9,6 +9,17 @@ use tracing::{debug, trace};
 
 use super::{Cause, damped};
 
+/// A terminal has not shown who it is, behind its handshake.
+pub(crate) fn login_failed(this: InstanceId, code: &'static str) {
+    damped!(
+        INFO,
+        Cause::one("logins behind the handshake that fail", code),
+        %this,
+        code,
+        "a login behind the handshake fails"
+    );
+}
+
 /// What an instance wants the operator to know. What an instance says of itself comes once for each instance of the process; what it
 /// says of another one, once for that one; of strangers, whose ids are what they like, once in all.
 pub(crate) fn write(this: InstanceId, log: &Log) {

@@ -29,7 +29,7 @@ use crate::task::give_way;
 use crate::tasks::Trust;
 use crate::tasks::directory::{DirectoryContext, DirectoryLink, Troubles};
 use crate::tasks::link::{self, LinkContext};
-use crate::tasks::terminal::{self, TerminalContext};
+use crate::tasks::terminal::{self, Logins, Questions, TerminalContext};
 
 /// Events that are handled under one reading of the clock, at most. Measured: one by one the
 /// channel costs more than the instance; beyond some hundreds a larger batch gains nothing.
@@ -108,7 +108,8 @@ impl Worker {
             reports: reports.clone(),
             events: shared.events.clone(),
             frame_bytes: shared.settings.process.frame_bytes,
-            admitted: Arc::clone(&shared.admitted),
+            logins: Rc::new(logins::<R>(&shared, &me)),
+            questions: Rc::new(Questions::new()),
             refresh_grace: shared.settings.process.refresh_grace,
             sessions: centrifuge::Settings {
                 ping_interval: shared.settings.core.ping_interval,
@@ -337,6 +338,20 @@ impl Worker {
             ready: self.instance.is_ready(),
             transports: self.terminals.by_transport(),
         }
+    }
+}
+
+/// Who says who strangers are.
+fn logins<R: Runtime>(shared: &Shared, me: &Arc<Member>) -> Logins {
+    let me = Arc::clone(me);
+    Logins {
+        admitted: Arc::clone(&shared.admitted),
+        patience: shared.settings.core.handshake_timeout,
+        sleep: |span| Box::pin(R::sleep(span)),
+        failed: Box::new(move |code| {
+            me.refusals.count(code);
+            journal::login_failed(me.id, code);
+        }),
     }
 }
 

@@ -9,6 +9,9 @@ pub const SUBPROTOCOL: &str = match Protocol::Plain.subprotocol() {
     None => panic!("the plain protocol has a subprotocol"),
 };
 
+/// What a subprotocol begins with that is a token.
+pub const BEARER: &str = "bearer.";
+
 /// The protocol that a terminal speaks, of a family: the first that it offers and that is known. `None`: it offers
 /// none, and speaks the usual one.
 pub(crate) fn selected_protocol(family: Family, headers: &HeaderMap) -> Option<Protocol> {

@@ -2,6 +2,8 @@
 //! instance tells it what to do.
 
 mod conversation;
+mod logins;
+mod questions;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,7 +15,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use event_listener::EventListener;
 use futures_util::future::poll_fn;
 use http::request::Parts;
@@ -23,7 +24,6 @@ use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
 use switchboard_core::topic::TopicWish;
 use switchboard_protocol::{Protocol, Said, centrifuge};
 
-use crate::admission::Admitted;
 use crate::events::{NotTaken, Queue, TerminalEvent};
 use crate::inbox::Reports;
 use crate::log::{Cause, damped, journal};
@@ -32,6 +32,8 @@ use crate::runtime::{Runtime, race};
 use crate::task::caught;
 use crate::transport::{Carried, Carry, Incoming, LifeSign, Opens, Transport};
 use conversation::Conversation;
+pub(crate) use logins::Logins;
+pub(crate) use questions::Questions;
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -108,7 +110,8 @@ pub(crate) struct TerminalContext {
     /// The largest message that a terminal may send.
     pub(crate) frame_bytes: usize,
     /// Says who strangers are.
-    pub(crate) admitted: Arc<ArcSwap<Admitted>>,
+    pub(crate) logins: Rc<Logins>,
+    pub(crate) questions: Rc<Questions>,
     /// How long a terminal stays that can renew its token.
     pub(crate) refresh_grace: Duration,
     pub(crate) sessions: centrifuge::Settings,
@@ -361,10 +364,11 @@ impl<T: Transport> Pump<'_, T> {
         }
     }
 
-    /// Signs of life of a terminal from which no frame has come. While the application holds it
+    /// Signs of life of a terminal from which no frame has come. While the application or what it has asked holds it
     /// up nothing is read: its silence is not held against it.
     fn probe(&mut self) -> Step {
-        if self.held.is_some() {
+        let conversation = self.conversation.as_ref();
+        if self.held.is_some() || conversation.is_some_and(|it| it.is_held_up()) {
             return Step::Probed(Life::Shown);
         }
         match self.transport.signs() {

@@ -6,10 +6,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::request::Parts;
 
 use switchboard_driver::{
-    AuthError, SUBPROTOCOL, offered_subprotocols, query, selected_subprotocol,
+    AuthError, BEARER, SUBPROTOCOL, offered_subprotocols, query, selected_subprotocol,
 };
-
-const BEARER: &str = "bearer.";
 
 const HOW: &str = "send `Authorization: Bearer TOKEN`, or for a WebSocket in a browser offer two subprotocols: \
     new WebSocket(url, [\"switchboard.v1\", \"bearer.\" + token])";

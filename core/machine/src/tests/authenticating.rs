@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::event::{Closure, Event, Heard, Login, Refused};
+use crate::event::{Closure, Event, Heard, Life, Login, Pings, Refused};
 use crate::frame::Payload;
 use crate::id::{CallId, PushId, UserId};
 use crate::message::{Action, Audience, Push};
@@ -164,6 +164,42 @@ fn a_terminal_that_may_not_stay_is_closed_when_it_has_said_who_it_is() {
         login: Box::new(expired),
     });
     assert_eq!(said, ["close 2 token_expired"]);
+}
+
+/// H23, H27: its client takes a server for dead that does not ping, however much the terminal is held up.
+#[test]
+fn a_terminal_whose_client_counts_pings_is_pinged_each_interval() {
+    for (interval, timeout) in [(25, 10), (10, 25)] {
+        let mut rig = Rig::new(Config {
+            ping_interval: Duration::from_secs(interval),
+            ping_timeout: Duration::from_secs(timeout),
+            ..Config::default()
+        });
+        rig.link_up();
+        rig.cluster.life = Some(Life::Shown);
+        let key = rig.open_stranger();
+        rig.event(Event::Authenticated {
+            connection: key,
+            login: Box::new(Login {
+                pings: Pings::EachInterval,
+                ..Login::new(UserId::new("ann").expect("a user"))
+            }),
+        });
+        let mut silent_for = 0;
+        for _ in 0..30 * interval {
+            silent_for += 1;
+            if (rig.pass_ms(1000)).contains(&"ping 0".to_owned()) {
+                silent_for = 0;
+            }
+            assert!(silent_for <= interval, "no ping for {silent_for} s");
+        }
+        rig.cluster.life = Some(Life::NotShown);
+        let said = rig.pass_ms(2000 * timeout);
+        assert!(
+            said.contains(&"close 0 ping_timeout".to_owned()),
+            "{said:?}"
+        );
+    }
 }
 
 /// H53: a drain takes nobody, and does not wait for those who never say who they are.

@@ -104,6 +104,25 @@ pub struct Login {
     /// As [`Handshake::topics`].
     #[serde(serialize_with = "as_they_are")]
     pub topics: Option<SharedRights>,
+    /// When it is pinged.
+    #[serde(skip_serializing_if = "Pings::are_usual")]
+    pub pings: Pings,
+}
+
+/// When a terminal is pinged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum Pings {
+    /// One interval after a ping that is answered.
+    #[default]
+    Answered,
+    /// Each interval, whatever is not answered: its protocol has it take a server for dead that does not ping.
+    EachInterval,
+}
+
+impl Pings {
+    const fn are_usual(&self) -> bool {
+        matches!(self, Self::Answered)
+    }
 }
 
 impl Login {
@@ -114,6 +133,7 @@ impl Login {
             expires: None,
             follow: None,
             topics: None,
+            pings: Pings::Answered,
         }
     }
 }

@@ -20,6 +20,9 @@ pub(super) enum ErrorCode {
     AlreadySubscribed,
     /// It has as many subscriptions as it may have.
     LimitExceeded,
+    /// Its user has as many connections as it may have. Some of them may be dead, and not be noticed yet: the client
+    /// tries again.
+    TooManyConnections,
     /// It cannot be meant.
     BadRequest,
     /// There is no such thing here.
@@ -42,6 +45,7 @@ impl ErrorCode {
             Self::PermissionDenied => (103, "permission denied"),
             Self::AlreadySubscribed => (105, "already subscribed"),
             Self::LimitExceeded => (106, "limit exceeded"),
+            Self::TooManyConnections => (106, "connection limit"),
             Self::BadRequest => (107, "bad request"),
             Self::NotAvailable => (108, "not available"),
             Self::TokenExpired => (109, "token expired"),
@@ -51,7 +55,10 @@ impl ErrorCode {
         Error {
             code,
             message: message.to_owned(),
-            temporary: matches!(self, Self::Internal | Self::TooManyRequests),
+            temporary: matches!(
+                self,
+                Self::Internal | Self::TooManyRequests | Self::TooManyConnections
+            ),
         }
     }
 }
@@ -72,13 +79,20 @@ pub(super) const fn farewell(code: CloseCode) -> Farewell {
         CloseCode::ProtocolError | CloseCode::InvalidPayload => (3501, "bad request"),
         CloseCode::NotAuthenticated => (3502, "stale"),
         CloseCode::Kicked => (3503, "force disconnect"),
-        CloseCode::TooManyConnections => (3504, "connection limit"),
+        // Of those that are counted some may be dead, and not be noticed yet.
+        CloseCode::TooManyConnections => (3013, "connection limit"),
         CloseCode::Forbidden => (3507, "permission denied"),
         // 1009 is final for one client and begins a loop with others.
         CloseCode::TooLarge => (4500, "message too large"),
     };
     Farewell { number, reason }
 }
+
+/// How a client is closed that is to come again, because the server has not answered it.
+pub(super) const SERVER_ERROR: Farewell = Farewell {
+    number: 3004,
+    reason: "internal server error",
+};
 
 /// Whether a client is told why before it is closed: not if it does not read what it is told.
 pub(super) const fn is_announced(code: CloseCode) -> bool {
@@ -102,18 +116,19 @@ mod tests {
                 | CloseCode::TokenExpired
                 | CloseCode::SlowConsumer
                 | CloseCode::PositionLost
+                | CloseCode::TooManyConnections
                 | CloseCode::PingTimeout => false,
                 CloseCode::InvalidToken
                 | CloseCode::ProtocolError
                 | CloseCode::InvalidPayload
                 | CloseCode::NotAuthenticated
                 | CloseCode::Kicked
-                | CloseCode::TooManyConnections
                 | CloseCode::Forbidden
                 | CloseCode::TooLarge => true,
             };
             assert_eq!(stays_away(farewell(code).number), final_for, "{code:?}");
         }
+        assert!(!stays_away(SERVER_ERROR.number));
     }
 
     #[test]

@@ -3,25 +3,18 @@
 //! One thing is under way at a time, and nothing is read meanwhile.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use arc_swap::ArcSwap;
-use futures_channel::oneshot;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderValue, Request};
-use switchboard_core::event::{Answer, Closure, Event, Login as CoreLogin};
+use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::UserId;
-use switchboard_core::logs::{LogAnswer, LogRequest};
-use switchboard_core::time::WallTime;
-use switchboard_protocol::centrifuge::{Answered, Deed, LoginRefused, Question, Session, Told};
+use switchboard_protocol::centrifuge::{Answered, Deed, Question, Session, Told};
 
+use super::logins::{carrying, end_of, no_request, refused, ttl};
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
-use crate::admission::Admitted;
-use crate::clock;
-use crate::inbox::{Inbox, Input, LoggedIn};
+use crate::inbox::{Input, LoggedIn};
 use crate::login::{AuthError, Login};
 use crate::transport::{Carried, Transport};
 
@@ -62,6 +55,11 @@ impl Conversation {
     pub(super) fn hear(&mut self, frame: &Payload) {
         self.session.hear(frame);
     }
+
+    /// Whether the terminal waits for what is not its own: it is not read meanwhile.
+    pub(super) const fn is_held_up(&self) -> bool {
+        self.under_way.is_some()
+    }
 }
 
 impl<T: Transport> Pump<'_, T> {
@@ -79,27 +77,41 @@ impl<T: Transport> Pump<'_, T> {
             } else if conversation.unread > UNREAD_MAX {
                 return Poll::Pending;
             }
-            if let Some(under_way) = &mut conversation.under_way {
+            let deed = if let Some(under_way) = &mut conversation.under_way {
                 let concluded = ready!(under_way.as_mut().poll(cx));
                 conversation.under_way = None;
-                self.conclude(concluded);
-                continue;
-            }
-            match conversation.session.next_deed() {
-                Some(Deed::Tell(frame)) => self.answer(frame),
-                Some(Deed::Message(payload)) => return self.hold_message(cx, payload).map(Some),
-                Some(Deed::Topic(wish)) => return Poll::Ready(Some(Step::Topic(wish))),
-                Some(Deed::LogIn(token)) => self.log_in(&token),
-                Some(Deed::Refresh(token, user)) => self.refresh(&token, user),
-                Some(Deed::Ask(user, question)) => self.ask(user, question),
-                Some(Deed::Close(code)) => {
-                    self.end(cx, Closure::Violation(code));
-                    return Poll::Pending;
+                let Some(deed) = self.conclude(concluded) else {
+                    continue;
+                };
+                deed
+            } else {
+                match conversation.session.next_deed() {
+                    Some(deed) => deed,
+                    None if conversation.session.is_busy() => return Poll::Pending,
+                    None => return Poll::Ready(None),
                 }
-                None if conversation.session.is_busy() => return Poll::Pending,
-                None => return Poll::Ready(None),
+            };
+            if let Some(step) = self.execute(cx, deed) {
+                return step.map(Some);
             }
         }
+    }
+
+    /// Returns what it comes to, if the terminal waits for that.
+    fn execute(&mut self, cx: &mut Context<'_>, deed: Deed) -> Option<Poll<Step>> {
+        match deed {
+            Deed::Tell(frame) => self.answer(frame),
+            Deed::Message(payload) => return Some(self.hold_message(cx, payload)),
+            Deed::Topic(wish) => return Some(Poll::Ready(Step::Topic(wish))),
+            Deed::LogIn(token) => self.log_in(&token),
+            Deed::Refresh(token, user) => self.refresh(token, user),
+            Deed::Ask(user, question) => self.ask(user, question),
+            Deed::Close(code) => {
+                self.end(cx, Closure::Violation(code));
+                return Some(Poll::Pending);
+            }
+        }
+        None
     }
 
     /// Tells the terminal what its instance says, but for pushes.
@@ -131,11 +143,16 @@ impl<T: Transport> Pump<'_, T> {
 
     /// Tells the terminal why its connection ends, in the words of its protocol.
     pub(super) fn say_goodbye(&mut self, cx: &mut Context<'_>, code: CloseCode) {
-        let conversation = self.conversation.as_ref();
-        if let Some(frame) = conversation.and_then(|it| it.session.farewell(code)) {
-            self.send(frame);
-        }
-        let farewell = self.terminal.protocol.farewell(code);
+        let farewell = match &self.conversation {
+            None => self.terminal.protocol.farewell(code),
+            Some(conversation) => {
+                let (frame, farewell) = conversation.session.farewell(code);
+                if let Some(frame) = frame {
+                    self.send(frame);
+                }
+                farewell
+            }
+        };
         self.transport.close(cx, farewell);
     }
 
@@ -157,31 +174,22 @@ impl<T: Transport> Pump<'_, T> {
         };
         let parts = conversation.request.take().map(|parts| *parts);
         let parts = carrying(parts.unwrap_or_else(no_request), token);
-        let admitted = Arc::clone(&self.context.admitted);
+        let logins = Rc::clone(&self.context.logins);
         conversation.under_way = Some(Box::pin(async move {
-            Concluded::LoggedIn(authenticate(&admitted, parts).await)
+            Concluded::LoggedIn(logins.authenticate(parts).await)
         }));
     }
 
-    fn refresh(&mut self, token: &str, user: UserId) {
-        let parts = carrying(no_request(), token);
-        let admitted = Arc::clone(&self.context.admitted);
+    fn refresh(&mut self, token: String, user: UserId) {
+        let logins = Rc::clone(&self.context.logins);
         let inbox = self.context.reports.inbox().clone();
         let (connection, grace) = (self.terminal.key, self.context.refresh_grace);
         let under_way = Box::pin(async move {
-            let login = authenticate(&admitted, parts).await;
-            let login = login.and_then(|login| match login.user == user {
-                true => Ok(login),
-                false => {
-                    let text = "the token is of another user";
-                    Err(AuthError::InvalidToken(text.to_owned()))
-                }
-            });
+            let login = logins.refresh(&token, &user).await;
             if let Ok(login) = &login {
-                let expires = login.expires.map(|expires| later(expires, grace));
                 let event = Event::Refreshed {
                     connection,
-                    expires,
+                    expires: end_of(login, grace),
                 };
                 // It fails only when the instance has ended.
                 let _ = inbox.send(Input::Event(event)).await;
@@ -195,32 +203,30 @@ impl<T: Transport> Pump<'_, T> {
 
     fn ask(&mut self, user: UserId, question: Question) {
         let inbox = self.context.reports.inbox().clone();
+        let questions = Rc::clone(&self.context.questions);
         if let Some(conversation) = &mut self.conversation {
             conversation.under_way = Some(Box::pin(async move {
-                let answered = ask(&inbox, user, question).await;
+                let answered = questions.ask(&inbox, user, question).await;
                 Concluded::Answered(answered.unwrap_or(Answered::Unknown))
             }));
         }
     }
 
-    fn conclude(&mut self, concluded: Concluded) {
-        let Some(conversation) = &mut self.conversation else {
-            return;
-        };
-        let answer = match concluded {
+    /// Returns what is to be done then.
+    fn conclude(&mut self, concluded: Concluded) -> Option<Deed> {
+        let conversation = self.conversation.as_mut()?;
+        let session = &mut conversation.session;
+        match concluded {
             Concluded::LoggedIn(Ok(login)) => {
                 self.enter(login);
                 None
             }
             Concluded::LoggedIn(Err(error)) | Concluded::Refreshed(Err(error)) => {
-                conversation.session.not_logged_in(refused(&error))
+                session.not_logged_in(refused(&error)).map(Deed::Tell)
             }
             Concluded::Entered => None,
-            Concluded::Refreshed(Ok(login)) => conversation.session.refreshed(ttl(&login)),
-            Concluded::Answered(answered) => conversation.session.answered(answered),
-        };
-        if let Some(frame) = answer {
-            self.answer(frame);
+            Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Deed::Tell),
+            Concluded::Answered(answered) => session.answered(answered),
         }
     }
 
@@ -241,10 +247,11 @@ impl<T: Transport> Pump<'_, T> {
         let logged_in = LoggedIn {
             connection,
             login: CoreLogin {
+                expires: end_of(&login, grace),
                 user: login.user,
-                expires: login.expires.map(|expires| later(expires, grace)),
                 follow: Some(follow),
                 topics: login.topics,
+                pings: Pings::EachInterval,
             },
             session: login.session,
         };
@@ -254,76 +261,4 @@ impl<T: Transport> Pump<'_, T> {
             Concluded::Entered
         }));
     }
-}
-
-/// What an authenticator is asked about a terminal whose handshake is over.
-fn no_request() -> Parts {
-    Request::new(()).into_parts().0
-}
-
-/// A request with a token that was sent behind it. It counts instead of the one that the request has, if it is one.
-fn carrying(mut parts: Parts, token: &str) -> Parts {
-    if token.is_empty() {
-        return parts;
-    }
-    // What cannot stand in a header is no token.
-    let bearer = HeaderValue::try_from(format!("Bearer {token}"));
-    let mut bearer = bearer.unwrap_or(HeaderValue::from_static("Bearer"));
-    bearer.set_sensitive(true);
-    parts.headers.insert(AUTHORIZATION, bearer);
-    parts
-}
-
-async fn authenticate(admitted: &ArcSwap<Admitted>, parts: Parts) -> Result<Login, AuthError> {
-    let authenticator = admitted.load().admission.authenticator.clone();
-    match authenticator {
-        Some(authenticator) => authenticator.authenticate(&parts).await,
-        None => {
-            let text = "nobody says who a terminal belongs to";
-            Err(AuthError::Unavailable(text.to_owned()))
-        }
-    }
-}
-
-async fn ask(inbox: &Inbox, user: UserId, question: Question) -> Option<Answered> {
-    let (answer, answered) = oneshot::channel();
-    let input = match question {
-        Question::Connections => Input::Connections(user, answer),
-        Question::Log(query) => Input::Log(user, LogRequest::Read(query), answer),
-    };
-    inbox.send(input).await.ok()?;
-    match answered.await.ok()? {
-        Answer::Connections(Ok(found)) => {
-            let connections = found.connections.iter();
-            let connections = connections.map(|info| info.connection).collect();
-            Some(Answered::Connections(connections))
-        }
-        Answer::Log(Ok(LogAnswer::Page(page))) => Some(Answered::Log(page)),
-        Answer::Connections(Err(_))
-        | Answer::Log(Ok(LogAnswer::Deleted { .. }) | Err(_))
-        | Answer::Push(_)
-        | Answer::Instances(_) => None,
-    }
-}
-
-const fn refused(error: &AuthError) -> LoginRefused {
-    match error {
-        AuthError::NoToken(_) | AuthError::Malformed(_) => LoginRefused::Missing,
-        AuthError::InvalidToken(_) => LoginRefused::Invalid,
-        AuthError::TokenExpired(_) => LoginRefused::Expired,
-        AuthError::Forbidden(_) => LoginRefused::Forbidden,
-        AuthError::Unavailable(_) => LoginRefused::Unavailable,
-    }
-}
-
-/// Seconds until a token runs out: one at least, or its client asks for a new one again and again.
-fn ttl(login: &Login) -> Option<u32> {
-    let left = login.expires?.as_millis();
-    let left = left.saturating_sub(clock::now().wall.as_millis()) / 1000;
-    Some(u32::try_from(left).unwrap_or(u32::MAX).max(1))
-}
-
-fn later(expires: WallTime, grace: std::time::Duration) -> WallTime {
-    let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    WallTime::from_millis(expires.as_millis().saturating_add(grace))
 }

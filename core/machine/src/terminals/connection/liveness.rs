@@ -13,7 +13,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::config::Config;
 use crate::context::Context;
-use crate::event::Life;
+use crate::event::{Life, Pings};
 use crate::frame::CloseCode;
 use crate::id::ConnectionKey;
 use crate::message::Outcome;
@@ -43,9 +43,12 @@ impl Connection {
         let alive = || {
             let liveness = match self.liveness {
                 Liveness::Waiting { ping_at } => ping_at,
-                Liveness::Pinged { since, .. } | Liveness::Probed { since, .. } => {
-                    since + config.ping_timeout
+                Liveness::Pinged { at, since } => {
+                    let silent = since + config.ping_timeout;
+                    let ping = self.next_ping(config, at);
+                    ping.map_or(silent, |ping| ping.min(silent))
                 }
+                Liveness::Probed { since, .. } => since + config.ping_timeout,
             };
             self.expires
                 .map_or(liveness, |expires| expires.min(liveness))
@@ -62,6 +65,14 @@ impl Connection {
                 ClosingStage::Aborted => None,
             },
             Phase::Gone => None,
+        }
+    }
+
+    /// When it is pinged once more that was pinged then and has not answered.
+    fn next_ping(&self, config: &Config, at: Instant) -> Option<Instant> {
+        match self.pings {
+            Pings::Answered => None,
+            Pings::EachInterval => Some(at + config.ping_interval),
         }
     }
 
@@ -163,11 +174,16 @@ impl Terminals {
             Liveness::Pinged { at, since } => (at, since, false),
             Liveness::Probed { at, since } => (at, since, true),
         };
-        if since + timeout > cx.now.mono {
+        let ping = connection.next_ping(cx.config, at).filter(|_| !probed);
+        let ping_is_due = ping.is_some_and(|ping| ping <= cx.now.mono);
+        if since + timeout > cx.now.mono && !ping_is_due {
             return;
         }
         if connection.heard >= at {
             connection.liveness = answered(cx, at);
+        } else if since + timeout > cx.now.mono {
+            // Whether it answers is decided by the ping that it has not answered.
+            self.ping_again(cx, key, since);
         } else if since + 2 * timeout <= cx.now.mono {
             // This instance stood still as well, and what the terminal said may wait to be read.
             self.ping(cx, key);
@@ -205,6 +221,15 @@ impl Terminals {
             since: cx.now.mono,
         };
         cx.out.push(Command::Ping { connection: key });
+    }
+
+    /// A terminal that has not answered is pinged, and its time runs on.
+    fn ping_again(&mut self, cx: &mut Context<'_>, key: ConnectionKey, since: Instant) {
+        if let Some(connection) = self.registry.get_mut(key) {
+            let at = cx.now.mono;
+            connection.liveness = Liveness::Pinged { at, since };
+            cx.out.push(Command::Ping { connection: key });
+        }
     }
 
     /// The driver says whether a terminal that was silent after a ping shows life.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::context::Context;
-use crate::event::{Follow, Handshake, Login, Notice, Refused};
+use crate::event::{Follow, Handshake, Login, Notice, Pings, Refused};
 use crate::frame::{CloseCode, EncodedSize, Messages};
 use crate::id::{ConnectionId, ConnectionKey, UserId};
 use crate::key::Key;
@@ -58,6 +58,7 @@ pub(crate) struct Connection {
     phase: Phase,
     pub(super) outbound: Outbound,
     liveness: Liveness,
+    pings: Pings,
     /// When the last frame came from it, or when it was opened.
     heard: Instant,
     /// When its token ends it.
@@ -179,6 +180,7 @@ impl Terminals {
             liveness: Liveness::Waiting {
                 ping_at: cx.now.mono,
             },
+            pings: Pings::Answered,
             heard: cx.now.mono,
             expires: None,
             size,
@@ -276,6 +278,7 @@ impl Terminals {
             // What was written for it was written since: for whoever reckons by that it comes at this moment.
             connection.accepted = cx.now.mono;
             connection.connected = cx.now.wall;
+            connection.pings = login.pings;
         }
         self.let_in(key, expires, login.follow, login.topics);
         self.register(cx, key, ping_at);
@@ -400,6 +403,10 @@ impl Connection {
         self.size.fingerprint(now, hasher);
         self.outbound.fingerprint(now, hasher);
         self.fingerprint_liveness(now, hasher);
+        match self.pings {
+            Pings::Answered => {}
+            Pings::EachInterval => self.pings.hash(hasher),
+        }
         self.expires.fingerprint(now, hasher);
         self.following.hash(hasher);
         self.rights.hash(hasher);

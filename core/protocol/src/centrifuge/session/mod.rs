@@ -102,20 +102,19 @@ struct Member {
 
 #[derive(Debug)]
 enum Asked {
-    Refresh {
-        id: u32,
-    },
-    Presence {
-        id: u32,
-    },
-    PresenceStats {
-        id: u32,
-    },
-    History {
-        id: u32,
-        reverse: bool,
-        limit: Option<usize>,
-    },
+    Refresh { id: u32 },
+    Presence { id: u32 },
+    PresenceStats { id: u32 },
+    History { id: u32, order: HistoryOrder },
+}
+
+/// Which records of its log a terminal wants, and how.
+#[derive(Clone, Copy, Debug)]
+enum HistoryOrder {
+    /// The oldest first, and so many of them.
+    OldestFirst(Option<usize>),
+    /// The newest first: so many of the last.
+    NewestFirst(u32),
 }
 
 /// What is to be done for a session, in this order.
@@ -164,6 +163,8 @@ pub enum Answered {
 pub enum LoginRefused {
     /// It has not said who it is.
     Missing,
+    /// It has not said clearly who it is.
+    Malformed,
     /// What it sent does not count here.
     Invalid,
     /// It counted here, and has expired.
@@ -303,6 +304,7 @@ impl Session {
                 return None;
             }
             LoginRefused::Missing => ErrorCode::Unauthorized,
+            LoginRefused::Malformed => ErrorCode::BadRequest,
             LoginRefused::Expired => ErrorCode::TokenExpired,
             LoginRefused::Unavailable => ErrorCode::Internal,
         };
@@ -380,13 +382,27 @@ impl Session {
         self.encoding.encode(&Reply::default())
     }
 
-    /// What the terminal is told before it is closed.
-    pub fn farewell(&self, code: CloseCode) -> Option<Payload> {
-        if !code::is_announced(code) {
-            return None;
+    /// What the terminal is told before it is closed, and how it is closed. Where it waits for the answer to its login
+    /// that is the answer: by an error that is `temporary` it is to come again, a bit later each time.
+    pub fn farewell(&self, code: CloseCode) -> (Option<Payload>, Farewell) {
+        let farewell = code::farewell(code);
+        match (&self.stage, code) {
+            // It has said in time who it is, and nobody has judged it.
+            (Stage::LoggingIn { id, .. }, CloseCode::NotAuthenticated) => {
+                let answer = self.refusal(*id, ErrorCode::Internal);
+                (Some(answer), code::SERVER_ERROR)
+            }
+            (Stage::Joining { id, .. }, CloseCode::TooManyConnections) => {
+                let answer = self.refusal(*id, ErrorCode::TooManyConnections);
+                (Some(answer), farewell)
+            }
+            _ if code::is_announced(code) => (Some(self.announced(farewell)), farewell),
+            _ => (None, farewell),
         }
-        let Farewell { number, reason } = code::farewell(code);
-        Some(self.encoding.encode(&Reply {
+    }
+
+    fn announced(&self, Farewell { number, reason }: Farewell) -> Payload {
+        self.encoding.encode(&Reply {
             push: Some(Push {
                 disconnect: Some(Disconnect {
                     code: number.into(),
@@ -395,7 +411,7 @@ impl Session {
                 ..Push::default()
             }),
             ..Reply::default()
-        }))
+        })
     }
 
     fn close(&mut self, code: CloseCode) {

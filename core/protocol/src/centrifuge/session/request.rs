@@ -10,7 +10,7 @@ use super::super::message::{
     ClientInfo, Command, Empty, HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult,
     Reply,
 };
-use super::{Answered, Asked, Deed, Question, Session};
+use super::{Answered, Asked, Deed, HistoryOrder, Question, Session};
 
 /// Bytes of the name of a channel, at most.
 const CHANNEL_BYTES: usize = 255;
@@ -78,16 +78,33 @@ impl Session {
         } else if command.presence_stats.is_some() {
             (Asked::PresenceStats { id }, Question::Connections)
         } else if let Some(request) = &command.history {
-            match asked_history(id, request) {
-                Ok(asked) => asked,
-                Err(error) => return Some(self.refuse(id, error)),
-            }
+            return self.about_history(id, request);
         } else {
             return Some(self.about_served(id, command));
         };
         let user = self.member()?.user.clone();
         self.asked = Some(asked);
         Some(Deed::Ask(user, question))
+    }
+
+    fn about_history(&mut self, id: u32, request: &HistoryRequest) -> Option<Deed> {
+        if request.reverse {
+            if request.since.is_some() {
+                // A log is read in one direction: what comes before a position would be all of it.
+                return Some(self.refuse(id, ErrorCode::NotAvailable));
+            }
+            let records = wanted(request).unwrap_or(LogQuery::LIMIT_MAX);
+            return self.ask_newest(id, records.min(LogQuery::LIMIT_MAX));
+        }
+        let query = match oldest_first(request) {
+            Ok(query) => query,
+            Err(error) => return Some(self.refuse(id, error)),
+        };
+        let limit = wanted(request).map(|limit| limit as usize);
+        let user = self.member()?.user.clone();
+        let order = HistoryOrder::OldestFirst(limit);
+        self.asked = Some(Asked::History { id, order });
+        Some(Deed::Ask(user, Question::Log(query)))
     }
 
     /// What a terminal may not do with the channels to which the server subscribes it.
@@ -134,9 +151,16 @@ impl Session {
         })
     }
 
-    /// A question is answered. Returns what the terminal is told.
-    pub fn answered(&mut self, answered: Answered) -> Option<Payload> {
+    /// A question is answered. Returns what is to be done then.
+    pub fn answered(&mut self, answered: Answered) -> Option<Deed> {
         let asked = self.asked.take()?;
+        if let (Asked::History { id, order }, Answered::Log(page)) = (&asked, &answered)
+            && let HistoryOrder::NewestFirst(records) = *order
+            && page.has_more()
+        {
+            // An answer has a limit of bytes, by which the newest are left out: so many fewer are asked for.
+            return self.ask_newest(*id, records / 2);
+        }
         let user = self.member()?.user.to_string();
         let reply = match (asked, answered) {
             (Asked::Presence { id }, Answered::Connections(connections)) => Reply {
@@ -152,21 +176,32 @@ impl Session {
                 }),
                 ..Reply::default()
             },
-            (Asked::History { id, reverse, limit }, Answered::Log(page)) => {
-                self.history(id, reverse, limit, page)
-            }
+            (Asked::History { id, order }, Answered::Log(page)) => self.history(id, order, page),
             (
                 Asked::Presence { id }
                 | Asked::PresenceStats { id }
                 | Asked::History { id, .. }
                 | Asked::Refresh { id },
                 Answered::Connections(_) | Answered::Log(_) | Answered::Unknown,
-            ) => return Some(self.refusal(id, ErrorCode::Internal)),
+            ) => return Some(self.refuse(id, ErrorCode::Internal)),
         };
-        Some(self.encoding.encode(&reply))
+        Some(Deed::Tell(self.encoding.encode(&reply)))
     }
 
-    fn history(&self, id: u32, reverse: bool, limit: Option<usize>, page: LogPage) -> Reply {
+    /// Asks for so many of the last records of its log.
+    fn ask_newest(&mut self, id: u32, records: u32) -> Option<Deed> {
+        let query = LogQuery {
+            history: records,
+            limit: records.max(1),
+            ..LogQuery::default()
+        };
+        let user = self.member()?.user.clone();
+        let order = HistoryOrder::NewestFirst(records);
+        self.asked = Some(Asked::History { id, order });
+        Some(Deed::Ask(user, Question::Log(query)))
+    }
+
+    fn history(&self, id: u32, order: HistoryOrder, page: LogPage) -> Reply {
         if page.after.is_none() {
             return Reply {
                 id,
@@ -181,10 +216,10 @@ impl Session {
             Some(self.encoding.publication(record.push, offset, &payload))
         });
         let mut publications: Vec<_> = readable.collect();
-        if reverse {
-            publications.reverse();
+        match order {
+            HistoryOrder::OldestFirst(limit) => publications.truncate(limit.unwrap_or(usize::MAX)),
+            HistoryOrder::NewestFirst(_) => publications.reverse(),
         }
-        publications.truncate(limit.unwrap_or(usize::MAX));
         Reply {
             id,
             history: Some(HistoryResult {
@@ -227,13 +262,14 @@ fn channel_of(command: &Command) -> Option<&str> {
     all.chain(others).next().map(String::as_str)
 }
 
-/// What is to be read for a request. A limit of 0 asks for the position alone, a negative one for all.
-fn asked_history(id: u32, request: &HistoryRequest) -> Result<(Asked, Question), ErrorCode> {
-    let limit = usize::try_from(request.limit).ok();
-    let wanted = limit.map_or(LogQuery::LIMIT_MAX, |limit| {
-        u32::try_from(limit).unwrap_or(u32::MAX)
-    });
-    let read = wanted.clamp(1, LogQuery::LIMIT_MAX);
+/// How many records a request wants at most. A negative limit asks for all.
+fn wanted(request: &HistoryRequest) -> Option<u32> {
+    u32::try_from(request.limit).ok()
+}
+
+/// What is to be read for a request that wants the oldest first. A limit of 0 asks for the position alone.
+fn oldest_first(request: &HistoryRequest) -> Result<LogQuery, ErrorCode> {
+    let limit = wanted(request);
     let behind = match &request.since {
         Some(since) if since.epoch != EPOCH && !since.epoch.is_empty() => {
             return Err(ErrorCode::UnrecoverablePosition);
@@ -241,19 +277,12 @@ fn asked_history(id: u32, request: &HistoryRequest) -> Result<(Asked, Question),
         Some(since) if since.offset > 0 => Some(since.offset),
         Some(_) | None => None,
     };
-    let query = LogQuery {
+    Ok(LogQuery {
         after: Vec::new(),
         behind,
-        history: match (request.reverse, limit) {
-            (true, Some(_)) => wanted,
-            (false, Some(0)) => 0,
-            (true | false, _) => u32::MAX,
-        },
-        limit: match request.reverse && behind.is_some() {
-            true => LogQuery::LIMIT_MAX,
-            false => read,
-        },
-    };
-    let reverse = request.reverse;
-    Ok((Asked::History { id, reverse, limit }, Question::Log(query)))
+        history: if limit == Some(0) { 0 } else { u32::MAX },
+        limit: limit.map_or(LogQuery::LIMIT_MAX, |limit| {
+            limit.clamp(1, LogQuery::LIMIT_MAX)
+        }),
+    })
 }

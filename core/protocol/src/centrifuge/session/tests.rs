@@ -82,6 +82,21 @@ fn told(session: &mut Session, outgoing: &Outgoing) -> Value {
     }
 }
 
+fn record(offset: u64) -> LoggedPush {
+    LoggedPush {
+        position: position(offset),
+        push: PushId::new(Uuid::nil()),
+        payload: Some(Payload::from(offset.to_string())),
+    }
+}
+
+fn told_by(deed: Option<Deed>) -> Value {
+    match deed {
+        Some(Deed::Tell(frame)) => value(&frame),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What the terminal is told, as the only thing that is done.
 fn answered(session: &mut Session, text: &str) -> Value {
     says(session, text);
@@ -201,6 +216,7 @@ fn a_terminal_learns_later_where_it_stands_if_nobody_could_say() {
 fn a_terminal_that_is_not_believed_is_told_so_or_closed_and_not_heard_any_more() {
     for (refused, expected) in [
         (LoginRefused::Missing, Ok((101, None))),
+        (LoginRefused::Malformed, Ok((107, None))),
         (LoginRefused::Expired, Ok((109, None))),
         (LoginRefused::Unavailable, Ok((100, Some(true)))),
         (LoginRefused::Invalid, Err(CloseCode::InvalidToken)),
@@ -496,6 +512,8 @@ fn history_is_read_as_it_is_asked_for() {
         (json!({"limit": 0}), None, 0, 1),
         (json!({"limit": 7}), None, all, 7),
         (json!({"limit": 7, "reverse": true}), None, 7, 7),
+        (json!({"limit": -1, "reverse": true}), None, 1000, 1000),
+        (json!({"limit": 0, "reverse": true}), None, 0, 1),
         (
             json!({"limit": 7, "since": {"offset": 5, "epoch": "1"}}),
             Some(5),
@@ -535,18 +553,13 @@ fn history_is_read_as_it_is_asked_for() {
 
 #[test]
 fn history_is_answered_in_either_direction() {
-    let record = |offset| LoggedPush {
-        position: position(offset),
-        push: PushId::new(Uuid::nil()),
-        payload: Some(Payload::from(offset.to_string())),
-    };
     let page = LogPage {
         head: position(9),
         base: position(1),
-        after: Some(position(1)),
-        records: vec![record(2), record(3)],
+        after: Some(position(7)),
+        records: vec![record(8), record(9)],
     };
-    for (reverse, expected) in [(false, [2, 3]), (true, [3, 2])] {
+    for (reverse, expected) in [(false, [8, 9]), (true, [9, 8])] {
         let mut session = live();
         let asked = json!({"channel": "#ann", "limit": 2, "reverse": reverse});
         says(
@@ -554,8 +567,7 @@ fn history_is_answered_in_either_direction() {
             &json!({"id": 2, "history": asked}).to_string(),
         );
         deeds(&mut session);
-        let reply = session.answered(Answered::Log(page.clone()));
-        let reply = value(&reply.expect("an answer"));
+        let reply = told_by(session.answered(Answered::Log(page.clone())));
         let data: Vec<_> = (reply["history"]["publications"]
             .as_array()
             .expect("a list")
@@ -572,8 +584,63 @@ fn history_is_answered_in_either_direction() {
         after: None,
         ..page
     };
-    let reply = session.answered(Answered::Log(unknown)).expect("an answer");
-    assert_eq!(value(&reply)["error"]["code"], 112);
+    let reply = told_by(session.answered(Answered::Log(unknown)));
+    assert_eq!(reply["error"]["code"], 112);
+}
+
+/// An answer that is cut off has the oldest: they are not what is asked for.
+#[test]
+fn the_newest_records_are_asked_for_until_they_fit_an_answer() {
+    let mut session = live();
+    let asked = r##"{"id":2,"history":{"channel":"#ann","limit":100,"reverse":true}}"##;
+    says(&mut session, asked);
+    deeds(&mut session);
+    let page = |records: &[u64]| LogPage {
+        head: position(9),
+        base: position(1),
+        after: Some(position(1)),
+        records: records.iter().copied().map(record).collect(),
+    };
+    let cut = session.answered(Answered::Log(page(&[2, 3, 4])));
+    let query = LogQuery {
+        history: 50,
+        limit: 50,
+        ..LogQuery::default()
+    };
+    assert_eq!(cut, Some(Deed::Ask(ann(), Question::Log(query))));
+    let reply = told_by(session.answered(Answered::Log(page(&[7, 8, 9]))));
+    let publications = reply["history"]["publications"].as_array();
+    let offsets = publications
+        .expect("a list")
+        .iter()
+        .map(|each| &each["offset"]);
+    assert!(offsets.eq(&[json!(9), json!(8), json!(7)]));
+    let older = json!({"channel": "#ann", "limit": 9, "reverse": true, "since": {"offset": 7, "epoch": "1"}});
+    let older = json!({"id": 3, "history": older}).to_string();
+    assert_eq!(error_of(&mut session, &older), 108);
+}
+
+/// By an error that is temporary a client comes again.
+#[test]
+fn a_login_that_ends_with_its_connection_is_answered() {
+    let mut session = fresh();
+    assert_eq!(session.farewell(CloseCode::NotAuthenticated).1.number, 3502);
+    says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
+    deeds(&mut session);
+    let answered = |session: &Session, code| {
+        let (frame, farewell) = session.farewell(code);
+        let reply = value(&frame.expect("it is told something"));
+        assert_eq!(
+            (&reply["id"], &reply["error"]["temporary"]),
+            (&json!(1), &json!(true))
+        );
+        (reply["error"]["code"].clone(), farewell.number)
+    };
+    let late = answered(&session, CloseCode::NotAuthenticated);
+    assert_eq!(late, (json!(100), 3004));
+    session.logged_in(ann(), None, Vec::new());
+    let too_many = answered(&session, CloseCode::TooManyConnections);
+    assert_eq!(too_many, (json!(106), 3013));
 }
 
 #[test]
@@ -583,12 +650,12 @@ fn who_has_missed_something_is_closed_and_told_why_before() {
         session.told(&Outgoing::Gap(position(9))),
         Told::Close(CloseCode::PositionLost)
     );
-    let farewell = session.farewell(CloseCode::PositionLost).expect("a push");
+    let (farewell, _) = session.farewell(CloseCode::PositionLost);
     assert_eq!(
-        value(&farewell),
+        value(&farewell.expect("a push")),
         json!({"push": {"disconnect": {"code": 3010, "reason": "insufficient state"}}})
     );
-    assert_eq!(session.farewell(CloseCode::SlowConsumer), None);
+    assert_eq!(session.farewell(CloseCode::SlowConsumer).0, None);
     assert_eq!(session.told(&Outgoing::Back(position(4))), Told::Nothing);
 }
 
