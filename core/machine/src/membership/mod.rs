@@ -139,6 +139,11 @@ impl Membership {
         self.shard.ask_before(other, operation, purpose);
     }
 
+    /// Asks the directory for something that waits for a replica.
+    pub(crate) fn ask_replica(&mut self, operation: Operation, purpose: impl Into<Purpose>) {
+        self.shard.ask_replica(operation, purpose);
+    }
+
     /// Operations that wait for a round trip.
     pub(crate) fn waiting(&self) -> usize {
         self.shard.waiting()

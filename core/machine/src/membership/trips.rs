@@ -30,6 +30,9 @@ const TRIP_OPERATIONS: usize = 512;
 #[derive(Clone, Debug)]
 pub(crate) struct RoundTrips<P> {
     queue: VecDeque<(Operation, P)>,
+    /// Operations that wait for a replica, and the trip that does, if there is one.
+    for_replica: VecDeque<(Operation, P)>,
+    waits: Option<OpId>,
     in_flight: BTreeMap<OpId, Trip<P>>,
     next: OpId,
     /// A trip is wanted for the evidence alone.
@@ -88,6 +91,8 @@ impl<P: Judging> RoundTrips<P> {
     pub(crate) const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
+            for_replica: VecDeque::new(),
+            waits: None,
             in_flight: BTreeMap::new(),
             next: OpId::new(1),
             evidence: false,
@@ -112,6 +117,11 @@ impl<P: Judging> RoundTrips<P> {
         self.queue.push_front((operation, purpose));
     }
 
+    /// Asks for an operation that waits for a replica, once the trip that does so has ended.
+    pub(crate) fn ask_replica(&mut self, operation: Operation, purpose: P) {
+        self.for_replica.push_back((operation, purpose));
+    }
+
     /// Asks to see the own lease, if nothing else is asked.
     pub(crate) const fn ask_evidence(&mut self) {
         self.evidence = true;
@@ -119,11 +129,18 @@ impl<P: Judging> RoundTrips<P> {
 
     /// Whether a trip can start.
     pub(crate) fn is_due(&self) -> bool {
-        (self.evidence || !self.queue.is_empty()) && self.in_flight.len() < Config::TRIPS_IN_FLIGHT
+        let can_wait = !self.for_replica.is_empty() && self.waits.is_none();
+        can_wait || self.can_start()
+    }
+
+    /// Whether one of those can start that wait for nothing.
+    fn can_start(&self) -> bool {
+        let under_way = self.in_flight.len() - usize::from(self.waits.is_some());
+        (self.evidence || !self.queue.is_empty()) && under_way < Config::TRIPS_IN_FLIGHT
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty()
+        self.queue.is_empty() && self.for_replica.is_empty() && self.in_flight.is_empty()
     }
 
     /// Operations that wait.
@@ -140,7 +157,7 @@ impl<P: Judging> RoundTrips<P> {
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         let in_flight = self.in_flight.values().map(|trip| trip.purposes.len());
-        self.queue.len() + in_flight.sum::<usize>()
+        self.queue.len() + self.for_replica.len() + in_flight.sum::<usize>()
     }
 
     /// Starts as many trips as may be under way. Each ends with the evidence, if there is a lease to
@@ -150,24 +167,24 @@ impl<P: Judging> RoundTrips<P> {
         cx: &mut Context<'_>,
         evidence: impl Fn() -> Option<(Operation, P)>,
     ) {
-        while self.is_due() {
-            self.start(cx, evidence());
+        while self.can_start() {
+            self.evidence = false;
+            let count = self.queue.len().min(TRIP_OPERATIONS);
+            // The evidence comes on top.
+            let asked: Vec<_> = self.queue.drain(..count).chain(evidence()).collect();
+            if !asked.is_empty() {
+                self.start(cx, asked, false);
+            }
+        }
+        if self.waits.is_none() && !self.for_replica.is_empty() {
+            let count = self.for_replica.len().min(TRIP_OPERATIONS);
+            let asked = self.for_replica.drain(..count).collect();
+            self.waits = Some(self.start(cx, asked, true));
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>, evidence: Option<(Operation, P)>) {
-        self.evidence = false;
-        let count = self.queue.len().min(TRIP_OPERATIONS);
-        // The evidence comes on top.
-        let mut operations = Vec::with_capacity(count + 1);
-        let mut purposes = Vec::with_capacity(count + 1);
-        for (operation, purpose) in self.queue.drain(..count).chain(evidence) {
-            operations.push(operation);
-            purposes.push(purpose);
-        }
-        if operations.is_empty() {
-            return;
-        }
+    fn start(&mut self, cx: &mut Context<'_>, asked: Vec<(Operation, P)>, waits: bool) -> OpId {
+        let (operations, purposes): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let op = self.next;
         self.next = OpId::new(op.get() + 1);
         cx.stats.trips += 1;
@@ -178,8 +195,20 @@ impl<P: Judging> RoundTrips<P> {
             asked + cx.config.directory_timeout,
             MembershipTimer::Trip(op),
         );
-        cx.out
-            .push(Command::Directory(Box::new(RoundTrip { op, operations })));
+        let trip = RoundTrip {
+            op,
+            operations,
+            waits,
+        };
+        cx.out.push(Command::Directory(Box::new(trip)));
+        op
+    }
+
+    /// Takes a trip that has ended.
+    fn take(&mut self, op: OpId) -> Option<Trip<P>> {
+        let trip = self.in_flight.remove(&op)?;
+        self.waits.take_if(|waits| *waits == op);
+        Some(trip)
     }
 
     /// The answer to a trip has come.
@@ -189,7 +218,7 @@ impl<P: Judging> RoundTrips<P> {
         op: OpId,
         outcomes: Result<Vec<OperationResult>, TripLost>,
     ) -> TripEnd<P> {
-        let Some(trip) = self.in_flight.remove(&op) else {
+        let Some(trip) = self.take(op) else {
             cx.stats.late_answers += 1;
             return TripEnd::Ended(Vec::new());
         };
@@ -225,7 +254,7 @@ impl<P: Judging> RoundTrips<P> {
 
     /// A trip's deadline has come. Returns what ends with it, which is nothing if it was answered.
     pub(crate) fn due(&mut self, cx: &mut Context<'_>, op: OpId) -> Vec<Completion<P>> {
-        let Some(trip) = self.in_flight.remove(&op) else {
+        let Some(trip) = self.take(op) else {
             return Vec::new();
         };
         cx.stats.trips_timed_out += 1;
@@ -237,8 +266,10 @@ impl<P: Judging> RoundTrips<P> {
         self.evidence = false;
         let in_flight = std::mem::take(&mut self.in_flight).into_values();
         let queued = std::mem::take(&mut self.queue).into_iter();
+        let for_replica = std::mem::take(&mut self.for_replica).into_iter();
+        self.waits = None;
         (in_flight.flat_map(|trip| trip.purposes))
-            .chain(queued.map(|(_, purpose)| purpose))
+            .chain(queued.chain(for_replica).map(|(_, purpose)| purpose))
             .map(|purpose| Completion::unknown(purpose, Unknown::LinkLost))
             .collect()
     }
@@ -280,7 +311,7 @@ fn not_primary(outcome: &OperationResult) -> Option<&str> {
 
 impl<P: Hash> Fingerprint for RoundTrips<P> {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        for (operation, purpose) in &self.queue {
+        for (operation, purpose) in self.queue.iter().chain(&self.for_replica) {
             operation.hash(hasher);
             purpose.hash(hasher);
         }

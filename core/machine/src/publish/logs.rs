@@ -152,7 +152,7 @@ impl Publish {
         let answer = match reply {
             LogReply::Part(part) => LogAnswer::Page(part.into()),
             LogReply::Deleted { records } => LogAnswer::Deleted { records },
-            LogReply::Appended { .. } | LogReply::Head(_) => {
+            LogReply::Appended { .. } | LogReply::Head(_) | LogReply::Confirmed { .. } => {
                 cx.stats.directory_refusals += 1;
                 return self.log_refused(cx, wings, call, LogRefused::Refused);
             }

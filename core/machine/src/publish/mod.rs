@@ -21,6 +21,7 @@ mod list;
 mod logs;
 mod push;
 mod receipt;
+mod replicas;
 mod route;
 mod topics;
 mod waiting;
@@ -116,6 +117,9 @@ impl Publish {
         purpose: PublishPurpose,
         conclusion: Conclusion,
     ) {
+        if let PublishPurpose::Confirm { push, key } = purpose {
+            return self.confirmed(cx, push, key, &conclusion);
+        }
         let (asked, reply) = match conclusion {
             Conclusion::Answered { asked, reply } => (asked, reply),
             Conclusion::Unknown(_) => return self.operation_unknown(cx, wings, purpose),
@@ -156,6 +160,7 @@ impl Publish {
                 | PublishPurpose::TopicLookup { .. }
                 | PublishPurpose::KeepTopic { .. }
                 | PublishPurpose::Append { .. }
+                | PublishPurpose::Confirm { .. }
                 | PublishPurpose::Log { .. }),
                 _,
             ) => {
@@ -184,6 +189,7 @@ impl Publish {
             | PublishPurpose::Connections { .. }
             | PublishPurpose::TopicLookup { .. }
             | PublishPurpose::KeepTopic { .. }
+            | PublishPurpose::Confirm { .. }
             | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
         }
     }
@@ -208,6 +214,7 @@ impl Publish {
             | PublishPurpose::Connections { .. }
             | PublishPurpose::TopicLookup { .. }
             | PublishPurpose::KeepTopic { .. }
+            | PublishPurpose::Confirm { .. }
             | PublishPurpose::RemoveRow => self.operation_failed(cx, wings, purpose),
         }
     }
@@ -224,7 +231,8 @@ impl Publish {
             PublishPurpose::Connections { call, key } => {
                 list::connections_unknown(cx, wings, call, &key)
             }
-            PublishPurpose::RemoveRow => {}
+            // The end of a confirmation is told before, whatever it is.
+            PublishPurpose::RemoveRow | PublishPurpose::Confirm { .. } => {}
             PublishPurpose::KeepTopic { push } => self.topic_kept(cx, push, None),
             PublishPurpose::TopicLookup { topic, turn } => {
                 self.topic_looked_up(cx, wings, topic, turn, None);

@@ -7,9 +7,10 @@ use crate::delivery::{Addressees, Delivery};
 use crate::event::Answer;
 use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, TopicId};
 use crate::key::Key;
-use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, Until, WithoutLog};
+use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, WithoutLog};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
 use crate::publish::receipt::OpenPush;
+use crate::publish::replicas::Replication;
 use crate::publish::route::Selection;
 use crate::publish::waiting::WaitsForView;
 use crate::publish::{OpenDelivery, Publish};
@@ -116,11 +117,12 @@ impl Publish {
         }
         let due = cx.now.mono + deadline;
         let hurries = cx.now.mono + deadline / Config::HURRIES_AFTER;
-        let until = match logging {
-            Logging::None | Logging::Missing | Logging::Topic => Until::Written,
-            Logging::Wanted(durable) => durable.until,
+        let (until, durability) = match logging {
+            Logging::None | Logging::Missing | Logging::Topic => Default::default(),
+            Logging::Wanted(durable) => (durable.until, durable.durability),
         };
-        let push = (self.open).insert(OpenPush::new(call, id, (action, until), hurries, due));
+        let wanted = (action, until, Replication::new(durability));
+        let push = (self.open).insert(OpenPush::new(call, id, wanted, hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
         match search {
             Search::Keys(keys) => self.begin_parts(cx, wings, push, keys, logging),

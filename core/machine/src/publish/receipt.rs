@@ -14,6 +14,7 @@ use crate::message::{
 };
 use crate::publish::Publish;
 use crate::publish::lane::PartId;
+use crate::publish::replicas::Replication;
 use crate::time::Instant;
 use crate::wings::Wings;
 
@@ -24,6 +25,7 @@ pub(super) struct OpenPush {
     pub(super) action: Action,
     /// What the outcomes of followers wait for.
     pub(super) until: Until,
+    pub(super) replication: Replication,
     /// Until when it waits for the directory.
     pub(super) hurries: Instant,
     pub(super) due: Instant,
@@ -40,7 +42,7 @@ impl OpenPush {
     pub(super) fn new(
         call: CallId,
         push: PushId,
-        (action, until): (Action, Until),
+        (action, until, replication): (Action, Until, Replication),
         hurries: Instant,
         due: Instant,
     ) -> Self {
@@ -48,6 +50,7 @@ impl OpenPush {
             call,
             action,
             until,
+            replication,
             hurries,
             due,
             receipt: Receipt {
@@ -149,6 +152,7 @@ impl Publish {
             open.receipt.logged.push(UserLog {
                 user: key.user().clone(),
                 logged,
+                replicated: None,
             });
         }
     }
@@ -166,6 +170,7 @@ impl Publish {
             return;
         };
         let receipt = &mut open.receipt;
+        open.replication.write(receipt);
         (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);
         cx.stats.degraded += u64::from(receipt.degraded);
         match open.action {
@@ -220,9 +225,10 @@ impl Publish {
         for part in parts {
             self.part_due(cx, wings, &part);
         }
-        // It may wait for the directory to take something down.
+        // It may wait for the directory, or for its replicas.
         if let Some(open) = self.open.get_mut(push) {
             open.receipt.degraded = true;
+            open.unfinished = 1;
             self.one_finished(cx, push);
         }
     }
@@ -240,7 +246,10 @@ impl Fingerprint for OpenPush {
         self.receipt.kept.hash(hasher);
         self.receipt.listed.hash(hasher);
         self.receipt.counts.fingerprint(now, hasher);
-        for UserLog { user, logged } in &self.receipt.logged {
+        if self.replication.is_wanted() {
+            self.replication.hash(hasher);
+        }
+        for UserLog { user, logged, .. } in &self.receipt.logged {
             (user, logged).hash(hasher);
         }
         for terminal in &self.receipt.terminals {

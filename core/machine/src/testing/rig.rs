@@ -331,7 +331,10 @@ pub(crate) fn no_replicas(operation: &Operation) -> Option<OperationResult> {
         } => None,
         Operation::Log {
             operation:
-                LogOperation::Append { .. } | LogOperation::Read { .. } | LogOperation::Delete { .. },
+                LogOperation::Append { .. }
+                | LogOperation::Read { .. }
+                | LogOperation::Confirm { .. }
+                | LogOperation::Delete { .. },
             ..
         }
         | Operation::Register { .. }
@@ -379,6 +382,7 @@ fn describe(operation: &Operation) -> Option<String> {
         Operation::Log { key, operation } => match operation {
             LogOperation::Append { .. } => format!("append {key}"),
             LogOperation::Read { .. } => format!("read log {key}"),
+            LogOperation::Confirm { .. } => format!("confirm {key}"),
             LogOperation::Head => format!("read head {key}"),
             LogOperation::Delete { .. } => format!("delete log {key}"),
         },

@@ -23,6 +23,7 @@ mod order;
 mod peers;
 mod receipts;
 mod refusals;
+mod replicas;
 mod retention;
 mod rows;
 mod settling;

@@ -120,6 +120,14 @@ pub struct RoundTrip {
     pub op: OpId,
     /// What is to be done, in this order.
     pub operations: Vec<Operation>,
+    /// Whether all operations wait for a replica, each a [`LogOperation::Confirm`]: the trip takes a link of its
+    /// own, as others would wait behind it, has no place in their order, and ends after
+    /// [`Config::replica_wait`](crate::config::Config::replica_wait) without a replica. That its link fails says
+    /// nothing of the link of the others: then each operation is refused.
+    ///
+    /// [`LogOperation::Confirm`]: crate::directory::log::LogOperation::Confirm
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// Where a link is to be opened to.

@@ -308,6 +308,9 @@ impl Config {
     pub const SILENT_HEARTBEATS: u32 = 3;
     /// Round trips to the directory under way, at most. What comes meanwhile shares the next one.
     pub const TRIPS_IN_FLIGHT: usize = 16;
+    /// What waits for a replica of the directory does so for this fraction of `directory_timeout`: the rest is for the
+    /// way.
+    const REPLICA_WAIT: u32 = 2;
     /// Records of one log that are held back for its followers at an instance, at most.
     pub const RECORDS_HELD: usize = 8;
     /// The time between two batches of rows that are written again under a new epoch.
@@ -329,6 +332,11 @@ impl Config {
     pub const HURRIES_AFTER: u32 = 3;
     /// After a failed dial the next one waits this long, and deliveries fail at once.
     pub const DIAL_COOLDOWN: Duration = Duration::from_millis(250);
+
+    /// How long the directory waits for a replica, at most.
+    pub fn replica_wait(&self) -> Duration {
+        self.directory_timeout / Self::REPLICA_WAIT
+    }
 
     /// What the operations of an instance with these settings go by, with keys as usual.
     pub fn directory(&self) -> DirectorySettings {

@@ -36,6 +36,26 @@ pub struct Durable {
     pub until: Until,
     /// What becomes of it while there is no link to the directory, which has the logs.
     pub without_log: WithoutLog,
+    /// Who has to have its record.
+    #[serde(skip_serializing_if = "Durability::is_primary")]
+    pub durability: Durability,
+}
+
+/// Who has to have the record of a durable push before its receipt says that this is so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub enum Durability {
+    /// The directory's primary. A failover may lose what it had not sent to its replicas.
+    #[default]
+    Primary,
+    /// One replica as well. The push is delivered meanwhile; its receipt waits.
+    Replica,
+}
+
+impl Durability {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in references")]
+    const fn is_primary(&self) -> bool {
+        matches!(self, Self::Primary)
+    }
 }
 
 /// What becomes of a durable push that is handed in while the logs are away.
@@ -236,6 +256,10 @@ pub struct UserLog {
     pub user: UserId,
     /// What is known.
     pub logged: InLog,
+    /// For a push of [`Durability::Replica`]: whether a replica has said that it has the record. If not, that is
+    /// not known: no replica is there, or none has answered in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicated: Option<bool>,
 }
 
 /// What is known of a push in a log.

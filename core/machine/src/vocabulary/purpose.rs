@@ -54,6 +54,7 @@ enum Number {
     Log,
     TopicLookup,
     KeepTopic,
+    Confirm,
 }
 
 /// What an operation is for.
@@ -92,6 +93,8 @@ pub(crate) enum PublishPurpose {
     KeepTopic { push: PushKey } = Number::KeepTopic as isize,
     /// The record of a durable push for a key: the part of the push, by its number in the lane.
     Append { key: Key, part: u64 } = Number::Append as isize,
+    /// Whether a replica has the record of a durable push for a key.
+    Confirm { push: PushKey, key: Key } = Number::Confirm as isize,
     /// What an application wants of a log.
     Log { call: CallId } = Number::Log as isize,
 }
@@ -142,6 +145,7 @@ impl Judging for PublishPurpose {
             | Self::Append { .. }
             | Self::TopicLookup { .. }
             | Self::KeepTopic { .. }
+            | Self::Confirm { .. }
             | Self::Log { .. } => Judged::Last,
         }
     }

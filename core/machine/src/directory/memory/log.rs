@@ -115,6 +115,15 @@ impl Logs {
                 bytes,
                 nonce,
             } => self.read(now, key, start, (*records, *bytes), *nonce),
+            // Nobody has a copy of what is in memory.
+            LogOperation::Confirm { position, nonce } => {
+                let start = LogStart::After(vec![*position]);
+                let reply = self.read(now, key, &start, (1, 0), *nonce)?;
+                Ok(LogReply::Confirmed {
+                    kept: reply.knows(*position),
+                    replicas: 0,
+                })
+            }
             LogOperation::Head => Ok(LogReply::Head(self.head(now, key))),
             LogOperation::Delete { nonce } => Ok(self.delete(now, key, *nonce)),
         }

@@ -13,7 +13,7 @@ use super::super::log::{LogOperation, LogPart, LogReply, LogStart, Logged, Place
 use super::super::{DirectorySettings, answer, keys, records};
 use super::{Request, Script, Value, millis, text};
 use crate::key::Key;
-use crate::position::Position;
+use crate::position::{Nonce, Position};
 
 /// What all scripts of logs begin with.
 macro_rules! log_script {
@@ -63,19 +63,11 @@ impl LogOperation {
                 records: limit,
                 bytes,
                 nonce,
-            } => Request::Eval {
-                script: Script::ReadLog,
-                keys: vec![meta, records, pushes],
-                args: vec![
-                    records::nonce_bytes(*nonce),
-                    millis(settings.unused_log),
-                    millis(settings.used_log),
-                    text(&(*limit).max(1)),
-                    text(bytes),
-                    last(start),
-                    positions(start),
-                ],
-            },
+            } => read(settings, [meta, records, pushes], start, (*limit, *bytes), *nonce),
+            Self::Confirm { position, nonce } => {
+                let start = LogStart::After(vec![*position]);
+                read(settings, [meta, records, pushes], &start, (1, 0), *nonce)
+            }
             Self::Head => Request::Command {
                 name: "GET",
                 args: vec![meta],
@@ -93,9 +85,32 @@ impl LogOperation {
         match self {
             Self::Append { .. } => appended(answer),
             Self::Read { .. } => part(answer),
+            Self::Confirm { position, .. } => confirmed(answer, *position),
             Self::Head => head(answer),
             Self::Delete { .. } => deleted(answer),
         }
+    }
+}
+
+fn read(
+    settings: &DirectorySettings,
+    keys: [Vec<u8>; 3],
+    start: &LogStart,
+    (records, bytes): (u32, u32),
+    nonce: Nonce,
+) -> Request {
+    Request::Eval {
+        script: Script::ReadLog,
+        keys: keys.into(),
+        args: vec![
+            records::nonce_bytes(nonce),
+            millis(settings.unused_log),
+            millis(settings.used_log),
+            text(&records.max(1)),
+            text(&bytes),
+            last(start),
+            positions(start),
+        ],
     }
 }
 
@@ -173,6 +188,17 @@ fn part(answer: &Value) -> Option<LogReply> {
         after,
         records: read,
     }))
+}
+
+/// What the log answered, and what the server said that was asked to wait for a replica.
+fn confirmed(answer: &Value, position: Position) -> Option<LogReply> {
+    let [read, Value::Int(replicas)] = answer::array(answer)? else {
+        return None;
+    };
+    Some(LogReply::Confirmed {
+        kept: part(read)?.knows(position),
+        replicas: u32::try_from(*replicas).ok()?,
+    })
 }
 
 fn head(answer: &Value) -> Option<LogReply> {

@@ -82,6 +82,11 @@ impl Shard {
         self.trips.ask_before(other, operation, purpose.into());
     }
 
+    /// Asks for an operation that waits for a replica.
+    pub(super) fn ask_replica(&mut self, operation: Operation, purpose: impl Into<Purpose>) {
+        self.trips.ask_replica(operation, purpose.into());
+    }
+
     /// Asks for the leases of all instances.
     pub(super) fn ask_view(&mut self) {
         self.trips

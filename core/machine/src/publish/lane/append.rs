@@ -137,13 +137,16 @@ impl Publish {
                 PartRecord::Not(InLog::Expired)
             }
         };
+        let (push, since) = (part.push, part.started);
+        if let Some(place) = part.record.place() {
+            self.confirm(cx, wings, push, &id.key, place.position);
+        }
         match logged {
             Logged::Repeated(_) if !hooks::delivers_repeats(cx.flaws) => {
                 self.end_part(cx, &id.key, id.sequence);
                 self.advance_lane(cx, wings, &id.key);
             }
             Logged::New(_) | Logged::Repeated(_) => {
-                let since = part.started;
                 self.route_record(cx, wings, id, since, rows);
             }
             Logged::Expired => {

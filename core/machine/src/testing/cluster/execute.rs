@@ -18,6 +18,8 @@ pub(crate) enum Server {
     Answers,
     /// They wait for the test.
     Waits,
+    /// Those wait for the test that wait for a replica. The others are executed and answered.
+    WithoutReplica,
     /// They are executed, and their answers are lost.
     Mute,
     /// They are lost.
@@ -259,7 +261,10 @@ impl Cluster {
 
     fn ask_directory(&mut self, index: usize, trip: RoundTrip) {
         match self.server {
-            Server::Answers => {
+            Server::WithoutReplica if trip.waits => {
+                self.held.push_back((index, trip));
+            }
+            Server::Answers | Server::WithoutReplica => {
                 let refuses = self.refuses.filter(|_| self.refused.contains(&index));
                 let outcomes = self.outcomes(&trip, |operation| {
                     refuses.and_then(|refuses| refuses(operation))
