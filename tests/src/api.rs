@@ -374,6 +374,9 @@ pub struct Receipt {
     /// Of a durable push: its position, or why there is none; of one to several users, by user.
     #[serde(default)]
     pub logged: Value,
+    /// Of one that waits for a replica: whether that has the record; of one to several users, by user.
+    #[serde(default)]
+    pub replicated: Value,
     /// Terminals that got nothing.
     pub failed: u64,
     /// The terminals.

@@ -25,6 +25,14 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
         INSTANCES.single_redis(),
         a_durable_push_that_may_do_without_redis_goes_out_plain
     ),
+    (
+        INSTANCES.sentinel(),
+        a_receipt_says_whether_a_replica_has_the_record
+    ),
+    (
+        ONE.single_redis(),
+        where_there_is_no_replica_no_receipt_says_that_one_has_the_record
+    ),
     (INSTANCES, the_last_records_come_before_what_is_pushed),
     (INSTANCES, a_repeat_is_the_same_record),
     (ONE, a_position_that_was_never_told_is_a_gap),
@@ -212,6 +220,59 @@ fn a_durable_push_that_may_do_without_redis_goes_out_plain(cell: Cell) {
     ann.expect_text(&(sent - 1).to_string());
     cluster.redis_mut().start_again();
     cluster.await_all_up();
+}
+
+fn for_replica(text: &str) -> Request {
+    let request = push("ann", text).query("durable", "true");
+    request.query("durability", "replica")
+}
+
+/// Terminals do not wait for the replica, and neither do other pushes and the lease.
+fn a_receipt_says_whether_a_replica_has_the_record(cell: Cell) {
+    let mut cluster = cell.start(2);
+    let mut ann = follow(&cluster, 1, "ann");
+    let of_two = json!({"users": ["ann", "bob"], "text": "to two"});
+    let of_two = json_post("/v1/push", &of_two).query("durable", "true");
+    let of_two = of_two.query("durability", "replica");
+    let receipt = cluster[0].api().receipt(of_two);
+    assert_eq!(receipt.replicated, json!({"ann": true, "bob": true}));
+    ann.expect_record("to two");
+    let receipt = cluster[0].api().receipt(for_replica("has it"));
+    assert_eq!(
+        (&receipt.replicated, receipt.degraded),
+        (&json!(true), false)
+    );
+    ann.expect_record("has it");
+
+    cluster.replicated().other().pause();
+    let mut waiting = cluster[0].api().publisher();
+    waiting.send(for_replica("stalled"));
+    let position = ann.expect_record("stalled");
+    cluster[0].api().push("ann", "meanwhile").expect_written(1);
+    ann.expect_text("meanwhile");
+    let receipt = waiting.receipt();
+    assert_eq!(receipt.logged, position);
+    assert_eq!(
+        (&receipt.replicated, receipt.degraded, receipt.written),
+        (&json!(false), true, 1)
+    );
+
+    cluster.replicated().other().resume();
+    eventually("the replica has caught up", || {
+        cluster[0].api().receipt(for_replica("again")).replicated == true
+    });
+    let plain = durable(&cluster, 0, "ann", "asks for none");
+    assert_eq!((plain.replicated.is_null(), plain.degraded), (true, false));
+}
+
+fn where_there_is_no_replica_no_receipt_says_that_one_has_the_record(cell: Cell) {
+    let cluster = cell.start(1);
+    let receipt = cluster[0].api().receipt(for_replica("alone"));
+    assert!(receipt.logged.is_string());
+    assert_eq!(
+        (&receipt.replicated, receipt.degraded),
+        (&json!(false), true)
+    );
 }
 
 fn a_follower_that_returns_anywhere_misses_nothing(cell: Cell) {

@@ -27,6 +27,8 @@ pub(super) struct Receipt {
     pub(super) failed: u64,
     /// Of a durable push: where its record is, or why it is none.
     pub(super) logged: Option<String>,
+    /// Of one that waits for a replica: whether that has the record.
+    pub(super) replicated: Option<bool>,
     pub(super) terminals: Vec<Terminal>,
     #[serde(default)]
     pub(super) truncated: bool,

@@ -97,6 +97,15 @@ pub(super) struct Push {
         requires = "durable"
     )]
     until: Until,
+    /// Who has to have the record of a durable push: Redis's primary, or a replica as well
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHO",
+        default_value_t,
+        requires = "durable"
+    )]
+    durability: Durability,
     /// The push's id: a repeat with it writes nothing twice, and prints the first outcome
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
@@ -120,6 +129,26 @@ impl Until {
         match self {
             Self::Written => "",
             Self::Acked => "&until=acked",
+        }
+    }
+}
+
+/// Who has to have the record of a durable push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Durability {
+    /// Redis's primary
+    #[default]
+    Primary,
+    /// One of its replicas as well
+    Replica,
+}
+
+impl Durability {
+    /// As the API is asked for it.
+    const fn parameter(self) -> &'static str {
+        match self {
+            Self::Primary => "",
+            Self::Replica => "&durability=replica",
         }
     }
 }
@@ -166,6 +195,7 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
     if push.durable {
         path.push_str("&durable=true");
         path.push_str(push.until.parameter());
+        path.push_str(push.durability.parameter());
     }
     let call = Call {
         method: Method::POST,
@@ -184,6 +214,11 @@ pub(super) fn push(push: &Push) -> Result<ExitCode, Failure> {
         print_receipt(receipt, &nobody);
         if let Some(logged) = &receipt.logged {
             say(&in_log(logged));
+        }
+        match receipt.replicated {
+            Some(true) => say("a replica of Redis has it"),
+            Some(false) => say("no replica of Redis is known to have it"),
+            None => {}
         }
     })
 }

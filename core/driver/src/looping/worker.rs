@@ -100,6 +100,7 @@ impl Worker {
             reports: reports.clone(),
             settings: shared.settings.directory_settings(),
             timeout: shared.settings.core.directory_timeout,
+            replica_wait: shared.settings.core.replica_wait(),
             troubles,
         };
         let directory = DirectoryLink::open::<R>(&shared.settings.directory, context);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchboard_core::config::{Config, duration};
 use switchboard_core::directory::log::Retention;
-use switchboard_core::message::{Durable, Until, WithoutLog};
+use switchboard_core::message::{Durability, Durable, Until, WithoutLog};
 
 use super::error::ApiError;
 use super::request::once;
@@ -16,6 +16,7 @@ pub(crate) struct AskedOfLog {
     retention: Option<Retention>,
     until: Option<Until>,
     without_log: Option<WithoutLog>,
+    durability: Option<Durability>,
 }
 
 impl AskedOfLog {
@@ -59,6 +60,14 @@ impl AskedOfLog {
                 };
                 once("log", &mut self.without_log, without_log)?;
             }
+            "durability" => {
+                let durability = match value {
+                    "primary" => Durability::Primary,
+                    "replica" => Durability::Replica,
+                    _ => return Err(ApiError::BadDurability),
+                };
+                once("durability", &mut self.durability, durability)?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -75,16 +84,21 @@ impl AskedOfLog {
             retention,
             until,
             without_log,
+            durability,
         } = self;
         if durable == Some(true) {
             return Ok(Some(Durable {
                 retention,
                 until: until.unwrap_or_default(),
                 without_log: without_log.unwrap_or_default(),
+                durability: durability.unwrap_or_default(),
             }));
         }
         if until == Some(Until::Acked) {
             return Err(ApiError::AckedIsDurable);
+        }
+        if durability.is_some() {
+            return Err(ApiError::DurabilityIsDurable);
         }
         match (retention, without_log) {
             (None, None) => Ok(None),
@@ -169,6 +183,16 @@ mod tests {
         assert_eq!(without("required"), Ok(Some(WithoutLog::Refused)));
     }
 
+    #[test]
+    fn a_durable_push_says_who_has_to_have_its_record() {
+        let asked = |text| {
+            let asked = read(&[("durability", text), ("durable", "true")]);
+            asked.map(|durable| durable.map(|durable| durable.durability))
+        };
+        assert_eq!(asked("primary"), Ok(Some(Durability::Primary)));
+        assert_eq!(asked("replica"), Ok(Some(Durability::Replica)));
+    }
+
     /// H45
     #[test]
     fn what_cannot_be_asked_of_a_log_is_refused() {
@@ -187,6 +211,8 @@ mod tests {
             (vec![("durable", "false"), ("retain", "7")], "bad_retain"),
             (vec![("log", "optional")], "bad_log"),
             (vec![durable, ("log", "1")], "bad_log"),
+            (vec![durable, ("durability", "disk")], "bad_durability"),
+            (vec![("durability", "replica")], "bad_durability"),
             (vec![("until", "acked")], "bad_until"),
         ] {
             let error = read(&pairs).expect_err("it is wrong");

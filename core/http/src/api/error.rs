@@ -69,6 +69,10 @@ pub(crate) enum ApiError {
     BadRetain,
     #[error("`log` is `required` or `optional`")]
     BadLog,
+    #[error("`durability` is `primary` or `replica`")]
+    BadDurability,
+    #[error("`durability` is for durable pushes: add `durable=true`")]
+    DurabilityIsDurable,
     #[error("`retain` is for durable pushes: add `durable=true`")]
     RetainIsDurable,
     #[error("`log` is for durable pushes: add `durable=true`")]
@@ -148,6 +152,9 @@ impl ApiError {
             Self::BadDeadline(_) => (StatusCode::BAD_REQUEST, "bad_deadline"),
             Self::BadDurable => (StatusCode::BAD_REQUEST, "bad_durable"),
             Self::BadLog | Self::LogIsDurable => (StatusCode::BAD_REQUEST, "bad_log"),
+            Self::BadDurability | Self::DurabilityIsDurable => {
+                (StatusCode::BAD_REQUEST, "bad_durability")
+            }
             Self::BadRetain | Self::RetainIsDurable => (StatusCode::BAD_REQUEST, "bad_retain"),
             Self::BadPosition(_) => (StatusCode::BAD_REQUEST, "bad_position"),
             Self::BadNumber(_) => (StatusCode::BAD_REQUEST, "bad_limit"),

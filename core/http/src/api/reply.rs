@@ -149,6 +149,11 @@ fn head<S: Serializer>(receipt: &Receipt, serializer: S) -> Result<S::SerializeM
         [one] => map.serialize_entry("logged", &InLogText(one.logged))?,
         several => map.serialize_entry("logged", &ByUser(several))?,
     }
+    match receipt.logged.as_slice() {
+        logs if logs.iter().all(|log| log.replicated.is_none()) => {}
+        [one] => map.serialize_entry("replicated", &one.replicated)?,
+        several => map.serialize_entry("replicated", &ReplicatedByUser(several))?,
+    }
     if let Some(kept) = receipt.kept {
         map.serialize_entry("kept", &kept)?;
     }
@@ -178,6 +183,17 @@ impl Serialize for ByUser<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let logs = self.0.iter();
         serializer.collect_map(logs.map(|log| (log.user.as_str(), InLogText(log.logged))))
+    }
+}
+
+/// Whether a replica has the records of several users, by their names. What is no record is left out.
+struct ReplicatedByUser<'a>(&'a [UserLog]);
+
+impl Serialize for ReplicatedByUser<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let records = self.0.iter();
+        let records = records.filter_map(|log| Some((log.user.as_str(), log.replicated?)));
+        serializer.collect_map(records)
     }
 }
 

@@ -182,8 +182,10 @@ pub(super) fn unknown(name: &str, known: Known) -> ApiError {
     ApiError::UnknownParameter {
         name: name.chars().take(SHOWN).collect(),
         known: match known {
-            Known::PushToUser => "`connection`, `deadline`, `durable`, `log`, `retain`, `until`",
-            Known::PushToUsers => "`deadline`, `durable`, `log`, `retain`, `until`",
+            Known::PushToUser => {
+                "`connection`, `deadline`, `durability`, `durable`, `log`, `retain`, `until`"
+            }
+            Known::PushToUsers => "`deadline`, `durability`, `durable`, `log`, `retain`, `until`",
             Known::Deadline => "`deadline`",
             Known::PushToTopic => "`deadline`, `except`",
             Known::Membership => "`connection`, `deadline`",

@@ -101,7 +101,10 @@ impl LogReply {
     pub(super) fn knows(&self, position: Position) -> bool {
         match self {
             Self::Part(part) => part.after == Some(position),
-            Self::Appended { .. } | Self::Head(_) | Self::Confirmed { .. } | Self::Deleted { .. } => false,
+            Self::Appended { .. }
+            | Self::Head(_)
+            | Self::Confirmed { .. }
+            | Self::Deleted { .. } => false,
         }
     }
 }

@@ -52,7 +52,10 @@ pub enum Durability {
 }
 
 impl Durability {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in references")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands in references"
+    )]
     const fn is_primary(&self) -> bool {
         matches!(self, Self::Primary)
     }

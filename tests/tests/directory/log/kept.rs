@@ -137,7 +137,9 @@ fn a_log_whose_head_was_lost_begins_anew() {
             match reply {
                 LogReply::Appended { logged, .. } => assert!(matches!(logged, Logged::New(_))),
                 LogReply::Part(part) => assert_eq!(part.records, []),
-                LogReply::Head(_) | LogReply::Deleted { .. } => panic!("{reply:?}"),
+                LogReply::Head(_) | LogReply::Confirmed { .. } | LogReply::Deleted { .. } => {
+                    panic!("{reply:?}")
+                }
             }
             let kept = if matches!(
                 operation,

@@ -6,6 +6,7 @@ mod mark;
 mod primary;
 mod probe;
 mod redis_link;
+mod replica_link;
 mod sentinels;
 mod trouble;
 
@@ -35,6 +36,8 @@ pub(crate) struct DirectoryContext {
     pub(crate) settings: DirectorySettings,
     /// When the instance gives a round trip up.
     pub(crate) timeout: Duration,
+    /// How long Redis waits for a replica.
+    pub(crate) replica_wait: Duration,
     /// What the operator was told already.
     pub(crate) troubles: Arc<Troubles>,
 }
@@ -49,7 +52,11 @@ pub(crate) enum DirectoryLink {
         directory: EmbeddedDirectory,
         settings: DirectorySettings,
     },
-    Redis(Sender<DirectoryOrder>),
+    Redis {
+        orders: Sender<DirectoryOrder>,
+        /// Trips that wait for a replica, of which there is one at a time.
+        waiting: Sender<RoundTrip>,
+    },
 }
 
 /// What the task of a Redis link is told.
@@ -66,9 +73,11 @@ impl DirectoryLink {
                 settings: context.settings,
             },
             DirectoryChoice::Redis(url) => {
-                let (sender, orders) = async_channel::bounded(TRIPS);
-                R::spawn(keep::<R>(context, url.clone(), orders));
-                Self::Redis(sender)
+                let (orders, ordered) = async_channel::bounded(TRIPS);
+                let (waiting, waited) = async_channel::bounded(TRIPS);
+                R::spawn(keep_replica_link::<R>(context.clone(), url.clone(), waited));
+                R::spawn(keep::<R>(context, url.clone(), ordered));
+                Self::Redis { orders, waiting }
             }
         }
     }
@@ -77,7 +86,7 @@ impl DirectoryLink {
     pub(crate) fn first_event(&self) -> Option<Event> {
         match self {
             Self::Embedded { .. } => Some(Event::DirectoryUp),
-            Self::Redis(_) => None,
+            Self::Redis { .. } => None,
         }
     }
 
@@ -88,9 +97,14 @@ impl DirectoryLink {
                 directory,
                 settings,
             } => Some(directory.execute(settings, &trip)),
-            Self::Redis(sender) => {
+            Self::Redis { waiting, .. } if trip.waits => {
+                // The instance gives up what has found no place.
+                let _ = waiting.try_send(trip);
+                None
+            }
+            Self::Redis { orders, .. } => {
                 let op = trip.op;
-                let sent = sender.try_send(DirectoryOrder::Execute(trip));
+                let sent = orders.try_send(DirectoryOrder::Execute(trip));
                 sent.err().map(|_| lost(op))
             }
         }
@@ -100,9 +114,9 @@ impl DirectoryLink {
     pub(crate) fn reset(&self) -> Vec<Event> {
         match self {
             Self::Embedded { .. } => vec![Event::DirectoryDown, Event::DirectoryUp],
-            Self::Redis(sender) => {
+            Self::Redis { orders, .. } => {
                 // If the queue is full, the link is stuck and given up soon.
-                let _ = sender.try_send(DirectoryOrder::Reset);
+                let _ = orders.try_send(DirectoryOrder::Reset);
                 Vec::new()
             }
         }
@@ -130,6 +144,25 @@ async fn keep<R: Runtime>(
             // It fails only when the instance has ended.
             let _ = context.reports.send(Event::DirectoryDown).await;
             R::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Serves the link on which Redis waits for replicas, as [`keep`] does the other one.
+async fn keep_replica_link<R: Runtime>(
+    context: DirectoryContext,
+    url: RedisUrl,
+    trips: Receiver<RoundTrip>,
+) {
+    while !trips.is_closed() {
+        let link = replica_link::run::<R>(context.clone(), url.clone(), trips.clone());
+        if let Err(cause) = task::caught(link).await {
+            damped!(
+                ERROR,
+                Cause::all("the link that waits for replicas panicked"),
+                cause,
+                "the link that waits for replicas has panicked: this is a bug"
+            );
         }
     }
 }

@@ -284,7 +284,7 @@ fn execute(
     }
 }
 
-async fn send(
+pub(super) async fn send(
     connection: &mut MultiplexedConnection,
     requests: &[Request],
 ) -> Result<Vec<redis::Value>, RedisError> {

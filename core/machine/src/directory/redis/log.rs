@@ -63,7 +63,13 @@ impl LogOperation {
                 records: limit,
                 bytes,
                 nonce,
-            } => read(settings, [meta, records, pushes], start, (*limit, *bytes), *nonce),
+            } => read(
+                settings,
+                [meta, records, pushes],
+                start,
+                (*limit, *bytes),
+                *nonce,
+            ),
             Self::Confirm { position, nonce } => {
                 let start = LogStart::After(vec![*position]);
                 read(settings, [meta, records, pushes], &start, (1, 0), *nonce)
