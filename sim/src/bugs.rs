@@ -433,6 +433,11 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         caught_by: &[scenario("log-complete")],
         tempting: "who is dead appends nothing any more",
     },
+    Bug {
+        flaw: Flaw::ReplicaTakenForGranted,
+        caught_by: &[followed("replicated-true")],
+        tempting: "the primary has the record, and its replicas have it a moment later",
+    },
 ];
 
 /// One thing that goes wrong is enough for this checker.

@@ -429,6 +429,8 @@ pub enum Durability {
     Written,
     /// It is kept, and followers count when they have confirmed it, or at the deadline.
     Confirmed,
+    /// It is kept, and a replica of the directory has to have it as well.
+    Replicated,
 }
 
 /// How a client ends its connection.

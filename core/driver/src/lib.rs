@@ -94,7 +94,9 @@ pub use switchboard_core as core;
 pub use switchboard_core::frame::Payload;
 pub use switchboard_core::id::{TopicId, UserId};
 pub use switchboard_core::logs::{LogPage, LogQuery, LogRefused, LoggedPush};
-pub use switchboard_core::message::{Audience, Durable, Push, Receipt, Until, WithoutLog};
+pub use switchboard_core::message::{
+    Audience, Durability, Durable, Push, Receipt, Until, WithoutLog,
+};
 pub use tasks::directory::{Findings, examine_directory};
 pub use tasks::link::{NoLink, try_link};
 

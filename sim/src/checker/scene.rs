@@ -147,6 +147,13 @@ impl<'a> Scene<'a> {
         self.directory.chain(self.cx.now, &user.clone().into())
     }
 
+    /// Whether a record was added and so many others behind it that the log keeps it no longer.
+    pub fn gave_way(&self, user: &UserId, position: Position, records: u32) -> bool {
+        let chain = self.log_chain(user);
+        let place = chain.iter().rposition(|link| link.position == position);
+        place.is_some_and(|place| chain.len() - place > records as usize)
+    }
+
     /// All leases, those that have run out too.
     pub fn leases(&self) -> impl Iterator<Item = SeenLease> + use<'a> {
         self.directory.leases(self.cx.now)

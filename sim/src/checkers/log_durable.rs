@@ -138,9 +138,7 @@ impl LogDurable {
         let Some(KeptInLogs { retention, .. }) = published.durable() else {
             return;
         };
-        let chain = scene.log_chain(user);
-        let place = chain.iter().rposition(|link| link.position == *position);
-        let gave_way = place.is_some_and(|place| chain.len() - place > retention.records as usize);
+        let gave_way = scene.gave_way(user, *position, retention.records);
         let is_old = *since + retention.age <= watch.now();
         if kept || gave_way || is_old {
             return watch.held();

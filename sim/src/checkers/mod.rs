@@ -43,6 +43,7 @@ mod receipt_complete;
 mod receipt_numbers;
 mod receipt_true;
 mod recycled_address;
+mod replicated_true;
 mod strangers;
 mod suspicion_ends;
 mod terminal_times;
@@ -86,6 +87,7 @@ pub use push_times::PushTimes;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
 pub use recycled_address::RecycledAddress;
+pub use replicated_true::ReplicatedTrue;
 pub use strangers::Strangers;
 pub use suspicion_ends::SuspicionEnds;
 pub use terminal_times::TerminalTimes;
@@ -147,6 +149,7 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(OnePayload::default()),
         Box::new(AckTrue::default()),
         Box::new(LogReadTrue::default()),
+        Box::new(ReplicatedTrue::default()),
         Box::new(TopicMembers),
         Box::new(JoinsEnd::default()),
         Box::new(TopicRows),

@@ -12,7 +12,9 @@ use switchboard_core::directory::log::Retention;
 use switchboard_core::event::Answer;
 use switchboard_core::frame::{CloseCode, Payload};
 use switchboard_core::id::{CallId, PushId, UserId};
-use switchboard_core::message::{Action, Audience, Durable, InLog, Push, Until, UserLog};
+use switchboard_core::message::{
+    Action, Audience, Durability, Durable, InLog, Push, Until, UserLog,
+};
 use switchboard_core::position::Position;
 use switchboard_core::time::Instant;
 
@@ -34,6 +36,8 @@ pub struct KeptInLogs {
     pub retention: Retention,
     /// When followers count.
     pub until: Until,
+    /// Who has to have it.
+    pub durability: Durability,
 }
 
 /// A push of the schedule, and how its hand-ins ended.
@@ -334,9 +338,14 @@ impl Publishing {
             action: published.action.clone(),
             deadline: Config::DEADLINE_DEFAULT,
             durable: match published.durable {
-                Some(KeptInLogs { retention, until }) => Some(Durable {
+                Some(KeptInLogs {
+                    retention,
+                    until,
+                    durability,
+                }) => Some(Durable {
                     retention: Some(retention),
                     until,
+                    durability,
                     ..Durable::default()
                 }),
                 None => published.keeps.then(Durable::default),

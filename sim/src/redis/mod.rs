@@ -8,8 +8,9 @@ mod server;
 
 use std::time::Duration;
 
+use switchboard_core::directory::log::LogReply;
 use switchboard_core::directory::memory::MemoryDirectory;
-use switchboard_core::directory::{DirectorySettings, Operation, OperationResult};
+use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
 use switchboard_core::key::Key;
 use switchboard_core::time::Instant;
 
@@ -158,7 +159,8 @@ impl Redis {
         if connection == self.primary.connection() {
             let refusal = self.refusal(now).or(refused);
             let primary = self.reachable.then_some(&mut self.primary)?;
-            return Some(primary.execute(now, clock, refusal, operation));
+            let outcome = primary.execute(now, clock, refusal, operation);
+            return Some(with_replica(outcome));
         }
         let former = (self.former.iter_mut()).find(|former| former.connection() == connection)?;
         Some(former.execute(now, clock, None, operation))
@@ -315,4 +317,12 @@ impl Redis {
         let primary = self.reachable.then_some(&self.primary);
         (primary.into_iter().chain(&self.former)).find(|server| server.connection() == connection)
     }
+}
+
+/// What a server answers that has a replica, which has all that it has. A former primary has none.
+fn with_replica(mut outcome: OperationResult) -> OperationResult {
+    if let Ok(Reply::Log(LogReply::Confirmed { replicas, .. })) = &mut outcome {
+        *replicas = 1;
+    }
+    outcome
 }

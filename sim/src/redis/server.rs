@@ -325,6 +325,7 @@ pub(crate) const fn kind(operation: &Operation) -> OperationKind {
         Operation::Log { operation, .. } => match operation {
             LogOperation::Append { .. } => OperationKind::Append,
             LogOperation::Read { .. } => OperationKind::ReadLog,
+            LogOperation::Confirm { .. } => OperationKind::Confirm,
             LogOperation::Head => OperationKind::ReadHead,
             LogOperation::Delete { .. } => OperationKind::DeleteLog,
         },
@@ -351,7 +352,10 @@ const fn runs_script(operation: &Operation) -> bool {
         } => false,
         Operation::Log {
             operation:
-                LogOperation::Append { .. } | LogOperation::Read { .. } | LogOperation::Delete { .. },
+                LogOperation::Append { .. }
+                | LogOperation::Read { .. }
+                | LogOperation::Confirm { .. }
+                | LogOperation::Delete { .. },
             ..
         }
         | Operation::Register { .. }
@@ -393,7 +397,9 @@ fn changed(
             };
             match reply {
                 LogReply::Appended { logged, .. } => matches!(logged, Logged::New(_)),
-                LogReply::Part(_) => !after.has_same_log(before, clock, key),
+                LogReply::Part(_) | LogReply::Confirmed { .. } => {
+                    !after.has_same_log(before, clock, key)
+                }
                 LogReply::Head(_) => false,
                 // A log that stands without records stays as it is. Else it removes what may not be there.
                 LogReply::Deleted { records } => *records > 0 || before.head(clock, key).is_none(),
@@ -440,7 +446,7 @@ fn is_refused_by(
             // A log that is there is prolonged at most, which takes none.
             Operation::Log {
                 key,
-                operation: LogOperation::Read { .. },
+                operation: LogOperation::Read { .. } | LogOperation::Confirm { .. },
             } => content.head(clock, key).is_none(),
             Operation::Unregister { .. }
             | Operation::RemoveRow { .. }

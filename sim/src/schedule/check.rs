@@ -118,7 +118,7 @@ impl Act {
             } => return Err("terminals of users are kicked, not members of topics".to_owned()),
             Self::Push {
                 to: To::Topics { .. },
-                durable: Durability::Written | Durability::Confirmed,
+                durable: Durability::Written | Durability::Confirmed | Durability::Replicated,
                 ..
             } => return Err("what is for topics is in no log".to_owned()),
             _ => {}

@@ -165,6 +165,8 @@ pub enum OperationKind {
     ReadLog,
     /// The head of a log is read.
     ReadHead,
+    /// A replica is waited for.
+    Confirm,
     /// The records of a log are removed.
     DeleteLog,
     /// It is said that an instance has members of a topic.

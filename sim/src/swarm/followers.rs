@@ -14,6 +14,8 @@ const ONE_IN: u64 = 3;
 const DURABLE: u64 = 2;
 /// Of so many durable ones one waits for confirmations.
 const CONFIRMED: u64 = 3;
+/// Of so many others one waits for a replica.
+const REPLICATED: u64 = 4;
 /// A check that comes after all else: nothing of it is seen.
 pub(super) const NEVER: Duration = Duration::from_secs(3600);
 
@@ -128,6 +130,9 @@ impl ScheduleMaker {
             } => {
                 *durable = match self.below(3, "durable", nth) < DURABLE {
                     true if self.below(CONFIRMED, "confirmed", nth) == 0 => Durability::Confirmed,
+                    true if self.below(REPLICATED, "replicated", nth) == 0 => {
+                        Durability::Replicated
+                    }
                     true => Durability::Written,
                     false => Durability::Plain,
                 }

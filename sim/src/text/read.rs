@@ -92,6 +92,7 @@ fn push(words: &[&str], instances: usize) -> Read<Act> {
     let (words, durable) = match words {
         [words @ .., "durable"] => (words, Durability::Written),
         [words @ .., "durable", "confirmed"] => (words, Durability::Confirmed),
+        [words @ .., "durable", "replicated"] => (words, Durability::Replicated),
         words => (words, Durability::Plain),
     };
     match words {

@@ -151,6 +151,7 @@ pub(super) const OPERATIONS: Table<OperationKind> = &[
     ("append", OperationKind::Append),
     ("read-log", OperationKind::ReadLog),
     ("read-head", OperationKind::ReadHead),
+    ("confirm", OperationKind::Confirm),
     ("delete-log", OperationKind::DeleteLog),
     ("enter-topic", OperationKind::EnterTopic),
     ("leave-topic", OperationKind::LeaveTopic),

@@ -115,6 +115,7 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("topics-not-settled", Flaw::TopicsNotSettled),
     ("ack-by-number", Flaw::AckByNumber),
     ("no-check-after-death", Flaw::NoCheckAfterDeath),
+    ("replica-taken-for-granted", Flaw::ReplicaTakenForGranted),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

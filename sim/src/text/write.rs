@@ -69,6 +69,7 @@ impl Display for Act {
                     Durability::Plain => "",
                     Durability::Written => " durable",
                     Durability::Confirmed => " durable confirmed",
+                    Durability::Replicated => " durable replicated",
                 };
                 write!(f, "push {at} {to} {name}{durable}")
             }

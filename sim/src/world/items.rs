@@ -1,7 +1,7 @@
 //! Which part each item of a schedule concerns.
 
 use switchboard_core::id::TopicId;
-use switchboard_core::message::{Action, Until};
+use switchboard_core::message::{self, Action, Until};
 
 use super::World;
 use crate::ledger::FaultKind;
@@ -71,14 +71,22 @@ impl World {
                 name,
                 durable,
             } => {
-                let kept = |until| KeptInLogs {
+                let kept = KeptInLogs {
                     retention: schedule.log.retention(),
-                    until,
+                    until: Until::Written,
+                    durability: message::Durability::Primary,
                 };
                 let durable = match durable {
                     Durability::Plain => None,
-                    Durability::Written => Some(kept(Until::Written)),
-                    Durability::Confirmed => Some(kept(Until::Acked)),
+                    Durability::Written => Some(kept),
+                    Durability::Confirmed => Some(KeptInLogs {
+                        until: Until::Acked,
+                        ..kept
+                    }),
+                    Durability::Replicated => Some(KeptInLogs {
+                        durability: message::Durability::Replica,
+                        ..kept
+                    }),
                 };
                 if let Some(to) = terminals.audience(to) {
                     publishing.publish(cx, hosts, at.0, to, name, durable);

@@ -109,6 +109,8 @@ pub enum Flaw {
     AckByNumber,
     /// No log is checked when an instance is gone without a goodbye.
     NoCheckAfterDeath,
+    /// A replica that was waited for is taken to have the record, whatever the directory says.
+    ReplicaTakenForGranted,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -143,7 +145,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -194,6 +196,7 @@ impl Flaw {
         Self::TopicsNotSettled,
         Self::AckByNumber,
         Self::NoCheckAfterDeath,
+        Self::ReplicaTakenForGranted,
     ];
 
     const fn bit(self) -> u64 {

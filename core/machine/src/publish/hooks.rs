@@ -41,3 +41,8 @@ pub(super) fn nonce(flaws: Flaws, push: PushId, random: u32) -> Nonce {
 pub(super) const fn leaves_rows_of_the_living(flaws: Flaws) -> bool {
     !flaws.has(Flaw::NoMembersIsDeleted)
 }
+
+/// Whether the directory has to say that a replica has a record.
+pub(super) const fn asks_for_replica(flaws: Flaws) -> bool {
+    !flaws.has(Flaw::ReplicaTakenForGranted)
+}

@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::membership::trips::Conclusion;
 use crate::message::{Durability, InLog, Receipt};
 use crate::position::{Nonce, Position};
-use crate::publish::Publish;
+use crate::publish::{Publish, hooks};
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
@@ -93,7 +93,7 @@ impl Publish {
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
-        if has_replica(conclusion) {
+        if has_replica(conclusion) || !hooks::asks_for_replica(cx.flaws) {
             open.replication.replicated.push(key);
         }
         self.one_finished(cx, push);
