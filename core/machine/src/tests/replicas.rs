@@ -34,13 +34,14 @@ fn said(receipt: &Receipt) -> Vec<(bool, Option<bool>)> {
 
 /// Answers what waits for a replica.
 fn confirmed(operation: &Operation, kept: bool, replicas: u32) -> Option<OperationResult> {
-    match operation {
+    let waits = matches!(
+        operation,
         Operation::Log {
             operation: LogOperation::Confirm { .. },
             ..
-        } => Some(Ok(Reply::Log(LogReply::Confirmed { kept, replicas }))),
-        _ => None,
-    }
+        }
+    );
+    waits.then_some(Ok(Reply::Log(LogReply::Confirmed { kept, replicas })))
 }
 
 fn with_replica(operation: &Operation) -> Option<OperationResult> {
