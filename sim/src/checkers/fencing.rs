@@ -306,7 +306,7 @@ fn has_members(watch: &Watch<'_>, life: Life, topic: &TopicId) -> bool {
         session.life() == Some(life)
             && is_held(watch, number)
             && (session.standing(topic).told()).is_some_and(|(_, degraded)| !degraded)
-            && !may_be_told_to_leave(watch, session, topic)
+            && !may_be_told_to_leave(watch, number, topic)
     })
 }
 

@@ -98,7 +98,7 @@ impl ListsTrue {
         let scene = watch.scene();
         let asked = &scene.questions()[question];
         if list.degraded {
-            return match in_doubt(watch, asked.life(), asked.at(), false, |_| false) {
+            return match in_doubt(watch, asked.life(), asked.at(), false) {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
                     "the answer to question {question} is degraded, and nothing was wrong"

@@ -141,8 +141,8 @@ fn instance(
         all.filter(|(_, session)| session.life() == Some(life))
     };
     let first = published.times()[0].at;
-    let accepted = sessions().filter(|(_, session)| {
-        session.connection().is_some() && may_be_meant(scene, published, session, first)
+    let accepted = sessions().filter(|(number, session)| {
+        session.connection().is_some() && may_be_meant(scene, published, *number, first)
     });
     if sum(&outcome.counts) > accepted.count() as u64 {
         return Some("more terminals than it ever had of these");

@@ -41,7 +41,7 @@ impl Checker for ReceiptTrue {
             watch.violated(format!("the receipt of push {} {what}", hand_in.push));
         }
         if receipt.degraded && !gave_way(watch, *hand_in, receipt) {
-            match doubt(watch, *hand_in) {
+            match doubt(watch, *hand_in, receipt) {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
                     "the receipt of push {} is degraded, and nothing was wrong",
@@ -72,28 +72,53 @@ fn gave_way(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> bool {
 }
 
 /// What was in doubt while a push was routed.
-fn doubt(watch: &Watch<'_>, hand_in: HandIn) -> Option<Excuse> {
+fn doubt(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> Option<Excuse> {
     let scene = watch.scene();
     let published = &scene.pushes()[hand_in.push];
     // It asks instances, and not terminals.
     let everyone = matches!(published.to(), Audience::Everyone | Audience::Topics { .. });
     let handed_in = &published.times()[hand_in.time];
-    let due = watch.now() >= handed_in.at + Config::DEADLINE_DEFAULT;
-    let is_for = |session: usize| published.is_for(scene.sessions()[session].user());
-    in_doubt(watch, handed_in.life, handed_in.at, everyone, |session| {
-        due && is_for(session)
-    })
-    .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
+    in_doubt(watch, handed_in.life, handed_in.at, everyone)
+        .or_else(|| late(watch, handed_in, None).filter(|_| everyone))
+        .or_else(|| looked_up_too_late(watch, handed_in, published, receipt))
 }
 
-/// What was in doubt for an instance since a moment. `everyone`: it asked all the others; `ending`: whether the end
-/// of a session was in its way.
+/// Why rows may not have been read once more by the deadline: a terminal was gone, its end took its time, or what
+/// lay between its instance and the publisher kept that from being said sooner.
+fn looked_up_too_late(
+    watch: &Watch<'_>,
+    handed_in: &HandedIn,
+    published: &Published,
+    receipt: &Receipt,
+) -> Option<Excuse> {
+    if watch.now() < handed_in.at + Config::DEADLINE_DEFAULT {
+        return None;
+    }
+    let sessions = watch.scene().sessions();
+    let is_gone = |session: &usize| {
+        let this = &sessions[*session];
+        let is_named = (receipt.terminals.iter()).any(|terminal| {
+            terminal.outcome == Outcome::Gone && Some(terminal.connection) == this.connection()
+        });
+        is_named || (receipt.truncated && !this.is_open() && published.is_for(this.user()))
+    };
+    (0..sessions.len()).filter(is_gone).find_map(|session| {
+        let holder = sessions[session].life()?;
+        let ended = watch.excuse(handed_in.at, watch.now(), |excuse| {
+            excuse.kind.part() == Part::Terminal && excuse.scope == Scope::Session(session)
+        });
+        ended
+            .or_else(|| on_the_way(watch, handed_in, session))
+            .or_else(|| late(watch, handed_in, Some(holder)))
+    })
+}
+
+/// What was in doubt for an instance since a moment. `everyone`: it asked all the others.
 pub(super) fn in_doubt(
     watch: &Watch<'_>,
     life: Life,
     at: Instant,
     everyone: bool,
-    ending: impl Fn(usize) -> bool,
 ) -> Option<Excuse> {
     let scene = watch.scene();
     let publisher = Scope::Instance(life.host);
@@ -115,12 +140,7 @@ pub(super) fn in_doubt(
             // An instance that has just started settles, and one that is gone is doubted.
             Part::Life => excuse.kind != FaultKind::Start || excuse.until >= at,
             Part::Links => everyone,
-            // One that went shortly before the deadline may not have been looked up once more by then.
-            Part::Terminal => match excuse.scope {
-                Scope::Session(session) => ending(session),
-                Scope::All | Scope::Instance(_) | Scope::Between(..) => false,
-            },
-            Part::NoExcuse => false,
+            Part::Terminal | Part::NoExcuse => false,
         })
         .or_else(|| kept_quiet(watch, life.host, at))
 }

@@ -6,9 +6,9 @@ use switchboard_core::message::{Action, Audience};
 use switchboard_core::time::Instant;
 
 use crate::checker::{Checker, Scene, Watch};
+use crate::ledger::{FaultKind, Ledger, Scope};
 use crate::observed::{Observed, Topic};
 use crate::publishing::{HandInProgress, Published};
-use crate::terminals::Session;
 
 /// Who gets a push to topics was a member of one of them at some time since it was handed in: by its token, by its
 /// own wish where its token allows that, or because an application wanted it; and was not left out.
@@ -45,7 +45,7 @@ impl Checker for TopicMembers {
             ));
         }
         let first = published.times()[0].at;
-        if may_be_meant(scene, published, this, first) {
+        if may_be_meant(scene, published, *session, first) {
             watch.held();
         } else {
             watch.violated(format!(
@@ -59,52 +59,58 @@ impl Checker for TopicMembers {
 pub(super) fn may_be_meant(
     scene: Scene<'_>,
     published: &Published,
-    session: &Session,
+    session: usize,
     since: Instant,
 ) -> bool {
+    let this = &scene.sessions()[session];
     match published.to() {
         Audience::Topics { topics, .. } => topics.iter().any(|topic| {
-            session.standing(topic).may_have_been(since)
+            this.standing(topic).may_have_been(since)
                 || may_be_told_to_join(scene, session, topic, since)
         }),
         Audience::Everyone => true,
         Audience::User(_) | Audience::Users(_) | Audience::Connections { .. } => {
-            published.is_for(session.user())
+            published.is_for(this.user())
         }
     }
 }
 
-/// Whether what an application has wanted of a member at a moment may be under way still: for longer than its deadline,
-/// and until the instance that has the member goes on.
-fn may_be_under_way(scene: Scene<'_>, session: &Session, wanted: Instant, now: Instant) -> bool {
+/// Whether what an application has wanted of a member at a moment may be under way still, or what the member is told
+/// of it: for longer than its deadline, until the instance that has the member goes on, and until the member reads.
+fn may_be_under_way(scene: Scene<'_>, session: usize, wanted: Instant, now: Instant) -> bool {
     let lasts = Config::DEADLINE_DEFAULT + scene.config().hello_grace * 2;
-    let holder = session.life().and_then(|life| scene.host(life.host));
-    let wakes = holder.map(|host| host.paused_until());
-    wanted + lasts >= now || wakes.is_some_and(|wakes| wanted <= wakes && wakes + lasts >= now)
+    let holder = scene.sessions()[session].life();
+    let wakes = holder.and_then(|life| Some(scene.host(life.host)?.paused_until()));
+    let unread = scene.ledger().find(wanted, Ledger::OPEN, |excuse| {
+        let here = excuse.kind == FaultKind::SlowReader && excuse.scope == Scope::Session(session);
+        here && excuse.from <= wanted + lasts
+    });
+    let later = wakes.into_iter().chain(unread.map(|unread| unread.until));
+    let put_off = later.filter(|until| wanted <= *until).max();
+    put_off.unwrap_or(wanted) + lasts >= now
 }
 
 /// Whether an application has wanted a session to join a topic, lately or for good.
-fn may_be_told_to_join(
-    scene: Scene<'_>,
-    session: &Session,
-    topic: &TopicId,
-    since: Instant,
-) -> bool {
+fn may_be_told_to_join(scene: Scene<'_>, session: usize, topic: &TopicId, since: Instant) -> bool {
     scene.pushes().iter().any(|push| {
         let lately = push.keeps()
             || (push.times().iter()).any(|time| may_be_under_way(scene, session, time.at, since));
-        *push.action() == Action::Join(topic.clone()) && push.is_for(session.user()) && lately
+        *push.action() == Action::Join(topic.clone())
+            && push.is_for(scene.sessions()[session].user())
+            && lately
     })
 }
 
 /// Whether an application wants a session to leave a topic.
-pub(super) fn may_be_told_to_leave(watch: &Watch<'_>, session: &Session, topic: &TopicId) -> bool {
+pub(super) fn may_be_told_to_leave(watch: &Watch<'_>, session: usize, topic: &TopicId) -> bool {
     let scene = watch.scene();
     scene.pushes().iter().any(|push| {
         let lately = (push.times().iter()).any(|time| {
             time.progress != HandInProgress::OnItsWay
                 && may_be_under_way(scene, session, time.at, watch.now())
         });
-        *push.action() == Action::Leave(topic.clone()) && push.is_for(session.user()) && lately
+        *push.action() == Action::Leave(topic.clone())
+            && push.is_for(scene.sessions()[session].user())
+            && lately
     })
 }

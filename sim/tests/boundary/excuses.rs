@@ -37,6 +37,7 @@ fn receipt(world: &World, degraded: bool, outcome: Outcome) -> Observed {
     *match outcome {
         Outcome::Written => &mut counts.written,
         Outcome::Overflow => &mut counts.overflow,
+        Outcome::Gone => &mut counts.gone,
         _ => &mut counts.unreachable,
     } += 1;
     let receipt = Receipt {
@@ -100,6 +101,30 @@ fn a_link_that_breaks_once_explains_no_loss_that_there_was_time_to_mend() {
     let twice = "40.0001s  reset i1 <-> i2\n41s  reset i1 <-> i2";
     assert_eq!(unreachable(twice), None);
     assert_eq!(unreachable("42.5s  reset i1 <-> i2"), None);
+}
+
+#[test]
+fn a_pause_explains_that_rows_were_not_read_once_more_for_a_terminal_that_is_gone_and_no_more() {
+    let degraded = |pause: &str, after: u64, outcome| {
+        let rest = format!(
+            "{pause}
+             40s  push i1 bob m1
+             40.001s  client c2 closes clean
+             90s  heal"
+        );
+        let at = secs(40) + Duration::from_millis(after);
+        said(&rest, at, true, outcome)
+    };
+    let stands_still = "39.9s  pause i2 3s";
+    assert_eq!(degraded(stands_still, 3001, Outcome::Gone), None);
+    let not_excused = |pause, after, outcome| {
+        let said = degraded(pause, after, outcome).expect("a violation");
+        assert!(said.contains("nothing was wrong"), "{said}");
+    };
+    // The rows are not read once more, there is time for that, or nothing has kept the answer.
+    not_excused(stands_still, 3001, Outcome::Unreachable);
+    not_excused(stands_still, 2950, Outcome::Gone);
+    not_excused("39.9s  pause i3 3s", 3001, Outcome::Gone);
 }
 
 #[test]
