@@ -294,15 +294,20 @@ impl Terms {
         let intervals = now.since(viewed.at).as_nanos() / interval.as_nanos();
         let intervals = u32::try_from(intervals).unwrap_or(u32::MAX).max(1);
         let due = running(watch, host, viewed.at + interval * intervals);
-        if !crowded || now == due {
-            return exact(now);
-        }
         if now < due {
             // It may be for a call, and the regular one be still to come.
+            let waited = if crowded {
+                viewed.unsure
+            } else {
+                Duration::ZERO
+            };
             return Reading {
                 at: due,
-                unsure: viewed.unsure + due.since(now),
+                unsure: waited + due.since(now),
             };
+        }
+        if !crowded || now == due {
+            return exact(now);
         }
         // It may have waited for a moment, or its timer fired late, and so did those of others that wait.
         let at = now.min(due + UNSURE.max(SLACK * intervals));
