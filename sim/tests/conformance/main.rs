@@ -6,6 +6,7 @@ mod clock;
 mod errors;
 mod real;
 mod step;
+mod worlds;
 
 use std::cell::RefCell;
 

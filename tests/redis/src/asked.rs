@@ -11,7 +11,7 @@ use switchboard_core::directory::{
 };
 use switchboard_core::time::Instant;
 
-/// By which clock a log makes its positions.
+/// By which clock a log makes its positions, and leases run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// By the server's, as always.
@@ -19,7 +19,23 @@ pub enum Clock {
     /// By the moment that is told with each operation, as a directory in memory does: then the two have
     /// the same positions.
     Told,
+    /// So is all that asks for the time: leases run out by it as well. Keys expire by the server's clock.
+    ToldAlways,
 }
+
+impl Clock {
+    /// Whether a script is told the moment.
+    fn tells(self, script: Script) -> bool {
+        match self {
+            Self::Servers => false,
+            Self::Told => makes_positions(script),
+            Self::ToldAlways => script.text().contains(ASKS),
+        }
+    }
+}
+
+/// How a script asks for the time.
+const ASKS: &str = "redis.call('TIME')";
 
 /// The digests of the directory's scripts.
 #[derive(Clone, Debug)]
@@ -67,7 +83,7 @@ impl Scripts {
                 let mut command = redis::cmd("EVALSHA");
                 command.arg(&self.digests[&script]).arg(keys.len());
                 command.arg(keys).arg(args);
-                if self.clock == Clock::Told && makes_positions(script) {
+                if self.clock.tells(script) {
                     let micros = now.as_nanos() / 1_000;
                     command.arg(micros / 1_000_000).arg(micros % 1_000_000);
                 }
@@ -99,9 +115,8 @@ const fn makes_positions(script: Script) -> bool {
 
 /// A script as it is, or told the time by its last two arguments in place of the server's clock.
 fn text(script: Script, clock: Clock) -> String {
-    const ASKS: &str = "redis.call('TIME')";
     let text = script.text();
-    if clock == Clock::Servers || !makes_positions(script) {
+    if !clock.tells(script) {
         return text.to_owned();
     }
     assert_eq!(text.matches(ASKS).count(), 1, "{text}");

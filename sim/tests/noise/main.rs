@@ -1,16 +1,16 @@
 //! Keyed noise: what somebody else does, or does not do, leaves everybody's delays as they were.
 
-use std::sync::mpsc::{Sender, channel};
+mod directories;
+mod neighbour;
+mod seen;
+
 use std::time::Duration;
 
 use switchboard_core::config::Config;
-use switchboard_core::directory::Operation;
-use switchboard_core::id::ConnectionId;
-use switchboard_sim::World;
-use switchboard_sim::checker::{Checker, Watch};
-use switchboard_sim::observed::{Change, Observed};
 use switchboard_sim::schedule::{Act, Durability, Item, RedisAct, Schedule, To};
 use switchboard_sim::swarm;
+
+use seen::{first_difference, seen};
 
 const SEEDS: u64 = 200;
 /// With this base two ways and two stalls are within the time of a round trip.
@@ -33,7 +33,7 @@ fn an_unrelated_user_changes_nobody_elses_trace() {
              9.100s  client z2 sends 20 messages
              9.300s  client z2 closes clean",
         ));
-        let (alone, together) = (seen(schedule, "z"), seen(joined, "z"));
+        let (alone, together) = (seen_of(schedule, "z"), seen_of(joined, "z"));
         assert_eq!(first_difference(&alone, &together), None, "seed {seed}");
         lines += alone.len();
     }
@@ -55,7 +55,7 @@ fn taking_out_what_one_client_does_leaves_the_noise_of_the_rest() {
         let mut without = schedule.clone();
         (without.items).retain(|item| !item.act.to_string().starts_with("client c1 "));
         assert_ne!(schedule, without);
-        let (with, without) = (seen(schedule, "c1"), seen(without, "c1"));
+        let (with, without) = (seen_of(schedule, "c1"), seen_of(without, "c1"));
         assert_eq!(first_difference(&with, &without), None, "seed {seed}");
     }
 }
@@ -74,7 +74,8 @@ fn is_for(act: &Act, user: &String) -> bool {
 /// Without the items whose meaning hangs on everybody: the next trip or command of an instance,
 /// whoever it is for; the pace at which all terminals are closed, or rows that were lost or
 /// refused are written again; what waits for somebody's moment; when an instance notices that its
-/// lease is over, or that its directory is a replica or answers too late; the nonces of appends and the
+/// lease is over, or that its directory is a replica or answers too late, or says that rows of its terminals
+/// are missing; the nonces of appends and the
 /// pace at which logs are checked; and what concerns topics, of whose members an instance has one row.
 fn independent(mut schedule: Schedule) -> Schedule {
     schedule.items.retain(|item| {
@@ -82,6 +83,7 @@ fn independent(mut schedule: Schedule) -> Schedule {
             && !matches!(
                 item.act,
                 Act::NextTrip { .. }
+                    | Act::RedisRefuses { .. }
                     | Act::KillMidBatch { .. }
                     | Act::Drain { .. }
                     | Act::Deploy { .. }
@@ -128,92 +130,12 @@ fn is_slow(act: &Act) -> bool {
     matches!(act, Act::Redis(RedisAct::Latency(latency)) if *latency > SLOW)
 }
 
+/// At the pace of the defaults all rows of an instance are settled in one step.
+fn seen_of(schedule: Schedule, but_for: &'static str) -> Vec<String> {
+    seen(schedule, Config::default(), but_for)
+}
+
 fn items(seed: u64, text: &str) -> Vec<Item> {
     let text = format!("switchboard-sim 1  seed {seed}  instances 2\n{text}");
     Schedule::parse(&text).expect("it is a schedule").items
-}
-
-/// What clients see and what the directory is asked for them, but for one of them.
-fn seen(schedule: Schedule, but_for: &'static str) -> Vec<String> {
-    let (lines, heard) = channel();
-    // At the pace of the defaults all rows of an instance are settled in one step.
-    let checkers: Vec<Box<dyn Checker>> = vec![Box::new(Log { but_for, lines })];
-    World::configured(schedule, Config::default(), checkers).run();
-    let mut lines: Vec<String> = heard.into_iter().collect();
-    // What happens at one moment has no order.
-    lines.sort();
-    lines
-}
-
-fn first_difference<'a>(one: &'a [String], other: &'a [String]) -> Option<(&'a str, &'a str)> {
-    let differs = |index: &usize| one.get(*index) != other.get(*index);
-    let index = (0..one.len().max(other.len())).find(differs)?;
-    let line = |of: &'a [String]| of.get(index).map_or("nothing", String::as_str);
-    Some((line(one), line(other)))
-}
-
-#[derive(Clone, Debug)]
-struct Log {
-    but_for: &'static str,
-    lines: Sender<String>,
-}
-
-impl Log {
-    fn note(&self, watch: &Watch<'_>, session: usize, what: &str) {
-        let client = watch.scene().sessions()[session].client();
-        if !client.starts_with(self.but_for) {
-            let now = watch.now().as_nanos();
-            let line = format!("{now} {client} {what}");
-            self.lines.send(line).expect("the test listens");
-        }
-    }
-
-    fn note_connection(&self, watch: &Watch<'_>, connection: ConnectionId, what: &str) {
-        if let Some(session) = watch.scene().session_of(connection) {
-            self.note(watch, session, what);
-        }
-    }
-}
-
-impl Checker for Log {
-    fn name(&self) -> &'static str {
-        "log"
-    }
-
-    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
-        match event {
-            Observed::Seen {
-                session, payload, ..
-            } => self.note(watch, *session, &format!("sees {:?}", payload.bytes())),
-            Observed::SeenClose { session, code } => {
-                self.note(watch, *session, &format!("sees {code:?}"));
-            }
-            Observed::Greeted { session, degraded } => {
-                self.note(
-                    watch,
-                    *session,
-                    &format!("is greeted, degraded: {degraded}"),
-                );
-            }
-            Observed::Executed(executed) => {
-                // The slow sweep takes an instance's rows in their turn, and changes nothing.
-                match executed.change {
-                    Change::Row { before, after } if before != after => {}
-                    Change::Row { .. }
-                    | Change::Lease { .. }
-                    | Change::Topic { .. }
-                    | Change::None => return,
-                }
-                let (connection, what) = match &executed.operation {
-                    Operation::Register { connection, .. } => (*connection, "register"),
-                    Operation::Unregister { connection, .. } => (*connection, "unregister"),
-                    Operation::RemoveRow { connection, .. } => (*connection, "remove"),
-                    _ => return,
-                };
-                let host = executed.life.host + 1;
-                self.note_connection(watch, connection, &format!("{what} by i{host}"));
-            }
-            _ => {}
-        }
-    }
 }
