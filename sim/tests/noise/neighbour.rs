@@ -226,6 +226,7 @@ fn seen_by_others(text: &str) -> Vec<String> {
         lease_renewal: lease * 3 / 10,
         view_interval: lease / 10,
         isolation: lease * 2,
+        queue_frames: 64,
         ..Config::default()
     };
     seen(schedule, config, "z")
