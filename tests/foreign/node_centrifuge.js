@@ -1,30 +1,34 @@
-// The package `centrifuge` from npm, in JSON and in Protobuf, at two servers that take tokens.
+// The package `centrifuge` from npm at two servers that take tokens, in each encoding over each of its transports.
 "use strict";
 
 const { randomUUID } = require("node:crypto");
 const WebSocket = require("ws");
 const { Api, assert, eventually, place, run, sleep, token, within } = require("./check");
 
-const ENCODINGS = {
-  JSON: require("centrifuge").Centrifuge,
-  Protobuf: require("centrifuge/build/protobuf").Centrifuge,
+const JSON_CENTRIFUGE = require("centrifuge").Centrifuge;
+const PROTOBUF_CENTRIFUGE = require("centrifuge/build/protobuf").Centrifuge;
+
+/** How a client speaks, and over what. `options` are those of the package that say so. */
+const WAYS = {
+  "JSON": { Centrifuge: JSON_CENTRIFUGE, options: overWebSocket },
+  "Protobuf": { Centrifuge: PROTOBUF_CENTRIFUGE, options: overWebSocket },
+  "JSON over an HTTP stream": { Centrifuge: JSON_CENTRIFUGE, transport: "http_stream", options: overStream },
+  "Protobuf over an HTTP stream": { Centrifuge: PROTOBUF_CENTRIFUGE, transport: "http_stream", options: overStream },
+  "JSON over an event stream": { Centrifuge: JSON_CENTRIFUGE, transport: "sse", options: overStream },
 };
 
 const [near, far] = place.servers;
 const farApi = new Api(far);
+const host = (server) => new URL(server.terminals).host;
 const at = (server) => server.terminals.replace("/connect", "/connection/websocket");
 
 /** A client of a user, and all that it has told of. Where it connects can be changed. */
-function client(Centrifuge, user, options = {}) {
+function client(way, user, options = {}) {
+  const { Centrifuge, transport } = way;
   const told = { server: near, sockets: [], events: [], publications: [], subscribed: [] };
-  class Socket extends WebSocket {
-    constructor(url, protocols) {
-      super(at(told.server) + new URL(url).search, protocols);
-      told.sockets.push(this);
-    }
-  }
-  const centrifuge = new Centrifuge(at(near), {
-    websocket: Socket,
+  const endpoint = `http://${host(near)}/connection/${transport}`;
+  const centrifuge = new Centrifuge(transport ? [{ transport, endpoint }] : at(near), {
+    ...way.options(told),
     getToken: async () => token(user),
     minReconnectDelay: 100,
     maxReconnectDelay: 200,
@@ -41,6 +45,65 @@ function client(Centrifuge, user, options = {}) {
   return told;
 }
 
+function overWebSocket(told) {
+  class Socket extends WebSocket {
+    constructor(url, protocols) {
+      super(at(told.server) + new URL(url).search, protocols);
+      told.sockets.push(this);
+    }
+  }
+  return { websocket: Socket };
+}
+
+/** What the client says goes to the other server than the one that it is connected to. */
+function overStream(told) {
+  const emulationEndpoint = `http://${host(far)}/emulation`;
+  const other = () => (told.server === far ? near : far);
+  const request = async (url, options) => {
+    if (url === emulationEndpoint) {
+      const answer = await fetch(`http://${host(other())}/emulation`, options);
+      told.relayed.push(answer.status);
+      return answer;
+    }
+    const aborted = new AbortController();
+    options.signal?.addEventListener("abort", () => aborted.abort());
+    told.sockets.push({ terminate: () => aborted.abort() });
+    const { pathname, search } = new URL(url);
+    return fetch(`http://${host(told.server)}${pathname}${search}`, { ...options, signal: aborted.signal });
+  };
+  told.relayed = [];
+  return { fetch: request, emulationEndpoint, eventsource: eventSource(request) };
+}
+
+/** As browsers have it, as far as the package uses it: Node has none. */
+function eventSource(request) {
+  return class {
+    constructor(url) {
+      this.aborted = new AbortController();
+      this.read(url).catch(() => {}).then(() => this.onerror?.({}));
+    }
+
+    async read(url) {
+      const answer = await request(url, { headers: { Accept: "text/event-stream" }, signal: this.aborted.signal });
+      assert.equal(answer.headers.get("content-type"), "text/event-stream");
+      this.onopen();
+      let text = "";
+      for await (const bytes of answer.body.pipeThrough(new TextDecoderStream())) {
+        const events = (text + bytes).split("\n\n");
+        text = events.pop();
+        for (const event of events) {
+          if (event.startsWith("data: ")) this.onmessage({ data: event.slice(6) });
+        }
+      }
+    }
+
+    close() {
+      this.onerror = null;
+      this.aborted.abort();
+    }
+  };
+}
+
 async function connected(told, times = 1) {
   await eventually("it is connected", () => told.of("connected").length >= times);
   return told.of("connected").at(-1).client;
@@ -53,10 +116,14 @@ async function open(...args) {
   return told;
 }
 
+/** What a client names itself by, which the package does not show. */
+const sessionOf = ({ centrifuge }) => ({ session: centrifuge._session, node: centrifuge._node });
+
 /** Protobuf has bytes where JSON has JSON. */
 const value = (data) => (data instanceof Uint8Array ? JSON.parse(Buffer.from(data).toString()) : data);
 const values = (told) => told.publications.map(({ data }) => value(data));
-const bytes = (Centrifuge, data) => (Centrifuge === ENCODINGS.JSON ? data : Buffer.from(JSON.stringify(data)));
+const isJson = (way) => way.Centrifuge === JSON_CENTRIFUGE;
+const bytes = (way, data) => (isJson(way) ? data : Buffer.from(JSON.stringify(data)));
 
 async function logged(user, data) {
   const { body } = await farApi.send("POST", `/v1/users/${user}/push?durable=true`, JSON.stringify(data),
@@ -66,9 +133,9 @@ async function logged(user, data) {
 
 const refused = (promise) => within(promise.then(() => assert.fail("it was not refused"), (error) => error), "a refusal");
 
-const checks = (Centrifuge) => ({
+const checks = (way) => ({
   "a client gets what is pushed to its user at the other server": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     const [listed] = await farApi.connections(user);
     assert.equal(listed.connection, told.client);
     await farApi.pushToOne(user, '{"text":"hello",\n "number":5}');
@@ -80,14 +147,14 @@ const checks = (Centrifuge) => ({
   },
 
   "what is for everyone has a channel of its own": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await farApi.accepted("POST", "/v1/broadcast", '"all"', { "Content-Type": "text/plain" });
     await eventually("the publication", () => told.publications.some(({ channel }) => channel === "#"));
     told.centrifuge.disconnect();
   },
 
   "what was missed comes at another server, once and in order": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await logged(user, 1);
     await eventually("the first", () => told.publications.length === 1);
     for (const turn of [1, 2, 3]) {
@@ -115,7 +182,7 @@ const checks = (Centrifuge) => ({
   },
 
   "a client whose position is lost is told so": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await logged(user, 1);
     await eventually("the first", () => told.publications.length === 1);
     told.sockets.at(-1).terminate();
@@ -129,7 +196,7 @@ const checks = (Centrifuge) => ({
   },
 
   "a client whose log is deleted under it comes again": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await logged(user, 1);
     await eventually("the first", () => told.publications.length === 1);
     await farApi.accepted("DELETE", `/v1/users/${user}/log`);
@@ -146,7 +213,7 @@ const checks = (Centrifuge) => ({
       asked += 1;
       return token(user);
     };
-    const told = await open(Centrifuge, user, { token: token(user, -60), getToken });
+    const told = await open(way, user, { token: token(user, -60), getToken });
     assert.equal(asked, 1);
     assert.ok(told.of("error").some(({ error }) => error.code === 109), JSON.stringify(told.events));
     told.centrifuge.disconnect();
@@ -158,7 +225,7 @@ const checks = (Centrifuge) => ({
       asked += 1;
       return token(user, -26); // Of the leeway of 30 s four are left.
     };
-    const told = await open(Centrifuge, user, { getToken });
+    const told = await open(way, user, { getToken });
     await eventually("it is asked for tokens", () => asked >= 3);
     await farApi.pushToOne(user, '"here"');
     await eventually("the publication", () => told.publications.length === 1);
@@ -167,19 +234,19 @@ const checks = (Centrifuge) => ({
   },
 
   "a token that does not count ends it for good": async (user) => {
-    const told = client(Centrifuge, user, { getToken: async () => `${token(user)}x` });
+    const told = client(way, user, { getToken: async () => `${token(user)}x` });
     await eventually("it gives up", () => told.of("disconnected").length === 1);
     assert.equal(told.of("disconnected")[0].code, 3500);
   },
 
   "without a token it is not let in": async (user) => {
-    const told = client(Centrifuge, user, { getToken: null });
+    const told = client(way, user, { getToken: null });
     await eventually("it gives up", () => told.of("disconnected").length === 1);
     assert.equal(told.of("disconnected")[0].code, 101);
   },
 
   "a client that is kicked stays away": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await farApi.kick(user, told.client);
     await eventually("it is told so", () => told.of("disconnected").length === 1);
     const { code, reason } = told.of("disconnected")[0];
@@ -187,7 +254,7 @@ const checks = (Centrifuge) => ({
   },
 
   "presence and history of the user's channel": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     for (const number of [1, 2, 3]) await logged(user, number);
     await eventually("the publications", () => told.publications.length === 3);
     const { centrifuge } = told;
@@ -213,9 +280,9 @@ const checks = (Centrifuge) => ({
   },
 
   "what there is not is answered, and the client goes on": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     const { centrifuge } = told;
-    const data = bytes(Centrifuge, { a: 1 });
+    const data = bytes(way, { a: 1 });
     assert.equal((await refused(centrifuge.rpc("method", data))).code, 108);
     assert.equal((await refused(centrifuge.publish(`#${user}`, data))).code, 103);
     assert.equal((await refused(centrifuge.history(`#another ${user}`, { limit: 1 }))).code, 108);
@@ -227,7 +294,7 @@ const checks = (Centrifuge) => ({
 
   "a client joins a topic that its token allows": async (user) => {
     const topics = [`joined-${user}`, `room-${user}-*`];
-    const told = await open(Centrifuge, user, { getToken: async () => token(user, 600, { topics }) });
+    const told = await open(way, user, { getToken: async () => token(user, 600, { topics }) });
     assert.ok(told.subscribed.some(({ channel }) => channel === topics[0]), JSON.stringify(told.subscribed));
     const room = told.centrifuge.newSubscription(`room-${user}-7`);
     const publications = [];
@@ -248,7 +315,7 @@ const checks = (Centrifuge) => ({
   },
 
   "a client that is idle is pinged, and answers": async (user) => {
-    const told = await open(Centrifuge, user);
+    const told = await open(way, user);
     await sleep(7000); // Longer than pings and patience together.
     assert.deepEqual([told.sockets.length, told.of("connecting").length], [1, 1]);
     await farApi.pushToOne(user, '"still"');
@@ -257,8 +324,7 @@ const checks = (Centrifuge) => ({
   },
 
   "a payload of any kind arrives": async (user) => {
-    const told = await open(Centrifuge, user);
-    const isJson = Centrifuge === ENCODINGS.JSON;
+    const told = await open(way, user);
     for (const [payload, shown] of [
       ["no JSON", "no JSON"],
       ["5", 5],
@@ -268,32 +334,71 @@ const checks = (Centrifuge) => ({
       await farApi.pushToOne(user, payload);
       await eventually("the publication", () => told.publications.length === 1);
       const [{ data }] = told.publications;
-      assert.deepEqual(isJson ? data : Buffer.from(data), isJson ? shown : Buffer.from(payload));
+      assert.deepEqual(isJson(way) ? data : Buffer.from(data), isJson(way) ? shown : Buffer.from(payload));
     }
     told.centrifuge.disconnect();
   },
 });
 
 const all = {};
-for (const [encoding, Centrifuge] of Object.entries(ENCODINGS)) {
-  for (const [name, check] of Object.entries(checks(Centrifuge))) {
-    const user = `${encoding}-${Object.keys(all).length}`;
-    all[`${encoding}: ${name}`] = () => check(user);
+for (const [name, way] of Object.entries(WAYS)) {
+  for (const [number, [what, check]] of Object.entries(checks(way)).entries()) {
+    all[`${name}: ${what}`] = () => check(`${name.replaceAll(" ", "-")}-${number}`);
   }
 }
 
-/** It ends a server, and comes last. */
-all["a client whose server is drained goes on at another one"] = async () => {
-  const told = await open(ENCODINGS.JSON, "drained");
-  await logged("drained", 1);
-  await eventually("the first", () => told.publications.length === 1);
-  told.server = far;
-  process.kill(near.pid, "SIGTERM");
-  await connected(told, 2);
-  assert.equal(told.of("connecting").at(-1).code, 3001);
-  await logged("drained", 2);
-  await eventually("the second", () => told.publications.length === 2);
+all["what is said on other connections must be of a terminal"] = async () => {
+  const way = WAYS["JSON over an HTTP stream"];
+  const told = await open(way, "named");
+  const { session, node } = sessionOf(told);
+  const say = async (server, body) => {
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    return (await fetch(`http://${host(server)}/emulation`, options)).status;
+  };
+  const data = '{"id":77,"rpc":{"method":"m"}}';
+  for (const server of place.servers) {
+    assert.equal(await say(server, { session, node, data }), 204);
+    const other = session.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+    assert.equal(await say(server, { session: other, node, data }), 404);
+    assert.equal(await say(server, { session, node: "0000000000000007", data }), 404);
+    assert.equal(await say(server, { session }), 400);
+    assert.equal(await say(server, { session, node, data: "x".repeat(place.frame_bytes + 1) }), 413);
+  }
   told.centrifuge.disconnect();
+  await eventually("it is gone", async () => (await farApi.connections("named")).length === 0);
+  for (const server of place.servers) assert.equal(await say(server, { session, node, data }), 404);
+};
+
+all["pages of other origins may neither connect nor speak"] = async () => {
+  for (const [path, method] of [["connection/http_stream", "POST"], ["connection/sse?cf_connect=%7B%7D", "GET"],
+    ["connection/uni_http_stream", "POST"], ["connection/uni_sse", "GET"], ["emulation", "POST"]]) {
+    const ask = (options, origin) => fetch(`http://${host(near)}/${path}`, { ...options, headers: { origin, "x": "y" } });
+    const body = method === "POST" ? "{}" : undefined;
+    assert.equal((await ask({ method, body }, "https://evil.example")).status, 403, path);
+    const preflight = { method: "OPTIONS" };
+    assert.equal((await ask(preflight, "https://evil.example")).status, 403, path);
+    const allowed = await ask(preflight, `http://${host(near)}`);
+    assert.equal(allowed.status, 204, path);
+    assert.equal(allowed.headers.get("access-control-allow-origin"), `http://${host(near)}`);
+    assert.equal(allowed.headers.get("access-control-max-age"), "300");
+  }
+};
+
+/** It ends a server, and comes last. */
+all["clients whose server is drained go on at another one"] = async () => {
+  const clients = await Promise.all(Object.values(WAYS).map((way, number) => open(way, `drained-${number}`)));
+  const all = (what, is) => eventually(what, () => clients.every(is));
+  for (const number of clients.keys()) await logged(`drained-${number}`, 1);
+  await all("the first", (told) => told.publications.length === 1);
+  for (const told of clients) told.server = far;
+  process.kill(near.pid, "SIGTERM");
+  for (const told of clients) {
+    await connected(told, 2);
+    assert.equal(told.of("connecting").at(-1).code, 3001, JSON.stringify(told.events));
+  }
+  for (const number of clients.keys()) await logged(`drained-${number}`, 2);
+  await all("the second", (told) => told.publications.length === 2);
+  for (const told of clients) told.centrifuge.disconnect();
 };
 
 run(all);

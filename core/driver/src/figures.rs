@@ -15,7 +15,7 @@ pub struct Snapshot {
     /// Whether a balancer should send terminals to it.
     pub ready: bool,
     /// Terminals by the name of their transport, those included that it still completes handshakes with or ends.
-    pub transports: [(&'static str, u64); 2],
+    pub transports: [(&'static str, u64); 3],
 }
 
 /// All figures of one instance, for a scraper.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use http::request::Parts;
 use switchboard_core::event::{Answer, Event, Handshake, Login, Refused};
-use switchboard_core::frame::EncodedSize;
+use switchboard_core::frame::{EncodedSize, Payload};
 use switchboard_core::id::{ConnectionKey, InstanceId, UserId};
 use switchboard_core::logs::LogRequest;
 use switchboard_core::message::{Action, Push};
@@ -36,6 +36,8 @@ pub(crate) enum Input {
     Accept(Box<Accept>),
     /// A terminal that was accepted as a stranger has logged in.
     LogIn(Box<LoggedIn>),
+    /// A terminal has said something on another connection than its own.
+    Hear(Box<Relayed>),
     /// Another instance opened a link.
     AcceptLink(LinkEnd),
     /// The application hands in a push.
@@ -63,6 +65,8 @@ pub(crate) struct Accept {
     pub(crate) who: Who,
     pub(crate) protocol: Protocol,
     pub(crate) session: Option<String>,
+    /// What it has said already, if its first frame came with its request.
+    pub(crate) first: Option<Payload>,
     pub(crate) opening: Opening,
     pub(crate) seat: Seat,
     /// Its place among the sockets of terminals, if it came through the listener for these.
@@ -88,6 +92,27 @@ pub(crate) struct LoggedIn {
     pub(crate) connection: ConnectionKey,
     pub(crate) login: Login,
     pub(crate) session: Option<String>,
+}
+
+/// A frame of a terminal that came on another connection than its own.
+pub(crate) struct Relayed {
+    pub(crate) name: TerminalName,
+    pub(crate) frame: Payload,
+    pub(crate) answer: oneshot::Sender<Hearing>,
+}
+
+/// What a terminal names itself by on other connections. It is random, and known to it alone.
+pub(crate) type TerminalName = [u8; 16];
+
+/// What became of such a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// The terminal's task has it.
+    Heard,
+    /// There is no such terminal.
+    Gone,
+    /// It has said more than is served.
+    Full,
 }
 
 /// One end of an open link, before it belongs to an instance's thread.
@@ -207,6 +232,7 @@ fn bytes_of(input: &Input) -> usize {
     match input {
         Input::Event(Event::LinkReceived { batch, .. }) => batch.len(),
         Input::Push(push, _) => payload(push),
+        Input::Hear(relayed) => relayed.frame.len(),
         Input::Event(_)
         | Input::Accept(_)
         | Input::LogIn(_)
@@ -234,7 +260,6 @@ mod tests {
 
     use futures_channel::oneshot;
     use switchboard_core::config::Config;
-    use switchboard_core::frame::Payload;
     use switchboard_core::message::Audience;
 
     use super::*;

@@ -63,6 +63,7 @@ mod login;
 mod looping;
 mod members;
 mod permits;
+mod relays;
 mod request;
 pub mod runtime;
 mod server;

@@ -25,6 +25,7 @@ use crate::ingress::Door;
 use crate::login::Authenticator;
 use crate::members::{Addresses, Arrivals, Member, Shared};
 use crate::permits::{ByteBudget, Service};
+use crate::relays::Relays;
 use crate::runtime::Runtime;
 use crate::settings::{ProcessConfig, Settings};
 use crate::tasks::directory;
@@ -149,6 +150,7 @@ impl<R: Runtime> Builder<R> {
                 arrivals: Arc::new(Arrivals::new()),
                 dropped: Arc::default(),
                 heads: Service::ALL.map(|_| ByteBudget::new(HEADS)),
+                relays: Relays::new(secret),
             }),
         };
         let mut server = Server {

@@ -28,6 +28,8 @@ pub enum Protocol {
     CentrifugeJson,
     /// The same, in Protobuf.
     CentrifugeProtobuf,
+    /// What Centrifuge's clients are told, in JSON, for those that only listen.
+    CentrifugeOneWay,
 }
 
 /// Protocols among which a terminal chooses that connects at one place.
@@ -37,6 +39,8 @@ pub enum Family {
     Plain,
     /// Its first frame says so. Each terminal has a [session](centrifuge::Session).
     Centrifuge,
+    /// The same, and it says nothing else.
+    CentrifugeOneWay,
 }
 
 /// How a terminal is told why its connection ends.
@@ -126,11 +130,12 @@ pub enum Said {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Plain,
         Self::PlainLog,
         Self::CentrifugeJson,
         Self::CentrifugeProtobuf,
+        Self::CentrifugeOneWay,
     ];
 
     const fn codec(self) -> &'static Codec {
@@ -139,6 +144,7 @@ impl Protocol {
             Self::PlainLog => &plain::LOG_CODEC,
             Self::CentrifugeJson => &centrifuge::JSON_CODEC,
             Self::CentrifugeProtobuf => &centrifuge::PROTOBUF_CODEC,
+            Self::CentrifugeOneWay => &centrifuge::ONE_WAY_CODEC,
         }
     }
 
@@ -158,6 +164,7 @@ impl Protocol {
         match family {
             Family::Plain => Self::Plain,
             Family::Centrifuge => Self::CentrifugeJson,
+            Family::CentrifugeOneWay => Self::CentrifugeOneWay,
         }
     }
 
@@ -166,13 +173,24 @@ impl Protocol {
         match self {
             Self::Plain | Self::PlainLog => Family::Plain,
             Self::CentrifugeJson | Self::CentrifugeProtobuf => Family::Centrifuge,
+            Self::CentrifugeOneWay => Family::CentrifugeOneWay,
         }
     }
 
-    /// A new session of a terminal, if its protocol has any.
-    pub fn session(self, settings: centrifuge::Settings) -> Option<centrifuge::Session> {
+    /// Whether each terminal has a session, whose first frame says who it is.
+    pub const fn has_sessions(self) -> bool {
+        self.codec().session.is_some()
+    }
+
+    /// A new session of a terminal, if its protocol has any. What it says comes on other connections than its own if
+    /// it has names for these.
+    pub fn session(
+        self,
+        settings: centrifuge::Settings,
+        names: Option<centrifuge::Names>,
+    ) -> Option<centrifuge::Session> {
         let encoding = self.codec().session?;
-        Some(centrifuge::Session::new(encoding, settings))
+        Some(centrifuge::Session::new(encoding, settings, names))
     }
 
     /// Whether it takes the session of a terminal to say this: it is not the same for all to whom it is said.
@@ -356,7 +374,7 @@ mod tests {
                 Some(name) => {
                     let chosen = |family| Protocol::of_subprotocol(family, name);
                     assert_eq!(chosen(family), Some(protocol));
-                    for other in [Family::Plain, Family::Centrifuge] {
+                    for other in [Family::Plain, Family::Centrifuge, Family::CentrifugeOneWay] {
                         assert!(other == family || chosen(other).is_none());
                     }
                 }

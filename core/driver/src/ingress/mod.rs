@@ -1,10 +1,12 @@
 //! The way in: listeners, and HTTP on their sockets until they are handed over.
 
 mod apis;
+mod centrifuge;
 mod http;
 mod listener;
 mod peers;
 mod refusals;
+mod relay;
 mod serve;
 mod takeover;
 mod terminals;
@@ -20,6 +22,7 @@ use crate::events::Queue;
 use crate::handle::Handle;
 use crate::members::{Member, Shared};
 use crate::permits::{ByteBudget, Dropped, Service};
+use crate::relays::Relays;
 
 pub(crate) use listener::Door;
 pub(crate) use serve::serve;
@@ -38,7 +41,10 @@ pub(crate) struct Ingress {
     dropped: Arc<Dropped>,
     heads: [Arc<ByteBudget>; 3],
     header_bytes: usize,
+    /// The largest message that a terminal may send.
+    frame_bytes: usize,
     handshake_timeout: Duration,
+    relays: Relays,
 }
 
 impl Ingress {
@@ -60,7 +66,9 @@ impl Ingress {
             dropped: Arc::clone(&shared.dropped),
             heads: shared.heads.clone(),
             header_bytes: shared.settings.process.header_bytes,
+            frame_bytes: shared.settings.process.frame_bytes,
             handshake_timeout: shared.settings.core.handshake_timeout,
+            relays: shared.relays.clone(),
         }
     }
 

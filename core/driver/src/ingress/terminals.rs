@@ -1,17 +1,20 @@
 //! From a terminal's handshake to an accepted terminal, at our own listener and for any hyper-based server.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
 use switchboard_core::event::{Follow, Handshake, Refused};
+use switchboard_core::frame::Payload;
 use switchboard_core::id::UserId;
-use switchboard_protocol::{Family, Protocol};
+use switchboard_protocol::Protocol;
 
+use super::centrifuge::{EMULATION_PATH, Entrance, is_preflight, preflight};
+use super::relay::{From, relay};
 use super::takeover::{Accepted, Refusal, take_over};
 use super::{Ingress, refusals};
 use crate::admission::Admission;
@@ -23,15 +26,12 @@ use crate::login::{AuthError, Authenticator, Login};
 use crate::members::Member;
 use crate::permits::{Capacity, Seat, Service, SocketPermit};
 use crate::request::follow::follow;
-use crate::request::{origin, query};
+use crate::request::origin;
 use crate::runtime::Runtime;
 use crate::transport::{self, Asked, BadHandshake, Handover, Opening};
 
 /// Where terminals connect whose handshake says who they are.
 const PATH: &str = "/connect";
-
-/// Where those connect that speak the Centrifuge protocol over a WebSocket.
-const CENTRIFUGE_PATH: &str = "/connection/websocket";
 
 /// What a terminal is told that finds no place: by then another instance may have one.
 const RETRY_SECONDS: u16 = 1;
@@ -41,9 +41,12 @@ const RETRY_SECONDS_OF_USER: u16 = 30;
 
 /// Answers one handshake, and hands the connection to the terminal's task.
 pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, permit: &SocketPermit) {
-    let answer = async |request: Request<_>| {
-        let (parts, _) = request.into_parts();
-        terminal(ingress, &parts, permit).await
+    let answer = async |request: Request<Incoming>| match request.uri().path() {
+        EMULATION_PATH => Err(relayed::<R>(ingress, request).await),
+        _ => {
+            let (parts, body) = request.into_parts();
+            terminal(ingress, &parts, body, permit).await
+        }
     };
     let taken = take_over::<R, Handover>(ingress, Service::Terminals, stream, answer).await;
     if let Some((handover, wire)) = taken {
@@ -51,12 +54,33 @@ pub(super) async fn serve<R: Runtime>(ingress: &Ingress, stream: R::Stream, perm
     }
 }
 
+/// What a terminal says on another connection than its own.
+async fn relayed<R: Runtime>(ingress: &Ingress, request: Request<Incoming>) -> Refusal {
+    let (parts, body) = request.into_parts();
+    if let Err(refusal) = checked_origin(ingress, &parts) {
+        return refusal;
+    }
+    if is_preflight(&parts) {
+        return preflight(&parts.headers);
+    }
+    if parts.method != Method::POST {
+        return Box::new(BadHandshake::Method(&["POST"]).response());
+    }
+    relay::<R, _>(ingress, Request::from_parts(parts, body), From::Terminal).await
+}
+
 async fn terminal(
     ingress: &Ingress,
     parts: &Parts,
+    body: Incoming,
     permit: &SocketPermit,
 ) -> Result<Accepted<Handover>, Refusal> {
-    let (asked, who) = admit(ingress, parts, &permit.room)
+    let entrance = Entrance::at(parts.uri.path());
+    if entrance.is_some() && is_preflight(parts) {
+        checked_origin(ingress, parts)?;
+        return Err(preflight(&parts.headers));
+    }
+    let (asked, who, first) = admit(ingress, parts, body, entrance, &permit.room)
         .await
         .inspect_err(|refusal| refusals::note(&ingress.me, &parts.headers, None, refusal))?;
     let user = who.user().cloned();
@@ -65,6 +89,7 @@ async fn terminal(
         asked: &asked,
         opening,
         who,
+        first,
         place: permit.place.clone(),
     };
     connect(ingress.events.as_deref(), &ingress.me, terminal)
@@ -83,55 +108,46 @@ async fn terminal(
 async fn admit(
     ingress: &Ingress,
     parts: &Parts,
+    body: Incoming,
+    entrance: Option<Entrance>,
     room: &Capacity,
-) -> Result<(Asked, Comer), Refusal> {
-    let asked = match parts.uri.path() {
-        PATH => transport::asked(&parts.method, parts.version, &parts.headers),
-        CENTRIFUGE_PATH => transport::asked_websocket(parts, encoding(&parts.uri)),
-        _ => {
+) -> Result<(Asked, Comer, Option<Payload>), Refusal> {
+    let asked = match (entrance, parts.uri.path()) {
+        (Some(entrance), _) => entrance.asked(parts),
+        (None, PATH) => transport::asked(&parts.method, parts.version, &parts.headers),
+        (None, _) => {
             let text =
                 "terminals connect at /connect, those of Centrifuge at /connection/websocket";
             return Err(Box::new(refusal(StatusCode::NOT_FOUND, "not_found", text)));
         }
     };
     let asked = asked.map_err(|error| Box::new(error.response()))?;
+    checked_origin(ingress, parts)?;
     let admitted = ingress.admitted.load_full();
-    if let Err(error) = origin::check(parts, &admitted.origins) {
-        let text = error.to_string();
-        return Err(Box::new(refusal(
-            StatusCode::FORBIDDEN,
-            "foreign_origin",
-            &text,
-        )));
-    }
     let comer: Result<_, Refusal> = async {
         let authenticator = authenticator(&admitted.admission, room)?;
-        if asked.protocol.family() == Family::Centrifuge {
-            return Ok(Comer::Stranger(Box::new(parts.clone())));
+        if let Some(entrance) = entrance {
+            let first = entrance.first(parts, body, ingress.frame_bytes).await?;
+            return Ok((Comer::Stranger(Box::new(parts.clone())), first));
         }
         let login = authenticator.authenticate(parts).await;
         let login = login.map_err(|error| Box::new(unauthenticated(&error)))?;
         let follow = asked_log(&parts.uri, asked.protocol)?;
-        Ok(Comer::Known(login, follow))
+        Ok((Comer::Known(login, follow), None))
     }
     .await;
     match comer {
-        Ok(comer) => Ok((asked, comer)),
+        Ok((comer, first)) => Ok((asked, comer, first)),
         Err(refusal) => Err(Box::new(asked.refused(*refusal))),
     }
 }
 
-/// The protocol of a terminal of Centrifuge that offers no subprotocol. Other parameters are others' business, and so is
-/// what cannot be read.
-fn encoding(uri: &Uri) -> Protocol {
-    let mut wishes = query::pairs(uri.query()).flatten();
-    let is_protobuf = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
-        matches!(&*name, "format" | "cf_protocol") && value == "protobuf"
-    };
-    match wishes.any(is_protobuf) {
-        true => Protocol::CentrifugeProtobuf,
-        false => Protocol::usual(Family::Centrifuge),
-    }
+/// A browser's page must be of an origin whose pages may connect.
+fn checked_origin(ingress: &Ingress, parts: &Parts) -> Result<(), Refusal> {
+    origin::check(parts, &ingress.admitted.load().origins).map_err(|error| {
+        let text = error.to_string();
+        Box::new(refusal(StatusCode::FORBIDDEN, "foreign_origin", &text))
+    })
 }
 
 /// Who says who a terminal belongs to, if there is room for it.
@@ -192,6 +208,7 @@ impl Handle {
             asked: &asked,
             opening: Opening::upgrade(asked.kind, hyper::upgrade::on(&mut *request)),
             who: Comer::Known(login, asked_log(request.uri(), asked.protocol)?),
+            first: None,
             place: None,
         };
         connect(self.shared.events.as_deref(), member, terminal).await?;
@@ -221,6 +238,8 @@ struct Candidate<'a> {
     asked: &'a Asked,
     opening: Opening,
     who: Comer,
+    /// What it has said with its request.
+    first: Option<Payload>,
     /// Its place among the sockets of terminals, if it came through the listener for these.
     place: Option<Arc<Seat>>,
 }
@@ -247,6 +266,7 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
         asked,
         opening,
         who,
+        first,
         place,
     } = terminal;
     let (answer, answered) = oneshot::channel();
@@ -268,6 +288,7 @@ async fn ask(member: &Member, terminal: Candidate<'_>) -> Option<Result<(), Refu
         who,
         protocol: asked.protocol,
         session,
+        first,
         opening,
         seat: member.seat(),
         place,

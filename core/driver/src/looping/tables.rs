@@ -1,5 +1,6 @@
 //! What the commands of an instance are about: its terminals and its links, by slot.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use bytes::Bytes;
 use switchboard_core::frame::{Outgoing, Payload};
 use switchboard_core::id::{ConnectionKey, LinkKey};
 use switchboard_core::position::Position;
-use switchboard_protocol::{Encoder, Family, Protocol};
+use switchboard_protocol::{Encoder, Protocol};
 
+use crate::inbox::{Hearing, TerminalName};
 use crate::permits::SocketPermit;
 use crate::tasks::Trust;
 use crate::tasks::link::LinkFeed;
@@ -24,6 +26,8 @@ pub(super) struct Terminals {
     carriage: Carriage,
     /// How many there are of each transport.
     carried: [u64; TransportKind::ALL.len()],
+    /// Those that say what they say on other connections than their own.
+    named: HashMap<TerminalName, ConnectionKey>,
 }
 
 struct TerminalEntry {
@@ -32,6 +36,7 @@ struct TerminalEntry {
     transport: TransportKind,
     mailbox: Rc<Mailbox>,
     session: Option<Box<str>>,
+    name: Option<Box<TerminalName>>,
 }
 
 impl Terminals {
@@ -41,6 +46,7 @@ impl Terminals {
         protocol: Protocol,
         transport: TransportKind,
         session: Option<String>,
+        name: Option<TerminalName>,
     ) -> Rc<Mailbox> {
         let mailbox = Rc::new(Mailbox::default());
         let entry = TerminalEntry {
@@ -49,7 +55,11 @@ impl Terminals {
             transport,
             mailbox: Rc::clone(&mailbox),
             session: session.map(String::into_boxed_str),
+            name: name.map(Box::new),
         };
+        if let Some(name) = name {
+            self.named.insert(name, key);
+        }
         self.carried[transport as usize] += 1;
         place(&mut self.entries, key.slot(), entry);
         mailbox
@@ -64,7 +74,7 @@ impl Terminals {
                 return;
             }
             if let Outgoing::Record(pushed) = &outgoing
-                && entry.protocol.family() == Family::Centrifuge
+                && entry.protocol.has_sessions()
             {
                 let offset = pushed.position().map_or(0, Position::offset);
                 entry.mailbox.post(TerminalOrder::StandsAt(offset));
@@ -97,9 +107,21 @@ impl Terminals {
 
     pub(super) fn forget(&mut self, key: ConnectionKey) {
         if let Some(entry) = self.get(key) {
-            let transport = entry.transport;
+            let (transport, name) = (entry.transport, entry.name.as_deref().copied());
             self.carried[transport as usize] -= 1;
             self.entries[key.slot()] = None;
+            if let Some(name) = name {
+                self.named.remove(&name);
+            }
+        }
+    }
+
+    /// Hands a frame to the terminal that names itself so.
+    pub(super) fn hear(&self, name: &TerminalName, frame: Payload) -> Hearing {
+        let key = self.named.get(name);
+        match key.and_then(|key| self.get(*key)) {
+            Some(entry) => entry.mailbox.hear(frame),
+            None => Hearing::Gone,
         }
     }
 

@@ -14,16 +14,18 @@ use switchboard_core::command::Outbox;
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
-use switchboard_protocol::centrifuge;
+use switchboard_protocol::{Family, centrifuge};
 
 use super::tables::{Links, Terminals};
 use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
-use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, Posted, Reports, Who};
+use crate::inbox::{Accept, Input, LinkEnd, LoggedIn, Posted, Relayed, Reports, TerminalName, Who};
 use crate::log::journal;
 use crate::members::{Member, Shared};
 use crate::permits::Service;
+use crate::random_bytes;
+use crate::relays::Relays;
 use crate::runtime::{Runtime, race};
 use crate::task::give_way;
 use crate::tasks::Trust;
@@ -66,6 +68,7 @@ pub(super) struct Worker {
     pub(super) for_links: Rc<LinkContext>,
     pub(super) instance: Instance,
     pub(super) terminals: Terminals,
+    relays: Relays,
     pub(super) links: Links,
     pub(super) directory: DirectoryLink,
     /// What came of commands at once: events of the next batch.
@@ -129,6 +132,7 @@ impl Worker {
             for_links: Rc::new(for_links),
             instance,
             terminals: Terminals::default(),
+            relays: shared.relays.clone(),
             links: Links::default(),
             outcomes: directory.first_event().into_iter().collect(),
             directory,
@@ -222,6 +226,15 @@ impl Worker {
                 let event = Event::Authenticated { connection, login };
                 self.instance.handle(now, event, out);
             }
+            Input::Hear(relayed) => {
+                let Relayed {
+                    name,
+                    frame,
+                    answer,
+                } = *relayed;
+                // Whoever has brought it may have gone.
+                let _ = answer.send(self.terminals.hear(&name, frame));
+            }
             Input::AcceptLink(end) => {
                 self.execute_all::<R>(out);
                 if let Some(key) = self.instance.accept_link(now) {
@@ -304,13 +317,20 @@ impl Worker {
         };
         let transport = accept.opening.kind();
         journal::accepted(self.me.id, id, user.as_ref(), transport.name());
-        let mailbox = (self.terminals).insert(key, accept.protocol, transport, accept.session);
+        let is_named = accept.protocol.family() == Family::Centrifuge && !transport.upgrades();
+        let name: Option<TerminalName> = is_named.then(random_bytes);
+        let mailbox =
+            (self.terminals).insert(key, accept.protocol, transport, accept.session, name);
+        if let Some(first) = accept.first {
+            mailbox.hear(first);
+        }
         let terminal = Box::new(terminal::Terminal {
             key,
             id,
             user,
             request,
             protocol: accept.protocol,
+            names: name.map(|name| Box::new(self.relays.names(self.me.id, name))),
             mailbox,
             _seat: accept.seat,
             _place: accept.place,

@@ -16,6 +16,7 @@ use crate::admission::Admitted;
 use crate::events::Queue;
 use crate::inbox::{Inbox, Siblings};
 use crate::permits::{ByteBudget, Dropped, Seat, Service, SocketPermit};
+use crate::relays::Relays;
 use crate::settings::Settings;
 
 pub(crate) use refusals::{LATE, Refusals};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) dropped: Arc<Dropped>,
     /// What has come of heads that are not complete, on all threads, by service.
     pub(crate) heads: [Arc<ByteBudget>; 3],
+    /// What terminals name themselves by on other connections than their own.
+    pub(crate) relays: Relays,
 }
 
 /// Where a server can be reached.
@@ -144,6 +147,7 @@ impl Shared {
             arrivals: Arc::new(Arrivals::new()),
             dropped: Arc::default(),
             heads: Service::ALL.map(|_| ByteBudget::new(0)),
+            relays: Relays::new(Settings::default().secret().expect("a random one")),
         }
     }
 

@@ -22,10 +22,11 @@ use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
 use switchboard_core::topic::TopicWish;
+use switchboard_protocol::centrifuge::Names;
 use switchboard_protocol::{Protocol, Said, centrifuge};
 
 use crate::events::{NotTaken, Queue, TerminalEvent};
-use crate::inbox::Reports;
+use crate::inbox::{Hearing, Reports};
 use crate::log::{Cause, damped, journal};
 use crate::permits::Seat;
 use crate::runtime::{Runtime, race};
@@ -38,11 +39,19 @@ pub(crate) use questions::Questions;
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Frames that a terminal has said on other connections and that are not served, at most: more than clients send at once.
+const HEARD_MAX: usize = 128;
+
+/// Bytes of these, at most, unless it is one.
+const HEARD_BYTES: usize = 128 << 10;
+
 /// What an instance tells a terminal. It holds no more than core lets be under way: one batch of
 /// frames and one ping.
 #[derive(Default)]
 pub(crate) struct Mailbox {
     orders: RefCell<VecDeque<TerminalOrder>>,
+    /// What the terminal has said on other connections than its own.
+    heard: RefCell<VecDeque<Payload>>,
     aborted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -64,6 +73,19 @@ impl Mailbox {
     pub(crate) fn post(&self, order: TerminalOrder) {
         self.orders.borrow_mut().push_back(order);
         self.wake();
+    }
+
+    /// Takes what the terminal has said on another connection than its own.
+    pub(crate) fn hear(&self, frame: Payload) -> Hearing {
+        let mut heard = self.heard.borrow_mut();
+        let bytes: usize = heard.iter().map(Payload::len).sum();
+        if heard.len() >= HEARD_MAX || (bytes > 0 && bytes + frame.len() > HEARD_BYTES) {
+            return Hearing::Full;
+        }
+        heard.push_back(frame);
+        drop(heard);
+        self.wake();
+        Hearing::Heard
     }
 
     /// Drops the socket at once.
@@ -128,6 +150,8 @@ pub(crate) struct Terminal {
     /// The request of one that will say who it is.
     pub(crate) request: Option<Box<Parts>>,
     pub(crate) protocol: Protocol,
+    /// What it names itself by on other connections, if it says on these what it says.
+    pub(crate) names: Option<Box<Names>>,
     pub(crate) mailbox: Rc<Mailbox>,
     /// Given up when the task ends.
     pub(crate) _seat: Seat,
@@ -415,6 +439,10 @@ impl<T: Transport> Pump<'_, T> {
         }
         if let Some(step) = ready!(self.poll_conversation(cx)) {
             return Poll::Ready(step);
+        }
+        let heard = self.terminal.mailbox.heard.borrow_mut().pop_front();
+        if let Some(frame) = heard {
+            return self.hold(cx, frame);
         }
         match self.transport.poll_read(cx) {
             Poll::Ready(Ok(Incoming::Control)) => Poll::Ready(Step::Heard(Heard::Control)),

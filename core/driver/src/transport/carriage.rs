@@ -46,7 +46,7 @@ impl Carried {
     /// A frame that is for one terminal alone.
     pub(crate) fn alone(transport: TransportKind, frame: Payload) -> Self {
         let bytes = match transport {
-            TransportKind::WebSocket => frame.bytes().clone(),
+            TransportKind::WebSocket | TransportKind::HttpStream => frame.bytes().clone(),
             TransportKind::EventStream => event::of_frame(&frame).into(),
         };
         let kind = frame.kind();
@@ -59,7 +59,7 @@ impl Carriage {
     pub(crate) fn carried(&mut self, transport: TransportKind, frame: Payload) -> Carried {
         let kind = frame.kind();
         let bytes = match transport {
-            TransportKind::WebSocket => frame.bytes().clone(),
+            TransportKind::WebSocket | TransportKind::HttpStream => frame.bytes().clone(),
             TransportKind::EventStream => Bytes::from_owner(SharedEvent(self.event(frame))),
         };
         Carried { kind, bytes }
@@ -100,7 +100,7 @@ mod tests {
             Payload::from("two\nlines".to_owned()),
             Payload::binary(Bytes::from_static(b"\0\xff")),
         ];
-        for transport in [TransportKind::WebSocket, TransportKind::EventStream] {
+        for transport in TransportKind::ALL {
             for frame in &frames {
                 let mut carriage = Carriage::default();
                 let mut carried = || carriage.carried(transport, frame.clone());

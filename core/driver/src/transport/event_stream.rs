@@ -1,5 +1,5 @@
-//! A terminal's event stream: the answer to a `GET` that does not end. Frames go to the terminal only, and
-//! each is an [event](super::event):
+//! A terminal's stream: the answer to a request that does not end. Frames go to the terminal only, and as
+//! [`AsEvents`] each is an [event](super::event):
 //!
 //! | what | event |
 //! |---|---|
@@ -8,10 +8,13 @@
 //! | the end, with its reason | `event: close`, and `data:` with code and reason as JSON |
 //! | a ping | a comment |
 //!
+//! As [`AsLines`] a text is a line, bytes are what they are, and the end has no word of its own: the protocol says it.
+//!
 //! A terminal answers nothing. It lives while what it is sent is acknowledged, and has ended when the
 //! connection has.
 
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,7 +28,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response};
 use switchboard_core::event::Closure;
-use switchboard_core::frame::CloseCode;
+use switchboard_core::frame::{CloseCode, FrameKind};
 use switchboard_protocol::{Farewell, Protocol};
 
 use super::outlet::Outlet;
@@ -83,16 +86,27 @@ fn accepted_type(range: &str) -> Option<&str> {
 /// # Errors
 ///
 /// What is wrong with it.
-pub(super) fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, BadHandshake> {
-    if method != Method::GET {
-        return Err(BadHandshake::Method);
+pub(super) fn asked(
+    kind: TransportKind,
+    methods: &'static [&'static str],
+    method: &Method,
+    headers: &HeaderMap,
+    protocol: Protocol,
+) -> Result<Asked, BadHandshake> {
+    if !methods.contains(&method.as_str()) {
+        return Err(BadHandshake::Method(methods));
     }
     if let Err(text) = check_page(headers) {
         return Err(BadHandshake::Header(text));
     }
     let mut head = Response::new(());
     let said = head.headers_mut();
-    said.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    let media_type = match (kind, protocol) {
+        (TransportKind::EventStream, _) => MEDIA_TYPE,
+        (_, Protocol::CentrifugeProtobuf) => "application/octet-stream",
+        (TransportKind::HttpStream | TransportKind::WebSocket, _) => "application/x-ndjson",
+    };
+    said.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     said.insert(
         CACHE_CONTROL,
         HeaderValue::from_static("no-store, no-transform"),
@@ -100,6 +114,16 @@ pub(super) fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, BadHa
     // Its length is not told: it ends with the connection.
     said.insert(CONNECTION, HeaderValue::from_static("close"));
     said.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    readable(headers, said);
+    Ok(Asked {
+        kind,
+        protocol,
+        head,
+    })
+}
+
+/// Lets the page that asks read the answer. That it may is checked before.
+pub(crate) fn readable(headers: &HeaderMap, said: &mut HeaderMap) {
     said.insert(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = headers.get(ORIGIN) {
         said.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -108,12 +132,6 @@ pub(super) fn asked(method: &Method, headers: &HeaderMap) -> Result<Asked, BadHa
         let of_refusals = HeaderValue::from_name(RETRY_AFTER);
         said.insert(ACCESS_CONTROL_EXPOSE_HEADERS, of_refusals);
     }
-    Ok(Asked {
-        kind: TransportKind::EventStream,
-        // `EventSource` sets no header by which it could choose another.
-        protocol: Protocol::default(),
-        head,
-    })
 }
 
 /// H04: a browser states the origin of a page that asks another host, unless the page may not read the answer
@@ -151,9 +169,73 @@ fn has_token(headers: &HeaderMap) -> bool {
     })
 }
 
-/// An event stream, server's side.
-pub(super) struct EventStream<S> {
+/// What frames become on a stream.
+pub(super) trait Framing {
+    /// Which transport that is.
+    const KIND: TransportKind;
+
+    /// What stands before everything.
+    fn begin(outlet: &mut Outlet);
+
+    fn send(outlet: &mut Outlet, frame: &Carried);
+
+    /// Something that every terminal passes over.
+    fn ping(outlet: &mut Outlet);
+
+    fn end(outlet: &mut Outlet, farewell: Farewell);
+}
+
+/// Frames are events.
+pub(super) struct AsEvents;
+
+/// Texts are lines.
+pub(super) struct AsLines;
+
+impl Framing for AsEvents {
+    const KIND: TransportKind = TransportKind::EventStream;
+
+    fn begin(outlet: &mut Outlet) {
+        outlet.push(&[], event::retry(retry()).into());
+    }
+
+    fn send(outlet: &mut Outlet, frame: &Carried) {
+        outlet.push(&[], frame.bytes.clone());
+    }
+
+    fn ping(outlet: &mut Outlet) {
+        outlet.push(event::PING, Bytes::new());
+    }
+
+    fn end(outlet: &mut Outlet, farewell: Farewell) {
+        outlet.push(&[], event::close(farewell).into());
+    }
+}
+
+impl Framing for AsLines {
+    const KIND: TransportKind = TransportKind::HttpStream;
+
+    fn begin(_: &mut Outlet) {}
+
+    fn send(outlet: &mut Outlet, frame: &Carried) {
+        outlet.push(&[], frame.bytes.clone());
+        match frame.kind {
+            FrameKind::Text => outlet.push(b"\n", Bytes::new()),
+            // It has its length in it.
+            FrameKind::Binary => {}
+        }
+    }
+
+    fn ping(outlet: &mut Outlet) {
+        outlet.push(b"\n", Bytes::new());
+    }
+
+    fn end(_: &mut Outlet, _: Farewell) {}
+}
+
+/// A stream, server's side.
+pub(super) struct EventStream<S, F> {
     stream: S,
+    framing: PhantomData<F>,
     outlet: Outlet,
     signs: Signs,
     portion: Portion,
@@ -177,11 +259,12 @@ fn retry() -> u16 {
     RETRY.start + u16::from_ne_bytes(random_bytes()) % (RETRY.end - RETRY.start)
 }
 
-impl<S> EventStream<S> {
+impl<S, F: Framing> EventStream<S, F> {
     /// A stream whose head is sent. What was read behind the request is not looked at.
     pub(super) fn new(wire: Wire<S>) -> Self {
         let mut stream = Self {
             stream: wire.stream,
+            framing: PhantomData,
             outlet: Outlet::default(),
             signs: Signs::default(),
             portion: Portion::default(),
@@ -189,22 +272,22 @@ impl<S> EventStream<S> {
             unacknowledged: wire.unacknowledged,
             unwanted_room: UNWANTED_MAX,
         };
-        stream.outlet.push(&[], event::retry(retry()).into());
+        F::begin(&mut stream.outlet);
         stream
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
-    const KIND: TransportKind = TransportKind::EventStream;
+impl<S: AsyncRead + AsyncWrite + Unpin, F: Framing> Transport for EventStream<S, F> {
+    const KIND: TransportKind = F::KIND;
 
     fn send(&mut self, frame: &Carried) {
-        self.outlet.push(&[], frame.bytes.clone());
+        F::send(&mut self.outlet, frame);
     }
 
-    fn ping(&mut self, frame: Option<&Carried>) {
+    fn ping(&mut self, frame: Option<&Carried>, _is_answered: bool) {
         match frame {
             Some(frame) => self.send(frame),
-            None => self.outlet.push(event::PING, Bytes::new()),
+            None => F::ping(&mut self.outlet),
         }
         // Behind it: that it is acknowledged is the answer.
         let unacknowledged = (self.unacknowledged)(&self.stream);
@@ -227,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
     fn close(&mut self, _cx: &mut Context<'_>, farewell: Farewell) {
         if self.stage == StreamStage::Open {
             self.stage = StreamStage::Ending;
-            self.outlet.push(&[], event::close(farewell).into());
+            F::end(&mut self.outlet, farewell);
         }
     }
 
@@ -274,6 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for EventStream<S> {
 mod tests {
     use futures_util::io::Cursor;
     use futures_util::task::noop_waker;
+    use switchboard_core::frame::Payload;
 
     use super::*;
 
@@ -282,7 +366,7 @@ mod tests {
     fn the_end_is_an_event_and_told_once() {
         let mut stream = stream();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        stream.ping(None);
+        stream.ping(None, true);
         stream.close(&mut cx, Protocol::Plain.farewell(CloseCode::Kicked));
         stream.close(&mut cx, Protocol::Plain.farewell(CloseCode::ServiceRestart));
         assert!(!stream.is_flushed());
@@ -298,14 +382,14 @@ mod tests {
     fn a_ping_is_answered_when_it_is_acknowledged() {
         let mut acknowledged = stream();
         acknowledged.unacknowledged = |_| Some(0);
-        acknowledged.ping(None);
+        acknowledged.ping(None, true);
         assert_eq!(acknowledged.signs(), LifeSign::Missing);
         written(&mut acknowledged);
         assert_eq!(acknowledged.signs(), LifeSign::Answer);
 
         let mut silent = stream();
         silent.unacknowledged = |_| Some(0);
-        silent.ping(None);
+        silent.ping(None, true);
         written(&mut silent);
         silent.unacknowledged = |_| Some(event::PING.len());
         assert_eq!(silent.signs(), LifeSign::Missing);
@@ -333,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_browser_is_told_when_it_may_connect_again() {
-        let mut stream = EventStream::new(wire());
+        let mut stream = EventStream::<_, AsEvents>::new(wire());
         let retry = written(&mut stream);
         let time = retry
             .strip_prefix("retry: ")
@@ -376,7 +460,7 @@ mod tests {
     #[test]
     fn the_page_that_asks_is_named_in_the_head() {
         let mut headers = HeaderMap::new();
-        let head = |headers: &HeaderMap| asked(&Method::GET, headers).expect("a stream").head;
+        let head = |headers: &HeaderMap| get(headers).expect("a stream").head;
         let none = head(&headers);
         assert!(!none.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
         let origin = HeaderValue::from_static("https://a.example");
@@ -384,7 +468,8 @@ mod tests {
         let one = head(&headers);
         assert_eq!(one.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], origin);
         assert_eq!(one.headers()[VARY], "origin");
-        assert!(asked(&Method::POST, &headers).is_err());
+        let post = asked(KIND, &["GET"], &Method::POST, &headers, Protocol::Plain);
+        assert!(post.is_err());
     }
 
     /// H04: nobody's browser is used by a page that hides where it is from. Browsers tell the mode to
@@ -412,13 +497,36 @@ mod tests {
             for (name, value) in *sent {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(asked(&Method::GET, &headers).is_ok(), *expected, "{sent:?}");
+            assert_eq!(get(&headers).is_ok(), *expected, "{sent:?}");
         }
     }
 
+    #[test]
+    fn texts_are_lines_and_bytes_are_what_they_are() {
+        let mut lines = EventStream::<_, AsLines>::new(wire());
+        for frame in [
+            Payload::from("{}".to_owned()),
+            Payload::binary(Bytes::from_static(b"\x01a")),
+        ] {
+            lines.send(&Carried::alone(TransportKind::HttpStream, frame));
+        }
+        lines.ping(None, false);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        lines.close(&mut cx, Protocol::Plain.farewell(CloseCode::Kicked));
+        let flushed = lines.poll_flush(&mut cx, &mut Vec::new());
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+        assert_eq!(lines.stream.get_ref(), b"{}\n\x01a\n");
+    }
+
+    const KIND: TransportKind = TransportKind::EventStream;
+
+    fn get(headers: &HeaderMap) -> Result<Asked, BadHandshake> {
+        asked(KIND, &["GET"], &Method::GET, headers, Protocol::Plain)
+    }
+
     /// Nothing comes on it, and it ends. What stands before the hello is written.
-    fn stream() -> EventStream<Cursor<Vec<u8>>> {
-        let mut stream = EventStream::new(wire());
+    fn stream() -> EventStream<Cursor<Vec<u8>>, AsEvents> {
+        let mut stream = EventStream::<_, AsEvents>::new(wire());
         written(&mut stream);
         stream.stream = Cursor::new(Vec::new());
         stream
@@ -432,7 +540,7 @@ mod tests {
         }
     }
 
-    fn written(stream: &mut EventStream<Cursor<Vec<u8>>>) -> String {
+    fn written(stream: &mut EventStream<Cursor<Vec<u8>>, AsEvents>) -> String {
         let flushed = stream.poll_flush(&mut Context::from_waker(&noop_waker()), &mut Vec::new());
         assert!(matches!(flushed, Poll::Ready(Ok(()))));
         String::from_utf8(stream.stream.get_ref().clone()).expect("a text")

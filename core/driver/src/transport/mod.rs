@@ -33,7 +33,8 @@ use switchboard_protocol::{Farewell, Protocol};
 use crate::task::Portion;
 pub(crate) use boundary::Boundary;
 pub(crate) use carriage::{Carriage, Carried};
-use event_stream::EventStream;
+pub(crate) use event_stream::readable;
+use event_stream::{AsEvents, AsLines, EventStream};
 pub(crate) use opening::{Handover, Opening, Opens, Wire};
 pub(crate) use upgrade::{BadHandshake, check, switching};
 use websocket::WebSocket;
@@ -43,8 +44,10 @@ use websocket::WebSocket;
 pub(crate) enum TransportKind {
     /// Frames of RFC 6455, in both directions.
     WebSocket,
-    /// Server-Sent Events, to the terminal only.
+    /// Server-Sent AsEvents, to the terminal only.
     EventStream,
+    /// AsLines, to the terminal only, as the body of an answer.
+    HttpStream,
 }
 
 /// What a request for a terminal's connection asks for, and how it is answered if the terminal may connect.
@@ -74,13 +77,14 @@ impl Asked {
 
 impl TransportKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 2] = [Self::WebSocket, Self::EventStream];
+    pub(crate) const ALL: [Self; 3] = [Self::WebSocket, Self::EventStream, Self::HttpStream];
 
     /// Its name in metrics and log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
             Self::EventStream => "event_stream",
+            Self::HttpStream => "http_stream",
         }
     }
 
@@ -92,24 +96,12 @@ impl TransportKind {
         }
     }
 
-    fn asked(
-        self,
-        method: &Method,
-        version: Version,
-        headers: &HeaderMap,
-    ) -> Result<Asked, BadHandshake> {
-        match self {
-            Self::WebSocket => websocket::asked(method, version, headers, Protocol::Plain),
-            Self::EventStream => event_stream::asked(method, headers),
-        }
-    }
-
     /// Whether HTTP gives up the connection by an upgrade. What does not is a response without an end to any
-    /// other HTTP server than ours.
+    /// other HTTP server than ours, and carries nothing from the terminal.
     pub(crate) const fn upgrades(self) -> bool {
         match self {
             Self::WebSocket => true,
-            Self::EventStream => false,
+            Self::EventStream | Self::HttpStream => false,
         }
     }
 
@@ -123,6 +115,8 @@ impl TransportKind {
             // What comes before a frame is not counted: ten bytes at most.
             Self::WebSocket => Payload::len,
             Self::EventStream => event::size,
+            // And what comes behind it.
+            Self::HttpStream => Payload::len,
         }
     }
 
@@ -136,12 +130,17 @@ impl TransportKind {
             Self::WebSocket => {
                 Either::Left(carry.over(|frame_bytes| WebSocket::new(wire, frame_bytes)))
             }
-            Self::EventStream => Either::Right(carry.over(|_| EventStream::new(wire))),
+            Self::EventStream => Either::Right(Either::Left(
+                carry.over(|_| EventStream::<_, AsEvents>::new(wire)),
+            )),
+            Self::HttpStream => Either::Right(Either::Right(
+                carry.over(|_| EventStream::<_, AsLines>::new(wire)),
+            )),
         }
     }
 }
 
-/// What a request for a terminal's connection asks for.
+/// What a request for a terminal's connection asks for that speaks the plain protocol.
 ///
 /// # Errors
 ///
@@ -151,7 +150,13 @@ pub(crate) fn asked(
     version: Version,
     headers: &HeaderMap,
 ) -> Result<Asked, BadHandshake> {
-    TransportKind::of(headers).asked(method, version, headers)
+    match TransportKind::of(headers) {
+        TransportKind::WebSocket => websocket::asked(method, version, headers, Protocol::Plain),
+        kind @ (TransportKind::EventStream | TransportKind::HttpStream) => {
+            // `EventSource` sets no header by which it could choose another protocol.
+            event_stream::asked(kind, &["GET"], method, headers, Protocol::default())
+        }
+    }
 }
 
 /// What a request for a WebSocket asks for whose terminal speaks this protocol, unless it offers another of the
@@ -162,6 +167,20 @@ pub(crate) fn asked(
 /// What is wrong with it.
 pub(crate) fn asked_websocket(parts: &Parts, usual: Protocol) -> Result<Asked, BadHandshake> {
     websocket::asked(&parts.method, parts.version, &parts.headers, usual)
+}
+
+/// What a request for a stream of this kind asks for, by one of these methods.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn asked_stream(
+    parts: &Parts,
+    kind: TransportKind,
+    methods: &'static [&'static str],
+    protocol: Protocol,
+) -> Result<Asked, BadHandshake> {
+    event_stream::asked(kind, methods, &parts.method, &parts.headers, protocol)
 }
 
 /// What serves a terminal over whatever transport it has.
@@ -185,8 +204,9 @@ pub(crate) trait Transport {
     /// Queues a frame.
     fn send(&mut self, frame: &Carried);
 
-    /// Queues what a living terminal answers, or acknowledges: this frame, if its protocol has one for that.
-    fn ping(&mut self, frame: Option<&Carried>);
+    /// Queues what a living terminal answers, or acknowledges: this frame, if its protocol has one for that. Of a
+    /// terminal that answers no frame the transport knows by itself, or asks it.
+    fn ping(&mut self, frame: Option<&Carried>, is_answered: bool);
 
     /// What the other end has shown of life since the ping, or since this was asked last.
     fn signs(&mut self) -> LifeSign;

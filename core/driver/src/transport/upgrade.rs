@@ -26,8 +26,8 @@ pub(crate) fn switching(accept: &HeaderValue, subprotocol: Option<HeaderValue>) 
 /// What is wrong with a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadHandshake {
-    /// Its method is not GET: 405.
-    Method,
+    /// Its method is none of these: 405.
+    Method(&'static [&'static str]),
     /// 400: a header is missing, or says something else.
     Header(&'static str),
     /// 426: the only version is 13.
@@ -41,7 +41,7 @@ pub(crate) fn check(
     headers: &HeaderMap,
 ) -> Result<HeaderValue, BadHandshake> {
     if method != Method::GET {
-        return Err(BadHandshake::Method);
+        return Err(BadHandshake::Method(&["GET"]));
     }
     if version != Version::HTTP_11 {
         return Err(BadHandshake::Header("a WebSocket handshake needs HTTP/1.1"));
@@ -98,13 +98,14 @@ pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool
 impl BadHandshake {
     pub(crate) fn response(self) -> Response<ConnectBody> {
         match self {
-            Self::Method => {
-                let text = "connect with GET";
+            Self::Method(methods) => {
+                let text = format!("connect with {}", methods.join(" or "));
                 let mut response =
-                    refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
-                response
-                    .headers_mut()
-                    .insert(http::header::ALLOW, HeaderValue::from_static("GET"));
+                    refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &text);
+                let allowed = HeaderValue::try_from(methods.join(", "));
+                if let Ok(allowed) = allowed {
+                    response.headers_mut().insert(http::header::ALLOW, allowed);
+                }
                 response
             }
             Self::Header(text) => refusal(StatusCode::BAD_REQUEST, "bad_handshake", text),
@@ -188,7 +189,7 @@ mod tests {
             );
         }
         let post = check(&Method::POST, Version::HTTP_11, &headers(&[]));
-        assert_eq!(post, Err(BadHandshake::Method));
+        assert_eq!(post, Err(BadHandshake::Method(&["GET"])));
     }
 
     fn headers(changes: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -157,12 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             .push_frame(OpCode::Data(data), frame.bytes.clone());
     }
 
-    fn ping(&mut self, frame: Option<&Carried>) {
+    fn ping(&mut self, frame: Option<&Carried>, is_answered: bool) {
         let unacknowledged = (self.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
-        match frame {
-            Some(frame) => self.send(frame),
-            None => (self.outlet).push_frame(OpCode::Control(Control::Ping), Bytes::new()),
+        if let Some(frame) = frame {
+            self.send(frame);
+        }
+        if frame.is_none() || !is_answered {
+            (self.outlet).push_frame(OpCode::Control(Control::Ping), Bytes::new());
         }
     }
 
@@ -303,7 +305,7 @@ mod tests {
             let large = vec![7; 2 * WRITE_CHUNK + 1];
             send(&mut socket, Payload::text("hello".into()).unwrap());
             send(&mut socket, Payload::binary(large.clone().into()));
-            socket.ping(None);
+            socket.ping(None, true);
             flush(&mut socket);
             let mut expected = vec![0x81, 5];
             expected.extend(b"hello");

@@ -400,7 +400,7 @@ mod tests {
                 ..Gauges::default()
             },
             ready,
-            transports: [("websocket", 0), ("event_stream", 0)],
+            transports: [("websocket", 0), ("event_stream", 0), ("http_stream", 0)],
         };
         let ready = Readiness {
             ready: true,

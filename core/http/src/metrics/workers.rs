@@ -453,6 +453,7 @@ mod tests {
             format!(r#"switchboard_terminals_gone_total{{{labels},reason="not_opened"}} 106"#),
             format!(r#"switchboard_terminals_refused_total{{{labels},code="no_token"}} 194"#),
             format!(r#"switchboard_terminals{{{labels},transport="event_stream"}} 2002"#),
+            format!(r#"switchboard_terminals{{{labels},transport="http_stream"}} 2003"#),
             format!(r#"switchboard_level_limit{{{labels},setting="connections"}} 1184"#),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
@@ -556,7 +557,11 @@ mod tests {
                 stats,
                 gauges,
                 ready: false,
-                transports: [("websocket", 2001), ("event_stream", 2002)],
+                transports: [
+                    ("websocket", 2001),
+                    ("event_stream", 2002),
+                    ("http_stream", 2003),
+                ],
             },
             levels,
             refused,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
 use crate::directory::DirectorySettings;
 use crate::directory::log::Retention;
 use crate::id::InstanceId;
@@ -457,6 +460,24 @@ impl ClusterSecret {
             });
         }
         Ok(Self(bytes.into()))
+    }
+
+    /// What proves to every instance that one of the cluster has said this. It says nothing to the handshake of links.
+    pub fn sign(&self, message: &[u8]) -> [u8; 32] {
+        self.mac(message).finalize().into_bytes().into()
+    }
+
+    /// Whether an instance of the cluster has said this, in a time that does not depend on where a wrong proof differs.
+    pub fn has_signed(&self, message: &[u8], signature: &[u8; 32]) -> bool {
+        self.mac(message).verify(&(*signature).into()).is_ok()
+    }
+
+    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(b"a message beside links: ");
+        mac.update(message);
+        mac
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

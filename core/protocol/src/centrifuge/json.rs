@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use switchboard_core::frame::Payload;
 
-use super::message::{Command, Reply};
+use serde::Serialize;
+
+use super::message::{Command, ConnectRequest, ConnectResult, Reply};
 use super::{COMMANDS_MAX, Malformed};
 
 /// The commands of a frame, in their order.
@@ -28,9 +30,36 @@ fn command(line: &[u8]) -> Result<Command, Malformed> {
     serde_json::from_slice(line).map_err(|_| Malformed)
 }
 
+/// What a terminal says first that says nothing else. Nothing at all: it has nothing to say about itself.
+pub(super) fn connect(frame: &[u8]) -> Result<ConnectRequest, Malformed> {
+    match frame.trim_ascii() {
+        b"" => Ok(ConnectRequest::default()),
+        line if line.starts_with(b"{") => serde_json::from_slice(line).map_err(|_| Malformed),
+        _ => Err(Malformed),
+    }
+}
+
 /// A frame that says this.
 pub(super) fn encode(reply: &Reply) -> Payload {
-    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line(reply)
+}
+
+/// A frame that says this to a terminal that only listens: the push itself, and the answer to its connect as if it
+/// were one.
+pub(super) fn encode_one_way(reply: &Reply) -> Payload {
+    #[derive(Serialize)]
+    struct Connected<'a> {
+        connect: &'a ConnectResult,
+    }
+    match (&reply.connect, &reply.push) {
+        (Some(connect), _) => line(&Connected { connect }),
+        (None, Some(push)) => line(push),
+        (None, None) => line(&Reply::default()),
+    }
+}
+
+fn line(said: &impl Serialize) -> Payload {
+    let mut line = serde_json::to_vec(said).unwrap_or_default();
     // Outside of texts a line break is white space, and within them it is not JSON. It would end the line.
     for byte in &mut line {
         if matches!(*byte, b'\n' | b'\r') {

@@ -125,6 +125,19 @@ pub(super) struct RefreshRequest {
     pub(super) token: String,
 }
 
+/// Commands of a terminal that come on another connection than its own. In JSON they are a text.
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default)]
+pub(super) struct Relayed {
+    #[prost(string, tag = "1")]
+    pub(super) node: String,
+    #[prost(string, tag = "2")]
+    pub(super) session: String,
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(with = "super::json::data")]
+    pub(super) data: Vec<u8>,
+}
+
 /// A request or a result in which nothing is said.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 pub(super) struct Empty {}
@@ -262,6 +275,13 @@ pub(super) struct ConnectResult {
     #[prost(bool, tag = "8")]
     #[serde(skip_serializing_if = "is_default")]
     pub(super) pong: bool,
+    /// What names the terminal in a [`Relayed`].
+    #[prost(string, tag = "9")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) session: String,
+    #[prost(string, tag = "10")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) node: String,
 }
 
 #[derive(Clone, PartialEq, Message, Serialize)]

@@ -10,6 +10,7 @@ mod code;
 mod json;
 mod message;
 mod protobuf;
+mod relayed;
 mod session;
 
 use std::borrow::Cow;
@@ -21,7 +22,8 @@ use switchboard_core::position::Position;
 
 use crate::{Codec, Farewell, Following, Frames, Said};
 use message::{Command, Publication, Push, Reply};
-pub use session::{Answered, Deed, LoginRefused, Question, Session, Settings, Told};
+pub use relayed::Relay;
+pub use session::{Answered, Deed, LoginRefused, Names, Question, Session, Settings, Told};
 
 /// In JSON. Clients offer no subprotocol: they choose it by the path.
 pub(crate) const JSON_CODEC: Codec = Codec {
@@ -44,6 +46,13 @@ pub(crate) const PROTOBUF_CODEC: Codec = Codec {
     ..JSON_CODEC
 };
 
+/// In JSON, to who only listens.
+pub(crate) const ONE_WAY_CODEC: Codec = Codec {
+    encode: |outgoing| encode(Encoding::OneWay, outgoing),
+    session: Some(Encoding::OneWay),
+    ..JSON_CODEC
+};
+
 /// The channel of what is pushed to everyone. It is that of no user: none has a name without a letter.
 pub const EVERYONE: &str = "#";
 
@@ -58,6 +67,8 @@ const AROUND: usize = 128;
 pub(crate) enum Encoding {
     Json,
     Protobuf,
+    /// JSON to a terminal that says nothing but who it is.
+    OneWay,
 }
 
 /// Commands of one frame, at most: more than subscriptions fit into a frame, and little memory as long as nobody knows
@@ -73,8 +84,16 @@ impl Encoding {
     /// Protobuf, and a client that goes by that loses its position.
     pub(crate) const fn repeats_positions(self) -> bool {
         match self {
-            Self::Json => false,
+            Self::Json | Self::OneWay => false,
             Self::Protobuf => true,
+        }
+    }
+
+    /// Whether terminals say nothing but who they are.
+    const fn is_one_way(self) -> bool {
+        match self {
+            Self::Json | Self::Protobuf => false,
+            Self::OneWay => true,
         }
     }
 
@@ -82,6 +101,15 @@ impl Encoding {
         match self {
             Self::Json => json::decode(frame.bytes()),
             Self::Protobuf => protobuf::decode(frame.bytes()),
+            Self::OneWay => json::connect(frame.bytes()).map(|connect| {
+                let connect = Some(connect);
+                let command = Command {
+                    id: 1,
+                    connect,
+                    ..Command::default()
+                };
+                vec![command]
+            }),
         }
     }
 
@@ -89,6 +117,7 @@ impl Encoding {
         match self {
             Self::Json => json::encode(reply),
             Self::Protobuf => protobuf::encode(reply),
+            Self::OneWay => json::encode_one_way(reply),
         }
     }
 
@@ -96,8 +125,10 @@ impl Encoding {
     fn publication(self, push: PushId, offset: u64, payload: &Payload) -> Publication {
         let bytes = payload.bytes();
         let data: Cow<'_, [u8]> = match (self, payload.kind()) {
-            (Self::Json, FrameKind::Binary) => json::data::of_binary(bytes).into(),
-            (Self::Json, FrameKind::Text) | (Self::Protobuf, _) => Cow::Borrowed(bytes),
+            (Self::Json | Self::OneWay, FrameKind::Binary) => json::data::of_binary(bytes).into(),
+            (Self::Json | Self::OneWay, FrameKind::Text) | (Self::Protobuf, _) => {
+                Cow::Borrowed(bytes)
+            }
         };
         Publication {
             data: data.into_owned(),

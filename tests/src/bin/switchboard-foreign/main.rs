@@ -121,6 +121,7 @@ const SCRIPTS: &[Script] = &[
     Script::behind(Program::Caddy, "chromium_follow.js"),
     Script::new("curl_api.py", Heartbeat::Default),
     Script::with_tokens("node_centrifuge.js"),
+    Script::with_tokens("node_one_way.js"),
     Script::with_tokens("python_centrifuge.py"),
     Script::with_tokens("go_centrifuge"),
     Script::new("python_centrifuge_suite.py", Heartbeat::Default),

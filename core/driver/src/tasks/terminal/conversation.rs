@@ -10,6 +10,7 @@ use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::UserId;
+use switchboard_protocol::Family;
 use switchboard_protocol::centrifuge::{Answered, Deed, Question, Session, Told};
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
@@ -43,7 +44,8 @@ enum Concluded {
 impl Conversation {
     /// `None` if the terminal's protocol has no sessions.
     pub(super) fn begin(context: &TerminalContext, terminal: &mut Terminal) -> Option<Self> {
-        let session = terminal.protocol.session(context.sessions)?;
+        let names = terminal.names.take().map(|names| *names);
+        let session = terminal.protocol.session(context.sessions, names)?;
         Some(Self {
             session,
             request: terminal.request.take(),
@@ -138,7 +140,8 @@ impl<T: Transport> Pump<'_, T> {
         let conversation = self.conversation.as_mut();
         let frame = conversation.map(|conversation| conversation.session.ping());
         let carried = frame.map(|frame| Carried::alone(T::KIND, frame));
-        self.transport.ping(carried.as_ref());
+        let is_answered = self.terminal.protocol.family() != Family::CentrifugeOneWay;
+        self.transport.ping(carried.as_ref(), is_answered);
     }
 
     /// Tells the terminal why its connection ends, in the words of its protocol.

@@ -41,6 +41,7 @@ const VERSION: &str = concat!("Switchboard ", env!("CARGO_PKG_VERSION"));
 pub struct Session {
     encoding: Encoding,
     settings: Settings,
+    names: Option<Names>,
     stage: Stage,
     /// What was said and is not served.
     commands: VecDeque<Command>,
@@ -61,6 +62,16 @@ pub struct Session {
 pub struct Settings {
     /// The time between two pings, at most.
     pub ping_interval: Duration,
+}
+
+/// What a terminal names itself by where what it says comes on other connections than its own. On its own it answers
+/// no pings either: that it takes them is known without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The terminal. It is a secret between the two.
+    pub session: String,
+    /// The instance that has it.
+    pub node: String,
 }
 
 #[derive(Debug)]
@@ -187,10 +198,11 @@ pub enum Told {
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, settings: Settings) -> Self {
+    pub(crate) fn new(encoding: Encoding, settings: Settings, names: Option<Names>) -> Self {
         Self {
             encoding,
             settings,
+            names,
             stage: Stage::Fresh,
             commands: VecDeque::new(),
             asked: None,
@@ -203,7 +215,9 @@ impl Session {
 
     /// A frame came from the terminal.
     pub fn hear(&mut self, frame: &Payload) {
-        if self.closing.is_some() || matches!(self.stage, Stage::Refused) {
+        let is_over = self.closing.is_some() || matches!(self.stage, Stage::Refused);
+        let is_unwanted = self.encoding.is_one_way() && !matches!(self.stage, Stage::Fresh);
+        if is_over || is_unwanted {
             return;
         }
         match self.encoding.decode(frame) {
@@ -308,6 +322,15 @@ impl Session {
             LoginRefused::Expired => ErrorCode::TokenExpired,
             LoginRefused::Unavailable => ErrorCode::Internal,
         };
+        if self.encoding.is_one_way() {
+            // It has no answer to look at.
+            self.close(match error {
+                ErrorCode::TokenExpired => CloseCode::TokenExpired,
+                ErrorCode::Internal => CloseCode::ServiceRestart,
+                _ => CloseCode::InvalidToken,
+            });
+            return None;
+        }
         if !refreshing {
             self.stage = Stage::Refused;
             self.commands.clear();
@@ -469,6 +492,11 @@ impl Session {
         let mut subs: BTreeMap<_, _> = others.map(|name| (name.to_owned(), unplaced())).collect();
         subs.insert(member.channel.clone(), of_user);
         member.client = Some(connection);
+        let pong = self.names.is_none() && !self.encoding.is_one_way();
+        let (session, node) = match &self.names {
+            Some(Names { session, node }) => (session.clone(), node.clone()),
+            None => Default::default(),
+        };
         let result = ConnectResult {
             client: connection.to_string(),
             version: VERSION.to_owned(),
@@ -476,7 +504,9 @@ impl Session {
             ttl: member.ttl.unwrap_or(0),
             subs,
             ping: seconds(self.settings.ping_interval),
-            pong: true,
+            pong,
+            session,
+            node,
         };
         self.stage = Stage::Live { member };
         Told::Frame(self.encoding.encode(&Reply {
@@ -529,7 +559,7 @@ impl Session {
         if let Some(send) = command.send {
             // What is no text is none of the client's own.
             let message = match self.encoding {
-                Encoding::Json => Payload::text(send.data.into()).ok(),
+                Encoding::Json | Encoding::OneWay => Payload::text(send.data.into()).ok(),
                 Encoding::Protobuf => Some(Payload::binary(send.data.into())),
             };
             return message.map(Deed::Message);

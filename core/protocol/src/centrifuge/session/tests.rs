@@ -16,7 +16,7 @@ const SETTINGS: Settings = Settings {
 };
 
 fn fresh() -> Session {
-    Session::new(Encoding::Json, SETTINGS)
+    Session::new(Encoding::Json, SETTINGS, None)
 }
 
 fn ann() -> UserId {
@@ -284,6 +284,64 @@ fn a_pong_answers_one_ping() {
     assert_eq!(deeds(&mut session), []);
     says(&mut session, "{}");
     assert_eq!(deeds(&mut session), [Deed::Close(CloseCode::ProtocolError)]);
+}
+
+/// What a terminal says that names itself comes on other connections: it need not answer pings.
+#[test]
+fn a_terminal_is_told_how_to_name_itself() {
+    let names = Names {
+        session: "s".to_owned(),
+        node: "n".to_owned(),
+    };
+    for (names, expected) in [
+        (Some(names), json!([null, "s", "n"])),
+        (None, json!([true, null, null])),
+    ] {
+        let mut session = Session::new(Encoding::Json, SETTINGS, names);
+        says(&mut session, r#"{"id":1,"connect":{}}"#);
+        deeds(&mut session);
+        session.logged_in(ann(), None, Vec::new());
+        let reply = told(&mut session, &hello(HelloLog::NotAsked));
+        let connect = &reply["connect"];
+        let found = json!([connect["pong"], connect["session"], connect["node"]]);
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn who_only_listens_is_told_pushes_and_says_who_it_is() {
+    let one_way = || Session::new(Encoding::OneWay, SETTINGS, None);
+    let mut session = one_way();
+    says(
+        &mut session,
+        r##"{"token":"t","subs":{"#ann":{"recover":true,"offset":5}}}"##,
+    );
+    assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
+    let follow = session.logged_in(ann(), None, Vec::new());
+    assert_eq!(follow.behind, Some(5));
+    let connected = told(&mut session, &hello(at(7, Recovery::Resumed)));
+    assert_eq!(connected["connect"]["client"], client().to_string());
+    assert_eq!(connected["connect"]["pong"], Value::Null);
+    assert_eq!(connected["connect"]["subs"]["#ann"]["recovered"], true);
+    says(&mut session, "whatever it is");
+    assert_eq!(deeds(&mut session), []);
+    assert_eq!(value(&session.ping()), json!({}));
+    let farewell = session.farewell(CloseCode::Kicked).0.expect("it is told");
+    assert_eq!(
+        value(&farewell),
+        json!({"disconnect": {"code": 3503, "reason": "force disconnect"}})
+    );
+    for (refused, code) in [
+        (LoginRefused::Missing, CloseCode::InvalidToken),
+        (LoginRefused::Expired, CloseCode::TokenExpired),
+        (LoginRefused::Unavailable, CloseCode::ServiceRestart),
+    ] {
+        let mut session = one_way();
+        says(&mut session, "");
+        assert_eq!(deeds(&mut session), [Deed::LogIn(String::new())]);
+        assert_eq!(session.not_logged_in(refused), None);
+        assert_eq!(deeds(&mut session), [Deed::Close(code)]);
+    }
 }
 
 #[test]
@@ -663,7 +721,7 @@ fn who_has_missed_something_is_closed_and_told_why_before() {
 #[test]
 fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
     let protocol = crate::Protocol::CentrifugeProtobuf;
-    let mut session = protocol.session(SETTINGS).expect("it has sessions");
+    let mut session = protocol.session(SETTINGS, None).expect("it has sessions");
     // `{"id":1,"connect":{}}`
     session.hear(&Payload::binary(Bytes::from_static(
         b"\x04\x08\x01\x22\x00",
@@ -701,10 +759,10 @@ proptest! {
         is_json: bool,
     ) {
         let encoding = if is_json { Encoding::Json } else { Encoding::Protobuf };
-        let mut session = Session::new(encoding, SETTINGS);
+        let mut session = Session::new(encoding, SETTINGS, None);
         if is_live {
             let connect: &[u8] = match encoding {
-                Encoding::Json => br#"{"id":1,"connect":{}}"#,
+                Encoding::Json | Encoding::OneWay => br#"{"id":1,"connect":{}}"#,
                 Encoding::Protobuf => b"\x04\x08\x01\x22\x00",
             };
             session.hear(&Payload::binary(Bytes::copy_from_slice(connect)));
