@@ -4,6 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use switchboard_core::config::Config;
+use switchboard_core::directory::log::LogOperation;
 use switchboard_core::directory::{DirectorySettings, Operation, OperationResult, Reply};
 use switchboard_core::time::Instant;
 use switchboard_sim::World;
@@ -39,12 +40,25 @@ impl Checker for Recorder {
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
-        if let Observed::Executed(executed) = event {
+        // The model has a replica, this server has none.
+        if let Observed::Executed(executed) = event
+            && !waits_for_replicas(&executed.operation)
+        {
             let (asked, answer) = (executed.operation.clone(), executed.outcome.clone());
             let line = (watch.now(), asked, answer);
             self.executed.send(line).expect("the test listens");
         }
     }
+}
+
+fn waits_for_replicas(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Log {
+            operation: LogOperation::Confirm { .. },
+            ..
+        }
+    )
 }
 
 /// Without what happens to the server: round trips and instances fail as they like. And what a log keeps does not expire

@@ -76,7 +76,8 @@ fn is_for(act: &Act, user: &String) -> bool {
 /// refused are written again; what waits for somebody's moment; when an instance notices that its
 /// lease is over, or that its directory is a replica or answers too late, or says that rows of its terminals
 /// are missing; the nonces of appends and the
-/// pace at which logs are checked; and what concerns topics, of whose members an instance has one row.
+/// pace at which logs are checked; what concerns topics, of whose members an instance has one row; and what is
+/// for everyone, at one pace.
 fn independent(mut schedule: Schedule) -> Schedule {
     schedule.items.retain(|item| {
         item.at < UNTIL
@@ -94,7 +95,11 @@ fn independent(mut schedule: Schedule) -> Schedule {
                     | Act::OfTopic { .. }
                     | Act::Enrol { .. }
                     | Act::Push {
-                        to: To::Topics { .. },
+                        to: To::Topics { .. } | To::Everyone,
+                        ..
+                    }
+                    | Act::Kick {
+                        to: To::Everyone,
                         ..
                     }
                     | Act::Redis(
