@@ -25,7 +25,7 @@
 //! The server starts threads of its own, each with a single-threaded tokio runtime. The caller may
 //! be in any runtime, or in none.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -83,6 +83,10 @@ impl Runtime for TokioRuntime {
 
     fn release(stream: Self::Stream) -> io::Result<TcpStream> {
         stream.into_inner().into_std()
+    }
+
+    fn try_write(stream: &Self::Stream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        stream.get_ref().try_write_vectored(parts)
     }
 
     fn unacknowledged(stream: &Self::Stream) -> Option<usize> {

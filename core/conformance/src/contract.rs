@@ -1,6 +1,7 @@
 //! The contract of `Runtime`, function by function.
 
 use std::cell::RefCell;
+use std::io::{ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::thread;
@@ -91,6 +92,39 @@ pub async fn a_socket_is_taken_from_one_thread_to_another<R: Runtime>() {
     ran.expect("the runtime can be set up");
 }
 
+pub async fn what_a_socket_takes_at_once_is_written_and_it_says_when_it_takes_nothing<
+    R: Runtime,
+>() {
+    let (listener, address) = listener::<R>();
+    let mut client = R::dial(address.to_string()).await.expect("it connects");
+    let (socket, _) = R::accept(&listener).await.expect("somebody has connected");
+    let mut stream = R::adopt(socket).expect("it can be adopted");
+    // A runtime may learn by waiting that a socket can be written to.
+    stream.write_all(b"a").await.expect("written");
+    let parts = [IoSlice::new(b"bc"), IoSlice::new(b"d")];
+    let written = R::try_write(&stream, &parts);
+    assert_eq!(written.expect("there is room"), 3);
+
+    let more = vec![b'x'; 1 << 20];
+    let mut sent = 4;
+    let full = loop {
+        match R::try_write(&stream, &[IoSlice::new(&more)]) {
+            Ok(written) => sent += written,
+            Err(error) => break error.kind(),
+        }
+    };
+    assert_eq!(full, ErrorKind::WouldBlock);
+    let mut all = vec![0; sent];
+    client.read_exact(&mut all).await.expect("it comes");
+    assert!(all.starts_with(b"abcdx"));
+    // Who waits goes on when there is room.
+    stream.write_all(b"end").await.expect("written");
+    stream.close().await.expect("closed");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("it ends");
+    assert_eq!(rest, b"end");
+}
+
 /// Nobody is left waiting for the end of what comes while the socket is still read.
 pub async fn a_closed_stream_ends_what_the_other_end_reads_and_can_be_read<R: Runtime>() {
     let (listener, address) = listener::<R>();
@@ -125,7 +159,7 @@ pub async fn a_dialled_name_is_resolved_and_a_refusal_is_told<R: Runtime>() {
     let refused = R::dial(address.to_string()).await.map(drop);
     assert_eq!(
         refused.expect_err("nobody listens").kind(),
-        std::io::ErrorKind::ConnectionRefused
+        ErrorKind::ConnectionRefused
     );
     assert!(R::dial("no port".to_owned()).await.is_err());
 }

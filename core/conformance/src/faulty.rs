@@ -1,6 +1,6 @@
 //! A server of which a part has a bug.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -80,6 +80,10 @@ impl<R: Runtime, const FUNCTION: u8> Runtime for Faulty<R, FUNCTION> {
 
     fn release(stream: R::Stream) -> io::Result<TcpStream> {
         R::release(stream)
+    }
+
+    fn try_write(stream: &R::Stream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        R::try_write(stream, parts)
     }
 
     fn unacknowledged(stream: &R::Stream) -> Option<usize> {

@@ -35,6 +35,7 @@ macro_rules! adapter_suite {
             tasks_that_are_left_are_dropped_with_what_they_own,
             a_sleep_does_not_end_early,
             a_socket_is_taken_from_one_thread_to_another,
+            what_a_socket_takes_at_once_is_written_and_it_says_when_it_takes_nothing,
             a_closed_stream_ends_what_the_other_end_reads_and_can_be_read,
             a_dialled_name_is_resolved_and_a_refusal_is_told,
         ] }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, Ready, ready};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -54,6 +54,10 @@ impl Runtime for Hasty {
 
     fn release(_: Stuck) -> io::Result<TcpStream> {
         unreachable!("there are no sockets")
+    }
+
+    fn try_write(_: &Stuck, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     fn unacknowledged(_: &Stuck) -> Option<usize> {

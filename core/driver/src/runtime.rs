@@ -1,7 +1,7 @@
 //! What a runtime must provide, and nothing else differs between adapters.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::time::Duration;
@@ -29,7 +29,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// A timer.
     type Sleep: Future<Output = ()> + Send + Sync + 'static;
 
-    /// Runs a future, and all that it spawns, on the calling thread until the future ends.
+    /// Runs a future, and all that it spawns, on the calling thread until the future ends. The future does
+    /// nothing but wait most of the time: what is busy is spawned.
     /// Tasks that are left then are dropped.
     ///
     /// # Errors
@@ -68,6 +69,15 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// If the runtime cannot let go of it.
     fn release(stream: Self::Stream) -> io::Result<TcpStream>;
+
+    /// Writes what the operating system takes at once of these parts, one behind the other, and waits for
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) while it takes nothing. Whoever wants to go on writes with
+    /// the stream itself, which waits.
+    fn try_write(stream: &Self::Stream, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Bytes that the operating system holds for the other end, which has not acknowledged them;
     /// `None` where it does not tell. [`unacknowledged`] asks it, given the socket.

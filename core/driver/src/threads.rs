@@ -9,7 +9,6 @@ use std::{io, thread};
 use async_channel::{Receiver, Sender};
 use event_listener::Event as Signal;
 use futures_channel::oneshot;
-use futures_util::FutureExt as _;
 use switchboard_core::Instance;
 
 use crate::api::ApiService;
@@ -118,7 +117,17 @@ impl Threads {
                 let _ = started.send(Ok(()));
             }
             let run = looping::run::<R>(seated.instance, worker, seated.inbox);
-            let ran = task::caught(run).map(Result::err);
+            let (ended, ran) = oneshot::channel();
+            // A task among those that it gives way to: some runtimes go to the operating system each time
+            // that their main future is woken.
+            R::spawn(async move {
+                // If nobody waits any more, the thread has ended for another reason.
+                let _ = ended.send(task::caught(run).await.err());
+            });
+            let ran = async {
+                ran.await
+                    .unwrap_or_else(|_| Some("it was dropped".to_owned()))
+            };
             end = race(ran, async { Some(task::death(&deaths).await) }).await;
         };
         let ran = panic::catch_unwind(AssertUnwindSafe(|| R::run(main)));

@@ -23,7 +23,7 @@ use crate::answer::ConnectBody;
 use crate::permits::Service;
 use crate::runtime::{Runtime, race};
 use crate::streams::{Parting, joined};
-use crate::transport::Wire;
+use crate::transport::{Kernel, Wire};
 
 /// An answer that refuses.
 pub(super) type Refusal = Box<Response<ConnectBody>>;
@@ -101,7 +101,7 @@ async fn handshake<R: Runtime, T>(
     let wire = Wire {
         stream,
         read: joined(parts.read_buf, unread),
-        unacknowledged: R::unacknowledged,
+        kernel: Kernel::of::<R>(),
     };
     Some((to, wire))
 }

@@ -2,7 +2,7 @@
 //! of its own, and what has failed already becomes an event of the next batch.
 
 use switchboard_core::command::Command;
-use switchboard_core::event::{Answer, Notice};
+use switchboard_core::event::{Answer, Event, Notice};
 use tracing::Level;
 
 use super::worker::Worker;
@@ -27,8 +27,14 @@ impl Worker {
                     }
                 });
             }
-            Command::Flush { connection } => self.terminals.post(connection, TerminalOrder::Flush),
-            Command::Ping { connection } => self.terminals.post(connection, TerminalOrder::Ping),
+            Command::Flush { connection } => {
+                if (self.terminals).post_at_once(connection, TerminalOrder::Flush) {
+                    self.outcomes.push_back(Event::Written { connection });
+                }
+            }
+            Command::Ping { connection } => {
+                (self.terminals).post_at_once(connection, TerminalOrder::Ping);
+            }
             Command::Probe { connection } => self.terminals.post(connection, TerminalOrder::Probe),
             Command::Close { connection, code } => {
                 self.terminals.post(connection, TerminalOrder::Close(code))

@@ -65,7 +65,7 @@ impl Terminals {
         mailbox
     }
 
-    /// Tells a terminal something, in its protocol. `sent` is shown each frame, but for those that a session makes.
+    /// Tells a terminal something, in its protocol, with what is posted next. `sent` is shown each frame, but for those that a session makes.
     pub(super) fn send(&mut self, key: ConnectionKey, outgoing: Outgoing, sent: impl Fn(&Payload)) {
         let entry = self.entries.get(key.slot()).and_then(Option::as_ref);
         if let Some(entry) = entry.filter(|entry| entry.key == key) {
@@ -77,12 +77,12 @@ impl Terminals {
                 && entry.protocol.has_sessions()
             {
                 let offset = pushed.position().map_or(0, Position::offset);
-                entry.mailbox.post(TerminalOrder::StandsAt(offset));
+                entry.mailbox.keep(TerminalOrder::StandsAt(offset));
             }
             for frame in self.encoder.encode(entry.protocol, outgoing) {
                 sent(&frame);
                 let carried = self.carriage.carried(entry.transport, frame);
-                entry.mailbox.post(TerminalOrder::Send(carried));
+                entry.mailbox.keep(TerminalOrder::Send(carried));
             }
         }
     }
@@ -97,6 +97,13 @@ impl Terminals {
         if let Some(entry) = self.get(key) {
             entry.mailbox.post(order);
         }
+    }
+
+    /// Has something done at once if that can be. Returns whether what was sent is written, and nobody will
+    /// report it.
+    pub(super) fn post_at_once(&self, key: ConnectionKey, order: TerminalOrder) -> bool {
+        self.get(key)
+            .is_some_and(|entry| entry.mailbox.post_at_once(order))
     }
 
     pub(super) fn abort(&self, key: ConnectionKey) {

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -54,6 +54,25 @@ pub(crate) struct Mailbox {
     heard: RefCell<VecDeque<Payload>>,
     aborted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// The terminal, once its connection is open.
+    terminal: RefCell<Option<Weak<dyn AtOnce>>>,
+}
+
+/// What an instance can have a terminal do without its task.
+trait AtOnce {
+    /// Does what stands in the mailbox. It must be called by nobody who serves the terminal.
+    fn do_at_once(&self) -> DoneAtOnce;
+}
+
+/// What has become of what stood in the mailbox.
+enum DoneAtOnce {
+    /// It is done. If a [`Flush`](TerminalOrder::Flush) was among it, all is with the operating system.
+    All {
+        /// It was.
+        flushed: bool,
+    },
+    /// The task is to go on with it.
+    NotAll,
 }
 
 /// One thing to do.
@@ -70,8 +89,9 @@ pub(crate) enum TerminalOrder {
 }
 
 impl Mailbox {
+    /// Something for the task to do.
     pub(crate) fn post(&self, order: TerminalOrder) {
-        self.orders.borrow_mut().push_back(order);
+        self.keep(order);
         self.wake();
     }
 
@@ -86,6 +106,26 @@ impl Mailbox {
         drop(heard);
         self.wake();
         Hearing::Heard
+    }
+
+    /// Something to do with what is posted next.
+    pub(crate) fn keep(&self, order: TerminalOrder) {
+        self.orders.borrow_mut().push_back(order);
+    }
+
+    /// Has this done, and what was kept before it: here and now, or by the task if the terminal is busy or its socket
+    /// full. Returns whether that was a [`Flush`](TerminalOrder::Flush) that has been done: of any other the
+    /// task reports.
+    pub(crate) fn post_at_once(&self, order: TerminalOrder) -> bool {
+        self.keep(order);
+        let terminal = self.terminal.borrow().as_ref().and_then(Weak::upgrade);
+        match terminal.map(|terminal| terminal.do_at_once()) {
+            Some(DoneAtOnce::All { flushed }) => flushed,
+            Some(DoneAtOnce::NotAll) | None => {
+                self.wake();
+                false
+            }
+        }
     }
 
     /// Drops the socket at once.
@@ -195,7 +235,7 @@ enum HowServed {
 }
 
 async fn serve<R: Runtime>(
-    context: &TerminalContext,
+    context: &Rc<TerminalContext>,
     terminal: Box<Terminal>,
     opening: Opens<R>,
 ) -> HowServed {
@@ -216,7 +256,7 @@ async fn serve<R: Runtime>(
 
 /// Serves a terminal over whatever transport it has.
 struct TerminalService<'a, R> {
-    context: &'a TerminalContext,
+    context: &'a Rc<TerminalContext>,
     terminal: Box<Terminal>,
     runtime: PhantomData<R>,
 }
@@ -227,12 +267,15 @@ impl<R: Runtime> Carry for TerminalService<'_, R> {
     fn over<T: Transport>(self, open: impl FnOnce(usize) -> T) -> impl Future<Output = HowServed> {
         // Nothing is awaited here: what is large is in the box before the future is made.
         let transport = open(self.context.frame_bytes);
-        Pump::new(self.context, self.terminal, transport).serve::<R>()
+        OpenTerminal::open(self.context, self.terminal, transport).serve::<R>()
     }
 }
 
-struct Pump<'a, T> {
-    context: &'a TerminalContext,
+/// A terminal as its task and its instance share it. Neither keeps it while it waits.
+struct OpenTerminal<T>(RefCell<Pump<T>>);
+
+struct Pump<T> {
+    context: Rc<TerminalContext>,
     terminal: Box<Terminal>,
     transport: T,
     /// The first frame is on its way: `Connected` precedes what the terminal says.
@@ -268,12 +311,13 @@ enum Step {
     Ended(Closure),
 }
 
-impl<'a, T> Pump<'a, T> {
-    fn new(context: &'a TerminalContext, mut terminal: Box<Terminal>, transport: T) -> Box<Self> {
+impl<T: Transport> OpenTerminal<T> {
+    fn open(context: &Rc<TerminalContext>, mut terminal: Box<Terminal>, transport: T) -> Rc<Self> {
         let conversation = Conversation::begin(context, &mut terminal).map(Box::new);
-        Box::new(Self {
+        let mailbox = Rc::clone(&terminal.mailbox);
+        let line = Rc::new(Self(RefCell::new(Pump {
             conversation,
-            context,
+            context: Rc::clone(context),
             terminal,
             transport,
             greeted: false,
@@ -281,20 +325,22 @@ impl<'a, T> Pump<'a, T> {
             probe_due: false,
             held: None,
             phase: Phase::Open,
-        })
+        })));
+        let weak = Rc::downgrade(&line);
+        mailbox.terminal.replace(Some(weak));
+        line
     }
-}
 
-impl<T: Transport> Pump<'_, T> {
-    async fn serve<R: Runtime>(mut self: Box<Self>) -> HowServed {
-        let connection = self.terminal.key;
+    async fn serve<R: Runtime>(self: Rc<Self>) -> HowServed {
+        let connection = self.0.borrow().terminal.key;
+        let reports = self.reports();
         let mut event = Event::Opened { connection };
         loop {
             // It fails only when the instance has ended.
-            if self.context.reports.send(event).await.is_err() {
+            if reports.send(event).await.is_err() {
                 return HowServed::Reported;
             }
-            event = match poll_fn(|cx| self.poll(cx)).await {
+            event = match poll_fn(|cx| self.0.borrow_mut().poll(cx)).await {
                 Step::Heard(frame) => Event::Heard { connection, frame },
                 Step::Topic(wish) => Event::Topic { connection, wish },
                 Step::Written => Event::Written { connection },
@@ -311,14 +357,51 @@ impl<T: Transport> Pump<'_, T> {
     }
 
     /// Reports the end of a terminal that broke the protocol, and gives it time to read why.
-    async fn linger<R: Runtime>(mut self: Box<Self>, closure: Closure) {
+    async fn linger<R: Runtime>(self: Rc<Self>, closure: Closure) {
+        let connection = self.0.borrow().terminal.key;
         let closed = Event::Closed {
-            connection: self.terminal.key,
+            connection,
             closure,
         };
         // It fails only when the instance has ended.
-        let _ = self.context.reports.send(closed).await;
-        race(poll_fn(|cx| self.poll_linger(cx)), R::sleep(LINGER)).await;
+        let _ = self.reports().send(closed).await;
+        let read = poll_fn(|cx| self.0.borrow_mut().poll_linger(cx));
+        race(read, R::sleep(LINGER)).await;
+    }
+
+    fn reports(&self) -> Reports {
+        self.0.borrow().context.reports.clone()
+    }
+}
+
+impl<T: Transport> AtOnce for OpenTerminal<T> {
+    fn do_at_once(&self) -> DoneAtOnce {
+        self.0.borrow_mut().do_at_once()
+    }
+}
+
+impl<T: Transport> Pump<T> {
+    /// Does what stands in the mailbox, if nothing else waits. The task has nothing to do then, and need not be
+    /// woken: whatever is left for it, it must be.
+    fn do_at_once(&mut self) -> DoneAtOnce {
+        let is_idle = self.phase == Phase::Open
+            && self.held.is_none()
+            && self.transport.is_flushed()
+            && !self.terminal.mailbox.aborted.get();
+        if !is_idle {
+            return DoneAtOnce::NotAll;
+        }
+        // The waker is none of a task's: whatever waits is left to the task.
+        self.take_orders(&mut Context::from_waker(Waker::noop()));
+        let scratch = &mut self.context.scratch.borrow_mut();
+        self.transport.try_flush(scratch);
+        let is_done = self.phase == Phase::Open && !self.probe_due && self.transport.is_flushed();
+        match is_done {
+            true => DoneAtOnce::All {
+                flushed: std::mem::take(&mut self.flush_due),
+            },
+            false => DoneAtOnce::NotAll,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {

@@ -35,8 +35,8 @@ use super::outlet::Outlet;
 use super::signs::Signs;
 use super::upgrade::lists;
 use super::{
-    Asked, Away, BadHandshake, Carried, Incoming, LifeSign, Transport, TransportKind, Wire, event,
-    read_all_away, read_away,
+    Asked, Away, BadHandshake, Carried, Incoming, Kernel, LifeSign, Transport, TransportKind, Wire,
+    event, read_all_away, read_away,
 };
 use crate::random_bytes;
 use crate::task::Portion;
@@ -170,7 +170,7 @@ fn has_token(headers: &HeaderMap) -> bool {
 }
 
 /// What frames become on a stream.
-pub(super) trait Framing {
+pub(super) trait Framing: 'static {
     /// Which transport that is.
     const KIND: TransportKind;
 
@@ -240,7 +240,7 @@ pub(super) struct EventStream<S, F> {
     signs: Signs,
     portion: Portion,
     stage: StreamStage,
-    unacknowledged: fn(&S) -> Option<usize>,
+    kernel: Kernel<S>,
     /// Bytes that the terminal may still send.
     unwanted_room: usize,
 }
@@ -269,7 +269,7 @@ impl<S, F: Framing> EventStream<S, F> {
             signs: Signs::default(),
             portion: Portion::default(),
             stage: StreamStage::Open,
-            unacknowledged: wire.unacknowledged,
+            kernel: wire.kernel,
             unwanted_room: UNWANTED_MAX,
         };
         F::begin(&mut stream.outlet);
@@ -277,7 +277,7 @@ impl<S, F: Framing> EventStream<S, F> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, F: Framing> Transport for EventStream<S, F> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static, F: Framing> Transport for EventStream<S, F> {
     const KIND: TransportKind = F::KIND;
 
     fn send(&mut self, frame: &Carried) {
@@ -290,14 +290,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Framing> Transport for EventStream<S,
             None => F::ping(&mut self.outlet),
         }
         // Behind it: that it is acknowledged is the answer.
-        let unacknowledged = (self.unacknowledged)(&self.stream);
+        let unacknowledged = (self.kernel.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
     }
 
     fn signs(&mut self) -> LifeSign {
         // Where nobody tells, what the operating system has taken counts. It gives up a connection by
         // itself of which nothing is acknowledged.
-        let unacknowledged = (self.unacknowledged)(&self.stream).or(Some(0));
+        let unacknowledged = (self.kernel.unacknowledged)(&self.stream).or(Some(0));
         if self.signs.is_ping_taken(unacknowledged) {
             return LifeSign::Answer;
         }
@@ -344,6 +344,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Framing> Transport for EventStream<S,
         Poll::Ready(Ok(()))
     }
 
+    fn try_flush(&mut self, scratch: &mut Vec<u8>) {
+        if let Some(write) = self.kernel.try_write {
+            let stream = &self.stream;
+            (self.outlet).try_write(|parts| write(stream, parts), &mut self.signs, scratch);
+        }
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
     }
@@ -381,19 +388,19 @@ mod tests {
     #[test]
     fn a_ping_is_answered_when_it_is_acknowledged() {
         let mut acknowledged = stream();
-        acknowledged.unacknowledged = |_| Some(0);
+        acknowledged.kernel.unacknowledged = |_| Some(0);
         acknowledged.ping(None, true);
         assert_eq!(acknowledged.signs(), LifeSign::Missing);
         written(&mut acknowledged);
         assert_eq!(acknowledged.signs(), LifeSign::Answer);
 
         let mut silent = stream();
-        silent.unacknowledged = |_| Some(0);
+        silent.kernel.unacknowledged = |_| Some(0);
         silent.ping(None, true);
         written(&mut silent);
-        silent.unacknowledged = |_| Some(event::PING.len());
+        silent.kernel.unacknowledged = |_| Some(event::PING.len());
         assert_eq!(silent.signs(), LifeSign::Missing);
-        silent.unacknowledged = |_| Some(1);
+        silent.kernel.unacknowledged = |_| Some(1);
         assert_eq!(silent.signs(), LifeSign::Progress);
         assert_eq!(silent.signs(), LifeSign::Missing);
     }
@@ -536,7 +543,7 @@ mod tests {
         Wire {
             stream: Cursor::new(Vec::new()),
             read: Bytes::new(),
-            unacknowledged: |_| None,
+            kernel: Kernel::unknown(),
         }
     }
 

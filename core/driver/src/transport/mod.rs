@@ -35,7 +35,7 @@ pub(crate) use boundary::Boundary;
 pub(crate) use carriage::{Carriage, Carried};
 pub(crate) use event_stream::readable;
 use event_stream::{AsEvents, AsLines, EventStream};
-pub(crate) use opening::{Handover, Opening, Opens, Wire};
+pub(crate) use opening::{Handover, Kernel, Opening, Opens, Wire};
 pub(crate) use upgrade::{BadHandshake, check, switching};
 use websocket::WebSocket;
 
@@ -123,7 +123,7 @@ impl TransportKind {
     /// Has a terminal served over a stream whose handshake is done.
     fn carry<S, C>(self, wire: Wire<S>, carry: C) -> impl Future<Output = C::Output>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
         C: Carry,
     {
         match self {
@@ -197,7 +197,7 @@ pub(crate) trait Carry {
 
 /// One terminal's connection, server's side. Nothing here waits: what is queued leaves with
 /// [`poll_flush`](Self::poll_flush).
-pub(crate) trait Transport {
+pub(crate) trait Transport: 'static {
     /// Which one it is.
     const KIND: TransportKind;
 
@@ -226,6 +226,10 @@ pub(crate) trait Transport {
 
     /// Writes what is queued, through `scratch`, which is shared by all terminals of a thread.
     fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>) -> Poll<io::Result<()>>;
+
+    /// Writes what is queued as far as the operating system takes it at once, which need not be all, and
+    /// need not be done: what is left is written by [`poll_flush`](Self::poll_flush), which also finds what is wrong.
+    fn try_flush(&mut self, scratch: &mut Vec<u8>);
 
     /// Ends the stream's writing half.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

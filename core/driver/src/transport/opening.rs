@@ -1,6 +1,7 @@
 //! A terminal's connection from the answer to its handshake to the task that serves it.
 
 use std::any::Any;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -36,9 +37,37 @@ pub(crate) struct Wire<S> {
     pub(crate) stream: S,
     /// What was read from it beyond the request.
     pub(crate) read: Bytes,
-    /// Asks how much of what was written to it the other end has not acknowledged, if the operating
-    /// system tells.
+    pub(crate) kernel: Kernel<S>,
+}
+
+/// What a transport asks of the operating system itself, about its stream.
+#[derive(Debug)]
+pub(crate) struct Kernel<S> {
+    /// How much of what was written the other end has not acknowledged, if it tells.
     pub(crate) unacknowledged: fn(&S) -> Option<usize>,
+    /// [`Runtime::try_write`], of a stream that has such a thing.
+    pub(crate) try_write: Option<TryWrite<S>>,
+}
+
+/// [`Runtime::try_write`].
+pub(crate) type TryWrite<S> = fn(&S, &[IoSlice<'_>]) -> io::Result<usize>;
+
+impl<S> Kernel<S> {
+    /// A stream of the runtime's own.
+    pub(crate) fn of<R: Runtime<Stream = S>>() -> Self {
+        Self {
+            unacknowledged: R::unacknowledged,
+            try_write: Some(R::try_write),
+        }
+    }
+
+    /// A stream of which only its owner knows what it is.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            unacknowledged: |_| None,
+            try_write: None,
+        }
+    }
 }
 
 /// A connection whose handshake is done.
@@ -108,7 +137,7 @@ impl<R: Runtime> Opened<R> {
                 let wire = Wire {
                     stream: Foreign::new(upgraded),
                     read: Bytes::new(),
-                    unacknowledged: |_| None,
+                    kernel: Kernel::unknown(),
                 };
                 Either::Right(self.kind.carry(wire, carry))
             }

@@ -1,7 +1,7 @@
 //! Frames on their way from a terminal's task to its socket.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -86,8 +86,9 @@ impl Outlet {
         scratch: &mut Vec<u8>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            let bytes = self.gather(scratch);
-            let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, bytes)? else {
+            let parts = self.gather(scratch).map(IoSlice::new);
+            let Poll::Ready(written) = Pin::new(&mut *stream).poll_write_vectored(cx, &parts)?
+            else {
                 signs.full();
                 return Poll::Pending;
             };
@@ -100,9 +101,27 @@ impl Outlet {
         Pin::new(stream).poll_flush(cx)
     }
 
-    /// What is to be written next: the rest of a large payload as it lies, else as many chunks as
-    /// fit into a write, side by side.
-    fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    /// Writes of it what is taken at once. What is left, and what is wrong, is for
+    /// [`poll_write`](Self::poll_write).
+    pub(crate) fn try_write(
+        &mut self,
+        write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>,
+        signs: &mut Signs,
+        scratch: &mut Vec<u8>,
+    ) {
+        while !self.is_empty() {
+            let parts = self.gather(scratch).map(IoSlice::new);
+            let Ok(written @ 1..) = write(&parts) else {
+                return;
+            };
+            signs.handed(written);
+            self.consume(written);
+        }
+    }
+
+    /// What is to be written next: as many chunks as fit into a write, side by side, and a large payload
+    /// behind them as it lies.
+    fn gather<'a>(&'a self, scratch: &'a mut Vec<u8>) -> [&'a [u8]; 2] {
         scratch.clear();
         let mut skip = self.written;
         for chunk in &self.chunks {
@@ -113,8 +132,8 @@ impl Outlet {
                 let skipped = skip.min(part.len());
                 skip -= skipped;
                 let part = &part[skipped..];
-                if scratch.is_empty() && part.len() >= WRITE_CHUNK {
-                    return part;
+                if part.len() >= WRITE_CHUNK {
+                    return [scratch, part];
                 }
                 let room = WRITE_CHUNK - scratch.len();
                 scratch.extend_from_slice(&part[..part.len().min(room)]);
@@ -123,7 +142,7 @@ impl Outlet {
                 break;
             }
         }
-        scratch
+        [scratch, &[]]
     }
 
     /// Bytes that wait.

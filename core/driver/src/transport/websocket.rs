@@ -21,7 +21,9 @@ use super::boundary::Boundary;
 use super::outlet::Outlet;
 use super::signs::Signs;
 use super::upgrade::{self, BadHandshake};
-use super::{Asked, Carried, Incoming, LifeSign, Transport, TransportKind, Wire, read_all_away};
+use super::{
+    Asked, Carried, Incoming, Kernel, LifeSign, Transport, TransportKind, Wire, read_all_away,
+};
 use crate::request::subprotocol::selected_protocol;
 use crate::task::Portion;
 
@@ -33,7 +35,7 @@ pub(super) struct WebSocket<S> {
     boundary: Boundary,
     portion: Portion,
     signs: Signs,
-    unacknowledged: fn(&S) -> Option<usize>,
+    kernel: Kernel<S>,
 }
 
 /// Frames of this size leave nothing behind that is worth giving back.
@@ -68,13 +70,13 @@ pub(super) fn asked(
     })
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> WebSocket<S> {
     /// A socket whose upgrade is done.
     pub(super) fn new(wire: Wire<S>, frame_bytes: usize) -> Self {
         let Wire {
             stream,
             read,
-            unacknowledged,
+            kernel,
         } = wire;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -94,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             boundary,
             portion: Portion::default(),
             signs: Signs::default(),
-            unacknowledged,
+            kernel,
         }
     }
 
@@ -145,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Transport for WebSocket<S> {
     const KIND: TransportKind = TransportKind::WebSocket;
 
     fn send(&mut self, frame: &Carried) {
@@ -158,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn ping(&mut self, frame: Option<&Carried>, is_answered: bool) {
-        let unacknowledged = (self.unacknowledged)(&self.stream);
+        let unacknowledged = (self.kernel.unacknowledged)(&self.stream);
         self.signs.pinged(self.outlet.bytes(), unacknowledged);
         if let Some(frame) = frame {
             self.send(frame);
@@ -169,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn signs(&mut self) -> LifeSign {
-        match self.signs.look((self.unacknowledged)(&self.stream)) {
+        match self.signs.look((self.kernel.unacknowledged)(&self.stream)) {
             true => LifeSign::Progress,
             false => LifeSign::Missing,
         }
@@ -217,6 +219,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             ..
         } = self;
         outlet.poll_write(stream, signs, cx, scratch)
+    }
+
+    fn try_flush(&mut self, scratch: &mut Vec<u8>) {
+        if let Some(write) = self.kernel.try_write {
+            let stream = &self.stream;
+            (self.outlet).try_write(|parts| write(stream, parts), &mut self.signs, scratch);
+        }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -415,7 +424,7 @@ mod tests {
         let wire = Wire {
             stream,
             read: Bytes::copy_from_slice(read),
-            unacknowledged: |_| None,
+            kernel: Kernel::unknown(),
         };
         WebSocket::new(wire, frame_bytes)
     }

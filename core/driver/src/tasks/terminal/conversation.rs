@@ -64,7 +64,7 @@ impl Conversation {
     }
 }
 
-impl<T: Transport> Pump<'_, T> {
+impl<T: Transport> Pump<T> {
     /// Serves what the terminal has said. `Ready(None)`: all of it, and more can be read.
     pub(super) fn poll_conversation(&mut self, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         if self.phase != Phase::Open {
