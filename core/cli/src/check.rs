@@ -103,7 +103,7 @@ async fn check_directory<R: Runtime>(settings: &Settings, report: &mut Report) {
         }
     };
     let directory = settings.directory_settings();
-    let examined = race(examine_directory(url, &directory), async {
+    let examined = race(examine_directory::<R>(url, &directory), async {
         R::sleep(PATIENCE).await;
         Err("it does not answer in time".to_owned())
     });

@@ -46,9 +46,11 @@
 use std::cell::RefCell;
 
 mod admission;
+mod alarm;
 mod answer;
 mod api;
 mod clock;
+mod deadlines;
 pub mod directory;
 mod error;
 mod events;

@@ -19,7 +19,7 @@ use crate::looping::{self, Surroundings};
 use crate::members::{Arrivals, Member, Shared};
 use crate::runtime::{Runtime, race};
 use crate::tasks::directory::{self, Troubles};
-use crate::{log, task};
+use crate::{deadlines, log, task};
 
 /// The threads of a server, and how they ended.
 pub(crate) struct Threads {
@@ -111,6 +111,8 @@ impl Threads {
         let (died, deaths) = async_channel::bounded(1);
         let mut end = None;
         let main = async {
+            let name = "deadlines";
+            R::spawn(task::vital(name, died.clone(), deadlines::keep::<R>()));
             serve_arrivals::<R>(&ingress, me, arrivals, &died);
             if let Some(started) = started.take() {
                 // If nobody waits any more, the inbox is closed too.

@@ -1,21 +1,19 @@
 //! HTTP at the API's listener, from the first request to the last.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
-use hyper::rt::{Sleep as HyperSleep, Timer};
 use hyper::service::service_fn;
 use smol_hyper::rt::FuturesIo;
 
 use super::Ingress;
 use super::http::{builder, not_begun, once};
 use crate::api::{MakeSleep, Scope};
+use crate::deadlines::Deadline;
 use crate::permits::{Capacity, Service, SocketPermit};
 use crate::runtime::{Runtime, race};
 use crate::streams::{Beginning, Begun, Heads, LINGER, Parting};
@@ -47,25 +45,22 @@ pub(super) async fn serve<R: Runtime>(
     let Some(stream) = first_request::<R>(ingress, stream, idle).await else {
         return;
     };
-    let sleep: MakeSleep = |time| Box::pin(R::sleep(time));
-    let (stream, heads) = Heads::<R>::new(stream, head_time);
-    let mut connection = builder(ingress)
-        .timer(RuntimeTimer::<R>::new())
-        .header_read_timeout(idle)
-        .serve_connection(
-            FuturesIo::new(Parting::<R, _>::new(stream)),
-            service_fn(|request| {
-                let answering = heads.answering();
-                let answer = service.answer(server, request, scope, sleep);
-                answer.map(|answer| {
-                    drop(answering);
-                    Ok::<_, Infallible>(match scope {
-                        Scope::Everything => answer,
-                        Scope::Operation => once(answer),
-                    })
+    let sleep: MakeSleep = |time| Box::pin(Deadline::after(time));
+    let (stream, heads) = Heads::<R>::new(stream, head_time, idle);
+    let mut connection = builder(ingress).serve_connection(
+        FuturesIo::new(Parting::<R, _>::new(stream)),
+        service_fn(|request| {
+            let answering = heads.answering();
+            let answer = service.answer(server, request, scope, sleep);
+            answer.map(|answer| {
+                drop(answering);
+                Ok::<_, Infallible>(match scope {
+                    Scope::Everything => answer,
+                    Scope::Operation => once(answer),
                 })
-            }),
-        );
+            })
+        }),
+    );
     // It fails if the client has gone, and if what it sent was no request: then it has an answer.
     let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
     let _ = Box::pin(served).await;
@@ -123,37 +118,6 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         left = less;
     }
 }
-
-/// hyper's timer on the runtime's sleep.
-struct RuntimeTimer<R>(std::marker::PhantomData<R>);
-
-impl<R> RuntimeTimer<R> {
-    const fn new() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<R: Runtime> Timer for RuntimeTimer<R> {
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn HyperSleep>> {
-        Box::pin(TimerSleep(Box::pin(R::sleep(time))))
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
-        self.sleep(deadline.saturating_duration_since(Instant::now()))
-    }
-}
-
-struct TimerSleep<S>(Pin<Box<S>>);
-
-impl<S: Future<Output = ()>> Future for TimerSleep<S> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<S: Future<Output = ()> + Send + Sync> HyperSleep for TimerSleep<S> {}
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_channel::Receiver;
 use futures_channel::oneshot;
+use futures_util::future::poll_fn;
 use switchboard_core::Instance;
 use switchboard_core::command::Outbox;
 use switchboard_core::event::{Answer, Event};
@@ -17,6 +17,7 @@ use switchboard_core::time::{Instant, Now};
 use switchboard_protocol::{Family, centrifuge};
 
 use super::tables::{Links, Terminals};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::events::Queue;
 use crate::figures::Snapshot;
@@ -145,14 +146,11 @@ impl Worker {
 
     async fn serve<R: Runtime>(&mut self, inbox: &Receiver<Posted>) {
         let mut out = Outbox::new();
-        let mut timer = Timer {
-            due: None,
-            sleep: pin!(None),
-        };
+        let mut alarm = Alarm::<R>::default();
         loop {
             let first = if self.outcomes.is_empty() && !self.is_due(clock::mono()) {
-                timer.set::<R>(self.instance.next_timeout().map(|(due, _)| due));
-                match timer.wait(inbox).await {
+                let due = self.instance.next_timeout().map(|(due, _)| due);
+                match wait(&mut alarm, due, inbox).await {
                     WokenBy::Input(posted) => Some(posted),
                     WokenBy::Timer => None,
                     WokenBy::Closed => return,
@@ -382,43 +380,26 @@ enum WokenBy {
     Closed,
 }
 
-/// The sleep until the instance's next deadline. It is armed anew only for an earlier deadline: a
-/// later one costs a spurious wake at most.
-struct Timer<'a, S> {
+/// Waits for the next input, or until the instance has something to do by itself.
+async fn wait<R: Runtime>(
+    alarm: &mut Alarm<R>,
     due: Option<Instant>,
-    sleep: Pin<&'a mut Option<S>>,
-}
-
-impl<S: Future<Output = ()>> Timer<'_, S> {
-    fn set<R: Runtime<Sleep = S>>(&mut self, due: Option<Instant>) {
-        let Some(due) = due else { return };
-        if self.due.is_none_or(|armed| due < armed) {
-            self.due = Some(due);
-            self.sleep.set(Some(R::sleep(due.since(clock::mono()))));
+    inbox: &Receiver<Posted>,
+) -> WokenBy {
+    let received = async {
+        match inbox.recv().await {
+            Ok(posted) => WokenBy::Input(posted),
+            Err(async_channel::RecvError) => WokenBy::Closed,
         }
-    }
-
-    async fn wait(&mut self, inbox: &Receiver<Posted>) -> WokenBy {
-        let received = async {
-            match inbox.recv().await {
-                Ok(posted) => WokenBy::Input(posted),
-                Err(async_channel::RecvError) => WokenBy::Closed,
-            }
-        };
-        let Some(sleep) = self.sleep.as_mut().as_pin_mut() else {
-            return received.await;
-        };
-        let slept = async {
-            sleep.await;
-            WokenBy::Timer
-        };
-        let woken = race(received, slept).await;
-        if matches!(woken, WokenBy::Timer) {
-            self.due = None;
-            self.sleep.set(None);
-        }
-        woken
-    }
+    };
+    let Some(due) = due else {
+        return received.await;
+    };
+    let slept = async {
+        poll_fn(|cx| alarm.poll_at(due, cx)).await;
+        WokenBy::Timer
+    };
+    race(received, slept).await
 }
 
 #[cfg(test)]

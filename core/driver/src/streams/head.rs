@@ -10,22 +10,29 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use switchboard_core::time::Instant;
+
 use super::beginning::Begun;
+use crate::alarm::Alarm;
+use crate::clock;
 use crate::runtime::Runtime;
 
 /// How long a client may take nothing of its answer. Whoever asks for more than it reads would
 /// otherwise keep its place among the connections for ever.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The stream of a connection that may be idle for long, but not in the middle of a request's head,
-/// nor of an answer: reading fails when a head that has begun is not complete in time, and writing
-/// when the client takes nothing. A head of which some came with the request before it is no different
-/// from none here: hyper ends it when the connection has been idle for too long.
+/// The stream of a connection that may be idle for some time, less so in the middle of a request's head,
+/// and not in that of an answer: reading fails when no head begins in time, or one that has begun is not complete
+/// in time, and writing when the client takes nothing. A head of which some came with the request before it
+/// is no different from none here.
 pub(crate) struct Heads<R: Runtime> {
     stream: Begun<R::Stream>,
     stage: Rc<Cell<HeadStage>>,
+    /// How long it may take for a head to begin.
+    idle: Duration,
+    /// How long a head may take that has begun.
     time: Duration,
-    timer: Option<Pin<Box<R::Sleep>>>,
+    timer: Alarm<R>,
     stalled: Option<Pin<Box<R::Sleep>>>,
 }
 
@@ -38,23 +45,28 @@ pub(crate) struct Answering(Rc<Cell<HeadStage>>);
 
 #[derive(Clone, Copy, PartialEq)]
 enum HeadStage {
-    /// Nothing of a request has come.
-    Idle,
-    /// Some of a head has come.
-    Head,
+    /// Nothing of a request has come since then.
+    Idle(Instant),
+    /// Some of a head has come, since then.
+    Head(Instant),
     /// A request is being answered; what comes is its body.
     Answering,
 }
 
 impl<R: Runtime> Heads<R> {
-    /// Allows each head this time.
-    pub(crate) fn new(stream: Begun<R::Stream>, time: Duration) -> (Self, HeadWatch) {
-        let stage = Rc::new(Cell::new(HeadStage::Idle));
+    /// Allows each head this time, and so long for it to begin.
+    pub(crate) fn new(
+        stream: Begun<R::Stream>,
+        time: Duration,
+        idle: Duration,
+    ) -> (Self, HeadWatch) {
+        let stage = Rc::new(Cell::new(HeadStage::Idle(clock::mono())));
         let heads = Self {
             stream,
             stage: Rc::clone(&stage),
+            idle,
             time,
-            timer: None,
+            timer: Alarm::default(),
             stalled: None,
         };
         (heads, HeadWatch(stage))
@@ -76,7 +88,7 @@ impl HeadWatch {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set(HeadStage::Idle);
+        self.0.set(HeadStage::Idle(clock::mono()));
     }
 }
 
@@ -89,22 +101,19 @@ impl<R: Runtime> AsyncRead for Heads<R> {
         let heads = &mut *self;
         let read = Pin::new(&mut heads.stream).poll_read(cx, buffer);
         if read.is_ready() {
-            if heads.stage.get() == HeadStage::Idle {
-                heads.stage.set(HeadStage::Head);
-                heads.timer = None;
+            if let HeadStage::Idle(_) = heads.stage.get() {
+                heads.stage.set(HeadStage::Head(clock::mono()));
             }
             return read;
         }
-        if heads.stage.get() != HeadStage::Head {
-            heads.timer = None;
-            return Poll::Pending;
-        }
-        let timer = heads
+        let due = match heads.stage.get() {
+            HeadStage::Idle(since) => since + heads.idle,
+            HeadStage::Head(since) => since + heads.time,
+            HeadStage::Answering => return Poll::Pending,
+        };
+        heads
             .timer
-            .get_or_insert_with(|| Box::pin(R::sleep(heads.time)));
-        timer
-            .as_mut()
-            .poll(cx)
+            .poll_at(due, cx)
             .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -152,6 +161,7 @@ mod tests {
         let (mut heads, watch) = Heads::<Hasty>::new(
             Beginning::default().put_back(Stuck { unread: 1 }),
             Duration::ZERO,
+            Duration::from_secs(1),
         );
         let mut read = |heads: &mut Heads<Hasty>| Pin::new(heads).poll_read(&mut cx, &mut [0; 8]);
         assert!(matches!(read(&mut heads), Poll::Ready(Ok(1))));
@@ -162,7 +172,10 @@ mod tests {
             "a body has a time of its own"
         );
         drop(answering);
-        assert!(read(&mut heads).is_pending(), "between requests");
+        assert!(
+            matches!(read(&mut heads), Poll::Ready(Err(_))),
+            "between requests it has another time"
+        );
         let written = Pin::new(&mut heads).poll_write(&mut cx, b"answer");
         assert!(matches!(written, Poll::Ready(Err(_))));
     }

@@ -180,7 +180,7 @@ pub(crate) fn warn_of_eviction<R: Runtime>(directory: &DirectoryChoice) {
     if let DirectoryChoice::Redis(url) = directory {
         let url = url.clone();
         task::spawn::<R>("look at the eviction policy", async move {
-            redis_link::warn_of_eviction(&url).await;
+            redis_link::warn_of_eviction::<R>(&url).await;
         });
     }
 }

@@ -1,11 +1,18 @@
 //! A connection to a Redis server that is a primary, and whether it still is that one.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisConnectionInfo, RedisError,
+    Value,
+};
 use switchboard_core::directory::DirectorySettings;
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use super::backoff::drawn_pause;
 use super::sentinels::Named;
@@ -13,6 +20,7 @@ use super::trouble::Trouble;
 use super::{convert, mark, sentinels};
 use crate::directory::{RedisUrl, Sentinel, Target};
 use crate::runtime::{Runtime, race};
+use crate::task;
 
 /// How long establishing a link may take: name look-up, TCP, TLS, login, scripts.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
@@ -20,6 +28,8 @@ pub(super) const CONNECT: Duration = Duration::from_secs(3);
 /// A link to a primary, with the scripts loaded.
 pub(super) struct Primary {
     pub(super) connection: MultiplexedConnection,
+    /// As long as the link is wanted.
+    _wanted: Wanted,
     /// The server's run, which a restart changes and a proxy's switch to another server too. `None`
     /// if the server does not say.
     pub(super) run: Option<String>,
@@ -29,29 +39,29 @@ pub(super) struct Primary {
 
 impl Primary {
     /// Opens a connection to the primary that the URL leads to.
-    pub(super) async fn connect(url: &RedisUrl) -> Result<Self, Trouble> {
+    pub(super) async fn connect<R: Runtime>(url: &RedisUrl) -> Result<Self, Trouble> {
         match url.target() {
-            Target::Server(url) => Self::verified(open(url, CONNECT).await?).await,
-            Target::Sentinel(sentinel) => Self::of_sentinel(sentinel).await,
+            Target::Server(url) => Self::verified(open::<R>(url, CONNECT).await?).await,
+            Target::Sentinel(sentinel) => Self::of_sentinel::<R>(sentinel).await,
         }
     }
 
     /// The same for an instance with these settings, whose layout its keys must have.
-    pub(super) async fn agreed(
+    pub(super) async fn agreed<R: Runtime>(
         url: &RedisUrl,
         settings: &DirectorySettings,
     ) -> Result<Self, Trouble> {
-        let mut primary = Self::connect(url).await?;
+        let mut primary = Self::connect::<R>(url).await?;
         mark::leave_or_heed(&mut primary.connection, settings).await?;
         Ok(primary)
     }
 
     /// The latest master that Sentinels name, if it says itself that it is one.
-    async fn of_sentinel(sentinel: &Sentinel) -> Result<Self, Trouble> {
+    async fn of_sentinel<R: Runtime>(sentinel: &Sentinel) -> Result<Self, Trouble> {
         let mut trouble = Trouble::Unreachable("no master is named".to_owned());
         for named in sentinels::latest(sentinels::ask(sentinel).await?) {
-            let primary = match open(&named.url, CONNECT).await {
-                Ok(connection) => Self::verified(connection).await,
+            let primary = match open::<R>(&named.url, CONNECT).await {
+                Ok(opened) => Self::verified(opened).await,
                 Err(error) => Err(error.into()),
             };
             match primary {
@@ -67,7 +77,8 @@ impl Primary {
         Err(trouble)
     }
 
-    async fn verified(mut connection: MultiplexedConnection) -> Result<Self, Trouble> {
+    async fn verified(opened: (MultiplexedConnection, Wanted)) -> Result<Self, Trouble> {
+        let (mut connection, wanted) = opened;
         if let Some(old) = version(&mut connection).await?.filter(Version::is_too_old) {
             return Err(Trouble::TooOld(old.to_string()));
         }
@@ -84,6 +95,7 @@ impl Primary {
         }
         Ok(Self {
             connection,
+            _wanted: wanted,
             run,
             named: None,
         })
@@ -108,7 +120,7 @@ impl Primary {
                     continue;
                 };
                 for successor in named.successors(answers) {
-                    let found = race(is_another(&successor, run.as_deref()), async {
+                    let found = race(is_another::<R>(&successor, run.as_deref()), async {
                         R::sleep(WATCH).await;
                         false
                     });
@@ -125,8 +137,8 @@ impl Primary {
 const WATCH: Duration = Duration::from_secs(1);
 
 /// Whether the server that is named is a primary, and not in this run: the same server may have two addresses.
-async fn is_another(named: &Named, run: Option<&str>) -> bool {
-    let Ok(mut connection) = open(&named.url, WATCH).await else {
+async fn is_another<R: Runtime>(named: &Named, run: Option<&str>) -> bool {
+    let Ok((mut connection, _wanted)) = open::<R>(&named.url, WATCH).await else {
         return false;
     };
     match standing(&mut connection).await {
@@ -253,15 +265,54 @@ fn text(value: Option<&Value>) -> Option<&str> {
     }
 }
 
-async fn open(url: &str, patience: Duration) -> Result<MultiplexedConnection, RedisError> {
-    // Deadlines are core's: an answer that comes late is told, and its link is not torn for it.
+/// A connection is served while this is kept. By itself it would go on until a server that is silent has answered
+/// what it was asked.
+type Wanted = Option<oneshot::Sender<Infallible>>;
+
+/// Opens a connection, whose socket is served on this thread if that can be.
+async fn open<R: Runtime>(
+    url: &str,
+    patience: Duration,
+) -> Result<(MultiplexedConnection, Wanted), RedisError> {
+    let client = Client::open(url)?;
+    let info = client.get_connection_info();
+    if let ConnectionAddr::Tcp(host, port) = info.addr() {
+        let opened = async { over_tcp::<R>(host, *port, info.redis_settings()).await };
+        let late = async {
+            R::sleep(patience).await;
+            Err(io::Error::from(io::ErrorKind::TimedOut).into())
+        };
+        return race(opened, late).await;
+    }
+    // TLS is redis-rs's own matter, on the thread that it chooses.
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_connection_timeout(Some(patience));
-    let client = Client::open(url)?;
-    client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    Ok((connection.await?, None))
+}
+
+async fn over_tcp<R: Runtime>(
+    host: &str,
+    port: u16,
+    info: &RedisConnectionInfo,
+) -> Result<(MultiplexedConnection, Wanted), RedisError> {
+    let address = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let stream = R::dial(address).await?.compat();
+    // Deadlines are core's: an answer that comes late is told, and its link is not torn for it.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let opened = MultiplexedConnection::new_with_config(info, stream, config);
+    let (connection, serving) = opened.await?;
+    let (wanted, unwanted) = oneshot::channel();
+    let unwanted = async {
+        // Nothing is ever sent: it is dropped.
+        let _ = unwanted.await;
+    };
+    task::spawn::<R>("connection to Redis", race(serving, unwanted));
+    Ok((connection, Some(wanted)))
 }
 
 impl From<RedisError> for Trouble {

@@ -8,6 +8,7 @@ use super::primary::Primary;
 use super::trouble::Trouble;
 use super::{convert, mark, prepare};
 use crate::directory::RedisUrl;
+use crate::runtime::Runtime;
 
 /// What was found at a directory server that answers.
 #[derive(Debug, Default)]
@@ -20,17 +21,17 @@ pub struct Findings {
     pub doubts: Vec<String>,
 }
 
-/// Asks the server what an instance would ask it.
+/// Asks the server what an instance would ask it. To be called on a thread of the runtime.
 ///
 /// # Errors
 ///
 /// Says why it cannot be asked.
-pub async fn examine_directory(
+pub async fn examine_directory<R: Runtime>(
     url: &RedisUrl,
     settings: &DirectorySettings,
 ) -> Result<Findings, String> {
     prepare(url);
-    let mut primary = Primary::connect(url)
+    let mut primary = Primary::connect::<R>(url)
         .await
         .map_err(|trouble| explain(&trouble))?;
     let mut findings = Findings::default();

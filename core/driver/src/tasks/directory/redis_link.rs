@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_channel::Receiver;
 use futures_util::StreamExt as _;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, poll_fn, select};
 use futures_util::stream::FuturesOrdered;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Pipeline, RedisError};
@@ -23,6 +23,7 @@ use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
 use super::trouble::Trouble;
 use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
+use crate::alarm::Alarm;
 use crate::clock;
 use crate::directory::RedisUrl;
 use crate::runtime::{Runtime, race};
@@ -46,7 +47,7 @@ pub(super) async fn run<R: Runtime>(
     let mut link = RedisLink { context, orders };
     loop {
         let settings = link.context.settings.clone();
-        let connecting = race(Primary::agreed(&url, &settings), async {
+        let connecting = race(Primary::agreed::<R>(&url, &settings), async {
             R::sleep(CONNECT).await;
             Err(Trouble::Unreachable("no answer".to_owned()))
         });
@@ -121,6 +122,7 @@ impl RedisLink {
         let mut replaced = pin!(primary.replaced::<R>(url));
         let mut line = Line::new(primary);
         let silence = self.context.timeout * SILENCE;
+        let mut silent = Alarm::<R>::default();
         let served = loop {
             let order = async { Happened::Order(self.orders.recv().await.ok()) };
             let replaced = async {
@@ -138,7 +140,7 @@ impl RedisLink {
                         }
                     };
                     let silent = async {
-                        R::sleep((since + silence).since(clock::mono())).await;
+                        poll_fn(|cx| silent.poll_at(since + silence, cx)).await;
                         Happened::Silence
                     };
                     // Answers are polled first: what was answered is reported before the link is
@@ -305,15 +307,15 @@ pub(super) async fn send(
 }
 
 /// Warns of a server that may throw rows away.
-pub(crate) async fn warn_of_eviction(url: &RedisUrl) {
-    let Ok(Primary { mut connection, .. }) = Primary::connect(url).await else {
+pub(crate) async fn warn_of_eviction<R: Runtime>(url: &RedisUrl) {
+    let Ok(mut primary) = Primary::connect::<R>(url).await else {
         return;
     };
     // A server may forbid the question; then nothing is known, and nothing is said.
     let answer: Result<Vec<String>, RedisError> = redis::cmd("CONFIG")
         .arg("GET")
         .arg("maxmemory-policy")
-        .query_async(&mut connection)
+        .query_async(&mut primary.connection)
         .await;
     if let Some(policy) = answer.ok().and_then(|pair| pair.into_iter().nth(1))
         && policy != "noeviction"

@@ -30,18 +30,18 @@ pub(super) async fn run<R: Runtime>(
         url,
         settings: context.settings,
         wait: context.replica_wait,
-        connection: None,
+        primary: None,
     };
     while let Ok(trip) = trips.recv().await {
         let late = async {
             R::sleep(context.timeout).await;
             Err(Trouble::Unreachable("no answer".to_owned()))
         };
-        let outcomes = race(link.confirm(&trip), late).await;
+        let outcomes = race(link.confirm::<R>(&trip), late).await;
         let outcomes = outcomes.unwrap_or_else(|trouble| {
             debug!(this = %context.instance, ?trouble, "no replica can be asked for");
             // An answer that is under way is not to be taken for that of a later trip.
-            link.connection = None;
+            link.primary = None;
             let refused = OperationError::Refused(trouble.reason().to_owned());
             trip.operations
                 .iter()
@@ -62,20 +62,24 @@ struct ReplicaLink {
     settings: DirectorySettings,
     /// How long Redis waits.
     wait: Duration,
-    connection: Option<MultiplexedConnection>,
+    primary: Option<Primary>,
 }
 
 impl ReplicaLink {
     /// Executes a trip. The connection may have ended since it was used last: then once more over a new one.
-    async fn confirm(&mut self, trip: &RoundTrip) -> Result<Vec<OperationResult>, Trouble> {
-        if let Some(connection) = &mut self.connection
-            && let Ok(outcomes) = ask(connection, trip, &self.settings, self.wait).await
+    async fn confirm<R: Runtime>(
+        &mut self,
+        trip: &RoundTrip,
+    ) -> Result<Vec<OperationResult>, Trouble> {
+        if let Some(primary) = &mut self.primary
+            && let Ok(outcomes) =
+                ask(&mut primary.connection, trip, &self.settings, self.wait).await
         {
             return Ok(outcomes);
         }
-        let primary = Primary::agreed(&self.url, &self.settings).await?;
-        let connection = self.connection.insert(primary.connection);
-        ask(connection, trip, &self.settings, self.wait).await
+        let primary = Primary::agreed::<R>(&self.url, &self.settings).await?;
+        let primary = self.primary.insert(primary);
+        ask(&mut primary.connection, trip, &self.settings, self.wait).await
     }
 }
 
