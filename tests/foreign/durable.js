@@ -18,6 +18,11 @@ const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator](
 async function killAndRestart(number) {
   process.kill(place.servers[number].pid, "SIGKILL");
   await sleep(DEAD_MS);
+  await restart(number);
+}
+
+/** Has the runner start a server again, after killing it if it lives. */
+async function restart(number) {
   console.log(`restart ${number}`);
   place.servers[number] = JSON.parse((await answers.next()).value);
 }
@@ -83,4 +88,4 @@ async function pushUntilAcked(user, data) {
 /** The numbers from 0 to one less than `count`. */
 const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 
-module.exports = { number, pushLogged, pushUntilAcked, pushWhileServersAreKilled, upTo };
+module.exports = { number, pushLogged, pushUntilAcked, pushWhileServersAreKilled, restart, upTo };

@@ -122,6 +122,11 @@ const SCRIPTS: &[Script] = &[
     Script::new("curl_api.py", Heartbeat::Default),
     Script::with_tokens("node_centrifuge.js"),
     Script::with_tokens("node_one_way.js"),
+    Script {
+        logins: Logins::Tokens,
+        ..Script::behind(Program::Nginx, "chromium_chat.js")
+    },
+    Script::new("chromium_tutorial.js", Heartbeat::Default),
     Script::with_tokens("python_centrifuge.py"),
     Script::with_tokens("go_centrifuge"),
     Script::new("python_centrifuge_suite.py", Heartbeat::Default),

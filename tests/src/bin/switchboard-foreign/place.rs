@@ -92,6 +92,7 @@ impl Place {
     pub(crate) fn describe(&self) -> Value {
         let mut tokens = server(&self.tokens);
         tokens["secret"] = json!(JWT_SECRET);
+        let addresses = [(); 4].map(|()| quiet_port().to_string());
         json!({
             "servers": [server(&self.servers[0]), server(&self.servers[1])],
             "tokens": tokens,
@@ -101,6 +102,9 @@ impl Place {
             "push_bytes": PUSH_BYTES,
             "connections": CONNECTIONS,
             "idle_seconds": IDLE_SECONDS,
+            // For those who start something themselves.
+            "executable": self.fleet.adapter(0).executable(),
+            "addresses": addresses,
         })
     }
 
