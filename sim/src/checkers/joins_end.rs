@@ -64,7 +64,7 @@ impl Checker for JoinsEnd {
         match event {
             Observed::Wished {
                 session,
-                wish: TopicWish::Join(topic),
+                wish: TopicWish::Join(topic) | TopicWish::JoinAllowed(topic),
             } => {
                 let within = watch.scene().config().hello_grace * 2 + WAYS;
                 self.call(watch, *session, topic, (By::Terminal, within));

@@ -120,7 +120,7 @@ impl Terminals {
             return;
         }
         match &wish {
-            TopicWish::Join(_) => {}
+            TopicWish::Join(_) | TopicWish::JoinAllowed(_) => {}
             TopicWish::Leave(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving += 1;
@@ -154,6 +154,9 @@ impl Terminals {
                 if this.may_join(topic) {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
+            }
+            TopicWish::JoinAllowed(topic) => {
+                this.topics.entry(topic.clone()).or_default().may_join();
             }
             TopicWish::Leave(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();

@@ -181,8 +181,15 @@ impl Terminals {
         }
         let is_live = connection.is_live();
         match wish {
-            TopicWish::Join(topic) => {
-                let may = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
+            wish @ (TopicWish::Join(_) | TopicWish::JoinAllowed(_)) => {
+                let (topic, may) = match wish {
+                    TopicWish::Join(topic) => {
+                        let rights = connection.rights.as_ref();
+                        let may = rights.is_some_and(|rights| rights.allow(&topic));
+                        (topic, may)
+                    }
+                    TopicWish::JoinAllowed(topic) | TopicWish::Leave(topic) => (topic, true),
+                };
                 let memberships = connection.memberships();
                 let refused = if memberships.is_too_fast(cx.now.mono, cx.config.topic_joins) {
                     Some(NotJoined::TooFast)

@@ -156,6 +156,18 @@ fn a_terminal_joins_what_it_may_and_leaves() {
     assert_eq!(cluster.instances[0].stats().topic_joins_refused, 1);
 }
 
+/// By a token for the one topic, as protocols have them.
+#[test]
+fn a_terminal_joins_what_somebody_else_allows() {
+    let mut cluster = pair();
+    let (ann, id) = connect(&mut cluster, 0, "ann", &[]);
+    let allowed = TopicWish::JoinAllowed(topic("news"));
+    wish(&mut cluster, 0, ann, allowed);
+    join(&mut cluster, 0, ann, "sport");
+    let expected = ["hello", "joined news", "not joined sport NotAllowed"];
+    assert_eq!(told(&cluster, id), expected);
+}
+
 #[test]
 fn what_is_asked_for_before_the_hello_is_done_behind_it() {
     let mut cluster = pair();

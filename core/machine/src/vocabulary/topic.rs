@@ -36,6 +36,8 @@ pub enum TopicWish {
     Join(TopicId),
     /// To be one no longer.
     Leave(TopicId),
+    /// To be a member of it, as whoever judges that allows beside what its rights say.
+    JoinAllowed(TopicId),
 }
 
 impl TopicRights {
