@@ -87,7 +87,7 @@ pub use error::{Died, StartError};
 pub use events::{Events, TerminalEvent};
 pub use figures::{Answers, Figures, SilentInstance, Snapshot};
 pub use handle::{CallError, Handle};
-pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
+pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login, SubscribeFuture};
 pub use request::subprotocol::{BEARER, SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
 pub use request::{host, origin, query};
 pub use server::{Builder, Server};

@@ -1,10 +1,10 @@
 //! What the application says of a terminal that wants to connect.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 
 use http::StatusCode;
-use switchboard_core::id::UserId;
+use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::time::WallTime;
 use switchboard_core::topic::SharedRights;
 
@@ -24,6 +24,19 @@ pub trait Authenticator: Send + Sync + 'static {
     /// nor cookies nor what a proxy adds are kept for as long as a terminal stays.
     fn authenticate<'a>(&'a self, request: &'a http::request::Parts) -> AuthFuture<'a>;
 
+    /// Whether a token that a terminal of this user has sent for a topic allows it to join that, and until when. It is
+    /// asked by protocols whose clients have such tokens; by itself it believes none.
+    fn subscribe<'a>(
+        &'a self,
+        token: &'a str,
+        user: &'a UserId,
+        topic: &'a TopicId,
+    ) -> SubscribeFuture<'a> {
+        let _ = (token, user, topic);
+        let text = "tokens for topics do not count here";
+        Box::pin(ready(Err(AuthError::Forbidden(text.to_owned()))))
+    }
+
     /// What terminals must send, for the status page.
     fn kind(&self) -> AuthKind {
         AuthKind::Custom
@@ -32,6 +45,10 @@ pub trait Authenticator: Send + Sync + 'static {
 
 /// What [`Authenticator::authenticate`] returns.
 pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Login, AuthError>> + Send + 'a>>;
+
+/// What [`Authenticator::subscribe`] returns: when the token runs out.
+pub type SubscribeFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<WallTime>, AuthError>> + Send + 'a>>;
 
 /// A terminal that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]

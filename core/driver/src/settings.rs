@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use switchboard_core::config::{ClusterSecret, Config, ConfigError};
 use switchboard_core::directory::DirectorySettings;
+use switchboard_protocol::centrifuge::{self, Namespaces};
 
 use crate::directory::{DirectoryChoice, EmbeddedDirectory};
 use crate::request::origin::Origins;
@@ -102,6 +103,15 @@ switchboard_core::settings! {
             refresh_grace: Duration as Time = Duration::from_secs(25);
         }
 
+        "Topics" {
+            /// What clients of Centrifuge may do in topics whose names begin so, beside what their tokens
+            /// allow: PREFIX=ACT+ACT,... with `subscribe` (any client), `publish` and `presence` (members).
+            /// The longest beginning counts, and an empty one stands for all topics.
+            namespaces: Vec<String> as List = Vec::new(),
+                rule: |process| Namespaces::new(&process.namespaces).is_ok(), Namespaces::RULE,
+                example: "chat:=publish+presence";
+        }
+
         "Connections of an instance" {
             /// The largest message that a terminal may send, in bytes.
             frame_bytes: usize as Bytes = 64 << 10,
@@ -152,6 +162,16 @@ impl Settings {
             prefix: self.process.prefix.clone(),
             partitions: self.process.partitions,
             ..self.core.directory()
+        }
+    }
+
+    /// What the sessions of terminals have in common.
+    pub(crate) fn sessions(&self) -> centrifuge::Settings {
+        centrifuge::Settings {
+            ping_interval: self.core.ping_interval,
+            refresh_grace: self.process.refresh_grace,
+            // They were read when the settings were checked.
+            namespaces: Namespaces::new(&self.process.namespaces).unwrap_or_default(),
         }
     }
 

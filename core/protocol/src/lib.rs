@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use switchboard_core::frame::{CloseCode, EncodedSize, FrameSize, Outgoing, Payload, Pushed};
 use switchboard_core::position::Position;
@@ -186,11 +187,15 @@ impl Protocol {
     /// it has names for these.
     pub fn session(
         self,
-        settings: centrifuge::Settings,
+        settings: &Arc<centrifuge::Settings>,
         names: Option<centrifuge::Names>,
     ) -> Option<centrifuge::Session> {
         let encoding = self.codec().session?;
-        Some(centrifuge::Session::new(encoding, settings, names))
+        Some(centrifuge::Session::new(
+            encoding,
+            Arc::clone(settings),
+            names,
+        ))
     }
 
     /// Whether it takes the session of a terminal to say this: it is not the same for all to whom it is said.

@@ -14,7 +14,7 @@ use switchboard_core::command::Outbox;
 use switchboard_core::event::{Answer, Event};
 use switchboard_core::id::CallId;
 use switchboard_core::time::{Instant, Now};
-use switchboard_protocol::{Family, centrifuge};
+use switchboard_protocol::Family;
 
 use super::tables::{Links, Terminals};
 use crate::alarm::Alarm;
@@ -116,9 +116,7 @@ impl Worker {
             logins: Rc::new(logins::<R>(&shared, &me)),
             questions: Rc::new(Questions::new()),
             refresh_grace: shared.settings.process.refresh_grace,
-            sessions: centrifuge::Settings {
-                ping_interval: shared.settings.core.ping_interval,
-            },
+            sessions: Arc::new(shared.settings.sessions()),
             scratch: RefCell::default(),
         };
         let for_links = LinkContext {

@@ -176,7 +176,7 @@ pub(crate) struct TerminalContext {
     pub(crate) questions: Rc<Questions>,
     /// How long a terminal stays that can renew its token.
     pub(crate) refresh_grace: Duration,
-    pub(crate) sessions: centrifuge::Settings,
+    pub(crate) sessions: Arc<centrifuge::Settings>,
     /// What frames are gathered in before they are written.
     pub(crate) scratch: RefCell<Vec<u8>>,
 }

@@ -1,8 +1,12 @@
 //! What a token says, and what it must say.
 
+use std::collections::BTreeMap;
+
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
-use switchboard_core::id::InvalidTopic;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use switchboard_core::id::{InvalidTopic, TopicId};
 use switchboard_core::time::WallTime;
 use switchboard_core::topic::{SharedRights, TopicRights};
 
@@ -16,6 +20,15 @@ pub(super) struct Claims {
     /// Topics that its terminal joins, and patterns of those that it may join.
     #[serde(default)]
     topics: Vec<String>,
+    /// Topics that its terminal joins, as tokens of Centrifugo have them: `subs` by their names, whose options do not
+    /// count here.
+    #[serde(default)]
+    channels: Vec<String>,
+    #[serde(default)]
+    subs: BTreeMap<String, IgnoredAny>,
+    /// The topic that it is for, if it is for a subscription; in other tokens it may be whatever it is.
+    #[serde(default)]
+    channel: Value,
 }
 
 /// How far the clocks of issuer and server may differ.
@@ -33,11 +46,21 @@ impl Claims {
 
     /// What its terminal has to do with topics. `None`: nothing.
     pub(super) fn topics(&self) -> Result<Option<SharedRights>, InvalidTopic> {
-        if self.topics.is_empty() {
-            return Ok(None);
+        let mut rights = TopicRights::of_claim(self.topics.iter().map(String::as_str))?;
+        // A channel of this kind is a user's own, or everyone's: all are subscribed to theirs.
+        let channels = self.channels.iter().chain(self.subs.keys());
+        for channel in channels.filter(|name| !name.starts_with('#')) {
+            let topic = TopicId::new(channel)?;
+            if !rights.joins.contains(&topic) {
+                rights.joins.push(topic);
+            }
         }
-        let rights = TopicRights::of_claim(self.topics.iter().map(String::as_str))?;
-        Ok(Some(rights.into()))
+        Ok((!rights.is_empty()).then(|| rights.into()))
+    }
+
+    /// Whether it is for a subscription to this topic.
+    pub(super) fn is_for(&self, topic: &TopicId) -> bool {
+        self.channel.as_str() == Some(topic.as_str())
     }
 
     /// When the connection of the token ends: with the token, or, if it was let in although it had

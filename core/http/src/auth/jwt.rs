@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::request::Parts;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{TokenData, Validation};
-use switchboard_core::id::UserId;
-use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login};
+use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::time::WallTime;
+use switchboard_driver::{AuthError, AuthFuture, AuthKind, Authenticator, Login, SubscribeFuture};
 
 use super::claims::{self, Claims};
 use super::error::JwtError;
@@ -58,23 +59,42 @@ impl Jwt {
     /// fetched: [`Authenticator::authenticate`] does that.
     pub fn login(&self, parts: &Parts) -> Result<Login, AuthError> {
         let token = token::find(parts, self.query_token)?;
-        self.verify(&token, &*self.keys.known()?)
+        login(self.verify(&token, &*self.keys.known()?)?)
     }
 
     async fn login_with_newest_keys(&self, parts: &Parts) -> Result<Login, AuthError> {
         let token = token::find(parts, self.query_token)?;
+        login(self.claims_with_newest_keys(&token).await?)
+    }
+
+    async fn claims_with_newest_keys(&self, token: &str) -> Result<Claims, AuthError> {
         // What a key without a name has signed waits for no fetch, whatever the token calls the key.
         if let Some(keys) = self.keys.before_fetch()
-            && let decoded = self.decode(&token, &keys)
+            && let decoded = self.decode(token, &keys)
             && decoded.as_ref().err().is_none_or(is_of_a_known_key)
         {
             return judge(decoded, &keys);
         }
-        self.verify(&token, &*self.keys.for_token(&token).await?)
+        self.verify(token, &*self.keys.for_token(token).await?)
     }
 
-    fn verify(&self, token: &str, keys: &KeySet) -> Result<Login, AuthError> {
+    fn verify(&self, token: &str, keys: &KeySet) -> Result<Claims, AuthError> {
         judge(self.decode(token, keys), keys)
+    }
+
+    /// When a token for a topic runs out, if it is for this topic and this user.
+    async fn subscription(
+        &self,
+        token: &str,
+        user: &UserId,
+        topic: &TopicId,
+    ) -> Result<Option<WallTime>, AuthError> {
+        let claims = self.claims_with_newest_keys(token).await?;
+        if claims.sub != user.as_str() || !claims.is_for(topic) {
+            let text = "the token is for another user or another topic (`sub`, `channel`)";
+            return Err(AuthError::InvalidToken(text.to_owned()));
+        }
+        Ok(claims.end(unix_seconds()))
     }
 
     /// The claims of a token that one of the keys has signed.
@@ -105,8 +125,8 @@ fn is_of_a_known_key(error: &Error) -> bool {
     )
 }
 
-/// The login that the token proves, if it counts.
-fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Login, AuthError> {
+/// What the token says, if it counts.
+fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Claims, AuthError> {
     let verified = decoded.map_err(|error| match error.kind() {
         ErrorKind::ExpiredSignature => AuthError::TokenExpired(explain(&error, keys)),
         _ => AuthError::InvalidToken(explain(&error, keys)),
@@ -123,12 +143,17 @@ fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Log
                     .to_owned(),
             ));
     }
+    Ok(claims)
+}
+
+/// The login that a token proves which says this.
+fn login(claims: Claims) -> Result<Login, AuthError> {
     let user = UserId::new(&claims.sub).map_err(|error| {
         AuthError::InvalidToken(format!("`sub` of the token cannot be a user: {error}"))
     })?;
     let topics = claims.topics().map_err(|error| {
         AuthError::InvalidToken(format!(
-            "`topics` of the token must be a list of topics, or of their beginnings with `*`: {error}"
+            "`topics` of the token must be a list of topics, or of their beginnings with `*`, and `channels` one of topics: {error}"
         ))
     })?;
     Ok(Login {
@@ -141,6 +166,15 @@ fn judge(decoded: Result<TokenData<Claims>, Error>, keys: &KeySet) -> Result<Log
 impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> AuthFuture<'a> {
         Box::pin(self.login_with_newest_keys(request))
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        token: &'a str,
+        user: &'a UserId,
+        topic: &'a TopicId,
+    ) -> SubscribeFuture<'a> {
+        Box::pin(self.subscription(token, user, topic))
     }
 
     fn kind(&self) -> AuthKind {
@@ -168,7 +202,7 @@ fn explain(error: &Error, keys: &KeySet) -> String {
             format!("the token has no valid `{claim}`, which is required")
         }
         ErrorKind::Json(_) => {
-            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers, `topics` a list of texts".to_owned()
+            "the token's header or claims cannot be read: `sub` must be a text, `exp` and `nbf` numbers, `topics` and `channels` lists of texts, `subs` an object".to_owned()
         }
         _ => "the token is not a JSON Web Token (three parts in base64url)".to_owned(),
     }
@@ -194,11 +228,11 @@ fn unix_seconds() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use http::HeaderValue;
     use http::header::AUTHORIZATION;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
-    use switchboard_core::time::WallTime;
 
     use super::super::{Expiry, JwtKey};
     use super::*;
@@ -439,6 +473,54 @@ mod tests {
             hs256().login(&parts).expect("one token").user.as_str(),
             "ann"
         );
+    }
+
+    /// Tokens for Centrifugo count as they are.
+    #[test]
+    fn a_token_joins_topics_by_each_of_its_claims() {
+        let exp = unix_seconds() + 600;
+        let claims = json!({"sub": "ann", "exp": exp, "topics": ["a", "room-*"], "channels": ["a", "b", "#ann"],
+            "subs": {"c": {"data": {}}, "d*": {}}, "channel": 7});
+        let login = hs256().login(&request(&hs(&claims))).expect("it counts");
+        let rights = login.topics.expect("it has some");
+        let topics = ["a", "b", "c", "d*"].map(|name| TopicId::new(name).expect("a topic"));
+        assert_eq!(rights.joins, topics);
+        assert_eq!(
+            rights.may_join.len(),
+            2,
+            "what it names elsewhere allows nothing more"
+        );
+        assert_refused(
+            &hs256(),
+            &hs(&json!({"sub": "ann", "exp": exp, "channels": [""]})),
+            "`channels`",
+        );
+    }
+
+    /// H01: a token for a topic is for one user and for that topic.
+    #[test]
+    fn a_token_for_a_topic_allows_that_to_its_user() {
+        let jwt = hs256();
+        let exp = unix_seconds() + 600;
+        let news = TopicId::new("news").expect("a topic");
+        let ann = UserId::new("ann").expect("a user");
+        let judged = |claims: Value| {
+            let token = hs(&claims);
+            let judged = Authenticator::subscribe(&jwt, &token, &ann, &news).now_or_never();
+            judged.expect("its key is there")
+        };
+        let end = judged(json!({"sub": "ann", "exp": exp, "channel": "news"}));
+        assert_eq!(end, Ok(Some(WallTime::from_millis(exp * 1000))));
+        for claims in [
+            json!({"sub": "bob", "exp": exp, "channel": "news"}),
+            json!({"sub": "ann", "exp": exp, "channel": "sport"}),
+            json!({"sub": "ann", "exp": exp}),
+            json!({"sub": "ann", "channel": "news"}),
+        ] {
+            assert!(matches!(judged(claims), Err(AuthError::InvalidToken(_))));
+        }
+        let expired = judged(json!({"sub": "ann", "exp": exp - 1200, "channel": "news"}));
+        assert!(matches!(expired, Err(AuthError::TokenExpired(_))));
     }
 
     #[test]

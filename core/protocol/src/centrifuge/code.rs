@@ -66,6 +66,9 @@ impl ErrorCode {
 /// Why a client is unsubscribed that has not asked for it: below 2500 it stays so.
 pub(super) const SERVER_UNSUBSCRIBE: (u32, &str) = (2000, "server unsubscribe");
 
+/// Its token for the subscription has run out: it gets a new one, and subscribes again.
+pub(super) const SUBSCRIPTION_EXPIRED: (u32, &str) = (2501, "subscription expired");
+
 /// How clients are told why they are closed. By the number they connect again, or stay away (3500 to 3999, and
 /// 4500 to 4999). No reason is JSON, which clients would read for advice.
 pub(super) const fn farewell(code: CloseCode) -> Farewell {

@@ -35,7 +35,7 @@ pub(super) struct Command {
     #[prost(message, optional, tag = "14")]
     pub(super) refresh: Option<RefreshRequest>,
     #[prost(message, optional, tag = "15")]
-    pub(super) sub_refresh: Option<ChannelRequest>,
+    pub(super) sub_refresh: Option<SubRefreshRequest>,
 }
 
 #[derive(Clone, PartialEq, Message, Deserialize)]
@@ -52,6 +52,8 @@ pub(super) struct ConnectRequest {
 pub(super) struct SubscribeRequest {
     #[prost(string, tag = "1")]
     pub(super) channel: String,
+    #[prost(string, tag = "2")]
+    pub(super) token: String,
     #[prost(bool, tag = "3")]
     pub(super) recover: bool,
     #[prost(string, tag = "6")]
@@ -76,6 +78,15 @@ pub(super) struct PublishRequest {
     #[prost(bytes = "vec", tag = "2")]
     #[serde(with = "super::json::data")]
     pub(super) data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default)]
+pub(super) struct SubRefreshRequest {
+    #[prost(string, tag = "1")]
+    pub(super) channel: String,
+    #[prost(string, tag = "2")]
+    pub(super) token: String,
 }
 
 #[derive(Clone, PartialEq, Message, Deserialize)]
@@ -163,6 +174,9 @@ pub(super) struct Reply {
     #[prost(message, optional, tag = "7")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unsubscribe: Option<Empty>,
+    #[prost(message, optional, tag = "8")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) publish: Option<Empty>,
     #[prost(message, optional, tag = "9")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) presence: Option<PresenceResult>,
@@ -175,6 +189,9 @@ pub(super) struct Reply {
     #[prost(message, optional, tag = "14")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh: Option<RefreshResult>,
+    #[prost(message, optional, tag = "15")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sub_refresh: Option<SubRefreshResult>,
 }
 
 /// Both code and message are always there: clients read them without asking.
@@ -286,6 +303,12 @@ pub(super) struct ConnectResult {
 
 #[derive(Clone, PartialEq, Message, Serialize)]
 pub(super) struct SubscribeResult {
+    #[prost(bool, tag = "1")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) expires: bool,
+    #[prost(uint32, tag = "2")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) ttl: u32,
     #[prost(bool, tag = "3")]
     #[serde(skip_serializing_if = "is_default")]
     pub(super) recoverable: bool,
@@ -349,6 +372,16 @@ pub(super) struct RefreshResult {
     #[serde(skip_serializing_if = "is_default")]
     pub(super) expires: bool,
     #[prost(uint32, tag = "4")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) ttl: u32,
+}
+
+#[derive(Clone, PartialEq, Message, Serialize)]
+pub(super) struct SubRefreshResult {
+    #[prost(bool, tag = "1")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) expires: bool,
+    #[prost(uint32, tag = "2")]
     #[serde(skip_serializing_if = "is_default")]
     pub(super) ttl: u32,
 }

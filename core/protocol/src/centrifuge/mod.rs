@@ -9,6 +9,7 @@
 mod code;
 mod json;
 mod message;
+mod namespaces;
 mod protobuf;
 mod relayed;
 mod session;
@@ -22,8 +23,12 @@ use switchboard_core::position::Position;
 
 use crate::{Codec, Farewell, Following, Frames, Said};
 use message::{Command, Publication, Push, Reply};
+pub use namespaces::{InvalidNamespace, Namespaces};
 pub use relayed::Relay;
-pub use session::{Answered, Deed, LoginRefused, Names, Question, Session, Settings, Told};
+pub use session::{
+    Answered, Deed, LoginRefused, Names, Question, Session, Settings, SubscriptionEnd, Told,
+    TopicMembers,
+};
 
 /// In JSON. Clients offer no subprotocol: they choose it by the path.
 pub(crate) const JSON_CODEC: Codec = Codec {

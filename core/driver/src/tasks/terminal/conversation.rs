@@ -1,4 +1,4 @@
-//! What a terminal says that has a session, and how it is answered: who it is, what it asks of its user.
+//! What a terminal says that has a session, and how it is answered: who it is, what it asks and publishes.
 //!
 //! One thing is under way at a time, and nothing is read meanwhile.
 
@@ -9,12 +9,16 @@ use std::task::{Context, Poll, ready};
 use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Login as CoreLogin, Pings};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
-use switchboard_core::id::UserId;
+use switchboard_core::id::{TopicId, UserId};
 use switchboard_protocol::Family;
-use switchboard_protocol::centrifuge::{Answered, Deed, Question, Session, Told};
+use switchboard_protocol::centrifuge::{
+    Answered, Deed, LoginRefused, Session, SubscriptionEnd, Told,
+};
 
 use super::logins::{carrying, end_of, no_request, refused, ttl};
+use super::questions::publish;
 use super::{Phase, Pump, Step, Terminal, TerminalContext};
+use crate::clock;
 use crate::inbox::{Input, LoggedIn};
 use crate::login::{AuthError, Login};
 use crate::transport::{Carried, Transport};
@@ -39,13 +43,14 @@ enum Concluded {
     Entered,
     Refreshed(Result<Login, AuthError>),
     Answered(Answered),
+    Judged(Result<Option<SubscriptionEnd>, LoginRefused>),
 }
 
 impl Conversation {
     /// `None` if the terminal's protocol has no sessions.
     pub(super) fn begin(context: &TerminalContext, terminal: &mut Terminal) -> Option<Self> {
         let names = terminal.names.take().map(|names| *names);
-        let session = terminal.protocol.session(context.sessions, names)?;
+        let session = terminal.protocol.session(&context.sessions, names)?;
         Some(Self {
             session,
             request: terminal.request.take(),
@@ -107,7 +112,21 @@ impl<T: Transport> Pump<T> {
             Deed::Topic(wish) => return Some(Poll::Ready(Step::Topic(wish))),
             Deed::LogIn(token) => self.log_in(&token),
             Deed::Refresh(token, user) => self.refresh(token, user),
-            Deed::Ask(user, question) => self.ask(user, question),
+            Deed::JudgeSubscription(token, user, topic) => self.judge(token, user, topic),
+            Deed::Publish(topic, payload) => {
+                let inbox = self.context.reports.inbox().clone();
+                let sleep = self.context.logins.sleep;
+                self.begin_to(async move {
+                    Concluded::Answered(publish(&inbox, sleep, topic, payload).await)
+                });
+            }
+            Deed::Ask(question) => {
+                let inbox = self.context.reports.inbox().clone();
+                let questions = Rc::clone(&self.context.questions);
+                self.begin_to(
+                    async move { Concluded::Answered(questions.ask(&inbox, question).await) },
+                );
+            }
             Deed::Close(code) => {
                 self.end(cx, Closure::Violation(code));
                 return Some(Poll::Pending);
@@ -138,7 +157,7 @@ impl<T: Transport> Pump<T> {
 
     pub(super) fn ping(&mut self) {
         let conversation = self.conversation.as_mut();
-        let frame = conversation.map(|conversation| conversation.session.ping());
+        let frame = conversation.map(|conversation| conversation.session.ping(clock::now().wall));
         let carried = frame.map(|frame| Carried::alone(T::KIND, frame));
         let is_answered = self.terminal.protocol.family() != Family::CentrifugeOneWay;
         self.transport.ping(carried.as_ref(), is_answered);
@@ -187,7 +206,7 @@ impl<T: Transport> Pump<T> {
         let logins = Rc::clone(&self.context.logins);
         let inbox = self.context.reports.inbox().clone();
         let (connection, grace) = (self.terminal.key, self.context.refresh_grace);
-        let under_way = Box::pin(async move {
+        self.begin_to(async move {
             let login = logins.refresh(&token, &user).await;
             if let Ok(login) = &login {
                 let event = Event::Refreshed {
@@ -199,19 +218,18 @@ impl<T: Transport> Pump<T> {
             }
             Concluded::Refreshed(login)
         });
-        if let Some(conversation) = &mut self.conversation {
-            conversation.under_way = Some(under_way);
-        }
     }
 
-    fn ask(&mut self, user: UserId, question: Question) {
-        let inbox = self.context.reports.inbox().clone();
-        let questions = Rc::clone(&self.context.questions);
+    fn judge(&mut self, token: String, user: UserId, topic: TopicId) {
+        let logins = Rc::clone(&self.context.logins);
+        self.begin_to(async move {
+            Concluded::Judged(logins.subscription(&token, &user, &topic).await)
+        });
+    }
+
+    fn begin_to(&mut self, act: impl Future<Output = Concluded> + 'static) {
         if let Some(conversation) = &mut self.conversation {
-            conversation.under_way = Some(Box::pin(async move {
-                let answered = questions.ask(&inbox, user, question).await;
-                Concluded::Answered(answered.unwrap_or(Answered::Unknown))
-            }));
+            conversation.under_way = Some(Box::pin(act));
         }
     }
 
@@ -230,6 +248,7 @@ impl<T: Transport> Pump<T> {
             Concluded::Entered => None,
             Concluded::Refreshed(Ok(login)) => session.refreshed(ttl(&login)).map(Deed::Tell),
             Concluded::Answered(answered) => session.answered(answered),
+            Concluded::Judged(judged) => session.subscription_judged(judged),
         }
     }
 

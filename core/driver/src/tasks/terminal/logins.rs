@@ -9,9 +9,9 @@ use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Uri};
-use switchboard_core::id::UserId;
+use switchboard_core::id::{TopicId, UserId};
 use switchboard_core::time::WallTime;
-use switchboard_protocol::centrifuge::LoginRefused;
+use switchboard_protocol::centrifuge::{LoginRefused, SubscriptionEnd};
 
 use crate::admission::Admitted;
 use crate::clock;
@@ -42,17 +42,36 @@ impl Logins {
                 None => Err(unavailable("nobody says who a terminal belongs to")),
             }
         };
-        let late = async {
-            (self.sleep)(self.patience).await;
-            Err(unavailable(
-                "nobody has said in time who a terminal belongs to",
-            ))
-        };
-        let login = race(judged, late).await;
+        let login = race(judged, self.late()).await;
         if let Err(error) = &login {
             (self.failed)(error.code());
         }
         login
+    }
+
+    /// Until when a terminal of this user may be subscribed to a topic by a token for that.
+    pub(super) async fn subscription(
+        &self,
+        token: &str,
+        user: &UserId,
+        topic: &TopicId,
+    ) -> Result<Option<SubscriptionEnd>, LoginRefused> {
+        let judged = async {
+            let authenticator = self.admitted.load().admission.authenticator.clone();
+            match authenticator {
+                Some(authenticator) => authenticator.subscribe(token, user, topic).await,
+                None => Err(unavailable("nobody says who may join a topic")),
+            }
+        };
+        match race(judged, self.late()).await {
+            Ok(expires) => Ok(expires.map(|at| SubscriptionEnd { at, ttl: until(at) })),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    async fn late<T>(&self) -> Result<T, AuthError> {
+        (self.sleep)(self.patience).await;
+        Err(unavailable("the authenticator has not answered in time"))
     }
 
     /// Until when a token counts that a terminal sends which was let in as this user.
@@ -133,11 +152,15 @@ pub(super) const fn refused(error: &AuthError) -> LoginRefused {
     }
 }
 
-/// Seconds until a token runs out: one at least, or its client asks for a new one again and again.
+/// Seconds until the token of a login runs out.
 pub(super) fn ttl(login: &Login) -> Option<u32> {
-    let left = login.expires?.as_millis();
-    let left = left.saturating_sub(clock::now().wall.as_millis()) / 1000;
-    Some(u32::try_from(left).unwrap_or(u32::MAX).max(1))
+    login.expires.map(until)
+}
+
+/// Seconds until a token runs out: one at least, or its client asks for a new one again and again.
+fn until(at: WallTime) -> u32 {
+    let left = at.as_millis().saturating_sub(clock::now().wall.as_millis());
+    u32::try_from(left / 1000).unwrap_or(u32::MAX).max(1)
 }
 
 /// When a terminal goes whose token runs out and that may renew it until then.

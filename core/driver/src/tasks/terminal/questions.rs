@@ -1,17 +1,27 @@
-//! What terminals ask about their users.
+//! What terminals ask, and what they publish.
+
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender, bounded};
+use bytes::Bytes;
 use futures_channel::oneshot;
 use switchboard_core::event::Answer;
-use switchboard_core::id::UserId;
+use switchboard_core::frame::Payload;
+use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogAnswer, LogRequest};
-use switchboard_protocol::centrifuge::{Answered, Question};
+use switchboard_core::message::{Action, Audience, ListOrder, Push, PushRefused, Receipt};
+use switchboard_protocol::centrifuge::{Answered, Question, TopicMembers};
 
+use super::logins::Sleep;
 use crate::inbox::{Inbox, Input};
+use crate::runtime::race;
 
 /// Questions of terminals that an instance has not answered, at most; the others wait for their turn. It is half of what
 /// an instance asks of logs at the same time: the other half is for the application, however much terminals ask.
 const UNDER_WAY: usize = 8;
+
+/// An instance refuses a push at once. Whoever has heard nothing for so long takes it for accepted.
+const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The turns of those who ask, first come first served.
 pub(crate) struct Questions {
@@ -40,39 +50,98 @@ impl Questions {
         Turn(&self.answered)
     }
 
-    /// What the instance answers. `None` if it says nothing of it.
-    pub(super) async fn ask(
-        &self,
-        inbox: &Inbox,
-        user: UserId,
-        question: Question,
-    ) -> Option<Answered> {
+    /// What the instance answers.
+    pub(super) async fn ask(&self, inbox: &Inbox, question: Question) -> Answered {
         let _turn = self.turn().await;
         let (answer, answered) = oneshot::channel();
         let input = match question {
-            Question::Connections => Input::Connections(user, answer),
-            Question::Log(query) => Input::Log(user, LogRequest::Read(query), answer),
+            Question::Connections(user) => Input::Connections(user, answer),
+            Question::Log(user, query) => Input::Log(user, LogRequest::Read(query), answer),
+            Question::Members(topic) => Input::Push(Box::new(listing(topic)), answer),
         };
-        inbox.send(input).await.ok()?;
-        match answered.await.ok()? {
-            Answer::Connections(Ok(found)) => {
+        if inbox.send(input).await.is_err() {
+            return Answered::Unknown;
+        }
+        match answered.await {
+            Ok(Answer::Connections(Ok(found))) => {
                 let connections = found.connections.iter();
-                let connections = connections.map(|info| info.connection).collect();
-                Some(Answered::Connections(connections))
+                Answered::Connections(connections.map(|info| info.connection).collect())
             }
-            Answer::Log(Ok(LogAnswer::Page(page))) => Some(Answered::Log(page)),
-            Answer::Connections(Err(_))
-            | Answer::Log(Ok(LogAnswer::Deleted { .. }) | Err(_))
-            | Answer::Push(_)
-            | Answer::Instances(_) => None,
+            Ok(Answer::Log(Ok(LogAnswer::Page(page)))) => Answered::Log(page),
+            Ok(Answer::Push(Ok(receipt))) => Answered::Members(members(&receipt)),
+            Ok(
+                Answer::Connections(Err(_))
+                | Answer::Log(Ok(LogAnswer::Deleted { .. }) | Err(_))
+                | Answer::Push(Err(_))
+                | Answer::Instances(_),
+            )
+            | Err(_) => Answered::Unknown,
         }
     }
+}
+
+/// A push that lists the members of a topic.
+fn listing(topic: TopicId) -> Push {
+    Push {
+        action: Action::List {
+            order: ListOrder::Connections { after: None },
+            limit: Action::LIST_MAX,
+        },
+        ..to_members(topic, Payload::binary(Bytes::new()))
+    }
+}
+
+fn members(receipt: &Receipt) -> TopicMembers {
+    let listed = receipt.listed.iter();
+    let listed = listed.filter_map(|member| Some((member.connection?, member.user.clone())));
+    TopicMembers {
+        listed: listed.collect(),
+        clients: receipt.counts.written,
+    }
+}
+
+fn to_members(topic: TopicId, payload: Payload) -> Push {
+    let to = Audience::Topics {
+        topics: vec![topic],
+        except: None,
+    };
+    Push::new(crate::new_push_id(), to, payload)
+}
+
+/// Has the instance push what a terminal publishes. It is answered by a refusal, or as soon as none has come at once:
+/// members that take it slowly hold up nobody who publishes.
+pub(super) async fn publish(
+    inbox: &Inbox,
+    sleep: Sleep,
+    topic: TopicId,
+    payload: Payload,
+) -> Answered {
+    let (answer, answered) = oneshot::channel();
+    let push = Box::new(to_members(topic, payload));
+    if inbox.send(Input::Push(push, answer)).await.is_err() {
+        return Answered::Unknown;
+    }
+    let refused = async {
+        match answered.await {
+            Ok(Answer::Push(Err(PushRefused::TooLarge { .. }))) => Answered::TooLarge,
+            Ok(Answer::Push(Err(_))) => Answered::Overloaded,
+            Ok(_) => Answered::Published,
+            Err(_) => Answered::Unknown,
+        }
+    };
+    let taken = async {
+        sleep(REFUSED_WITHIN).await;
+        Answered::Published
+    };
+    race(refused, taken).await
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
+
+    use switchboard_core::id::UserId;
 
     use super::*;
 
@@ -84,7 +153,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let ask = || {
             let user = UserId::new("ann").expect("a user");
-            Box::pin(questions.ask(&inbox, user, Question::Connections))
+            Box::pin(questions.ask(&inbox, Question::Connections(user)))
         };
         let mut asked: Vec<_> = (0..=UNDER_WAY).map(|_| ask()).collect();
         for question in &mut asked {

@@ -9,12 +9,14 @@
 //! It waits for nothing itself: what it cannot know is a [`Deed`] of who holds it, and the answer is handed in.
 //! Commands are served one after the other, in their order.
 
+mod acts;
 mod request;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::event::Follow;
@@ -22,6 +24,7 @@ use switchboard_core::frame::{Attached, CloseCode, HelloLog, Outgoing, Payload, 
 use switchboard_core::id::{ConnectionId, TopicId, UserId};
 use switchboard_core::logs::{LogPage, LogQuery};
 use switchboard_core::position::Position;
+use switchboard_core::time::WallTime;
 use switchboard_core::topic::TopicWish;
 
 use super::code::{self, ErrorCode};
@@ -29,8 +32,10 @@ use super::message::{
     Command, ConnectRequest, ConnectResult, Disconnect, Push, RefreshResult, Reply, Subscribe,
     SubscribeRequest, SubscribeResult,
 };
+use super::namespaces::Namespaces;
 use super::{EPOCH, EVERYONE, Encoding, of_user, published};
 use crate::Farewell;
+pub use acts::TopicMembers;
 use subscriptions::{Subscriptions, Waiting};
 
 /// What a client is told of the server that it speaks to.
@@ -40,7 +45,7 @@ const VERSION: &str = concat!("Switchboard ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Session {
     encoding: Encoding,
-    settings: Settings,
+    settings: Arc<Settings>,
     names: Option<Names>,
     stage: Stage,
     /// What was said and is not served.
@@ -58,10 +63,23 @@ pub struct Session {
 }
 
 /// What sessions have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The time between two pings, at most.
     pub ping_interval: Duration,
+    /// How long a terminal stays subscribed whose token for that has run out: it renews it then.
+    pub refresh_grace: Duration,
+    /// What clients may do in topics.
+    pub namespaces: Namespaces,
+}
+
+/// Until when a terminal may be subscribed to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionEnd {
+    /// By the wall clock.
+    pub at: WallTime,
+    /// In so many seconds.
+    pub ttl: u32,
 }
 
 /// What a terminal names itself by where what it says comes on other connections than its own. On its own it answers
@@ -114,9 +132,31 @@ struct Member {
 #[derive(Debug)]
 enum Asked {
     Refresh { id: u32 },
+    Subscription { id: u32, topic: TopicId },
+    SubRefresh { id: u32, topic: TopicId },
+    Publish { id: u32 },
     Presence { id: u32 },
     PresenceStats { id: u32 },
+    TopicPresence { id: u32 },
+    TopicPresenceStats { id: u32 },
     History { id: u32, order: HistoryOrder },
+}
+
+impl Asked {
+    /// The id of the command.
+    const fn id(&self) -> u32 {
+        match self {
+            Self::Refresh { id }
+            | Self::Subscription { id, .. }
+            | Self::SubRefresh { id, .. }
+            | Self::Publish { id }
+            | Self::Presence { id }
+            | Self::PresenceStats { id }
+            | Self::TopicPresence { id }
+            | Self::TopicPresenceStats { id }
+            | Self::History { id, .. } => *id,
+        }
+    }
 }
 
 /// Which records of its log a terminal wants, and how.
@@ -143,28 +183,43 @@ pub enum Deed {
     Message(Payload),
     /// The terminal wants to join or to leave a topic. The answer is something that it is [told](Session::told).
     Topic(TopicWish),
+    /// Does this token of a terminal of this user allow it to be subscribed to the topic, and until when? Answered by
+    /// [`Session::subscription_judged`].
+    JudgeSubscription(String, UserId, TopicId),
+    /// To be pushed to a topic. Answered by [`Session::answered`].
+    Publish(TopicId, Payload),
     /// Answered by [`Session::answered`].
-    Ask(UserId, Question),
+    Ask(Question),
     /// The connection is to be closed.
     Close(CloseCode),
 }
 
-/// What a session wants to know of its user.
+/// What a session wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The user's connections.
-    Connections,
-    /// Some of the user's log.
-    Log(LogQuery),
+    /// The connections of a user.
+    Connections(UserId),
+    /// Some of the log of a user.
+    Log(UserId, LogQuery),
+    /// The members of a topic.
+    Members(TopicId),
 }
 
-/// The answer to a question.
+/// The answer to a question, or to a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// The user's connections.
     Connections(Vec<ConnectionId>),
     /// Some of the user's log.
     Log(LogPage),
+    /// The members of a topic.
+    Members(TopicMembers),
+    /// It is on its way.
+    Published,
+    /// It is larger than a push may be.
+    TooLarge,
+    /// Too much waits for an answer.
+    Overloaded,
     /// Nobody can say at present.
     Unknown,
 }
@@ -198,7 +253,7 @@ pub enum Told {
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, settings: Settings, names: Option<Names>) -> Self {
+    pub(crate) fn new(encoding: Encoding, settings: Arc<Settings>, names: Option<Names>) -> Self {
         Self {
             encoding,
             settings,
@@ -235,6 +290,9 @@ impl Session {
     /// What is to be done next. `None`: nothing, until it says more, is answered, or is told something.
     pub fn next_deed(&mut self) -> Option<Deed> {
         loop {
+            if let Some(topic) = self.subscriptions.next_expired() {
+                return Some(Deed::Topic(TopicWish::Leave(topic)));
+            }
             if let Some(code) = self.closing {
                 self.commands.clear();
                 return Some(Deed::Close(code));
@@ -399,8 +457,9 @@ impl Session {
         }
     }
 
-    /// A ping.
-    pub fn ping(&mut self) -> Payload {
+    /// A ping. Those of its subscriptions end whose tokens have run out for so long that they were not renewed.
+    pub fn ping(&mut self, now: WallTime) -> Payload {
+        self.subscriptions.expire(now, self.settings.refresh_grace);
         self.open_pings = self.open_pings.saturating_add(1);
         self.encoding.encode(&Reply::default())
     }
@@ -616,6 +675,7 @@ fn placed(attached: Attached, was_recovering: bool) -> SubscribeResult {
         // What it has missed follows as publications, each behind the one before.
         recovered: attached.recovery == Recovery::Resumed,
         was_recovering,
+        ..SubscribeResult::default()
     }
 }
 

@@ -1,15 +1,15 @@
 //! What a terminal asks that is served, and how it is answered.
 
 use switchboard_core::frame::Payload;
-use switchboard_core::id::{ConnectionId, TopicId};
+use switchboard_core::id::TopicId;
 use switchboard_core::logs::{LogPage, LogQuery};
 
 use super::super::EPOCH;
 use super::super::code::ErrorCode;
 use super::super::message::{
-    ClientInfo, Command, Empty, HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult,
-    Reply,
+    Command, Empty, HistoryRequest, HistoryResult, PresenceStatsResult, Reply,
 };
+use super::acts::{presence, published};
 use super::{Answered, Asked, Deed, HistoryOrder, Question, Session};
 
 /// Bytes of the name of a channel, at most.
@@ -45,7 +45,7 @@ impl Session {
             None => Some(self.refuse(id, ErrorCode::NotAvailable)),
             Some(Channel::Topic(topic)) => {
                 let command = self.keep_waiting(&topic, command)?;
-                Some(self.about_topic(id, &command, topic))
+                self.about_topic(id, command, topic)
             }
             Some(Channel::Own) => self.about_own(id, &command),
             Some(Channel::Everyone) => Some(self.about_served(id, &command)),
@@ -68,15 +68,15 @@ impl Session {
         }
     }
 
-    fn refuse(&self, id: u32, error: ErrorCode) -> Deed {
+    pub(super) fn refuse(&self, id: u32, error: ErrorCode) -> Deed {
         Deed::Tell(self.refusal(id, error))
     }
 
     fn about_own(&mut self, id: u32, command: &Command) -> Option<Deed> {
-        let (asked, question) = if command.presence.is_some() {
-            (Asked::Presence { id }, Question::Connections)
+        let asked = if command.presence.is_some() {
+            Asked::Presence { id }
         } else if command.presence_stats.is_some() {
-            (Asked::PresenceStats { id }, Question::Connections)
+            Asked::PresenceStats { id }
         } else if let Some(request) = &command.history {
             return self.about_history(id, request);
         } else {
@@ -84,7 +84,7 @@ impl Session {
         };
         let user = self.member()?.user.clone();
         self.asked = Some(asked);
-        Some(Deed::Ask(user, question))
+        Some(Deed::Ask(Question::Connections(user)))
     }
 
     fn about_history(&mut self, id: u32, request: &HistoryRequest) -> Option<Deed> {
@@ -104,7 +104,7 @@ impl Session {
         let user = self.member()?.user.clone();
         let order = HistoryOrder::OldestFirst(limit);
         self.asked = Some(Asked::History { id, order });
-        Some(Deed::Ask(user, Question::Log(query)))
+        Some(Deed::Ask(Question::Log(user, query)))
     }
 
     /// What a terminal may not do with the channels to which the server subscribes it.
@@ -130,17 +130,24 @@ impl Session {
         self.refuse(id, error)
     }
 
-    fn about_topic(&mut self, id: u32, command: &Command, topic: TopicId) -> Deed {
-        if command.subscribe.is_some() {
-            self.subscribe(id, topic)
-        } else if command.unsubscribe.is_some() {
+    fn about_topic(&mut self, id: u32, command: Command, topic: TopicId) -> Option<Deed> {
+        if let Some(request) = command.subscribe {
+            return self.subscribe(id, topic, request.token);
+        }
+        if let Some(request) = command.sub_refresh {
+            return self.renew(id, topic, request.token);
+        }
+        Some(if command.unsubscribe.is_some() {
             self.unsubscribe(id, topic)
-        } else if command.publish.is_some() {
-            // Whoever pushes does so through the API.
-            self.refuse(id, ErrorCode::PermissionDenied)
+        } else if let Some(request) = command.publish {
+            self.publish(id, topic, request.data)
+        } else if command.presence.is_some() {
+            self.ask_of_members(id, topic, Asked::TopicPresence { id })
+        } else if command.presence_stats.is_some() {
+            self.ask_of_members(id, topic, Asked::TopicPresenceStats { id })
         } else {
             self.refuse(id, ErrorCode::NotAvailable)
-        }
+        })
     }
 
     pub(super) fn unsubscribed(&self, id: u32) -> Payload {
@@ -161,11 +168,11 @@ impl Session {
             // An answer has a limit of bytes, by which the newest are left out: so many fewer are asked for.
             return self.ask_newest(*id, records / 2);
         }
-        let user = self.member()?.user.to_string();
+        let user = self.member()?.user.clone();
         let reply = match (asked, answered) {
             (Asked::Presence { id }, Answered::Connections(connections)) => Reply {
                 id,
-                presence: Some(presence(&user, &connections)),
+                presence: Some(presence(connections.iter().map(|client| (*client, &user)))),
                 ..Reply::default()
             },
             (Asked::PresenceStats { id }, Answered::Connections(connections)) => Reply {
@@ -176,14 +183,30 @@ impl Session {
                 }),
                 ..Reply::default()
             },
+            (Asked::TopicPresence { id }, Answered::Members(members)) => Reply {
+                id,
+                presence: Some(members.presence()),
+                ..Reply::default()
+            },
+            (Asked::TopicPresenceStats { id }, Answered::Members(members)) => Reply {
+                id,
+                presence_stats: Some(members.stats()),
+                ..Reply::default()
+            },
             (Asked::History { id, order }, Answered::Log(page)) => self.history(id, order, page),
-            (
-                Asked::Presence { id }
-                | Asked::PresenceStats { id }
-                | Asked::History { id, .. }
-                | Asked::Refresh { id },
-                Answered::Connections(_) | Answered::Log(_) | Answered::Unknown,
-            ) => return Some(self.refuse(id, ErrorCode::Internal)),
+            (Asked::Publish { id }, Answered::Published) => published(id),
+            (asked, answered) => {
+                let error = match answered {
+                    Answered::TooLarge => ErrorCode::BadRequest,
+                    Answered::Overloaded => ErrorCode::TooManyRequests,
+                    Answered::Unknown
+                    | Answered::Connections(_)
+                    | Answered::Members(_)
+                    | Answered::Log(_)
+                    | Answered::Published => ErrorCode::Internal,
+                };
+                return Some(self.refuse(asked.id(), error));
+            }
         };
         Some(Deed::Tell(self.encoding.encode(&reply)))
     }
@@ -198,7 +221,7 @@ impl Session {
         let user = self.member()?.user.clone();
         let order = HistoryOrder::NewestFirst(records);
         self.asked = Some(Asked::History { id, order });
-        Some(Deed::Ask(user, Question::Log(query)))
+        Some(Deed::Ask(Question::Log(user, query)))
     }
 
     fn history(&self, id: u32, order: HistoryOrder, page: LogPage) -> Reply {
@@ -232,33 +255,24 @@ impl Session {
     }
 }
 
-fn presence(user: &str, connections: &[ConnectionId]) -> PresenceResult {
-    let presence = connections.iter().map(|connection| {
-        let client = connection.to_string();
-        let info = ClientInfo {
-            user: user.to_owned(),
-            client: client.clone(),
-        };
-        (client, info)
-    });
-    PresenceResult {
-        presence: presence.collect(),
-    }
-}
-
 /// The channel that a command is about.
 fn channel_of(command: &Command) -> Option<&str> {
     let subscribe = command.subscribe.as_ref().map(|request| &request.channel);
     let publish = command.publish.as_ref().map(|request| &request.channel);
     let history = command.history.as_ref().map(|request| &request.channel);
+    let renewal = command.sub_refresh.as_ref();
+    let renewal = renewal.map(|request| &request.channel);
     let others = [
         &command.unsubscribe,
         &command.presence,
         &command.presence_stats,
-        &command.sub_refresh,
     ];
     let others = others.into_iter().flatten().map(|request| &request.channel);
-    let all = subscribe.into_iter().chain(publish).chain(history);
+    let all = subscribe
+        .into_iter()
+        .chain(publish)
+        .chain(history)
+        .chain(renewal);
     all.chain(others).next().map(String::as_str)
 }
 

@@ -1,18 +1,27 @@
 //! The topics to which a terminal is subscribed: by itself, or by the server.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use switchboard_core::frame::{NotJoined, Payload};
 use switchboard_core::id::TopicId;
+use switchboard_core::time::WallTime;
 use switchboard_core::topic::TopicWish;
 
-use super::super::code::{ErrorCode, SERVER_UNSUBSCRIBE};
+use super::super::code::{ErrorCode, SERVER_UNSUBSCRIBE, SUBSCRIPTION_EXPIRED};
 use super::super::message::{Command, Push, Reply, Subscribe, SubscribeResult, Unsubscribe};
-use super::{Deed, Session, Told};
+use super::super::namespaces::TopicAct;
+use super::{Deed, Session, SubscriptionEnd, Told};
 
 /// Topics by their names.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(BTreeMap<TopicId, Subscription>);
+pub(super) struct Subscriptions {
+    topics: BTreeMap<TopicId, Subscription>,
+    /// When those end that it has by tokens of their own.
+    ends: BTreeMap<TopicId, SubscriptionEnd>,
+    /// Those that have ended so, and that it is still a member of.
+    expired: Vec<TopicId>,
+}
 
 /// Commands about topics that wait for the answer to the one before about the same topic. Clients do not wait for it:
 /// one that leaves a topic and joins it again says both at once.
@@ -49,29 +58,78 @@ enum Subscription {
     ByItself,
     /// It has asked in this command to be subscribed no longer.
     Leaving(u32),
+    /// Its token for the topic has run out, and it is about to be subscribed no longer.
+    Expired,
 }
 
 impl Subscriptions {
     /// The topics to which the server subscribes a terminal when it greets it.
     pub(super) fn by_server(topics: impl IntoIterator<Item = TopicId>) -> Self {
         let topics = topics.into_iter();
-        Self(
-            topics
-                .map(|topic| (topic, Subscription::ByServer))
-                .collect(),
-        )
+        let topics = topics.map(|topic| (topic, Subscription::ByServer));
+        Self {
+            topics: topics.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is subscribed to a topic.
+    pub(super) fn has(&self, topic: &TopicId) -> bool {
+        match self.topics.get(topic) {
+            Some(Subscription::ByServer | Subscription::ByItself) => true,
+            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired)
+            | None => false,
+        }
+    }
+
+    /// It asks for a topic in this command.
+    pub(super) fn asks(&mut self, topic: TopicId, id: u32) {
+        self.topics.insert(topic, Subscription::Asked(id));
+    }
+
+    /// Its subscription to a topic ends then, or not by itself.
+    pub(super) fn ends(&mut self, topic: &TopicId, end: Option<SubscriptionEnd>) {
+        match end {
+            Some(end) => self.ends.insert(topic.clone(), end),
+            None => self.ends.remove(topic),
+        };
+    }
+
+    /// Finds those whose tokens have run out for so long.
+    pub(super) fn expire(&mut self, now: WallTime, grace: Duration) {
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let is_over =
+            |end: &SubscriptionEnd| end.at.as_millis().saturating_add(grace) <= now.as_millis();
+        let over = self.ends.extract_if(.., |_, end| is_over(end));
+        self.expired.extend(over.map(|(topic, _)| topic));
+    }
+
+    /// One that has ended, if it is still subscribed to it.
+    pub(super) fn next_expired(&mut self) -> Option<TopicId> {
+        while let Some(topic) = self.expired.pop() {
+            if let Some(of @ Subscription::ByItself) = self.topics.get_mut(&topic) {
+                *of = Subscription::Expired;
+                return Some(topic);
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, topic: &TopicId) {
+        self.topics.remove(topic);
+        self.ends.remove(topic);
     }
 
     /// Whether a command about a topic is not answered.
     fn is_pending(&self, topic: &TopicId) -> bool {
-        match self.0.get(topic) {
-            Some(Subscription::Asked(_) | Subscription::Leaving(_)) => true,
+        match self.topics.get(topic) {
+            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired) => true,
             Some(Subscription::ByServer | Subscription::ByItself) | None => false,
         }
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(TopicId::as_str)
+        self.topics.keys().map(TopicId::as_str)
     }
 }
 
@@ -92,38 +150,49 @@ impl Session {
         }
     }
 
-    pub(super) fn subscribe(&mut self, id: u32, topic: TopicId) -> Deed {
-        if self.subscriptions.0.contains_key(&topic) {
-            return Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed));
+    pub(super) fn subscribe(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+        if self.subscriptions.topics.contains_key(&topic) {
+            return Some(Deed::Tell(self.refusal(id, ErrorCode::AlreadySubscribed)));
         }
-        (self.subscriptions.0).insert(topic.clone(), Subscription::Asked(id));
-        Deed::Topic(TopicWish::Join(topic))
+        if !token.is_empty() {
+            return self.subscribe_by(id, topic, token);
+        }
+        self.subscriptions.asks(topic.clone(), id);
+        Some(Deed::Topic(match self.may(&topic, TopicAct::Subscribe) {
+            true => TopicWish::JoinAllowed(topic),
+            false => TopicWish::Join(topic),
+        }))
     }
 
     pub(super) fn unsubscribe(&mut self, id: u32, topic: TopicId) -> Deed {
-        match self.subscriptions.0.get(&topic).copied() {
+        match self.subscriptions.topics.get(&topic).copied() {
             Some(Subscription::ByItself) => {
-                (self.subscriptions.0).insert(topic.clone(), Subscription::Leaving(id));
+                (self.subscriptions.topics).insert(topic.clone(), Subscription::Leaving(id));
                 Deed::Topic(TopicWish::Leave(topic))
             }
             Some(Subscription::ByServer) => {
                 Deed::Tell(self.refusal(id, ErrorCode::PermissionDenied))
             }
             // It would have waited.
-            Some(Subscription::Asked(_) | Subscription::Leaving(_)) | None => {
-                Deed::Tell(self.unsubscribed(id))
-            }
+            Some(Subscription::Asked(_) | Subscription::Leaving(_) | Subscription::Expired)
+            | None => Deed::Tell(self.unsubscribed(id)),
         }
     }
 
     /// The terminal is a member of a topic.
     pub(super) fn joined(&mut self, topic: &TopicId) -> Told {
-        let before = self.subscriptions.0.get(topic).copied();
+        let before = self.subscriptions.topics.get(topic).copied();
         let (now, told) = match before {
             Some(Subscription::Asked(id)) => {
+                let end = self.subscriptions.ends.get(topic);
+                let result = SubscribeResult {
+                    expires: end.is_some(),
+                    ttl: end.map_or(0, |end| end.ttl),
+                    ..SubscribeResult::default()
+                };
                 let reply = Reply {
                     id,
-                    subscribe: Some(SubscribeResult::default()),
+                    subscribe: Some(result),
                     ..Reply::default()
                 };
                 (
@@ -132,7 +201,10 @@ impl Session {
                 )
             }
             Some(
-                same @ (Subscription::ByServer | Subscription::ByItself | Subscription::Leaving(_)),
+                same @ (Subscription::ByServer
+                | Subscription::ByItself
+                | Subscription::Leaving(_)
+                | Subscription::Expired),
             ) => (same, Told::Nothing),
             None => {
                 let push = Push {
@@ -145,20 +217,24 @@ impl Session {
                 )
             }
         };
-        self.subscriptions.0.insert(topic.clone(), now);
+        self.subscriptions.topics.insert(topic.clone(), now);
         told
     }
 
     /// The terminal is no member of a topic any more.
     pub(super) fn left(&mut self, topic: &TopicId) -> Told {
-        match self.subscriptions.0.get(topic).copied() {
+        match self.subscriptions.topics.get(topic).copied() {
             Some(Subscription::Leaving(id)) => {
-                self.subscriptions.0.remove(topic);
+                self.subscriptions.remove(topic);
                 Told::Frame(self.unsubscribed(id))
             }
             Some(Subscription::ByServer | Subscription::ByItself) => {
-                self.subscriptions.0.remove(topic);
-                Told::Frame(self.unsubscribe_push(topic))
+                self.subscriptions.remove(topic);
+                Told::Frame(self.unsubscribe_push(topic, SERVER_UNSUBSCRIBE))
+            }
+            Some(Subscription::Expired) => {
+                self.subscriptions.remove(topic);
+                Told::Frame(self.unsubscribe_push(topic, SUBSCRIPTION_EXPIRED))
             }
             Some(Subscription::Asked(_)) | None => Told::Nothing,
         }
@@ -166,9 +242,9 @@ impl Session {
 
     /// The terminal does not become a member of a topic.
     pub(super) fn not_joined(&mut self, topic: &TopicId, why: NotJoined) -> Told {
-        match self.subscriptions.0.get(topic).copied() {
+        match self.subscriptions.topics.get(topic).copied() {
             Some(Subscription::Asked(id)) => {
-                self.subscriptions.0.remove(topic);
+                self.subscriptions.remove(topic);
                 let error = match why {
                     NotJoined::NotAllowed => ErrorCode::PermissionDenied,
                     NotJoined::TooMany => ErrorCode::LimitExceeded,
@@ -177,15 +253,15 @@ impl Session {
                 Told::Frame(self.refusal(id, error))
             }
             Some(Subscription::ByServer) => {
-                self.subscriptions.0.remove(topic);
-                Told::Frame(self.unsubscribe_push(topic))
+                self.subscriptions.remove(topic);
+                Told::Frame(self.unsubscribe_push(topic, SERVER_UNSUBSCRIBE))
             }
-            Some(Subscription::ByItself | Subscription::Leaving(_)) | None => Told::Nothing,
+            Some(Subscription::ByItself | Subscription::Leaving(_) | Subscription::Expired)
+            | None => Told::Nothing,
         }
     }
 
-    fn unsubscribe_push(&self, topic: &TopicId) -> Payload {
-        let (code, reason) = SERVER_UNSUBSCRIBE;
+    fn unsubscribe_push(&self, topic: &TopicId, (code, reason): (u32, &str)) -> Payload {
         let push = Push {
             unsubscribe: Some(Unsubscribe {
                 code,

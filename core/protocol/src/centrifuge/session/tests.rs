@@ -11,12 +11,17 @@ use uuid::Uuid;
 use super::*;
 use crate::Frames;
 
-const SETTINGS: Settings = Settings {
-    ping_interval: Duration::from_secs(25),
-};
+fn settings(namespaces: &[&str]) -> Arc<Settings> {
+    let namespaces: Vec<_> = namespaces.iter().map(|entry| (*entry).to_owned()).collect();
+    Arc::new(Settings {
+        ping_interval: Duration::from_secs(25),
+        refresh_grace: Duration::from_secs(25),
+        namespaces: Namespaces::new(&namespaces).expect("rules"),
+    })
+}
 
 fn fresh() -> Session {
-    Session::new(Encoding::Json, SETTINGS, None)
+    Session::new(Encoding::Json, settings(&[]), None)
 }
 
 fn ann() -> UserId {
@@ -113,7 +118,11 @@ fn error_of(session: &mut Session, text: &str) -> u64 {
 
 /// A session that is served.
 fn live() -> Session {
-    let mut session = fresh();
+    live_with(&[])
+}
+
+fn live_with(namespaces: &[&str]) -> Session {
+    let mut session = Session::new(Encoding::Json, settings(namespaces), None);
     says(&mut session, r#"{"id":1,"connect":{"token":"t"}}"#);
     assert_eq!(deeds(&mut session), [Deed::LogIn("t".to_owned())]);
     session.logged_in(ann(), None, vec![topic("news")]);
@@ -279,7 +288,7 @@ fn what_is_out_of_order_ends_the_connection() {
 #[test]
 fn a_pong_answers_one_ping() {
     let mut session = live();
-    assert_eq!(session.ping().bytes(), "{}");
+    assert_eq!(session.ping(WallTime::from_millis(0)).bytes(), "{}");
     says(&mut session, "{}");
     assert_eq!(deeds(&mut session), []);
     says(&mut session, "{}");
@@ -297,7 +306,7 @@ fn a_terminal_is_told_how_to_name_itself() {
         (Some(names), json!([null, "s", "n"])),
         (None, json!([true, null, null])),
     ] {
-        let mut session = Session::new(Encoding::Json, SETTINGS, names);
+        let mut session = Session::new(Encoding::Json, settings(&[]), names);
         says(&mut session, r#"{"id":1,"connect":{}}"#);
         deeds(&mut session);
         session.logged_in(ann(), None, Vec::new());
@@ -310,7 +319,7 @@ fn a_terminal_is_told_how_to_name_itself() {
 
 #[test]
 fn who_only_listens_is_told_pushes_and_says_who_it_is() {
-    let one_way = || Session::new(Encoding::OneWay, SETTINGS, None);
+    let one_way = || Session::new(Encoding::OneWay, settings(&[]), None);
     let mut session = one_way();
     says(
         &mut session,
@@ -325,7 +334,7 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
     assert_eq!(connected["connect"]["subs"]["#ann"]["recovered"], true);
     says(&mut session, "whatever it is");
     assert_eq!(deeds(&mut session), []);
-    assert_eq!(value(&session.ping()), json!({}));
+    assert_eq!(value(&session.ping(WallTime::from_millis(0))), json!({}));
     let farewell = session.farewell(CloseCode::Kicked).0.expect("it is told");
     assert_eq!(
         value(&farewell),
@@ -534,6 +543,148 @@ fn the_server_subscribes_and_unsubscribes() {
     }
 }
 
+fn subscribed(session: &mut Session, name: &str) {
+    let topic = topic(name);
+    session.told(&Outgoing::Joined {
+        topic,
+        degraded: false,
+    });
+}
+
+#[test]
+fn members_publish_and_see_who_is_there_where_that_is_allowed() {
+    let mut session = live_with(&["chat:=publish+presence", "open:=subscribe"]);
+    let publish = r#"{"id":2,"publish":{"channel":"chat:1","data":{"a":1}}}"#;
+    let presence = r#"{"id":3,"presence":{"channel":"chat:1"}}"#;
+    assert_eq!(error_of(&mut session, publish), 103, "it is no member");
+    assert_eq!(error_of(&mut session, presence), 103);
+    subscribed(&mut session, "chat:1");
+    says(&mut session, publish);
+    let payload = Payload::from(r#"{"a":1}"#.to_owned());
+    let expected = Deed::Publish(topic("chat:1"), payload);
+    assert_eq!(deeds(&mut session), [expected]);
+    let reply = told_by(session.answered(Answered::Published));
+    assert_eq!(reply, json!({"id": 2, "publish": {}}));
+    says(&mut session, publish);
+    deeds(&mut session);
+    let reply = told_by(session.answered(Answered::Overloaded));
+    assert_eq!(
+        (&reply["error"]["code"], &reply["error"]["temporary"]),
+        (&json!(111), &json!(true))
+    );
+    let empty = r#"{"id":2,"publish":{"channel":"chat:1"}}"#;
+    assert_eq!(error_of(&mut session, empty), 107);
+
+    let members = || {
+        Answered::Members(TopicMembers {
+            listed: vec![
+                (client(), ann()),
+                (ConnectionId::new(Uuid::from_u128(8)), ann()),
+            ],
+            clients: 2,
+        })
+    };
+    let asked = [Deed::Ask(Question::Members(topic("chat:1")))];
+    says(&mut session, presence);
+    assert_eq!(deeds(&mut session), asked);
+    let reply = told_by(session.answered(members()));
+    let info = |client: &str| json!({"user": "ann", "client": client});
+    let [one, two] = [client(), ConnectionId::new(Uuid::from_u128(8))].map(|id| id.to_string());
+    let expected = json!({(&one): info(&one), (&two): info(&two)});
+    assert_eq!(reply["presence"]["presence"], expected);
+    says(
+        &mut session,
+        r#"{"id":4,"presence_stats":{"channel":"chat:1"}}"#,
+    );
+    assert_eq!(deeds(&mut session), asked);
+    let reply = told_by(session.answered(members()));
+    assert_eq!(
+        reply["presence_stats"],
+        json!({"num_clients": 2, "num_users": 1})
+    );
+
+    says(&mut session, r#"{"id":5,"subscribe":{"channel":"open:1"}}"#);
+    let open = topic("open:1");
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Topic(TopicWish::JoinAllowed(open))]
+    );
+    subscribed(&mut session, "open:1");
+    for (command, code) in [
+        (r#"{"id":6,"publish":{"channel":"open:1","data":1}}"#, 103),
+        (r#"{"id":6,"presence":{"channel":"open:1"}}"#, 108),
+    ] {
+        assert_eq!(error_of(&mut session, command), code, "{command}");
+    }
+}
+
+#[test]
+fn a_token_for_a_topic_allows_it_until_it_runs_out() {
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"chat","token":"t"}}"#;
+    let judged = || {
+        [Deed::JudgeSubscription(
+            "t".to_owned(),
+            ann(),
+            topic("chat"),
+        )]
+    };
+    for (refused, code) in [
+        (LoginRefused::Expired, 109),
+        (LoginRefused::Invalid, 103),
+        (LoginRefused::Forbidden, 103),
+        (LoginRefused::Unavailable, 100),
+    ] {
+        let mut session = live();
+        says(&mut session, subscribe);
+        assert_eq!(deeds(&mut session), judged());
+        let reply = told_by(session.subscription_judged(Err(refused)));
+        assert_eq!(reply["error"]["code"], code);
+    }
+    let end = |seconds: u64| SubscriptionEnd {
+        at: WallTime::from_millis(1000 * seconds),
+        ttl: 60,
+    };
+    let mut session = live();
+    says(&mut session, subscribe);
+    deeds(&mut session);
+    let join = session.subscription_judged(Ok(Some(end(60))));
+    assert_eq!(
+        join,
+        Some(Deed::Topic(TopicWish::JoinAllowed(topic("chat"))))
+    );
+    let joined = Outgoing::Joined {
+        topic: topic("chat"),
+        degraded: false,
+    };
+    let reply = told(&mut session, &joined);
+    assert_eq!(
+        reply,
+        json!({"id": 2, "subscribe": {"expires": true, "ttl": 60}})
+    );
+
+    says(
+        &mut session,
+        r#"{"id":3,"sub_refresh":{"channel":"chat","token":"t"}}"#,
+    );
+    assert_eq!(deeds(&mut session), judged());
+    let reply = told_by(session.subscription_judged(Ok(Some(end(120)))));
+    assert_eq!(
+        reply,
+        json!({"id": 3, "sub_refresh": {"expires": true, "ttl": 60}})
+    );
+
+    session.ping(WallTime::from_millis(144_000));
+    assert_eq!(deeds(&mut session), [], "its client may renew it");
+    session.ping(WallTime::from_millis(145_000));
+    assert_eq!(
+        deeds(&mut session),
+        [Deed::Topic(TopicWish::Leave(topic("chat")))]
+    );
+    let push = told(&mut session, &Outgoing::Left(topic("chat")));
+    let expected = json!({"code": 2501, "reason": "subscription expired"});
+    assert_eq!(push["push"]["unsubscribe"], expected);
+}
+
 #[test]
 fn what_there_is_not_is_answered() {
     let mut session = live();
@@ -550,7 +701,7 @@ fn what_there_is_not_is_answered() {
         (r#"{"id":2,"presence":{"channel":"chat"}}"#, 108),
         (
             r#"{"id":2,"sub_refresh":{"channel":"chat","token":"t"}}"#,
-            108,
+            103,
         ),
         (r#"{"id":2,"ping":{}}"#, 108),
         (r#"{"id":2}"#, 108),
@@ -600,7 +751,7 @@ fn history_is_read_as_it_is_asked_for() {
         };
         assert_eq!(
             deeds(&mut session),
-            [Deed::Ask(ann(), Question::Log(query))],
+            [Deed::Ask(Question::Log(ann(), query))],
             "{request}"
         );
     }
@@ -665,7 +816,7 @@ fn the_newest_records_are_asked_for_until_they_fit_an_answer() {
         limit: 50,
         ..LogQuery::default()
     };
-    assert_eq!(cut, Some(Deed::Ask(ann(), Question::Log(query))));
+    assert_eq!(cut, Some(Deed::Ask(Question::Log(ann(), query))));
     let reply = told_by(session.answered(Answered::Log(page(&[7, 8, 9]))));
     let publications = reply["history"]["publications"].as_array();
     let offsets = publications
@@ -721,7 +872,9 @@ fn who_has_missed_something_is_closed_and_told_why_before() {
 #[test]
 fn in_protobuf_a_push_without_a_position_repeats_that_of_the_last_record() {
     let protocol = crate::Protocol::CentrifugeProtobuf;
-    let mut session = protocol.session(SETTINGS, None).expect("it has sessions");
+    let mut session = protocol
+        .session(&settings(&[]), None)
+        .expect("it has sessions");
     // `{"id":1,"connect":{}}`
     session.hear(&Payload::binary(Bytes::from_static(
         b"\x04\x08\x01\x22\x00",
@@ -759,7 +912,8 @@ proptest! {
         is_json: bool,
     ) {
         let encoding = if is_json { Encoding::Json } else { Encoding::Protobuf };
-        let mut session = Session::new(encoding, SETTINGS, None);
+        let rules = settings(&["=subscribe+publish+presence"]);
+        let mut session = Session::new(encoding, rules, None);
         if is_live {
             let connect: &[u8] = match encoding {
                 Encoding::Json | Encoding::OneWay => br#"{"id":1,"connect":{}}"#,
@@ -786,6 +940,12 @@ proptest! {
                     }
                     Deed::Ask(..) => {
                         session.answered(Answered::Unknown);
+                    }
+                    Deed::Publish(..) => {
+                        session.answered(Answered::Published);
+                    }
+                    Deed::JudgeSubscription(..) => {
+                        session.subscription_judged(Ok(None));
                     }
                     Deed::Tell(_) | Deed::Message(_) | Deed::Topic(_) | Deed::Close(_) => {}
                 }

@@ -1,0 +1,125 @@
+//! What clients may do in topics, by the beginnings of their names.
+
+use std::str::FromStr;
+
+/// The rules of topics: those of the longest beginning that a name has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(Vec<Namespace>);
+
+/// The topics whose names begin alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Namespace {
+    prefix: String,
+    allows: Vec<TopicAct>,
+}
+
+/// What clients may do in a topic beside what their tokens allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicAct {
+    /// Any of them may subscribe.
+    Subscribe,
+    /// Its members may publish.
+    Publish,
+    /// Its members may see who they are.
+    Presence,
+}
+
+/// What no namespace can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", Namespaces::RULE)]
+pub struct InvalidNamespace;
+
+impl Namespaces {
+    /// What each entry must be.
+    pub const RULE: &str = "must list beginnings of topics with what clients may do there, as `chat:=publish+presence`: \
+         of `subscribe`, `publish` and `presence`; an empty beginning stands for all topics, and none comes twice";
+
+    /// Reads the setting. An entry is `PREFIX=ACT+ACT`.
+    ///
+    /// # Errors
+    ///
+    /// If one is something else, or a beginning comes twice.
+    pub fn new(entries: &[String]) -> Result<Self, InvalidNamespace> {
+        let namespaces = entries.iter().map(|entry| entry.parse());
+        let mut namespaces = namespaces.collect::<Result<Vec<Namespace>, _>>()?;
+        // The longest comes first that a name has; those that are equal stand side by side.
+        namespaces.sort_by(|one, other| {
+            let key = |it: &Namespace| (std::cmp::Reverse(it.prefix.len()), it.prefix.clone());
+            key(one).cmp(&key(other))
+        });
+        let repeats = namespaces
+            .array_windows()
+            .any(|[one, other]| one.prefix == other.prefix);
+        match repeats {
+            true => Err(InvalidNamespace),
+            false => Ok(Self(namespaces)),
+        }
+    }
+
+    pub(super) fn allow(&self, topic: &str, act: TopicAct) -> bool {
+        let namespace = self.0.iter().find(|it| topic.starts_with(&it.prefix));
+        namespace.is_some_and(|namespace| namespace.allows.contains(&act))
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = InvalidNamespace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNamespace> {
+        // A name may have the sign, an act has none.
+        let (prefix, acts) = text.rsplit_once('=').ok_or(InvalidNamespace)?;
+        let acts = acts.split('+').filter(|act| !act.is_empty());
+        let allows = acts.map(|act| match act {
+            "subscribe" => Ok(TopicAct::Subscribe),
+            "publish" => Ok(TopicAct::Publish),
+            "presence" => Ok(TopicAct::Presence),
+            _ => Err(InvalidNamespace),
+        });
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            allows: allows.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(entries: &[&str]) -> Result<Namespaces, InvalidNamespace> {
+        let entries: Vec<_> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+        Namespaces::new(&entries)
+    }
+
+    #[test]
+    fn the_longest_beginning_of_a_name_counts() {
+        let rules = read(&[
+            "=presence",
+            "chat:=publish+presence",
+            "chat:staff:=",
+            "a=b=subscribe",
+        ]);
+        let rules = rules.expect("they are rules");
+        let allowed = |topic: &str| {
+            let acts = [TopicAct::Subscribe, TopicAct::Publish, TopicAct::Presence];
+            acts.map(|act| rules.allow(topic, act))
+        };
+        assert_eq!(allowed("news"), [false, false, true]);
+        assert_eq!(allowed("chat:1"), [false, true, true]);
+        assert_eq!(allowed("chat:staff:1"), [false, false, false]);
+        assert_eq!(allowed("a=b"), [true, false, false]);
+        assert!(!Namespaces::default().allow("news", TopicAct::Presence));
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        for entries in [
+            &["chat:"][..],
+            &["chat:=write"],
+            &["a=", "b=", "a=publish"],
+            &[""],
+        ] {
+            assert_eq!(read(entries), Err(InvalidNamespace), "{entries:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a terminal does in the topics to which it is subscribed, and the tokens by which it is.
+
+use std::collections::BTreeSet;
+
+use switchboard_core::frame::Payload;
+use switchboard_core::id::{ConnectionId, TopicId, UserId};
+use switchboard_core::topic::TopicWish;
+
+use super::super::code::ErrorCode;
+use super::super::message::{
+    ClientInfo, Empty, PresenceResult, PresenceStatsResult, Reply, SubRefreshResult,
+};
+use super::super::namespaces::TopicAct;
+use super::{Asked, Deed, LoginRefused, Question, Session, SubscriptionEnd};
+
+impl Session {
+    pub(super) fn publish(&mut self, id: u32, topic: TopicId, data: Vec<u8>) -> Deed {
+        if !self.may(&topic, TopicAct::Publish) || !self.subscriptions.has(&topic) {
+            return self.refuse(id, ErrorCode::PermissionDenied);
+        }
+        if data.is_empty() {
+            return self.refuse(id, ErrorCode::BadRequest);
+        }
+        self.asked = Some(Asked::Publish { id });
+        Deed::Publish(topic, self.payload(data))
+    }
+
+    /// What is sent as text comes to all as text, whatever they speak.
+    fn payload(&self, data: Vec<u8>) -> Payload {
+        let data = bytes::Bytes::from(data);
+        Payload::text(data.clone()).unwrap_or_else(|_| Payload::binary(data))
+    }
+
+    /// Who is there is the business of those who are there themselves.
+    pub(super) fn ask_of_members(&mut self, id: u32, topic: TopicId, asked: Asked) -> Deed {
+        if !self.may(&topic, TopicAct::Presence) {
+            return self.refuse(id, ErrorCode::NotAvailable);
+        }
+        if !self.subscriptions.has(&topic) {
+            return self.refuse(id, ErrorCode::PermissionDenied);
+        }
+        self.asked = Some(asked);
+        Deed::Ask(Question::Members(topic))
+    }
+
+    pub(super) fn may(&self, topic: &TopicId, act: TopicAct) -> bool {
+        self.settings.namespaces.allow(topic.as_str(), act)
+    }
+
+    /// It wants to be subscribed by a token for this topic.
+    pub(super) fn subscribe_by(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+        let user = self.member()?.user.clone();
+        let judged = topic.clone();
+        self.asked = Some(Asked::Subscription { id, topic });
+        Some(Deed::JudgeSubscription(token, user, judged))
+    }
+
+    /// It has a new token for a topic.
+    pub(super) fn renew(&mut self, id: u32, topic: TopicId, token: String) -> Option<Deed> {
+        if token.is_empty() {
+            return Some(self.refuse(id, ErrorCode::BadRequest));
+        }
+        if !self.subscriptions.has(&topic) {
+            return Some(self.refuse(id, ErrorCode::PermissionDenied));
+        }
+        let user = self.member()?.user.clone();
+        let judged = topic.clone();
+        self.asked = Some(Asked::SubRefresh { id, topic });
+        Some(Deed::JudgeSubscription(token, user, judged))
+    }
+
+    /// It is known whether a token for a topic counts, and until when. Returns what is to be done then.
+    pub fn subscription_judged(
+        &mut self,
+        judged: Result<Option<SubscriptionEnd>, LoginRefused>,
+    ) -> Option<Deed> {
+        let (id, topic, is_new) = match self.asked.take()? {
+            Asked::Subscription { id, topic } => (id, topic, true),
+            Asked::SubRefresh { id, topic } => (id, topic, false),
+            other @ (Asked::Refresh { .. }
+            | Asked::Presence { .. }
+            | Asked::PresenceStats { .. }
+            | Asked::TopicPresence { .. }
+            | Asked::TopicPresenceStats { .. }
+            | Asked::Publish { .. }
+            | Asked::History { .. }) => {
+                self.asked = Some(other);
+                return None;
+            }
+        };
+        let end = match judged {
+            Ok(end) => end,
+            Err(refused) => return Some(self.refuse(id, error_of(refused, is_new))),
+        };
+        self.subscriptions.ends(&topic, end);
+        if is_new {
+            self.subscriptions.asks(topic.clone(), id);
+            return Some(Deed::Topic(TopicWish::JoinAllowed(topic)));
+        }
+        Some(Deed::Tell(self.encoding.encode(&Reply {
+            id,
+            sub_refresh: Some(SubRefreshResult {
+                expires: end.is_some(),
+                ttl: end.map_or(0, |end| end.ttl),
+            }),
+            ..Reply::default()
+        })))
+    }
+}
+
+/// A client whose token for a topic has expired asks for a new one, if it subscribes with it. Where it renews one with
+/// it, every error that is not temporary is the end of its subscription.
+const fn error_of(refused: LoginRefused, is_new: bool) -> ErrorCode {
+    match refused {
+        LoginRefused::Expired if is_new => ErrorCode::TokenExpired,
+        LoginRefused::Expired | LoginRefused::Unavailable => ErrorCode::Internal,
+        LoginRefused::Missing
+        | LoginRefused::Malformed
+        | LoginRefused::Invalid
+        | LoginRefused::Forbidden => ErrorCode::PermissionDenied,
+    }
+}
+
+/// The members of a topic that a terminal is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicMembers {
+    /// Some of them, or all.
+    pub listed: Vec<(ConnectionId, UserId)>,
+    /// How many there are.
+    pub clients: u64,
+}
+
+impl TopicMembers {
+    pub(super) fn presence(&self) -> PresenceResult {
+        presence(self.listed.iter().map(|(client, user)| (*client, user)))
+    }
+
+    /// Users are counted among those who are listed.
+    pub(super) fn stats(&self) -> PresenceStatsResult {
+        let users: BTreeSet<_> = self.listed.iter().map(|(_, user)| user).collect();
+        PresenceStatsResult {
+            num_clients: u32::try_from(self.clients).unwrap_or(u32::MAX),
+            num_users: u32::try_from(users.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+pub(super) fn presence<'a>(
+    clients: impl Iterator<Item = (ConnectionId, &'a UserId)>,
+) -> PresenceResult {
+    let presence = clients.map(|(connection, user)| {
+        let client = connection.to_string();
+        let info = ClientInfo {
+            user: user.to_string(),
+            client: client.clone(),
+        };
+        (client, info)
+    });
+    PresenceResult {
+        presence: presence.collect(),
+    }
+}
+
+/// The answer to a publication.
+pub(super) fn published(id: u32) -> Reply {
+    Reply {
+        id,
+        publish: Some(Empty {}),
+        ..Reply::default()
+    }
+}
