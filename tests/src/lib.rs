@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod api;
 pub mod behaviour;
+pub mod centrifuge;
 pub mod certificate;
 pub mod chaos;
 pub mod cluster;

@@ -543,7 +543,7 @@ impl FollowerState {
     }
 }
 
-fn ending(frame: Option<CloseFrame>) -> Ending {
+pub(crate) fn ending(frame: Option<CloseFrame>) -> Ending {
     // 1005 is what RFC 6455 calls a Close frame without a code.
     frame.map_or(Ending::Closed(1005, String::new()), |frame| {
         Ending::Closed(frame.code.into(), frame.reason.as_str().to_owned())

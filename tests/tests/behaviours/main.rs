@@ -2,6 +2,7 @@
 
 mod acks;
 mod api_errors;
+mod centrifuge;
 mod chaos;
 mod check;
 mod command_line;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         drain::LIST,
         durable::LIST,
         acks::LIST,
+        centrifuge::LIST,
         connections::LIST,
         workers::LIST,
         links::LIST,

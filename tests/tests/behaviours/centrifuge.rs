@@ -1,0 +1,475 @@
+//! Clients of the Centrifuge protocol: what they are told, and by which numbers they decide what to do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use switchboard_tests::api::push;
+use switchboard_tests::behaviour::{Behaviour, INSTANCES, ONE, PROCESSES};
+use switchboard_tests::behaviours;
+use switchboard_tests::centrifuge::{Client, Encoding, handshake};
+use switchboard_tests::cluster::Cluster;
+use switchboard_tests::matrix::Cell;
+use switchboard_tests::patience::eventually;
+use switchboard_tests::server::Server;
+use switchboard_tests::settings::Settings;
+use switchboard_tests::token::{hs256, seconds_from_now};
+
+pub(crate) const LIST: &[Behaviour] = behaviours![
+    (ONE, a_login_fails_with_the_number_that_clients_act_on),
+    (ONE, a_token_in_the_command_counts_instead_of_others),
+    (ONE, whoever_does_not_say_who_it_is_does_not_stay),
+    (ONE, a_client_renews_its_token_or_goes_when_it_has_run_out),
+    (ONE, a_user_with_too_many_connections_is_to_come_again),
+    (INSTANCES, a_client_that_is_kicked_is_told_to_stay_away),
+    (
+        PROCESSES,
+        a_client_whose_server_is_drained_goes_on_at_another_one
+    ),
+    (ONE, a_client_that_answers_no_ping_is_let_go),
+    (ONE, a_client_that_reads_slowly_misses_no_record),
+    (INSTANCES, a_subscription_is_refused_by_number),
+    (INSTANCES, a_token_for_a_topic_allows_it_until_it_runs_out),
+    (
+        INSTANCES,
+        members_publish_and_see_each_other_where_that_is_allowed
+    ),
+    (INSTANCES, what_a_client_has_missed_follows_anywhere),
+    (ONE, a_client_whose_position_is_lost_is_told_so),
+    (ONE.in_redis(), a_record_that_nobody_can_read_is_left_out),
+    (ONE, the_newest_records_come_as_many_as_fit),
+];
+
+const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
+
+/// H01, H13: each login that fails has an error or a code of its own, and is counted.
+fn a_login_fails_with_the_number_that_clients_act_on(cell: Cell) {
+    let cluster = start(cell, 1, |settings| settings);
+    let server = &cluster[0];
+    for encoding in Encoding::ALL {
+        let missing = Client::open(server, encoding).refused("connect", json!({}));
+        assert_eq!(missing, 101);
+        let expired = json!({"token": token("ann", -3600, &json!({}))});
+        assert_eq!(
+            Client::open(server, encoding).refused("connect", expired),
+            109
+        );
+        let mut wrong = Client::open(server, encoding);
+        wrong.ask("connect", json!({"token": "wrong"}));
+        assert_eq!(wrong.disconnected(), (Some(3500), Some(3500)));
+    }
+    for code in ["no_token", "token_expired", "invalid_token"] {
+        eventually("it is counted", || {
+            let label = format!(r#"code="{code}""#);
+            server
+                .api()
+                .metric_of("switchboard_terminals_refused_total", &label)
+                >= 2.0
+        });
+    }
+    server.await_log("a login behind the handshake fails");
+    let open = cell.start(1);
+    for encoding in Encoding::ALL {
+        let unclear = Client::open(&open[0], encoding).refused("connect", json!({}));
+        assert_eq!(unclear, 107, "`--auth open` finds no user");
+    }
+}
+
+/// H01: of two tokens neither would count.
+fn a_token_in_the_command_counts_instead_of_others(cell: Cell) {
+    let cluster = start(cell, 1, |s| s.with("token_in_query", true));
+    let server = &cluster[0];
+    for encoding in Encoding::ALL {
+        let handshake = handshake(server.terminals())
+            .bearer(&token("bob", 600, &json!({})))
+            .query("token", "another");
+        let mut client = Client::over(handshake, encoding);
+        let reply = client.call("connect", json!({"token": token("ann", 600, &json!({}))}));
+        assert!(reply["connect"]["subs"]["#ann"].is_object(), "{reply}");
+    }
+}
+
+/// H10: those who break the protocol, or say nothing, are let go.
+fn whoever_does_not_say_who_it_is_does_not_stay(cell: Cell) {
+    let cluster = start(cell, 1, |s| s.with("authentication_timeout", "1s"));
+    for encoding in Encoding::ALL {
+        let mut silent = Client::open(&cluster[0], encoding);
+        assert_eq!(silent.disconnected(), (Some(3502), Some(3502)));
+        let mut hasty = Client::open(&cluster[0], encoding);
+        hasty.ask("subscribe", json!({"channel": "news"}));
+        assert_eq!(hasty.disconnected(), (Some(3501), Some(3501)));
+    }
+}
+
+/// H06: a connection ends with its token, unless that is renewed in time.
+fn a_client_renews_its_token_or_goes_when_it_has_run_out(cell: Cell) {
+    let cluster = start(cell, 1, |s| s.with("refresh_grace", "1s"));
+    let server = &cluster[0];
+    for encoding in Encoding::ALL {
+        let soon = json!({"token": token("ann", 3, &json!({}))});
+        let (mut stays, connected) = Client::connect(server, encoding, soon.clone());
+        assert_eq!(connected["expires"], true);
+        let ttl = connected["ttl"].as_u64().expect("it is told when");
+        assert!((1..=3).contains(&ttl), "{ttl}");
+        let (mut goes, _) = Client::connect(server, encoding, soon.clone());
+        let (mut changes, _) = Client::connect(server, encoding, soon);
+
+        let renewed = json!({"token": token("ann", 600, &json!({}))});
+        let refreshed = stays.call("refresh", renewed)["refresh"].take();
+        assert_eq!(refreshed["expires"], true);
+        let ttl = refreshed["ttl"].as_u64().expect("it is told when");
+        assert!((500..=600).contains(&ttl), "{ttl}");
+        let others = json!({"token": token("bob", 600, &json!({}))});
+        changes.ask("refresh", others);
+        assert_eq!(changes.disconnected(), (Some(3500), Some(3500)));
+
+        assert_eq!(goes.disconnected(), (Some(3005), Some(3005)));
+        server
+            .api()
+            .push("ann", "\"still there\"")
+            .expect_written(1);
+        assert_eq!(stays.publication("#ann")["data"], "still there");
+    }
+}
+
+/// H08: some of its connections may be dead, and not be noticed yet.
+fn a_user_with_too_many_connections_is_to_come_again(cell: Cell) {
+    let cluster = start(cell, 1, |s| s.with("connections_per_user", 1));
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        let (_first, _) = connect(&cluster[0], encoding, &user);
+        let mut second = Client::open(&cluster[0], encoding);
+        let reply = second.call("connect", json!({"token": token(&user, 600, &json!({}))}));
+        let error = &reply["error"];
+        assert_eq!(
+            (&error["code"], &error["temporary"]),
+            (&json!(106), &json!(true))
+        );
+        assert_eq!(second.disconnected(), (None, Some(3013)));
+    }
+}
+
+/// By 4001 a client would come back.
+fn a_client_that_is_kicked_is_told_to_stay_away(cell: Cell) {
+    let cluster = start(cell, 2, |settings| settings);
+    for encoding in Encoding::ALL {
+        let (mut client, _) = connect(&cluster[0], encoding, "ann");
+        cluster[1].api().kick("ann");
+        assert_eq!(client.disconnected(), (Some(3503), Some(3503)));
+    }
+}
+
+/// H53: and misses nothing.
+fn a_client_whose_server_is_drained_goes_on_at_another_one(cell: Cell) {
+    let mut cluster = start(cell, 2, |s| s.with("drain", "1s"));
+    let mut clients = Encoding::ALL.map(|encoding| {
+        let user = format!("{encoding:?}");
+        let (client, connected) = connect(&cluster[0], encoding, &user);
+        (
+            encoding,
+            client,
+            connected["subs"][format!("#{user}")].clone(),
+        )
+    });
+    cluster[0].sigterm();
+    for (encoding, client, sub) in &mut clients {
+        assert_eq!(client.disconnected(), (Some(3001), Some(3001)));
+        let user = format!("{encoding:?}");
+        durable(&cluster[1], &user, "\"missed\"");
+        let (mut again, sub) = resume(&cluster[1], *encoding, &user, sub);
+        assert_eq!(sub["recovered"], true, "{sub}");
+        assert_eq!(again.publication(&format!("#{user}"))["data"], "missed");
+    }
+    assert!(cluster[0].wait_exit().success());
+}
+
+/// H27: a client that is there answers, and others do not stay.
+fn a_client_that_answers_no_ping_is_let_go(cell: Cell) {
+    let cluster = start(cell, 1, |s| {
+        s.with("ping_interval", "300ms").with("ping_timeout", "2s")
+    });
+    for encoding in Encoding::ALL {
+        let (mut answers, connected) = connect(&cluster[0], encoding, "ann");
+        assert_eq!(
+            (&connected["ping"], &connected["pong"]),
+            (&json!(1), &json!(true))
+        );
+        let (mut silent, _) = connect(&cluster[0], encoding, "bob");
+        silent.answers_pings = false;
+        assert_eq!(silent.disconnected(), (Some(3012), Some(3012)));
+        assert!(silent.pings > 1, "pings go on while one is open");
+        answers.read_for(Duration::from_millis(500));
+        assert!(answers.pings > 1);
+    }
+}
+
+/// H23, H24: its log is the buffer.
+fn a_client_that_reads_slowly_misses_no_record(cell: Cell) {
+    let cluster = start(cell, 1, |s| {
+        s.with("queue_bytes", 1 << 20)
+            .with("log_bytes", 64 << 20)
+            .with("log_records", 1000)
+    });
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        let (mut slow, _) = connect(&cluster[0], encoding, &user);
+        let large = "x".repeat(256 << 10);
+        for number in 0..40 {
+            durable(&cluster[0], &user, &json!([number, large]).to_string());
+        }
+        for number in 0..40 {
+            let publication = slow.publication(&format!("#{user}"));
+            assert_eq!(publication["data"][0], number);
+        }
+    }
+}
+
+/// Clients act on these numbers.
+fn a_subscription_is_refused_by_number(cell: Cell) {
+    let cluster = start(cell, 2, |s| s.with("connection_topics", 2));
+    for encoding in Encoding::ALL {
+        let rights = json!({"topics": ["news", "room-*"]});
+        let connect = json!({"token": token("ann", 600, &rights)});
+        let (mut client, connected) = Client::connect(&cluster[0], encoding, connect);
+        assert!(connected["subs"]["news"].is_object(), "{connected}");
+        let mut refused = |channel: &str| client.refused("subscribe", json!({"channel": channel}));
+        assert_eq!(refused("secret"), 103);
+        assert_eq!(refused("news"), 105);
+        assert_eq!(refused("#bob"), 102);
+        assert_eq!(refused(&"x".repeat(256)), 107);
+        let subscribed = client.call("subscribe", json!({"channel": "room-1"}));
+        assert!(subscribed["subscribe"].is_object(), "{subscribed}");
+        assert_eq!(
+            client.refused("subscribe", json!({"channel": "room-2"})),
+            106
+        );
+        cluster[1].api().push_topic("room-1", "1").expect_written(1);
+        assert_eq!(client.publication("room-1")["data"], 1);
+        client.call("unsubscribe", json!({"channel": "room-1"}));
+        let again = client.call("subscribe", json!({"channel": "room-2"}));
+        assert!(again["subscribe"].is_object(), "{again}");
+    }
+}
+
+/// H01, H06: tokens of Centrifugo, for one topic and one user.
+fn a_token_for_a_topic_allows_it_until_it_runs_out(cell: Cell) {
+    let cluster = start(cell, 2, |s| {
+        s.with("refresh_grace", "500ms")
+            .with("ping_interval", "500ms")
+    });
+    for encoding in Encoding::ALL {
+        let (mut client, connected) = {
+            let connect = json!({"token": token("ann", 600, &json!({"channels": ["own"]}))});
+            Client::connect(&cluster[0], encoding, connect)
+        };
+        assert!(connected["subs"]["own"].is_object(), "{connected}");
+        let of = |user: &str, seconds| token(user, seconds, &json!({"channel": "news"}));
+        let mut refused =
+            |token: String| client.refused("subscribe", json!({"channel": "news", "token": token}));
+        assert_eq!(refused(of("bob", 600)), 103);
+        assert_eq!(refused(token("ann", 600, &json!({}))), 103);
+        assert_eq!(refused("wrong".to_owned()), 103);
+        assert_eq!(refused(of("ann", -3600)), 109);
+        let subscribe = json!({"channel": "news", "token": of("ann", 2)});
+        let subscribed = client.call("subscribe", subscribe)["subscribe"].take();
+        assert_eq!(subscribed["expires"], true, "{subscribed}");
+        cluster[1].api().push_topic("news", "1").expect_written(1);
+        assert_eq!(client.publication("news")["data"], 1);
+        let renewed = json!({"channel": "news", "token": of("ann", 3)});
+        let renewed = client.call("sub_refresh", renewed)["sub_refresh"].take();
+        assert_eq!(renewed["expires"], true, "{renewed}");
+        assert_eq!(client.push("news", "unsubscribe")["code"], 2501);
+        cluster[1].api().push_topic("news", "2").expect_written(0);
+    }
+}
+
+/// Both are off unless the settings say otherwise.
+fn members_publish_and_see_each_other_where_that_is_allowed(cell: Cell) {
+    let cluster = start(cell, 2, |s| {
+        s.with("namespaces", vec!["chat:=subscribe+publish+presence"])
+    });
+    for encoding in Encoding::ALL {
+        let channel = format!("chat:{encoding:?}");
+        let (mut ann, connected) = connect(&cluster[0], encoding, "ann");
+        let (mut bob, _) = connect(&cluster[1], encoding, "bob");
+        let publish = json!({"channel": &channel, "data": {"text": "hello"}});
+        assert_eq!(
+            ann.refused("publish", publish.clone()),
+            103,
+            "she is no member"
+        );
+        for client in [&mut ann, &mut bob] {
+            let subscribed = client.call("subscribe", json!({"channel": &channel}));
+            assert!(subscribed["subscribe"].is_object(), "{subscribed}");
+        }
+        let published = ann.call("publish", publish);
+        assert!(published["publish"].is_object(), "{published}");
+        for client in [&mut ann, &mut bob] {
+            assert_eq!(
+                client.publication(&channel)["data"],
+                json!({"text": "hello"})
+            );
+        }
+        let presence =
+            bob.call("presence", json!({"channel": &channel}))["presence"]["presence"].take();
+        let ann_there = &presence[connected["client"].as_str().expect("a name")];
+        assert_eq!(ann_there["user"], "ann", "{presence}");
+        assert_eq!(presence.as_object().map(serde_json::Map::len), Some(2));
+        let stats =
+            bob.call("presence_stats", json!({"channel": &channel}))["presence_stats"].take();
+        assert_eq!(stats, json!({"num_clients": 2, "num_users": 2}));
+        assert_eq!(ann.refused("history", json!({"channel": &channel})), 108);
+        assert_eq!(ann.refused("subscribe", json!({"channel": "other"})), 103);
+    }
+}
+
+/// H50: once, and in order.
+fn what_a_client_has_missed_follows_anywhere(cell: Cell) {
+    let cluster = start(cell, 2, |settings| settings);
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        let channel = format!("#{user}");
+        let (mut client, connected) = connect(&cluster[0], encoding, &user);
+        let mut sub = connected["subs"][&channel].clone();
+        for turn in 0..3 {
+            durable(&cluster[turn % 2], &user, &format!("{}", 2 * turn));
+            let publication = client.publication(&channel);
+            assert_eq!(publication["data"], 2 * turn);
+            sub["offset"] = publication["offset"].clone();
+            drop(client);
+            durable(&cluster[turn % 2], &user, &format!("{}", 2 * turn + 1));
+            (client, sub) = resume(&cluster[(turn + 1) % 2], encoding, &user, &sub);
+            assert_eq!(
+                (&sub["recovered"], &sub["was_recovering"]),
+                (&json!(true), &json!(true))
+            );
+            let publication = client.publication(&channel);
+            assert_eq!(publication["data"], 2 * turn + 1);
+            sub["offset"] = publication["offset"].clone();
+        }
+    }
+}
+
+/// It is told that it may have missed something, and what is kept follows.
+fn a_client_whose_position_is_lost_is_told_so(cell: Cell) {
+    let cluster = start(cell, 1, |settings| settings);
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        durable(&cluster[0], &user, "1");
+        let lost = json!({"offset": 7, "epoch": "1"});
+        let (mut client, sub) = resume(&cluster[0], encoding, &user, &lost);
+        assert_eq!(sub["was_recovering"], true);
+        assert_ne!(sub["recovered"], true);
+        assert_eq!(client.publication(&format!("#{user}"))["data"], 1);
+    }
+}
+
+/// H36: a client that is closed for it would come back to the same place for ever.
+fn a_record_that_nobody_can_read_is_left_out(cell: Cell) {
+    const DAMAGE: &str = "local record = redis.call('LINDEX', KEYS[1], 1)
+        redis.call('LSET', KEYS[1], 1, string.sub(record, 1, 28) .. '\\255' .. string.sub(record, 30))";
+    let cluster = start(cell, 1, |settings| settings);
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        let channel = format!("#{user}");
+        let (client, connected) = connect(&cluster[0], encoding, &user);
+        drop(client);
+        for number in 1..=3 {
+            durable(&cluster[0], &user, &number.to_string());
+        }
+        let keys: Vec<String> = cluster.redis().command(&["KEYS", &format!("*h:{user}")]);
+        let _: Option<String> = cluster.redis().command(&["EVAL", DAMAGE, "1", &keys[0]]);
+        let mut sub = connected["subs"][&channel].clone();
+        let mut told = Vec::new();
+        let mut recovered = Vec::new();
+        while told != [1, 3] {
+            assert!(
+                recovered.len() < 3,
+                "it comes back again and again: {recovered:?}"
+            );
+            let (mut client, result) = resume(&cluster[0], encoding, &user, &sub);
+            recovered.push(result["recovered"] == true);
+            sub = result;
+            loop {
+                let next = client.publication_or_end(&channel);
+                let Some(publication) = next else { break };
+                told.push(publication["data"].as_u64().expect("a number"));
+                sub["offset"] = publication["offset"].clone();
+                if told == [1, 3] {
+                    break;
+                }
+            }
+        }
+        assert_eq!(
+            recovered,
+            [true, false],
+            "it is told that something is missing"
+        );
+    }
+}
+
+/// An answer has a limit of bytes.
+fn the_newest_records_come_as_many_as_fit(cell: Cell) {
+    let cluster = start(cell, 1, |s| s.with("log_bytes", 4 << 20));
+    for encoding in Encoding::ALL {
+        let user = format!("{encoding:?}");
+        let (mut client, _) = connect(&cluster[0], encoding, &user);
+        for number in 0..10 {
+            durable(
+                &cluster[0],
+                &user,
+                &json!([number, "x".repeat(60_000)]).to_string(),
+            );
+        }
+        let asked = json!({"channel": format!("#{user}"), "limit": 10, "reverse": true});
+        let history = client.call("history", asked)["history"].take();
+        let publications = history["publications"].as_array().expect("a list");
+        let numbers: Vec<_> = publications
+            .iter()
+            .map(|each| each["data"][0].as_u64())
+            .collect();
+        let newest: Vec<_> = (0..10).rev().take(numbers.len()).map(Some).collect();
+        assert!(!numbers.is_empty() && numbers.len() < 10);
+        assert_eq!(numbers, newest);
+    }
+}
+
+/// Servers that take tokens.
+fn start(cell: Cell, servers: usize, configure: impl Fn(Settings) -> Settings) -> Cluster {
+    cell.start_with(servers, |s| {
+        configure(s.with("auth", "jwt").with_file("jwt_secret_file", SECRET))
+    })
+}
+
+fn token(user: &str, seconds: i64, more: &Value) -> String {
+    let mut claims = json!({"sub": user, "exp": seconds_from_now(seconds)});
+    for (name, value) in more.as_object().expect("an object") {
+        claims[name] = value.clone();
+    }
+    hs256(SECRET, &claims)
+}
+
+/// A client of this user, and the result of its `connect`.
+#[track_caller]
+fn connect(server: &Server, encoding: Encoding, user: &str) -> (Client, Value) {
+    let connect = json!({"token": token(user, 600, &json!({}))});
+    Client::connect(server, encoding, connect)
+}
+
+/// A client that comes back where it stands in its user's channel, and what it is told of that.
+#[track_caller]
+fn resume(server: &Server, encoding: Encoding, user: &str, sub: &Value) -> (Client, Value) {
+    let channel = format!("#{user}");
+    let sub = json!({"recover": true, "offset": sub["offset"], "epoch": sub["epoch"]});
+    let connect = json!({"token": token(user, 600, &json!({})), "subs": {(&channel): sub}});
+    let (client, connected) = Client::connect(server, encoding, connect);
+    let sub = connected["subs"][&channel].clone();
+    (client, sub)
+}
+
+#[track_caller]
+fn durable(server: &Server, user: &str, text: &str) {
+    let receipt = server
+        .api()
+        .receipt(push(user, text).query("durable", "true"));
+    assert_ne!(receipt.logged, Value::Null, "{receipt:?}");
+}
