@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use switchboard_core::frame::{CloseCode, EncodedSize, FrameSize, Outgoing, Payload, Pushed};
@@ -76,6 +77,8 @@ struct Codec {
     encode: fn(Outgoing) -> Frames,
     /// What a frame from a terminal means.
     decode: fn(Payload) -> Said,
+    /// How a terminal is told of its token. `None`: its protocol has other words for that.
+    of_token: fn(OfToken) -> Option<Payload>,
     /// How a terminal is told why its connection ends.
     farewell: fn(CloseCode) -> Farewell,
     /// How messages become bytes, if each terminal has a session.
@@ -118,6 +121,17 @@ impl IntoIterator for Frames {
     }
 }
 
+/// What a terminal is told of the token by which it is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfToken {
+    /// The connection ends with it, in so many seconds.
+    Ends(u32),
+    /// It counts instead of the one before. The connection ends in so many seconds, or not by itself.
+    Renewed(Option<u32>),
+    /// It does not count, by this code: the connection ends as it would have.
+    Refused(&'static str),
+}
+
 /// What a terminal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -127,6 +141,18 @@ pub enum Said {
     Ack(Position),
     /// It wants to join or to leave a topic.
     Topic(TopicWish),
+    /// It has a new token.
+    Token(Token),
+}
+
+/// A token, which nobody prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Protocol {
@@ -220,6 +246,11 @@ impl Protocol {
     /// How a terminal is told why its connection ends.
     pub fn farewell(self, code: CloseCode) -> Farewell {
         (self.codec().farewell)(code)
+    }
+
+    /// The frame that tells a terminal this of its token. `None`: there is none.
+    pub fn of_token(self, said: OfToken) -> Option<Payload> {
+        (self.codec().of_token)(said)
     }
 
     /// When its terminals follow the log of their user.

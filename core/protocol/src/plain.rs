@@ -8,7 +8,7 @@ use switchboard_core::id::{ConnectionId, PushId, TopicId};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
-use crate::{Codec, Farewell, Following, Frames, Said};
+use crate::{Codec, Farewell, Following, Frames, OfToken, Said, Token};
 
 pub(crate) const CODEC: Codec = Codec {
     subprotocol: Some("switchboard.v1"),
@@ -17,6 +17,7 @@ pub(crate) const CODEC: Codec = Codec {
     size,
     encode,
     decode,
+    of_token: |said| Some(of_token(said)),
     farewell: |code| Farewell {
         number: code.number(),
         reason: code.reason(),
@@ -126,26 +127,38 @@ fn received(Messages { received, dropped }: Messages) -> Payload {
     })
 }
 
+fn of_token(said: OfToken) -> Payload {
+    own(match said {
+        OfToken::Ends(seconds) => format!(r#""token":{{"ends_in":{seconds}}}"#),
+        OfToken::Renewed(None) => r#""token":{"renewed":true}"#.to_owned(),
+        OfToken::Renewed(Some(seconds)) => {
+            format!(r#""token":{{"renewed":true,"ends_in":{seconds}}}"#)
+        }
+        OfToken::Refused(code) => format!(r#""token":{{"refused":"{code}"}}"#),
+    })
+}
+
 /// Bytes of a frame that confirms a record, at most: more than enough for one that was made readable.
 const ACK_MAX: usize = 128;
 
-/// Bytes of a frame that joins or leaves a topic, at most: a topic of the longest name, each byte of it escaped.
-const WISH_MAX: usize = 6 * TopicId::MAX_BYTES + ACK_MAX;
+/// Bytes of a frame with a token, at most: more than servers let through as a header.
+const TOKEN_MAX: usize = 16 << 10;
 
 fn decode(frame: Payload) -> Said {
     if let Some(position) = ack(&frame) {
         return Said::Ack(position);
     }
     match wish(&frame) {
-        Some(wish) => Said::Topic(wish),
+        Some(said) => said,
         None => Said::Message(frame),
     }
 }
 
-/// What `{"switchboard":{"join":"TOPIC"}}` and `{"switchboard":{"leave":"TOPIC"}}` want. `None` for every other frame.
-fn wish(frame: &Payload) -> Option<TopicWish> {
+/// What `{"switchboard":{"join":"TOPIC"}}`, `{"switchboard":{"leave":"TOPIC"}}` and `{"switchboard":{"token":"TOKEN"}}`
+/// want. `None` for every other frame.
+fn wish(frame: &Payload) -> Option<Said> {
     match frame.kind() {
-        FrameKind::Text if frame.len() <= WISH_MAX => {}
+        FrameKind::Text if frame.len() <= TOKEN_MAX => {}
         FrameKind::Text | FrameKind::Binary => return None,
     }
     // Most messages are not worth a parser.
@@ -154,10 +167,12 @@ fn wish(frame: &Payload) -> Option<TopicWish> {
     inside.strip_prefix(r#""switchboard""#)?;
     let frame: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
     let wish = only(&frame)?.as_object()?;
-    let topic = TopicId::new(only(wish)?.as_str()?).ok()?;
+    let what = only(wish)?.as_str()?;
+    let topic = || TopicId::new(what).ok();
     match wish.keys().next()?.as_str() {
-        "join" => Some(TopicWish::Join(topic)),
-        "leave" => Some(TopicWish::Leave(topic)),
+        "join" => Some(Said::Topic(TopicWish::Join(topic()?))),
+        "leave" => Some(Said::Topic(TopicWish::Leave(topic()?))),
+        "token" => Some(Said::Token(Token(what.to_owned()))),
         _ => None,
     }
 }
@@ -377,6 +392,28 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_renews_its_token_and_is_told_what_it_is_worth() {
+        let token = "x".repeat(8000);
+        let frame = format!(r#"{{ "switchboard": {{"token": "{token}"}} }}"#);
+        assert_eq!(decode(Payload::from(frame)), Said::Token(Token(token)));
+        for (said, frame) in [
+            (OfToken::Ends(40), r#"{"ends_in":40}"#),
+            (
+                OfToken::Renewed(Some(600)),
+                r#"{"renewed":true,"ends_in":600}"#,
+            ),
+            (OfToken::Renewed(None), r#"{"renewed":true}"#),
+            (
+                OfToken::Refused("token_expired"),
+                r#"{"refused":"token_expired"}"#,
+            ),
+        ] {
+            let expected = format!(r#"{{"switchboard":{{"token":{frame}}}}}"#);
+            assert_eq!(of_token(said), Payload::from(expected));
+        }
+    }
+
+    #[test]
     fn every_other_frame_of_a_terminal_is_a_message() {
         let position = Position::new(0x5_0000, 7).expect("in range");
         let ack = format!(r#"{{"switchboard":{{"ack":"{position}"}}}}"#);
@@ -393,6 +430,11 @@ mod tests {
             r#"{"switchboard":{"join":"a"},"more":1}"#,
             r#"{"switchboard":{"hello":"a"}}"#,
             r#"{"switchboard":{"join":"a"}"#,
+            r#"{"switchboard":{"token":7}}"#,
+            &format!(
+                r#"{{"switchboard":{{"token":"{}"}}}}"#,
+                "x".repeat(TOKEN_MAX)
+            ),
             &longer,
         ];
         let texts = texts.map(|text| Payload::from(text.to_owned()));

@@ -1,6 +1,6 @@
 //! With tokens, who connects is what the token says, for as long as it says so.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard_tests::behaviour::{Behaviour, ONE};
 use switchboard_tests::behaviours;
 use switchboard_tests::cluster::Cluster;
@@ -23,6 +23,8 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     (ONE, tokens_of_all_keys_of_a_rotation_count),
     (ONE, a_handshake_with_two_tokens_is_refused),
     (ONE, an_expired_token_closes_the_connection),
+    (ONE, a_terminal_that_renews_its_token_in_time_stays),
+    (ONE, a_new_token_that_does_not_count_changes_nothing),
     (ONE, a_refusal_is_not_held_against_the_next_attempt),
 ];
 
@@ -288,6 +290,65 @@ fn an_expired_token_closes_the_connection(cell: Cell) {
     long.expect_silence(SILENCE);
 }
 
+/// H06: it is told in time, and another token counts from then on.
+fn a_terminal_that_renews_its_token_in_time_stays(cell: Cell) {
+    let jwt = Jwt::start_with(cell, |s| s.with("ping_interval", "500ms"));
+    let ends = seconds_from_now(5);
+    let mut terminal = jwt.until("ann", ends);
+    let told = told_of_token(&mut terminal);
+    assert!(
+        (1..=5).contains(&told["ends_in"].as_i64().expect("in seconds")),
+        "{told}"
+    );
+
+    terminal.send_text(&renewal(&jwt.token("ann")));
+    let told = told_of_token(&mut terminal);
+    assert_eq!(told["renewed"], true, "{told}");
+    assert!(
+        (500..=600).contains(&told["ends_in"].as_i64().expect("in seconds")),
+        "{told}"
+    );
+    eventually("the first token has run out", || {
+        seconds_from_now(0) > ends + 1
+    });
+    jwt.server()
+        .api()
+        .push("ann", "still there")
+        .expect_written(1);
+    terminal.expect_text("still there");
+}
+
+/// H01, H06: of whatever is wrong with it, and of whomever it is.
+fn a_new_token_that_does_not_count_changes_nothing(cell: Cell) {
+    let jwt = Jwt::start(cell);
+    let mut terminal = jwt.until("ann", seconds_from_now(5));
+    let expired = json!({"sub": "ann", "exp": seconds_from_now(-3600)});
+    for (token, code) in [
+        ("wrong".to_owned(), "invalid_token"),
+        (jwt.token("bob"), "invalid_token"),
+        (hs256(SECRET, &expired), "token_expired"),
+    ] {
+        terminal.send_text(&renewal(&token));
+        assert_eq!(told_of_token(&mut terminal), json!({"refused": code}));
+    }
+    assert_eq!(
+        terminal.ended(),
+        Ending::Closed(4002, "token expired".to_owned())
+    );
+}
+
+fn renewal(token: &str) -> String {
+    json!({"switchboard": {"token": token}}).to_string()
+}
+
+/// What the next frame says of the token.
+#[track_caller]
+fn told_of_token(terminal: &mut Terminal) -> Value {
+    let frame = terminal.recv();
+    let mut said: Value = serde_json::from_str(frame.text()).expect("JSON");
+    said["switchboard"]["token"].take()
+}
+
 /// A connection that was refused can be followed by one that is not, without a pause.
 fn a_refusal_is_not_held_against_the_next_attempt(cell: Cell) {
     let jwt = Jwt::start(cell);
@@ -322,6 +383,13 @@ impl Jwt {
 
     fn token(&self, user: &str) -> String {
         hs256(SECRET, &json!({"sub": user, "exp": seconds_from_now(600)}))
+    }
+
+    /// A terminal whose token ends then.
+    #[track_caller]
+    fn until(&self, user: &str, exp: i64) -> Terminal {
+        let token = hs256(SECRET, &json!({"sub": user, "exp": exp}));
+        self.server().connect().bearer(&token).open()
     }
 
     #[track_caller]

@@ -9,6 +9,11 @@ use tracing::{debug, trace};
 
 use super::{Cause, damped};
 
+/// A terminal has renewed its token.
+pub(crate) fn renewed(this: InstanceId, user: &UserId) {
+    debug!(%this, %user, "a terminal has renewed its token");
+}
+
 /// A terminal has not shown who it is, behind its handshake.
 pub(crate) fn login_failed(this: InstanceId, code: &'static str) {
     damped!(

@@ -290,14 +290,15 @@ impl Worker {
     }
 
     fn accept<R: Runtime>(&mut self, now: Now, accept: Accept) {
-        let (user, request, accepted) = match accept.who {
+        let (user, expires, request, accepted) = match accept.who {
             Who::Known(handshake) => {
-                let user = handshake.user.clone();
-                (Some(user), None, self.instance.accept(now, handshake))
+                let (user, expires) = (handshake.user.clone(), handshake.expires);
+                let accepted = self.instance.accept(now, handshake);
+                (Some(user), expires, None, accepted)
             }
             Who::Stranger { size, request } => {
                 let accepted = self.instance.accept_stranger(now, size);
-                (None, Some(request), accepted)
+                (None, None, Some(request), accepted)
             }
         };
         let key = match accepted {
@@ -324,6 +325,7 @@ impl Worker {
             key,
             id,
             user,
+            expires,
             request,
             protocol: accept.protocol,
             names: name.map(|name| Box::new(self.relays.names(self.me.id, name))),

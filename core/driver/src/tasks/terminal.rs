@@ -4,6 +4,7 @@
 mod conversation;
 mod logins;
 mod questions;
+mod renewal;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use http::request::Parts;
 use switchboard_core::event::{Closure, Event, Heard, Life};
 use switchboard_core::frame::{CloseCode, Outgoing, Payload};
 use switchboard_core::id::{ConnectionId, ConnectionKey, InstanceId, UserId};
+use switchboard_core::time::WallTime;
 use switchboard_core::topic::TopicWish;
 use switchboard_protocol::centrifuge::Names;
 use switchboard_protocol::{Protocol, Said, centrifuge};
@@ -35,6 +37,7 @@ use crate::transport::{Carried, Carry, Incoming, LifeSign, Opens, Transport};
 use conversation::Conversation;
 pub(crate) use logins::Logins;
 pub(crate) use questions::Questions;
+use renewal::Renewal;
 
 /// How long a terminal that broke the protocol has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -187,6 +190,8 @@ pub(crate) struct Terminal {
     pub(crate) id: ConnectionId,
     /// `None`: it has not said who it is.
     pub(crate) user: Option<UserId>,
+    /// When its token runs out, by its handshake.
+    pub(crate) expires: Option<WallTime>,
     /// The request of one that will say who it is.
     pub(crate) request: Option<Box<Parts>>,
     pub(crate) protocol: Protocol,
@@ -285,6 +290,8 @@ struct Pump<T> {
     held: Option<Box<HeldMessage>>,
     /// What it has said and is answered, if its protocol has sessions.
     conversation: Option<Box<Conversation>>,
+    /// Its token, if it has none.
+    renewal: Renewal,
     phase: Phase,
 }
 
@@ -316,6 +323,7 @@ impl<T: Transport> OpenTerminal<T> {
         let conversation = Conversation::begin(context, &mut terminal).map(Box::new);
         let mailbox = Rc::clone(&terminal.mailbox);
         let line = Rc::new(Self(RefCell::new(Pump {
+            renewal: Renewal::of(terminal.expires),
             conversation,
             context: Rc::clone(context),
             terminal,
@@ -386,6 +394,7 @@ impl<T: Transport> Pump<T> {
     fn do_at_once(&mut self) -> DoneAtOnce {
         let is_idle = self.phase == Phase::Open
             && self.held.is_none()
+            && !self.renewal.is_held_up()
             && self.transport.is_flushed()
             && !self.terminal.mailbox.aborted.get();
         if !is_idle {
@@ -455,7 +464,10 @@ impl<T: Transport> Pump<T> {
                 }
                 (TerminalOrder::StandsAt(offset), Phase::Open) => self.is_sent(offset),
                 (TerminalOrder::Flush, Phase::Open) => self.flush_due = true,
-                (TerminalOrder::Ping, Phase::Open) => self.ping(),
+                (TerminalOrder::Ping, Phase::Open) => {
+                    self.tell_of_end();
+                    self.ping();
+                }
                 (TerminalOrder::Probe, Phase::Open) => self.probe_due = true,
                 (TerminalOrder::Close(code), Phase::Open) => {
                     self.phase = Phase::Closing;
@@ -475,7 +487,8 @@ impl<T: Transport> Pump<T> {
     /// up nothing is read: its silence is not held against it.
     fn probe(&mut self) -> Step {
         let conversation = self.conversation.as_ref();
-        if self.held.is_some() || conversation.is_some_and(|it| it.is_held_up()) {
+        let is_held_up = conversation.is_some_and(|it| it.is_held_up());
+        if self.held.is_some() || is_held_up || self.renewal.is_held_up() {
             return Step::Probed(Life::Shown);
         }
         match self.transport.signs() {
@@ -523,6 +536,7 @@ impl<T: Transport> Pump<T> {
         if let Some(step) = ready!(self.poll_conversation(cx)) {
             return Poll::Ready(step);
         }
+        ready!(self.poll_renewal(cx));
         let heard = self.terminal.mailbox.heard.borrow_mut().pop_front();
         if let Some(frame) = heard {
             return self.hold(cx, frame);
@@ -551,6 +565,10 @@ impl<T: Transport> Pump<T> {
             Said::Message(payload) => self.hold_message(cx, payload),
             Said::Ack(position) => Poll::Ready(Step::Heard(Heard::Ack(position))),
             Said::Topic(wish) => Poll::Ready(Step::Topic(wish)),
+            Said::Token(token) => {
+                self.renew(token);
+                Poll::Ready(Step::Heard(Heard::Control))
+            }
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) const JSON_CODEC: Codec = Codec {
     size: size_in_json,
     encode: |outgoing| encode(Encoding::Json, outgoing),
     decode: Said::Message,
+    // Its session says it.
+    of_token: |_| None,
     farewell,
     session: Some(Encoding::Json),
 };

@@ -178,7 +178,7 @@ impl<T: Transport> Pump<T> {
         self.transport.close(cx, farewell);
     }
 
-    fn send(&mut self, frame: Payload) {
+    pub(super) fn send(&mut self, frame: Payload) {
         let carried = Carried::alone(T::KIND, frame);
         self.transport.send(&carried);
     }

@@ -158,7 +158,7 @@ pub(super) fn ttl(login: &Login) -> Option<u32> {
 }
 
 /// Seconds until a token runs out: one at least, or its client asks for a new one again and again.
-fn until(at: WallTime) -> u32 {
+pub(super) fn until(at: WallTime) -> u32 {
     let left = at.as_millis().saturating_sub(clock::now().wall.as_millis());
     u32::try_from(left / 1000).unwrap_or(u32::MAX).max(1)
 }
