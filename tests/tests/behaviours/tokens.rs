@@ -116,7 +116,7 @@ fn a_token_that_does_not_count_is_refused(cell: Cell) {
             .with("jwt_issuer", vec!["us"])
     });
     let good = json!({"sub": "ann", "exp": seconds_from_now(600), "aud": "push", "iss": "us"});
-    let with = |field: &str, value: serde_json::Value| {
+    let with = |field: &str, value: Value| {
         let mut claims = good.clone();
         claims[field] = value;
         hs256(SECRET, &claims)
