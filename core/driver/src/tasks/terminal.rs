@@ -404,7 +404,11 @@ impl<T: Transport> Pump<T> {
         self.take_orders(&mut Context::from_waker(Waker::noop()));
         let scratch = &mut self.context.scratch.borrow_mut();
         self.transport.try_flush(scratch);
-        let is_done = self.phase == Phase::Open && !self.probe_due && self.transport.is_flushed();
+        let conversation = self.conversation.as_ref();
+        let is_done = self.phase == Phase::Open
+            && !self.probe_due
+            && !conversation.is_some_and(|it| it.is_due())
+            && self.transport.is_flushed();
         match is_done {
             true => DoneAtOnce::All {
                 flushed: std::mem::take(&mut self.flush_due),

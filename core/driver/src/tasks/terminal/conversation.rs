@@ -63,6 +63,11 @@ impl Conversation {
         self.session.hear(frame);
     }
 
+    /// Whether something is to be done that the terminal has not said.
+    pub(super) fn is_due(&self) -> bool {
+        self.session.is_due()
+    }
+
     /// Whether the terminal waits for what is not its own: it is not read meanwhile.
     pub(super) const fn is_held_up(&self) -> bool {
         self.under_way.is_some()

@@ -281,6 +281,11 @@ impl Session {
         }
     }
 
+    /// Whether a ping has left something to do.
+    pub fn is_due(&self) -> bool {
+        self.subscriptions.have_expired()
+    }
+
     /// Whether something that it said is not served yet: no more is to be read of it.
     pub fn is_busy(&self) -> bool {
         let is_waiting = self.asked.is_some() || self.waiting.is_full();

@@ -104,6 +104,11 @@ impl Subscriptions {
         self.expired.extend(over.map(|(topic, _)| topic));
     }
 
+    /// Whether there are some.
+    pub(super) fn have_expired(&self) -> bool {
+        !self.expired.is_empty()
+    }
+
     /// One that has ended, if it is still subscribed to it.
     pub(super) fn next_expired(&mut self) -> Option<TopicId> {
         while let Some(topic) = self.expired.pop() {

@@ -676,10 +676,12 @@ fn a_token_for_a_topic_allows_it_until_it_runs_out() {
     session.ping(WallTime::from_millis(144_000));
     assert_eq!(deeds(&mut session), [], "its client may renew it");
     session.ping(WallTime::from_millis(145_000));
+    assert!(session.is_due());
     assert_eq!(
         deeds(&mut session),
         [Deed::Topic(TopicWish::Leave(topic("chat")))]
     );
+    assert!(!session.is_due());
     let push = told(&mut session, &Outgoing::Left(topic("chat")));
     let expected = json!({"code": 2501, "reason": "subscription expired"});
     assert_eq!(push["push"]["unsubscribe"], expected);
