@@ -2,6 +2,7 @@
 "use strict";
 
 const { randomUUID } = require("node:crypto");
+const net = require("node:net");
 const WebSocket = require("ws");
 const { Api, assert, eventually, place, run, sleep, token } = require("./check");
 
@@ -137,4 +138,18 @@ for (const [name, listen] of Object.entries(WAYS)) {
     all[`over ${name}: ${what}`] = () => check(`${name.replaceAll(" ", "-")}-${number}`);
   }
 }
+
+all["who does not read what it is told is closed"] = async () => {
+  const body = JSON.stringify({ token: token("deaf") });
+  const socket = net.connect(Number(new URL(`http://${host}`).port), "127.0.0.1");
+  socket.write(`POST /connection/uni_http_stream HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  await eventually("it is connected", async () => (await farApi.connections("deaf")).length === 1);
+  const large = "x".repeat(place.push_bytes / 2);
+  await eventually("it is closed", async () => {
+    await farApi.push("deaf", large, "100ms");
+    return (await farApi.connections("deaf")).length === 0;
+  });
+  socket.destroy();
+};
+
 run(all);

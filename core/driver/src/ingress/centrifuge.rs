@@ -1,21 +1,25 @@
 //! Where clients of Centrifuge connect, over which transport, and what they say first.
 
 use std::borrow::Cow;
+use std::pin::pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use switchboard_core::frame::Payload;
 use switchboard_protocol::{Family, Protocol};
 
 use super::takeover::Refusal;
+use super::terminals::unavailable;
 use crate::answer::{ConnectBody, refusal};
+use crate::permits::ByteBudget;
 use crate::request::query;
 use crate::transport::{self, Asked, BadHandshake, TransportKind};
 
@@ -116,12 +120,10 @@ impl Entrance {
         parts: &Parts,
         body: B,
         limit: usize,
-    ) -> Result<Option<Payload>, Refusal>
-    where
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+        room: &Arc<ByteBudget>,
+    ) -> Result<Option<Payload>, Refusal> {
         if parts.method == Method::POST {
-            let body = read(body, limit).await?;
+            let body = read(body, limit, room).await?;
             return match is_protobuf(&parts.headers) {
                 true => Ok(Some(Payload::binary(body))),
                 false => text(body).map(Some),
@@ -175,24 +177,35 @@ pub(super) fn is_protobuf(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|name| name.trim().eq_ignore_ascii_case(OCTETS))
 }
 
-/// Reads a body.
+/// Reads a body. `room`: for what has come of all of them.
 ///
 /// # Errors
 ///
-/// If it is too large, or does not come.
-pub(super) async fn read<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, Refusal>
-where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
+/// If it is too large, or does not come, or others take all the room.
+pub(super) async fn read<B: Body<Data = Bytes>>(
+    body: B,
+    limit: usize,
+    room: &Arc<ByteBudget>,
+) -> Result<Bytes, Refusal> {
+    let crowded = || Box::new(unavailable("too much is being said at once"));
+    let mut held = room.try_take(0).ok_or_else(crowded)?;
+    let mut read = BytesMut::new();
+    let mut body = pin!(body);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| bad_request("the body is not complete"))?;
+        // What is no data are trailers, which say nothing here.
+        let data = frame.into_data().unwrap_or_default();
+        if read.len() + data.len() > limit {
             let text = format!("the body has more than {limit} bytes");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            Err(Box::new(refusal(status, "too_large", &text)))
+            return Err(Box::new(refusal(status, "too_large", &text)));
         }
-        Err(_) => Err(bad_request("the body is not complete")),
+        if !held.grow(data.len()) {
+            return Err(crowded());
+        }
+        read.extend_from_slice(&data);
     }
+    Ok(read.freeze())
 }
 
 pub(super) fn bad_request(text: &str) -> Refusal {
@@ -238,7 +251,8 @@ mod tests {
     fn first(parts: &Parts, body: &str) -> Result<Option<Payload>, StatusCode> {
         let entrance = Entrance::at(parts.uri.path()).expect("an entrance");
         let body = Full::new(Bytes::from(body.to_owned()));
-        let first = entrance.first(parts, body, 16).now_or_never();
+        let room = ByteBudget::new(1000);
+        let first = entrance.first(parts, body, 16, &room).now_or_never();
         first
             .expect("the body is there")
             .map_err(|refusal| refusal.status())
@@ -275,6 +289,22 @@ mod tests {
             ),
         ] {
             assert_eq!(first(&parts, body), expected, "{}", parts.uri);
+        }
+    }
+
+    /// H10: bodies that do not end take no more than there is for all of them together.
+    #[test]
+    fn what_has_come_of_bodies_is_bounded() {
+        let room = ByteBudget::new(10);
+        let body = || Full::new(Bytes::from_static(b"seven b"));
+        let status = |read: Result<Bytes, Refusal>| read.map_err(|refusal| refusal.status());
+        let before = room.try_take(5).expect("there is room");
+        let refused = read(body(), 100, &room).now_or_never().expect("at once");
+        assert_eq!(status(refused), Err(StatusCode::SERVICE_UNAVAILABLE));
+        drop(before);
+        for _ in 0..2 {
+            let taken = read(body(), 100, &room).now_or_never().expect("at once");
+            assert_eq!(status(taken), Ok(Bytes::from_static(b"seven b")));
         }
     }
 

@@ -18,6 +18,7 @@ use super::terminals::unavailable;
 use crate::answer::{ConnectBody, refusal};
 use crate::inbox::{Hearing, Input, Relayed};
 use crate::members::Member;
+use crate::permits::Service;
 use crate::runtime::Runtime;
 use crate::transport;
 
@@ -40,10 +41,7 @@ pub(super) async fn relay<R: Runtime, B: Body<Data = Bytes>>(
     ingress: &Ingress,
     request: Request<B>,
     from: From,
-) -> Box<Response<ConnectBody>>
-where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Box<Response<ConnectBody>> {
     let (parts, body) = request.into_parts();
     let mut response = match relayed::<R, B>(ingress, &parts.headers, body, from).await {
         Ok(()) => done(&parts.headers),
@@ -58,12 +56,13 @@ async fn relayed<R: Runtime, B: Body<Data = Bytes>>(
     headers: &HeaderMap,
     body: B,
     from: From,
-) -> Result<(), Refusal>
-where
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<(), Refusal> {
     // A text may be twice as long in JSON.
-    let body = read(body, 2 * ingress.frame_bytes + AROUND).await?;
+    let room = ingress.heads(match from {
+        From::Terminal => Service::Terminals,
+        From::Peer => Service::Peers,
+    });
+    let body = read(body, 2 * ingress.frame_bytes + AROUND, room).await?;
     let is_protobuf = is_protobuf(headers);
     let Some(relay) = Relay::read(&body, is_protobuf) else {
         return Err(bad_request("it must have `session`, `node` and `data`"));

@@ -127,7 +127,9 @@ async fn admit(
     let comer: Result<_, Refusal> = async {
         let authenticator = authenticator(&admitted.admission, room)?;
         if let Some(entrance) = entrance {
-            let first = entrance.first(parts, body, ingress.frame_bytes).await?;
+            let room = ingress.heads(Service::Terminals);
+            let first = entrance.first(parts, body, ingress.frame_bytes, room);
+            let first = first.await?;
             return Ok((Comer::Stranger(Box::new(parts.clone())), first));
         }
         let login = authenticator.authenticate(parts).await;
