@@ -438,6 +438,21 @@ const CATALOGUE: [Bug; Flaw::ALL.len()] = [
         caught_by: &[followed("replicated-true")],
         tempting: "the primary has the record, and its replicas have it a moment later",
     },
+    Bug {
+        flaw: Flaw::LeavesWithoutGrace,
+        caught_by: &[topical("presence-true")],
+        tempting: "who is not there has left",
+    },
+    Bug {
+        flaw: Flaw::LeavesInDoubt,
+        caught_by: &[scenario("presence-true")],
+        tempting: "what all who have answered know is what is known",
+    },
+    Bug {
+        flaw: Flaw::LeavesAgain,
+        caught_by: &[topical("no-double-leave")],
+        tempting: "he is missing in each reading, and who is back is a member again",
+    },
 ];
 
 /// One thing that goes wrong is enough for this checker.

@@ -452,6 +452,8 @@ pub enum TopicAct {
     Claim(Vec<String>),
     /// It asks to be a member.
     Join(String),
+    /// The same, and to be told who the others are.
+    Watch(String),
     /// It asks to be one no longer.
     Leave(String),
 }

@@ -300,6 +300,7 @@ fn topic_act() -> impl Strategy<Value = TopicAct> {
         1 => Just(TopicAct::Claim(vec!["*".to_owned()])),
         1 => topic().prop_map(|topic| TopicAct::Claim(vec![topic])),
         3 => topic().prop_map(TopicAct::Join),
+        2 => topic().prop_map(TopicAct::Watch),
         2 => topic().prop_map(TopicAct::Leave),
     ]
 }

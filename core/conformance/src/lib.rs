@@ -53,6 +53,8 @@ macro_rules! adapter_suite {
         $crate::adapter_suite! { $runtime, topics: [
             an_application_has_users_join_and_leave,
             a_terminal_joins_by_frames_what_its_authenticator_allows,
+            an_application_is_told_of_terminals_that_join_and_leave,
+            a_member_is_told_who_the_others_are,
         ] }
         $crate::adapter_suite! { $runtime, event_stream: [
             an_event_stream_gets_what_is_pushed_and_is_told_its_end,

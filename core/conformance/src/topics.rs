@@ -8,11 +8,11 @@ use hyper::http::request::Parts;
 use switchboard_driver::core::topic::TopicRights;
 use switchboard_driver::runtime::Runtime;
 use switchboard_driver::{
-    Audience, AuthFuture, Authenticator, Handle, Login, Payload, Push, Receipt, TopicId,
-    new_push_id,
+    Audience, AuthFuture, Authenticator, Handle, Login, Payload, Push, Receipt, TerminalEvent,
+    TopicId, new_push_id,
 };
 
-use crate::embedding::{Terminal, connect, servers, servers_with, text, user};
+use crate::embedding::{Terminal, connect, event, servers, servers_with, text, user};
 
 pub async fn an_application_has_users_join_and_leave<R: Runtime>() {
     let [first, second] = servers::<R, 2>().await;
@@ -99,6 +99,62 @@ pub async fn a_terminal_joins_by_frames_what_its_authenticator_allows<R: Runtime
         1
     );
     assert_eq!(text::<R>(&mut terminal).await, "still");
+}
+
+pub async fn an_application_is_told_of_terminals_that_join_and_leave<R: Runtime>() {
+    let [mut server] = servers_with::<R, _, 1>(|| Rooms).await;
+    let mut events = server.events().expect("they were asked for");
+    let address = server.terminals_addr().expect("it listens");
+    let mut terminal = connect::<R>(address, "/connect?user=ann").await;
+    let connected = event::<R>(&mut events).await;
+    assert!(matches!(connected, TerminalEvent::Connected { .. }));
+    let TerminalEvent::Joined { topic: joined, .. } = event::<R>(&mut events).await else {
+        panic!("its token joins the lobby");
+    };
+    assert_eq!(joined, topic("lobby"));
+    send::<R>(&mut terminal, r#"{"switchboard":{"leave":"lobby"}}"#).await;
+    let TerminalEvent::Left {
+        user: who,
+        topic: left,
+        ..
+    } = event::<R>(&mut events).await
+    else {
+        panic!("it leaves");
+    };
+    assert_eq!((who, left), (user("ann"), topic("lobby")));
+    // It is none, and nothing is said of that.
+    send::<R>(&mut terminal, r#"{"switchboard":{"leave":"lobby"}}"#).await;
+    send::<R>(&mut terminal, r#"{"switchboard":{"join":"room-7"}}"#).await;
+    let TerminalEvent::Joined { topic: joined, .. } = event::<R>(&mut events).await else {
+        panic!("it joins");
+    };
+    assert_eq!(joined, topic("room-7"));
+    drop(terminal);
+    let gone = event::<R>(&mut events).await;
+    assert!(matches!(gone, TerminalEvent::Disconnected { .. }));
+}
+
+pub async fn a_member_is_told_who_the_others_are<R: Runtime>() {
+    let [first, second] = servers::<R, 2>().await;
+    let [here, there] =
+        [&first, &second].map(|server| server.terminals_addr().expect("it listens"));
+    let mut ann = connect::<R>(here, "/connect?user=ann").await;
+    let watch = r#"{"switchboard":{"join":"news","presence":true}}"#;
+    let joined = r#"{"switchboard":{"joined":{"topic":"news"}}}"#;
+    send::<R>(&mut ann, watch).await;
+    expect::<R>(&mut ann, joined).await;
+    let told = |news: &str| {
+        format!(r#"{{"switchboard":{{"presence":{{"topic":"news","sequence":{news}}}}}}}"#)
+    };
+    expect::<R>(&mut ann, &told(r#"1,"users":["ann"]"#)).await;
+    let mut bob = connect::<R>(there, "/connect?user=bob").await;
+    send::<R>(&mut bob, r#"{"switchboard":{"join":"news"}}"#).await;
+    expect::<R>(&mut bob, joined).await;
+    expect::<R>(&mut ann, &told(r#"2,"joined":["bob"],"left":[]"#)).await;
+    // Who has missed something takes a snapshot again.
+    send::<R>(&mut ann, watch).await;
+    expect::<R>(&mut ann, joined).await;
+    expect::<R>(&mut ann, &told(r#"2,"users":["ann","bob"]"#)).await;
 }
 
 /// Everybody is ann, joins the lobby, and may join rooms.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use event_listener::{Event as Signal, EventListener};
 use switchboard_core::event::Disconnected;
 use switchboard_core::frame::Payload;
-use switchboard_core::id::{ConnectionId, UserId};
+use switchboard_core::id::{ConnectionId, TopicId, UserId};
 use switchboard_core::position::Position;
 
 /// Something that happened to a terminal. `Connected` comes first, `Disconnected` last.
@@ -41,6 +41,25 @@ pub enum TerminalEvent {
         /// The record's position in the log of the user.
         position: Position,
     },
+    /// A terminal was told that it is a member of a topic. While one of these or of the next waits for the application,
+    /// a later one of the same terminal and topic takes its place.
+    Joined {
+        /// The user that the terminal belongs to.
+        user: UserId,
+        /// The UUID of the connection.
+        connection: ConnectionId,
+        /// The topic.
+        topic: TopicId,
+    },
+    /// A terminal is a member of a topic no longer. One that disconnects leaves all of its topics, and this is not said.
+    Left {
+        /// The user that the terminal belongs to.
+        user: UserId,
+        /// The UUID of the connection.
+        connection: ConnectionId,
+        /// The topic.
+        topic: TopicId,
+    },
     /// A greeted terminal is gone.
     Disconnected {
         /// The user that the terminal belongs to.
@@ -52,6 +71,28 @@ pub enum TerminalEvent {
         /// How its connection ended.
         reason: Disconnected,
     },
+}
+
+impl TerminalEvent {
+    pub(crate) const fn membership(
+        user: UserId,
+        connection: ConnectionId,
+        topic: TopicId,
+        is_member: bool,
+    ) -> Self {
+        match is_member {
+            true => Self::Joined {
+                user,
+                connection,
+                topic,
+            },
+            false => Self::Left {
+                user,
+                connection,
+                topic,
+            },
+        }
+    }
 }
 
 /// The stream of what happens at a server. While it is full of messages, terminals are not read.
@@ -85,7 +126,7 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Connects, disconnects and confirmations that may wait for an application that does not read. Beyond it no
+/// Connects, disconnects, confirmations and memberships that may wait for an application that does not read. Beyond it no
 /// terminal is accepted, so that what waits is bounded: two notices each to come from those that
 /// are connected. At about 200 bytes each this is 20 MB.
 const NOTICES_MAX: usize = 100_000;
@@ -104,6 +145,8 @@ struct State {
     messages: usize,
     /// The last record that each terminal has confirmed of which a confirmation waits.
     confirmed: HashMap<ConnectionId, Position>,
+    /// Whether each terminal is a member of each topic of which a notice waits.
+    members: HashMap<(ConnectionId, TopicId), bool>,
     open: bool,
 }
 
@@ -128,6 +171,7 @@ impl Queue {
                 events: VecDeque::new(),
                 messages: 0,
                 confirmed: HashMap::new(),
+                members: HashMap::new(),
                 open: true,
             }),
             capacity: capacity.max(1),
@@ -156,6 +200,23 @@ impl Queue {
             && (state.confirmed.insert(*connection, *position)).is_some()
         {
             // The one that waits says it.
+            return;
+        }
+        let membership = match &event {
+            TerminalEvent::Joined {
+                connection, topic, ..
+            } => Some((*connection, topic.clone(), true)),
+            TerminalEvent::Left {
+                connection, topic, ..
+            } => Some((*connection, topic.clone(), false)),
+            TerminalEvent::Connected { .. }
+            | TerminalEvent::Message { .. }
+            | TerminalEvent::Acked { .. }
+            | TerminalEvent::Disconnected { .. } => None,
+        };
+        if let Some((connection, topic, is_member)) = membership
+            && (state.members.insert((connection, topic), is_member)).is_some()
+        {
             return;
         }
         state.events.push_back(event);
@@ -192,6 +253,7 @@ impl Queue {
         state.events = VecDeque::new();
         state.messages = 0;
         state.confirmed = HashMap::new();
+        state.members = HashMap::new();
     }
 
     fn take(&self) -> Taken {
@@ -216,6 +278,22 @@ impl Queue {
             } => {
                 if let Some(last) = state.confirmed.remove(connection) {
                     *position = last;
+                }
+            }
+            TerminalEvent::Joined {
+                user,
+                connection,
+                topic,
+            }
+            | TerminalEvent::Left {
+                user,
+                connection,
+                topic,
+            } => {
+                let last = state.members.remove(&(*connection, topic.clone()));
+                if let Some(is_member) = last {
+                    let (user, topic) = (user.clone(), topic.clone());
+                    event = TerminalEvent::membership(user, *connection, topic, is_member);
                 }
             }
             TerminalEvent::Connected { .. } | TerminalEvent::Disconnected { .. } => {}
@@ -264,6 +342,23 @@ mod tests {
         queue.notify(acked(4));
         assert_eq!((next(), next()), (Some(connected()), Some(acked(4))));
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn of_the_news_of_a_membership_the_last_one_waits() {
+        let (queue, mut events) = Queue::new(1);
+        let mut next = || events.next().now_or_never().flatten();
+        let member = |topic, is_member| {
+            let connection = ConnectionId::new(Uuid::nil());
+            TerminalEvent::membership(user(), connection, TopicId::new(topic).unwrap(), is_member)
+        };
+        queue.notify(member("news", true));
+        queue.notify(member("sport", true));
+        queue.notify(member("news", false));
+        assert_eq!(next(), Some(member("news", false)));
+        assert_eq!(next(), Some(member("sport", true)));
+        queue.notify(member("news", true));
+        assert_eq!((next(), next()), (Some(member("news", true)), None));
     }
 
     #[test]

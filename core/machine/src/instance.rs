@@ -22,6 +22,7 @@ use crate::id::{CallId, ConnectionId, ConnectionKey, InstanceId, LinkKey};
 use crate::membership::Membership;
 use crate::message::{Push, PushRefused};
 use crate::peers::Peers;
+use crate::presence::Presences;
 use crate::publish::{self, Publish};
 use crate::stats::Stats;
 use crate::terminals::Terminals;
@@ -162,6 +163,7 @@ pub struct Instance {
     deliver: Deliveries,
     follow: Followers,
     peers: Peers,
+    presence: Presences,
     drain: Drain,
 }
 
@@ -198,6 +200,7 @@ impl Instance {
             deliver: Deliveries::new(&config, &hash),
             follow: Followers::new(&config, &hash),
             peers: Peers::new(),
+            presence: Presences::new(),
             drain: Drain::new(),
             base: Base::new(config, identity, &seed, now),
         })
@@ -374,6 +377,7 @@ impl Instance {
             deliver: &mut self.deliver,
             follow: &mut self.follow,
             peers: &mut self.peers,
+            presence: &mut self.presence,
         };
         (self.base.context(now, out), wings, &mut self.publish)
     }
@@ -443,6 +447,7 @@ impl Instance {
                 let cx = &mut self.base.context(now, out);
                 self.peers.timer_due(cx, &mut self.membership, timer);
             }
+            Timer::Presence(timer) => self.presence_due(now, timer, out),
             Timer::Drain(timer) => self.drain_due(now, timer, out),
         }
     }

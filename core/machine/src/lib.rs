@@ -26,6 +26,7 @@ mod follow;
 mod instance;
 mod membership;
 mod peers;
+mod presence;
 mod publish;
 mod terminals;
 #[cfg(test)]

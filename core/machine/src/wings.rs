@@ -14,6 +14,7 @@
 //! | `Terminal` | terminals | membership |
 //! | `Terminal` | terminals | follow, after membership |
 //! | `TopicJoined`, `TopicEmpty` | terminals | membership |
+//! | `Watching` | terminals | presence |
 //! | `HasRoom` | terminals | follow |
 //! | `RowAsked` | membership | follow |
 //! | `Acked` | terminals | follow, and deliver for those that have waited |
@@ -49,6 +50,7 @@ use crate::delivery::Delivery;
 use crate::follow::Followers;
 use crate::membership::Membership;
 use crate::peers::Peers;
+use crate::presence::Presences;
 use crate::terminals::Terminals;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::missed::MissedLogs;
@@ -69,6 +71,7 @@ pub(crate) struct Wings<'a> {
     pub(crate) deliver: &'a mut Deliveries,
     pub(crate) follow: &'a mut Followers,
     pub(crate) peers: &'a mut Peers,
+    pub(crate) presence: &'a mut Presences,
 }
 
 impl Wings<'_> {
@@ -107,6 +110,9 @@ impl Wings<'_> {
                 }
                 Effect::TopicEmpty(topic) => {
                     self.membership.topic_empty(cx, self.terminals, topic);
+                }
+                Effect::Watching(topic, connection) => {
+                    (self.presence).watching(cx, self.terminals, topic, connection);
                 }
                 Effect::HasRoom(connection) => self.follow.has_room(connection),
                 Effect::RowAsked(connection) => {

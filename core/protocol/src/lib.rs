@@ -239,7 +239,8 @@ impl Protocol {
             | Outgoing::Received(_)
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
-            | Outgoing::NotJoined(..) => true,
+            | Outgoing::NotJoined(..)
+            | Outgoing::Presence(_) => true,
         }
     }
 
@@ -315,6 +316,7 @@ impl Encoder {
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
             | Outgoing::NotJoined(..)
+            | Outgoing::Presence(_)
             | Outgoing::Received(_) => protocol.encode(outgoing),
         }
     }

@@ -1,10 +1,10 @@
 //! The plain protocol: whoever pushes chooses the frames.
 
 use switchboard_core::frame::{
-    Attached, FrameKind, FrameSize, HelloLog, Messages, NotJoined, Outgoing, Payload, Pushed,
-    Recovery,
+    Attached, FrameKind, FrameSize, HelloLog, Messages, NotJoined, Outgoing, Payload, Presence,
+    PresenceNews, Pushed, Recovery,
 };
-use switchboard_core::id::{ConnectionId, PushId, TopicId};
+use switchboard_core::id::{ConnectionId, PushId, TopicId, UserId};
 use switchboard_core::position::Position;
 use switchboard_core::topic::TopicWish;
 
@@ -75,8 +75,29 @@ fn encode(outgoing: Outgoing) -> Frames {
             let content = format!(r#""refused":{{"topic":{topic},"reason":"{why}"}}"#);
             Frames::One(own(content))
         }
+        Outgoing::Presence(told) => Frames::One(presence(&told)),
         Outgoing::Received(messages) => Frames::One(received(messages)),
     }
+}
+
+/// Who the members of a topic are, or what has changed of them.
+fn presence(told: &Presence) -> Payload {
+    let users = |users: &[UserId]| {
+        let users: Vec<_> = users.iter().map(UserId::as_str).collect();
+        serde_json::Value::from(users)
+    };
+    let topic = quoted(&told.topic);
+    let sequence = told.sequence;
+    let news = match &told.news {
+        PresenceNews::Users(all) => format!(r#""users":{}"#, users(all)),
+        PresenceNews::Count(count) => format!(r#""count":{count}"#),
+        PresenceNews::Changed { joined, left } => {
+            format!(r#""joined":{},"left":{}"#, users(joined), users(left))
+        }
+    };
+    own(format!(
+        r#""presence":{{"topic":{topic},"sequence":{sequence},{news}}}"#
+    ))
 }
 
 /// A topic as a JSON string.
@@ -154,8 +175,8 @@ fn decode(frame: Payload) -> Said {
     }
 }
 
-/// What `{"switchboard":{"join":"TOPIC"}}`, `{"switchboard":{"leave":"TOPIC"}}` and `{"switchboard":{"token":"TOKEN"}}`
-/// want. `None` for every other frame.
+/// What `{"switchboard":{"join":"TOPIC"}}`, the same with `"presence":true`, `{"switchboard":{"leave":"TOPIC"}}` and
+/// `{"switchboard":{"token":"TOKEN"}}` want. `None` for every other frame.
 fn wish(frame: &Payload) -> Option<Said> {
     match frame.kind() {
         FrameKind::Text if frame.len() <= TOKEN_MAX => {}
@@ -167,6 +188,9 @@ fn wish(frame: &Payload) -> Option<Said> {
     inside.strip_prefix(r#""switchboard""#)?;
     let frame: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
     let wish = only(&frame)?.as_object()?;
+    if let Some(topic) = watch(wish) {
+        return Some(Said::Topic(TopicWish::Watch(topic)));
+    }
     let what = only(wish)?.as_str()?;
     let topic = || TopicId::new(what).ok();
     match wish.keys().next()?.as_str() {
@@ -175,6 +199,13 @@ fn wish(frame: &Payload) -> Option<Said> {
         "token" => Some(Said::Token(Token(what.to_owned()))),
         _ => None,
     }
+}
+
+/// The topic of a join that asks who the members are: `{"join":"TOPIC","presence":true}`.
+fn watch(wish: &serde_json::Map<String, serde_json::Value>) -> Option<TopicId> {
+    let asks = wish.len() == 2 && wish.get("presence")?.as_bool()?;
+    let topic = wish.get("join").filter(|_| asks)?.as_str()?;
+    TopicId::new(topic).ok()
 }
 
 /// The one value of an object that has no other.
@@ -205,8 +236,7 @@ fn own(content: String) -> Payload {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use switchboard_core::frame::Pushed;
-    use switchboard_core::id::UserId;
+    use switchboard_core::frame::{Pushed, SharedPresence};
     use uuid::Uuid;
 
     use super::*;
@@ -368,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_asks_is_told_who_the_others_are() {
+        let user = |name| UserId::new(name).expect("a user");
+        let told = |news| {
+            text(Outgoing::Presence(SharedPresence::new(Presence {
+                topic: TopicId::new("news").expect("a topic"),
+                sequence: 7,
+                news,
+            })))
+        };
+        let own = |rest| {
+            format!(r#"{{"switchboard":{{"presence":{{"topic":"news","sequence":7,{rest}}}}}}}"#)
+        };
+        assert_eq!(
+            told(PresenceNews::Users(vec![user("ann"), user("b\"b")])),
+            own(r#""users":["ann","b\"b"]"#)
+        );
+        assert_eq!(told(PresenceNews::Count(201)), own(r#""count":201"#));
+        let changed = PresenceNews::Changed {
+            joined: vec![user("eve")],
+            left: Vec::new(),
+        };
+        assert_eq!(told(changed), own(r#""joined":["eve"],"left":[]"#));
+        let wish = r#"{"switchboard":{"join":"news","presence":true}}"#.to_owned();
+        let topic = TopicId::new("news").expect("a topic");
+        let said = decode(Payload::from(wish));
+        assert_eq!(said, Said::Topic(TopicWish::Watch(topic)));
+    }
+
+    #[test]
     fn a_terminal_joins_and_leaves_topics_by_their_names() {
         let longest = "\u{e9}".repeat(TopicId::MAX_BYTES / 2);
         let escaped = longest.replace('\u{e9}', "\\u00e9");
@@ -428,6 +487,8 @@ mod tests {
             r#"{"switchboard":{"join":7}}"#,
             r#"{"switchboard":{"join":"a","leave":"a"}}"#,
             r#"{"switchboard":{"join":"a"},"more":1}"#,
+            r#"{"switchboard":{"join":"a","presence":false}}"#,
+            r#"{"switchboard":{"leave":"a","presence":true}}"#,
             r#"{"switchboard":{"hello":"a"}}"#,
             r#"{"switchboard":{"join":"a"}"#,
             r#"{"switchboard":{"token":7}}"#,

@@ -261,7 +261,7 @@ impl Doubting {
             Output::LinkClose(link) => self.link_gone(*link),
             Output::Hello { .. }
             | Output::Send(_)
-            | Output::Acked(_)
+            | Output::Noticed(_)
             | Output::Flush(_)
             | Output::Ping(_)
             | Output::Probe(_)

@@ -324,7 +324,7 @@ impl Leaving {
             | Output::Ping(_)
             | Output::Probe(_)
             | Output::Connected(_)
-            | Output::Acked(_)
+            | Output::Noticed(_)
             | Output::Disconnected(_)
             | Output::Trip(_)
             | Output::DirectoryReset

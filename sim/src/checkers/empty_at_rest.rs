@@ -89,6 +89,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         topics,
         members,
         joining,
+        watched_topics,
         topic_rows,
         topic_pushes,
         topic_lookups,
@@ -125,7 +126,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if refused_rows + rows_again + degraded > 0 {
         return Some("rows to write");
     }
-    if topics + members + joining + topic_rows > 0 {
+    if topics + members + joining + watched_topics + topic_rows > 0 {
         return Some("topics");
     }
     if followers + channels + held + reads > 0 {

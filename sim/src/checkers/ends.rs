@@ -225,7 +225,7 @@ impl Begun {
             | Output::Close { connection, .. }
             | Output::Abort(connection)
             | Output::Connected(connection)
-            | Output::Acked(connection)
+            | Output::Noticed(connection)
             | Output::Disconnected(connection) => {
                 let begun = self.connections.get_mut(connection);
                 let begun = begun.ok_or("speaks of a connection that is not there")?;
@@ -364,7 +364,7 @@ impl BegunConnection {
                 false => Ok(()),
                 true => Err("says twice that a terminal is there"),
             },
-            Output::Acked(_) => match self.connected && !self.disconnected {
+            Output::Noticed(_) => match self.connected && !self.disconnected {
                 true => Ok(()),
                 false => Err("says of no terminal that it confirms"),
             },

@@ -64,7 +64,8 @@ impl Checker for JoinsEnd {
         match event {
             Observed::Wished {
                 session,
-                wish: TopicWish::Join(topic) | TopicWish::JoinAllowed(topic),
+                wish:
+                    TopicWish::Join(topic) | TopicWish::JoinAllowed(topic) | TopicWish::Watch(topic),
             } => {
                 let within = watch.scene().config().hello_grace * 2 + WAYS;
                 self.call(watch, *session, topic, (By::Terminal, within));
@@ -153,6 +154,7 @@ impl JoinsEnd {
             | Outgoing::Gap(_)
             | Outgoing::Back(_)
             | Outgoing::Received(_)
+            | Outgoing::Presence(_)
             | Outgoing::Pushed(_)
             | Outgoing::Record(_) => return,
         };

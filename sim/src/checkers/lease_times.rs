@@ -7,6 +7,7 @@ use std::time::Duration;
 use switchboard_core::config::Config;
 use switchboard_core::id::{CallId, ConnectionKey, OpId};
 use switchboard_core::time::Instant;
+use switchboard_core::topic::TopicWish;
 
 use super::allowance::{concerns, recovery};
 use super::lateness::{SLACK, is_late, running};
@@ -21,7 +22,7 @@ use crate::observed::{Life, Observed, Quiescence, Topic};
 const UNSURE: Duration = SLACK.saturating_mul(4);
 
 /// While an instance has a link to the directory it reads the leases once in their interval, and in between
-/// only for a call; it renews its own in time, and without a change no sooner; it takes an answer that comes
+/// only for a call, or for those who watch the members of a topic; it renews its own in time, and without a change no sooner; it takes an answer that comes
 /// in time and no other; and what was refused it tries again when it is time.
 #[derive(Clone, Debug, Default)]
 pub struct LeaseTimes {
@@ -56,6 +57,8 @@ struct Terms {
     /// No terminal is closed for a drain before this moment, and the last one by the other.
     drain: Option<(Instant, Instant)>,
     connections: BTreeMap<ConnectionKey, ()>,
+    /// A terminal has asked who the members of a topic are, who are read again and again: no call, and as good as one.
+    watched: bool,
 }
 
 impl Checker for LeaseTimes {
@@ -64,7 +67,7 @@ impl Checker for LeaseTimes {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::Boundary, Topic::Lives, Topic::Time]
+        &[Topic::Boundary, Topic::Lives, Topic::Time, Topic::Words]
     }
 
     fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
@@ -83,6 +86,15 @@ impl Checker for LeaseTimes {
             Observed::Gave { life, output } => {
                 if let Some(terms) = self.terms.get_mut(&life.host) {
                     terms.give(watch, *life, output);
+                }
+            }
+            Observed::Wished {
+                session,
+                wish: TopicWish::Watch(_),
+            } => {
+                let life = watch.scene().sessions()[*session].life();
+                if let Some(terms) = life.and_then(|life| self.terms.get_mut(&life.host)) {
+                    terms.watched = true;
                 }
             }
             Observed::Tick => self.look(watch),
@@ -209,7 +221,7 @@ impl Terms {
             | Output::Close { .. }
             | Output::Abort(_)
             | Output::Connected(_)
-            | Output::Acked(_)
+            | Output::Noticed(_)
             | Output::Disconnected(_)
             | Output::Dial { .. }
             | Output::LinkWrite { .. }
@@ -229,6 +241,7 @@ impl Terms {
             // A reading that had to wait for a round trip puts off none.
             && self.crowded.is_none_or(|at| at + config.directory_timeout < viewed.at)
             && self.calls.is_empty()
+            && !self.watched
             && self
                 .answered
                 .is_none_or(|at| at + config.directory_timeout * 2 < now)

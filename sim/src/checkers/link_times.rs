@@ -291,7 +291,7 @@ impl HostLinks {
             | Output::Abort(_)
             | Output::Forget(_)
             | Output::Connected(_)
-            | Output::Acked(_)
+            | Output::Noticed(_)
             | Output::Disconnected(_)
             | Output::Trip(_)
             | Output::DirectoryReset

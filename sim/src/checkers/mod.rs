@@ -38,6 +38,7 @@ mod one_payload;
 mod order;
 mod orphan_debt;
 mod own_lease;
+mod presence;
 mod push_times;
 mod receipt_complete;
 mod receipt_numbers;
@@ -83,6 +84,7 @@ pub use no_resurrection::NoResurrection;
 pub use one_payload::OnePayload;
 pub use order::Order;
 pub use orphan_debt::OrphanDebt;
+pub use presence::{NoDoubleLeave, PresenceTrue};
 pub use push_times::PushTimes;
 pub use receipt_complete::ReceiptComplete;
 pub use receipt_true::ReceiptTrue;
@@ -153,6 +155,8 @@ pub fn cheap() -> Vec<Box<dyn Checker>> {
         Box::new(TopicMembers),
         Box::new(JoinsEnd::default()),
         Box::new(TopicRows),
+        Box::new(PresenceTrue::default()),
+        Box::new(NoDoubleLeave::default()),
     ]
 }
 

@@ -216,7 +216,7 @@ impl TerminalTimes {
             | Output::Abort(connection) => *connection,
             Output::Send(_)
             | Output::Connected(_)
-            | Output::Acked(_)
+            | Output::Noticed(_)
             | Output::Disconnected(_)
             | Output::Trip(_)
             | Output::DirectoryReset

@@ -180,6 +180,8 @@ impl TerminalTold {
             }
             // Whether it is so is for `topic-members` to say.
             Outgoing::Joined { .. } | Outgoing::Left(_) | Outgoing::NotJoined(_, _) => !is_first,
+            // Whether it is so is for `presence-true` to say.
+            Outgoing::Presence(_) => !is_first,
             // Whether it is so is for `log-complete` and `no-false-gap` to say.
             Outgoing::Log(_) | Outgoing::Gap(_) | Outgoing::Back(_) => {
                 !is_first && this.follow().is_some()
@@ -224,6 +226,7 @@ impl TerminalTold {
         let (id, user) = match notice {
             Notice::Connected { id, user, .. }
             | Notice::Acked { id, user, .. }
+            | Notice::Member { id, user, .. }
             | Notice::Disconnected { id, user, .. } => (id, user),
         };
         let Some(session) = watch.scene().session_of(*id) else {
@@ -240,7 +243,9 @@ impl TerminalTold {
                 let before = told.closure.is_none_or(|(_, at)| at == watch.now());
                 (Notices::None, Notices::Connected, before)
             }
-            Notice::Acked { .. } => (Notices::Connected, Notices::Connected, true),
+            Notice::Acked { .. } | Notice::Member { .. } => {
+                (Notices::Connected, Notices::Connected, true)
+            }
             Notice::Disconnected { reason, .. } => {
                 let ending = match reason {
                     Disconnected::ByTerminal => Ending::ByTerminal,

@@ -158,7 +158,9 @@ impl Act {
                         let rights = TopicRights::of_claim(claim.iter().map(String::as_str));
                         rights.map(|_| ()).map_err(|error| error.to_string())
                     }
-                    TopicAct::Join(topic) | TopicAct::Leave(topic) => self::topic(topic),
+                    TopicAct::Join(topic) | TopicAct::Watch(topic) | TopicAct::Leave(topic) => {
+                        self::topic(topic)
+                    }
                 }
             }
             Self::Enrol {

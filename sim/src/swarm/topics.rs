@@ -114,6 +114,7 @@ impl ScheduleMaker {
         let topic = self.one_of(&TOPICS, "joins what", nth).to_owned();
         let does = match self.below(3, "leaves", nth) {
             0 => TopicAct::Leave(topic),
+            _ if self.below(3, "watches", nth) == 0 => TopicAct::Watch(topic),
             _ => TopicAct::Join(topic),
         };
         self.of_topic(at, client, does);

@@ -277,7 +277,8 @@ impl Terminals {
             | Outgoing::Back(_)
             | Outgoing::Received(_)
             | Outgoing::Left(_)
-            | Outgoing::NotJoined(_, _) => {}
+            | Outgoing::NotJoined(_, _)
+            | Outgoing::Presence(_) => {}
             Outgoing::Joined { .. } => self.joined(cx, session),
             Outgoing::Pushed(pushed) | Outgoing::Record(pushed) => {
                 let payload = pushed.payload();

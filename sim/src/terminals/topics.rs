@@ -99,6 +99,11 @@ impl Terminals {
                     self.wish(cx, client, TopicWish::Join(topic));
                 }
             }
+            TopicAct::Watch(topic) => {
+                if let Ok(topic) = TopicId::new(topic.as_str()) {
+                    self.wish(cx, client, TopicWish::Watch(topic));
+                }
+            }
             TopicAct::Leave(topic) => {
                 if let Ok(topic) = TopicId::new(topic.as_str()) {
                     self.wish(cx, client, TopicWish::Leave(topic));
@@ -120,7 +125,7 @@ impl Terminals {
             return;
         }
         match &wish {
-            TopicWish::Join(_) | TopicWish::JoinAllowed(_) => {}
+            TopicWish::Join(_) | TopicWish::JoinAllowed(_) | TopicWish::Watch(_) => {}
             TopicWish::Leave(topic) => {
                 let standing = this.topics.entry(topic.clone()).or_default();
                 standing.leaving += 1;
@@ -150,7 +155,7 @@ impl Terminals {
         });
         let this = &mut self.sessions[session];
         match wish {
-            TopicWish::Join(topic) => {
+            TopicWish::Join(topic) | TopicWish::Watch(topic) => {
                 if this.may_join(topic) {
                     this.topics.entry(topic.clone()).or_default().may_join();
                 }
@@ -197,6 +202,7 @@ impl Terminals {
                 }
             }
             Outgoing::NotJoined(..)
+            | Outgoing::Presence(_)
             | Outgoing::Log(_)
             | Outgoing::Gap(_)
             | Outgoing::Back(_)

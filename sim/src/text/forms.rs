@@ -34,6 +34,7 @@ const ITEMS: &[(&str, &[&str])] = &[
             "client NAME confirms [N]",
             "client NAME claims TOPIC[,TOPIC...]",
             "client NAME joins TOPIC",
+            "client NAME watches TOPIC",
             "client NAME leaves TOPIC",
             "client NAME sends N messages",
             "client NAME sends N unwanted",

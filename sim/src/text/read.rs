@@ -278,6 +278,10 @@ fn client_act(client: &str, words: &[&str], instances: usize) -> Read<Act> {
             client,
             does: TopicAct::Join((*topic).to_owned()),
         },
+        ["watches", topic] => Act::OfTopic {
+            client,
+            does: TopicAct::Watch((*topic).to_owned()),
+        },
         ["leaves", topic] => Act::OfTopic {
             client,
             does: TopicAct::Leave((*topic).to_owned()),

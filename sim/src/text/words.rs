@@ -116,6 +116,9 @@ pub(super) const FLAWS: Table<Flaw> = &[
     ("ack-by-number", Flaw::AckByNumber),
     ("no-check-after-death", Flaw::NoCheckAfterDeath),
     ("replica-taken-for-granted", Flaw::ReplicaTakenForGranted),
+    ("leaves-without-grace", Flaw::LeavesWithoutGrace),
+    ("leaves-in-doubt", Flaw::LeavesInDoubt),
+    ("leaves-again", Flaw::LeavesAgain),
 ];
 
 pub(super) fn from_table<T: Copy>(table: Table<T>, word: &str) -> Read<T> {

@@ -207,6 +207,7 @@ impl Display for TopicAct {
         match self {
             Self::Claim(claim) => write!(f, "claims {}", claim.join(",")),
             Self::Join(topic) => write!(f, "joins {topic}"),
+            Self::Watch(topic) => write!(f, "watches {topic}"),
             Self::Leave(topic) => write!(f, "leaves {topic}"),
         }
     }

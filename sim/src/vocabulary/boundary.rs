@@ -168,8 +168,8 @@ pub enum Output {
     Forget(ConnectionKey),
     /// The application is told that a terminal is there.
     Connected(ConnectionKey),
-    /// The application is told that it has confirmed records.
-    Acked(ConnectionKey),
+    /// The application is told something of a terminal that is there.
+    Noticed(ConnectionKey),
     /// The application is told that it is gone.
     Disconnected(ConnectionKey),
     /// [`Command::Directory`].
@@ -368,7 +368,9 @@ impl Output {
             },
             Command::Notify(notice) => match &**notice {
                 Notice::Connected { connection, .. } => Self::Connected(*connection),
-                Notice::Acked { connection, .. } => Self::Acked(*connection),
+                Notice::Acked { connection, .. } | Notice::Member { connection, .. } => {
+                    Self::Noticed(*connection)
+                }
                 Notice::Disconnected { connection, .. } => Self::Disconnected(*connection),
             },
             Command::Log(_) => Self::Log,

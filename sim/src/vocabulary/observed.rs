@@ -345,7 +345,8 @@ impl LogWord {
             | Outgoing::Received(_)
             | Outgoing::Joined { .. }
             | Outgoing::Left(_)
-            | Outgoing::NotJoined(_, _) => None,
+            | Outgoing::NotJoined(_, _)
+            | Outgoing::Presence(_) => None,
         }
     }
 }

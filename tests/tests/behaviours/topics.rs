@@ -55,6 +55,10 @@ pub(crate) const LIST: &[Behaviour] = behaviours![
     ),
     (
         PROCESSES.in_redis(),
+        who_was_at_a_killed_server_alone_leaves_once
+    ),
+    (
+        PROCESSES.in_redis(),
         what_is_kept_with_a_user_outlives_the_server_that_was_told
     ),
     (
@@ -544,6 +548,41 @@ fn a_terminal_is_told_that_it_has_joined_when_redis_knows_or_that_it_is_doubtful
         .api()
         .push_topic("after", "at once")
         .expect_written(1);
+}
+
+/// The users of a presence frame under this word.
+fn presence(terminal: &mut Terminal, word: &str) -> Vec<String> {
+    let told = terminal.expect_topic("presence", "news");
+    let users = told[word].as_array();
+    let users = users.unwrap_or_else(|| panic!("{told} has no `{word}`"));
+    let names = users
+        .iter()
+        .map(|user| user.as_str().expect("a name").to_owned());
+    names.collect()
+}
+
+fn who_was_at_a_killed_server_alone_leaves_once(cell: Cell) {
+    let mut cluster = cell.start_with(2, |settings| settings.with("presence_grace", "500ms"));
+    let mut others = Vec::new();
+    for (at, user) in [(0, "ann"), (0, "bob"), (1, "bob")] {
+        let mut member = cluster[at].terminal(user);
+        joined(&mut member, "news");
+        others.push(member);
+    }
+    let mut watcher = cluster[1].terminal("zoe");
+    let watch = json!({"switchboard": {"join": "news", "presence": true}});
+    watcher.send_text(&watch.to_string());
+    watcher.expect_topic("joined", "news");
+    // A server that has just started may not be seen by all.
+    let mut users = presence(&mut watcher, "users");
+    while users.len() < 3 {
+        users.extend(presence(&mut watcher, "joined"));
+    }
+    users.sort();
+    assert_eq!(users, ["ann", "bob", "zoe"]);
+    cluster[0].sigkill();
+    assert_eq!(presence(&mut watcher, "left"), ["ann"]);
+    watcher.expect_silence(2 * SILENCE);
 }
 
 fn a_killed_server_has_no_members_and_others_get_pushes(cell: Cell) {

@@ -104,6 +104,13 @@ impl Worker {
                 connection: id,
                 position,
             },
+            Notice::Member {
+                id,
+                user,
+                topic,
+                is_member,
+                ..
+            } => TerminalEvent::membership(user, id, topic, is_member),
             Notice::Disconnected {
                 connection,
                 id,

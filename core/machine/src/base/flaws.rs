@@ -111,6 +111,12 @@ pub enum Flaw {
     NoCheckAfterDeath,
     /// A replica that was waited for is taken to have the record, whatever the directory says.
     ReplicaTakenForGranted,
+    /// Whoever is not read as a member of a topic has left at once.
+    LeavesWithoutGrace,
+    /// Whoever is not read as a member of a topic has left, although an instance has not answered.
+    LeavesInDoubt,
+    /// Whoever has left a topic is told of as one who has left with each further reading.
+    LeavesAgain,
 }
 
 /// Which bugs an instance, or a directory in memory, has.
@@ -145,7 +151,7 @@ impl FromIterator<Flaw> for Flaws {
 #[cfg(feature = "flaws")]
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 54] = [
         Self::UnregisterByUser,
         Self::HelloBeforeRow,
         Self::LostRegisterNotRepeated,
@@ -197,6 +203,9 @@ impl Flaw {
         Self::AckByNumber,
         Self::NoCheckAfterDeath,
         Self::ReplicaTakenForGranted,
+        Self::LeavesWithoutGrace,
+        Self::LeavesInDoubt,
+        Self::LeavesAgain,
     ];
 
     const fn bit(self) -> u64 {

@@ -22,6 +22,12 @@ pub(super) fn of(
     if let ListOrder::Followers { user } = order {
         return followers(terminals, follow, user, limit);
     }
+    if let (ListOrder::Members, Addressees::Members { topics, .. }) = (order, to) {
+        let members: usize = topics.iter().map(|topic| terminals.members(topic)).sum();
+        if members > limit {
+            return Outcomes::Listed(members as u64, Vec::new());
+        }
+    }
     let mut all = 0;
     let mut first = BTreeSet::new();
     let mut users = BTreeSet::new();
@@ -44,6 +50,10 @@ pub(super) fn of(
                     return;
                 }
                 (None, user.clone())
+            }
+            ListOrder::Members => {
+                all += 1;
+                (None, terminal.key.user().clone())
             }
             ListOrder::Followers { .. } => return,
         };

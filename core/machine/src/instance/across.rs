@@ -15,7 +15,7 @@ use crate::time::{Instant, Now};
 use crate::vocabulary::departure::Departure;
 use crate::vocabulary::effect::Effect;
 use crate::vocabulary::purpose::Purpose;
-use crate::vocabulary::timer::DrainTimer;
+use crate::vocabulary::timer::{DrainTimer, PresenceTimer};
 
 impl Instance {
     pub(super) fn link_received(
@@ -72,6 +72,7 @@ impl Instance {
             Effect::Terminal(_)
             | Effect::TopicJoined(_)
             | Effect::TopicEmpty(_)
+            | Effect::Watching(..)
             | Effect::HasRoom(_)
             | Effect::RowAsked(_)
             | Effect::Acked(..)
@@ -110,6 +111,14 @@ impl Instance {
         self.peers.forget_strangers(&self.membership);
         let (cx, wings, publish) = &mut self.apart(now, out);
         publish.view_read(cx, wings, asked);
+    }
+
+    /// Reads the members of those topics for which it is time.
+    pub(super) fn presence_due(&mut self, now: Now, timer: PresenceTimer, out: &mut Outbox) {
+        let (cx, wings, publish) = &mut self.apart(now, out);
+        for topic in (wings.presence).timer_due(cx, wings.terminals, timer) {
+            publish.read_members(cx, wings, topic);
+        }
     }
 
     pub(super) fn directory_up(&mut self, now: Now, out: &mut Outbox) {

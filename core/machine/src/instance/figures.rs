@@ -58,6 +58,7 @@ impl Instance {
         self.deliver.count(&mut tables);
         self.follow.count(&mut tables);
         self.peers.count(&mut tables);
+        self.presence.count(&mut tables);
         tables
     }
 }

@@ -21,6 +21,7 @@ impl Instance {
         self.deliver.fingerprint(now, hasher);
         self.follow.fingerprint(now, hasher);
         self.peers.fingerprint(now, hasher);
+        self.presence.fingerprint(now, hasher);
         self.drain.fingerprint(now, hasher);
         self.fingerprint_alarms(now, hasher);
         self.fingerprint_turn(now, hasher);
@@ -32,16 +33,23 @@ impl Instance {
 
     /// All timers of which there is one, as one list.
     fn fingerprint_alarms(&self, now: Instant, hasher: &mut impl Hasher) {
-        let (membership, publish, deliver, follow, drain) = (
+        let (membership, publish, deliver, follow, presence, drain) = (
             self.membership.alarms(),
             self.publish.alarms(),
             self.deliver.alarms(),
             self.follow.alarms(),
+            self.presence.alarms(),
             self.drain.alarms(),
         );
-        [&membership[..], &publish, &deliver, &follow, &drain]
-            .concat()
-            .fingerprint(now, hasher);
+        let alarms = [
+            &membership[..],
+            &publish,
+            &deliver,
+            &follow,
+            &presence,
+            &drain,
+        ];
+        alarms.concat().fingerprint(now, hasher);
     }
 
     fn fingerprint_turn(&self, now: Instant, hasher: &mut impl Hasher) {
@@ -49,6 +57,7 @@ impl Instance {
         self.terminals.fingerprint_turn(now, hasher);
         self.peers.unflushed().fingerprint(now, hasher);
         self.deliver.fingerprint_turn(hasher);
+        self.publish.fingerprint_turn(hasher);
         self.peers.failed().fingerprint(now, hasher);
         self.membership.fingerprint_turn(now, hasher);
     }

@@ -19,6 +19,9 @@ impl Instance {
     pub(super) fn end_turn(&mut self, now: Now, out: &mut Outbox) {
         let (cx, wings, publish) = &mut self.apart(now, out);
         publish.end_turn(cx, wings);
+        for read in publish.take_members_read() {
+            wings.presence.members_read(cx, read);
+        }
         let departure = self.drain.departure();
         let cx = &mut self.base.context(now, out);
         (self.membership).tend_lease(cx, &self.terminals, departure);
@@ -37,6 +40,7 @@ impl Instance {
         self.terminals.turn_is_over()
             && self.peers.unflushed().is_empty()
             && self.deliver.turn_is_over()
+            && self.publish.turn_is_over()
             && self.peers.failed().is_empty()
             && self.membership.turn_is_over()
             && !(self.membership.is_linked() && self.follow.is_due())

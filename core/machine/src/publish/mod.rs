@@ -19,6 +19,7 @@ mod hooks;
 mod lane;
 mod list;
 mod logs;
+mod members;
 mod push;
 mod receipt;
 mod replicas;
@@ -44,6 +45,7 @@ use crate::membership::trips::Conclusion;
 use crate::message::{Action, Counts};
 use crate::stats::{Gauges, Level, Tables};
 use crate::time::Instant;
+use crate::vocabulary::presence::MembersRead;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
@@ -82,6 +84,8 @@ pub(crate) struct Publish {
     /// Requests about logs that are not answered.
     log_calls: LogCalls,
     topics: TopicPushes,
+    /// What was read of members of topics, until it is taken.
+    members_read: Vec<MembersRead>,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -106,6 +110,7 @@ impl Publish {
             again: Alarm::UNSET,
             log_calls: LogCalls::default(),
             topics: TopicPushes::default(),
+            members_read: Vec::new(),
         }
     }
 
@@ -330,6 +335,15 @@ impl Publish {
         }
     }
 
+    /// Whether nothing waits for the end of the turn.
+    pub(crate) const fn turn_is_over(&self) -> bool {
+        self.members_read.is_empty()
+    }
+
+    pub(crate) fn fingerprint_turn(&self, hasher: &mut impl Hasher) {
+        self.members_read.hash(hasher);
+    }
+
     /// Pushes whose receipts are not complete.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
@@ -382,6 +396,7 @@ impl Publish {
             && self.unappended.is_empty()
             && self.log_calls.is_empty()
             && self.topics.is_empty()
+            && self.members_read.is_empty()
     }
 }
 

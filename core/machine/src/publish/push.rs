@@ -9,7 +9,7 @@ use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushKey, TopicId};
 use crate::key::Key;
 use crate::message::{Action, Audience, Durable, InLog, Push, PushRefused, WithoutLog};
 use crate::publish::lane::{Lane, Part, PartId, PartRecord};
-use crate::publish::receipt::OpenPush;
+use crate::publish::receipt::{Caller, OpenPush};
 use crate::publish::replicas::Replication;
 use crate::publish::route::Selection;
 use crate::publish::waiting::WaitsForView;
@@ -122,7 +122,8 @@ impl Publish {
             Logging::Wanted(durable) => (durable.until, durable.durability),
         };
         let wanted = (action, until, Replication::new(durability));
-        let push = (self.open).insert(OpenPush::new(call, id, wanted, hurries, due));
+        let caller = Caller::Application(call);
+        let push = (self.open).insert(OpenPush::new(caller, id, wanted, hurries, due));
         cx.arm(hurries, PublishTimer::Push(push));
         match search {
             Search::Keys(keys) => self.begin_parts(cx, wings, push, keys, logging),

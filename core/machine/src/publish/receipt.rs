@@ -6,7 +6,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::command::Command;
 use crate::context::Context;
 use crate::event::Answer;
-use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey};
+use crate::id::{CallId, ConnectionId, DeliveryId, InstanceId, PushId, PushKey, TopicId};
 use crate::key::Key;
 use crate::message::{
     Action, Counts, InLog, InstanceOutcome, Listed, Outcome, Receipt, TerminalOutcome, Until,
@@ -21,7 +21,7 @@ use crate::wings::Wings;
 /// One push whose receipt is not complete.
 #[derive(Clone, Debug)]
 pub(super) struct OpenPush {
-    call: CallId,
+    caller: Caller,
     pub(super) action: Action,
     /// What the outcomes of followers wait for.
     pub(super) until: Until,
@@ -37,17 +37,26 @@ pub(super) struct OpenPush {
     pub(super) deliveries: Vec<DeliveryId>,
 }
 
+/// Who is told what became of a push.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Caller {
+    /// The application, in this call.
+    Application(CallId),
+    /// Those who watch the members of a topic.
+    Presence(TopicId),
+}
+
 impl OpenPush {
     /// Of a push of which nothing is known yet.
     pub(super) fn new(
-        call: CallId,
+        caller: Caller,
         push: PushId,
         (action, until, replication): (Action, Until, Replication),
         hurries: Instant,
         due: Instant,
     ) -> Self {
         Self {
-            call,
+            caller,
             action,
             until,
             replication,
@@ -171,6 +180,10 @@ impl Publish {
         };
         let receipt = &mut open.receipt;
         open.replication.write(receipt);
+        let call = match open.caller {
+            Caller::Application(call) => call,
+            Caller::Presence(topic) => return self.members_listed(topic, open.receipt),
+        };
         (receipt.instances).sort_unstable_by_key(|outcome| outcome.instance);
         cx.stats.degraded += u64::from(receipt.degraded);
         match open.action {
@@ -180,7 +193,7 @@ impl Publish {
             }
         }
         cx.out.push(Command::Answer {
-            call: open.call,
+            call,
             answer: Box::new(Answer::Push(Ok(open.receipt))),
         });
     }
@@ -236,7 +249,7 @@ impl Publish {
 
 impl Fingerprint for OpenPush {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        self.call.fingerprint(now, hasher);
+        self.caller.hash(hasher);
         self.action.fingerprint(now, hasher);
         self.until.hash(hasher);
         self.hurries.fingerprint(now, hasher);

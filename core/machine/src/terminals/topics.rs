@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::rng::{SeededHash, SeededMap};
+use crate::command::Command;
 use crate::context::Context;
-use crate::frame::NotJoined;
+use crate::event::Notice;
+use crate::frame::{NotJoined, SharedPresence};
 use crate::id::{ConnectionId, ConnectionKey, TopicId};
 use crate::message::Outcome;
 use crate::stats::{Gauges, Tables};
@@ -38,6 +40,16 @@ struct Members {
     present: BTreeMap<Age, ConnectionKey>,
     /// Those of them that the directory does not know to be reachable.
     joining: BTreeMap<Age, ConnectionKey>,
+    /// Those that are told who the others are, since they were told that they are members.
+    watchers: BTreeMap<Age, Watcher>,
+}
+
+/// A member that is told who the others are.
+#[derive(Clone, Copy, Debug)]
+struct Watcher {
+    connection: ConnectionKey,
+    /// The sequence of what it was told last.
+    told: u64,
 }
 
 /// What a connection has to do with topics.
@@ -46,6 +58,8 @@ pub(super) struct Memberships {
     /// Topics that it joins when it is greeted, and pushes that make it a member.
     asked: Vec<(TopicId, Option<Ticket>)>,
     of: Vec<TopicMembership>,
+    /// Topics whose other members it wants to be told of: some of those above.
+    watching: Vec<TopicId>,
     /// Topics of its user as the directory said last, and those that an application has taken back since: what is
     /// said again makes no member of a terminal that has left.
     known: Vec<TopicId>,
@@ -76,6 +90,17 @@ enum JoinStage {
     Joined,
 }
 
+/// How a terminal wants to become a member.
+#[derive(Clone, Copy, Debug)]
+enum JoinWish {
+    /// By what it may do.
+    Join,
+    /// By what somebody else has allowed.
+    Allowed,
+    /// By what it may do, and it is to be told who the other members are.
+    Watch,
+}
+
 /// What a terminal is told of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum TopicWord {
@@ -85,6 +110,8 @@ pub(super) enum TopicWord {
     Left(TopicId),
     /// [`Outgoing::NotJoined`](crate::frame::Outgoing::NotJoined).
     NotJoined(TopicId, NotJoined),
+    /// [`Outgoing::Presence`](crate::frame::Outgoing::Presence).
+    Presence(SharedPresence),
 }
 
 impl Topics {
@@ -99,6 +126,7 @@ impl Topics {
         };
         members.present.remove(&age);
         members.joining.remove(&age);
+        members.watchers.remove(&age);
         let was_last = members.present.is_empty();
         if was_last {
             self.0.remove(topic);
@@ -125,6 +153,7 @@ impl Memberships {
         Self {
             asked: Vec::new(),
             of: Vec::new(),
+            watching: Vec::new(),
             known: Vec::new(),
             pace: (Instant::START, 0),
         }
@@ -179,42 +208,60 @@ impl Terminals {
         if !connection.is_open() {
             return;
         }
-        let is_live = connection.is_live();
         match wish {
-            wish @ (TopicWish::Join(_) | TopicWish::JoinAllowed(_)) => {
-                let (topic, may) = match wish {
-                    TopicWish::Join(topic) => {
-                        let rights = connection.rights.as_ref();
-                        let may = rights.is_some_and(|rights| rights.allow(&topic));
-                        (topic, may)
-                    }
-                    TopicWish::JoinAllowed(topic) | TopicWish::Leave(topic) => (topic, true),
-                };
-                let memberships = connection.memberships();
-                let refused = if memberships.is_too_fast(cx.now.mono, cx.config.topic_joins) {
-                    Some(NotJoined::TooFast)
-                } else if !may {
-                    Some(NotJoined::NotAllowed)
-                } else {
-                    None
-                };
-                if let Some(why) = refused {
-                    cx.stats.topic_joins_refused += 1;
-                    self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
-                } else if is_live {
-                    self.join_untold(cx, key, topic);
-                } else if memberships.asked.len() < cx.config.connection_topics {
-                    memberships.asked.push((topic, None));
-                } else {
-                    cx.stats.topic_joins_refused += 1;
-                    let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
-                    self.say_of_topic(cx, key, word);
-                }
-            }
+            TopicWish::Join(topic) => self.join_wished(cx, key, topic, JoinWish::Join),
+            TopicWish::JoinAllowed(topic) => self.join_wished(cx, key, topic, JoinWish::Allowed),
+            TopicWish::Watch(topic) => self.join_wished(cx, key, topic, JoinWish::Watch),
             TopicWish::Leave(topic) => {
                 self.leave(cx, key, &topic);
                 self.say_of_topic(cx, key, TopicWord::Left(topic));
             }
+        }
+    }
+
+    /// A terminal wants to be a member of a topic. Whom an application has made one may ask who the others are, whatever
+    /// it may join by itself.
+    fn join_wished(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        wish: JoinWish,
+    ) {
+        let Some(connection) = self.registry.get_mut(key) else {
+            return;
+        };
+        let is_live = connection.is_live();
+        let by_right = (connection.rights.as_ref()).is_some_and(|rights| rights.allow(&topic));
+        let memberships = connection.memberships();
+        let may = match wish {
+            JoinWish::Join => by_right,
+            JoinWish::Allowed => true,
+            JoinWish::Watch => by_right || memberships.position(&topic).is_some(),
+        };
+        let refused = if memberships.is_too_fast(cx.now.mono, cx.config.topic_joins) {
+            Some(NotJoined::TooFast)
+        } else if !may {
+            Some(NotJoined::NotAllowed)
+        } else if !is_live && memberships.asked.len() >= cx.config.connection_topics {
+            Some(NotJoined::TooMany)
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            cx.stats.topic_joins_refused += 1;
+            return self.say_of_topic(cx, key, TopicWord::NotJoined(topic, why));
+        }
+        match wish {
+            JoinWish::Watch if !memberships.watching.contains(&topic) => {
+                memberships.watching.push(topic.clone());
+            }
+            JoinWish::Watch | JoinWish::Join | JoinWish::Allowed => {}
+        }
+        if is_live {
+            self.join_untold(cx, key, topic);
+        } else {
+            memberships.asked.push((topic, None));
         }
     }
 
@@ -360,7 +407,7 @@ impl Terminals {
                 JoinStage::Degraded => true,
                 JoinStage::Joined => false,
             };
-            self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+            self.say_joined(cx, key, topic, degraded);
             return Err(if degraded {
                 Outcome::Queued
             } else {
@@ -369,6 +416,7 @@ impl Terminals {
         }
         if memberships.of.len() >= cx.config.connection_topics {
             cx.stats.topic_joins_refused += 1;
+            memberships.watching.retain(|watched| *watched != topic);
             let word = TopicWord::NotJoined(topic, NotJoined::TooMany);
             self.say_of_topic(cx, key, word);
             return Err(Outcome::Overflow);
@@ -424,8 +472,8 @@ impl Terminals {
             match std::mem::replace(&mut membership.stage, JoinStage::Joined) {
                 JoinStage::Joining { tickets, .. } => {
                     self.conclude(id, tickets, Outcome::Written);
-                    let (topic, degraded) = (topic.clone(), false);
-                    self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+                    self.notice_membership(cx, key, topic.clone(), true);
+                    self.say_joined(cx, key, topic.clone(), false);
                 }
                 JoinStage::Degraded => {
                     cx.emit(Effect::Terminal(TerminalChange::DegradationEnded));
@@ -443,9 +491,109 @@ impl Terminals {
         while let Some((topic, id, tickets)) = self.next_join_due(cx.now.mono, key) {
             cx.emit(Effect::Terminal(TerminalChange::Degraded));
             self.conclude(id, tickets, Outcome::Queued);
-            let degraded = true;
-            self.say_of_topic(cx, key, TopicWord::Joined { topic, degraded });
+            self.notice_membership(cx, key, topic.clone(), true);
+            self.say_joined(cx, key, topic, true);
         }
+    }
+
+    /// The application is told of a membership.
+    fn notice_membership(
+        &self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        is_member: bool,
+    ) {
+        let connection = self.registry.get(key);
+        let Some((id, user)) = connection.and_then(|found| Some((found.id, found.user()?.clone())))
+        else {
+            return;
+        };
+        cx.out.push(Command::Notify(Box::new(Notice::Member {
+            connection: key,
+            id,
+            user,
+            topic,
+            is_member,
+        })));
+    }
+
+    /// Tells a terminal that it is a member. One that wants to know who the others are is told so behind that.
+    fn say_joined(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        topic: TopicId,
+        degraded: bool,
+    ) {
+        let word = TopicWord::Joined {
+            topic: topic.clone(),
+            degraded,
+        };
+        self.say_of_topic(cx, key, word);
+        // What it is told may close it.
+        let connection = self.registry.get(key).filter(|found| found.is_live());
+        let Some(connection) = connection else {
+            return;
+        };
+        let watches = (connection.topics.as_ref())
+            .is_some_and(|memberships| memberships.watching.contains(&topic));
+        if let Some(members) = self.topics.0.get_mut(&topic).filter(|_| watches) {
+            let watcher = Watcher {
+                connection: key,
+                told: 0,
+            };
+            members.watchers.entry(connection.age).or_insert(watcher);
+            cx.emit(Effect::Watching(topic, key));
+        }
+    }
+
+    /// Whether a member of a topic wants to be told who the others are.
+    pub(crate) fn has_watchers(&self, topic: &TopicId) -> bool {
+        let members = self.topics.0.get(topic);
+        members.is_some_and(|members| !members.watchers.is_empty())
+    }
+
+    /// Tells one of them.
+    pub(crate) fn tell_presence(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: ConnectionKey,
+        presence: &SharedPresence,
+    ) {
+        let Some(age) = self.registry.get(key).map(|connection| connection.age) else {
+            return;
+        };
+        let members = self.topics.0.get_mut(&presence.topic);
+        let watcher = members.and_then(|members| members.watchers.get_mut(&age));
+        // It may have left since.
+        if let Some(watcher) = watcher {
+            watcher.told = presence.sequence;
+            self.say_of_topic(cx, key, TopicWord::Presence(presence.clone()));
+        }
+    }
+
+    /// Tells those of them that are older than `age` and were not told yet, so many at most, the youngest first.
+    /// Returns how many it has come to, and the last of these unless they are all.
+    pub(crate) fn tell_watchers(
+        &mut self,
+        cx: &mut Context<'_>,
+        (topic, mut age): (&TopicId, Age),
+        presence: &SharedPresence,
+        most: usize,
+    ) -> (usize, Option<Age>) {
+        for told in 0..most {
+            let members = self.topics.0.get(topic);
+            let next = members.and_then(|members| members.watchers.range(..age).next_back());
+            let Some((&next, &watcher)) = next else {
+                return (told, None);
+            };
+            age = next;
+            if watcher.told < presence.sequence {
+                self.tell_presence(cx, watcher.connection, presence);
+            }
+        }
+        (most, Some(age))
     }
 
     /// The next membership of a greeted terminal that has waited for too long is a degraded one.
@@ -485,10 +633,18 @@ impl Terminals {
             .extract_if(.., |(asked, _)| asked == topic);
         let tickets: Vec<_> = unasked.filter_map(|(_, ticket)| ticket).collect();
         let left = (memberships.position(topic)).map(|at| memberships.of.swap_remove(at));
+        memberships.watching.retain(|watched| watched != topic);
         // It is there: only the membership ends.
         self.conclude(id, tickets, Outcome::Written);
         let was_member = left.is_some();
         if let Some(left) = left {
+            match left.stage {
+                // Nobody was told that it is one.
+                JoinStage::Joining { .. } => {}
+                JoinStage::Degraded | JoinStage::Joined => {
+                    self.notice_membership(cx, key, topic.clone(), false);
+                }
+            }
             self.membership_ended(cx, (id, age), left, Outcome::Written);
         }
         was_member
@@ -578,7 +734,7 @@ impl Terminals {
 
 impl Fingerprint for Memberships {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
-        (&self.asked, &self.known).hash(hasher);
+        (&self.asked, &self.watching, &self.known).hash(hasher);
         for TopicMembership { topic, stage } in &self.of {
             topic.fingerprint(now, hasher);
             std::mem::discriminant(stage).hash(hasher);

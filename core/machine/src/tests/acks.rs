@@ -51,6 +51,7 @@ fn last_position(cluster: &Cluster, connection: ConnectionId) -> Position {
         | Outgoing::Joined { .. }
         | Outgoing::Left(_)
         | Outgoing::NotJoined(..)
+        | Outgoing::Presence(_)
         | Outgoing::Received(_) => None,
     });
     records.next().expect("a record")

@@ -85,6 +85,7 @@ pub(super) fn told(cluster: &Cluster, connection: ConnectionId) -> Vec<String> {
             Outgoing::Joined { topic, .. } => format!("joined {topic}"),
             Outgoing::Left(topic) => format!("left {topic}"),
             Outgoing::NotJoined(topic, _) => format!("not joined {topic}"),
+            Outgoing::Presence(presence) => format!("presence {}", presence.topic),
         })
         .collect()
 }

@@ -21,6 +21,7 @@ mod logs;
 mod missed;
 mod order;
 mod peers;
+mod presence;
 mod receipts;
 mod refusals;
 mod replicas;

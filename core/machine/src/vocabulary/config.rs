@@ -96,6 +96,10 @@ crate::settings! {
             /// Topics that one push may name, at most.
             push_topics: usize as Count = 100,
                 rule: |config| (1..=1000).contains(&config.push_topics), "must be between 1 and 1000";
+
+            /// How long a user may be away from a topic before those who watch its members are told that it has left.
+            #[serde(with = "duration")]
+            presence_grace: Duration as Time = secs(5);
         }
 
         "Pushes" {
@@ -330,6 +334,12 @@ impl Config {
     /// The time between two steps in which broadcasts are written, unless their rate is lower. Not less than a tick of
     /// the timers: what else there is to do waits for as many terminals as one step serves.
     pub const BROADCAST_STEP: Duration = Duration::from_millis(1);
+    /// The time between two readings of the members of a topic for those of them that watch it.
+    pub const PRESENCE_PERIOD: Duration = Duration::from_secs(1);
+    /// Such a reading waits so long for the directory and for other instances, at most.
+    pub const PRESENCE_DEADLINE: Duration = Duration::from_secs(2);
+    /// Members of a topic above which those that watch it are told of their number alone.
+    pub const PRESENCE_NAMED_MAX: u32 = 200;
     /// A push waits for the directory for this fraction of its deadline: the rest is for the way to others
     /// and back.
     pub const HURRIES_AFTER: u32 = 3;

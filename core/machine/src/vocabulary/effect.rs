@@ -22,6 +22,8 @@ pub(crate) enum Effect {
     TopicJoined(TopicId),
     /// The last member of a topic has left: for the membership.
     TopicEmpty(TopicId),
+    /// A member of a topic was told so, and wants to be told who the others are: for those who read them.
+    Watching(TopicId, ConnectionKey),
     /// There is room in the queue of a follower: for the followers.
     HasRoom(ConnectionKey),
     /// The row of a terminal is asked to be written: for the followers, whose logs are read behind that.

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::directory::OperationResult;
 use crate::directory::log::LogStart;
 use crate::frame::{CloseCode, EncodedSize};
-use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, UserId};
+use crate::id::{CallId, ConnectionId, ConnectionKey, LinkKey, OpId, TopicId, UserId};
 use crate::logs::{LogAnswer, LogRefused, LogRequest};
 use crate::message::Push;
 use crate::position::Position;
@@ -406,6 +406,20 @@ pub enum Notice {
         user: UserId,
         /// The last of the records. All that it was told before on this connection are confirmed with it.
         position: Position,
+    },
+    /// A terminal is told that it is a member of a topic, or leaves one. One that goes leaves all, which is not said of
+    /// each.
+    Member {
+        /// The key of the connection.
+        connection: ConnectionKey,
+        /// The UUID of the connection.
+        id: ConnectionId,
+        /// The user that the terminal belongs to.
+        user: UserId,
+        /// The topic.
+        topic: TopicId,
+        /// Whether it is a member from here on.
+        is_member: bool,
     },
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::fingerprint::Fingerprint;
 use crate::directory::log::Content;
-use crate::id::{ConnectionId, PushId, TopicId};
+use crate::id::{ConnectionId, PushId, TopicId, UserId};
 use crate::key::Key;
 use crate::position::Position;
 use crate::time::Instant;
@@ -165,6 +165,49 @@ pub enum Outgoing {
     Left(TopicId),
     /// It has not become a member of a topic.
     NotJoined(TopicId, NotJoined),
+    /// Who the members of a topic are, for one of them that has asked.
+    Presence(#[serde(serialize_with = "what_is_shared")] SharedPresence),
+}
+
+/// What a member of a topic is told of the others. Those that are told the same share one value.
+#[expect(
+    clippy::disallowed_types,
+    reason = "nobody changes what is shared here, as with the bytes of a payload"
+)]
+pub type SharedPresence = std::sync::Arc<Presence>;
+
+fn what_is_shared<S: serde::Serializer>(
+    presence: &SharedPresence,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    presence.as_ref().serialize(serializer)
+}
+
+/// What a member of a topic is told of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Presence {
+    /// The topic.
+    pub topic: TopicId,
+    /// A snapshot is of any, and a change of the next one: whoever has missed one takes a snapshot again.
+    pub sequence: u64,
+    /// What is told.
+    pub news: PresenceNews,
+}
+
+/// What is told of the members of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum PresenceNews {
+    /// Who they are: a snapshot.
+    Users(Vec<UserId>),
+    /// How many terminals they are, of a topic with more than are named: a snapshot.
+    Count(u64),
+    /// What has changed since: users that have come, and users that have left.
+    Changed {
+        /// They were not there.
+        joined: Vec<UserId>,
+        /// They were there.
+        left: Vec<UserId>,
+    },
 }
 
 /// Why a terminal does not become a member of a topic.

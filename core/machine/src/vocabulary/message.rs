@@ -187,6 +187,8 @@ pub enum ListOrder {
         /// What comes after this one.
         after: Option<UserId>,
     },
+    /// Each user with a terminal, once, if there are no more terminals than are listed. The count is that of terminals.
+    Members,
     /// Each terminal of a user that follows its log, with where it stands. All instances are asked.
     Followers {
         /// Whose terminals these are.

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod message;
 pub(crate) mod missed;
 pub(crate) mod missing;
+pub(crate) mod presence;
 pub(crate) mod purpose;
 pub(crate) mod selected;
 pub(crate) mod service;

@@ -211,6 +211,8 @@ pub struct Tables {
     pub members: usize,
     /// Members who wait for the directory.
     pub joining: usize,
+    /// Topics whose members are read for some of them.
+    pub watched_topics: usize,
     /// What is known of the rows of topics.
     pub topic_rows: usize,
     /// Pushes to topics that wait to be routed.

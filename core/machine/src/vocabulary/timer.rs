@@ -15,6 +15,7 @@ pub(crate) enum Timer {
     Deliver(DeliverTimer),
     Drain(DrainTimer),
     Peers(PeersTimer),
+    Presence(PresenceTimer),
 }
 
 /// Something is due for a connection.
@@ -82,6 +83,16 @@ pub(crate) enum PeersTimer {
     Link(LinkKey),
     /// The link of its own that an instance is expected to open.
     Peer(InstanceId),
+}
+
+/// Members of topics are read, or those that watch them are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PresenceTimer;
+
+impl From<PresenceTimer> for Timer {
+    fn from(timer: PresenceTimer) -> Self {
+        Self::Presence(timer)
+    }
 }
 
 impl From<TerminalsTimer> for Timer {

@@ -34,6 +34,8 @@ pub enum TopicPattern {
 pub enum TopicWish {
     /// To be a member of it.
     Join(TopicId),
+    /// To be a member of it, and to be told who the others are. From a member: to be told of them anew.
+    Watch(TopicId),
     /// To be one no longer.
     Leave(TopicId),
     /// To be a member of it, as whoever judges that allows beside what its rights say.

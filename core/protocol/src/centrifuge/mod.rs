@@ -164,7 +164,8 @@ fn encode(encoding: Encoding, outgoing: Outgoing) -> Frames {
         | Outgoing::Received(_)
         | Outgoing::Joined { .. }
         | Outgoing::Left(_)
-        | Outgoing::NotJoined(..) => Frames::None,
+        | Outgoing::NotJoined(..)
+        | Outgoing::Presence(_) => Frames::None,
     }
 }
 

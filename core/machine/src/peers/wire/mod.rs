@@ -179,6 +179,7 @@ fn action_size(action: &Action) -> usize {
         Action::List { order, .. } => {
             let after = match order {
                 ListOrder::Connections { .. } => ID,
+                ListOrder::Members => TAG,
                 ListOrder::Users { after } => {
                     after.as_ref().map_or(0, |user| 2 + user.as_bytes().len())
                 }

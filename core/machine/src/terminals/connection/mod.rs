@@ -108,7 +108,7 @@ impl Connection {
     }
 
     /// The user that it belongs to, if it has said so.
-    fn user(&self) -> Option<&UserId> {
+    pub(super) fn user(&self) -> Option<&UserId> {
         self.key.as_ref().map(Key::user)
     }
 

@@ -87,6 +87,7 @@ impl Queued {
             Self::Topic(TopicWord::NotJoined(topic, why)) => {
                 Outgoing::NotJoined(topic.clone(), *why)
             }
+            Self::Topic(TopicWord::Presence(presence)) => Outgoing::Presence(presence.clone()),
             Self::Received(messages) => Outgoing::Received(*messages),
             Self::Push { pushed, .. } => Outgoing::Pushed(pushed.clone()),
             Self::Record { pushed, .. } => Outgoing::Record(pushed.clone()),

@@ -8,7 +8,7 @@ use super::{Arriving, Cluster};
 use crate::command::{Command, Dial, Outbox, RoundTrip};
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Closure, Event, Heard, LinkFailure, Notice};
-use crate::frame::{Messages, Outgoing};
+use crate::frame::{Messages, Outgoing, PresenceNews};
 use crate::id::{ConnectionId, ConnectionKey, LinkKey};
 
 /// What becomes of round trips.
@@ -196,7 +196,7 @@ impl Cluster {
         let (connection, is_there) = match notice {
             Notice::Connected { connection, .. } => (*connection, true),
             Notice::Disconnected { connection, .. } => (*connection, false),
-            Notice::Acked { connection, .. } => {
+            Notice::Acked { connection, .. } | Notice::Member { connection, .. } => {
                 let is_there = self.contract.noticed.get(&(index, *connection));
                 assert_eq!(is_there, Some(&true), "{notice:?}");
                 return;
@@ -324,6 +324,19 @@ impl fmt::Display for Told<'_> {
             Outgoing::Joined { topic, .. } => write!(f, "joined {topic}"),
             Outgoing::Left(topic) => write!(f, "left {topic}"),
             Outgoing::NotJoined(topic, why) => write!(f, "not joined {topic} {why:?}"),
+            Outgoing::Presence(presence) => {
+                write!(f, "{} #{}:", presence.topic, presence.sequence)?;
+                match &presence.news {
+                    PresenceNews::Users(users) => {
+                        users.iter().try_for_each(|user| write!(f, " {user}"))
+                    }
+                    PresenceNews::Count(count) => write!(f, " {count}"),
+                    PresenceNews::Changed { joined, left } => {
+                        joined.iter().try_for_each(|user| write!(f, " +{user}"))?;
+                        left.iter().try_for_each(|user| write!(f, " -{user}"))
+                    }
+                }
+            }
             Outgoing::Received(Messages { received, dropped }) => {
                 write!(f, "received {received} dropped {dropped}")
             }

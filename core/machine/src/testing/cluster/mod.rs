@@ -322,6 +322,7 @@ impl Cluster {
                 | Outgoing::Joined { .. }
                 | Outgoing::Left(_)
                 | Outgoing::NotJoined(..)
+                | Outgoing::Presence(_)
                 | Outgoing::Received(_) => None,
             })
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -1,0 +1,266 @@
+//! `presence-true`: what a member is told of the others is so. `no-double-leave`: who comes or goes is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchboard_core::config::Config;
+use switchboard_core::frame::{Outgoing, Presence, PresenceNews};
+use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::time::Instant;
+use switchboard_core::topic::TopicWish;
+
+use crate::checker::{Checker, Scene, Watch};
+use crate::ledger::{Excuse, FaultKind, Part, Scope};
+use crate::observed::{Observed, Quiescence, Topic};
+
+/// A snapshot and the changes since are what is so, within some seconds of the last change and of the last fault; and
+/// nobody is said to have left who is there, or was until a grace ago.
+///
+/// A fault explains that somebody is said to have left only if it took his instance's standing in the directory, or
+/// what the directory knows: an instance that does not answer has all its members.
+#[derive(Clone, Debug, Default)]
+pub struct PresenceTrue {
+    told: Watchers,
+    /// When somebody was last seen to be a member who is none any more.
+    last_there: BTreeMap<(TopicId, UserId), Instant>,
+    /// When something last changed in a topic.
+    changed: BTreeMap<TopicId, Instant>,
+}
+
+/// Of a topic a watcher gets a snapshot first. Each change has the next sequence, who comes was not there, and who
+/// leaves was.
+#[derive(Clone, Debug, Default)]
+pub struct NoDoubleLeave(Watchers);
+
+/// What sessions know of the topics that they watch.
+#[derive(Clone, Debug, Default)]
+struct Watchers(BTreeMap<(usize, TopicId), Known>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    sequence: u64,
+    /// `None`: how many they are is known alone.
+    users: Option<BTreeSet<UserId>>,
+}
+
+/// How long a change takes to be told, beside the grace: two readings, the second of which may wait for its deadline.
+const WITHIN: Duration =
+    (Config::PRESENCE_PERIOD.saturating_mul(2)).saturating_add(Config::PRESENCE_DEADLINE);
+
+impl Watchers {
+    /// Takes in what a session is told. Returns what is wrong with that.
+    fn told(&mut self, session: usize, presence: &Presence) -> Result<(), String> {
+        let of = (session, presence.topic.clone());
+        let sequence = presence.sequence;
+        let (joined, left) = match &presence.news {
+            PresenceNews::Users(users) => {
+                let users = Some(users.iter().cloned().collect());
+                self.0.insert(of, Known { sequence, users });
+                return Ok(());
+            }
+            PresenceNews::Count(_) => {
+                let users = None;
+                self.0.insert(of, Known { sequence, users });
+                return Ok(());
+            }
+            PresenceNews::Changed { joined, left } => (joined, left),
+        };
+        let Some(known) = self.0.get_mut(&of) else {
+            return Err("has no snapshot".to_owned());
+        };
+        let expected = known.sequence + 1;
+        known.sequence = sequence;
+        let Some(users) = &mut known.users else {
+            return Err("knows how many there are, and no names".to_owned());
+        };
+        let again = joined.iter().find(|user| !users.insert((*user).clone()));
+        let gone = left.iter().find(|user| !users.remove(*user));
+        match (again, gone) {
+            _ if sequence != expected => Err(format!("expects {expected}")),
+            (Some(user), _) => Err(format!("knows that {user} is there")),
+            (None, Some(user)) => Err(format!("knows that {user} is not there")),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// A session wants to hear no more of a topic, or is told that it does not.
+    fn leave(&mut self, session: usize, topic: &TopicId) {
+        self.0.remove(&(session, topic.clone()));
+    }
+
+    fn take_in(&mut self, event: &Observed) -> Option<(usize, Result<(), String>)> {
+        match event {
+            Observed::Given { session, outgoing } => match outgoing {
+                Outgoing::Presence(presence) => {
+                    return Some((*session, self.told(*session, presence)));
+                }
+                Outgoing::Left(topic) => self.leave(*session, topic),
+                _ => {}
+            },
+            Observed::Wished {
+                session,
+                wish: TopicWish::Leave(topic),
+            } => self.leave(*session, topic),
+            _ => {}
+        }
+        None
+    }
+}
+
+impl Checker for NoDoubleLeave {
+    fn name(&self) -> &'static str {
+        "no-double-leave"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Words]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        match self.0.take_in(event) {
+            None => {}
+            Some((_, Ok(()))) => watch.held(),
+            Some((session, Err(what))) => {
+                watch.violated(format!("session {session} is told {event:?}, and {what}"));
+            }
+        }
+    }
+}
+
+impl Checker for PresenceTrue {
+    fn name(&self) -> &'static str {
+        "presence-true"
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        &[Topic::Words, Topic::Sessions]
+    }
+
+    fn on_event(&mut self, event: &Observed, watch: &mut Watch<'_>) {
+        let _judged_elsewhere = self.told.take_in(event);
+        match event {
+            Observed::Given { session, outgoing } => match outgoing {
+                Outgoing::Presence(presence) => {
+                    if let PresenceNews::Changed { left, .. } = &presence.news {
+                        for user in left {
+                            self.said_to_have_left(watch, *session, &presence.topic, user);
+                        }
+                    }
+                }
+                Outgoing::Joined { topic, .. } | Outgoing::Left(topic) => {
+                    self.change(watch.scene(), *session, topic);
+                }
+                _ => {}
+            },
+            Observed::Wished {
+                session,
+                wish: TopicWish::Leave(topic),
+            } => self.change(watch.scene(), *session, topic),
+            Observed::Ended { session } => {
+                let scene = watch.scene();
+                let topics = scene.sessions()[*session].topics();
+                for topic in topics.map(|(topic, _)| topic.clone()).collect::<Vec<_>>() {
+                    self.change(scene, *session, &topic);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn at_quiescence(&mut self, quiescence: Quiescence, watch: &mut Watch<'_>) {
+        match quiescence {
+            Quiescence::Converged => {}
+            Quiescence::AtRest => return,
+        }
+        let scene = watch.scene();
+        let lasts = scene.config().presence_grace + WITHIN;
+        for ((session, topic), known) in &self.told.0 {
+            let this = &scene.sessions()[*session];
+            let settled = (self.changed.get(topic)).is_none_or(|at| *at + lasts <= watch.now());
+            // What waits for a terminal is told, whether it reads that or not.
+            if !this.is_open() || this.standing(topic).told().is_none() || !settled {
+                continue;
+            }
+            let there = members(scene, topic);
+            match &known.users {
+                Some(users) if *users != there => watch.violated(format!(
+                    "session {session} is told that {users:?} are members of {topic:?}, who are {there:?}"
+                )),
+                Some(_) | None => watch.held(),
+            }
+        }
+    }
+}
+
+impl PresenceTrue {
+    /// Something has changed between a session and a topic.
+    fn change(&mut self, scene: Scene<'_>, session: usize, topic: &TopicId) {
+        self.changed.insert(topic.clone(), scene.now());
+        let user = scene.sessions()[session].user().clone();
+        self.last_there.insert((topic.clone(), user), scene.now());
+    }
+
+    fn said_to_have_left(
+        &self,
+        watch: &mut Watch<'_>,
+        session: usize,
+        topic: &TopicId,
+        user: &UserId,
+    ) {
+        let scene = watch.scene();
+        let grace = scene.config().presence_grace;
+        let now = watch.now();
+        let is_there = |since: Instant| {
+            scene.sessions().iter().find(|other| {
+                let told = other.standing(topic).told();
+                // A degraded member may be missed.
+                let told = told.is_some_and(|(at, degraded)| !degraded && at <= since);
+                other.user() == user && other.is_open() && told
+            })
+        };
+        let begun = now.before(grace + WITHIN);
+        let lately = (self.last_there.get(&(topic.clone(), user.clone())))
+            .is_some_and(|at| *at > now.before(grace));
+        let there = is_there(begun);
+        if there.is_none() && !lately {
+            return watch.held();
+        }
+        let holder = there.and_then(|other| other.life()).map(|life| life.host);
+        let excuse = watch.excuse(begun.before(scene.config().lease * 2), now, |excuse| {
+            excuse.kind.is_fault()
+                && match there {
+                    Some(_) => takes_standing(excuse, holder),
+                    // He was missing before he left.
+                    None => true,
+                }
+        });
+        match excuse {
+            Some(excuse) => watch.excused(excuse),
+            None => watch.violated(format!(
+                "session {session} is told that {user} has left {topic:?}, who was there until {:?} ago",
+                match there {
+                    Some(_) => Duration::ZERO,
+                    None => now.since(self.last_there[&(topic.clone(), user.clone())]),
+                }
+            )),
+        }
+    }
+}
+
+/// Who is a member of a topic, as its terminals were told.
+fn members(scene: Scene<'_>, topic: &TopicId) -> BTreeSet<UserId> {
+    let members = (scene.sessions().iter())
+        .filter(|session| session.is_open() && session.standing(topic).told().is_some());
+    members.map(|session| session.user().clone()).collect()
+}
+
+/// Whether a fault may have taken an instance for dead, or what the directory knows of it.
+fn takes_standing(excuse: &Excuse, holder: Option<usize>) -> bool {
+    match excuse.kind.part() {
+        Part::Directory => excuse.kind != FaultKind::RedisTrip,
+        Part::Process | Part::Life => {
+            holder.is_some_and(|holder| excuse.scope == Scope::Instance(holder))
+        }
+        Part::Links | Part::Terminal | Part::NoExcuse => false,
+    }
+}
