@@ -59,6 +59,8 @@ pub struct Scenario {
     users: u64,
     terminals: RangeInclusive<u64>,
     pushes_per_second: f64,
+    topics: u64,
+    topic_pushes_per_second: f64,
     lasting: Duration,
     reconnect: Option<Duration>,
     faults: Option<Faults>,
@@ -132,6 +134,8 @@ impl Scenario {
             users: 10,
             terminals: 1..=1,
             pushes_per_second: 10.0,
+            topics: 0,
+            topic_pushes_per_second: 0.0,
             lasting: Duration::from_secs(30),
             reconnect: Some(Duration::from_millis(500)),
             faults: None,
@@ -186,6 +190,21 @@ impl Scenario {
     pub const fn pushes_per_second(mut self, pushes: f64) -> Self {
         self.beside_whole("pushes_per_second");
         self.pushes_per_second = pushes;
+        self
+    }
+
+    /// There are so many topics, called `t1`, `t2` and so on. Each terminal joins one of them by its token, and is told who
+    /// the others are.
+    pub const fn topics(mut self, topics: u64) -> Self {
+        self.beside_whole("topics");
+        self.topics = topics;
+        self
+    }
+
+    /// So many pushes are handed in, each at some instance for the members of some topic. They are called `mt1`, `mt2`.
+    pub const fn topic_pushes_per_second(mut self, pushes: f64) -> Self {
+        self.beside_whole("topic_pushes_per_second");
+        self.topic_pushes_per_second = pushes;
         self
     }
 
@@ -277,6 +296,7 @@ impl Scenario {
             maker.faults(faults);
         }
         maker.pushes();
+        maker.topic_pushes();
         maker.script(script.items);
         maker.end();
         Ok(Schedule {
@@ -331,20 +351,26 @@ impl Scenario {
                 "longer than 4s, in which the terminals connect, and a week at most",
             );
         }
-        if !(self.pushes_per_second >= 0.0 && self.pushes_per_second.is_finite()) {
-            return range("pushes_per_second", "a number from zero");
+        let rates = [
+            ("pushes_per_second", self.pushes_per_second),
+            ("topic_pushes_per_second", self.topic_pushes_per_second),
+        ];
+        for (what, rate) in rates {
+            if !(rate >= 0.0 && rate.is_finite()) {
+                return range(what, "a number from zero");
+            }
+            if rate * self.lasting.as_secs_f64() > MAX_ITEMS {
+                return range(what, "so few that there are a million pushes at most");
+            }
         }
         if self.users as f64 * *self.terminals.end() as f64 > MAX_ITEMS {
             return range("users", "so few that there are a million terminals at most");
         }
-        if self.pushes_per_second * self.lasting.as_secs_f64() > MAX_ITEMS {
-            return range(
-                "pushes_per_second",
-                "so few that there are a million pushes at most",
-            );
-        }
         if self.pushes_per_second > 0.0 && self.users == 0 {
             return range("users", "at least 1, or nobody can be pushed to");
+        }
+        if self.topic_pushes_per_second > 0.0 && self.topics == 0 {
+            return range("topics", "at least 1, or no topic can be pushed to");
         }
         match self.faults {
             Some(faults) => faults.validate(self.lasting),
@@ -379,6 +405,19 @@ mod tests {
             few.lines()
                 .all(|line| more.lines().any(|other| other == line))
         );
+    }
+
+    #[test]
+    fn members_of_topics_get_pushes_and_know_each_other() {
+        let scenario = Scenario::new(5)
+            .topics(2)
+            .topic_pushes_per_second(5.0)
+            .script("12s  kill i2\n14s  restart i2");
+        let report = scenario.run().assert_ok();
+        for checker in ["joined-means-reachable", "presence-true", "no-double-leave"] {
+            let tally = report.tallies.iter().find(|tally| tally.checker == checker);
+            assert!(tally.is_some_and(|tally| tally.held > 0), "{checker}");
+        }
     }
 
     #[test]

@@ -6,10 +6,12 @@ use switchboard_core::config::Config;
 
 use super::{CONNECTED, Faults, Scenario};
 use crate::noise::{Noise, Purpose};
-use crate::schedule::{Act, Durability, Host, Item, NewAddress, To};
+use crate::schedule::{Act, Durability, Host, Item, NewAddress, To, TopicAct};
 
 /// Terminals connect from this moment on: instances have their leases.
 const CONNECT: Duration = Duration::from_secs(1);
+/// What their tokens say is known by then.
+const BEFORE: Duration = Duration::from_millis(900);
 
 pub(super) struct ScenarioMaker<'a> {
     scenario: &'a Scenario,
@@ -25,6 +27,8 @@ enum Draw {
     Push = 1_002,
     Publisher = 1_003,
     Addressee = 1_004,
+    Joins = 1_005,
+    TopicPush = 1_006,
 }
 
 impl<'a> ScenarioMaker<'a> {
@@ -65,7 +69,25 @@ impl<'a> ScenarioMaker<'a> {
                     token: None,
                 };
                 self.put(CONNECT + Duration::from_micros(after), act);
+                self.member(user, terminal);
             }
+        }
+    }
+
+    /// A terminal joins a topic by its token, and asks who the other members are.
+    fn member(&mut self, user: u64, terminal: u64) {
+        if self.scenario.topics == 0 {
+            return;
+        }
+        let topic = 1 + self.below(self.scenario.topics, Draw::Joins, [user, terminal]);
+        let topic = format!("t{topic}");
+        let acts = [
+            (BEFORE, TopicAct::Claim(vec![topic.clone()])),
+            (CONNECTED, TopicAct::Watch(topic)),
+        ];
+        for (at, does) in acts {
+            let client = format!("u{user}.{terminal}");
+            self.put(at, Act::OfTopic { client, does });
         }
     }
 
@@ -80,6 +102,26 @@ impl<'a> ScenarioMaker<'a> {
                 at: Host(host as usize),
                 to: To::User(format!("u{user}")),
                 name: format!("m{push}"),
+                durable: Durability::Plain,
+            };
+            self.put(CONNECTED + Duration::from_micros(after), act);
+        }
+    }
+
+    pub(super) fn topic_pushes(&mut self) {
+        let span = self.scenario.lasting - CONNECTED;
+        let pushes = (span.as_secs_f64() * self.scenario.topic_pushes_per_second) as u64;
+        for push in 1..=pushes {
+            let after = self.below(span.as_micros() as u64, Draw::TopicPush, [push, 0]);
+            let host = self.below(self.scenario.instances as u64, Draw::TopicPush, [push, 1]);
+            let topic = 1 + self.below(self.scenario.topics, Draw::TopicPush, [push, 2]);
+            let act = Act::Push {
+                at: Host(host as usize),
+                to: To::Topics {
+                    topics: vec![format!("t{topic}")],
+                    except: None,
+                },
+                name: format!("mt{push}"),
                 durable: Durability::Plain,
             };
             self.put(CONNECTED + Duration::from_micros(after), act);
