@@ -224,8 +224,8 @@ impl Deliveries {
             return;
         };
         let push = inbound.push;
-        let InboundProgress::Everyone(broadcasting) = &mut inbound.progress else {
-            cx.bug("a broadcast has users");
+        let InboundProgress::Walk(broadcasting) = &mut inbound.progress else {
+            cx.bug("a walk has users");
             return;
         };
         let present = broadcasting.unvisited;
@@ -257,7 +257,7 @@ impl Deliveries {
 
     /// Whether a walk has few terminals and waits for no other.
     fn is_served_at_once(&self, key: InboundKey) -> bool {
-        let Some(InboundProgress::Everyone(broadcasting)) =
+        let Some(InboundProgress::Walk(broadcasting)) =
             self.inbound.get(key).map(|inbound| &inbound.progress)
         else {
             return false;
@@ -288,7 +288,7 @@ impl Deliveries {
 
     fn route(&self, key: InboundKey) -> Option<&WalkRoute> {
         match &self.inbound.get(key)?.progress {
-            InboundProgress::Everyone(broadcasting) => Some(&broadcasting.route),
+            InboundProgress::Walk(broadcasting) => Some(&broadcasting.route),
             InboundProgress::Keys { .. } => None,
         }
     }
@@ -319,7 +319,7 @@ impl Deliveries {
         false
     }
 
-    /// The first delivery of a push to everyone has ended, for whose counts this one waits.
+    /// The first delivery of a push that is a walk has ended, for whose counts this one waits.
     pub(super) fn first_broadcast_ended(
         &mut self,
         cx: &mut Context<'_>,
@@ -330,21 +330,21 @@ impl Deliveries {
         let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
-        if let InboundProgress::Everyone(broadcasting) = &mut inbound.progress {
+        if let InboundProgress::Walk(broadcasting) = &mut inbound.progress {
             broadcasting.skip(counts);
             cx.stats.repeats += counts.written;
         }
         self.answer_if_complete(cx, key);
     }
 
-    /// The first delivery of a push to everyone goes on, and this one, which waits for its counts, will not
+    /// The first delivery of a push that is a walk goes on, and this one, which waits for its counts, will not
     /// be told: what is known is that the terminals are in its walk.
     pub(super) fn first_broadcast_forgotten(&mut self, cx: &mut Context<'_>, key: InboundKey) {
         // It may have been answered at its own deadline.
         let Some(inbound) = self.inbound.get_mut(key) else {
             return;
         };
-        if let InboundProgress::Everyone(broadcasting) = &mut inbound.progress {
+        if let InboundProgress::Walk(broadcasting) = &mut inbound.progress {
             broadcasting.skip(broadcasting.counts());
         }
         self.answer_if_complete(cx, key);
@@ -415,7 +415,7 @@ impl Deliveries {
             return false;
         };
         let push = inbound.push;
-        let InboundProgress::Everyone(broadcasting) = &mut inbound.progress else {
+        let InboundProgress::Walk(broadcasting) = &mut inbound.progress else {
             return false;
         };
         match broadcasting.walk {

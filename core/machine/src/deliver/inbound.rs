@@ -57,8 +57,8 @@ pub(super) enum InboundProgress {
         /// How many have no outcome yet.
         open: usize,
     },
-    /// All terminals of this instance, in a walk.
-    Everyone(Box<Broadcasting>),
+    /// All terminals of this instance, or the members of topics, in a walk.
+    Walk(Box<Broadcasting>),
 }
 
 /// One terminal of a delivery.
@@ -195,7 +195,7 @@ impl Deliveries {
         (action, route): (Action, WalkRoute),
     ) {
         let broadcasting = Broadcasting::new(cx.flaws, inbound.push, &action, route, terminals);
-        inbound.progress = InboundProgress::Everyone(Box::new(broadcasting));
+        inbound.progress = InboundProgress::Walk(Box::new(broadcasting));
         let key = self.begin_inbound(cx, inbound);
         self.begin_broadcast(cx, terminals, key);
     }
@@ -263,7 +263,7 @@ impl Deliveries {
             return;
         };
         let InboundProgress::Keys { served, open } = &mut inbound.progress else {
-            cx.bug("a delivery to everyone has users");
+            cx.bug("a walk has users");
             return;
         };
         let index = u32::try_from(served.len()).unwrap_or(u32::MAX);
@@ -387,7 +387,7 @@ impl Fingerprint for Inbound {
         self.answer_by.fingerprint(now, hasher);
         match &self.progress {
             InboundProgress::Keys { served, .. } => std::hash::Hash::hash(served, hasher),
-            InboundProgress::Everyone(broadcasting) => broadcasting.fingerprint(now, hasher),
+            InboundProgress::Walk(broadcasting) => broadcasting.fingerprint(now, hasher),
         }
     }
 }

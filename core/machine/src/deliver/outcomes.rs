@@ -76,7 +76,7 @@ impl Deliveries {
                     *open -= usize::from(terminal.fate.is_settled());
                 }
             }
-            InboundProgress::Everyone(broadcasting) => of_many(broadcasting),
+            InboundProgress::Walk(broadcasting) => of_many(broadcasting),
         }
     }
 
@@ -87,7 +87,7 @@ impl Deliveries {
         };
         let complete = match &inbound.progress {
             InboundProgress::Keys { open, .. } => *open == 0,
-            InboundProgress::Everyone(broadcasting) => broadcasting.is_complete(),
+            InboundProgress::Walk(broadcasting) => broadcasting.is_complete(),
         };
         if !complete {
             return;
@@ -95,7 +95,7 @@ impl Deliveries {
         let Some(inbound) = self.inbound.remove(key) else {
             return;
         };
-        if let InboundProgress::Everyone(broadcasting) = &inbound.progress
+        if let InboundProgress::Walk(broadcasting) = &inbound.progress
             && broadcasting.is_first()
         {
             let counts = broadcasting.counts();
@@ -121,7 +121,7 @@ impl Deliveries {
         let goes_on = match &inbound.progress {
             InboundProgress::Keys { .. } => false,
             // Until everybody is served.
-            InboundProgress::Everyone(broadcasting) => broadcasting.is_first(),
+            InboundProgress::Walk(broadcasting) => broadcasting.is_first(),
         };
         if !goes_on {
             self.inbound.remove(key);
@@ -164,7 +164,7 @@ impl Inbound {
                     })
                     .collect(),
             ),
-            InboundProgress::Everyone(broadcasting) => Outcomes::Everyone(broadcasting.counts()),
+            InboundProgress::Walk(broadcasting) => Outcomes::Counted(broadcasting.counts()),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Repeats {
 pub(super) struct Forgotten {
     /// For a push at a connection.
     pub(super) frames: Vec<Ticket>,
-    /// For a push to everyone.
+    /// For a walk.
     pub(super) broadcasts: Vec<InboundKey>,
 }
 
@@ -49,7 +49,7 @@ enum Remembered {
     Ask(PushId, Key),
 }
 
-/// How far one push is at one connection, or a push to everyone at this instance.
+/// How far one push is at one connection, or in its walk at this instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum RepeatState<Result, Waiter> {
     /// It is not over; these are told of its end as well.
@@ -164,7 +164,7 @@ impl Repeats {
         self.frames.contains_key(&(push, connection))
     }
 
-    /// What is known of this push to everyone. If it is pending, the delivery will be told.
+    /// What is known of this walk. If it is pending, the delivery will be told.
     pub(super) fn known_broadcast(
         &mut self,
         now: Instant,
@@ -182,7 +182,7 @@ impl Repeats {
         self.remember(now, Remembered::Broadcast(walk));
     }
 
-    /// A push to everyone has ended. Returns the deliveries that are to be told as well.
+    /// A walk has ended. Returns the deliveries that are to be told as well.
     pub(super) fn end_broadcast(&mut self, walk: &WalkId, counts: Counts) -> Vec<InboundKey> {
         (self.broadcasts.get_mut(walk)).map_or(Vec::new(), |state| state.end(counts))
     }

@@ -1,8 +1,11 @@
 //! Where [bugs](crate::base::flaws) that can be switched on change how pushes are published. Each
 //! function is named after what is done without them.
 
+#[cfg(feature = "flaws")]
+use std::collections::BTreeMap;
+
 use crate::base::flaws::{Flaw, Flaws};
-use crate::id::PushId;
+use crate::id::{DeliveryId, Epoch, PushId, TopicId};
 use crate::message::Outcome;
 use crate::position::Nonce;
 
@@ -37,9 +40,45 @@ pub(super) fn nonce(flaws: Flaws, push: PushId, random: u32) -> Nonce {
     Nonce::new(random)
 }
 
-/// Whether what an instance says of a topic stays when it answers that it has no members.
-pub(super) const fn leaves_rows_of_the_living(flaws: Flaws) -> bool {
-    !flaws.has(Flaw::NoMembersIsDeleted)
+/// What is taken back of what an instance says of topics when it answers that it has no members: nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RowsOfTheLiving(
+    #[cfg(feature = "flaws")] BTreeMap<DeliveryId, Vec<(TopicId, Epoch)>>,
+);
+
+#[cfg(not(feature = "flaws"))]
+impl RowsOfTheLiving {
+    pub(super) fn note(
+        &mut self,
+        _: Flaws,
+        _: DeliveryId,
+        _: impl FnOnce() -> Vec<(TopicId, Epoch)>,
+    ) {
+    }
+
+    pub(super) const fn take(&mut self, _: DeliveryId) -> Vec<(TopicId, Epoch)> {
+        Vec::new()
+    }
+}
+
+#[cfg(feature = "flaws")]
+impl RowsOfTheLiving {
+    /// A delivery is sent to an instance of which these rows were read.
+    pub(super) fn note(
+        &mut self,
+        flaws: Flaws,
+        delivery: DeliveryId,
+        rows: impl FnOnce() -> Vec<(TopicId, Epoch)>,
+    ) {
+        if flaws.has(Flaw::NoMembersIsDeleted) {
+            self.0.insert(delivery, rows());
+        }
+    }
+
+    /// The delivery is over. Returns the rows that are taken back, if it says that there are no members.
+    pub(super) fn take(&mut self, delivery: DeliveryId) -> Vec<(TopicId, Epoch)> {
+        self.0.remove(&delivery).unwrap_or_default()
+    }
 }
 
 /// Whether the directory has to say that a replica has a record.

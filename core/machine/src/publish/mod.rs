@@ -93,7 +93,7 @@ pub(crate) struct Publish {
 struct OpenDelivery {
     push: PushKey,
     to: InstanceId,
-    /// The part of each addressee; none for a push to everyone.
+    /// The part of each addressee; none for a push to everyone or to topics.
     parts: Vec<PartId>,
 }
 
@@ -257,7 +257,7 @@ impl Publish {
             return false;
         };
         match &delivered.outcomes {
-            Outcomes::Everyone(_) => !delivery.parts.is_empty() || self.is_list(delivery.push),
+            Outcomes::Counted(_) => !delivery.parts.is_empty() || self.is_list(delivery.push),
             Outcomes::Listed(..) => !delivery.parts.is_empty() || !self.is_list(delivery.push),
             Outcomes::Keys(_) => delivery.parts.is_empty(),
         }
@@ -286,9 +286,9 @@ impl Publish {
             return;
         };
         match delivered.outcomes {
-            Outcomes::Everyone(counts) => {
+            Outcomes::Counted(counts) => {
                 if counts == Counts::default() {
-                    self.no_members(cx, wings, from, id);
+                    self.no_members(wings, from, id);
                 }
                 self.instance_answered(cx, delivery.push, from, Some(counts));
             }

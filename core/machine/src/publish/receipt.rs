@@ -30,7 +30,7 @@ pub(super) struct OpenPush {
     pub(super) hurries: Instant,
     pub(super) due: Instant,
     pub(super) receipt: Receipt,
-    /// Parts, or instances of a push to everyone, that are not over.
+    /// Parts, or instances of a push to everyone or to topics, that are not over.
     pub(super) unfinished: usize,
     pub(super) parts: Vec<PartId>,
     /// All that were sent for it, answered or not.
@@ -81,7 +81,7 @@ impl OpenPush {
 }
 
 impl Publish {
-    /// An instance has answered a push to everyone, or cannot be reached.
+    /// An instance has answered a push to everyone or to topics, or cannot be reached.
     pub(super) fn instance_answered(
         &mut self,
         cx: &mut Context<'_>,
@@ -166,7 +166,7 @@ impl Publish {
         }
     }
 
-    /// One part of a push, or one instance of a push to everyone, is over.
+    /// One part of a push, or one instance of a push to everyone or to topics, is over, or what it keeps with a user.
     pub(super) fn one_finished(&mut self, cx: &mut Context<'_>, push: PushKey) {
         let Some(open) = self.open.get_mut(push) else {
             return;

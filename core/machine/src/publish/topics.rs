@@ -40,8 +40,7 @@ pub(super) struct TopicPushes {
     next: u64,
     /// Who waits for the rows of a topic that were asked for in a turn. Those of one turn share a lookup.
     lookups: BTreeMap<(u64, TopicId), Vec<PushKey>>,
-    /// Rows that a bug removes when their instance answers that it has no members. Nothing without the bug.
-    deletable: BTreeMap<DeliveryId, Vec<(TopicId, Epoch)>>,
+    of_the_living: hooks::RowsOfTheLiving,
 }
 
 /// One push to topics that is not routed.
@@ -115,7 +114,7 @@ impl TopicPushes {
 
     /// A delivery was not answered.
     pub(super) fn forget(&mut self, delivery: DeliveryId) {
-        self.deletable.remove(&delivery);
+        self.of_the_living.take(delivery);
     }
 
     pub(super) fn count(&self, tables: &mut Tables) {
@@ -416,9 +415,7 @@ impl Publish {
         let (id, action, due) = (open.receipt.push, open.action.clone(), open.due);
         for to in instances {
             let delivery = self.begin_delivery(push, to, Vec::new());
-            if !hooks::leaves_rows_of_the_living(cx.flaws) {
-                self.topics.deletable.insert(delivery, routed.rows_of(to));
-            }
+            (self.topics.of_the_living).note(cx.flaws, delivery, || routed.rows_of(to));
             let delivery = Delivery {
                 id: delivery,
                 push: id,
@@ -437,16 +434,11 @@ impl Publish {
     /// instance says of a topic is for itself to take back.
     pub(super) fn no_members(
         &mut self,
-        cx: &Context<'_>,
         wings: &mut Wings<'_>,
         from: InstanceId,
         delivery: DeliveryId,
     ) {
-        let rows = self.topics.deletable.remove(&delivery);
-        if hooks::leaves_rows_of_the_living(cx.flaws) {
-            return;
-        }
-        for (topic, epoch) in rows.into_iter().flatten() {
+        for (topic, epoch) in self.topics.of_the_living.take(delivery) {
             remove_dead_topic(wings, &topic, from, epoch);
         }
     }

@@ -149,7 +149,7 @@ impl Feeder {
             }),
             PeerSays::Counts { delivery, number } => Message::Delivered(Delivered {
                 delivery: DeliveryId::new((*delivery).into()),
-                outcomes: Outcomes::Everyone(Counts {
+                outcomes: Outcomes::Counted(Counts {
                     written: *number,
                     ..Counts::default()
                 }),

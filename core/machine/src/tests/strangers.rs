@@ -288,7 +288,7 @@ fn an_answer_of_the_wrong_kind_ends_the_link_and_not_the_push() {
     receive(
         &mut cluster,
         link,
-        answer(&asked, Outcomes::Everyone(Counts::default())),
+        answer(&asked, Outcomes::Counted(Counts::default())),
     );
     assert!(cluster.loose_closed.contains(&link));
     assert_eq!(wait(&mut cluster, call), [(id, Outcome::Unreachable)]);
@@ -336,7 +336,7 @@ fn absurd_counts_of_a_peer_do_no_harm() {
         receive(
             &mut cluster,
             link,
-            answer(&asked, Outcomes::Everyone(counts)),
+            answer(&asked, Outcomes::Counted(counts)),
         );
         wait(&mut cluster, call);
         assert_eq!(cluster.receipt(call).counts.failed(), u64::MAX);

@@ -103,7 +103,7 @@ pub(crate) enum Outcomes {
     /// word: it may point nowhere.
     Keys(Vec<(u32, ConnectionId, Outcome)>),
     /// Of a delivery to everyone, or to members of topics: how many.
-    Everyone(Counts),
+    Counted(Counts),
     /// Of a list: how many there are, and the first of them, in their order.
     Listed(u64, Vec<Listed>),
 }

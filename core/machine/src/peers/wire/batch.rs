@@ -487,7 +487,7 @@ mod tests {
         );
         prop_oneof![
             vec((any::<u32>(), connection(), outcome), 0..8).prop_map(Outcomes::Keys),
-            counts.prop_map(Outcomes::Everyone),
+            counts.prop_map(Outcomes::Counted),
         ]
     }
 
