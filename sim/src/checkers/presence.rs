@@ -20,7 +20,7 @@ use crate::observed::{Observed, Quiescence, Topic};
 /// what the directory knows: an instance that does not answer has all its members.
 #[derive(Clone, Debug, Default)]
 pub struct PresenceTrue {
-    told: Watchers,
+    told: ToldWatchers,
     /// When somebody was last seen to be a member who is none any more.
     last_there: BTreeMap<(TopicId, UserId), Instant>,
     /// When something last changed in a topic.
@@ -30,11 +30,11 @@ pub struct PresenceTrue {
 /// Of a topic a watcher gets a snapshot first. Each change has the next sequence, who comes was not there, and who
 /// leaves was.
 #[derive(Clone, Debug, Default)]
-pub struct NoDoubleLeave(Watchers);
+pub struct NoDoubleLeave(ToldWatchers);
 
 /// What sessions know of the topics that they watch.
 #[derive(Clone, Debug, Default)]
-struct Watchers(BTreeMap<(usize, TopicId), Known>);
+struct ToldWatchers(BTreeMap<(usize, TopicId), Known>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -47,7 +47,7 @@ struct Known {
 const WITHIN: Duration =
     (Config::PRESENCE_PERIOD.saturating_mul(2)).saturating_add(Config::PRESENCE_DEADLINE);
 
-impl Watchers {
+impl ToldWatchers {
     /// Takes in what a session is told. Returns what is wrong with that.
     fn told(&mut self, session: usize, presence: &Presence) -> Result<(), String> {
         let of = (session, presence.topic.clone());

@@ -65,13 +65,13 @@ struct Watched {
     /// Of what was told last.
     sequence: u64,
     /// What watchers know.
-    known: Known,
+    known: KnownMembers,
     stage: WatchStage,
 }
 
 /// What watchers of a topic know.
 #[derive(Clone, Debug)]
-enum Known {
+enum KnownMembers {
     /// Nothing yet.
     Nothing,
     /// Who the members are, and since when each is missing in what is read.
@@ -113,7 +113,7 @@ impl Presences {
             self.due.insert((now, topic.clone()));
             Watched {
                 sequence: 0,
-                known: Known::Nothing,
+                known: KnownMembers::Nothing,
                 stage: WatchStage::Waiting(now),
             }
         });
@@ -251,7 +251,7 @@ impl Watched {
     }
 }
 
-impl Known {
+impl KnownMembers {
     /// All that is known, for somebody who knows nothing.
     fn snapshot(&self) -> Option<PresenceNews> {
         match self {
@@ -322,15 +322,15 @@ impl Fingerprint for Presences {
             topic.hash(hasher);
             watched.sequence.fingerprint(now, hasher);
             match &watched.known {
-                Known::Nothing => hasher.write_u8(0),
-                Known::Users(users) => {
+                KnownMembers::Nothing => hasher.write_u8(0),
+                KnownMembers::Users(users) => {
                     hasher.write_u8(1);
                     for (user, missing) in users {
                         user.hash(hasher);
                         missing.fingerprint(now, hasher);
                     }
                 }
-                Known::Count(count) => {
+                KnownMembers::Count(count) => {
                     hasher.write_u8(2);
                     count.fingerprint(now, hasher);
                 }

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::settle::{self, STEP};
-use super::topic_rows::TopicRows;
+use super::topic_rows::KnownTopicRows;
 use super::{RETRY, Shard};
 use crate::base::alarm::Alarm;
 use crate::base::fingerprint::Fingerprint;
@@ -35,7 +35,7 @@ const SWEEP_STEP: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     connections: Beside<ConnectionKey, KnownRow>,
-    pub(super) topics: TopicRows,
+    pub(super) topics: KnownTopicRows,
     /// Refused rows, in the order of their next try.
     refused: VecDeque<(Instant, RowOf)>,
     /// The oldest connection that the sweep has not come to.
@@ -81,7 +81,7 @@ impl Rows {
     pub(super) const fn new() -> Self {
         Self {
             connections: Beside::new(),
-            topics: TopicRows::new(),
+            topics: KnownTopicRows::new(),
             refused: VecDeque::new(),
             swept: Age::OLDEST,
             owed: 0,

@@ -27,7 +27,7 @@ const TOLD_IN_STEP: usize = 128;
 
 /// What is known of the rows of topics.
 #[derive(Clone, Debug)]
-pub(super) struct TopicRows {
+pub(super) struct KnownTopicRows {
     known: BTreeMap<TopicId, KnownTopicRow>,
     /// The last topic that the sweep has come to in its round.
     pub(super) swept: Option<TopicId>,
@@ -53,7 +53,7 @@ impl KnownTopicRow {
     }
 }
 
-impl TopicRows {
+impl KnownTopicRows {
     pub(super) const fn new() -> Self {
         Self {
             known: BTreeMap::new(),
@@ -184,7 +184,7 @@ impl Shard {
     }
 }
 
-impl Fingerprint for TopicRows {
+impl Fingerprint for KnownTopicRows {
     fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
         for (topic, KnownTopicRow { row, asked }) in &self.known {
             topic.fingerprint(now, hasher);
