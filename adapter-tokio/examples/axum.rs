@@ -33,6 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 TerminalEvent::Acked { user, position, .. } => {
                     println!("{user} has all up to {position}")
                 }
+                TerminalEvent::Joined { user, topic, .. } => println!("{user} has joined {topic}"),
+                TerminalEvent::Left { user, topic, .. } => println!("{user} has left {topic}"),
                 TerminalEvent::Disconnected { user, reason, .. } => {
                     println!("{user} is gone: {reason:?}")
                 }
