@@ -1,0 +1,120 @@
+//! How often an instance asks for memory. The count does not depend on the machine, or on what else it does.
+//!
+//! Where a figure has become smaller, so should the one here.
+
+#![expect(unsafe_code, reason = "an allocator that counts is one")]
+
+#[path = "../benches/world/mod.rs"]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use switchboard_core::message::Audience;
+use world::{Work, World};
+
+/// Pushes that are counted, so that a table which grows now and then does not matter.
+const PUSHES: u64 = 1000;
+
+#[test]
+fn a_push_allocates_no_more_than_it_did() {
+    let figures = [
+        ("a push to a terminal of this instance", local(), 29),
+        ("a push to a terminal of another one, at both", routed(), 36),
+        ("a delivery of a push to everyone", broadcast(), 1),
+    ];
+    for (what, counted, most) in figures {
+        assert!(
+            counted <= most,
+            "{what}: {counted} allocations, and no more than {most} are known"
+        );
+    }
+}
+
+fn local() -> u64 {
+    let mut world = World::new(1, watch);
+    world.connect(0);
+    each(&mut world, 1)
+}
+
+fn routed() -> u64 {
+    let mut world = World::new(2, watch);
+    world.connect(1);
+    each(&mut world, 1)
+}
+
+fn each(world: &mut World, terminals: usize) -> u64 {
+    world.pass(Duration::from_secs(5));
+    // What is made once is there: links, queues, tables.
+    for _ in 0..PUSHES {
+        assert_eq!(world.push(1), terminals);
+    }
+    COUNTED.set(0);
+    for _ in 0..PUSHES {
+        assert_eq!(world.push(1), terminals);
+    }
+    COUNTED.get() / PUSHES
+}
+
+fn broadcast() -> u64 {
+    const TERMINALS: usize = 1000;
+    let mut world = World::new(1, watch);
+    for _ in 0..TERMINALS {
+        world.connect(0);
+    }
+    world.pass(Duration::from_secs(5));
+    let mut push = || {
+        COUNTED.set(0);
+        world.push_to(&Audience::Everyone, 1);
+        // It is served at a steady pace.
+        world.pass(Duration::from_millis(500));
+        world.written()
+    };
+    push();
+    assert_eq!(push(), TERMINALS);
+    COUNTED.get() / TERMINALS as u64
+}
+
+thread_local! {
+    static IS_AT_WORK: Cell<bool> = const { Cell::new(false) };
+    static COUNTED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn watch(work: Work) {
+    IS_AT_WORK.set(work == Work::Begins);
+}
+
+/// Counts what is asked of the system's allocator while an instance is at work.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+impl Counting {
+    fn count() {
+        if IS_AT_WORK.get() {
+            COUNTED.set(COUNTED.get() + 1);
+        }
+    }
+}
+
+// SAFETY: all is the system's, which is asked for the same.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::count();
+        // SAFETY: as for this function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as for this function.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::count();
+        // SAFETY: as for this function.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
