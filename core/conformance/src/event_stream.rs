@@ -332,7 +332,7 @@ impl Stream {
 }
 
 /// A stream of ann's that is read up to its head.
-async fn raw<R: Runtime>(server: &Server) -> R::Stream {
+pub(crate) async fn raw<R: Runtime>(server: &Server) -> R::Stream {
     let address = server.terminals_addr().expect("it listens");
     let mut stream = R::dial(address.to_string()).await.expect("it connects");
     let request = request_of_ann(address);
@@ -354,7 +354,7 @@ async fn head<R: Runtime>(stream: &mut R::Stream, request: &str) -> String {
     read_to::<R>(stream, "\r\n\r\n").await
 }
 
-async fn read_to<R: Runtime>(stream: &mut R::Stream, end: &str) -> String {
+pub(crate) async fn read_to<R: Runtime>(stream: &mut R::Stream, end: &str) -> String {
     let mut read = Vec::new();
     while !read.ends_with(end.as_bytes()) {
         let mut byte = [0];

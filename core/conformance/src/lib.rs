@@ -11,6 +11,7 @@
 #![allow(missing_docs, reason = "the name of a test is what it says")]
 #![deny(unsafe_code)]
 
+pub mod batch;
 pub mod contract;
 pub mod embedding;
 pub mod event_stream;
@@ -66,6 +67,11 @@ macro_rules! adapter_suite {
             an_event_stream_that_is_not_read_is_closed_as_slow,
             a_page_may_read_that_there_is_no_room_for_its_event_stream,
             what_asks_for_an_event_stream_is_refused_like_a_handshake,
+        ] }
+        $crate::adapter_suite! { $runtime, batch: [
+            receipts_come_while_pushes_are_still_sent,
+            pushes_of_a_batch_keep_their_order_and_have_a_receipt_each,
+            pushes_are_not_read_while_receipts_are_not_taken,
         ] }
         $crate::adapter_suite! { $runtime, faulty: [
             a_server_that_can_no_longer_accept_ends,

@@ -1,13 +1,14 @@
 //! What answers at the API's listener. The driver speaks HTTP there, and knows none of its paths.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Incoming};
 
 use crate::handle::Handle;
 
@@ -29,7 +30,10 @@ pub trait ApiService: Send + Sync + 'static {
 }
 
 /// What [`ApiService::answer`] returns. It stays on its thread.
-pub type ApiFuture<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + 'a>>;
+pub type ApiFuture<'a> = Pin<Box<dyn Future<Output = Response<ApiBody>> + 'a>>;
+
+/// The body of an answer: there in full, or coming.
+pub type ApiBody = Either<Full<Bytes>, Pin<Box<dyn Body<Data = Bytes, Error = Infallible>>>>;
 
 /// Makes a future that ends after this time: the runtime's timer, whatever its type.
 pub type MakeSleep = fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>;

@@ -90,6 +90,16 @@ impl Handle {
     ///
     /// If it is refused, or the server has stopped.
     pub async fn push(&self, push: Push) -> Result<Receipt, CallError> {
+        self.hand_in(push).await?.receipt().await
+    }
+
+    /// Hands in a push, and does not wait for its receipt. Pushes of a user of which each is handed in when the one
+    /// before it is keep their order.
+    ///
+    /// # Errors
+    ///
+    /// If the instance has stopped.
+    pub async fn hand_in(&self, push: Push) -> Result<Handed, CallError> {
         let first = match &push.to {
             Audience::User(user) | Audience::Connections { user, .. } => Some(user.as_bytes()),
             Audience::Users(users) => users.first().map(UserId::as_bytes),
@@ -97,10 +107,11 @@ impl Handle {
             Audience::Everyone => None,
         };
         let member = self.shared.publisher(first);
-        match ask(member, |answer| Input::Push(Box::new(push), answer)).await? {
-            Answer::Push(result) => Ok(result?),
-            Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_) => Err(mixed_up()),
-        }
+        let (answer, answered) = oneshot::channel();
+        let input = Input::Push(Box::new(push), answer);
+        let sent = member.inbox.send(input).await;
+        sent.map_err(|_| CallError::Stopped)?;
+        Ok(Handed(answered))
     }
 
     /// The connections of a user, on all instances. While the directory cannot tell, the answer is
@@ -318,6 +329,25 @@ impl Handle {
         // An instance that has stopped is drained.
         let drains = (self.shared.members.iter()).map(|member| ask_for(member, drain));
         join_all(drains).await;
+    }
+}
+
+/// A push that is handed in.
+#[derive(Debug)]
+pub struct Handed(oneshot::Receiver<Answer>);
+
+impl Handed {
+    /// Waits for its receipt.
+    ///
+    /// # Errors
+    ///
+    /// If the instance refused it, or has stopped.
+    pub async fn receipt(self) -> Result<Receipt, CallError> {
+        match self.0.await {
+            Ok(Answer::Push(result)) => Ok(result?),
+            Ok(Answer::Connections(_) | Answer::Log(_) | Answer::Instances(_)) => Err(mixed_up()),
+            Err(oneshot::Canceled) => Err(CallError::Stopped),
+        }
     }
 }
 

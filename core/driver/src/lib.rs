@@ -81,12 +81,12 @@ mod transport;
 
 pub use admission::Admission;
 pub use answer::{ConnectBody, refusal};
-pub use api::{ApiFuture, ApiService, MakeSleep, Scope};
+pub use api::{ApiBody, ApiFuture, ApiService, MakeSleep, Scope};
 pub use directory::DirectoryChoice;
 pub use error::{Died, StartError};
 pub use events::{Events, TerminalEvent};
 pub use figures::{Answers, Figures, SilentInstance, Snapshot};
-pub use handle::{CallError, Handle};
+pub use handle::{CallError, Handed, Handle};
 pub use login::{AuthError, AuthFuture, AuthKind, Authenticator, Login, SubscribeFuture};
 pub use request::subprotocol::{BEARER, SUBPROTOCOL, offered_subprotocols, selected_subprotocol};
 pub use request::{host, origin, query};

@@ -7,16 +7,17 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::poll_fn;
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
+use http_body_util::{BodyExt as _, Either};
 use hyper::service::service_fn;
 use smol_hyper::rt::FuturesIo;
 
 use super::Ingress;
 use super::http::{builder, not_begun, once};
-use crate::api::{MakeSleep, Scope};
+use crate::api::{ApiBody, MakeSleep, Scope};
 use crate::deadlines::Deadline;
 use crate::permits::{Capacity, Service, SocketPermit};
 use crate::runtime::{Runtime, race};
-use crate::streams::{Beginning, Begun, Heads, LINGER, Parting};
+use crate::streams::{Answering, Beginning, Begun, Heads, LINGER, Parting};
 use crate::task::Portion;
 
 /// How long a connection to the API may be without a request. Longer than what common clients and
@@ -53,7 +54,7 @@ pub(super) async fn serve<R: Runtime>(
             let answering = heads.answering();
             let answer = service.answer(server, request, scope, sleep);
             answer.map(|answer| {
-                drop(answering);
+                let answer = answer.map(|body| answered(body, answering));
                 Ok::<_, Infallible>(match scope {
                     Scope::Everything => answer,
                     Scope::Operation => once(answer),
@@ -67,6 +68,17 @@ pub(super) async fn serve<R: Runtime>(
     let stream = connection.into_parts().io.into_inner();
     let (_, stream) = stream.into_inner().into_inner().into_parts();
     race(Box::pin(linger(stream)), R::sleep(LINGER)).await;
+}
+
+/// The body of an answer. While it comes its request is being answered, and may be read for it.
+fn answered(body: ApiBody, answering: Answering) -> ApiBody {
+    match body {
+        Either::Left(whole) => Either::Left(whole),
+        Either::Right(coming) => Either::Right(Box::pin(coming.map_frame(move |frame| {
+            let _held = &answering;
+            frame
+        }))),
+    }
 }
 
 /// Waits for the first request to the API: some time for it to begin, and then as long as any head

@@ -5,7 +5,6 @@ use http::{Response, StatusCode};
 use hyper::server::conn::http1;
 
 use super::Ingress;
-use crate::answer::ConnectBody;
 use crate::permits::Service;
 use crate::runtime::Runtime;
 use crate::streams::{Beginning, Begun, Over};
@@ -34,7 +33,7 @@ pub(super) fn not_begun<T>(ingress: &Ingress, service: Service, over: Over) -> O
 }
 
 /// One request a connection.
-pub(super) fn once(mut response: Response<ConnectBody>) -> Response<ConnectBody> {
+pub(super) fn once<B>(mut response: Response<B>) -> Response<B> {
     debug_assert_ne!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     response
         .headers_mut()

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub(crate) use beginning::{Beginning, Begun, Over};
 pub(crate) use foreign::Foreign;
-pub(crate) use head::Heads;
+pub(crate) use head::{Answering, Heads};
 pub(crate) use parting::{LINGER, Parting};
 
 /// What hyper has read beyond the handshake, and what it has not.

@@ -8,13 +8,14 @@ use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use switchboard_core::frame::Payload;
 use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience};
 use switchboard_driver::Scope;
 use switchboard_driver::log::{Cause, damped};
 
+use super::batch::{self, Batch};
 use super::body::{self, Timed};
 use super::error::ApiError;
 use super::form::{self, PushForm};
@@ -29,41 +30,58 @@ use crate::metrics::{self, Format};
 pub(super) const BODY: Duration = Duration::from_secs(60);
 
 /// Answers a request, whatever it asks for, and counts it.
-pub(super) async fn serve<B, T>(
+pub(super) async fn serve<B, F, T>(
     call: Call<'_>,
     request: Request<B>,
     scope: Scope,
-    sleep: impl Fn(Duration) -> T,
-) -> Response<Full<Bytes>>
+    sleep: F,
+) -> Response<Either<Full<Bytes>, Batch<B, F, T>>>
 where
     B: Body<Data = Bytes>,
+    F: Fn(Duration) -> T,
     T: Future<Output = ()>,
 {
     let (parts, body) = request.into_parts();
-    let mut body = pin!(body);
-    let timed = Timed {
-        body: body.as_mut(),
-        // Most bodies are there with their head: a timer is made for one that is waited for.
-        timer: async { sleep(BODY).await },
-    };
     let route = Route::at(parts.uri.path());
-    let answer = match admit(call, &parts, route, scope) {
-        Ok(()) => answer(call, &parts, route, timed, &sleep).await,
-        Err(error) => Err(error),
-    };
-    let response = answer.unwrap_or_else(|error| {
-        tell_of_refusal(&parts.method, route, &error);
-        let mut response = error.response();
-        // The rest of its body makes the connection useless: a client must not send the next
-        // request over it.
-        if !body.is_end_stream() {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
+    let admitted = admit(call, &parts, route, scope);
+    let response = if route == Route::Pushes {
+        match admitted.and_then(|()| batch::options(call, &parts)) {
+            Ok(options) => batch::answer(call, options, body, sleep).map(Either::Right),
+            Err(error) => refused(&parts, route, &body, &error).map(Either::Left),
         }
-        response
-    });
+    } else {
+        let mut body = pin!(body);
+        let timed = Timed {
+            body: body.as_mut(),
+            // Most bodies are there with their head: a timer is made for one that is waited for.
+            timer: async { sleep(BODY).await },
+        };
+        let answer = match admitted {
+            Ok(()) => answer(call, &parts, route, timed, &sleep).await,
+            Err(error) => Err(error),
+        };
+        let response = answer.unwrap_or_else(|error| refused(&parts, route, &*body, &error));
+        response.map(Either::Left)
+    };
     call.metrics
         .request(&parts.method, route.label(), response.status());
+    response
+}
+
+fn refused<B: Body>(
+    parts: &Parts,
+    route: Route<'_>,
+    body: &B,
+    error: &ApiError,
+) -> Response<Full<Bytes>> {
+    tell_of_refusal(&parts.method, route, error);
+    let mut response = error.response();
+    // The rest of its body makes the connection useless: a client must not send the next request
+    // over it.
+    if !body.is_end_stream() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     response
 }
 
@@ -112,7 +130,8 @@ where
     T: Future<Output = ()>,
 {
     Ok(match route {
-        Route::Nothing => return Err(ApiError::NotFound),
+        // Pushes have an answer of another kind.
+        Route::Nothing | Route::Pushes => return Err(ApiError::NotFound),
         Route::UserPush { user } => {
             push_to_user(call, parts, request::user(user)?, body, sleep).await?
         }
@@ -229,7 +248,7 @@ where
     let options = Options::read(parts, Known::PushToUsers, call.config)?;
     let limit = PushForm::largest(call.config);
     let body = body::read(&parts.headers, body, limit).await?;
-    let PushForm { to, payload } = PushForm::read(&body, call.config)?;
+    let PushForm { to, payload, .. } = PushForm::read(&body, call.config)?;
     let is_for_topics = matches!(to, Audience::Topics { .. });
     let push = Action::Frame(payload);
     let receipt = call.push(to, push, options, sleep).await?;

@@ -46,7 +46,11 @@ where
 }
 
 /// What is not understood is not passed on as if it were.
-fn check_codings(headers: &HeaderMap) -> Result<(), ApiError> {
+///
+/// # Errors
+///
+/// Names it.
+pub(super) fn check_codings(headers: &HeaderMap) -> Result<(), ApiError> {
     let coded = unknown(headers, &CONTENT_ENCODING, &["identity", ""]);
     if let Some(coding) = coded {
         return Err(ApiError::UnknownCoding(coding));

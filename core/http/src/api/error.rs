@@ -89,6 +89,8 @@ pub(crate) enum ApiError {
     AckedIsDurable,
     #[error("`Idempotency-Key` must be one UUID")]
     BadPushId,
+    #[error("`Idempotency-Key` is of one push: give each line its own `id`")]
+    BatchPushId,
     #[error("{0}")]
     NotUtf8(#[from] NotUtf8),
     #[error("the body must be {form}: {why}")]
@@ -159,7 +161,7 @@ impl ApiError {
             Self::BadPosition(_) => (StatusCode::BAD_REQUEST, "bad_position"),
             Self::BadNumber(_) => (StatusCode::BAD_REQUEST, "bad_limit"),
             Self::BadUntil | Self::AckedIsDurable => (StatusCode::BAD_REQUEST, "bad_until"),
-            Self::BadPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
+            Self::BadPushId | Self::BatchPushId => (StatusCode::BAD_REQUEST, "bad_idempotency_key"),
             Self::NotUtf8(_) => (StatusCode::BAD_REQUEST, "not_utf8"),
             Self::BadBody { .. } | Self::BrokenBody => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::UnknownCoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown_coding"),

@@ -1,12 +1,14 @@
 //! Bodies that name users. What stands in a body nothing on the way takes for a part of a path.
 
+use std::str::FromStr as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use switchboard_core::config::Config;
 use switchboard_core::frame::Payload;
-use switchboard_core::id::{TopicId, UserId};
+use switchboard_core::id::{PushId, TopicId, UserId};
 use switchboard_core::message::{Audience, PushRefused};
 
 use super::error::ApiError;
@@ -30,6 +32,8 @@ const CONNECTION: usize = ESCAPED * 36 + 4;
 /// The body of a push to users, to some connections of one, or to topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PushForm {
+    /// Of one among many.
+    pub(crate) id: Option<PushId>,
     pub(crate) to: Audience,
     pub(crate) payload: Payload,
 }
@@ -50,15 +54,31 @@ impl PushForm {
             + FRAME
     }
 
-    /// Reads it.
+    /// Reads the body of a request for one push.
     ///
     /// # Errors
     ///
     /// If it is not of the form, or a user or a connection cannot be one.
     pub(crate) fn read(body: &[u8], config: &Config) -> Result<Self, ApiError> {
+        let form = Self::read_line(body, config)?;
+        match form.id {
+            Some(_) => Err(bad_push(
+                "`id` is for one of many: send the header `Idempotency-Key`".to_owned(),
+            )),
+            None => Ok(form),
+        }
+    }
+
+    /// Reads one of many, which may say its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn read_line(body: &[u8], config: &Config) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
+            id: Option<String>,
             users: Option<Vec<String>>,
             connections: Option<Vec<String>>,
             topics: Option<Vec<String>>,
@@ -85,7 +105,9 @@ impl PushForm {
             (None, None) => return Err(bad("it has neither `users` nor `topics`")),
         };
         let payload = payload(form.text, form.base64)?;
-        Ok(Self { to, payload })
+        let id = form.id.map(|id| PushId::from_str(&id)).transpose();
+        let id = id.map_err(|_| bad("`id` is a UUID"))?;
+        Ok(Self { id, to, payload })
     }
 }
 

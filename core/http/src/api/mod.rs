@@ -4,11 +4,13 @@
 
 mod access;
 mod answer;
+mod batch;
 mod body;
 mod durable;
 mod error;
 mod form;
 mod guard;
+mod lines;
 mod listed;
 mod logs;
 mod page;
@@ -19,16 +21,18 @@ mod route;
 mod topic_route;
 mod topics;
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use switchboard_core::config::{Config, ConfigError};
 use switchboard_core::frame::CloseCode;
@@ -36,7 +40,7 @@ use switchboard_core::id::UserId;
 use switchboard_core::message::{Action, Audience, Push, Receipt};
 use switchboard_driver::runtime::race;
 use switchboard_driver::{
-    Answers, ApiFuture, ApiService, AuthKind, CallError, Handle, MakeSleep, Scope,
+    Answers, ApiBody, ApiFuture, ApiService, AuthKind, CallError, Handle, MakeSleep, Scope,
 };
 
 use crate::metrics::Metrics;
@@ -62,7 +66,7 @@ pub struct Api {
     /// When the process started, near enough.
     start: SystemTime,
     /// They bear the server's name, which the first request tells.
-    metrics: OnceLock<Metrics>,
+    metrics: OnceLock<Arc<Metrics>>,
 }
 
 /// One request's view of the API and its server.
@@ -71,7 +75,7 @@ struct Call<'a> {
     api: &'a Api,
     server: &'a Handle,
     config: &'a Config,
-    metrics: &'a Metrics,
+    metrics: &'a Arc<Metrics>,
 }
 
 impl fmt::Debug for Api {
@@ -103,18 +107,19 @@ impl Api {
     /// Answers a request to the API of this server: for those who have an HTTP server of their own.
     /// What the caller does wrong is an answer too, and so is a body that does not come. `sleep` is
     /// the runtime's timer.
-    pub async fn answer<B, T>(
+    pub async fn answer<B, F, T>(
         &self,
         server: &Handle,
         request: Request<B>,
         scope: Scope,
-        sleep: impl Fn(Duration) -> T,
-    ) -> Response<Full<Bytes>>
+        sleep: F,
+    ) -> Response<Either<Full<Bytes>, impl Body<Data = Bytes, Error = Infallible> + use<B, F, T>>>
     where
         B: Body<Data = Bytes>,
+        F: Fn(Duration) -> T,
         T: Future<Output = ()>,
     {
-        let metrics = || Metrics::new(server.name(), self.start);
+        let metrics = || Arc::new(Metrics::new(server.name(), self.start));
         let call = Call {
             api: self,
             server,
@@ -133,7 +138,13 @@ impl ApiService for Api {
         scope: Scope,
         sleep: MakeSleep,
     ) -> ApiFuture<'a> {
-        Box::pin(Self::answer(self, server, request, scope, sleep))
+        let answer = Self::answer(self, server, request, scope, sleep);
+        Box::pin(answer.map(|answer| {
+            answer.map(|body| match body {
+                Either::Left(whole) => ApiBody::Left(whole),
+                Either::Right(coming) => ApiBody::Right(Box::pin(coming)),
+            })
+        }))
     }
 }
 
@@ -240,7 +251,6 @@ mod tests {
     use std::cell::RefCell;
     use std::future::{pending, ready};
 
-    use futures_util::FutureExt as _;
     use switchboard_driver::testing::Silent;
 
     use super::answer::BODY;

@@ -101,6 +101,11 @@ impl Options {
     }
 }
 
+/// Whether the headers say which push it is.
+pub(crate) fn names_push(headers: &HeaderMap) -> bool {
+    headers.contains_key("idempotency-key")
+}
+
 /// Refuses every query parameter.
 ///
 /// # Errors

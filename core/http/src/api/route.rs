@@ -13,6 +13,8 @@ pub(crate) enum Route<'a> {
         user: &'a str,
     },
     Push,
+    /// One a line.
+    Pushes,
     Broadcast,
     Connections {
         user: &'a str,
@@ -59,6 +61,7 @@ impl<'a> Route<'a> {
             Self::Nothing
             | Self::UserPush { .. }
             | Self::Push
+            | Self::Pushes
             | Self::Broadcast
             | Self::Connections { .. }
             | Self::Connection { .. }
@@ -95,6 +98,7 @@ impl<'a> Route<'a> {
         match segments[..count] {
             ["v1", "users", user, "push"] => Self::UserPush { user },
             ["v1", "push"] => Self::Push,
+            ["v1", "pushes"] => Self::Pushes,
             ["v1", "broadcast"] => Self::Broadcast,
             ["v1", "users", user, "connections"] => Self::Connections { user },
             ["v1", "users", user, "connections", connection] => {
@@ -126,6 +130,7 @@ impl<'a> Route<'a> {
             Self::Nothing => "none",
             Self::UserPush { .. } => "/v1/users/{user}/push",
             Self::Push => "/v1/push",
+            Self::Pushes => "/v1/pushes",
             Self::Broadcast => "/v1/broadcast",
             Self::Connections { .. } => "/v1/users/{user}/connections",
             Self::Connection { .. } => "/v1/users/{user}/connections/{connection}",
@@ -158,6 +163,7 @@ impl<'a> Route<'a> {
             Self::Nothing => return Ok(()),
             Self::UserPush { .. }
             | Self::Push
+            | Self::Pushes
             | Self::Broadcast
             | Self::LogOfNamed
             | Self::LogEndNamed
@@ -199,6 +205,7 @@ mod tests {
         let cases = [
             ("POST", "/v1/users/ann%2Fx/push", Route::UserPush { user }),
             ("POST", "/v1/push", Route::Push),
+            ("POST", "/v1/pushes", Route::Pushes),
             ("POST", "/v1/broadcast", Route::Broadcast),
             (
                 "GET",
