@@ -102,6 +102,7 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
         deliveries,
         waiting,
         unappended,
+        confirmations,
         followers,
         channels,
         held,
@@ -132,7 +133,16 @@ const fn kept(tables: Tables, others: usize) -> Option<&'static str> {
     if followers + channels + held + reads > 0 {
         return Some("followers");
     }
-    if pushes + lanes + deliveries + waiting + unappended + topic_pushes + topic_lookups > 0 {
+    if pushes
+        + lanes
+        + deliveries
+        + waiting
+        + unappended
+        + confirmations
+        + topic_pushes
+        + topic_lookups
+        > 0
+    {
         return Some("pushes");
     }
     if inbound + broadcasts > 0 {

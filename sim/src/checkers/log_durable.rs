@@ -31,6 +31,8 @@ struct LogPromise {
     push: usize,
     position: Position,
     at: Instant,
+    /// A replica has it as well.
+    replicated: bool,
 }
 
 /// So long after a receipt it is looked whether it still holds.
@@ -98,6 +100,7 @@ impl LogDurable {
                         push: hand_in.push,
                         position,
                         at: published.times()[hand_in.time].at,
+                        replicated: log.replicated == Some(true),
                     });
                 }
                 InLog::Expired if was_added => watch.held(),
@@ -119,6 +122,7 @@ impl LogDurable {
             push,
             position,
             at,
+            replicated,
         } = promise;
         let published = &scene.pushes()[*push];
         let key = (user.clone(), published.id());
@@ -143,7 +147,7 @@ impl LogDurable {
         if kept || gave_way || is_old {
             return watch.held();
         }
-        match lost(watch, (*at).min(*since)) {
+        match lost(watch, (*at).min(*since), *replicated) {
             Some(excuse) => watch.excused(excuse),
             None => watch.violated(format!(
                 "push {push} is at {position} in the log of {user}, and cannot be read"
@@ -152,19 +156,21 @@ impl LogDurable {
     }
 }
 
-/// How a directory loses records.
-fn lost(watch: &Watch<'_>, since: Instant) -> Option<Excuse> {
+/// How a directory loses records, also those that a replica has.
+fn lost(watch: &Watch<'_>, since: Instant, replicated: bool) -> Option<Excuse> {
     watch.excuse(since, watch.now(), |excuse| {
-        matches!(
+        let failover = matches!(
+            excuse.kind,
+            FaultKind::RedisFailover | FaultKind::RedisSplit | FaultKind::RedisLongSplit
+        );
+        let other = matches!(
             excuse.kind,
             FaultKind::RedisWiped
-                | FaultKind::RedisFailover
                 | FaultKind::RedisRestored
-                | FaultKind::RedisSplit
-                | FaultKind::RedisLongSplit
                 | FaultKind::RedisLostLog
                 | FaultKind::RedisClock
                 | FaultKind::RedisClockBack
-        )
+        );
+        other || failover && !replicated
     })
 }

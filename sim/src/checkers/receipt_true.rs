@@ -1,9 +1,7 @@
 //! `receipt-true`: what a receipt says had happened.
 
 use switchboard_core::config::Config;
-use switchboard_core::message::{
-    Action, Audience, InLog, Outcome, Receipt, TerminalOutcome, Until,
-};
+use switchboard_core::message::{Action, Audience, Outcome, Receipt, TerminalOutcome, Until};
 use switchboard_core::time::Instant;
 
 use super::allowance::{closing, is_being_kicked, on_the_way, settling};
@@ -40,7 +38,7 @@ impl Checker for ReceiptTrue {
         if let Some(what) = miscounts(watch, *hand_in, receipt) {
             watch.violated(format!("the receipt of push {} {what}", hand_in.push));
         }
-        if receipt.degraded && !gave_way(watch, *hand_in, receipt) {
+        if receipt.degraded {
             match doubt(watch, *hand_in, receipt) {
                 Some(excuse) => watch.excused(excuse),
                 None => watch.violated(format!(
@@ -53,22 +51,6 @@ impl Checker for ReceiptTrue {
             check(watch, *hand_in, terminal);
         }
     }
-}
-
-/// Whether a record that was to have a replica has given way to others: then nobody knows whether one has had it.
-fn gave_way(watch: &Watch<'_>, hand_in: HandIn, receipt: &Receipt) -> bool {
-    let scene = watch.scene();
-    let Some(kept) = scene.pushes()[hand_in.push].durable() else {
-        return false;
-    };
-    let records = kept.retention.records;
-    receipt
-        .logged
-        .iter()
-        .any(|log| match (log.logged, log.replicated) {
-            (InLog::At(position), Some(false)) => scene.gave_way(&log.user, position, records),
-            _ => false,
-        })
 }
 
 /// What was in doubt while a push was routed.

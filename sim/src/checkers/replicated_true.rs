@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use switchboard_core::directory::log::{LogOperation, LogReply};
 use switchboard_core::directory::{Operation, Reply};
 use switchboard_core::id::UserId;
-use switchboard_core::message::{Durability, InLog, Receipt};
+use switchboard_core::message::{Durability, InLog, Receipt, UserLog};
 use switchboard_core::position::Position;
 
+use super::receipt_true::in_doubt;
 use crate::checker::{Checker, Watch};
 use crate::observed::{HandIn, Observed, Topic};
+use crate::publishing::Published;
 
-/// A receipt says that a replica has a record only if a primary that had this record then has waited for one. It says
-/// something of each record of a push that waits for a replica, and of nothing else. That a replica is not known to
-/// have it is a doubt, for which there has to be a cause: `receipt-true` looks for that.
+/// A receipt says that a replica has a record only if a primary that knew this record then has waited for one; that the
+/// replica has it, `log-durable` sees when that takes over. It says something of each record of a push that waits for
+/// a replica, and of nothing else. That none is known to have it has a cause.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicatedTrue {
     /// Records that a replica had when the primary was asked.
@@ -37,7 +39,7 @@ impl Checker for ReplicatedTrue {
                     operation: LogOperation::Confirm { position, .. },
                 } = &executed.operation
                     && let Ok(Reply::Log(LogReply::Confirmed {
-                        kept: true,
+                        known: true,
                         replicas: 1..,
                     })) = executed.outcome
                 {
@@ -51,31 +53,52 @@ impl Checker for ReplicatedTrue {
     }
 }
 
+/// Whether the log remembers neither record nor push any more, as so many others have come.
+fn is_forgotten(watch: &Watch<'_>, published: &Published, log: &UserLog) -> bool {
+    let kept = published.durable().map(|kept| kept.retention.records);
+    kept.zip(position_of(log))
+        .is_some_and(|(records, position)| watch.scene().gave_way(&log.user, position, records * 2))
+}
+
+const fn position_of(log: &UserLog) -> Option<Position> {
+    match log.logged {
+        InLog::At(position) => Some(position),
+        InLog::Expired | InLog::Unknown | InLog::Refused | InLog::Unlogged => None,
+    }
+}
+
 impl ReplicatedTrue {
     fn answered(&self, watch: &mut Watch<'_>, hand_in: HandIn, receipt: &Receipt) {
         let published = &watch.scene().pushes()[hand_in.push];
         let durability = published.durable().map(|kept| kept.durability);
         for log in &receipt.logged {
-            let says = match (durability, log.logged) {
-                (Some(Durability::Replica), InLog::At(position)) => {
-                    let of_user = self.replicated.get(&log.user);
-                    let has = of_user.is_some_and(|records| records.contains(&position));
-                    match log.replicated {
-                        Some(true) => has,
-                        Some(false) => receipt.degraded,
-                        None => false,
+            let of_user = self.replicated.get(&log.user);
+            let has = |position| of_user.is_some_and(|records| records.contains(&position));
+            let wanted = match durability {
+                Some(Durability::Replica) => position_of(log).map(has),
+                Some(Durability::Primary) | None => None,
+            };
+            match (log.replicated, wanted) {
+                (None, None) | (Some(true), Some(true)) => watch.held(),
+                (Some(false), Some(_)) if is_forgotten(watch, published, log) => watch.held(),
+                (Some(false), Some(_)) => {
+                    let handed_in = &published.times()[hand_in.time];
+                    match in_doubt(watch, handed_in.life, handed_in.at, false) {
+                        Some(excuse) => watch.excused(excuse),
+                        None => self.wrong(watch, hand_in, log),
                     }
                 }
-                _ => log.replicated.is_none(),
-            };
-            if says {
-                watch.held();
-            } else {
-                watch.violated(format!(
-                    "the receipt of push {} says {:?} of a replica of the log of {}",
-                    hand_in.push, log.replicated, log.user
-                ));
+                (None, Some(_)) | (Some(_), None) | (Some(true), Some(false)) => {
+                    self.wrong(watch, hand_in, log);
+                }
             }
         }
+    }
+
+    fn wrong(&self, watch: &mut Watch<'_>, hand_in: HandIn, log: &UserLog) {
+        watch.violated(format!(
+            "the receipt of push {} says {:?} of a replica of the log of {}",
+            hand_in.push, log.replicated, log.user
+        ));
     }
 }

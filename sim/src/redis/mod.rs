@@ -36,6 +36,8 @@ pub struct Redis {
     reachable: bool,
     refuses: Option<Refusal>,
     clock: ServerClock,
+    /// When the replica has said last that it has all that the primary has.
+    confirmed: Option<Instant>,
 }
 
 // Servers keep moments of their own clock.
@@ -48,6 +50,7 @@ impl Fingerprint for Redis {
             reachable,
             refuses,
             clock: _,
+            confirmed,
         } = self;
         let clock = self.clock(to.now);
         primary.fingerprint(clock, to);
@@ -59,6 +62,9 @@ impl Fingerprint for Redis {
         (refuses.map(|refusal| (refusal.error, refusal.until))).fingerprint(to);
         clock.fingerprint(to);
         (to.now.since(clock)).fingerprint(to);
+        if let Some(confirmed) = confirmed {
+            to.now.since(*confirmed).fingerprint(to);
+        }
     }
 }
 
@@ -132,6 +138,7 @@ impl Redis {
             reachable: true,
             refuses: None,
             clock: ServerClock::default(),
+            confirmed: None,
         }
     }
 
@@ -160,10 +167,19 @@ impl Redis {
             let refusal = self.refusal(now).or(refused);
             let primary = self.reachable.then_some(&mut self.primary)?;
             let outcome = primary.execute(now, clock, refusal, operation);
-            return Some(with_replica(outcome));
+            return Some(self.with_replica(now, outcome));
         }
         let former = (self.former.iter_mut()).find(|former| former.connection() == connection)?;
         Some(former.execute(now, clock, None, operation))
+    }
+
+    /// What the primary answers that has waited for its replica. A former primary has none.
+    fn with_replica(&mut self, now: Instant, mut outcome: OperationResult) -> OperationResult {
+        if let Ok(Reply::Log(LogReply::Confirmed { replicas, .. })) = &mut outcome {
+            *replicas = 1;
+            self.confirmed = Some(now);
+        }
+        outcome
     }
 
     /// Whether somebody is at the other end of a connection.
@@ -276,10 +292,15 @@ impl Redis {
         }
     }
 
-    /// The replica takes over, without what the primary did in the last span. Returns the former
-    /// primary.
+    /// The replica takes over, without what the primary did in the last span, but with all that it has said that it
+    /// has. Returns the former primary.
     pub fn fail_over(&mut self, now: Instant, lost: Duration, former: Former) -> ServerId {
+        let confirmed = self
+            .confirmed
+            .map_or(lost, |confirmed| now.since(confirmed));
+        let lost = lost.min(confirmed);
         let promoted = Server::new(ServerId(self.servers), self.primary.as_of(now, lost));
+        self.confirmed = None;
         self.servers += 1;
         let old = std::mem::replace(&mut self.primary, promoted);
         let id = old.id();
@@ -317,12 +338,4 @@ impl Redis {
         let primary = self.reachable.then_some(&self.primary);
         (primary.into_iter().chain(&self.former)).find(|server| server.connection() == connection)
     }
-}
-
-/// What a server answers that has a replica, which has all that it has. A former primary has none.
-fn with_replica(mut outcome: OperationResult) -> OperationResult {
-    if let Ok(Reply::Log(LogReply::Confirmed { replicas, .. })) = &mut outcome {
-        *replicas = 1;
-    }
-    outcome
 }

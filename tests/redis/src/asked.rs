@@ -100,7 +100,7 @@ impl Scripts {
 
 const fn makes_positions(script: Script) -> bool {
     match script {
-        Script::Append | Script::ReadLog | Script::DeleteLog => true,
+        Script::Append | Script::ReadLog | Script::Confirm | Script::DeleteLog => true,
         Script::Register
         | Script::Unregister
         | Script::RemoveRow

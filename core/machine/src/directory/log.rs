@@ -44,13 +44,14 @@ pub enum LogOperation {
     },
     /// Reads the head. It costs a tenth of the cheapest read, and changes nothing.
     Head,
-    /// Looks for a record, and waits until a replica of the server has all that the server has. Only what is asked over
-    /// a link of its own can wait: see [`RoundTrip::waits`](crate::command::RoundTrip::waits).
+    /// Looks for a record, and has a replica of the server waited for that has all that the server has: see
+    /// [`TripKind::ForReplica`](crate::command::TripKind::ForReplica). A record that has given way is found for as long
+    /// as its push is remembered.
     Confirm {
         /// Where the record stands.
         position: Position,
-        /// For the position of a log that begins.
-        nonce: Nonce,
+        /// The push whose record it is.
+        push: PushId,
     },
     /// Removes all records, if there are any. Everybody who follows the log, and whoever returns to it, finds that the
     /// position he has is unknown. Pushes that were remembered still are: a repeat of one does not bring
@@ -84,8 +85,8 @@ pub enum LogReply {
     Head(Option<Position>),
     /// `Confirm`.
     Confirmed {
-        /// Whether the record is there.
-        kept: bool,
+        /// Whether the log has the record, or had it and remembers its push.
+        known: bool,
         /// Replicas that have all that the server had when it looked.
         replicas: u32,
     },
@@ -94,19 +95,6 @@ pub enum LogReply {
         /// Records that are gone.
         records: u32,
     },
-}
-
-impl LogReply {
-    /// Whether this is what a log says that was read behind this position, and knows it.
-    pub(super) fn knows(&self, position: Position) -> bool {
-        match self {
-            Self::Part(part) => part.after == Some(position),
-            Self::Appended { .. }
-            | Self::Head(_)
-            | Self::Confirmed { .. }
-            | Self::Deleted { .. } => false,
-        }
-    }
 }
 
 /// What became of a record that was to be added.

@@ -69,6 +69,8 @@ pub enum Script {
     Append,
     /// For [`LogOperation::Read`](super::log::LogOperation::Read).
     ReadLog,
+    /// For [`LogOperation::Confirm`](super::log::LogOperation::Confirm).
+    Confirm,
     /// For [`LogOperation::Delete`](super::log::LogOperation::Delete).
     DeleteLog,
     /// For [`Operation::EnterTopic`].
@@ -79,7 +81,7 @@ pub enum Script {
 
 impl Script {
     /// Every script, each at the index `script as usize`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Register,
         Self::Unregister,
         Self::RemoveRow,
@@ -89,6 +91,7 @@ impl Script {
         Self::Release,
         Self::Append,
         Self::ReadLog,
+        Self::Confirm,
         Self::DeleteLog,
         Self::EnterTopic,
         Self::KeepTopic,
@@ -122,6 +125,7 @@ impl Script {
             ),
             Self::Append => log::APPEND,
             Self::ReadLog => log::READ,
+            Self::Confirm => log::CONFIRM,
             Self::DeleteLog => log::DELETE,
             Self::KeepTopic => include_str!("scripts/keep_topic.lua"),
             Self::EnterTopic => concat!(

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::base::fingerprint::Fingerprint;
-use crate::command::{Command, Log, RoundTrip};
+use crate::command::{Command, Log, RoundTrip, TripKind};
 use crate::config::Config;
 use crate::context::Context;
 use crate::directory::{Operation, OperationError, OperationResult, Reply};
@@ -30,9 +30,8 @@ const TRIP_OPERATIONS: usize = 512;
 #[derive(Clone, Debug)]
 pub(crate) struct RoundTrips<P> {
     queue: VecDeque<(Operation, P)>,
-    /// Operations that wait for a replica, and the trip that does, if there is one.
-    for_replica: VecDeque<(Operation, P)>,
-    waits: Option<OpId>,
+    /// Operations that wait for a replica.
+    for_replica: Vec<(Operation, P)>,
     in_flight: BTreeMap<OpId, Trip<P>>,
     next: OpId,
     /// A trip is wanted for the evidence alone.
@@ -41,6 +40,7 @@ pub(crate) struct RoundTrips<P> {
 
 #[derive(Clone, Debug)]
 struct Trip<P> {
+    kind: TripKind,
     asked: Instant,
     purposes: Vec<P>,
 }
@@ -91,8 +91,7 @@ impl<P: Judging> RoundTrips<P> {
     pub(crate) const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
-            for_replica: VecDeque::new(),
-            waits: None,
+            for_replica: Vec::new(),
             in_flight: BTreeMap::new(),
             next: OpId::new(1),
             evidence: false,
@@ -117,9 +116,9 @@ impl<P: Judging> RoundTrips<P> {
         self.queue.push_front((operation, purpose));
     }
 
-    /// Asks for an operation that waits for a replica, once the trip that does so has ended.
+    /// Asks for an operation that waits for a replica. All that are asked in a turn share a trip of their own.
     pub(crate) fn ask_replica(&mut self, operation: Operation, purpose: P) {
-        self.for_replica.push_back((operation, purpose));
+        self.for_replica.push((operation, purpose));
     }
 
     /// Asks to see the own lease, if nothing else is asked.
@@ -129,18 +128,24 @@ impl<P: Judging> RoundTrips<P> {
 
     /// Whether a trip can start.
     pub(crate) fn is_due(&self) -> bool {
-        let can_wait = !self.for_replica.is_empty() && self.waits.is_none();
-        can_wait || self.can_start()
+        !self.for_replica.is_empty() || self.can_start()
     }
 
     /// Whether one of those can start that wait for nothing.
     fn can_start(&self) -> bool {
-        let under_way = self.in_flight.len() - usize::from(self.waits.is_some());
-        (self.evidence || !self.queue.is_empty()) && under_way < Config::TRIPS_IN_FLIGHT
+        let wanted = self.evidence || !self.queue.is_empty();
+        wanted && self.ordered().count() < Config::TRIPS_IN_FLIGHT
     }
 
+    /// Trips under way that wait for nothing.
+    fn ordered(&self) -> impl Iterator<Item = &Trip<P>> {
+        let trips = self.in_flight.values();
+        trips.filter(|trip| trip.kind == TripKind::Ordered)
+    }
+
+    /// Whether nothing is asked. Those that ask for a replica can do without an answer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.for_replica.is_empty() && self.in_flight.is_empty()
+        self.queue.is_empty() && self.ordered().next().is_none()
     }
 
     /// Operations that wait.
@@ -173,24 +178,28 @@ impl<P: Judging> RoundTrips<P> {
             // The evidence comes on top.
             let asked: Vec<_> = self.queue.drain(..count).chain(evidence()).collect();
             if !asked.is_empty() {
-                self.start(cx, asked, false);
+                self.start(cx, asked, TripKind::Ordered);
             }
         }
-        if self.waits.is_none() && !self.for_replica.is_empty() {
-            let count = self.for_replica.len().min(TRIP_OPERATIONS);
-            let asked = self.for_replica.drain(..count).collect();
-            self.waits = Some(self.start(cx, asked, true));
+        if !self.for_replica.is_empty() {
+            let asked = std::mem::take(&mut self.for_replica);
+            self.start(cx, asked, TripKind::ForReplica);
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>, asked: Vec<(Operation, P)>, waits: bool) -> OpId {
+    fn start(&mut self, cx: &mut Context<'_>, asked: Vec<(Operation, P)>, kind: TripKind) {
         let (operations, purposes): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let op = self.next;
         self.next = OpId::new(op.get() + 1);
         cx.stats.trips += 1;
         cx.stats.operations += operations.len() as u64;
         let asked = cx.now.mono;
-        self.in_flight.insert(op, Trip { asked, purposes });
+        let trip = Trip {
+            kind,
+            asked,
+            purposes,
+        };
+        self.in_flight.insert(op, trip);
         cx.arm(
             asked + cx.config.directory_timeout,
             MembershipTimer::Trip(op),
@@ -198,17 +207,9 @@ impl<P: Judging> RoundTrips<P> {
         let trip = RoundTrip {
             op,
             operations,
-            waits,
+            kind,
         };
         cx.out.push(Command::Directory(Box::new(trip)));
-        op
-    }
-
-    /// Takes a trip that has ended.
-    fn take(&mut self, op: OpId) -> Option<Trip<P>> {
-        let trip = self.in_flight.remove(&op)?;
-        self.waits.take_if(|waits| *waits == op);
-        Some(trip)
     }
 
     /// The answer to a trip has come.
@@ -218,12 +219,16 @@ impl<P: Judging> RoundTrips<P> {
         op: OpId,
         outcomes: Result<Vec<OperationResult>, TripLost>,
     ) -> TripEnd<P> {
-        let Some(trip) = self.take(op) else {
+        let Some(trip) = self.in_flight.remove(&op) else {
             cx.stats.late_answers += 1;
             return TripEnd::Ended(Vec::new());
         };
         let Ok(outcomes) = outcomes else {
-            return TripEnd::LinkLost(trip.lost(Unknown::LinkLost));
+            return match trip.kind {
+                TripKind::Ordered => TripEnd::LinkLost(trip.lost(Unknown::LinkLost)),
+                // It was a link of its own.
+                TripKind::ForReplica => TripEnd::Ended(trip.lost(Unknown::LinkLost)),
+            };
         };
         if outcomes.len() != trip.purposes.len() {
             // An answer that does not fit its trip says nothing.
@@ -254,7 +259,7 @@ impl<P: Judging> RoundTrips<P> {
 
     /// A trip's deadline has come. Returns what ends with it, which is nothing if it was answered.
     pub(crate) fn due(&mut self, cx: &mut Context<'_>, op: OpId) -> Vec<Completion<P>> {
-        let Some(trip) = self.take(op) else {
+        let Some(trip) = self.in_flight.remove(&op) else {
             return Vec::new();
         };
         cx.stats.trips_timed_out += 1;
@@ -267,7 +272,6 @@ impl<P: Judging> RoundTrips<P> {
         let in_flight = std::mem::take(&mut self.in_flight).into_values();
         let queued = std::mem::take(&mut self.queue).into_iter();
         let for_replica = std::mem::take(&mut self.for_replica).into_iter();
-        self.waits = None;
         (in_flight.flat_map(|trip| trip.purposes))
             .chain(queued.chain(for_replica).map(|(_, purpose)| purpose))
             .map(|purpose| Completion::unknown(purpose, Unknown::LinkLost))

@@ -54,6 +54,7 @@ pub(crate) use push::refuse;
 use lane::{Lane, PartId, Sequence};
 use logs::LogCalls;
 use receipt::OpenPush;
+use replicas::Confirmations;
 use topics::TopicPushes;
 use waiting::WaitsForView;
 
@@ -86,6 +87,7 @@ pub(crate) struct Publish {
     topics: TopicPushes,
     /// What was read of members of topics, until it is taken.
     members_read: Vec<MembersRead>,
+    confirmations: Confirmations,
 }
 
 /// What is kept of a delivery until it is answered.
@@ -111,6 +113,7 @@ impl Publish {
             log_calls: LogCalls::default(),
             topics: TopicPushes::default(),
             members_read: Vec::new(),
+            confirmations: Confirmations::default(),
         }
     }
 
@@ -327,6 +330,12 @@ impl Publish {
         for delivery in wings.peers.take_failed() {
             self.delivery_failed(cx, wings, delivery);
         }
+        self.ask_replica(wings);
+    }
+
+    /// Whether nothing waits for the end of the turn.
+    pub(crate) const fn turn_is_over(&self) -> bool {
+        !self.confirmations.can_ask()
     }
 
     fn take_up_answers(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
@@ -383,6 +392,7 @@ impl Publish {
         tables.deliveries = self.deliveries.len();
         tables.waiting = self.waiting.len();
         tables.unappended = self.unappended.len();
+        tables.confirmations = self.confirmations.len();
         self.topics.count(tables);
     }
 
@@ -397,6 +407,7 @@ impl Publish {
             && self.log_calls.is_empty()
             && self.topics.is_empty()
             && self.members_read.is_empty()
+            && self.confirmations.is_empty()
     }
 }
 
@@ -413,6 +424,7 @@ impl Fingerprint for Publish {
         self.unappended.hash(hasher);
         self.log_calls.fingerprint(now, hasher);
         self.topics.fingerprint(now, hasher);
+        self.confirmations.fingerprint(now, hasher);
         for (since, waits) in &self.waiting {
             since.fingerprint(now, hasher);
             waits.hash(hasher);

@@ -241,6 +241,7 @@ impl Publish {
         // It may wait for the directory, or for its replicas.
         if let Some(open) = self.open.get_mut(push) {
             open.receipt.degraded = true;
+            // Confirmations may be wanted of several logs, and none is waited for any longer.
             open.unfinished = 1;
             self.one_finished(cx, push);
         }

@@ -2,8 +2,14 @@
 //!
 //! Each is delivered as soon as it is a record. Its receipt waits for one more answer by log, which the directory
 //! gives when a replica has all that the primary has, or when it has waited for long enough. That answer also says
-//! whether the record is still there: the primary that gives it may not be the one that took the record.
+//! whether the record is known there: the primary that gives it may not be the one that took the record.
+//!
+//! There is one such round trip at a time, for all records that have come meanwhile.
 
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use crate::base::fingerprint::Fingerprint;
 use crate::context::Context;
 use crate::directory::log::{LogOperation, LogReply};
 use crate::directory::{Operation, Reply};
@@ -11,8 +17,9 @@ use crate::id::PushKey;
 use crate::key::Key;
 use crate::membership::trips::Conclusion;
 use crate::message::{Durability, InLog, Receipt};
-use crate::position::{Nonce, Position};
+use crate::position::Position;
 use crate::publish::{Publish, hooks};
+use crate::time::Instant;
 use crate::vocabulary::purpose::PublishPurpose;
 use crate::wings::Wings;
 
@@ -21,14 +28,14 @@ use crate::wings::Wings;
 pub(super) struct Replication {
     durability: Durability,
     /// Logs whose records a replica has.
-    replicated: Vec<Key>,
+    replicated: BTreeSet<Key>,
 }
 
 impl Replication {
     pub(super) const fn new(durability: Durability) -> Self {
         Self {
             durability,
-            replicated: Vec::new(),
+            replicated: BTreeSet::new(),
         }
     }
 
@@ -43,26 +50,58 @@ impl Replication {
             return;
         }
         for log in &mut receipt.logged {
-            let InLog::At(_) = log.logged else {
-                continue;
-            };
-            let has = self.replicated.iter().any(|key| *key.user() == log.user);
-            log.replicated = Some(has);
-            receipt.degraded |= !has;
+            if let InLog::At(_) = log.logged {
+                log.replicated = Some(self.replicated.contains(&log.user.clone().into()));
+            }
+        }
+    }
+}
+
+/// Records of which a replica is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Confirmations {
+    waiting: Vec<Confirmation>,
+    /// Those that the round trip under way asks for, which are not answered.
+    asked: usize,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Confirmation {
+    push: PushKey,
+    key: Key,
+    position: Position,
+}
+
+impl Confirmations {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.asked
+    }
+
+    /// Whether a round trip can start.
+    pub(super) const fn can_ask(&self) -> bool {
+        self.asked == 0 && !self.waiting.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Fingerprint for Confirmations {
+    fn fingerprint(&self, _: Instant, hasher: &mut impl Hasher) {
+        for confirmation in &self.waiting {
+            confirmation.hash(hasher);
+        }
+        if self.asked > 0 {
+            self.asked.hash(hasher);
         }
     }
 }
 
 impl Publish {
-    /// A push is a record: a replica has to have it, if its receipt is to say so.
-    pub(super) fn confirm(
-        &mut self,
-        cx: &mut Context<'_>,
-        wings: &mut Wings<'_>,
-        push: PushKey,
-        key: &Key,
-        position: Position,
-    ) {
+    /// A push is a record. If its receipt is to say whether a replica has it, one is asked for.
+    pub(super) fn confirm(&mut self, push: PushKey, key: &Key, position: Position) {
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
@@ -70,15 +109,38 @@ impl Publish {
             return;
         }
         open.unfinished += 1;
-        let operation = Operation::Log {
+        self.confirmations.waiting.push(Confirmation {
+            push,
             key: key.clone(),
-            operation: LogOperation::Confirm {
+            position,
+        });
+    }
+
+    /// Asks for a replica, if none is asked for at present. Nothing is asked for a push whose deadline has come
+    /// meanwhile.
+    pub(super) fn ask_replica(&mut self, wings: &mut Wings<'_>) {
+        if !self.confirmations.can_ask() {
+            return;
+        }
+        for confirmation in std::mem::take(&mut self.confirmations.waiting) {
+            let Confirmation {
+                push,
+                key,
                 position,
-                nonce: Nonce::new(cx.random.positions.next_u32()),
-            },
-        };
-        let key = key.clone();
-        (wings.membership).ask_replica(operation, PublishPurpose::Confirm { push, key });
+            } = confirmation;
+            let Some(open) = self.open.get(push) else {
+                continue;
+            };
+            let operation = Operation::Log {
+                key: key.clone(),
+                operation: LogOperation::Confirm {
+                    position,
+                    push: open.receipt.push,
+                },
+            };
+            self.confirmations.asked += 1;
+            (wings.membership).ask_replica(operation, PublishPurpose::Confirm { push, key });
+        }
     }
 
     /// What is known of a replica.
@@ -89,12 +151,13 @@ impl Publish {
         key: Key,
         conclusion: &Conclusion,
     ) {
+        self.confirmations.asked -= 1;
         // Its deadline may have come.
         let Some(open) = self.open.get_mut(push) else {
             return;
         };
         if has_replica(conclusion) || !hooks::asks_for_replica(cx.flaws) {
-            open.replication.replicated.push(key);
+            open.replication.replicated.insert(key);
         }
         self.one_finished(cx, push);
     }
@@ -104,9 +167,9 @@ impl Publish {
 fn has_replica(conclusion: &Conclusion) -> bool {
     match conclusion {
         Conclusion::Answered {
-            reply: Reply::Log(LogReply::Confirmed { kept, replicas }),
+            reply: Reply::Log(LogReply::Confirmed { known, replicas }),
             ..
-        } => *kept && *replicas > 0,
+        } => *known && *replicas > 0,
         Conclusion::Answered { .. } | Conclusion::Refused(_) | Conclusion::Unknown(_) => false,
     }
 }

@@ -3,26 +3,29 @@
 use std::time::Duration;
 
 use super::pair;
+use crate::config::Config;
 use crate::directory::log::{LogOperation, LogReply};
 use crate::directory::{Operation, OperationResult, Reply};
-use crate::event::{Event, Follow, Handshake};
+use crate::event::{Answer, Event, Follow, Handshake, TripLost};
 use crate::id::{CallId, UserId};
-use crate::message::{Audience, Durability, Durable, InLog, Push, Receipt};
+use crate::message::{Audience, Durability, Durable, InLog, Push, PushRefused, Receipt};
 use crate::testing::cluster::{Cluster, Server, frame, user};
 
 const MILLI: Duration = Duration::from_millis(1);
 
-fn pushed(cluster: &mut Cluster, to: Audience) -> CallId {
+fn for_replica(to: Audience, id: u128) -> Push {
     let durable = Durable {
         durability: Durability::Replica,
         ..Durable::default()
     };
-    let id = cluster.answers.len() as u128 + 1;
-    let push = Push {
+    Push {
         durable: Some(durable),
         ..frame(to, "a", id)
-    };
-    cluster.call_push(0, push)
+    }
+}
+
+fn pushed(cluster: &mut Cluster, to: Audience, id: u128) -> CallId {
+    cluster.call_push(0, for_replica(to, id))
 }
 
 /// What a receipt says of the logs: whether they have it, and whether a replica does.
@@ -33,7 +36,7 @@ fn said(receipt: &Receipt) -> Vec<(bool, Option<bool>)> {
 }
 
 /// Answers what waits for a replica.
-fn confirmed(operation: &Operation, kept: bool, replicas: u32) -> Option<OperationResult> {
+fn confirmed(operation: &Operation, known: bool, replicas: u32) -> Option<OperationResult> {
     let waits = matches!(
         operation,
         Operation::Log {
@@ -41,7 +44,7 @@ fn confirmed(operation: &Operation, kept: bool, replicas: u32) -> Option<Operati
             ..
         }
     );
-    waits.then_some(Ok(Reply::Log(LogReply::Confirmed { kept, replicas })))
+    waits.then_some(Ok(Reply::Log(LogReply::Confirmed { known, replicas })))
 }
 
 fn with_replica(operation: &Operation) -> Option<OperationResult> {
@@ -66,11 +69,12 @@ fn a_receipt_says_whether_a_replica_has_the_record() {
             cluster.refuse(answers, [0]);
         }
         let names = ["ann", "bob"].map(|name| UserId::new(name).expect("a user"));
-        let call = pushed(&mut cluster, Audience::Users(names.to_vec()));
+        let call = pushed(&mut cluster, Audience::Users(names.to_vec()), 1);
         cluster.pass(MILLI);
         let receipt = cluster.receipt(call);
         assert_eq!(said(receipt), [(true, Some(replicated)); 2]);
-        assert_eq!(receipt.degraded, !replicated);
+        // Nobody was missed.
+        assert!(!receipt.degraded);
     }
 }
 
@@ -96,7 +100,7 @@ fn nothing_but_the_receipt_waits_for_a_replica() {
     cluster.event(0, Event::Opened { connection: key });
 
     cluster.server = Server::WithoutReplica;
-    let waiting = pushed(&mut cluster, user("ann"));
+    let waiting = pushed(&mut cluster, user("ann"), 7);
     let plain = cluster.push_user(0, "ann", "b");
     let durable = cluster.call_push(0, frame(user("ann"), "c", 9).durable());
     assert_eq!(cluster.texts(ann), ["a", "b", "c"]);
@@ -104,9 +108,66 @@ fn nothing_but_the_receipt_waits_for_a_replica() {
     assert_eq!(cluster.receipt(durable).counts.written, 1);
     assert!(!cluster.answers.contains_key(&waiting));
 
-    cluster.pass(crate::config::Config::DEADLINE_DEFAULT);
+    cluster.pass(Config::default().directory_timeout + 2 * MILLI);
     let receipt = cluster.receipt(waiting);
     assert_eq!(said(receipt), [(true, Some(false))]);
-    assert!(receipt.degraded);
     assert_eq!(receipt.counts.written, 1);
+}
+
+/// What comes while a replica is asked for shares the next round trip, but for what has no time left.
+#[test]
+fn a_replica_is_asked_for_by_one_round_trip_at_a_time() {
+    let mut cluster = pair();
+    cluster.server = Server::WithoutReplica;
+    let first = pushed(&mut cluster, user("ann"), 1);
+    let [late, late_too] = [2, 3].map(|id| {
+        let push = Push {
+            deadline: Config::DEADLINE_MIN,
+            ..for_replica(user("ann"), id)
+        };
+        cluster.call_push(0, push)
+    });
+    let last = pushed(&mut cluster, user("bob"), 4);
+    cluster.pass(Config::DEADLINE_MIN + 2 * MILLI);
+    for call in [late, late_too] {
+        let receipt = cluster.receipt(call);
+        assert_eq!(said(receipt), [(true, Some(false))]);
+        assert!(receipt.degraded, "its deadline has come");
+    }
+    assert_eq!(asked_for(&cluster), [1]);
+
+    cluster.refuse(with_replica, [0]);
+    cluster.answer_held();
+    for call in [first, last] {
+        assert_eq!(said(cluster.receipt(call)), [(true, Some(true))]);
+    }
+    assert_eq!(cluster.instances[0].tables().confirmations, 0);
+}
+
+/// The records that each round trip asks for that waits for a replica.
+fn asked_for(cluster: &Cluster) -> Vec<usize> {
+    let trips = cluster.held.iter();
+    trips.map(|(_, trip)| trip.operations.len()).collect()
+}
+
+#[test]
+fn a_receipt_waits_for_no_replica_when_the_link_to_it_or_to_the_directory_is_lost() {
+    for of_its_own in [true, false] {
+        let mut cluster = pair();
+        cluster.server = Server::WithoutReplica;
+        let call = pushed(&mut cluster, user("ann"), 1);
+        let (_, trip) = cluster.held.pop_front().expect("a replica is asked for");
+        let event = match of_its_own {
+            true => Event::Directory {
+                op: trip.op,
+                outcomes: Err(TripLost),
+            },
+            false => Event::DirectoryDown,
+        };
+        cluster.event(0, event);
+        assert_eq!(said(cluster.receipt(call)), [(true, Some(false))]);
+        let linked = pushed(&mut cluster, user("bob"), 2);
+        let refused = Answer::Push(Err(PushRefused::DirectoryAway));
+        assert_eq!(cluster.answers.get(&linked) == Some(&refused), !of_its_own);
+    }
 }

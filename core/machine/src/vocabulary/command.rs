@@ -120,14 +120,34 @@ pub struct RoundTrip {
     pub op: OpId,
     /// What is to be done, in this order.
     pub operations: Vec<Operation>,
-    /// Whether all operations wait for a replica, each a [`LogOperation::Confirm`]: the trip takes a link of its
-    /// own, as others would wait behind it, has no place in their order, and ends after
-    /// [`Config::replica_wait`](crate::config::Config::replica_wait) without a replica. That its link fails says
-    /// nothing of the link of the others: then each operation is refused.
+    /// Which link it takes.
+    #[serde(skip_serializing_if = "TripKind::is_ordered")]
+    pub kind: TripKind,
+}
+
+/// Which link a round trip takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum TripKind {
+    /// The directory link, behind the earlier ones.
+    Ordered,
+    /// One of its own, as the others would wait behind it. Each operation is a [`LogOperation::Confirm`], and the
+    /// directory waits for a replica once for all of them, for [`Config::replica_wait`] at most. That this link fails says
+    /// nothing of the other one: only this trip is lost. There is one at a time; another may be asked for when the
+    /// instance has given the first up.
     ///
     /// [`LogOperation::Confirm`]: crate::directory::log::LogOperation::Confirm
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub waits: bool,
+    /// [`Config::replica_wait`]: crate::config::Config::replica_wait
+    ForReplica,
+}
+
+impl TripKind {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands in references"
+    )]
+    const fn is_ordered(&self) -> bool {
+        matches!(self, Self::Ordered)
+    }
 }
 
 /// Where a link is to be opened to.

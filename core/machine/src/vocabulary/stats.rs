@@ -237,6 +237,8 @@ pub struct Tables {
     pub waiting: usize,
     /// Parts of durable pushes that are appended on the next link.
     pub unappended: usize,
+    /// Records of which a replica is asked for, or is to be.
+    pub confirmations: usize,
     /// Terminals that follow their log.
     pub followers: usize,
     /// Logs that are followed.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use switchboard_core::command::RoundTrip;
+use futures_util::future::join;
+use switchboard_core::command::{RoundTrip, TripKind};
 use switchboard_core::directory::DirectorySettings;
 use switchboard_core::event::{Event, TripLost};
 use switchboard_core::id::InstanceId;
@@ -24,6 +25,8 @@ use crate::inbox::Reports;
 use crate::log::{Cause, damped};
 use crate::runtime::Runtime;
 use crate::task;
+
+use replica_link::Links;
 
 pub use probe::{Findings, examine_directory};
 pub(crate) use trouble::Troubles;
@@ -46,6 +49,10 @@ pub(crate) struct DirectoryContext {
 /// `directory_timeout`, so that more than this only wait while the link is stuck.
 const TRIPS: usize = 4096;
 
+/// Round trips that wait for a replica, at most: the one that is served, and the one that the instance has asked for
+/// since it gave that up.
+const TRIPS_FOR_REPLICA: usize = 2;
+
 /// What an instance's thread sees of its directory link.
 pub(crate) enum DirectoryLink {
     Embedded {
@@ -54,8 +61,7 @@ pub(crate) enum DirectoryLink {
     },
     Redis {
         orders: Sender<DirectoryOrder>,
-        /// Trips that wait for a replica, of which there is one at a time.
-        waiting: Sender<RoundTrip>,
+        for_replica: Sender<RoundTrip>,
     },
 }
 
@@ -74,10 +80,12 @@ impl DirectoryLink {
             },
             DirectoryChoice::Redis(url) => {
                 let (orders, ordered) = async_channel::bounded(TRIPS);
-                let (waiting, waited) = async_channel::bounded(TRIPS);
-                R::spawn(keep_replica_link::<R>(context.clone(), url.clone(), waited));
-                R::spawn(keep::<R>(context, url.clone(), ordered));
-                Self::Redis { orders, waiting }
+                let (for_replica, waiting) = async_channel::bounded(TRIPS_FOR_REPLICA);
+                R::spawn(keep_links::<R>(context, url.clone(), ordered, waiting));
+                Self::Redis {
+                    orders,
+                    for_replica,
+                }
             }
         }
     }
@@ -97,15 +105,16 @@ impl DirectoryLink {
                 directory,
                 settings,
             } => Some(directory.execute(settings, &trip)),
-            Self::Redis { waiting, .. } if trip.waits => {
-                // The instance gives up what has found no place.
-                let _ = waiting.try_send(trip);
-                None
-            }
-            Self::Redis { orders, .. } => {
+            Self::Redis {
+                orders,
+                for_replica,
+            } => {
                 let op = trip.op;
-                let sent = orders.try_send(DirectoryOrder::Execute(trip));
-                sent.err().map(|_| lost(op))
+                let is_sent = match trip.kind {
+                    TripKind::Ordered => orders.try_send(DirectoryOrder::Execute(trip)).is_ok(),
+                    TripKind::ForReplica => for_replica.try_send(trip).is_ok(),
+                };
+                (!is_sent).then(|| lost(op))
             }
         }
     }
@@ -123,46 +132,53 @@ impl DirectoryLink {
     }
 }
 
-/// Serves the link to Redis for as long as the instance lives. A bug in it, or in the library that it
-/// uses, ends one link and not all that follow.
-async fn keep<R: Runtime>(
+/// Serves both links to Redis for as long as the instance lives.
+async fn keep_links<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
     orders: Receiver<DirectoryOrder>,
+    for_replica: Receiver<RoundTrip>,
+) {
+    let links = Links::default();
+    let link = || redis_link::run::<R>(context.clone(), url.clone(), links.clone(), orders.clone());
+    let replica_link = || {
+        let trips = for_replica.clone();
+        replica_link::run::<R>(context.clone(), url.clone(), links.clone(), trips)
+    };
+    let is_down = async || {
+        // It fails only when the instance has ended.
+        let _ = context.reports.send(Event::DirectoryDown).await;
+    };
+    let first = keep::<R>("directory", || orders.is_closed(), link, is_down);
+    let second = keep::<R>(
+        "replica",
+        || for_replica.is_closed(),
+        replica_link,
+        async || {},
+    );
+    join(first, second).await;
+}
+
+/// Serves one link. A bug in it, or in the library that it uses, ends it and not all that follow.
+async fn keep<R: Runtime>(
+    link: &'static str,
+    is_over: impl Fn() -> bool,
+    serve: impl AsyncFn(),
+    panicked: impl AsyncFn(),
 ) {
     /// A bug that comes back at once leaves the thread to others.
     const PAUSE: Duration = Duration::from_secs(1);
-    while !orders.is_closed() {
-        let link = redis_link::run::<R>(context.clone(), url.clone(), orders.clone());
-        if let Err(cause) = task::caught(link).await {
+    while !is_over() {
+        if let Err(cause) = task::caught(serve()).await {
             damped!(
                 ERROR,
-                Cause::all("the directory link panicked"),
+                Cause::one("a directory link panicked", link),
+                link,
                 cause,
-                "the directory link has panicked: this is a bug"
+                "a directory link has panicked: this is a bug"
             );
-            // It fails only when the instance has ended.
-            let _ = context.reports.send(Event::DirectoryDown).await;
+            panicked().await;
             R::sleep(PAUSE).await;
-        }
-    }
-}
-
-/// Serves the link on which Redis waits for replicas, as [`keep`] does the other one.
-async fn keep_replica_link<R: Runtime>(
-    context: DirectoryContext,
-    url: RedisUrl,
-    trips: Receiver<RoundTrip>,
-) {
-    while !trips.is_closed() {
-        let link = replica_link::run::<R>(context.clone(), url.clone(), trips.clone());
-        if let Err(cause) = task::caught(link).await {
-            damped!(
-                ERROR,
-                Cause::all("the link that waits for replicas panicked"),
-                cause,
-                "the link that waits for replicas has panicked: this is a bug"
-            );
         }
     }
 }

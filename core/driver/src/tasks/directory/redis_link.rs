@@ -21,6 +21,7 @@ use tracing::warn;
 
 use super::backoff::Backoff;
 use super::primary::{CONNECT, Primary, Standing, standing};
+use super::replica_link::Links;
 use super::trouble::Trouble;
 use super::{DirectoryContext, DirectoryOrder, convert, lost, mark};
 use crate::alarm::Alarm;
@@ -41,6 +42,7 @@ const SILENCE: u32 = 4;
 pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
+    links: Links,
     orders: Receiver<DirectoryOrder>,
 ) {
     let mut backoff = Backoff::new();
@@ -59,6 +61,7 @@ pub(super) async fn run<R: Runtime>(
             Ok(primary) => {
                 link.context.troubles.end(this, &url);
                 backoff = Backoff::new();
+                links.set(links.get() + 1);
                 match link.serve::<R>(primary, &url).await {
                     LinkServed::Until(why) => Trouble::Lost(why),
                     LinkServed::InstanceEnded => return,

@@ -1,86 +1,155 @@
 //! The link over which Redis is asked to wait for a replica. A connection that waits answers nothing else: so there
 //! is a second one, opened when it is wanted for the first time.
+//!
+//! It leads to where the directory link leads: whenever that is established anew, so is this one. There is one trip at a
+//! time, and the instance has given up each that it did not have answered by the time the next one comes.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use async_channel::Receiver;
 use redis::aio::MultiplexedConnection;
 use switchboard_core::command::RoundTrip;
+use switchboard_core::directory::log::LogReply;
 use switchboard_core::directory::redis::{Request, Value};
-use switchboard_core::directory::{DirectorySettings, OperationError, OperationResult};
+use switchboard_core::directory::{DirectorySettings, OperationResult, Reply};
 use switchboard_core::event::Event;
-use tracing::debug;
 
-use super::primary::Primary;
+use super::backoff::Backoff;
+use super::primary::{CONNECT, Primary};
 use super::trouble::Trouble;
-use super::{DirectoryContext, convert, redis_link};
+use super::{DirectoryContext, convert, lost, redis_link};
 use crate::directory::RedisUrl;
+use crate::log::{Cause, damped};
 use crate::runtime::{Runtime, race};
 
-/// Replicas that are waited for.
+/// Replicas that are waited for. One is what a failover needs.
 const REPLICAS: i64 = 1;
+
+/// How often the directory link of an instance was established.
+pub(super) type Links = Rc<Cell<u64>>;
 
 /// Serves one instance for as long as it lives.
 pub(super) async fn run<R: Runtime>(
     context: DirectoryContext,
     url: RedisUrl,
+    links: Links,
     trips: Receiver<RoundTrip>,
 ) {
     let mut link = ReplicaLink {
+        context,
         url,
-        settings: context.settings,
-        wait: context.replica_wait,
-        primary: None,
+        links,
+        connection: None,
     };
+    let mut backoff = Backoff::new();
     while let Ok(trip) = trips.recv().await {
-        let late = async {
-            R::sleep(context.timeout).await;
-            Err(Trouble::Unreachable("no answer".to_owned()))
+        let op = trip.op;
+        let answer = match link.serve::<R>(trip, &trips).await {
+            Ok(answer) => {
+                backoff = Backoff::new();
+                answer
+            }
+            Err(trouble) => {
+                link.connection = None;
+                link.tell(&trouble);
+                link.report(lost(op)).await;
+                // What is asked meanwhile waits for the next attempt.
+                R::sleep(backoff.next_pause()).await;
+                continue;
+            }
         };
-        let outcomes = race(link.confirm::<R>(&trip), late).await;
-        let outcomes = outcomes.unwrap_or_else(|trouble| {
-            debug!(this = %context.instance, ?trouble, "no replica can be asked for");
-            // An answer that is under way is not to be taken for that of a later trip.
-            link.primary = None;
-            let refused = OperationError::Refused(trouble.reason().to_owned());
-            trip.operations
-                .iter()
-                .map(|_| Err(refused.clone()))
-                .collect()
-        });
-        let answer = Event::Directory {
-            op: trip.op,
-            outcomes: Ok(outcomes),
-        };
-        // It fails only when the instance has ended.
-        let _ = context.reports.send(answer).await;
+        link.report(answer).await;
     }
 }
 
 struct ReplicaLink {
+    context: DirectoryContext,
     url: RedisUrl,
-    settings: DirectorySettings,
-    /// How long Redis waits.
-    wait: Duration,
-    primary: Option<Primary>,
+    links: Links,
+    connection: Option<Connection>,
+}
+
+/// A connection, and which directory link there was when it was opened.
+struct Connection {
+    opened_with: u64,
+    primary: Primary,
 }
 
 impl ReplicaLink {
-    /// Executes a trip. The connection may have ended since it was used last: then once more over a new one.
-    async fn confirm<R: Runtime>(
+    /// Has a trip answered. A connection that was used before may have ended since: then over a new one.
+    async fn serve<R: Runtime>(
         &mut self,
-        trip: &RoundTrip,
-    ) -> Result<Vec<OperationResult>, Trouble> {
-        if let Some(primary) = &mut self.primary
-            && let Ok(outcomes) =
-                ask(&mut primary.connection, trip, &self.settings, self.wait).await
+        mut trip: RoundTrip,
+        trips: &Receiver<RoundTrip>,
+    ) -> Result<Event, Trouble> {
+        self.connection
+            .take_if(|connection| connection.opened_with != self.links.get());
+        if self.connection.is_some()
+            && let Ok(answer) = self.ask::<R>(&trip).await
         {
-            return Ok(outcomes);
+            return Ok(answer);
         }
-        let primary = Primary::agreed::<R>(&self.url, &self.settings).await?;
-        let primary = self.primary.insert(primary);
-        ask(&mut primary.connection, trip, &self.settings, self.wait).await
+        let opened_with = self.links.get();
+        let connecting = race(
+            Primary::agreed::<R>(&self.url, &self.context.settings),
+            no_answer::<R, _>(CONNECT),
+        );
+        self.connection = Some(Connection {
+            opened_with,
+            primary: connecting.await?,
+        });
+        // The instance has given up all but the last.
+        while let Ok(later) = trips.try_recv() {
+            trip = later;
+        }
+        self.ask::<R>(&trip).await
     }
+
+    /// Asks over the connection that there is.
+    async fn ask<R: Runtime>(&mut self, trip: &RoundTrip) -> Result<Event, Trouble> {
+        let Some(Connection { primary, .. }) = &mut self.connection else {
+            return Err(Trouble::Unreachable("there is no connection".to_owned()));
+        };
+        let (settings, wait) = (&self.context.settings, self.context.replica_wait);
+        let asked = ask(&mut primary.connection, trip, settings, wait);
+        let outcomes = race(asked, no_answer::<R, _>(self.context.timeout)).await?;
+        // It may be a former primary, which does not know that it is none.
+        if outcomes.iter().any(is_unknown) {
+            self.connection = None;
+        }
+        Ok(Event::Directory {
+            op: trip.op,
+            outcomes: Ok(outcomes),
+        })
+    }
+
+    fn tell(&self, trouble: &Trouble) {
+        damped!(
+            WARN, Cause::all("no replica can be asked for"),
+            this = %self.context.instance, url = %self.url, why = trouble.reason(),
+            "no replica of the directory can be asked for: receipts do not say that one has a record"
+        );
+    }
+
+    async fn report(&self, event: Event) {
+        // It fails only when the instance has ended.
+        let _ = self.context.reports.send(event).await;
+    }
+}
+
+async fn no_answer<R: Runtime, T>(after: Duration) -> Result<T, Trouble> {
+    R::sleep(after).await;
+    Err(Trouble::Unreachable("no answer".to_owned()))
+}
+
+/// Whether the server does not know a record.
+fn is_unknown(outcome: &OperationResult) -> bool {
+    matches!(
+        outcome,
+        Ok(Reply::Log(LogReply::Confirmed { known: false, .. }))
+    )
 }
 
 /// Asks for all records, then once for a replica: what it has then, it has of all of them.
@@ -106,22 +175,17 @@ async fn ask(
     });
     let answers = redis_link::send(connection, &requests).await?;
     let mut answers: Vec<Value> = answers.into_iter().map(convert::value).collect();
-    let replicas = answers.pop().unwrap_or(Value::Nil);
-    let error = answers
-        .iter()
-        .chain([&replicas])
-        .find_map(|answer| match answer {
-            Value::Error(error) => Some(error.clone()),
-            Value::Nil | Value::Int(_) | Value::Bulk(_) | Value::Status(_) | Value::Array(_) => {
-                None
-            }
-        });
+    let error = answers.iter().find_map(|answer| match answer {
+        Value::Error(error) => Some(error.clone()),
+        Value::Nil | Value::Int(_) | Value::Bulk(_) | Value::Status(_) | Value::Array(_) => None,
+    });
     if let Some(error) = error {
         return Err(Trouble::Unreachable(error));
     }
+    let replicas = answers.pop().unwrap_or(Value::Nil);
     let outcomes = operations
         .iter()
         .zip(answers)
-        .map(|(operation, read)| operation.decode(Value::Array(vec![read, replicas.clone()])));
+        .map(|(operation, known)| operation.decode(Value::Array(vec![known, replicas.clone()])));
     Ok(outcomes.collect())
 }

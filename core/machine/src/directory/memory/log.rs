@@ -116,14 +116,10 @@ impl Logs {
                 nonce,
             } => self.read(now, key, start, (*records, *bytes), *nonce),
             // Nobody has a copy of what is in memory.
-            LogOperation::Confirm { position, nonce } => {
-                let start = LogStart::After(vec![*position]);
-                let reply = self.read(now, key, &start, (1, 0), *nonce)?;
-                Ok(LogReply::Confirmed {
-                    kept: reply.knows(*position),
-                    replicas: 0,
-                })
-            }
+            LogOperation::Confirm { position, push } => Ok(LogReply::Confirmed {
+                known: self.has_had(now, key, *position, *push),
+                replicas: 0,
+            }),
             LogOperation::Head => Ok(LogReply::Head(self.head(now, key))),
             LogOperation::Delete { nonce } => Ok(self.delete(now, key, *nonce)),
         }
@@ -273,6 +269,21 @@ impl Logs {
             log.expires = now + span;
         }
         Ok(LogReply::Part(log.part(start, limits)))
+    }
+
+    /// Whether a record stands there, or has given way to others.
+    fn has_had(&mut self, now: Instant, key: &Key, position: Position, push: PushId) -> bool {
+        let (used, flaws) = (self.used, self.flaws);
+        let Some(log) = self.kept.get_mut(now, key) else {
+            return false;
+        };
+        log.drop_expired(now);
+        log.expires = now + used;
+        match log.repeated(flaws, push) {
+            Some(Logged::Repeated(place)) => place.position == position,
+            Some(Logged::Expired) => true,
+            Some(Logged::New(_)) | None => false,
+        }
     }
 
     fn delete(&mut self, now: Instant, key: &Key, nonce: Nonce) -> LogReply {

@@ -13,7 +13,7 @@ use super::super::log::{LogOperation, LogPart, LogReply, LogStart, Logged, Place
 use super::super::{DirectorySettings, answer, keys, records};
 use super::{Request, Script, Value, millis, text};
 use crate::key::Key;
-use crate::position::{Nonce, Position};
+use crate::position::Position;
 
 /// What all scripts of logs begin with.
 macro_rules! log_script {
@@ -30,6 +30,7 @@ macro_rules! log_script {
 
 pub(super) const APPEND: &str = log_script!("append.lua");
 pub(super) const READ: &str = log_script!("read_log.lua");
+pub(super) const CONFIRM: &str = log_script!("confirm.lua");
 pub(super) const DELETE: &str = log_script!("delete_log.lua");
 
 impl LogOperation {
@@ -63,17 +64,28 @@ impl LogOperation {
                 records: limit,
                 bytes,
                 nonce,
-            } => read(
-                settings,
-                [meta, records, pushes],
-                start,
-                (*limit, *bytes),
-                *nonce,
-            ),
-            Self::Confirm { position, nonce } => {
-                let start = LogStart::After(vec![*position]);
-                read(settings, [meta, records, pushes], &start, (1, 0), *nonce)
-            }
+            } => Request::Eval {
+                script: Script::ReadLog,
+                keys: vec![meta, records, pushes],
+                args: vec![
+                    records::nonce_bytes(*nonce),
+                    millis(settings.unused_log),
+                    millis(settings.used_log),
+                    text(&(*limit).max(1)),
+                    text(bytes),
+                    last(start),
+                    positions(start),
+                ],
+            },
+            Self::Confirm { position, push } => Request::Eval {
+                script: Script::Confirm,
+                keys: vec![meta, records, pushes],
+                args: vec![
+                    records::position_bytes(*position).into(),
+                    records::push_bytes(*push),
+                    millis(settings.used_log),
+                ],
+            },
             Self::Head => Request::Command {
                 name: "GET",
                 args: vec![meta],
@@ -91,32 +103,10 @@ impl LogOperation {
         match self {
             Self::Append { .. } => appended(answer),
             Self::Read { .. } => part(answer),
-            Self::Confirm { position, .. } => confirmed(answer, *position),
+            Self::Confirm { .. } => confirmed(answer),
             Self::Head => head(answer),
             Self::Delete { .. } => deleted(answer),
         }
-    }
-}
-
-fn read(
-    settings: &DirectorySettings,
-    keys: [Vec<u8>; 3],
-    start: &LogStart,
-    (records, bytes): (u32, u32),
-    nonce: Nonce,
-) -> Request {
-    Request::Eval {
-        script: Script::ReadLog,
-        keys: keys.into(),
-        args: vec![
-            records::nonce_bytes(nonce),
-            millis(settings.unused_log),
-            millis(settings.used_log),
-            text(&records.max(1)),
-            text(&bytes),
-            last(start),
-            positions(start),
-        ],
     }
 }
 
@@ -197,12 +187,12 @@ fn part(answer: &Value) -> Option<LogReply> {
 }
 
 /// What the log answered, and what the server said that was asked to wait for a replica.
-fn confirmed(answer: &Value, position: Position) -> Option<LogReply> {
-    let [read, Value::Int(replicas)] = answer::array(answer)? else {
+fn confirmed(answer: &Value) -> Option<LogReply> {
+    let [Value::Int(known), Value::Int(replicas)] = answer::array(answer)? else {
         return None;
     };
     Some(LogReply::Confirmed {
-        kept: part(read)?.knows(position),
+        known: *known == 1,
         replicas: u32::try_from(*replicas).ok()?,
     })
 }

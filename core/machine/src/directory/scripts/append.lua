@@ -10,14 +10,10 @@ if begins then
   head = position(now, ARGV[3])
   base, bytes = head, 0
 else
-  local at = redis.call('LPOS', KEYS[3], ARGV[1], 'RANK', -1)
-  if at then
-    -- The record at the same distance from the end, if that is still its own.
-    local distance = redis.call('LLEN', KEYS[3]) - at
-    local record = redis.call('LINDEX', KEYS[2], -distance)
-    if not record or string.sub(record, 13, 28) ~= ARGV[1] then
-      return {3, false, false, redis.call('HGETALL', KEYS[4])}
-    end
+  local record, distance = remembered(ARGV[1])
+  if record == false then
+    return {3, false, false, redis.call('HGETALL', KEYS[4])}
+  elseif record then
     local before = redis.call('LINDEX', KEYS[2], -distance - 1)
     return {2, position_of(record), before and position_of(before) or base, redis.call('HGETALL', KEYS[4])}
   end

@@ -26,6 +26,21 @@ local function standing()
     return position_of(meta), string.sub(meta, 13, 24), (struct.unpack('>I4', string.sub(meta, 25)))
   end
 end
+-- The record of a push that is remembered, and its distance from the end; false if it has given way, nil if the push
+-- is not remembered.
+local function remembered(push)
+  local at = redis.call('LPOS', KEYS[3], push, 'RANK', -1)
+  if not at then
+    return nil
+  end
+  -- The record at the same distance from the end, if that is still its own.
+  local distance = redis.call('LLEN', KEYS[3]) - at
+  local record = redis.call('LINDEX', KEYS[2], -distance)
+  if not record or string.sub(record, 13, 28) ~= push then
+    return false
+  end
+  return record, distance
+end
 -- It comes first of all that is written: a server that refuses writes refuses them here.
 local function write(head, base, bytes, millis)
   redis.call('SET', KEYS[1], head .. base .. struct.pack('>I4', bytes), 'PX', millis)

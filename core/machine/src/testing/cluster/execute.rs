@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Arriving, Cluster};
-use crate::command::{Command, Dial, Outbox, RoundTrip};
+use crate::command::{Command, Dial, Outbox, RoundTrip, TripKind};
 use crate::directory::{Operation, OperationResult};
 use crate::event::{Closure, Event, Heard, LinkFailure, Notice};
 use crate::frame::{Messages, Outgoing, PresenceNews};
@@ -261,7 +261,7 @@ impl Cluster {
 
     fn ask_directory(&mut self, index: usize, trip: RoundTrip) {
         match self.server {
-            Server::WithoutReplica if trip.waits => {
+            Server::WithoutReplica if trip.kind == TripKind::ForReplica => {
                 self.held.push_back((index, trip));
             }
             Server::Answers | Server::WithoutReplica => {
