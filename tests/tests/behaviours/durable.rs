@@ -10,6 +10,8 @@ use switchboard_tests::matrix::Cell;
 use switchboard_tests::patience::{SILENCE, eventually};
 use switchboard_tests::terminal::{Frame, Terminal};
 
+use crate::traffic::after_settling;
+
 pub(crate) const LIST: &[Behaviour] = behaviours![
     (
         INSTANCES,
@@ -266,7 +268,7 @@ fn a_receipt_says_whether_a_replica_has_the_record(cell: Cell) {
     );
 
     // The second link goes where the first one goes, to a primary that took over.
-    cluster.replicated().swap();
+    after_settling(&mut cluster, |cluster| cluster.replicated().swap());
     cluster.replicated().mend();
     eventually("the new primary has a replica", || {
         cluster[0]
