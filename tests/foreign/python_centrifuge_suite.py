@@ -1,5 +1,5 @@
 """The suite of `centrifuge-python`, as its source distribution on PyPI has it, against a server that takes tokens.
-Its own tokens have no end and are signed with a short secret; those that it is given are of the same users."""
+Its own tokens have no end and are signed with a short secret; those that it is given are of the same users and channels."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ suite = Suite("centrifuge-python", [("localhost:8000", host(PLACE["tokens"]))], 
 sys.path.insert(0, str(suite.folder))
 os.chdir(suite.folder)
 module = importlib.import_module("tests.test_client")
-module.generate_jwt = lambda user, channel="": token(user, topics=["*"])
+module.generate_jwt = lambda user, channel="": token(user, **({"channel": channel} if channel else {}))
 module.cf_logger.setLevel("ERROR")
 module.setUpModule()
 

@@ -57,11 +57,11 @@ async fn relayed<R: Runtime, B: Body<Data = Bytes>>(
     body: B,
     from: From,
 ) -> Result<(), Refusal> {
-    // A text may be twice as long in JSON.
     let room = ingress.heads(match from {
         From::Terminal => Service::Terminals,
         From::Peer => Service::Peers,
     });
+    // A text may be twice as long in JSON.
     let body = read(body, 2 * ingress.frame_bytes + AROUND, room).await?;
     let is_protobuf = is_protobuf(headers);
     let Some(relay) = Relay::read(&body, is_protobuf) else {

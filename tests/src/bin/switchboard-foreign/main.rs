@@ -129,8 +129,8 @@ const SCRIPTS: &[Script] = &[
     Script::new("chromium_tutorial.js", Heartbeat::Default),
     Script::with_tokens("python_centrifuge.py"),
     Script::with_tokens("go_centrifuge"),
-    Script::new("python_centrifuge_suite.py", Heartbeat::Default),
-    Script::new("go_centrifuge_suite.py", Heartbeat::Default),
+    Script::of_suite("python_centrifuge_suite.py"),
+    Script::of_suite("go_centrifuge_suite.py"),
 ];
 
 /// When a script is given up. The longest wait is that for a proxy's idle timeout.
@@ -173,6 +173,13 @@ impl Script {
         Self {
             logins: Logins::Tokens,
             ..Self::new(file, Heartbeat::Quick)
+        }
+    }
+
+    const fn of_suite(file: &'static str) -> Self {
+        Self {
+            logins: Logins::OfSuites,
+            ..Self::new(file, Heartbeat::Default)
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) enum Logins {
     Open,
     /// By a token.
     Tokens,
+    /// By a name in the query. Clients of Centrifuge may do what their suites expect: at the two servers subscribe to
+    /// any topic and publish, and at the one that takes tokens what members may do.
+    OfSuites,
 }
 
 /// Servers and what belongs to them. All of it ends with this value.
@@ -68,7 +71,12 @@ impl Place {
         if logins == Logins::Tokens {
             of_cluster = tokens(of_cluster);
         }
-        let with_tokens = tokens(any);
+        let mut with_tokens = tokens(any);
+        if logins == Logins::OfSuites {
+            let allowed = |acts: &str| vec![format!("={acts}")];
+            of_cluster = of_cluster.with("namespaces", allowed("subscribe+publish"));
+            with_tokens = with_tokens.with("namespaces", allowed("publish+presence"));
+        }
         let settings = [0, 1].map(|_| at_quiet_ports(of_cluster.clone()));
         let servers = [0, 1].map(|number| Server::start(fleet.adapter(number), &settings[number]));
         for server in &servers {

@@ -366,6 +366,18 @@ impl Session {
             (None, Stage::LoggingIn { id, .. }) => *id,
             (Some(_) | None, _) => return None,
         };
+        if self.encoding.is_one_way() {
+            // It has no answer to look at.
+            self.close(match refused {
+                LoginRefused::Expired => CloseCode::TokenExpired,
+                LoginRefused::Unavailable => CloseCode::ServiceRestart,
+                LoginRefused::Forbidden => CloseCode::Forbidden,
+                LoginRefused::Missing | LoginRefused::Malformed | LoginRefused::Invalid => {
+                    CloseCode::InvalidToken
+                }
+            });
+            return None;
+        }
         let error = match refused {
             LoginRefused::Invalid => {
                 self.close(CloseCode::InvalidToken);
@@ -385,15 +397,6 @@ impl Session {
             LoginRefused::Expired => ErrorCode::TokenExpired,
             LoginRefused::Unavailable => ErrorCode::Internal,
         };
-        if self.encoding.is_one_way() {
-            // It has no answer to look at.
-            self.close(match error {
-                ErrorCode::TokenExpired => CloseCode::TokenExpired,
-                ErrorCode::Internal => CloseCode::ServiceRestart,
-                _ => CloseCode::InvalidToken,
-            });
-            return None;
-        }
         if !refreshing {
             self.stage = Stage::Refused;
             self.commands.clear();
@@ -478,10 +481,15 @@ impl Session {
         match (&self.stage, code) {
             // It has said in time who it is, and nobody has judged it.
             (Stage::LoggingIn { id, .. }, CloseCode::NotAuthenticated) => {
-                let answer = self.refusal(*id, ErrorCode::Internal);
+                let answer = match self.encoding.is_one_way() {
+                    true => self.announced(code::SERVER_ERROR),
+                    false => self.refusal(*id, ErrorCode::Internal),
+                };
                 (Some(answer), code::SERVER_ERROR)
             }
-            (Stage::Joining { id, .. }, CloseCode::TooManyConnections) => {
+            (Stage::Joining { id, .. }, CloseCode::TooManyConnections)
+                if !self.encoding.is_one_way() =>
+            {
                 let answer = self.refusal(*id, ErrorCode::TooManyConnections);
                 (Some(answer), farewell)
             }

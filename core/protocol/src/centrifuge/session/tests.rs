@@ -340,6 +340,12 @@ fn who_only_listens_is_told_pushes_and_says_who_it_is() {
         value(&farewell),
         json!({"disconnect": {"code": 3503, "reason": "force disconnect"}})
     );
+    let mut late = one_way();
+    says(&mut late, "");
+    deeds(&mut late);
+    let (told, _) = late.farewell(CloseCode::NotAuthenticated);
+    let told = value(&told.expect("it is told"));
+    assert_eq!(told["disconnect"]["code"], 3004);
     for (refused, code) in [
         (LoginRefused::Missing, CloseCode::InvalidToken),
         (LoginRefused::Expired, CloseCode::TokenExpired),
