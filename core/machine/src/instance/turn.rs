@@ -43,7 +43,6 @@ impl Instance {
             && self.publish.turn_is_over()
             && self.peers.failed().is_empty()
             && self.membership.turn_is_over()
-            && self.publish.turn_is_over()
             && !(self.membership.is_linked() && self.follow.is_due())
     }
 

@@ -333,11 +333,6 @@ impl Publish {
         self.ask_replica(wings);
     }
 
-    /// Whether nothing waits for the end of the turn.
-    pub(crate) const fn turn_is_over(&self) -> bool {
-        !self.confirmations.can_ask()
-    }
-
     fn take_up_answers(&mut self, cx: &mut Context<'_>, wings: &mut Wings<'_>) {
         for delivered in wings.deliver.take_answers_here() {
             self.delivered(cx, wings, cx.identity.instance, delivered);
@@ -346,7 +341,7 @@ impl Publish {
 
     /// Whether nothing waits for the end of the turn.
     pub(crate) const fn turn_is_over(&self) -> bool {
-        self.members_read.is_empty()
+        self.members_read.is_empty() && !self.confirmations.can_ask()
     }
 
     pub(crate) fn fingerprint_turn(&self, hasher: &mut impl Hasher) {
