@@ -63,7 +63,7 @@ pub(crate) struct Mailbox {
 
 /// What an instance can have a terminal do without its task.
 trait AtOnce {
-    /// Does what stands in the mailbox. It must be called by nobody who serves the terminal.
+    /// Does what stands in the mailbox. Not to be called while the task has its turn.
     fn do_at_once(&self) -> DoneAtOnce;
 }
 
@@ -276,7 +276,7 @@ impl<R: Runtime> Carry for TerminalService<'_, R> {
     }
 }
 
-/// A terminal as its task and its instance share it. Neither keeps it while it waits.
+/// A terminal as its task and its instance share it. Neither borrows it while it waits.
 struct OpenTerminal<T>(RefCell<Pump<T>>);
 
 struct Pump<T> {
