@@ -61,7 +61,8 @@ function overStream(told) {
   const other = () => (told.server === far ? near : far);
   const request = async (url, options) => {
     if (url === emulationEndpoint) {
-      const answer = await fetch(`http://${host(other())}/emulation`, options);
+      // One that cannot be sent would end this program.
+      const answer = await fetch(`http://${host(other())}/emulation`, options).catch(() => Response.error());
       told.relayed.push(answer.status);
       return answer;
     }
